@@ -1,1 +1,95 @@
-//! Placeholder until its owner writes it.
+//! Keys at revisions: the one source of truth of a cluster.
+//!
+//! Owns: the [`Store`] trait (consistent reads, compare-and-swap, watch from a revision, leases, compaction),
+//! its types and errors, and [`Embedded`], the implementation that lives in this process on one directory.
+//! Does not own: what keys and values mean; to the store both are bytes.
+//!
+//! Invariant: a write that was acknowledged is on the disk, has its own place in the one order of revisions, and
+//! every watcher sees it there exactly once.
+//!
+//! ```text
+//!           write ──► queue ──► writer thread: check in order ─► one durable commit ─► publish ─► acknowledge
+//!                                                                                        │
+//!   get, range ◄── entries in memory, older revisions by undoing history ◄───────────────┤
+//!   watch      ◄── a cursor on the shared history; no buffer of its own  ◄───────────────┘
+//! ```
+
+mod embedded;
+mod error;
+#[cfg(feature = "testsuite")]
+pub mod testsuite;
+mod types;
+mod watch;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use crate::embedded::{Embedded, EmbeddedConfig, HistoryLimits, log};
+pub use crate::error::{Result, StoreError};
+pub use crate::types::{
+    Entry, Event, EventKind, Expect, Lease, LeaseId, Op, Page, Range, Read, Revision, Status, Write, Written,
+};
+pub use crate::watch::{Batch, Watch};
+
+/// Keys at revisions. Every implementation passes the same suite (`testsuite`, behind the feature of that name).
+///
+/// - Revisions are global and grow with every write; a write gets exactly one.
+/// - Reads are consistent: a read that starts after a write was acknowledged sees it.
+/// - A failed condition ([`Expect`]) changes nothing and uses up no revision.
+/// - Dropping a future does not take a write back: it may still happen.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The entry of one key now, and the revision it was read at.
+    async fn get(&self, key: &[u8]) -> Result<Read>;
+
+    /// The entries below a prefix in the order of their keys, now or as they were at an older revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] if the older revision is gone, [`StoreError::FutureRevision`] if it is still to come.
+    async fn range(&self, range: Range) -> Result<Page>;
+
+    /// Puts or deletes one key if it is as expected; returns once that is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`], [`StoreError::Conflict`] and [`StoreError::NotFound`] if it is not as expected,
+    /// the first two with the entry as it is; [`StoreError::LeaseNotFound`]; [`StoreError::DiskFull`] and
+    /// [`StoreError::Disk`] if the disk refuses, after which reads go on and writes recover with the disk.
+    async fn write(&self, write: Write) -> Result<Written>;
+
+    /// All events below a prefix after a revision, in order and complete, as long as the watch is polled.
+    ///
+    /// A watcher never slows writers down; one that falls behind compaction ends with [`StoreError::Compacted`].
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] if events after that revision are gone, [`StoreError::FutureRevision`].
+    async fn watch(&self, prefix: Bytes, after: Revision) -> Result<Watch>;
+
+    /// Forgets the history up to and including a revision; the entries themselves stay. Going back is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::FutureRevision`], and those of the disk.
+    async fn compact(&self, to: Revision) -> Result<()>;
+
+    /// A lease that deletes the keys attached to it unless it is kept alive within `ttl`.
+    async fn lease_grant(&self, ttl: Duration) -> Result<Lease>;
+
+    /// Starts the lease's time anew.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseNotFound`] if it has expired or was revoked.
+    async fn lease_keepalive(&self, id: LeaseId) -> Result<Lease>;
+
+    /// Ends a lease and deletes its keys.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseNotFound`] if it has expired or was revoked.
+    async fn lease_revoke(&self, id: LeaseId) -> Result<()>;
+
+    /// The newest revision.
+    async fn revision(&self) -> Result<Revision>;
+
+    /// How the store is.
+    async fn status(&self) -> Result<Status>;
+}

@@ -1,0 +1,1 @@
+//! The database below the store: an ordered log of records by revision.
