@@ -1,0 +1,40 @@
+# One entry for every task. `make demo` and `make test` do all the set-up a fresh Debian 12 machine needs.
+.PHONY: help demo test lint fmt deny bench build release setup clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+setup: ## install the apt packages that building, demo and tests need
+	@scripts/setup
+
+build: setup ## build for development and tests
+	cargo build --workspace --all-targets
+
+release: setup ## build target/release/hako
+	cargo build --release --bin hako
+
+demo: release examples/hello/bin/hello ## from a Dockerfile to a self-healing service, shown step by step
+	target/release/hako demo --example examples/hello
+
+examples/hello/bin/hello: examples/hello/hello.rs
+	mkdir -p $(@D)
+	rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols -o $@ $<
+
+test: setup examples/hello/bin/hello ## every test: unit, contract, end to end (as root)
+	scripts/test
+
+fmt: ## check the format
+	cargo fmt --all --check
+
+lint: ## clippy with the workspace's lints
+	cargo clippy --workspace --all-targets -- -D warnings
+
+deny: ## licences, duplicates and sources of the dependencies
+	scripts/deny
+
+bench: setup release examples/hello/bin/hello ## side by side with the peers that are installed
+	scripts/bench
+
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf examples/hello/bin
