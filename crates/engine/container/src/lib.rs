@@ -1,1 +1,50 @@
-//! Placeholder until its owner writes it.
+//! Containers, sandboxes, logs, exec and events of one machine as durable objects.
+//!
+//! Owns: the objects under the engine's data directory, their states, and the order in which snapshot,
+//! network, shim and cgroup are made and unmade for them. Does not own: how a process is started
+//! (`hako-runtime`), how a file system is made (`hako-snapshot`), how packets move (`hako-network`).
+//! Invariant: what a state file says may lag behind the kernel by one step, and the next
+//! [`Engine::open`](crate::Engine::open) finishes or undoes that step, so that nothing is ever leaked.
+
+mod api;
+mod spec;
+mod status;
+mod stream;
+
+pub use api::ContainerEngine;
+pub use spec::*;
+pub use status::*;
+pub use stream::*;
+
+/// The id of a sandbox. Same form as a container's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct SandboxId(pub hako_names::ContainerId);
+
+impl SandboxId {
+    /// The whole id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The first 12 digits, as people read it.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.short()
+    }
+}
+
+impl std::fmt::Display for SandboxId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for SandboxId {
+    type Err = hako_names::ParseContainerIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}

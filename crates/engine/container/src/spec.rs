@@ -1,0 +1,435 @@
+//! What a caller asks for.
+
+use hako_names::ImageRef;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+/// What a sandbox is to be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SandboxSpec {
+    /// For people; not unique.
+    pub name: String,
+    /// The host name inside; the short id when empty. Ignored with the host's network.
+    pub hostname: String,
+    /// The network it is connected to.
+    pub network: NetworkMode,
+    /// What goes into resolv.conf; when all is empty, the host's file is used as it is.
+    pub dns: Dns,
+    /// Ports of the host that lead into the sandbox. Only with [`NetworkMode::Bridge`].
+    pub ports: Vec<PortMapping>,
+    /// Namespaced kernel settings, such as `net.core.somaxconn`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Limits of all containers together.
+    pub resources: Resources,
+    /// Memory-backed directories: mounted in the sandbox's own mount namespace at `path`, so that containers of this
+    /// sandbox can bind-mount `path` while the host sees only an empty directory there.
+    pub memory_volumes: Vec<MemoryVolume>,
+    /// Size of /dev/shm in bytes, 64 MiB when `None`.
+    pub shm_size: Option<u64>,
+    /// Lines for /etc/hosts besides the usual ones.
+    pub hosts: Vec<HostEntry>,
+    /// Whether the sandbox uses the host's interprocess communication namespace.
+    pub host_ipc: bool,
+    /// Whether containers see the host's processes.
+    pub host_pid: bool,
+    /// For selection in [`Filter`].
+    pub labels: BTreeMap<String, String>,
+    /// For the caller only.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The network of a sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Its own namespace, with an address on the instance's bridge.
+    #[default]
+    Bridge,
+    /// The host's namespace.
+    Host,
+    /// Its own namespace with loopback only.
+    None,
+}
+
+/// What goes into resolv.conf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dns {
+    /// `nameserver` lines.
+    pub servers: Vec<IpAddr>,
+    /// The `search` line.
+    pub search: Vec<String>,
+    /// The `options` line.
+    pub options: Vec<String>,
+}
+
+/// One port of the host that leads into the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// Address of the host; unspecified means all.
+    pub host_ip: Ipv4Addr,
+    /// Port of the host; 0 picks a free one.
+    pub host_port: u16,
+    /// Port inside.
+    pub container_port: u16,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// The name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+/// A memory-backed directory shared by the containers of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryVolume {
+    /// An existing directory of the host.
+    pub path: PathBuf,
+    /// Bound in bytes; half of the memory when `None`.
+    pub size: Option<u64>,
+    /// Mode bits, 0o777 when `None`.
+    pub mode: Option<u32>,
+}
+
+/// A line of /etc/hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// The address.
+    pub ip: IpAddr,
+    /// Its names.
+    pub names: Vec<String>,
+}
+
+/// What a container is to be. Empty fields take the image's value, as Docker and the CRI do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerSpec {
+    /// Unique among standalone containers; in a shared sandbox it is for people only.
+    pub name: String,
+    /// What it runs.
+    pub image: ImageSource,
+    /// Replaces the image's entrypoint when not empty, and with it the image's command. Kubernetes' `command`.
+    pub command: Vec<String>,
+    /// Replaces the image's command when not empty. Kubernetes' `args`, Docker's `Cmd`.
+    pub args: Vec<String>,
+    /// `NAME=value`, over the image's.
+    pub env: Vec<String>,
+    /// Directory of the first process; the image's, else `/`. Made when missing.
+    pub working_dir: String,
+    /// `user[:group]`, each a name of the image's /etc/passwd and /etc/group or a number; the image's when empty.
+    pub user: String,
+    /// Further groups of the first process.
+    pub additional_gids: Vec<u32>,
+    /// Fail instead of running as user 0.
+    pub run_as_non_root: bool,
+    /// What is mounted besides /proc, /dev, /sys and the sandbox's files.
+    pub mounts: Vec<Mount>,
+    /// Limits.
+    pub resources: Resources,
+    /// Capabilities over Docker's default set, `NET_ADMIN` or `CAP_NET_ADMIN`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set, or `ALL`.
+    pub cap_drop: Vec<String>,
+    /// All capabilities, all devices, no masks, no seccomp.
+    pub privileged: bool,
+    /// Set-uid programs gain nothing.
+    pub no_new_privs: bool,
+    /// The root file system cannot be written.
+    pub read_only_rootfs: bool,
+    /// The system call filter.
+    pub seccomp: Seccomp,
+    /// Resource limits of processes.
+    pub rlimits: Vec<Rlimit>,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Whether the first process has a terminal.
+    pub tty: bool,
+    /// Whether standard input is open. Otherwise it is /dev/null.
+    pub stdin: bool,
+    /// Close standard input when the first attached client leaves.
+    pub stdin_once: bool,
+    /// The signal that asks the container to end; the image's, else SIGTERM.
+    pub stop_signal: Option<i32>,
+    /// Bounds of the log files.
+    pub log: LogSettings,
+    /// The kernel's out-of-memory score adjustment.
+    pub oom_score_adj: Option<i32>,
+    /// Instead of the default masked paths.
+    pub masked_paths: Option<Vec<PathBuf>>,
+    /// Instead of the default read-only paths.
+    pub readonly_paths: Option<Vec<PathBuf>>,
+    /// Kept for its image's `VOLUME` paths: whether each gets an anonymous volume (Docker) or stays in the rootfs (CRI).
+    pub image_volumes: bool,
+    /// What the engine does when it exits. Only for standalone containers.
+    pub restart: RestartPolicy,
+    /// Remove it when it has exited. Only for standalone containers.
+    pub auto_remove: bool,
+    /// For selection in [`Filter`].
+    pub labels: BTreeMap<String, String>,
+    /// For the caller only.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Default for ContainerSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            image: ImageSource::Name(default_image()),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            working_dir: String::new(),
+            user: String::new(),
+            additional_gids: Vec::new(),
+            run_as_non_root: false,
+            mounts: Vec::new(),
+            resources: Resources::default(),
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            privileged: false,
+            no_new_privs: false,
+            read_only_rootfs: false,
+            seccomp: Seccomp::Default,
+            rlimits: Vec::new(),
+            devices: Vec::new(),
+            tty: false,
+            stdin: false,
+            stdin_once: false,
+            stop_signal: None,
+            log: LogSettings::default(),
+            oom_score_adj: None,
+            masked_paths: None,
+            readonly_paths: None,
+            image_volumes: false,
+            restart: RestartPolicy::No,
+            auto_remove: false,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
+fn default_image() -> ImageRef {
+    #[expect(clippy::unwrap_used, reason = "a constant that parses")]
+    "scratch".parse().unwrap()
+}
+
+/// Which image a container runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageSource {
+    /// By name, resolved when the container is created.
+    Name(ImageRef),
+    /// By the id that people see: the digest of the configuration, or 12 or more of its first hex digits.
+    Id(String),
+}
+
+impl ImageSource {
+    /// As the caller wrote it.
+    #[must_use]
+    pub fn as_written(&self) -> String {
+        match self {
+            Self::Name(name) => name.to_string(),
+            Self::Id(id) => id.clone(),
+        }
+    }
+}
+
+/// One mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside; made when missing.
+    pub target: PathBuf,
+    /// What appears there.
+    pub source: MountSource,
+    /// Whether it cannot be written.
+    pub read_only: bool,
+}
+
+/// What appears at a mount's target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountSource {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute path.
+        path: PathBuf,
+        /// How mounts made later on either side propagate.
+        propagation: Propagation,
+        /// Make the directory when it is missing (Docker's `-v`).
+        create: bool,
+    },
+    /// A memory-backed directory of this container alone.
+    Tmpfs {
+        /// Bound in bytes.
+        size: Option<u64>,
+        /// Mode bits, 0o1777 when `None`.
+        mode: Option<u32>,
+        /// Further mount options, such as `noexec`.
+        options: Vec<String>,
+    },
+    /// A volume of the engine, made when missing. An anonymous one (empty name) goes with its container.
+    Volume {
+        /// The volume's name.
+        name: String,
+    },
+}
+
+/// How mounts propagate, in the words of mount(8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// Not at all.
+    #[default]
+    Private,
+    /// From the host into the container.
+    Slave,
+    /// Both ways.
+    Shared,
+}
+
+/// Limits. `None` is unlimited at creation and unchanged in an update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    /// Microseconds of processor time a period; -1 is unlimited.
+    pub cpu_quota_us: Option<i64>,
+    /// The period in microseconds, 100,000 when `None`.
+    pub cpu_period_us: Option<u64>,
+    /// Share of the processor when there is not enough for all, 2 to 262,144, default 1,024.
+    pub cpu_shares: Option<u64>,
+    /// Number of processes and threads; -1 is unlimited.
+    pub pids: Option<i64>,
+    /// Processors, such as `0-1,4`.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes.
+    pub cpuset_mems: Option<String>,
+}
+
+/// The system call filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// Docker's.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+}
+
+/// One resource limit of setrlimit(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Name such as `nofile` or `RLIMIT_NOFILE`.
+    pub name: String,
+    /// What applies.
+    pub soft: u64,
+    /// How far the process may raise it.
+    pub hard: u64,
+}
+
+/// A device of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// On the host.
+    pub host_path: PathBuf,
+    /// Inside.
+    pub container_path: PathBuf,
+    /// Some of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// Bounds of the log files of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// Bytes of one file before it is rotated.
+    pub max_size: u64,
+    /// Number of files, the present one included.
+    pub max_files: u32,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            max_size: 10 << 20,
+            max_files: 5,
+        }
+    }
+}
+
+/// What the engine does when a standalone container exits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// Starts it again, also when the engine starts.
+    Always,
+    /// As `Always`, but not after it was stopped by a caller.
+    UnlessStopped,
+    /// Starts it again after an exit code that is not 0.
+    OnFailure {
+        /// How often at most; 0 is without bound.
+        max_retries: u32,
+    },
+}
+
+/// A process to start in a running container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExecSpec {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// `NAME=value`, over the container's.
+    pub env: Vec<String>,
+    /// `user[:group]`; the container's when empty.
+    pub user: String,
+    /// The container's when empty.
+    pub working_dir: String,
+    /// With a terminal.
+    pub tty: bool,
+    /// With standard input.
+    pub stdin: bool,
+    /// With all capabilities.
+    pub privileged: bool,
+    /// The terminal's first size.
+    pub size: Option<TerminalSize>,
+}
+
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
