@@ -1,1 +1,25 @@
-//! Placeholder until its owner writes it.
+//! What every speaker of the Kubernetes API shares: names, heads, selectors, `Status`, field causes.
+//!
+//! Owns: group/version/kind names ([`GroupVersionKind`], [`GroupVersionResource`]), the cheaply parsed head of an
+//! object ([`Head`]), the one mapping between our errors and `Status` ([`Status`]), label and field selectors,
+//! the syntax of names ([`names`]) and the constructors of field causes ([`field`]).
+//! Does not own: any kind's own rules, storage or transport.
+//!
+//! Invariant: everything here is pure; nothing does I/O or waits.
+
+pub mod field;
+mod field_selector;
+mod gvk;
+mod head;
+mod label_selector;
+pub mod names;
+pub mod status;
+pub mod time;
+
+pub use field_selector::{FieldSelector, FieldTerm, ParseFieldSelectorError};
+pub use gvk::{GroupVersion, GroupVersionKind, GroupVersionResource};
+pub use head::{Head, HeadMeta, OwnerReference};
+pub use label_selector::{
+    LabelSelector, LabelSelectorRequirement, ParseSelectorError, Requirement, Selector, SelectorOperator,
+};
+pub use status::{Status, StatusCause, StatusDetails, Subject};
