@@ -1,1 +1,65 @@
-fn main() {}
+//! `hako`: one program that takes a Dockerfile to a self-healing service.
+//!
+//! Owns: flags, exit codes, tables and progress, and (in [`platform`]) the only list of what is linked in.
+//! Does not own: any decision about containers or objects; those live in the crates.
+//! Invariant: a failure ends with one line on standard error and an exit code that is not 0.
+
+mod cli;
+mod cluster;
+mod demo;
+mod engine;
+mod exit;
+mod locate;
+mod output;
+mod platform;
+mod up;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    // Before anything else: a shim's start is part of every container's start, and it must stay small.
+    match arguments.nth(1) {
+        Some(word) if word == "shim" => hako_runtime::shim_main(arguments.collect()),
+        Some(word) if word == "runtime" => return hako_runtime::cli_main(arguments.collect()),
+        _ => {}
+    }
+    let cli = cli::Cli::parse();
+    output::init_logging(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&anyhow::Error::new(error).context("start the async runtime")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}
+
+async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
+    use cli::Command;
+    let target = locate::Target::new(cli.data_dir, cli.host);
+    let output = cli.output;
+    match cli.command {
+        Command::Up(args) => up::up(&target, args).await,
+        Command::Down(args) => up::down(&target, &args).await,
+        Command::Demo(args) => demo::demo(&args).await,
+        Command::Build(args) => engine::build(&target, &args, output).await,
+        Command::Images => engine::images(&target, output).await,
+        Command::Image(command) => engine::image(&target, command, output).await,
+        Command::Run(args) => engine::run(&target, args).await,
+        Command::Ps(args) => engine::ps(&target, &args, output).await,
+        Command::Exec(args) => engine::exec(&target, args).await,
+        Command::Stop(args) => engine::stop(&target, &args).await,
+        Command::Rm(args) => engine::rm(&target, &args).await,
+        Command::Logs(args) if args.is_single_container() => engine::logs(&target, &args).await,
+        Command::Logs(args) => cluster::logs(&target, &args).await,
+        Command::Get(args) => cluster::get(&target, &args, output).await,
+        Command::Apply(args) => cluster::apply(&target, &args, output).await,
+        Command::Delete(args) => cluster::delete(&target, &args).await,
+        Command::Scale(args) => cluster::scale(&target, &args).await,
+        Command::Why(args) => cluster::why(&target, &args, output).await,
+        Command::Version => output::version(output),
+    }
+}

@@ -1,0 +1,445 @@
+//! The command line's grammar. Its texts are the manual.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// From a Dockerfile to a self-healing service, in one program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hako",
+    version,
+    about = "From a Dockerfile to a self-healing service, in one program.",
+    long_about = "Hakobune builds images, runs containers and keeps services alive on this machine, and speaks the \
+                  protocols that docker and kubectl speak.\n\n\
+                  Start the platform with `hako up`, build with `hako build -t NAME DIR`, then either run one container \
+                  (`hako run NAME`) or declare what should run and keep running (`hako apply -f FILE`, or kubectl with \
+                  the kubeconfig that `hako up` writes).",
+    after_help = "Examples:\n  \
+        hako up --detach                       start the platform in the background\n  \
+        hako build -t app:v1 .                 build ./Dockerfile\n  \
+        hako run --rm app:v1                   run one container\n  \
+        hako apply -f app.yaml                 declare a Deployment and a Service\n  \
+        hako get pods -n shop                  see what runs\n  \
+        hako why pod/app-5d9c7-x2x1 -n shop    why it is pending, restarting or unreachable\n  \
+        hako down                              stop everything again"
+)]
+pub(crate) struct Cli {
+    /// Where the platform keeps its state; also how commands find the running platform
+    #[arg(long, global = true, env = "HAKO_DATA_DIR", default_value = "/var/lib/hako", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The running platform's engine socket, when it is not found by --data-dir (unix:///PATH)
+    #[arg(long, global = true, env = "HAKO_HOST", value_name = "URL")]
+    pub host: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub output: OutputFormat,
+    /// Say more on standard error (repeat for still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The formats of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Columns for people
+    Table,
+    /// Columns for people, with more of them
+    Wide,
+    /// JSON for scripts
+    Json,
+    /// Names only, one a line
+    Name,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the platform: API, store, scheduler, controllers, node and dataplane in one process
+    Up(UpArgs),
+    /// Stop the platform and every container it runs; images and objects stay for the next `hako up`
+    Down(DownArgs),
+    /// Show the whole road on this machine: build, deploy, heal, scale, roll, crash, adopt; leaves nothing behind
+    Demo(DemoArgs),
+    /// Build an image from a directory with a Dockerfile
+    Build(BuildArgs),
+    /// List images
+    Images,
+    /// Import images and look at them
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Run a command in a new container
+    Run(RunArgs),
+    /// List containers
+    Ps(PsArgs),
+    /// Print a container's or a pod's output
+    Logs(LogsArgs),
+    /// Run a command in a running container
+    Exec(ExecArgs),
+    /// Stop containers: SIGTERM, then SIGKILL when the time is over
+    Stop(StopArgs),
+    /// Remove containers
+    Rm(RmArgs),
+    /// Show objects of the cluster
+    Get(GetArgs),
+    /// Make the cluster's objects be as files say (server-side apply)
+    Apply(ApplyArgs),
+    /// Delete objects of the cluster
+    Delete(DeleteArgs),
+    /// Set the number of replicas of a Deployment or ReplicaSet
+    Scale(ScaleArgs),
+    /// Explain why a pod is pending, restarting or unreachable, and the smallest change that would help
+    Why(WhyArgs),
+    /// Print the version
+    Version,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    /// Where the API listens
+    #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDR")]
+    pub listen: std::net::SocketAddr,
+    /// Also write the administrator's kubeconfig here (it is always in the data directory)
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Return when the node is Ready and go on in the background
+    #[arg(long)]
+    pub detach: bool,
+    /// The node's name
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DownArgs {
+    /// Also remove the data directory: images, objects, certificates
+    #[arg(long)]
+    pub purge: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// The example to build and deploy
+    #[arg(long, default_value = "examples/hello", value_name = "DIR")]
+    pub example: PathBuf,
+    /// How long the load of the rolling update lasts at least
+    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+    pub load_seconds: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BuildArgs {
+    /// The directory that is the build's context
+    pub context: PathBuf,
+    /// The image's name (repeat for more)
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub tags: Vec<String>,
+    /// The Dockerfile, relative to the context
+    #[arg(short, long, default_value = "Dockerfile", value_name = "FILE")]
+    pub file: String,
+    /// Set a build argument
+    #[arg(long = "build-arg", value_name = "KEY=VALUE")]
+    pub build_args: Vec<String>,
+    /// Build this stage only
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// Do not use results of earlier builds
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Add a label
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// List images
+    Ls,
+    /// Make an image of one layer from a root filesystem's tar archive (plain, gzip or zstd; - is standard input)
+    Import {
+        /// The archive
+        rootfs: PathBuf,
+        /// The image's name
+        name: String,
+    },
+    /// Make the image `busybox` from this machine's static busybox
+    ImportBusybox {
+        /// The image's name
+        #[arg(default_value = "busybox")]
+        name: String,
+        /// The static busybox
+        #[arg(long, default_value = "/bin/busybox")]
+        from: PathBuf,
+    },
+    /// Print an image's configuration as JSON
+    Inspect {
+        /// The image's name or id
+        name: String,
+    },
+    /// Give an image another name
+    Tag {
+        /// The image's present name or id
+        source: String,
+        /// Its further name
+        target: String,
+    },
+    /// Remove an image's name, and the image with its last name
+    Rm {
+        /// The names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub rm: bool,
+    /// Return at once and print the id
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The container's name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Set an environment variable
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Publish a port ([HOST_IP:][HOST_PORT:]PORT[/udp])
+    #[arg(short, long = "publish", value_name = "PORTS")]
+    pub publish: Vec<String>,
+    /// Bind a directory or file (HOST:CONTAINER[:ro])
+    #[arg(short, long = "volume", value_name = "BIND")]
+    pub volumes: Vec<String>,
+    /// Run as this user (USER[:GROUP])
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// The working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Replace the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<String>,
+    /// bridge, host or none
+    #[arg(long, default_value = "bridge", value_name = "MODE")]
+    pub network: String,
+    /// Memory limit (bytes, or with k, m, g)
+    #[arg(short, long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// CPU limit in cores, such as 0.5
+    #[arg(long, value_name = "CORES")]
+    pub cpus: Option<f64>,
+    /// Limit of processes
+    #[arg(long, value_name = "N")]
+    pub pids_limit: Option<i64>,
+    /// Mount the root filesystem read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// When to start it again: no, always, on-failure[:N], unless-stopped
+    #[arg(long, default_value = "no", value_name = "POLICY")]
+    pub restart: String,
+    /// Set a label
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+    /// The image
+    pub image: String,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PsArgs {
+    /// Also those that ended
+    #[arg(short, long)]
+    pub all: bool,
+    /// Ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// A container's name or id, or pod/NAME
+    pub name: String,
+    /// Go on as more comes
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u64>,
+    /// Print each line's time
+    #[arg(short, long)]
+    pub timestamps: bool,
+    /// Only what is younger (seconds)
+    #[arg(long, value_name = "SECONDS")]
+    pub since: Option<u64>,
+    /// The pod's namespace
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// The container of the pod
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub container: Option<String>,
+    /// The output of the pod's container before its last restart
+    #[arg(short, long)]
+    pub previous: bool,
+}
+
+impl LogsArgs {
+    /// `pod/NAME` and its like name objects of the cluster, everything else a single container.
+    pub(crate) fn is_single_container(&self) -> bool {
+        !self.name.contains('/')
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExecArgs {
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Set an environment variable
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Run as this user
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// The working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// The container's name or id
+    pub container: String,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// Seconds until SIGKILL
+    #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
+    pub time: u32,
+    /// Names or ids
+    #[arg(required = true)]
+    pub containers: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RmArgs {
+    /// Kill them first where they run
+    #[arg(short, long)]
+    pub force: bool,
+    /// Names or ids
+    #[arg(required = true)]
+    pub containers: Vec<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NamespaceArgs {
+    /// The namespace
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// All namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GetArgs {
+    /// A kind (pods, deploy, svc, …), or KIND/NAME
+    pub kind: String,
+    /// Names
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub namespace: NamespaceArgs,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Go on and print changes
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApplyArgs {
+    /// Files or directories (*.yaml, *.yml, *.json); - is standard input
+    #[arg(short, long = "filename", required = true, value_name = "FILE")]
+    pub filenames: Vec<PathBuf>,
+    /// The namespace of objects that name none
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// Only check, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take over fields that others manage
+    #[arg(long)]
+    pub force_conflicts: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeleteArgs {
+    /// A kind, or KIND/NAME
+    pub kind: Option<String>,
+    /// Names
+    pub names: Vec<String>,
+    /// Delete what these files name
+    #[arg(short, long = "filename", value_name = "FILE", conflicts_with_all = ["kind", "names"])]
+    pub filenames: Vec<PathBuf>,
+    /// The namespace
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// Seconds until pods are killed
+    #[arg(long, value_name = "SECONDS")]
+    pub grace_period: Option<i64>,
+    /// Do not wait until they are gone
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ScaleArgs {
+    /// KIND/NAME
+    pub object: String,
+    /// How many
+    #[arg(long)]
+    pub replicas: i32,
+    /// The namespace
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyArgs {
+    /// pod/NAME
+    pub object: String,
+    /// The namespace
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_image_is_the_command() {
+        let cli = Cli::try_parse_from(["hako", "run", "--rm", "busybox", "sh", "-c", "--help"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!((run.rm, run.image.as_str()), (true, "busybox"));
+        assert_eq!(run.command, ["sh", "-c", "--help"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! All that is printed: results on standard output, everything else on standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place where the command line prints")]
+
+use crate::cli::OutputFormat;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Logs go to standard error; `HAKO_LOG` (a tracing filter) decides over `-v`.
+pub(crate) fn init_logging(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HAKO_LOG").unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// One line of result. A closed pipe ends the program quietly, as `head` expects.
+pub(crate) fn line(text: &str) {
+    bytes(format!("{text}\n").as_bytes());
+}
+
+/// Bytes of result, such as a container's output.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// A container's standard error.
+pub(crate) fn error_bytes(bytes: &[u8]) {
+    let mut out = std::io::stderr().lock();
+    // Nobody is left to tell.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// One line for people: a failure or a note.
+pub(crate) fn error(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Whether people watch the results.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// JSON of result, indented.
+pub(crate) fn json(value: &serde_json::Value) {
+    line(&format!("{value:#}"));
+}
+
+/// Left-aligned columns, three spaces apart, as kubectl and docker print them.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    line(&aligned(header.iter().copied(), &widths));
+    for row in rows {
+        line(&aligned(row.iter().map(String::as_str), &widths));
+    }
+}
+
+fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (cell, width) in cells.zip(widths) {
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 3));
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Progress of long work: one line that changes on a terminal, plain lines in a pipe.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    is_terminal: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { is_terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// What is being done now; on a terminal the next step replaces it.
+    pub(crate) fn step(&self, text: &str) {
+        if self.is_terminal {
+            let text: String = text.chars().take(100).collect();
+            eprint!("\r\x1b[K{text}");
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Something that stays to be read.
+    pub(crate) fn note(&self, text: &str) {
+        if self.is_terminal {
+            eprintln!("\r\x1b[K{text}");
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Clears the changing line.
+    pub(crate) fn finish(&self) {
+        if self.is_terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+pub(crate) fn version(format: OutputFormat) -> anyhow::Result<ExitCode> {
+    let version = env!("CARGO_PKG_VERSION");
+    match format {
+        OutputFormat::Json => json(&serde_json::json!({ "version": version, "kubernetes": "v1.36" })),
+        _ => line(&format!("hako {version} (Kubernetes API v1.36)")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_align_and_nothing_trails() {
+        assert_eq!(aligned(["a", "bb"].into_iter(), &[3, 2]), "a     bb");
+        assert_eq!(aligned(["a", ""].into_iter(), &[3, 2]), "a");
+    }
+}
