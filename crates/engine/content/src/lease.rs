@@ -1,0 +1,177 @@
+//! Leases: what keeps blobs that no name reaches yet.
+//!
+//! A lease is one file, written before what it protects becomes visible, so that a crash at any point leaves
+//! either a protected blob or none. A lease whose holder died ends at its expiry.
+
+use crate::error::ContentError;
+use crate::store::ContentStore;
+use crate::writer::sync_parent;
+use hako_error::Result;
+use hako_names::Digest;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A hold on blobs; dropping it lets go.
+#[derive(Debug)]
+pub struct Lease {
+    store: ContentStore,
+    id: String,
+}
+
+impl Lease {
+    pub(crate) fn new(store: ContentStore, id: String) -> Self {
+        Self { store, id }
+    }
+
+    /// The lease's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Protects a blob that exists; fails with `not found` when it is gone already.
+    pub fn protect(&self, digest: Digest) -> Result<()> {
+        let mut leases = self.store.inner.leases.lock();
+        if !self.store.exists(digest) {
+            return Err(ContentError::NotFound { digest }.into());
+        }
+        leases.protect(&self.id, digest)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.store.inner.leases.lock().release(&self.id);
+    }
+}
+
+/// One lease as its file holds it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    expires_unix_s: u64,
+    blobs: BTreeSet<Digest>,
+}
+
+/// The table of leases, in memory and as files.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    dir: PathBuf,
+    records: HashMap<String, Record>,
+}
+
+impl Leases {
+    /// Reads the leases of an earlier process; expired and unreadable ones go.
+    pub(crate) fn open(dir: PathBuf) -> Result<Self> {
+        let failed = |source| ContentError::Io {
+            action: "read leases in",
+            path: dir.clone(),
+            source,
+        };
+        fs::create_dir_all(&dir).map_err(failed)?;
+        let mut records = HashMap::new();
+        for entry in fs::read_dir(&dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let record = fs::read(&path)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let id = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_suffix(".json"));
+            match (id, record) {
+                (Some(id), Some(record)) if record.expires_unix_s > now_unix_s() => {
+                    records.insert(id.to_owned(), record);
+                }
+                _ => fs::remove_file(&path).map_err(failed)?,
+            }
+        }
+        Ok(Self { dir, records })
+    }
+
+    pub(crate) fn grant(&mut self, id: &str, expires_in: Duration) -> Result<()> {
+        let is_safe = (1..=128).contains(&id.len())
+            && !id.starts_with('.')
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        if !is_safe {
+            return Err(ContentError::LeaseId { id: id.into() }.into());
+        }
+        let mut record = match self.records.get(id) {
+            Some(record) if record.expires_unix_s > now_unix_s() => record.clone(),
+            _ => Record {
+                expires_unix_s: 0,
+                blobs: BTreeSet::new(),
+            },
+        };
+        record.expires_unix_s = now_unix_s().saturating_add(expires_in.as_secs().max(1));
+        self.store(id, record)
+    }
+
+    pub(crate) fn protect(&mut self, id: &str, digest: Digest) -> Result<()> {
+        let Some(record) = self.records.get(id) else {
+            return self
+                .grant(id, Duration::from_secs(3600))
+                .and_then(|()| self.protect(id, digest));
+        };
+        if record.blobs.contains(&digest) {
+            return Ok(());
+        }
+        let mut record = record.clone();
+        record.blobs.insert(digest);
+        self.store(id, record)
+    }
+
+    pub(crate) fn release(&mut self, id: &str) {
+        self.records.remove(id);
+        let _ = fs::remove_file(self.path(id));
+    }
+
+    /// Whether an unexpired lease holds the blob; expired ones are dropped on the way.
+    pub(crate) fn protects(&mut self, digest: Digest) -> bool {
+        let now = now_unix_s();
+        let expired: Vec<String> = self
+            .records
+            .iter()
+            .filter(|(_, record)| record.expires_unix_s <= now)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in expired {
+            self.release(&id);
+        }
+        self.records.values().any(|record| record.blobs.contains(&digest))
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.dir.join(format!("{id}.json"))
+    }
+
+    fn store(&mut self, id: &str, record: Record) -> Result<()> {
+        let (path, new) = (self.path(id), self.dir.join(format!(".{id}.new")));
+        let what = "a lease";
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec(&record).unwrap_or_default())?;
+            file.sync_data()?;
+            fs::rename(&new, &path)?;
+            sync_parent(&path)
+        };
+        if let Err(error) = write() {
+            let _ = fs::remove_file(&new);
+            return Err(ContentError::io("write", &path, what)(error).into());
+        }
+        self.records.insert(id.to_owned(), record);
+        Ok(())
+    }
+}
+
+fn now_unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

@@ -1,0 +1,244 @@
+//! The directory of blobs.
+
+use crate::error::ContentError;
+use crate::lease::{Lease, Leases};
+use crate::writer::Writer;
+use hako_error::Result;
+use hako_names::{Digest, Hasher};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest blob that [`ContentStore::read`] takes into memory: manifests and configurations, not layers.
+const READ_LIMIT: u64 = 16 << 20;
+
+/// A blob's name and size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// What its bytes hash to.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+/// All blobs of one data directory. Cheap to clone; one process owns a directory at a time.
+#[derive(Clone, Debug)]
+pub struct ContentStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    dir: PathBuf,
+    blobs: PathBuf,
+    ingest: PathBuf,
+    /// INVARIANT: held while a blob appears, is protected or is deleted, so that none of these can interleave.
+    pub(crate) leases: Mutex<Leases>,
+}
+
+impl ContentStore {
+    /// Opens or creates the store in `dir` and removes what an earlier process left half done.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref().to_path_buf();
+        let (blobs, ingest) = (dir.join("blobs/sha256"), dir.join("ingest"));
+        for path in [&blobs, &ingest] {
+            fs::create_dir_all(path).map_err(ContentError::io(
+                "create directory",
+                path,
+                "the content store",
+            ))?;
+        }
+        remove_stale_ingests(&ingest)?;
+        let leases = Mutex::new(Leases::open(dir.join("leases"))?);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dir,
+                blobs,
+                ingest,
+                leases,
+            }),
+        })
+    }
+
+    /// The directory the store was opened in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Where the blob's file is, whether it exists or not.
+    #[must_use]
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.inner.blobs.join(digest.hex())
+    }
+
+    /// Starts a new blob; `what` names it in errors, such as `layer of busybox`.
+    pub fn writer(&self, what: impl Into<String>) -> Result<Writer> {
+        Writer::create(self.clone(), &self.inner.ingest, what.into())
+    }
+
+    /// Stores bytes that are in memory already.
+    pub fn put(&self, what: &str, bytes: &[u8], lease: Option<&Lease>) -> Result<Blob> {
+        let mut writer = self.writer(what)?;
+        if let Some(lease) = lease {
+            writer = writer.under(lease);
+        }
+        writer.append(bytes)?;
+        writer.commit(crate::Expected::default())
+    }
+
+    /// Opens a blob for reading.
+    pub fn open_blob(&self, digest: Digest) -> Result<File> {
+        let path = self.path(digest);
+        Ok(File::open(&path).map_err(|source| missing_or(digest, "open", &path, source))?)
+    }
+
+    /// The whole of a small blob, verified against its digest; refuses blobs beyond 16 MiB.
+    pub fn read(&self, digest: Digest) -> Result<Vec<u8>> {
+        let size = self.size(digest)?;
+        if size > READ_LIMIT {
+            return Err(ContentError::TooLarge {
+                digest,
+                size,
+                limit: READ_LIMIT,
+            }
+            .into());
+        }
+        let path = self.path(digest);
+        let bytes = fs::read(&path).map_err(|source| missing_or(digest, "read", &path, source))?;
+        let actual = Digest::of(&bytes);
+        if actual != digest {
+            return Err(ContentError::Damaged { digest, actual }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Hashes the stored bytes again and compares them with the blob's name.
+    pub fn verify(&self, digest: Digest) -> Result<()> {
+        let mut file = self.open_blob(digest)?;
+        let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 1 << 17]);
+        loop {
+            let count =
+                file.read(&mut buffer)
+                    .map_err(ContentError::io("read", &self.path(digest), "a blob"))?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+        }
+        let actual = hasher.finish();
+        if actual == digest {
+            Ok(())
+        } else {
+            Err(ContentError::Damaged { digest, actual }.into())
+        }
+    }
+
+    /// Whether the blob is there.
+    #[must_use]
+    pub fn exists(&self, digest: Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// The blob's size in bytes.
+    pub fn size(&self, digest: Digest) -> Result<u64> {
+        let path = self.path(digest);
+        let metadata = fs::metadata(&path).map_err(|source| missing_or(digest, "stat", &path, source))?;
+        Ok(metadata.len())
+    }
+
+    /// Every blob, in no particular order.
+    pub fn list(&self) -> Result<Vec<Blob>> {
+        let dir = &self.inner.blobs;
+        let failed = |source| ContentError::Io {
+            action: "list",
+            path: dir.clone(),
+            source,
+        };
+        let mut blobs = Vec::new();
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            match (digest, entry.metadata()) {
+                (Some(digest), Ok(metadata)) => blobs.push(Blob {
+                    digest,
+                    size: metadata.len(),
+                }),
+                (Some(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                (Some(_), Err(error)) => return Err(failed(error).into()),
+                (None, _) => tracing::warn!(file = ?entry.path(), "a file among the blobs is no blob"),
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Deletes one blob; refuses while a lease protects it.
+    pub fn delete(&self, digest: Digest) -> Result<()> {
+        let mut leases = self.inner.leases.lock();
+        if leases.protects(digest) {
+            return Err(ContentError::InUse { digest }.into());
+        }
+        let path = self.path(digest);
+        Ok(fs::remove_file(&path).map_err(|source| missing_or(digest, "delete", &path, source))?)
+    }
+
+    /// Deletes every blob that is neither in `keep` nor under a lease; returns what went.
+    ///
+    /// `keep` is asked for after the lease table is closed: a blob committed meanwhile is either leased or in
+    /// the answer.
+    pub fn collect(&self, keep: impl FnOnce() -> Result<HashSet<Digest>>) -> Result<Vec<Blob>> {
+        let mut leases = self.inner.leases.lock();
+        let keep = keep()?;
+        let mut deleted = Vec::new();
+        for blob in self.list()? {
+            if keep.contains(&blob.digest) || leases.protects(blob.digest) {
+                continue;
+            }
+            let path = self.path(blob.digest);
+            fs::remove_file(&path).map_err(ContentError::io("delete", &path, "a blob"))?;
+            deleted.push(blob);
+        }
+        Ok(deleted)
+    }
+
+    /// Takes a lease: blobs protected under it survive collection until it is dropped, or, when the process
+    /// dies, until `expires_in` has passed. Taking a lease that exists renews it.
+    pub fn lease(&self, id: &str, expires_in: Duration) -> Result<Lease> {
+        self.inner.leases.lock().grant(id, expires_in)?;
+        Ok(Lease::new(self.clone(), id.to_owned()))
+    }
+}
+
+fn missing_or(digest: Digest, action: &'static str, path: &Path, source: io::Error) -> ContentError {
+    if source.kind() == io::ErrorKind::NotFound {
+        ContentError::NotFound { digest }
+    } else {
+        ContentError::Io {
+            action,
+            path: path.into(),
+            source,
+        }
+    }
+}
+
+fn remove_stale_ingests(ingest: &Path) -> Result<(), ContentError> {
+    let failed = |source| ContentError::Io {
+        action: "clean",
+        path: ingest.into(),
+        source,
+    };
+    for entry in fs::read_dir(ingest).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        fs::remove_file(&path).map_err(failed)?;
+        tracing::debug!(?path, "removed a stale ingest");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

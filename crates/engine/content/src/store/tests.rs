@@ -1,0 +1,196 @@
+use super::*;
+use crate::Expected;
+use hako_error::Kind;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::io::Write;
+
+fn store() -> (tempfile::TempDir, ContentStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn ingests(dir: &Path) -> usize {
+    fs::read_dir(dir.join("ingest")).unwrap().count()
+}
+
+#[test]
+fn what_was_written_reads_back_by_its_digest() {
+    let (dir, store) = store();
+    let mut writer = store.writer("a test").unwrap();
+    writer.write_all(b"hello ").unwrap();
+    writer.append(b"world").unwrap();
+    assert!(
+        store.list().unwrap().is_empty(),
+        "nothing is visible before commit"
+    );
+    let blob = writer.commit(Digest::of(b"hello world")).unwrap();
+    assert_eq!(blob.size, 11);
+    assert_eq!(store.read(blob.digest).unwrap(), b"hello world");
+    assert_eq!(store.list().unwrap(), [blob]);
+    store.verify(blob.digest).unwrap();
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn a_mismatch_names_both_sides_and_leaves_nothing() {
+    let (dir, store) = store();
+    let mut writer = store.writer("layer of x").unwrap();
+    writer.append(b"abc").unwrap();
+    let error = writer.commit(Digest::of(b"abd")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    for part in [
+        "layer of x",
+        &Digest::of(b"abc").to_string(),
+        &Digest::of(b"abd").to_string(),
+    ] {
+        assert!(error.chain().contains(part), "{error:?}");
+    }
+    let mut writer = store.writer("layer of x").unwrap();
+    writer.append(b"abc").unwrap();
+    let error = writer
+        .commit(Expected {
+            size: Some(4),
+            digest: None,
+        })
+        .unwrap_err();
+    assert!(error.chain().contains("expected 4 bytes but got 3"), "{error:?}");
+    assert!(store.list().unwrap().is_empty());
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn the_same_bytes_twice_are_one_blob() {
+    let (dir, store) = store();
+    let first = store.put("x", b"same", None).unwrap();
+    assert_eq!(store.put("x", b"same", None).unwrap(), first);
+    assert_eq!(store.list().unwrap().len(), 1);
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn a_dropped_writer_and_a_dead_process_leave_no_ingest() {
+    let (dir, store) = store();
+    let mut writer = store.writer("x").unwrap();
+    writer.append(b"half").unwrap();
+    drop(writer);
+    assert_eq!(ingests(dir.path()), 0);
+    fs::write(dir.path().join("ingest/1-1"), b"half").unwrap();
+    ContentStore::open(dir.path()).unwrap();
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn damage_on_disk_is_noticed() {
+    let (_dir, store) = store();
+    let blob = store.put("x", b"sound", None).unwrap();
+    fs::write(store.path(blob.digest), b"rot").unwrap();
+    assert_eq!(store.read(blob.digest).unwrap_err().kind(), Kind::DataLoss);
+    assert_eq!(store.verify(blob.digest).unwrap_err().kind(), Kind::DataLoss);
+}
+
+#[test]
+fn a_missing_blob_is_not_found_by_name() {
+    let (_dir, store) = store();
+    let digest = Digest::of(b"nowhere");
+    for error in [store.read(digest).unwrap_err(), store.delete(digest).unwrap_err()] {
+        assert!(
+            error.is_not_found() && error.chain().contains(&digest.to_string()),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn collection_spares_what_is_kept_or_leased() {
+    let (dir, store) = store();
+    let lease = store.lease("build-1", Duration::from_secs(60)).unwrap();
+    let leased = store.put("x", b"leased", Some(&lease)).unwrap();
+    let kept = store.put("x", b"kept", None).unwrap();
+    let loose = store.put("x", b"loose", None).unwrap();
+    let collect = |store: &ContentStore| store.collect(|| Ok(HashSet::from([kept.digest]))).unwrap();
+    assert_eq!(collect(&store), [loose]);
+    assert_eq!(
+        store.delete(leased.digest).unwrap_err().kind(),
+        Kind::FailedPrecondition
+    );
+    // Another process after a crash finds the lease again.
+    let reopened = ContentStore::open(dir.path()).unwrap();
+    assert!(collect(&reopened).is_empty());
+    drop(lease);
+    assert_eq!(collect(&store), [leased]);
+}
+
+#[test]
+fn an_expired_lease_protects_nothing() {
+    let (dir, store) = store();
+    let lease = store.lease("old", Duration::from_secs(60)).unwrap();
+    let blob = store.put("x", b"x", Some(&lease)).unwrap();
+    let file = dir.path().join("leases/old.json");
+    let text = format!(r#"{{"expires_unix_s":1,"blobs":["{}"]}}"#, blob.digest);
+    fs::write(&file, text).unwrap();
+    let reopened = ContentStore::open(dir.path()).unwrap();
+    assert!(!file.exists());
+    assert_eq!(reopened.collect(|| Ok(HashSet::new())).unwrap(), [blob]);
+}
+
+#[test]
+fn a_lease_id_cannot_leave_its_directory() {
+    let (_dir, store) = store();
+    for id in ["", "../x", ".hidden", "a/b"] {
+        assert_eq!(
+            store.lease(id, Duration::from_secs(1)).unwrap_err().kind(),
+            Kind::Invalid,
+            "{id}"
+        );
+    }
+}
+
+/// Runs `test` in a mount namespace of its own with a 1 MiB file system; both end with the thread.
+fn on_a_tiny_disk(test: impl FnOnce(&Path) + Send + 'static) {
+    let run = move || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_PRIVATE | MsFlags::MS_REC,
+            None::<&str>,
+        )
+        .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        mount(
+            Some("tmpfs"),
+            dir.path(),
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=1m"),
+        )
+        .unwrap();
+        test(dir.path());
+        nix::mount::umount(dir.path()).unwrap();
+    };
+    std::thread::spawn(run).join().unwrap();
+}
+
+#[test]
+fn a_full_disk_is_exhausted_names_the_blob_and_leaves_nothing() {
+    on_a_tiny_disk(|dir| {
+        let store = ContentStore::open(dir).unwrap();
+        let mut writer = store.writer("layer of big").unwrap();
+        let error = loop {
+            if let Err(error) = writer.append(&[7; 1 << 16]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), Kind::Exhausted);
+        assert!(error.chain().contains("layer of big"), "{error:?}");
+        let error = writer.write_all(&[7; 1 << 16]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        drop(writer);
+        assert_eq!(ingests(dir), 0);
+        assert!(store.list().unwrap().is_empty());
+        store.put("small", b"fits again", None).unwrap();
+    });
+}
