@@ -1,0 +1,301 @@
+//! A cache of all objects of one type, kept current by list and watch.
+//!
+//! States of the reflector: *listing* (replaces the cache, sends the differences), *watching* (applies
+//! events), *backing off* (after an error). A 410 leads back to listing, every other end to watching again
+//! from the last version seen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use hako_error::Result;
+use parking_lot::RwLock;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Object};
+use crate::error::is_expired;
+use crate::params::ListParams;
+use crate::watch::WatchEvent;
+
+/// Changes a receiver may lag behind before it has to look at everything again.
+const BACKLOG: usize = 2048;
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_LAST: Duration = Duration::from_secs(10);
+/// Servers end watches around here anyway; asking for it keeps half-dead connections from lasting.
+const WATCH_SECONDS: u32 = 290;
+
+/// A difference in the cache.
+#[derive(Clone, Debug)]
+pub enum Change<K> {
+    /// The object is new (`old` is none) or different.
+    Applied {
+        /// What the cache held before.
+        old: Option<Arc<K>>,
+        /// What it holds now.
+        new: Arc<K>,
+    },
+    /// The object is gone; this is its last known state.
+    Deleted(Arc<K>),
+    /// Changes were missed, or this is the receiver's first item: look at the whole cache.
+    Resync,
+}
+
+/// A handle to the shared cache of one type. Cheap to clone.
+///
+/// `managedFields` are dropped on the way in: nothing in the process reads them, and a replace without them
+/// keeps the server's.
+pub struct Informer<K> {
+    shared: Arc<Shared<K>>,
+}
+
+impl<K> Clone for Informer<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<K> fmt::Debug for Informer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Informer")
+            .field("synced", &*self.shared.synced.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Shared<K> {
+    cache: RwLock<Cache<K>>,
+    changes: broadcast::Sender<Change<K>>,
+    synced: watch::Sender<bool>,
+}
+
+/// By namespace (empty for cluster-wide kinds), then by name.
+type Cache<K> = HashMap<String, BTreeMap<String, Arc<K>>>;
+
+impl<K: Object> Informer<K> {
+    pub(crate) fn start(api: Api<K>, stop: CancellationToken) -> Self {
+        let shared = Arc::new(Shared {
+            cache: RwLock::default(),
+            changes: broadcast::channel(BACKLOG).0,
+            synced: watch::channel(false).0,
+        });
+        let reflector = Arc::clone(&shared);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = reflect(&api, &reflector) => {}
+            }
+        });
+        Self { shared }
+    }
+
+    /// One object; the namespace is empty for cluster-wide kinds.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.shared.cache.read().get(namespace)?.get(name).cloned()
+    }
+
+    /// All objects.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<K>> {
+        self.shared
+            .cache
+            .read()
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    /// All objects of a namespace, by name.
+    #[must_use]
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let cache = self.shared.cache.read();
+        cache
+            .get(namespace)
+            .map(|objects| objects.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.cache.read().values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the first list has been read.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        *self.shared.synced.borrow()
+    }
+
+    /// Returns when the first list has been read.
+    pub async fn synced(&self) {
+        let mut synced = self.shared.synced.subscribe();
+        // INVARIANT: the sender lives in `shared`, which this handle keeps.
+        let _ = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// Follows the cache. The first item is [`Change::Resync`], after the first list has been read.
+    #[must_use]
+    pub fn changes(&self) -> Changes<K> {
+        Changes {
+            receiver: self.shared.changes.subscribe(),
+            informer: Some(self.clone()),
+        }
+    }
+}
+
+/// The changes of a cache in order; see [`Informer::changes`].
+pub struct Changes<K> {
+    receiver: broadcast::Receiver<Change<K>>,
+    /// Until the first item is out; afterwards the receiver must not keep the cache alive.
+    informer: Option<Informer<K>>,
+}
+
+impl<K> fmt::Debug for Changes<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes").finish_non_exhaustive()
+    }
+}
+
+impl<K: Object> Changes<K> {
+    /// The next change; none once the informer ended.
+    pub async fn next(&mut self) -> Option<Change<K>> {
+        if let Some(informer) = &self.informer {
+            informer.synced().await;
+            self.receiver = self.receiver.resubscribe();
+            self.informer = None;
+            return Some(Change::Resync);
+        }
+        match self.receiver.recv().await {
+            Ok(change) => Some(change),
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                self.receiver = self.receiver.resubscribe();
+                Some(Change::Resync)
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+async fn reflect<K: Object>(api: &Api<K>, shared: &Shared<K>) {
+    let mut version: Option<String> = None;
+    let mut backoff = BACKOFF_FIRST;
+    loop {
+        match follow(api, shared, &mut version).await {
+            Ok(()) => backoff = BACKOFF_FIRST,
+            Err(error) => {
+                if is_expired(&error) {
+                    version = None;
+                } else {
+                    tracing::debug!(kind = K::KIND, error = %error.chain(), "watch ended, trying again");
+                }
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_LAST);
+            }
+        }
+    }
+}
+
+/// Lists if there is no version, then watches until the watch ends.
+async fn follow<K: Object>(api: &Api<K>, shared: &Shared<K>, version: &mut Option<String>) -> Result<()> {
+    let from = match version {
+        Some(version) => version,
+        None => {
+            let list = api.list_all(&ListParams::default()).await?;
+            shared.replace_all(list.items);
+            version.insert(list.resource_version)
+        }
+    };
+    let params = ListParams {
+        timeout_seconds: Some(WATCH_SECONDS),
+        ..ListParams::default()
+    };
+    let mut events = api.watch(&params, from).await?;
+    while let Some(event) = events.next().await {
+        *from = match event? {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => shared.apply(object),
+            WatchEvent::Deleted(object) => shared.delete(object),
+            WatchEvent::Bookmark { resource_version, .. } => resource_version,
+        };
+    }
+    Ok(())
+}
+
+impl<K: Object> Shared<K> {
+    fn apply(&self, mut object: K) -> String {
+        object.metadata_mut().managed_fields = None;
+        let version = version_of(&object);
+        let new = Arc::new(object);
+        let (namespace, name) = key_of(&*new);
+        // INVARIANT: changes are sent under the cache's lock, so their order is the cache's.
+        let mut cache = self.cache.write();
+        let old = cache.entry(namespace).or_default().insert(name, Arc::clone(&new));
+        let _ = self.changes.send(Change::Applied { old, new });
+        version
+    }
+
+    fn delete(&self, object: K) -> String {
+        let version = version_of(&object);
+        let (namespace, name) = key_of(&object);
+        let mut cache = self.cache.write();
+        let Some(objects) = cache.get_mut(&namespace) else {
+            return version;
+        };
+        if objects.remove(&name).is_some() {
+            let _ = self.changes.send(Change::Deleted(Arc::new(object)));
+        }
+        if objects.is_empty() {
+            cache.remove(&namespace);
+        }
+        version
+    }
+
+    fn replace_all(&self, items: Vec<K>) {
+        let mut cache = self.cache.write();
+        let mut gone = std::mem::take(&mut *cache);
+        for mut item in items {
+            item.metadata_mut().managed_fields = None;
+            let (namespace, name) = key_of(&item);
+            let old = gone.get_mut(&namespace).and_then(|objects| objects.remove(&name));
+            let same = old.as_ref().filter(|old| {
+                let (old, new) = (old.metadata(), item.metadata());
+                old.resource_version == new.resource_version && old.uid == new.uid
+            });
+            let new = same.cloned().unwrap_or_else(|| Arc::new(item));
+            let unchanged = same.is_some();
+            cache.entry(namespace).or_default().insert(name, Arc::clone(&new));
+            if !unchanged {
+                let _ = self.changes.send(Change::Applied { old, new });
+            }
+        }
+        for object in gone.into_values().flat_map(BTreeMap::into_values) {
+            let _ = self.changes.send(Change::Deleted(object));
+        }
+        drop(cache);
+        self.synced.send_replace(true);
+    }
+}
+
+fn key_of<K: Object>(object: &K) -> (String, String) {
+    let meta = object.metadata();
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+fn version_of<K: Object>(object: &K) -> String {
+    object.metadata().resource_version.clone().unwrap_or_default()
+}
