@@ -1,1 +1,88 @@
-//! Placeholder until its owner writes it.
+//! Snapshots: the stacked directories that become root file systems.
+//!
+//! Owns: the trait [`Snapshotter`], its overlayfs implementation [`Overlay`], and [`MountedTree`], a merged view
+//! that no path of the host shows. Does not own: what is inside (hako-image applies layers), and the mount of a
+//! container's root, which happens inside the container's own mount namespace.
+//!
+//! Invariant: a committed snapshot never changes, was synced before it appeared by one rename, and exists as
+//! long as a child needs it. The host's mount table never shows any of it.
+
+mod error;
+mod mounted;
+mod overlay;
+
+pub use error::SnapshotError;
+pub use mounted::MountedTree;
+pub use overlay::Overlay;
+
+use hako_error::Result;
+use std::path::PathBuf;
+
+/// What overlayfs is to be mounted with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounts {
+    /// Read-only directories, topmost first; never empty.
+    pub lower: Vec<PathBuf>,
+    /// Where changes go; `None` for a view, which then has at least two lower directories.
+    pub upper: Option<PathBuf>,
+    /// overlayfs' work directory, where there is an upper one.
+    pub work: Option<PathBuf>,
+}
+
+/// What a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Writable: being unpacked, built on or run in.
+    Active,
+    /// Read-only look at its parent.
+    View,
+    /// Immutable; may have children.
+    Committed,
+}
+
+/// One snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Its name (committed) or key (active, view).
+    pub name: String,
+    /// The committed snapshot below it.
+    pub parent: Option<String>,
+    /// What it is.
+    pub state: State,
+}
+
+/// Where snapshots come from. Names and keys share one space: 1 to 128 of `[A-Za-z0-9_.-]`, no leading dot.
+///
+/// All methods are synchronous and safe to call from many threads; callers on an async runtime use
+/// `spawn_blocking`.
+pub trait Snapshotter: Send + Sync {
+    /// Makes a writable snapshot on top of `parent`.
+    fn prepare(&self, key: &str, parent: Option<&str>) -> Result<Mounts>;
+    /// Makes a read-only look at `parent`.
+    fn view(&self, key: &str, parent: Option<&str>) -> Result<Mounts>;
+    /// The mounts of an active snapshot or view.
+    fn mounts(&self, key: &str) -> Result<Mounts>;
+    /// Turns the active snapshot `key` into the immutable `name`, durably and in one step. The caller has
+    /// unmounted it.
+    fn commit(&self, name: &str, key: &str) -> Result<()>;
+    /// Removes a snapshot; refuses while it has children.
+    fn remove(&self, name: &str) -> Result<()>;
+    /// What is known of a snapshot.
+    fn stat(&self, name: &str) -> Result<Info>;
+    /// All snapshots, sorted by name.
+    fn list(&self) -> Vec<Info>;
+    /// The bytes and inodes that the snapshot itself takes on disk, without its parents.
+    fn usage(&self, name: &str) -> Result<Usage>;
+}
+
+/// What a snapshot takes on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Allocated bytes; a hard-linked file counts once.
+    pub bytes: u64,
+    /// Files, directories and whiteouts.
+    pub inodes: u64,
+}
+
+#[cfg(test)]
+mod contract;

@@ -1,0 +1,214 @@
+//! The contract suite that every implementation of [`Snapshotter`] passes.
+
+use crate::{MountedTree, Mounts, Overlay, Snapshotter, State};
+use hako_error::Kind;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// An implementation under test: opened in a directory, reopened as after a crash.
+fn open(dir: &Path) -> Box<dyn Snapshotter> {
+    Box::new(Overlay::open(dir).unwrap())
+}
+
+fn suite() -> (tempfile::TempDir, Box<dyn Snapshotter>) {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = open(dir.path());
+    (dir, snapshots)
+}
+
+fn tree(mounts: &Mounts, dir: &Path) -> MountedTree {
+    MountedTree::mount(mounts, &dir.join("scratch")).unwrap()
+}
+
+/// Commits `name` on `parent` holding one file of that name.
+fn layer(snapshots: &dyn Snapshotter, name: &str, parent: Option<&str>) {
+    let mounts = snapshots.prepare("making", parent).unwrap();
+    fs::write(mounts.upper.unwrap().join(name), name).unwrap();
+    snapshots.commit(name, "making").unwrap();
+}
+
+#[test]
+fn a_chain_of_commits_merges_with_the_topmost_first() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    layer(&*snapshots, "b", Some("a"));
+    let mounts = snapshots.prepare("run", Some("b")).unwrap();
+    assert_eq!(mounts.lower.len(), 2);
+    let tree = tree(&mounts, dir.path());
+    fs::write(tree.path().join("a"), "changed").unwrap();
+    fs::remove_file(tree.path().join("b")).unwrap();
+    assert_eq!(fs::read_to_string(mounts.lower[1].join("a")).unwrap(), "a");
+    assert_eq!(fs::read_to_string(mounts.lower[0].join("b")).unwrap(), "b");
+}
+
+#[test]
+fn a_view_and_a_base_can_always_be_mounted() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    for (key, parent) in [("v0", None), ("v1", Some("a"))] {
+        let mounts = snapshots.view(key, parent).unwrap();
+        assert!(mounts.upper.is_none() && mounts.lower.len() >= 2);
+        let tree = tree(&mounts, dir.path());
+        assert_eq!(tree.path().join("a").exists(), parent.is_some());
+        assert!(
+            fs::write(tree.path().join("x"), "").is_err(),
+            "a view is read-only"
+        );
+    }
+    tree(&snapshots.prepare("base", None).unwrap(), dir.path());
+}
+
+#[test]
+fn state_and_parent_are_told_and_survive_a_reopen() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    snapshots.prepare("run", Some("a")).unwrap();
+    snapshots.view("look", Some("a")).unwrap();
+    let before = snapshots.list();
+    let reopened = open(dir.path());
+    assert_eq!(reopened.list(), before);
+    assert_eq!(reopened.stat("run").unwrap().parent.as_deref(), Some("a"));
+    assert_eq!(reopened.stat("look").unwrap().state, State::View);
+    assert_eq!(reopened.mounts("run").unwrap(), snapshots.mounts("run").unwrap());
+}
+
+#[test]
+fn a_parent_cannot_be_removed_before_its_children() {
+    let (_dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    snapshots.prepare("run", Some("a")).unwrap();
+    let error = snapshots.remove("a").unwrap_err();
+    assert_eq!(error.kind(), Kind::FailedPrecondition);
+    assert!(error.chain().contains("run"), "{error:?}");
+    snapshots.remove("run").unwrap();
+    snapshots.remove("a").unwrap();
+    assert!(snapshots.list().is_empty());
+    assert!(snapshots.remove("a").unwrap_err().is_not_found());
+}
+
+#[test]
+fn names_are_taken_once_and_stay_inside_the_directory() {
+    let (_dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    for key in ["a", "making"] {
+        if key == "making" {
+            snapshots.prepare(key, None).unwrap();
+        }
+        assert_eq!(
+            snapshots.prepare(key, None).unwrap_err().kind(),
+            Kind::AlreadyExists
+        );
+    }
+    assert_eq!(
+        snapshots.commit("a", "making").unwrap_err().kind(),
+        Kind::AlreadyExists
+    );
+    for key in ["", "..", "../x", "a/b", ".x", "a:b"] {
+        assert_eq!(
+            snapshots.prepare(key, None).unwrap_err().kind(),
+            Kind::Invalid,
+            "{key:?}"
+        );
+    }
+    let long = "f".repeat(100);
+    snapshots.prepare(&long, None).unwrap();
+    assert_eq!(snapshots.stat(&long).unwrap().name, long);
+}
+
+#[test]
+fn only_committed_snapshots_are_parents_and_only_active_ones_commit() {
+    let (_dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    snapshots.prepare("run", Some("a")).unwrap();
+    snapshots.view("look", Some("a")).unwrap();
+    assert_eq!(
+        snapshots.prepare("x", Some("run")).unwrap_err().kind(),
+        Kind::FailedPrecondition
+    );
+    assert!(
+        snapshots
+            .prepare("x", Some("nowhere"))
+            .unwrap_err()
+            .is_not_found()
+    );
+    for key in ["look", "a"] {
+        assert_eq!(
+            snapshots.commit("y", key).unwrap_err().kind(),
+            Kind::FailedPrecondition
+        );
+    }
+    assert_eq!(
+        snapshots.mounts("a").unwrap_err().kind(),
+        Kind::FailedPrecondition
+    );
+}
+
+#[test]
+fn a_root_keeps_owner_and_mode_of_the_root_below() {
+    let (_dir, snapshots) = suite();
+    let upper = snapshots.prepare("making", None).unwrap().upper.unwrap();
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o1770)).unwrap();
+    std::os::unix::fs::chown(&upper, Some(12), Some(34)).unwrap();
+    snapshots.commit("a", "making").unwrap();
+    let root = fs::metadata(snapshots.prepare("run", Some("a")).unwrap().upper.unwrap()).unwrap();
+    assert_eq!((root.mode() & 0o7777, root.uid(), root.gid()), (0o1770, 12, 34));
+}
+
+#[test]
+fn usage_counts_hard_links_once() {
+    let (_dir, snapshots) = suite();
+    let upper = snapshots.prepare("run", None).unwrap().upper.unwrap();
+    fs::write(upper.join("a"), vec![1; 8192]).unwrap();
+    fs::hard_link(upper.join("a"), upper.join("b")).unwrap();
+    let usage = snapshots.usage("run").unwrap();
+    assert_eq!(
+        (usage.inodes, usage.bytes >= 8192, usage.bytes < 16384),
+        (1, true, true)
+    );
+}
+
+#[test]
+fn a_crash_in_the_middle_leaves_nothing_half_done() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    snapshots.prepare("run", Some("a")).unwrap();
+    // Killed while preparing, while removing, and between sealing and the commit's rename.
+    fs::create_dir_all(dir.path().join("new/7/fs/x")).unwrap();
+    fs::create_dir_all(dir.path().join("trash/7/fs/x")).unwrap();
+    let live = dir.path().join("live/run");
+    fs::write(
+        live.join("committed.json"),
+        r#"{"name":"b","parent":"a","is_view":false}"#,
+    )
+    .unwrap();
+    fs::remove_dir_all(live.join("work")).unwrap();
+    let reopened = open(dir.path());
+    let names: Vec<String> = reopened.list().into_iter().map(|info| info.name).collect();
+    assert_eq!(names, ["a", "run"]);
+    for place in ["new", "trash"] {
+        assert_eq!(fs::read_dir(dir.path().join(place)).unwrap().count(), 0);
+    }
+    tree(&reopened.mounts("run").unwrap(), dir.path());
+    reopened.commit("b", "run").unwrap();
+}
+
+#[test]
+fn many_threads_prepare_commit_and_remove_at_once() {
+    let (_dir, snapshots) = suite();
+    layer(&*snapshots, "base", None);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let snapshots = &snapshots;
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let (key, name) = (format!("k{thread}"), format!("n{thread}-{round}"));
+                    snapshots.prepare(&key, Some("base")).unwrap();
+                    snapshots.commit(&name, &key).unwrap();
+                    snapshots.remove(&name).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(snapshots.list().len(), 1);
+}

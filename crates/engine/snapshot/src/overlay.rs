@@ -1,0 +1,419 @@
+//! Snapshots as directories for overlayfs.
+//!
+//! ```text
+//! DIR/live/<dir>/{record.json, fs/, work/}     active snapshots and views
+//! DIR/committed/<dir>/{record.json, fs/}       immutable ones
+//! DIR/new/, DIR/trash/                         being made, being removed; emptied at open
+//! DIR/empty/, DIR/scratch/                     an empty lower directory; a mount point for older kernels
+//! ```
+//! `<dir>` is the name, or 16 hex digits of its digest when it is long: mount options are limited to a page.
+
+use crate::{Info, Mounts, SnapshotError, Snapshotter, State, Usage};
+use hako_error::Result;
+use hako_names::Digest;
+use parking_lot::Mutex;
+use rustix::fs::{CWD, Mode, RenameFlags, chmod, chown, renameat_with, stat, syncfs};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const LIVE: &str = "live";
+const COMMITTED: &str = "committed";
+const NEW: &str = "new";
+const TRASH: &str = "trash";
+const EMPTY: &str = "empty";
+const SCRATCH: &str = "scratch";
+/// Longer names are stored under a part of their digest.
+const LONGEST_DIR: usize = 32;
+
+/// The overlayfs implementation of [`Snapshotter`]; only directories and renames, it never mounts anything.
+#[derive(Debug)]
+pub struct Overlay {
+    dir: PathBuf,
+    /// INVARIANT: equals what the directories say; changed only after the rename that it mirrors.
+    index: Mutex<BTreeMap<String, Info>>,
+    next: AtomicU64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    name: String,
+    parent: Option<String>,
+    is_view: bool,
+}
+
+impl Overlay {
+    /// Opens or creates the snapshots in `dir` and removes what an earlier process left half done.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref().to_path_buf();
+        for name in [LIVE, COMMITTED, NEW, TRASH, EMPTY, SCRATCH] {
+            let path = dir.join(name);
+            fs::create_dir_all(&path).map_err(SnapshotError::io("create", &path, "store"))?;
+        }
+        for name in [NEW, TRASH] {
+            remove_children(&dir.join(name))?;
+        }
+        let mut index = BTreeMap::new();
+        for name in [LIVE, COMMITTED] {
+            read_records(&dir.join(name), name == COMMITTED, &mut index)?;
+        }
+        Ok(Self {
+            dir,
+            index: Mutex::new(index),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// An existing directory that [`crate::MountedTree::mount`] may use as mount point.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.dir.join(SCRATCH)
+    }
+
+    fn place(&self, floor: &str, name: &str) -> PathBuf {
+        self.dir.join(floor).join(dir_name(name))
+    }
+
+    fn fresh(&self, floor: &str) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(floor).join(number.to_string())
+    }
+
+    /// The directories of `parent` and all below it, topmost first.
+    fn chain(index: &BTreeMap<String, Info>, parent: Option<&str>) -> Result<Vec<String>, SnapshotError> {
+        let mut chain: Vec<String> = Vec::new();
+        let mut next = parent;
+        while let Some(name) = next {
+            let info = index
+                .get(name)
+                .ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
+            if info.state != State::Committed {
+                return Err(SnapshotError::NotCommitted { name: name.into() });
+            }
+            chain.push(name.to_owned());
+            next = info.parent.as_deref();
+        }
+        Ok(chain)
+    }
+
+    fn mounts_of(&self, index: &BTreeMap<String, Info>, info: &Info) -> Result<Mounts, SnapshotError> {
+        let chain = Self::chain(index, info.parent.as_deref())?;
+        let mut lower: Vec<PathBuf> = chain
+            .iter()
+            .map(|name| self.place(COMMITTED, name).join("fs"))
+            .collect();
+        let live = self.place(LIVE, &info.name);
+        if info.state == State::View {
+            while lower.len() < 2 {
+                lower.push(self.dir.join(if lower.contains(&self.dir.join(EMPTY)) {
+                    SCRATCH
+                } else {
+                    EMPTY
+                }));
+            }
+            return Ok(Mounts {
+                lower,
+                upper: None,
+                work: None,
+            });
+        }
+        if lower.is_empty() {
+            lower.push(self.dir.join(EMPTY));
+        }
+        Ok(Mounts {
+            lower,
+            upper: Some(live.join("fs")),
+            work: Some(live.join("work")),
+        })
+    }
+
+    fn make(&self, key: &str, parent: Option<&str>, state: State) -> Result<Mounts> {
+        check_name(key)?;
+        let mut index = self.index.lock();
+        if index.contains_key(key) {
+            return Err(SnapshotError::AlreadyExists { name: key.into() }.into());
+        }
+        let info = Info {
+            name: key.into(),
+            parent: parent.map(Into::into),
+            state,
+        };
+        let mounts = self.mounts_of(&index, &info)?;
+        let (new, live) = (self.fresh(NEW), self.place(LIVE, key));
+        let made = fill(&new, &info, mounts.lower.first().filter(|_| parent.is_some()))
+            .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &live, RenameFlags::NOREPLACE)?));
+        if let Err(error) = made {
+            let _ = fs::remove_dir_all(&new);
+            return Err(SnapshotError::io("prepare", &live, key)(error).into());
+        }
+        index.insert(key.into(), info);
+        Ok(mounts)
+    }
+}
+
+impl Snapshotter for Overlay {
+    fn prepare(&self, key: &str, parent: Option<&str>) -> Result<Mounts> {
+        self.make(key, parent, State::Active)
+    }
+
+    fn view(&self, key: &str, parent: Option<&str>) -> Result<Mounts> {
+        self.make(key, parent, State::View)
+    }
+
+    fn mounts(&self, key: &str) -> Result<Mounts> {
+        let index = self.index.lock();
+        match index.get(key) {
+            None => Err(SnapshotError::NotFound { name: key.into() }.into()),
+            Some(info) if info.state == State::Committed => {
+                Err(SnapshotError::NotActive { name: key.into() }.into())
+            }
+            Some(info) => Ok(self.mounts_of(&index, info)?),
+        }
+    }
+
+    fn commit(&self, name: &str, key: &str) -> Result<()> {
+        check_name(name)?;
+        let live = self.place(LIVE, key);
+        let info = self.stat(key)?;
+        if info.state != State::Active {
+            return Err(SnapshotError::NotActive { name: key.into() }.into());
+        }
+        let record = Record {
+            name: name.into(),
+            parent: info.parent.clone(),
+            is_view: false,
+        };
+        // All files first: a rename that survives a power cut must not outlive its content.
+        seal(&live, &record).map_err(SnapshotError::io("sync", &live, key))?;
+        let mut index = self.index.lock();
+        if index.contains_key(name) {
+            return Err(SnapshotError::AlreadyExists { name: name.into() }.into());
+        }
+        let committed = self.place(COMMITTED, name);
+        renameat_with(CWD, &live, CWD, &committed, RenameFlags::NOREPLACE)
+            .map_err(SnapshotError::io("commit", &committed, name))?;
+        index.remove(key);
+        index.insert(
+            name.into(),
+            Info {
+                name: name.into(),
+                parent: info.parent,
+                state: State::Committed,
+            },
+        );
+        drop(index);
+        let parent = self.dir.join(COMMITTED);
+        File::open(&parent)
+            .and_then(|dir| dir.sync_all())
+            .map_err(SnapshotError::io("sync", &parent, name))?;
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let trash = self.fresh(TRASH);
+        let mut index = self.index.lock();
+        let info = index
+            .get(name)
+            .ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
+        if let Some(child) = index.values().find(|info| info.parent.as_deref() == Some(name)) {
+            return Err(SnapshotError::InUse {
+                name: name.into(),
+                child: child.name.clone(),
+            }
+            .into());
+        }
+        let floor = if info.state == State::Committed {
+            COMMITTED
+        } else {
+            LIVE
+        };
+        let place = self.place(floor, name);
+        fs::rename(&place, &trash).map_err(SnapshotError::io("remove", &place, name))?;
+        index.remove(name);
+        drop(index);
+        // What a crash leaves in the trash, the next open removes.
+        fs::remove_dir_all(&trash).map_err(SnapshotError::io("remove", &trash, name))?;
+        Ok(())
+    }
+
+    fn stat(&self, name: &str) -> Result<Info> {
+        let index = self.index.lock();
+        Ok(index
+            .get(name)
+            .cloned()
+            .ok_or_else(|| SnapshotError::NotFound { name: name.into() })?)
+    }
+
+    fn list(&self) -> Vec<Info> {
+        self.index.lock().values().cloned().collect()
+    }
+
+    fn usage(&self, name: &str) -> Result<Usage> {
+        let info = self.stat(name)?;
+        let floor = if info.state == State::Committed {
+            COMMITTED
+        } else {
+            LIVE
+        };
+        let place = self.place(floor, name).join("fs");
+        let (mut usage, mut seen) = (Usage::default(), HashSet::new());
+        add_usage(&place, &mut usage, &mut seen).map_err(SnapshotError::io("measure", &place, name))?;
+        Ok(usage)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), SnapshotError> {
+    let is_safe = (1..=128).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if is_safe {
+        Ok(())
+    } else {
+        Err(SnapshotError::Name { name: name.into() })
+    }
+}
+
+fn dir_name(name: &str) -> String {
+    if name.len() <= LONGEST_DIR {
+        return name.to_owned();
+    }
+    let mut digits = Digest::of(name.as_bytes()).hex();
+    digits.truncate(24);
+    digits
+}
+
+/// Makes the directories of a new live snapshot; its root gets owner and mode of the root below it.
+fn fill(new: &Path, info: &Info, below: Option<&PathBuf>) -> io::Result<()> {
+    let root = new.join("fs");
+    fs::create_dir(new)?;
+    chmod(new, Mode::from_raw_mode(0o711))?;
+    fs::create_dir(&root)?;
+    fs::create_dir(new.join("work"))?;
+    match below {
+        Some(below) => {
+            let below = stat(below)?;
+            chown(
+                &root,
+                Some(rustix::fs::Uid::from_raw(below.st_uid)),
+                Some(rustix::fs::Gid::from_raw(below.st_gid)),
+            )?;
+            chmod(&root, Mode::from_raw_mode(below.st_mode & 0o7777))?;
+        }
+        None => chmod(&root, Mode::from_raw_mode(0o755))?,
+    }
+    let record = Record {
+        name: info.name.clone(),
+        parent: info.parent.clone(),
+        is_view: info.state == State::View,
+    };
+    write_record(new, &record)
+}
+
+fn write_record(dir: &Path, record: &Record) -> io::Result<()> {
+    let (path, new) = (dir.join("record.json"), dir.join("record.new"));
+    fs::write(&new, serde_json::to_vec(record)?)?;
+    fs::rename(new, path)
+}
+
+/// Prepares a live directory for its rename: no work directory, the new record, everything on disk.
+fn seal(live: &Path, record: &Record) -> io::Result<()> {
+    let work = live.join("work");
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    write_committed_record(live, record)?;
+    syncfs(File::open(live)?)?;
+    Ok(())
+}
+
+/// The record of the committed name lies beside the live one until the rename: a crash in between leaves a
+/// live snapshot under its own key.
+fn write_committed_record(live: &Path, record: &Record) -> io::Result<()> {
+    fs::write(live.join("committed.json"), serde_json::to_vec(record)?)
+}
+
+fn read_records(
+    floor: &Path,
+    is_committed: bool,
+    index: &mut BTreeMap<String, Info>,
+) -> Result<(), SnapshotError> {
+    let failed = |source| SnapshotError::Io {
+        action: "list",
+        path: floor.into(),
+        source,
+    };
+    let file = if is_committed {
+        "committed.json"
+    } else {
+        "record.json"
+    };
+    for entry in fs::read_dir(floor).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let record: Option<Record> = fs::read(path.join(file))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(record) = record else {
+            if is_committed {
+                return Err(SnapshotError::Damaged { path });
+            }
+            // Live snapshots are not synced: after a power cut their records may be empty.
+            tracing::warn!(?path, "removed a live snapshot without a record");
+            fs::remove_dir_all(&path).map_err(failed)?;
+            continue;
+        };
+        let state = match (is_committed, record.is_view) {
+            (true, _) => State::Committed,
+            (false, true) => State::View,
+            (false, false) => State::Active,
+        };
+        if state == State::Active && !path.join("work").exists() {
+            fs::create_dir(path.join("work")).map_err(failed)?;
+        }
+        index.insert(
+            record.name.clone(),
+            Info {
+                name: record.name,
+                parent: record.parent,
+                state,
+            },
+        );
+    }
+    Ok(())
+}
+
+fn remove_children(dir: &Path) -> Result<(), SnapshotError> {
+    let failed = |source| SnapshotError::Io {
+        action: "clean",
+        path: dir.into(),
+        source,
+    };
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        fs::remove_dir_all(entry.map_err(failed)?.path()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn add_usage(dir: &Path, usage: &mut Usage, seen: &mut HashSet<(u64, u64)>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
+        if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert((metadata.dev(), metadata.ino())) {
+            continue;
+        }
+        usage.inodes += 1;
+        usage.bytes += metadata.blocks() * 512;
+        if metadata.is_dir() {
+            add_usage(&entry.path(), usage, seen)?;
+        }
+    }
+    Ok(())
+}
