@@ -1,1 +1,35 @@
-//! Placeholder until its owner writes it.
+//! From an OCI runtime spec to a running process, and the shim that keeps it.
+//!
+//! Owns: the container's set-up between clone and exec (`init`), the shim process that holds a sandbox's
+//! namespaces, logs and exits (`shim`) with its asynchronous client (`client`), an OCI runtime command line
+//! (`cli`), one-shot runs for build steps (`once`), the default spec and seccomp profile.
+//! Does not own: images, networks, names of groups, restart policies.
+//!
+//! Invariant: everything a container is given is set up inside its own namespaces before its program runs, by
+//! descriptors resolved inside its root; nothing of ours stays open or mounted behind it.
+
+mod client;
+mod once;
+pub mod spec;
+mod types;
+
+pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, Shim};
+pub use once::{Network, OnceExit, Output, RunOnce, run_once};
+pub use types::{
+    ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, LogFile, NamespaceMode,
+    Namespaces, Rootfs, ShimConfig, ShimEvent, Stdio, TmpfsMount, TtySize,
+};
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The shim process: called first thing in `main` when the first argument is `shim`, with the arguments behind it.
+pub fn shim_main(_args: Vec<OsString>) -> ! {
+    std::process::exit(1)
+}
+
+/// The OCI runtime command line, with the arguments behind `hako runtime`.
+#[must_use]
+pub fn cli_main(_args: Vec<OsString>) -> ExitCode {
+    ExitCode::FAILURE
+}

@@ -1,0 +1,229 @@
+//! The words the engine and the runtime share.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use hako_oci::runtime::Spec;
+use serde::{Deserialize, Serialize};
+
+/// Whether a sandbox gets its own namespace of a kind or stays in the host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    /// A new one, held by the shim.
+    #[default]
+    New,
+    /// The host's.
+    Host,
+}
+
+/// The namespaces all containers of a sandbox share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Network.
+    pub net: NamespaceMode,
+    /// System V IPC and POSIX message queues.
+    pub ipc: NamespaceMode,
+    /// Host and domain name.
+    pub uts: NamespaceMode,
+}
+
+/// A tmpfs mounted in the shim's mount namespace, seen at its path by bind mounts of the sandbox's containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TmpfsMount {
+    /// Where; created when missing.
+    pub path: PathBuf,
+    /// Its size; `None` is the kernel's default, half of memory.
+    pub size_bytes: Option<u64>,
+    /// The mode of its root directory, such as `0o1777`.
+    pub mode: u32,
+}
+
+/// What a new shim is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShimConfig {
+    /// The executable to start with the arguments `shim …`; `/proc/self/exe` for the running one.
+    pub exe: PathBuf,
+    /// The unix socket the shim listens on.
+    pub socket: PathBuf,
+    /// The directory for exit records; created when missing.
+    pub state_dir: PathBuf,
+    /// The sandbox's id.
+    pub id: String,
+    /// The host name inside, when uts is new; empty leaves it.
+    pub hostname: String,
+    /// The domain name inside, when uts is new; empty leaves it.
+    pub domainname: String,
+    /// Which namespaces are new.
+    pub namespaces: Namespaces,
+    /// Kernel parameters set in the new namespaces, such as `net.ipv4.ip_unprivileged_port_start`.
+    pub sysctls: BTreeMap<String, String>,
+    /// The sandbox's group inside every hierarchy, such as `/hako-1a2b3c/<sandbox>`; created when missing.
+    pub cgroup: String,
+    /// Sandbox-wide tmpfs mounts.
+    pub tmpfs: Vec<TmpfsMount>,
+    /// The shim's own score for the OOM killer (best effort: lowering needs CAP_SYS_RESOURCE).
+    pub oom_score_adj: i32,
+}
+
+/// Where a container's root comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// A directory, bound.
+    Bind(PathBuf),
+    /// An overlay, mounted inside the container's mount namespace only.
+    Overlay {
+        /// The layers, topmost first.
+        lower: Vec<PathBuf>,
+        /// The writable layer.
+        upper: PathBuf,
+        /// The overlay's work directory, on the file system of `upper`.
+        work: PathBuf,
+    },
+}
+
+/// A log file in the CRI's format, rotated by size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// The current file; older ones get `.1`, `.2`, … behind their name.
+    pub path: PathBuf,
+    /// Bytes after which it is rotated.
+    pub max_size: u64,
+    /// Files kept, the current one included; at least 1.
+    pub max_files: u32,
+}
+
+/// A container's standard streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// Whether stdin can be attached to; otherwise it is /dev/null.
+    pub stdin: bool,
+    /// Whether stdin ends when the first attached client ends its input.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// Whether the container gets a terminal.
+    pub tty: bool,
+    /// The first size of the terminal.
+    #[serde(default)]
+    pub size: Option<TtySize>,
+    /// Where output is logged.
+    pub log: Option<LogFile>,
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TtySize {
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+/// A container to create in a sandbox.
+#[derive(Clone, Debug)]
+pub struct CreateContainer {
+    /// Its id, unique in the sandbox.
+    pub id: String,
+    /// What to run and how. Network, ipc and uts namespaces without a path mean the sandbox's.
+    pub spec: Spec,
+    /// Its root.
+    pub rootfs: Rootfs,
+    /// Its group inside every hierarchy, usually below the sandbox's; created when missing, limited as the spec's
+    /// `linux.resources` say.
+    pub cgroup: String,
+    /// Its streams.
+    pub stdio: Stdio,
+}
+
+/// The streams of an exec'd process.
+#[derive(Debug)]
+pub enum ExecIo {
+    /// stdin, stdout, stderr, handed over as they are.
+    Fds([OwnedFd; 3]),
+    /// A terminal of the container; its master comes back.
+    Tty {
+        /// Its first size.
+        size: TtySize,
+    },
+}
+
+/// An exec'd process.
+#[derive(Debug)]
+pub struct ExecStarted {
+    /// Names it in events, kills and resizes.
+    pub exec_id: String,
+    /// Its pid as the host sees it.
+    pub pid: u32,
+    /// The terminal's master, for [`ExecIo::Tty`].
+    pub tty_master: Option<OwnedFd>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerStatus {
+    /// Set up and waiting for `start`.
+    Created,
+    /// Running its program.
+    Running,
+    /// Its first process has exited.
+    Stopped,
+}
+
+/// How a process ended. The same record is kept as a file `<state_dir>/<id>.exit` (JSON).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code, or 128 + signal.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether the OOM killer killed in the container's group.
+    pub oom_killed: bool,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// A container as its shim knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Its id.
+    pub id: String,
+    /// The pid of its first process as the host sees it; of the past when stopped.
+    pub pid: u32,
+    /// Where it is in its life.
+    pub status: ContainerStatus,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// Log lines lost because the log could not be written.
+    #[serde(default)]
+    pub log_lines_dropped: u64,
+}
+
+/// What a shim reports by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShimEvent {
+    /// A container's first process, or an exec'd one, ended.
+    Exited {
+        /// The container.
+        id: String,
+        /// The exec'd process, or the container itself when `None`.
+        exec: Option<String>,
+        /// The exit code, or 128 + signal.
+        code: i32,
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// Whether the OOM killer killed in the container's group.
+        oom_killed: bool,
+        /// When.
+        at: jiff::Timestamp,
+    },
+    /// The OOM killer killed in the container's group; the first process may live on.
+    Oom {
+        /// The container.
+        id: String,
+        /// Kills since the container was created.
+        kills: u64,
+    },
+    /// The connection to the shim ended: it died or was shut down.
+    Gone,
+}
