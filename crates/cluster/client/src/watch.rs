@@ -8,15 +8,14 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use futures::Stream;
 use hako_error::{Error, Kind, Result};
+use hako_kube::Status;
 use http_body::Body as _;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::client::{decode, string_at};
-use crate::error::from_status;
 use crate::transport::Body;
 
 /// The longest line taken: an object and its frame.
@@ -145,7 +144,7 @@ fn decode_event<K: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<K>> {
         "BOOKMARK" => decode::<Value>("bookmark", object).map(|object| bookmark(&object)),
         "ERROR" => {
             let status: Status = decode("status of a watch", object)?;
-            Err(from_status(500, status).into())
+            Err(status.to_error())
         }
         other => Err(Error::new(
             Kind::Internal,
