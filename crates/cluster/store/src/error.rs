@@ -34,7 +34,9 @@ pub enum StoreError {
         key: bytes::Bytes,
     },
     /// History that far back is gone: list again and go on from there.
-    #[error("revision {requested} was compacted, history starts after {compacted}; list again and go on from there")]
+    #[error(
+        "revision {requested} was compacted, history starts after {compacted}; list again and go on from there"
+    )]
     Compacted {
         /// What was asked for.
         requested: Revision,

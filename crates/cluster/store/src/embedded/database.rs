@@ -1,0 +1,138 @@
+//! The log on redb: one table of records, one of named values.
+
+use std::path::{Path, PathBuf};
+
+use redb::{
+    CommitError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition, TableError, TransactionError,
+};
+
+use super::log::{Log, LogBatch, LogError};
+
+const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+const VALUES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("values");
+/// Everything is read once at start and then lives in memory: the database's cache only has to hold the path to
+/// the newest leaf and what is being compacted.
+const CACHE_BYTES: usize = 4 << 20;
+
+struct Redb {
+    database: Database,
+    path: PathBuf,
+}
+
+/// Opens the database of a directory.
+pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
+    let path = dir.join("store.redb");
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(&path)?;
+    Ok(Box::new(Redb { database, path }))
+}
+
+impl Log for Redb {
+    fn load(
+        &self,
+        record: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
+        value: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let transaction = self.database.begin_read()?;
+        if let Some(table) = existing(transaction.open_table(RECORDS))? {
+            for row in table.iter()? {
+                let (revision, bytes) = row?;
+                record(revision.value(), bytes.value())?;
+            }
+        }
+        if let Some(table) = existing(transaction.open_table(VALUES))? {
+            for row in table.iter()? {
+                let (name, bytes) = row?;
+                value(name.value(), bytes.value())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &LogBatch) -> Result<(), LogError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|error| LogError::Failed(error.to_string()))?;
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            if let Some(from) = batch.truncate_from {
+                records.retain_in(from.., |_, _| false)?;
+            }
+            for (revision, bytes) in &batch.appends {
+                records.insert(revision, &bytes[..])?;
+            }
+            for revision in &batch.removes {
+                records.remove(revision)?;
+            }
+            let mut values = transaction.open_table(VALUES)?;
+            for (name, value) in &batch.values {
+                match value {
+                    Some(value) => values.insert(&name[..], &value[..])?,
+                    None => values.remove(&name[..])?,
+                };
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+}
+
+fn existing<T>(table: Result<T, TableError>) -> Result<Option<T>, LogError> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl From<StorageError> for LogError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io(error) => error.into(),
+            StorageError::Corrupted(reason) => Self::Damaged(reason),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<DatabaseError> for LogError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            DatabaseError::Storage(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<TransactionError> for LogError {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Storage(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<TableError> for LogError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<CommitError> for LogError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Storage(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
