@@ -8,7 +8,7 @@ mod list;
 mod run;
 
 pub(crate) use build::build;
-pub(crate) use client::EngineClient;
+pub(crate) use client::{EngineClient, escape};
 pub(crate) use images::{image, images, import_busybox};
 pub(crate) use list::{exec, logs, ps, rm, stop};
 pub(crate) use run::run;

@@ -1,0 +1,81 @@
+//! `hako delete`: by kind and name or by file, and waits until the objects are gone.
+
+use super::manifest;
+use super::resource::{self, Resource};
+use crate::cli::DeleteArgs;
+use crate::locate::Target;
+use crate::output;
+use anyhow::{Context, bail};
+use hako_client::{Client, DeleteOptions};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+pub(crate) async fn delete(target: &Target, args: &DeleteArgs) -> anyhow::Result<ExitCode> {
+    let client = super::client(target)?;
+    let resources = resource::discover(&client).await?;
+    let doomed = select(&resources, args)?;
+    let options = DeleteOptions { grace_period_seconds: args.grace_period, ..DeleteOptions::default() };
+    let mut code = ExitCode::SUCCESS;
+    let mut gone = Vec::new();
+    for one in doomed {
+        match one.resource.api(&client, Some(&one.namespace)).delete(&one.name, &options).await {
+            Ok(()) => {
+                output::line(&format!("{}/{} deleted", one.resource.singular, one.name));
+                gone.push(one);
+            }
+            Err(error) => code = crate::exit::report(&error.into()),
+        }
+    }
+    if !args.no_wait {
+        for one in &gone {
+            wait_until_gone(&client, one).await?;
+        }
+    }
+    Ok(code)
+}
+
+struct Doomed<'a> {
+    resource: &'a Resource,
+    namespace: String,
+    name: String,
+}
+
+fn select<'a>(resources: &'a [Resource], args: &DeleteArgs) -> anyhow::Result<Vec<Doomed<'a>>> {
+    if let Some(kind) = &args.kind {
+        let (word, names) = resource::split_names(kind, &args.names);
+        let resource = resource::by_word(resources, &word)?;
+        if names.is_empty() {
+            bail!("name the {} to delete", resource.resource.plural);
+        }
+        let namespace = args.namespace.clone();
+        return Ok(names.into_iter().map(|name| Doomed { resource, namespace: namespace.clone(), name }).collect());
+    }
+    if args.filenames.is_empty() {
+        bail!("say what to delete: KIND NAME or -f FILE");
+    }
+    let mut doomed = Vec::new();
+    // The reverse of the order in which they were applied.
+    for manifest in manifest::read_all(&args.filenames)?.iter().rev() {
+        let resource = resource::by_manifest(resources, &manifest.object).with_context(|| manifest.position("kind"))?;
+        let metadata = &manifest.object["metadata"];
+        let name = metadata["name"].as_str().with_context(|| format!("{}: metadata.name is missing", manifest.position("metadata")))?;
+        let namespace = metadata["namespace"].as_str().unwrap_or(&args.namespace);
+        doomed.push(Doomed { resource, namespace: namespace.into(), name: name.into() });
+    }
+    Ok(doomed)
+}
+
+async fn wait_until_gone(client: &Client, one: &Doomed<'_>) -> anyhow::Result<()> {
+    const LIMIT: Duration = Duration::from_secs(300);
+    let (api, began) = (one.resource.api(client, Some(&one.namespace)), Instant::now());
+    loop {
+        match api.get(&one.name).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(object) if began.elapsed() > LIMIT => {
+                bail!("{}/{} is still there after 300 s; it waits for {}", one.resource.singular, one.name, object["metadata"]["finalizers"])
+            }
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
