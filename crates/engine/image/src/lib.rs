@@ -1,1 +1,20 @@
-//! Placeholder until its owner writes it.
+//! Images: names, manifests, configurations and layers.
+//!
+//! Owns: which name points to which manifest, how a layer's tar becomes a directory and a directory a layer's
+//! tar, importing, committing, loading and saving images, and what may be collected.
+//! Does not own: the bytes (hako-content), the directories (hako-snapshot), registries.
+//!
+//! Invariant: a name points to a manifest whose configuration and layers are all in the content store. A layer
+//! is applied at most once, into the snapshot that carries its chain id, and can never touch a file outside
+//! that snapshot.
+//!
+//! Everything is synchronous; callers on an async runtime use `spawn_blocking`.
+
+mod error;
+mod image;
+pub mod layer;
+mod store;
+
+pub use error::ImageError;
+pub use image::{Image, Layer, chain_id};
+pub use store::{Collected, ImageStore, NewImage, Pin, Removed, Roots};

@@ -73,6 +73,8 @@ pub trait Snapshotter: Send + Sync {
     fn list(&self) -> Vec<Info>;
     /// The bytes and inodes that the snapshot itself takes on disk, without its parents.
     fn usage(&self, name: &str) -> Result<Usage>;
+    /// Mounts a merged view that only the returned descriptor reaches.
+    fn mounted(&self, mounts: &Mounts) -> Result<MountedTree>;
 }
 
 /// What a snapshot takes on disk.

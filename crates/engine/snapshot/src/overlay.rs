@@ -8,7 +8,7 @@
 //! ```
 //! `<dir>` is the name, or 16 hex digits of its digest when it is long: mount options are limited to a page.
 
-use crate::{Info, Mounts, SnapshotError, Snapshotter, State, Usage};
+use crate::{Info, MountedTree, Mounts, SnapshotError, Snapshotter, State, Usage};
 use hako_error::Result;
 use hako_names::Digest;
 use parking_lot::Mutex;
@@ -66,12 +66,6 @@ impl Overlay {
             index: Mutex::new(index),
             next: AtomicU64::new(0),
         })
-    }
-
-    /// An existing directory that [`crate::MountedTree::mount`] may use as mount point.
-    #[must_use]
-    pub fn scratch(&self) -> PathBuf {
-        self.dir.join(SCRATCH)
     }
 
     fn place(&self, floor: &str, name: &str) -> PathBuf {
@@ -250,6 +244,10 @@ impl Snapshotter for Overlay {
 
     fn list(&self) -> Vec<Info> {
         self.index.lock().values().cloned().collect()
+    }
+
+    fn mounted(&self, mounts: &Mounts) -> Result<MountedTree> {
+        MountedTree::mount(mounts, &self.dir.join(SCRATCH))
     }
 
     fn usage(&self, name: &str) -> Result<Usage> {

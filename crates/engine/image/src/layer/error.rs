@@ -1,0 +1,100 @@
+//! What can go wrong with a layer.
+
+use hako_error::{Classify, Kind};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a layer could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The stream broke, or is not what it claims to be.
+    #[error("{layer} is damaged or cut short")]
+    Stream {
+        /// Which layer.
+        layer: String,
+        /// Where it breaks.
+        source: io::Error,
+    },
+    /// A name or link that would leave the root file system.
+    #[error("{layer}: entry {entry:?} is refused, {reason}")]
+    Hostile {
+        /// Which layer.
+        layer: String,
+        /// The entry's name.
+        entry: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Beyond what such a layer may take.
+    #[error("{layer}: {what} exceeds the limit of {limit}")]
+    TooBig {
+        /// Which layer.
+        layer: String,
+        /// What grew too much.
+        what: &'static str,
+        /// The bound.
+        limit: u64,
+    },
+    /// The file system refused.
+    #[error("{layer}: cannot {action} {entry:?}")]
+    Write {
+        /// Which layer.
+        layer: String,
+        /// What was being done.
+        action: &'static str,
+        /// The entry's name.
+        entry: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Classify for ApplyError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Stream { source, .. } | Self::Write { source, .. } if is_full(source) => Kind::Exhausted,
+            Self::Stream { .. } | Self::Hostile { .. } | Self::TooBig { .. } => Kind::Invalid,
+            Self::Write { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Why no layer could be made of a directory.
+#[derive(Debug, thiserror::Error)]
+pub enum DiffError {
+    /// overlayfs features that hide content from the upper directory.
+    #[error("{path:?} was written with the overlayfs feature {feature}, which a layer cannot express")]
+    Feature {
+        /// The file.
+        path: PathBuf,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A file could not be read or the tar not be written.
+    #[error("{action} {path:?}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Classify for DiffError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Feature { .. } => Kind::Unimplemented,
+            Self::Io { source, .. } if is_full(source) => Kind::Exhausted,
+            Self::Io { .. } => Kind::Internal,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

@@ -1,0 +1,18 @@
+//! Layers as tar streams.
+//!
+//! Owns: applying a layer to a directory ([`apply`]) and making one from an overlay's upper directory
+//! ([`diff`]), compressed or not. Does not own: where the bytes and directories are.
+//!
+//! Invariant: applying resolves every path inside the given root; no name, link or `..` in a tar reaches
+//! outside of it.
+
+mod apply;
+mod compress;
+mod diff;
+mod error;
+
+pub use apply::{Applied, Limits, apply};
+pub use compress::{Decoder, Encoder, sniff};
+pub(crate) use compress::{HashingReader, Tee};
+pub use diff::{DiffOptions, diff};
+pub use error::{ApplyError, DiffError};

@@ -1,0 +1,437 @@
+//! The images of one data directory.
+//!
+//! ```text
+//! DIR/names/<digest of the name>.json    {"name", "manifest"}
+//! DIR/unnamed/<digest>.json              the same without a name: images that lost theirs
+//! ```
+
+mod archive;
+mod commit;
+mod import;
+mod names;
+mod unpack;
+
+pub use commit::NewImage;
+
+use crate::image::{Image, Layer, parse_config};
+use crate::{ImageError, chain_id};
+use hako_content::{Blob, ContentStore};
+use hako_error::Result;
+use hako_names::{Digest, ImageRef};
+use hako_oci::image::{ImageConfiguration, ImageManifest};
+use hako_snapshot::{Snapshotter, State};
+use names::Names;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use unpack::Flights;
+
+/// All images of one data directory. Cheap to clone; one process owns a directory at a time.
+#[derive(Clone)]
+pub struct ImageStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    content: ContentStore,
+    snapshots: Arc<dyn Snapshotter>,
+    dir: PathBuf,
+    names: RwLock<Names>,
+    parsed: Mutex<HashMap<Digest, Arc<Parsed>>>,
+    flights: Flights,
+    pins: Mutex<HashMap<String, usize>>,
+    roots: Mutex<Vec<RootsOf>>,
+}
+
+type RootsOf = Box<dyn Fn() -> Result<Roots> + Send + Sync>;
+
+/// A manifest and its configuration, read once.
+struct Parsed {
+    id: Digest,
+    config: Arc<ImageConfiguration>,
+    raw_config: Arc<serde_json::Value>,
+    layers: Vec<Layer>,
+    size: u64,
+}
+
+/// What somebody else still needs of the stores.
+#[derive(Clone, Debug, Default)]
+pub struct Roots {
+    /// Blobs.
+    pub blobs: HashSet<Digest>,
+    /// Committed snapshots; their parents are kept by them.
+    pub snapshots: HashSet<String>,
+}
+
+/// What a collection removed.
+#[derive(Clone, Debug, Default)]
+pub struct Collected {
+    /// Blobs.
+    pub blobs: Vec<Blob>,
+    /// Snapshots.
+    pub snapshots: Vec<String>,
+}
+
+/// What removing an image did.
+#[derive(Clone, Debug, Default)]
+pub struct Removed {
+    /// Names that point to nothing now.
+    pub untagged: Vec<ImageRef>,
+    /// The image's id, if nothing points to it any more and it was deleted.
+    pub deleted: Option<Digest>,
+    /// What went with it.
+    pub collected: Collected,
+}
+
+/// Keeps a snapshot from being collected while it is held.
+pub struct Pin {
+    store: ImageStore,
+    snapshot: String,
+}
+
+impl fmt::Debug for ImageStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageStore")
+            .field("dir", &self.inner.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pin({})", self.snapshot)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.store.inner.pins.lock();
+        if let Some(count) = pins.get_mut(&self.snapshot) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.snapshot);
+            }
+        }
+    }
+}
+
+impl ImageStore {
+    /// Opens or creates the images in `dir`; half-unpacked layers of an earlier process go.
+    pub fn open(
+        content: ContentStore,
+        snapshots: Arc<dyn Snapshotter>,
+        dir: impl AsRef<Path>,
+    ) -> Result<Self> {
+        let dir = dir.as_ref().to_path_buf();
+        let names = RwLock::new(Names::open(&dir)?);
+        for info in snapshots.list() {
+            if info.name.starts_with(unpack::KEY_PREFIX) && info.state != State::Committed {
+                snapshots.remove(&info.name)?;
+            }
+        }
+        let inner = Inner {
+            content,
+            snapshots,
+            dir,
+            names,
+            parsed: Mutex::default(),
+            flights: Flights::default(),
+            pins: Mutex::default(),
+            roots: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The content store below.
+    #[must_use]
+    pub fn content(&self) -> &ContentStore {
+        &self.inner.content
+    }
+
+    /// The snapshots below.
+    #[must_use]
+    pub fn snapshots(&self) -> &Arc<dyn Snapshotter> {
+        &self.inner.snapshots
+    }
+
+    /// The directory the store was opened in; users of the store may keep state in subdirectories of their own.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The image of that name. With a digest in the name, the image must have it as manifest digest or id.
+    pub fn resolve(&self, name: &ImageRef) -> Result<Image> {
+        let manifest = match name.digest() {
+            Some(digest) => self.by_digest(digest),
+            None => self.inner.names.read().get(name),
+        };
+        let manifest = manifest.ok_or_else(|| ImageError::NotFound {
+            name: name.to_string(),
+        })?;
+        let mut image = self.image(manifest)?;
+        image.name = Some(name.clone());
+        Ok(image)
+    }
+
+    /// The image that people mean by `text`: a name, an id (with or without `sha256:`), or the unique start of
+    /// an id.
+    pub fn find(&self, text: &str) -> Result<Image> {
+        if let Ok(digest) = text.parse::<Digest>() {
+            let manifest = self.by_digest(digest);
+            return self.image(manifest.ok_or_else(|| ImageError::NotFound { name: text.into() })?);
+        }
+        match text.parse::<ImageRef>().map(|name| self.resolve(&name)) {
+            Ok(Err(error)) if error.is_not_found() => self.by_prefix(text)?.ok_or(error),
+            Ok(found) => found,
+            Err(unparsable) => self.by_prefix(text)?.ok_or_else(|| unparsable.into()),
+        }
+    }
+
+    fn by_digest(&self, digest: Digest) -> Option<Digest> {
+        let known = self.inner.names.read().manifests();
+        known.into_iter().find(|manifest| {
+            *manifest == digest || self.parsed(*manifest).is_ok_and(|parsed| parsed.id == digest)
+        })
+    }
+
+    fn by_prefix(&self, text: &str) -> Result<Option<Image>> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let is_prefix =
+            (4..64).contains(&digits.len()) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_prefix {
+            return Ok(None);
+        }
+        let images = self.list()?;
+        let matching: Vec<&Image> = images
+            .iter()
+            .filter(|image| image.id.hex().starts_with(digits))
+            .collect();
+        match matching.as_slice() {
+            [] => Ok(None),
+            [image] => Ok(Some((*image).clone())),
+            several => Err(ImageError::Ambiguous {
+                prefix: text.into(),
+                count: several.len(),
+            }
+            .into()),
+        }
+    }
+
+    /// Every image once, newest first.
+    pub fn list(&self) -> Result<Vec<Image>> {
+        let manifests = self.inner.names.read().manifests();
+        let mut images = Vec::new();
+        for manifest in manifests {
+            match self.image(manifest) {
+                Ok(image) => images.push(image),
+                Err(error) => tracing::warn!(%manifest, error = error.chain(), "an image cannot be read"),
+            }
+        }
+        images.sort_by_key(|image| (std::cmp::Reverse(image.created()), image.id));
+        Ok(images)
+    }
+
+    /// Points another name to an image; an image that loses its last name by this stays, without a name.
+    pub fn tag(&self, image: &Image, name: &ImageRef) -> Result<Image> {
+        self.inner.names.write().set(name, image.manifest_digest)?;
+        self.resolve(name)
+    }
+
+    /// Removes the name `text`, or the image with that id; the image goes with its last name. An id with
+    /// several names needs `force`.
+    pub fn remove(&self, text: &str, force: bool) -> Result<Removed> {
+        let image = self.find(text)?;
+        let named = image
+            .name
+            .clone()
+            .filter(|name| name.digest().is_none() && image.names.contains(name));
+        let untagged = match named {
+            Some(name) => vec![name],
+            None if image.names.len() > 1 && !force => {
+                let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
+                return Err(ImageError::Named {
+                    id: image.id.short(),
+                    names: names.join(", "),
+                }
+                .into());
+            }
+            None => image.names.clone(),
+        };
+        let is_gone = {
+            let mut names = self.inner.names.write();
+            for name in &untagged {
+                names.unset(name)?;
+            }
+            let is_gone = names.names_of(image.manifest_digest).is_empty();
+            if is_gone {
+                names.forget(image.manifest_digest)?;
+            }
+            is_gone
+        };
+        let collected = if is_gone { self.gc()? } else { Collected::default() };
+        Ok(Removed {
+            untagged,
+            deleted: is_gone.then_some(image.id),
+            collected,
+        })
+    }
+
+    /// Adds a source of roots: what it names survives every later collection.
+    pub fn add_roots(&self, roots: impl Fn() -> Result<Roots> + Send + Sync + 'static) {
+        self.inner.roots.lock().push(Box::new(roots));
+    }
+
+    /// Keeps a committed snapshot while the pin is held, also before any image reaches it.
+    #[must_use]
+    pub fn pin(&self, snapshot: &str) -> Pin {
+        *self.inner.pins.lock().entry(snapshot.to_owned()).or_default() += 1;
+        Pin {
+            store: self.clone(),
+            snapshot: snapshot.to_owned(),
+        }
+    }
+
+    /// Removes every blob and committed snapshot that no name, lease, pin, root, container or other snapshot
+    /// reaches.
+    pub fn gc(&self) -> Result<Collected> {
+        let mut wanted_snapshots = HashSet::new();
+        let blobs = self.inner.content.collect(|| {
+            let roots = self.reachable()?;
+            wanted_snapshots = roots.snapshots;
+            Ok(roots.blobs)
+        })?;
+        Ok(Collected {
+            blobs,
+            snapshots: self.collect_snapshots(&wanted_snapshots)?,
+        })
+    }
+
+    fn reachable(&self) -> Result<Roots> {
+        let mut roots = Roots::default();
+        for extra in self.inner.roots.lock().iter() {
+            let extra = extra()?;
+            roots.blobs.extend(extra.blobs);
+            roots.snapshots.extend(extra.snapshots);
+        }
+        for manifest in self.inner.names.read().manifests() {
+            // An image that cannot be read keeps its manifest: nothing is lost that could be repaired.
+            roots.blobs.insert(manifest);
+            let Ok(parsed) = self.parsed(manifest) else {
+                continue;
+            };
+            roots.blobs.insert(parsed.id);
+            roots.blobs.extend(parsed.layers.iter().map(|layer| layer.digest));
+            roots
+                .snapshots
+                .extend(chain_id(parsed.layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()));
+        }
+        Ok(roots)
+    }
+
+    fn collect_snapshots(&self, wanted: &HashSet<String>) -> Result<Vec<String>> {
+        let mut removed = Vec::new();
+        loop {
+            let all = self.inner.snapshots.list();
+            let parents: HashSet<&str> = all.iter().filter_map(|info| info.parent.as_deref()).collect();
+            let loose: Vec<&str> = all
+                .iter()
+                .filter(|info| info.state == State::Committed && !wanted.contains(&info.name))
+                .map(|info| info.name.as_str())
+                .filter(|name| !parents.contains(name) && !self.inner.pins.lock().contains_key(*name))
+                .collect();
+            let mut progress = false;
+            for name in loose {
+                match self.inner.snapshots.remove(name) {
+                    Ok(()) => {
+                        removed.push(name.to_owned());
+                        progress = true;
+                    }
+                    Err(error) if error.kind() == hako_error::Kind::FailedPrecondition => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if !progress {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// The image whose manifest is in the content store.
+    fn image(&self, manifest_digest: Digest) -> Result<Image> {
+        let parsed = self.parsed(manifest_digest)?;
+        let names = self.inner.names.read().names_of(manifest_digest);
+        Ok(Image {
+            name: None,
+            names,
+            manifest_digest,
+            id: parsed.id,
+            config: parsed.config.clone(),
+            raw_config: parsed.raw_config.clone(),
+            layers: parsed.layers.clone(),
+            size: parsed.size,
+        })
+    }
+
+    fn parsed(&self, manifest_digest: Digest) -> Result<Arc<Parsed>> {
+        if let Some(parsed) = self.inner.parsed.lock().get(&manifest_digest) {
+            return Ok(parsed.clone());
+        }
+        let parsed = Arc::new(self.parse(manifest_digest)?);
+        self.inner.parsed.lock().insert(manifest_digest, parsed.clone());
+        Ok(parsed)
+    }
+
+    fn parse(&self, manifest_digest: Digest) -> Result<Parsed> {
+        let content = &self.inner.content;
+        let bytes = content.read(manifest_digest)?;
+        let what = format!("manifest {manifest_digest}");
+        let manifest: ImageManifest =
+            serde_json::from_slice(&bytes).map_err(|source| ImageError::Document {
+                what: what.clone(),
+                source,
+            })?;
+        let id: Digest = manifest.config().digest().to_string().parse()?;
+        let config_bytes = content.read(id)?;
+        let what_config = format!("image configuration {id}");
+        let config = parse_config(&config_bytes, &what_config)?;
+        let raw_config = serde_json::from_slice(&config_bytes).map_err(|source| ImageError::Document {
+            what: what_config,
+            source,
+        })?;
+        let diff_ids = config.rootfs().diff_ids();
+        if diff_ids.len() != manifest.layers().len() {
+            let reason = format!(
+                "it lists {} layers, its configuration {}",
+                manifest.layers().len(),
+                diff_ids.len()
+            );
+            return Err(ImageError::Unusable { what, reason }.into());
+        }
+        let mut size = (bytes.len() + config_bytes.len()) as u64;
+        let mut layers = Vec::new();
+        for (layer, diff_id) in manifest.layers().iter().zip(diff_ids) {
+            size += layer.size();
+            layers.push(Layer {
+                digest: layer.digest().to_string().parse()?,
+                size: layer.size(),
+                media_type: layer.media_type().to_string(),
+                diff_id: diff_id.parse()?,
+            });
+        }
+        Ok(Parsed {
+            id,
+            config: Arc::new(config),
+            raw_config: Arc::new(raw_config),
+            layers,
+            size,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

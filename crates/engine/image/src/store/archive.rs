@@ -1,0 +1,1 @@
+//! Images as archives: OCI layouts and the format of `docker save`.

@@ -1,0 +1,137 @@
+//! New images from layers.
+
+use super::ImageStore;
+use crate::ImageError;
+use crate::image::{Image, Layer};
+use crate::layer::{DiffOptions, Encoder, diff};
+use hako_content::{Expected, Lease};
+use hako_error::Result;
+use hako_names::ImageRef;
+use hako_oci::image::ImageConfiguration;
+use hako_oci::media_type::{self, Compression};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// What a new image is made of. The configuration's `rootfs` is filled in from the layers.
+#[derive(Clone, Debug, Default)]
+pub struct NewImage {
+    /// Configuration and history.
+    pub config: ImageConfiguration,
+    /// Fields for the configuration's `config` object that OCI does not know, such as `Healthcheck`.
+    pub extra_config: serde_json::Map<String, Value>,
+    /// The layers, lowest first; their blobs are in the content store.
+    pub layers: Vec<Layer>,
+    /// Names to point to it; with none the image is kept without a name.
+    pub names: Vec<ImageRef>,
+}
+
+impl ImageStore {
+    /// A lease under which new layers are written; it ends when dropped, or after a day should the process die.
+    pub fn lease(&self, what: &str) -> Result<Lease> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = format!(
+            "{what}-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        self.content().lease(&id, Duration::from_secs(24 * 3600))
+    }
+
+    /// Writes what an overlay's upper directory changes as a layer blob. Equal directories give equal layers.
+    pub fn write_layer(
+        &self,
+        upper: &Path,
+        options: &DiffOptions,
+        what: &str,
+        lease: &Lease,
+    ) -> Result<Layer> {
+        let writer = self.content().writer(format!("layer of {what}"))?.under(lease);
+        let mut encoder = Encoder::new(writer, Compression::Zstd)?;
+        diff(upper, options, &mut encoder)?;
+        let (writer, diff_id) = encoder.finish()?;
+        let blob = writer.commit(Expected::default())?;
+        Ok(Layer {
+            digest: blob.digest,
+            size: blob.size,
+            media_type: media_type::LAYER_ZSTD.into(),
+            diff_id,
+        })
+    }
+
+    /// Turns the unmounted active snapshot `key` into the snapshot of `chain_id`, so that the layer just
+    /// written from it need not be unpacked again.
+    pub fn adopt_snapshot(&self, chain_id: &str, key: &str) -> Result<()> {
+        self.commit_snapshot(chain_id, key)
+    }
+
+    /// Stores configuration and manifest and points the names to them; the same input gives the same digest.
+    pub fn commit_image(&self, new: NewImage) -> Result<Image> {
+        let lease = self.lease("commit")?;
+        for layer in &new.layers {
+            lease.protect(layer.digest)?;
+        }
+        let config = self
+            .content()
+            .put("an image configuration", &config_bytes(&new)?, Some(&lease))?;
+        let layers: Vec<Value> = new
+            .layers
+            .iter()
+            .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))
+            .collect();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::MANIFEST,
+            "config": {"mediaType": media_type::CONFIG, "digest": config.digest, "size": config.size},
+            "layers": layers,
+        });
+        let bytes = to_vec(&manifest)?;
+        let manifest = self.content().put("a manifest", &bytes, Some(&lease))?.digest;
+        self.point(manifest, &new.names)
+    }
+
+    /// Points names to a manifest that is in the content store with all it needs.
+    pub(super) fn point(&self, manifest: hako_names::Digest, names: &[ImageRef]) -> Result<Image> {
+        // Reading it first: what cannot be used gets no name.
+        self.parsed(manifest)?;
+        {
+            let mut table = self.inner.names.write();
+            for name in names {
+                table.set(name, manifest)?;
+            }
+            if table.names_of(manifest).is_empty() {
+                table.keep(manifest)?;
+            }
+        }
+        let mut image = self.image(manifest)?;
+        image.name = names.first().cloned();
+        Ok(image)
+    }
+}
+
+/// The configuration as canonical JSON: keys sorted, so that maps inside cannot change the digest.
+fn config_bytes(new: &NewImage) -> Result<Vec<u8>> {
+    let what = || "an image configuration".to_owned();
+    let mut config = new.config.clone();
+    let diff_ids: Vec<String> = new.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    config.rootfs_mut().set_typ("layers".into());
+    config.rootfs_mut().set_diff_ids(diff_ids);
+    let mut value =
+        serde_json::to_value(&config).map_err(|source| ImageError::Document { what: what(), source })?;
+    if !new.extra_config.is_empty() {
+        let inner = &mut value["config"];
+        for (key, extra) in &new.extra_config {
+            inner[key.as_str()] = extra.clone();
+        }
+    }
+    value.sort_all_objects();
+    to_vec(&value)
+}
+
+fn to_vec(value: &Value) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(value).map_err(|source| ImageError::Document {
+        what: "a manifest".into(),
+        source,
+    })?)
+}

@@ -1,0 +1,86 @@
+//! Images from root file systems.
+
+use super::unpack::apply_all;
+use super::{ImageStore, NewImage};
+use crate::chain_id;
+use crate::image::{Image, Layer};
+use crate::layer::{Decoder, Encoder, Tee, sniff};
+use hako_content::Expected;
+use hako_error::Result;
+use hako_names::{Digest, ImageRef};
+use hako_oci::image::ImageConfiguration;
+use hako_oci::media_type::{self, Compression};
+use std::fs::File;
+use std::io::Read;
+
+impl ImageStore {
+    /// Makes an image with one layer out of a root file system's tar (plain, gzip or zstd). A tar that cannot
+    /// be applied leaves nothing behind.
+    pub fn import_rootfs(
+        &self,
+        tar: impl Read,
+        name: &ImageRef,
+        config: ImageConfiguration,
+    ) -> Result<Image> {
+        let lease = self.lease("import")?;
+        let key = super::unpack::fresh_key();
+        let mounts = self.snapshots().prepare(&key, None)?;
+        let imported = self.open_root(&mounts, None).and_then(|root| {
+            let layer = self.import_layer(tar, &root, name, &lease)?;
+            Ok(layer)
+        });
+        let layer = match imported {
+            Ok(layer) => layer,
+            Err(error) => {
+                let _ = self.snapshots().remove(&key);
+                return Err(error.context(format!("cannot import {name}")));
+            }
+        };
+        let chain = chain_id([layer.diff_id]).map(|id| id.hex()).unwrap_or_default();
+        let _pin = self.pin(&chain);
+        self.commit_snapshot(&chain, &key)?;
+        self.commit_image(NewImage {
+            config,
+            layers: vec![layer],
+            names: vec![name.clone()],
+            ..NewImage::default()
+        })
+    }
+
+    /// One pass: the bytes are stored, hashed and applied as they come.
+    fn import_layer(
+        &self,
+        tar: impl Read,
+        root: &File,
+        name: &ImageRef,
+        lease: &hako_content::Lease,
+    ) -> Result<Layer> {
+        let (compression, tar) = sniff(tar)?;
+        let mut writer = self.content().writer(format!("layer of {name}"))?.under(lease);
+        let what = format!("the tar of {name}");
+        let (diff_id, writer, media_type) = if compression == Compression::None {
+            let mut encoder = Encoder::new(writer, Compression::Zstd)?;
+            apply_all(root, Tee::new(tar, &mut encoder), &what, u64::MAX)?;
+            let (writer, diff_id): (_, Digest) = encoder.finish()?;
+            (diff_id, writer, media_type::LAYER_ZSTD)
+        } else {
+            let mut stored = Tee::new(tar, &mut writer);
+            let diff_id = apply_all(root, Decoder::new(&mut stored, compression)?, &what, u64::MAX)?;
+            std::io::copy(&mut stored, &mut std::io::sink())
+                .map_err(|source| crate::layer::ApplyError::Stream { layer: what, source })?;
+            let media_type = if compression == Compression::Gzip {
+                media_type::LAYER_GZIP
+            } else {
+                media_type::LAYER_ZSTD
+            };
+            (diff_id, writer, media_type)
+        };
+        let blob = writer.commit(Expected::default())?;
+        Ok(Layer {
+            digest: blob.digest,
+            size: blob.size,
+            media_type: media_type.into(),
+            diff_id,
+        })
+    }
+}

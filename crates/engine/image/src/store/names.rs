@@ -1,0 +1,157 @@
+//! Which name points to which manifest: one small file a name, replaced by rename.
+
+use crate::ImageError;
+use hako_error::Result;
+use hako_names::{Digest, ImageRef};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<ImageRef>,
+    manifest: Digest,
+}
+
+/// The table of names, in memory and as files.
+#[derive(Debug)]
+pub(super) struct Names {
+    named_dir: PathBuf,
+    unnamed_dir: PathBuf,
+    named: BTreeMap<ImageRef, Digest>,
+    unnamed: BTreeSet<Digest>,
+}
+
+impl Names {
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let (named_dir, unnamed_dir) = (dir.join("names"), dir.join("unnamed"));
+        let mut names = Self {
+            named_dir: named_dir.clone(),
+            unnamed_dir: unnamed_dir.clone(),
+            named: BTreeMap::new(),
+            unnamed: BTreeSet::new(),
+        };
+        for dir in [&named_dir, &unnamed_dir] {
+            fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
+            for entry in fs::read_dir(dir).map_err(ImageError::io("list", dir))? {
+                let path = entry.map_err(ImageError::io("list", dir))?.path();
+                names.read_record(&path)?;
+            }
+        }
+        Ok(names)
+    }
+
+    fn read_record(&mut self, path: &Path) -> Result<()> {
+        if path.extension().is_none_or(|extension| extension != "json") {
+            return Ok(fs::remove_file(path).map_err(ImageError::io("remove", path))?);
+        }
+        let bytes = fs::read(path).map_err(ImageError::io("read", path))?;
+        let record: Record = serde_json::from_slice(&bytes).map_err(|source| ImageError::Document {
+            what: path.display().to_string(),
+            source,
+        })?;
+        match record.name {
+            Some(name) => drop(self.named.insert(name, record.manifest)),
+            None => drop(self.unnamed.insert(record.manifest)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&self, name: &ImageRef) -> Option<Digest> {
+        self.named.get(name).copied()
+    }
+
+    /// Every manifest once.
+    pub(super) fn manifests(&self) -> BTreeSet<Digest> {
+        self.named.values().chain(&self.unnamed).copied().collect()
+    }
+
+    pub(super) fn names_of(&self, manifest: Digest) -> Vec<ImageRef> {
+        self.named
+            .iter()
+            .filter(|(_, digest)| **digest == manifest)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// Points `name` to `manifest`. What it pointed to before is kept as unnamed, if this was its last name.
+    pub(super) fn set(&mut self, name: &ImageRef, manifest: Digest) -> Result<()> {
+        let previous = self.get(name).filter(|previous| *previous != manifest);
+        if let Some(previous) = previous.filter(|previous| self.names_of(*previous).len() == 1) {
+            self.keep(previous)?;
+        }
+        let path = self.path(name);
+        write(
+            &path,
+            &Record {
+                name: Some(name.clone()),
+                manifest,
+            },
+        )?;
+        self.named.insert(name.clone(), manifest);
+        self.forget(manifest)
+    }
+
+    pub(super) fn unset(&mut self, name: &ImageRef) -> Result<()> {
+        remove(&self.path(name))?;
+        self.named.remove(name);
+        Ok(())
+    }
+
+    /// Keeps an image that has no name.
+    pub(super) fn keep(&mut self, manifest: Digest) -> Result<()> {
+        write(&self.unnamed_path(manifest), &Record { name: None, manifest })?;
+        self.unnamed.insert(manifest);
+        Ok(())
+    }
+
+    /// No longer keeps an image without a name.
+    pub(super) fn forget(&mut self, manifest: Digest) -> Result<()> {
+        if self.unnamed.contains(&manifest) {
+            remove(&self.unnamed_path(manifest))?;
+            self.unnamed.remove(&manifest);
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &ImageRef) -> PathBuf {
+        self.named_dir
+            .join(format!("{}.json", Digest::of(name.canonical().as_bytes()).hex()))
+    }
+
+    fn unnamed_path(&self, manifest: Digest) -> PathBuf {
+        self.unnamed_dir.join(format!("{}.json", manifest.hex()))
+    }
+}
+
+fn write(path: &Path, record: &Record) -> Result<()> {
+    let new = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_parent(path)
+    };
+    Ok(write().map_err(|error| {
+        let _ = fs::remove_file(&new);
+        ImageError::io("write", path)(error)
+    })?)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path).and_then(|()| sync_parent(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ImageError::io("remove", path)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent()
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}

@@ -1,0 +1,167 @@
+//! From layers to snapshots, each layer once.
+
+use super::ImageStore;
+use crate::image::{Image, Layer};
+use crate::layer::{Decoder, HashingReader, Limits, apply};
+use crate::{ImageError, chain_id};
+use hako_error::{Kind, Result};
+use hako_names::Digest;
+use hako_oci::media_type;
+use hako_snapshot::Mounts;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Keys of snapshots that are being unpacked: what bears one when the store is opened is a leftover.
+pub(super) const KEY_PREFIX: &str = "unpack-";
+
+/// One lock for each snapshot that is being unpacked, so that two callers never unpack the same layer.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Mutex<HashMap<String, Arc<Mutex<()>>>>);
+
+impl Flights {
+    /// Runs `work` while nobody else works on `name`.
+    fn alone<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+        let flight = self.0.lock().entry(name.to_owned()).or_default().clone();
+        let result = {
+            let _guard = flight.lock();
+            work()
+        };
+        let mut flights = self.0.lock();
+        // Two owners are the table and this call: nobody waits.
+        if Arc::strong_count(&flight) == 2 {
+            flights.remove(name);
+        }
+        result
+    }
+}
+
+impl ImageStore {
+    /// Makes sure that all layers are applied; returns the snapshot to prepare containers on, `None` for an
+    /// image without layers.
+    pub fn unpack(&self, image: &Image) -> Result<Option<String>> {
+        let Some(top) = image.chain_id() else {
+            return Ok(None);
+        };
+        let pin = self.pin(&top);
+        if self.is_unpacked(&top) {
+            return Ok(Some(top));
+        }
+        let (mut parent, mut diff_ids) = (None, Vec::new());
+        let mut parent_pin = None;
+        for layer in &image.layers {
+            diff_ids.push(layer.diff_id);
+            let Some(name) = chain_id(diff_ids.iter().copied()).map(|id| id.hex()) else {
+                continue;
+            };
+            let pin = self.pin(&name);
+            self.unpack_layer(&name, parent.as_deref(), layer)?;
+            parent = Some(name);
+            parent_pin = Some(pin);
+        }
+        drop((pin, parent_pin));
+        Ok(parent)
+    }
+
+    /// Whether the snapshot of that chain id is committed.
+    #[must_use]
+    pub fn is_unpacked(&self, chain_id: &str) -> bool {
+        self.snapshots().stat(chain_id).is_ok()
+    }
+
+    fn unpack_layer(&self, name: &str, parent: Option<&str>, layer: &Layer) -> Result<()> {
+        self.inner.flights.alone(name, || {
+            if self.is_unpacked(name) {
+                return Ok(());
+            }
+            let compression =
+                media_type::layer_compression(&layer.media_type).ok_or_else(|| ImageError::MediaType {
+                    digest: layer.digest.to_string(),
+                    media_type: layer.media_type.clone(),
+                })?;
+            let blob = self.content().open_blob(layer.digest)?;
+            let reader = Decoder::new(BufReader::with_capacity(1 << 17, blob), compression)?;
+            self.with_fresh_snapshot(name, parent, |root| {
+                let diff_id = apply_all(root, reader, &layer.digest.to_string(), layer.size)?;
+                if diff_id == layer.diff_id {
+                    return Ok(());
+                }
+                let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
+                Err(ImageError::DiffId {
+                    digest,
+                    expected,
+                    actual: diff_id.to_string(),
+                }
+                .into())
+            })
+        })
+    }
+
+    /// Prepares a snapshot, lets `fill` write into it, commits it as `name`; on failure nothing is left.
+    pub(super) fn with_fresh_snapshot(
+        &self,
+        name: &str,
+        parent: Option<&str>,
+        fill: impl FnOnce(&File) -> Result<()>,
+    ) -> Result<()> {
+        let key = fresh_key();
+        let mounts = self.snapshots().prepare(&key, parent)?;
+        let result = self
+            .open_root(&mounts, parent)
+            .and_then(|root| fill(&root))
+            .and_then(|()| self.commit_snapshot(name, &key));
+        if result.is_err() {
+            let _ = self.snapshots().remove(&key);
+        }
+        result
+    }
+
+    /// Commits `key` as `name`; where the same content is committed already, `key` is dropped.
+    pub(super) fn commit_snapshot(&self, name: &str, key: &str) -> Result<()> {
+        match self.snapshots().commit(name, key) {
+            Err(error) if error.kind() == Kind::AlreadyExists => self.snapshots().remove(key),
+            result => result,
+        }
+    }
+
+    /// The directory to apply a layer to: without a parent the upper directory itself, else the merged tree.
+    pub(super) fn open_root(&self, mounts: &Mounts, parent: Option<&str>) -> Result<File> {
+        let path = match (&mounts.upper, parent) {
+            (Some(upper), None) => upper.clone(),
+            _ => {
+                let tree = self.snapshots().mounted(mounts)?;
+                return Ok(open_dir(&tree.path())?);
+            }
+        };
+        Ok(open_dir(&path)?)
+    }
+}
+
+fn open_dir(path: &std::path::Path) -> Result<File, ImageError> {
+    File::open(path).map_err(ImageError::io("open", path))
+}
+
+/// A key that no other unpack has.
+pub(super) fn fresh_key() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{KEY_PREFIX}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Applies a tar to `root` and returns the digest of the whole stream, padding included.
+pub(super) fn apply_all(
+    root: &File,
+    reader: impl std::io::Read,
+    what: &str,
+    stored_size: u64,
+) -> Result<Digest> {
+    let mut reader = HashingReader::new(reader);
+    apply(root, &mut reader, what, Limits::for_blob(stored_size))?;
+    std::io::copy(&mut reader, &mut std::io::sink()).map_err(|source| crate::layer::ApplyError::Stream {
+        layer: what.to_owned(),
+        source,
+    })?;
+    Ok(reader.finish())
+}
