@@ -1,0 +1,288 @@
+//! `hako why pod/NAME`: why it is pending, restarting or unreachable, and the smallest change that would help.
+
+use super::client;
+use crate::cli::{OutputFormat, WhyArgs};
+use crate::locate::Target;
+use crate::output;
+use anyhow::bail;
+use hako_client::{Api, ListParams};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Node, Pod, Service};
+use serde_json::json;
+use std::process::ExitCode;
+
+/// One reason, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    what: String,
+    help: String,
+}
+
+impl Finding {
+    fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { what: what.into(), help: help.into() }
+    }
+}
+
+/// What the answer is drawn from.
+struct Evidence {
+    pod: Pod,
+    events: Vec<Event>,
+    nodes: Vec<Node>,
+    pods: Vec<Pod>,
+    services: Vec<Service>,
+}
+
+pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
+    let name = match args.object.split_once('/') {
+        Some(("pod" | "pods" | "po", name)) => name,
+        Some((kind, _)) => bail!("why explains pods so far, not {kind:?}: name one as pod/NAME"),
+        None => args.object.as_str(),
+    };
+    let client = client(target)?;
+    let (pods, services): (Api<Pod>, Api<Service>) = (client.namespaced(&args.namespace), client.namespaced(&args.namespace));
+    let (events, nodes, all_pods): (Api<Event>, Api<Node>, Api<Pod>) = (client.namespaced(&args.namespace), client.all(), client.all());
+    let everything = ListParams::default();
+    let about_it = ListParams::default().fields(format!("involvedObject.name={name}"));
+    let evidence = Evidence {
+        pod: pods.get(name).await?,
+        events: events.list(&about_it).await?.items,
+        nodes: nodes.list(&everything).await?.items,
+        pods: all_pods.list(&everything).await?.items,
+        services: services.list(&everything).await?.items,
+    };
+    let findings = explain(&evidence);
+    match format {
+        OutputFormat::Json => {
+            let list: Vec<_> = findings.iter().map(|finding| json!({ "what": finding.what, "help": finding.help })).collect();
+            output::json(&json!({ "pod": name, "namespace": args.namespace, "findings": list }));
+        }
+        _ => print(&evidence.pod, &findings),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(pod: &Pod, findings: &[Finding]) {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
+    output::line(&format!("pod/{name} is {phase}"));
+    for finding in findings {
+        output::line(&format!("  {}", finding.what));
+        if !finding.help.is_empty() {
+            output::line(&format!("    -> {}", finding.help));
+        }
+    }
+}
+
+fn explain(evidence: &Evidence) -> Vec<Finding> {
+    let pod = &evidence.pod;
+    let mut findings = Vec::new();
+    findings.extend(terminating(pod));
+    let node_name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+    if node_name.is_empty() {
+        findings.extend(unscheduled(evidence));
+        return findings;
+    }
+    findings.extend(lost_node(evidence, node_name));
+    let status = pod.status.clone().unwrap_or_default();
+    if let Some(message) = status.message.filter(|_| status.phase.as_deref() == Some("Failed")) {
+        findings.push(Finding::new(format!("failed: {message}"), ""));
+    }
+    let containers = status.init_container_statuses.unwrap_or_default().into_iter().chain(status.container_statuses.unwrap_or_default());
+    for container in containers {
+        findings.extend(container_trouble(evidence, &container));
+    }
+    if findings.is_empty() {
+        findings.extend(last_warning(evidence).map(|text| Finding::new(text, "")));
+    }
+    findings.extend(reachability(evidence));
+    findings
+}
+
+fn terminating(pod: &Pod) -> Option<Finding> {
+    let since = pod.metadata.deletion_timestamp.as_ref()?;
+    let finalizers = pod.metadata.finalizers.clone().unwrap_or_default();
+    Some(if finalizers.is_empty() {
+        Finding::new(format!("it is being deleted, due at {}", since.0), "wait for its grace period, or delete it with --grace-period 0")
+    } else {
+        Finding::new(format!("it is being deleted and waits for the finalizers {}", finalizers.join(", ")), "whoever set them has to finish its work")
+    })
+}
+
+fn unscheduled(evidence: &Evidence) -> Vec<Finding> {
+    let explanation = hako_scheduler::explain(&evidence.pod, &evidence.nodes, &evidence.pods);
+    let mut findings = vec![Finding::new(explanation.message, explanation.advice.join("; "))];
+    findings.extend(explanation.nodes.into_iter().map(|(node, reasons)| Finding::new(format!("node {node}: {}", reasons.join(", ")), "")));
+    findings
+}
+
+fn lost_node(evidence: &Evidence, name: &str) -> Option<Finding> {
+    let node = evidence.nodes.iter().find(|node| node.metadata.name.as_deref() == Some(name));
+    let Some(node) = node else {
+        return Some(Finding::new(format!("its node {name} does not exist any more"), "delete the pod: its controller makes another"));
+    };
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    (!is_ready).then(|| Finding::new(format!("its node {name} is not Ready"), format!("is hako running on {name}? see `hako get node/{name} --output json`")))
+}
+
+fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Finding> {
+    let name = &container.name;
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => vec![missing_image(evidence, container, &message)],
+        "CrashLoopBackOff" => crashes(container, &message),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            vec![Finding::new(format!("container {name} cannot start: {message}"), "mend what the message names; the node tries again by itself")]
+        }
+        "" if container.ready => Vec::new(),
+        "" => not_ready(evidence, container),
+        other => {
+            let detail = last_warning(evidence).unwrap_or(message);
+            vec![Finding::new(format!("container {name} waits ({other}) {detail}").trim_end(), "")]
+        }
+    }
+}
+
+fn missing_image(evidence: &Evidence, container: &ContainerStatus, message: &str) -> Finding {
+    let image = &container.image;
+    let repository = image.rsplit_once(':').map_or(image.as_str(), |(repository, _)| repository);
+    let nodes = evidence.nodes.iter().flat_map(|node| node.status.iter().flat_map(|status| status.images.iter().flatten()));
+    let mut close: Vec<String> = nodes
+        .flat_map(|image| image.names.iter().flatten())
+        .filter(|name| name.rsplit_once(':').is_some_and(|(known, _)| known == repository || known.ends_with(&format!("/{repository}"))))
+        .cloned()
+        .collect();
+    close.sort();
+    close.dedup();
+    let help = if close.is_empty() {
+        format!("build it with `hako build -t {image} DIR`, import it with `hako image import ROOTFS.tar {image}`, or mend its name")
+    } else {
+        format!("of this name there is {}; use one of these or build it with `hako build -t {image} DIR`", close.join(", "))
+    };
+    Finding::new(format!("container {}: image {image} is not here. {message}", container.name).trim_end(), help)
+}
+
+fn crashes(container: &ContainerStatus, message: &str) -> Vec<Finding> {
+    let name = &container.name;
+    let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let Some(last) = last else {
+        return vec![Finding::new(format!("container {name} restarts again and again: {message}"), "read its output with `hako logs pod/NAME --previous`")];
+    };
+    let what = format!("container {name} restarted {} times; it last ended with exit code {} ({})", container.restart_count, last.exit_code, last.reason.as_deref().unwrap_or("Error"));
+    let help = match (last.reason.as_deref(), last.exit_code) {
+        (Some("OOMKilled"), _) => "it needs more memory than its limit: raise resources.limits.memory".to_owned(),
+        (_, 127) => "its command does not exist in the image: check command and args".to_owned(),
+        (_, 126) => "its command cannot be executed: check its mode and its interpreter".to_owned(),
+        (_, 0) => "it ended by itself: a server must stay in the foreground, or use restartPolicy OnFailure".to_owned(),
+        _ => format!("read why with `hako logs pod/NAME --container {name} --previous`"),
+    };
+    vec![Finding::new(what, help)]
+}
+
+fn not_ready(evidence: &Evidence, container: &ContainerStatus) -> Vec<Finding> {
+    let name = &container.name;
+    match &container.state {
+        Some(ContainerState { running: Some(_), .. }) => {
+            let probe = newest(evidence, |event| event.reason.as_deref() == Some("Unhealthy"));
+            let what = probe.map_or_else(
+                || format!("container {name} runs, but is not ready yet"),
+                |text| format!("container {name} runs, but its probe fails: {text}"),
+            );
+            vec![Finding::new(what, "it gets no traffic until its readiness probe succeeds")]
+        }
+        Some(ContainerState { terminated: Some(ended), .. }) if ended.exit_code != 0 => {
+            vec![Finding::new(
+                format!("container {name} ended with exit code {} ({})", ended.exit_code, ended.reason.as_deref().unwrap_or("Error")),
+                format!("read why with `hako logs pod/NAME --container {name}`"),
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn last_warning(evidence: &Evidence) -> Option<String> {
+    newest(evidence, |event| event.type_.as_deref() == Some("Warning"))
+}
+
+fn newest(evidence: &Evidence, wanted: impl Fn(&Event) -> bool) -> Option<String> {
+    let event = evidence.events.iter().filter(|event| wanted(event)).max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))?;
+    Some(format!("{}: {}", event.reason.as_deref().unwrap_or_default(), event.message.as_deref().unwrap_or_default()))
+}
+
+/// Which services lead to the pod, and whether they send it anything now.
+fn reachability(evidence: &Evidence) -> Vec<Finding> {
+    let labels = evidence.pod.metadata.labels.clone().unwrap_or_default();
+    let selecting: Vec<&str> = evidence
+        .services
+        .iter()
+        .filter(|service| {
+            let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+            !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        })
+        .filter_map(|service| service.metadata.name.as_deref())
+        .collect();
+    let conditions = evidence.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    match (selecting.is_empty(), is_ready) {
+        (true, true) => vec![Finding::new("it is Ready; no service selects it", "if it should be reached, give a Service the pod's labels as selector")],
+        (false, true) => vec![Finding::new(format!("it is Ready and answers for the service {}", selecting.join(", ")), "")],
+        (false, false) => vec![Finding::new(format!("the service {} sends it nothing until it is Ready", selecting.join(", ")), "")],
+        (true, false) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn evidence(pod: Value) -> Evidence {
+        let node = json!({ "metadata": { "name": "n" }, "status": { "conditions": [{ "type": "Ready", "status": "True" }], "images": [{ "names": ["docker.io/library/web:v1"] }] } });
+        let service = json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" } } });
+        Evidence {
+            pod: serde_json::from_value(pod).unwrap(),
+            events: Vec::new(),
+            nodes: vec![serde_json::from_value(node).unwrap()],
+            pods: Vec::new(),
+            services: vec![serde_json::from_value(service).unwrap()],
+        }
+    }
+
+    fn pod(status: Value) -> Value {
+        json!({ "metadata": { "name": "p", "labels": { "app": "web" } }, "spec": { "nodeName": "n", "containers": [] }, "status": status })
+    }
+
+    #[test]
+    fn a_missing_image_names_those_that_are_there() {
+        let status = json!({ "containerStatuses": [{ "name": "c", "image": "web:v2", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": { "reason": "ImagePullBackOff" } } }] });
+        let findings = explain(&evidence(pod(status)));
+        assert!(findings[0].what.contains("image web:v2 is not here"), "{findings:?}");
+        assert!(findings[0].help.contains("docker.io/library/web:v1"), "{findings:?}");
+    }
+
+    #[test]
+    fn an_oom_kill_asks_for_more_memory() {
+        let status = json!({ "containerStatuses": [{ "name": "c", "image": "web", "imageID": "", "ready": false, "restartCount": 3,
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+            "lastState": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } } }] });
+        let findings = explain(&evidence(pod(status)));
+        assert!(findings[0].help.contains("resources.limits.memory"), "{findings:?}");
+        assert!(findings[1].what.contains("sends it nothing"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_ready_pod_says_whom_it_answers_for() {
+        let status = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }], "containerStatuses": [{ "name": "c", "image": "web", "imageID": "", "ready": true, "restartCount": 0, "state": { "running": {} } }] });
+        let findings = explain(&evidence(pod(status)));
+        assert_eq!(findings, [Finding::new("it is Ready and answers for the service web", "")]);
+    }
+
+    #[test]
+    fn a_pod_on_a_vanished_node_says_so() {
+        let mut lost = pod(json!({}));
+        lost["spec"]["nodeName"] = json!("gone");
+        assert!(explain(&evidence(lost))[0].what.contains("gone does not exist"));
+    }
+}

@@ -1,0 +1,129 @@
+//! `hako up` and `hako down`: the platform as a process.
+//!
+//! Crash-only: a signal ends `hako up` at once and touches no container; `hako down` is what stops them, and it
+//! works the same whether the process ended well, was killed, or still runs.
+
+use crate::cli::{DownArgs, UpArgs};
+use crate::locate::Target;
+use crate::output;
+use crate::platform::{self, Platform};
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) async fn up(target: &Target, args: UpArgs) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    require_root("up")?;
+    if args.detach {
+        return detach(target, &args);
+    }
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let starting = Platform::start(target.data_dir(), &args);
+    let platform = tokio::select! {
+        platform = starting => platform?,
+        _ = interrupts.recv() => bail!("interrupted while starting"),
+        _ = terminations.recv() => bail!("terminated while starting"),
+    };
+    output::line(&format!("ready in {} ms", began.elapsed().as_millis()));
+    tokio::select! {
+        _ = interrupts.recv() => {}
+        _ = terminations.recv() => {}
+        error = platform.failed() => return Err(error),
+    }
+    tracing::info!("stopping; containers go on, the next start adopts them");
+    platform.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("`hako {command}` needs root for namespaces, mounts and cgroups: run it with sudo");
+    }
+    Ok(())
+}
+
+/// Starts this program again in a session of its own and waits for its line.
+fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(target.data_dir()).with_context(|| format!("create {}", target.data_dir().display()))?;
+    let log_path = target.data_dir().join("hako.log");
+    let mut log = std::fs::File::options().create(true).append(true).read(true).open(&log_path);
+    let log = log.as_mut().map_err(|error| anyhow::anyhow!("open {}: {error}", log_path.display()))?;
+    let start = log.seek(SeekFrom::End(0))?;
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command.arg("--data-dir").arg(target.data_dir()).args(["up", "--listen", &args.listen.to_string()]);
+    if let Some(path) = &args.kubeconfig {
+        command.arg("--kubeconfig").arg(path);
+    }
+    if let Some(name) = &args.node_name {
+        command.args(["--node-name", name]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?).current_dir("/").process_group(0);
+    let mut child = command.spawn().context("start hako in the background")?;
+    let stdout = child.stdout.take().context("the pipe to the background process")?;
+    let mut said = String::new();
+    BufReader::new(stdout).read_line(&mut said).context("wait for the platform")?;
+    if said.starts_with("ready") {
+        output::line(said.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status = child.wait().context("wait for the platform")?;
+    bail!("{}", last_words(&log_path, start).unwrap_or_else(|| format!("the platform ended with {status} before it was ready; see {}", log_path.display())))
+}
+
+/// The last line that the background process wrote, without the program's name in front.
+fn last_words(log: &Path, start: u64) -> Option<String> {
+    let mut file = std::fs::File::open(log).ok()?;
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(line.strip_prefix("hako: ").unwrap_or(line).to_owned())
+}
+
+pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<ExitCode> {
+    require_root("down")?;
+    let data_dir = target.data_dir();
+    if !data_dir.join("instance").exists() {
+        bail!("no platform has run on {}: nothing to take down", data_dir.display());
+    }
+    if let Some(pid) = platform::lock_holder(data_dir)? {
+        stop_process(pid).await?;
+    }
+    platform::take_down(data_dir).await?;
+    if args.purge {
+        std::fs::remove_dir_all(data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the platform's process: politely, then not.
+async fn stop_process(pid: u32) -> anyhow::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("the lock names no process")?;
+    for (how, patience) in [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))] {
+        match kill_process(pid, how) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("stop hako, pid {pid:?}")),
+        }
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            if rustix::process::test_kill_process(pid).is_err() || is_zombie(pid) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    bail!("hako, pid {pid:?}, does not end")
+}
+
+/// Ended, and only waits for its parent to ask: it holds nothing any more.
+fn is_zombie(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
