@@ -1,0 +1,216 @@
+//! What files a configMap, secret, downwardAPI or projected volume shows.
+
+use super::VolumeError;
+use super::files::{FileSet, VolumeFile};
+use crate::env::{PodFacts, Referenced, References, field, resource};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection,
+};
+use std::path::PathBuf;
+
+const DEFAULT_MODE: u32 = 0o644;
+
+/// Whether `volume` is one whose files are made from objects of the API.
+pub(crate) fn is_made_of_files(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
+}
+
+/// The objects that the volumes of a pod read.
+pub(crate) fn references(volumes: &[Volume]) -> References {
+    let mut names = References::default();
+    for volume in volumes {
+        names.config_maps.extend(volume.config_map.iter().map(|source| source.name.clone()));
+        let secret = volume.secret.iter().filter_map(|source| source.secret_name.clone());
+        names.secrets.extend(secret);
+        let sources = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
+        for source in sources {
+            names.config_maps.extend(source.config_map.iter().map(|source| source.name.clone()));
+            names.secrets.extend(source.secret.iter().map(|source| source.name.clone()));
+        }
+    }
+    names
+}
+
+/// The files of `volume`.
+pub(crate) fn files(
+    volume: &Volume,
+    facts: &PodFacts<'_>,
+    referenced: &Referenced,
+) -> Result<FileSet, VolumeError> {
+    let builder = Builder { facts, referenced };
+    let mut out = FileSet::new();
+    if let Some(source) = &volume.config_map {
+        let items = source.items.as_deref();
+        builder.config_map(&mut out, &source.name, items, source.optional, mode(source.default_mode))?;
+    } else if let Some(source) = &volume.secret {
+        let name = source.secret_name.as_deref().unwrap_or("");
+        let items = source.items.as_deref();
+        builder.secret(&mut out, name, items, source.optional, mode(source.default_mode))?;
+    } else if let Some(source) = &volume.downward_api {
+        let items = source.items.as_deref().unwrap_or(&[]);
+        builder.downward(&mut out, items, mode(source.default_mode))?;
+    } else if let Some(source) = &volume.projected {
+        for projection in source.sources.iter().flatten() {
+            builder.projection(&mut out, &volume.name, projection, mode(source.default_mode))?;
+        }
+    }
+    Ok(out)
+}
+
+fn mode(mode: Option<i32>) -> u32 {
+    mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(DEFAULT_MODE) & 0o777
+}
+
+struct Builder<'a> {
+    facts: &'a PodFacts<'a>,
+    referenced: &'a Referenced,
+}
+
+impl Builder<'_> {
+    fn config_map(
+        &self,
+        out: &mut FileSet,
+        name: &str,
+        items: Option<&[KeyToPath]>,
+        optional: Option<bool>,
+        mode: u32,
+    ) -> Result<(), VolumeError> {
+        let Some(map) = self.referenced.config_maps.get(name) else {
+            return missing("configmap", name, optional);
+        };
+        let all = config_map_entries(map);
+        select(out, &all, items, optional, mode, "configmap", name)
+    }
+
+    fn secret(
+        &self,
+        out: &mut FileSet,
+        name: &str,
+        items: Option<&[KeyToPath]>,
+        optional: Option<bool>,
+        mode: u32,
+    ) -> Result<(), VolumeError> {
+        let Some(secret) = self.referenced.secrets.get(name) else {
+            return missing("secret", name, optional);
+        };
+        let all = secret_entries(secret);
+        select(out, &all, items, optional, mode, "secret", name)
+    }
+
+    fn downward(
+        &self,
+        out: &mut FileSet,
+        items: &[DownwardAPIVolumeFile],
+        default_mode: u32,
+    ) -> Result<(), VolumeError> {
+        for item in items {
+            let value = match (&item.field_ref, &item.resource_field_ref) {
+                (Some(reference), _) => field(self.facts, &reference.field_path)?,
+                (None, Some(reference)) => resource(self.facts, &Container::default(), reference)?,
+                (None, None) => String::new(),
+            };
+            let file = VolumeFile {
+                bytes: value.into_bytes(),
+                mode: item.mode.map_or(default_mode, |m| mode(Some(m))),
+            };
+            out.insert(PathBuf::from(&item.path), file);
+        }
+        Ok(())
+    }
+
+    fn projection(
+        &self,
+        out: &mut FileSet,
+        volume: &str,
+        source: &VolumeProjection,
+        mode: u32,
+    ) -> Result<(), VolumeError> {
+        let unsupported = |kind| VolumeError::Unsupported {
+            volume: volume.to_owned(),
+            kind,
+        };
+        if let Some(map) = &source.config_map {
+            self.config_map(out, &map.name, map.items.as_deref(), map.optional, mode)?;
+        }
+        if let Some(secret) = &source.secret {
+            self.secret(out, &secret.name, secret.items.as_deref(), secret.optional, mode)?;
+        }
+        if let Some(downward) = &source.downward_api {
+            self.downward(out, downward.items.as_deref().unwrap_or(&[]), mode)?;
+        }
+        if source.service_account_token.is_some() {
+            return Err(unsupported("projected.serviceAccountToken"));
+        }
+        if source.cluster_trust_bundle.is_some() {
+            return Err(unsupported("projected.clusterTrustBundle"));
+        }
+        if source.pod_certificate.is_some() {
+            return Err(unsupported("projected.podCertificate"));
+        }
+        Ok(())
+    }
+}
+
+fn missing(kind: &'static str, name: &str, optional: Option<bool>) -> Result<(), VolumeError> {
+    if optional == Some(true) {
+        return Ok(());
+    }
+    Err(VolumeError::ObjectMissing {
+        kind,
+        name: name.to_owned(),
+    })
+}
+
+type Entries = Vec<(String, Vec<u8>)>;
+
+fn config_map_entries(map: &ConfigMap) -> Entries {
+    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    text.chain(binary).collect()
+}
+
+fn secret_entries(secret: &Secret) -> Entries {
+    let data = secret.data.iter().flatten();
+    data.map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+/// All entries under their keys, or only the listed ones under their paths.
+fn select(
+    out: &mut FileSet,
+    all: &Entries,
+    items: Option<&[KeyToPath]>,
+    optional: Option<bool>,
+    default_mode: u32,
+    kind: &'static str,
+    name: &str,
+) -> Result<(), VolumeError> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        let file = |bytes: &Vec<u8>| VolumeFile {
+            bytes: bytes.clone(),
+            mode: default_mode,
+        };
+        out.extend(all.iter().map(|(key, bytes)| (PathBuf::from(key), file(bytes))));
+        return Ok(());
+    };
+    for item in items {
+        let Some((_, bytes)) = all.iter().find(|(key, _)| *key == item.key) else {
+            if optional == Some(true) {
+                continue;
+            }
+            return Err(VolumeError::KeyMissing {
+                kind,
+                name: name.to_owned(),
+                key: item.key.clone(),
+            });
+        };
+        let file = VolumeFile {
+            bytes: bytes.clone(),
+            mode: item.mode.map_or(default_mode, |m| mode(Some(m))),
+        };
+        out.insert(PathBuf::from(&item.path), file);
+    }
+    Ok(())
+}

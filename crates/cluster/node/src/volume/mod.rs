@@ -1,0 +1,348 @@
+//! Volumes of pods as paths of this node.
+//!
+//! Owns: what is below `<run_dir>/pods/<uid>/volumes` (files made of objects, on tmpfs where /run is) and
+//! `<data_dir>/pods/<uid>/volumes` (emptyDir). Does not own: mounting; the engine does it from the paths given.
+//! Invariant: everything of a pod lies below one of its two directories, so removing them removes it all.
+
+mod content;
+mod files;
+mod host_path;
+mod sub_path;
+
+pub(crate) use content::{is_made_of_files, references};
+
+use crate::env::{EnvError, PodFacts, Referenced};
+use hako_container::{MemoryVolume, Mount, MountSource, Propagation};
+use hako_error::{Classify, Kind};
+use hako_names::Quantity;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume, VolumeMount};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// Why a volume cannot be made now; the pod stays in `ContainerCreating` with event `FailedMount`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    /// A kind of volume this node does not know.
+    #[error(
+        "volume {volume:?}: {kind} is not supported by this node, use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
+    )]
+    Unsupported { volume: String, kind: &'static str },
+    /// The referenced object does not exist.
+    #[error("{kind} {name:?} not found")]
+    ObjectMissing { kind: &'static str, name: String },
+    /// The object has no such key.
+    #[error("{kind} {name:?} references non-existent key: {key}")]
+    KeyMissing {
+        kind: &'static str,
+        name: String,
+        key: String,
+    },
+    /// The path is something else.
+    #[error("hostPath type check failed: {path} is not a {expected}")]
+    HostPathType { path: PathBuf, expected: String },
+    /// The path inside the volume is not usable.
+    #[error("subPath {sub_path:?} is not usable: {why}")]
+    SubPath { sub_path: String, why: &'static str },
+    /// A container mounts a volume the pod does not have.
+    #[error("container mounts volume {0:?}, which the pod does not define")]
+    Unknown(String),
+    /// A field of the pod cannot be shown.
+    #[error(transparent)]
+    Field(#[from] EnvError),
+    /// Files could not be written.
+    #[error(transparent)]
+    Files(#[from] files::WriteError),
+    /// The file system said no.
+    #[error("volume {volume:?}: {path}")]
+    Io {
+        volume: String,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl Classify for VolumeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unsupported { .. } => Kind::Unimplemented,
+            Self::ObjectMissing { .. } | Self::KeyMissing { .. } => Kind::NotFound,
+            Self::HostPathType { .. } => Kind::FailedPrecondition,
+            Self::SubPath { .. } | Self::Unknown(_) => Kind::Invalid,
+            Self::Field(error) => Classify::kind(error),
+            Self::Files(error) => Classify::kind(error),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
+            Self::Io { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Where the volumes of one pod are.
+#[derive(Clone, Debug)]
+pub(crate) struct PodDirs {
+    secret: PathBuf,
+    data: PathBuf,
+}
+
+/// The volumes of one pod, ready to be mounted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Volumes {
+    paths: HashMap<String, PathBuf>,
+    /// Memory-backed ones, which the sandbox has to mount.
+    pub(crate) memory: Vec<MemoryVolume>,
+}
+
+impl PodDirs {
+    /// The directories of the pod `uid`.
+    pub(crate) fn new(run_dir: &Path, data_dir: &Path, uid: &str) -> Self {
+        Self {
+            secret: run_dir.join("pods").join(uid),
+            data: data_dir.join("pods").join(uid),
+        }
+    }
+
+    /// Makes all volumes of `pod`, keeping what is there already.
+    pub(crate) fn prepare(&self, facts: &PodFacts<'_>, referenced: &Referenced) -> Result<Volumes, VolumeError> {
+        let mut out = Volumes::default();
+        let group = fs_group(facts.pod);
+        for volume in volumes_of(facts.pod) {
+            let path = self.prepare_one(volume, facts, referenced, group, &mut out)?;
+            out.paths.insert(volume.name.clone(), path);
+        }
+        Ok(out)
+    }
+
+    fn prepare_one(
+        &self,
+        volume: &Volume,
+        facts: &PodFacts<'_>,
+        referenced: &Referenced,
+        group: Option<u32>,
+        out: &mut Volumes,
+    ) -> Result<PathBuf, VolumeError> {
+        if is_made_of_files(volume) {
+            return self.write_files(volume, facts, referenced).map(|(path, _)| path);
+        }
+        if let Some(source) = &volume.host_path {
+            let path = PathBuf::from(&source.path);
+            host_path::prepare(&volume.name, &path, source.type_.as_deref().unwrap_or(""))?;
+            return Ok(path);
+        }
+        let default = EmptyDirVolumeSource::default();
+        let source = match (&volume.empty_dir, unsupported_kind(volume)) {
+            (Some(source), _) => source,
+            (None, None) => &default,
+            (None, Some(kind)) => {
+                return Err(VolumeError::Unsupported {
+                    volume: volume.name.clone(),
+                    kind,
+                });
+            }
+        };
+        self.empty_dir(volume, source, group, out)
+    }
+
+    /// Brings the files of `volume` up to date; says whether they changed.
+    pub(crate) fn write_files(
+        &self,
+        volume: &Volume,
+        facts: &PodFacts<'_>,
+        referenced: &Referenced,
+    ) -> Result<(PathBuf, bool), VolumeError> {
+        let files = content::files(volume, facts, referenced)?;
+        let parent = self.secret.join("volumes");
+        create_private(&volume.name, &parent)?;
+        let path = parent.join(&volume.name);
+        let changed = files::write(&path, &files, fs_group(facts.pod))?;
+        Ok((path, changed))
+    }
+
+    fn empty_dir(
+        &self,
+        volume: &Volume,
+        source: &EmptyDirVolumeSource,
+        group: Option<u32>,
+        out: &mut Volumes,
+    ) -> Result<PathBuf, VolumeError> {
+        let medium = source.medium.as_deref().unwrap_or("");
+        let parent = match medium {
+            "" => self.data.join("volumes"),
+            "Memory" => self.secret.join("volumes"),
+            _ => {
+                return Err(VolumeError::Unsupported {
+                    volume: volume.name.clone(),
+                    kind: "emptyDir with huge pages",
+                });
+            }
+        };
+        create_private(&volume.name, &parent)?;
+        let path = parent.join(&volume.name);
+        create_shared(&path, group).map_err(|source| VolumeError::Io {
+            volume: volume.name.clone(),
+            path: path.clone(),
+            source,
+        })?;
+        if medium == "Memory" {
+            let size = source.size_limit.as_ref().and_then(|size| size.0.parse::<Quantity>().ok());
+            out.memory.push(MemoryVolume {
+                path: path.clone(),
+                size: size.and_then(|size| u64::try_from(size.units()).ok()),
+                mode: Some(0o777),
+            });
+        }
+        Ok(path)
+    }
+
+    /// Whether anything of the pod is on this node's disk.
+    pub(crate) fn exist(&self) -> bool {
+        self.secret.exists() || self.data.exists()
+    }
+
+    /// Removes everything of the pod.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        for dir in [&self.secret, &self.data] {
+            match fs::remove_dir_all(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pods that have directories below `run_dir` or `data_dir`.
+pub(crate) fn pods_on_disk(run_dir: &Path, data_dir: &Path) -> Vec<String> {
+    let mut uids: Vec<String> = [run_dir, data_dir]
+        .into_iter()
+        .flat_map(|dir| fs::read_dir(dir.join("pods")).into_iter().flatten().flatten())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    uids.sort();
+    uids.dedup();
+    uids
+}
+
+/// The volumes a pod defines.
+pub(crate) fn volumes_of(pod: &Pod) -> &[Volume] {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref());
+    volumes.unwrap_or(&[])
+}
+
+fn fs_group(pod: &Pod) -> Option<u32> {
+    let context = pod.spec.as_ref()?.security_context.as_ref()?;
+    u32::try_from(context.fs_group?).ok()
+}
+
+/// Parents are closed to others: whoever may read a volume gets it by a mount, not by its path.
+fn create_private(volume: &str, dir: &Path) -> Result<(), VolumeError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| VolumeError::Io {
+        volume: volume.to_owned(),
+        path: dir.to_owned(),
+        source,
+    })
+}
+
+fn create_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    let set_gid = match group {
+        Some(_) => 0o2000,
+        None => 0,
+    };
+    if group.is_some() {
+        chown(path, None, group)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777 | set_gid))
+}
+
+/// The field of `volume` that is set and that this node cannot serve.
+fn unsupported_kind(volume: &Volume) -> Option<&'static str> {
+    let kinds = [
+        (volume.persistent_volume_claim.is_some(), "persistentVolumeClaim"),
+        (volume.csi.is_some(), "csi"),
+        (volume.ephemeral.is_some(), "ephemeral"),
+        (volume.image.is_some(), "image"),
+        (volume.nfs.is_some(), "nfs"),
+        (volume.iscsi.is_some(), "iscsi"),
+        (volume.fc.is_some(), "fc"),
+        (volume.cephfs.is_some(), "cephfs"),
+        (volume.rbd.is_some(), "rbd"),
+        (volume.glusterfs.is_some(), "glusterfs"),
+        (volume.git_repo.is_some(), "gitRepo"),
+        (volume.flex_volume.is_some(), "flexVolume"),
+        (volume.aws_elastic_block_store.is_some(), "awsElasticBlockStore"),
+        (volume.azure_disk.is_some(), "azureDisk"),
+        (volume.azure_file.is_some(), "azureFile"),
+        (volume.gce_persistent_disk.is_some(), "gcePersistentDisk"),
+        (volume.cinder.is_some(), "cinder"),
+        (volume.vsphere_volume.is_some(), "vsphereVolume"),
+        (volume.portworx_volume.is_some(), "portworxVolume"),
+        (volume.photon_persistent_disk.is_some(), "photonPersistentDisk"),
+        (volume.quobyte.is_some(), "quobyte"),
+        (volume.scale_io.is_some(), "scaleIO"),
+        (volume.storageos.is_some(), "storageos"),
+        (volume.flocker.is_some(), "flocker"),
+    ];
+    kinds.iter().find(|(is_set, _)| *is_set).map(|(_, kind)| *kind)
+}
+
+impl Volumes {
+    /// The mounts of one container; `expand` replaces `$(NAME)` in `subPathExpr`.
+    pub(crate) fn mounts(
+        &self,
+        mounts: &[VolumeMount],
+        expand: impl Fn(&str) -> String,
+    ) -> Result<Vec<Mount>, VolumeError> {
+        mounts.iter().map(|mount| self.mount(mount, &expand)).collect()
+    }
+
+    fn mount(&self, mount: &VolumeMount, expand: &impl Fn(&str) -> String) -> Result<Mount, VolumeError> {
+        let volume = self
+            .paths
+            .get(&mount.name)
+            .ok_or_else(|| VolumeError::Unknown(mount.name.clone()))?;
+        let expanded = mount.sub_path_expr.as_deref().filter(|path| !path.is_empty()).map(expand);
+        let sub_path = expanded.or_else(|| mount.sub_path.clone()).filter(|path| !path.is_empty());
+        let path = match sub_path {
+            Some(sub_path) if self.is_memory(volume) => {
+                // The directory exists only inside the sandbox; nothing here could check or make it.
+                return Err(VolumeError::SubPath {
+                    sub_path,
+                    why: "a volume in memory cannot be mounted in parts",
+                });
+            }
+            Some(sub_path) => sub_path::resolve(volume, &sub_path, 0o750)?,
+            None => volume.clone(),
+        };
+        let propagation = match mount.mount_propagation.as_deref() {
+            Some("HostToContainer") => Propagation::Slave,
+            Some("Bidirectional") => Propagation::Shared,
+            _ => Propagation::Private,
+        };
+        Ok(Mount {
+            target: absolute(&mount.mount_path),
+            source: MountSource::Bind {
+                path,
+                propagation,
+                create: false,
+            },
+            read_only: mount.read_only == Some(true),
+        })
+    }
+
+    fn is_memory(&self, path: &Path) -> bool {
+        self.memory.iter().any(|volume| volume.path == path)
+    }
+}
+
+fn absolute(path: &str) -> PathBuf {
+    Path::new("/").join(path)
+}
+
+#[cfg(test)]
+mod tests;
