@@ -1,0 +1,34 @@
+//! The platform's figures beside those of the peers that are installed: `platform HAKO`.
+#![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
+
+mod bundle;
+mod docker;
+mod pods;
+mod process;
+mod run;
+mod start;
+
+use anyhow::Context;
+use hako_benches::Row;
+use std::path::PathBuf;
+
+fn main() -> anyhow::Result<()> {
+    let hako = PathBuf::from(std::env::args_os().nth(1).context("usage: platform HAKO [NAME...]")?).canonicalize()?;
+    let only: Vec<String> = std::env::args().skip(2).collect();
+    type Bench = fn(&std::path::Path) -> anyhow::Result<Vec<Row>>;
+    let benches: [(&str, Bench); 4] = [("start", start::start), ("bundle", bundle::bundle), ("run", run::run), ("pods", pods::pods)];
+    let mut failed = false;
+    for (name, bench) in benches {
+        if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        match bench(&hako) {
+            Ok(rows) => rows.iter().for_each(Row::print),
+            Err(error) => {
+                println!("{name}: could not be measured: {error:#}");
+                failed = true;
+            }
+        }
+    }
+    if failed { anyhow::bail!("not everything could be measured") } else { Ok(()) }
+}
