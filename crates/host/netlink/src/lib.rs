@@ -3,6 +3,22 @@
 //! Owns: the wire format and the sockets. Does not own: which links or rules exist and why.
 //! Invariant: a call returns only after the kernel acknowledged the change or said why not.
 
+mod conntrack;
+mod error;
 mod ipv4_net;
+mod link;
+mod message;
+mod namespace;
+pub mod nft;
+mod route;
+mod socket;
 
+pub use conntrack::{Connection, Conntrack, Filter, TcpState};
+pub use error::{Errno, NetlinkError};
 pub use ipv4_net::{Ipv4Net, ParseIpv4NetError};
+pub use link::{Link, Links, Veth};
+pub use namespace::in_namespace;
+pub use route::{Address, Route, Scope};
+
+/// What every call here returns.
+pub type Result<T, E = NetlinkError> = std::result::Result<T, E>;

@@ -1,0 +1,190 @@
+//! The bridge, the links on it, and what the kernel has to be told about them.
+
+use crate::attachment::Attachment;
+use crate::error::{NetworkError, Result};
+use crate::records::failed;
+use hako_netlink::{Address, Errno, Ipv4Net, Link, Links, Route, Scope, Veth, in_namespace};
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+const LINK_IN_SANDBOX: &str = "eth0";
+
+/// The instance's bridge.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    links: Links,
+    name: String,
+    index: u32,
+    gateway: Ipv4Addr,
+}
+
+impl Bridge {
+    /// Makes the bridge unless it exists, with its address and settings.
+    pub(crate) fn open(name: &str, subnet: Ipv4Net) -> Result<Self> {
+        let gateway = subnet.nth(1).ok_or(NetworkError::SubnetTooSmall { subnet })?;
+        let mut links = Links::open()?;
+        let link = match links.find(name)? {
+            Some(link) => link,
+            None => {
+                links.create_bridge(name, mac(0x62, gateway))?;
+                links.get(name)?
+            }
+        };
+        links.set_up(name)?;
+        links.add_address(Address {
+            link: link.index,
+            ip: gateway,
+            prefix: subnet.prefix(),
+        })?;
+        configure(name)?;
+        Ok(Self {
+            links,
+            name: name.to_owned(),
+            index: link.index,
+            gateway,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn gateway(&self) -> Ipv4Addr {
+        self.gateway
+    }
+
+    /// Makes the sandbox's pair of links. A link of that name is what a crash left, and goes first.
+    pub(crate) fn connect(&mut self, attachment: &Attachment, namespace: &File) -> Result<()> {
+        let veth = Veth {
+            name: &attachment.link,
+            master: Some(self.index),
+            peer_name: LINK_IN_SANDBOX,
+            peer_mac: mac_of(attachment.ip),
+            peer_namespace: namespace.as_fd(),
+            mtu: None,
+        };
+        match self.links.create_veth(&veth) {
+            Err(error) if error.errno() == Some(Errno::EXIST) && self.is_port(&attachment.link)? => {
+                self.links.delete(&attachment.link)?;
+                Ok(self.links.create_veth(&veth)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn is_port(&mut self, name: &str) -> Result<bool> {
+        Ok(self
+            .links
+            .find(name)?
+            .is_some_and(|link| link.master == Some(self.index)))
+    }
+
+    /// Whether the sandbox's end is there as recorded.
+    pub(crate) fn is_connected(&mut self, attachment: &Attachment, namespace: &File) -> Result<bool> {
+        if !self.is_port(&attachment.link)? {
+            return Ok(false);
+        }
+        let inner = Links::open_in(namespace.as_fd())?.find(LINK_IN_SANDBOX)?;
+        Ok(inner.is_some_and(|link| link.mac == mac_of(attachment.ip)))
+    }
+
+    pub(crate) fn disconnect(&mut self, link: &str) -> Result<()> {
+        match self.links.delete(link) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// The links that are ports of the bridge.
+    pub(crate) fn ports(&mut self) -> Result<Vec<Link>> {
+        let all = self.links.list()?;
+        Ok(all
+            .into_iter()
+            .filter(|link| link.master == Some(self.index))
+            .collect())
+    }
+
+    pub(crate) fn delete(&mut self) -> Result<()> {
+        for port in self.ports()? {
+            self.disconnect(&port.name)?;
+        }
+        let name = self.name.clone();
+        self.disconnect(&name)
+    }
+}
+
+/// Gives the sandbox's end its address. The address is a /32: everything but the gateway is reached by the gateway,
+/// so traffic between sandboxes is routed by the host, where its connections are tracked and translated.
+pub(crate) fn configure_sandbox(attachment: &Attachment, namespace: &File) -> Result<()> {
+    in_namespace(namespace.as_fd(), || {
+        let mut links = Links::open()?;
+        links.set_up("lo")?;
+        links.set_up(LINK_IN_SANDBOX)?;
+        let link = links.get(LINK_IN_SANDBOX)?.index;
+        links.add_address(Address {
+            link,
+            ip: attachment.ip,
+            prefix: 32,
+        })?;
+        let source = Some(attachment.ip);
+        let destination = Ipv4Net::new(attachment.gateway, 32);
+        links.add_route(&Route {
+            destination,
+            link,
+            gateway: None,
+            source,
+            scope: Scope::Link,
+        })?;
+        let destination = Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0);
+        let gateway = Some(attachment.gateway);
+        links.add_route(&Route {
+            destination,
+            link,
+            gateway,
+            source,
+            scope: Scope::Universe,
+        })
+    })??;
+    Ok(())
+}
+
+/// The host's end is named by the sandbox's address, so a name is free when its address is.
+pub(crate) fn link_name(instance: &str, ip: Ipv4Addr) -> String {
+    let hash = instance
+        .bytes()
+        .chain(ip.octets())
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+    format!("hv{hash:08x}")
+}
+
+pub(crate) fn mac_of(ip: Ipv4Addr) -> [u8; 6] {
+    mac(0x68, ip)
+}
+
+/// A locally administered hardware address that follows from an address.
+fn mac(second: u8, ip: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = ip.octets();
+    [0x02, second, a, b, c, d]
+}
+
+/// `ip_forward` is the only setting of the host's that is touched, and only if it is off: it has to be on for any
+/// packet to pass.
+fn configure(bridge: &str) -> Result<()> {
+    let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
+    if fs::read(forward).map_err(failed("read", forward))?.first() != Some(&b'1') {
+        fs::write(forward, "1").map_err(failed("write", forward))?;
+    }
+    for (name, value) in [
+        ("forwarding", "1"),
+        ("route_localnet", "1"),
+        ("send_redirects", "0"),
+    ] {
+        let path = Path::new("/proc/sys/net/ipv4/conf").join(bridge).join(name);
+        fs::write(&path, value).map_err(failed("write", &path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Host ports kept from everybody else for as long as they are published.
+
+use crate::attachment::{Protocol, PublishedPort};
+use crate::error::{NetworkError, Result};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
+};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+
+/// A bound socket: nobody else can bind the port. Packets never reach it, the rules lead them elsewhere.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    /// Closing it gives the port back.
+    _socket: OwnedFd,
+    /// The port, picked by the kernel if 0 was asked for.
+    pub(crate) port: PublishedPort,
+}
+
+/// Reserves all of `ports` or none.
+pub(crate) fn reserve(ports: &[PublishedPort]) -> Result<Vec<Reservation>> {
+    ports.iter().map(|port| reserve_one(*port)).collect()
+}
+
+fn reserve_one(port: PublishedPort) -> Result<Reservation> {
+    let bound = match bind_port(&port, false) {
+        // What is left of connections of a process that is gone also blocks a port, though nobody has it: one
+        // who listens passes those by, yet not a living owner.
+        Err(Errno::ADDRINUSE) => bind_port(&port, true),
+        other => other,
+    };
+    let (socket, picked) = bound.map_err(|errno| refusal(&port, errno))?;
+    Ok(Reservation {
+        _socket: socket,
+        port: PublishedPort {
+            host_port: picked,
+            ..port
+        },
+    })
+}
+
+fn bind_port(port: &PublishedPort, reuse: bool) -> rustix::io::Result<(OwnedFd, u16)> {
+    let kind = match port.protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp if reuse => return Err(Errno::ADDRINUSE),
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    if reuse {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    bind(&socket, &SocketAddrV4::new(port.host_ip, port.host_port))?;
+    if reuse {
+        listen(&socket, 0)?;
+    }
+    let name = SocketAddrV4::try_from(getsockname(&socket)?).map_err(|_| Errno::AFNOSUPPORT)?;
+    Ok((socket, name.port()))
+}
+
+fn refusal(port: &PublishedPort, errno: Errno) -> NetworkError {
+    let (ip, protocol, port): (Ipv4Addr, _, _) = (port.host_ip, port.protocol.as_str(), port.host_port);
+    match errno {
+        Errno::ADDRINUSE => NetworkError::PortInUse { ip, port, protocol },
+        Errno::ADDRNOTAVAIL => NetworkError::NoSuchAddress { ip, port, protocol },
+        errno => NetworkError::Reserve {
+            ip,
+            port,
+            protocol,
+            source: errno.into(),
+        },
+    }
+}

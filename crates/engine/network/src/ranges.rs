@@ -1,0 +1,205 @@
+//! Ranges of addresses that nobody else on the machine uses.
+
+use crate::error::{NetworkError, Result};
+use crate::records::{failed, write_whole};
+use hako_netlink::{Ipv4Net, Links};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// The pod and service ranges of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranges {
+    /// The cluster's pod addresses, a /16.
+    pub pods: Ipv4Net,
+    /// This node's share of them, a /24.
+    pub node: Ipv4Net,
+    /// Service addresses, a /16.
+    pub services: Ipv4Net,
+}
+
+/// What is kept of them: in the instance's own directory and, for the other instances to see, in a shared one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claim {
+    pods: String,
+    services: String,
+    state_dir: PathBuf,
+}
+
+impl Claim {
+    fn ranges(&self) -> Option<Ranges> {
+        let pods: Ipv4Net = self.pods.parse().ok()?;
+        let services = self.services.parse().ok()?;
+        Some(Ranges {
+            pods,
+            node: Ipv4Net::new(pods.base(), 24),
+            services,
+        })
+    }
+}
+
+/// The second octets that are tried for 10.x.0.0/16: first those that Kubernetes' own tools use.
+fn candidates(first: u8, last: u8) -> impl Iterator<Item = Ipv4Net> {
+    (first..=last).map(|octet| Ipv4Net::new(Ipv4Addr::new(10, octet, 0, 0), 16))
+}
+
+pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result<Ranges> {
+    let shared = run_dir.join("ranges");
+    fs::create_dir_all(&shared).map_err(failed("create", &shared))?;
+    fs::create_dir_all(state_dir).map_err(failed("create", state_dir))?;
+    let _lock = lock(&run_dir.join("ranges.lock"))?;
+    let others = claims(&shared, instance)?;
+    let own = state_dir.join("ranges.json");
+    let ranges = match read(&own)?.and_then(|claim| claim.ranges()) {
+        Some(ranges) => still_ours(ranges, &others)?,
+        None => free(&others)?,
+    };
+    let claim = Claim {
+        pods: ranges.pods.to_string(),
+        services: ranges.services.to_string(),
+        state_dir: state_dir.to_owned(),
+    };
+    let bytes = serde_json::to_vec(&claim).map_err(|source| NetworkError::Damaged {
+        path: own.clone(),
+        source,
+    })?;
+    write_whole(&own, &bytes)?;
+    write_whole(&shared.join(format!("{instance}.json")), &bytes)?;
+    Ok(ranges)
+}
+
+/// Takes an instance's claim away.
+pub(crate) fn release(instance: &str, state_dir: &Path, run_dir: &Path) {
+    for path in [
+        state_dir.join("ranges.json"),
+        run_dir.join("ranges").join(format!("{instance}.json")),
+    ] {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(failed("open", path))?;
+    file.lock().map_err(failed("lock", path))?;
+    Ok(file)
+}
+
+fn read(path: &Path) -> Result<Option<Claim>> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let claim = serde_json::from_slice(&bytes);
+            claim.map(Some).map_err(|source| NetworkError::Damaged {
+                path: path.to_owned(),
+                source,
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(NetworkError::State {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// The ranges of the other instances; a claim whose instance is gone is removed.
+fn claims(shared: &Path, instance: &str) -> Result<Vec<(String, Ranges)>> {
+    let mut claims = Vec::new();
+    for entry in fs::read_dir(shared).map_err(failed("list", shared))? {
+        let path = entry.map_err(failed("list", shared))?.path();
+        let name = path
+            .file_stem()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if name == instance {
+            continue;
+        }
+        let claim = read(&path)
+            .ok()
+            .flatten()
+            .filter(|claim| claim.state_dir.join("ranges.json").exists());
+        match claim.and_then(|claim| claim.ranges()) {
+            Some(ranges) => claims.push((name, ranges)),
+            None => fs::remove_file(&path).map_err(failed("remove", &path))?,
+        }
+    }
+    Ok(claims)
+}
+
+fn still_ours(ranges: Ranges, others: &[(String, Ranges)]) -> Result<Ranges> {
+    for range in [ranges.pods, ranges.services] {
+        if let Some((other, _)) = others.iter().find(|(_, other)| overlaps(range, other)) {
+            return Err(NetworkError::RangeTaken {
+                range,
+                other: other.clone(),
+            });
+        }
+    }
+    Ok(ranges)
+}
+
+fn overlaps(range: Ipv4Net, other: &Ranges) -> bool {
+    range.overlaps(other.pods) || range.overlaps(other.services)
+}
+
+fn free(others: &[(String, Ranges)]) -> Result<Ranges> {
+    let mut links = Links::open()?;
+    let routes = links
+        .routes()?
+        .into_iter()
+        .map(|route| route.destination)
+        .filter(|net| net.prefix() > 0);
+    let addresses = links
+        .addresses()?
+        .into_iter()
+        .map(|address| Ipv4Net::new(address.ip, address.prefix));
+    let taken: Vec<Ipv4Net> = routes.chain(addresses).collect();
+    let is_free = |range: &Ipv4Net| {
+        !taken.iter().any(|net| net.overlaps(*range))
+            && !others.iter().any(|(_, other)| overlaps(*range, other))
+    };
+    let pods = candidates(244, 254)
+        .chain(candidates(160, 243))
+        .find(is_free)
+        .ok_or(NetworkError::NoFreeRange { what: "pod" })?;
+    let services = candidates(96, 159)
+        .find(is_free)
+        .ok_or(NetworkError::NoFreeRange { what: "service" })?;
+    Ok(Ranges {
+        pods,
+        node: Ipv4Net::new(pods.base(), 24),
+        services,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_get_ranges_of_their_own_and_keep_them() {
+        let run = tempfile::tempdir().unwrap();
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let choose = |n: usize| choose(["aaaaaa", "bbbbbb"][n], dirs[n].path(), run.path()).unwrap();
+        let (first, second) = (choose(0), choose(1));
+        assert!(!first.pods.overlaps(second.pods) && !first.services.overlaps(second.services));
+        assert!(first.pods.contains(first.node.base()) && first.node.prefix() == 24);
+        assert_eq!((choose(0), choose(1)), (first, second));
+    }
+
+    #[test]
+    fn the_range_of_an_instance_that_is_gone_is_free_again() {
+        let run = tempfile::tempdir().unwrap();
+        let gone = tempfile::tempdir().unwrap();
+        let first = choose("aaaaaa", gone.path(), run.path()).unwrap();
+        drop(gone);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(choose("bbbbbb", dir.path(), run.path()).unwrap(), first);
+    }
+}

@@ -1,0 +1,287 @@
+//! The instance's nft table: masquerade, published ports, and what protects the host's loopback.
+//!
+//! The bridge routes addresses of 127.0.0.0/8 (`route_localnet`), or else 127.0.0.1:PORT of the host could not lead
+//! to a sandbox. In return the guard drops whatever a sandbox addresses to, or pretends to send from, a loopback
+//! address (CVE-2020-8558).
+
+use crate::attachment::{Attachment, Protocol, PublishedPort};
+use crate::error::Result;
+use hako_netlink::Ipv4Net;
+use hako_netlink::nft::{
+    Batch, Chain, Comparison, Element, Expression, Hook, HookPoint, HookType, Map, Nat, Nft, Reg, Rule, Set,
+    Verdict, datatype,
+};
+use std::net::Ipv4Addr;
+
+/// (protocol . port) → (address . port), for ports published on all addresses.
+const ANYWHERE: &str = "published";
+/// (address . protocol . port) → (address . port), for ports published on one address.
+const SOMEWHERE: &str = "published-on";
+/// (address . address): sandboxes that may reach themselves by a published port.
+const HAIRPIN: &str = "hairpin";
+
+const INVALID: u32 = 1;
+const ICMP: u8 = 1;
+const ICMP_REDIRECT: u8 = 5;
+
+/// The table of one instance.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    nft: Nft,
+    table: String,
+}
+
+impl Rules {
+    /// Makes the table say what it should, in one step; what it said before goes on until then.
+    pub(crate) fn open(
+        instance: &str,
+        bridge: &str,
+        subnet: Ipv4Net,
+        attachments: &[Attachment],
+    ) -> Result<Self> {
+        let mut rules = Self {
+            nft: Nft::open()?,
+            table: format!("hako-{instance}"),
+        };
+        let mut batch = Batch::new(&rules.table);
+        batch.add_table();
+        add_sets(&mut batch);
+        for name in [ANYWHERE, SOMEWHERE, HAIRPIN] {
+            batch.flush_set(name);
+        }
+        for attachment in attachments {
+            add_ports(&mut batch, attachment);
+        }
+        add_chains(&mut batch, bridge, subnet);
+        rules.nft.commit(batch)?;
+        Ok(rules)
+    }
+
+    /// Leads the attachment's ports to it.
+    pub(crate) fn publish(&mut self, attachment: &Attachment) -> Result<()> {
+        let mut batch = Batch::new(&self.table);
+        add_ports(&mut batch, attachment);
+        Ok(self.nft.commit(batch)?)
+    }
+
+    pub(crate) fn withdraw(&mut self, attachment: &Attachment) -> Result<()> {
+        let mut batch = Batch::new(&self.table);
+        for (set, elements) in elements(attachment) {
+            batch.delete_elements(set, &elements);
+        }
+        match self.nft.commit(batch) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    pub(crate) fn delete(&mut self) -> Result<()> {
+        Ok(self.nft.delete_table(&self.table)?)
+    }
+}
+
+fn add_sets(batch: &mut Batch) {
+    let target = Map {
+        datatype: datatype::concat(&[datatype::IPV4_ADDR, datatype::INET_SERVICE]),
+        len: 8,
+    };
+    let port = [datatype::INET_PROTO, datatype::INET_SERVICE];
+    let set = Set {
+        name: ANYWHERE,
+        key_type: datatype::concat(&port),
+        key_len: 8,
+        map: Some(target),
+        timeout: None,
+        size: None,
+    };
+    batch.add_set(&set);
+    let key_type = datatype::concat(&[datatype::IPV4_ADDR, port[0], port[1]]);
+    batch.add_set(&Set {
+        name: SOMEWHERE,
+        key_type,
+        key_len: 12,
+        ..set
+    });
+    let key_type = datatype::concat(&[datatype::IPV4_ADDR, datatype::IPV4_ADDR]);
+    batch.add_set(&Set {
+        name: HAIRPIN,
+        key_type,
+        key_len: 8,
+        map: None,
+        ..set
+    });
+}
+
+fn add_ports(batch: &mut Batch, attachment: &Attachment) {
+    for (set, elements) in elements(attachment) {
+        batch.add_elements(set, &elements);
+    }
+}
+
+/// The elements that stand for an attachment.
+fn elements(attachment: &Attachment) -> [(&'static str, Vec<Element>); 3] {
+    let element = |port: &PublishedPort, key| {
+        Element::value(
+            key,
+            [&attachment.ip.octets()[..], &padded_port(port.container_port)].concat(),
+        )
+    };
+    let (anywhere, somewhere): (Vec<_>, Vec<_>) = attachment
+        .ports
+        .iter()
+        .partition(|port| port.host_ip.is_unspecified());
+    let ip = attachment.ip.octets();
+    let hairpin = if attachment.ports.is_empty() {
+        vec![]
+    } else {
+        vec![Element::key([ip, ip].concat())]
+    };
+    [
+        (
+            ANYWHERE,
+            anywhere
+                .into_iter()
+                .map(|port| element(port, port_key(port)))
+                .collect(),
+        ),
+        (
+            SOMEWHERE,
+            somewhere
+                .into_iter()
+                .map(|port| element(port, [&port.host_ip.octets()[..], &port_key(port)].concat()))
+                .collect(),
+        ),
+        (HAIRPIN, hairpin),
+    ]
+}
+
+fn port_key(port: &PublishedPort) -> Vec<u8> {
+    let protocol = match port.protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    };
+    [&[protocol, 0, 0, 0][..], &padded_port(port.host_port)].concat()
+}
+
+fn padded_port(port: u16) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [high, low, 0, 0]
+}
+
+fn add_chains(batch: &mut Batch, bridge: &str, subnet: Ipv4Net) {
+    use Comparison::{Eq, Ne};
+    let loopback = Ipv4Net::new(Ipv4Addr::LOCALHOST, 8);
+    let from_bridge = || Rule::new().input(Eq, bridge);
+    let to_bridge = || Rule::new().output(Eq, bridge);
+    let guard = [
+        from_bridge()
+            .ipv4()
+            .destination(Eq, loopback)
+            .verdict(Verdict::Drop),
+        from_bridge().ipv4().source(Eq, loopback).verdict(Verdict::Drop),
+    ];
+    let forward = [
+        from_bridge().connection_state(INVALID).verdict(Verdict::Drop),
+        from_bridge().verdict(Verdict::Accept),
+        to_bridge().verdict(Verdict::Accept),
+    ];
+    // Sandboxes reach each other by the gateway on purpose; telling them of a shorter way is noise.
+    let redirects = [to_bridge()
+        .transport(ICMP)
+        .then(Expression::Transport {
+            offset: 0,
+            len: 1,
+            to: Reg(0),
+        })
+        .then(Expression::Compare {
+            reg: Reg(0),
+            how: Eq,
+            with: vec![ICMP_REDIRECT],
+        })
+        .verdict(Verdict::Drop)];
+    let masquerade = [
+        Rule::new()
+            .output(Ne, bridge)
+            .ipv4()
+            .source(Eq, subnet)
+            .then(Expression::Masquerade),
+        to_bridge()
+            .ipv4()
+            .source(Eq, loopback)
+            .then(Expression::Masquerade),
+        to_bridge()
+            .ipv4()
+            .is_translated()
+            .load_source(Reg(0))
+            .load_destination(Reg(1))
+            .then(Expression::Contains {
+                set: HAIRPIN.into(),
+                key: Reg(0),
+                inverted: false,
+            })
+            .then(Expression::Masquerade),
+    ];
+    let filter = |point, priority| Hook {
+        kind: HookType::Filter,
+        point,
+        priority,
+    };
+    let nat = |point, priority| Hook {
+        kind: HookType::Nat,
+        point,
+        priority,
+    };
+    add_chain(batch, "guard", filter(HookPoint::Prerouting, -300), &guard);
+    add_chain(batch, "forward", filter(HookPoint::Forward, 0), &forward);
+    add_chain(batch, "redirects", filter(HookPoint::Output, 0), &redirects);
+    add_chain(
+        batch,
+        "prerouting",
+        nat(HookPoint::Prerouting, -100),
+        &published(),
+    );
+    add_chain(batch, "output", nat(HookPoint::Output, -100), &published());
+    add_chain(
+        batch,
+        "postrouting",
+        nat(HookPoint::Postrouting, 100),
+        &masquerade,
+    );
+}
+
+/// Rules that lead published ports to their sandboxes.
+fn published() -> [Rule; 2] {
+    let translate = |rule: Rule, map: &str, key| {
+        rule.then(Expression::Lookup {
+            map: map.into(),
+            key,
+            to: Reg(4),
+        })
+        .then(Expression::Nat {
+            which: Nat::Destination,
+            address: Reg(4),
+            port: Some(Reg(5)),
+        })
+    };
+    let keyed = |rule: Rule| {
+        rule.load_destination(Reg(0))
+            .load_transport(Reg(1))
+            .load_port(Reg(2))
+    };
+    [
+        translate(keyed(Rule::new().ipv4()), SOMEWHERE, Reg(0)),
+        translate(keyed(Rule::new().ipv4().to_host()), ANYWHERE, Reg(1)),
+    ]
+}
+
+fn add_chain(batch: &mut Batch, name: &str, hook: Hook, rules: &[Rule]) {
+    batch
+        .add_chain(&Chain {
+            name,
+            hook: Some(hook),
+        })
+        .flush_chain(name);
+    for rule in rules {
+        batch.add_rule(name, rule);
+    }
+}

@@ -1,0 +1,235 @@
+//! Network links of one namespace.
+
+use crate::Result;
+use crate::error::NetlinkError;
+use crate::message::{Attributes, Writer, u32_at};
+use crate::namespace::in_namespace;
+use crate::socket::{Socket, broken};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const NEW: u16 = 16;
+const DEL: u16 = 17;
+const GET: u16 = 18;
+
+const ADDRESS: u16 = 1;
+const NAME: u16 = 3;
+const MTU: u16 = 4;
+const MASTER: u16 = 10;
+const INFO: u16 = 18;
+const NET_NS_FD: u16 = 28;
+const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+const VETH_PEER: u16 = 1;
+
+const UP: u32 = 1;
+pub(crate) const CREATE_NEW: u16 = 0x400 | 0x200;
+
+/// A handle on the links, addresses and routes of one network namespace.
+#[derive(Debug)]
+pub struct Links {
+    pub(crate) socket: Socket,
+}
+
+/// A link as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The number the kernel knows it by.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What it is, such as `bridge` or `veth`; empty for real hardware.
+    pub kind: String,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// The bridge it is a port of.
+    pub master: Option<u32>,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+}
+
+/// A pair of links to be made, one end here, the other in another namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Veth<'a> {
+    /// The name of the end here.
+    pub name: &'a str,
+    /// The bridge that end becomes a port of.
+    pub master: Option<u32>,
+    /// The name of the other end.
+    pub peer_name: &'a str,
+    /// The other end's hardware address.
+    pub peer_mac: [u8; 6],
+    /// The other end's namespace.
+    pub peer_namespace: BorrowedFd<'a>,
+    /// The largest packet of both ends; `None` leaves the kernel's 1500.
+    pub mtu: Option<u32>,
+}
+
+fn header(index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&change.to_ne_bytes());
+    header
+}
+
+impl Links {
+    /// A handle on the links of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
+    pub fn open() -> Result<Self> {
+        let socket = Socket::open(0).map_err(|source| broken(&|| "open links".to_owned(), source))?;
+        Ok(Self { socket })
+    }
+
+    /// A handle on the links of the namespace `fd` refers to.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn open_in(fd: BorrowedFd<'_>) -> Result<Self> {
+        in_namespace(fd, Self::open)?
+    }
+
+    /// Makes a bridge and sets it up. It keeps the hardware address given, whatever ports it gets.
+    ///
+    /// # Errors
+    /// `EEXIST` if a link of that name exists.
+    pub fn create_bridge(&mut self, name: &str, mac: [u8; 6]) -> Result<()> {
+        let action = || format!("create bridge {name}");
+        self.socket
+            .request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
+                writer.text(NAME, name).bytes(ADDRESS, &mac);
+                writer.nest(INFO, |info| {
+                    info.text(INFO_KIND, "bridge");
+                });
+            })?;
+        Ok(())
+    }
+
+    /// Makes both ends and sets the end here up, in one step of the kernel.
+    ///
+    /// # Errors
+    /// `EEXIST` if either name is taken.
+    pub fn create_veth(&mut self, veth: &Veth<'_>) -> Result<()> {
+        let action = || format!("create link {} with its peer {}", veth.name, veth.peer_name);
+        self.socket
+            .request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
+                writer.text(NAME, veth.name);
+                if let Some(master) = veth.master {
+                    writer.u32(MASTER, master);
+                }
+                if let Some(mtu) = veth.mtu {
+                    writer.u32(MTU, mtu);
+                }
+                writer.nest(INFO, |info| {
+                    info.text(INFO_KIND, "veth");
+                    info.nest(INFO_DATA, |data| {
+                        data.nest(VETH_PEER, |peer| write_peer(peer, veth));
+                    });
+                });
+            })?;
+        Ok(())
+    }
+
+    /// Sets a link up.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none of that name.
+    pub fn set_up(&mut self, name: &str) -> Result<()> {
+        let action = || format!("set link {name} up");
+        self.socket
+            .request(&action, NEW, 0, &header(0, UP, UP), |writer| {
+                writer.text(NAME, name);
+            })?;
+        Ok(())
+    }
+
+    /// Makes a link a port of the bridge `master`.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such link or bridge.
+    pub fn set_master(&mut self, name: &str, master: u32) -> Result<()> {
+        let action = || format!("make link {name} a port of bridge {master}");
+        self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name).u32(MASTER, master);
+        })?;
+        Ok(())
+    }
+
+    /// Deletes a link; a veth takes its peer with it.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none of that name.
+    pub fn delete(&mut self, name: &str) -> Result<()> {
+        let action = || format!("delete link {name}");
+        self.socket.request(&action, DEL, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name);
+        })?;
+        Ok(())
+    }
+
+    /// The link of that name.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none.
+    pub fn get(&mut self, name: &str) -> Result<Link> {
+        let action = || format!("look up link {name}");
+        let answer = self.socket.request(&action, GET, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name);
+        })?;
+        answer
+            .as_deref()
+            .and_then(parse)
+            .ok_or_else(|| NetlinkError::Malformed { action: action() })
+    }
+
+    /// The link of that name, if there is one.
+    ///
+    /// # Errors
+    /// When the kernel refuses for another reason.
+    pub fn find(&mut self, name: &str) -> Result<Option<Link>> {
+        match self.get(name) {
+            Ok(link) => Ok(Some(link)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All links.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn list(&mut self) -> Result<Vec<Link>> {
+        self.socket
+            .dump(&|| "list links".to_owned(), GET, &header(0, 0, 0), |_| (), parse)
+    }
+}
+
+fn write_peer(peer: &mut Writer, veth: &Veth<'_>) {
+    // The kernel cannot set it up yet: the two ends know each other only once both exist.
+    peer.raw(&header(0, 0, 0))
+        .text(NAME, veth.peer_name)
+        .bytes(ADDRESS, &veth.peer_mac);
+    peer.u32(NET_NS_FD, veth.peer_namespace.as_raw_fd().cast_unsigned());
+    if let Some(mtu) = veth.mtu {
+        peer.u32(MTU, mtu);
+    }
+}
+
+fn parse(payload: &[u8]) -> Option<Link> {
+    let attributes = Attributes(payload.get(16..)?);
+    Some(Link {
+        index: u32_at(payload, 4)?,
+        name: attributes.text(NAME)?,
+        kind: attributes
+            .nested(INFO)
+            .and_then(|info| info.text(INFO_KIND))
+            .unwrap_or_default(),
+        is_up: u32_at(payload, 8)? & UP != 0,
+        master: attributes.u32(MASTER),
+        mac: attributes
+            .get(ADDRESS)
+            .and_then(|mac| mac.try_into().ok())
+            .unwrap_or_default(),
+    })
+}
