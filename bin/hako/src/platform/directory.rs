@@ -1,0 +1,147 @@
+//! The data directory: its lock, its instance, and the file by which commands find the process.
+
+use crate::locate::Running;
+use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A data directory that this process alone works on.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    instance: String,
+    /// Held as long as the process lives; the kernel lets go of it after `kill -9` too.
+    _lock: File,
+}
+
+impl DataDir {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        make(path, 0o711)?;
+        let lock = lock(path)?;
+        let instance = instance(path)?;
+        let directory = Self { path: path.into(), instance, _lock: lock };
+        make(&directory.run(), 0o700)?;
+        Ok(directory)
+    }
+
+    /// Six hex digits that name the platform's links, table and cgroups.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// A file or directory below.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where sockets and secrets are.
+    pub(super) fn run(&self) -> PathBuf {
+        run_dir(&self.instance)
+    }
+
+    /// Says that the platform is ready and where.
+    pub(super) fn publish(&self, running: &Running) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(running)?;
+        write_atomic(&self.join("server.json"), &text)
+    }
+}
+
+fn run_dir(instance: &str) -> PathBuf {
+    Path::new("/run/hako").join(instance)
+}
+
+fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.with_context(|| format!("create directory {}", path.display()))
+}
+
+/// Writes beside and renames: readers see the old file or the new one.
+fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        std::fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
+fn lock(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join("lock");
+    let open = File::options().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
+    let mut file = open.with_context(|| format!("open {}", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let holder = pid_in(&mut file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        bail!(
+            "another hako{holder} runs on {0}: stop it with `hako down --data-dir {0}` or choose another --data-dir",
+            directory.display()
+        );
+    }
+    file.set_len(0)?;
+    write!(file, "{}", std::process::id()).with_context(|| format!("write {}", path.display()))?;
+    Ok(file)
+}
+
+fn pid_in(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The process that works on a data directory, if one does.
+pub(crate) fn lock_holder(directory: &Path) -> anyhow::Result<Option<u32>> {
+    let path = directory.join("lock");
+    let Ok(mut file) = File::open(&path) else { return Ok(None) };
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return Ok(None);
+    }
+    let pid = pid_in(&mut file).with_context(|| format!("{} is held, but names no process", path.display()))?;
+    Ok(Some(pid))
+}
+
+/// The directory's instance, drawn at its first start.
+fn instance(directory: &Path) -> anyhow::Result<String> {
+    let path = directory.join("instance");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let text = text.trim().to_owned();
+        let is_instance = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_instance {
+            bail!("{} is damaged: expected six hex digits, found {text:?}", path.display());
+        }
+        return Ok(text);
+    }
+    let mut random = [0; 3];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).context("draw an instance")?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_atomic(&path, text.as_bytes())?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_instance_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = instance(directory.path()).unwrap();
+        assert_eq!(instance(directory.path()).unwrap(), first);
+        std::fs::write(directory.path().join("instance"), "../../x").unwrap();
+        assert!(instance(directory.path()).is_err());
+    }
+
+    #[test]
+    fn the_lock_names_its_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(lock_holder(directory.path()).unwrap(), None);
+        let held = lock(directory.path()).unwrap();
+        assert_eq!(lock_holder(directory.path()).unwrap(), Some(std::process::id()));
+        let error = lock(directory.path()).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()) && error.contains("hako down"), "{error}");
+        drop(held);
+        assert_eq!(lock_holder(directory.path()).unwrap(), None);
+    }
+}

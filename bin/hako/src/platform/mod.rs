@@ -1,0 +1,12 @@
+//! One platform in one process: what is linked in, in which order it starts, and how it is taken down.
+//!
+//! Owns: the data directory's lock and instance, the wiring of the crates ([`builtins`]), `server.json`.
+//! Does not own: any state beyond that; what was running before is adopted by the crates themselves.
+//! Invariant: at most one process works on a data directory, held by a lock that dies with the process.
+
+mod adapters;
+mod builtins;
+mod directory;
+
+pub(crate) use builtins::{Platform, take_down};
+pub(crate) use directory::lock_holder;
