@@ -10,11 +10,13 @@
 //!
 //! Everything is synchronous; callers on an async runtime use `spawn_blocking`.
 
+mod busybox;
 mod error;
 mod image;
 pub mod layer;
 mod store;
 
+pub use busybox::busybox_rootfs;
 pub use error::ImageError;
 pub use image::{Image, Layer, chain_id};
 pub use store::{Collected, ImageStore, NewImage, Pin, Removed, Roots};

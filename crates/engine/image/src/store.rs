@@ -201,8 +201,8 @@ impl ImageStore {
 
     fn by_prefix(&self, text: &str) -> Result<Option<Image>> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let is_prefix =
-            (4..64).contains(&digits.len()) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_prefix = (4..=64).contains(&digits.len())
+            && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !is_prefix {
             return Ok(None);
         }

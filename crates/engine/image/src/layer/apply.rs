@@ -1,8 +1,22 @@
-//! A layer's tar onto a directory.
+//! A layer's tar onto a directory: OCI image specification, "Image Layer Filesystem Changeset".
+//!
+//! The root is either an empty directory or a merged overlay. Either way removing a file is enough for a
+//! whiteout: overlayfs keeps the books in the upper directory.
 
-use hako_error::{Error, Kind, Result};
+use super::error::ApplyError;
+use super::inside::{Inside, clean, split};
+use super::reader::{Entry, EntryKind, TarReader};
+use hako_error::Result;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{chmodat, chownat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat};
+use rustix::io::Errno;
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Bounds against layers that unpack to more than anybody meant.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +48,325 @@ pub struct Applied {
 }
 
 /// Applies a plain tar to the directory `root`; `what` names the layer in errors.
-pub fn apply(_root: &File, _tar: impl Read, _what: &str, _limits: Limits) -> Result<Applied> {
-    Err(Error::new(Kind::Unimplemented, "layers cannot be applied yet"))
+pub fn apply(root: &File, tar: impl Read, what: &str, limits: Limits) -> Result<Applied> {
+    let mut tar = TarReader::new(tar);
+    let mut apply = Apply {
+        inside: Inside::new(root),
+        what,
+        limits,
+        applied: Applied::default(),
+        made: HashSet::new(),
+        directories: Vec::new(),
+    };
+    while let Some(entry) = tar.next().map_err(|source| apply.stream(source))? {
+        apply.entry(&entry, &mut tar)?;
+    }
+    apply.set_directory_times()?;
+    Ok(apply.applied)
+}
+
+struct Apply<'a> {
+    inside: Inside<'a>,
+    what: &'a str,
+    limits: Limits,
+    applied: Applied,
+    /// Paths that this layer brought: its whiteouts do not touch them.
+    made: HashSet<Vec<u8>>,
+    /// Directories and their times, set last because every child changes them.
+    directories: Vec<(Vec<u8>, Timespec)>,
+}
+
+impl Apply<'_> {
+    fn entry(&mut self, entry: &Entry, data: &mut impl Read) -> Result<(), ApplyError> {
+        self.count(entry)?;
+        let path = clean(&entry.path).map_err(|reason| self.hostile(entry, reason))?;
+        let (parent, name) = split(&path);
+        if name == OPAQUE {
+            return self.empty(entry, parent);
+        }
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            return self.whiteout(entry, parent, hidden);
+        }
+        if path.is_empty() {
+            return self.root(entry);
+        }
+        let dir = self
+            .inside
+            .make_parent(parent)
+            .map_err(|error| self.failed("reach", entry, error))?;
+        self.create(entry, &dir, &path, name, data)?;
+        if !matches!(entry.kind, EntryKind::HardLink(_)) {
+            self.metadata(entry, &dir, name)?;
+        }
+        if entry.kind == EntryKind::Directory {
+            self.directories.push((path.clone(), mtime(entry)));
+        }
+        self.made.insert(path);
+        Ok(())
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<(), ApplyError> {
+        self.applied.entries += 1;
+        self.applied.bytes = self.applied.bytes.saturating_add(entry.size);
+        let too_big = |what, limit| ApplyError::TooBig {
+            layer: self.what.into(),
+            what,
+            limit,
+        };
+        if self.applied.entries > self.limits.entries {
+            return Err(too_big("the number of entries", self.limits.entries));
+        }
+        if self.applied.bytes > self.limits.bytes {
+            return Err(too_big("the unpacked size in bytes", self.limits.bytes));
+        }
+        Ok(())
+    }
+
+    /// `.wh..wh..opq`: what lower layers put into this directory is gone.
+    fn empty(&mut self, entry: &Entry, parent: &[u8]) -> Result<(), ApplyError> {
+        self.inside
+            .remove_lower(parent, &self.made, false)
+            .map_err(|error| self.failed("empty the directory of", entry, error))
+    }
+
+    /// `.wh.NAME`: NAME of a lower layer is gone.
+    fn whiteout(&mut self, entry: &Entry, parent: &[u8], hidden: &[u8]) -> Result<(), ApplyError> {
+        if hidden.starts_with(WHITEOUT) {
+            // Book-keeping of AUFS such as `.wh..wh.plnk`.
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(self.hostile(entry, "a whiteout of no name"));
+        }
+        let mut path = parent.to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(hidden);
+        self.inside
+            .remove_lower(&path, &self.made, true)
+            .map_err(|error| self.failed("remove what is hidden by", entry, error))
+    }
+
+    /// The entry `./`: only the root's own metadata.
+    fn root(&mut self, entry: &Entry) -> Result<(), ApplyError> {
+        if entry.kind != EntryKind::Directory {
+            return Err(self.hostile(entry, "it would replace the root directory"));
+        }
+        let dir = self
+            .inside
+            .root()
+            .map_err(|error| self.failed("reach", entry, error))?;
+        self.metadata(entry, &dir, b".")?;
+        self.directories.push((Vec::new(), mtime(entry)));
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        entry: &Entry,
+        dir: &OwnedFd,
+        path: &[u8],
+        name: &[u8],
+        data: &mut impl Read,
+    ) -> Result<(), ApplyError> {
+        let is_directory = entry.kind == EntryKind::Directory;
+        self.inside
+            .clear(dir, path, name, is_directory)
+            .map_err(|error| self.failed("replace", entry, error))?;
+        let made = match &entry.kind {
+            EntryKind::File => return self.file(entry, dir, name, data),
+            EntryKind::Directory => match mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
+                Err(Errno::EXIST) => Ok(()),
+                made => made,
+            },
+            EntryKind::Symlink(target) => symlinkat(target.as_slice(), dir, name),
+            EntryKind::HardLink(target) => {
+                let target = clean(target).map_err(|reason| self.hostile(entry, reason))?;
+                self.inside.link(&target, dir, name)
+            }
+            EntryKind::Fifo => mknodat(dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0),
+            EntryKind::Character { major: 0, minor: 0 } => {
+                return Err(self.hostile(entry, "a device 0:0 is overlayfs' own whiteout"));
+            }
+            EntryKind::Character { major, minor } => {
+                let device = makedev(*major, *minor);
+                mknodat(
+                    dir,
+                    name,
+                    FileType::CharacterDevice,
+                    Mode::from_raw_mode(0o600),
+                    device,
+                )
+            }
+            EntryKind::Block { major, minor } => {
+                let device = makedev(*major, *minor);
+                mknodat(
+                    dir,
+                    name,
+                    FileType::BlockDevice,
+                    Mode::from_raw_mode(0o600),
+                    device,
+                )
+            }
+        };
+        made.map_err(|error| self.failed("create", entry, error))
+    }
+
+    fn file(
+        &self,
+        entry: &Entry,
+        dir: &OwnedFd,
+        name: &[u8],
+        data: &mut impl Read,
+    ) -> Result<(), ApplyError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(dir, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|error| self.failed("create", entry, error))?;
+        let mut file = File::from(file);
+        let whole = [(0, entry.size)];
+        let segments = entry
+            .sparse
+            .as_ref()
+            .map_or(&whole[..], |sparse| &sparse.segments);
+        for (offset, length) in segments {
+            if *offset > 0 {
+                file.seek(SeekFrom::Start(*offset))
+                    .map_err(|source| self.write(entry, source))?;
+            }
+            self.copy(entry, data, &mut file, *length)?;
+        }
+        if let Some(sparse) = &entry.sparse {
+            file.set_len(sparse.real_size)
+                .map_err(|source| self.write(entry, source))?;
+        }
+        Ok(())
+    }
+
+    /// Copies with reading and writing failures told apart: the stream's fault or the disk's.
+    fn copy(
+        &self,
+        entry: &Entry,
+        data: &mut impl Read,
+        file: &mut File,
+        length: u64,
+    ) -> Result<(), ApplyError> {
+        let mut buffer = vec![0; usize::try_from(length.min(1 << 17)).unwrap_or(1 << 17)];
+        let mut left = length;
+        while left > 0 {
+            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            data.read_exact(&mut buffer[..want])
+                .map_err(|source| self.stream(source))?;
+            file.write_all(&buffer[..want])
+                .map_err(|source| self.write(entry, source))?;
+            left -= want as u64;
+        }
+        Ok(())
+    }
+
+    /// Owner before mode, because changing the owner clears setuid; xattrs after both, for file capabilities.
+    fn metadata(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<(), ApplyError> {
+        let failed = |action| move |error| self.failed(action, entry, error);
+        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed("set the owner of"))?;
+        if !matches!(entry.kind, EntryKind::Symlink(_)) {
+            chmodat(dir, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+                .map_err(failed("set the mode of"))?;
+        }
+        self.xattrs(entry, dir, name)?;
+        let mtime = mtime(entry);
+        let times = Timestamps {
+            last_access: mtime,
+            last_modification: mtime,
+        };
+        utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("set the time of"))
+    }
+
+    fn xattrs(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<(), ApplyError> {
+        if entry.xattrs.is_empty() {
+            return Ok(());
+        }
+        // The directory is a descriptor and the last component is not followed: this stays inside.
+        let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name);
+        for (key, value) in &entry.xattrs {
+            if key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.") {
+                tracing::debug!(layer = self.what, "an xattr of overlayfs in a layer is ignored");
+                continue;
+            }
+            match lsetxattr(path.as_slice(), key.as_slice(), value, XattrFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::OPNOTSUPP) => {
+                    tracing::debug!(layer = self.what, "the file system takes no such xattr");
+                }
+                Err(error) => return Err(self.failed("set an xattr of", entry, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_directory_times(&mut self) -> Result<(), ApplyError> {
+        for (path, mtime) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let times = Timestamps {
+                last_access: mtime,
+                last_modification: mtime,
+            };
+            let set = self
+                .inside
+                .directory(&path)
+                .and_then(|dir| dir.map_or(Ok(()), |dir| utimensat(dir, ".", &times, AtFlags::empty())));
+            set.map_err(|error| ApplyError::Write {
+                layer: self.what.into(),
+                action: "set the time of",
+                entry: String::from_utf8_lossy(&path).into_owned(),
+                source: error.into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn hostile(&self, entry: &Entry, reason: &'static str) -> ApplyError {
+        ApplyError::Hostile {
+            layer: self.what.into(),
+            entry: printable(entry),
+            reason,
+        }
+    }
+
+    fn failed(&self, action: &'static str, entry: &Entry, error: Errno) -> ApplyError {
+        ApplyError::Write {
+            layer: self.what.into(),
+            action,
+            entry: printable(entry),
+            source: error.into(),
+        }
+    }
+
+    fn write(&self, entry: &Entry, source: io::Error) -> ApplyError {
+        ApplyError::Write {
+            layer: self.what.into(),
+            action: "write",
+            entry: printable(entry),
+            source,
+        }
+    }
+
+    fn stream(&self, source: io::Error) -> ApplyError {
+        ApplyError::Stream {
+            layer: self.what.into(),
+            source,
+        }
+    }
+}
+
+fn printable(entry: &Entry) -> String {
+    String::from_utf8_lossy(&entry.path).chars().take(256).collect()
+}
+
+fn mtime(entry: &Entry) -> Timespec {
+    Timespec {
+        tv_sec: entry.mtime_s,
+        tv_nsec: entry.mtime_ns.into(),
+    }
 }

@@ -1,8 +1,18 @@
 //! An overlay's upper directory as a layer.
+//!
+//! Deterministic: entries are sorted, and nothing enters the tar that the directory does not say.
 
-use hako_error::{Error, Kind, Result};
-use std::io::Write;
-use std::path::Path;
+use super::error::DiffError;
+use super::reader::{Entry, EntryKind};
+use super::writer::TarWriter;
+use hako_error::Result;
+use rustix::fs::{lgetxattr, llistxattr, major, minor};
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// How a layer is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,7 +21,233 @@ pub struct DiffOptions {
     pub newest_unix_s: Option<i64>,
 }
 
-/// Writes what the overlay directory `upper` changes as a deterministic tar.
-pub fn diff(_upper: &Path, _options: &DiffOptions, _tar: impl Write) -> Result<()> {
-    Err(Error::new(Kind::Unimplemented, "layers cannot be made yet"))
+/// Writes what the overlay directory `upper` changes in the directories `lower` as a deterministic tar.
+pub fn diff(upper: &Path, lower: &[PathBuf], options: &DiffOptions, tar: impl Write) -> Result<()> {
+    let mut diff = Diff {
+        upper,
+        lower,
+        options,
+        tar: TarWriter::new(tar),
+        links: HashMap::new(),
+    };
+    diff.directory(Path::new(""))?;
+    diff.tar.finish().map_err(io_error("finish the tar of", upper))?;
+    Ok(())
+}
+
+struct Diff<'a, W> {
+    upper: &'a Path,
+    lower: &'a [PathBuf],
+    options: &'a DiffOptions,
+    tar: TarWriter<W>,
+    /// Device and inode of files with several names, and the name that was written first.
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl<W: Write> Diff<'_, W> {
+    fn directory(&mut self, relative: &Path) -> Result<(), DiffError> {
+        let path = self.upper.join(relative);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).map_err(io_error("list", &path))? {
+            names.push(entry.map_err(io_error("list", &path))?.file_name());
+        }
+        names.sort();
+        for name in names {
+            self.entry(&relative.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, relative: &Path) -> Result<(), DiffError> {
+        let path = self.upper.join(relative);
+        let metadata = fs::symlink_metadata(&path).map_err(io_error("stat", &path))?;
+        let kind = metadata.file_type();
+        if kind.is_socket() {
+            // A socket means nothing without its process; tar has no type for it.
+            return Ok(());
+        }
+        if kind.is_char_device() && metadata.rdev() == 0 {
+            return self.marker(&whiteout_of(relative));
+        }
+        let mut is_opaque = false;
+        let mut entry = self.describe(relative, &path, &metadata)?;
+        entry.xattrs = self.xattrs(&path, &mut is_opaque)?;
+        if metadata.nlink() > 1 && !kind.is_dir() && self.is_link(&mut entry, &metadata) {
+            return self.append(&entry, &path, io::empty());
+        }
+        if entry.kind == EntryKind::File {
+            let file = File::open(&path).map_err(io_error("open", &path))?;
+            return self.append(&entry, &path, file);
+        }
+        self.append(&entry, &path, io::empty())?;
+        if kind.is_dir() {
+            // A new directory is opaque as well; there is nothing to hide.
+            if is_opaque
+                && self
+                    .lower
+                    .iter()
+                    .any(|lower| lower.join(relative).symlink_metadata().is_ok())
+            {
+                self.marker(&relative.join(".wh..wh..opq"))?;
+            }
+            self.directory(relative)?;
+        }
+        Ok(())
+    }
+
+    /// Turns an entry into a hard link if its file was written under another name.
+    fn is_link(&mut self, entry: &mut Entry, metadata: &Metadata) -> bool {
+        let inode = (metadata.dev(), metadata.ino());
+        match self.links.get(&inode) {
+            Some(first) => {
+                entry.kind = EntryKind::HardLink(first.clone());
+                entry.size = 0;
+                entry.xattrs.clear();
+                true
+            }
+            None => {
+                self.links.insert(inode, entry.path.clone());
+                false
+            }
+        }
+    }
+
+    fn describe(&self, relative: &Path, path: &Path, metadata: &Metadata) -> Result<Entry, DiffError> {
+        let file_type = metadata.file_type();
+        let device = (major(metadata.rdev()), minor(metadata.rdev()));
+        let kind = if file_type.is_dir() {
+            EntryKind::Directory
+        } else if file_type.is_symlink() {
+            let target = fs::read_link(path).map_err(io_error("read the link", path))?;
+            EntryKind::Symlink(target.into_os_string().into_vec())
+        } else if file_type.is_fifo() {
+            EntryKind::Fifo
+        } else if file_type.is_char_device() {
+            EntryKind::Character {
+                major: device.0,
+                minor: device.1,
+            }
+        } else if file_type.is_block_device() {
+            EntryKind::Block {
+                major: device.0,
+                minor: device.1,
+            }
+        } else {
+            EntryKind::File
+        };
+        let mut name = relative.as_os_str().as_bytes().to_vec();
+        if kind == EntryKind::Directory {
+            name.push(b'/');
+        }
+        let (mtime_s, mtime_ns) = self.time(metadata);
+        Ok(Entry {
+            path: name,
+            size: if kind == EntryKind::File {
+                metadata.len()
+            } else {
+                0
+            },
+            kind,
+            mode: metadata.mode() & 0o7777,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            mtime_s,
+            mtime_ns,
+            xattrs: Vec::new(),
+            sparse: None,
+        })
+    }
+
+    fn time(&self, metadata: &Metadata) -> (i64, u32) {
+        let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+        match self.options.newest_unix_s {
+            Some(newest) if metadata.mtime() >= newest => (newest, 0),
+            _ => (metadata.mtime(), nanos),
+        }
+    }
+
+    /// A file's xattrs, sorted, without those of overlayfs.
+    fn xattrs(&self, path: &Path, is_opaque: &mut bool) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DiffError> {
+        let mut names = Vec::with_capacity(1024);
+        match llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::RANGE) => {
+                names.reserve(1 << 16);
+                llistxattr(path, rustix::buffer::spare_capacity(&mut names))
+                    .map_err(errno("list the xattrs of", path))?;
+            }
+            Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Err(error) => return Err(errno("list the xattrs of", path)(error)),
+        }
+        let mut xattrs = Vec::new();
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let mut value = Vec::with_capacity(1 << 16);
+            lgetxattr(path, name, rustix::buffer::spare_capacity(&mut value))
+                .map_err(errno("read an xattr of", path))?;
+            let Some(own) = name.strip_prefix(b"trusted.overlay.") else {
+                xattrs.push((name.to_vec(), value));
+                continue;
+            };
+            match own {
+                b"opaque" => *is_opaque = value == b"y",
+                b"redirect" => return Err(feature(path, "redirect_dir")),
+                b"metacopy" => return Err(feature(path, "metacopy")),
+                _ => {}
+            }
+        }
+        xattrs.sort();
+        Ok(xattrs)
+    }
+
+    /// An empty file that only its name says something by.
+    fn marker(&mut self, relative: &Path) -> Result<(), DiffError> {
+        let entry = Entry {
+            path: relative.as_os_str().as_bytes().to_vec(),
+            kind: EntryKind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime_s: 0,
+            mtime_ns: 0,
+            size: 0,
+            xattrs: Vec::new(),
+            sparse: None,
+        };
+        self.append(&entry, relative, io::empty())
+    }
+
+    fn append(&mut self, entry: &Entry, path: &Path, data: impl io::Read) -> Result<(), DiffError> {
+        self.tar
+            .append(entry, data)
+            .map_err(io_error("add to the layer", path))
+    }
+}
+
+fn whiteout_of(relative: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".wh.");
+    name.push(relative.file_name().unwrap_or_default());
+    relative.with_file_name(name)
+}
+
+fn feature(path: &Path, feature: &'static str) -> DiffError {
+    DiffError::Feature {
+        path: path.into(),
+        feature,
+    }
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DiffError + 'a {
+    move |source| DiffError::Io {
+        action,
+        path: path.into(),
+        source,
+    }
+}
+
+fn errno<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(rustix::io::Errno) -> DiffError + 'a {
+    move |error| DiffError::Io {
+        action,
+        path: path.into(),
+        source: error.into(),
+    }
 }

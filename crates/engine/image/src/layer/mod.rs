@@ -10,9 +10,17 @@ mod apply;
 mod compress;
 mod diff;
 mod error;
+mod inside;
+mod reader;
+mod writer;
 
 pub use apply::{Applied, Limits, apply};
 pub use compress::{Decoder, Encoder, sniff};
 pub(crate) use compress::{HashingReader, Tee};
 pub use diff::{DiffOptions, diff};
 pub use error::{ApplyError, DiffError};
+pub(crate) use reader::{Entry, EntryKind};
+pub(crate) use writer::TarWriter;
+
+#[cfg(test)]
+mod tests;

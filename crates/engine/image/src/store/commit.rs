@@ -9,8 +9,8 @@ use hako_error::Result;
 use hako_names::ImageRef;
 use hako_oci::image::ImageConfiguration;
 use hako_oci::media_type::{self, Compression};
+use hako_snapshot::Mounts;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::Duration;
 
 /// What a new image is made of. The configuration's `rootfs` is filled in from the layers.
@@ -39,17 +39,21 @@ impl ImageStore {
         self.content().lease(&id, Duration::from_secs(24 * 3600))
     }
 
-    /// Writes what an overlay's upper directory changes as a layer blob. Equal directories give equal layers.
+    /// Writes what an active snapshot changes as a layer blob. Equal directories give equal layers.
     pub fn write_layer(
         &self,
-        upper: &Path,
+        mounts: &Mounts,
         options: &DiffOptions,
         what: &str,
         lease: &Lease,
     ) -> Result<Layer> {
         let writer = self.content().writer(format!("layer of {what}"))?.under(lease);
         let mut encoder = Encoder::new(writer, Compression::Zstd)?;
-        diff(upper, options, &mut encoder)?;
+        let upper = mounts.upper.as_deref().ok_or_else(|| ImageError::Unusable {
+            what: what.to_owned(),
+            reason: "a read-only view cannot have changes".into(),
+        })?;
+        diff(upper, &mounts.lower, options, &mut encoder)?;
         let (writer, diff_id) = encoder.finish()?;
         let blob = writer.commit(Expected::default())?;
         Ok(Layer {

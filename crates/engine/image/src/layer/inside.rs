@@ -1,0 +1,221 @@
+//! Paths that cannot leave a directory.
+//!
+//! Every lookup is one openat2(2) with RESOLVE_IN_ROOT: the kernel itself takes `/` and `..` in names and
+//! symlinks to mean the given root, also while somebody else changes the tree.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat2, statat, unlinkat,
+};
+use rustix::io::{Errno, Result};
+use std::collections::HashSet;
+use std::fs::File;
+
+const LONGEST_PATH: usize = 4096;
+
+/// A directory and what lies below it.
+pub(super) struct Inside<'a> {
+    root: &'a File,
+    /// The directory used last: tars are sorted by directory.
+    last: Option<(Vec<u8>, OwnedFd)>,
+}
+
+/// Brings a name to the form `a/b/c`: relative, without `.`, `..` and empty parts.
+pub(super) fn clean(path: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop().ok_or("it would leave the root file system")?;
+            }
+            part if part.contains(&0) => return Err("its name contains a zero byte"),
+            part => parts.push(part),
+        }
+    }
+    let cleaned = parts.join(&b'/');
+    if cleaned.len() >= LONGEST_PATH {
+        Err("its name is longer than 4095 bytes")
+    } else {
+        Ok(cleaned)
+    }
+}
+
+/// A cleaned path's parent and last part.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&[], path),
+    }
+}
+
+impl<'a> Inside<'a> {
+    pub(super) fn new(root: &'a File) -> Self {
+        Self { root, last: None }
+    }
+
+    pub(super) fn root(&self) -> Result<OwnedFd> {
+        self.open(b".", OFlags::DIRECTORY | OFlags::PATH)
+    }
+
+    fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    }
+
+    /// The directory `path`, made where it is missing.
+    pub(super) fn make_parent(&mut self, path: &[u8]) -> Result<OwnedFd> {
+        if let Some((last, dir)) = &self.last
+            && last == path
+        {
+            return rustix::io::fcntl_dupfd_cloexec(dir, 0);
+        }
+        let dir = match self.open(or_dot(path), OFlags::DIRECTORY | OFlags::PATH) {
+            Err(Errno::NOENT) => self.make_all(path)?,
+            dir => dir?,
+        };
+        self.last = Some((path.to_vec(), rustix::io::fcntl_dupfd_cloexec(&dir, 0)?));
+        Ok(dir)
+    }
+
+    fn make_all(&self, path: &[u8]) -> Result<OwnedFd> {
+        let (mut dir, mut so_far) = (self.root()?, Vec::new());
+        for part in path.split(|byte| *byte == b'/') {
+            if !so_far.is_empty() {
+                so_far.push(b'/');
+            }
+            so_far.extend_from_slice(part);
+            dir = match self.open(&so_far, OFlags::DIRECTORY | OFlags::PATH) {
+                Err(Errno::NOENT) => {
+                    mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
+                    // The umask may have taken bits away.
+                    rustix::fs::chmodat(&dir, part, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+                    self.open(&so_far, OFlags::DIRECTORY | OFlags::PATH)?
+                }
+                dir => dir?,
+            };
+        }
+        Ok(dir)
+    }
+
+    /// The directory `path` itself, not what a symlink of that name points to; `None` if it is none.
+    pub(super) fn directory(&self, path: &[u8]) -> Result<Option<OwnedFd>> {
+        match self.open(
+            or_dot(path),
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW,
+        ) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            dir => dir.map(Some),
+        }
+    }
+
+    /// Makes room for a new entry; a directory may stay where another directory comes.
+    pub(super) fn clear(
+        &mut self,
+        dir: &OwnedFd,
+        path: &[u8],
+        name: &[u8],
+        for_directory: bool,
+    ) -> Result<()> {
+        let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            stat => stat?,
+        };
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory && for_directory {
+            return Ok(());
+        }
+        self.last = None;
+        if !is_directory {
+            return unlinkat(dir, name, AtFlags::empty());
+        }
+        self.remove_lower(path, &HashSet::new(), true)
+    }
+
+    /// Makes `name` in `dir` another name of the file `target`, which is not followed if it is a symlink.
+    pub(super) fn link(&self, target: &[u8], dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        let (parent, base) = split(target);
+        if base.is_empty() {
+            return Err(Errno::PERM);
+        }
+        let from = self.open(or_dot(parent), OFlags::DIRECTORY | OFlags::PATH)?;
+        linkat(from, base, dir, name, AtFlags::empty())
+    }
+
+    /// Removes everything under `path`, and `path` itself if `with_self`, except what is in `spared`.
+    pub(super) fn remove_lower(
+        &mut self,
+        path: &[u8],
+        spared: &HashSet<Vec<u8>>,
+        with_self: bool,
+    ) -> Result<()> {
+        self.last = None;
+        if with_self && spared.contains(path) {
+            return Ok(());
+        }
+        let (parent, name) = split(path);
+        let dir = match self.open(or_dot(parent), OFlags::DIRECTORY | OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            dir => dir?,
+        };
+        let mut walk = path.to_vec();
+        match remove_tree(
+            &dir,
+            if name.is_empty() { b"." } else { name },
+            &mut walk,
+            spared,
+            with_self,
+        ) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed.map(drop),
+        }
+    }
+}
+
+fn or_dot(path: &[u8]) -> &[u8] {
+    if path.is_empty() { b"." } else { path }
+}
+
+/// Removes `name` in `dir`; returns whether nothing of it was spared.
+fn remove_tree(
+    dir: &OwnedFd,
+    name: &[u8],
+    path: &mut Vec<u8>,
+    spared: &HashSet<Vec<u8>>,
+    with_self: bool,
+) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inner = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            unlinkat(dir, name, AtFlags::empty())?;
+            return Ok(true);
+        }
+        inner => inner?,
+    };
+    let mut is_empty = true;
+    let length = path.len();
+    for child in children(&inner)? {
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&child);
+        is_empty &= !spared.contains(path.as_slice()) && remove_tree(&inner, &child, path, spared, true)?;
+        path.truncate(length);
+    }
+    if with_self && is_empty {
+        unlinkat(dir, name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(is_empty)
+}
+
+fn children(dir: &OwnedFd) -> Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
