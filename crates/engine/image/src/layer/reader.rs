@@ -96,7 +96,7 @@ impl<R: Read> TarReader<R> {
                 return Ok(None);
             };
             let size = header
-                .size()
+                .entry_size()
                 .map_err(|_| invalid("a header has an unreadable size"))?;
             match header.as_bytes()[156] {
                 b'x' => extensions.parse_pax(&self.extension(size)?)?,
