@@ -68,10 +68,11 @@ impl Bridge {
         match self.links.create_veth(&veth) {
             Err(error) if error.errno() == Some(Errno::EXIST) && self.is_port(&attachment.link)? => {
                 self.links.delete(&attachment.link)?;
-                Ok(self.links.create_veth(&veth)?)
+                self.links.create_veth(&veth)?;
             }
-            other => Ok(other?),
+            other => other?,
         }
+        Ok(self.links.set_hairpin(&attachment.link)?)
     }
 
     fn is_port(&mut self, name: &str) -> Result<bool> {

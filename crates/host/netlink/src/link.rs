@@ -19,6 +19,9 @@ const INFO: u16 = 18;
 const NET_NS_FD: u16 = 28;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
+const INFO_SLAVE_KIND: u16 = 4;
+const INFO_SLAVE_DATA: u16 = 5;
+const PORT_MODE: u16 = 4;
 const VETH_PEER: u16 = 1;
 
 const UP: u32 = 1;
@@ -152,6 +155,24 @@ impl Links {
         let action = || format!("make link {name} a port of bridge {master}");
         self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
             writer.text(NAME, name).u32(MASTER, master);
+        })?;
+        Ok(())
+    }
+
+    /// Lets a bridge send frames back by the port they came from. Where bridges call netfilter (the default with
+    /// the module `br_netfilter`), a sandbox that reaches itself by a translated address needs this.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such link, `EINVAL` if it is no port.
+    pub fn set_hairpin(&mut self, name: &str) -> Result<()> {
+        let action = || format!("set hairpin mode of link {name}");
+        self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name).nest(INFO, |info| {
+                info.text(INFO_SLAVE_KIND, "bridge")
+                    .nest(INFO_SLAVE_DATA, |data| {
+                        data.bytes(PORT_MODE, &[1]);
+                    });
+            });
         })?;
         Ok(())
     }
