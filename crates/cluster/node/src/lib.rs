@@ -21,9 +21,13 @@
 //! | after the object's deletion | maybe a sandbox of an unknown pod | removes it after the first complete list |
 
 mod config;
+mod env;
 mod handle;
 mod node;
+mod pod;
+mod probe;
 mod seams;
+mod volume;
 
 pub use config::{ClusterDns, NodeConfig, NodeServer};
 pub use handle::{ContainerReport, NodeHandle, PodReport};

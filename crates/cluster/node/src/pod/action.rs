@@ -17,15 +17,15 @@ pub(crate) enum Input {
     Gone,
     /// A ConfigMap or Secret that the pod names changed.
     Objects,
-    /// The node's users want it down now, the object stays (`hako down`).
-    Shutdown,
+    /// The node is taken down: the pod is to end by `deadline`, its object stays (`hako down`).
+    Shutdown { deadline: Timestamp },
     /// The sandbox is up.
     SandboxMade { id: SandboxId, ip: Option<IpAddr> },
     /// Volumes or sandbox could not be made.
     SandboxFailed { reason: &'static str, message: String },
     /// The sandbox's shim is gone and all in it.
     SandboxLost,
-    /// The sandbox was stopped as asked; its containers are kept for their logs.
+    /// The sandbox was stopped or removed as asked.
     SandboxStopped,
     /// A container's process started.
     Started { container: usize, run: Run },
@@ -119,10 +119,20 @@ pub(crate) enum Action {
         /// Restarts in a row, for the label that keeps the back-off.
         restarts: u32,
     },
+    /// Wait for the end of a run; [`Input::Exited`] follows.
+    Watch {
+        container: usize,
+        attempt: u32,
+        id: ContainerId,
+    },
     /// Run the postStart hook.
-    PostStart { container: usize },
+    PostStart { container: usize, attempt: u32 },
     /// Start probing.
-    Probe { container: usize, kind: ProbeKind },
+    Probe {
+        container: usize,
+        attempt: u32,
+        kind: ProbeKind,
+    },
     /// Stop all probes of a container.
     StopProbes { container: usize },
     /// Run preStop, ask the process to end and kill it when the time is up.

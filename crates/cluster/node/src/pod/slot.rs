@@ -292,14 +292,15 @@ impl Slot {
         delay
     }
 
-    /// All of it starts over in another sandbox; the past stays visible.
+    /// It starts over in another sandbox: init containers run once more, others go on where they are.
     pub(crate) fn reset(&mut self) {
-        if matches!(self.state, SlotState::Starting | SlotState::Failed { .. }) || self.state == SlotState::Ended
-        {
-            if self.state == SlotState::Ended {
+        match (&self.state, self.role) {
+            (SlotState::Starting | SlotState::Failed { .. }, _) => self.state = SlotState::Waiting,
+            (SlotState::Ended, Role::Init | Role::Sidecar) => {
                 self.attempt += 1;
+                self.state = SlotState::Waiting;
             }
-            self.state = SlotState::Waiting;
+            _ => {}
         }
     }
 
