@@ -6,15 +6,40 @@
 //! Invariant: what a state file says may lag behind the kernel by one step, and the next
 //! [`Engine::open`](crate::Engine::open) finishes or undoes that step, so that nothing is ever leaked.
 
+mod adopt;
 mod api;
+mod attach;
+mod container;
+mod core;
+mod create;
+mod engine;
+mod error;
+mod events;
+mod exec;
+mod files;
+mod layers;
+mod logs;
+mod monitor;
+mod oci;
+mod record;
+mod resolve;
+mod sandbox;
 mod spec;
+mod start;
 mod status;
+mod stop;
 mod stream;
+mod terminal;
+mod users;
+mod volume;
 
 pub use api::ContainerEngine;
+pub use core::EngineConfig;
+pub use engine::{Engine, parse_signal};
 pub use spec::*;
 pub use status::*;
 pub use stream::*;
+pub use volume::Volume;
 
 /// The id of a sandbox. Same form as a container's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -1,0 +1,277 @@
+//! Making a container: image, snapshot, volumes, record. Nothing of it runs yet.
+
+use crate::container::ContainerObject;
+use crate::core::{Core, random_id};
+use crate::error::{EngineError, blocking, io};
+use crate::record::{self, ContainerRecord, ContainerStatus, SandboxRecord};
+use crate::sandbox::SandboxObject;
+use crate::{
+    Action, ContainerSpec, ContainerState, ImageSource, Mount, MountSource, Resolved, SandboxId, SandboxSpec,
+};
+use hako_error::Result;
+use hako_image::Image;
+use hako_names::ContainerId;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The key of a container's snapshot.
+pub(crate) fn snapshot_key(id: &str) -> String {
+    format!("{SNAPSHOT_PREFIX}{id}")
+}
+
+/// What tells our snapshots from those of others.
+pub(crate) const SNAPSHOT_PREFIX: &str = "container-";
+
+/// A taken name, given back unless kept.
+struct NameGuard<'a> {
+    core: &'a Core,
+    name: Option<String>,
+}
+
+impl Drop for NameGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            self.core.names.lock().remove(&name);
+        }
+    }
+}
+
+impl Core {
+    pub(crate) async fn create_in(
+        self: &Arc<Self>,
+        sandbox: &SandboxId,
+        spec: ContainerSpec,
+    ) -> Result<ContainerId> {
+        let sandbox = self.sandbox(sandbox)?;
+        if sandbox.record.standalone {
+            return Err(EngineError::Standalone {
+                id: sandbox.id.short().to_owned(),
+            }
+            .into());
+        }
+        let _shared = sandbox.op.read().await;
+        sandbox.usable()?;
+        let id = random_id()?;
+        let container = self.make_container(id, Arc::clone(&sandbox), spec).await?;
+        Ok(self.publish(container))
+    }
+
+    pub(crate) async fn create_standalone(
+        self: &Arc<Self>,
+        mut sandbox: SandboxSpec,
+        mut spec: ContainerSpec,
+    ) -> Result<ContainerId> {
+        let id = random_id()?;
+        if spec.name.is_empty() {
+            spec.name = format!("c-{}", id.short());
+        }
+        let mut name = self.take_name(&spec.name, &id)?;
+        let hostname = match sandbox.hostname.is_empty() {
+            true => id.short().to_owned(),
+            false => sandbox.hostname.clone(),
+        };
+        if sandbox.name.is_empty() {
+            sandbox.name.clone_from(&spec.name);
+        }
+        let record = SandboxRecord {
+            spec: Arc::new(sandbox),
+            created_at: Timestamp::now(),
+            standalone: true,
+            hostname,
+        };
+        let sandbox = self.prepare_sandbox(SandboxId(random_id()?), record)?;
+        match self.make_container(id, Arc::clone(&sandbox), spec).await {
+            Ok(container) => {
+                name.name = None;
+                Ok(self.publish(container))
+            }
+            Err(error) => {
+                self.discard_sandbox(&sandbox).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a name for `id`, or says who has it.
+    fn take_name(&self, name: &str, id: &ContainerId) -> Result<NameGuard<'_>, EngineError> {
+        check_name(name)?;
+        let mut names = self.names.lock();
+        if let Some(holder) = names.get(name) {
+            return Err(EngineError::NameTaken {
+                name: name.to_owned(),
+                id: holder.to_string(),
+            });
+        }
+        names.insert(name.to_owned(), id.clone());
+        Ok(NameGuard {
+            core: self,
+            name: Some(name.to_owned()),
+        })
+    }
+
+    pub(crate) async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let container = self.container(id)?;
+        let _op = container.op.lock().await;
+        let mut taken = self.take_name(name, id)?;
+        let old = container.status.read().name.clone();
+        container.change(|status, _| name.clone_into(&mut status.name));
+        taken.name = None;
+        self.names.lock().remove(&old);
+        self.container_event(&container, Action::Rename);
+        Ok(())
+    }
+
+    fn publish(&self, container: Arc<ContainerObject>) -> ContainerId {
+        let id = container.id.clone();
+        self.containers.write().insert(id.clone(), Arc::clone(&container));
+        self.container_event(&container, Action::Create);
+        id
+    }
+
+    async fn make_container(
+        self: &Arc<Self>,
+        id: ContainerId,
+        sandbox: Arc<SandboxObject>,
+        spec: ContainerSpec,
+    ) -> Result<Arc<ContainerObject>> {
+        let core = Arc::clone(self);
+        blocking(move || {
+            let made = core.make_container_now(&id, sandbox, spec);
+            if made.is_err() {
+                core.unmake(&id, &[]);
+            }
+            made
+        })
+        .await
+    }
+
+    fn make_container_now(
+        &self,
+        id: &ContainerId,
+        sandbox: Arc<SandboxObject>,
+        mut spec: ContainerSpec,
+    ) -> Result<Arc<ContainerObject>> {
+        let images = &self.config.images;
+        let image = match &spec.image {
+            ImageSource::Name(name) => images.resolve(name)?,
+            ImageSource::Id(id) => images.find(id)?,
+        };
+        let resolved = resolved(&spec, &image)?;
+        let anonymous_volumes = self.make_volumes(&mut spec, &image)?;
+        let pin = image.chain_id().map(|chain| images.pin(&chain));
+        let parent = images.unpack(&image)?;
+        images
+            .snapshots()
+            .prepare(&snapshot_key(id.as_str()), parent.as_deref())?;
+        drop(pin);
+        let dir = self.layout.containers().join(id.as_str());
+        std::fs::create_dir_all(dir.join("log")).map_err(io("make directory", &dir))?;
+        let status = ContainerStatus {
+            name: spec.name.clone(),
+            state: ContainerState::Created,
+            restart_count: 0,
+            stopped_by_caller: false,
+            resources: spec.resources.clone(),
+        };
+        let record = ContainerRecord {
+            sandbox: sandbox.id.clone(),
+            spec: Arc::new(spec),
+            resolved: Arc::new(resolved),
+            created_at: Timestamp::now(),
+            anonymous_volumes,
+        };
+        record::write(&dir.join("state.json"), &status)?;
+        record::write(&dir.join("container.json"), &record)?;
+        Ok(Arc::new(ContainerObject::new(
+            id.clone(),
+            sandbox,
+            dir,
+            record,
+            status,
+        )))
+    }
+
+    /// Makes the volumes that mounts name, and one for each of the image's `VOLUME` paths where that is wanted.
+    /// Returns the anonymous ones.
+    fn make_volumes(&self, spec: &mut ContainerSpec, image: &Image) -> Result<Vec<String>> {
+        if spec.image_volumes {
+            let declared = image
+                .config
+                .config()
+                .as_ref()
+                .and_then(|config| config.volumes().clone())
+                .unwrap_or_default();
+            for target in declared.into_iter().map(PathBuf::from) {
+                if !spec.mounts.iter().any(|mount| mount.target == target) {
+                    let source = MountSource::Volume { name: String::new() };
+                    spec.mounts.push(Mount {
+                        target,
+                        source,
+                        read_only: false,
+                    });
+                }
+            }
+        }
+        let mut anonymous = Vec::new();
+        for mount in &mut spec.mounts {
+            if let MountSource::Volume { name } = &mut mount.source {
+                if name.is_empty() {
+                    *name = random_id()?.to_string();
+                    anonymous.push(name.clone());
+                }
+                self.ensure_volume(name)?;
+            }
+        }
+        Ok(anonymous)
+    }
+
+    /// Undoes what a container has outside of any shim. Best effort: the next open looks for the rest.
+    pub(crate) fn unmake(&self, id: &ContainerId, volumes: &[String]) {
+        let removed = match self.config.images.snapshots().remove(&snapshot_key(id.as_str())) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        };
+        let dirs = [
+            self.layout.containers().join(id.as_str()),
+            self.layout.trash().join(format!("c-{id}")),
+        ];
+        let trees = dirs
+            .iter()
+            .try_for_each(|dir| record::remove_tree(dir))
+            .map_err(hako_error::Error::from);
+        let volumes = volumes
+            .iter()
+            .try_for_each(|name| self.delete_volume(name))
+            .map_err(hako_error::Error::from);
+        for error in [removed, trees, volumes].into_iter().filter_map(Result::err) {
+            tracing::warn!(container = id.short(), error = %error.chain(), "not all of a container was removed");
+        }
+    }
+}
+
+fn resolved(spec: &ContainerSpec, image: &Image) -> Result<Resolved> {
+    let merged = crate::resolve::merge(spec, &image.config)?;
+    Ok(Resolved {
+        image_id: image.id.to_string(),
+        image_digest: image.manifest_digest.to_string(),
+        ..merged
+    })
+}
+
+/// Docker's grammar of names.
+fn check_name(name: &str) -> Result<(), EngineError> {
+    let is_valid = name.len() >= 2
+        && name.len() <= 255
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_valid {
+        Ok(())
+    } else {
+        Err(EngineError::BadName {
+            name: name.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,378 @@
+//! A sandbox: shim, address and files, brought up and taken down.
+
+use crate::core::Core;
+use crate::error::{EngineError, blocking, io};
+use crate::files::SandboxFiles;
+use crate::record::{self, SandboxPhase, SandboxRecord};
+use crate::{
+    Action, NetworkMode, PortMapping, Protocol, Resources, Sandbox, SandboxId, SandboxState, Subject,
+};
+use hako_cgroup::Limits;
+use hako_error::{Error, Kind, Result};
+use hako_network::{Attach, Attachment, PublishedPort};
+use hako_runtime::{NamespaceMode, Namespaces, Shim, ShimConfig, TmpfsMount};
+use parking_lot::RwLock;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a sandbox has while it is up.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) shim: Shim,
+    pub(crate) attachment: Option<Attachment>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SandboxObject {
+    pub(crate) id: SandboxId,
+    pub(crate) dir: PathBuf,
+    pub(crate) record: SandboxRecord,
+    /// Shared by those who use the sandbox, exclusive for those who bring it up or down.
+    /// Taken after a container's own lock, never before.
+    pub(crate) op: tokio::sync::RwLock<()>,
+    pub(crate) live: RwLock<Option<Live>>,
+    /// Going away: takes no more containers.
+    closing: AtomicBool,
+}
+
+impl SandboxObject {
+    pub(crate) fn new(id: SandboxId, dir: PathBuf, record: SandboxRecord) -> Self {
+        Self {
+            id,
+            dir,
+            record,
+            op: tokio::sync::RwLock::default(),
+            live: RwLock::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn live(&self) -> Option<Live> {
+        self.live.read().clone()
+    }
+
+    /// What is up, for a caller that is going to use it.
+    pub(crate) fn usable(&self) -> Result<Live, EngineError> {
+        let live = self.live().filter(|_| !self.closing.load(Ordering::Acquire));
+        live.ok_or_else(|| EngineError::NotReady {
+            id: self.id.short().to_owned(),
+        })
+    }
+
+    pub(crate) fn files(&self) -> SandboxFiles {
+        SandboxFiles::new(&self.dir)
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.join("shim")
+    }
+
+    pub(crate) fn set_phase(&self, phase: SandboxPhase) -> Result<(), EngineError> {
+        record::write(&self.dir.join("state.json"), &phase)
+    }
+
+    pub(crate) fn view(&self) -> Sandbox {
+        let live = self.live();
+        let attachment = live.as_ref().and_then(|live| live.attachment.as_ref());
+        Sandbox {
+            id: self.id.clone(),
+            spec: Arc::clone(&self.record.spec),
+            state: if live.is_some() {
+                SandboxState::Ready
+            } else {
+                SandboxState::NotReady
+            },
+            ip: attachment.map(|attachment| attachment.ip),
+            ports: attachment
+                .map(|attachment| attachment.ports.iter().map(granted).collect())
+                .unwrap_or_default(),
+            shim_pid: live.as_ref().map(|live| live.shim.pid()),
+            netns: live.as_ref().map(|live| live.shim.netns()),
+            created_at: self.record.created_at,
+            standalone: self.record.standalone,
+        }
+    }
+}
+
+fn granted(port: &PublishedPort) -> PortMapping {
+    PortMapping {
+        host_ip: port.host_ip,
+        host_port: port.host_port,
+        container_port: port.container_port,
+        protocol: match port.protocol {
+            hako_network::Protocol::Tcp => Protocol::Tcp,
+            hako_network::Protocol::Udp => Protocol::Udp,
+        },
+    }
+}
+
+fn published(port: &PortMapping) -> Result<PublishedPort> {
+    let protocol = match port.protocol {
+        Protocol::Tcp => hako_network::Protocol::Tcp,
+        Protocol::Udp => hako_network::Protocol::Udp,
+        Protocol::Sctp => {
+            let text = format!(
+                "port {}/sctp cannot be published: use tcp or udp",
+                port.container_port
+            );
+            return Err(Error::new(Kind::Unimplemented, text));
+        }
+    };
+    Ok(PublishedPort {
+        host_ip: port.host_ip,
+        host_port: port.host_port,
+        container_port: port.container_port,
+        protocol,
+    })
+}
+
+/// Limits as the control groups take them.
+pub(crate) fn limits(resources: &Resources) -> Limits {
+    Limits {
+        memory_bytes: resources
+            .memory
+            .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        memory_swap: resources.memory_swap,
+        cpu_quota_us: resources.cpu_quota_us,
+        cpu_period_us: resources.cpu_period_us,
+        cpu_shares: resources.cpu_shares,
+        pids: resources.pids,
+        cpuset_cpus: resources.cpuset_cpus.clone(),
+        cpuset_mems: resources.cpuset_mems.clone(),
+        ..Limits::default()
+    }
+}
+
+impl Core {
+    /// Writes a new sandbox down. Nothing lives in it yet.
+    pub(crate) fn prepare_sandbox(
+        &self,
+        id: SandboxId,
+        record: SandboxRecord,
+    ) -> Result<Arc<SandboxObject>, EngineError> {
+        let dir = self.layout.sandboxes().join(id.as_str());
+        std::fs::create_dir(&dir).map_err(io("make directory", &dir))?;
+        record::write(&dir.join("sandbox.json"), &record)?;
+        let sandbox = Arc::new(SandboxObject::new(id.clone(), dir, record));
+        self.sandboxes.write().insert(id, Arc::clone(&sandbox));
+        Ok(sandbox)
+    }
+
+    /// The whole way up, for a sandbox of its own. The caller holds its lock exclusively.
+    pub(crate) async fn bring_up(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
+        let shim = self.spawn_shim(sandbox).await?;
+        crate::monitor::watch(self, sandbox, &shim);
+        let connected = self.connect(sandbox, &shim).await;
+        let ready = connected.and_then(|attachment| self.mark_ready(sandbox, shim.clone(), attachment));
+        if ready.is_err() {
+            self.release(&sandbox.id, Some(shim)).await;
+        }
+        ready
+    }
+
+    /// Starts the shim with the sandbox's namespaces, group and limits.
+    pub(crate) async fn spawn_shim(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<Shim> {
+        let spec = &sandbox.record.spec;
+        sandbox
+            .files()
+            .write(spec, &sandbox.record.hostname, None)
+            .map_err(io("write", &sandbox.dir))?;
+        let path = self.cgroup(&sandbox.id, None);
+        if spec.resources != Resources::default() {
+            self.config.cgroups.create(&path)?.set(&limits(&spec.resources))?;
+        }
+        let spawned = Shim::spawn(self.shim_config(sandbox, path)).await;
+        if spawned.is_err() {
+            self.release(&sandbox.id, None).await;
+        }
+        spawned.map_err(|error| error.context(format!("start the shim of sandbox {}", sandbox.id.short())))
+    }
+
+    fn shim_config(&self, sandbox: &SandboxObject, cgroup: String) -> ShimConfig {
+        let spec = &sandbox.record.spec;
+        let host_network = spec.network == NetworkMode::Host;
+        let mode = |host| {
+            if host {
+                NamespaceMode::Host
+            } else {
+                NamespaceMode::New
+            }
+        };
+        ShimConfig {
+            exe: self.config.exe.clone(),
+            socket: self.layout.socket(&sandbox.id),
+            state_dir: sandbox.state_dir(),
+            id: sandbox.id.to_string(),
+            hostname: if host_network {
+                String::new()
+            } else {
+                sandbox.record.hostname.clone()
+            },
+            domainname: String::new(),
+            namespaces: Namespaces {
+                net: mode(host_network),
+                ipc: mode(spec.host_ipc),
+                uts: mode(host_network),
+            },
+            sysctls: spec.sysctls.clone(),
+            cgroup,
+            tmpfs: spec
+                .memory_volumes
+                .iter()
+                .map(|volume| TmpfsMount {
+                    path: volume.path.clone(),
+                    size_bytes: volume.size,
+                    mode: volume.mode.unwrap_or(0o777),
+                })
+                .collect(),
+            oom_score_adj: -998,
+        }
+    }
+
+    /// Gives the sandbox its address and completes its files.
+    pub(crate) async fn connect(
+        &self,
+        sandbox: &Arc<SandboxObject>,
+        shim: &Shim,
+    ) -> Result<Option<Attachment>> {
+        let spec = &sandbox.record.spec;
+        if spec.network != NetworkMode::Bridge {
+            return Ok(None);
+        }
+        let Some(network) = self.config.network.clone() else {
+            let text = "this engine has no bridge network: use the host's network or none";
+            return Err(Error::new(Kind::FailedPrecondition, text));
+        };
+        let ports = spec.ports.iter().map(published).collect::<Result<Vec<_>>>()?;
+        let request = Attach {
+            id: sandbox.id.to_string(),
+            netns: shim.netns(),
+            ports,
+        };
+        let sandbox = Arc::clone(sandbox);
+        blocking(move || {
+            let attachment = network.attach(&request)?;
+            let (files, record) = (sandbox.files(), &sandbox.record);
+            files
+                .write(&record.spec, &record.hostname, Some(attachment.ip))
+                .map_err(io("write", &sandbox.dir))?;
+            Ok(Some(attachment))
+        })
+        .await
+    }
+
+    /// From here on a crash leaves the sandbox up.
+    pub(crate) fn mark_ready(
+        self: &Arc<Self>,
+        sandbox: &Arc<SandboxObject>,
+        shim: Shim,
+        attachment: Option<Attachment>,
+    ) -> Result<()> {
+        sandbox.set_phase(SandboxPhase::Ready)?;
+        *sandbox.live.write() = Some(Live { shim, attachment });
+        self.sandbox_event(sandbox, Action::Start);
+        Ok(())
+    }
+
+    /// Ends the shim and whatever runs in it, frees address, ports, group and socket. Works on what a crash left as
+    /// well as on what is up; what cannot be undone now is undone by the next open.
+    pub(crate) async fn take_down(&self, sandbox: &Arc<SandboxObject>) {
+        let live = sandbox.live.write().take();
+        let was_up = live.is_some();
+        if let Err(error) = sandbox.set_phase(SandboxPhase::Stopped) {
+            tracing::warn!(sandbox = sandbox.id.short(), error = %Error::from(error).chain(), "record the sandbox's end");
+        }
+        let shim = live.map(|live| live.shim);
+        self.release(&sandbox.id, shim).await;
+        if was_up {
+            self.sandbox_event(sandbox, Action::Stop);
+        }
+    }
+
+    /// Gives back everything of a sandbox that is outside its directory.
+    pub(crate) async fn release(&self, id: &SandboxId, shim: Option<Shim>) {
+        let socket = self.layout.socket(id);
+        let end_shim = async {
+            let shim = match shim {
+                Some(shim) => Some(shim),
+                None if socket.exists() => Shim::connect(&socket).await.ok(),
+                None => None,
+            };
+            if let Some(shim) = shim
+                && let Err(error) = shim.shutdown(true).await
+            {
+                tracing::debug!(sandbox = id.short(), error = %error.chain(), "shim did not confirm its end");
+            }
+        };
+        let network = self.config.network.clone();
+        let name = id.to_string();
+        let detach = blocking(move || network.map_or(Ok(()), |network| network.detach(&name)));
+        let ((), detached) = tokio::join!(end_shim, detach);
+        let deleted = match self.config.cgroups.open(&self.cgroup(id, None)) {
+            Ok(group) => blocking(move || group.delete().map_err(Error::from)).await,
+            Err(hako_cgroup::CgroupError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        for (what, result) in [("network", detached), ("cgroup", deleted)] {
+            if let Err(error) = result {
+                tracing::warn!(sandbox = id.short(), what, error = %error.chain(), "not all of a sandbox was given back");
+            }
+        }
+        let _ = std::fs::remove_file(&socket);
+    }
+
+    /// Kills the containers, then takes the sandbox down. It takes no containers from now on.
+    pub(crate) async fn stop_sandbox(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
+        // A standalone container may start again; any other sandbox is over.
+        sandbox
+            .closing
+            .store(!sandbox.record.standalone, Ordering::Release);
+        let members = self.members(&sandbox.id);
+        let kills = members.iter().map(|container| self.kill_and_wait(container));
+        for killed in futures::future::join_all(kills).await {
+            killed?;
+        }
+        let _exclusive = sandbox.op.write().await;
+        if sandbox.live().is_some() {
+            self.take_down(sandbox).await;
+        }
+        Ok(())
+    }
+
+    /// Stops the sandbox and removes it with its containers.
+    pub(crate) async fn remove_sandbox(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
+        self.stop_sandbox(sandbox).await?;
+        for container in self.members(&sandbox.id) {
+            self.remove_container(&container, true).await?;
+        }
+        self.discard_sandbox(sandbox).await
+    }
+
+    /// The last step: the record goes, then what is left of the directory. Nothing lives in it any more.
+    pub(crate) async fn discard_sandbox(&self, sandbox: &Arc<SandboxObject>) -> Result<()> {
+        let trash = self.layout.trash().join(format!("s-{}", sandbox.id));
+        match std::fs::rename(&sandbox.dir, &trash) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(io("remove", &sandbox.dir))?,
+        }
+        self.sandboxes.write().remove(&sandbox.id);
+        blocking(move || Ok(record::remove_tree(&trash)?)).await?;
+        self.sandbox_event(sandbox, Action::Destroy);
+        Ok(())
+    }
+
+    pub(crate) fn sandbox_event(&self, sandbox: &SandboxObject, action: Action) {
+        let spec = &sandbox.record.spec;
+        if sandbox.record.standalone {
+            return;
+        }
+        self.events.emit(
+            Subject::Sandbox(sandbox.id.clone()),
+            action,
+            &spec.name,
+            "",
+            &spec.labels,
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! Starting a container, and what follows its exit.
+//!
+//! ```text
+//! standalone:  shim ──┬── address, hosts file ──┬── ready ── attach ── start
+//!                     └── container in the shim ┘
+//! in a sandbox:           container in the shim ─────────── attach ── start
+//! ```
+
+use crate::container::ContainerObject;
+use crate::core::Core;
+use crate::create::snapshot_key;
+use crate::error::{EngineError, blocking};
+use crate::layers::Layers;
+use crate::oci::{self, Surroundings};
+use crate::sandbox::Live;
+use crate::{Action, ContainerState, Exit, MountSource, users};
+use hako_error::{Error, Kind, Result};
+use hako_oci::runtime::{Process, Spec};
+use hako_runtime::{CreateContainer, LogFile, Rootfs, Shim, Stdio};
+use hako_snapshot::Mounts;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+impl Core {
+    /// Starts a container; its own lock is held until it runs or is known not to.
+    pub(crate) async fn start(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        let started = {
+            let _op = container.op.lock().await;
+            self.may_start(container)?;
+            container.change(|status, _| status.stopped_by_caller = false);
+            let started = match container.standalone() {
+                true => self.start_standalone(container).await,
+                false => self.start_in_sandbox(container).await,
+            };
+            if let Err(error) = &started {
+                self.record_failed_start(container, error);
+            }
+            started
+        };
+        if started.is_err() && container.standalone() && container.record.spec.auto_remove {
+            self.remove_container(container, true).await?;
+        }
+        started
+    }
+
+    fn may_start(&self, container: &ContainerObject) -> Result<(), EngineError> {
+        let id = container.short();
+        if container.life.borrow().removed {
+            return Err(EngineError::Removing { id });
+        }
+        match container.state() {
+            ContainerState::Running { .. } => Err(EngineError::Running { id }),
+            ContainerState::Exited(_) if !container.standalone() => Err(EngineError::Spent { id }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn start_in_sandbox(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        let _shared = container.sandbox.op.read().await;
+        let Live { shim, .. } = container.sandbox.usable()?;
+        let started = match self.create_in_shim(container, &shim).await {
+            Ok(pid) => self.run(container, &shim, pid).await,
+            Err(error) => Err(error),
+        };
+        if started.is_err() {
+            let _ = shim.delete(container.id.as_str(), true).await;
+        }
+        started
+    }
+
+    async fn start_standalone(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        let sandbox = &container.sandbox;
+        let _exclusive = sandbox.op.write().await;
+        if sandbox.live().is_some() {
+            self.take_down(sandbox).await;
+        }
+        let shim = self.spawn_shim(sandbox).await?;
+        crate::monitor::watch(self, sandbox, &shim);
+        let started = async {
+            let (address, pid) = tokio::join!(
+                self.connect(sandbox, &shim),
+                self.create_in_shim(container, &shim)
+            );
+            let (address, pid) = (address?, pid?);
+            self.mark_ready(sandbox, shim.clone(), address)?;
+            self.run(container, &shim, pid).await
+        };
+        let started = started.await;
+        if started.is_err() {
+            let live = sandbox.live.write().take();
+            drop(live);
+            let _ = sandbox.set_phase(crate::record::SandboxPhase::Stopped);
+            self.release(&sandbox.id, Some(shim)).await;
+        }
+        started
+    }
+
+    async fn create_in_shim(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: &Shim) -> Result<u32> {
+        let core = Arc::clone(self);
+        let object = Arc::clone(container);
+        let (spec, mounts) = blocking(move || core.runtime_spec(&object)).await?;
+        let settings = &container.record.spec;
+        let (Some(upper), Some(work)) = (mounts.upper, mounts.work) else {
+            let text = format!(
+                "the snapshot of container {} is not writable: remove the container and make it again",
+                container.id.short()
+            );
+            return Err(Error::new(Kind::DataLoss, text));
+        };
+        let log = LogFile {
+            path: container.log_path(),
+            max_size: settings.log.max_size,
+            max_files: settings.log.max_files,
+        };
+        let request = CreateContainer {
+            id: container.id.to_string(),
+            spec,
+            rootfs: Rootfs::Overlay {
+                lower: mounts.lower,
+                upper,
+                work,
+            },
+            cgroup: self.cgroup(&container.sandbox.id, Some(&container.id)),
+            stdio: Stdio {
+                stdin: settings.stdin,
+                stdin_once: settings.stdin_once,
+                tty: settings.tty,
+                size: None,
+                log: Some(log),
+            },
+        };
+        shim.create(request).await
+    }
+
+    /// The OCI runtime spec of this start: users come from the file system as it is now.
+    pub(crate) fn runtime_spec(&self, container: &ContainerObject) -> Result<(Spec, Mounts)> {
+        let record = &container.record;
+        let mounts = self
+            .config
+            .images
+            .snapshots()
+            .mounts(&snapshot_key(container.id.as_str()))?;
+        let layers = Layers::new(
+            mounts
+                .upper
+                .iter()
+                .chain(&mounts.lower)
+                .map(std::path::PathBuf::as_path),
+        );
+        let identity = users::resolve(&layers, &record.resolved.user, &record.spec.additional_gids)?;
+        let sandbox = &container.sandbox.record;
+        let mut volumes = Vec::new();
+        for mount in &record.spec.mounts {
+            if let MountSource::Volume { name } = &mount.source {
+                volumes.push((name.clone(), self.ensure_volume(name)?.path));
+            }
+        }
+        let around = Surroundings {
+            files: container.sandbox.files().mounts(),
+            shm_size: sandbox.spec.shm_size,
+            hostname: sandbox.hostname.clone(),
+            host_pid: sandbox.spec.host_pid,
+            volumes,
+        };
+        let resources = container.status.read().resources.clone();
+        let spec = oci::runtime_spec(
+            self.base_spec.clone(),
+            &record.spec,
+            &record.resolved,
+            &identity,
+            &resources,
+            &around,
+        )?;
+        *container.process.lock() = spec.process().clone().map(Arc::new);
+        Ok((spec, mounts))
+    }
+
+    /// The process that execs are made from.
+    pub(crate) fn process(&self, container: &ContainerObject) -> Result<Arc<Process>> {
+        if let Some(process) = container.process.lock().clone() {
+            return Ok(process);
+        }
+        let (spec, _) = self.runtime_spec(container)?;
+        Ok(Arc::new(spec.process().clone().unwrap_or_default()))
+    }
+
+    /// Connects those who attached early, then runs the program.
+    async fn run(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: &Shim, pid: u32) -> Result<()> {
+        self.connect_attaching(container, shim).await?;
+        shim.start(container.id.as_str()).await?;
+        container.change(|status, life| {
+            status.state = ContainerState::Running {
+                pid,
+                started_at: Timestamp::now(),
+            };
+            life.restarting = false;
+        });
+        self.container_event(container, Action::Start);
+        Ok(())
+    }
+
+    /// A container that could not be started is exited with the shell's code for that.
+    fn record_failed_start(&self, container: &ContainerObject, error: &Error) {
+        let code = match error.kind() {
+            Kind::NotFound => 127,
+            Kind::Invalid | Kind::Forbidden => 126,
+            _ => 128,
+        };
+        let exit = Exit {
+            code,
+            signal: None,
+            oom_killed: false,
+            error: Some(error.chain()),
+            started_at: None,
+            finished_at: Timestamp::now(),
+        };
+        container.attaching.lock().clear();
+        container.change(|status, life| {
+            status.state = ContainerState::Exited(exit);
+            life.exits += 1;
+            life.restarting = false;
+        });
+        self.container_event(container, Action::Die { code });
+    }
+}

@@ -1,0 +1,291 @@
+//! Ending containers: signals, waiting, restart policies, removal.
+
+use crate::container::{ContainerObject, Life};
+use crate::core::Core;
+use crate::error::{EngineError, blocking, io};
+use crate::{Action, ContainerState, Exit, Resources, RestartPolicy, WaitCondition};
+use hako_error::{Error, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+const SIGKILL: i32 = 9;
+/// How long a killed process may take to be reaped before we say so.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first delay before a restart; it doubles with each.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest delay.
+const LAST_DELAY: Duration = Duration::from_secs(60);
+/// A run this long starts the delays anew.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+
+impl Core {
+    pub(crate) async fn wait(&self, container: &ContainerObject, condition: WaitCondition) -> Exit {
+        let mut life = container.life.subscribe();
+        let before = life.borrow().exits;
+        let holds = |life: &Life| match condition {
+            WaitCondition::NotRunning => life.is_at_rest(),
+            WaitCondition::NextExit => life.removed || life.exits > before,
+            WaitCondition::Removed => life.removed,
+        };
+        // The sender lives in the object that the caller holds.
+        let _ = life.wait_for(holds).await;
+        container.exit()
+    }
+
+    pub(crate) async fn kill(&self, container: &ContainerObject, signal: i32) -> Result<()> {
+        if !container.state().is_running() {
+            return Err(container.not_running().into());
+        }
+        self.signal(container, signal, false).await?;
+        self.container_event(container, Action::Kill { signal });
+        Ok(())
+    }
+
+    async fn signal(&self, container: &ContainerObject, signal: i32, all: bool) -> Result<()> {
+        let live = container.sandbox.live().ok_or_else(|| container.not_running())?;
+        live.shim.kill(container.id.as_str(), signal, all).await
+    }
+
+    pub(crate) async fn stop(
+        &self,
+        container: &ContainerObject,
+        signal: Option<i32>,
+        grace: Duration,
+    ) -> Result<()> {
+        {
+            // A start or a recorded exit in progress ends first, so that what is seen here is true.
+            let _op = container.op.lock().await;
+            container.change(|status, life| {
+                status.stopped_by_caller = true;
+                life.restarting = false;
+            });
+        }
+        let mut life = container.life.subscribe();
+        if life.borrow().is_at_rest() {
+            return Ok(());
+        }
+        let signal = signal.unwrap_or(container.record.resolved.stop_signal);
+        self.end(container, &mut life, signal, grace).await?;
+        self.container_event(container, Action::Stop);
+        Ok(())
+    }
+
+    /// Signals, waits, kills, waits. Exits that happen in between are a success.
+    async fn end(
+        &self,
+        container: &ContainerObject,
+        life: &mut watch::Receiver<Life>,
+        signal: i32,
+        grace: Duration,
+    ) -> Result<()> {
+        if signal != SIGKILL && !grace.is_zero() {
+            self.signal_or_gone(container, signal, false).await?;
+            self.container_event(container, Action::Kill { signal });
+            if tokio::time::timeout(grace, life.wait_for(Life::is_at_rest))
+                .await
+                .is_ok()
+            {
+                return Ok(());
+            }
+        }
+        self.signal_or_gone(container, SIGKILL, true).await?;
+        self.container_event(container, Action::Kill { signal: SIGKILL });
+        match tokio::time::timeout(KILL_TIMEOUT, life.wait_for(Life::is_at_rest)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(EngineError::Unkillable {
+                id: container.short(),
+                seconds: KILL_TIMEOUT.as_secs(),
+            }
+            .into()),
+        }
+    }
+
+    async fn signal_or_gone(&self, container: &ContainerObject, signal: i32, all: bool) -> Result<()> {
+        match self.signal(container, signal, all).await {
+            Err(error) if !container.state().is_running() || is_gone(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Kills what runs, for a removal.
+    pub(crate) async fn kill_and_wait(&self, container: &ContainerObject) -> Result<()> {
+        self.stop_quietly(container);
+        let mut life = container.life.subscribe();
+        if life.borrow().is_at_rest() {
+            return Ok(());
+        }
+        self.end(container, &mut life, SIGKILL, Duration::ZERO).await
+    }
+
+    fn stop_quietly(&self, container: &ContainerObject) {
+        let needs_change = !container.status.read().stopped_by_caller || container.life.borrow().restarting;
+        if needs_change && (container.standalone() || container.state().is_running()) {
+            container.change(|status, life| {
+                status.stopped_by_caller = true;
+                life.restarting = false;
+            });
+        }
+    }
+
+    /// How long to wait before the engine starts the container again; `None` when it is to rest.
+    pub(crate) fn restart_delay(&self, container: &ContainerObject, exit: &Exit) -> Option<Duration> {
+        let status = container.status.read();
+        let record = &container.record;
+        if !container.standalone()
+            || status.stopped_by_caller
+            || !restarts(record.spec.restart, exit.code, status.restart_count)
+        {
+            return None;
+        }
+        let ran = exit
+            .started_at
+            .map(|started| exit.finished_at.duration_since(started));
+        let was_good = ran.is_some_and(|ran| Duration::try_from(ran).is_ok_and(|ran| ran >= GOOD_RUN));
+        let mut delay = container.delay.lock();
+        *delay = if was_good || delay.is_zero() {
+            FIRST_DELAY
+        } else {
+            (*delay * 2).min(LAST_DELAY)
+        };
+        Some(*delay)
+    }
+
+    /// Removes a container. The rename of its directory is the removal, all else is cleaning up.
+    pub(crate) async fn remove_container(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        force: bool,
+    ) -> Result<()> {
+        if container.state().is_running() {
+            if !force {
+                return Err(EngineError::RemoveRunning {
+                    id: container.short(),
+                }
+                .into());
+            }
+            self.kill_and_wait(container).await?;
+        }
+        let op = container.op.lock().await;
+        self.stop_quietly(container);
+        if container.life.borrow().removed {
+            return Ok(());
+        }
+        if container.state().is_running() {
+            return Err(EngineError::RemoveRunning {
+                id: container.short(),
+            }
+            .into());
+        }
+        let trash = self.layout.trash().join(format!("c-{}", container.id));
+        std::fs::rename(&container.dir, &trash).map_err(io("remove", &container.dir))?;
+        container.attaching.lock().clear();
+        let sandbox = &container.sandbox;
+        if container.standalone() {
+            let _exclusive = sandbox.op.write().await;
+            if sandbox.live().is_some() {
+                self.take_down(sandbox).await;
+            }
+        }
+        let (core, object) = (Arc::clone(self), Arc::clone(container));
+        blocking(move || {
+            core.unmake(&object.id, &object.record.anonymous_volumes);
+            Ok(())
+        })
+        .await?;
+        if container.standalone() {
+            self.discard_sandbox(sandbox).await?;
+            self.names.lock().remove(&container.status.read().name);
+        }
+        self.containers.write().remove(&container.id);
+        self.container_event(container, Action::Destroy);
+        container.life.send_modify(|life| life.removed = true);
+        drop(op);
+        Ok(())
+    }
+
+    pub(crate) async fn update(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        resources: Resources,
+    ) -> Result<()> {
+        let _op = container.op.lock().await;
+        if container.state().is_running() {
+            let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), resources.clone());
+            blocking(move || {
+                let path = core.cgroup(&object.sandbox.id, Some(&object.id));
+                Ok(core
+                    .config
+                    .cgroups
+                    .open(&path)?
+                    .set(&crate::sandbox::limits(&wanted))?)
+            })
+            .await?;
+        }
+        container.change(|status, _| merge(&mut status.resources, resources));
+        self.container_event(container, Action::Update);
+        Ok(())
+    }
+}
+
+/// The process ended between our look and our signal.
+fn is_gone(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        hako_error::Kind::NotFound | hako_error::Kind::FailedPrecondition
+    )
+}
+
+fn restarts(policy: RestartPolicy, code: i32, count: u32) -> bool {
+    match policy {
+        RestartPolicy::No => false,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+        RestartPolicy::OnFailure { max_retries } => code != 0 && (max_retries == 0 || count < max_retries),
+    }
+}
+
+fn merge(resources: &mut Resources, update: Resources) {
+    macro_rules! take {
+        ($($field:ident),*) => {$(
+            if update.$field.is_some() {
+                resources.$field = update.$field;
+            }
+        )*};
+    }
+    take!(
+        memory,
+        memory_swap,
+        cpu_quota_us,
+        cpu_period_us,
+        cpu_shares,
+        pids,
+        cpuset_cpus,
+        cpuset_mems
+    );
+}
+
+/// Whether a container that is at rest when the engine opens is to be started.
+pub(crate) fn starts_at_open(container: &ContainerObject) -> bool {
+    let status = container.status.read();
+    let ContainerState::Exited(exit) = &status.state else {
+        return false;
+    };
+    match container.record.spec.restart {
+        RestartPolicy::Always => true,
+        policy => !status.stopped_by_caller && restarts(policy, exit.code, status.restart_count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_decide_by_code_and_count() {
+        assert!(!restarts(RestartPolicy::No, 1, 0));
+        assert!(restarts(RestartPolicy::Always, 0, 9));
+        assert!(restarts(RestartPolicy::OnFailure { max_retries: 0 }, 1, 99));
+        assert!(!restarts(RestartPolicy::OnFailure { max_retries: 0 }, 0, 0));
+        assert!(!restarts(RestartPolicy::OnFailure { max_retries: 2 }, 1, 2));
+    }
+}

@@ -1,0 +1,163 @@
+//! Users and groups by the image's own /etc/passwd and /etc/group.
+
+use crate::layers::Layers;
+use hako_error::{Classify, Kind};
+use std::path::Path;
+
+/// Who the first process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserError {
+    #[error("user {name:?} is not in the image's /etc/passwd: use a number or a name that the image knows")]
+    NoUser { name: String },
+    #[error("group {name:?} is not in the image's /etc/group: use a number or a name that the image knows")]
+    NoGroup { name: String },
+    #[error("read {path} of the image")]
+    Read {
+        path: &'static str,
+        source: std::io::Error,
+    },
+}
+
+impl Classify for UserError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoUser { .. } | Self::NoGroup { .. } => Kind::Invalid,
+            Self::Read { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Resolves `user[:group]`, empty meaning root, with the groups that list the user as member.
+pub(crate) fn resolve(layers: &Layers<'_>, user: &str, additional: &[u32]) -> Result<Identity, UserError> {
+    let (user, group) = match user.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (user, None),
+    };
+    let passwd = read(layers, "/etc/passwd")?;
+    let groups = read(layers, "/etc/group")?;
+    let mut identity = find_user(&passwd, &groups, user)?;
+    if let Some(group) = group.filter(|group| !group.is_empty()) {
+        identity.gid = find_group(&groups, group)?;
+        identity.groups.clear();
+    }
+    for gid in additional {
+        if !identity.groups.contains(gid) {
+            identity.groups.push(*gid);
+        }
+    }
+    Ok(identity)
+}
+
+fn read(layers: &Layers<'_>, path: &'static str) -> Result<String, UserError> {
+    let content = layers
+        .read(Path::new(path))
+        .map_err(|source| UserError::Read { path, source })?;
+    Ok(String::from_utf8_lossy(&content.unwrap_or_default()).into_owned())
+}
+
+/// `name:password:uid:gid:comment:home:shell`, passwd(5). A number that no line has is a user all the same.
+fn find_user(passwd: &str, groups: &str, user: &str) -> Result<Identity, UserError> {
+    let user = if user.is_empty() { "0" } else { user };
+    let number = user.parse::<u32>().ok();
+    for line in passwd.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, rest @ ..] = fields.as_slice() else {
+            continue;
+        };
+        let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else {
+            continue;
+        };
+        if *name == user || number == Some(uid) {
+            let home = rest.get(1).filter(|home| !home.is_empty()).unwrap_or(&"/");
+            return Ok(Identity {
+                uid,
+                gid,
+                groups: memberships(groups, name),
+                home: (*home).to_owned(),
+            });
+        }
+    }
+    match number {
+        Some(uid) => Ok(Identity {
+            uid,
+            gid: 0,
+            groups: Vec::new(),
+            home: "/".into(),
+        }),
+        None => Err(UserError::NoUser {
+            name: user.to_owned(),
+        }),
+    }
+}
+
+/// `name:password:gid:member,member`, group(5).
+fn group_lines(groups: &str) -> impl Iterator<Item = (&str, u32, &str)> {
+    groups.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?.parse().ok()?);
+        Some((name, gid, fields.next().unwrap_or("")))
+    })
+}
+
+fn memberships(groups: &str, user: &str) -> Vec<u32> {
+    group_lines(groups)
+        .filter(|(_, _, members)| members.split(',').any(|member| member == user))
+        .map(|(_, gid, _)| gid)
+        .collect()
+}
+
+fn find_group(groups: &str, group: &str) -> Result<u32, UserError> {
+    let by_name = group_lines(groups)
+        .find(|(name, ..)| *name == group)
+        .map(|(_, gid, _)| gid);
+    by_name
+        .or_else(|| group.parse().ok())
+        .ok_or_else(|| UserError::NoGroup {
+            name: group.to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(user: &str) -> Result<Identity, UserError> {
+        let tmp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(tmp.path().join("etc")).unwrap();
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:Web:/srv:/bin/false\nbroken\n";
+        std::fs::write(tmp.path().join("etc/passwd"), passwd).unwrap();
+        std::fs::write(
+            tmp.path().join("etc/group"),
+            "root:x:0:\nlog:x:7:web,root\nweb:x:44:\n",
+        )
+        .unwrap();
+        resolve(&Layers::new([tmp.path()]), user, &[7, 9])
+    }
+
+    #[test]
+    fn names_and_numbers_resolve_by_the_images_files() {
+        let web = Identity {
+            uid: 33,
+            gid: 44,
+            groups: vec![7, 9],
+            home: "/srv".into(),
+        };
+        assert_eq!(identity("web").unwrap(), web);
+        assert_eq!(identity("33").unwrap(), web);
+        assert_eq!(identity("").unwrap().home, "/root");
+        let strange = identity("1000").unwrap();
+        assert_eq!((strange.uid, strange.gid), (1000, 0));
+        assert_eq!(identity("web:log").unwrap().gid, 7);
+        assert_eq!(identity("1:1").unwrap().gid, 1);
+        assert!(matches!(identity("nobody"), Err(UserError::NoUser { .. })));
+        assert!(matches!(identity("web:nogroup"), Err(UserError::NoGroup { .. })));
+    }
+}
