@@ -1,1 +1,33 @@
-//! Placeholder until its owner writes it.
+//! The Kubernetes-compatible API server: resources as data.
+//!
+//! Owns: requests from the first byte to the answer: TLS, identity, access, decoding, admission, defaults,
+//! validation, storage, watches, tables, discovery, OpenAPI, and the way to nodes for logs and exec.
+//! Does not own: how keys are kept (`hako-store`), what controllers make of objects, anything of the engine.
+//!
+//! Invariant: there is one path for all kinds; a kind is a row of [`kinds::table`] and nothing else.
+//!
+//! ```text
+//! bytes ─► Request ─► authorize ─► route ─► decode ─► default ─► admit ─► validate ─► encode once ─► store
+//!                                    └─────► stored bytes + resourceVersion ─► object | table | watch frames
+//! ```
+
+mod admission;
+pub mod auth;
+mod config;
+mod discovery;
+mod http;
+pub mod kinds;
+mod node_proxy;
+#[path = "stub_openapi.rs"]
+pub mod openapi;
+#[path = "stub_patch.rs"]
+pub mod patch;
+pub mod pki;
+mod resource;
+mod route;
+
+mod server;
+
+pub use auth::Identity;
+pub use config::ServerConfig;
+pub use server::Server;

@@ -1,0 +1,262 @@
+//! Addresses and node ports of services. Taken before the write, given back if it fails.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hako_error::FieldCause;
+use hako_kube::field;
+use hako_store::Range;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::ranges::{Ranges, Refused};
+use crate::http::Outcome;
+use crate::kinds;
+use crate::resource::{Target, head_value, registry_prefix};
+use crate::server::Inner;
+
+/// What services hold; read from the store when first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Allocations(OnceCell<Arc<Mutex<Ranges>>>);
+
+/// What was taken for one write.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    ranges: Option<Arc<Mutex<Ranges>>>,
+    owner: String,
+    /// Given back if the write fails.
+    taken: Held,
+    /// Given back if the write succeeds.
+    dropped: Held,
+}
+
+/// Addresses and ports of one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Held {
+    ips: Vec<Ipv4Addr>,
+    ports: Vec<(u16, String)>,
+}
+
+impl Held {
+    fn of(service: &Value) -> Self {
+        let ips = service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
+        let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
+        Self {
+            ips: ips.filter_map(|ip| ip.as_str()?.parse().ok()).collect(),
+            ports: ports.filter_map(|port| Some((node_port(port)?, protocol(port).to_owned()))).collect(),
+        }
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self {
+            ips: self.ips.iter().filter(|ip| !other.ips.contains(ip)).copied().collect(),
+            ports: self.ports.iter().filter(|port| !other.ports.contains(port)).cloned().collect(),
+        }
+    }
+
+    fn free(&self, ranges: &mut Ranges, owner: &str) {
+        self.ips.iter().for_each(|ip| ranges.free_ip(*ip, owner));
+        self.ports.iter().for_each(|(port, protocol)| ranges.free_port(*port, protocol, owner));
+    }
+}
+
+impl Reservation {
+    pub(crate) fn none() -> Self {
+        Self { ranges: None, owner: String::new(), taken: Held::default(), dropped: Held::default() }
+    }
+
+    /// The write succeeded.
+    pub(crate) fn keep(mut self) {
+        if let Some(ranges) = self.ranges.take() {
+            self.dropped.free(&mut ranges.lock(), &self.owner);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(ranges) = &self.ranges {
+            self.taken.free(&mut ranges.lock(), &self.owner);
+        }
+    }
+}
+
+impl Allocations {
+    async fn ranges(&self, server: &Inner) -> Outcome<Arc<Mutex<Ranges>>> {
+        let ranges = self.0.get_or_try_init(|| load(server)).await?;
+        Ok(Arc::clone(ranges))
+    }
+
+    /// Fills in and takes what the service asks for.
+    pub(crate) async fn reserve(
+        &self,
+        server: &Inner,
+        target: &Target,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Outcome<Reservation> {
+        let shared = self.ranges(server).await?;
+        let owner = owner_of(service);
+        let before = old.map(Held::of).unwrap_or_default();
+        let mut reservation = Reservation {
+            ranges: Some(Arc::clone(&shared)),
+            owner: owner.clone(),
+            taken: Held::default(),
+            dropped: Held::default(),
+        };
+        let outcome = {
+            let mut ranges = shared.lock();
+            take_all(&mut ranges, service, &before, &owner, &mut reservation.taken)
+        };
+        outcome.map_err(|cause| target.invalid(vec![cause]))?;
+        reservation.dropped = before.without(&Held::of(service));
+        Ok(reservation)
+    }
+
+    /// Gives back all a service held.
+    pub(crate) fn release(&self, service: &Value) {
+        if let Some(ranges) = self.0.get() {
+            Held::of(service).free(&mut ranges.lock(), &owner_of(service));
+        }
+    }
+}
+
+async fn load(server: &Inner) -> Outcome<Arc<Mutex<Ranges>>> {
+    let (network, prefix) = server.config.service_cidr;
+    let mut ranges = Ranges::new(network, prefix, server.config.node_ports.clone());
+    if let Some(row) = kinds::by_resource("", "v1", "services") {
+        let page = server.config.store.range(Range::all(Bytes::from(registry_prefix(row, "")))).await?;
+        for entry in &page.entries {
+            let service: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+            let owner = owner_of(&service);
+            let held = Held::of(&service);
+            for ip in held.ips {
+                if ranges.take_ip(ip, &owner).is_err() {
+                    tracing::warn!(service = owner, %ip, "service address is outside of the range or held twice");
+                }
+            }
+            for (port, protocol) in held.ports {
+                if ranges.take_port(port, &protocol, &owner).is_err() {
+                    tracing::warn!(service = owner, port, "node port is outside of the range or held twice");
+                }
+            }
+        }
+    }
+    Ok(Arc::new(Mutex::new(ranges)))
+}
+
+fn take_all(
+    ranges: &mut Ranges,
+    service: &mut Value,
+    before: &Held,
+    owner: &str,
+    taken: &mut Held,
+) -> Result<(), FieldCause> {
+    let kind = service.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP").to_owned();
+    if kind == "ExternalName" {
+        return Ok(());
+    }
+    take_ip(ranges, service, before, owner, taken)?;
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        take_ports(ranges, service, before, owner, taken)?;
+    }
+    Ok(())
+}
+
+fn take_ip(
+    ranges: &mut Ranges,
+    service: &mut Value,
+    before: &Held,
+    owner: &str,
+    taken: &mut Held,
+) -> Result<(), FieldCause> {
+    let wanted = service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or("").to_owned();
+    if wanted == "None" {
+        return Ok(());
+    }
+    let ip = if wanted.is_empty() {
+        let full = |_| field::invalid("spec.clusterIPs", json!([]), "failed to allocate a serviceIP: range is full");
+        ranges.any_ip(owner, random()).map_err(full)?
+    } else {
+        let Ok(ip) = wanted.parse::<Ipv4Addr>() else {
+            return Err(field::invalid("spec.clusterIPs[0]", wanted, "only IPv4 addresses can be allocated"));
+        };
+        let cidr = ranges.cidr();
+        let refused = |refused| {
+            let why = match refused {
+                Refused::OutOfRange => {
+                    format!("provided IP is not in the valid range. The range of valid IPs is {cidr}")
+                }
+                _ => "provided IP is already allocated".to_owned(),
+            };
+            field::invalid("spec.clusterIPs", json!([wanted]), &format!("failed to allocate IP {wanted}: {why}"))
+        };
+        ranges.take_ip(ip, owner).map_err(refused)?;
+        ip
+    };
+    if !before.ips.contains(&ip) {
+        taken.ips.push(ip);
+    }
+    service["spec"]["clusterIP"] = ip.to_string().into();
+    service["spec"]["clusterIPs"] = json!([ip.to_string()]);
+    Ok(())
+}
+
+fn take_ports(
+    ranges: &mut Ranges,
+    service: &mut Value,
+    before: &Held,
+    owner: &str,
+    taken: &mut Held,
+) -> Result<(), FieldCause> {
+    let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    for (index, port) in ports.into_iter().flatten().enumerate() {
+        let path = format!("spec.ports[{index}].nodePort");
+        let protocol = protocol(port).to_owned();
+        let number = match node_port(port) {
+            None => {
+                let full = |_| field::invalid(path.as_str(), 0, "failed to allocate a nodePort: range is full");
+                ranges.any_port(&protocol, owner, random()).map_err(full)?
+            }
+            Some(number) => {
+                let valid = ranges.port_range();
+                let refused = |refused| {
+                    let why = match refused {
+                        Refused::OutOfRange => {
+                            format!("provided port is not in the valid range. The range of valid ports is {valid}")
+                        }
+                        _ => "provided port is already allocated".to_owned(),
+                    };
+                    field::invalid(path.as_str(), number, &why)
+                };
+                ranges.take_port(number, &protocol, owner).map_err(refused)?;
+                number
+            }
+        };
+        if !before.ports.contains(&(number, protocol.clone())) {
+            taken.ports.push((number, protocol));
+        }
+        port["nodePort"] = number.into();
+    }
+    Ok(())
+}
+
+fn owner_of(service: &Value) -> String {
+    format!("{}/{}", head_value(service, "namespace"), head_value(service, "name"))
+}
+
+fn node_port(port: &Value) -> Option<u16> {
+    let number = port.get("nodePort").and_then(Value::as_u64)?;
+    u16::try_from(number).ok().filter(|number| *number != 0)
+}
+
+fn protocol(port: &Value) -> &str {
+    port.get("protocol").and_then(Value::as_str).unwrap_or("TCP")
+}
+
+fn random() -> u32 {
+    let bytes = *uuid::Uuid::new_v4().as_bytes();
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}

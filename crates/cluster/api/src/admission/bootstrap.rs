@@ -1,0 +1,71 @@
+//! The objects every cluster has, made at the first start and put right at every other.
+
+use std::sync::Arc;
+
+use hako_client::{Client, DynamicApi, ResourceType, WriteOptions};
+use hako_error::{Kind, Result};
+use serde_json::{Value, json};
+
+use crate::auth::Identity;
+use crate::server::{Inner, Server};
+
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Makes what is missing.
+pub(crate) async fn bootstrap(server: &Arc<Inner>) -> Result<()> {
+    let client = Server::of(server).client(Identity::admin()).named("kube-apiserver");
+    let namespaces = client.dynamic(&ResourceType::new("", "v1", "namespaces"), None);
+    for name in NAMESPACES {
+        create(&namespaces, &json!({"metadata": {"name": name}})).await?;
+    }
+    kubernetes_service(server, &client).await
+}
+
+/// The service `kubernetes`, and where it leads: to this server's advertised address.
+async fn kubernetes_service(server: &Inner, client: &Client) -> Result<()> {
+    let config = &server.config;
+    let (address, port) = config.advertise;
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let services = client.dynamic(&ResourceType::new("", "v1", "services"), Some("default"));
+    let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]);
+    let service = json!({
+        "metadata": {"name": "kubernetes", "labels": labels},
+        "spec": {"clusterIP": config.api_service_ip().to_string(), "type": "ClusterIP", "ports": ports},
+    });
+    create(&services, &service).await?;
+    let endpoints = client.dynamic(&ResourceType::new("", "v1", "endpoints"), Some("default"));
+    let object = json!({
+        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{
+            "addresses": [{"ip": address.to_string()}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    });
+    put(&endpoints, object).await?;
+    let slices = client.dynamic(&ResourceType::new("discovery.k8s.io", "v1", "endpointslices"), Some("default"));
+    let object = json!({
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    put(&slices, object).await
+}
+
+async fn create(api: &DynamicApi, object: &Value) -> Result<()> {
+    match api.create(object, &WriteOptions::default()).await {
+        Err(error) if error.kind() != Kind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Creates an object or replaces what is there.
+async fn put(api: &DynamicApi, object: Value) -> Result<()> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    match api.create(&object, &WriteOptions::default()).await {
+        Err(error) if error.kind() == Kind::AlreadyExists => {
+            api.replace(&name, None, &object, &WriteOptions::default()).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}

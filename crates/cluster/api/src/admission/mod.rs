@@ -1,0 +1,50 @@
+//! Rules across objects, asked on every write, whatever the kind.
+//!
+//! Owns: namespaces that have to exist and be open, what may not be deleted, addresses and ports of services,
+//! how long events are kept, and the objects every cluster has.
+//! Does not own: rules within one object (`kinds`).
+//!
+//! Invariant: what is allocated here is kept in the objects themselves; this memory of it can be lost any time.
+
+mod allocation;
+mod bootstrap;
+mod event_lease;
+mod namespace;
+mod ranges;
+
+use serde_json::Value;
+
+use crate::http::Outcome;
+use crate::resource::Target;
+use crate::server::Inner;
+
+pub(crate) use allocation::{Allocations, Reservation};
+pub(crate) use bootstrap::bootstrap;
+pub(crate) use event_lease::EventLease;
+pub(crate) use namespace::{may_be_deleted, namespace_is_open};
+
+/// Allocates what a service asks for; other kinds ask for nothing.
+pub(crate) async fn allocate(
+    server: &Inner,
+    target: &Target,
+    object: &mut Value,
+    old: Option<&Value>,
+    is_dry_run: bool,
+) -> Outcome<Reservation> {
+    if !is_service(target) {
+        return Ok(Reservation::none());
+    }
+    let reservation = server.allocations.reserve(server, target, object, old).await?;
+    Ok(if is_dry_run { Reservation::none() } else { reservation })
+}
+
+/// Gives back what a removed object held.
+pub(crate) fn removed(server: &Inner, target: &Target, old: &Value) {
+    if is_service(target) {
+        server.allocations.release(old);
+    }
+}
+
+fn is_service(target: &Target) -> bool {
+    target.row.plural == "services" && target.row.group.is_empty()
+}

@@ -1,0 +1,167 @@
+//! The rules: masters may do all, components and nodes what they are for, all others nothing but the public
+//! paths. Rules are data; there is one place where they are asked.
+
+use hako_error::{Error, Kind, Result};
+
+use super::Identity;
+use super::identity::MASTERS;
+
+/// What a request wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attributes<'a> {
+    /// Something of a kind.
+    Resource {
+        /// `get`, `list`, `create`, …
+        verb: &'a str,
+        group: &'a str,
+        resource: &'a str,
+        subresource: &'a str,
+        namespace: &'a str,
+        name: &'a str,
+    },
+    /// A path outside of the kinds.
+    Path { verb: &'a str, path: &'a str },
+}
+
+/// Readable by anybody.
+const PUBLIC_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
+
+struct Rule {
+    verbs: &'static [&'static str],
+    /// `resource` or `resource/subresource`; `*` is any.
+    resources: &'static [&'static str],
+}
+
+const READ: &[&str] = &["get", "list", "watch"];
+const WRITE: &[&str] = &["create", "update", "patch"];
+const ALL: &[&str] = &["*"];
+
+const SCHEDULER: &[Rule] = &[
+    Rule { verbs: READ, resources: ALL },
+    Rule { verbs: &["create"], resources: &["pods/binding", "pods/eviction"] },
+    Rule { verbs: &["update", "patch"], resources: &["pods/status"] },
+    Rule { verbs: &["delete"], resources: &["pods"] },
+    Rule { verbs: WRITE, resources: &["events", "leases"] },
+];
+const PROXY: &[Rule] = &[
+    Rule { verbs: READ, resources: &["services", "endpoints", "endpointslices", "nodes", "pods", "namespaces"] },
+    Rule { verbs: WRITE, resources: &["events"] },
+];
+const NODE: &[Rule] = &[
+    Rule {
+        verbs: READ,
+        resources: &[
+            "pods", "nodes", "services", "endpoints", "endpointslices", "configmaps", "secrets",
+            "serviceaccounts", "namespaces", "leases", "events",
+        ],
+    },
+    Rule { verbs: WRITE, resources: &["pods/status", "leases", "events"] },
+    Rule { verbs: &["delete"], resources: &["pods"] },
+    Rule { verbs: &["create"], resources: &["pods/eviction", "nodes"] },
+];
+/// A node's own Node object, and nobody else's.
+const OWN_NODE: &[Rule] = &[Rule { verbs: &["update", "patch", "delete"], resources: &["nodes", "nodes/status"] }];
+
+/// Refuses what no rule allows.
+pub(crate) fn authorize(identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
+    let allowed = match wanted {
+        _ if identity.is_in(MASTERS) => true,
+        Attributes::Path { verb, path } => is_path_allowed(identity, verb, path),
+        Attributes::Resource { verb, resource, subresource, name, .. } => {
+            is_resource_allowed(identity, verb, resource, subresource, name)
+        }
+    };
+    if allowed { Ok(()) } else { Err(forbidden(identity, wanted)) }
+}
+
+fn is_path_allowed(identity: &Identity, verb: &str, path: &str) -> bool {
+    let of = |public: &&str| path.strip_prefix(*public).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let discovery = ["/api", "/apis", "/openapi", "/metrics"];
+    verb == "get"
+        && (PUBLIC_PATHS.iter().any(|public| of(public))
+            || identity.is_in("system:authenticated") && discovery.iter().any(|path| of(path)))
+}
+
+fn is_resource_allowed(identity: &Identity, verb: &str, resource: &str, subresource: &str, name: &str) -> bool {
+    let any = |rules: &[Rule]| rules.iter().any(|rule| rule.allows(verb, resource, subresource));
+    if let Some(node) = identity.node_name() {
+        return any(NODE) || name == node && any(OWN_NODE);
+    }
+    match identity.user.as_str() {
+        "system:kube-controller-manager" => true,
+        "system:kube-scheduler" => any(SCHEDULER),
+        "system:kube-proxy" => any(PROXY),
+        _ => false,
+    }
+}
+
+impl Rule {
+    fn allows(&self, verb: &str, resource: &str, subresource: &str) -> bool {
+        let is_it = |pattern: &&str| match pattern.split_once('/') {
+            _ if *pattern == "*" => true,
+            Some((of, part)) => of == resource && part == subresource,
+            None => *pattern == resource && subresource.is_empty(),
+        };
+        self.verbs.contains(&verb) && self.resources.iter().any(|pattern| is_it(pattern))
+    }
+}
+
+fn forbidden(identity: &Identity, wanted: Attributes<'_>) -> Error {
+    let user = &identity.user;
+    let text = match wanted {
+        Attributes::Path { verb, path } => format!("forbidden: User {user:?} cannot {verb} path {path:?}"),
+        Attributes::Resource { verb, group, resource, subresource, namespace, name } => {
+            let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+            let object = if name.is_empty() { qualified } else { format!("{qualified} {name:?}") };
+            let what =
+                if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+            let place = if namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {namespace:?}")
+            };
+            format!(
+                "{object} is forbidden: User {user:?} cannot {verb} resource {what:?} in API group {group:?} {place}"
+            )
+        }
+    };
+    Error::new(Kind::Forbidden, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(identity: &Identity, verb: &str, resource: &str, subresource: &str, name: &str) -> Result<()> {
+        let namespace = if resource == "nodes" { "" } else { "default" };
+        authorize(identity, Attributes::Resource { verb, group: "", resource, subresource, namespace, name })
+    }
+
+    #[test]
+    fn nodes_write_their_own_node_and_pod_status_only() {
+        let node = Identity::node("a");
+        assert!(ask(&node, "patch", "nodes", "status", "a").is_ok());
+        assert!(ask(&node, "patch", "nodes", "status", "b").is_err());
+        assert!(ask(&node, "update", "pods", "status", "p").is_ok());
+        assert!(ask(&node, "update", "pods", "", "p").is_err());
+        assert!(ask(&node, "create", "secrets", "", "").is_err());
+    }
+
+    #[test]
+    fn refusals_are_worded_as_clients_know_them() {
+        let error = ask(&Identity::new("jane", &[]), "list", "pods", "", "").unwrap_err();
+        let text = "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \
+                    \"default\"";
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Forbidden, text));
+    }
+
+    #[test]
+    fn anonymous_sees_health_and_version_only() {
+        let nobody = Identity::anonymous();
+        let get = |path| authorize(&nobody, Attributes::Path { verb: "get", path });
+        assert!(get("/healthz").is_ok() && get("/readyz/etcd").is_ok() && get("/version").is_ok());
+        assert!(get("/metrics").is_err() && get("/healthzz").is_err() && get("/api").is_err());
+        assert!(ask(&nobody, "get", "pods", "", "p").is_err());
+        assert!(ask(&Identity::admin(), "delete", "pods", "", "p").is_ok());
+    }
+}

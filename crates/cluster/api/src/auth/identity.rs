@@ -1,0 +1,75 @@
+//! Identities.
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// A user and the groups it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name.
+    pub user: String,
+    /// The groups.
+    pub groups: Vec<String>,
+}
+
+/// In whose power everything is.
+pub(super) const MASTERS: &str = "system:masters";
+/// In which all nodes are.
+pub(super) const NODES: &str = "system:nodes";
+/// Who shows nothing.
+pub(super) const ANONYMOUS: &str = "system:anonymous";
+
+impl Identity {
+    /// A user in groups.
+    #[must_use]
+    pub fn new(user: &str, groups: &[&str]) -> Self {
+        Self { user: user.to_owned(), groups: groups.iter().map(|&group| group.to_owned()).collect() }
+    }
+
+    /// The administrator of this platform.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self::new("hako-admin", &[MASTERS])
+    }
+
+    /// A component in this process by its customary user name, such as `system:kube-scheduler`.
+    #[must_use]
+    pub fn component(user: &str) -> Self {
+        Self::new(user, &["system:authenticated"])
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(name: &str) -> Self {
+        Self::new(&format!("system:node:{name}"), &[NODES, "system:authenticated"])
+    }
+
+    /// Nobody in particular.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::new(ANONYMOUS, &["system:unauthenticated"])
+    }
+
+    /// The subject of a verified client certificate: CN is the user, each O a group.
+    pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let subject = certificate.subject();
+        let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+        let mut groups: Vec<String> = subject
+            .iter_organization()
+            .filter_map(|group| group.as_str().ok())
+            .map(str::to_owned)
+            .collect();
+        groups.push("system:authenticated".to_owned());
+        (!user.is_empty()).then_some(Self { user, groups })
+    }
+
+    pub(super) fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|name| name == group)
+    }
+
+    /// The node this identity is of.
+    pub(crate) fn node_name(&self) -> Option<&str> {
+        self.user.strip_prefix("system:node:").filter(|_| self.is_in(NODES))
+    }
+}

@@ -1,0 +1,72 @@
+//! Discovery as one document for all, `apidiscovery.k8s.io`.
+
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::groups::group_versions;
+use crate::http::{Outcome, answer};
+use crate::kinds::{self, KindRow, Subresource};
+
+/// `/api` or `/apis` in aggregated form.
+pub(super) fn answer(root: &str, version: &'static str) -> Outcome {
+    let is_here = |group: &str| (root == "api") == group.is_empty();
+    let items: Vec<Value> = group_versions()
+        .into_iter()
+        .filter(|(group, _)| is_here(group))
+        .map(|(group, version)| item(group, version))
+        .collect();
+    let body = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "metadata": {}, "items": items,
+    });
+    let mut response = answer::json(StatusCode::OK, &body);
+    let content_type = match version {
+        "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+fn item(group: &str, version: &str) -> Value {
+    let rows = kinds::table().iter().filter(|row| row.group == group && row.version == version);
+    let resources: Vec<Value> = rows.map(resource).collect();
+    let metadata = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
+    json!({
+        "metadata": metadata,
+        "versions": [{"version": version, "resources": resources, "freshness": "Current"}],
+    })
+}
+
+fn resource(row: &KindRow) -> Value {
+    let mut value = json!({
+        "resource": row.plural,
+        "responseKind": kind(row.group, row.version, row.kind),
+        "scope": if row.is_namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": row.singular,
+        "verbs": row.verbs,
+    });
+    if !row.short_names.is_empty() {
+        value["shortNames"] = json!(row.short_names);
+    }
+    if !row.categories.is_empty() {
+        value["categories"] = json!(row.categories);
+    }
+    if !row.subresources.is_empty() {
+        value["subresources"] = row.subresources.iter().map(part).collect();
+    }
+    value
+}
+
+fn part(part: &Subresource) -> Value {
+    json!({
+        "subresource": part.name,
+        "responseKind": kind(part.group, part.version, part.kind),
+        "verbs": part.verbs,
+    })
+}
+
+fn kind(group: &str, version: &str, kind: &str) -> Value {
+    json!({"group": group, "version": version, "kind": kind})
+}

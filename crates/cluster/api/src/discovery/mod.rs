@@ -1,0 +1,94 @@
+//! What the server says about itself: groups, kinds, version, health, OpenAPI, metrics.
+//!
+//! Owns: all paths that are not of kinds.
+//! Does not own: the documents of OpenAPI (`openapi`).
+//!
+//! Invariant: all of it is made from the table of kinds; there is no second list.
+
+mod aggregated;
+mod groups;
+mod health;
+
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::config::GIT_VERSION;
+use crate::http::{Answer, Failure, Outcome, Request, answer};
+use crate::openapi::{self, Document};
+use crate::server::Inner;
+
+/// Answers a GET of a path that is not of a kind.
+pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str]) -> Outcome {
+    match segments {
+        ["api"] => root(request, "api"),
+        ["apis"] => root(request, "apis"),
+        ["api", version] => groups::resources("", version),
+        ["apis", group] => groups::group(group),
+        ["apis", group, version] => groups::resources(group, version),
+        ["version"] => Ok(answer::json(StatusCode::OK, &version())),
+        ["healthz" | "livez" | "readyz", check @ ..] => health::answer(server, request, segments[0], check).await,
+        ["metrics"] => health::metrics(server).await,
+        ["openapi", "v2"] => openapi_v2(request),
+        ["openapi", "v3"] => Ok(document(request, openapi::v3_index(), "application/json")),
+        ["openapi", "v3", path @ ..] => openapi_v3(request, path),
+        [] => Ok(answer::json(StatusCode::OK, &json!({"paths": groups::paths()}))),
+        _ => Err(Failure::no_such_path()),
+    }
+}
+
+fn root(request: &Request, root: &str) -> Outcome {
+    match request.accept()?.discovery {
+        Some(version) => aggregated::answer(root, version),
+        None => groups::root(root),
+    }
+}
+
+fn version() -> serde_json::Value {
+    json!({
+        "major": "1", "minor": "36", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "", "goVersion": "", "compiler": "rustc", "platform": platform(),
+        "emulationMajor": "1", "emulationMinor": "36",
+    })
+}
+
+fn platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}/{architecture}", std::env::consts::OS)
+}
+
+fn openapi_v2(request: &Request) -> Outcome {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let accept = request.header(header::ACCEPT);
+    if accept.contains("proto-openapi.spec.v2") {
+        return Ok(document(request, openapi::v2_proto(), PROTOBUF));
+    }
+    Ok(document(request, openapi::v2_json(), "application/json"))
+}
+
+fn openapi_v3(request: &Request, path: &[&str]) -> Outcome {
+    let (group, version) = match *path {
+        ["api", version] => ("", version),
+        ["apis", group, version] => (group, version),
+        _ => return Err(Failure::no_such_path()),
+    };
+    let found = openapi::v3_doc(group, version).ok_or_else(Failure::no_such_path)?;
+    Ok(document(request, found, "application/json"))
+}
+
+fn document(request: &Request, document: &Document, content_type: &'static str) -> Answer {
+    let etag = format!("\"{}\"", document.etag);
+    let mut response = if request.header(header::IF_NONE_MATCH) == etag {
+        answer::respond(StatusCode::NOT_MODIFIED, content_type, bytes::Bytes::new())
+    } else {
+        answer::respond(StatusCode::OK, content_type, document.bytes.clone())
+    };
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}

@@ -1,0 +1,148 @@
+//! Answers, good and bad.
+
+use bytes::Bytes;
+use hako_client::{Body, body_from};
+use hako_error::{Error, Kind};
+use hako_kube::Status;
+use hako_kube::status::{self, Subject};
+use hako_store::StoreError;
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// What every operation comes to.
+pub(crate) type Outcome<T = Answer> = Result<T, Failure>;
+
+/// A good answer.
+pub(crate) type Answer = Response<Body>;
+
+/// A bad one, as a `Status`.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Status>);
+
+impl Failure {
+    /// An error about an object or a collection.
+    pub(crate) fn about(error: &Error, subject: &Subject) -> Self {
+        Self(Box::new(Status::from_error(error, Some(subject))))
+    }
+
+    /// A request that makes no sense.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Error::new(Kind::Invalid, message).into()
+    }
+
+    /// A verb that this path does not have.
+    pub(crate) fn method_not_allowed() -> Self {
+        let text = "the server does not allow this method on the requested resource";
+        Status::failure(405, "MethodNotAllowed", text).into()
+    }
+
+    /// A path that there is not.
+    pub(crate) fn no_such_path() -> Self {
+        Status::failure(404, "NotFound", "the server could not find the requested resource").into()
+    }
+
+    pub(crate) fn status(&self) -> &Status {
+        &self.0
+    }
+
+    pub(crate) fn is(&self, code: u16) -> bool {
+        self.0.code == code
+    }
+
+    /// Says what the failure is about, unless it says so itself.
+    pub(crate) fn of(mut self, subject: &Subject) -> Self {
+        if self.0.details.is_none() && !subject.resource.is_empty() {
+            self.0.details = Some(hako_kube::StatusDetails {
+                name: subject.name.clone(),
+                group: subject.group.clone(),
+                kind: subject.resource.clone(),
+                ..Default::default()
+            });
+        }
+        self
+    }
+
+    pub(crate) fn into_response(self) -> Answer {
+        let code = StatusCode::from_u16(self.0.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry = self.0.details.as_ref().and_then(|details| details.retry_after_seconds);
+        let mut response = json_response(code, encode(&*self.0));
+        if let Some(seconds) = retry {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self(Box::new(status))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(Box::new(Status::from_error(&error, None)))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Compacted { requested, compacted } => {
+                status::expired(format!("too old resource version: {requested} ({compacted})")).into()
+            }
+            StoreError::FutureRevision { requested, current } => {
+                let text = format!("Timeout: Too large resource version: {requested}, current: {current}");
+                let mut status = Status::failure(504, "Timeout", text);
+                status.details = Some(hako_kube::StatusDetails {
+                    retry_after_seconds: Some(1),
+                    causes: vec![hako_kube::StatusCause {
+                        reason: "ResourceVersionTooLarge".into(),
+                        message: "Too large resource version".into(),
+                        field: String::new(),
+                    }],
+                    ..Default::default()
+                });
+                status.into()
+            }
+            _ => Error::from(error).into(),
+        }
+    }
+}
+
+/// JSON bytes as an answer.
+pub(crate) fn json_response(code: StatusCode, body: Bytes) -> Answer {
+    respond(code, "application/json", body)
+}
+
+/// A value as a JSON answer.
+pub(crate) fn json(code: StatusCode, value: &impl serde::Serialize) -> Answer {
+    json_response(code, encode(value))
+}
+
+/// Text as an answer.
+pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Answer {
+    respond(code, "text/plain; charset=utf-8", text.into())
+}
+
+/// Bytes of any type as an answer.
+pub(crate) fn respond(code: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut response = Response::new(body_from(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Adds `Warning` headers, one per text, as clients print them.
+pub(crate) fn warn(response: &mut Answer, warnings: &[String]) {
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
+fn encode(value: &impl serde::Serialize) -> Bytes {
+    // INVARIANT: what is encoded here has string keys only and no failing Serialize.
+    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+}

@@ -1,0 +1,59 @@
+//! HTTP around the API: listening, limits, negotiation, bodies, answers.
+//!
+//! Owns: TLS and connections ([`listen`]), what a request is once it has been read ([`Request`]), formats a
+//! client accepts ([`Accept`]) and answers ([`answer`]).
+//! Does not own: what a request means.
+//!
+//! Invariant: nothing a client sends makes the server hold more than the limits in `listen` and `body` say.
+
+pub(crate) mod answer;
+pub(crate) mod body;
+pub(crate) mod listen;
+mod negotiate;
+mod query;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::auth::Identity;
+
+pub(crate) use answer::{Answer, Failure, Outcome};
+pub(crate) use negotiate::{Accept, Form};
+pub(crate) use query::{Query, decode_segment};
+
+/// A request that was read and whose sender is known.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub identity: Identity,
+    pub method: Method,
+    pub path: String,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Present on HTTP/1.1 requests that ask to upgrade.
+    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl Request {
+    /// A header's text, empty if absent or not text.
+    pub(crate) fn header(&self, name: http::header::HeaderName) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// What the client accepts.
+    pub(crate) fn accept(&self) -> Result<Accept, Failure> {
+        Accept::parse(self.header(http::header::ACCEPT))
+    }
+
+    /// The name changes are recorded under, if the request gives none: the client's name.
+    pub(crate) fn manager(&self) -> String {
+        match self.query.get("fieldManager") {
+            Some(manager) if !manager.is_empty() => manager.to_owned(),
+            _ => {
+                let agent = self.header(http::header::USER_AGENT);
+                let name = agent.split(['/', ' ']).next().filter(|name| !name.is_empty());
+                name.unwrap_or("unknown").to_owned()
+            }
+        }
+    }
+}

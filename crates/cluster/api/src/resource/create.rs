@@ -1,0 +1,190 @@
+//! Create.
+
+use std::sync::Arc;
+
+use hako_kube::field;
+use hako_store::{Op, Revision, StoreError, Write};
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::decode;
+use super::encoded::{encode, head_value};
+use super::ownership::{self, Writer};
+use super::render;
+use super::target::Target;
+use crate::admission;
+use crate::http::{Failure, Outcome, Request, answer};
+use crate::server::Inner;
+
+/// How often a generated name may turn out to be taken.
+const NAME_ATTEMPTS: usize = 8;
+const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LENGTH: usize = 5;
+const NAME_LIMIT: usize = 63;
+
+/// Creates an object.
+pub(crate) async fn create(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
+    if target.row.is_namespaced() && target.namespace.is_empty() {
+        return Err(Failure::method_not_allowed().of(&target.subject()));
+    }
+    let form = request.accept()?.form;
+    let is_dry_run = request.query.is_dry_run()?;
+    let sent = decode::object(request, target.row)?;
+    let manager = request.manager();
+    let writer = Writer { manager: &manager, subresource: "" };
+    let created = store_new(server, target, sent.object, &writer, is_dry_run, |_| ()).await?;
+    let mut response = created.render(target, form, StatusCode::CREATED)?;
+    answer::warn(&mut response, &sent.warnings);
+    Ok(response)
+}
+
+/// What a write came to.
+pub(super) enum Stored {
+    /// Stored bytes at a revision.
+    Bytes(bytes::Bytes, Revision),
+    /// Nothing was stored: a dry run.
+    Value(Box<Value>),
+}
+
+impl Stored {
+    pub(super) fn render(&self, target: &Target, form: crate::http::Form, code: StatusCode) -> Outcome {
+        match self {
+            Self::Bytes(stored, revision) => render::object(target.row, form, code, stored, *revision),
+            Self::Value(object) => Ok(render::value(target.row, form, code, object)),
+        }
+    }
+}
+
+/// Admits and stores a new object. `record` may note ownership other than a plain write's.
+pub(super) async fn store_new(
+    server: &Arc<Inner>,
+    target: &Target,
+    object: Value,
+    writer: &Writer<'_>,
+    is_dry_run: bool,
+    record: impl Fn(&mut Value),
+) -> Outcome<Stored> {
+    let is_generated = head_value(&object, "name").is_empty() && !head_value(&object, "generateName").is_empty();
+    let attempts = if is_generated { NAME_ATTEMPTS } else { 1 };
+    let mut last = None;
+    for _ in 0..attempts {
+        match attempt(server, target, object.clone(), writer, is_dry_run, &record).await {
+            Err(failure) if failure.is(409) && is_generated => last = Some(failure),
+            outcome => return outcome,
+        }
+    }
+    Err(last.unwrap_or_else(|| target.already_exists()))
+}
+
+async fn attempt(
+    server: &Arc<Inner>,
+    target: &Target,
+    mut object: Value,
+    writer: &Writer<'_>,
+    is_dry_run: bool,
+    record: &impl Fn(&mut Value),
+) -> Outcome<Stored> {
+    let row = target.row;
+    let name = head(&mut object, target)?;
+    let target = &target.named(&name);
+    (row.default)(&mut object);
+    (row.prepare_create)(&mut object);
+    admission::namespace_is_open(server, target).await?;
+    stamp(&mut object);
+    let causes = row.check_create(&object);
+    if !causes.is_empty() {
+        return Err(target.invalid(causes));
+    }
+    let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
+    ownership::record(writer, None, &mut object);
+    record(&mut object);
+    if is_dry_run {
+        if server.config.store.get(&target.key()).await?.entry.is_some() {
+            return Err(target.already_exists());
+        }
+        return Ok(Stored::Value(Box::new(object)));
+    }
+    let bytes = encode(&mut object)?;
+    let mut write = Write::create(target.key(), bytes.clone());
+    if let Op::Put { lease, .. } = &mut write.op {
+        *lease = server.event_lease.of(server, row).await?;
+    }
+    match server.config.store.write(write).await {
+        Ok(written) => {
+            reservation.keep();
+            Ok(Stored::Bytes(bytes, written.revision))
+        }
+        Err(StoreError::AlreadyExists { .. }) => Err(target.already_exists()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Brings the metadata in order; answers the name, generated if need be.
+fn head(object: &mut Value, target: &Target) -> Outcome<String> {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return Err(Failure::bad_request("the object has no metadata"));
+    };
+    for system in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        metadata.shift_remove(system);
+    }
+    if metadata.get("resourceVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty()) {
+        return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    metadata.shift_remove("resourceVersion");
+    place(metadata, target)?;
+    let name = metadata.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+    if !name.is_empty() {
+        return Ok(name);
+    }
+    let prefix = metadata.get("generateName").and_then(Value::as_str).unwrap_or("");
+    if prefix.is_empty() {
+        let text = "name or generateName is required";
+        return Err(target.invalid(vec![field::required("metadata.name", text)]));
+    }
+    let name = generate(prefix);
+    metadata.insert("name".to_owned(), name.as_str().into());
+    Ok(name)
+}
+
+/// Namespace and name have to be those of the request.
+pub(super) fn place(metadata: &mut Map<String, Value>, target: &Target) -> Outcome<()> {
+    let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or("");
+    if target.row.is_namespaced() {
+        if !given.is_empty() && given != target.namespace {
+            return Err(Failure::bad_request(format!(
+                "the namespace of the provided object does not match the namespace sent on the request ({given} \
+                 instead of {})",
+                target.namespace
+            )));
+        }
+        metadata.insert("namespace".to_owned(), target.namespace.as_str().into());
+    } else if given.is_empty() {
+        metadata.shift_remove("namespace");
+    }
+    let name = metadata.get("name").and_then(Value::as_str).unwrap_or("");
+    if !target.name.is_empty() && name.is_empty() {
+        metadata.insert("name".to_owned(), target.name.as_str().into());
+    } else if !target.name.is_empty() && name != target.name {
+        return Err(Failure::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    Ok(())
+}
+
+fn generate(prefix: &str) -> String {
+    let keep = prefix.floor_char_boundary(NAME_LIMIT - SUFFIX_LENGTH);
+    let mut name = prefix[..keep].to_owned();
+    let random = uuid::Uuid::new_v4();
+    for byte in &random.as_bytes()[..SUFFIX_LENGTH] {
+        name.push(char::from(SUFFIX_LETTERS[usize::from(*byte) % SUFFIX_LETTERS.len()]));
+    }
+    name
+}
+
+fn stamp(object: &mut Value) {
+    let metadata = &mut object["metadata"];
+    metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
+    metadata["creationTimestamp"] = hako_kube::time::now().into();
+}

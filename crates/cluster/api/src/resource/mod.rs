@@ -1,0 +1,37 @@
+//! The one path of all kinds.
+//!
+//! Owns: what create, get, list, watch, update, patch and delete mean, on stored bytes; the form of answers.
+//! Does not own: how kinds differ (`kinds`), rules across objects (`admission`).
+//!
+//! Invariant: an object is encoded once, when it is written; readers and watchers get those bytes with the
+//! revision put in, and objects are decoded only to change them, to select by their fields or to print cells.
+
+mod create;
+mod decode;
+mod delete;
+mod encoded;
+mod frames;
+mod list;
+mod ownership;
+mod patch;
+mod pods;
+mod read;
+mod render;
+mod scale;
+mod selection;
+mod target;
+mod update;
+mod watch;
+
+pub(crate) use create::create;
+pub(crate) use delete::{delete, delete_collection};
+pub(crate) use encoded::{encode, head_value};
+pub(crate) use frames::FrameCache;
+pub(crate) use list::list;
+pub(crate) use patch::patch;
+pub(crate) use pods::{bind, evict};
+pub(crate) use read::get;
+pub(crate) use scale::{get_scale, write_scale};
+pub(crate) use target::{Target, registry_key, registry_prefix};
+pub(crate) use update::update;
+pub(crate) use watch::watch;

@@ -1,0 +1,81 @@
+//! The parts of pods that are verbs: binding and eviction.
+
+use std::sync::Arc;
+
+use hako_kube::{Status, field};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::decode;
+use super::delete::{self, Options};
+use super::encoded::head_value;
+use super::ownership::Writer;
+use super::target::Target;
+use super::update::modify;
+use crate::http::{Failure, Outcome, Request, answer};
+use crate::server::Inner;
+
+/// Puts a pod on a node, once.
+pub(crate) async fn bind(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
+    let mut sent = decode::any(request)?.object;
+    decode::set_type(&mut sent, "v1", "Binding")?;
+    let node = sent.pointer("/target/name").and_then(Value::as_str).unwrap_or("").to_owned();
+    if node.is_empty() {
+        return Err(target.invalid(vec![field::required("target.name", "")]));
+    }
+    let manager = request.manager();
+    let writer = Writer { manager: &manager, subresource: "binding" };
+    modify(server, target, &writer, request.query.is_dry_run()?, |old| bound(target, old, &sent, &node)).await?;
+    Ok(answer::json(StatusCode::CREATED, &Status::success()))
+}
+
+fn bound(target: &Target, old: &Value, binding: &Value, node: &str) -> Outcome<Value> {
+    let uid = head_value(binding, "uid");
+    if !uid.is_empty() && uid != head_value(old, "uid") {
+        let current = head_value(old, "uid");
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
+        return Err(target.conflict(&why));
+    }
+    let name = &target.name;
+    if !head_value(old, "deletionTimestamp").is_empty() {
+        return Err(target.conflict(&format!("pod {name} is being deleted, cannot be assigned to a host")));
+    }
+    let current = old.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or("");
+    if !current.is_empty() {
+        return Err(target.conflict(&format!("pod {name} is already assigned to node {current:?}")));
+    }
+    let mut new = old.clone();
+    new["spec"]["nodeName"] = node.into();
+    for (key, value) in binding.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten() {
+        new["metadata"]["annotations"][key] = value.clone();
+    }
+    let scheduled = json!({
+        "type": "PodScheduled", "status": "True", "lastProbeTime": null,
+        "lastTransitionTime": hako_kube::time::now(),
+    });
+    let conditions = &mut new["status"]["conditions"];
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    if let Some(list) = conditions.as_array_mut() {
+        list.retain(|condition| condition.get("type") != scheduled.get("type"));
+        list.push(scheduled);
+    }
+    Ok(new)
+}
+
+/// Evicts a pod: a deletion with the options in the body.
+pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
+    let mut sent = decode::any(request)?.object;
+    decode::set_type(&mut sent, "policy/v1", "Eviction")?;
+    let name = head_value(&sent, "name");
+    if !name.is_empty() && name != target.name {
+        return Err(Failure::bad_request(format!("name in URL ({}) does not match name in Eviction object ({name})", target.name)));
+    }
+    let mut options = sent.get("deleteOptions").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    if request.query.is_dry_run()? {
+        options["dryRun"] = json!(["All"]);
+    }
+    delete::one(server, target, &Options::from_value(options)?).await?;
+    Ok(answer::json(StatusCode::CREATED, &Status::success()))
+}

@@ -1,0 +1,64 @@
+//! The `scale` of workloads.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::create::Stored;
+use super::decode;
+use super::encoded::{decode as decode_entry, decode_at};
+use super::ownership::Writer;
+use super::patch::Format;
+use super::target::Target;
+use super::update::modify;
+use crate::http::{Outcome, Request, answer};
+use crate::kinds::scale;
+use crate::server::Inner;
+
+const TYPE_NAME: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+/// Reads the scale of an object.
+pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
+    let entry = target.read(&*server.config.store).await?;
+    Ok(answer::json(StatusCode::OK, &scale::of(&decode_entry(&entry)?)))
+}
+
+/// Replaces or patches the scale of an object.
+pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
+    let manager = request.manager();
+    let writer = Writer { manager: &manager, subresource: "" };
+    let wanted = wanted(request)?;
+    let stored = modify(server, target, &writer, request.query.is_dry_run()?, |old| {
+        let scale = wanted(&scale::of(old))?;
+        let mut new = old.clone();
+        scale::apply(&mut new, &scale).map_err(|causes| target.invalid(causes))?;
+        if let Some(version) = scale.pointer("/metadata/resourceVersion") {
+            new["metadata"]["resourceVersion"] = version.clone();
+        }
+        Ok(new)
+    })
+    .await?;
+    let object = match stored {
+        Stored::Bytes(stored, revision) => decode_at(&stored, revision)?,
+        Stored::Value(object) => *object,
+    };
+    Ok(answer::json(StatusCode::OK, &scale::of(&object)))
+}
+
+/// From the scale as it is to the scale as it should be.
+type Change = Box<dyn Fn(&Value) -> Outcome<Value> + Send + Sync>;
+
+fn wanted(request: &Request) -> Outcome<Change> {
+    if request.method == Method::PUT {
+        let mut sent = decode::any(request)?.object;
+        decode::set_type(&mut sent, "autoscaling/v1", "Scale")?;
+        return Ok(Box::new(move |_| Ok(sent.clone())));
+    }
+    let format = Format::of(request)?;
+    let change = decode::yaml_or_json(&request.body)?;
+    Ok(Box::new(move |scale| match format {
+        Format::Apply => Ok(crate::patch::merge(scale, &change)),
+        format => format.apply_to(scale, &change, TYPE_NAME),
+    }))
+}

@@ -1,0 +1,85 @@
+//! What a request is about, and where that is kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hako_kube::status::{self, Subject};
+use hako_store::{Entry, Store};
+
+use crate::http::{Failure, Outcome};
+use crate::kinds::KindRow;
+
+/// A collection (empty name) or an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub row: &'static KindRow,
+    /// Empty for cluster-wide kinds, and for all namespaces.
+    pub namespace: String,
+    pub name: String,
+}
+
+/// `/registry/<group or core>/<plural>/`, the prefix of a kind's keys.
+pub(crate) fn registry_prefix(row: &KindRow, namespace: &str) -> String {
+    let group = if row.group.is_empty() { "core" } else { row.group };
+    let mut prefix = format!("/registry/{group}/{}/", row.plural);
+    if !namespace.is_empty() {
+        prefix.push_str(namespace);
+        prefix.push('/');
+    }
+    prefix
+}
+
+/// The key of an object.
+pub(crate) fn registry_key(row: &KindRow, namespace: &str, name: &str) -> Bytes {
+    Bytes::from(registry_prefix(row, namespace) + name)
+}
+
+impl Target {
+    pub(crate) fn key(&self) -> Bytes {
+        registry_key(self.row, &self.namespace, &self.name)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
+    /// As messages name it.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject {
+            group: self.row.group.to_owned(),
+            resource: self.row.plural.to_owned(),
+            kind: self.row.kind.to_owned(),
+            name: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn not_found(&self) -> Failure {
+        let subject = self.subject();
+        Failure::about(&status::not_found(&subject), &subject)
+    }
+
+    pub(crate) fn already_exists(&self) -> Failure {
+        let subject = self.subject();
+        Failure::about(&status::already_exists(&subject), &subject)
+    }
+
+    pub(crate) fn modified(&self) -> Failure {
+        let subject = self.subject();
+        Failure::about(&status::modified(&subject), &subject)
+    }
+
+    pub(crate) fn conflict(&self, why: &str) -> Failure {
+        let subject = self.subject();
+        Failure::about(&status::conflict(&subject, why), &subject)
+    }
+
+    pub(crate) fn invalid(&self, causes: Vec<hako_error::FieldCause>) -> Failure {
+        let subject = self.subject();
+        Failure::about(&status::invalid(&subject, causes), &subject)
+    }
+
+    /// The entry, which has to be there.
+    pub(crate) async fn read(&self, store: &dyn Store) -> Outcome<Arc<Entry>> {
+        store.get(&self.key()).await?.entry.ok_or_else(|| self.not_found())
+    }
+}

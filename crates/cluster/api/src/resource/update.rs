@@ -1,0 +1,203 @@
+//! Update, and the loop that every change of a stored object goes through.
+
+use std::sync::Arc;
+
+use hako_store::{Entry, Expect, StoreError, Write};
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::create::{Stored, place};
+use super::decode;
+use super::encoded::{decode as decode_entry, encode, head_value};
+use super::ownership::{self, Writer};
+use super::target::Target;
+use crate::admission;
+use crate::http::{Failure, Outcome, Request, answer};
+use crate::server::Inner;
+
+/// How often a change is computed anew when the object changed meanwhile and the writer named no version.
+const ATTEMPTS: usize = 16;
+
+/// Replaces an object, or one of its parts.
+pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
+    let form = request.accept()?.form;
+    let sent = decode::object(request, target.row)?;
+    let manager = request.manager();
+    let writer = Writer { manager: &manager, subresource: part };
+    let change = |_: &Value| Ok(sent.object.clone());
+    let stored = modify(server, target, &writer, request.query.is_dry_run()?, change).await?;
+    let mut response = stored.render(target, form, StatusCode::OK)?;
+    answer::warn(&mut response, &sent.warnings);
+    Ok(response)
+}
+
+/// Reads, changes, admits and stores, again and again until nobody interfered.
+///
+/// `change` gets the object with its version and answers what it should become; a version left in there has to
+/// be the current one.
+pub(super) async fn modify(
+    server: &Arc<Inner>,
+    target: &Target,
+    writer: &Writer<'_>,
+    is_dry_run: bool,
+    change: impl Fn(&Value) -> Outcome<Value>,
+) -> Outcome<Stored> {
+    for _ in 0..ATTEMPTS {
+        let entry = target.read(&*server.config.store).await?;
+        let old = decode_entry(&entry)?;
+        let new = change(&old)?;
+        match attempt(server, target, writer, is_dry_run, &entry, &old, new).await? {
+            Some(stored) => return Ok(stored),
+            None => tokio::task::yield_now().await,
+        }
+    }
+    Err(target.modified())
+}
+
+/// One round; none if the object changed meanwhile.
+pub(super) async fn attempt(
+    server: &Arc<Inner>,
+    target: &Target,
+    writer: &Writer<'_>,
+    is_dry_run: bool,
+    entry: &Entry,
+    old: &Value,
+    mut new: Value,
+) -> Outcome<Option<Stored>> {
+    let row = target.row;
+    preconditions(target, old, &new)?;
+    carry(&mut new, old, target)?;
+    (row.default)(&mut new);
+    match writer.subresource {
+        "" => (row.prepare_update)(&mut new, old),
+        "finalize" => keep_all_but_finalizers(&mut new, old),
+        // The server's own change: nothing but what it set is different.
+        "binding" => {}
+        _ => row.prepare_status(&mut new, old),
+    }
+    let is_own = writer.subresource == "binding";
+    let causes = if is_own { (row.validate)(&new) } else { row.check_update(&new, old) };
+    if !causes.is_empty() {
+        return Err(target.invalid(causes));
+    }
+    let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
+    ownership::record(writer, Some(old), &mut new);
+    if is_finished(&new) && !is_dry_run {
+        let gone = remove(server, target, entry, old).await?;
+        return Ok(gone.then(|| Stored::Value(Box::new(new))));
+    }
+    if is_dry_run {
+        return Ok(Some(Stored::Value(Box::new(new))));
+    }
+    if is_same(&new, old) {
+        return Ok(Some(Stored::Bytes(entry.value.clone(), entry.modified)));
+    }
+    let bytes = encode(&mut new)?;
+    let mut write = Write::put(target.key(), bytes.clone(), Expect::At(entry.modified));
+    if let hako_store::Op::Put { lease, .. } = &mut write.op {
+        *lease = server.event_lease.of(server, row).await?;
+    }
+    match server.config.store.write(write).await {
+        Ok(written) => {
+            reservation.keep();
+            Ok(Some(Stored::Bytes(bytes, written.revision)))
+        }
+        Err(StoreError::Conflict { .. }) => Ok(None),
+        Err(StoreError::NotFound { .. }) => Err(target.not_found()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A version or identity that the writer names has to be the object's.
+fn preconditions(target: &Target, old: &Value, new: &Value) -> Outcome<()> {
+    let version = head_value(new, "resourceVersion");
+    if !version.is_empty() && version != "0" && version != head_value(old, "resourceVersion") {
+        return Err(target.modified());
+    }
+    let (uid, current) = (head_value(new, "uid"), head_value(old, "uid"));
+    if !uid.is_empty() && uid != current {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
+        return Err(target.conflict(&why));
+    }
+    Ok(())
+}
+
+/// What only the server sets stays as it is.
+fn carry(new: &mut Value, old: &Value, target: &Target) -> Outcome<()> {
+    let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return Err(Failure::bad_request("metadata is no object"));
+    };
+    place(metadata, target)?;
+    for system in
+        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"]
+    {
+        match old.get("metadata").and_then(|old| old.get(system)) {
+            Some(value) => metadata.insert(system.to_owned(), value.clone()),
+            None => metadata.shift_remove(system),
+        };
+    }
+    metadata.shift_remove("selfLink");
+    Ok(())
+}
+
+fn keep_all_but_finalizers(new: &mut Value, old: &Value) {
+    let finalizers = new.pointer("/spec/finalizers").cloned();
+    let mut kept = old.clone();
+    if let Some(spec) = kept.get_mut("spec").and_then(Value::as_object_mut) {
+        match finalizers {
+            Some(finalizers) => spec.insert("finalizers".to_owned(), finalizers),
+            None => spec.shift_remove("finalizers"),
+        };
+    }
+    *new = kept;
+}
+
+/// Whether deletion was asked for and nothing holds the object any more.
+pub(super) fn is_finished(object: &Value) -> bool {
+    let metadata = object.get("metadata");
+    let is_empty = |list: Option<&Value>| list.and_then(Value::as_array).is_none_or(Vec::is_empty);
+    let grace = metadata.and_then(|metadata| metadata.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
+    !head_value(object, "deletionTimestamp").is_empty()
+        && grace.unwrap_or(0) == 0
+        && is_empty(metadata.and_then(|metadata| metadata.get("finalizers")))
+        && is_empty(object.pointer("/spec/finalizers"))
+}
+
+/// Removes an object at the version it was read at; false if it changed meanwhile.
+pub(super) async fn remove(server: &Inner, target: &Target, entry: &Entry, old: &Value) -> Outcome<bool> {
+    match server.config.store.write(Write::delete(entry.key.clone(), Expect::At(entry.modified))).await {
+        Ok(_) => {
+            admission::removed(server, target, old);
+            Ok(true)
+        }
+        Err(StoreError::Conflict { .. }) => Ok(false),
+        Err(StoreError::NotFound { .. }) => Err(target.not_found()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether two objects differ in nothing but the record of who wrote what when.
+fn is_same(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let rest = |map: &Map<String, Value>| map.iter().filter(|(name, _)| *name != "metadata").count();
+    rest(new) == rest(old)
+        && new.iter().all(|(name, value)| match old.get(name) {
+            Some(before) if name == "metadata" => is_same_metadata(value, before),
+            before => before == Some(value),
+        })
+}
+
+fn is_same_metadata(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let is_counted = |name: &str| !matches!(name, "managedFields" | "resourceVersion");
+    let count = |map: &Map<String, Value>| map.keys().filter(|name| is_counted(name)).count();
+    count(new) == count(old)
+        && new.iter().all(|(name, value)| !is_counted(name) || old.get(name) == Some(value))
+        && owners(new.get("managedFields")) == owners(old.get("managedFields"))
+}
+
+/// Ownership without its times.
+fn owners(fields: Option<&Value>) -> Vec<(Option<&Value>, Option<&Value>, Option<&Value>)> {
+    let entries = fields.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    entries.iter().map(|it| (it.get("manager"), it.get("operation"), it.get("fieldsV1"))).collect()
+}

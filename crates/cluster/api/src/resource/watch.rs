@@ -1,0 +1,273 @@
+//! Watch: what happens to a collection after a revision, as a stream of lines.
+//!
+//! A watcher is *starting* (the present state as ADDED lines, if asked for), *following* the store, or *ended*:
+//! by its time limit, by the server's stop, or by an ERROR line when it fell behind compaction.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use hako_client::Body;
+use hako_store::{Batch, Event, EventKind, Range, Revision};
+use http::{HeaderValue, Response, header};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use serde_json::{Value, json};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::encoded::decode_at;
+use super::frames::{self, Told, object_of};
+use super::render;
+use super::selection::Selection;
+use super::target::{Target, registry_prefix};
+use crate::http::{Failure, Form, Outcome, Request};
+use crate::server::Inner;
+
+const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
+const LAST_BY_DEFAULT: Duration = Duration::from_secs(40 * 60);
+
+/// Starts a watch.
+pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
+    let options = Options::parse(request, target)?;
+    let prefix = Bytes::from(registry_prefix(target.row, &target.namespace));
+    let mut lines = VecDeque::new();
+    let mut watcher = Watcher {
+        store: None,
+        lines: VecDeque::new(),
+        sent: Revision::ZERO,
+        seen: Revision::ZERO,
+        bookmarks: interval(),
+        ends: Instant::now() + options.lasts,
+        columns_sent: false,
+        server: Arc::clone(server),
+        target: target.clone(),
+        options,
+    };
+    let after = match watcher.options.after {
+        Some(after) if !watcher.options.initial => after,
+        wanted => watcher.initial(prefix.clone(), wanted, &mut lines).await?,
+    };
+    watcher.lines = lines;
+    watcher.seen = after;
+    watcher.sent = after;
+    watcher.store = Some(server.config.store.watch(prefix, after).await?);
+    server.counts.watches.fetch_add(1, Ordering::Relaxed);
+    let frames = stream::unfold(watcher, |mut watcher| async move {
+        let line = watcher.next().await?;
+        Some((Ok(Frame::data(line)), watcher))
+    });
+    let mut response = Response::new(body(frames));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn body(frames: impl stream::Stream<Item = hako_error::Result<Frame<Bytes>>> + Send + 'static) -> Body {
+    StreamBody::new(frames).boxed_unsync()
+}
+
+fn interval() -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+struct Options {
+    selection: Selection,
+    form: Form,
+    /// Where to start; none is now.
+    after: Option<Revision>,
+    /// Whether to begin with the present state.
+    initial: bool,
+    /// Whether that state is followed by a bookmark saying so.
+    initial_bookmark: bool,
+    bookmarks: bool,
+    lasts: Duration,
+}
+
+impl Options {
+    fn parse(request: &Request, target: &Target) -> Outcome<Self> {
+        let query = &request.query;
+        let version: Option<u64> = query.number("resourceVersion")?;
+        let bookmarks = query.flag("allowWatchBookmarks");
+        let asks_initial = query.get("sendInitialEvents").is_some();
+        let wants_initial = query.flag("sendInitialEvents");
+        if asks_initial && query.text("resourceVersionMatch") != Some("NotOlderThan") {
+            let text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            return Err(Failure::bad_request(format!("sendInitialEvents: Forbidden: {text}")));
+        }
+        if !asks_initial && query.text("resourceVersionMatch").is_some() {
+            let text = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless \
+                        sendInitialEvents is provided";
+            return Err(Failure::bad_request(text));
+        }
+        let seconds: Option<u64> = query.number("timeoutSeconds")?;
+        let lasts = seconds.filter(|seconds| *seconds > 0).map_or(LAST_BY_DEFAULT, Duration::from_secs);
+        Ok(Self {
+            selection: Selection::parse(query, target)?,
+            form: request.accept()?.form,
+            after: version.filter(|version| *version > 0).map(Revision),
+            initial: wants_initial || !asks_initial && version.unwrap_or(0) == 0,
+            initial_bookmark: wants_initial && bookmarks,
+            bookmarks,
+            lasts,
+        })
+    }
+}
+
+struct Watcher {
+    store: Option<hako_store::Watch>,
+    lines: VecDeque<Bytes>,
+    /// The revision of the last line.
+    sent: Revision,
+    /// Everything up to here has been looked at.
+    seen: Revision,
+    bookmarks: Interval,
+    ends: Instant,
+    columns_sent: bool,
+    server: Arc<Inner>,
+    target: Target,
+    options: Options,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if self.store.is_some() {
+            self.server.counts.watches.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Watcher {
+    /// Lines for the present state; answers its revision.
+    async fn initial(
+        &mut self,
+        prefix: Bytes,
+        not_older: Option<Revision>,
+        lines: &mut VecDeque<Bytes>,
+    ) -> Outcome<Revision> {
+        let page = self.server.config.store.range(Range::all(prefix)).await?;
+        if let Some(requested) = not_older
+            && page.revision < requested
+        {
+            return Err(hako_store::StoreError::FutureRevision { requested, current: page.revision }.into());
+        }
+        if !self.options.initial {
+            return Ok(page.revision);
+        }
+        for entry in &page.entries {
+            if self.options.selection.matches(&entry.key, &entry.value) {
+                let line = match self.options.form {
+                    Form::Object => frames::frame(Told::Added, &entry.value, entry.modified),
+                    _ => self.shaped(Told::Added, &entry.value, entry.modified),
+                };
+                lines.push_back(line);
+            }
+        }
+        if self.options.initial_bookmark {
+            lines.push_back(self.bookmark(page.revision, true));
+        }
+        Ok(page.revision)
+    }
+
+    /// The next line; none ends the watch.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some(line);
+            }
+            let store = self.store.as_mut()?;
+            let batch = tokio::select! {
+                biased;
+                batch = store.next() => batch?,
+                () = self.server.stop.cancelled() => return None,
+                () = tokio::time::sleep_until(self.ends) => {
+                    if !self.options.bookmarks || self.seen <= self.sent {
+                        return None;
+                    }
+                    self.ends = Instant::now();
+                    self.sent = self.seen;
+                    return Some(self.bookmark(self.seen, false));
+                }
+                _ = self.bookmarks.tick(), if self.options.bookmarks => {
+                    self.sent = self.seen;
+                    return Some(self.bookmark(self.seen, false));
+                }
+            };
+            match batch {
+                Ok(batch) => self.take(&batch),
+                Err(error) => {
+                    self.store = None;
+                    self.server.counts.watches.fetch_sub(1, Ordering::Relaxed);
+                    return Some(error_line(error.into()));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        for event in &batch.events {
+            if let Some(told) = self.told(event) {
+                let line = match self.options.form {
+                    Form::Object => self.server.frames.frame(told, event),
+                    _ => self.shaped(told, object_of(told, event), event.revision()),
+                };
+                self.lines.push_back(line);
+                self.sent = event.revision();
+            }
+        }
+        self.seen = batch.revision;
+    }
+
+    /// What this watcher is told of an event: coming into and going out of the selection are its additions and
+    /// deletions.
+    fn told(&self, event: &Event) -> Option<Told> {
+        let selection = &self.options.selection;
+        let was = event.previous.as_ref().is_some_and(|entry| selection.matches(&entry.key, &entry.value));
+        let is = event.kind == EventKind::Put && selection.matches(&event.entry.key, &event.entry.value);
+        match (was, is) {
+            (false, true) => Some(Told::Added),
+            (true, true) => Some(Told::Modified),
+            (true, false) => Some(Told::Deleted),
+            (false, false) => None,
+        }
+    }
+
+    /// A line in a form other than the object's own.
+    fn shaped(&mut self, told: Told, stored: &[u8], revision: Revision) -> Bytes {
+        let Ok(object) = decode_at(stored, revision) else { return Bytes::new() };
+        let object = match self.options.form {
+            Form::Table => {
+                let metadata = json!({"resourceVersion": revision.0.to_string()});
+                let with_columns = !std::mem::replace(&mut self.columns_sent, true);
+                render::table(self.target.row, &[object], metadata, with_columns)
+            }
+            _ => render::partial(&object),
+        };
+        line(told.name(), &object)
+    }
+
+    fn bookmark(&self, revision: Revision, initial_events_end: bool) -> Bytes {
+        let row = self.target.row;
+        let mut metadata = json!({"resourceVersion": revision.0.to_string()});
+        if initial_events_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.options.form {
+            Form::Object => json!({"kind": row.kind, "apiVersion": row.api_version(), "metadata": metadata}),
+            Form::Metadata => render::partial(&json!({"metadata": metadata})),
+            Form::Table => render::table(row, &[], metadata, false),
+        };
+        line("BOOKMARK", &object)
+    }
+}
+
+fn error_line(failure: Failure) -> Bytes {
+    line("ERROR", &serde_json::to_value(failure.status()).unwrap_or(Value::Null))
+}
+
+fn line(told: &str, object: &Value) -> Bytes {
+    Bytes::from(format!("{{\"type\":\"{told}\",\"object\":{object}}}\n"))
+}

@@ -1,0 +1,142 @@
+//! From a path and a verb to what is to be done, through authorization.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::auth::{Attributes, authorize};
+use crate::http::{Failure, Outcome, Query, Request};
+use crate::kinds::{self, KindRow};
+use crate::resource::{self, Target};
+use crate::server::Inner;
+use crate::{discovery, node_proxy};
+
+/// What a path names below a group and version.
+pub(crate) struct Parsed {
+    pub row: &'static KindRow,
+    pub namespace: String,
+    pub name: String,
+    pub subresource: String,
+}
+
+/// Whether a request may take long: watches and what is streamed from nodes.
+pub(crate) fn is_long_running(request: &Request) -> bool {
+    let path = request.path.as_str();
+    request.query.flag("watch")
+        || request.upgrade.is_some()
+        || path.ends_with("/log")
+        || path.ends_with("/exec")
+}
+
+/// Answers a request.
+pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
+    let segments: Vec<String> = request
+        .path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(crate::http::decode_segment)
+        .collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let parsed = match segments.as_slice() {
+        ["api", version, rest @ ..] if !rest.is_empty() => parse("", version, rest)?,
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => parse(group, version, rest)?,
+        _ => return path(server, &request, &segments).await,
+    };
+    resource(server, request, parsed).await
+}
+
+async fn path(server: &Arc<Inner>, request: &Request, segments: &[&str]) -> Outcome {
+    let verb = request.method.as_str().to_ascii_lowercase();
+    authorize(&request.identity, Attributes::Path { verb: &verb, path: &request.path })?;
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(Failure::method_not_allowed());
+    }
+    discovery::answer(server, request, segments).await
+}
+
+fn parse(group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
+    let found = |plural: &str, namespace: &str, name: &str, subresource: &str| {
+        let row = kinds::by_resource(group, version, plural).ok_or_else(Failure::no_such_path)?;
+        if row.is_namespaced() == namespace.is_empty() && !(name.is_empty() && namespace.is_empty()) {
+            return Err(Failure::no_such_path());
+        }
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Ok(Parsed { row, namespace, name, subresource: subresource.to_owned() })
+    };
+    match *rest {
+        ["namespaces", name, part @ ("status" | "finalize")] => found("namespaces", "", name, part),
+        ["namespaces", namespace, plural] => found(plural, namespace, "", ""),
+        ["namespaces", namespace, plural, name] => found(plural, namespace, name, ""),
+        ["namespaces", namespace, plural, name, part] => found(plural, namespace, name, part),
+        [plural] => found(plural, "", "", ""),
+        [plural, name] => found(plural, "", name, ""),
+        [plural, name, part] => found(plural, "", name, part),
+        _ => Err(Failure::no_such_path()),
+    }
+}
+
+/// The verb of access rules and discovery.
+fn verb_of(method: &Method, has_name: bool, query: &Query) -> Outcome<&'static str> {
+    Ok(match (method.as_str(), has_name) {
+        ("GET" | "HEAD", true) => "get",
+        ("GET" | "HEAD", false) if query.flag("watch") => "watch",
+        ("GET" | "HEAD", false) => "list",
+        ("POST", _) => "create",
+        ("PUT", true) => "update",
+        ("PATCH", true) => "patch",
+        ("DELETE", true) => "delete",
+        ("DELETE", false) => "deletecollection",
+        _ => return Err(Failure::method_not_allowed()),
+    })
+}
+
+async fn resource(server: &Arc<Inner>, request: Request, parsed: Parsed) -> Outcome {
+    let Parsed { row, namespace, name, subresource } = parsed;
+    let verb = verb_of(&request.method, !name.is_empty(), &request.query)?;
+    let target = Target { row, namespace, name };
+    let access_namespace = if row.plural == "namespaces" { &target.name } else { &target.namespace };
+    let wanted = Attributes::Resource {
+        verb,
+        group: row.group,
+        resource: row.plural,
+        subresource: &subresource,
+        namespace: access_namespace,
+        name: &target.name,
+    };
+    let subject = target.subject();
+    authorize(&request.identity, wanted).map_err(|error| Failure::about(&error, &subject))?;
+    if subresource.is_empty() {
+        if !row.verbs.contains(&verb) {
+            return Err(Failure::method_not_allowed().of(&subject));
+        }
+        return match verb {
+            "get" => resource::get(server, &request, &target).await,
+            "list" => resource::list(server, &request, &target).await,
+            "watch" => resource::watch(server, &request, &target).await,
+            "create" if target.name.is_empty() => resource::create(server, &request, &target).await,
+            "update" => resource::update(server, &request, &target, "").await,
+            "patch" => resource::patch(server, &request, &target, "").await,
+            "delete" => resource::delete(server, &request, &target).await,
+            "deletecollection" => resource::delete_collection(server, &request, &target).await,
+            _ => Err(Failure::method_not_allowed().of(&subject)),
+        };
+    }
+    let part = row.subresource(&subresource).ok_or_else(Failure::no_such_path)?;
+    let is_stream = matches!(part.name, "exec" | "attach" | "portforward");
+    if !part.verbs.contains(&verb) && !is_stream {
+        return Err(Failure::method_not_allowed().of(&subject));
+    }
+    match (part.name, verb) {
+        ("log", _) => node_proxy::log(server, &request, &target).await,
+        ("exec", _) => node_proxy::exec(server, request, &target).await,
+        ("attach" | "portforward", _) => Err(node_proxy::unsupported(part.name, &subject)),
+        ("binding", "create") => resource::bind(server, &request, &target).await,
+        ("eviction", "create") => resource::evict(server, &request, &target).await,
+        ("scale", "get") => resource::get_scale(server, &target).await,
+        ("scale", "update" | "patch") => resource::write_scale(server, &request, &target).await,
+        (_, "get") => resource::get(server, &request, &target).await,
+        (part, "update") => resource::update(server, &request, &target, part).await,
+        (part, "patch") => resource::patch(server, &request, &target, part).await,
+        _ => Err(Failure::method_not_allowed().of(&subject)),
+    }
+}
