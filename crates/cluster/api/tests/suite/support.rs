@@ -1,0 +1,89 @@
+//! A server to test against.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
+use hako_api::{Identity, Server, ServerConfig};
+use hako_client::Client;
+use hako_store::Embedded;
+
+/// A running server with a store and a kubeconfig of its own.
+pub struct World {
+    pub server: Server,
+    pub pki: Arc<Pki>,
+    pub store: Arc<Embedded>,
+    pub url: String,
+    pub kubeconfig: PathBuf,
+    pub dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
+        let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut config = ServerConfig::new(Arc::clone(&store) as _, Arc::clone(&pki));
+        config.service_cidr = (Ipv4Addr::new(10, 96, 0, 0), 16);
+        config.advertise = (Ipv4Addr::LOCALHOST, port);
+        let server = Server::new(config).await.unwrap();
+        let serving = server.clone();
+        tokio::spawn(async move { serving.serve(listener).await });
+        let url = format!("https://127.0.0.1:{port}");
+        let kubeconfig = dir.path().join("kubeconfig");
+        write_kubeconfig(&kubeconfig, "hako", &url, pki.ca(), pki.admin()).unwrap();
+        Self { server, pki, store, url, kubeconfig, dir }
+    }
+
+    /// The administrator in this process.
+    pub fn inside(&self) -> Client {
+        self.server.client(Identity::admin())
+    }
+
+    /// The administrator over HTTPS.
+    pub fn outside(&self) -> Client {
+        Client::from_kubeconfig(&self.kubeconfig).unwrap()
+    }
+
+    /// Runs kubectl; answers whether it succeeded, and its output and errors.
+    pub async fn try_kubectl(&self, arguments: &[&str], input: &str) -> (bool, String, String) {
+        let home = self.dir.path().join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", home).args(arguments);
+        command.stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let input = input.to_owned();
+        let output = tokio::task::spawn_blocking(move || {
+            use std::io::Write as _;
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        });
+        let output = output.await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Runs kubectl, which has to succeed.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        self.kubectl_with(arguments, "").await
+    }
+
+    /// Runs kubectl with an input, which has to succeed.
+    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> String {
+        let (success, out, error) = self.try_kubectl(arguments, input).await;
+        assert!(success, "kubectl {arguments:?}: {out}{error}");
+        out
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.stop();
+    }
+}
