@@ -20,11 +20,11 @@ pub mod kinds;
 mod node_proxy;
 #[path = "stub_openapi.rs"]
 pub mod openapi;
-#[path = "stub_patch.rs"]
 pub mod patch;
 pub mod pki;
 mod resource;
 mod route;
+pub mod schema;
 
 mod server;
 

@@ -1,0 +1,127 @@
+//! `Event`.
+
+use super::columns::{Column, since};
+use super::row::KindRow;
+use super::value::{at, number, text};
+use hako_error::FieldCause;
+use hako_kube::field;
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub(super) const ROW: KindRow = KindRow {
+    kind: "Event",
+    plural: "events",
+    singular: "event",
+    short_names: &["ev"],
+    type_name: "io.k8s.api.core.v1.Event",
+    columns: &[
+        Column::text("Last Seen", "When it happened last."),
+        Column::text("Type", "Normal or Warning."),
+        Column::text("Reason", "Why, for programs."),
+        Column::text("Object", "What it happened to."),
+        Column::text("Subobject", "Which part of it.").wide(),
+        Column::text("Source", "Who reported it.").wide(),
+        Column::text("Message", "What happened, for people."),
+        Column::text("First Seen", "When it happened first.").wide(),
+        Column::number("Count", "How often it happened.").wide(),
+        Column {
+            priority: 1,
+            ..Column::NAME
+        },
+    ],
+    cells,
+    validate,
+    selectable,
+    selectable_fields: &[
+        "involvedObject.apiVersion",
+        "involvedObject.fieldPath",
+        "involvedObject.kind",
+        "involvedObject.name",
+        "involvedObject.namespace",
+        "involvedObject.resourceVersion",
+        "involvedObject.uid",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ],
+    ..KindRow::BASE
+};
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let first_at = object.get("firstTimestamp").filter(|at| !at.is_null());
+    let first = since(first_at.or_else(|| object.get("eventTime")), now);
+    let last = match (at(object, &["series", "lastObservedTime"]), object.get("lastTimestamp")) {
+        (Some(at), _) => since(Some(at), now),
+        (None, at @ Some(Value::String(_))) => since(at, now),
+        _ => first.clone(),
+    };
+    let series = number(object, &["series", "count"]);
+    let count = series.unwrap_or_else(|| number(object, &["count"]).filter(|count| *count > 0).unwrap_or(1));
+    let kind = text(object, &["involvedObject", "kind"]).to_lowercase();
+    let target = match kind.as_str() {
+        "" => text(object, &["involvedObject", "name"]).to_owned(),
+        kind => format!("{kind}/{}", text(object, &["involvedObject", "name"])),
+    };
+    vec![
+        last.into(),
+        text(object, &["type"]).into(),
+        text(object, &["reason"]).into(),
+        target.into(),
+        text(object, &["involvedObject", "fieldPath"]).into(),
+        source(object).into(),
+        text(object, &["message"]).trim().into(),
+        first.into(),
+        count.into(),
+        text(object, &["metadata", "name"]).into(),
+    ]
+}
+
+fn source(object: &Value) -> String {
+    let pick = |old: &[&str], new: &str| {
+        let value = text(object, old);
+        if value.is_empty() { text(object, &[new]) } else { value }.to_owned()
+    };
+    let component = pick(&["source", "component"], "reportingComponent");
+    let host = pick(&["source", "host"], "reportingInstance");
+    if host.is_empty() {
+        component
+    } else {
+        format!("{component}, {host}")
+    }
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    let namespace = text(object, &["metadata", "namespace"]);
+    let involved = text(object, &["involvedObject", "namespace"]);
+    let is_sound = match involved {
+        "" => namespace == "default" || namespace == "kube-system",
+        involved => involved == namespace,
+    };
+    if !is_sound {
+        causes.push(field::invalid(
+            "involvedObject.namespace",
+            involved,
+            "does not match event.namespace",
+        ));
+    }
+    causes
+}
+
+fn selectable(object: &Value) -> Vec<(&'static str, String)> {
+    let get = |path: &[&str]| text(object, path).to_owned();
+    vec![
+        ("involvedObject.apiVersion", get(&["involvedObject", "apiVersion"])),
+        ("involvedObject.fieldPath", get(&["involvedObject", "fieldPath"])),
+        ("involvedObject.kind", get(&["involvedObject", "kind"])),
+        ("involvedObject.name", get(&["involvedObject", "name"])),
+        ("involvedObject.namespace", get(&["involvedObject", "namespace"])),
+        ("involvedObject.resourceVersion", get(&["involvedObject", "resourceVersion"])),
+        ("involvedObject.uid", get(&["involvedObject", "uid"])),
+        ("reason", get(&["reason"])),
+        ("reportingComponent", get(&["reportingComponent"])),
+        ("source", get(&["source", "component"])),
+        ("type", get(&["type"])),
+    ]
+}

@@ -1,0 +1,214 @@
+//! What holds for the metadata of every kind.
+
+use super::row::KindRow;
+use super::value::{at, members, number, text};
+use hako_error::FieldCause;
+use hako_kube::{field, names};
+use serde_json::{Value, json};
+
+const ANNOTATIONS_MAX: usize = 256 << 10;
+
+/// All faults of an object's metadata.
+pub(super) fn validate(row: &KindRow, object: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    let name = text(object, &["metadata", "name"]);
+    if name.is_empty() {
+        causes.push(field::required("metadata.name", "name or generateName is required"));
+    } else {
+        let of = |fault: String| field::invalid("metadata.name", name, &fault);
+        causes.extend((row.name_faults)(name).into_iter().map(of));
+    }
+    let namespace = text(object, &["metadata", "namespace"]);
+    match (row.is_namespaced(), namespace.is_empty()) {
+        (true, true) => causes.push(field::required("metadata.namespace", "")),
+        (true, false) => {
+            let of = |fault: String| field::invalid("metadata.namespace", namespace, &fault);
+            causes.extend(names::dns_label(namespace).into_iter().map(of));
+        }
+        (false, false) => causes.push(field::forbidden("metadata.namespace", "not allowed on this type")),
+        (false, true) => {}
+    }
+    labels(object, &["metadata", "labels"], "metadata.labels", &mut causes);
+    annotations(object, &mut causes);
+    finalizers(object, &mut causes);
+    owners(object, &mut causes);
+    causes
+}
+
+/// Faults of the labels at a path.
+pub(super) fn labels(object: &Value, path: &[&str], field_path: &str, causes: &mut Vec<FieldCause>) {
+    for (key, value) in members(object, path) {
+        let of = |fault: String| field::invalid(field_path, key.as_str(), &fault);
+        causes.extend(names::qualified_name(key).into_iter().map(of));
+        let value = value.as_str().unwrap_or("");
+        let of = |fault: String| field::invalid(field_path, value, &fault);
+        causes.extend(names::label_value(value).into_iter().map(of));
+    }
+}
+
+fn annotations(object: &Value, causes: &mut Vec<FieldCause>) {
+    let mut size = 0;
+    for (key, value) in members(object, &["metadata", "annotations"]) {
+        size += key.len() + value.as_str().unwrap_or("").len();
+        let of = |fault: String| field::invalid("metadata.annotations", key.as_str(), &fault);
+        causes.extend(names::qualified_name(&key.to_lowercase()).into_iter().map(of));
+    }
+    if size > ANNOTATIONS_MAX {
+        causes.push(field::too_long("metadata.annotations", ANNOTATIONS_MAX));
+    }
+}
+
+fn finalizers(object: &Value, causes: &mut Vec<FieldCause>) {
+    for (index, finalizer) in super::value::items(object, &["metadata", "finalizers"]).iter().enumerate() {
+        let finalizer = finalizer.as_str().unwrap_or("");
+        let of = |fault: String| field::invalid(field::index("metadata.finalizers", index), finalizer, &fault);
+        causes.extend(names::qualified_name(finalizer).into_iter().map(of));
+        let is_known = matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes");
+        if !finalizer.contains('/') && !is_known {
+            causes.push(field::invalid(
+                field::index("metadata.finalizers", index),
+                finalizer,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
+        }
+    }
+}
+
+fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
+    let mut controller: Option<&str> = None;
+    for (index, owner) in super::value::items(object, &["metadata", "ownerReferences"]).iter().enumerate() {
+        let path = field::index("metadata.ownerReferences", index);
+        for (name, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            if text(owner, &[name]).is_empty() {
+                causes.push(field::invalid(field::child(&path, name), "", detail));
+            }
+        }
+        if owner.get("controller") == Some(&Value::Bool(true)) {
+            if let Some(first) = controller {
+                causes.push(field::invalid(
+                    "metadata.ownerReferences",
+                    owner.clone(),
+                    &format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} \
+                         and {}",
+                        text(owner, &["name"])
+                    ),
+                ));
+            }
+            controller = Some(text(owner, &["name"]));
+        }
+    }
+}
+
+/// Faults of a change of metadata.
+pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    for name in ["name", "namespace", "uid", "creationTimestamp"] {
+        let (is, was) = (at(new, &["metadata", name]), at(old, &["metadata", name]));
+        if is != was {
+            let value = is.cloned().unwrap_or(Value::Null);
+            causes.push(field::invalid(field::child("metadata", name), value, "field is immutable"));
+        }
+    }
+    if at(old, &["metadata", "deletionTimestamp"]).is_some() {
+        let had = super::value::items(old, &["metadata", "finalizers"]);
+        let has = super::value::items(new, &["metadata", "finalizers"]);
+        let added: Vec<&str> = has.iter().filter(|it| !had.contains(it)).filter_map(Value::as_str).collect();
+        if !added.is_empty() {
+            causes.push(field::forbidden(
+                "metadata.finalizers",
+                &format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+                ),
+            ));
+        }
+    }
+    causes
+}
+
+/// Drops the status and starts counting generations.
+pub(super) fn start(object: &mut Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    map.remove("status");
+    set_generation(object, 1);
+}
+
+/// Keeps the old status, counts a generation if anything but metadata and status changed.
+pub(super) fn keep_status(new: &mut Value, old: &Value) {
+    if let Some(map) = new.as_object_mut() {
+        match old.get("status") {
+            Some(status) => map.insert("status".to_owned(), status.clone()),
+            None => map.remove("status"),
+        };
+    }
+    count_generation(new, old);
+}
+
+/// Counts a generation if anything but metadata and status changed, or deletion began.
+pub(super) fn count_generation(new: &mut Value, old: &Value) {
+    let generation = number(old, &["metadata", "generation"]).unwrap_or(0);
+    let has_changed = new.get("spec") != old.get("spec");
+    set_generation(new, generation + i64::from(has_changed));
+}
+
+/// For kinds without generations.
+pub(super) fn no_generation(object: &mut Value) {
+    if let Some(map) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        map.remove("generation");
+    }
+}
+
+fn set_generation(object: &mut Value, generation: i64) {
+    if let Some(map) = super::value::object_mut(object, &["metadata"]) {
+        map.insert("generation".to_owned(), json!(generation));
+    }
+}
+
+/// Everything of `old`, the status of `new`, and what the generic path itself sets in the metadata.
+pub(super) fn keep_all_but_status(new: &mut Value, old: &Value) {
+    let mut kept = old.clone();
+    if let Some(map) = kept.as_object_mut() {
+        match new.get_mut("status").map(Value::take) {
+            Some(status) => map.insert("status".to_owned(), status),
+            None => map.remove("status"),
+        };
+    }
+    for name in ["resourceVersion", "managedFields"] {
+        let value = at(new, &["metadata", name]).cloned();
+        if let Some(metadata) = super::value::object_mut(&mut kept, &["metadata"]) {
+            match value {
+                Some(value) => metadata.insert(name.to_owned(), value),
+                None => metadata.remove(name),
+            };
+        }
+    }
+    *new = kept;
+}
+
+/// For kinds in which nothing is defaulted.
+pub(super) fn nothing(_: &mut Value) {}
+
+/// For kinds in which an update may change everything.
+pub(super) fn any_change(_: &Value, _: &Value) -> Vec<FieldCause> {
+    Vec::new()
+}
+
+/// For kinds in which any content is sound.
+pub(super) fn any(_: &Value) -> Vec<FieldCause> {
+    Vec::new()
+}
+
+/// For kinds that nothing selects by.
+pub(super) fn not_selectable(_: &Value) -> Vec<(&'static str, String)> {
+    Vec::new()
+}
+
+/// For kinds without status and generation.
+pub(super) fn keep_nothing(new: &mut Value, _: &Value) {
+    no_generation(new);
+}

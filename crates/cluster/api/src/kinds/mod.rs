@@ -1,0 +1,67 @@
+//! The served kinds as data: one table row each, and the few functions in which kinds differ.
+//!
+//! Owns: names, scope, verbs, subresources, table columns, defaults, validation and what a writer may not set.
+//! Does not own: requests, storage, admission across objects; the generic path calls the functions of a row.
+//!
+//! Invariant: everything here is a pure function of its arguments; adding a kind is adding a file and a row.
+
+mod config_map;
+mod columns;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod lease;
+mod meta;
+mod namespace;
+mod node;
+mod pod;
+mod pod_spec;
+mod pod_status;
+mod replica_set;
+mod row;
+pub mod scale;
+mod secret;
+mod service;
+mod service_account;
+mod value;
+
+pub use columns::Column;
+pub use row::{KindRow, Scope, Subresource};
+
+/// Every built-in kind, in the order discovery lists them.
+#[must_use]
+pub fn table() -> &'static [KindRow] {
+    static TABLE: [KindRow; 13] = [
+        config_map::ROW,
+        endpoints::ROW,
+        event::ROW,
+        namespace::ROW,
+        node::ROW,
+        pod::ROW,
+        secret::ROW,
+        service_account::ROW,
+        service::ROW,
+        deployment::ROW,
+        replica_set::ROW,
+        lease::ROW,
+        endpoint_slice::ROW,
+    ];
+    &TABLE
+}
+
+/// The row of a collection, by the names in a request's path.
+#[must_use]
+pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static KindRow> {
+    table()
+        .iter()
+        .find(|row| row.plural == plural && row.group == group && row.version == version)
+}
+
+/// The row of a kind, by the names in an object.
+#[must_use]
+pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static KindRow> {
+    table()
+        .iter()
+        .find(|row| row.kind == kind && row.group == group && row.version == version)
+}

@@ -1,0 +1,101 @@
+//! `Namespace`.
+
+use super::columns::{Column, age, name};
+use super::row::{KindRow, Scope, Subresource};
+use super::value::{at, items, object_mut, set_default, text};
+use super::meta;
+use hako_error::FieldCause;
+use hako_kube::names;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+pub(super) const ROW: KindRow = KindRow {
+    kind: "Namespace",
+    plural: "namespaces",
+    singular: "namespace",
+    short_names: &["ns"],
+    scope: Scope::Cluster,
+    verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
+    subresources: &[
+        Subresource {
+            name: "finalize",
+            group: "",
+            version: "v1",
+            kind: "Namespace",
+            verbs: &["update"],
+        },
+        Subresource::status("", "v1", "Namespace"),
+    ],
+    type_name: "io.k8s.api.core.v1.Namespace",
+    columns: &[Column::NAME, Column::text("Status", "The status of the namespace."), Column::AGE],
+    cells,
+    name_faults: names::dns_label,
+    default,
+    validate,
+    prepare_create,
+    prepare_update,
+    selectable,
+    selectable_fields: &["status.phase"],
+    ..KindRow::BASE
+};
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![name(object), text(object, &["status", "phase"]).into(), age(object, now)]
+}
+
+/// Every namespace can be selected by its name.
+fn default(object: &mut Value) {
+    let name = text(object, &["metadata", "name"]).to_owned();
+    if !name.is_empty()
+        && let Some(labels) = object_mut(object, &["metadata", "labels"])
+    {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+    }
+    if let Some(status) = object_mut(object, &["status"]) {
+        set_default(status, "phase", "Active");
+    }
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    for (index, finalizer) in items(object, &["spec", "finalizers"]).iter().enumerate() {
+        let text = finalizer.as_str().unwrap_or("");
+        let path = hako_kube::field::index("spec.finalizers", index);
+        let of = |fault: String| hako_kube::field::invalid(&path, text, &fault);
+        causes.extend(names::qualified_name(text).into_iter().map(of));
+    }
+    causes
+}
+
+/// The finalizer `kubernetes` keeps the namespace until its content is gone.
+fn prepare_create(object: &mut Value) {
+    meta::no_generation(object);
+    if let Some(map) = object.as_object_mut() {
+        map.insert("status".to_owned(), json!({ "phase": "Active" }));
+    }
+    if let Some(spec) = object_mut(object, &["spec"]) {
+        let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(list) = finalizers.as_array_mut()
+            && !list.contains(&json!("kubernetes"))
+        {
+            list.push(json!("kubernetes"));
+        }
+    }
+}
+
+/// Finalizers are changed through `finalize` alone.
+fn prepare_update(new: &mut Value, old: &Value) {
+    meta::keep_status(new, old);
+    meta::no_generation(new);
+    let finalizers = at(old, &["spec", "finalizers"]).cloned();
+    if let Some(spec) = object_mut(new, &["spec"]) {
+        match finalizers {
+            Some(finalizers) => spec.insert("finalizers".to_owned(), finalizers),
+            None => spec.remove("finalizers"),
+        };
+    }
+}
+
+fn selectable(object: &Value) -> Vec<(&'static str, String)> {
+    vec![("status.phase", text(object, &["status", "phase"]).to_owned())]
+}

@@ -1,0 +1,195 @@
+//! What a row of the table says, and the checks that every kind shares.
+
+use super::columns::Column;
+use super::meta;
+use hako_error::FieldCause;
+use hako_kube::{GroupVersion, GroupVersionKind, GroupVersionResource};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Whether objects of a kind live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One of a name per namespace.
+    Namespaced,
+    /// One of a name in all.
+    Cluster,
+}
+
+/// A part of an object with its own path and verbs.
+#[derive(Clone, Copy, Debug)]
+pub struct Subresource {
+    /// The name in the path, such as `status`.
+    pub name: &'static str,
+    /// The group of the kind that is exchanged.
+    pub group: &'static str,
+    /// The version of the kind that is exchanged.
+    pub version: &'static str,
+    /// The kind that is exchanged, such as `Scale`.
+    pub kind: &'static str,
+    /// What may be done with it.
+    pub verbs: &'static [&'static str],
+}
+
+/// One served kind. The functions take the whole object as JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct KindRow {
+    /// The API group, empty for core.
+    pub group: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// The kind.
+    pub kind: &'static str,
+    /// The name in paths.
+    pub plural: &'static str,
+    /// The name for one object.
+    pub singular: &'static str,
+    /// Abbreviations that kubectl accepts.
+    pub short_names: &'static [&'static str],
+    /// Sets of kinds that kubectl accepts, such as `all`.
+    pub categories: &'static [&'static str],
+    /// Whether objects live in namespaces.
+    pub scope: Scope,
+    /// What may be done.
+    pub verbs: &'static [&'static str],
+    /// Parts with their own path.
+    pub subresources: &'static [Subresource],
+    /// The name of the type in the schema model and in OpenAPI.
+    pub type_name: &'static str,
+    /// The columns of a table.
+    pub columns: &'static [Column],
+    /// One object's cells, one for each column.
+    pub cells: fn(&Value, Timestamp) -> Vec<Value>,
+    /// What is wrong with a name, nothing if it is sound.
+    pub name_faults: fn(&str) -> Vec<String>,
+    /// Fills in what the writer left out; idempotent.
+    pub default: fn(&mut Value),
+    /// What is wrong with an object, whatever it was before.
+    pub validate: fn(&Value) -> Vec<FieldCause>,
+    /// What is wrong with the change from `old` (second) to `new` (first); [`Self::validate`] is separate.
+    pub validate_update: fn(&Value, &Value) -> Vec<FieldCause>,
+    /// Removes what a creator may not set (status) and sets the generation.
+    pub prepare_create: fn(&mut Value),
+    /// Keeps from `old` (second) what an update may not change (status), and counts the generation.
+    pub prepare_update: fn(&mut Value, &Value),
+    /// What objects can be selected by besides `metadata.name` and `metadata.namespace`: field and value.
+    pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
+    /// The names of the fields [`Self::selectable`] yields.
+    pub selectable_fields: &'static [&'static str],
+}
+
+/// The verbs of a kind that is stored like any other.
+pub(super) const ALL_VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+/// The verbs of a subresource that is read and written in place.
+pub(super) const PART_VERBS: &[&str] = &["get", "patch", "update"];
+
+impl Subresource {
+    /// The `status` of a kind.
+    pub(super) const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Self {
+        Self {
+            name: "status",
+            group,
+            version,
+            kind,
+            verbs: PART_VERBS,
+        }
+    }
+
+    /// The `scale` of a kind.
+    pub(super) const SCALE: Self = Self {
+        name: "scale",
+        group: "autoscaling",
+        version: "v1",
+        kind: "Scale",
+        verbs: PART_VERBS,
+    };
+}
+
+impl KindRow {
+    /// A namespaced kind without status, columns or rules: rows override what differs.
+    pub(super) const BASE: Self = Self {
+        group: "",
+        version: "v1",
+        kind: "",
+        plural: "",
+        singular: "",
+        short_names: &[],
+        categories: &[],
+        scope: Scope::Namespaced,
+        verbs: ALL_VERBS,
+        subresources: &[],
+        type_name: "",
+        columns: &[Column::NAME, Column::AGE],
+        cells: super::columns::name_and_age,
+        name_faults: hako_kube::names::dns_subdomain,
+        default: meta::nothing,
+        validate: meta::any,
+        validate_update: meta::any_change,
+        prepare_create: meta::no_generation,
+        prepare_update: meta::keep_nothing,
+        selectable: meta::not_selectable,
+        selectable_fields: &[],
+    };
+
+    /// Group, version and kind.
+    #[must_use]
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind::new(self.group, self.version, self.kind)
+    }
+
+    /// Group, version and plural.
+    #[must_use]
+    pub fn gvr(&self) -> GroupVersionResource {
+        GroupVersionResource::new(self.group, self.version, self.plural)
+    }
+
+    /// What objects write as `apiVersion`.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        GroupVersion::new(self.group, self.version).to_string()
+    }
+
+    /// Whether objects live in namespaces.
+    #[must_use]
+    pub const fn is_namespaced(&self) -> bool {
+        matches!(self.scope, Scope::Namespaced)
+    }
+
+    /// The subresource of that name.
+    #[must_use]
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|part| part.name == name)
+    }
+
+    /// All faults of a new object, its name (already generated) and metadata included.
+    #[must_use]
+    pub fn check_create(&self, object: &Value) -> Vec<FieldCause> {
+        let mut causes = meta::validate(self, object);
+        causes.extend((self.validate)(object));
+        causes
+    }
+
+    /// All faults of a changed object and of the change.
+    #[must_use]
+    pub fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
+        let mut causes = meta::validate(self, new);
+        causes.extend(meta::validate_update(new, old));
+        causes.extend((self.validate_update)(new, old));
+        causes.extend((self.validate)(new));
+        causes
+    }
+
+    /// Takes everything but the status (and annotations, labels) of `old` into `new`.
+    pub fn prepare_status(&self, new: &mut Value, old: &Value) {
+        meta::keep_all_but_status(new, old);
+    }
+}

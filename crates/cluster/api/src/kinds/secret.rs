@@ -1,0 +1,103 @@
+//! `Secret`.
+
+use super::columns::{Column, age, name};
+use super::row::KindRow;
+use super::value::{at, members, object_mut, set_default, text};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hako_error::FieldCause;
+use hako_kube::{field, names};
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub(super) const ROW: KindRow = KindRow {
+    kind: "Secret",
+    plural: "secrets",
+    singular: "secret",
+    type_name: "io.k8s.api.core.v1.Secret",
+    columns: &[
+        Column::NAME,
+        Column::text("Type", "What the data is for."),
+        Column::text("Data", "How many entries it has."),
+        Column::AGE,
+    ],
+    cells,
+    default,
+    validate,
+    validate_update,
+    selectable,
+    selectable_fields: &["type"],
+    ..KindRow::BASE
+};
+
+const SIZE_MAX: usize = 1 << 20;
+
+/// The keys that a type of secret must have.
+const REQUIRED: &[(&str, &[&str])] = &[
+    ("kubernetes.io/tls", &["tls.crt", "tls.key"]),
+    ("kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]),
+    ("kubernetes.io/dockercfg", &[".dockercfg"]),
+    ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let entries = members(object, &["data"]).count();
+    vec![
+        name(object),
+        text(object, &["type"]).into(),
+        entries.into(),
+        age(object, now),
+    ]
+}
+
+/// `stringData` is for writing only: it becomes `data`.
+fn default(object: &mut Value) {
+    let given = object.as_object_mut().and_then(|map| map.remove("stringData"));
+    if let Some(Value::Object(given)) = given
+        && let Some(data) = object_mut(object, &["data"])
+    {
+        for (key, value) in given {
+            if let Value::String(text) = value {
+                data.insert(key, STANDARD.encode(text).into());
+            }
+        }
+    }
+    if let Some(map) = object.as_object_mut() {
+        set_default(map, "type", "Opaque");
+    }
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    let mut size = 0;
+    for (key, value) in members(object, &["data"]) {
+        let path = field::key("data", key);
+        let of = |fault: String| field::invalid(&path, key.as_str(), &fault);
+        causes.extend(names::config_key(key).into_iter().map(of));
+        size += value.as_str().map_or(0, str::len) / 4 * 3;
+    }
+    if size > SIZE_MAX {
+        causes.push(field::too_long("data", SIZE_MAX));
+    }
+    let kind = text(object, &["type"]);
+    for (_, keys) in REQUIRED.iter().filter(|(name, _)| *name == kind) {
+        for key in *keys {
+            if at(object, &["data", key]).is_none() {
+                causes.push(field::required(field::key("data", key), ""));
+            }
+        }
+    }
+    causes
+}
+
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut causes = super::config_map::immutable(new, old, &["data"]);
+    if new.get("type") != old.get("type") {
+        causes.push(field::invalid("type", text(new, &["type"]), "field is immutable"));
+    }
+    causes
+}
+
+fn selectable(object: &Value) -> Vec<(&'static str, String)> {
+    vec![("type", text(object, &["type"]).to_owned())]
+}

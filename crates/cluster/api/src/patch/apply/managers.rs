@@ -1,0 +1,241 @@
+//! `metadata.managedFields`: managers and their sets of fields.
+
+use super::merge::find as find_value;
+use super::{FieldSet, Step};
+use crate::schema::{Shape, model};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// How a manager writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// By applying configurations.
+    Apply,
+    /// By any other write.
+    Update,
+}
+
+/// Who owns fields.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Manager {
+    /// The name, such as `kubectl`.
+    pub name: String,
+    /// How it writes.
+    pub operation: Operation,
+    /// The version of the API it uses.
+    pub api_version: String,
+    /// Empty, or the subresource it writes.
+    pub subresource: String,
+}
+
+impl Manager {
+    pub(super) fn applying(name: &str, api_version: &str, subresource: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            operation: Operation::Apply,
+            api_version: api_version.to_owned(),
+            subresource: subresource.to_owned(),
+        }
+    }
+
+    pub(super) fn updating(name: &str, api_version: &str, subresource: &str) -> Self {
+        Self {
+            operation: Operation::Update,
+            ..Self::applying(name, api_version, subresource)
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    manager: Manager,
+    set: FieldSet,
+    time: String,
+}
+
+/// All managers of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Managers {
+    entries: Vec<Entry>,
+}
+
+/// Updating managers beyond these are merged, oldest first.
+const UPDATERS_MAX: usize = 10;
+const ANCIENT: &str = "ancient-changes";
+
+/// The raw entries of an object.
+pub(super) fn entries(object: &Value) -> &[Value] {
+    object["metadata"]["managedFields"].as_array().map_or(&[], Vec::as_slice)
+}
+
+impl Managers {
+    pub(super) fn decode(object: &Value) -> Self {
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("").to_owned();
+        let decode = |entry: &Value| {
+            let operation = match entry["operation"].as_str()? {
+                "Apply" => Operation::Apply,
+                "Update" => Operation::Update,
+                _ => return None,
+            };
+            Some(Entry {
+                manager: Manager {
+                    name: text(entry, "manager"),
+                    operation,
+                    api_version: text(entry, "apiVersion"),
+                    subresource: text(entry, "subresource"),
+                },
+                set: FieldSet::decode(&entry["fieldsV1"]),
+                time: text(entry, "time"),
+            })
+        };
+        Self {
+            entries: entries(object).iter().filter_map(decode).collect(),
+        }
+    }
+
+    /// Writes the managers into an object, those who apply first, then by age.
+    pub(super) fn encode(mut self, object: &mut Value) {
+        self.entries.retain(|entry| !entry.set.is_empty());
+        self.cap();
+        self.entries.sort_by(|one, other| {
+            let key = |entry: &Entry| (entry.manager.operation, entry.time.clone(), entry.manager.name.clone());
+            key(one).cmp(&key(other))
+        });
+        let encoded: Vec<Value> = self.entries.iter().map(encode_entry).collect();
+        if !object.get("metadata").is_some_and(Value::is_object) {
+            object["metadata"] = Value::Object(Map::new());
+        }
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            if encoded.is_empty() {
+                metadata.remove("managedFields");
+            } else {
+                metadata.insert("managedFields".to_owned(), Value::Array(encoded));
+            }
+        }
+    }
+
+    fn cap(&mut self) {
+        loop {
+            let is_updater = |entry: &Entry| entry.manager.operation == Operation::Update;
+            if self.entries.iter().filter(|entry| is_updater(entry)).count() <= UPDATERS_MAX {
+                return;
+            }
+            let mut places: Vec<usize> = (0..self.entries.len()).filter(|at| is_updater(&self.entries[*at])).collect();
+            places.sort_by(|one, other| self.entries[*one].time.cmp(&self.entries[*other].time));
+            let (oldest, next) = (places[0], places[1]);
+            let set = self.entries[oldest].set.clone();
+            self.entries[next].set.union(&set);
+            ANCIENT.clone_into(&mut self.entries[next].manager.name);
+            self.entries.remove(oldest);
+        }
+    }
+
+    /// An object that was never tracked belongs to whoever wrote it before the first application.
+    pub(super) fn adopt_untracked(&mut self, live: &Value, shape: &Shape, api_version: &str, manager: &str) {
+        let has_content = live.as_object().is_some_and(|map| !map.is_empty());
+        if self.entries.is_empty() && has_content && manager != "before-first-apply" {
+            self.entries.push(Entry {
+                manager: Manager::updating("before-first-apply", api_version, ""),
+                set: super::owned(shape, live, ""),
+                time: String::new(),
+            });
+        }
+    }
+
+    /// The fields a manager owns.
+    pub(super) fn set_of(&self, manager: &Manager) -> FieldSet {
+        self.entries
+            .iter()
+            .find(|entry| is_same(&entry.manager, manager))
+            .map(|entry| entry.set.clone())
+            .unwrap_or_default()
+    }
+
+    /// Who owns a path.
+    pub(super) fn owners(&self, path: &[Step]) -> impl Iterator<Item = &Manager> {
+        self.entries.iter().filter(|entry| entry.set.has(path)).map(|entry| &entry.manager)
+    }
+
+    /// Whether anybody else owns a path or anything below.
+    pub(super) fn is_owned_by_others(&self, me: &Manager, path: &[Step]) -> bool {
+        self.entries.iter().any(|entry| !is_same(&entry.manager, me) && entry.set.has_below(path))
+    }
+
+    /// Takes a path from a manager.
+    pub(super) fn take(&mut self, manager: &Manager, path: &[Step]) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.manager == *manager) {
+            entry.set.remove(path);
+        }
+    }
+
+    /// Takes a path, and with it what is below if it is gone, from all but one.
+    pub(super) fn take_from_others(&mut self, me: Option<&Manager>, path: &[Step], is_gone: bool) {
+        for entry in &mut self.entries {
+            if me.is_some_and(|me| is_same(&entry.manager, me)) {
+                continue;
+            }
+            if is_gone {
+                entry.set.remove_below(path);
+            } else {
+                entry.set.remove(path);
+            }
+        }
+    }
+
+    /// Sets what a manager owns; the time moves on if that or the object changed.
+    pub(super) fn set(&mut self, manager: Manager, set: FieldSet, has_changed: bool, now: Timestamp) {
+        let time = hako_kube::time::seconds(now);
+        match self.entries.iter_mut().find(|entry| is_same(&entry.manager, &manager)) {
+            Some(entry) => {
+                if has_changed || entry.set != set {
+                    entry.time = time;
+                }
+                entry.manager = manager;
+                entry.set = set;
+            }
+            None => self.entries.push(Entry { manager, set, time }),
+        }
+    }
+
+    /// Forgets fields that the object no longer has.
+    pub(super) fn drop_missing(&mut self, shape: &Shape, object: &Value) {
+        let model = model();
+        for entry in &mut self.entries {
+            for path in entry.set.paths() {
+                if find_value(model, shape, object, &path).is_none() {
+                    entry.set.remove(&path);
+                }
+            }
+        }
+    }
+}
+
+/// A manager that applies stays itself when it moves to another version.
+fn is_same(one: &Manager, other: &Manager) -> bool {
+    let has_same_version = one.operation == Operation::Apply || one.api_version == other.api_version;
+    has_same_version
+        && one.name == other.name
+        && one.operation == other.operation
+        && one.subresource == other.subresource
+}
+
+fn encode_entry(entry: &Entry) -> Value {
+    let operation = match entry.manager.operation {
+        Operation::Apply => "Apply",
+        Operation::Update => "Update",
+    };
+    let mut value = json!({
+        "manager": entry.manager.name,
+        "operation": operation,
+        "apiVersion": entry.manager.api_version,
+    });
+    if !entry.time.is_empty() {
+        value["time"] = entry.time.as_str().into();
+    }
+    value["fieldsType"] = "FieldsV1".into();
+    value["fieldsV1"] = entry.set.encode();
+    if !entry.manager.subresource.is_empty() {
+        value["subresource"] = entry.manager.subresource.as_str().into();
+    }
+    value
+}

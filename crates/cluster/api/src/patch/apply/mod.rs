@@ -1,0 +1,149 @@
+//! Server-side apply: who owns which field.
+//!
+//! Owns: `metadata.managedFields`, the merge of an applied configuration ([`apply`]) and the tracking of all other
+//! writes ([`track`]).
+//! Does not own: defaults; the caller defaults after [`apply`], and nobody owns what was defaulted.
+//!
+//! Invariant: a field that is owned changes only through an owner, or its other owners lose it.
+
+mod conflict;
+mod managers;
+mod merge;
+mod track;
+
+#[cfg(test)]
+mod tests;
+
+pub use conflict::{ApplyError, Conflict};
+pub use managers::{Manager, Operation};
+pub use track::{Write, track};
+
+use super::fields::{FieldSet, Path, Step};
+use crate::schema::{Shape, model};
+use jiff::Timestamp;
+use managers::Managers;
+use serde_json::{Value, json};
+
+/// One application of a configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Apply<'a> {
+    /// The object's type, such as `io.k8s.api.apps.v1.Deployment`.
+    pub type_name: &'a str,
+    /// What is there now.
+    pub live: Option<&'a Value>,
+    /// What is applied, checked against its type.
+    pub applied: &'a Value,
+    /// Who applies.
+    pub manager: &'a str,
+    /// Whether to take fields from their other owners.
+    pub force: bool,
+    /// The version of the API in use, such as `apps/v1`.
+    pub api_version: &'a str,
+    /// Empty, or the subresource, such as `status`.
+    pub subresource: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The object after the application, with its `managedFields`.
+///
+/// # Errors
+/// Conflicts with other owners unless forced; a configuration that brings `managedFields`.
+pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
+    let model = model();
+    let shape = model.shape(request.type_name);
+    if !managers::entries(request.applied).is_empty() {
+        return Err(ApplyError::ManagedFields);
+    }
+    let empty = json!({});
+    let live = request.live.unwrap_or(&empty);
+    let mut managers = Managers::decode(live);
+    managers.adopt_untracked(live, shape, request.api_version, request.manager);
+    let applied = request.applied;
+    let set = owned(shape, applied, request.subresource);
+    let me = Manager::applying(request.manager, request.api_version, request.subresource);
+
+    let mut conflicts = conflict::find(&managers, &me, shape, live, applied, &set);
+    if request.manager == "kubectl" && !request.force {
+        conflict::forgive_last_applied(&mut conflicts, &mut managers, live);
+    }
+    if !conflicts.is_empty() && !request.force {
+        return Err(ApplyError::Conflicts(conflicts));
+    }
+    for conflict in &conflicts {
+        managers.take(&conflict.manager, &conflict.path);
+    }
+    let before = managers.set_of(&me);
+    let mut object = merge::merge(model, shape, live, applied);
+    for path in before.difference(&set).paths().iter().rev() {
+        if !managers.is_owned_by_others(&me, path) {
+            merge::remove(model, shape, &mut object, path);
+        }
+    }
+    if request.manager == "kubectl" {
+        update_last_applied(live, applied, &mut object);
+    }
+    let has_changed = without_managed(&object) != without_managed(live);
+    managers.set(me, set, has_changed, request.now);
+    managers.drop_missing(shape, &object);
+    managers.encode(&mut object);
+    Ok(object)
+}
+
+/// The fields of an object that can be owned.
+fn owned(shape: &Shape, object: &Value, subresource: &str) -> FieldSet {
+    let mut set = FieldSet::of(model(), shape, object);
+    strip(&mut set, subresource);
+    set
+}
+
+/// Takes out what belongs to the system, and what the written path does not reach.
+fn strip(set: &mut FieldSet, subresource: &str) {
+    const SYSTEM: &[&str] = &[
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "name",
+        "namespace",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ];
+    let field = |name: &str| Step::Field(name.to_owned());
+    for name in ["apiVersion", "kind"] {
+        set.remove_below(&[field(name)]);
+    }
+    for name in SYSTEM {
+        set.remove_below(&[field("metadata"), field(name)]);
+    }
+    set.remove(&[field("metadata")]);
+    set.remove(&[]);
+    if subresource == "status" {
+        let others: Vec<Path> = set.paths().into_iter().filter(|path| path.first() != Some(&field("status"))).collect();
+        for path in others {
+            set.remove(&path);
+        }
+    } else {
+        set.remove_below(&[field("status")]);
+    }
+}
+
+fn without_managed(object: &Value) -> Value {
+    let mut copy = object.clone();
+    if let Some(metadata) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    copy
+}
+
+/// Keeps the annotation of client-side apply true, for users who go back to it.
+fn update_last_applied(live: &Value, applied: &Value, object: &mut Value) {
+    let has_annotation = |object: &Value| object["metadata"]["annotations"].get(LAST_APPLIED).is_some();
+    if has_annotation(live) && !has_annotation(applied) {
+        object["metadata"]["annotations"][LAST_APPLIED] = format!("{applied}\n").into();
+    }
+}

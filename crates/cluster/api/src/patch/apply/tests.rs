@@ -1,0 +1,209 @@
+use super::*;
+use proptest::prelude::*;
+
+const DEPLOYMENT: &str = "io.k8s.api.apps.v1.Deployment";
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+fn apply_as(manager: &str, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value, ApplyError> {
+    apply(Apply {
+        type_name: DEPLOYMENT,
+        live,
+        applied,
+        manager,
+        force,
+        api_version: "apps/v1",
+        subresource: "",
+        now: now(),
+    })
+}
+
+fn update(manager: &str, live: Option<&Value>, mut new: Value) -> Value {
+    let write = Write {
+        type_name: DEPLOYMENT,
+        live,
+        manager,
+        api_version: "apps/v1",
+        subresource: "",
+        now: now(),
+    };
+    track(write, &mut new);
+    new
+}
+
+fn replicas(count: i64) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": count}})
+}
+
+fn containers(list: Value) -> Value {
+    json!({"spec": {"template": {"spec": {"containers": list}}}})
+}
+
+#[test]
+fn a_first_application_owns_what_it_says() {
+    let object = apply_as("me", None, &replicas(2), false).unwrap();
+    assert_eq!(object["spec"]["replicas"], 2);
+    let entry = &object["metadata"]["managedFields"][0];
+    assert_eq!(entry["manager"], "me");
+    assert_eq!(entry["operation"], "Apply");
+    assert_eq!(entry["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    let again = apply_as("me", Some(&object), &replicas(2), false).unwrap();
+    assert_eq!(again, object);
+}
+
+#[test]
+fn another_owners_value_conflicts_unless_forced() {
+    let object = apply_as("one", None, &replicas(2), false).unwrap();
+    let error = apply_as("two", Some(&object), &replicas(3), false).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas"
+    );
+    let shared = apply_as("two", Some(&object), &replicas(2), false).unwrap();
+    assert_eq!(shared["metadata"]["managedFields"].as_array().unwrap().len(), 2);
+    let taken = apply_as("two", Some(&object), &replicas(3), true).unwrap();
+    assert_eq!(taken["spec"]["replicas"], 3);
+    assert_eq!(taken["metadata"]["managedFields"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn updates_take_ownership_and_name_their_version_in_conflicts() {
+    let object = apply_as("one", None, &replicas(2), false).unwrap();
+    let mut changed = object.clone();
+    changed["spec"]["replicas"] = 5.into();
+    let object = update("hpa", Some(&object), changed);
+    let error = apply_as("one", Some(&object), &replicas(2), false).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"hpa\" using apps/v1: .spec.replicas"
+    );
+}
+
+#[test]
+fn what_is_no_longer_applied_vanishes_unless_others_own_it() {
+    let both = json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"replicas": 1}});
+    let one = json!({"metadata": {"labels": {"a": "1"}}});
+    let object = apply_as("me", None, &both, false).unwrap();
+    let after = apply_as("me", Some(&object), &one, false).unwrap();
+    assert_eq!(after["metadata"]["labels"], json!({"a": "1"}));
+    assert!(after["spec"].get("replicas").is_none());
+
+    let shared = apply_as("other", Some(&object), &replicas(1), false).unwrap();
+    let after = apply_as("me", Some(&shared), &one, false).unwrap();
+    assert_eq!(after["spec"]["replicas"], 1);
+}
+
+#[test]
+fn list_items_are_told_apart_by_their_keys_with_defaults() {
+    let mine = containers(json!([{"name": "a", "image": "x", "ports": [{"containerPort": 80}]}]));
+    let mut object = apply_as("me", None, &mine, false).unwrap();
+    object["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] = "TCP".into();
+    object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Always".into();
+    let theirs = containers(json!([{"name": "b", "image": "y"}]));
+    let object = apply_as("you", Some(&object), &theirs, false).unwrap();
+    let list = &object["spec"]["template"]["spec"]["containers"];
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    let again = apply_as("me", Some(&object), &mine, false).unwrap();
+    let ports = &again["spec"]["template"]["spec"]["containers"][0]["ports"];
+    assert_eq!(ports, &json!([{"containerPort": 80, "protocol": "TCP"}]));
+    let without = apply_as("me", Some(&object), &containers(json!([])), false).unwrap();
+    let list = &without["spec"]["template"]["spec"]["containers"];
+    assert_eq!(list, &json!([{"name": "b", "image": "y"}]));
+}
+
+#[test]
+fn sets_unite_and_shrink_by_value() {
+    let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
+    let object = apply_as("me", None, &finalizers(json!(["a/a", "b/b"])), false).unwrap();
+    let object = apply_as("you", Some(&object), &finalizers(json!(["c/c"])), false).unwrap();
+    let object = apply_as("me", Some(&object), &finalizers(json!(["a/a"])), false).unwrap();
+    let mut left: Vec<&str> = object["metadata"]["finalizers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["a/a", "c/c"]);
+}
+
+#[test]
+fn server_side_after_client_side_apply_does_not_conflict() {
+    let mut made = replicas(2);
+    made["metadata"]["annotations"] = json!({ LAST_APPLIED: replicas(2).to_string() });
+    let object = update("kubectl-client-side-apply", None, made);
+    let object = apply_as("kubectl", Some(&object), &replicas(4), false).unwrap();
+    assert_eq!(object["spec"]["replicas"], 4);
+    let annotation = object["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+    assert!(annotation.contains("\"replicas\":4"));
+}
+
+#[test]
+fn status_writes_own_status_only() {
+    let object = update("me", None, replicas(1));
+    let mut new = object.clone();
+    new["status"] = json!({"replicas": 1});
+    let write = Write {
+        type_name: DEPLOYMENT,
+        live: Some(&object),
+        manager: "controller",
+        api_version: "apps/v1",
+        subresource: "status",
+        now: now(),
+    };
+    track(write, &mut new);
+    let entries = new["metadata"]["managedFields"].as_array().unwrap();
+    let mine = entries.iter().find(|it| it["manager"] == "controller").unwrap();
+    assert_eq!(mine["subresource"], "status");
+    assert_eq!(mine["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
+}
+
+#[test]
+fn an_empty_entry_forgets_all_managers_and_many_updaters_are_merged() {
+    let object = update("me", None, replicas(1));
+    let mut reset = object.clone();
+    reset["metadata"]["managedFields"] = json!([{}]);
+    assert!(update("me", Some(&object), reset)["metadata"].get("managedFields").is_none());
+
+    let mut object = object;
+    for count in 0..20 {
+        let mut new = object.clone();
+        new["metadata"]["labels"][format!("l{count}")] = "x".into();
+        object = update(&format!("m{count}"), Some(&object), new);
+    }
+    assert_eq!(object["metadata"]["managedFields"].as_array().unwrap().len(), 10);
+}
+
+fn config() -> impl Strategy<Value = Value> {
+    let label = prop::collection::btree_map("[a-c]", "[x-z]", 0..3);
+    let names = prop::collection::btree_set("[a-d]", 0..4);
+    (label, names, prop::option::of(0..3_i64), "[p-q]").prop_map(|(labels, names, replicas, image)| {
+        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": image})).collect();
+        let mut object = json!({"metadata": {"labels": labels}, "spec": {"template": {"spec":
+            {"containers": containers}}}});
+        if let Some(replicas) = replicas {
+            object["spec"]["replicas"] = replicas.into();
+        }
+        object
+    })
+}
+
+/// Whether everything `wanted` says is so in `is`.
+fn says(shape: &Shape, is: &Value, wanted: &Value) -> bool {
+    owned(shape, wanted, "").paths().iter().all(|path| {
+        let value = |object| merge::find(model(), shape, object, path);
+        let is_container = matches!(path.last(), Some(Step::Key(_)));
+        value(is).is_some() && (is_container || value(is) == value(wanted) || value(wanted) == Some(&json!([])) || value(wanted) == Some(&json!({})))
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_was_applied_is_what_the_object_says(first in config(), second in config(), third in config()) {
+        let shape = model().shape(DEPLOYMENT);
+        let one = apply_as("one", None, &first, false).unwrap();
+        prop_assert!(says(shape, &one, &first));
+        let two = apply_as("two", Some(&one), &second, true).unwrap();
+        prop_assert!(says(shape, &two, &second));
+        let three = apply_as("one", Some(&two), &third, true).unwrap();
+        prop_assert!(says(shape, &three, &third), "{three} should say {third}");
+        prop_assert_eq!(&apply_as("one", Some(&three), &third, false).unwrap(), &three);
+    }
+}

@@ -1,0 +1,45 @@
+//! Orders the items of a list that two sides know.
+
+/// `items` with those of `wanted` in that order, and all others where `before` had them relative to these.
+pub(super) fn interleave<T, K: PartialEq>(
+    items: Vec<T>,
+    id: impl Fn(&T) -> K,
+    wanted: &[K],
+    before: &[K],
+) -> Vec<T> {
+    let place = |key: &K, list: &[K]| list.iter().position(|it| it == key);
+    let (mut ours, mut others) = (Vec::new(), Vec::new());
+    for item in items {
+        match place(&id(&item), wanted) {
+            Some(at) => ours.push((at, item)),
+            None => others.push(item),
+        }
+    }
+    ours.sort_by_key(|(at, _)| *at);
+    let mut result = Vec::with_capacity(ours.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for (_, item) in ours {
+        if let Some(at) = place(&id(&item), before) {
+            while let Some(other) = others.next_if(|other| place(&id(other), before).is_some_and(|it| it < at)) {
+                result.push(other);
+            }
+        }
+        result.push(item);
+    }
+    result.extend(others);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_keep_their_place() {
+        let order = |items: &[u8], wanted: &[u8], before: &[u8]| interleave(items.to_vec(), |it| *it, wanted, before);
+        assert_eq!(order(&[1, 9, 2], &[2, 1], &[1, 9, 2]), [9, 2, 1]);
+        assert_eq!(order(&[1, 2, 9], &[1, 3, 2], &[1, 2, 9]), [1, 2, 9]);
+        assert_eq!(order(&[9, 1], &[1], &[9, 1]), [9, 1]);
+        assert_eq!(order(&[1], &[], &[]), [1]);
+    }
+}

@@ -1,0 +1,336 @@
+//! Sets of fields, and their JSON form `FieldsV1`.
+//!
+//! A set is a trie. An edge is a member (`f:`), the item of a list by its key (`k:`), a value of a set (`v:`) or a
+//! place in a list (`i:`). A node says whether its own path is in the set.
+
+use crate::schema::{ListKind, Model, Shape};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// A member of an object.
+    Field(String),
+    /// The item of a list with these members, as the JSON text of an object with sorted names.
+    Key(String),
+    /// The value in a set, as JSON text.
+    Value(String),
+    /// A place in a list.
+    Index(usize),
+}
+
+/// A set of paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldSet {
+    is_member: bool,
+    children: BTreeMap<Step, FieldSet>,
+}
+
+/// A path from the object's root.
+pub type Path = Vec<Step>;
+
+impl Step {
+    fn decode(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(':')?;
+        Some(match kind {
+            "f" => Self::Field(rest.to_owned()),
+            "k" => {
+                let map: BTreeMap<String, Value> = serde_json::from_str(rest).ok()?;
+                Self::Key(serde_json::to_string(&map).ok()?)
+            }
+            "v" => Self::Value(serde_json::from_str::<Value>(rest).ok()?.to_string()),
+            "i" => Self::Index(rest.parse().ok()?),
+            _ => return None,
+        })
+    }
+
+    fn encode(&self) -> String {
+        match self {
+            Self::Field(name) => format!("f:{name}"),
+            Self::Key(json) => format!("k:{json}"),
+            Self::Value(json) => format!("v:{json}"),
+            Self::Index(at) => format!("i:{at}"),
+        }
+    }
+}
+
+/// A path as messages show it: `.spec.containers[name="c"].image`.
+#[must_use]
+pub fn show(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        // Writing to a string cannot fail.
+        let _ = match step {
+            Step::Field(name) => write!(text, ".{name}"),
+            Step::Value(json) => write!(text, "[={json}]"),
+            Step::Index(at) => write!(text, "[{at}]"),
+            Step::Key(json) => {
+                let map: BTreeMap<String, Value> = serde_json::from_str(json).unwrap_or_default();
+                let pairs: Vec<String> = map.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                write!(text, "[{}]", pairs.join(","))
+            }
+        };
+    }
+    text
+}
+
+impl FieldSet {
+    /// Reads `fieldsV1`; what is malformed is left out.
+    #[must_use]
+    pub fn decode(fields: &Value) -> Self {
+        let mut set = Self::default();
+        let Some(map) = fields.as_object() else { return set };
+        for (name, inner) in map {
+            if name == "." {
+                set.is_member = true;
+            } else if let Some(step) = Step::decode(name) {
+                let mut child = Self::decode(inner);
+                if inner.as_object().is_none_or(Map::is_empty) {
+                    child.is_member = true;
+                }
+                set.children.insert(step, child);
+            }
+        }
+        set
+    }
+
+    /// Writes `fieldsV1`.
+    #[must_use]
+    pub fn encode(&self) -> Value {
+        let mut map = Map::new();
+        if self.is_member && !self.children.is_empty() {
+            map.insert(".".to_owned(), Value::Object(Map::new()));
+        }
+        for (step, child) in &self.children {
+            map.insert(step.encode(), child.encode());
+        }
+        Value::Object(map)
+    }
+
+    /// Whether it has no path.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.is_member && self.children.is_empty()
+    }
+
+    /// Whether the path itself is in the set.
+    #[must_use]
+    pub fn has(&self, path: &[Step]) -> bool {
+        self.at(path).is_some_and(|node| node.is_member)
+    }
+
+    /// Whether the path or anything below is in the set.
+    #[must_use]
+    pub fn has_below(&self, path: &[Step]) -> bool {
+        self.at(path).is_some_and(|node| !node.is_empty())
+    }
+
+    fn at(&self, path: &[Step]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, step| node.children.get(step))
+    }
+
+    /// Adds a path.
+    pub fn insert(&mut self, path: &[Step]) {
+        let mut node = self;
+        for step in path {
+            node = node.children.entry(step.clone()).or_default();
+        }
+        node.is_member = true;
+    }
+
+    /// Removes a path itself, not what is below.
+    pub fn remove(&mut self, path: &[Step]) {
+        match path {
+            [] => self.is_member = false,
+            [step, rest @ ..] => {
+                if let Some(child) = self.children.get_mut(step) {
+                    child.remove(rest);
+                    if child.is_empty() {
+                        self.children.remove(step);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes a path and what is below.
+    pub fn remove_below(&mut self, path: &[Step]) {
+        match path {
+            [] => *self = Self::default(),
+            [step, rest @ ..] => {
+                if let Some(child) = self.children.get_mut(step) {
+                    child.remove_below(rest);
+                    if child.is_empty() {
+                        self.children.remove(step);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All paths, parents first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Path> {
+        let mut all = Vec::new();
+        self.collect(&mut Vec::new(), &mut all);
+        all
+    }
+
+    fn collect(&self, path: &mut Path, all: &mut Vec<Path>) {
+        if self.is_member {
+            all.push(path.clone());
+        }
+        for (step, child) in &self.children {
+            path.push(step.clone());
+            child.collect(path, all);
+            path.pop();
+        }
+    }
+
+    /// Adds all paths of another set.
+    pub fn union(&mut self, other: &Self) {
+        self.is_member |= other.is_member;
+        for (step, child) in &other.children {
+            self.children.entry(step.clone()).or_default().union(child);
+        }
+    }
+
+    /// The paths that are not in another set.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        let children = self.children.iter().filter_map(|(step, child)| {
+            let rest = match other.children.get(step) {
+                Some(known) => child.difference(known),
+                None => child.clone(),
+            };
+            (!rest.is_empty()).then(|| (step.clone(), rest))
+        });
+        Self {
+            is_member: self.is_member && !other.is_member,
+            children: children.collect(),
+        }
+    }
+
+    /// All paths of an object of the given shape.
+    #[must_use]
+    pub fn of(model: &Model, shape: &Shape, object: &Value) -> Self {
+        let mut set = Self::default();
+        set.add_all(model, shape, object);
+        set
+    }
+
+    fn add_all(&mut self, model: &Model, shape: &Shape, value: &Value) {
+        let parts = parts(model, shape, value);
+        match parts {
+            Some(parts) if !parts.is_empty() => {
+                for (step, inner, value) in parts {
+                    let is_item = matches!(step, Step::Key(_));
+                    let child = self.children.entry(step).or_default();
+                    child.add_all(model, inner, value);
+                    child.is_member |= is_item;
+                }
+            }
+            _ => self.is_member = true,
+        }
+    }
+}
+
+/// The owned parts of a value; `None` where it is owned as a whole.
+pub(super) fn parts<'a>(
+    model: &'a Model,
+    shape: &'a Shape,
+    value: &'a Value,
+) -> Option<Vec<(Step, &'a Shape, &'a Value)>> {
+    if model.is_atomic(shape) {
+        return None;
+    }
+    match (model.resolve(shape), value) {
+        (Shape::Object(_) | Shape::Map { .. }, Value::Object(map)) => Some(
+            map.iter()
+                .map(|(name, value)| {
+                    let inner = model.member(shape, name).unwrap_or(&Shape::Any);
+                    (Step::Field(name.clone()), inner, value)
+                })
+                .collect(),
+        ),
+        (Shape::List { item, kind }, Value::Array(items)) => Some(
+            items
+                .iter()
+                .enumerate()
+                .map(|(at, value)| (item_step(model, item, *kind, at, value), &**item, value))
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+/// By what an item of a shared list is told apart.
+pub(super) fn item_step(model: &Model, item: &Shape, kind: ListKind, at: usize, value: &Value) -> Step {
+    match kind {
+        ListKind::Atomic => Step::Index(at),
+        ListKind::Set => Step::Value(value.to_string()),
+        ListKind::Map(keys) => {
+            let mut map: BTreeMap<&str, Value> = BTreeMap::new();
+            for key in keys {
+                let default = model.field(item, key).and_then(|field| field.default).map(Value::from);
+                if let Some(part) = value.get(key).cloned().or(default) {
+                    map.insert(key, part);
+                }
+            }
+            match serde_json::to_string(&map) {
+                Ok(json) if !map.is_empty() => Step::Key(json),
+                _ => Step::Index(at),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::model;
+    use serde_json::json;
+
+    #[test]
+    fn sets_of_objects_encode_as_fields_v1() {
+        let model = model();
+        let object = json!({"metadata":{"labels":{"a":"b"}},"spec":{"replicas":1,"selector":{"matchLabels":{}},
+            "template":{"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":80}]}]}}}});
+        let set = FieldSet::of(model, model.shape("io.k8s.api.apps.v1.Deployment"), &object);
+        let encoded = set.encode();
+        assert_eq!(
+            encoded,
+            json!({"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:replicas":{},"f:selector":{},"f:template":
+                {"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{},"f:ports":
+                {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}})
+        );
+        assert_eq!(FieldSet::decode(&encoded), set);
+    }
+
+    #[test]
+    fn paths_read_as_the_api_shows_them() {
+        let mut set = FieldSet::default();
+        set.insert(&[
+            Step::Field("spec".into()),
+            Step::Field("containers".into()),
+            Step::Key(r#"{"name":"c"}"#.into()),
+        ]);
+        assert_eq!(show(&set.paths()[0]), r#".spec.containers[name="c"]"#);
+    }
+
+    #[test]
+    fn sets_subtract_and_unite() {
+        let path = |name: &str| vec![Step::Field("a".into()), Step::Field(name.into())];
+        let (mut one, mut other) = (FieldSet::default(), FieldSet::default());
+        one.insert(&path("x"));
+        one.insert(&path("y"));
+        other.insert(&path("y"));
+        assert_eq!(one.difference(&other).paths(), [path("x")]);
+        other.union(&one);
+        assert!(other.has(&path("x")) && other.has_below(&path("x")[..1]));
+        other.remove_below(&path("x")[..1]);
+        assert!(other.is_empty());
+    }
+}

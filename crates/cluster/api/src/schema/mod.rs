@@ -1,0 +1,17 @@
+//! What the types of the served kinds look like: fields, lists, merge keys, descriptions.
+//!
+//! Owns: the compact [`Model`] of all types, decoding of request bodies with duplicate detection ([`decode`]),
+//! the check of an object against its type ([`admit`]): unknown fields, wrong types, canonical quantities.
+//! Does not own: rules between fields, which are the kinds'.
+//!
+//! Invariant: the model is built once, on first use, and never changes.
+
+mod build;
+mod check;
+pub mod decode;
+mod facts;
+mod model;
+
+pub use check::{Admitted, FieldValidation, admit, admit_as};
+pub use decode::Decoded;
+pub use model::{Field, ListKind, Model, Patch, Scalar, Shape, TypeDef, model};
