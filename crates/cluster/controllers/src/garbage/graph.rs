@@ -1,0 +1,215 @@
+//! Who owns whom, as the watches show it. Pure.
+
+use hako_client::ResourceType;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+pub(super) type Uid = String;
+
+/// An object's place and its ties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    pub resource: Arc<ResourceType>,
+    pub namespace: Option<String>,
+    pub name: String,
+    pub owners: Vec<Owner>,
+    pub is_deleting: bool,
+    pub finalizers: Vec<String>,
+}
+
+/// One owner reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub uid: Uid,
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub blocks: bool,
+}
+
+impl Node {
+    /// The node of an object; none for one without a uid.
+    pub(super) fn of(resource: &Arc<ResourceType>, object: &Value) -> Option<(Uid, Self)> {
+        let meta = &object["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let owner = |reference: &Value| Owner {
+            uid: text(&reference["uid"]),
+            api_version: text(&reference["apiVersion"]),
+            kind: text(&reference["kind"]),
+            name: text(&reference["name"]),
+            blocks: reference["blockOwnerDeletion"] == true,
+        };
+        let node = Self {
+            resource: Arc::clone(resource),
+            namespace: meta["namespace"].as_str().map(str::to_owned),
+            name: text(&meta["name"]),
+            owners: meta["ownerReferences"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(owner)
+                .collect(),
+            is_deleting: !meta["deletionTimestamp"].is_null(),
+            finalizers: meta["finalizers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(text)
+                .collect(),
+        };
+        Some((meta["uid"].as_str()?.to_owned(), node))
+    }
+
+    pub(super) fn waits_for(&self, finalizer: &str) -> bool {
+        self.is_deleting && self.finalizers.iter().any(|one| one == finalizer)
+    }
+}
+
+/// All objects with owners or dependents.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: HashMap<Uid, Node>,
+    dependents: HashMap<Uid, BTreeSet<Uid>>,
+}
+
+impl Graph {
+    /// Takes an object's present state; gives the keys that have to be looked at.
+    pub(super) fn put(&mut self, uid: Uid, node: Node) -> Vec<Uid> {
+        let old = self.nodes.get(&uid);
+        if old == Some(&node) {
+            return Vec::new();
+        }
+        for owner in old.map(|old| old.owners.clone()).unwrap_or_default() {
+            self.untie(&owner.uid, &uid);
+        }
+        for owner in &node.owners {
+            self.dependents
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(uid.clone());
+        }
+        let mut keys = Vec::new();
+        if node.is_deleting && !node.finalizers.is_empty()
+            || node
+                .owners
+                .iter()
+                .any(|owner| !self.nodes.contains_key(&owner.uid))
+        {
+            keys.push(uid.clone());
+        }
+        // An owner that waits in the foreground is nearer to its end when a dependent starts to go.
+        keys.extend(
+            node.owners
+                .iter()
+                .filter(|owner| self.waits(&owner.uid))
+                .map(|owner| owner.uid.clone()),
+        );
+        self.nodes.insert(uid, node);
+        keys
+    }
+
+    /// Forgets an object; gives the keys that have to be looked at: its dependents, and owners that waited for it.
+    pub(super) fn remove(&mut self, uid: &str) -> Vec<Uid> {
+        let Some(node) = self.nodes.remove(uid) else {
+            return Vec::new();
+        };
+        let mut keys: Vec<Uid> = self.dependents(uid);
+        for owner in node.owners {
+            self.untie(&owner.uid, uid);
+            if self.waits(&owner.uid) {
+                keys.push(owner.uid);
+            }
+        }
+        keys
+    }
+
+    fn untie(&mut self, owner: &str, dependent: &str) {
+        if let Some(set) = self.dependents.get_mut(owner) {
+            set.remove(dependent);
+            if set.is_empty() {
+                self.dependents.remove(owner);
+            }
+        }
+    }
+
+    fn waits(&self, uid: &str) -> bool {
+        self.nodes
+            .get(uid)
+            .is_some_and(|node| node.is_deleting && !node.finalizers.is_empty())
+    }
+
+    pub(super) fn get(&self, uid: &str) -> Option<&Node> {
+        self.nodes.get(uid)
+    }
+
+    pub(super) fn dependents(&self, uid: &str) -> Vec<Uid> {
+        self.dependents.get(uid).into_iter().flatten().cloned().collect()
+    }
+
+    /// The uids known of one resource, to find what vanished while nobody watched.
+    pub(super) fn of_resource(&self, resource: &ResourceType) -> Vec<Uid> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| *node.resource == *resource)
+            .map(|(uid, _)| uid.clone())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(name: &str, owners: &[&str], deleting: bool, finalizers: &[&str]) -> (Uid, Node) {
+        let references: Vec<Value> = owners
+            .iter()
+            .map(|uid| json!({ "uid": uid, "name": uid, "kind": "K", "apiVersion": "v1" }))
+            .collect();
+        let mut object = json!({ "metadata": { "uid": name, "name": name, "ownerReferences": references, "finalizers": finalizers } });
+        if deleting {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        Node::of(&Arc::new(ResourceType::new("", "v1", "things")), &object).unwrap()
+    }
+
+    #[test]
+    fn dependents_of_what_went_are_looked_at() {
+        let mut graph = Graph::default();
+        let (uid, owner) = node("owner", &[], false, &[]);
+        assert!(graph.put(uid, owner).is_empty());
+        let (uid, dependent) = node("dependent", &["owner"], false, &[]);
+        assert!(graph.put(uid, dependent).is_empty());
+        assert_eq!(graph.remove("owner"), ["dependent"]);
+    }
+
+    #[test]
+    fn a_dependent_without_its_owner_is_looked_at() {
+        let mut graph = Graph::default();
+        let (uid, dependent) = node("dependent", &["never"], false, &[]);
+        assert_eq!(graph.put(uid, dependent), ["dependent"]);
+    }
+
+    #[test]
+    fn an_owner_that_waits_hears_of_its_last_dependent() {
+        let mut graph = Graph::default();
+        let (uid, owner) = node("owner", &[], true, &["foregroundDeletion"]);
+        assert_eq!(graph.put(uid, owner), ["owner"]);
+        let (uid, dependent) = node("dependent", &["owner"], false, &[]);
+        graph.put(uid, dependent);
+        assert_eq!(graph.remove("dependent"), ["owner"]);
+        assert!(graph.dependents("owner").is_empty());
+    }
+
+    #[test]
+    fn ties_follow_changed_references() {
+        let mut graph = Graph::default();
+        let (uid, first) = node("d", &["a"], false, &[]);
+        graph.put(uid, first);
+        let (uid, second) = node("d", &["b"], false, &[]);
+        graph.put(uid, second);
+        assert!(graph.dependents("a").is_empty());
+        assert_eq!(graph.dependents("b"), ["d"]);
+    }
+}
