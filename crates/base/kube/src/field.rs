@@ -6,11 +6,7 @@ use serde_json::Value;
 /// Appends a name to a path.
 #[must_use]
 pub fn child(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// Appends a list index to a path.
@@ -26,19 +22,11 @@ pub fn key(path: &str, key: &str) -> String {
 }
 
 fn cause(reason: &str, field: impl Into<String>, message: String) -> FieldCause {
-    FieldCause {
-        reason: reason.to_owned(),
-        message,
-        field: field.into(),
-    }
+    FieldCause { reason: reason.to_owned(), message, field: field.into() }
 }
 
 fn with_detail(head: String, detail: &str) -> String {
-    if detail.is_empty() {
-        head
-    } else {
-        format!("{head}: {detail}")
-    }
+    if detail.is_empty() { head } else { format!("{head}: {detail}") }
 }
 
 /// A value as messages show it: texts quoted, all else as JSON.
@@ -53,11 +41,7 @@ pub fn show(value: &Value) -> String {
 /// The field must be given; `detail` may be empty.
 #[must_use]
 pub fn required(field: impl Into<String>, detail: &str) -> FieldCause {
-    cause(
-        "FieldValueRequired",
-        field,
-        with_detail("Required value".into(), detail),
-    )
+    cause("FieldValueRequired", field, with_detail("Required value".into(), detail))
 }
 
 /// The value can never be accepted.
@@ -72,62 +56,39 @@ pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) 
 pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> FieldCause {
     let list: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
     let head = format!("Unsupported value: {}", show(&value.into()));
-    let detail = if list.is_empty() {
-        String::new()
-    } else {
-        format!("supported values: {}", list.join(", "))
-    };
+    let detail =
+        if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
     cause("FieldValueNotSupported", field, with_detail(head, &detail))
 }
 
 /// The value was given before.
 #[must_use]
 pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> FieldCause {
-    cause(
-        "FieldValueDuplicate",
-        field,
-        format!("Duplicate value: {}", show(&value.into())),
-    )
+    cause("FieldValueDuplicate", field, format!("Duplicate value: {}", show(&value.into())))
 }
 
 /// The field may not be set or changed now.
 #[must_use]
 pub fn forbidden(field: impl Into<String>, detail: &str) -> FieldCause {
-    cause(
-        "FieldValueForbidden",
-        field,
-        with_detail("Forbidden".into(), detail),
-    )
+    cause("FieldValueForbidden", field, with_detail("Forbidden".into(), detail))
 }
 
 /// What the value refers to does not exist.
 #[must_use]
 pub fn not_found(field: impl Into<String>, value: impl Into<Value>) -> FieldCause {
-    cause(
-        "FieldValueNotFound",
-        field,
-        format!("Not found: {}", show(&value.into())),
-    )
+    cause("FieldValueNotFound", field, format!("Not found: {}", show(&value.into())))
 }
 
 /// The value has more than `max` bytes.
 #[must_use]
 pub fn too_long(field: impl Into<String>, max: usize) -> FieldCause {
-    cause(
-        "FieldValueTooLong",
-        field,
-        format!("Too long: may not be more than {max} bytes"),
-    )
+    cause("FieldValueTooLong", field, format!("Too long: may not be more than {max} bytes"))
 }
 
 /// The list has more than `max` items.
 #[must_use]
 pub fn too_many(field: impl Into<String>, actual: usize, max: usize) -> FieldCause {
-    cause(
-        "FieldValueTooMany",
-        field,
-        format!("Too many: {actual}: must have at most {max} items"),
-    )
+    cause("FieldValueTooMany", field, format!("Too many: {actual}: must have at most {max} items"))
 }
 
 /// The value has the wrong JSON type.
@@ -140,11 +101,7 @@ pub fn type_invalid(field: impl Into<String>, value: impl Into<Value>, detail: &
 /// `field: message`, as one line shows a cause.
 #[must_use]
 pub fn line(cause: &FieldCause) -> String {
-    if cause.field.is_empty() {
-        cause.message.clone()
-    } else {
-        format!("{}: {}", cause.field, cause.message)
-    }
+    if cause.field.is_empty() { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) }
 }
 
 /// All causes on one line: one as it is, several in brackets.
@@ -169,18 +126,12 @@ mod tests {
 
     #[test]
     fn causes_read_as_the_api_words_them() {
-        assert_eq!(
-            line(&required("spec.containers", "")),
-            "spec.containers: Required value"
-        );
+        assert_eq!(line(&required("spec.containers", "")), "spec.containers: Required value");
         assert_eq!(
             line(&not_supported("spec.restartPolicy", "x", &["Always", "Never"])),
             "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"Never\""
         );
-        assert_eq!(
-            line(&invalid("a", 7, "must be even")),
-            "a: Invalid value: 7: must be even"
-        );
+        assert_eq!(line(&invalid("a", 7, "must be even")), "a: Invalid value: 7: must be even");
         assert_eq!(
             lines(&[required("a", ""), forbidden("b", "no")]),
             "[a: Required value, b: Forbidden: no]"

@@ -61,11 +61,7 @@ impl FieldSelector {
                 _ if rest.starts_with('=') => (true, &rest[1..]),
                 _ => return Err(no_operator()),
             };
-            terms.push(FieldTerm {
-                field: field.trim().to_owned(),
-                is_equal,
-                value: unescape(value)?,
-            });
+            terms.push(FieldTerm { field: field.trim().to_owned(), is_equal, value: unescape(value)? });
         }
         Ok(Self { terms })
     }
@@ -78,9 +74,7 @@ impl FieldSelector {
 
     /// Whether all terms hold; `field` reads one field, `None` where the kind cannot be selected by it.
     pub fn matches<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.terms
-            .iter()
-            .all(|term| (field(&term.field).unwrap_or("") == term.value) == term.is_equal)
+        self.terms.iter().all(|term| (field(&term.field).unwrap_or("") == term.value) == term.is_equal)
     }
 
     /// Refuses fields that are not in `supported`.
@@ -88,11 +82,7 @@ impl FieldSelector {
     /// # Errors
     /// Names the first unsupported field.
     pub fn check(&self, supported: &[&str]) -> Result<(), ParseFieldSelectorError> {
-        match self
-            .terms
-            .iter()
-            .find(|term| !supported.contains(&term.field.as_str()))
-        {
+        match self.terms.iter().find(|term| !supported.contains(&term.field.as_str())) {
             Some(term) => Err(ParseFieldSelectorError::Unsupported(term.field.clone())),
             None => Ok(()),
         }
@@ -101,10 +91,7 @@ impl FieldSelector {
     /// The value a field must equal, if a term demands one: lets a list by name become a get.
     #[must_use]
     pub fn required(&self, field: &str) -> Option<&str> {
-        self.terms
-            .iter()
-            .find(|term| term.is_equal && term.field == field)
-            .map(|term| term.value.as_str())
+        self.terms.iter().find(|term| term.is_equal && term.field == field).map(|term| term.value.as_str())
     }
 }
 
@@ -165,10 +152,7 @@ mod tests {
         };
         assert!(selector.matches(field));
         assert_eq!(selector.required("metadata.name"), Some("a"));
-        assert_eq!(
-            selector.to_string(),
-            "metadata.name=a,spec.nodeName!=n,status.phase=Running"
-        );
+        assert_eq!(selector.to_string(), "metadata.name=a,spec.nodeName!=n,status.phase=Running");
         assert!(selector.check(&["metadata.name"]).is_err());
         assert!(FieldSelector::parse("").unwrap().is_empty());
         assert_eq!(FieldSelector::parse(r"a=x\,y").unwrap().terms[0].value, "x,y");

@@ -15,10 +15,7 @@ pub struct GroupVersion {
 impl GroupVersion {
     /// From the two parts.
     pub fn new(group: impl Into<String>, version: impl Into<String>) -> Self {
-        Self {
-            group: group.into(),
-            version: version.into(),
-        }
+        Self { group: group.into(), version: version.into() }
     }
 
     /// From an object's `apiVersion`; `None` where it has more than one slash or no version.
@@ -30,11 +27,7 @@ impl GroupVersion {
 
     /// This group and version with a kind.
     pub fn kind(&self, kind: impl Into<String>) -> GroupVersionKind {
-        GroupVersionKind {
-            group: self.group.clone(),
-            version: self.version.clone(),
-            kind: kind.into(),
-        }
+        GroupVersionKind { group: self.group.clone(), version: self.version.clone(), kind: kind.into() }
     }
 }
 
@@ -98,11 +91,7 @@ pub struct GroupVersionResource {
 impl GroupVersionResource {
     /// From the three parts.
     pub fn new(group: impl Into<String>, version: impl Into<String>, resource: impl Into<String>) -> Self {
-        Self {
-            group: group.into(),
-            version: version.into(),
-            resource: resource.into(),
-        }
+        Self { group: group.into(), version: version.into(), resource: resource.into() }
     }
 
     /// `deployments.apps`, or `pods` for core: how messages name a resource.
@@ -134,19 +123,10 @@ mod tests {
     #[test]
     fn api_versions_parse_and_print() {
         assert_eq!(GroupVersion::parse("v1"), Some(GroupVersion::new("", "v1")));
-        assert_eq!(
-            GroupVersion::parse("apps/v1"),
-            Some(GroupVersion::new("apps", "v1"))
-        );
+        assert_eq!(GroupVersion::parse("apps/v1"), Some(GroupVersion::new("apps", "v1")));
         assert_eq!(GroupVersion::parse("a/b/c"), None);
         assert_eq!(GroupVersion::parse(""), None);
-        assert_eq!(
-            GroupVersionKind::new("apps", "v1", "Deployment").api_version(),
-            "apps/v1"
-        );
-        assert_eq!(
-            GroupVersionResource::new("", "v1", "pods").group_resource(),
-            "pods"
-        );
+        assert_eq!(GroupVersionKind::new("apps", "v1", "Deployment").api_version(), "apps/v1");
+        assert_eq!(GroupVersionResource::new("", "v1", "pods").group_resource(), "pods");
     }
 }

@@ -99,10 +99,7 @@ impl Head {
     /// The owner that manages this object, if one does.
     #[must_use]
     pub fn controller(&self) -> Option<&OwnerReference> {
-        self.metadata
-            .owner_references
-            .iter()
-            .find(|owner| owner.controller == Some(true))
+        self.metadata.owner_references.iter().find(|owner| owner.controller == Some(true))
     }
 
     /// Whether deletion was asked for.

@@ -98,10 +98,7 @@ impl Selector {
     /// Selects no object, as a missing structured selector does.
     #[must_use]
     pub fn nothing() -> Self {
-        Self {
-            is_nothing: true,
-            requirements: Vec::new(),
-        }
+        Self { is_nothing: true, requirements: Vec::new() }
     }
 
     /// Exactly these labels.
@@ -111,10 +108,7 @@ impl Selector {
             operator: SelectorOperator::In,
             values: vec![value.clone()],
         };
-        Self {
-            is_nothing: false,
-            requirements: labels.into_iter().map(requirement).collect(),
-        }
+        Self { is_nothing: false, requirements: labels.into_iter().map(requirement).collect() }
     }
 
     /// Parses the string form `a=b,c!=d,e in (x,y),f notin (z),g,!h`.
@@ -140,11 +134,7 @@ impl Selector {
     /// Whether an object with these labels is selected.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        !self.is_nothing
-            && self
-                .requirements
-                .iter()
-                .all(|requirement| requirement.matches(labels))
+        !self.is_nothing && self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 
     /// Like [`Self::matches`] for labels that may be missing altogether.
@@ -160,9 +150,7 @@ impl Requirement {
         let compare = |is_wanted: fn(i64, i64) -> bool| {
             let bound = self.values.first().and_then(|bound| bound.parse().ok());
             let number = value.and_then(|value| value.parse().ok());
-            number
-                .zip(bound)
-                .is_some_and(|(number, bound)| is_wanted(number, bound))
+            number.zip(bound).is_some_and(|(number, bound)| is_wanted(number, bound))
         };
         match self.operator {
             SelectorOperator::In => value.is_some_and(|value| self.values.contains(value)),
@@ -181,11 +169,7 @@ impl LabelSelector {
     /// # Errors
     /// Where an operator is unknown; see [`Self::validate`] for all faults with their fields.
     pub fn selector(&self) -> Result<Selector, ParseSelectorError> {
-        let mut selector = self
-            .match_labels
-            .as_ref()
-            .map(Selector::from_labels)
-            .unwrap_or_default();
+        let mut selector = self.match_labels.as_ref().map(Selector::from_labels).unwrap_or_default();
         for expression in self.match_expressions.iter().flatten() {
             let operator = operator_of(&expression.operator).ok_or_else(|| {
                 ParseSelectorError::Name(format!(
@@ -233,10 +217,8 @@ impl LabelSelectorRequirement {
         let has_values = self.values.as_ref().is_some_and(|values| !values.is_empty());
         let values_path = field::child(path, "values");
         match self.operator.as_str() {
-            "In" | "NotIn" if !has_values => causes.push(field::required(
-                values_path,
-                "must be specified when `operator` is 'In' or 'NotIn'",
-            )),
+            "In" | "NotIn" if !has_values => causes
+                .push(field::required(values_path, "must be specified when `operator` is 'In' or 'NotIn'")),
             "Exists" | "DoesNotExist" if has_values => causes.push(field::forbidden(
                 values_path,
                 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
@@ -315,9 +297,7 @@ impl<'a> Parser<'a> {
     fn word(&mut self) -> &'a str {
         self.skip_spaces();
         let is_end = |c: char| c.is_whitespace() || matches!(c, '=' | '!' | ',' | '(' | ')' | '<' | '>');
-        let (word, rest) = self
-            .rest
-            .split_at(self.rest.find(is_end).unwrap_or(self.rest.len()));
+        let (word, rest) = self.rest.split_at(self.rest.find(is_end).unwrap_or(self.rest.len()));
         self.rest = rest;
         word
     }
@@ -328,9 +308,7 @@ impl<'a> Parser<'a> {
             return Err(self.expected("identifier"));
         }
         match names::qualified_name(key).first() {
-            Some(fault) => Err(ParseSelectorError::Name(format!(
-                "key: Invalid value: {key:?}: {fault}"
-            ))),
+            Some(fault) => Err(ParseSelectorError::Name(format!("key: Invalid value: {key:?}: {fault}"))),
             None => Ok(key.to_owned()),
         }
     }
@@ -338,9 +316,9 @@ impl<'a> Parser<'a> {
     fn value(&mut self) -> Result<String, ParseSelectorError> {
         let value = self.word();
         match names::label_value(value).first() {
-            Some(fault) => Err(ParseSelectorError::Name(format!(
-                "values[0]: Invalid value: {value:?}: {fault}"
-            ))),
+            Some(fault) => {
+                Err(ParseSelectorError::Name(format!("values[0]: Invalid value: {value:?}: {fault}")))
+            }
             None => Ok(value.to_owned()),
         }
     }
@@ -356,11 +334,7 @@ impl<'a> Parser<'a> {
         let key = self.key()?;
         self.skip_spaces();
         let (operator, values) = self.operator()?;
-        Ok(Requirement {
-            key,
-            operator,
-            values,
-        })
+        Ok(Requirement { key, operator, values })
     }
 
     fn operator(&mut self) -> Result<(SelectorOperator, Vec<String>), ParseSelectorError> {
@@ -368,13 +342,7 @@ impl<'a> Parser<'a> {
         if self.rest.is_empty() || self.rest.starts_with(',') {
             return Ok((Exists, Vec::new()));
         }
-        for (token, operator) in [
-            ("==", In),
-            ("=", In),
-            ("!=", NotIn),
-            (">", GreaterThan),
-            ("<", LessThan),
-        ] {
+        for (token, operator) in [("==", In), ("=", In), ("!=", NotIn), (">", GreaterThan), ("<", LessThan)] {
             if self.take(token) {
                 return Ok((operator, vec![self.value()?]));
             }
@@ -434,10 +402,7 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
@@ -466,9 +431,7 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused() {
-        for text in [
-            "=", "a=b=c", "a in x", "a in (x", "a,,b", "a b", "-=x", "a=-", ",",
-        ] {
+        for text in ["=", "a=b=c", "a in x", "a in (x", "a,,b", "a b", "-=x", "a=-", ","] {
             assert!(Selector::parse(text).is_err(), "{text}");
         }
     }
@@ -487,12 +450,7 @@ mod tests {
         let json =
             r#"{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"e","operator":"In","values":["x"]}]}"#;
         let structured: LabelSelector = serde_json::from_str(json).unwrap();
-        assert!(
-            structured
-                .selector()
-                .unwrap()
-                .matches(&labels(&[("a", "b"), ("e", "x")]))
-        );
+        assert!(structured.selector().unwrap().matches(&labels(&[("a", "b"), ("e", "x")])));
         assert!(structured.validate("spec.selector").is_empty());
         let faulty: LabelSelector =
             serde_json::from_str(r#"{"matchExpressions":[{"key":"e","operator":"In"}]}"#).unwrap();

@@ -32,16 +32,12 @@ fn ends_with_alphanumeric(text: &str) -> bool {
 
 fn is_lower_label(text: &str) -> bool {
     ends_with_alphanumeric(text)
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn is_qualified_part(text: &str) -> bool {
     ends_with_alphanumeric(text)
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Checks an RFC 1123 label: pod hostnames, namespaces, container names.
@@ -113,11 +109,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         if first.is_empty() {
             faults.push("prefix part must be non-empty".to_owned());
         } else {
-            faults.extend(
-                dns_subdomain(first)
-                    .into_iter()
-                    .map(|fault| format!("prefix part {fault}")),
-            );
+            faults.extend(dns_subdomain(first).into_iter().map(|fault| format!("prefix part {fault}")));
         }
     }
     if name.is_empty() {

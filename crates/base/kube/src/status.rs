@@ -98,11 +98,7 @@ impl Subject {
 }
 
 fn qualified(name: &str, group: &str) -> String {
-    if group.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{name}.{group}")
-    }
+    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }
 
 /// The reason of the field cause by which an expired revision is told apart from other failed preconditions.
@@ -125,11 +121,8 @@ pub fn already_exists(subject: &Subject) -> Error {
 /// `Operation cannot be fulfilled on pods "x": …`.
 #[must_use]
 pub fn conflict(subject: &Subject, why: &str) -> Error {
-    let text = format!(
-        "Operation cannot be fulfilled on {} {:?}: {why}",
-        subject.group_resource(),
-        subject.name
-    );
+    let text =
+        format!("Operation cannot be fulfilled on {} {:?}: {why}", subject.group_resource(), subject.name);
     Error::new(Kind::Conflict, text)
 }
 
@@ -145,12 +138,7 @@ pub fn modified(subject: &Subject) -> Error {
 /// `Pod "x" is invalid: spec.containers: Required value`.
 #[must_use]
 pub fn invalid(subject: &Subject, causes: Vec<FieldCause>) -> Error {
-    let text = format!(
-        "{} {:?} is invalid: {}",
-        subject.group_kind(),
-        subject.name,
-        field::lines(&causes)
-    );
+    let text = format!("{} {:?} is invalid: {}", subject.group_kind(), subject.name, field::lines(&causes));
     Error::new(Kind::Invalid, text).with_causes(causes)
 }
 
@@ -268,11 +256,7 @@ impl Status {
             status.details = Some(StatusDetails {
                 name: subject.name,
                 group: subject.group,
-                kind: if code == 422 {
-                    subject.kind
-                } else {
-                    subject.resource
-                },
+                kind: if code == 422 { subject.kind } else { subject.resource },
                 causes,
                 retry_after_seconds: (code == 429).then_some(1),
                 ..StatusDetails::default()
@@ -290,12 +274,7 @@ impl Status {
             message: cause.message.clone(),
             field: cause.field.clone(),
         };
-        let causes = self
-            .details
-            .iter()
-            .flat_map(|details| &details.causes)
-            .map(cause)
-            .collect();
+        let causes = self.details.iter().flat_map(|details| &details.causes).map(cause).collect();
         if kind == Kind::FailedPrecondition {
             return expired(self.message.clone());
         }
@@ -325,22 +304,14 @@ mod tests {
     use super::*;
 
     fn pod() -> Subject {
-        Subject {
-            group: String::new(),
-            resource: "pods".into(),
-            kind: "Pod".into(),
-            name: "x".into(),
-        }
+        Subject { group: String::new(), resource: "pods".into(), kind: "Pod".into(), name: "x".into() }
     }
 
     #[test]
     fn messages_are_the_apis() {
         assert_eq!(not_found(&pod()).to_string(), "pods \"x\" not found");
         let error = invalid(&pod(), vec![field::required("spec.containers", "")]);
-        assert_eq!(
-            error.to_string(),
-            "Pod \"x\" is invalid: spec.containers: Required value"
-        );
+        assert_eq!(error.to_string(), "Pod \"x\" is invalid: spec.containers: Required value");
         let status = Status::from_error(&error, Some(&pod()));
         assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"));
         let details = status.details.unwrap();

@@ -33,11 +33,7 @@ pub fn human_age(seconds: i64) -> String {
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;
     let pair = |big: i64, unit: &str, rest: i64, small: &str| {
-        if rest == 0 {
-            format!("{big}{unit}")
-        } else {
-            format!("{big}{unit}{rest}{small}")
-        }
+        if rest == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{rest}{small}") }
     };
     match seconds {
         i64::MIN..=-2 => "<invalid>".to_owned(),

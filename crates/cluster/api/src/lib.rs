@@ -18,7 +18,6 @@ mod discovery;
 mod http;
 pub mod kinds;
 mod node_proxy;
-#[path = "stub_openapi.rs"]
 pub mod openapi;
 pub mod patch;
 pub mod pki;

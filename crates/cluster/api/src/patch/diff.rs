@@ -1,6 +1,7 @@
 //! Orders the items of a list that two sides know.
 
-/// `items` with those of `wanted` in that order, and all others where `before` had them relative to these.
+/// `items` with those of `wanted` in that order, and all others where `before` had them relative to these; new items
+/// at the end come last.
 pub(super) fn interleave<T, K: PartialEq>(
     items: Vec<T>,
     id: impl Fn(&T) -> K,
@@ -18,7 +19,11 @@ pub(super) fn interleave<T, K: PartialEq>(
     ours.sort_by_key(|(at, _)| *at);
     let mut result = Vec::with_capacity(ours.len() + others.len());
     let mut others = others.into_iter().peekable();
-    for (_, item) in ours {
+    let last_known = ours.iter().rposition(|(_, item)| place(&id(item), before).is_some());
+    for (index, (_, item)) in ours.into_iter().enumerate() {
+        if last_known.is_none_or(|last| index > last) {
+            result.extend(others.by_ref());
+        }
         if let Some(at) = place(&id(&item), before) {
             while let Some(other) = others.next_if(|other| place(&id(other), before).is_some_and(|it| it < at)) {
                 result.push(other);
@@ -41,5 +46,6 @@ mod tests {
         assert_eq!(order(&[1, 2, 9], &[1, 3, 2], &[1, 2, 9]), [1, 2, 9]);
         assert_eq!(order(&[9, 1], &[1], &[9, 1]), [9, 1]);
         assert_eq!(order(&[1], &[], &[]), [1]);
+        assert_eq!(order(&[9, 1], &[1], &[9]), [9, 1]);
     }
 }

@@ -77,11 +77,14 @@ pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
     }
     let before = managers.set_of(&me);
     let mut object = merge::merge(model, shape, live, applied);
-    for path in before.difference(&set).paths().iter().rev() {
-        if !managers.is_owned_by_others(&me, path) {
-            merge::remove(model, shape, &mut object, path);
+    // Parents first: an item whose key is gone could not be found any more.
+    for path in before.difference(&set).paths() {
+        if !set.has_below(&path) && !managers.is_owned_by_others(&me, &path) {
+            merge::remove(model, shape, &mut object, &path);
         }
     }
+    // An emptied list or map may have been applied as such.
+    object = merge::merge(model, shape, &object, applied);
     if request.manager == "kubectl" {
         update_last_applied(live, applied, &mut object);
     }

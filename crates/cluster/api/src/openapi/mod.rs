@@ -1,0 +1,137 @@
+//! OpenAPI documents of the served kinds, by which clients validate and explain.
+//!
+//! Owns: version 2 (JSON and protobuf) and version 3 (index and a document per group-version).
+//! Does not own: their transport; callers compare [`Document::etag`].
+//!
+//! Invariant: a document is built once, on first use, from the schema model and the table of kinds.
+
+mod definitions;
+mod paths;
+mod proto;
+mod v2;
+mod v3;
+
+pub use v2::{v2_json, v2_proto};
+pub use v3::{v3_doc, v3_index};
+
+use bytes::Bytes;
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// The encoded bytes of a document.
+#[derive(Debug)]
+pub struct Document {
+    /// The body.
+    pub bytes: Bytes,
+    /// Changes when the body does; without quotes.
+    pub etag: String,
+}
+
+impl Document {
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let one = hasher.finish();
+        one.hash(&mut hasher);
+        Self {
+            etag: format!("{one:016X}{:016X}", hasher.finish()),
+            bytes: bytes.into(),
+        }
+    }
+
+    fn of(value: &Value) -> Self {
+        Self::new(value.to_string().into_bytes())
+    }
+}
+
+/// Which of the two dialects a document is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+impl Dialect {
+    fn reference(self, name: &str) -> String {
+        match self {
+            Self::V2 => format!("#/definitions/{name}"),
+            Self::V3 => format!("#/components/schemas/{name}"),
+        }
+    }
+}
+
+fn info() -> Value {
+    serde_json::json!({ "title": "Kubernetes", "version": "v1.36.0" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(document: &Document) -> Value {
+        serde_json::from_slice(&document.bytes).unwrap()
+    }
+
+    /// Every reference in a document, as JSON pointers.
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                for (name, inner) in map {
+                    match inner {
+                        Value::String(target) if name == "$ref" => found.push(target.trim_start_matches('#').into()),
+                        _ => references(inner, found),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let mut documents = vec![parsed(v2_json())];
+        for (group, version) in [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1"), ("discovery.k8s.io", "v1")] {
+            documents.push(parsed(v3_doc(group, version).unwrap()));
+        }
+        for document in documents {
+            let mut found = Vec::new();
+            references(&document, &mut found);
+            assert!(!found.is_empty());
+            for target in found {
+                assert!(document.pointer(&target).is_some(), "{target}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_index_lists_every_group_version_with_its_hash() {
+        let index = parsed(v3_index());
+        let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+        assert_eq!(url, format!("/openapi/v3/apis/apps/v1?hash={}", v3_doc("apps", "v1").unwrap().etag));
+        assert!(index["paths"]["api/v1"].is_object());
+        assert!(v3_doc("none", "v1").is_none());
+    }
+
+    #[test]
+    fn clients_find_what_they_validate_and_explain_by() {
+        let document = parsed(v3_doc("apps", "v1").unwrap());
+        let schema = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
+        assert_eq!(
+            schema["x-kubernetes-group-version-kind"],
+            json!([{"group": "apps", "kind": "Deployment", "version": "v1"}])
+        );
+        let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+        let names: Vec<&str> =
+            patch["parameters"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        for name in ["dryRun", "fieldManager", "fieldValidation", "force"] {
+            assert!(names.contains(&name), "{name}");
+        }
+        let core = parsed(v2_json());
+        let containers = &core["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+    }
+}
