@@ -17,6 +17,7 @@ mod rules;
 pub use attachment::{Attach, Attachment, Protocol, PublishedPort};
 pub use hako_netlink::Ipv4Net;
 pub use network::{Network, NetworkConfig};
+pub use ports::Reservation;
 pub use ranges::Ranges;
 
 use hako_error::Result;

@@ -11,11 +11,26 @@ use std::os::fd::OwnedFd;
 
 /// A bound socket: nobody else can bind the port. Packets never reach it, the rules lead them elsewhere.
 #[derive(Debug)]
-pub(crate) struct Reservation {
+pub struct Reservation {
     /// Closing it gives the port back.
     _socket: OwnedFd,
-    /// The port, picked by the kernel if 0 was asked for.
     pub(crate) port: PublishedPort,
+}
+
+impl Reservation {
+    /// Keeps a port of the host from everybody else until it is dropped; `container_port` does not matter.
+    ///
+    /// # Errors
+    /// `AlreadyExists` naming the port if somebody has it.
+    pub fn new(port: PublishedPort) -> hako_error::Result<Self> {
+        Ok(reserve_one(port)?)
+    }
+
+    /// The port, picked by the kernel if 0 was asked for.
+    #[must_use]
+    pub fn port(&self) -> PublishedPort {
+        self.port
+    }
 }
 
 /// Reserves all of `ports` or none.

@@ -1,0 +1,284 @@
+//! The listening side of DNS.
+
+use super::forward::{Carrier, forward, read_framed, write_framed};
+use super::zone::{Answer, Zone};
+use crate::dataplane::DataplaneConfig;
+use crate::index::Index;
+use hako_error::{Error, Kind, Result};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
+use parking_lot::RwLock;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const PORT: u16 = 53;
+/// Questions that wait for an upstream; more are dropped, and asked again by whoever asked.
+const FORWARDED_MAX: usize = 1024;
+const CONNECTIONS_MAX: usize = 256;
+const IDLE: Duration = Duration::from_secs(10);
+/// The largest datagram that passes everywhere in one piece.
+const PAYLOAD_MAX: u16 = 1232;
+const PAYLOAD_MIN: u16 = 512;
+
+/// The DNS server.
+#[derive(Clone, Debug)]
+pub(crate) struct Dns {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    zone: Zone,
+    index: Arc<RwLock<Index>>,
+    upstreams: Vec<SocketAddr>,
+    forwarded: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+    /// Turns the order of addresses with each answer.
+    turn: AtomicUsize,
+}
+
+/// The sockets that are served.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    udp: UdpSocket,
+    tcp: TcpListener,
+}
+
+/// Listens on the gateway.
+pub(crate) async fn bind(gateway: Ipv4Addr) -> Result<Sockets> {
+    let failed = |source: io::Error| {
+        let (kind, hint) = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                (Kind::AlreadyExists, ", stop the name server that listens on all addresses")
+            }
+            io::ErrorKind::PermissionDenied => (Kind::Forbidden, ", run as root"),
+            _ => (Kind::Internal, ""),
+        };
+        Error::new(kind, format!("listen for DNS on {gateway}:{PORT}{hint}")).with_source(source)
+    };
+    let udp = UdpSocket::bind((gateway, PORT)).await.map_err(failed)?;
+    let tcp = TcpListener::bind((gateway, PORT)).await.map_err(failed)?;
+    Ok(Sockets { udp, tcp })
+}
+
+/// What to do with a question.
+enum Reply {
+    Now(Message),
+    /// It is not ours: ask upstream as it is.
+    Forward,
+    /// Look up this name upstream too, and put what is found behind what we have.
+    Chase(Message, Name, RecordType),
+    Ignore,
+}
+
+impl Dns {
+    pub(crate) fn new(config: &DataplaneConfig, index: Arc<RwLock<Index>>) -> Result<Self> {
+        let mut domain = Name::from_ascii(&config.cluster_domain).map_err(|source| {
+            Error::new(Kind::Invalid, format!("{:?} is no domain name", config.cluster_domain))
+                .with_source(source)
+        })?;
+        domain.set_fqdn(true);
+        let zone = Zone::new(domain, [config.pod_subnet, config.service_subnet], config.gateway);
+        let shared = Shared {
+            zone,
+            index,
+            upstreams: config.upstream_dns.clone(),
+            forwarded: Arc::new(Semaphore::new(FORWARDED_MAX)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            turn: AtomicUsize::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn serve(self, sockets: Sockets, tasks: &mut JoinSet<()>) {
+        tasks.spawn(self.clone().serve_udp(Arc::new(sockets.udp)));
+        tasks.spawn(self.serve_tcp(sockets.tcp));
+    }
+
+    async fn serve_udp(self, socket: Arc<UdpSocket>) {
+        let mut buf = vec![0; 65_535];
+        loop {
+            let (len, client) = match socket.recv_from(&mut buf).await {
+                Ok(received) => received,
+                Err(error) => {
+                    // Such as the ICMP answer of a client that has gone.
+                    tracing::debug!(%error, "receive a question");
+                    continue;
+                }
+            };
+            let query = &buf[..len];
+            match self.shared.reply(query) {
+                Reply::Ignore => {}
+                Reply::Now(message) => send(&socket, client, encode_udp(query, &message)).await,
+                later => {
+                    let Ok(permit) = Arc::clone(&self.shared.forwarded).try_acquire_owned() else {
+                        continue;
+                    };
+                    let (dns, socket, query) = (self.clone(), Arc::clone(&socket), query.to_vec());
+                    tokio::spawn(async move {
+                        let answer = dns.shared.later(&query, later, Carrier::Udp).await;
+                        send(&socket, client, answer).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+    }
+
+    async fn serve_tcp(self, listener: TcpListener) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.shared.connections).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let dns = self.clone();
+                    tokio::spawn(async move {
+                        dns.serve_connection(stream).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_connection(self, mut stream: TcpStream) {
+        while let Ok(Ok(query)) = tokio::time::timeout(IDLE, read_framed(&mut stream)).await {
+            let answer = match self.shared.reply(&query) {
+                Reply::Ignore => return,
+                Reply::Now(message) => message.to_vec().ok(),
+                later => self.shared.later(&query, later, Carrier::Tcp).await,
+            };
+            let Some(answer) = answer else { return };
+            if !matches!(tokio::time::timeout(IDLE, write_framed(&mut stream, &answer)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn reply(&self, query: &[u8]) -> Reply {
+        let Ok(query) = Message::from_vec(query) else {
+            let Some(id) = query.first_chunk::<2>() else {
+                return Reply::Ignore;
+            };
+            let id = u16::from_be_bytes(*id);
+            return Reply::Now(Message::error_msg(id, OpCode::Query, ResponseCode::FormErr));
+        };
+        if query.metadata.message_type != MessageType::Query {
+            return Reply::Ignore;
+        }
+        let mut message = respond_to(&query);
+        let [question] = &query.queries[..] else {
+            message.metadata.response_code = ResponseCode::FormErr;
+            return Reply::Now(message);
+        };
+        if query.metadata.op_code != OpCode::Query {
+            message.metadata.response_code = ResponseCode::NotImp;
+            return Reply::Now(message);
+        }
+        if question.query_class() != DNSClass::IN {
+            return Reply::Forward;
+        }
+        self.answer(message, question)
+    }
+
+    fn answer(&self, mut message: Message, question: &Query) -> Reply {
+        let kind = question.query_type();
+        let answer = self.zone.answer(&self.index.read(), question.name(), kind);
+        message.metadata.authoritative = true;
+        match answer {
+            Answer::Elsewhere => return Reply::Forward,
+            Answer::Records { mut answers, additionals } => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                // An alias has to stay in front of what it leads to.
+                let fixed =
+                    usize::from(answers.first().is_some_and(|it| it.record_type() == RecordType::CNAME));
+                let count = answers.len() - fixed;
+                answers[fixed..].rotate_left(turn % count.max(1));
+                message.add_answers(answers).add_additionals(additionals);
+            }
+            Answer::Empty => {
+                message.add_authority(self.zone.soa());
+            }
+            Answer::NoSuchName => {
+                message.metadata.response_code = ResponseCode::NXDomain;
+                message.add_authority(self.zone.soa());
+            }
+            Answer::Alias { record, target } => {
+                message.add_answer(record);
+                return Reply::Chase(message, target, kind);
+            }
+        }
+        Reply::Now(message)
+    }
+
+    /// Answers with the help of an upstream.
+    async fn later(&self, query: &[u8], reply: Reply, carrier: Carrier) -> Option<Vec<u8>> {
+        match reply {
+            Reply::Now(message) => message.to_vec().ok(),
+            Reply::Ignore => None,
+            Reply::Forward => {
+                if let Some(answer) = forward(query, carrier, &self.upstreams).await {
+                    return Some(answer);
+                }
+                let mut message = respond_to(&Message::from_vec(query).ok()?);
+                message.metadata.response_code = ResponseCode::ServFail;
+                message.to_vec().ok()
+            }
+            Reply::Chase(mut message, target, kind) => {
+                let mut question = Message::query();
+                question.metadata.recursion_desired = true;
+                question.add_query(Query::query(target, kind));
+                let found = forward(&question.to_vec().ok()?, Carrier::Udp, &self.upstreams).await;
+                if let Some(found) = found.and_then(|found| Message::from_vec(&found).ok()) {
+                    message.add_answers(found.answers);
+                }
+                match carrier {
+                    Carrier::Udp => encode_udp(query, &message),
+                    Carrier::Tcp => message.to_vec().ok(),
+                }
+            }
+        }
+    }
+}
+
+fn respond_to(query: &Message) -> Message {
+    let mut message = Message::response(query.metadata.id, query.metadata.op_code);
+    message.metadata.recursion_desired = query.metadata.recursion_desired;
+    message.metadata.recursion_available = true;
+    message.add_queries(query.queries.iter().cloned());
+    if query.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(PAYLOAD_MAX);
+        message.set_edns(edns);
+    }
+    message
+}
+
+/// Encodes for a datagram as large as the client takes; what does not fit makes it ask by TCP.
+fn encode_udp(query: &[u8], message: &Message) -> Option<Vec<u8>> {
+    let payload = Message::from_vec(query).map_or(PAYLOAD_MIN, |query| query.max_payload());
+    let len_max = usize::from(payload.clamp(PAYLOAD_MIN, PAYLOAD_MAX));
+    let encoded = message.to_vec().ok()?;
+    if encoded.len() <= len_max { Some(encoded) } else { message.truncate().to_vec().ok() }
+}
+
+async fn send(socket: &UdpSocket, client: SocketAddr, answer: Option<Vec<u8>>) {
+    if let Some(answer) = answer
+        && let Err(error) = socket.send_to(&answer, client).await
+    {
+        tracing::debug!(%client, %error, "send an answer");
+    }
+}
