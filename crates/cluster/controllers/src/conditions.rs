@@ -22,9 +22,7 @@ pub(crate) fn selector(selector: &LabelSelector) -> Result<Selector> {
 
 /// FNV-1a over bytes, for names that only have to differ.
 pub(crate) fn fnv32(bytes: impl IntoIterator<Item = u8>) -> u32 {
-    bytes.into_iter().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.into_iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// A number in the alphabet of generated names: no vowels, so that no words appear.

@@ -56,31 +56,15 @@ impl Drop for Handle {
 /// Starts all controllers. Needs a tokio runtime.
 #[must_use]
 pub fn start(config: ControllersConfig) -> Handle {
-    let ControllersConfig {
-        client,
-        informers,
-        ca_pem,
-    } = config;
+    let ControllersConfig { client, informers, ca_pem } = config;
     let events = |component| Recorder::new(client.clone(), component, None);
     let mut all = JoinSet::new();
-    all.spawn(replicaset::run(
-        client.clone(),
-        informers.clone(),
-        events("replicaset-controller"),
-    ));
-    all.spawn(deployment::run(
-        client.clone(),
-        informers.clone(),
-        events("deployment-controller"),
-    ));
+    all.spawn(replicaset::run(client.clone(), informers.clone(), events("replicaset-controller")));
+    all.spawn(deployment::run(client.clone(), informers.clone(), events("deployment-controller")));
     all.spawn(endpointslice::run(client.clone(), informers.clone()));
     all.spawn(namespace::run(client.clone(), informers.clone()));
     all.spawn(garbage::run(client.clone()));
-    all.spawn(node_lifecycle::run(
-        client.clone(),
-        informers.clone(),
-        events("node-controller"),
-    ));
+    all.spawn(node_lifecycle::run(client.clone(), informers.clone(), events("node-controller")));
     all.spawn(serviceaccount::run(client, informers, ca_pem));
     let stop = CancellationToken::new();
     let stopped = stop.clone();

@@ -8,10 +8,7 @@ pub(crate) type Key = (String, String);
 
 pub(crate) fn key<K: Object>(object: &K) -> Key {
     let meta = object.metadata();
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 /// Queues what `keys` names for every object before and after each change, for as long as the informer lives.
@@ -37,11 +34,7 @@ pub(crate) async fn follow<K: Object>(
 /// The key of the object's controller where that is of `kind`.
 pub(crate) fn controller_key<K: Object>(object: &K, kind: &str) -> Option<Key> {
     let meta = object.metadata();
-    let owner = meta
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.controller == Some(true))?;
+    let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     (owner.kind == kind).then(|| (meta.namespace.clone().unwrap_or_default(), owner.name.clone()))
 }
 
@@ -57,10 +50,5 @@ pub(crate) fn is_controlled_by<K: Object>(object: &K, uid: &str) -> bool {
 
 /// Whether no controller has the object.
 pub(crate) fn is_orphan<K: Object>(object: &K) -> bool {
-    !object
-        .metadata()
-        .owner_references
-        .iter()
-        .flatten()
-        .any(|owner| owner.controller == Some(true))
+    !object.metadata().owner_references.iter().flatten().any(|owner| owner.controller == Some(true))
 }

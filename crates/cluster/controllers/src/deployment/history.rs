@@ -11,18 +11,12 @@ const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 pub(super) fn revision(annotations: Option<&BTreeMap<String, String>>) -> i64 {
-    annotations
-        .and_then(|all| all.get(REVISION)?.parse().ok())
-        .unwrap_or(0)
+    annotations.and_then(|all| all.get(REVISION)?.parse().ok()).unwrap_or(0)
 }
 
 /// The number for the ReplicaSet of the present template: its own while it is the highest, else one more.
 pub(super) fn next_revision(new: Option<&ReplicaSet>, old: &[Arc<ReplicaSet>]) -> i64 {
-    let highest_old = old
-        .iter()
-        .map(|set| revision(set.metadata.annotations.as_ref()))
-        .max()
-        .unwrap_or(0);
+    let highest_old = old.iter().map(|set| revision(set.metadata.annotations.as_ref())).max().unwrap_or(0);
     let own = new.map_or(0, |set| revision(set.metadata.annotations.as_ref()));
     if own > highest_old { own } else { highest_old + 1 }
 }
@@ -35,27 +29,18 @@ pub(super) fn annotations(
     desired: i32,
     maximum: i32,
 ) -> BTreeMap<String, String> {
-    let mut all = set
-        .and_then(|set| set.metadata.annotations.clone())
-        .unwrap_or_default();
+    let mut all = set.and_then(|set| set.metadata.annotations.clone()).unwrap_or_default();
     let own = [REVISION, DESIRED, MAXIMUM, HISTORY, LAST_APPLIED];
     for (key, value) in deployment.metadata.annotations.iter().flatten() {
         if !own.contains(&key.as_str()) {
             all.insert(key.clone(), value.clone());
         }
     }
-    let before = all
-        .get(REVISION)
-        .cloned()
-        .filter(|before| *before != revision.to_string());
+    let before = all.get(REVISION).cloned().filter(|before| *before != revision.to_string());
     if let Some(before) = before {
         // A template that is rolled out again remembers under which numbers it was before.
         let history = all.entry(HISTORY.to_owned()).or_default();
-        *history = if history.is_empty() {
-            before
-        } else {
-            format!("{history},{before}")
-        };
+        *history = if history.is_empty() { before } else { format!("{history},{before}") };
     }
     all.insert(REVISION.to_owned(), revision.to_string());
     all.insert(DESIRED.to_owned(), desired.to_string());
@@ -108,10 +93,8 @@ mod tests {
     #[test]
     fn only_the_oldest_beyond_the_limit_go() {
         let old: Vec<_> = (1..=5).map(set).collect();
-        let names: Vec<_> = superfluous(&old, 3)
-            .iter()
-            .map(|set| set.metadata.name.clone().unwrap())
-            .collect();
+        let names: Vec<_> =
+            superfluous(&old, 3).iter().map(|set| set.metadata.name.clone().unwrap()).collect();
         assert_eq!(names, ["s1", "s2"]);
     }
 }

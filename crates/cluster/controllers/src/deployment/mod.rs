@@ -47,16 +47,14 @@ pub(crate) async fn run(client: Client, informers: Informers, events: Recorder) 
     let keys_of_pod = move |pod: &Pod| {
         let set = wiring::controller_key(pod, "ReplicaSet")
             .and_then(|(namespace, name)| sets.get(&namespace, &name));
-        set.and_then(|set| wiring::controller_key(&*set, "Deployment"))
-            .into_iter()
-            .collect()
+        set.and_then(|set| wiring::controller_key(&*set, "Deployment")).into_iter().collect()
     };
     controller.sets.synced().await;
     controller.deployments.synced().await;
     tokio::join!(
-        wiring::follow(controller.deployments.clone(), queue.clone(), |deployment| vec![
-            wiring::key(deployment)
-        ]),
+        wiring::follow(controller.deployments.clone(), queue.clone(), |deployment| vec![wiring::key(
+            deployment
+        )]),
         wiring::follow(controller.sets.clone(), queue.clone(), keys_of_set),
         wiring::follow(controller.pods.clone(), queue.clone(), keys_of_pod),
         queue.run(WORKERS, |key: Key| controller.sync(key)),

@@ -19,22 +19,11 @@ impl Limits {
     pub(super) fn of(deployment: &Deployment) -> Self {
         let spec = deployment.spec.clone().unwrap_or_default();
         let replicas = spec.replicas.unwrap_or(1);
-        let rolling = spec
-            .strategy
-            .and_then(|strategy| strategy.rolling_update)
-            .unwrap_or_default();
+        let rolling = spec.strategy.and_then(|strategy| strategy.rolling_update).unwrap_or_default();
         let surge = resolve(rolling.max_surge.as_ref(), replicas, true);
         let unavailable = resolve(rolling.max_unavailable.as_ref(), replicas, false);
-        let unavailable = if surge == 0 && unavailable == 0 {
-            1
-        } else {
-            unavailable
-        };
-        Self {
-            replicas,
-            surge,
-            unavailable: unavailable.min(replicas),
-        }
+        let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
+        Self { replicas, surge, unavailable: unavailable.min(replicas) }
     }
 }
 
@@ -110,10 +99,8 @@ pub(super) fn proportional(sizes: &[i32], target: i32) -> Vec<i32> {
         |size: &i32| i32::try_from(i64::from(*size) * i64::from(target) / i64::from(total)).unwrap_or(*size);
     let mut shares: Vec<i32> = sizes.iter().map(share).collect();
     let rest = target - shares.iter().sum::<i32>();
-    if let Some((largest, _)) = sizes
-        .iter()
-        .enumerate()
-        .max_by_key(|(index, size)| (**size, std::cmp::Reverse(*index)))
+    if let Some((largest, _)) =
+        sizes.iter().enumerate().max_by_key(|(index, size)| (**size, std::cmp::Reverse(*index)))
     {
         shares[largest] = (shares[largest] + rest).max(0);
     }
@@ -124,30 +111,16 @@ pub(super) fn proportional(sizes: &[i32], target: i32) -> Vec<i32> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        replicas: 3,
-        surge: 1,
-        unavailable: 0,
-    };
+    const LIMITS: Limits = Limits { replicas: 3, surge: 1, unavailable: 0 };
 
     fn counts(wanted: i32, available: i32) -> Counts {
-        Counts {
-            wanted,
-            have: wanted,
-            available,
-        }
+        Counts { wanted, have: wanted, available }
     }
 
     #[test]
     fn percentages_round_surge_up_and_unavailability_down() {
         let percent = IntOrString::String("25%".into());
-        assert_eq!(
-            (
-                resolve(Some(&percent), 3, true),
-                resolve(Some(&percent), 3, false)
-            ),
-            (1, 0)
-        );
+        assert_eq!((resolve(Some(&percent), 3, true), resolve(Some(&percent), 3, false)), (1, 0));
         assert_eq!((resolve(None, 10, true), resolve(None, 10, false)), (3, 2));
         assert_eq!(resolve(Some(&IntOrString::Int(7)), 3, true), 7);
     }
@@ -178,11 +151,7 @@ mod tests {
     #[test]
     fn broken_old_pods_go_first() {
         let sizes = shrink_old(
-            Limits {
-                replicas: 4,
-                surge: 2,
-                unavailable: 1,
-            },
+            Limits { replicas: 4, surge: 2, unavailable: 1 },
             counts(2, 2),
             &[counts(2, 0), counts(2, 2)],
         );

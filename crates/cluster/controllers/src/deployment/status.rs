@@ -6,6 +6,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
+const PROGRESSING: &str = "Progressing";
+
 /// The status drawn from the ReplicaSets, and when the progress deadline will pass.
 pub(super) fn status(
     deployment: &Deployment,
@@ -17,27 +19,11 @@ pub(super) fn status(
     let sum = |of: &dyn Fn(&ReplicaSet) -> i32| all.iter().map(|set| of(set)).sum::<i32>();
     let wanted = sum(&|set| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0));
     let replicas = sum(&|set| set.status.as_ref().map_or(0, |status| status.replicas));
-    let ready = sum(&|set| {
-        set.status
-            .as_ref()
-            .and_then(|status| status.ready_replicas)
-            .unwrap_or(0)
-    });
-    let available = sum(&|set| {
-        set.status
-            .as_ref()
-            .and_then(|status| status.available_replicas)
-            .unwrap_or(0)
-    });
-    let terminating = sum(&|set| {
-        set.status
-            .as_ref()
-            .and_then(|status| status.terminating_replicas)
-            .unwrap_or(0)
-    });
-    let updated = new
-        .and_then(|set| set.status.as_ref())
-        .map_or(0, |status| status.replicas);
+    let ready = sum(&|set| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0));
+    let available = sum(&|set| set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0));
+    let terminating =
+        sum(&|set| set.status.as_ref().and_then(|status| status.terminating_replicas).unwrap_or(0));
+    let updated = new.and_then(|set| set.status.as_ref()).map_or(0, |status| status.replicas);
     let some = |count: i32| Some(count).filter(|count| *count != 0);
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -53,23 +39,16 @@ pub(super) fn status(
     let limits = Limits::of(deployment);
     let is_available = available >= limits.replicas - limits.unavailable;
     let (state, reason, message) = if is_available {
-        (
-            "True",
-            "MinimumReplicasAvailable",
-            "Deployment has minimum availability.",
-        )
+        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     } else {
-        (
-            "False",
-            "MinimumReplicasUnavailable",
-            "Deployment does not have minimum availability.",
-        )
+        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     };
     set_condition(&mut status, "Available", state, reason, message, now);
     let wait = progress(deployment, new, &before, &mut status, now);
     (status, wait)
 }
 
+/// Says whether the rollout moves, is done, or stands still for too long; gives when that would be.
 fn progress(
     deployment: &Deployment,
     new: Option<&Arc<ReplicaSet>>,
@@ -78,93 +57,62 @@ fn progress(
     now: Timestamp,
 ) -> Option<Duration> {
     let spec = deployment.spec.clone().unwrap_or_default();
-    let name = deployment.metadata.name.as_deref().unwrap_or_default();
-    let set = new.and_then(|set| set.metadata.name.as_deref());
-    let subject = set.map_or_else(
-        || format!("Deployment \"{name}\""),
-        |set| format!("ReplicaSet \"{set}\""),
-    );
+    let subject = subject(deployment, new);
     if spec.paused == Some(true) {
-        set_condition(
-            status,
-            "Progressing",
-            "Unknown",
-            "DeploymentPaused",
-            "Deployment is paused",
-            now,
-        );
+        set_condition(status, PROGRESSING, "Unknown", "DeploymentPaused", "Deployment is paused", now);
         return None;
     }
-    let wanted = spec.replicas.unwrap_or(1);
-    let is_complete = status.updated_replicas.unwrap_or(0) == wanted
-        && status.replicas.unwrap_or(0) == wanted
-        && status.available_replicas.unwrap_or(0) == wanted;
-    if is_complete {
-        set_condition(
-            status,
-            "Progressing",
-            "True",
-            "NewReplicaSetAvailable",
-            &format!("{subject} has successfully progressed."),
-            now,
-        );
+    if is_complete(status, spec.replicas.unwrap_or(1)) {
+        let message = format!("{subject} has successfully progressed.");
+        set_condition(status, PROGRESSING, "True", "NewReplicaSetAvailable", &message, now);
         return None;
     }
-    let moved = status.updated_replicas > before.updated_replicas
-        || status.ready_replicas > before.ready_replicas
-        || status.available_replicas > before.available_replicas
-        || old_replicas(status) < old_replicas(before)
-        || before.observed_generation != status.observed_generation;
-    if moved {
+    let is_new = status.conditions.iter().flatten().all(|condition| condition.type_ != PROGRESSING);
+    if is_new || has_moved(before, status) {
         set_condition(
             status,
-            "Progressing",
+            PROGRESSING,
             "True",
             "ReplicaSetUpdated",
             &format!("{subject} is progressing."),
             now,
         );
-        touch(status, "Progressing", now);
+        touch(status, PROGRESSING, now);
     }
     let limit = i64::from(spec.progress_deadline_seconds.unwrap_or(600));
-    let condition = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == "Progressing");
-    let Some(condition) = condition else {
-        set_condition(
-            status,
-            "Progressing",
-            "True",
-            "ReplicaSetUpdated",
-            &format!("{subject} is progressing."),
-            now,
-        );
-        return Some(Duration::from_secs(limit.unsigned_abs()));
-    };
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == PROGRESSING)?;
     // A finished rollout whose pods fail later is not a rollout that is stuck.
-    if condition.reason.as_deref() == Some("NewReplicaSetAvailable")
-        || condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
-    {
+    if matches!(condition.reason.as_deref(), Some("NewReplicaSetAvailable" | "ProgressDeadlineExceeded")) {
         return None;
     }
     let since = condition.last_update_time.as_ref().map_or(now, |time| time.0);
-    let due = since
-        .saturating_add(SignedDuration::from_secs(limit))
-        .unwrap_or(since);
+    let due = since.saturating_add(SignedDuration::from_secs(limit)).unwrap_or(since);
     if due <= now {
-        set_condition(
-            status,
-            "Progressing",
-            "False",
-            "ProgressDeadlineExceeded",
-            &format!("{subject} has timed out progressing."),
-            now,
-        );
+        let message = format!("{subject} has timed out progressing.");
+        set_condition(status, PROGRESSING, "False", "ProgressDeadlineExceeded", &message, now);
         return None;
     }
     Duration::try_from(now.duration_until(due)).ok()
+}
+
+fn subject(deployment: &Deployment, new: Option<&Arc<ReplicaSet>>) -> String {
+    match new.and_then(|set| set.metadata.name.as_deref()) {
+        Some(set) => format!("ReplicaSet \"{set}\""),
+        None => format!("Deployment \"{}\"", deployment.metadata.name.as_deref().unwrap_or_default()),
+    }
+}
+
+fn is_complete(status: &DeploymentStatus, wanted: i32) -> bool {
+    let counts = [status.updated_replicas, status.replicas, status.available_replicas];
+    counts.iter().all(|count| count.unwrap_or(0) == wanted)
+}
+
+fn has_moved(before: &DeploymentStatus, status: &DeploymentStatus) -> bool {
+    status.updated_replicas > before.updated_replicas
+        || status.ready_replicas > before.ready_replicas
+        || status.available_replicas > before.available_replicas
+        || old_replicas(status) < old_replicas(before)
+        || before.observed_generation != status.observed_generation
 }
 
 fn old_replicas(status: &DeploymentStatus) -> i32 {
@@ -172,12 +120,7 @@ fn old_replicas(status: &DeploymentStatus) -> i32 {
 }
 
 fn touch(status: &mut DeploymentStatus, kind: &str, now: Timestamp) {
-    for condition in status
-        .conditions
-        .iter_mut()
-        .flatten()
-        .filter(|condition| condition.type_ == kind)
-    {
+    for condition in status.conditions.iter_mut().flatten().filter(|condition| condition.type_ == kind) {
         condition.last_update_time = Some(seconds(now));
     }
 }
@@ -211,9 +154,7 @@ pub(super) fn set_condition(
         }
         Some(old) => {
             if old.status == state {
-                condition
-                    .last_transition_time
-                    .clone_from(&old.last_transition_time);
+                condition.last_transition_time.clone_from(&old.last_transition_time);
             }
             *old = condition;
         }
@@ -250,18 +191,10 @@ mod tests {
     #[test]
     fn a_finished_rollout_is_available_and_says_so() {
         let new = set(2, 2);
-        let (status, wait) = status(
-            &deployment(),
-            Some(&new),
-            &[Arc::clone(&new)],
-            Timestamp::UNIX_EPOCH,
-        );
+        let (status, wait) = status(&deployment(), Some(&new), &[Arc::clone(&new)], Timestamp::UNIX_EPOCH);
         assert_eq!(reason(&status, "Progressing"), "NewReplicaSetAvailable");
         assert_eq!(reason(&status, "Available"), "MinimumReplicasAvailable");
-        assert_eq!(
-            (status.available_replicas, status.unavailable_replicas, wait),
-            (Some(2), None, None)
-        );
+        assert_eq!((status.available_replicas, status.unavailable_replicas, wait), (Some(2), None, None));
     }
 
     #[test]

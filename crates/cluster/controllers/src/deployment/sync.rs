@@ -34,33 +34,18 @@ impl Controller {
         if deployment.metadata.deletion_timestamp.is_none() {
             self.claim(&deployment, &uid, &key, &api).await?;
         }
-        let mut owned: Vec<Arc<ReplicaSet>> = self
-            .sets
-            .list_in(&key.0)
-            .into_iter()
-            .filter(|set| is_controlled_by(&**set, &uid))
-            .collect();
+        let mut owned: Vec<Arc<ReplicaSet>> =
+            self.sets.list_in(&key.0).into_iter().filter(|set| is_controlled_by(&**set, &uid)).collect();
         owned.sort_by_key(|set| {
-            (
-                set.metadata.creation_timestamp.as_ref().map(|time| time.0),
-                set.metadata.name.clone(),
-            )
+            (set.metadata.creation_timestamp.as_ref().map(|time| time.0), set.metadata.name.clone())
         });
         let new = template::newest(&deployment, &owned).cloned();
         let old = owned
             .iter()
-            .filter(|set| {
-                new.as_ref()
-                    .is_none_or(|new| new.metadata.uid != set.metadata.uid)
-            })
+            .filter(|set| new.as_ref().is_none_or(|new| new.metadata.uid != set.metadata.uid))
             .cloned()
             .collect();
-        let mut scene = Scene {
-            deployment: &deployment,
-            api,
-            new,
-            old,
-        };
+        let mut scene = Scene { deployment: &deployment, api, new, old };
         if deployment.metadata.deletion_timestamp.is_none() {
             self.advance(&mut scene).await?;
         }
@@ -83,11 +68,7 @@ impl Controller {
             } else {
                 continue;
             };
-            api.patch(
-                set.metadata.name.as_deref().unwrap_or_default(),
-                &Patch::Strategic(patch),
-            )
-            .await?;
+            api.patch(set.metadata.name.as_deref().unwrap_or_default(), &Patch::Strategic(patch)).await?;
         }
         Ok(())
     }
@@ -104,15 +85,8 @@ impl Controller {
             self.roll(scene).await?;
         }
         for set in history::superfluous(&scene.old, spec.revision_history_limit.unwrap_or(10)) {
-            let options = DeleteOptions {
-                uid: set.metadata.uid.clone(),
-                ..DeleteOptions::default()
-            };
-            match scene
-                .api
-                .delete(set.metadata.name.as_deref().unwrap_or_default(), &options)
-                .await
-            {
+            let options = DeleteOptions { uid: set.metadata.uid.clone(), ..DeleteOptions::default() };
+            match scene.api.delete(set.metadata.name.as_deref().unwrap_or_default(), &options).await {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
             }
@@ -123,35 +97,18 @@ impl Controller {
     /// Whether somebody changed the number of replicas since the ReplicaSets were last sized.
     fn is_rescaled(&self, scene: &Scene<'_>) -> bool {
         let wanted = Limits::of(scene.deployment).replicas;
-        scene
-            .new
-            .iter()
-            .chain(&scene.old)
-            .filter(|set| replicas(set) > 0)
-            .any(|set| {
-                let desired = set
-                    .metadata
-                    .annotations
-                    .as_ref()
-                    .and_then(|all| all.get(DESIRED)?.parse::<i32>().ok());
-                desired.is_some_and(|desired| desired != wanted)
-            })
+        scene.new.iter().chain(&scene.old).filter(|set| replicas(set) > 0).any(|set| {
+            let desired =
+                set.metadata.annotations.as_ref().and_then(|all| all.get(DESIRED)?.parse::<i32>().ok());
+            desired.is_some_and(|desired| desired != wanted)
+        })
     }
 
     async fn rescale(&self, scene: &mut Scene<'_>) -> Result<()> {
         let limits = Limits::of(scene.deployment);
-        let all: Vec<Arc<ReplicaSet>> = scene
-            .new
-            .iter()
-            .chain(&scene.old)
-            .filter(|set| replicas(set) > 0)
-            .cloned()
-            .collect();
-        let target = if all.len() > 1 {
-            limits.replicas + limits.surge
-        } else {
-            limits.replicas
-        };
+        let all: Vec<Arc<ReplicaSet>> =
+            scene.new.iter().chain(&scene.old).filter(|set| replicas(set) > 0).cloned().collect();
+        let target = if all.len() > 1 { limits.replicas + limits.surge } else { limits.replicas };
         // Nothing runs, or all of it is of one template: that one is as large as the deployment.
         let shares = match (all.len(), &scene.new) {
             (0, Some(new)) => return self.resize(scene, new, limits.replicas).await.map(drop),
@@ -169,11 +126,7 @@ impl Controller {
         for set in scene.old.clone() {
             self.resize(scene, &set, 0).await?;
         }
-        let old_uids: Vec<&str> = scene
-            .old
-            .iter()
-            .filter_map(|set| set.metadata.uid.as_deref())
-            .collect();
+        let old_uids: Vec<&str> = scene.old.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
         let namespace = scene.deployment.metadata.namespace.as_deref().unwrap_or_default();
         let is_of_old = |pod: &k8s_openapi::api::core::v1::Pod| {
             old_uids.iter().any(|uid| is_controlled_by(pod, uid))
@@ -216,12 +169,7 @@ impl Controller {
             Some(set) if set.metadata.annotations.as_ref() == Some(&annotations) => Arc::clone(set),
             Some(set) => {
                 let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
-                Arc::new(
-                    scene
-                        .api
-                        .patch(set.metadata.name.as_deref().unwrap_or_default(), &patch)
-                        .await?,
-                )
+                Arc::new(scene.api.patch(set.metadata.name.as_deref().unwrap_or_default(), &patch).await?)
             }
             None => Arc::new(self.create(scene, annotations, size).await?),
         };
@@ -237,11 +185,7 @@ impl Controller {
         size: i32,
     ) -> Result<ReplicaSet> {
         let deployment = scene.deployment;
-        let collisions = deployment
-            .status
-            .as_ref()
-            .and_then(|status| status.collision_count)
-            .unwrap_or(0);
+        let collisions = deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
         let set = replica_set(deployment, annotations, size, collisions);
         let name = set.metadata.name.clone().unwrap_or_default();
         match scene.api.create(&set).await {
@@ -265,9 +209,8 @@ impl Controller {
                 // Another template has this hash: count it, so that the next step draws another.
                 let mut changed = deployment.clone();
                 changed.status.get_or_insert_default().collision_count = Some(collisions + 1);
-                let deployments: Api<Deployment> = self
-                    .client
-                    .namespaced(deployment.metadata.namespace.as_deref().unwrap_or_default());
+                let deployments: Api<Deployment> =
+                    self.client.namespaced(deployment.metadata.namespace.as_deref().unwrap_or_default());
                 deployments
                     .replace_status(deployment.metadata.name.as_deref().unwrap_or_default(), &changed)
                     .await?;
@@ -289,27 +232,19 @@ impl Controller {
         if history::revision(deployment.metadata.annotations.as_ref()) == revision {
             return Ok(());
         }
-        let api: Api<Deployment> = self
-            .client
-            .namespaced(deployment.metadata.namespace.as_deref().unwrap_or_default());
+        let api: Api<Deployment> =
+            self.client.namespaced(deployment.metadata.namespace.as_deref().unwrap_or_default());
         let patch = Patch::Merge(
             json!({ "metadata": { "annotations": { history::REVISION: revision.to_string() } } }),
         );
-        api.patch(deployment.metadata.name.as_deref().unwrap_or_default(), &patch)
-            .await
-            .map(drop)
+        api.patch(deployment.metadata.name.as_deref().unwrap_or_default(), &patch).await.map(drop)
     }
 
     /// Sets a ReplicaSet's size and the sizes its controller had in mind, where they differ.
     async fn resize(&self, scene: &Scene<'_>, set: &Arc<ReplicaSet>, size: i32) -> Result<Arc<ReplicaSet>> {
         let limits = Limits::of(scene.deployment);
         let (from, name) = (replicas(set), set.metadata.name.clone().unwrap_or_default());
-        let desired = set
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(DESIRED))
-            .cloned();
+        let desired = set.metadata.annotations.as_ref().and_then(|all| all.get(DESIRED)).cloned();
         if from == size && (size == 0 || desired == Some(limits.replicas.to_string())) {
             return Ok(Arc::clone(set));
         }
@@ -379,10 +314,7 @@ fn counts(set: &ReplicaSet) -> Counts {
 }
 
 pub(super) fn selects(deployment: &Deployment, set: &ReplicaSet) -> bool {
-    let selector = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| conditions::selector(&spec.selector).ok());
+    let selector = deployment.spec.as_ref().and_then(|spec| conditions::selector(&spec.selector).ok());
     selector.is_some_and(|selector| selector.matches_opt(set.metadata.labels.as_ref()))
 }
 
@@ -413,16 +345,10 @@ fn replica_set(
         .get_or_insert_default()
         .insert(HASH_LABEL.to_owned(), hash.clone());
     let mut selector = spec.selector;
-    selector
-        .match_labels
-        .get_or_insert_default()
-        .insert(HASH_LABEL.to_owned(), hash.clone());
+    selector.match_labels.get_or_insert_default().insert(HASH_LABEL.to_owned(), hash.clone());
     ReplicaSet {
         metadata: ObjectMeta {
-            name: Some(format!(
-                "{}-{hash}",
-                deployment.metadata.name.as_deref().unwrap_or_default()
-            )),
+            name: Some(format!("{}-{hash}", deployment.metadata.name.as_deref().unwrap_or_default())),
             namespace: deployment.metadata.namespace.clone(),
             labels: template.metadata.as_ref().and_then(|meta| meta.labels.clone()),
             annotations: Some(annotations),

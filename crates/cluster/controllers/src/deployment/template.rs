@@ -31,10 +31,7 @@ pub(super) fn newest<'a>(
             .is_some_and(|template| bare(template) == wanted)
     };
     sets.iter().filter(is_it).min_by_key(|set| {
-        (
-            set.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            set.metadata.name.clone(),
-        )
+        (set.metadata.creation_timestamp.as_ref().map(|time| time.0), set.metadata.name.clone())
     })
 }
 
@@ -62,10 +59,7 @@ mod tests {
 
     #[test]
     fn the_hash_label_does_not_count() {
-        assert_eq!(
-            hash(&template("i", None), 0),
-            hash(&template("i", Some("abc")), 0)
-        );
+        assert_eq!(hash(&template("i", None), 0), hash(&template("i", Some("abc")), 0));
         assert_ne!(hash(&template("i", None), 0), hash(&template("j", None), 0));
         assert_ne!(hash(&template("i", None), 0), hash(&template("i", None), 1));
     }

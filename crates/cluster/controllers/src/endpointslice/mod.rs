@@ -20,12 +20,8 @@ pub(crate) struct Controller {
 }
 
 pub(crate) async fn run(client: Client, informers: Informers) {
-    let controller = Controller {
-        client,
-        services: informers.get(),
-        pods: informers.get(),
-        slices: informers.get(),
-    };
+    let controller =
+        Controller { client, services: informers.get(), pods: informers.get(), slices: informers.get() };
     let queue = WorkQueue::new();
     let services = controller.services.clone();
     let keys_of_pod = move |pod: &Pod| {
@@ -40,17 +36,15 @@ pub(crate) async fn run(client: Client, informers: Informers) {
     controller.pods.synced().await;
     controller.slices.synced().await;
     tokio::join!(
-        wiring::follow(
-            controller.services.clone(),
-            queue.clone(),
-            |service: &Service| vec![wiring::key(service)]
-        ),
+        wiring::follow(controller.services.clone(), queue.clone(), |service: &Service| vec![wiring::key(
+            service
+        )]),
         wiring::follow(controller.pods.clone(), queue.clone(), keys_of_pod),
-        wiring::follow(
-            controller.slices.clone(),
-            queue.clone(),
-            |slice: &EndpointSlice| sync::service_of(slice).into_iter().collect()
-        ),
+        wiring::follow(controller.slices.clone(), queue.clone(), |slice: &EndpointSlice| sync::service_of(
+            slice
+        )
+        .into_iter()
+        .collect()),
         queue.run(WORKERS, |key: Key| controller.sync(key)),
     );
 }

@@ -36,11 +36,8 @@ pub(super) fn desired(service: &Service, selected: &Pods) -> BTreeMap<String, En
     let mut slices = BTreeMap::new();
     for (ports, mut endpoints) in groups {
         endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
-        let chunks: Vec<&[Endpoint]> = if endpoints.is_empty() {
-            vec![&[]]
-        } else {
-            endpoints.chunks(PER_SLICE).collect()
-        };
+        let chunks: Vec<&[Endpoint]> =
+            if endpoints.is_empty() { vec![&[]] } else { endpoints.chunks(PER_SLICE).collect() };
         for (number, chunk) in chunks.into_iter().enumerate() {
             let slice = slice(service, &ports, number, chunk.to_vec());
             slices.insert(slice.metadata.name.clone().unwrap_or_default(), slice);
@@ -105,11 +102,7 @@ fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
         return None;
     }
     let spec = pod.spec.as_ref()?;
-    let publishes_all = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.publish_not_ready_addresses)
-        == Some(true);
+    let publishes_all = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
     let (is_ready, is_terminating) = (pods::is_ready(pod), pod.metadata.deletion_timestamp.is_some());
     let is_named = spec.hostname.is_some() && spec.subdomain == service.metadata.name;
     Some(Endpoint {
@@ -186,9 +179,7 @@ pub(super) fn endpoints(service: &Service, slices: &BTreeMap<String, EndpointSli
         let is = |endpoint: &Endpoint, what: fn(&EndpointConditions) -> Option<bool>| {
             endpoint.conditions.as_ref().and_then(what) == Some(true)
         };
-        let staying = all
-            .iter()
-            .filter(|endpoint| !is(endpoint, |conditions| conditions.terminating));
+        let staying = all.iter().filter(|endpoint| !is(endpoint, |conditions| conditions.terminating));
         let (ready, waiting): (Vec<_>, Vec<_>) =
             staying.partition(|endpoint| is(endpoint, |conditions| conditions.ready));
         let addresses = |list: Vec<&Endpoint>| {
@@ -228,10 +219,7 @@ mod tests {
 
     fn service(extra: Value) -> Service {
         let mut value = json!({ "metadata": { "name": "web", "namespace": "n", "uid": "u" }, "spec": { "selector": { "a": "b" }, "ports": [{ "port": 80, "targetPort": "http" }] } });
-        value["spec"]
-            .as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        value["spec"].as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         serde_json::from_value(value).unwrap()
     }
 
@@ -246,14 +234,10 @@ mod tests {
 
     #[test]
     fn named_ports_resolve_in_each_pod_and_split_slices() {
-        let slices = desired(
-            &service(json!({})),
-            &vec![pod("10.0.0.1", 8080, true), pod("10.0.0.2", 9090, true)],
-        );
-        let ports: Vec<_> = slices
-            .values()
-            .map(|slice| slice.ports.as_ref().unwrap()[0].port.unwrap())
-            .collect();
+        let slices =
+            desired(&service(json!({})), &vec![pod("10.0.0.1", 8080, true), pod("10.0.0.2", 9090, true)]);
+        let ports: Vec<_> =
+            slices.values().map(|slice| slice.ports.as_ref().unwrap()[0].port.unwrap()).collect();
         assert_eq!(slices.len(), 2);
         assert!(ports.contains(&8080) && ports.contains(&9090));
     }
@@ -263,10 +247,8 @@ mod tests {
         let mut ending = Arc::unwrap_or_clone(pod("10.0.0.1", 80, true));
         ending.metadata.deletion_timestamp = Some(crate::conditions::now());
         let slices = desired(&service(json!({})), &vec![Arc::new(ending)]);
-        let conditions = slices.values().next().unwrap().endpoints.as_ref().unwrap()[0]
-            .conditions
-            .clone()
-            .unwrap();
+        let conditions =
+            slices.values().next().unwrap().endpoints.as_ref().unwrap()[0].conditions.clone().unwrap();
         assert_eq!(
             (conditions.ready, conditions.serving, conditions.terminating),
             (Some(false), Some(true), Some(true))
@@ -276,17 +258,9 @@ mod tests {
 
     #[test]
     fn a_hundred_endpoints_fill_a_slice_and_names_stay() {
-        let pods: Pods = (0..101)
-            .map(|index| pod(&format!("10.0.1.{index}"), 80, true))
-            .collect();
+        let pods: Pods = (0..101).map(|index| pod(&format!("10.0.1.{index}"), 80, true)).collect();
         let first = desired(&service(json!({})), &pods);
-        assert_eq!(
-            first
-                .values()
-                .map(|slice| slice.endpoints.as_ref().unwrap().len())
-                .sum::<usize>(),
-            101
-        );
+        assert_eq!(first.values().map(|slice| slice.endpoints.as_ref().unwrap().len()).sum::<usize>(), 101);
         assert_eq!(first.len(), 2);
         assert_eq!(
             first.keys().collect::<Vec<_>>(),
@@ -296,16 +270,10 @@ mod tests {
 
     #[test]
     fn not_ready_addresses_are_published_where_asked() {
-        let slices = desired(
-            &service(json!({ "publishNotReadyAddresses": true })),
-            &vec![pod("10.0.0.1", 80, false)],
-        );
+        let slices =
+            desired(&service(json!({ "publishNotReadyAddresses": true })), &vec![pod("10.0.0.1", 80, false)]);
         assert_eq!(
-            slices.values().next().unwrap().endpoints.as_ref().unwrap()[0]
-                .conditions
-                .as_ref()
-                .unwrap()
-                .ready,
+            slices.values().next().unwrap().endpoints.as_ref().unwrap()[0].conditions.as_ref().unwrap().ready,
             Some(true)
         );
     }

@@ -13,10 +13,7 @@ use std::time::Duration;
 
 impl Controller {
     pub(super) async fn sync(&self, key: Key) -> Result<Option<Duration>> {
-        let service = self
-            .services
-            .get(&key.0, &key.1)
-            .filter(|service| has_selector(service));
+        let service = self.services.get(&key.0, &key.1).filter(|service| has_selector(service));
         let api: Api<EndpointSlice> = self.client.namespaced(&key.0);
         let is_ours = |slice: &Arc<EndpointSlice>| service_of(slice).as_ref() == Some(&key);
         let mut present: Vec<Arc<EndpointSlice>> =
@@ -28,12 +25,8 @@ impl Controller {
             }
             return Ok(None);
         };
-        let selected: Pods = self
-            .pods
-            .list_in(&key.0)
-            .into_iter()
-            .filter(|pod| selects(&service, pod))
-            .collect();
+        let selected: Pods =
+            self.pods.list_in(&key.0).into_iter().filter(|pod| selects(&service, pod)).collect();
         let desired = slices::desired(&service, &selected);
         // Slices with endpoints that are wanted come before those that go: no endpoint is ever in none.
         for (name, slice) in &desired {
@@ -44,8 +37,7 @@ impl Controller {
             write(&api, name, slice, there.as_deref()).await?;
         }
         try_join_all(present.iter().map(|slice| remove(&api, slice))).await?;
-        self.write_legacy(&service, &slices::endpoints(&service, &desired), &key)
-            .await?;
+        self.write_legacy(&service, &slices::endpoints(&service, &desired), &key).await?;
         Ok(None)
     }
 
@@ -90,30 +82,18 @@ async fn write(
         return Ok(());
     }
     let mut changed = wanted.clone();
-    changed
-        .metadata
-        .resource_version
-        .clone_from(&there.metadata.resource_version);
+    changed.metadata.resource_version.clone_from(&there.metadata.resource_version);
     changed.metadata.uid.clone_from(&there.metadata.uid);
     api.replace(name, &changed).await.map(drop)
 }
 
 /// Exists already, or its namespace is going: nothing to try again.
 fn is_settled(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Kind::AlreadyExists | Kind::Forbidden | Kind::NotFound
-    )
+    matches!(error.kind(), Kind::AlreadyExists | Kind::Forbidden | Kind::NotFound)
 }
 
 async fn remove(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<()> {
-    match api
-        .delete(
-            slice.metadata.name.as_deref().unwrap_or_default(),
-            &DeleteOptions::default(),
-        )
-        .await
-    {
+    match api.delete(slice.metadata.name.as_deref().unwrap_or_default(), &DeleteOptions::default()).await {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
     }
@@ -122,10 +102,7 @@ async fn remove(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<()> {
 fn has_selector(service: &Service) -> bool {
     let spec = service.spec.as_ref();
     let is_external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
-    !is_external
-        && spec
-            .and_then(|spec| spec.selector.as_ref())
-            .is_some_and(|selector| !selector.is_empty())
+    !is_external && spec.and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty())
 }
 
 pub(super) fn selects(service: &Service, pod: &Pod) -> bool {
@@ -133,9 +110,7 @@ pub(super) fn selects(service: &Service, pod: &Pod) -> bool {
     let labels = pod.metadata.labels.as_ref();
     has_selector(service)
         && selector.is_some_and(|selector| {
-            selector
-                .iter()
-                .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+            selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
         })
 }
 
@@ -145,8 +120,5 @@ pub(super) fn service_of(slice: &EndpointSlice) -> Option<Key> {
     if labels.get(MANAGER_LABEL).map(String::as_str) != Some(MANAGER) {
         return None;
     }
-    Some((
-        slice.metadata.namespace.clone().unwrap_or_default(),
-        labels.get(SERVICE_LABEL)?.clone(),
-    ))
+    Some((slice.metadata.namespace.clone().unwrap_or_default(), labels.get(SERVICE_LABEL)?.clone()))
 }

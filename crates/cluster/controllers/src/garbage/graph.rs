@@ -44,19 +44,9 @@ impl Node {
             resource: Arc::clone(resource),
             namespace: meta["namespace"].as_str().map(str::to_owned),
             name: text(&meta["name"]),
-            owners: meta["ownerReferences"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(owner)
-                .collect(),
+            owners: meta["ownerReferences"].as_array().into_iter().flatten().map(owner).collect(),
             is_deleting: !meta["deletionTimestamp"].is_null(),
-            finalizers: meta["finalizers"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(text)
-                .collect(),
+            finalizers: meta["finalizers"].as_array().into_iter().flatten().map(text).collect(),
         };
         Some((meta["uid"].as_str()?.to_owned(), node))
     }
@@ -84,27 +74,16 @@ impl Graph {
             self.untie(&owner.uid, &uid);
         }
         for owner in &node.owners {
-            self.dependents
-                .entry(owner.uid.clone())
-                .or_default()
-                .insert(uid.clone());
+            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
         }
         let mut keys = Vec::new();
         if node.is_deleting && !node.finalizers.is_empty()
-            || node
-                .owners
-                .iter()
-                .any(|owner| !self.nodes.contains_key(&owner.uid))
+            || node.owners.iter().any(|owner| !self.nodes.contains_key(&owner.uid))
         {
             keys.push(uid.clone());
         }
         // An owner that waits in the foreground is nearer to its end when a dependent starts to go.
-        keys.extend(
-            node.owners
-                .iter()
-                .filter(|owner| self.waits(&owner.uid))
-                .map(|owner| owner.uid.clone()),
-        );
+        keys.extend(node.owners.iter().filter(|owner| self.waits(&owner.uid)).map(|owner| owner.uid.clone()));
         self.nodes.insert(uid, node);
         keys
     }
@@ -134,9 +113,7 @@ impl Graph {
     }
 
     fn waits(&self, uid: &str) -> bool {
-        self.nodes
-            .get(uid)
-            .is_some_and(|node| node.is_deleting && !node.finalizers.is_empty())
+        self.nodes.get(uid).is_some_and(|node| node.is_deleting && !node.finalizers.is_empty())
     }
 
     pub(super) fn get(&self, uid: &str) -> Option<&Node> {

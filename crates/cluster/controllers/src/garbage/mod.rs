@@ -24,11 +24,7 @@ pub(crate) struct Collector {
 }
 
 pub(crate) async fn run(client: Client) {
-    let collector = Arc::new(Collector {
-        client,
-        graph: Mutex::default(),
-        queue: WorkQueue::new(),
-    });
+    let collector = Arc::new(Collector { client, graph: Mutex::default(), queue: WorkQueue::new() });
     let resources = loop {
         match reflect::resources(&collector.client).await {
             Ok(resources) => break resources,
@@ -42,8 +38,5 @@ pub(crate) async fn run(client: Client) {
     for resource in resources {
         reflectors.spawn(reflect::reflect(Arc::clone(&collector), resource));
     }
-    collector
-        .queue
-        .run(WORKERS, |uid: Uid| sync::sync(&collector, uid))
-        .await;
+    collector.queue.run(WORKERS, |uid: Uid| sync::sync(&collector, uid)).await;
 }

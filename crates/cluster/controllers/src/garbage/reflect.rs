@@ -22,28 +22,16 @@ pub(super) async fn resources(client: &Client) -> Result<Vec<Arc<ResourceType>>>
     let groups = parse(&client.get_text("/apis").await?)?;
     for group in groups["groups"].as_array().into_iter().flatten() {
         let version = group["preferredVersion"]["version"].as_str().unwrap_or("v1");
-        versions.push((
-            group["name"].as_str().unwrap_or_default().to_owned(),
-            version.to_owned(),
-        ));
+        versions.push((group["name"].as_str().unwrap_or_default().to_owned(), version.to_owned()));
     }
     let mut found = Vec::new();
     for (group, version) in versions {
-        let path = if group.is_empty() {
-            format!("/api/{version}")
-        } else {
-            format!("/apis/{group}/{version}")
-        };
+        let path =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let list = parse(&client.get_text(&path).await?)?;
         for entry in list["resources"].as_array().into_iter().flatten() {
             let name = entry["name"].as_str().unwrap_or_default();
-            let can = |verb: &str| {
-                entry["verbs"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|one| one == verb)
-            };
+            let can = |verb: &str| entry["verbs"].as_array().into_iter().flatten().any(|one| one == verb);
             if !name.contains('/') && name != "events" && can("list") && can("watch") && can("delete") {
                 found.push(Arc::new(ResourceType::new(&group, &version, name)));
             }

@@ -42,11 +42,7 @@ async fn collect(collector: &Collector, uid: &str, node: &Node) -> Result<Option
         }
     }
     if gone.len() == node.owners.len() || (waits && gone.len() + 1 == node.owners.len()) {
-        let propagation = if waits {
-            Propagation::Foreground
-        } else {
-            Propagation::Background
-        };
+        let propagation = if waits { Propagation::Foreground } else { Propagation::Background };
         let options = DeleteOptions {
             propagation: Some(propagation),
             uid: Some(uid.to_owned()),
@@ -65,9 +61,7 @@ async fn exists(collector: &Collector, node: &Node, owner: &Owner) -> Result<boo
         return Ok(true);
     };
     let (resource, is_namespaced) = resource;
-    let api = collector
-        .client
-        .dynamic(&resource, node.namespace.as_deref().filter(|_| is_namespaced));
+    let api = collector.client.dynamic(&resource, node.namespace.as_deref().filter(|_| is_namespaced));
     match api.get(&owner.name).await {
         Ok(object) => Ok(object["metadata"]["uid"] == owner.uid.as_str()),
         Err(error) if error.is_not_found() => Ok(false),
@@ -76,15 +70,8 @@ async fn exists(collector: &Collector, node: &Node, owner: &Owner) -> Result<boo
 }
 
 async fn resource_of(collector: &Collector, owner: &Owner) -> Result<Option<(ResourceType, bool)>> {
-    let (group, version) = owner
-        .api_version
-        .split_once('/')
-        .unwrap_or(("", &owner.api_version));
-    let path = if group.is_empty() {
-        format!("/api/{version}")
-    } else {
-        format!("/apis/{group}/{version}")
-    };
+    let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+    let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
     let text = match collector.client.get_text(&path).await {
         Err(error) if error.is_not_found() => return Ok(None),
         other => other?,
@@ -107,18 +94,11 @@ async fn resource_of(collector: &Collector, owner: &Owner) -> Result<Option<(Res
 async fn foreground(collector: &Collector, uid: &str, node: &Node) -> Result<Option<Duration>> {
     let mut blocked = false;
     for (dependent_uid, dependent) in dependents(collector, uid) {
-        blocked |= dependent
-            .owners
-            .iter()
-            .any(|owner| owner.uid == uid && owner.blocks);
+        blocked |= dependent.owners.iter().any(|owner| owner.uid == uid && owner.blocks);
         let others = dependent.owners.iter().filter(|owner| owner.uid != uid);
-        let is_kept = others.clone().any(|owner| {
-            collector
-                .graph
-                .lock()
-                .get(&owner.uid)
-                .is_some_and(|owner| !owner.is_deleting)
-        });
+        let is_kept = others
+            .clone()
+            .any(|owner| collector.graph.lock().get(&owner.uid).is_some_and(|owner| !owner.is_deleting));
         if is_kept {
             drop_references(collector, &dependent_uid, &dependent, &[uid.to_owned()]).await?;
         } else if !dependent.is_deleting {
@@ -155,9 +135,7 @@ fn dependents(collector: &Collector, uid: &str) -> Vec<(Uid, Node)> {
 }
 
 fn api(collector: &Collector, node: &Node) -> DynamicApi {
-    collector
-        .client
-        .dynamic(&node.resource, node.namespace.as_deref())
+    collector.client.dynamic(&node.resource, node.namespace.as_deref())
 }
 
 async fn drop_references(collector: &Collector, uid: &str, node: &Node, owners: &[Uid]) -> Result<()> {
@@ -193,11 +171,7 @@ async fn change(
     let value = if kept.is_empty() { Value::Null } else { json!(kept) };
     let patch =
         Patch::Merge(json!({ "metadata": { "resourceVersion": meta["resourceVersion"], field: value } }));
-    settle(
-        api.patch(&node.name, None, &patch, &WriteOptions::default())
-            .await
-            .map(drop),
-    )
+    settle(api.patch(&node.name, None, &patch, &WriteOptions::default()).await.map(drop))
 }
 
 /// Gone already, or replaced by another of the same name: both mean there is nothing left to do.

@@ -14,17 +14,12 @@ pub(crate) struct Controller {
 }
 
 pub(crate) async fn run(client: Client, informers: Informers) {
-    let controller = Controller {
-        client,
-        namespaces: informers.get(),
-    };
+    let controller = Controller { client, namespaces: informers.get() };
     let queue = WorkQueue::new();
     tokio::join!(
-        wiring::follow(
-            controller.namespaces.clone(),
-            queue.clone(),
-            |namespace: &Namespace| vec![wiring::key(namespace)]
-        ),
+        wiring::follow(controller.namespaces.clone(), queue.clone(), |namespace: &Namespace| vec![
+            wiring::key(namespace)
+        ]),
         queue.run(WORKERS, |key: Key| controller.sync(key)),
     );
 }

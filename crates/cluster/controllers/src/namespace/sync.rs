@@ -68,29 +68,20 @@ impl Controller {
             let is_waiting = |item: &Value| item["metadata"]["deletionTimestamp"].is_null();
             let mut items = api.list(&ListParams::default()).await?.items;
             if items.iter().any(is_waiting) {
-                api.delete_collection(&ListParams::default(), &DeleteOptions::default())
-                    .await?;
+                api.delete_collection(&ListParams::default(), &DeleteOptions::default()).await?;
                 items = api.list(&ListParams::default()).await?.items;
             }
             if items.is_empty() {
                 continue;
             }
-            let group = if resource.group.is_empty() {
-                String::new()
-            } else {
-                format!(".{}", resource.group)
-            };
-            remains
-                .counts
-                .insert(format!("{}{group}", resource.plural), items.len());
-            for finalizer in items
-                .iter()
-                .flat_map(|item| item["metadata"]["finalizers"].as_array().into_iter().flatten())
+            let group =
+                if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+            remains.counts.insert(format!("{}{group}", resource.plural), items.len());
+            for finalizer in
+                items.iter().flat_map(|item| item["metadata"]["finalizers"].as_array().into_iter().flatten())
             {
-                *remains
-                    .finalizers
-                    .entry(finalizer.as_str().unwrap_or_default().to_owned())
-                    .or_default() += 1;
+                *remains.finalizers.entry(finalizer.as_str().unwrap_or_default().to_owned()).or_default() +=
+                    1;
             }
         }
         Ok(remains)
@@ -103,28 +94,16 @@ async fn resources(client: &Client) -> Result<Vec<ResourceType>> {
     let groups = parse(&client.get_text("/apis").await?)?;
     for group in groups["groups"].as_array().into_iter().flatten() {
         let version = group["preferredVersion"]["version"].as_str().unwrap_or("v1");
-        versions.push((
-            group["name"].as_str().unwrap_or_default().to_owned(),
-            version.to_owned(),
-        ));
+        versions.push((group["name"].as_str().unwrap_or_default().to_owned(), version.to_owned()));
     }
     let mut found = Vec::new();
     for (group, version) in versions {
-        let path = if group.is_empty() {
-            format!("/api/{version}")
-        } else {
-            format!("/apis/{group}/{version}")
-        };
+        let path =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let list = parse(&client.get_text(&path).await?)?;
         for entry in list["resources"].as_array().into_iter().flatten() {
             let name = entry["name"].as_str().unwrap_or_default();
-            let can = |verb: &str| {
-                entry["verbs"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|one| one == verb)
-            };
+            let can = |verb: &str| entry["verbs"].as_array().into_iter().flatten().any(|one| one == verb);
             if entry["namespaced"] == true
                 && !name.contains('/')
                 && can("list")
@@ -146,25 +125,15 @@ fn parse(text: &str) -> Result<Value> {
 /// Says in the conditions what the namespace waits for; whether that is news.
 fn report(namespace: &mut Namespace, remains: &Remains) -> bool {
     let list = |all: &BTreeMap<String, usize>, what: &str| {
-        let parts: Vec<String> = all
-            .iter()
-            .map(|(name, count)| format!("{name} {what} {count} resource instances"))
-            .collect();
+        let parts: Vec<String> =
+            all.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect();
         parts.join(", ")
     };
     let content = format!("Some resources are remaining: {}", list(&remains.counts, "has"));
-    let mut changed = set_condition(
-        namespace,
-        "NamespaceContentRemaining",
-        true,
-        "SomeResourcesRemain",
-        &content,
-    );
+    let mut changed =
+        set_condition(namespace, "NamespaceContentRemaining", true, "SomeResourcesRemain", &content);
     let (reason, message) = if remains.finalizers.is_empty() {
-        (
-            "ContentHasNoFinalizers",
-            "All content-preserving finalizers finished".to_owned(),
-        )
+        ("ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned())
     } else {
         (
             "SomeFinalizersRemain",
@@ -186,11 +155,7 @@ fn report(namespace: &mut Namespace, remains: &Remains) -> bool {
 
 fn set_condition(namespace: &mut Namespace, kind: &str, is: bool, reason: &str, message: &str) -> bool {
     let status = if is { "True" } else { "False" };
-    let all = namespace
-        .status
-        .get_or_insert_default()
-        .conditions
-        .get_or_insert_default();
+    let all = namespace.status.get_or_insert_default().conditions.get_or_insert_default();
     let condition = NamespaceCondition {
         type_: kind.into(),
         status: status.into(),
@@ -218,24 +183,13 @@ mod tests {
     #[test]
     fn what_blocks_a_namespace_is_said_once() {
         let mut namespace = Namespace::default();
-        let remains = Remains {
-            counts: [("pods".to_owned(), 2)].into(),
-            finalizers: [("x/y".to_owned(), 1)].into(),
-        };
+        let remains =
+            Remains { counts: [("pods".to_owned(), 2)].into(), finalizers: [("x/y".to_owned(), 1)].into() };
         assert!(report(&mut namespace, &remains));
         assert!(!report(&mut namespace, &remains));
-        let messages: Vec<String> = namespace
-            .status
-            .unwrap()
-            .conditions
-            .unwrap()
-            .into_iter()
-            .filter_map(|one| one.message)
-            .collect();
-        assert_eq!(
-            messages[0],
-            "Some resources are remaining: pods has 2 resource instances"
-        );
+        let messages: Vec<String> =
+            namespace.status.unwrap().conditions.unwrap().into_iter().filter_map(|one| one.message).collect();
+        assert_eq!(messages[0], "Some resources are remaining: pods has 2 resource instances");
         assert_eq!(
             messages[1],
             "Some content in the namespace has finalizers remaining: x/y in 1 resource instances"

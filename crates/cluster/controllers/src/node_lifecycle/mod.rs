@@ -38,15 +38,11 @@ pub(crate) async fn run(client: Client, informers: Informers, events: Recorder) 
     };
     let queue = WorkQueue::new();
     let node_key = |name: Option<&String>| {
-        name.map(|name| (String::new(), name.clone()))
-            .into_iter()
-            .collect::<Vec<_>>()
+        name.map(|name| (String::new(), name.clone())).into_iter().collect::<Vec<_>>()
     };
     controller.leases.synced().await;
     tokio::join!(
-        wiring::follow(controller.nodes.clone(), queue.clone(), |node: &Node| vec![
-            wiring::key(node)
-        ]),
+        wiring::follow(controller.nodes.clone(), queue.clone(), |node: &Node| vec![wiring::key(node)]),
         wiring::follow(controller.leases.clone(), queue.clone(), |lease: &Lease| {
             if lease.metadata.namespace.as_deref() == Some(LEASES) {
                 node_key(lease.metadata.name.as_ref())

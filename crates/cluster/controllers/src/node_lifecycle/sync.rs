@@ -39,11 +39,7 @@ impl Controller {
                 &Patch::Strategic(json!({ "status": { "conditions": lost_conditions(&node) } })),
             )
             .await?;
-            self.events.normal(
-                &*node,
-                "NodeNotReady",
-                &format!("Node {name} status is now: NodeNotReady"),
-            );
+            self.events.normal(&*node, "NodeNotReady", &format!("Node {name} status is now: NodeNotReady"));
             health = Health::Unknown;
         }
         if let Some(taints) = retaint(&node, health) {
@@ -53,25 +49,16 @@ impl Controller {
             self.troubled.lock().remove(&name);
             return Ok(Some(GRACE.saturating_sub(silent) + Duration::from_millis(100)));
         }
-        let since = *self
-            .troubled
-            .lock()
-            .entry(name.clone())
-            .or_insert_with(Instant::now);
+        let since = *self.troubled.lock().entry(name.clone()).or_insert_with(Instant::now);
         self.evict(&name, health, since.elapsed()).await.map(Some)
     }
 
     /// How long the node's lease has not been renewed, by this process's clock.
     fn silence(&self, name: &str) -> Duration {
-        let renewed = self
-            .leases
-            .get(LEASES, name)
-            .and_then(|lease| lease.spec.as_ref()?.renew_time.clone());
+        let renewed = self.leases.get(LEASES, name).and_then(|lease| lease.spec.as_ref()?.renew_time.clone());
         let renewed = renewed.map(|time| time.0.to_string()).unwrap_or_default();
         let mut seen = self.seen.lock();
-        let entry = seen
-            .entry(name.to_owned())
-            .or_insert_with(|| (renewed.clone(), Instant::now()));
+        let entry = seen.entry(name.to_owned()).or_insert_with(|| (renewed.clone(), Instant::now()));
         if entry.0 != renewed {
             *entry = (renewed, Instant::now());
         }
@@ -88,9 +75,7 @@ impl Controller {
             .into_iter()
             .filter(|pod| on_node(pod) && pod.metadata.deletion_timestamp.is_none())
         {
-            let api: Api<Pod> = self
-                .client
-                .namespaced(pod.metadata.namespace.as_deref().unwrap_or_default());
+            let api: Api<Pod> = self.client.namespaced(pod.metadata.namespace.as_deref().unwrap_or_default());
             if health == Health::Unknown && pods::is_ready(&pod) {
                 let condition =
                     json!({ "type": "Ready", "status": "False", "lastTransitionTime": conditions::now() });
@@ -100,14 +85,7 @@ impl Controller {
                 )
                 .await?;
             }
-            let taint = taint(
-                if health == Health::Unknown {
-                    UNREACHABLE
-                } else {
-                    NOT_READY
-                },
-                "NoExecute",
-            );
+            let taint = taint(if health == Health::Unknown { UNREACHABLE } else { NOT_READY }, "NoExecute");
             match remaining(&pod, &taint, troubled) {
                 Some(Duration::ZERO) => {
                     self.events.normal(
@@ -119,10 +97,7 @@ impl Controller {
                             pods::name(&pod)
                         ),
                     );
-                    let options = DeleteOptions {
-                        uid: pod.metadata.uid.clone(),
-                        ..DeleteOptions::default()
-                    };
+                    let options = DeleteOptions { uid: pod.metadata.uid.clone(), ..DeleteOptions::default() };
                     match api.delete(pods::name(&pod), &options).await {
                         Err(error) if !error.is_not_found() => return Err(error),
                         _ => {}
@@ -137,10 +112,7 @@ impl Controller {
 }
 
 fn health(node: &Node) -> Health {
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     match conditions
         .into_iter()
         .find(|condition| condition.type_ == "Ready")
@@ -153,10 +125,7 @@ fn health(node: &Node) -> Health {
 }
 
 fn lost_conditions(node: &Node) -> Vec<NodeCondition> {
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let lost = |condition: &NodeCondition| NodeCondition {
         status: "Unknown".into(),
         reason: Some("NodeStatusUnknown".into()),
@@ -168,21 +137,12 @@ fn lost_conditions(node: &Node) -> Vec<NodeCondition> {
 }
 
 fn taint(key: &str, effect: &str) -> Taint {
-    Taint {
-        key: key.into(),
-        effect: effect.into(),
-        value: None,
-        time_added: None,
-    }
+    Taint { key: key.into(), effect: effect.into(), value: None, time_added: None }
 }
 
 /// The taints the node should have where they differ from those it has.
 fn retaint(node: &Node, health: Health) -> Option<Vec<Taint>> {
-    let present = node
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.taints.clone())
-        .unwrap_or_default();
+    let present = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     let wanted_key = match health {
         Health::Ready => None,
         Health::NotReady => Some(NOT_READY),
@@ -192,10 +152,7 @@ fn retaint(node: &Node, health: Health) -> Option<Vec<Taint>> {
     let mut wanted: Vec<Taint> = present.iter().filter(|taint| !is_ours(taint)).cloned().collect();
     for effect in ["NoSchedule", "NoExecute"] {
         let Some(key) = wanted_key else { break };
-        let there = present
-            .iter()
-            .find(|taint| taint.key == key && taint.effect == effect)
-            .cloned();
+        let there = present.iter().find(|taint| taint.key == key && taint.effect == effect).cloned();
         wanted.push(there.unwrap_or_else(|| Taint {
             time_added: (effect == "NoExecute").then(conditions::now),
             ..taint(key, effect)
@@ -206,21 +163,12 @@ fn retaint(node: &Node, health: Health) -> Option<Vec<Taint>> {
 
 /// How much longer the pod tolerates the taint; `None` is for ever.
 fn remaining(pod: &Pod, taint: &Taint, troubled: Duration) -> Option<Duration> {
-    let all = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.tolerations.as_deref())
-        .unwrap_or_default();
-    let matching: Vec<&Toleration> = all
-        .iter()
-        .filter(|toleration| tolerates(toleration, taint))
-        .collect();
+    let all = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    let matching: Vec<&Toleration> = all.iter().filter(|toleration| tolerates(toleration, taint)).collect();
     if matching.is_empty() {
         return Some(Duration::ZERO);
     }
-    let limits = matching
-        .iter()
-        .filter_map(|toleration| toleration.toleration_seconds);
+    let limits = matching.iter().filter_map(|toleration| toleration.toleration_seconds);
     let limit = limits.min()?;
     Some(Duration::from_secs(u64::try_from(limit).unwrap_or(0)).saturating_sub(troubled))
 }
@@ -261,23 +209,10 @@ mod tests {
     fn a_pod_stays_as_long_as_it_tolerates() {
         let pod: Pod = serde_json::from_value(json!({ "metadata": {}, "spec": { "containers": [], "tolerations": [{ "key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }] } })).unwrap();
         let taint = taint(UNREACHABLE, "NoExecute");
+        assert_eq!(remaining(&pod, &taint, Duration::from_secs(100)), Some(Duration::from_secs(200)));
+        assert_eq!(remaining(&pod, &taint, Duration::from_secs(400)), Some(Duration::ZERO));
         assert_eq!(
-            remaining(&pod, &taint, Duration::from_secs(100)),
-            Some(Duration::from_secs(200))
-        );
-        assert_eq!(
-            remaining(&pod, &taint, Duration::from_secs(400)),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(
-            remaining(
-                &Pod {
-                    spec: Some(Default::default()),
-                    ..Pod::default()
-                },
-                &taint,
-                Duration::ZERO
-            ),
+            remaining(&Pod { spec: Some(Default::default()), ..Pod::default() }, &taint, Duration::ZERO),
             Some(Duration::ZERO)
         );
     }

@@ -22,21 +22,11 @@ struct Pending {
 
 impl Expectations {
     pub(super) fn created(&self, set: &str, pod: &str) {
-        self.by_set
-            .lock()
-            .entry(set.to_owned())
-            .or_default()
-            .created
-            .insert(pod.to_owned(), Instant::now());
+        self.by_set.lock().entry(set.to_owned()).or_default().created.insert(pod.to_owned(), Instant::now());
     }
 
     pub(super) fn deleted(&self, set: &str, pod: &str) {
-        self.by_set
-            .lock()
-            .entry(set.to_owned())
-            .or_default()
-            .deleted
-            .insert(pod.to_owned(), Instant::now());
+        self.by_set.lock().entry(set.to_owned()).or_default().deleted.insert(pod.to_owned(), Instant::now());
     }
 
     pub(super) fn forget(&self, set: &str) {
@@ -70,10 +60,7 @@ mod tests {
         expectations.created("s", "a");
         expectations.created("s", "b");
         expectations.deleted("s", "c");
-        assert_eq!(
-            expectations.settle("s", |pod| pod == "a" || pod == "c"),
-            (1, vec!["c".to_owned()])
-        );
+        assert_eq!(expectations.settle("s", |pod| pod == "a" || pod == "c"), (1, vec!["c".to_owned()]));
         assert_eq!(expectations.settle("s", |pod| pod == "b"), (0, Vec::new()));
         assert!(expectations.by_set.lock().is_empty());
     }

@@ -45,9 +45,7 @@ pub(crate) async fn run(client: Client, informers: Informers, events: Recorder) 
     controller.sets.synced().await;
     controller.pods.synced().await;
     tokio::join!(
-        wiring::follow(controller.sets.clone(), queue.clone(), |set| vec![wiring::key(
-            set
-        )]),
+        wiring::follow(controller.sets.clone(), queue.clone(), |set| vec![wiring::key(set)]),
         wiring::follow(controller.pods.clone(), queue.clone(), keys_of_pod),
         queue.run(WORKERS, |key: Key| controller.sync(key)),
     );

@@ -32,26 +32,18 @@ impl Controller {
         let api: Api<Pod> = self.client.namespaced(&key.0);
         let all = self.pods.list_in(&key.0);
         self.claim(&set, &uid, &all, &api).await?;
-        let owned: Vec<Arc<Pod>> = all
-            .into_iter()
-            .filter(|pod| is_controlled_by(&**pod, &uid))
-            .collect();
+        let owned: Vec<Arc<Pod>> = all.into_iter().filter(|pod| is_controlled_by(&**pod, &uid)).collect();
         let active: Vec<Arc<Pod>> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-        let (coming, gone) = self
-            .expectations
-            .settle(&uid, |name| active.iter().any(|pod| pods::name(pod) == name));
-        let staying: Vec<Arc<Pod>> = active
-            .iter()
-            .filter(|pod| !gone.iter().any(|name| name == pods::name(pod)))
-            .cloned()
-            .collect();
+        let (coming, gone) =
+            self.expectations.settle(&uid, |name| active.iter().any(|pod| pods::name(pod) == name));
+        let staying: Vec<Arc<Pod>> =
+            active.iter().filter(|pod| !gone.iter().any(|name| name == pods::name(pod))).cloned().collect();
         let wanted = usize::try_from(wanted(&set)).unwrap_or(0);
         let have = staying.len() + coming;
         let done = if have < wanted {
             self.create(&set, &uid, wanted - have, &api).await
         } else {
-            self.delete(&set, &uid, victims(&staying, have - wanted), &api)
-                .await
+            self.delete(&set, &uid, victims(&staying, have - wanted), &api).await
         };
         let wait = self.report(&set, &owned, &active, &key).await?;
         done?;
@@ -69,11 +61,7 @@ impl Controller {
             } else {
                 continue;
             };
-            ignore_not_found(
-                api.patch(pods::name(pod), &Patch::Strategic(patch))
-                    .await
-                    .map(drop),
-            )?;
+            ignore_not_found(api.patch(pods::name(pod), &Patch::Strategic(patch)).await.map(drop))?;
         }
         Ok(())
     }
@@ -99,8 +87,7 @@ impl Controller {
                 }
             }
             if let Some(error) = failure {
-                self.events
-                    .warning(set, "FailedCreate", &format!("Error creating: {}", error.chain()));
+                self.events.warning(set, "FailedCreate", &format!("Error creating: {}", error.chain()));
                 return Err(error);
             }
             missing -= count;
@@ -117,18 +104,11 @@ impl Controller {
         api: &Api<Pod>,
     ) -> Result<()> {
         let deletions = victims.iter().map(async |pod| {
-            let options = DeleteOptions {
-                uid: pod.metadata.uid.clone(),
-                ..DeleteOptions::default()
-            };
+            let options = DeleteOptions { uid: pod.metadata.uid.clone(), ..DeleteOptions::default() };
             self.expectations.deleted(uid, pods::name(pod));
             match ignore_not_found(api.delete(pods::name(pod), &options).await) {
                 Ok(()) => {
-                    self.events.normal(
-                        set,
-                        "SuccessfulDelete",
-                        &format!("Deleted pod: {}", pods::name(pod)),
-                    );
+                    self.events.normal(set, "SuccessfulDelete", &format!("Deleted pod: {}", pods::name(pod)));
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -169,10 +149,7 @@ fn wanted(set: &ReplicaSet) -> i32 {
 
 /// Whether the set's selector matches the pod's labels.
 pub(super) fn selects(set: &ReplicaSet, pod: &Pod) -> bool {
-    let selector = set
-        .spec
-        .as_ref()
-        .and_then(|spec| conditions::selector(&spec.selector).ok());
+    let selector = set.spec.as_ref().and_then(|spec| conditions::selector(&spec.selector).ok());
     selector.is_some_and(|selector| selector.matches_opt(pod.metadata.labels.as_ref()))
 }
 
@@ -188,11 +165,7 @@ pub(crate) fn owner_reference(set: &ReplicaSet) -> OwnerReference {
 }
 
 fn pod_of(set: &ReplicaSet) -> Pod {
-    let template = set
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.clone())
-        .unwrap_or_default();
+    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
@@ -213,12 +186,7 @@ fn pod_of(set: &ReplicaSet) -> Pod {
 /// cheap before dear, crowded nodes before others, younger before older, restarted before steady.
 fn victims(active: &[Arc<Pod>], count: usize) -> Vec<Arc<Pod>> {
     let mut ranked = active.to_vec();
-    let node = |pod: &Pod| {
-        pod.spec
-            .as_ref()
-            .and_then(|spec| spec.node_name.clone())
-            .unwrap_or_default()
-    };
+    let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
     let neighbours = |pod: &Pod| active.iter().filter(|other| node(other) == node(pod)).count();
     ranked.sort_by_cached_key(|pod| {
         let phase = match pods::phase(pod) {
@@ -226,11 +194,11 @@ fn victims(active: &[Arc<Pod>], count: usize) -> Vec<Arc<Pod>> {
             "Unknown" => 1,
             _ => 2,
         };
-        let cost = pod.metadata.annotations.as_ref().and_then(|all| {
-            all.get("controller.kubernetes.io/pod-deletion-cost")?
-                .parse::<i32>()
-                .ok()
-        });
+        let cost = pod
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get("controller.kubernetes.io/pod-deletion-cost")?.parse::<i32>().ok());
         let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (
             !node(pod).is_empty(),
@@ -256,15 +224,10 @@ fn status(
 ) -> (ReplicaSetStatus, Option<Duration>) {
     let spec = set.spec.clone().unwrap_or_default();
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    let template_labels = spec
-        .template
-        .and_then(|template| template.metadata?.labels)
-        .unwrap_or_default();
+    let template_labels = spec.template.and_then(|template| template.metadata?.labels).unwrap_or_default();
     let has_all_labels = |pod: &Pod| {
         let labels = pod.metadata.labels.as_ref();
-        template_labels
-            .iter()
-            .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+        template_labels.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
     };
     let mut wait: Option<Duration> = None;
     let mut available = 0;
@@ -294,11 +257,9 @@ fn status(
 }
 
 fn normalize(mut status: ReplicaSetStatus) -> ReplicaSetStatus {
-    for field in [
-        &mut status.fully_labeled_replicas,
-        &mut status.ready_replicas,
-        &mut status.available_replicas,
-    ] {
+    for field in
+        [&mut status.fully_labeled_replicas, &mut status.ready_replicas, &mut status.available_replicas]
+    {
         *field = field.filter(|count| *count != 0);
     }
     status
@@ -317,24 +278,14 @@ mod tests {
 
     fn set(extra: Value) -> ReplicaSet {
         let mut value = json!({ "metadata": { "name": "s", "uid": "u", "generation": 3 }, "spec": { "replicas": 2, "selector": { "matchLabels": { "a": "b" } }, "template": { "metadata": { "labels": { "a": "b" } } } } });
-        value["spec"]
-            .as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        value["spec"].as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         serde_json::from_value(value).unwrap()
     }
 
     #[test]
     fn those_missed_least_go_first() {
-        let pods = [
-            pod("ready", true, "n"),
-            pod("unready", false, "n"),
-            pod("unplaced", false, ""),
-        ];
-        let names: Vec<String> = victims(&pods, 2)
-            .iter()
-            .map(|pod| pods::name(pod).to_owned())
-            .collect();
+        let pods = [pod("ready", true, "n"), pod("unready", false, "n"), pod("unplaced", false, "")];
+        let names: Vec<String> = victims(&pods, 2).iter().map(|pod| pods::name(pod).to_owned()).collect();
         assert_eq!(names, ["unplaced", "unready"]);
     }
 
@@ -343,10 +294,7 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:04Z".parse().unwrap();
         let pods = [pod("p", true, "n")];
         let (status, wait) = status(&set(json!({ "minReadySeconds": 10 })), &pods, &pods, now);
-        assert_eq!(
-            (status.ready_replicas, status.available_replicas),
-            (Some(1), None)
-        );
+        assert_eq!((status.ready_replicas, status.available_replicas), (Some(1), None));
         assert_eq!(wait, Some(Duration::from_secs(6)));
     }
 

@@ -31,22 +31,16 @@ pub(crate) async fn run(client: Client, informers: Informers, ca_pem: String) {
     controller.accounts.synced().await;
     controller.configs.synced().await;
     tokio::join!(
-        wiring::follow(
-            controller.namespaces.clone(),
-            queue.clone(),
-            |namespace: &Namespace| vec![wiring::key(namespace)]
-        ),
-        wiring::follow(
-            controller.accounts.clone(),
-            queue.clone(),
-            |account: &ServiceAccount| {
-                if account.metadata.name.as_deref() == Some(sync::ACCOUNT) {
-                    namespace_key(account.metadata.namespace.as_ref())
-                } else {
-                    Vec::new()
-                }
+        wiring::follow(controller.namespaces.clone(), queue.clone(), |namespace: &Namespace| vec![
+            wiring::key(namespace)
+        ]),
+        wiring::follow(controller.accounts.clone(), queue.clone(), |account: &ServiceAccount| {
+            if account.metadata.name.as_deref() == Some(sync::ACCOUNT) {
+                namespace_key(account.metadata.namespace.as_ref())
+            } else {
+                Vec::new()
             }
-        ),
+        }),
         wiring::follow(controller.configs.clone(), queue.clone(), |config: &ConfigMap| {
             if config.metadata.name.as_deref() == Some(sync::ROOT_CA) {
                 namespace_key(config.metadata.namespace.as_ref())

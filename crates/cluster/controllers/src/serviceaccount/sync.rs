@@ -24,10 +24,7 @@ impl Controller {
             return Ok(None);
         }
         if self.accounts.get(&name, ACCOUNT).is_none() {
-            let account = ServiceAccount {
-                metadata: named(ACCOUNT, &name),
-                ..ServiceAccount::default()
-            };
+            let account = ServiceAccount { metadata: named(ACCOUNT, &name), ..ServiceAccount::default() };
             self.make(&name, &account).await?;
         }
         let data = Some([(CA_KEY.to_owned(), self.ca_pem.clone())].into());
@@ -40,15 +37,8 @@ impl Controller {
                 api.replace(ROOT_CA, &changed).await?;
             }
             None => {
-                self.make(
-                    &name,
-                    &ConfigMap {
-                        metadata: named(ROOT_CA, &name),
-                        data,
-                        ..ConfigMap::default()
-                    },
-                )
-                .await?
+                self.make(&name, &ConfigMap { metadata: named(ROOT_CA, &name), data, ..ConfigMap::default() })
+                    .await?
             }
         }
         Ok(None)
@@ -62,12 +52,7 @@ impl Controller {
         let api: Api<K> = self.client.namespaced(namespace);
         match api.create(object).await {
             // There already and not in the cache yet, or the namespace is going.
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    Kind::AlreadyExists | Kind::Forbidden | Kind::NotFound
-                ) =>
-            {
+            Err(error) if !matches!(error.kind(), Kind::AlreadyExists | Kind::Forbidden | Kind::NotFound) => {
                 Err(error)
             }
             _ => Ok(()),
@@ -76,9 +61,5 @@ impl Controller {
 }
 
 fn named(name: &str, namespace: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.into()),
-        namespace: Some(namespace.into()),
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: Some(name.into()), namespace: Some(namespace.into()), ..ObjectMeta::default() }
 }
