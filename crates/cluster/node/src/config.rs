@@ -72,9 +72,7 @@ pub struct NodeServer {
 
 impl fmt::Debug for NodeServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeServer")
-            .field("listen", &self.listen)
-            .finish_non_exhaustive()
+        f.debug_struct("NodeServer").field("listen", &self.listen).finish_non_exhaustive()
     }
 }
 

@@ -21,12 +21,15 @@
 //! | after the object's deletion | maybe a sandbox of an unknown pod | removes it after the first complete list |
 
 mod config;
+mod context;
 mod env;
 mod handle;
 mod node;
 mod pod;
 mod probe;
+mod register;
 mod seams;
+mod server;
 mod volume;
 
 pub use config::{ClusterDns, NodeConfig, NodeServer};

@@ -43,6 +43,8 @@ pub struct LocalImage {
     pub id: String,
     /// Bytes as stored.
     pub size: u64,
+    /// Whom it runs as, `user[:group]`; empty is root.
+    pub user: String,
 }
 
 /// Which images are here, and how others get here.
@@ -73,7 +75,13 @@ fn local(image: &hako_image::Image) -> LocalImage {
         names: image.names.iter().map(ToString::to_string).collect(),
         id: image.id.to_string(),
         size: image.size,
+        user: user_of(image),
     }
+}
+
+fn user_of(image: &hako_image::Image) -> String {
+    let config = image.config.config().as_ref();
+    config.and_then(|config| config.user().clone()).unwrap_or_default()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -24,11 +24,7 @@ pub(crate) fn expand<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a str>) -
 }
 
 /// Reads `NAME)`; without a closing parenthesis the text is no reference.
-fn reference<'t, 'a>(
-    out: &mut String,
-    rest: &'t str,
-    lookup: &impl Fn(&str) -> Option<&'a str>,
-) -> &'t str {
+fn reference<'t, 'a>(out: &mut String, rest: &'t str, lookup: &impl Fn(&str) -> Option<&'a str>) -> &'t str {
     let Some(end) = rest.find(')') else {
         out.push_str("$(");
         return rest;

@@ -25,19 +25,10 @@ pub(crate) enum EnvError {
     ObjectMissing { kind: &'static str, name: String },
     /// The object exists and has no such key.
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
-    KeyMissing {
-        kind: &'static str,
-        namespace: String,
-        name: String,
-        key: String,
-    },
+    KeyMissing { kind: &'static str, namespace: String, name: String, key: String },
     /// A Secret's value is not text.
     #[error("value of key {key} in {kind} {name} is not valid UTF-8, an environment variable must be text")]
-    NotText {
-        kind: &'static str,
-        name: String,
-        key: String,
-    },
+    NotText { kind: &'static str, name: String, key: String },
     /// The field reference is none we know.
     #[error("field path {0:?} is not supported in a downward reference")]
     Field(String),
@@ -87,10 +78,7 @@ fn found<'a, T>(
     match object {
         Some(object) => Ok(Some(object)),
         None if optional == Some(true) => Ok(None),
-        None => Err(EnvError::ObjectMissing {
-            kind,
-            name: name.to_owned(),
-        }),
+        None => Err(EnvError::ObjectMissing { kind, name: name.to_owned() }),
     }
 }
 
@@ -107,18 +95,14 @@ pub(crate) struct References {
 pub(crate) fn references(container: &Container) -> References {
     let mut names = References::default();
     for source in container.env_from.iter().flatten() {
-        names
-            .config_maps
-            .extend(source.config_map_ref.iter().map(|r| r.name.clone()));
+        names.config_maps.extend(source.config_map_ref.iter().map(|r| r.name.clone()));
         names.secrets.extend(source.secret_ref.iter().map(|r| r.name.clone()));
     }
     let sources = container.env.iter().flatten().filter_map(|v| v.value_from.as_ref());
     for source in sources {
         let config_map = source.config_map_key_ref.iter().map(|r| r.name.clone());
         names.config_maps.extend(config_map);
-        names
-            .secrets
-            .extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
+        names.secrets.extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
     }
     names
 }
@@ -245,19 +229,14 @@ fn value_from(
             return Ok(None);
         };
         let value = secret.data.as_ref().and_then(|data| data.get(&reference.key));
-        let value = value
-            .map(|v| text("Secret", &reference.name, &reference.key, &v.0))
-            .transpose()?;
+        let value = value.map(|v| text("Secret", &reference.name, &reference.key, &v.0)).transpose()?;
         return or_missing(value, "Secret", facts, &reference.name, &reference.key, reference.optional);
     }
     let what = match source.file_key_ref {
         Some(_) => "fileKeyRef",
         None => "an empty valueFrom",
     };
-    Err(EnvError::Unsupported {
-        name: variable.name.clone(),
-        what,
-    })
+    Err(EnvError::Unsupported { name: variable.name.clone(), what })
 }
 
 fn or_missing(

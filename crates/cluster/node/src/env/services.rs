@@ -25,11 +25,8 @@ pub(crate) fn service_environment(
         }
     }
     if let (false, Some((ip, port))) = (has_api, api) {
-        let port_of = ServicePort {
-            name: Some("https".into()),
-            port: i32::from(port),
-            ..ServicePort::default()
-        };
+        let port_of =
+            ServicePort { name: Some("https".into()), port: i32::from(port), ..ServicePort::default() };
         add_ports(&mut out, "KUBERNETES", &ip.to_string(), &[port_of]);
     }
     out

@@ -28,7 +28,8 @@ fn referenced() -> Referenced {
     let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "conf"},
         "data": {"COLOR": "blue", "bad=key": "x"}}))
     .unwrap();
-    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "key"}, "data": {"TOKEN": "aHVzaA=="}})).unwrap();
+    let secret: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "key"}, "data": {"TOKEN": "aHVzaA=="}})).unwrap();
     Referenced {
         config_maps: HashMap::from([("conf".to_owned(), Arc::new(map))]),
         secrets: HashMap::from([("key".to_owned(), Arc::new(secret))]),
@@ -38,12 +39,7 @@ fn referenced() -> Referenced {
 fn built(env: serde_json::Value) -> Result<Vec<String>, EnvError> {
     let pod = pod();
     let allocatable = BTreeMap::from([("memory".to_owned(), "1Gi".parse().unwrap())]);
-    let facts = PodFacts {
-        pod: &pod,
-        pod_ip: Some(POD),
-        host_ip: HOST,
-        allocatable: &allocatable,
-    };
+    let facts = PodFacts { pod: &pod, pod_ip: Some(POD), host_ip: HOST, allocatable: &allocatable };
     let services = [("DB_SERVICE_HOST".to_owned(), "10.96.0.9".to_owned())];
     build(&container(env), &facts, &services, &referenced()).map(|env| env.lines())
 }
@@ -87,13 +83,8 @@ fn fields_of_the_pod_and_its_resources_are_values() {
         let lines = built(json!({"env": [from(path)]})).unwrap();
         assert_eq!(lines[1], format!("X={want}"), "{path}");
     }
-    assert_eq!(
-        built(json!({"env": [from("spec.nope")]})),
-        Err(EnvError::Field("spec.nope".into()))
-    );
-    let resource = |resource: &str, divisor: &str| {
-        json!({"env": [{"name": "X", "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}}]})
-    };
+    assert_eq!(built(json!({"env": [from("spec.nope")]})), Err(EnvError::Field("spec.nope".into())));
+    let resource = |resource: &str, divisor: &str| json!({"env": [{"name": "X", "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}}]});
     for (name, divisor, want) in [
         ("limits.cpu", "0", "2"),
         ("limits.cpu", "1m", "1500"),
@@ -110,9 +101,7 @@ fn fields_of_the_pod_and_its_resources_are_values() {
 
 #[test]
 fn what_is_missing_is_an_error_unless_it_is_optional() {
-    let key = |kind: &str, name: &str, key: &str, optional: bool| {
-        json!({"env": [{"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}}]})
-    };
+    let key = |kind: &str, name: &str, key: &str, optional: bool| json!({"env": [{"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}}]});
     assert_eq!(built(key("configMapKeyRef", "conf", "COLOR", false)).unwrap()[1], "X=blue");
     assert_eq!(built(key("secretKeyRef", "key", "TOKEN", false)).unwrap()[1], "X=hush");
     for (kind, name) in [

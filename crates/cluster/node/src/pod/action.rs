@@ -30,30 +30,13 @@ pub(crate) enum Input {
     /// A container's process started.
     Started { container: usize, run: Run },
     /// A container could not be started.
-    StartFailed {
-        container: usize,
-        attempt: u32,
-        failure: StartFailure,
-    },
+    StartFailed { container: usize, attempt: u32, failure: StartFailure },
     /// The postStart hook is over.
-    PostStart {
-        container: usize,
-        attempt: u32,
-        result: Result<(), String>,
-    },
+    PostStart { container: usize, attempt: u32, result: Result<(), String> },
     /// A container's process ended.
-    Exited {
-        container: usize,
-        attempt: u32,
-        exit: Exit,
-    },
+    Exited { container: usize, attempt: u32, exit: Exit },
     /// A probe has an answer.
-    Probed {
-        container: usize,
-        attempt: u32,
-        kind: ProbeKind,
-        verdict: Verdict,
-    },
+    Probed { container: usize, attempt: u32, kind: ProbeKind, verdict: Verdict },
     /// No connection reaches the pod any more, or its share of the grace period is used up.
     Drained,
     /// Sandbox and files are gone.
@@ -84,12 +67,7 @@ pub(crate) enum StartFailure {
     /// their kind.
     Retry { reason: &'static str, message: String },
     /// The program could not be executed: this counts as an exit.
-    Run {
-        id: ContainerId,
-        image_id: String,
-        exit: Exit,
-        message: String,
-    },
+    Run { id: ContainerId, image_id: String, exit: Exit, message: String },
 }
 
 /// A probe's answer.
@@ -120,27 +98,15 @@ pub(crate) enum Action {
         restarts: u32,
     },
     /// Wait for the end of a run; [`Input::Exited`] follows.
-    Watch {
-        container: usize,
-        attempt: u32,
-        id: ContainerId,
-    },
+    Watch { container: usize, attempt: u32, id: ContainerId },
     /// Run the postStart hook.
     PostStart { container: usize, attempt: u32 },
     /// Start probing.
-    Probe {
-        container: usize,
-        attempt: u32,
-        kind: ProbeKind,
-    },
+    Probe { container: usize, attempt: u32, kind: ProbeKind },
     /// Stop all probes of a container.
     StopProbes { container: usize },
     /// Run preStop, ask the process to end and kill it when the time is up.
-    Stop {
-        container: usize,
-        id: ContainerId,
-        deadline: Timestamp,
-    },
+    Stop { container: usize, id: ContainerId, deadline: Timestamp },
     /// The time that stops already under way have is shorter now.
     Hasten { deadline: Timestamp },
     /// Withdraw the pod's address; [`Input::Drained`] follows by `deadline`.
@@ -169,20 +135,12 @@ pub(crate) struct PodEvent {
 impl PodEvent {
     /// All is well.
     pub(crate) fn normal(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            is_warning: false,
-            reason,
-            message: message.into(),
-            field: None,
-        }
+        Self { is_warning: false, reason, message: message.into(), field: None }
     }
 
     /// Something is wrong.
     pub(crate) fn warning(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            is_warning: true,
-            ..Self::normal(reason, message)
-        }
+        Self { is_warning: true, ..Self::normal(reason, message) }
     }
 
     /// About this container.

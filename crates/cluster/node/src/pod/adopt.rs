@@ -33,7 +33,12 @@ pub(crate) struct Useless {
 
 impl Machine {
     /// The machine of a pod of which something exists already, with what to do first.
-    pub(crate) fn adopt(pod: Arc<Pod>, left: &Leftovers, host_ip: IpAddr, now: Timestamp) -> (Self, Vec<Action>, Useless) {
+    pub(crate) fn adopt(
+        pod: Arc<Pod>,
+        left: &Leftovers,
+        host_ip: IpAddr,
+        now: Timestamp,
+    ) -> (Self, Vec<Action>, Useless) {
         let mut machine = Self::new(Arc::clone(&pod), now);
         let mut useless = Useless::default();
         let status = pod.status.clone().unwrap_or_default();
@@ -77,7 +82,8 @@ impl Machine {
         let containers: Vec<&Container> = containers.collect();
         let has_mains = |slot: &Slot| {
             let name = &slot.name;
-            slot.role == Role::Main && containers.iter().any(|c| label(c, labels::CONTAINER_NAME) == name.as_str())
+            slot.role == Role::Main
+                && containers.iter().any(|c| label(c, labels::CONTAINER_NAME) == name.as_str())
         };
         let said_so = condition(status, "Initialized");
         self.is_initialized = said_so || self.slots.iter().any(has_mains);

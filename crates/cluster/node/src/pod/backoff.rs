@@ -18,10 +18,7 @@ pub(crate) struct BackOff {
 impl BackOff {
     /// What an adopted container goes on with: `restarts` in a row, the last one at `restarted_at`.
     pub(crate) fn adopt(restarts: u32, restarted_at: Option<Timestamp>) -> Self {
-        Self {
-            restarts,
-            restarted_at,
-        }
+        Self { restarts, restarted_at }
     }
 
     /// Restarts in a row without a reset in between; kept in a label of the container.

@@ -160,6 +160,11 @@ impl Machine {
         }
     }
 
+    /// Whether nothing about it is to be written: its object is gone, or will be run again by the next start.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_object_gone || self.is_shutdown
+    }
+
     pub(super) fn restart_policy(&self) -> &str {
         self.spec().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always")
     }
@@ -192,27 +197,16 @@ impl Machine {
             Input::SandboxLost => self.sandbox_lost(out),
             Input::SandboxStopped => self.sandbox = SandboxState::Absent { retry_at: now },
             Input::Started { container, run } => self.started(container, run, out),
-            Input::StartFailed {
-                container,
-                attempt,
-                failure,
-            } => self.start_failed(container, attempt, failure, now, out),
-            Input::PostStart {
-                container,
-                attempt,
-                result,
-            } => self.post_start_done(container, attempt, result, now, out),
-            Input::Exited {
-                container,
-                attempt,
-                exit,
-            } => self.exited(container, attempt, exit, out),
-            Input::Probed {
-                container,
-                attempt,
-                kind,
-                verdict,
-            } => self.probed(container, attempt, kind, verdict, now, out),
+            Input::StartFailed { container, attempt, failure } => {
+                self.start_failed(container, attempt, failure, now, out)
+            }
+            Input::PostStart { container, attempt, result } => {
+                self.post_start_done(container, attempt, result, now, out)
+            }
+            Input::Exited { container, attempt, exit } => self.exited(container, attempt, exit, out),
+            Input::Probed { container, attempt, kind, verdict } => {
+                self.probed(container, attempt, kind, verdict, now, out)
+            }
             Input::Drained => {
                 if let Stage::Draining { deadline } = self.stage {
                     self.stage = Stage::Stopping { deadline };
@@ -255,7 +249,8 @@ impl Machine {
             let is_changed = slot.role != Role::Init && image(before) != image(&self.pod);
             if is_changed && slot.live().is_some() {
                 self.slots[index].is_replaced = true;
-                let message = format!("Container {} definition changed, will be restarted", self.slots[index].name);
+                let message =
+                    format!("Container {} definition changed, will be restarted", self.slots[index].name);
                 self.kill(index, message, later(now, self.grace()), out);
             } else if is_changed && slot.due_at().is_some() {
                 self.slots[index].state = SlotState::Waiting;
@@ -286,7 +281,13 @@ impl Machine {
 
     // ---- the sandbox
 
-    fn sandbox_failed(&mut self, reason: &'static str, message: String, now: Timestamp, out: &mut Vec<Action>) {
+    fn sandbox_failed(
+        &mut self,
+        reason: &'static str,
+        message: String,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
         out.push(Action::Emit(PodEvent::warning(reason, message.clone())));
         self.sandbox_error = Some(message);
         self.sandbox_failures += 1;
@@ -310,19 +311,12 @@ impl Machine {
     fn started(&mut self, index: usize, run: Run, out: &mut Vec<Action>) {
         let (id, attempt) = (run.id.clone(), run.attempt);
         self.slots[index].started(run, &self.pod);
-        out.push(Action::Watch {
-            container: index,
-            attempt,
-            id,
-        });
+        out.push(Action::Watch { container: index, attempt, id });
         if self.stage != Stage::Active {
             return;
         }
         if self.slots[index].live().is_some_and(|live| !live.is_set_up) {
-            out.push(Action::PostStart {
-                container: index,
-                attempt,
-            });
+            out.push(Action::PostStart { container: index, attempt });
         }
         self.probe(index, out);
     }
@@ -336,11 +330,7 @@ impl Machine {
             false => vec![ProbeKind::Startup],
         };
         let attempt = live.run.attempt;
-        out.extend(kinds.into_iter().map(|kind| Action::Probe {
-            container: index,
-            attempt,
-            kind,
-        }));
+        out.extend(kinds.into_iter().map(|kind| Action::Probe { container: index, attempt, kind }));
     }
 
     fn start_failed(
@@ -423,11 +413,8 @@ impl Machine {
             return;
         }
         if !slot.back_off().is_zero() {
-            let text = format!(
-                "Back-off restarting failed container {} in pod {}",
-                slot.name,
-                identity(&self.pod)
-            );
+            let text =
+                format!("Back-off restarting failed container {} in pod {}", slot.name, identity(&self.pod));
             out.push(Action::Emit(PodEvent::warning("BackOff", text).about(slot.field())));
         }
     }
@@ -489,11 +476,7 @@ impl Machine {
         let id = live.run.id.clone();
         out.push(Action::StopProbes { container: index });
         out.push(Action::Emit(PodEvent::normal("Killing", message).about(field)));
-        out.push(Action::Stop {
-            container: index,
-            id,
-            deadline,
-        });
+        out.push(Action::Stop { container: index, id, deadline });
     }
 
     // ---- running
@@ -565,7 +548,10 @@ impl Machine {
     /// Whether nothing will run any more: all ended for good, or an init container failed for good.
     fn is_over(&self) -> bool {
         let has_failed_init = self.slots.iter().any(|slot| {
-            slot.role == Role::Init && slot.state == SlotState::Ended && !slot.is_ready() && !self.is_initialized
+            slot.role == Role::Init
+                && slot.state == SlotState::Ended
+                && !slot.is_ready()
+                && !self.is_initialized
         });
         has_failed_init || (!self.slots.is_empty() && self.are_mains_over())
     }

@@ -36,12 +36,7 @@ struct Drive {
 impl Drive {
     fn new(spec: Value) -> Self {
         let machine = Machine::new(pod(spec), at(0));
-        let mut drive = Self {
-            machine,
-            now: 0,
-            actions: Vec::new(),
-            next_id: 1,
-        };
+        let mut drive = Self { machine, now: 0, actions: Vec::new(), next_id: 1 };
         drive.input(Input::Tick);
         drive
     }
@@ -49,10 +44,7 @@ impl Drive {
     fn up(spec: Value) -> Self {
         let mut drive = Self::new(spec);
         assert_eq!(drive.take(), ["make"]);
-        drive.input(Input::SandboxMade {
-            id: sandbox_id(),
-            ip: Some(IP),
-        });
+        drive.input(Input::SandboxMade { id: sandbox_id(), ip: Some(IP) });
         drive
     }
 
@@ -97,12 +89,8 @@ impl Drive {
 
     fn started(&mut self, container: usize) {
         let attempt = self.machine.slots[container].attempt;
-        let run = Run {
-            attempt,
-            id: id(self.next_id),
-            started_at: at(self.now),
-            image_id: "sha256:1".into(),
-        };
+        let run =
+            Run { attempt, id: id(self.next_id), started_at: at(self.now), image_id: "sha256:1".into() };
         self.next_id += 1;
         self.input(Input::Started { container, run });
     }
@@ -117,21 +105,12 @@ impl Drive {
             started_at: Some(at(self.now)),
             finished_at: at(self.now),
         };
-        self.input(Input::Exited {
-            container,
-            attempt,
-            exit,
-        });
+        self.input(Input::Exited { container, attempt, exit });
     }
 
     fn probed(&mut self, container: usize, kind: ProbeKind, verdict: Verdict) {
         let attempt = self.machine.slots[container].attempt;
-        self.input(Input::Probed {
-            container,
-            attempt,
-            kind,
-            verdict,
-        });
+        self.input(Input::Probed { container, attempt, kind, verdict });
     }
 
     fn delete(&mut self, grace: i64) {
@@ -277,7 +256,11 @@ fn policies_say_whether_an_end_is_the_end() {
         drive.started(0);
         drive.take();
         drive.exited(0, code);
-        assert_eq!((drive.take(), drive.phase().as_str()), (actions.iter().map(|a| (*a).to_owned()).collect(), phase), "{policy} {code}");
+        assert_eq!(
+            (drive.take(), drive.phase().as_str()),
+            (actions.iter().map(|a| (*a).to_owned()).collect(), phase),
+            "{policy} {code}"
+        );
     }
 }
 
@@ -336,10 +319,7 @@ fn a_pod_deleted_while_its_sandbox_is_made_waits_for_it() {
     drive.take();
     drive.delete(30);
     assert!(drive.take().is_empty());
-    drive.input(Input::SandboxMade {
-        id: sandbox_id(),
-        ip: Some(IP),
-    });
+    drive.input(Input::SandboxMade { id: sandbox_id(), ip: Some(IP) });
     assert_eq!(drive.take(), ["clean up"]);
 }
 
@@ -372,7 +352,11 @@ fn probes_rule_readiness_and_restarts() {
     assert!(!drive.condition("Ready"));
     assert!(drive.events().contains(&"Unhealthy Readiness probe failed: statuscode: 500".to_owned()));
     drive.probed(0, ProbeKind::Liveness, Verdict::Failure("dead".into()));
-    assert!(drive.events().contains(&"Killing Container main failed liveness probe, will be restarted".to_owned()));
+    assert!(
+        drive
+            .events()
+            .contains(&"Killing Container main failed liveness probe, will be restarted".to_owned())
+    );
     assert_eq!(drive.take(), ["stop 0 in 3s"]);
     drive.exited(0, 143);
     assert_eq!(drive.take(), ["start 0.1"]);
@@ -402,11 +386,7 @@ fn a_failing_post_start_hook_restarts_the_container() {
     drive.started(0);
     assert_eq!(drive.take(), ["postStart 0"]);
     assert!(!drive.condition("Ready"));
-    drive.input(Input::PostStart {
-        container: 0,
-        attempt: 0,
-        result: Err("exit 1".into()),
-    });
+    drive.input(Input::PostStart { container: 0, attempt: 0, result: Err("exit 1".into()) });
     assert_eq!(drive.take(), ["stop 0 in 30s"]);
 }
 
@@ -429,10 +409,7 @@ fn a_container_that_cannot_be_configured_waits_and_tries_again() {
         drive.input(Input::StartFailed {
             container: 0,
             attempt: 0,
-            failure: StartFailure::Retry {
-                reason: "ErrImagePull",
-                message: "no such image".into(),
-            },
+            failure: StartFailure::Retry { reason: "ErrImagePull", message: "no such image".into() },
         });
         if want == "ImagePullBackOff" {
             assert_eq!(drive.state(0), want);
@@ -456,10 +433,7 @@ fn a_lost_sandbox_is_made_anew_once_its_containers_have_ended() {
     assert_eq!(drive.take(), ["remove"]);
     drive.input(Input::SandboxStopped);
     assert_eq!(drive.take(), ["make"]);
-    drive.input(Input::SandboxMade {
-        id: sandbox_id(),
-        ip: Some(IP),
-    });
+    drive.input(Input::SandboxMade { id: sandbox_id(), ip: Some(IP) });
     assert_eq!(drive.take(), ["start 0.1"]);
     drive.started(0);
     drive.exited(0, 0);
@@ -497,7 +471,10 @@ fn a_pod_over_its_deadline_fails() {
     drive.exited(0, 0);
     assert_eq!(drive.take(), ["stop 0 in 4s", "stop sandbox"]);
     let status = drive.status();
-    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref()),
+        (Some("Failed"), Some("DeadlineExceeded"))
+    );
 }
 
 #[test]
@@ -540,5 +517,8 @@ fn the_node_going_down_stops_pods_and_keeps_their_objects() {
     drive.input(Input::Drained);
     drive.exited(0, 0);
     drive.input(Input::CleanedUp);
-    assert_eq!((drive.take(), drive.machine.stage), (vec!["stop 0 in 2s".to_owned(), "clean up".to_owned()], Stage::Gone));
+    assert_eq!(
+        (drive.take(), drive.machine.stage),
+        (vec!["stop 0 in 2s".to_owned(), "clean up".to_owned()], Stage::Gone)
+    );
 }

@@ -28,11 +28,7 @@ pub(crate) enum SlotState {
     /// The worker creates and starts it.
     Starting,
     /// It could not be configured; tried again at `retry_at`.
-    Failed {
-        reason: &'static str,
-        message: String,
-        retry_at: Timestamp,
-    },
+    Failed { reason: &'static str, message: String, retry_at: Timestamp },
     /// Its process lives.
     Running(Live),
     /// It ended and starts again at `until`.
@@ -126,8 +122,7 @@ impl Slot {
         let init = spec.init_containers.iter().flatten().enumerate();
         let init = init.map(|(place, container)| Self::new(container, role(container), place));
         let main = spec.containers.iter().enumerate();
-        init.chain(main.map(|(place, container)| Self::new(container, Role::Main, place)))
-            .collect()
+        init.chain(main.map(|(place, container)| Self::new(container, Role::Main, place))).collect()
     }
 
     /// Its definition in `pod`.
@@ -235,42 +230,22 @@ impl Slot {
         };
         self.failures += 1;
         let retry_at = now.saturating_add(delay(self.failures, first, max)).unwrap_or(now);
-        self.state = SlotState::Failed {
-            reason,
-            message,
-            retry_at,
-        };
+        self.state = SlotState::Failed { reason, message, retry_at };
     }
 
     /// The program could not be executed, which counts as a run.
     pub(crate) fn failed_to_run(&mut self, failure: StartFailure) {
-        if let StartFailure::Run {
-            id,
-            image_id,
-            exit,
-            message,
-        } = failure
-        {
+        if let StartFailure::Run { id, image_id, exit, message } = failure {
             self.image_id = image_id;
             self.restart_count = self.attempt;
-            self.over(Ended {
-                id: Some(id),
-                exit,
-                failed_to_start: true,
-                message: Some(message),
-            });
+            self.over(Ended { id: Some(id), exit, failed_to_start: true, message: Some(message) });
         }
     }
 
     /// The process ended.
     pub(crate) fn exited(&mut self, id: Option<ContainerId>, exit: Exit) {
         let message = exit.error.clone();
-        self.over(Ended {
-            id,
-            exit,
-            failed_to_start: false,
-            message,
-        });
+        self.over(Ended { id, exit, failed_to_start: false, message });
     }
 
     fn over(&mut self, ended: Ended) {

@@ -46,7 +46,8 @@ impl Machine {
         }
         let is_over = !matches!(self.stage, Stage::Active | Stage::Draining { .. } | Stage::Stopping { .. });
         let of_role = |role: Role| self.slots.iter().filter(move |slot| slot.role == role);
-        let has_failed_init = of_role(Role::Init).any(|slot| slot.state == SlotState::Ended && !slot.is_ready());
+        let has_failed_init =
+            of_role(Role::Init).any(|slot| slot.state == SlotState::Ended && !slot.is_ready());
         if has_failed_init && !self.is_initialized {
             return if self.restart_policy() == "Never" || is_over { "Failed" } else { "Pending" };
         }
@@ -84,14 +85,12 @@ impl Machine {
             }
         };
         let initialized = match (&incomplete, self.is_initialized || is_completed) {
-            (_, true) if is_completed => Verdict {
-                reason: Some("PodCompleted"),
-                ..Verdict::yes()
-            },
+            (_, true) if is_completed => Verdict { reason: Some("PodCompleted"), ..Verdict::yes() },
             (_, true) | (None, _) => Verdict::yes(),
-            (Some(names), false) => {
-                Verdict::no("ContainersNotInitialized", format!("containers with incomplete status: [{names}]"))
-            }
+            (Some(names), false) => Verdict::no(
+                "ContainersNotInitialized",
+                format!("containers with incomplete status: [{names}]"),
+            ),
         };
         let ready = match self.closed_gates(before) {
             Some(message) if containers.is_true => Verdict::no("ReadinessGatesNotReady", message),
@@ -99,10 +98,7 @@ impl Machine {
         };
         let network = match has_network {
             true => Verdict::yes(),
-            false => Verdict {
-                is_true: false,
-                ..Verdict::yes()
-            },
+            false => Verdict { is_true: false, ..Verdict::yes() },
         };
         let generation = self.pod.metadata.generation;
         for (kind, verdict) in [
@@ -157,9 +153,7 @@ impl Machine {
     fn state(&self, slot: &Slot) -> ContainerState {
         match (&slot.state, &slot.ended) {
             (SlotState::Running(live), _) => ContainerState {
-                running: Some(ContainerStateRunning {
-                    started_at: Some(Time(live.run.started_at)),
-                }),
+                running: Some(ContainerStateRunning { started_at: Some(Time(live.run.started_at)) }),
                 ..ContainerState::default()
             },
             (SlotState::Failed { reason, message, .. }, _) => waiting(shown(slot, reason), message.clone()),
@@ -249,11 +243,7 @@ struct Verdict {
 
 impl Verdict {
     fn yes() -> Self {
-        Self {
-            is_true: true,
-            reason: None,
-            message: None,
-        }
+        Self { is_true: true, reason: None, message: None }
     }
 
     fn no(reason: &'static str, message: String) -> Self {
@@ -266,7 +256,13 @@ impl Verdict {
 }
 
 /// Sets a condition; its time changes only with its status.
-fn set(conditions: &mut Vec<PodCondition>, kind: &str, verdict: Verdict, generation: Option<i64>, now: Timestamp) {
+fn set(
+    conditions: &mut Vec<PodCondition>,
+    kind: &str,
+    verdict: Verdict,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     let status = if verdict.is_true { "True" } else { "False" };
     let before = conditions.iter().position(|condition| condition.type_ == kind);
     let since = before.map(|at| &conditions[at]).filter(|condition| condition.status == status);

@@ -28,9 +28,15 @@ pub(crate) struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Question {
     Http(HttpRequest),
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Exec(Vec<String>),
-    Grpc { port: u16, service: String },
+    Grpc {
+        port: u16,
+        service: String,
+    },
     /// The question makes no sense; the answer is always this.
     Wrong(String),
 }
@@ -95,7 +101,7 @@ fn http_request(http: &HTTPGetAction, container: &Container, ip: &str) -> Result
 }
 
 /// The host of an action, the pod's address by default.
-pub(crate) fn host_of(host: Option<&str>, ip: &str) -> String {
+fn host_of(host: Option<&str>, ip: &str) -> String {
     host.filter(|host| !host.is_empty()).unwrap_or(ip).to_owned()
 }
 
@@ -122,10 +128,7 @@ impl HttpRequest {
 
 /// Runs a program in the container; exit code 0 is success. It is killed when the caller stops waiting.
 pub(crate) async fn exec(endpoint: &Endpoint, command: &[String]) -> Result<(), String> {
-    let spec = ExecSpec {
-        argv: command.to_vec(),
-        ..ExecSpec::default()
-    };
+    let spec = ExecSpec { argv: command.to_vec(), ..ExecSpec::default() };
     let started = endpoint.engine.exec(&endpoint.id, spec).await;
     let mut session = started.map_err(|error| error.chain())?;
     let mut guard = KillOnDrop::new(session.pid);

@@ -49,7 +49,8 @@ impl HttpRequest {
             .header(header::CONNECTION, "close")
             .body(Empty::new())?;
         for (name, value) in &self.headers {
-            let (name, value) = (HeaderName::try_from(name.as_str())?, HeaderValue::try_from(value.as_str())?);
+            let (name, value) =
+                (HeaderName::try_from(name.as_str())?, HeaderValue::try_from(value.as_str())?);
             request.headers_mut().insert(name, value);
         }
         Ok(request)
@@ -108,7 +109,8 @@ async fn send(
 
 static UNVERIFIED: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     #[expect(clippy::expect_used, reason = "ring supports the default versions of TLS")]
     let builder = builder.expect("default TLS versions");
     let verifier = Arc::new(AnyCertificate(provider));

@@ -8,7 +8,7 @@ mod grpc;
 mod http;
 mod schedule;
 
-pub(crate) use ask::{Asker, Endpoint, exec, host_of, port_of};
+pub(crate) use ask::{Asker, Endpoint, exec, port_of};
 pub(crate) use http::{HttpRequest, get};
 pub(crate) use schedule::{Schedule, run};
 

@@ -52,12 +52,7 @@ struct Counter {
 
 impl Counter {
     fn new(schedule: Schedule) -> Self {
-        Self {
-            schedule,
-            in_a_row: 0,
-            last: None,
-            is_success: None,
-        }
+        Self { schedule, in_a_row: 0, last: None, is_success: None }
     }
 
     /// What the answer means, `None` when nothing changes.
@@ -90,11 +85,10 @@ impl Counter {
 /// Before the first period is over, readiness and startup probes that fail are asked again soon and those failures
 /// do not count: the pod is not ready anyway, and a program that is up after 20 ms should not wait 10 s for the
 /// next period to be found.
-pub(crate) async fn run(
-    schedule: Schedule,
-    ask: impl AsyncFn() -> Result<(), String>,
-    mut tell: impl FnMut(Verdict) -> bool,
-) {
+pub(crate) async fn run<F>(schedule: Schedule, ask: impl Fn() -> F, mut tell: impl FnMut(Verdict) -> bool)
+where
+    F: Future<Output = Result<(), String>>,
+{
     let mut counter = Counter::new(schedule);
     let mut next = Instant::now() + schedule.initial_delay;
     sleep_until(next).await;
@@ -119,16 +113,19 @@ pub(crate) async fn run(
     }
 }
 
-async fn once(schedule: &Schedule, ask: &impl AsyncFn() -> Result<(), String>) -> Result<(), String> {
+async fn once<F: Future<Output = Result<(), String>>>(
+    schedule: &Schedule,
+    ask: &impl Fn() -> F,
+) -> Result<(), String> {
     match timeout(schedule.timeout, ask()).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("timed out after {:?}", schedule.timeout)),
     }
 }
 
-async fn early(
+async fn early<F: Future<Output = Result<(), String>>>(
     schedule: &Schedule,
-    ask: &impl AsyncFn() -> Result<(), String>,
+    ask: &impl Fn() -> F,
     started: Instant,
 ) -> Result<(), String> {
     let mut pause = EARLY_FIRST;

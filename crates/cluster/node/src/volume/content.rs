@@ -128,10 +128,7 @@ impl Builder<'_> {
         source: &VolumeProjection,
         mode: u32,
     ) -> Result<(), VolumeError> {
-        let unsupported = |kind| VolumeError::Unsupported {
-            volume: volume.to_owned(),
-            kind,
-        };
+        let unsupported = |kind| VolumeError::Unsupported { volume: volume.to_owned(), kind };
         if let Some(map) = &source.config_map {
             self.config_map(out, &map.name, map.items.as_deref(), map.optional, mode)?;
         }
@@ -158,10 +155,7 @@ fn missing(kind: &'static str, name: &str, optional: Option<bool>) -> Result<(),
     if optional == Some(true) {
         return Ok(());
     }
-    Err(VolumeError::ObjectMissing {
-        kind,
-        name: name.to_owned(),
-    })
+    Err(VolumeError::ObjectMissing { kind, name: name.to_owned() })
 }
 
 type Entries = Vec<(String, Vec<u8>)>;
@@ -188,10 +182,7 @@ fn select(
     name: &str,
 ) -> Result<(), VolumeError> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        let file = |bytes: &Vec<u8>| VolumeFile {
-            bytes: bytes.clone(),
-            mode: default_mode,
-        };
+        let file = |bytes: &Vec<u8>| VolumeFile { bytes: bytes.clone(), mode: default_mode };
         out.extend(all.iter().map(|(key, bytes)| (PathBuf::from(key), file(bytes))));
         return Ok(());
     };
@@ -200,16 +191,10 @@ fn select(
             if optional == Some(true) {
                 continue;
             }
-            return Err(VolumeError::KeyMissing {
-                kind,
-                name: name.to_owned(),
-                key: item.key.clone(),
-            });
+            return Err(VolumeError::KeyMissing { kind, name: name.to_owned(), key: item.key.clone() });
         };
-        let file = VolumeFile {
-            bytes: bytes.clone(),
-            mode: item.mode.map_or(default_mode, |m| mode(Some(m))),
-        };
+        let file =
+            VolumeFile { bytes: bytes.clone(), mode: item.mode.map_or(default_mode, |m| mode(Some(m))) };
         out.insert(PathBuf::from(&item.path), file);
     }
     Ok(())

@@ -34,7 +34,9 @@ pub(crate) struct VolumeFile {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     /// The path leaves the volume or uses a reserved name.
-    #[error("path {0:?} is not usable in a volume: it must be relative, without '..' and not start with '..'")]
+    #[error(
+        "path {0:?} is not usable in a volume: it must be relative, without '..' and not start with '..'"
+    )]
     Path(PathBuf),
     /// The file system said no.
     #[error("write volume file {path}")]

@@ -8,11 +8,8 @@ use std::path::Path;
 
 /// Checks that `path` is what `kind` (the volume's `type`) says, making it where the type says so.
 pub(crate) fn prepare(volume: &str, path: &Path, kind: &str) -> Result<(), VolumeError> {
-    let failed = |source: io::Error| VolumeError::Io {
-        volume: volume.to_owned(),
-        path: path.to_owned(),
-        source,
-    };
+    let failed =
+        |source: io::Error| VolumeError::Io { volume: volume.to_owned(), path: path.to_owned(), source };
     match kind {
         "" => return Ok(()),
         "DirectoryOrCreate" if !path.exists() => return create_directory(path).map_err(failed),
@@ -31,10 +28,7 @@ pub(crate) fn prepare(volume: &str, path: &Path, kind: &str) -> Result<(), Volum
     if is_right {
         return Ok(());
     }
-    Err(VolumeError::HostPathType {
-        path: path.to_owned(),
-        expected: kind.to_owned(),
-    })
+    Err(VolumeError::HostPathType { path: path.to_owned(), expected: kind.to_owned() })
 }
 
 fn create_directory(path: &Path) -> io::Result<()> {

@@ -16,7 +16,7 @@ use hako_container::{MemoryVolume, Mount, MountSource, Propagation};
 use hako_error::{Classify, Kind};
 use hako_names::Quantity;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume, VolumeMount};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -35,11 +35,7 @@ pub(crate) enum VolumeError {
     ObjectMissing { kind: &'static str, name: String },
     /// The object has no such key.
     #[error("{kind} {name:?} references non-existent key: {key}")]
-    KeyMissing {
-        kind: &'static str,
-        name: String,
-        key: String,
-    },
+    KeyMissing { kind: &'static str, name: String, key: String },
     /// The path is something else.
     #[error("hostPath type check failed: {path} is not a {expected}")]
     HostPathType { path: PathBuf, expected: String },
@@ -57,11 +53,7 @@ pub(crate) enum VolumeError {
     Files(#[from] files::WriteError),
     /// The file system said no.
     #[error("volume {volume:?}: {path}")]
-    Io {
-        volume: String,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { volume: String, path: PathBuf, source: io::Error },
 }
 
 impl Classify for VolumeError {
@@ -79,6 +71,21 @@ impl Classify for VolumeError {
     }
 }
 
+/// Which volume could not be made, in the kubelet's words.
+#[derive(Debug, thiserror::Error)]
+#[error("MountVolume.SetUp failed for volume \"{volume}\"")]
+pub(crate) struct MountFailure {
+    pub(crate) volume: String,
+    #[source]
+    pub(crate) error: VolumeError,
+}
+
+impl Classify for MountFailure {
+    fn kind(&self) -> Kind {
+        Classify::kind(&self.error)
+    }
+}
+
 /// Where the volumes of one pod are.
 #[derive(Clone, Debug)]
 pub(crate) struct PodDirs {
@@ -90,6 +97,8 @@ pub(crate) struct PodDirs {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Volumes {
     paths: HashMap<String, PathBuf>,
+    /// Paths of the host that nobody checked: the directory is made when it is missing.
+    unchecked: HashSet<PathBuf>,
     /// Memory-backed ones, which the sandbox has to mount.
     pub(crate) memory: Vec<MemoryVolume>,
 }
@@ -97,18 +106,20 @@ pub(crate) struct Volumes {
 impl PodDirs {
     /// The directories of the pod `uid`.
     pub(crate) fn new(run_dir: &Path, data_dir: &Path, uid: &str) -> Self {
-        Self {
-            secret: run_dir.join("pods").join(uid),
-            data: data_dir.join("pods").join(uid),
-        }
+        Self { secret: run_dir.join("pods").join(uid), data: data_dir.join("pods").join(uid) }
     }
 
     /// Makes all volumes of `pod`, keeping what is there already.
-    pub(crate) fn prepare(&self, facts: &PodFacts<'_>, referenced: &Referenced) -> Result<Volumes, VolumeError> {
+    pub(crate) fn prepare(
+        &self,
+        facts: &PodFacts<'_>,
+        referenced: &Referenced,
+    ) -> Result<Volumes, MountFailure> {
         let mut out = Volumes::default();
         let group = fs_group(facts.pod);
         for volume in volumes_of(facts.pod) {
-            let path = self.prepare_one(volume, facts, referenced, group, &mut out)?;
+            let path = self.prepare_one(volume, facts, referenced, group, &mut out);
+            let path = path.map_err(|error| MountFailure { volume: volume.name.clone(), error })?;
             out.paths.insert(volume.name.clone(), path);
         }
         Ok(out)
@@ -127,7 +138,11 @@ impl PodDirs {
         }
         if let Some(source) = &volume.host_path {
             let path = PathBuf::from(&source.path);
-            host_path::prepare(&volume.name, &path, source.type_.as_deref().unwrap_or(""))?;
+            let kind = source.type_.as_deref().unwrap_or("");
+            host_path::prepare(&volume.name, &path, kind)?;
+            if kind.is_empty() {
+                out.unchecked.insert(path.clone());
+            }
             return Ok(path);
         }
         let default = EmptyDirVolumeSource::default();
@@ -135,10 +150,7 @@ impl PodDirs {
             (Some(source), _) => source,
             (None, None) => &default,
             (None, Some(kind)) => {
-                return Err(VolumeError::Unsupported {
-                    volume: volume.name.clone(),
-                    kind,
-                });
+                return Err(VolumeError::Unsupported { volume: volume.name.clone(), kind });
             }
         };
         self.empty_dir(volume, source, group, out)
@@ -195,9 +207,9 @@ impl PodDirs {
         Ok(path)
     }
 
-    /// Whether anything of the pod is on this node's disk.
-    pub(crate) fn exist(&self) -> bool {
-        self.secret.exists() || self.data.exists()
+    /// The file in which run `attempt` of a container leaves its last words.
+    pub(crate) fn termination_message(&self, container: &str, attempt: u32) -> PathBuf {
+        self.data.join("containers").join(container).join(attempt.to_string())
     }
 
     /// Removes everything of the pod.
@@ -238,11 +250,7 @@ fn fs_group(pod: &Pod) -> Option<u32> {
 /// Parents are closed to others: whoever may read a volume gets it by a mount, not by its path.
 fn create_private(volume: &str, dir: &Path) -> Result<(), VolumeError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| VolumeError::Io {
-        volume: volume.to_owned(),
-        path: dir.to_owned(),
-        source,
-    })
+    made.map_err(|source| VolumeError::Io { volume: volume.to_owned(), path: dir.to_owned(), source })
 }
 
 fn create_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
@@ -302,10 +310,7 @@ impl Volumes {
     }
 
     fn mount(&self, mount: &VolumeMount, expand: &impl Fn(&str) -> String) -> Result<Mount, VolumeError> {
-        let volume = self
-            .paths
-            .get(&mount.name)
-            .ok_or_else(|| VolumeError::Unknown(mount.name.clone()))?;
+        let volume = self.paths.get(&mount.name).ok_or_else(|| VolumeError::Unknown(mount.name.clone()))?;
         let expanded = mount.sub_path_expr.as_deref().filter(|path| !path.is_empty()).map(expand);
         let sub_path = expanded.or_else(|| mount.sub_path.clone()).filter(|path| !path.is_empty());
         let path = match sub_path {
@@ -326,11 +331,7 @@ impl Volumes {
         };
         Ok(Mount {
             target: absolute(&mount.mount_path),
-            source: MountSource::Bind {
-                path,
-                propagation,
-                create: false,
-            },
+            source: MountSource::Bind { create: self.unchecked.contains(&path), path, propagation },
             read_only: mount.read_only == Some(true),
         })
     }

@@ -13,10 +13,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// The real path of `sub_path` below `volume`; missing directories are made with `mode`.
 pub(crate) fn resolve(volume: &Path, sub_path: &str, mode: u32) -> Result<PathBuf, VolumeError> {
-    let escapes = || VolumeError::SubPath {
-        sub_path: sub_path.to_owned(),
-        why: "it must stay inside its volume",
-    };
+    let escapes =
+        || VolumeError::SubPath { sub_path: sub_path.to_owned(), why: "it must stay inside its volume" };
     let failed = |source: Errno| VolumeError::Io {
         volume: String::new(),
         path: volume.join(sub_path),

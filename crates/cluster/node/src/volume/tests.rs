@@ -20,7 +20,8 @@ impl Fixture {
             "data": {"a.txt": "A", "b.txt": "B"}, "binaryData": {"c.bin": "AAE="}}))
         .unwrap();
         let secret: Secret =
-            serde_json::from_value(json!({"metadata": {"name": "key"}, "data": {"token": "aHVzaA=="}})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": "key"}, "data": {"token": "aHVzaA=="}}))
+                .unwrap();
         Self {
             dir: tempfile::tempdir().unwrap(),
             pod: serde_json::from_value(pod).unwrap(),
@@ -35,7 +36,7 @@ impl Fixture {
         PodDirs::new(&self.dir.path().join("run"), &self.dir.path().join("data"), "u1")
     }
 
-    fn prepare(&self) -> Result<Volumes, VolumeError> {
+    fn prepare(&self) -> Result<Volumes, MountFailure> {
         let facts = PodFacts {
             pod: &self.pod,
             pod_ip: None,
@@ -82,14 +83,17 @@ fn files_of_objects_appear_with_their_paths_and_modes() {
     let mode = |volume: &str, file: &str| {
         fs::metadata(volumes.paths[volume].join(file)).unwrap().permissions().mode() & 0o777
     };
-    assert_eq!((mode("all", "a.txt"), mode("some", "deep/x"), mode("secret", "token")), (0o644, 0o400, 0o400));
+    assert_eq!(
+        (mode("all", "a.txt"), mode("some", "deep/x"), mode("secret", "token")),
+        (0o644, 0o400, 0o400)
+    );
     assert_eq!((read("down", "labels"), read("down", "mem")), ("app=\"web\"".to_owned(), "64".to_owned()));
     assert_eq!((read("both", "b"), read("both", "token")), ("B".to_owned(), "hush".to_owned()));
     let parent = volumes.paths["secret"].parent().unwrap().to_owned();
     assert_eq!(fs::metadata(parent).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(pods_on_disk(&fixture.dir.path().join("run"), &fixture.dir.path().join("data")), ["u1"]);
     fixture.dirs().remove().unwrap();
-    assert!(!fixture.dirs().exist());
+    assert!(!volumes.paths["all"].exists());
 }
 
 #[test]
@@ -113,7 +117,8 @@ fn what_is_missing_or_unknown_is_named() {
         let mut volume = volume;
         volume["name"] = "v".into();
         let error = Fixture::new(json!([volume]), Value::Null).prepare().unwrap_err();
-        assert!(error.to_string().contains(want), "{error} should say {want}");
+        assert_eq!(error.volume, "v");
+        assert!(error.error.to_string().contains(want), "{} should say {want}", error.error);
     }
 }
 

@@ -1,0 +1,165 @@
+//! The channels of remote commands inside one WebSocket.
+//!
+//! ```text
+//! binary message = channel, payload
+//!   0 stdin   client -> node        3 error   node -> client, one Status as JSON, then the socket is closed
+//!   1 stdout  node -> client        4 resize  client -> node, {"Width":80,"Height":24}
+//!   2 stderr  node -> client      255 close   client -> node, payload is the channel to close (v5 only)
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hako_container::{Stream, TerminalSize};
+use serde::Deserialize;
+use serde_json::json;
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+const CLOSE: u8 = 255;
+
+/// Which of the protocols is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// `v5.channel.k8s.io`: standard input can be closed.
+    V5,
+    /// `v4.channel.k8s.io`.
+    V4,
+}
+
+impl Protocol {
+    /// The best of those the client offers.
+    pub(super) fn choose<'a>(offered: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let known = offered.flat_map(|header| header.split(',')).filter_map(|name| match name.trim() {
+            "v5.channel.k8s.io" => Some(Self::V5),
+            "v4.channel.k8s.io" => Some(Self::V4),
+            _ => None,
+        });
+        known.min_by_key(|protocol| match protocol {
+            Self::V5 => 0,
+            Self::V4 => 1,
+        })
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::V5 => "v5.channel.k8s.io",
+            Self::V4 => "v4.channel.k8s.io",
+        }
+    }
+
+    /// What a message of the client means; `None` for what means nothing here.
+    pub(super) fn read(self, message: &Bytes) -> Option<FromClient> {
+        let (channel, payload) = (*message.first()?, message.slice(1..));
+        match channel {
+            STDIN => Some(FromClient::Stdin(payload)),
+            RESIZE => {
+                let size: Size = serde_json::from_slice(&payload).ok()?;
+                Some(FromClient::Resize(TerminalSize { rows: size.height, columns: size.width }))
+            }
+            CLOSE if self == Self::V5 && payload.first() == Some(&STDIN) => Some(FromClient::CloseStdin),
+            _ => None,
+        }
+    }
+}
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FromClient {
+    /// Bytes for the program.
+    Stdin(Bytes),
+    /// No more will come.
+    CloseStdin,
+    /// The terminal has another size.
+    Resize(TerminalSize),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Size {
+    width: u16,
+    height: u16,
+}
+
+/// Output of the program as a message.
+pub(super) fn output(stream: Stream, bytes: &[u8]) -> Bytes {
+    let channel = match stream {
+        Stream::Stdout => STDOUT,
+        Stream::Stderr => STDERR,
+    };
+    on_channel(channel, bytes)
+}
+
+/// The empty message that tells a client that the streams are open.
+pub(super) fn opened(has_stdout: bool, has_stderr: bool) -> Bytes {
+    let channel = match (has_stdout, has_stderr) {
+        (true, _) => STDOUT,
+        (false, true) => STDERR,
+        (false, false) => ERROR,
+    };
+    on_channel(channel, &[])
+}
+
+/// How it ended.
+pub(super) fn ended(result: Result<i32, String>) -> Bytes {
+    let status = match result {
+        Ok(0) => json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => json!({
+            "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        }),
+        Err(message) => json!({
+            "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500, "message": message,
+        }),
+    };
+    on_channel(ERROR, status.to_string().as_bytes())
+}
+
+fn on_channel(channel: u8, payload: &[u8]) -> Bytes {
+    let mut message = BytesMut::with_capacity(payload.len() + 1);
+    message.put_u8(channel);
+    message.put_slice(payload);
+    message.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_protocol_both_know_is_chosen() {
+        let choose = |offered: &[&str]| Protocol::choose(offered.iter().copied());
+        assert_eq!(choose(&["v4.channel.k8s.io, v5.channel.k8s.io"]), Some(Protocol::V5));
+        assert_eq!(choose(&["channel.k8s.io", "v4.channel.k8s.io"]), Some(Protocol::V4));
+        assert_eq!(choose(&["channel.k8s.io"]), None);
+    }
+
+    #[test]
+    fn messages_of_the_client_are_understood() {
+        let read = |protocol: Protocol, bytes: &'static [u8]| protocol.read(&Bytes::from_static(bytes));
+        assert_eq!(read(Protocol::V4, b"\0hi"), Some(FromClient::Stdin(Bytes::from_static(b"hi"))));
+        assert_eq!(
+            read(Protocol::V5, b"\x04{\"Width\":80,\"Height\":24}"),
+            Some(FromClient::Resize(TerminalSize { rows: 24, columns: 80 }))
+        );
+        assert_eq!(read(Protocol::V5, &[255, 0]), Some(FromClient::CloseStdin));
+        for nonsense in [&b""[..], b"\x09x", b"\x04{}", &[255, 1]] {
+            assert_eq!(Protocol::V5.read(&Bytes::copy_from_slice(nonsense)), None);
+        }
+        assert_eq!(read(Protocol::V4, &[255, 0]), None, "version 4 cannot close a channel");
+    }
+
+    #[test]
+    fn exit_codes_travel_as_a_status() {
+        assert_eq!(&output(Stream::Stderr, b"x")[..], b"\x02x");
+        let status = |result| -> serde_json::Value { serde_json::from_slice(&ended(result)[1..]).unwrap() };
+        assert_eq!(status(Ok(0))["status"], "Success");
+        let failed = status(Ok(7));
+        assert_eq!(failed["reason"], "NonZeroExitCode");
+        assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
+        assert_eq!(status(Err("gone".into()))["message"], "gone");
+    }
+}
