@@ -54,6 +54,8 @@ pub struct Dataplane {
     drain: Drain,
     gateway: Ipv4Addr,
     service_route: Route,
+    /// The caches end with the last handle on them.
+    _informers: Informers,
     /// Aborted on drop.
     tasks: parking_lot::Mutex<JoinSet<()>>,
 }
@@ -84,6 +86,7 @@ impl Dataplane {
             drain: Drain::default(),
             gateway: config.gateway,
             service_route,
+            _informers: config.informers,
             tasks: parking_lot::Mutex::new(tasks),
         }))
     }

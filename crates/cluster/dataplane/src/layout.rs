@@ -176,8 +176,11 @@ pub(crate) fn balance(backend: u32, count: u32, affinity: Option<Duration>) -> V
     if let Some(timeout) = affinity {
         rules.push(stick(backend, timeout));
         // What the client stuck to is gone: forget it, draw another and stick to that.
-        let forgetful = backend_into(Rule::new().load_source(Reg(0)), Reg(1))
-            .then(Expression::Forget { set: AFFINITY.to_owned(), key: Reg(0) });
+        let forgetful = backend_into(Rule::new().load_source(Reg(0)), Reg(1)).then(Expression::Forget {
+            set: AFFINITY.to_owned(),
+            key: Reg(0),
+            data: Some(Reg(0)),
+        });
         let remember =
             Expression::Update { set: AFFINITY.to_owned(), key: Reg(0), data: Some(Reg(4)), timeout };
         rules.push(translate(target(draw(forgetful)).then(remember), Reg(4)));

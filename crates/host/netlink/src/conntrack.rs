@@ -142,17 +142,9 @@ impl Conntrack {
     /// When the kernel refuses.
     pub fn translated_to(&mut self, filter: Filter) -> Result<Vec<Connection>> {
         let action = || format!("list connections to {}", filter.answers_from);
-        let all = self.socket.dump(
-            &action,
-            SUBSYSTEM | GET,
-            &HEADER,
-            |writer| filter.write(writer),
-            parse,
-        )?;
-        Ok(all
-            .into_iter()
-            .filter(|connection| filter.matches(connection))
-            .collect())
+        let all =
+            self.socket.dump(&action, SUBSYSTEM | GET, &HEADER, |writer| filter.write(writer), parse)?;
+        Ok(all.into_iter().filter(|connection| filter.matches(connection)).collect())
     }
 
     /// Lists all IPv4 connections.
@@ -160,13 +152,7 @@ impl Conntrack {
     /// # Errors
     /// When the kernel refuses.
     pub fn list(&mut self) -> Result<Vec<Connection>> {
-        self.socket.dump(
-            &|| "list connections".to_owned(),
-            SUBSYSTEM | GET,
-            &HEADER,
-            |_| (),
-            parse,
-        )
+        self.socket.dump(&|| "list connections".to_owned(), SUBSYSTEM | GET, &HEADER, |_| (), parse)
     }
 
     /// Forgets a connection; one that is gone already is no error.
@@ -174,20 +160,12 @@ impl Conntrack {
     /// # Errors
     /// When the kernel refuses for another reason.
     pub fn delete(&mut self, connection: &Connection) -> Result<()> {
-        let action = || {
-            format!(
-                "forget connection from {:?} to {:?}",
-                connection.source, connection.destination
-            )
-        };
-        let result = self
-            .socket
-            .request(&action, SUBSYSTEM | DELETE, 0, &HEADER, |writer| {
-                let ends = (connection.source, connection.destination);
-                writer.nest(TUPLE_ORIGINAL, |tuple| {
-                    write_tuple(tuple, connection.protocol, ends)
-                });
-            });
+        let action =
+            || format!("forget connection from {:?} to {:?}", connection.source, connection.destination);
+        let result = self.socket.request(&action, SUBSYSTEM | DELETE, 0, &HEADER, |writer| {
+            let ends = (connection.source, connection.destination);
+            writer.nest(TUPLE_ORIGINAL, |tuple| write_tuple(tuple, connection.protocol, ends));
+        });
         match result {
             Err(error) if error.is_not_found() => Ok(()),
             other => other.map(|_| ()),
@@ -216,9 +194,7 @@ impl Filter {
         writer.nest(FILTER, |flags| {
             flags.u32(1, 0).u32(2, ADDRESS_AND_PROTOCOL);
         });
-        writer
-            .be32(STATUS, DESTINATION_TRANSLATED)
-            .be32(STATUS_MASK, DESTINATION_TRANSLATED);
+        writer.be32(STATUS, DESTINATION_TRANSLATED).be32(STATUS_MASK, DESTINATION_TRANSLATED);
     }
 }
 
@@ -228,9 +204,7 @@ fn write_tuple(writer: &mut Writer, protocol: u8, (source, destination): ((Ipv4A
     });
     writer.nest(2, |transport| {
         transport.bytes(1, &[protocol]);
-        transport
-            .bytes(2, &source.1.to_be_bytes())
-            .bytes(3, &destination.1.to_be_bytes());
+        transport.bytes(2, &source.1.to_be_bytes()).bytes(3, &destination.1.to_be_bytes());
     });
 }
 

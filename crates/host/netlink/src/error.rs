@@ -106,9 +106,9 @@ impl Classify for NetlinkError {
     fn kind(&self) -> Kind {
         match self {
             Self::Refused { errno, .. } => errno.kind(),
-            Self::Socket { source, .. } | Self::Namespace { source } => source
-                .raw_os_error()
-                .map_or(Kind::Internal, |errno| Errno(errno).kind()),
+            Self::Socket { source, .. } | Self::Namespace { source } => {
+                source.raw_os_error().map_or(Kind::Internal, |errno| Errno(errno).kind())
+            }
             Self::Malformed { .. } => Kind::Internal,
         }
     }

@@ -99,13 +99,12 @@ impl Links {
     /// `EEXIST` if a link of that name exists.
     pub fn create_bridge(&mut self, name: &str, mac: [u8; 6]) -> Result<()> {
         let action = || format!("create bridge {name}");
-        self.socket
-            .request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
-                writer.text(NAME, name).bytes(ADDRESS, &mac);
-                writer.nest(INFO, |info| {
-                    info.text(INFO_KIND, "bridge");
-                });
-            })?;
+        self.socket.request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
+            writer.text(NAME, name).bytes(ADDRESS, &mac);
+            writer.nest(INFO, |info| {
+                info.text(INFO_KIND, "bridge");
+            });
+        })?;
         Ok(())
     }
 
@@ -115,22 +114,21 @@ impl Links {
     /// `EEXIST` if either name is taken.
     pub fn create_veth(&mut self, veth: &Veth<'_>) -> Result<()> {
         let action = || format!("create link {} with its peer {}", veth.name, veth.peer_name);
-        self.socket
-            .request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
-                writer.text(NAME, veth.name);
-                if let Some(master) = veth.master {
-                    writer.u32(MASTER, master);
-                }
-                if let Some(mtu) = veth.mtu {
-                    writer.u32(MTU, mtu);
-                }
-                writer.nest(INFO, |info| {
-                    info.text(INFO_KIND, "veth");
-                    info.nest(INFO_DATA, |data| {
-                        data.nest(VETH_PEER, |peer| write_peer(peer, veth));
-                    });
+        self.socket.request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
+            writer.text(NAME, veth.name);
+            if let Some(master) = veth.master {
+                writer.u32(MASTER, master);
+            }
+            if let Some(mtu) = veth.mtu {
+                writer.u32(MTU, mtu);
+            }
+            writer.nest(INFO, |info| {
+                info.text(INFO_KIND, "veth");
+                info.nest(INFO_DATA, |data| {
+                    data.nest(VETH_PEER, |peer| write_peer(peer, veth));
                 });
-            })?;
+            });
+        })?;
         Ok(())
     }
 
@@ -140,10 +138,9 @@ impl Links {
     /// `ENODEV` if there is none of that name.
     pub fn set_up(&mut self, name: &str) -> Result<()> {
         let action = || format!("set link {name} up");
-        self.socket
-            .request(&action, NEW, 0, &header(0, UP, UP), |writer| {
-                writer.text(NAME, name);
-            })?;
+        self.socket.request(&action, NEW, 0, &header(0, UP, UP), |writer| {
+            writer.text(NAME, name);
+        })?;
         Ok(())
     }
 
@@ -168,10 +165,9 @@ impl Links {
         let action = || format!("set hairpin mode of link {name}");
         self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
             writer.text(NAME, name).nest(INFO, |info| {
-                info.text(INFO_SLAVE_KIND, "bridge")
-                    .nest(INFO_SLAVE_DATA, |data| {
-                        data.bytes(PORT_MODE, &[1]);
-                    });
+                info.text(INFO_SLAVE_KIND, "bridge").nest(INFO_SLAVE_DATA, |data| {
+                    data.bytes(PORT_MODE, &[1]);
+                });
             });
         })?;
         Ok(())
@@ -198,10 +194,7 @@ impl Links {
         let answer = self.socket.request(&action, GET, 0, &header(0, 0, 0), |writer| {
             writer.text(NAME, name);
         })?;
-        answer
-            .as_deref()
-            .and_then(parse)
-            .ok_or_else(|| NetlinkError::Malformed { action: action() })
+        answer.as_deref().and_then(parse).ok_or_else(|| NetlinkError::Malformed { action: action() })
     }
 
     /// The link of that name, if there is one.
@@ -221,16 +214,13 @@ impl Links {
     /// # Errors
     /// When the kernel refuses.
     pub fn list(&mut self) -> Result<Vec<Link>> {
-        self.socket
-            .dump(&|| "list links".to_owned(), GET, &header(0, 0, 0), |_| (), parse)
+        self.socket.dump(&|| "list links".to_owned(), GET, &header(0, 0, 0), |_| (), parse)
     }
 }
 
 fn write_peer(peer: &mut Writer, veth: &Veth<'_>) {
     // The kernel cannot set it up yet: the two ends know each other only once both exist.
-    peer.raw(&header(0, 0, 0))
-        .text(NAME, veth.peer_name)
-        .bytes(ADDRESS, &veth.peer_mac);
+    peer.raw(&header(0, 0, 0)).text(NAME, veth.peer_name).bytes(ADDRESS, &veth.peer_mac);
     peer.u32(NET_NS_FD, veth.peer_namespace.as_raw_fd().cast_unsigned());
     if let Some(mtu) = veth.mtu {
         peer.u32(MTU, mtu);
@@ -242,15 +232,9 @@ fn parse(payload: &[u8]) -> Option<Link> {
     Some(Link {
         index: u32_at(payload, 4)?,
         name: attributes.text(NAME)?,
-        kind: attributes
-            .nested(INFO)
-            .and_then(|info| info.text(INFO_KIND))
-            .unwrap_or_default(),
+        kind: attributes.nested(INFO).and_then(|info| info.text(INFO_KIND)).unwrap_or_default(),
         is_up: u32_at(payload, 8)? & UP != 0,
         master: attributes.u32(MASTER),
-        mac: attributes
-            .get(ADDRESS)
-            .and_then(|mac| mac.try_into().ok())
-            .unwrap_or_default(),
+        mac: attributes.get(ADDRESS).and_then(|mac| mac.try_into().ok()).unwrap_or_default(),
     })
 }

@@ -165,9 +165,7 @@ impl<'a> Attributes<'a> {
     }
 
     pub(crate) fn get(self, kind: u16) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(found, _)| *found == kind)
-            .map(|(_, payload)| payload)
+        self.iter().find(|(found, _)| *found == kind).map(|(_, payload)| payload)
     }
 
     pub(crate) fn nested(self, kind: u16) -> Option<Self> {
@@ -176,10 +174,7 @@ impl<'a> Attributes<'a> {
 
     pub(crate) fn text(self, kind: u16) -> Option<String> {
         let payload = self.get(kind)?;
-        let end = payload
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(payload.len());
+        let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
         Some(String::from_utf8_lossy(&payload[..end]).into_owned())
     }
 
@@ -230,10 +225,7 @@ mod tests {
         let attributes = Attributes(&all[0].payload[4..]);
         assert_eq!(attributes.text(1).as_deref(), Some("abc"));
         let nested = attributes.nested(2).unwrap();
-        assert_eq!(
-            (nested.be32(1), nested.ip(3)),
-            (Some(5), Some(Ipv4Addr::new(1, 2, 3, 4)))
-        );
+        assert_eq!((nested.be32(1), nested.ip(3)), (Some(5), Some(Ipv4Addr::new(1, 2, 3, 4))));
     }
 
     #[test]

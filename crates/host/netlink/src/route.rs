@@ -69,22 +69,15 @@ impl Links {
     /// When the kernel refuses; an address it has already is no error.
     pub fn add_address(&mut self, address: Address) -> Result<()> {
         let net = Ipv4Net::new(address.ip, address.prefix);
-        let action = || {
-            format!(
-                "give link {} the address {}/{}",
-                address.link, address.ip, address.prefix
-            )
-        };
+        let action = || format!("give link {} the address {}/{}", address.link, address.ip, address.prefix);
         let [a, b, c, d] = address.link.to_ne_bytes();
         let header = [INET, address.prefix, 0, 0, a, b, c, d];
-        let result = self
-            .socket
-            .request(&action, NEW_ADDRESS, CREATE_NEW, &header, |writer| {
-                writer.ip(LOCAL, address.ip).ip(1, address.ip);
-                if address.prefix < 31 {
-                    writer.ip(BROADCAST, net.broadcast());
-                }
-            });
+        let result = self.socket.request(&action, NEW_ADDRESS, CREATE_NEW, &header, |writer| {
+            writer.ip(LOCAL, address.ip).ip(1, address.ip);
+            if address.prefix < 31 {
+                writer.ip(BROADCAST, net.broadcast());
+            }
+        });
         match result {
             Err(error) if error.errno() == Some(Errno::EXIST) => Ok(()),
             other => other.map(|_| ()),
@@ -147,20 +140,7 @@ impl Links {
         };
         let onlink = if route.gateway.is_some() { ONLINK } else { 0 };
         let prefix = route.destination.prefix();
-        let mut header = [
-            INET,
-            prefix,
-            0,
-            0,
-            TABLE_MAIN,
-            PROTOCOL_STATIC,
-            scope,
-            TYPE_UNICAST,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let mut header = [INET, prefix, 0, 0, TABLE_MAIN, PROTOCOL_STATIC, scope, TYPE_UNICAST, 0, 0, 0, 0];
         header[8..].copy_from_slice(&onlink.to_ne_bytes());
         self.socket.request(action, kind, flags, &header, |writer| {
             if prefix > 0 {
@@ -183,13 +163,7 @@ impl Links {
     /// When the kernel refuses.
     pub fn routes(&mut self) -> Result<Vec<Route>> {
         let header = [INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        self.socket.dump(
-            &|| "list routes".to_owned(),
-            GET_ROUTE,
-            &header,
-            |_| (),
-            parse_route,
-        )
+        self.socket.dump(&|| "list routes".to_owned(), GET_ROUTE, &header, |_| (), parse_route)
     }
 }
 
@@ -200,17 +174,10 @@ fn parse_route(payload: &[u8]) -> Option<Route> {
         return None;
     }
     Some(Route {
-        destination: Ipv4Net::new(
-            attributes.ip(DESTINATION).unwrap_or(Ipv4Addr::UNSPECIFIED),
-            payload[1],
-        ),
+        destination: Ipv4Net::new(attributes.ip(DESTINATION).unwrap_or(Ipv4Addr::UNSPECIFIED), payload[1]),
         link: attributes.u32(OUT)?,
         gateway: attributes.ip(GATEWAY),
         source: attributes.ip(PREFERRED_SOURCE),
-        scope: if payload[6] == 253 {
-            Scope::Link
-        } else {
-            Scope::Universe
-        },
+        scope: if payload[6] == 253 { Scope::Link } else { Scope::Universe },
     })
 }

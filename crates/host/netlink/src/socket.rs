@@ -50,21 +50,12 @@ impl Socket {
     /// Opens a socket of a netlink protocol in the thread's network namespace, where it then stays.
     pub(crate) fn open(protocol: u32) -> io::Result<Self> {
         let protocol = NonZeroU32::new(protocol).map(Protocol::from_raw);
-        let fd = socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            protocol,
-        )?;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             enable(&fd, option)?;
         }
         sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(SILENCE))?;
-        Ok(Self {
-            fd,
-            seq: 0,
-            buf: vec![0; RECEIVE_LEN],
-        })
+        Ok(Self { fd, seq: 0, buf: vec![0; RECEIVE_LEN] })
     }
 
     /// Makes room for large batches and for the errors they may cause.
@@ -146,9 +137,7 @@ impl Socket {
         let mut items = Vec::new();
         for _ in 0..DUMP_ATTEMPTS {
             items.clear();
-            if self.dump_once(action, (kind, header), &write, |payload| {
-                items.extend(item(payload))
-            })? {
+            if self.dump_once(action, (kind, header), &write, |payload| items.extend(item(payload)))? {
                 break;
             }
         }
@@ -228,40 +217,26 @@ fn verdict(message: Message<'_>) -> Option<Verdict> {
     /// `NLMSGERR_ATTR_MSG`
     const TEXT: u16 = 1;
     let code = u32_at(message.payload, 0)?.cast_signed();
-    let request_len = if message.flags & FLAG_CAPPED == 0 {
-        u32_at(message.payload, 4)? as usize
-    } else {
-        16
-    };
+    let request_len =
+        if message.flags & FLAG_CAPPED == 0 { u32_at(message.payload, 4)? as usize } else { 16 };
     let detail = (message.flags & FLAG_TLVS != 0)
         .then(|| message.payload.get(4 + request_len.next_multiple_of(4)..))
         .flatten()
         .and_then(|rest| Attributes(rest).text(TEXT))
         .map(|text| format!(": {text}"))
         .unwrap_or_default();
-    Some(Verdict {
-        seq: message.seq,
-        errno: Errno(-code),
-        detail,
-    })
+    Some(Verdict { seq: message.seq, errno: Errno(-code), detail })
 }
 
 fn refuse(action: &dyn Fn() -> String, verdict: &Verdict) -> Result<(), NetlinkError> {
     if verdict.errno.0 == 0 {
         return Ok(());
     }
-    Err(NetlinkError::Refused {
-        action: action(),
-        errno: verdict.errno,
-        detail: verdict.detail.clone(),
-    })
+    Err(NetlinkError::Refused { action: action(), errno: verdict.errno, detail: verdict.detail.clone() })
 }
 
 pub(crate) fn broken(action: &dyn Fn() -> String, source: io::Error) -> NetlinkError {
-    NetlinkError::Socket {
-        action: action(),
-        source,
-    }
+    NetlinkError::Socket { action: action(), source }
 }
 
 fn enable(fd: &OwnedFd, option: libc::c_int) -> io::Result<()> {
@@ -276,9 +251,5 @@ fn enable(fd: &OwnedFd, option: libc::c_int) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

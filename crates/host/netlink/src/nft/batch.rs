@@ -140,12 +140,7 @@ impl Batch {
         // The header names the subsystem that the batch is for.
         writer.begin(BATCH_BEGIN, FLAG_REQUEST, 0, &[0, 0, 0, 10]);
         let actions = vec![format!("change nft table {table}")];
-        Self {
-            table: table.to_owned(),
-            writer,
-            actions,
-            next_set_id: 1,
-        }
+        Self { table: table.to_owned(), writer, actions, next_set_id: 1 }
     }
 
     /// Whether it changes nothing.
@@ -163,12 +158,7 @@ impl Batch {
     fn begin(&mut self, kind: u16, flags: u16, action: String) -> &mut Writer {
         let seq = u32::try_from(self.actions.len()).unwrap_or(u32::MAX);
         self.actions.push(action);
-        self.writer.begin(
-            SUBSYSTEM | kind,
-            flags | FLAG_REQUEST,
-            seq,
-            &[FAMILY_INET, 0, 0, 0],
-        );
+        self.writer.begin(SUBSYSTEM | kind, flags | FLAG_REQUEST, seq, &[FAMILY_INET, 0, 0, 0]);
         &mut self.writer
     }
 
@@ -179,16 +169,14 @@ impl Batch {
     /// Makes the table unless it exists.
     pub fn add_table(&mut self) -> &mut Self {
         let table = self.table.clone();
-        self.begin(kind::NEW_TABLE, FLAG_CREATE, format!("create nft table {table}"))
-            .text(1, &table);
+        self.begin(kind::NEW_TABLE, FLAG_CREATE, format!("create nft table {table}")).text(1, &table);
         self
     }
 
     /// Deletes the table with all that is in it; it has to exist.
     pub fn delete_table(&mut self) -> &mut Self {
         let table = self.table.clone();
-        self.begin(kind::DEL_TABLE, 0, format!("delete nft table {table}"))
-            .text(1, &table);
+        self.begin(kind::DEL_TABLE, 0, format!("delete nft table {table}")).text(1, &table);
         self
     }
 
@@ -199,18 +187,9 @@ impl Batch {
         writer.text(1, &table).text(3, chain.name);
         if let Some(hook) = chain.hook {
             writer.nest(4, |inner| {
-                inner
-                    .be32(1, hook.point as u32)
-                    .be32(2, hook.priority.cast_unsigned());
+                inner.be32(1, hook.point as u32).be32(2, hook.priority.cast_unsigned());
             });
-            writer.text(
-                7,
-                if hook.kind == HookType::Nat {
-                    "nat"
-                } else {
-                    "filter"
-                },
-            );
+            writer.text(7, if hook.kind == HookType::Nat { "nat" } else { "filter" });
         }
         self
     }
@@ -218,18 +197,14 @@ impl Batch {
     /// Takes all rules out of a chain.
     pub fn flush_chain(&mut self, name: &str) -> &mut Self {
         let (table, action) = (self.table.clone(), self.about("flush", "chain", name));
-        self.begin(kind::DEL_RULE, 0, action)
-            .text(1, &table)
-            .text(2, name);
+        self.begin(kind::DEL_RULE, 0, action).text(1, &table).text(2, name);
         self
     }
 
     /// Deletes a chain without rules that nothing leads to.
     pub fn delete_chain(&mut self, name: &str) -> &mut Self {
         let (table, action) = (self.table.clone(), self.about("delete", "chain", name));
-        self.begin(kind::DEL_CHAIN, 0, action)
-            .text(1, &table)
-            .text(3, name);
+        self.begin(kind::DEL_CHAIN, 0, action).text(1, &table).text(3, name);
         self
     }
 
@@ -247,26 +222,14 @@ impl Batch {
 
     /// Makes a set or map unless it exists in the same form.
     pub fn add_set(&mut self, set: &Set<'_>) -> &mut Self {
-        let (table, action, id) = (
-            self.table.clone(),
-            self.about("create", "set", set.name),
-            self.next_set_id,
-        );
+        let (table, action, id) =
+            (self.table.clone(), self.about("create", "set", set.name), self.next_set_id);
         self.next_set_id += 1;
         let mut flags = 0;
         flags |= if set.map.is_some() { SET_IS_MAP } else { 0 };
-        flags |= if set.timeout.is_some() {
-            SET_HAS_TIMEOUT | SET_IS_DYNAMIC
-        } else {
-            0
-        };
+        flags |= if set.timeout.is_some() { SET_HAS_TIMEOUT | SET_IS_DYNAMIC } else { 0 };
         let writer = self.begin(kind::NEW_SET, FLAG_CREATE, action);
-        writer
-            .text(1, &table)
-            .text(2, set.name)
-            .be32(3, flags)
-            .be32(4, set.key_type)
-            .be32(5, set.key_len);
+        writer.text(1, &table).text(2, set.name).be32(3, flags).be32(4, set.key_type).be32(5, set.key_len);
         if let Some(map) = set.map {
             writer.be32(6, map.datatype);
             if map.datatype != datatype::VERDICT {
@@ -298,13 +261,7 @@ impl Batch {
         set: &str,
         elements: impl IntoIterator<Item = &'e Element>,
     ) -> &mut Self {
-        self.elements(
-            kind::NEW_ELEMENT,
-            FLAG_CREATE | FLAG_EXCL,
-            "add elements to",
-            set,
-            elements,
-        )
+        self.elements(kind::NEW_ELEMENT, FLAG_CREATE | FLAG_EXCL, "add elements to", set, elements)
     }
 
     /// Deletes elements by their keys; one that does not exist is an error.
@@ -319,9 +276,7 @@ impl Batch {
     /// Takes all elements out of a set.
     pub fn flush_set(&mut self, name: &str) -> &mut Self {
         let (table, action) = (self.table.clone(), self.about("flush", "set", name));
-        self.begin(kind::DEL_ELEMENT, 0, action)
-            .text(1, &table)
-            .text(2, name);
+        self.begin(kind::DEL_ELEMENT, 0, action).text(1, &table).text(2, name);
         self
     }
 
@@ -352,8 +307,7 @@ impl Batch {
     pub(crate) fn finish(&mut self) -> (&[u8], u32) {
         let last = u32::try_from(self.actions.len() - 1).unwrap_or(u32::MAX);
         self.writer.add_flags(FLAG_ACK);
-        self.writer
-            .begin(BATCH_END, FLAG_REQUEST, last + 1, &[0, 0, 0, 10]);
+        self.writer.begin(BATCH_END, FLAG_REQUEST, last + 1, &[0, 0, 0, 10]);
         (self.writer.as_bytes(), last)
     }
 
@@ -430,19 +384,13 @@ impl Element {
     /// A key that leads to bytes.
     #[must_use]
     pub fn value(key: Vec<u8>, value: Vec<u8>) -> Self {
-        Self {
-            key,
-            data: Some(Data::Value(value)),
-        }
+        Self { key, data: Some(Data::Value(value)) }
     }
 
     /// A key that leads to a verdict.
     #[must_use]
     pub fn verdict(key: Vec<u8>, verdict: Verdict) -> Self {
-        Self {
-            key,
-            data: Some(Data::Verdict(verdict)),
-        }
+        Self { key, data: Some(Data::Verdict(verdict)) }
     }
 }
 

@@ -66,10 +66,7 @@ pub enum Reject {
 
 /// One step of a rule; a rule ends at the first that does not match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    missing_docs,
-    reason = "the fields are named as the kernel names them and mean the same everywhere"
-)]
+#[expect(missing_docs, reason = "the fields are named as the kernel names them and mean the same everywhere")]
 pub enum Expression {
     /// Loads what is known about the packet.
     Meta { key: Meta, to: Reg },
@@ -84,11 +81,7 @@ pub enum Expression {
     /// Keeps the bits of `mask`.
     And { reg: Reg, mask: Vec<u8> },
     /// Goes on if the comparison holds.
-    Compare {
-        reg: Reg,
-        how: Comparison,
-        with: Vec<u8>,
-    },
+    Compare { reg: Reg, how: Comparison, with: Vec<u8> },
     /// Goes on if the set has the key; `inverted`: if it has not.
     Contains { set: String, key: Reg, inverted: bool },
     /// Goes on if the map has the key, with its data loaded.
@@ -104,11 +97,7 @@ pub enum Expression {
     /// Loads the kind of the destination address, such as [`Expression::LOCAL`].
     DestinationType { to: Reg },
     /// Translates an address and, if given, a port.
-    Nat {
-        which: Nat,
-        address: Reg,
-        port: Option<Reg>,
-    },
+    Nat { which: Nat, address: Reg, port: Option<Reg> },
     /// Translates the source to the address of the link it leaves by.
     Masquerade,
     /// Sends it to the host itself, to the port given.
@@ -116,14 +105,9 @@ pub enum Expression {
     /// Refuses it.
     Reject(Reject),
     /// Adds an element, or makes it young again; its data only counts when it is new.
-    Update {
-        set: String,
-        key: Reg,
-        data: Option<Reg>,
-        timeout: Duration,
-    },
-    /// Deletes an element, if it exists.
-    Forget { set: String, key: Reg },
+    Update { set: String, key: Reg, data: Option<Reg>, timeout: Duration },
+    /// Deletes an element, if it exists. Of a map, the kernel wants some register with data, whatever it holds.
+    Forget { set: String, key: Reg, data: Option<Reg> },
     /// Counts packets and bytes.
     Counter,
 }
@@ -188,9 +172,7 @@ impl Expression {
                 w.text(1, map).be32(2, key.number()).be32(3, to.number());
             }
             Self::LookupVerdict { map, key } => {
-                w.text(1, map)
-                    .be32(2, key.number())
-                    .be32(3, Reg::VERDICT.number());
+                w.text(1, map).be32(2, key.number()).be32(3, Reg::VERDICT.number());
             }
             Self::Load { value, to } => write_immediate(w, *to, &Data::Value(value.clone())),
             Self::Verdict(verdict) => write_immediate(w, Reg::VERDICT, &Data::Verdict(verdict.clone())),
@@ -211,20 +193,18 @@ impl Expression {
             Self::Reject(Reject::PortUnreachable) => {
                 w.be32(1, 2).bytes(2, &[1]);
             }
-            Self::Update {
-                set,
-                key,
-                data,
-                timeout,
-            } => {
+            Self::Update { set, key, data, timeout } => {
                 w.text(1, set).be32(3, 1).be32(4, key.number());
                 if let Some(data) = data {
                     w.be32(5, data.number());
                 }
                 w.be64(6, millis(*timeout));
             }
-            Self::Forget { set, key } => {
+            Self::Forget { set, key, data } => {
                 w.text(1, set).be32(3, 2).be32(4, key.number());
+                if let Some(data) = data {
+                    w.be32(5, data.number());
+                }
             }
         }
     }
@@ -282,31 +262,27 @@ impl Rule {
     }
 
     fn compare(self, reg: Reg, how: Comparison, with: &[u8]) -> Self {
-        self.then(Expression::Compare {
-            reg,
-            how,
-            with: with.to_vec(),
-        })
+        self.then(Expression::Compare { reg, how, with: with.to_vec() })
     }
 
     /// Only IPv4.
     #[must_use]
     pub fn ipv4(self) -> Self {
-        self.then(Expression::Meta {
-            key: Meta::NetworkProtocol,
-            to: Self::SCRATCH,
-        })
-        .compare(Self::SCRATCH, Comparison::Eq, &[2])
+        self.then(Expression::Meta { key: Meta::NetworkProtocol, to: Self::SCRATCH }).compare(
+            Self::SCRATCH,
+            Comparison::Eq,
+            &[2],
+        )
     }
 
     /// Only this transport protocol.
     #[must_use]
     pub fn transport(self, protocol: u8) -> Self {
-        self.then(Expression::Meta {
-            key: Meta::TransportProtocol,
-            to: Self::SCRATCH,
-        })
-        .compare(Self::SCRATCH, Comparison::Eq, &[protocol])
+        self.then(Expression::Meta { key: Meta::TransportProtocol, to: Self::SCRATCH }).compare(
+            Self::SCRATCH,
+            Comparison::Eq,
+            &[protocol],
+        )
     }
 
     /// Only packets that came by the link of that name.
@@ -327,23 +303,18 @@ impl Rule {
             *to = from;
         }
         let reg = Reg(8);
-        self.then(Expression::Meta { key, to: reg })
-            .compare(reg, how, &padded)
+        self.then(Expression::Meta { key, to: reg }).compare(reg, how, &padded)
     }
 
     /// Only packets whose source (`offset` 12) or destination (16) lies inside or outside of a network.
     fn network(self, offset: u32, how: Comparison, net: crate::Ipv4Net) -> Self {
-        let rule = self.then(Expression::Network {
-            offset,
-            len: 4,
-            to: Self::SCRATCH,
-        });
+        let rule = self.then(Expression::Network { offset, len: 4, to: Self::SCRATCH });
         let mask = net.mask().octets().to_vec();
-        rule.then(Expression::And {
-            reg: Self::SCRATCH,
-            mask,
-        })
-        .compare(Self::SCRATCH, how, &net.base().octets())
+        rule.then(Expression::And { reg: Self::SCRATCH, mask }).compare(
+            Self::SCRATCH,
+            how,
+            &net.base().octets(),
+        )
     }
 
     /// Only packets from inside (or, by `Ne`, outside) of a network.
@@ -361,8 +332,11 @@ impl Rule {
     /// Only packets to one of the host's own addresses.
     #[must_use]
     pub fn to_host(self) -> Self {
-        self.then(Expression::DestinationType { to: Self::SCRATCH })
-            .compare(Self::SCRATCH, Comparison::Eq, &Expression::LOCAL.to_ne_bytes())
+        self.then(Expression::DestinationType { to: Self::SCRATCH }).compare(
+            Self::SCRATCH,
+            Comparison::Eq,
+            &Expression::LOCAL.to_ne_bytes(),
+        )
     }
 
     /// Only packets whose connection has one of these state bits.
@@ -378,72 +352,45 @@ impl Rule {
     }
 
     fn connection(self, key: Ct, bits: u32) -> Self {
-        self.then(Expression::Ct {
-            key,
-            to: Self::SCRATCH,
-        })
-        .then(Expression::And {
-            reg: Self::SCRATCH,
-            mask: bits.to_ne_bytes().to_vec(),
-        })
-        .compare(Self::SCRATCH, Comparison::Ne, &[0; 4])
+        self.then(Expression::Ct { key, to: Self::SCRATCH })
+            .then(Expression::And { reg: Self::SCRATCH, mask: bits.to_ne_bytes().to_vec() })
+            .compare(Self::SCRATCH, Comparison::Ne, &[0; 4])
     }
 
     /// Loads the source address.
     #[must_use]
     pub fn load_source(self, to: Reg) -> Self {
-        self.then(Expression::Network {
-            offset: 12,
-            len: 4,
-            to,
-        })
+        self.then(Expression::Network { offset: 12, len: 4, to })
     }
 
     /// Loads the destination address.
     #[must_use]
     pub fn load_destination(self, to: Reg) -> Self {
-        self.then(Expression::Network {
-            offset: 16,
-            len: 4,
-            to,
-        })
+        self.then(Expression::Network { offset: 16, len: 4, to })
     }
 
     /// Loads the transport protocol.
     #[must_use]
     pub fn load_transport(self, to: Reg) -> Self {
-        self.then(Expression::Meta {
-            key: Meta::TransportProtocol,
-            to,
-        })
+        self.then(Expression::Meta { key: Meta::TransportProtocol, to })
     }
 
     /// Loads the destination port.
     #[must_use]
     pub fn load_port(self, to: Reg) -> Self {
-        self.then(Expression::Transport {
-            offset: 2,
-            len: 2,
-            to,
-        })
+        self.then(Expression::Transport { offset: 2, len: 2, to })
     }
 
     /// Loads a number in the machine's byte order.
     #[must_use]
     pub fn load_u32(self, value: u32, to: Reg) -> Self {
-        self.then(Expression::Load {
-            value: value.to_ne_bytes().to_vec(),
-            to,
-        })
+        self.then(Expression::Load { value: value.to_ne_bytes().to_vec(), to })
     }
 
     /// Loads an address.
     #[must_use]
     pub fn load_ip(self, value: Ipv4Addr, to: Reg) -> Self {
-        self.then(Expression::Load {
-            value: value.octets().to_vec(),
-            to,
-        })
+        self.then(Expression::Load { value: value.octets().to_vec(), to })
     }
 
     /// Ends the packet's way here.

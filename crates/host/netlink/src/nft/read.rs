@@ -70,11 +70,7 @@ impl Nft {
             SUBSYSTEM | kind::GET_TABLE,
             &HEADER,
             |_| (),
-            |payload| {
-                Attributes(payload.get(4..)?)
-                    .text(1)
-                    .filter(|name| name.starts_with(prefix))
-            },
+            |payload| Attributes(payload.get(4..)?).text(1).filter(|name| name.starts_with(prefix)),
         )
     }
 
@@ -90,9 +86,7 @@ impl Nft {
             |_| (),
             |payload| {
                 let attributes = Attributes(payload.get(4..)?);
-                attributes
-                    .text(3)
-                    .filter(|_| attributes.text(1).as_deref() == Some(table))
+                attributes.text(3).filter(|_| attributes.text(1).as_deref() == Some(table))
             },
         )
     }
@@ -111,11 +105,7 @@ impl Nft {
             },
             |payload| {
                 let list = Attributes(payload.get(4..)?).nested(3)?;
-                Some(
-                    list.iter()
-                        .filter_map(|(_, element)| parse_element(element))
-                        .collect::<Vec<_>>(),
-                )
+                Some(list.iter().filter_map(|(_, element)| parse_element(element)).collect::<Vec<_>>())
             },
         )?;
         Ok(lists.into_iter().flatten().collect())
@@ -141,12 +131,8 @@ impl Nft {
     pub fn generation(&mut self) -> Result<u32> {
         const GET_GENERATION: u16 = 16;
         let action = || "read the generation of nftables".to_owned();
-        let answer = self
-            .socket
-            .request(&action, SUBSYSTEM | GET_GENERATION, 0, &HEADER_ANY, |_| ())?;
-        Ok(answer
-            .and_then(|payload| Attributes(payload.get(4..)?).be32(1))
-            .unwrap_or(0))
+        let answer = self.socket.request(&action, SUBSYSTEM | GET_GENERATION, 0, &HEADER_ANY, |_| ())?;
+        Ok(answer.and_then(|payload| Attributes(payload.get(4..)?).be32(1)).unwrap_or(0))
     }
 }
 
