@@ -5,7 +5,8 @@
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat2, statat, unlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, linkat, mkdirat, openat2, statat,
+    unlinkat,
 };
 use rustix::io::{Errno, Result};
 use std::collections::HashSet;
@@ -71,14 +72,14 @@ impl<'a> Inside<'a> {
             return rustix::io::fcntl_dupfd_cloexec(dir, 0);
         }
         let dir = match self.open(or_dot(path), OFlags::DIRECTORY | OFlags::PATH) {
-            Err(Errno::NOENT) => self.make_all(path)?,
+            Err(Errno::NOENT) => self.make_all(path, None)?,
             dir => dir?,
         };
         self.last = Some((path.to_vec(), rustix::io::fcntl_dupfd_cloexec(&dir, 0)?));
         Ok(dir)
     }
 
-    fn make_all(&self, path: &[u8]) -> Result<OwnedFd> {
+    fn make_all(&self, path: &[u8], owner: Option<(u32, u32)>) -> Result<OwnedFd> {
         let (mut dir, mut so_far) = (self.root()?, Vec::new());
         for part in path.split(|byte| *byte == b'/') {
             if !so_far.is_empty() {
@@ -90,6 +91,10 @@ impl<'a> Inside<'a> {
                     mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
                     // The umask may have taken bits away.
                     rustix::fs::chmodat(&dir, part, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+                    if let Some((uid, gid)) = owner {
+                        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                        chownat(&dir, part, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                    }
                     self.open(&so_far, OFlags::DIRECTORY | OFlags::PATH)?
                 }
                 dir => dir?,
@@ -170,6 +175,17 @@ impl<'a> Inside<'a> {
             removed => removed.map(drop),
         }
     }
+}
+
+/// Makes the directory `path` inside `root` with all that is missing above it, following symlinks as a process
+/// rooted there would; new directories belong to `owner`.
+pub fn make_directories(root: &File, path: &[u8], owner: Option<(u32, u32)>) -> std::io::Result<OwnedFd> {
+    let path = clean(path).map_err(|reason| std::io::Error::new(std::io::ErrorKind::InvalidInput, reason))?;
+    let inside = Inside::new(root);
+    if path.is_empty() {
+        return Ok(inside.root()?);
+    }
+    Ok(inside.make_all(&path, owner)?)
 }
 
 fn or_dot(path: &[u8]) -> &[u8] {

@@ -19,8 +19,9 @@ pub use compress::{Decoder, Encoder, sniff};
 pub(crate) use compress::{HashingReader, Tee};
 pub use diff::{DiffOptions, diff};
 pub use error::{ApplyError, DiffError};
-pub(crate) use reader::{Entry, EntryKind};
-pub(crate) use writer::TarWriter;
+pub use inside::make_directories;
+pub use reader::{Entry, EntryKind, Sparse};
+pub use writer::TarWriter;
 
 #[cfg(test)]
 mod tests;

@@ -11,35 +11,62 @@ const EXTENSION_LIMIT: u64 = 1 << 20;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link to that target.
     Symlink(Vec<u8>),
+    /// Another name of an earlier entry.
     HardLink(Vec<u8>),
-    Character { major: u32, minor: u32 },
-    Block { major: u32, minor: u32 },
+    /// A character device.
+    Character {
+        /// Its driver.
+        major: u32,
+        /// Its number.
+        minor: u32,
+    },
+    /// A block device.
+    Block {
+        /// Its driver.
+        major: u32,
+        /// Its number.
+        minor: u32,
+    },
+    /// A named pipe.
     Fifo,
 }
 
 /// One entry with all extensions taken into account.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
+    /// Its name.
     pub path: Vec<u8>,
+    /// What it is.
     pub kind: EntryKind,
+    /// Permission bits with setuid, setgid and sticky.
     pub mode: u32,
+    /// Its owner.
     pub uid: u32,
+    /// Its group.
     pub gid: u32,
+    /// When it changed, in whole seconds since 1970.
     pub mtime_s: i64,
+    /// The nanoseconds on top.
     pub mtime_ns: u32,
     /// Bytes of data in the stream.
     pub size: u64,
+    /// Extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where its data goes, if it has holes.
     pub sparse: Option<Sparse>,
 }
 
 /// Where the data of a sparse file goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sparse {
+pub struct Sparse {
+    /// The file's size with its holes.
     pub real_size: u64,
     /// Offset and length, ascending.
     pub segments: Vec<(u64, u64)>,

@@ -10,17 +10,19 @@ const MAX_SIZE: u64 = 0o777_7777_7777;
 const MAX_ID: u32 = 0o777_7777;
 
 /// A tar stream being written.
-pub(crate) struct TarWriter<W> {
+#[derive(Debug)]
+pub struct TarWriter<W> {
     writer: W,
 }
 
 impl<W: Write> TarWriter<W> {
-    pub(crate) fn new(writer: W) -> Self {
+    /// An empty archive.
+    pub fn new(writer: W) -> Self {
         Self { writer }
     }
 
     /// Writes an entry whose data is exactly `entry.size` bytes of `data`.
-    pub(crate) fn append(&mut self, entry: &Entry, data: impl Read) -> io::Result<()> {
+    pub fn append(&mut self, entry: &Entry, data: impl Read) -> io::Result<()> {
         let (header, pax) = headers(entry);
         if !pax.is_empty() {
             let mut extended = Header::new_ustar();
@@ -44,7 +46,7 @@ impl<W: Write> TarWriter<W> {
     }
 
     /// Ends the archive with its two zero blocks.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    pub fn finish(mut self) -> io::Result<W> {
         self.writer.write_all(&[0; 2 * BLOCK as usize])?;
         self.writer.flush()?;
         Ok(self.writer)

@@ -43,7 +43,12 @@ impl ImageStore {
     /// Makes sure that all layers are applied; returns the snapshot to prepare containers on, `None` for an
     /// image without layers.
     pub fn unpack(&self, image: &Image) -> Result<Option<String>> {
-        let Some(top) = image.chain_id() else {
+        self.unpack_layers(&image.layers)
+    }
+
+    /// The same for a stack of layers that no image has yet.
+    pub fn unpack_layers(&self, layers: &[Layer]) -> Result<Option<String>> {
+        let Some(top) = chain_id(layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()) else {
             return Ok(None);
         };
         let pin = self.pin(&top);
@@ -52,7 +57,7 @@ impl ImageStore {
         }
         let (mut parent, mut diff_ids) = (None, Vec::new());
         let mut parent_pin = None;
-        for layer in &image.layers {
+        for layer in layers {
             diff_ids.push(layer.diff_id);
             let Some(name) = chain_id(diff_ids.iter().copied()).map(|id| id.hex()) else {
                 continue;

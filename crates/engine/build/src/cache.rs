@@ -1,0 +1,104 @@
+//! Results of steps by what went into them.
+//!
+//! A key is a digest over everything a step's result depends on; a record says which layer it gave. Records are
+//! files beside the images, so that they outlive the process; their layers are roots of collection.
+
+use crate::error::BuildError;
+use hako_error::Result;
+use hako_image::{ImageStore, Layer, Roots};
+use hako_names::Digest;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Records that no build asked for so long are dropped when the builder starts.
+const KEEP: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// What a step gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The layer; `None` if nothing changed.
+    pub layer: Option<Layer>,
+    /// The snapshot with that layer on top.
+    pub snapshot: Option<String>,
+    /// When it was made.
+    pub created: String,
+}
+
+/// The directory of records.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+    images: ImageStore,
+}
+
+impl Cache {
+    pub(crate) fn open(images: &ImageStore) -> Result<Self> {
+        let dir = images.dir().join("build-cache");
+        fs::create_dir_all(&dir).map_err(BuildError::io("create", &dir))?;
+        for entry in fs::read_dir(&dir).map_err(BuildError::io("list", &dir))?.flatten() {
+            let age = entry.metadata().and_then(|metadata| metadata.modified());
+            let is_old =
+                age.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > KEEP));
+            if is_old || entry.path().extension().is_none_or(|extension| extension != "json") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        let roots = dir.clone();
+        images.add_roots(move || Ok(read_roots(&roots)));
+        Ok(Self { dir, images: images.clone() })
+    }
+
+    /// The record of that key, if its layer is still there.
+    pub(crate) fn get(&self, key: Digest) -> Option<Record> {
+        let path = self.path(key);
+        let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let is_whole = record.layer.as_ref().is_none_or(|layer| self.images.content().exists(layer.digest));
+        if !is_whole {
+            let _ = fs::remove_file(&path);
+            return None;
+        }
+        let _ = fs::File::options()
+            .append(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        Some(record)
+    }
+
+    /// Remembers a step's result. A power cut may lose it, which costs one run of the step.
+    pub(crate) fn put(&self, key: Digest, record: &Record) -> Result<(), BuildError> {
+        let path = self.path(key);
+        let new = path.with_extension(format!("new{:?}", std::thread::current().id()));
+        let written = serde_json::to_vec(record)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| fs::write(&new, bytes))
+            .and_then(|()| fs::rename(&new, &path));
+        written.map_err(BuildError::io("write", path))
+    }
+
+    /// Forgets every result.
+    pub(crate) fn clear(&self) -> Result<(), BuildError> {
+        for entry in fs::read_dir(&self.dir).map_err(BuildError::io("list", &self.dir))?.flatten() {
+            fs::remove_file(entry.path()).map_err(BuildError::io("remove", entry.path()))?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, key: Digest) -> PathBuf {
+        self.dir.join(format!("{}.json", key.hex()))
+    }
+}
+
+fn read_roots(dir: &Path) -> Roots {
+    let mut roots = Roots::default();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let record =
+            fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        if let Some(record) = record {
+            roots.blobs.extend(record.layer.map(|layer| layer.digest));
+            roots.snapshots.extend(record.snapshot);
+        }
+    }
+    roots
+}

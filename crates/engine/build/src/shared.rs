@@ -1,0 +1,135 @@
+//! What all stages of one build share: events, cancelling, the bound on parallel steps.
+
+use crate::cache::Cache;
+use crate::error::BuildError;
+use crate::files::Source;
+use crate::request::BuildEvent;
+use crate::run::Runner;
+use hako_cgroup::CgroupRoot;
+use hako_content::Lease;
+use hako_error::Result;
+use hako_image::ImageStore;
+use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// One build's surroundings.
+pub(crate) struct Shared {
+    pub images: ImageStore,
+    pub cache: Cache,
+    pub runner: Arc<dyn Runner>,
+    pub permits: Arc<Permits>,
+    pub cancel: Arc<Cancel>,
+    pub events: mpsc::UnboundedSender<BuildEvent>,
+    pub lease: Lease,
+    pub context: Source,
+    pub file: String,
+    pub escape: char,
+    pub args: BTreeMap<String, String>,
+    pub globals: BTreeMap<String, String>,
+    pub no_cache: bool,
+    pub network: bool,
+    pub cgroup: String,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch_unix_s: Option<i64>,
+}
+
+/// How many steps may run at the same time.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    free: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// Leave to run one step.
+pub(crate) struct Permit<'a>(&'a Permits);
+
+impl Permits {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { free: Mutex::new(count.max(1)), changed: Condvar::new() }
+    }
+
+    pub(crate) fn acquire(&self) -> Permit<'_> {
+        let mut free = self.free.lock();
+        self.changed.wait_while(&mut free, |free| *free == 0);
+        *free -= 1;
+        Permit(self)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock() += 1;
+        self.0.changed.notify_one();
+    }
+}
+
+/// The wish to end a build early, and the groups whose processes have to end for it.
+#[derive(Default)]
+pub(crate) struct Cancel {
+    is_cancelled: AtomicBool,
+    groups: Mutex<HashSet<String>>,
+}
+
+/// A step that runs in a group.
+pub(crate) struct Entered<'a> {
+    cancel: &'a Cancel,
+    group: String,
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cancel({})", self.is_cancelled.load(Ordering::SeqCst))
+    }
+}
+
+impl Cancel {
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        if self.is_cancelled.load(Ordering::SeqCst) { Err(BuildError::Cancelled) } else { Ok(()) }
+    }
+
+    pub(crate) fn enter(&self, group: &str) -> Result<Entered<'_>, BuildError> {
+        self.groups.lock().insert(group.to_owned());
+        let entered = Entered { cancel: self, group: group.to_owned() };
+        // After the insertion: either this sees the wish, or the killer sees the group.
+        self.check()?;
+        Ok(entered)
+    }
+
+    /// Ends the build: no further step starts, and what runs is killed until it is gone.
+    pub(crate) fn cancel(self: &Arc<Self>) {
+        if self.is_cancelled.swap(true, Ordering::SeqCst) || self.groups.lock().is_empty() {
+            return;
+        }
+        let cancel = self.clone();
+        std::thread::spawn(move || {
+            // A step may still be on its way into its group, hence again and again.
+            while cancel.kill_once() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+    }
+
+    fn kill_once(&self) -> bool {
+        let groups: Vec<String> = self.groups.lock().iter().cloned().collect();
+        let Ok(root) = CgroupRoot::detect() else {
+            return false;
+        };
+        for group in &groups {
+            if let Ok(group) = root.open(group) {
+                let _ = group.kill_all();
+            }
+        }
+        !groups.is_empty()
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.cancel.groups.lock().remove(&self.group);
+    }
+}

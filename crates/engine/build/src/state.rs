@@ -1,0 +1,229 @@
+//! What a stage's instructions have said so far: the image's configuration in the making.
+
+use hako_image::{Image, Layer, NewImage};
+use hako_names::ImageRef;
+use hako_oci::image::{
+    ConfigBuilder, History, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The search path of images that set none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The configuration of a stage between two instructions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub env: Vec<(String, String)>,
+    /// ARG values in use in this stage.
+    pub args: BTreeMap<String, String>,
+    pub workdir: String,
+    pub user: String,
+    pub shell: Vec<String>,
+    pub layers: Vec<Layer>,
+    pub created: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub stop_signal: Option<String>,
+    pub exposed: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
+    pub cmd: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub author: Option<String>,
+    pub healthcheck: Option<Value>,
+    is_cmd_own: bool,
+    is_shell_own: bool,
+    history: Vec<History>,
+}
+
+impl State {
+    /// `FROM scratch`.
+    pub(crate) fn scratch() -> Self {
+        Self {
+            workdir: "/".into(),
+            shell: vec!["/bin/sh".into(), "-c".into()],
+            env: vec![("PATH".into(), DEFAULT_PATH.into())],
+            ..Self::default()
+        }
+    }
+
+    /// `FROM image`.
+    pub(crate) fn of(image: &Image) -> Self {
+        let mut state = Self::scratch();
+        state.layers.clone_from(&image.layers);
+        state.created.clone_from(image.config.created());
+        state.author.clone_from(image.config.author());
+        state.history = image.config.history().clone().unwrap_or_default();
+        let inner = &image.raw_config["config"];
+        if let Ok(shell) = serde_json::from_value::<Vec<String>>(inner["Shell"].clone())
+            && !shell.is_empty()
+        {
+            (state.shell, state.is_shell_own) = (shell, true);
+        }
+        state.healthcheck = inner.get("Healthcheck").filter(|check| !check.is_null()).cloned();
+        let Some(config) = image.config.config() else {
+            return state;
+        };
+        for pair in config.env().iter().flatten() {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            state.set_env(key, value);
+        }
+        let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
+        state.user = or_empty(config.user());
+        state.workdir =
+            Some(or_empty(config.working_dir())).filter(|dir| !dir.is_empty()).unwrap_or("/".into());
+        state.labels.extend(config.labels().clone().unwrap_or_default());
+        state.exposed.extend(config.exposed_ports().clone().unwrap_or_default());
+        state.volumes.extend(config.volumes().clone().unwrap_or_default());
+        state.cmd.clone_from(config.cmd());
+        state.entrypoint.clone_from(config.entrypoint());
+        state.stop_signal.clone_from(config.stop_signal());
+        state
+    }
+
+    /// What another stage builds on: without ARG values, and with nothing counted as its own.
+    pub(crate) fn inherited(&self) -> Self {
+        Self { args: BTreeMap::new(), is_cmd_own: false, ..self.clone() }
+    }
+
+    pub(crate) fn set_env(&mut self, key: &str, value: &str) {
+        match self.env.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.env.push((key.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// A variable as instructions see it: ENV wins over ARG.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        let env = self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        env.or_else(|| self.args.get(name).cloned())
+    }
+
+    /// The environment of a RUN: ARG values too, where no ENV has the name.
+    pub(crate) fn run_env(&self) -> Vec<String> {
+        let args = self.args.iter().filter(|(key, _)| !self.env.iter().any(|(known, _)| known == *key));
+        let pairs = self.env.iter().map(|(key, value)| (key, value)).chain(args);
+        pairs.map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    pub(crate) fn set_shell(&mut self, shell: Vec<String>) {
+        (self.shell, self.is_shell_own) = (shell, true);
+    }
+
+    pub(crate) fn set_cmd(&mut self, words: Vec<String>) {
+        (self.cmd, self.is_cmd_own) = (Some(words), true);
+    }
+
+    /// ENTRYPOINT makes the base's CMD meaningless; a CMD of the same stage stays.
+    pub(crate) fn set_entrypoint(&mut self, words: Vec<String>) {
+        self.entrypoint = Some(words);
+        if !self.is_cmd_own {
+            self.cmd = None;
+        }
+    }
+
+    /// `path` as WORKDIR and COPY see it: relative ones start at the working directory.
+    pub(crate) fn absolute(&self, path: &str) -> String {
+        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.workdir) };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in joined.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        format!("/{}", parts.join("/"))
+    }
+
+    /// Records an instruction in the image's history, with its layer if it made one.
+    pub(crate) fn record(&mut self, text: &str, layer: Option<Layer>, created: Option<String>) {
+        let is_empty = layer.is_none();
+        self.layers.extend(layer);
+        if created.is_some() {
+            self.created = created;
+        }
+        let mut history = HistoryBuilder::default().created_by(text);
+        if let Some(created) = &self.created {
+            history = history.created(created.clone());
+        }
+        if is_empty {
+            history = history.empty_layer(true);
+        }
+        self.history.extend(history.build().ok());
+    }
+
+    /// The image that the stage has become.
+    pub(crate) fn into_image(
+        self,
+        labels: &BTreeMap<String, String>,
+        names: Vec<ImageRef>,
+    ) -> hako_error::Result<NewImage> {
+        let config = self.configuration(labels).map_err(|error| {
+            hako_error::Error::new(hako_error::Kind::Internal, "the image's configuration is incomplete")
+                .with_source(error)
+        })?;
+        let mut extra_config = serde_json::Map::new();
+        if self.is_shell_own {
+            extra_config.insert("Shell".into(), self.shell.into());
+        }
+        if let Some(check) = self.healthcheck {
+            extra_config.insert("Healthcheck".into(), check);
+        }
+        Ok(NewImage { config, extra_config, layers: self.layers, names })
+    }
+
+    fn configuration(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<ImageConfiguration, Box<dyn std::error::Error + Send + Sync>> {
+        let env: Vec<String> = self.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut inner = ConfigBuilder::default().env(env).working_dir(self.workdir.clone());
+        if !self.user.is_empty() {
+            inner = inner.user(self.user.clone());
+        }
+        let all: BTreeMap<_, _> = self.labels.iter().chain(labels).collect();
+        if !all.is_empty() {
+            let all: std::collections::HashMap<String, String> =
+                all.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            inner = inner.labels(all);
+        }
+        if !self.exposed.is_empty() {
+            inner = inner.exposed_ports(self.exposed.iter().cloned().collect::<Vec<_>>());
+        }
+        if !self.volumes.is_empty() {
+            inner = inner.volumes(self.volumes.iter().cloned().collect::<Vec<_>>());
+        }
+        if let Some(cmd) = &self.cmd {
+            inner = inner.cmd(cmd.clone());
+        }
+        if let Some(entrypoint) = &self.entrypoint {
+            inner = inner.entrypoint(entrypoint.clone());
+        }
+        if let Some(signal) = &self.stop_signal {
+            inner = inner.stop_signal(signal.clone());
+        }
+        let rootfs = RootFsBuilder::default().typ("layers").diff_ids(Vec::<String>::new()).build()?;
+        let mut config = ImageConfigurationBuilder::default()
+            .architecture(architecture())
+            .os("linux")
+            .config(inner.build()?)
+            .rootfs(rootfs)
+            .history(self.history.clone());
+        if let Some(created) = &self.created {
+            config = config.created(created.clone());
+        }
+        if let Some(author) = &self.author {
+            config = config.author(author.clone());
+        }
+        Ok(config.build()?)
+    }
+}
+
+/// This machine's architecture in the images' words.
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

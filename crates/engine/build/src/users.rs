@@ -1,0 +1,109 @@
+//! Users and groups by name, as the image's own files have them.
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use std::fs::File;
+use std::io::Read;
+
+/// Who a process is, or whose a file shall be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub home: Option<String>,
+}
+
+/// Larger user databases are cut; no image has one.
+const LIMIT: u64 = 4 << 20;
+
+/// Resolves `user[:group]`, each a name or a number, in a root file system.
+pub(crate) fn resolve(root: &File, text: &str) -> Result<Identity, String> {
+    let passwd = read(root, "etc/passwd");
+    let groups = read(root, "etc/group");
+    find(&passwd, &groups, text)
+}
+
+fn find(passwd: &str, groups: &str, text: &str) -> Result<Identity, String> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let number: Option<u32> = user.parse().ok();
+    let record = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
+        fields.len() >= 6 && (fields[0] == user || (number.is_some() && fields[2].parse().ok() == number))
+    });
+    let mut identity = Identity::default();
+    match (&record, number) {
+        (Some(fields), _) => {
+            identity.uid =
+                fields[2].parse().map_err(|_| format!("user {user:?} has no number in /etc/passwd"))?;
+            identity.gid = fields[3].parse().unwrap_or(0);
+            identity.home = Some(fields[5].to_owned());
+        }
+        (None, Some(number)) => identity.uid = number,
+        (None, None) if user.is_empty() => {}
+        (None, None) => {
+            return Err(format!(
+                "user {user:?} is not in the image's /etc/passwd; use a number, or add it in a RUN step"
+            ));
+        }
+    }
+    if let Some(group) = group.filter(|group| !group.is_empty()) {
+        identity.gid = group_id(groups, group)?;
+    } else if let Some(fields) = &record {
+        identity.groups = memberships(groups, fields[0]);
+    }
+    Ok(identity)
+}
+
+fn group_id(groups: &str, group: &str) -> Result<u32, String> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut named = fields.filter(|fields| fields.len() >= 3 && fields[0] == group);
+    named.find_map(|fields| fields[2].parse().ok()).ok_or_else(|| {
+        format!("group {group:?} is not in the image's /etc/group; use a number, or add it in a RUN step")
+    })
+}
+
+fn memberships(groups: &str, user: &str) -> Vec<u32> {
+    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields
+        .filter(|fields| fields.len() >= 4 && fields[3].split(',').any(|member| member == user))
+        .filter_map(|fields| fields[2].parse().ok())
+        .collect()
+}
+
+fn read(root: &File, path: &str) -> String {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut text = String::new();
+    if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve) {
+        let _ = File::from(fd).take(LIMIT).read_to_string(&mut text);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/srv:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\nwww:x:34:\nlogs:x:4:syslog,web\n";
+
+    #[test]
+    fn names_and_numbers_are_found_in_the_images_own_files() {
+        let web = Identity { uid: 33, gid: 34, groups: vec![4], home: Some("/srv".into()) };
+        assert_eq!(find(PASSWD, GROUP, "web").unwrap(), web);
+        assert_eq!(find(PASSWD, GROUP, "33").unwrap(), web);
+        let mixed = find(PASSWD, GROUP, "web:logs").unwrap();
+        assert_eq!((mixed.uid, mixed.gid, mixed.groups.len()), (33, 4, 0));
+        let free = find(PASSWD, GROUP, "1000:2000").unwrap();
+        assert_eq!((free.uid, free.gid, free.home), (1000, 2000, None));
+        assert_eq!(find("", "", "").unwrap(), Identity::default());
+        for unknown in ["nobody", "web:nogroup"] {
+            assert!(find(PASSWD, GROUP, unknown).unwrap_err().contains("image's"), "{unknown}");
+        }
+    }
+}
