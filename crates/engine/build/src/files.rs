@@ -3,7 +3,7 @@
 use crate::error::BuildError;
 use crate::ignore::Ignore;
 use crate::pattern;
-use hako_image::layer::{Entry, EntryKind, TarWriter};
+use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
 use hako_names::{Digest, Hasher};
 use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor, openat2};
 use std::fs::{self, File, Metadata};
@@ -264,7 +264,7 @@ fn kind(path: &Path, metadata: &Metadata) -> Result<EntryKind, BuildError> {
     })
 }
 
-fn xattrs(path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BuildError> {
+fn xattrs(path: &Path) -> Result<Xattrs, BuildError> {
     let failed = |error: rustix::io::Errno| BuildError::io("read the xattrs of", path)(error.into());
     let mut names = Vec::with_capacity(1 << 16);
     match llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {

@@ -4,7 +4,7 @@ use crate::shared::Shared;
 use crate::state::State;
 use crate::users::{self, Identity};
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::{Mount, MountBuilder, Process, Spec, UserBuilder};
+use hako_oci::runtime::{Mount, MountBuilder, Spec, UserBuilder};
 use hako_runtime::spec::default_spec;
 use hako_runtime::{Network, OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
@@ -99,7 +99,7 @@ fn spec(job: &Job, identity: &Identity, has_network: bool) -> Result<Spec> {
     let failed =
         |error| Error::new(Kind::Internal, "the step's specification is incomplete").with_source(error);
     let mut spec = default_spec();
-    let mut process = spec.process().clone().unwrap_or_else(Process::default);
+    let mut process = spec.process().clone().unwrap_or_default();
     let mut env = job.state.run_env();
     if !env.iter().any(|pair| pair.starts_with("HOME=")) {
         env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));

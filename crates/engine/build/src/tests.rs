@@ -200,7 +200,7 @@ fn a_multi_stage_file_becomes_an_image() {
     assert!(config.env().clone().unwrap().contains(&"GREETING=hi".to_owned()));
     assert_eq!(image.raw_config["config"]["Healthcheck"]["Test"][1], "true");
     assert_eq!(image.config.created().as_deref(), Some("2023-11-14T22:13:20Z"));
-    assert_eq!(image.config.history().as_ref().unwrap().len(), 14);
+    assert_eq!(image.config.history().as_ref().unwrap().len(), 13);
     bench.is_clean();
 }
 
@@ -441,4 +441,64 @@ fn a_dropped_build_stops_before_its_next_step() {
     assert_eq!(bench.runner.runs.lock().len(), 1);
     assert!(bench.images.find("app").unwrap_err().is_not_found());
     bench.is_clean();
+}
+
+/// The same builds on the runtime itself instead of the system's tools.
+mod on_the_runtime {
+    use super::*;
+
+    fn bench(dockerfile: &str) -> Bench {
+        // What is linked in answers when this test binary is executed again as the runtime's process.
+        assert!(hako_testkit::shim_exe().exists());
+        let mut bench = Bench::new(dockerfile);
+        bench.builder = Builder::new(bench.images.clone(), config()).unwrap();
+        bench
+    }
+
+    fn groups() -> usize {
+        let name = format!("hako-test-{}", std::process::id());
+        let roots =
+            ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"];
+        let steps = roots.iter().filter_map(|root| fs::read_dir(format!("{root}/{name}/build")).ok());
+        steps.map(|entries| entries.flatten().filter(|entry| entry.path().is_dir()).count()).sum()
+    }
+
+    #[test]
+    fn a_step_runs_as_its_user_with_its_environment_and_leaves_only_its_own_files() {
+        let bench = bench(
+            "FROM busybox\nENV A=1\nWORKDIR /w\nRUN echo $A $(pwd) $(id -u) $HOSTNAME > out\n\
+             USER nobody\nRUN id -u > /tmp/who; echo $HOME > /tmp/home\nRUN true\n",
+        );
+        let image = bench.build();
+        assert!(bench.read(&image, "w/out").starts_with("1 /w 0"));
+        assert_eq!(bench.read(&image, "tmp/who"), "65534\n");
+        assert_eq!(bench.read(&image, "tmp/home"), "/\n");
+        assert_eq!(image.layers.len(), 4, "base, WORKDIR and two RUNs; RUN true changed nothing");
+        bench.is_clean();
+        assert_eq!(groups(), 0);
+    }
+
+    #[test]
+    fn a_failing_step_leaves_nothing() {
+        let bench = bench("FROM busybox\nRUN echo why; exit 9\n");
+        let error = bench.fails();
+        assert!(error.chain().contains("exit code 9") && error.chain().contains("why"), "{error:?}");
+        assert_eq!(groups(), 0);
+    }
+
+    #[test]
+    fn a_dropped_build_kills_its_step() {
+        let bench = bench("FROM busybox\nRUN sleep 600\n");
+        let (sender, _receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let build = bench.builder.build(bench.request(), sender);
+        let began = Instant::now();
+        let timeout =
+            runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), build).await });
+        assert!(timeout.is_err());
+        drop(runtime);
+        assert!(began.elapsed() < Duration::from_secs(60), "the step was killed, not waited for");
+        bench.is_clean();
+        assert_eq!(groups(), 0);
+    }
 }

@@ -106,16 +106,9 @@ impl ContentError {
     ) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| {
             if is_full(&source) {
-                Self::Full {
-                    what: what.into(),
-                    path: path.into(),
-                }
+                Self::Full { what: what.into(), path: path.into() }
             } else {
-                Self::Io {
-                    action,
-                    path: path.into(),
-                    source,
-                }
+                Self::Io { action, path: path.into(), source }
             }
         }
     }

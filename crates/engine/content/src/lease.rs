@@ -66,22 +66,14 @@ pub(crate) struct Leases {
 impl Leases {
     /// Reads the leases of an earlier process; expired and unreadable ones go.
     pub(crate) fn open(dir: PathBuf) -> Result<Self> {
-        let failed = |source| ContentError::Io {
-            action: "read leases in",
-            path: dir.clone(),
-            source,
-        };
+        let failed = |source| ContentError::Io { action: "read leases in", path: dir.clone(), source };
         fs::create_dir_all(&dir).map_err(failed)?;
         let mut records = HashMap::new();
         for entry in fs::read_dir(&dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let record = fs::read(&path)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-            let id = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.strip_suffix(".json"));
+            let record = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let id =
+                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
             match (id, record) {
                 (Some(id), Some(record)) if record.expires_unix_s > now_unix_s() => {
                     records.insert(id.to_owned(), record);
@@ -95,18 +87,13 @@ impl Leases {
     pub(crate) fn grant(&mut self, id: &str, expires_in: Duration) -> Result<()> {
         let is_safe = (1..=128).contains(&id.len())
             && !id.starts_with('.')
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
         if !is_safe {
             return Err(ContentError::LeaseId { id: id.into() }.into());
         }
         let mut record = match self.records.get(id) {
             Some(record) if record.expires_unix_s > now_unix_s() => record.clone(),
-            _ => Record {
-                expires_unix_s: 0,
-                blobs: BTreeSet::new(),
-            },
+            _ => Record { expires_unix_s: 0, blobs: BTreeSet::new() },
         };
         record.expires_unix_s = now_unix_s().saturating_add(expires_in.as_secs().max(1));
         self.store(id, record)
@@ -114,9 +101,7 @@ impl Leases {
 
     pub(crate) fn protect(&mut self, id: &str, digest: Digest) -> Result<()> {
         let Some(record) = self.records.get(id) else {
-            return self
-                .grant(id, Duration::from_secs(3600))
-                .and_then(|()| self.protect(id, digest));
+            return self.grant(id, Duration::from_secs(3600)).and_then(|()| self.protect(id, digest));
         };
         if record.blobs.contains(&digest) {
             return Ok(());
@@ -170,8 +155,5 @@ impl Leases {
 }
 
 fn now_unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

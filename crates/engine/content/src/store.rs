@@ -54,14 +54,7 @@ impl ContentStore {
         }
         remove_stale_ingests(&ingest)?;
         let leases = Mutex::new(Leases::open(dir.join("leases"))?);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                dir,
-                blobs,
-                ingest,
-                leases,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { dir, blobs, ingest, leases }) })
     }
 
     /// The directory the store was opened in.
@@ -101,12 +94,7 @@ impl ContentStore {
     pub fn read(&self, digest: Digest) -> Result<Vec<u8>> {
         let size = self.size(digest)?;
         if size > READ_LIMIT {
-            return Err(ContentError::TooLarge {
-                digest,
-                size,
-                limit: READ_LIMIT,
-            }
-            .into());
+            return Err(ContentError::TooLarge { digest, size, limit: READ_LIMIT }.into());
         }
         let path = self.path(digest);
         let bytes = fs::read(&path).map_err(|source| missing_or(digest, "read", &path, source))?;
@@ -123,19 +111,14 @@ impl ContentStore {
         let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 1 << 17]);
         loop {
             let count =
-                file.read(&mut buffer)
-                    .map_err(ContentError::io("read", &self.path(digest), "a blob"))?;
+                file.read(&mut buffer).map_err(ContentError::io("read", &self.path(digest), "a blob"))?;
             if count == 0 {
                 break;
             }
             hasher.update(&buffer[..count]);
         }
         let actual = hasher.finish();
-        if actual == digest {
-            Ok(())
-        } else {
-            Err(ContentError::Damaged { digest, actual }.into())
-        }
+        if actual == digest { Ok(()) } else { Err(ContentError::Damaged { digest, actual }.into()) }
     }
 
     /// Whether the blob is there.
@@ -154,21 +137,14 @@ impl ContentStore {
     /// Every blob, in no particular order.
     pub fn list(&self) -> Result<Vec<Blob>> {
         let dir = &self.inner.blobs;
-        let failed = |source| ContentError::Io {
-            action: "list",
-            path: dir.clone(),
-            source,
-        };
+        let failed = |source| ContentError::Io { action: "list", path: dir.clone(), source };
         let mut blobs = Vec::new();
         for entry in fs::read_dir(dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
             match (digest, entry.metadata()) {
-                (Some(digest), Ok(metadata)) => blobs.push(Blob {
-                    digest,
-                    size: metadata.len(),
-                }),
+                (Some(digest), Ok(metadata)) => blobs.push(Blob { digest, size: metadata.len() }),
                 (Some(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
                 (Some(_), Err(error)) => return Err(failed(error).into()),
                 (None, _) => tracing::warn!(file = ?entry.path(), "a file among the blobs is no blob"),
@@ -218,20 +194,12 @@ fn missing_or(digest: Digest, action: &'static str, path: &Path, source: io::Err
     if source.kind() == io::ErrorKind::NotFound {
         ContentError::NotFound { digest }
     } else {
-        ContentError::Io {
-            action,
-            path: path.into(),
-            source,
-        }
+        ContentError::Io { action, path: path.into(), source }
     }
 }
 
 fn remove_stale_ingests(ingest: &Path) -> Result<(), ContentError> {
-    let failed = |source| ContentError::Io {
-        action: "clean",
-        path: ingest.into(),
-        source,
-    };
+    let failed = |source| ContentError::Io { action: "clean", path: ingest.into(), source };
     for entry in fs::read_dir(ingest).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         fs::remove_file(&path).map_err(failed)?;

@@ -21,10 +21,7 @@ pub struct Expected {
 
 impl From<Digest> for Expected {
     fn from(digest: Digest) -> Self {
-        Self {
-            digest: Some(digest),
-            size: None,
-        }
+        Self { digest: Some(digest), size: None }
     }
 }
 
@@ -44,15 +41,7 @@ impl Writer {
     pub(crate) fn create(store: ContentStore, ingest: &Path, what: String) -> Result<Self> {
         let path = ingest.join(random_name());
         let file = File::create_new(&path).map_err(ContentError::io("create", &path, &what))?;
-        Ok(Self {
-            store,
-            lease: None,
-            what,
-            path,
-            file: Some(file),
-            hasher: Hasher::new(),
-            size: 0,
-        })
+        Ok(Self { store, lease: None, what, path, file: Some(file), hasher: Hasher::new(), size: 0 })
     }
 
     /// Puts the blob under a lease the moment it is committed.
@@ -70,17 +59,10 @@ impl Writer {
 
     /// Appends `bytes`, like [`Write::write_all`] with an error that names the blob.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let Self {
-            file: Some(file),
-            path,
-            what,
-            ..
-        } = self
-        else {
+        let Self { file: Some(file), path, what, .. } = self else {
             return Ok(());
         };
-        file.write_all(bytes)
-            .map_err(ContentError::io("write", path, what))?;
+        file.write_all(bytes).map_err(ContentError::io("write", path, what))?;
         self.account(bytes);
         Ok(())
     }
@@ -90,15 +72,10 @@ impl Writer {
         let expected = expected.into();
         let actual = std::mem::take(&mut self.hasher).finish();
         self.check(expected, actual)?;
-        let blob = Blob {
-            digest: actual,
-            size: self.size,
-        };
+        let blob = Blob { digest: actual, size: self.size };
         let path = self.store.path(actual);
         if let Some(file) = &self.file {
-            fsync(file)
-                .map_err(io::Error::from)
-                .map_err(ContentError::io("sync", &self.path, &self.what))?;
+            fsync(file).map_err(io::Error::from).map_err(ContentError::io("sync", &self.path, &self.what))?;
         }
         // The lock orders this with collection: the lease is on disk before the blob can be seen.
         let mut leases = self.store.inner.leases.lock();
@@ -118,18 +95,12 @@ impl Writer {
     fn check(&self, expected: Expected, actual: Digest) -> Result<(), ContentError> {
         let what = || self.what.clone();
         if let Some(expected) = expected.size.filter(|size| *size != self.size) {
-            return Err(ContentError::SizeMismatch {
-                what: what(),
-                expected,
-                actual: self.size,
-            });
+            return Err(ContentError::SizeMismatch { what: what(), expected, actual: self.size });
         }
         match expected.digest {
-            Some(expected) if expected != actual => Err(ContentError::DigestMismatch {
-                what: what(),
-                expected,
-                actual,
-            }),
+            Some(expected) if expected != actual => {
+                Err(ContentError::DigestMismatch { what: what(), expected, actual })
+            }
             _ => Ok(()),
         }
     }
@@ -151,10 +122,7 @@ impl Write for Writer {
                 Ok(count)
             }
             Err(error) if is_full(&error) => {
-                let full = ContentError::Full {
-                    what: self.what.clone(),
-                    path: self.path.clone(),
-                };
+                let full = ContentError::Full { what: self.what.clone(), path: self.path.clone() };
                 Err(io::Error::new(io::ErrorKind::StorageFull, full))
             }
             Err(error) => Err(error),

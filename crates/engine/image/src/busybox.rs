@@ -28,24 +28,14 @@ const DIRECTORIES: [(&str, u32); 12] = [
 /// files that programs expect in `/etc`. The same busybox gives the same tar.
 pub fn busybox_rootfs(path: &Path) -> Result<Vec<u8>> {
     let program = std::fs::read(path).map_err(ImageError::io("read", path))?;
-    let listed = Command::new(path)
-        .arg("--list")
-        .output()
-        .map_err(ImageError::io("run", path))?;
-    let mut applets: Vec<&str> = std::str::from_utf8(&listed.stdout)
-        .unwrap_or("")
-        .lines()
-        .collect();
+    let listed = Command::new(path).arg("--list").output().map_err(ImageError::io("run", path))?;
+    let mut applets: Vec<&str> = std::str::from_utf8(&listed.stdout).unwrap_or("").lines().collect();
     applets.retain(|name| *name != "busybox" && !name.is_empty() && !name.contains('/'));
     applets.sort_unstable();
     if !listed.status.success() || applets.is_empty() {
         let reason =
             "\"--list\" names no applets, is it a static busybox? (Debian: apt-get install busybox-static)";
-        return Err(ImageError::Unusable {
-            what: path.display().to_string(),
-            reason: reason.into(),
-        }
-        .into());
+        return Err(ImageError::Unusable { what: path.display().to_string(), reason: reason.into() }.into());
     }
     Ok(tar(&program, &applets).map_err(ImageError::io("pack", path))?)
 }
@@ -55,22 +45,16 @@ fn tar(program: &[u8], applets: &[&str]) -> io::Result<Vec<u8>> {
     for (name, mode) in DIRECTORIES {
         tar.append(&entry(name, EntryKind::Directory, mode, 0), io::empty())?;
     }
-    tar.append(
-        &entry("bin/busybox", EntryKind::File, 0o755, program.len()),
-        program,
-    )?;
+    tar.append(&entry("bin/busybox", EntryKind::File, 0o755, program.len()), program)?;
     for applet in applets {
         let link = EntryKind::HardLink(b"bin/busybox".to_vec());
         tar.append(&entry(&format!("bin/{applet}"), link, 0o755, 0), io::empty())?;
     }
     let env = EntryKind::Symlink(b"../../bin/env".to_vec());
     tar.append(&entry("usr/bin/env", env, 0o777, 0), io::empty())?;
-    for (name, text) in [
-        ("etc/group", GROUP),
-        ("etc/hosts", ""),
-        ("etc/passwd", PASSWD),
-        ("etc/resolv.conf", ""),
-    ] {
+    for (name, text) in
+        [("etc/group", GROUP), ("etc/hosts", ""), ("etc/passwd", PASSWD), ("etc/resolv.conf", "")]
+    {
         tar.append(&entry(name, EntryKind::File, 0o644, text.len()), text.as_bytes())?;
     }
     tar.finish()

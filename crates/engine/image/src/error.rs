@@ -107,15 +107,10 @@ impl Classify for ImageError {
 impl ImageError {
     pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
-                what: "the image store".into(),
-                path: path.into(),
-            },
-            _ => Self::Io {
-                action,
-                path: path.into(),
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { what: "the image store".into(), path: path.into() }
+            }
+            _ => Self::Io { action, path: path.into(), source },
         }
     }
 }

@@ -74,12 +74,8 @@ pub fn chain_id(diff_ids: impl IntoIterator<Item = Digest>) -> Option<Digest> {
 
 /// Reads `text` as the configuration it is.
 pub(crate) fn parse_config(bytes: &[u8], what: &str) -> Result<ImageConfiguration> {
-    Ok(
-        serde_json::from_slice(bytes).map_err(|source| crate::ImageError::Document {
-            what: what.to_owned(),
-            source,
-        })?,
-    )
+    Ok(serde_json::from_slice(bytes)
+        .map_err(|source| crate::ImageError::Document { what: what.to_owned(), source })?)
 }
 
 #[cfg(test)]

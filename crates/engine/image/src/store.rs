@@ -5,7 +5,6 @@
 //! DIR/unnamed/<digest>.json              the same without a name: images that lost theirs
 //! ```
 
-mod archive;
 mod commit;
 mod import;
 mod names;
@@ -93,9 +92,7 @@ pub struct Pin {
 
 impl fmt::Debug for ImageStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImageStore")
-            .field("dir", &self.inner.dir)
-            .finish_non_exhaustive()
+        f.debug_struct("ImageStore").field("dir", &self.inner.dir).finish_non_exhaustive()
     }
 }
 
@@ -141,9 +138,7 @@ impl ImageStore {
             pins: Mutex::default(),
             roots: Mutex::default(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The content store below.
@@ -170,9 +165,7 @@ impl ImageStore {
             Some(digest) => self.by_digest(digest),
             None => self.inner.names.read().get(name),
         };
-        let manifest = manifest.ok_or_else(|| ImageError::NotFound {
-            name: name.to_string(),
-        })?;
+        let manifest = manifest.ok_or_else(|| ImageError::NotFound { name: name.to_string() })?;
         let mut image = self.image(manifest)?;
         image.name = Some(name.clone());
         Ok(image)
@@ -207,18 +200,12 @@ impl ImageStore {
             return Ok(None);
         }
         let images = self.list()?;
-        let matching: Vec<&Image> = images
-            .iter()
-            .filter(|image| image.id.hex().starts_with(digits))
-            .collect();
+        let matching: Vec<&Image> =
+            images.iter().filter(|image| image.id.hex().starts_with(digits)).collect();
         match matching.as_slice() {
             [] => Ok(None),
             [image] => Ok(Some((*image).clone())),
-            several => Err(ImageError::Ambiguous {
-                prefix: text.into(),
-                count: several.len(),
-            }
-            .into()),
+            several => Err(ImageError::Ambiguous { prefix: text.into(), count: several.len() }.into()),
         }
     }
 
@@ -246,19 +233,12 @@ impl ImageStore {
     /// several names needs `force`.
     pub fn remove(&self, text: &str, force: bool) -> Result<Removed> {
         let image = self.find(text)?;
-        let named = image
-            .name
-            .clone()
-            .filter(|name| name.digest().is_none() && image.names.contains(name));
+        let named = image.name.clone().filter(|name| name.digest().is_none() && image.names.contains(name));
         let untagged = match named {
             Some(name) => vec![name],
             None if image.names.len() > 1 && !force => {
                 let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
-                return Err(ImageError::Named {
-                    id: image.id.short(),
-                    names: names.join(", "),
-                }
-                .into());
+                return Err(ImageError::Named { id: image.id.short(), names: names.join(", ") }.into());
             }
             None => image.names.clone(),
         };
@@ -274,11 +254,7 @@ impl ImageStore {
             is_gone
         };
         let collected = if is_gone { self.gc()? } else { Collected::default() };
-        Ok(Removed {
-            untagged,
-            deleted: is_gone.then_some(image.id),
-            collected,
-        })
+        Ok(Removed { untagged, deleted: is_gone.then_some(image.id), collected })
     }
 
     /// Adds a source of roots: what it names survives every later collection.
@@ -290,10 +266,7 @@ impl ImageStore {
     #[must_use]
     pub fn pin(&self, snapshot: &str) -> Pin {
         *self.inner.pins.lock().entry(snapshot.to_owned()).or_default() += 1;
-        Pin {
-            store: self.clone(),
-            snapshot: snapshot.to_owned(),
-        }
+        Pin { store: self.clone(), snapshot: snapshot.to_owned() }
     }
 
     /// Removes every blob and committed snapshot that no name, lease, pin, root, container or other snapshot
@@ -305,10 +278,7 @@ impl ImageStore {
             wanted_snapshots = roots.snapshots;
             Ok(roots.blobs)
         })?;
-        Ok(Collected {
-            blobs,
-            snapshots: self.collect_snapshots(&wanted_snapshots)?,
-        })
+        Ok(Collected { blobs, snapshots: self.collect_snapshots(&wanted_snapshots)? })
     }
 
     fn reachable(&self) -> Result<Roots> {
@@ -390,26 +360,18 @@ impl ImageStore {
         let content = &self.inner.content;
         let bytes = content.read(manifest_digest)?;
         let what = format!("manifest {manifest_digest}");
-        let manifest: ImageManifest =
-            serde_json::from_slice(&bytes).map_err(|source| ImageError::Document {
-                what: what.clone(),
-                source,
-            })?;
+        let manifest: ImageManifest = serde_json::from_slice(&bytes)
+            .map_err(|source| ImageError::Document { what: what.clone(), source })?;
         let id: Digest = manifest.config().digest().to_string().parse()?;
         let config_bytes = content.read(id)?;
         let what_config = format!("image configuration {id}");
         let config = parse_config(&config_bytes, &what_config)?;
-        let raw_config = serde_json::from_slice(&config_bytes).map_err(|source| ImageError::Document {
-            what: what_config,
-            source,
-        })?;
+        let raw_config = serde_json::from_slice(&config_bytes)
+            .map_err(|source| ImageError::Document { what: what_config, source })?;
         let diff_ids = config.rootfs().diff_ids();
         if diff_ids.len() != manifest.layers().len() {
-            let reason = format!(
-                "it lists {} layers, its configuration {}",
-                manifest.layers().len(),
-                diff_ids.len()
-            );
+            let reason =
+                format!("it lists {} layers, its configuration {}", manifest.layers().len(), diff_ids.len());
             return Err(ImageError::Unusable { what, reason }.into());
         }
         let mut size = (bytes.len() + config_bytes.len()) as u64;
@@ -423,13 +385,7 @@ impl ImageStore {
                 diff_id: diff_id.parse()?,
             });
         }
-        Ok(Parsed {
-            id,
-            config: Arc::new(config),
-            raw_config: Arc::new(raw_config),
-            layers,
-            size,
-        })
+        Ok(Parsed { id, config: Arc::new(config), raw_config: Arc::new(raw_config), layers, size })
     }
 }
 

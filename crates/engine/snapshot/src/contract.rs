@@ -51,10 +51,7 @@ fn a_view_and_a_base_can_always_be_mounted() {
         assert!(mounts.upper.is_none() && mounts.lower.len() >= 2);
         let tree = tree(&mounts, dir.path());
         assert_eq!(tree.path().join("a").exists(), parent.is_some());
-        assert!(
-            fs::write(tree.path().join("x"), "").is_err(),
-            "a view is read-only"
-        );
+        assert!(fs::write(tree.path().join("x"), "").is_err(), "a view is read-only");
     }
     tree(&snapshots.prepare("base", None).unwrap(), dir.path());
 }
@@ -95,21 +92,11 @@ fn names_are_taken_once_and_stay_inside_the_directory() {
         if key == "making" {
             snapshots.prepare(key, None).unwrap();
         }
-        assert_eq!(
-            snapshots.prepare(key, None).unwrap_err().kind(),
-            Kind::AlreadyExists
-        );
+        assert_eq!(snapshots.prepare(key, None).unwrap_err().kind(), Kind::AlreadyExists);
     }
-    assert_eq!(
-        snapshots.commit("a", "making").unwrap_err().kind(),
-        Kind::AlreadyExists
-    );
+    assert_eq!(snapshots.commit("a", "making").unwrap_err().kind(), Kind::AlreadyExists);
     for key in ["", "..", "../x", "a/b", ".x", "a:b"] {
-        assert_eq!(
-            snapshots.prepare(key, None).unwrap_err().kind(),
-            Kind::Invalid,
-            "{key:?}"
-        );
+        assert_eq!(snapshots.prepare(key, None).unwrap_err().kind(), Kind::Invalid, "{key:?}");
     }
     let long = "f".repeat(100);
     snapshots.prepare(&long, None).unwrap();
@@ -122,26 +109,12 @@ fn only_committed_snapshots_are_parents_and_only_active_ones_commit() {
     layer(&*snapshots, "a", None);
     snapshots.prepare("run", Some("a")).unwrap();
     snapshots.view("look", Some("a")).unwrap();
-    assert_eq!(
-        snapshots.prepare("x", Some("run")).unwrap_err().kind(),
-        Kind::FailedPrecondition
-    );
-    assert!(
-        snapshots
-            .prepare("x", Some("nowhere"))
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert_eq!(snapshots.prepare("x", Some("run")).unwrap_err().kind(), Kind::FailedPrecondition);
+    assert!(snapshots.prepare("x", Some("nowhere")).unwrap_err().is_not_found());
     for key in ["look", "a"] {
-        assert_eq!(
-            snapshots.commit("y", key).unwrap_err().kind(),
-            Kind::FailedPrecondition
-        );
+        assert_eq!(snapshots.commit("y", key).unwrap_err().kind(), Kind::FailedPrecondition);
     }
-    assert_eq!(
-        snapshots.mounts("a").unwrap_err().kind(),
-        Kind::FailedPrecondition
-    );
+    assert_eq!(snapshots.mounts("a").unwrap_err().kind(), Kind::FailedPrecondition);
 }
 
 #[test]
@@ -162,10 +135,7 @@ fn usage_counts_hard_links_once() {
     fs::write(upper.join("a"), vec![1; 8192]).unwrap();
     fs::hard_link(upper.join("a"), upper.join("b")).unwrap();
     let usage = snapshots.usage("run").unwrap();
-    assert_eq!(
-        (usage.inodes, usage.bytes >= 8192, usage.bytes < 16384),
-        (1, true, true)
-    );
+    assert_eq!((usage.inodes, usage.bytes >= 8192, usage.bytes < 16384), (1, true, true));
 }
 
 #[test]
@@ -177,11 +147,7 @@ fn a_crash_in_the_middle_leaves_nothing_half_done() {
     fs::create_dir_all(dir.path().join("new/7/fs/x")).unwrap();
     fs::create_dir_all(dir.path().join("trash/7/fs/x")).unwrap();
     let live = dir.path().join("live/run");
-    fs::write(
-        live.join("committed.json"),
-        r#"{"name":"b","parent":"a","is_view":false}"#,
-    )
-    .unwrap();
+    fs::write(live.join("committed.json"), r#"{"name":"b","parent":"a","is_view":false}"#).unwrap();
     fs::remove_dir_all(live.join("work")).unwrap();
     let reopened = open(dir.path());
     let names: Vec<String> = reopened.list().into_iter().map(|info| info.name).collect();

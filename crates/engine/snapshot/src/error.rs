@@ -104,15 +104,10 @@ impl SnapshotError {
         move |source| {
             let source = source.into();
             match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
-                    name: name.into(),
-                    path: path.into(),
-                },
-                _ => Self::Io {
-                    action,
-                    path: path.into(),
-                    source,
-                },
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Self::Full { name: name.into(), path: path.into() }
+                }
+                _ => Self::Io { action, path: path.into(), source },
             }
         }
     }

@@ -32,9 +32,7 @@ impl MountedTree {
             Err(error) if error == rustix::io::Errno::NODEV => Err(SnapshotError::NoOverlay.into()),
             Err(error) => {
                 tracing::debug!(%error, "overlayfs takes no lowerdir+, using a mount namespace");
-                Ok(Self {
-                    root: mount_by_namespace(mounts, scratch)?,
-                })
+                Ok(Self { root: mount_by_namespace(mounts, scratch)? })
             }
         }
     }
@@ -67,11 +65,7 @@ fn mount_by_fd(mounts: &Mounts) -> rustix::io::Result<OwnedFd> {
     fsconfig_set_string(context.as_fd(), "redirect_dir", "nofollow")?;
     fsconfig_set_string(context.as_fd(), "metacopy", "off")?;
     fsconfig_create(context.as_fd())?;
-    fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 /// Older kernels: mounts in a namespace of its own and takes a detached copy of the mount out of it.
@@ -93,11 +87,7 @@ fn mount_by_namespace(mounts: &Mounts, scratch: &Path) -> Result<OwnedFd, Snapsh
             MsFlags::empty(),
             Some(options.as_str()),
         )?;
-        Ok(open_tree(
-            CWD,
-            scratch,
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )?)
+        Ok(open_tree(CWD, scratch, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
     };
     let result = std::thread::scope(|scope| scope.spawn(run).join());
     match result {
@@ -136,11 +126,7 @@ mod tests {
             fs::create_dir(dir.join(name)).unwrap();
         }
         fs::write(dir.join("low/a"), "a").unwrap();
-        Mounts {
-            lower: vec![dir.join("low")],
-            upper: Some(dir.join("up")),
-            work: Some(dir.join("work")),
-        }
+        Mounts { lower: vec![dir.join("low")], upper: Some(dir.join("up")), work: Some(dir.join("work")) }
     }
 
     fn check(tree: &MountedTree, dir: &Path) {
@@ -157,10 +143,7 @@ mod tests {
     fn a_detached_mount_shows_the_merged_tree_and_no_path_of_the_host_does() {
         let dir = tempfile::tempdir().unwrap();
         let mounts = layers(dir.path());
-        check(
-            &MountedTree::mount(&mounts, &dir.path().join("mnt")).unwrap(),
-            dir.path(),
-        );
+        check(&MountedTree::mount(&mounts, &dir.path().join("mnt")).unwrap(), dir.path());
         assert_eq!(fs::read_to_string(dir.path().join("low/a")).unwrap(), "a");
     }
 

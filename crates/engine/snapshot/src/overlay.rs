@@ -61,11 +61,7 @@ impl Overlay {
         for name in [LIVE, COMMITTED] {
             read_records(&dir.join(name), name == COMMITTED, &mut index)?;
         }
-        Ok(Self {
-            dir,
-            index: Mutex::new(index),
-            next: AtomicU64::new(0),
-        })
+        Ok(Self { dir, index: Mutex::new(index), next: AtomicU64::new(0) })
     }
 
     fn place(&self, floor: &str, name: &str) -> PathBuf {
@@ -82,9 +78,7 @@ impl Overlay {
         let mut chain: Vec<String> = Vec::new();
         let mut next = parent;
         while let Some(name) = next {
-            let info = index
-                .get(name)
-                .ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
+            let info = index.get(name).ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
             if info.state != State::Committed {
                 return Err(SnapshotError::NotCommitted { name: name.into() });
             }
@@ -96,10 +90,8 @@ impl Overlay {
 
     fn mounts_of(&self, index: &BTreeMap<String, Info>, info: &Info) -> Result<Mounts, SnapshotError> {
         let chain = Self::chain(index, info.parent.as_deref())?;
-        let mut lower: Vec<PathBuf> = chain
-            .iter()
-            .map(|name| self.place(COMMITTED, name).join("fs"))
-            .collect();
+        let mut lower: Vec<PathBuf> =
+            chain.iter().map(|name| self.place(COMMITTED, name).join("fs")).collect();
         let live = self.place(LIVE, &info.name);
         if info.state == State::View {
             while lower.len() < 2 {
@@ -109,20 +101,12 @@ impl Overlay {
                     EMPTY
                 }));
             }
-            return Ok(Mounts {
-                lower,
-                upper: None,
-                work: None,
-            });
+            return Ok(Mounts { lower, upper: None, work: None });
         }
         if lower.is_empty() {
             lower.push(self.dir.join(EMPTY));
         }
-        Ok(Mounts {
-            lower,
-            upper: Some(live.join("fs")),
-            work: Some(live.join("work")),
-        })
+        Ok(Mounts { lower, upper: Some(live.join("fs")), work: Some(live.join("work")) })
     }
 
     fn make(&self, key: &str, parent: Option<&str>, state: State) -> Result<Mounts> {
@@ -131,11 +115,7 @@ impl Overlay {
         if index.contains_key(key) {
             return Err(SnapshotError::AlreadyExists { name: key.into() }.into());
         }
-        let info = Info {
-            name: key.into(),
-            parent: parent.map(Into::into),
-            state,
-        };
+        let info = Info { name: key.into(), parent: parent.map(Into::into), state };
         let mounts = self.mounts_of(&index, &info)?;
         let (new, live) = (self.fresh(NEW), self.place(LIVE, key));
         let made = fill(&new, &info, mounts.lower.first().filter(|_| parent.is_some()))
@@ -176,11 +156,7 @@ impl Snapshotter for Overlay {
         if info.state != State::Active {
             return Err(SnapshotError::NotActive { name: key.into() }.into());
         }
-        let record = Record {
-            name: name.into(),
-            parent: info.parent.clone(),
-            is_view: false,
-        };
+        let record = Record { name: name.into(), parent: info.parent.clone(), is_view: false };
         // All files first: a rename that survives a power cut must not outlive its content.
         seal(&live, &record).map_err(SnapshotError::io("sync", &live, key))?;
         let mut index = self.index.lock();
@@ -191,14 +167,7 @@ impl Snapshotter for Overlay {
         renameat_with(CWD, &live, CWD, &committed, RenameFlags::NOREPLACE)
             .map_err(SnapshotError::io("commit", &committed, name))?;
         index.remove(key);
-        index.insert(
-            name.into(),
-            Info {
-                name: name.into(),
-                parent: info.parent,
-                state: State::Committed,
-            },
-        );
+        index.insert(name.into(), Info { name: name.into(), parent: info.parent, state: State::Committed });
         drop(index);
         let parent = self.dir.join(COMMITTED);
         File::open(&parent)
@@ -210,21 +179,11 @@ impl Snapshotter for Overlay {
     fn remove(&self, name: &str) -> Result<()> {
         let trash = self.fresh(TRASH);
         let mut index = self.index.lock();
-        let info = index
-            .get(name)
-            .ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
+        let info = index.get(name).ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
         if let Some(child) = index.values().find(|info| info.parent.as_deref() == Some(name)) {
-            return Err(SnapshotError::InUse {
-                name: name.into(),
-                child: child.name.clone(),
-            }
-            .into());
+            return Err(SnapshotError::InUse { name: name.into(), child: child.name.clone() }.into());
         }
-        let floor = if info.state == State::Committed {
-            COMMITTED
-        } else {
-            LIVE
-        };
+        let floor = if info.state == State::Committed { COMMITTED } else { LIVE };
         let place = self.place(floor, name);
         fs::rename(&place, &trash).map_err(SnapshotError::io("remove", &place, name))?;
         index.remove(name);
@@ -236,10 +195,7 @@ impl Snapshotter for Overlay {
 
     fn stat(&self, name: &str) -> Result<Info> {
         let index = self.index.lock();
-        Ok(index
-            .get(name)
-            .cloned()
-            .ok_or_else(|| SnapshotError::NotFound { name: name.into() })?)
+        Ok(index.get(name).cloned().ok_or_else(|| SnapshotError::NotFound { name: name.into() })?)
     }
 
     fn list(&self) -> Vec<Info> {
@@ -252,11 +208,7 @@ impl Snapshotter for Overlay {
 
     fn usage(&self, name: &str) -> Result<Usage> {
         let info = self.stat(name)?;
-        let floor = if info.state == State::Committed {
-            COMMITTED
-        } else {
-            LIVE
-        };
+        let floor = if info.state == State::Committed { COMMITTED } else { LIVE };
         let place = self.place(floor, name).join("fs");
         let (mut usage, mut seen) = (Usage::default(), HashSet::new());
         add_usage(&place, &mut usage, &mut seen).map_err(SnapshotError::io("measure", &place, name))?;
@@ -267,14 +219,8 @@ impl Snapshotter for Overlay {
 fn check_name(name: &str) -> Result<(), SnapshotError> {
     let is_safe = (1..=128).contains(&name.len())
         && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    if is_safe {
-        Ok(())
-    } else {
-        Err(SnapshotError::Name { name: name.into() })
-    }
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if is_safe { Ok(()) } else { Err(SnapshotError::Name { name: name.into() }) }
 }
 
 fn dir_name(name: &str) -> String {
@@ -305,11 +251,8 @@ fn fill(new: &Path, info: &Info, below: Option<&PathBuf>) -> io::Result<()> {
         }
         None => chmod(&root, Mode::from_raw_mode(0o755))?,
     }
-    let record = Record {
-        name: info.name.clone(),
-        parent: info.parent.clone(),
-        is_view: info.state == State::View,
-    };
+    let record =
+        Record { name: info.name.clone(), parent: info.parent.clone(), is_view: info.state == State::View };
     write_record(new, &record)
 }
 
@@ -341,21 +284,12 @@ fn read_records(
     is_committed: bool,
     index: &mut BTreeMap<String, Info>,
 ) -> Result<(), SnapshotError> {
-    let failed = |source| SnapshotError::Io {
-        action: "list",
-        path: floor.into(),
-        source,
-    };
-    let file = if is_committed {
-        "committed.json"
-    } else {
-        "record.json"
-    };
+    let failed = |source| SnapshotError::Io { action: "list", path: floor.into(), source };
+    let file = if is_committed { "committed.json" } else { "record.json" };
     for entry in fs::read_dir(floor).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let record: Option<Record> = fs::read(path.join(file))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let record: Option<Record> =
+            fs::read(path.join(file)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let Some(record) = record else {
             if is_committed {
                 return Err(SnapshotError::Damaged { path });
@@ -373,24 +307,13 @@ fn read_records(
         if state == State::Active && !path.join("work").exists() {
             fs::create_dir(path.join("work")).map_err(failed)?;
         }
-        index.insert(
-            record.name.clone(),
-            Info {
-                name: record.name,
-                parent: record.parent,
-                state,
-            },
-        );
+        index.insert(record.name.clone(), Info { name: record.name, parent: record.parent, state });
     }
     Ok(())
 }
 
 fn remove_children(dir: &Path) -> Result<(), SnapshotError> {
-    let failed = |source| SnapshotError::Io {
-        action: "clean",
-        path: dir.into(),
-        source,
-    };
+    let failed = |source| SnapshotError::Io { action: "clean", path: dir.into(), source };
     for entry in fs::read_dir(dir).map_err(failed)? {
         fs::remove_dir_all(entry.map_err(failed)?.path()).map_err(failed)?;
     }

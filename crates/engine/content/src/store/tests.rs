@@ -21,10 +21,7 @@ fn what_was_written_reads_back_by_its_digest() {
     let mut writer = store.writer("a test").unwrap();
     writer.write_all(b"hello ").unwrap();
     writer.append(b"world").unwrap();
-    assert!(
-        store.list().unwrap().is_empty(),
-        "nothing is visible before commit"
-    );
+    assert!(store.list().unwrap().is_empty(), "nothing is visible before commit");
     let blob = writer.commit(Digest::of(b"hello world")).unwrap();
     assert_eq!(blob.size, 11);
     assert_eq!(store.read(blob.digest).unwrap(), b"hello world");
@@ -40,21 +37,12 @@ fn a_mismatch_names_both_sides_and_leaves_nothing() {
     writer.append(b"abc").unwrap();
     let error = writer.commit(Digest::of(b"abd")).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    for part in [
-        "layer of x",
-        &Digest::of(b"abc").to_string(),
-        &Digest::of(b"abd").to_string(),
-    ] {
+    for part in ["layer of x", &Digest::of(b"abc").to_string(), &Digest::of(b"abd").to_string()] {
         assert!(error.chain().contains(part), "{error:?}");
     }
     let mut writer = store.writer("layer of x").unwrap();
     writer.append(b"abc").unwrap();
-    let error = writer
-        .commit(Expected {
-            size: Some(4),
-            digest: None,
-        })
-        .unwrap_err();
+    let error = writer.commit(Expected { size: Some(4), digest: None }).unwrap_err();
     assert!(error.chain().contains("expected 4 bytes but got 3"), "{error:?}");
     assert!(store.list().unwrap().is_empty());
     assert_eq!(ingests(dir.path()), 0);
@@ -95,10 +83,7 @@ fn a_missing_blob_is_not_found_by_name() {
     let (_dir, store) = store();
     let digest = Digest::of(b"nowhere");
     for error in [store.read(digest).unwrap_err(), store.delete(digest).unwrap_err()] {
-        assert!(
-            error.is_not_found() && error.chain().contains(&digest.to_string()),
-            "{error:?}"
-        );
+        assert!(error.is_not_found() && error.chain().contains(&digest.to_string()), "{error:?}");
     }
 }
 
@@ -111,10 +96,7 @@ fn collection_spares_what_is_kept_or_leased() {
     let loose = store.put("x", b"loose", None).unwrap();
     let collect = |store: &ContentStore| store.collect(|| Ok(HashSet::from([kept.digest]))).unwrap();
     assert_eq!(collect(&store), [loose]);
-    assert_eq!(
-        store.delete(leased.digest).unwrap_err().kind(),
-        Kind::FailedPrecondition
-    );
+    assert_eq!(store.delete(leased.digest).unwrap_err().kind(), Kind::FailedPrecondition);
     // Another process after a crash finds the lease again.
     let reopened = ContentStore::open(dir.path()).unwrap();
     assert!(collect(&reopened).is_empty());
@@ -139,11 +121,7 @@ fn an_expired_lease_protects_nothing() {
 fn a_lease_id_cannot_leave_its_directory() {
     let (_dir, store) = store();
     for id in ["", "../x", ".hidden", "a/b"] {
-        assert_eq!(
-            store.lease(id, Duration::from_secs(1)).unwrap_err().kind(),
-            Kind::Invalid,
-            "{id}"
-        );
+        assert_eq!(store.lease(id, Duration::from_secs(1)).unwrap_err().kind(), Kind::Invalid, "{id}");
     }
 }
 
@@ -151,23 +129,9 @@ fn a_lease_id_cannot_leave_its_directory() {
 fn on_a_tiny_disk(test: impl FnOnce(&Path) + Send + 'static) {
     let run = move || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            MsFlags::MS_PRIVATE | MsFlags::MS_REC,
-            None::<&str>,
-        )
-        .unwrap();
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        mount(
-            Some("tmpfs"),
-            dir.path(),
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("size=1m"),
-        )
-        .unwrap();
+        mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=1m")).unwrap();
         test(dir.path());
         nix::mount::umount(dir.path()).unwrap();
     };

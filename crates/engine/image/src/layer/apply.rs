@@ -31,10 +31,7 @@ impl Limits {
     /// What a layer stored in `size` bytes may unpack to: 200 times as much, and 1 GiB in any case.
     #[must_use]
     pub fn for_blob(size: u64) -> Self {
-        Self {
-            bytes: size.saturating_mul(200).max(1 << 30),
-            entries: 5_000_000,
-        }
+        Self { bytes: size.saturating_mul(200).max(1 << 30), entries: 5_000_000 }
     }
 }
 
@@ -90,10 +87,7 @@ impl Apply<'_> {
         if path.is_empty() {
             return self.root(entry);
         }
-        let dir = self
-            .inside
-            .make_parent(parent)
-            .map_err(|error| self.failed("reach", entry, error))?;
+        let dir = self.inside.make_parent(parent).map_err(|error| self.failed("reach", entry, error))?;
         self.create(entry, &dir, &path, name, data)?;
         if !matches!(entry.kind, EntryKind::HardLink(_)) {
             self.metadata(entry, &dir, name)?;
@@ -108,11 +102,7 @@ impl Apply<'_> {
     fn count(&mut self, entry: &Entry) -> Result<(), ApplyError> {
         self.applied.entries += 1;
         self.applied.bytes = self.applied.bytes.saturating_add(entry.size);
-        let too_big = |what, limit| ApplyError::TooBig {
-            layer: self.what.into(),
-            what,
-            limit,
-        };
+        let too_big = |what, limit| ApplyError::TooBig { layer: self.what.into(), what, limit };
         if self.applied.entries > self.limits.entries {
             return Err(too_big("the number of entries", self.limits.entries));
         }
@@ -153,10 +143,7 @@ impl Apply<'_> {
         if entry.kind != EntryKind::Directory {
             return Err(self.hostile(entry, "it would replace the root directory"));
         }
-        let dir = self
-            .inside
-            .root()
-            .map_err(|error| self.failed("reach", entry, error))?;
+        let dir = self.inside.root().map_err(|error| self.failed("reach", entry, error))?;
         self.metadata(entry, &dir, b".")?;
         self.directories.push((Vec::new(), mtime(entry)));
         Ok(())
@@ -191,23 +178,11 @@ impl Apply<'_> {
             }
             EntryKind::Character { major, minor } => {
                 let device = makedev(*major, *minor);
-                mknodat(
-                    dir,
-                    name,
-                    FileType::CharacterDevice,
-                    Mode::from_raw_mode(0o600),
-                    device,
-                )
+                mknodat(dir, name, FileType::CharacterDevice, Mode::from_raw_mode(0o600), device)
             }
             EntryKind::Block { major, minor } => {
                 let device = makedev(*major, *minor);
-                mknodat(
-                    dir,
-                    name,
-                    FileType::BlockDevice,
-                    Mode::from_raw_mode(0o600),
-                    device,
-                )
+                mknodat(dir, name, FileType::BlockDevice, Mode::from_raw_mode(0o600), device)
             }
         };
         made.map_err(|error| self.failed("create", entry, error))
@@ -225,20 +200,15 @@ impl Apply<'_> {
             .map_err(|error| self.failed("create", entry, error))?;
         let mut file = File::from(file);
         let whole = [(0, entry.size)];
-        let segments = entry
-            .sparse
-            .as_ref()
-            .map_or(&whole[..], |sparse| &sparse.segments);
+        let segments = entry.sparse.as_ref().map_or(&whole[..], |sparse| &sparse.segments);
         for (offset, length) in segments {
             if *offset > 0 {
-                file.seek(SeekFrom::Start(*offset))
-                    .map_err(|source| self.write(entry, source))?;
+                file.seek(SeekFrom::Start(*offset)).map_err(|source| self.write(entry, source))?;
             }
             self.copy(entry, data, &mut file, *length)?;
         }
         if let Some(sparse) = &entry.sparse {
-            file.set_len(sparse.real_size)
-                .map_err(|source| self.write(entry, source))?;
+            file.set_len(sparse.real_size).map_err(|source| self.write(entry, source))?;
         }
         Ok(())
     }
@@ -255,10 +225,8 @@ impl Apply<'_> {
         let mut left = length;
         while left > 0 {
             let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            data.read_exact(&mut buffer[..want])
-                .map_err(|source| self.stream(source))?;
-            file.write_all(&buffer[..want])
-                .map_err(|source| self.write(entry, source))?;
+            data.read_exact(&mut buffer[..want]).map_err(|source| self.stream(source))?;
+            file.write_all(&buffer[..want]).map_err(|source| self.write(entry, source))?;
             left -= want as u64;
         }
         Ok(())
@@ -276,10 +244,7 @@ impl Apply<'_> {
         }
         self.xattrs(entry, dir, name)?;
         let mtime = mtime(entry);
-        let times = Timestamps {
-            last_access: mtime,
-            last_modification: mtime,
-        };
+        let times = Timestamps { last_access: mtime, last_modification: mtime };
         utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("set the time of"))
     }
 
@@ -308,10 +273,7 @@ impl Apply<'_> {
 
     fn set_directory_times(&mut self) -> Result<(), ApplyError> {
         for (path, mtime) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let times = Timestamps {
-                last_access: mtime,
-                last_modification: mtime,
-            };
+            let times = Timestamps { last_access: mtime, last_modification: mtime };
             let set = self
                 .inside
                 .directory(&path)
@@ -327,36 +289,19 @@ impl Apply<'_> {
     }
 
     fn hostile(&self, entry: &Entry, reason: &'static str) -> ApplyError {
-        ApplyError::Hostile {
-            layer: self.what.into(),
-            entry: printable(entry),
-            reason,
-        }
+        ApplyError::Hostile { layer: self.what.into(), entry: printable(entry), reason }
     }
 
     fn failed(&self, action: &'static str, entry: &Entry, error: Errno) -> ApplyError {
-        ApplyError::Write {
-            layer: self.what.into(),
-            action,
-            entry: printable(entry),
-            source: error.into(),
-        }
+        ApplyError::Write { layer: self.what.into(), action, entry: printable(entry), source: error.into() }
     }
 
     fn write(&self, entry: &Entry, source: io::Error) -> ApplyError {
-        ApplyError::Write {
-            layer: self.what.into(),
-            action: "write",
-            entry: printable(entry),
-            source,
-        }
+        ApplyError::Write { layer: self.what.into(), action: "write", entry: printable(entry), source }
     }
 
     fn stream(&self, source: io::Error) -> ApplyError {
-        ApplyError::Stream {
-            layer: self.what.into(),
-            source,
-        }
+        ApplyError::Stream { layer: self.what.into(), source }
     }
 }
 
@@ -365,8 +310,5 @@ fn printable(entry: &Entry) -> String {
 }
 
 fn mtime(entry: &Entry) -> Timespec {
-    Timespec {
-        tv_sec: entry.mtime_s,
-        tv_nsec: entry.mtime_ns.into(),
-    }
+    Timespec { tv_sec: entry.mtime_s, tv_nsec: entry.mtime_ns.into() }
 }

@@ -10,16 +10,16 @@ use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 /// The level for layers made here: three times as fast as gzip's usual one and smaller.
 const ZSTD_LEVEL: i32 = 3;
 
+/// A stream whose first bytes were looked at.
+pub type Sniffed<R> = Chain<Cursor<Vec<u8>>, R>;
+
 /// Tells the compression of a stream by its first bytes.
-pub fn sniff<R: Read>(mut reader: R) -> Result<(Compression, Chain<Cursor<Vec<u8>>, R>)> {
+pub fn sniff<R: Read>(mut reader: R) -> Result<(Compression, Sniffed<R>)> {
     let mut head = Vec::new();
     (&mut reader)
         .take(4)
         .read_to_end(&mut head)
-        .map_err(|source| ApplyError::Stream {
-            layer: "the tar".into(),
-            source,
-        })?;
+        .map_err(|source| ApplyError::Stream { layer: "the tar".into(), source })?;
     let compression = match head.as_slice() {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
@@ -45,10 +45,8 @@ impl<R: Read> Decoder<R> {
             Compression::None => Self::Plain(reader),
             Compression::Gzip => Self::Gzip(Box::new(flate2::read::MultiGzDecoder::new(reader))),
             Compression::Zstd => {
-                let decoder = zstd::Decoder::new(reader).map_err(|source| ApplyError::Stream {
-                    layer: "a zstd stream".into(),
-                    source,
-                })?;
+                let decoder = zstd::Decoder::new(reader)
+                    .map_err(|source| ApplyError::Stream { layer: "a zstd stream".into(), source })?;
                 Self::Zstd(Box::new(decoder))
             }
         })
@@ -92,23 +90,16 @@ impl<W: Write> Encoder<W> {
     pub fn new(writer: W, compression: Compression) -> Result<Self> {
         let sink = match compression {
             Compression::None => Sink::Plain(writer),
-            Compression::Gzip => Sink::Gzip(flate2::write::GzEncoder::new(
-                writer,
-                flate2::Compression::default(),
-            )),
+            Compression::Gzip => {
+                Sink::Gzip(flate2::write::GzEncoder::new(writer, flate2::Compression::default()))
+            }
             Compression::Zstd => {
-                let encoder =
-                    zstd::Encoder::new(writer, ZSTD_LEVEL).map_err(|source| ApplyError::Stream {
-                        layer: "a zstd stream".into(),
-                        source,
-                    })?;
+                let encoder = zstd::Encoder::new(writer, ZSTD_LEVEL)
+                    .map_err(|source| ApplyError::Stream { layer: "a zstd stream".into(), source })?;
                 Sink::Zstd(encoder)
             }
         };
-        Ok(Self {
-            hasher: Hasher::new(),
-            sink,
-        })
+        Ok(Self { hasher: Hasher::new(), sink })
     }
 
     /// Ends the stream; returns the writer and the digest of all that went in.
@@ -118,10 +109,7 @@ impl<W: Write> Encoder<W> {
             Sink::Gzip(encoder) => encoder.finish(),
             Sink::Zstd(encoder) => encoder.finish(),
         };
-        let writer = writer.map_err(|source| ApplyError::Stream {
-            layer: "a new layer".into(),
-            source,
-        })?;
+        let writer = writer.map_err(|source| ApplyError::Stream { layer: "a new layer".into(), source })?;
         Ok((writer, self.hasher.finish()))
     }
 }
@@ -157,10 +145,7 @@ pub(crate) struct HashingReader<R> {
 
 impl<R: Read> HashingReader<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self {
-            reader,
-            hasher: Hasher::new(),
-        }
+        Self { reader, hasher: Hasher::new() }
     }
 
     pub(crate) fn finish(self) -> Digest {

@@ -3,7 +3,7 @@
 //! Deterministic: entries are sorted, and nothing enters the tar that the directory does not say.
 
 use super::error::DiffError;
-use super::reader::{Entry, EntryKind};
+use super::reader::{Entry, EntryKind, Xattrs};
 use super::writer::TarWriter;
 use hako_error::Result;
 use rustix::fs::{lgetxattr, llistxattr, major, minor};
@@ -23,13 +23,7 @@ pub struct DiffOptions {
 
 /// Writes what the overlay directory `upper` changes in the directories `lower` as a deterministic tar.
 pub fn diff(upper: &Path, lower: &[PathBuf], options: &DiffOptions, tar: impl Write) -> Result<()> {
-    let mut diff = Diff {
-        upper,
-        lower,
-        options,
-        tar: TarWriter::new(tar),
-        links: HashMap::new(),
-    };
+    let mut diff = Diff { upper, lower, options, tar: TarWriter::new(tar), links: HashMap::new() };
     diff.directory(Path::new(""))?;
     diff.tar.finish().map_err(io_error("finish the tar of", upper))?;
     Ok(())
@@ -82,12 +76,7 @@ impl<W: Write> Diff<'_, W> {
         self.append(&entry, &path, io::empty())?;
         if kind.is_dir() {
             // A new directory is opaque as well; there is nothing to hide.
-            if is_opaque
-                && self
-                    .lower
-                    .iter()
-                    .any(|lower| lower.join(relative).symlink_metadata().is_ok())
-            {
+            if is_opaque && self.lower.iter().any(|lower| lower.join(relative).symlink_metadata().is_ok()) {
                 self.marker(&relative.join(".wh..wh..opq"))?;
             }
             self.directory(relative)?;
@@ -123,15 +112,9 @@ impl<W: Write> Diff<'_, W> {
         } else if file_type.is_fifo() {
             EntryKind::Fifo
         } else if file_type.is_char_device() {
-            EntryKind::Character {
-                major: device.0,
-                minor: device.1,
-            }
+            EntryKind::Character { major: device.0, minor: device.1 }
         } else if file_type.is_block_device() {
-            EntryKind::Block {
-                major: device.0,
-                minor: device.1,
-            }
+            EntryKind::Block { major: device.0, minor: device.1 }
         } else {
             EntryKind::File
         };
@@ -142,11 +125,7 @@ impl<W: Write> Diff<'_, W> {
         let (mtime_s, mtime_ns) = self.time(metadata);
         Ok(Entry {
             path: name,
-            size: if kind == EntryKind::File {
-                metadata.len()
-            } else {
-                0
-            },
+            size: if kind == EntryKind::File { metadata.len() } else { 0 },
             kind,
             mode: metadata.mode() & 0o7777,
             uid: metadata.uid(),
@@ -167,7 +146,7 @@ impl<W: Write> Diff<'_, W> {
     }
 
     /// A file's xattrs, sorted, without those of overlayfs.
-    fn xattrs(&self, path: &Path, is_opaque: &mut bool) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DiffError> {
+    fn xattrs(&self, path: &Path, is_opaque: &mut bool) -> Result<Xattrs, DiffError> {
         let mut names = Vec::with_capacity(1024);
         match llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {
             Ok(_) => {}
@@ -217,9 +196,7 @@ impl<W: Write> Diff<'_, W> {
     }
 
     fn append(&mut self, entry: &Entry, path: &Path, data: impl io::Read) -> Result<(), DiffError> {
-        self.tar
-            .append(entry, data)
-            .map_err(io_error("add to the layer", path))
+        self.tar.append(entry, data).map_err(io_error("add to the layer", path))
     }
 }
 
@@ -230,24 +207,13 @@ fn whiteout_of(relative: &Path) -> PathBuf {
 }
 
 fn feature(path: &Path, feature: &'static str) -> DiffError {
-    DiffError::Feature {
-        path: path.into(),
-        feature,
-    }
+    DiffError::Feature { path: path.into(), feature }
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DiffError + 'a {
-    move |source| DiffError::Io {
-        action,
-        path: path.into(),
-        source,
-    }
+    move |source| DiffError::Io { action, path: path.into(), source }
 }
 
 fn errno<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(rustix::io::Errno) -> DiffError + 'a {
-    move |error| DiffError::Io {
-        action,
-        path: path.into(),
-        source: error.into(),
-    }
+    move |error| DiffError::Io { action, path: path.into(), source: error.into() }
 }

@@ -35,11 +35,7 @@ pub(super) fn clean(path: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
         }
     }
     let cleaned = parts.join(&b'/');
-    if cleaned.len() >= LONGEST_PATH {
-        Err("its name is longer than 4095 bytes")
-    } else {
-        Ok(cleaned)
-    }
+    if cleaned.len() >= LONGEST_PATH { Err("its name is longer than 4095 bytes") } else { Ok(cleaned) }
 }
 
 /// A cleaned path's parent and last part.
@@ -105,10 +101,7 @@ impl<'a> Inside<'a> {
 
     /// The directory `path` itself, not what a symlink of that name points to; `None` if it is none.
     pub(super) fn directory(&self, path: &[u8]) -> Result<Option<OwnedFd>> {
-        match self.open(
-            or_dot(path),
-            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW,
-        ) {
+        match self.open(or_dot(path), OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             dir => dir.map(Some),
         }
@@ -164,13 +157,7 @@ impl<'a> Inside<'a> {
             dir => dir?,
         };
         let mut walk = path.to_vec();
-        match remove_tree(
-            &dir,
-            if name.is_empty() { b"." } else { name },
-            &mut walk,
-            spared,
-            with_self,
-        ) {
+        match remove_tree(&dir, if name.is_empty() { b"." } else { name }, &mut walk, spared, with_self) {
             Err(Errno::NOENT) => Ok(()),
             removed => removed.map(drop),
         }

@@ -15,12 +15,12 @@ mod reader;
 mod writer;
 
 pub use apply::{Applied, Limits, apply};
-pub use compress::{Decoder, Encoder, sniff};
+pub use compress::{Decoder, Encoder, Sniffed, sniff};
 pub(crate) use compress::{HashingReader, Tee};
 pub use diff::{DiffOptions, diff};
 pub use error::{ApplyError, DiffError};
 pub use inside::make_directories;
-pub use reader::{Entry, EntryKind, Sparse};
+pub use reader::{Entry, EntryKind, Sparse, Xattrs};
 pub use writer::TarWriter;
 
 #[cfg(test)]

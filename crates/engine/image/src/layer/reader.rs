@@ -58,10 +58,13 @@ pub struct Entry {
     /// Bytes of data in the stream.
     pub size: u64,
     /// Extended attributes.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
     /// Where its data goes, if it has holes.
     pub sparse: Option<Sparse>,
 }
+
+/// Extended attributes: names and values.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where the data of a sparse file goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,11 +110,7 @@ fn invalid(reason: &'static str) -> io::Error {
 
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self {
-            reader,
-            remaining: 0,
-            padding: 0,
-        }
+        Self { reader, remaining: 0, padding: 0 }
     }
 
     /// The next entry; `None` at the end of the archive.
@@ -122,9 +121,7 @@ impl<R: Read> TarReader<R> {
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
-            let size = header
-                .entry_size()
-                .map_err(|_| invalid("a header has an unreadable size"))?;
+            let size = header.entry_size().map_err(|_| invalid("a header has an unreadable size"))?;
             match header.as_bytes()[156] {
                 b'x' => extensions.parse_pax(&self.extension(size)?)?,
                 b'g' => drop(self.extension(size)?),
@@ -156,19 +153,11 @@ impl<R: Read> TarReader<R> {
         let sum: u32 = block
             .iter()
             .enumerate()
-            .map(|(i, byte)| {
-                if (148..156).contains(&i) {
-                    u32::from(b' ')
-                } else {
-                    u32::from(*byte)
-                }
-            })
+            .map(|(i, byte)| if (148..156).contains(&i) { u32::from(b' ') } else { u32::from(*byte) })
             .sum();
         match header.cksum() {
             Ok(said) if said == sum => Ok(Some(header)),
-            _ => Err(invalid(
-                "a header's checksum is wrong, this is no tar or it is damaged",
-            )),
+            _ => Err(invalid("a header's checksum is wrong, this is no tar or it is damaged")),
         }
     }
 
@@ -191,11 +180,7 @@ impl<R: Read> TarReader<R> {
         let left = self.remaining + self.padding;
         let skipped = io::copy(&mut (&mut self.reader).take(left), &mut io::sink())?;
         (self.remaining, self.padding) = (0, 0);
-        if skipped == left {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
+        if skipped == left { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// The entry of a header; `None` for types that describe no file, whose data is skipped.
@@ -207,19 +192,14 @@ impl<R: Read> TarReader<R> {
         mut ext: Extensions,
     ) -> io::Result<Option<Entry>> {
         let size = ext.size.unwrap_or(size);
-        let mut path = ext
-            .path
-            .take()
-            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let mut path = ext.path.take().unwrap_or_else(|| header.path_bytes().into_owned());
         if let Some(name) = ext.sparse.name.take() {
             path = name;
         }
-        let link = ext.link.take().unwrap_or_else(|| {
-            header
-                .link_name_bytes()
-                .map(|link| link.into_owned())
-                .unwrap_or_default()
-        });
+        let link = ext
+            .link
+            .take()
+            .unwrap_or_else(|| header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default());
         let device = |number: io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
         let (major, minor) = (device(header.device_major()), device(header.device_minor()));
         let kind = match flag {
@@ -238,11 +218,7 @@ impl<R: Read> TarReader<R> {
         };
         // Only files have data; a size in other headers tells something else.
         let has_data = kind == EntryKind::File || flag == b'D';
-        let mut sparse = if flag == b'S' {
-            Some(self.gnu_sparse(header)?)
-        } else {
-            None
-        };
+        let mut sparse = if flag == b'S' { Some(self.gnu_sparse(header)?) } else { None };
         self.begin_data(if has_data { size } else { 0 });
         if kind == EntryKind::File && sparse.is_none() {
             sparse = self.pax_sparse(&ext.sparse)?;
@@ -267,10 +243,7 @@ impl<R: Read> TarReader<R> {
     /// The map of an old GNU sparse file: four segments in the header, 21 in each block behind it.
     fn gnu_sparse(&mut self, header: &Header) -> io::Result<Sparse> {
         let bytes = header.as_bytes();
-        let mut sparse = Sparse {
-            real_size: number(&bytes[483..495]),
-            segments: segments(&bytes[386..482]),
-        };
+        let mut sparse = Sparse { real_size: number(&bytes[483..495]), segments: segments(&bytes[386..482]) };
         let mut is_extended = bytes[482] != 0;
         while is_extended {
             let mut block = [0; BLOCK];
@@ -291,10 +264,7 @@ impl<R: Read> TarReader<R> {
         };
         let pairs = |numbers: &[u64]| numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         if !pax.is_v1 {
-            return Ok(Some(Sparse {
-                real_size,
-                segments: pairs(&pax.numbers),
-            }));
+            return Ok(Some(Sparse { real_size, segments: pairs(&pax.numbers) }));
         }
         let (mut numbers, mut read) = (Vec::new(), 0_u64);
         let mut left = self.decimal_line(&mut read)?;
@@ -308,10 +278,7 @@ impl<R: Read> TarReader<R> {
         }
         let padding = read.next_multiple_of(BLOCK as u64) - read;
         io::copy(&mut self.take(padding), &mut io::sink())?;
-        Ok(Some(Sparse {
-            real_size,
-            segments: pairs(&numbers),
-        }))
+        Ok(Some(Sparse { real_size, segments: pairs(&numbers) }))
     }
 
     fn decimal_line(&mut self, read: &mut u64) -> io::Result<u64> {
@@ -335,9 +302,7 @@ impl<R: Read> TarReader<R> {
 
 impl<R: Read> Read for TarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = buffer
-            .len()
-            .min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let want = buffer.len().min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         if want == 0 {
             return Ok(0);
         }
@@ -360,9 +325,7 @@ impl Entry {
             if *offset < end {
                 return Err(invalid("a sparse map is not ascending"));
             }
-            end = offset
-                .checked_add(*length)
-                .ok_or_else(|| invalid("a sparse map is out of range"))?;
+            end = offset.checked_add(*length).ok_or_else(|| invalid("a sparse map is out of range"))?;
             data += length;
         }
         if end > sparse.real_size || sparse.real_size > i64::MAX as u64 || data != self.size {
@@ -377,21 +340,14 @@ impl Extensions {
     fn parse_pax(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let malformed = || invalid("an extended header is malformed");
         while !bytes.is_empty() {
-            let space = bytes
-                .iter()
-                .position(|byte| *byte == b' ')
-                .ok_or_else(malformed)?;
-            let length: usize = text(&bytes[..space])
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(malformed)?;
+            let space = bytes.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
+            let length: usize =
+                text(&bytes[..space]).and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
             if length <= space + 1 || length > bytes.len() || bytes[length - 1] != b'\n' {
                 return Err(malformed());
             }
             let record = &bytes[space + 1..length - 1];
-            let equals = record
-                .iter()
-                .position(|byte| *byte == b'=')
-                .ok_or_else(malformed)?;
+            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
             self.record(&record[..equals], &record[equals + 1..])?;
             bytes = &bytes[length..];
         }
@@ -413,10 +369,7 @@ impl Extensions {
             b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse.real_size = Some(needed()?),
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.sparse.numbers.push(needed()?),
             b"GNU.sparse.map" => {
-                let numbers = text(value)
-                    .unwrap_or("")
-                    .split(',')
-                    .filter_map(|number| number.parse().ok());
+                let numbers = text(value).unwrap_or("").split(',').filter_map(|number| number.parse().ok());
                 self.sparse.numbers = numbers.collect();
             }
             _ => {
@@ -458,30 +411,21 @@ fn header_mtime(header: &Header) -> i64 {
     if field[0] & 0x80 == 0 {
         return i64::try_from(number(field)).unwrap_or(0);
     }
-    field[4..]
-        .iter()
-        .fold(0_i64, |value, byte| (value << 8) | i64::from(*byte))
+    field[4..].iter().fold(0_i64, |value, byte| (value << 8) | i64::from(*byte))
 }
 
 fn number(field: &[u8]) -> u64 {
     if field[0] & 0x80 != 0 {
-        return field[field.len() - 8..]
-            .iter()
-            .fold(0, |value, byte| (value << 8) | u64::from(*byte));
+        return field[field.len() - 8..].iter().fold(0, |value, byte| (value << 8) | u64::from(*byte));
     }
-    let digits = field
-        .iter()
-        .skip_while(|byte| **byte == b' ')
-        .take_while(|byte| matches!(byte, b'0'..=b'7'));
-    digits.fold(0_u64, |value, digit| {
-        value.wrapping_mul(8).wrapping_add(u64::from(digit - b'0'))
-    })
+    let digits =
+        field.iter().skip_while(|byte| **byte == b' ').take_while(|byte| matches!(byte, b'0'..=b'7'));
+    digits.fold(0_u64, |value, digit| value.wrapping_mul(8).wrapping_add(u64::from(digit - b'0')))
 }
 
 fn segments(bytes: &[u8]) -> Vec<(u64, u64)> {
     let used = bytes.chunks_exact(24).take_while(|chunk| chunk[0] != 0);
-    used.map(|chunk| (number(&chunk[..12]), number(&chunk[12..])))
-        .collect()
+    used.map(|chunk| (number(&chunk[..12]), number(&chunk[12..]))).collect()
 }
 
 fn id(extended: Option<u64>, header: io::Result<u64>) -> io::Result<u32> {

@@ -24,9 +24,7 @@ struct Seen {
 
 fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
     let mut value = Vec::with_capacity(4096);
-    lgetxattr(path, name, rustix::buffer::spare_capacity(&mut value))
-        .ok()
-        .map(|_| value)
+    lgetxattr(path, name, rustix::buffer::spare_capacity(&mut value)).ok().map(|_| value)
 }
 
 fn look(root: &Path, relative: &Path, with_times: bool, seen: &mut BTreeMap<PathBuf, Seen>) {
@@ -37,18 +35,12 @@ fn look(root: &Path, relative: &Path, with_times: bool, seen: &mut BTreeMap<Path
         let content = if metadata.is_file() {
             fs::read(&path).unwrap()
         } else if metadata.is_symlink() {
-            fs::read_link(&path)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned()
-                .into_bytes()
+            fs::read_link(&path).unwrap().to_string_lossy().into_owned().into_bytes()
         } else {
             Vec::new()
         };
         let names = ["user.note", "trusted.note", "security.capability"];
-        let xattrs = names
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), xattr(&path, name)?)));
+        let xattrs = names.iter().filter_map(|name| Some(((*name).to_owned(), xattr(&path, name)?)));
         let it = Seen {
             mode: metadata.mode(),
             owner: (metadata.uid(), metadata.gid()),
@@ -78,14 +70,8 @@ fn untimed(root: &Path) -> BTreeMap<PathBuf, Seen> {
 }
 
 fn set_mtime(path: &Path, seconds: i64, nanos: i64) {
-    let time = rustix::fs::Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanos,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
@@ -106,41 +92,15 @@ fn every_kind(root: &Path) {
     symlink("/no/where/".repeat(20), root.join("dir/dangling")).unwrap();
     let mode = Mode::from_raw_mode(0o640);
     mknodat(CWD, root.join("fifo"), FileType::Fifo, mode, 0).unwrap();
-    mknodat(
-        CWD,
-        root.join("null"),
-        FileType::CharacterDevice,
-        mode,
-        makedev(1, 3),
-    )
-    .unwrap();
-    mknodat(
-        CWD,
-        root.join("loop"),
-        FileType::BlockDevice,
-        mode,
-        makedev(7, 300),
-    )
-    .unwrap();
+    mknodat(CWD, root.join("null"), FileType::CharacterDevice, mode, makedev(1, 3)).unwrap();
+    mknodat(CWD, root.join("loop"), FileType::BlockDevice, mode, makedev(7, 300)).unwrap();
     let long = root.join("dir").join("n".repeat(200));
     fs::create_dir(&long).unwrap();
     fs::write(long.join("m".repeat(120)), "long").unwrap();
     fs::write(root.join("dir/ünïcödé \n name"), "x").unwrap();
     fs::write(root.join("capable"), "x").unwrap();
-    lsetxattr(
-        root.join("capable"),
-        "security.capability",
-        &CAPABILITY,
-        XattrFlags::empty(),
-    )
-    .unwrap();
-    lsetxattr(
-        root.join("plain"),
-        "trusted.note",
-        b"a\nb=c\0d",
-        XattrFlags::empty(),
-    )
-    .unwrap();
+    lsetxattr(root.join("capable"), "security.capability", &CAPABILITY, XattrFlags::empty()).unwrap();
+    lsetxattr(root.join("plain"), "trusted.note", b"a\nb=c\0d", XattrFlags::empty()).unwrap();
     lsetxattr(root.join("dir"), "trusted.note", b"", XattrFlags::empty()).unwrap();
     let mut sparse = File::create(root.join("sparse")).unwrap();
     sparse.write_all(b"start").unwrap();
@@ -162,15 +122,7 @@ fn pack(root: &Path) -> Vec<u8> {
 fn unpack(tar: &[u8]) -> (tempfile::TempDir, hako_error::Result<super::Applied>) {
     let dir = tempfile::tempdir().unwrap();
     let root = File::open(dir.path()).unwrap();
-    let applied = apply(
-        &root,
-        tar,
-        "the layer",
-        Limits {
-            bytes: 64 << 20,
-            entries: 1000,
-        },
-    );
+    let applied = apply(&root, tar, "the layer", Limits { bytes: 64 << 20, entries: 1000 });
     (dir, applied)
 }
 
@@ -190,24 +142,12 @@ fn gnu_tar_unpacks_what_we_pack() {
     let (source, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     every_kind(source.path());
     let mut child = Command::new("tar")
-        .args([
-            "--xattrs",
-            "--xattrs-include=*",
-            "--same-owner",
-            "-xpf",
-            "-",
-            "-C",
-        ])
+        .args(["--xattrs", "--xattrs-include=*", "--same-owner", "-xpf", "-", "-C"])
         .arg(copy.path())
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&pack(source.path()))
-        .unwrap();
+    child.stdin.take().unwrap().write_all(&pack(source.path())).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(tree(copy.path()), tree(source.path()));
 }
@@ -217,20 +157,10 @@ fn we_unpack_what_gnu_tar_packs_in_each_format() {
     let source = tempfile::tempdir().unwrap();
     every_kind(source.path());
     let pax: &[&str] = &["--format=pax", "--xattrs", "--xattrs-include=*"];
-    let sparse: &[&str] = &[
-        "--format=pax",
-        "--xattrs",
-        "--xattrs-include=*",
-        "--sparse",
-        "--sparse-version=1.0",
-    ];
-    let sparse_0: &[&str] = &[
-        "--format=pax",
-        "--xattrs",
-        "--xattrs-include=*",
-        "--sparse",
-        "--sparse-version=0.1",
-    ];
+    let sparse: &[&str] =
+        &["--format=pax", "--xattrs", "--xattrs-include=*", "--sparse", "--sparse-version=1.0"];
+    let sparse_0: &[&str] =
+        &["--format=pax", "--xattrs", "--xattrs-include=*", "--sparse", "--sparse-version=0.1"];
     let gnu: &[&str] = &["--format=gnu", "--sparse"];
     for options in [pax, sparse, sparse_0, gnu] {
         let output = Command::new("tar")
@@ -241,11 +171,7 @@ fn we_unpack_what_gnu_tar_packs_in_each_format() {
             .arg(".")
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let (copy, applied) = unpack(&output.stdout);
         assert!(applied.is_ok(), "{options:?}: {applied:?}");
         if options.contains(&"--xattrs") {
@@ -290,34 +216,16 @@ fn what_a_real_overlay_changes_is_what_the_layer_changes() {
     fs::hard_link(root.join("empty"), root.join("empty2")).unwrap();
 
     let mut tar = Vec::new();
-    diff(
-        mounts.upper.as_ref().unwrap(),
-        &mounts.lower,
-        &DiffOptions::default(),
-        &mut tar,
-    )
-    .unwrap();
+    diff(mounts.upper.as_ref().unwrap(), &mounts.lower, &DiffOptions::default(), &mut tar).unwrap();
     let names = names(&tar);
     for expected in [".wh.old", ".wh.plain", "replaced/.wh..wh..opq", "dir/.wh.sub"] {
-        assert!(
-            names.iter().any(|name| name == expected),
-            "{expected} is not in {names:?}"
-        );
+        assert!(names.iter().any(|name| name == expected), "{expected} is not in {names:?}");
     }
-    assert!(
-        !names.iter().any(|name| name.starts_with("fresh/.wh.")),
-        "{names:?}"
-    );
+    assert!(!names.iter().any(|name| name.starts_with("fresh/.wh.")), "{names:?}");
 
     let again = snapshots.prepare("again", Some("base")).unwrap();
     let copy = snapshots.mounted(&again).unwrap();
-    apply(
-        &File::open(copy.path()).unwrap(),
-        tar.as_slice(),
-        "x",
-        Limits::for_blob(1),
-    )
-    .unwrap();
+    apply(&File::open(copy.path()).unwrap(), tar.as_slice(), "x", Limits::for_blob(1)).unwrap();
     let (expected, actual) = (tree(&root), tree(&copy.path()));
     assert_eq!(actual, expected);
     assert!(!expected.contains_key(Path::new("replaced/hidden")));
@@ -350,9 +258,7 @@ fn entry(path: &str, kind: EntryKind, size: usize) -> Entry {
 fn tar(entries: &[(&str, EntryKind, &str)]) -> Vec<u8> {
     let mut writer = TarWriter::new(Vec::new());
     for (path, kind, data) in entries {
-        writer
-            .append(&entry(path, kind.clone(), data.len()), data.as_bytes())
-            .unwrap();
+        writer.append(&entry(path, kind.clone(), data.len()), data.as_bytes()).unwrap();
     }
     writer.finish().unwrap()
 }
@@ -382,33 +288,18 @@ fn no_tar_reaches_outside_of_its_root() {
         vec![("a", soft(dir), ""), ("a/victim", File, "evil")],
         vec![("a", soft(dir), ""), ("a/new", File, "evil")],
         vec![("a", soft(&victim), ""), ("a", File, "evil")],
-        vec![
-            ("a", soft(Path::new("b")), ""),
-            ("b", soft(dir), ""),
-            ("a/victim", File, "evil"),
-        ],
+        vec![("a", soft(Path::new("b")), ""), ("b", soft(dir), ""), ("a/victim", File, "evil")],
         vec![("a", soft(Path::new("../../../..")), ""), (&inner, File, "evil")],
         vec![("a", hard(file), ""), ("a", File, "evil")],
         vec![("a", hard(&relative), "")],
-        vec![
-            ("a", soft(dir), ""),
-            ("b", hard("a/victim"), ""),
-            ("b", File, "evil"),
-        ],
+        vec![("a", soft(dir), ""), ("b", hard("a/victim"), ""), ("b", File, "evil")],
         vec![("a", soft(dir), ""), ("a/.wh.victim", File, "")],
         vec![("a", soft(dir), ""), ("a/.wh..wh..opq", File, "")],
-        vec![
-            ("a", soft(dir), ""),
-            ("a", Directory, ""),
-            ("a/victim", File, "evil"),
-        ],
+        vec![("a", soft(dir), ""), ("a", Directory, ""), ("a/victim", File, "evil")],
         vec![(".wh...", File, "")],
         vec![(".wh..", File, "")],
         vec![("a/.wh...", File, "")],
-        vec![
-            ("proc", soft(Path::new("/proc/self/root")), ""),
-            ("proc/x", File, "evil"),
-        ],
+        vec![("proc", soft(Path::new("/proc/self/root")), ""), ("proc/x", File, "evil")],
         vec![("d", soft(dir), ""), ("d/./victim", soft(Path::new("x")), "")],
     ];
     for case in &corpus {
@@ -417,10 +308,7 @@ fn no_tar_reaches_outside_of_its_root() {
             assert!(error.chain().contains("the layer"), "{error:?}");
         }
         assert_eq!(fs::read_to_string(&victim).unwrap(), "safe", "{case:?}");
-        let left: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let left: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["victim"], "{case:?}");
         assert!(copy.path().exists(), "{case:?}");
     }
@@ -443,17 +331,12 @@ fn a_name_that_leaves_the_root_is_refused_by_name() {
 fn a_bomb_is_stopped_at_its_limit() {
     let mut writer = TarWriter::new(Vec::new());
     let size = 65 << 20;
-    writer
-        .append(&entry("big", EntryKind::File, size), io::repeat(0))
-        .unwrap();
+    writer.append(&entry("big", EntryKind::File, size), io::repeat(0)).unwrap();
     let (_copy, applied) = unpack(&writer.finish().unwrap());
     let error = applied.unwrap_err();
     assert!(error.chain().contains("67108864"), "{error:?}");
     let many: Vec<String> = (0..1001).map(|number| format!("f{number}")).collect();
-    let entries: Vec<_> = many
-        .iter()
-        .map(|name| (name.as_str(), EntryKind::File, ""))
-        .collect();
+    let entries: Vec<_> = many.iter().map(|name| (name.as_str(), EntryKind::File, "")).collect();
     let (_copy, applied) = unpack(&tar(&entries));
     assert!(applied.unwrap_err().chain().contains("entries"));
 }
@@ -463,16 +346,8 @@ fn whiteouts_spare_what_the_same_layer_brought() {
     use EntryKind::{Directory, File as F};
     let dir = tempfile::tempdir().unwrap();
     let root = File::open(dir.path()).unwrap();
-    let unlimited = Limits {
-        bytes: u64::MAX,
-        entries: u64::MAX,
-    };
-    let base = [
-        ("d", Directory, ""),
-        ("d/old", F, "old"),
-        ("d/sub", Directory, ""),
-        ("d/sub/old", F, "old"),
-    ];
+    let unlimited = Limits { bytes: u64::MAX, entries: u64::MAX };
+    let base = [("d", Directory, ""), ("d/old", F, "old"), ("d/sub", Directory, ""), ("d/sub/old", F, "old")];
     apply(&root, tar(&base).as_slice(), "base", unlimited).unwrap();
     let next = [
         ("d/new", F, "new"),
@@ -491,18 +366,9 @@ fn files_directories_and_links_replace_each_other() {
     use EntryKind::{Directory, File as F};
     let dir = tempfile::tempdir().unwrap();
     let root = File::open(dir.path()).unwrap();
-    let unlimited = Limits {
-        bytes: u64::MAX,
-        entries: u64::MAX,
-    };
+    let unlimited = Limits { bytes: u64::MAX, entries: u64::MAX };
     let link = soft(Path::new("elsewhere"));
-    let kinds = [
-        ("x", F, "f"),
-        ("x", Directory, ""),
-        ("x/in", F, ""),
-        ("x", link, ""),
-        ("x", Directory, ""),
-    ];
+    let kinds = [("x", F, "f"), ("x", Directory, ""), ("x/in", F, ""), ("x", link, ""), ("x", Directory, "")];
     apply(&root, tar(&kinds).as_slice(), "x", unlimited).unwrap();
     assert!(dir.path().join("x").symlink_metadata().unwrap().is_dir());
     apply(&root, tar(&[("x", F, "file")]).as_slice(), "x", unlimited).unwrap();
@@ -517,10 +383,7 @@ fn a_cut_or_foreign_stream_is_invalid() {
         let (_copy, applied) = unpack(broken);
         assert_eq!(applied.unwrap_err().kind(), Kind::Invalid);
     }
-    let full = ApplyError::Stream {
-        layer: "x".into(),
-        source: io::ErrorKind::StorageFull.into(),
-    };
+    let full = ApplyError::Stream { layer: "x".into(), source: io::ErrorKind::StorageFull.into() };
     assert_eq!(hako_error::Error::from(full).kind(), Kind::Exhausted);
 }
 
@@ -532,22 +395,11 @@ fn times_after_the_newest_are_clamped() {
         set_mtime(&source.path().join(name), time, 5);
     }
     let mut tar = Vec::new();
-    diff(
-        source.path(),
-        &[],
-        &DiffOptions {
-            newest_unix_s: Some(2000),
-        },
-        &mut tar,
-    )
-    .unwrap();
+    diff(source.path(), &[], &DiffOptions { newest_unix_s: Some(2000) }, &mut tar).unwrap();
     let mut reader = TarReader::new(tar.as_slice());
     let mut times = BTreeMap::new();
     while let Some(entry) = reader.next().unwrap() {
-        times.insert(
-            String::from_utf8(entry.path).unwrap(),
-            (entry.mtime_s, entry.mtime_ns),
-        );
+        times.insert(String::from_utf8(entry.path).unwrap(), (entry.mtime_s, entry.mtime_ns));
     }
     assert_eq!(times["old"], (1000, 5));
     assert_eq!(times["new"], (2000, 0));

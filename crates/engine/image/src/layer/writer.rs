@@ -37,10 +37,7 @@ impl<W: Write> TarWriter<W> {
         self.writer.write_all(header.as_bytes())?;
         let copied = io::copy(&mut data.take(entry.size), &mut self.writer)?;
         if copied != entry.size {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file shrank while it was read",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read"));
         }
         self.pad(copied)
     }
@@ -54,8 +51,7 @@ impl<W: Write> TarWriter<W> {
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
         let padding = size.next_multiple_of(BLOCK) - size;
-        self.writer
-            .write_all(&[0; BLOCK as usize][..usize::try_from(padding).unwrap_or(0)])
+        self.writer.write_all(&[0; BLOCK as usize][..usize::try_from(padding).unwrap_or(0)])
     }
 }
 
@@ -118,11 +114,7 @@ fn set_kind(header: &mut Header, kind: &EntryKind, pax: &mut Vec<u8>) {
                 ustar.set_device_major(*major);
                 ustar.set_device_minor(*minor);
             }
-            if matches!(kind, EntryKind::Block { .. }) {
-                EntryType::Block
-            } else {
-                EntryType::Char
-            }
+            if matches!(kind, EntryKind::Block { .. }) { EntryType::Block } else { EntryType::Char }
         }
         EntryKind::Fifo => EntryType::Fifo,
     };

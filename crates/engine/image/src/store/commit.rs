@@ -31,11 +31,7 @@ impl ImageStore {
     pub fn lease(&self, what: &str) -> Result<Lease> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = format!(
-            "{what}-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let id = format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         self.content().lease(&id, Duration::from_secs(24 * 3600))
     }
 
@@ -56,12 +52,7 @@ impl ImageStore {
         diff(upper, &mounts.lower, options, &mut encoder)?;
         let (writer, diff_id) = encoder.finish()?;
         let blob = writer.commit(Expected::default())?;
-        Ok(Layer {
-            digest: blob.digest,
-            size: blob.size,
-            media_type: media_type::LAYER_ZSTD.into(),
-            diff_id,
-        })
+        Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type::LAYER_ZSTD.into(), diff_id })
     }
 
     /// Turns the unmounted active snapshot `key` into the snapshot of `chain_id`, so that the layer just
@@ -76,9 +67,7 @@ impl ImageStore {
         for layer in &new.layers {
             lease.protect(layer.digest)?;
         }
-        let config = self
-            .content()
-            .put("an image configuration", &config_bytes(&new)?, Some(&lease))?;
+        let config = self.content().put("an image configuration", &config_bytes(&new)?, Some(&lease))?;
         let layers: Vec<Value> = new
             .layers
             .iter()
@@ -134,8 +123,6 @@ fn config_bytes(new: &NewImage) -> Result<Vec<u8>> {
 }
 
 fn to_vec(value: &Value) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(value).map_err(|source| ImageError::Document {
-        what: "a manifest".into(),
-        source,
-    })?)
+    Ok(serde_json::to_vec(value)
+        .map_err(|source| ImageError::Document { what: "a manifest".into(), source })?)
 }

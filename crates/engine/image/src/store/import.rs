@@ -76,11 +76,6 @@ impl ImageStore {
             (diff_id, writer, media_type)
         };
         let blob = writer.commit(Expected::default())?;
-        Ok(Layer {
-            digest: blob.digest,
-            size: blob.size,
-            media_type: media_type.into(),
-            diff_id,
-        })
+        Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type.into(), diff_id })
     }
 }

@@ -49,10 +49,8 @@ impl Names {
             return Ok(fs::remove_file(path).map_err(ImageError::io("remove", path))?);
         }
         let bytes = fs::read(path).map_err(ImageError::io("read", path))?;
-        let record: Record = serde_json::from_slice(&bytes).map_err(|source| ImageError::Document {
-            what: path.display().to_string(),
-            source,
-        })?;
+        let record: Record = serde_json::from_slice(&bytes)
+            .map_err(|source| ImageError::Document { what: path.display().to_string(), source })?;
         match record.name {
             Some(name) => drop(self.named.insert(name, record.manifest)),
             None => drop(self.unnamed.insert(record.manifest)),
@@ -70,11 +68,7 @@ impl Names {
     }
 
     pub(super) fn names_of(&self, manifest: Digest) -> Vec<ImageRef> {
-        self.named
-            .iter()
-            .filter(|(_, digest)| **digest == manifest)
-            .map(|(name, _)| name.clone())
-            .collect()
+        self.named.iter().filter(|(_, digest)| **digest == manifest).map(|(name, _)| name.clone()).collect()
     }
 
     /// Points `name` to `manifest`. What it pointed to before is kept as unnamed, if this was its last name.
@@ -84,13 +78,7 @@ impl Names {
             self.keep(previous)?;
         }
         let path = self.path(name);
-        write(
-            &path,
-            &Record {
-                name: Some(name.clone()),
-                manifest,
-            },
-        )?;
+        write(&path, &Record { name: Some(name.clone()), manifest })?;
         self.named.insert(name.clone(), manifest);
         self.forget(manifest)
     }
@@ -118,8 +106,7 @@ impl Names {
     }
 
     fn path(&self, name: &ImageRef) -> PathBuf {
-        self.named_dir
-            .join(format!("{}.json", Digest::of(name.canonical().as_bytes()).hex()))
+        self.named_dir.join(format!("{}.json", Digest::of(name.canonical().as_bytes()).hex()))
     }
 
     fn unnamed_path(&self, manifest: Digest) -> PathBuf {
@@ -152,6 +139,5 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent()
-        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }

@@ -28,26 +28,12 @@ fn small_tar(content: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), content).unwrap();
     let mut tar = Vec::new();
-    crate::layer::diff(
-        dir.path(),
-        &[],
-        &DiffOptions {
-            newest_unix_s: Some(0),
-        },
-        &mut tar,
-    )
-    .unwrap();
+    crate::layer::diff(dir.path(), &[], &DiffOptions { newest_unix_s: Some(0) }, &mut tar).unwrap();
     tar
 }
 
 fn import(store: &ImageStore, text: &str, content: &str) -> Image {
-    store
-        .import_rootfs(
-            small_tar(content).as_slice(),
-            &name(text),
-            ImageConfiguration::default(),
-        )
-        .unwrap()
+    store.import_rootfs(small_tar(content).as_slice(), &name(text), ImageConfiguration::default()).unwrap()
 }
 
 #[test]
@@ -58,11 +44,7 @@ fn a_root_file_system_is_imported_and_ready_to_run() {
     let parent = store.unpack(&image).unwrap();
     let mounts = store.snapshots().prepare("run", parent.as_deref()).unwrap();
     assert_eq!(fs::read_to_string(mounts.lower[0].join("file")).unwrap(), "hello");
-    assert_eq!(
-        import(&store, "again", "hello").id,
-        image.id,
-        "the same tar is the same image"
-    );
+    assert_eq!(import(&store, "again", "hello").id, image.id, "the same tar is the same image");
     assert_eq!(store.find("base").unwrap().names, [name("again"), name("base")]);
 }
 
@@ -74,9 +56,8 @@ fn compressed_root_file_systems_are_the_same_layer() {
         let mut encoder = Encoder::new(Vec::new(), compression).unwrap();
         encoder.write_all(&small_tar("x")).unwrap();
         let (bytes, _) = encoder.finish().unwrap();
-        let image = store
-            .import_rootfs(bytes.as_slice(), &name("packed"), ImageConfiguration::default())
-            .unwrap();
+        let image =
+            store.import_rootfs(bytes.as_slice(), &name("packed"), ImageConfiguration::default()).unwrap();
         assert_eq!(image.chain_id(), plain.chain_id());
         assert_eq!(store.content().read(image.layers[0].digest).unwrap(), bytes);
     }
@@ -87,17 +68,12 @@ fn a_hostile_import_leaves_nothing() {
     let (dir, store) = store();
     let mut tar = small_tar("x");
     tar.truncate(700);
-    let error = store
-        .import_rootfs(tar.as_slice(), &name("bad"), ImageConfiguration::default())
-        .unwrap_err();
+    let error = store.import_rootfs(tar.as_slice(), &name("bad"), ImageConfiguration::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.chain().contains("bad"), "{error:?}");
     assert!(store.list().unwrap().is_empty() && store.content().list().unwrap().is_empty());
     assert!(store.snapshots().list().is_empty());
-    assert_eq!(
-        fs::read_dir(dir.path().join("content/leases")).unwrap().count(),
-        0
-    );
+    assert_eq!(fs::read_dir(dir.path().join("content/leases")).unwrap().count(), 0);
 }
 
 #[test]
@@ -105,22 +81,13 @@ fn images_are_found_by_name_id_and_the_start_of_an_id() {
     let (_dir, store) = store();
     let image = import(&store, "base:1", "x");
     let hex = image.id.hex();
-    for text in [
-        "base:1",
-        "docker.io/library/base:1",
-        &hex[..12],
-        &hex,
-        &image.id.to_string(),
-    ] {
+    for text in ["base:1", "docker.io/library/base:1", &hex[..12], &hex, &image.id.to_string()] {
         assert_eq!(store.find(text).unwrap().id, image.id, "{text}");
     }
     let pinned = name("base").with_digest(image.manifest_digest);
     assert_eq!(store.resolve(&pinned).unwrap().id, image.id);
     let error = store.find("nowhere").unwrap_err();
-    assert!(
-        error.is_not_found() && error.chain().contains("hako image import"),
-        "{error:?}"
-    );
+    assert!(error.is_not_found() && error.chain().contains("hako image import"), "{error:?}");
     assert_eq!(store.find("BAD NAME").unwrap_err().kind(), Kind::Invalid);
 }
 
@@ -136,10 +103,7 @@ fn an_image_goes_with_its_last_name_and_takes_its_layers() {
     assert_eq!((removed.untagged, removed.deleted), (vec![name("one")], None));
     let removed = store.remove("two", false).unwrap();
     assert_eq!(removed.deleted, Some(image.id));
-    assert_eq!(
-        (removed.collected.blobs.len(), removed.collected.snapshots.len()),
-        (3, 1)
-    );
+    assert_eq!((removed.collected.blobs.len(), removed.collected.snapshots.len()), (3, 1));
     assert!(store.find(&image.id.short()).unwrap_err().is_not_found());
     assert_eq!(store.list().unwrap().len(), 1);
 }
@@ -154,10 +118,7 @@ fn a_name_that_moves_on_leaves_its_image_without_a_name() {
         let found = store.find(&old.id.short()).unwrap();
         assert!(found.names.is_empty() && store.list().unwrap().len() == 2);
     }
-    assert_eq!(
-        store.remove(&old.id.short(), false).unwrap().deleted,
-        Some(old.id)
-    );
+    assert_eq!(store.remove(&old.id.short(), false).unwrap().deleted, Some(old.id));
 }
 
 #[test]
@@ -175,10 +136,7 @@ fn collection_spares_containers_pins_and_roots() {
     let extra = store.content().put("x", b"extra", None).unwrap();
     let root = snapshot.clone();
     store.add_roots(move || {
-        Ok(Roots {
-            blobs: HashSet::from([extra.digest]),
-            snapshots: HashSet::from([root.clone()]),
-        })
+        Ok(Roots { blobs: HashSet::from([extra.digest]), snapshots: HashSet::from([root.clone()]) })
     });
     let collected = store.gc().unwrap();
     assert!(collected.blobs.is_empty() && collected.snapshots.is_empty());
@@ -196,31 +154,19 @@ fn layers_stack_and_each_is_unpacked_once_by_many_threads() {
         fs::remove_file(tree.path().join("file")).unwrap();
         fs::write(tree.path().join("added"), "top").unwrap();
     }
-    let layer = store
-        .write_layer(&mounts, &DiffOptions::default(), "step", &lease)
-        .unwrap();
+    let layer = store.write_layer(&mounts, &DiffOptions::default(), "step", &lease).unwrap();
     store.snapshots().remove("step").unwrap();
     let layers = [base.layers.clone(), vec![layer]].concat();
-    let new = NewImage {
-        layers,
-        names: vec![name("app")],
-        ..NewImage::default()
-    };
+    let new = NewImage { layers, names: vec![name("app")], ..NewImage::default() };
     let image = store.commit_image(new.clone()).unwrap();
-    assert_eq!(
-        store.commit_image(new).unwrap().manifest_digest,
-        image.manifest_digest
-    );
+    assert_eq!(store.commit_image(new).unwrap().manifest_digest, image.manifest_digest);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert_eq!(store.unpack(&image).unwrap(), image.chain_id()));
         }
     });
     assert_eq!(store.snapshots().list().len(), 2, "no snapshot is left over");
-    let mounts = store
-        .snapshots()
-        .view("look", image.chain_id().as_deref())
-        .unwrap();
+    let mounts = store.snapshots().view("look", image.chain_id().as_deref()).unwrap();
     let tree = store.snapshots().mounted(&mounts).unwrap();
     assert!(!tree.path().join("file").exists());
     assert_eq!(fs::read_to_string(tree.path().join("added")).unwrap(), "top");
@@ -232,18 +178,10 @@ fn a_layer_that_is_not_what_its_image_says_is_refused() {
     let base = import(&store, "base", "x");
     let mut layers = base.layers.clone();
     layers[0].diff_id = Digest::of(b"something else");
-    let image = store
-        .commit_image(NewImage {
-            layers,
-            ..NewImage::default()
-        })
-        .unwrap();
+    let image = store.commit_image(NewImage { layers, ..NewImage::default() }).unwrap();
     let error = store.unpack(&image).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(
-        error.chain().contains(&base.layers[0].diff_id.to_string()),
-        "{error:?}"
-    );
+    assert!(error.chain().contains(&base.layers[0].diff_id.to_string()), "{error:?}");
     assert_eq!(store.snapshots().list().len(), 1);
 }
 
@@ -251,10 +189,7 @@ fn a_layer_that_is_not_what_its_image_says_is_refused() {
 fn a_crash_while_unpacking_leaves_no_snapshot() {
     let (dir, store) = store();
     let image = import(&store, "base", "x");
-    store
-        .snapshots()
-        .prepare("unpack-99", image.chain_id().as_deref())
-        .unwrap();
+    store.snapshots().prepare("unpack-99", image.chain_id().as_deref()).unwrap();
     let reopened = open(dir.path());
     assert_eq!(reopened.snapshots().list().len(), 1);
     assert_eq!(reopened.find("base").unwrap().id, image.id);
@@ -264,9 +199,7 @@ fn a_crash_while_unpacking_leaves_no_snapshot() {
 fn the_machines_busybox_becomes_a_root_file_system() {
     let (_dir, store) = store();
     let tar = busybox_rootfs(Path::new("/bin/busybox")).unwrap();
-    let image = store
-        .import_rootfs(tar.as_slice(), &name("busybox"), ImageConfiguration::default())
-        .unwrap();
+    let image = store.import_rootfs(tar.as_slice(), &name("busybox"), ImageConfiguration::default()).unwrap();
     let parent = store.unpack(&image).unwrap();
     let mounts = store.snapshots().view("look", parent.as_deref()).unwrap();
     let tree = store.snapshots().mounted(&mounts).unwrap();

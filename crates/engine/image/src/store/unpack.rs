@@ -95,12 +95,7 @@ impl ImageStore {
                     return Ok(());
                 }
                 let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
-                Err(ImageError::DiffId {
-                    digest,
-                    expected,
-                    actual: diff_id.to_string(),
-                }
-                .into())
+                Err(ImageError::DiffId { digest, expected, actual: diff_id.to_string() }.into())
             })
         })
     }
@@ -164,9 +159,7 @@ pub(super) fn apply_all(
 ) -> Result<Digest> {
     let mut reader = HashingReader::new(reader);
     apply(root, &mut reader, what, Limits::for_blob(stored_size))?;
-    std::io::copy(&mut reader, &mut std::io::sink()).map_err(|source| crate::layer::ApplyError::Stream {
-        layer: what.to_owned(),
-        source,
-    })?;
+    std::io::copy(&mut reader, &mut std::io::sink())
+        .map_err(|source| crate::layer::ApplyError::Stream { layer: what.to_owned(), source })?;
     Ok(reader.finish())
 }

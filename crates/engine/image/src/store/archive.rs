@@ -1,1 +1,0 @@
-//! Images as archives: OCI layouts and the format of `docker save`.
