@@ -52,6 +52,17 @@ impl Runner for Chroot {
     }
 }
 
+/// The group of this test process goes with its bench.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let group = hako_cgroup::CgroupRoot::detect()
+            .and_then(|root| root.open(&format!("/hako-test-{}", std::process::id())));
+        if let Ok(group) = group {
+            let _ = group.delete();
+        }
+    }
+}
+
 struct Bench {
     dir: tempfile::TempDir,
     images: ImageStore,
