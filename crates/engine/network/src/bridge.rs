@@ -33,18 +33,9 @@ impl Bridge {
             }
         };
         links.set_up(name)?;
-        links.add_address(Address {
-            link: link.index,
-            ip: gateway,
-            prefix: subnet.prefix(),
-        })?;
+        links.add_address(Address { link: link.index, ip: gateway, prefix: subnet.prefix() })?;
         configure(name)?;
-        Ok(Self {
-            links,
-            name: name.to_owned(),
-            index: link.index,
-            gateway,
-        })
+        Ok(Self { links, name: name.to_owned(), index: link.index, gateway })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -76,10 +67,7 @@ impl Bridge {
     }
 
     fn is_port(&mut self, name: &str) -> Result<bool> {
-        Ok(self
-            .links
-            .find(name)?
-            .is_some_and(|link| link.master == Some(self.index)))
+        Ok(self.links.find(name)?.is_some_and(|link| link.master == Some(self.index)))
     }
 
     /// Whether the sandbox's end is there as recorded.
@@ -101,10 +89,7 @@ impl Bridge {
     /// The links that are ports of the bridge.
     pub(crate) fn ports(&mut self) -> Result<Vec<Link>> {
         let all = self.links.list()?;
-        Ok(all
-            .into_iter()
-            .filter(|link| link.master == Some(self.index))
-            .collect())
+        Ok(all.into_iter().filter(|link| link.master == Some(self.index)).collect())
     }
 
     pub(crate) fn delete(&mut self) -> Result<()> {
@@ -124,29 +109,13 @@ pub(crate) fn configure_sandbox(attachment: &Attachment, namespace: &File) -> Re
         links.set_up("lo")?;
         links.set_up(LINK_IN_SANDBOX)?;
         let link = links.get(LINK_IN_SANDBOX)?.index;
-        links.add_address(Address {
-            link,
-            ip: attachment.ip,
-            prefix: 32,
-        })?;
+        links.add_address(Address { link, ip: attachment.ip, prefix: 32 })?;
         let source = Some(attachment.ip);
         let destination = Ipv4Net::new(attachment.gateway, 32);
-        links.add_route(&Route {
-            destination,
-            link,
-            gateway: None,
-            source,
-            scope: Scope::Link,
-        })?;
+        links.add_route(&Route { destination, link, gateway: None, source, scope: Scope::Link })?;
         let destination = Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0);
         let gateway = Some(attachment.gateway);
-        links.add_route(&Route {
-            destination,
-            link,
-            gateway,
-            source,
-            scope: Scope::Universe,
-        })
+        links.add_route(&Route { destination, link, gateway, source, scope: Scope::Universe })
     })??;
     Ok(())
 }
@@ -156,9 +125,7 @@ pub(crate) fn link_name(instance: &str, ip: Ipv4Addr) -> String {
     let hash = instance
         .bytes()
         .chain(ip.octets())
-        .fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("hv{hash:08x}")
 }
 
@@ -179,11 +146,7 @@ fn configure(bridge: &str) -> Result<()> {
     if fs::read(forward).map_err(failed("read", forward))?.first() != Some(&b'1') {
         fs::write(forward, "1").map_err(failed("write", forward))?;
     }
-    for (name, value) in [
-        ("forwarding", "1"),
-        ("route_localnet", "1"),
-        ("send_redirects", "0"),
-    ] {
+    for (name, value) in [("forwarding", "1"), ("route_localnet", "1"), ("send_redirects", "0")] {
         let path = Path::new("/proc/sys/net/ipv4/conf").join(bridge).join(name);
         fs::write(&path, value).map_err(failed("write", &path))?;
     }

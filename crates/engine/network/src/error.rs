@@ -10,24 +10,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
     #[error("port {port}/{protocol} on {ip} is in use, stop what listens there or publish another port")]
-    PortInUse {
-        ip: Ipv4Addr,
-        port: u16,
-        protocol: &'static str,
-    },
+    PortInUse { ip: Ipv4Addr, port: u16, protocol: &'static str },
     #[error("publish port {port}/{protocol}: this machine has no address {ip}")]
-    NoSuchAddress {
-        ip: Ipv4Addr,
-        port: u16,
-        protocol: &'static str,
-    },
+    NoSuchAddress { ip: Ipv4Addr, port: u16, protocol: &'static str },
     #[error("reserve port {port}/{protocol} on {ip}")]
-    Reserve {
-        ip: Ipv4Addr,
-        port: u16,
-        protocol: &'static str,
-        source: io::Error,
-    },
+    Reserve { ip: Ipv4Addr, port: u16, protocol: &'static str, source: io::Error },
     #[error("no free address in {subnet}, remove containers or widen the range")]
     NoFreeAddress { subnet: Ipv4Net },
     #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
@@ -37,11 +24,7 @@ pub(crate) enum NetworkError {
     #[error("subnet {subnet} is too small, it needs at least room for a gateway and one sandbox (/30)")]
     SubnetTooSmall { subnet: Ipv4Net },
     #[error("sandbox {id} has the address {ip} outside of {subnet}, detach it before the range is changed")]
-    OutsideSubnet {
-        id: String,
-        ip: Ipv4Addr,
-        subnet: Ipv4Net,
-    },
+    OutsideSubnet { id: String, ip: Ipv4Addr, subnet: Ipv4Net },
     #[error("{id:?} cannot name a sandbox: it has to be a file name")]
     BadId { id: String },
     #[error("{instance:?} is no instance name, expected at most 12 letters or digits")]
@@ -49,16 +32,9 @@ pub(crate) enum NetworkError {
     #[error("open network namespace {}, is the sandbox running?", path.display())]
     Namespace { path: PathBuf, source: io::Error },
     #[error("{action} {}", path.display())]
-    State {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    State { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is damaged, remove it to forget what it recorded", path.display())]
-    Damaged {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Damaged { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
 }

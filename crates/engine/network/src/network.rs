@@ -50,11 +50,7 @@ impl Network {
     /// # Errors
     /// When the kernel refuses a link or rule, or the state cannot be read.
     pub fn open(config: NetworkConfig) -> hako_error::Result<Self> {
-        let NetworkConfig {
-            instance,
-            state_dir,
-            subnet,
-        } = config;
+        let NetworkConfig { instance, state_dir, subnet } = config;
         if instance.is_empty()
             || instance.len() > 12
             || !instance.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -71,20 +67,8 @@ impl Network {
         let rules = Rules::open(&instance, bridge.name(), subnet, &attachments)?;
         let reservations = reserve_again(&attachments);
         let (gateway, name) = (bridge.gateway(), bridge.name().to_owned());
-        let state = Mutex::new(State {
-            records,
-            bridge,
-            rules,
-            reservations,
-        });
-        Ok(Self {
-            instance,
-            subnet,
-            gateway,
-            bridge: name,
-            state_dir,
-            state,
-        })
+        let state = Mutex::new(State { records, bridge, rules, reservations });
+        Ok(Self { instance, subnet, gateway, bridge: name, state_dir, state })
     }
 
     /// Gives the sandbox `request.id` an address on an `eth0` in its network namespace and publishes its ports.
@@ -95,15 +79,10 @@ impl Network {
     /// `AlreadyExists` naming the host port that is in use; `Exhausted` without a free address.
     pub fn attach(&self, request: &Attach) -> hako_error::Result<Attachment> {
         if request.id.is_empty() || request.id.starts_with('.') || request.id.contains(['/', '\0']) {
-            return Err(NetworkError::BadId {
-                id: request.id.clone(),
-            }
-            .into());
+            return Err(NetworkError::BadId { id: request.id.clone() }.into());
         }
-        let namespace = File::open(&request.netns).map_err(|source| NetworkError::Namespace {
-            path: request.netns.clone(),
-            source,
-        })?;
+        let namespace = File::open(&request.netns)
+            .map_err(|source| NetworkError::Namespace { path: request.netns.clone(), source })?;
         if let Some(attachment) = self.again(request, &namespace)? {
             return Ok(attachment);
         }
@@ -203,12 +182,8 @@ impl Network {
         for id in &gone {
             state.remove(id)?;
         }
-        let known: HashSet<String> = state
-            .records
-            .all()
-            .map(|attachment| attachment.link.clone())
-            .collect();
-        for link in state.bridge.ports().map_err(NetworkError::from)? {
+        let known: HashSet<String> = state.records.all().map(|attachment| attachment.link.clone()).collect();
+        for link in state.bridge.ports()? {
             if !known.contains(&link.name) {
                 state.bridge.disconnect(&link.name)?;
             }
@@ -243,11 +218,7 @@ impl Network {
         state.rules.delete()?;
         state.bridge.delete()?;
         state.reservations.clear();
-        let ids: Vec<String> = state
-            .records
-            .all()
-            .map(|attachment| attachment.id.clone())
-            .collect();
+        let ids: Vec<String> = state.records.all().map(|attachment| attachment.id.clone()).collect();
         for id in ids {
             state.records.forget(&id)?;
         }
@@ -274,10 +245,7 @@ impl State {
 /// past them; that is said, not fatal.
 fn reserve_again(attachments: &[Attachment]) -> HashMap<String, Vec<Reservation>> {
     let mut reservations = HashMap::new();
-    for attachment in attachments
-        .iter()
-        .filter(|attachment| !attachment.ports.is_empty())
-    {
+    for attachment in attachments.iter().filter(|attachment| !attachment.ports.is_empty()) {
         match reserve(&attachment.ports) {
             Ok(kept) => {
                 reservations.insert(attachment.id.clone(), kept);
@@ -292,11 +260,7 @@ fn reserve_again(attachments: &[Attachment]) -> HashMap<String, Vec<Reservation>
 fn same_ports(published: &[PublishedPort], asked: &[PublishedPort]) -> bool {
     published.len() == asked.len()
         && published.iter().zip(asked).all(|(published, asked)| {
-            let host_port = if asked.host_port == 0 {
-                published.host_port
-            } else {
-                asked.host_port
-            };
+            let host_port = if asked.host_port == 0 { published.host_port } else { asked.host_port };
             *published == PublishedPort { host_port, ..*asked }
         })
 }

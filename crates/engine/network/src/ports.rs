@@ -46,13 +46,7 @@ fn reserve_one(port: PublishedPort) -> Result<Reservation> {
         other => other,
     };
     let (socket, picked) = bound.map_err(|errno| refusal(&port, errno))?;
-    Ok(Reservation {
-        _socket: socket,
-        port: PublishedPort {
-            host_port: picked,
-            ..port
-        },
-    })
+    Ok(Reservation { _socket: socket, port: PublishedPort { host_port: picked, ..port } })
 }
 
 fn bind_port(port: &PublishedPort, reuse: bool) -> rustix::io::Result<(OwnedFd, u16)> {
@@ -78,11 +72,6 @@ fn refusal(port: &PublishedPort, errno: Errno) -> NetworkError {
     match errno {
         Errno::ADDRINUSE => NetworkError::PortInUse { ip, port, protocol },
         Errno::ADDRNOTAVAIL => NetworkError::NoSuchAddress { ip, port, protocol },
-        errno => NetworkError::Reserve {
-            ip,
-            port,
-            protocol,
-            source: errno.into(),
-        },
+        errno => NetworkError::Reserve { ip, port, protocol, source: errno.into() },
     }
 }

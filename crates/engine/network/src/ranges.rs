@@ -31,11 +31,7 @@ impl Claim {
     fn ranges(&self) -> Option<Ranges> {
         let pods: Ipv4Net = self.pods.parse().ok()?;
         let services = self.services.parse().ok()?;
-        Some(Ranges {
-            pods,
-            node: Ipv4Net::new(pods.base(), 24),
-            services,
-        })
+        Some(Ranges { pods, node: Ipv4Net::new(pods.base(), 24), services })
     }
 }
 
@@ -60,10 +56,8 @@ pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result
         services: ranges.services.to_string(),
         state_dir: state_dir.to_owned(),
     };
-    let bytes = serde_json::to_vec(&claim).map_err(|source| NetworkError::Damaged {
-        path: own.clone(),
-        source,
-    })?;
+    let bytes =
+        serde_json::to_vec(&claim).map_err(|source| NetworkError::Damaged { path: own.clone(), source })?;
     write_whole(&own, &bytes)?;
     write_whole(&shared.join(format!("{instance}.json")), &bytes)?;
     Ok(ranges)
@@ -71,21 +65,14 @@ pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result
 
 /// Takes an instance's claim away.
 pub(crate) fn release(instance: &str, state_dir: &Path, run_dir: &Path) {
-    for path in [
-        state_dir.join("ranges.json"),
-        run_dir.join("ranges").join(format!("{instance}.json")),
-    ] {
+    for path in [state_dir.join("ranges.json"), run_dir.join("ranges").join(format!("{instance}.json"))] {
         let _ = fs::remove_file(path);
     }
 }
 
 fn lock(path: &Path) -> Result<File> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(failed("open", path))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path).map_err(failed("open", path))?;
     file.lock().map_err(failed("lock", path))?;
     Ok(file)
 }
@@ -94,17 +81,10 @@ fn read(path: &Path) -> Result<Option<Claim>> {
     match fs::read(path) {
         Ok(bytes) => {
             let claim = serde_json::from_slice(&bytes);
-            claim.map(Some).map_err(|source| NetworkError::Damaged {
-                path: path.to_owned(),
-                source,
-            })
+            claim.map(Some).map_err(|source| NetworkError::Damaged { path: path.to_owned(), source })
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(NetworkError::State {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(NetworkError::State { action: "read", path: path.to_owned(), source }),
     }
 }
 
@@ -113,17 +93,11 @@ fn claims(shared: &Path, instance: &str) -> Result<Vec<(String, Ranges)>> {
     let mut claims = Vec::new();
     for entry in fs::read_dir(shared).map_err(failed("list", shared))? {
         let path = entry.map_err(failed("list", shared))?.path();
-        let name = path
-            .file_stem()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if name == instance {
             continue;
         }
-        let claim = read(&path)
-            .ok()
-            .flatten()
-            .filter(|claim| claim.state_dir.join("ranges.json").exists());
+        let claim = read(&path).ok().flatten().filter(|claim| claim.state_dir.join("ranges.json").exists());
         match claim.and_then(|claim| claim.ranges()) {
             Some(ranges) => claims.push((name, ranges)),
             None => fs::remove_file(&path).map_err(failed("remove", &path))?,
@@ -135,10 +109,7 @@ fn claims(shared: &Path, instance: &str) -> Result<Vec<(String, Ranges)>> {
 fn still_ours(ranges: Ranges, others: &[(String, Ranges)]) -> Result<Ranges> {
     for range in [ranges.pods, ranges.services] {
         if let Some((other, _)) = others.iter().find(|(_, other)| overlaps(range, other)) {
-            return Err(NetworkError::RangeTaken {
-                range,
-                other: other.clone(),
-            });
+            return Err(NetworkError::RangeTaken { range, other: other.clone() });
         }
     }
     Ok(ranges)
@@ -150,15 +121,8 @@ fn overlaps(range: Ipv4Net, other: &Ranges) -> bool {
 
 fn free(others: &[(String, Ranges)]) -> Result<Ranges> {
     let mut links = Links::open()?;
-    let routes = links
-        .routes()?
-        .into_iter()
-        .map(|route| route.destination)
-        .filter(|net| net.prefix() > 0);
-    let addresses = links
-        .addresses()?
-        .into_iter()
-        .map(|address| Ipv4Net::new(address.ip, address.prefix));
+    let routes = links.routes()?.into_iter().map(|route| route.destination).filter(|net| net.prefix() > 0);
+    let addresses = links.addresses()?.into_iter().map(|address| Ipv4Net::new(address.ip, address.prefix));
     let taken: Vec<Ipv4Net> = routes.chain(addresses).collect();
     let is_free = |range: &Ipv4Net| {
         !taken.iter().any(|net| net.overlaps(*range))
@@ -168,14 +132,8 @@ fn free(others: &[(String, Ranges)]) -> Result<Ranges> {
         .chain(candidates(160, 243))
         .find(is_free)
         .ok_or(NetworkError::NoFreeRange { what: "pod" })?;
-    let services = candidates(96, 159)
-        .find(is_free)
-        .ok_or(NetworkError::NoFreeRange { what: "service" })?;
-    Ok(Ranges {
-        pods,
-        node: Ipv4Net::new(pods.base(), 24),
-        services,
-    })
+    let services = candidates(96, 159).find(is_free).ok_or(NetworkError::NoFreeRange { what: "service" })?;
+    Ok(Ranges { pods, node: Ipv4Net::new(pods.base(), 24), services })
 }
 
 #[cfg(test)]

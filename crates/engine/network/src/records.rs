@@ -40,24 +40,15 @@ impl Records {
         };
         for entry in fs::read_dir(&records.dir).map_err(failed("list", &records.dir))? {
             let path = entry.map_err(failed("list", &records.dir))?.path();
-            match fs::read(&path)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice::<Attachment>(&bytes).ok())
-            {
+            match fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Attachment>(&bytes).ok()) {
                 Some(attachment) => records.insert(attachment),
                 None => fs::remove_file(&path).map_err(failed("remove", &path))?,
             }
         }
-        match records
-            .by_id
-            .values()
-            .find(|attachment| !subnet.contains(attachment.ip))
-        {
-            Some(Attachment { id, ip, .. }) => Err(NetworkError::OutsideSubnet {
-                id: id.clone(),
-                ip: *ip,
-                subnet,
-            }),
+        match records.by_id.values().find(|attachment| !subnet.contains(attachment.ip)) {
+            Some(Attachment { id, ip, .. }) => {
+                Err(NetworkError::OutsideSubnet { id: id.clone(), ip: *ip, subnet })
+            }
             None => Ok(records),
         }
     }
@@ -101,10 +92,8 @@ impl Records {
 
     pub(crate) fn record(&mut self, attachment: &Attachment) -> Result<()> {
         let path = self.path(&attachment.id);
-        let bytes = serde_json::to_vec(attachment).map_err(|source| NetworkError::Damaged {
-            path: path.clone(),
-            source,
-        })?;
+        let bytes = serde_json::to_vec(attachment)
+            .map_err(|source| NetworkError::Damaged { path: path.clone(), source })?;
         write_whole(&path, &bytes)?;
         self.insert(attachment.clone());
         Ok(())
@@ -114,11 +103,7 @@ impl Records {
         let path = self.path(id);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(NetworkError::State {
-                    action: "remove",
-                    path,
-                    source,
-                });
+                return Err(NetworkError::State { action: "remove", path, source });
             }
             _ => {}
         }
@@ -146,10 +131,7 @@ pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 }
 
 fn read_cursor(state_dir: &Path) -> u32 {
-    fs::read_to_string(state_dir.join("cursor"))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0)
+    fs::read_to_string(state_dir.join("cursor")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// A lost cursor only makes an address come back sooner, so a failure here is none.
@@ -187,14 +169,9 @@ mod tests {
         records.release(first);
         assert_eq!(records.allocate("b").unwrap(), Ipv4Addr::new(10, 0, 0, 3));
         let mut records = Records::open(dir.path(), subnet).unwrap();
-        let rest: Vec<_> = (0..5)
-            .map(|n| records.allocate(&n.to_string()).unwrap().octets()[3])
-            .collect();
+        let rest: Vec<_> = (0..5).map(|n| records.allocate(&n.to_string()).unwrap().octets()[3]).collect();
         assert_eq!(rest, [4, 5, 6, 2, 3]);
-        assert!(matches!(
-            records.allocate("x"),
-            Err(NetworkError::NoFreeAddress { .. })
-        ));
+        assert!(matches!(records.allocate("x"), Err(NetworkError::NoFreeAddress { .. })));
     }
 
     #[test]
@@ -206,10 +183,7 @@ mod tests {
         records.record(&attachment("a", ip)).unwrap();
         fs::write(dir.path().join("attachments/b.json"), b"{\"id\":").unwrap();
         let records = Records::open(dir.path(), subnet).unwrap();
-        assert_eq!(
-            records.all().map(|attachment| attachment.ip).collect::<Vec<_>>(),
-            [ip]
-        );
+        assert_eq!(records.all().map(|attachment| attachment.ip).collect::<Vec<_>>(), [ip]);
         assert!(!dir.path().join("attachments/b.json").exists());
         let elsewhere = Records::open(dir.path(), "10.1.0.0/24".parse().unwrap());
         assert!(matches!(elsewhere, Err(NetworkError::OutsideSubnet { .. })));

@@ -39,10 +39,7 @@ impl Rules {
         subnet: Ipv4Net,
         attachments: &[Attachment],
     ) -> Result<Self> {
-        let mut rules = Self {
-            nft: Nft::open()?,
-            table: format!("hako-{instance}"),
-        };
+        let mut rules = Self { nft: Nft::open()?, table: format!("hako-{instance}") };
         let mut batch = Batch::new(&rules.table);
         batch.add_table();
         add_sets(&mut batch);
@@ -81,10 +78,7 @@ impl Rules {
 }
 
 fn add_sets(batch: &mut Batch) {
-    let target = Map {
-        datatype: datatype::concat(&[datatype::IPV4_ADDR, datatype::INET_SERVICE]),
-        len: 8,
-    };
+    let target = Map { datatype: datatype::concat(&[datatype::IPV4_ADDR, datatype::INET_SERVICE]), len: 8 };
     let port = [datatype::INET_PROTO, datatype::INET_SERVICE];
     let set = Set {
         name: ANYWHERE,
@@ -96,20 +90,9 @@ fn add_sets(batch: &mut Batch) {
     };
     batch.add_set(&set);
     let key_type = datatype::concat(&[datatype::IPV4_ADDR, port[0], port[1]]);
-    batch.add_set(&Set {
-        name: SOMEWHERE,
-        key_type,
-        key_len: 12,
-        ..set
-    });
+    batch.add_set(&Set { name: SOMEWHERE, key_type, key_len: 12, ..set });
     let key_type = datatype::concat(&[datatype::IPV4_ADDR, datatype::IPV4_ADDR]);
-    batch.add_set(&Set {
-        name: HAIRPIN,
-        key_type,
-        key_len: 8,
-        map: None,
-        ..set
-    });
+    batch.add_set(&Set { name: HAIRPIN, key_type, key_len: 8, map: None, ..set });
 }
 
 fn add_ports(batch: &mut Batch, attachment: &Attachment) {
@@ -121,29 +104,14 @@ fn add_ports(batch: &mut Batch, attachment: &Attachment) {
 /// The elements that stand for an attachment.
 fn elements(attachment: &Attachment) -> [(&'static str, Vec<Element>); 3] {
     let element = |port: &PublishedPort, key| {
-        Element::value(
-            key,
-            [&attachment.ip.octets()[..], &padded_port(port.container_port)].concat(),
-        )
+        Element::value(key, [&attachment.ip.octets()[..], &padded_port(port.container_port)].concat())
     };
-    let (anywhere, somewhere): (Vec<_>, Vec<_>) = attachment
-        .ports
-        .iter()
-        .partition(|port| port.host_ip.is_unspecified());
+    let (anywhere, somewhere): (Vec<_>, Vec<_>) =
+        attachment.ports.iter().partition(|port| port.host_ip.is_unspecified());
     let ip = attachment.ip.octets();
-    let hairpin = if attachment.ports.is_empty() {
-        vec![]
-    } else {
-        vec![Element::key([ip, ip].concat())]
-    };
+    let hairpin = if attachment.ports.is_empty() { vec![] } else { vec![Element::key([ip, ip].concat())] };
     [
-        (
-            ANYWHERE,
-            anywhere
-                .into_iter()
-                .map(|port| element(port, port_key(port)))
-                .collect(),
-        ),
+        (ANYWHERE, anywhere.into_iter().map(|port| element(port, port_key(port))).collect()),
         (
             SOMEWHERE,
             somewhere
@@ -169,105 +137,75 @@ fn padded_port(port: u16) -> [u8; 4] {
 }
 
 fn add_chains(batch: &mut Batch, bridge: &str, subnet: Ipv4Net) {
-    use Comparison::{Eq, Ne};
-    let loopback = Ipv4Net::new(Ipv4Addr::LOCALHOST, 8);
-    let from_bridge = || Rule::new().input(Eq, bridge);
-    let to_bridge = || Rule::new().output(Eq, bridge);
-    let guard = [
-        from_bridge()
-            .ipv4()
-            .destination(Eq, loopback)
-            .verdict(Verdict::Drop),
-        from_bridge().ipv4().source(Eq, loopback).verdict(Verdict::Drop),
-    ];
-    let forward = [
+    let filter = |point, priority| Hook { kind: HookType::Filter, point, priority };
+    let nat = |point, priority| Hook { kind: HookType::Nat, point, priority };
+    add_chain(batch, "guard", filter(HookPoint::Prerouting, -300), &guard(bridge));
+    add_chain(batch, "forward", filter(HookPoint::Forward, 0), &forward(bridge));
+    add_chain(batch, "redirects", filter(HookPoint::Output, 0), &[no_redirects(bridge)]);
+    add_chain(batch, "prerouting", nat(HookPoint::Prerouting, -100), &published());
+    add_chain(batch, "output", nat(HookPoint::Output, -100), &published());
+    add_chain(batch, "postrouting", nat(HookPoint::Postrouting, 100), &masquerade(bridge, subnet));
+}
+
+fn loopback() -> Ipv4Net {
+    Ipv4Net::new(Ipv4Addr::LOCALHOST, 8)
+}
+
+fn guard(bridge: &str) -> [Rule; 2] {
+    let from_bridge = || Rule::new().input(Comparison::Eq, bridge).ipv4();
+    [
+        from_bridge().destination(Comparison::Eq, loopback()).verdict(Verdict::Drop),
+        from_bridge().source(Comparison::Eq, loopback()).verdict(Verdict::Drop),
+    ]
+}
+
+fn forward(bridge: &str) -> [Rule; 3] {
+    let from_bridge = || Rule::new().input(Comparison::Eq, bridge);
+    [
         from_bridge().connection_state(INVALID).verdict(Verdict::Drop),
         from_bridge().verdict(Verdict::Accept),
-        to_bridge().verdict(Verdict::Accept),
-    ];
-    // Sandboxes reach each other by the gateway on purpose; telling them of a shorter way is noise.
-    let redirects = [to_bridge()
+        Rule::new().output(Comparison::Eq, bridge).verdict(Verdict::Accept),
+    ]
+}
+
+/// Sandboxes reach each other by the gateway on purpose; telling them of a shorter way is noise.
+fn no_redirects(bridge: &str) -> Rule {
+    Rule::new()
+        .output(Comparison::Eq, bridge)
         .transport(ICMP)
-        .then(Expression::Transport {
-            offset: 0,
-            len: 1,
-            to: Reg(0),
-        })
-        .then(Expression::Compare {
-            reg: Reg(0),
-            how: Eq,
-            with: vec![ICMP_REDIRECT],
-        })
-        .verdict(Verdict::Drop)];
-    let masquerade = [
+        .then(Expression::Transport { offset: 0, len: 1, to: Reg(0) })
+        .then(Expression::Compare { reg: Reg(0), how: Comparison::Eq, with: vec![ICMP_REDIRECT] })
+        .verdict(Verdict::Drop)
+}
+
+fn masquerade(bridge: &str, subnet: Ipv4Net) -> [Rule; 3] {
+    let to_bridge = || Rule::new().output(Comparison::Eq, bridge).ipv4();
+    [
         Rule::new()
-            .output(Ne, bridge)
+            .output(Comparison::Ne, bridge)
             .ipv4()
-            .source(Eq, subnet)
+            .source(Comparison::Eq, subnet)
             .then(Expression::Masquerade),
+        to_bridge().source(Comparison::Eq, loopback()).then(Expression::Masquerade),
         to_bridge()
-            .ipv4()
-            .source(Eq, loopback)
-            .then(Expression::Masquerade),
-        to_bridge()
-            .ipv4()
             .is_translated()
             .load_source(Reg(0))
             .load_destination(Reg(1))
-            .then(Expression::Contains {
-                set: HAIRPIN.into(),
-                key: Reg(0),
-                inverted: false,
-            })
+            .then(Expression::Contains { set: HAIRPIN.into(), key: Reg(0), inverted: false })
             .then(Expression::Masquerade),
-    ];
-    let filter = |point, priority| Hook {
-        kind: HookType::Filter,
-        point,
-        priority,
-    };
-    let nat = |point, priority| Hook {
-        kind: HookType::Nat,
-        point,
-        priority,
-    };
-    add_chain(batch, "guard", filter(HookPoint::Prerouting, -300), &guard);
-    add_chain(batch, "forward", filter(HookPoint::Forward, 0), &forward);
-    add_chain(batch, "redirects", filter(HookPoint::Output, 0), &redirects);
-    add_chain(
-        batch,
-        "prerouting",
-        nat(HookPoint::Prerouting, -100),
-        &published(),
-    );
-    add_chain(batch, "output", nat(HookPoint::Output, -100), &published());
-    add_chain(
-        batch,
-        "postrouting",
-        nat(HookPoint::Postrouting, 100),
-        &masquerade,
-    );
+    ]
 }
 
 /// Rules that lead published ports to their sandboxes.
 fn published() -> [Rule; 2] {
     let translate = |rule: Rule, map: &str, key| {
-        rule.then(Expression::Lookup {
-            map: map.into(),
-            key,
-            to: Reg(4),
-        })
-        .then(Expression::Nat {
+        rule.then(Expression::Lookup { map: map.into(), key, to: Reg(4) }).then(Expression::Nat {
             which: Nat::Destination,
             address: Reg(4),
             port: Some(Reg(5)),
         })
     };
-    let keyed = |rule: Rule| {
-        rule.load_destination(Reg(0))
-            .load_transport(Reg(1))
-            .load_port(Reg(2))
-    };
+    let keyed = |rule: Rule| rule.load_destination(Reg(0)).load_transport(Reg(1)).load_port(Reg(2));
     [
         translate(keyed(Rule::new().ipv4()), SOMEWHERE, Reg(0)),
         translate(keyed(Rule::new().ipv4().to_host()), ANYWHERE, Reg(1)),
@@ -275,12 +213,7 @@ fn published() -> [Rule; 2] {
 }
 
 fn add_chain(batch: &mut Batch, name: &str, hook: Hook, rules: &[Rule]) {
-    batch
-        .add_chain(&Chain {
-            name,
-            hook: Some(hook),
-        })
-        .flush_chain(name);
+    batch.add_chain(&Chain { name, hook: Some(hook) }).flush_chain(name);
     for rule in rules {
         batch.add_rule(name, rule);
     }

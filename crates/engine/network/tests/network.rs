@@ -1,4 +1,5 @@
 //! The network on a real kernel: every test has a namespace of its own as "the host".
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 use hako_error::Kind;
 use hako_netlink::{Links, in_namespace, nft::Nft};
@@ -32,12 +33,7 @@ fn on_host<T: Send>(test: impl FnOnce(&Path) -> T + Send) -> T {
 
 fn open(dir: &Path) -> Network {
     let subnet = Some("10.244.0.0/24".parse().unwrap());
-    Network::open(NetworkConfig {
-        instance: "abc123".into(),
-        state_dir: dir.to_owned(),
-        subnet,
-    })
-    .unwrap()
+    Network::open(NetworkConfig { instance: "abc123".into(), state_dir: dir.to_owned(), subnet }).unwrap()
 }
 
 fn netns(namespace: &File) -> PathBuf {
@@ -45,12 +41,7 @@ fn netns(namespace: &File) -> PathBuf {
 }
 
 fn publish(host_ip: Ipv4Addr, host_port: u16, container_port: u16) -> PublishedPort {
-    PublishedPort {
-        host_ip,
-        host_port,
-        container_port,
-        protocol: Protocol::Tcp,
-    }
+    PublishedPort { host_ip, host_port, container_port, protocol: Protocol::Tcp }
 }
 
 struct Pod {
@@ -60,16 +51,9 @@ struct Pod {
 
 fn attach(network: &Network, id: &str, ports: Vec<PublishedPort>) -> Pod {
     let namespace = new_namespace();
-    let request = Attach {
-        id: id.into(),
-        netns: netns(&namespace),
-        ports,
-    };
+    let request = Attach { id: id.into(), netns: netns(&namespace), ports };
     let attachment = network.attach(&request).unwrap();
-    Pod {
-        namespace,
-        attachment,
-    }
+    Pod { namespace, attachment }
 }
 
 impl Pod {
@@ -100,13 +84,7 @@ fn ask(to: (Ipv4Addr, u16)) -> std::io::Result<String> {
 }
 
 fn links() -> Vec<String> {
-    Links::open()
-        .unwrap()
-        .list()
-        .unwrap()
-        .into_iter()
-        .map(|link| link.name)
-        .collect()
+    Links::open().unwrap().list().unwrap().into_iter().map(|link| link.name).collect()
 }
 
 #[test]
@@ -126,20 +104,13 @@ fn sandboxes_reach_each_other_and_the_host_reaches_them_keeping_addresses() {
 fn published_ports_lead_in_from_loopback_the_gateway_other_sandboxes_and_the_sandbox_itself() {
     on_host(|dir| {
         let network = open(dir);
-        let a = attach(
-            &network,
-            "a",
-            vec![publish(ANY, 0, 80), publish(Ipv4Addr::LOCALHOST, 0, 80)],
-        );
+        let a = attach(&network, "a", vec![publish(ANY, 0, 80), publish(Ipv4Addr::LOCALHOST, 0, 80)]);
         let b = attach(&network, "b", vec![]);
         a.serve(80);
         let gateway = network.gateway();
         let [everywhere, local] = [a.attachment.ports[0].host_port, a.attachment.ports[1].host_port];
         assert!(everywhere != 0 && local != 0);
-        assert_eq!(
-            ask((Ipv4Addr::LOCALHOST, everywhere)).unwrap(),
-            gateway.to_string()
-        );
+        assert_eq!(ask((Ipv4Addr::LOCALHOST, everywhere)).unwrap(), gateway.to_string());
         assert_eq!(ask((Ipv4Addr::LOCALHOST, local)).unwrap(), gateway.to_string());
         assert_eq!(ask((gateway, everywhere)).unwrap(), gateway.to_string());
         assert!(ask((gateway, local)).is_err());
@@ -169,26 +140,13 @@ fn traffic_that_leaves_the_subnet_takes_the_hosts_address() {
             .unwrap();
         let here = links.get("up0").unwrap().index;
         links
-            .add_address(hako_netlink::Address {
-                link: here,
-                ip: [198, 51, 100, 1].into(),
-                prefix: 24,
-            })
+            .add_address(hako_netlink::Address { link: here, ip: [198, 51, 100, 1].into(), prefix: 24 })
             .unwrap();
         let mut there = Links::open_in(outside.as_fd()).unwrap();
         there.set_up("eth0").unwrap();
         let link = there.get("eth0").unwrap().index;
-        there
-            .add_address(hako_netlink::Address {
-                link,
-                ip: [198, 51, 100, 2].into(),
-                prefix: 24,
-            })
-            .unwrap();
-        let server = Pod {
-            namespace: outside,
-            attachment: a.attachment.clone(),
-        };
+        there.add_address(hako_netlink::Address { link, ip: [198, 51, 100, 2].into(), prefix: 24 }).unwrap();
+        let server = Pod { namespace: outside, attachment: a.attachment.clone() };
         server.serve(80);
         assert_eq!(a.ask(([198, 51, 100, 2].into(), 80)), "198.51.100.1");
     });
@@ -201,11 +159,8 @@ fn a_port_in_use_is_named_and_nothing_is_left() {
         let taken = TcpListener::bind((ANY, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let namespace = new_namespace();
-        let request = Attach {
-            id: "a".into(),
-            netns: netns(&namespace),
-            ports: vec![publish(ANY, port, 80)],
-        };
+        let request =
+            Attach { id: "a".into(), netns: netns(&namespace), ports: vec![publish(ANY, port, 80)] };
         let error = network.attach(&request).unwrap_err();
         assert_eq!(error.kind(), Kind::AlreadyExists);
         assert!(error.to_string().contains(&format!("port {port}/tcp")), "{error}");
@@ -213,10 +168,7 @@ fn a_port_in_use_is_named_and_nothing_is_left() {
         assert_eq!(links().iter().filter(|name| name.starts_with("hv")).count(), 0);
         let other = attach(&network, "b", vec![publish(ANY, 0, 80)]);
         let mine = other.attachment.ports[0].host_port;
-        assert!(
-            TcpListener::bind((ANY, mine)).is_err(),
-            "a published port is reserved"
-        );
+        assert!(TcpListener::bind((ANY, mine)).is_err(), "a published port is reserved");
     });
 }
 
@@ -225,11 +177,7 @@ fn attaching_again_changes_nothing_and_a_new_namespace_moves_it() {
     on_host(|dir| {
         let network = open(dir);
         let a = attach(&network, "a", vec![publish(ANY, 0, 80)]);
-        let request = Attach {
-            id: "a".into(),
-            netns: netns(&a.namespace),
-            ports: vec![publish(ANY, 0, 80)],
-        };
+        let request = Attach { id: "a".into(), netns: netns(&a.namespace), ports: vec![publish(ANY, 0, 80)] };
         assert_eq!(network.attach(&request).unwrap(), a.attachment);
         let moved = attach(&network, "a", vec![publish(ANY, 0, 80)]);
         moved.serve(80);
@@ -260,10 +208,7 @@ fn after_a_restart_what_is_used_stays_and_the_rest_goes() {
         assert_eq!(network.adopt(&["a".into()]).unwrap(), ["c"]);
         assert_eq!(network.get("a").as_ref(), Some(&a.attachment));
         assert_eq!(
-            links()
-                .into_iter()
-                .filter(|name| name.starts_with("hv"))
-                .collect::<Vec<_>>(),
+            links().into_iter().filter(|name| name.starts_with("hv")).collect::<Vec<_>>(),
             [a.attachment.link]
         );
         assert!(ask(port).is_ok());
@@ -274,14 +219,10 @@ fn after_a_restart_what_is_used_stays_and_the_rest_goes() {
 fn teardown_leaves_nothing() {
     on_host(|dir| {
         let network = open(dir);
-        let _pods: Vec<_> = (0..3)
-            .map(|n| attach(&network, &n.to_string(), vec![publish(ANY, 0, 80)]))
-            .collect();
+        let _pods: Vec<_> =
+            (0..3).map(|n| attach(&network, &n.to_string(), vec![publish(ANY, 0, 80)])).collect();
         network.teardown().unwrap();
-        assert_eq!(
-            links().into_iter().filter(|name| name.starts_with('h')).count(),
-            0
-        );
+        assert_eq!(links().into_iter().filter(|name| name.starts_with('h')).count(), 0);
         assert_eq!(Nft::open().unwrap().tables("").unwrap(), Vec::<String>::new());
         assert!(!dir.join("attachments").exists());
     });
@@ -302,18 +243,7 @@ fn a_sandbox_cannot_reach_the_hosts_loopback() {
             run(&["rule", "add", "pref", "0", "to", "127.0.0.0/8", "lookup", "7"]);
             run(&["rule", "del", "pref", "0", "lookup", "local"]);
             run(&["rule", "add", "pref", "1", "lookup", "local"]);
-            run(&[
-                "route",
-                "add",
-                "127.0.0.0/8",
-                "via",
-                "10.244.0.1",
-                "dev",
-                "eth0",
-                "onlink",
-                "table",
-                "7",
-            ]);
+            run(&["route", "add", "127.0.0.0/8", "via", "10.244.0.1", "dev", "eth0", "onlink", "table", "7"]);
             let socket = UdpSocket::bind((a.attachment.ip, 0)).unwrap();
             let _ = socket.send_to(b"x", (Ipv4Addr::LOCALHOST, port));
         })
@@ -328,9 +258,8 @@ fn many_attach_at_once() {
         let network = open(dir);
         let pods: Vec<Pod> = std::thread::scope(|scope| {
             let network = &network;
-            let threads: Vec<_> = (0..20)
-                .map(|n| scope.spawn(move || attach(network, &n.to_string(), vec![])))
-                .collect();
+            let threads: Vec<_> =
+                (0..20).map(|n| scope.spawn(move || attach(network, &n.to_string(), vec![]))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let mut ips: Vec<_> = pods.iter().map(|pod| pod.attachment.ip).collect();
@@ -341,19 +270,9 @@ fn many_attach_at_once() {
         let namespaces: Vec<_> = (0..20).map(|_| new_namespace()).collect();
         let made = Instant::now();
         for (n, namespace) in namespaces.iter().enumerate() {
-            network
-                .attach(&Attach {
-                    id: format!("t{n}"),
-                    netns: netns(namespace),
-                    ports: vec![],
-                })
-                .unwrap();
+            network.attach(&Attach { id: format!("t{n}"), netns: netns(namespace), ports: vec![] }).unwrap();
         }
-        println!(
-            "attach: {:?} each (namespaces {:?})",
-            made.elapsed() / 20,
-            (made - started) / 20
-        );
+        println!("attach: {:?} each (namespaces {:?})", made.elapsed() / 20, (made - started) / 20);
         let detaching = Instant::now();
         for n in 0..20 {
             network.detach(&format!("t{n}")).unwrap();

@@ -73,19 +73,22 @@ impl TcpState {
     }
 }
 
+/// An address and a port.
+pub type End = (Ipv4Addr, u16);
+
 /// A connection as the kernel lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its transport protocol.
     pub protocol: u8,
     /// Who asked for it.
-    pub source: (Ipv4Addr, u16),
+    pub source: End,
     /// Whom it was addressed to.
-    pub destination: (Ipv4Addr, u16),
+    pub destination: End,
     /// Who answers it.
-    pub answers_from: (Ipv4Addr, u16),
+    pub answers_from: End,
     /// Whom the answers go to.
-    pub answers_to: (Ipv4Addr, u16),
+    pub answers_to: End,
     /// Whether its destination was translated.
     pub is_translated: bool,
     /// Where it is, if it is TCP.
@@ -198,7 +201,7 @@ impl Filter {
     }
 }
 
-fn write_tuple(writer: &mut Writer, protocol: u8, (source, destination): ((Ipv4Addr, u16), (Ipv4Addr, u16))) {
+fn write_tuple(writer: &mut Writer, protocol: u8, (source, destination): (End, End)) {
     writer.nest(1, |ip| {
         ip.ip(1, source.0).ip(2, destination.0);
     });
@@ -225,7 +228,7 @@ fn parse(payload: &[u8]) -> Option<Connection> {
     })
 }
 
-fn parse_tuple(tuple: Attributes<'_>) -> Option<(u8, (Ipv4Addr, u16), (Ipv4Addr, u16))> {
+fn parse_tuple(tuple: Attributes<'_>) -> Option<(u8, End, End)> {
     let (ip, transport) = (tuple.nested(1)?, tuple.nested(2)?);
     let source = (ip.ip(1)?, transport.be16(2).unwrap_or(0));
     let destination = (ip.ip(2)?, transport.be16(3).unwrap_or(0));

@@ -13,7 +13,7 @@ pub mod nft;
 mod route;
 mod socket;
 
-pub use conntrack::{Connection, Conntrack, Filter, TcpState};
+pub use conntrack::{Connection, Conntrack, End, Filter, TcpState};
 pub use error::{Errno, NetlinkError};
 pub use ipv4_net::{Ipv4Net, ParseIpv4NetError};
 pub use link::{Link, Links, Veth};

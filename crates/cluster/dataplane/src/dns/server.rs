@@ -217,7 +217,7 @@ impl Shared {
                 message.add_authority(self.zone.soa());
             }
             Answer::Alias { record, target } => {
-                message.add_answer(record);
+                message.add_answer(*record);
                 return Reply::Chase(message, target, kind);
             }
         }

@@ -35,7 +35,7 @@ pub(crate) enum Answer {
     NoSuchName,
     /// The name is another name's alias, and that is not ours.
     Alias {
-        record: Record,
+        record: Box<Record>,
         target: Name,
     },
     /// Not ours.
@@ -150,7 +150,7 @@ impl Zone {
                 _ => records(vec![record]),
             };
         }
-        Answer::Alias { record, target }
+        Answer::Alias { record: Box::new(record), target }
     }
 
     fn endpoint(

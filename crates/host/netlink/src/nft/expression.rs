@@ -187,31 +187,37 @@ impl Expression {
             Self::Redirect { port } => {
                 w.be32(1, port.number());
             }
-            Self::Reject(Reject::TcpReset) => {
-                w.be32(1, 1);
-            }
-            Self::Reject(Reject::PortUnreachable) => {
-                w.be32(1, 2).bytes(2, &[1]);
-            }
+            Self::Reject(how) => write_reject(w, *how),
             Self::Update { set, key, data, timeout } => {
-                w.text(1, set).be32(3, 1).be32(4, key.number());
-                if let Some(data) = data {
-                    w.be32(5, data.number());
-                }
+                write_dynset(w, set, DYNSET_UPDATE, *key, *data);
                 w.be64(6, millis(*timeout));
             }
-            Self::Forget { set, key, data } => {
-                w.text(1, set).be32(3, 2).be32(4, key.number());
-                if let Some(data) = data {
-                    w.be32(5, data.number());
-                }
-            }
+            Self::Forget { set, key, data } => write_dynset(w, set, DYNSET_DELETE, *key, *data),
         }
     }
 }
 
 fn write_payload(w: &mut Writer, base: u32, offset: u32, len: u32, to: Reg) {
     w.be32(1, to.number()).be32(2, base).be32(3, offset).be32(4, len);
+}
+
+const DYNSET_UPDATE: u32 = 1;
+const DYNSET_DELETE: u32 = 2;
+
+fn write_dynset(w: &mut Writer, set: &str, operation: u32, key: Reg, data: Option<Reg>) {
+    w.text(1, set).be32(3, operation).be32(4, key.number());
+    if let Some(data) = data {
+        w.be32(5, data.number());
+    }
+}
+
+fn write_reject(w: &mut Writer, how: Reject) {
+    /// Of either address family.
+    const PORT_UNREACHABLE: u8 = 1;
+    match how {
+        Reject::TcpReset => w.be32(1, 1),
+        Reject::PortUnreachable => w.be32(1, 2).bytes(2, &[PORT_UNREACHABLE]),
+    };
 }
 
 fn write_and(w: &mut Writer, reg: Reg, mask: &[u8]) {

@@ -77,6 +77,16 @@ impl Host {
         self.try_start().await.unwrap()
     }
 
+    /// After a drop, whose DNS sockets close a moment later.
+    pub async fn start_again(&self) -> Arc<Dataplane> {
+        loop {
+            match self.try_start().await {
+                Ok(dataplane) => return dataplane,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
     pub fn pod(&self, id: &str) -> Pod {
         let namespace = new_namespace();
         let netns = format!("/proc/self/fd/{}", namespace.as_raw_fd()).into();
@@ -143,8 +153,12 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
 #[derive(Clone)]
 pub struct Api(Arc<ApiState>);
 
+/// By plural and name.
+type Objects = BTreeMap<(String, String), Value>;
+
 struct ApiState {
-    objects: Mutex<(u64, BTreeMap<(String, String), Value>)>,
+    /// With the last version given.
+    objects: Mutex<(u64, Objects)>,
     events: broadcast::Sender<(String, Bytes)>,
 }
 

@@ -1,17 +1,15 @@
 //! Services with real connections through the kernel.
 
-mod host;
-
+use crate::host::{Host, Pod, TABLE, ask, cluster_ip, eventually, on_host, ready};
 use hako_dataplane::Withdrawn;
 use hako_netlink::nft::Nft;
 use hako_netlink::{Conntrack, Links};
-use host::{TABLE, ask, cluster_ip, eventually, on_host, ready};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const WEB: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 96, 0, 10), 80);
@@ -265,74 +263,124 @@ fn a_withdrawal_ends_when_no_slice_names_the_address() {
     });
 }
 
-/// What a roll-out does, as fast as it can: each server is withdrawn, exits at once and is replaced, while clients
-/// connect anew for every request.
+/// A server that exits at once when told, as a process does on SIGTERM without a hook: from then on connections to it
+/// are refused.
+struct Server {
+    pod: Pod,
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Server {
+    fn start(host: &Host, n: usize) -> Self {
+        let pod = host.pod(&format!("server{n}"));
+        let listener = pod.enter(|| TcpListener::bind((pod.ip(), 8080)).unwrap());
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut stream = stream.unwrap();
+                let mut request = [0; 1];
+                if stream.read_exact(&mut request).is_ok() {
+                    stream.write_all(b"ok").unwrap();
+                }
+            }
+        });
+        Self { pod, stop, thread }
+    }
+
+    fn exit(self, host: &Host) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.pod.enter(|| drop(TcpStream::connect((self.pod.ip(), 8080))));
+        self.thread.join().unwrap();
+        host.network.detach(&self.pod.attachment.id).unwrap();
+    }
+}
+
+/// Clients that connect anew for every request.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<std::thread::JoinHandle<(usize, Vec<std::io::Error>)>>,
+}
+
+impl Load {
+    fn start(clients: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let run = |stop: Arc<AtomicBool>| {
+            let (mut good, mut bad) = (0, Vec::new());
+            while !stop.load(Ordering::SeqCst) {
+                match request() {
+                    Ok(()) => good += 1,
+                    Err(error) => bad.push(error),
+                }
+                std::thread::sleep(Duration::from_micros(300));
+            }
+            (good, bad)
+        };
+        let clients =
+            (0..clients).map(|_| Arc::clone(&stop)).map(|stop| std::thread::spawn(move || run(stop)));
+        Self { clients: clients.collect(), stop }
+    }
+
+    /// How many requests were answered; fails if any was not.
+    fn finish(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        let ends: Vec<_> = self.clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let bad: Vec<_> = ends.iter().flat_map(|(_, bad)| bad).collect();
+        assert!(bad.is_empty(), "{} failed, such as {:?}", bad.len(), bad[0]);
+        ends.iter().map(|(good, _)| good).sum()
+    }
+}
+
+/// What a roll-out does, as fast as it can: each server is withdrawn, exits at once and is replaced, under load.
 #[test]
 fn replacing_every_endpoint_under_load_fails_no_request() {
     on_host(|host| async move {
-        let host = &host;
-        let start_server = |n: usize| {
-            let pod = host.pod(&format!("server{n}"));
-            let listener = pod.enter(|| TcpListener::bind((pod.ip(), 8080)).unwrap());
-            let stop = Arc::new(AtomicBool::new(false));
-            let is_over = Arc::clone(&stop);
-            listener.set_nonblocking(false).unwrap();
-            let thread = std::thread::spawn(move || {
-                for stream in listener.incoming() {
-                    if is_over.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let mut stream = stream.unwrap();
-                    let mut request = [0; 1];
-                    if stream.read_exact(&mut request).is_ok() {
-                        stream.write_all(b"ok").unwrap();
-                    }
-                }
-            });
-            (pod, stop, thread)
+        let mut servers: Vec<_> = (0..3).map(|n| Server::start(&host, n)).collect();
+        let publish = |servers: &[Server]| {
+            let pods: Vec<_> = servers.iter().map(|server| &server.pod).collect();
+            host.api.endpoints("web", &pods);
         };
-        let mut servers: Vec<_> = (0..3).map(start_server).collect();
         host.api.service("web", cluster_ip("10.96.0.10"));
-        host.api.endpoints("web", &servers.iter().map(|(pod, ..)| pod).collect::<Vec<_>>());
+        publish(&servers);
         let dataplane = host.start().await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (good, bad) = (Arc::new(AtomicUsize::new(0)), Arc::new(parking_lot::Mutex::new(Vec::new())));
-        let clients: Vec<_> = (0..3)
-            .map(|_| {
-                let (stop, good, bad) = (Arc::clone(&stop), Arc::clone(&good), Arc::clone(&bad));
-                std::thread::spawn(move || {
-                    while !stop.load(Ordering::SeqCst) {
-                        match request() {
-                            Ok(()) => {
-                                good.fetch_add(1, Ordering::SeqCst);
-                            }
-                            Err(error) => bad.lock().push(error),
-                        }
-                        std::thread::sleep(Duration::from_micros(300));
-                    }
-                })
-            })
-            .collect();
+        let load = Load::start(3);
         for n in 3..33 {
-            servers.push(start_server(n));
-            host.api.endpoints("web", &servers.iter().map(|(pod, ..)| pod).collect::<Vec<_>>());
-            let (pod, is_over, thread) = servers.remove(0);
-            dataplane.withdraw(pod.ip(), Instant::now() + Duration::from_secs(5)).await.unwrap();
-            // The process exits at once: its listening socket is closed and everything after is refused.
-            is_over.store(true, Ordering::SeqCst);
-            pod.enter(|| drop(TcpStream::connect((pod.ip(), 8080))));
-            thread.join().unwrap();
-            host.api.endpoints("web", &servers.iter().map(|(pod, ..)| pod).collect::<Vec<_>>());
-            host.network.detach(&pod.attachment.id).unwrap();
+            servers.push(Server::start(&host, n));
+            publish(&servers);
+            let old = servers.remove(0);
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let done = dataplane.withdraw(old.pod.ip(), deadline).await.unwrap();
+            assert_eq!(done.open_connections, 0);
+            old.exit(&host);
+            publish(&servers);
         }
-        stop.store(true, Ordering::SeqCst);
-        for client in clients {
-            client.join().unwrap();
+        let requests = load.finish();
+        println!("{requests} requests");
+        assert!(requests > 300);
+    });
+}
+
+/// A crash and a restart of the daemon in the midst of it, too: the table is adopted, not flushed.
+#[test]
+fn restarting_under_load_fails_no_request() {
+    on_host(|host| async move {
+        let servers: Vec<_> = (0..3).map(|n| Server::start(&host, n)).collect();
+        host.api.service("web", cluster_ip("10.96.0.10"));
+        host.api.endpoints("web", &servers.iter().map(|server| &server.pod).collect::<Vec<_>>());
+        let mut dataplane = host.start().await;
+        let load = Load::start(3);
+        for _ in 0..20 {
+            drop(dataplane);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            dataplane = host.start_again().await;
         }
-        let good = good.load(Ordering::SeqCst);
-        println!("{good} requests");
-        assert!(good > 300);
-        assert!(bad.lock().is_empty(), "{} failed: {:?}", bad.lock().len(), bad.lock().first());
+        let requests = load.finish();
+        println!("{requests} requests");
+        assert!(requests > 100);
     });
 }
 
@@ -360,12 +408,7 @@ fn after_a_crash_the_table_goes_on_serving_and_is_brought_up_to_date() {
         host.api.endpoints("web", &[&b]);
         host.api.delete("services", "old");
         host.api.delete("endpointslices", "old");
-        let dataplane = loop {
-            match host.try_start().await {
-                Ok(dataplane) => break dataplane,
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        };
+        let dataplane = host.start_again().await;
         assert!((0..10).all(|_| who(&ask(WEB).unwrap()) == "b"));
         assert_eq!(ask((Ipv4Addr::new(10, 96, 0, 12), 80)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         let mut nft = Nft::open().unwrap();
@@ -404,7 +447,7 @@ fn datagrams_follow_their_service_when_an_endpoint_goes() {
         let mut spec = cluster_ip("10.96.0.10");
         spec["ports"][0]["protocol"] = json!("UDP");
         host.api.service("web", spec);
-        let publish = |pod: &host::Pod| {
+        let publish = |pod: &Pod| {
             let object = json!([ready(pod)]);
             host.api.slice_of("web", "UDP", object);
         };
