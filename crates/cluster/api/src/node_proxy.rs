@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::http::{Answer, Failure, Outcome, Request, answer};
+use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds;
 use crate::pki::Pki;
 use crate::resource::Target;

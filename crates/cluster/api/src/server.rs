@@ -154,6 +154,7 @@ impl Transport for InProcess {
             headers: parts.headers,
             body,
             upgrade: None,
+            is_inside: true,
         };
         async move { Ok(self.inner.answer(request).await) }.boxed()
     }

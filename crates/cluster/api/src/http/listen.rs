@@ -140,6 +140,7 @@ async fn answer(server: &Arc<Inner>, identity: Identity, mut request: http::Requ
         headers: parts.headers,
         body,
         upgrade,
+        is_inside: false,
     };
     server.answer(request).await
 }

@@ -32,6 +32,8 @@ pub(crate) struct Request {
     pub body: Bytes,
     /// Present on HTTP/1.1 requests that ask to upgrade.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// From a component in this process: its objects are encoded from their types, their fields need no check.
+    pub is_inside: bool,
 }
 
 impl Request {

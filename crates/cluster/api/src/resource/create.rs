@@ -30,9 +30,7 @@ pub(crate) async fn create(server: &Arc<Inner>, request: &Request, target: &Targ
     let form = request.accept()?.form;
     let is_dry_run = request.query.is_dry_run()?;
     let sent = decode::object(request, target.row)?;
-    let manager = request.manager();
-    let writer = Writer { manager: &manager, subresource: "" };
-    let created = store_new(server, target, sent.object, &writer, is_dry_run, |_| ()).await?;
+    let created = store_new(server, target, sent.object, &Writer::of(request, ""), is_dry_run).await?;
     let mut response = created.render(target, form, StatusCode::CREATED)?;
     answer::warn(&mut response, &sent.warnings);
     Ok(response)
@@ -55,20 +53,19 @@ impl Stored {
     }
 }
 
-/// Admits and stores a new object. `record` may note ownership other than a plain write's.
+/// Admits and stores a new object.
 pub(super) async fn store_new(
     server: &Arc<Inner>,
     target: &Target,
     object: Value,
     writer: &Writer<'_>,
     is_dry_run: bool,
-    record: impl Fn(&mut Value),
 ) -> Outcome<Stored> {
     let is_generated = head_value(&object, "name").is_empty() && !head_value(&object, "generateName").is_empty();
     let attempts = if is_generated { NAME_ATTEMPTS } else { 1 };
     let mut last = None;
     for _ in 0..attempts {
-        match attempt(server, target, object.clone(), writer, is_dry_run, &record).await {
+        match attempt(server, target, object.clone(), writer, is_dry_run).await {
             Err(failure) if failure.is(409) && is_generated => last = Some(failure),
             outcome => return outcome,
         }
@@ -82,7 +79,6 @@ async fn attempt(
     mut object: Value,
     writer: &Writer<'_>,
     is_dry_run: bool,
-    record: &impl Fn(&mut Value),
 ) -> Outcome<Stored> {
     let row = target.row;
     let name = head(&mut object, target)?;
@@ -96,8 +92,7 @@ async fn attempt(
         return Err(target.invalid(causes));
     }
     let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
-    ownership::record(writer, None, &mut object);
-    record(&mut object);
+    ownership::record(writer, target, None, &mut object);
     if is_dry_run {
         if server.config.store.get(&target.key()).await?.entry.is_some() {
             return Err(target.already_exists());

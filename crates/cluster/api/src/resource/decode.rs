@@ -1,11 +1,13 @@
 //! From a request's body to an object of the right kind.
 
+use hako_error::Error;
+use hako_kube::Status;
 use http::header;
 use serde_json::{Map, Value};
 
-use crate::http::{Answer, Failure, Outcome, Request, answer};
+use crate::http::{Failure, Outcome, Request};
 use crate::kinds::KindRow;
-use hako_kube::Status;
+use crate::schema::{self, Decoded, FieldValidation};
 
 /// An object as sent, and what there is to say about it.
 #[derive(Debug)]
@@ -14,28 +16,48 @@ pub(super) struct Sent {
     pub warnings: Vec<String>,
 }
 
-impl Sent {
-    /// Adds the warnings to the answer.
-    pub(super) fn warn(warnings: &[String], mut response: Answer) -> Answer {
-        answer::warn(&mut response, warnings);
-        response
-    }
-}
-
 /// Decodes a whole object of the row's kind.
-pub(super) fn object(request: &Request, row: &KindRow) -> Outcome<Sent> {
-    let mut sent = any(request)?;
-    set_type(&mut sent.object, &row.api_version(), row.kind)?;
-    Ok(sent)
+pub(super) fn object(request: &Request, row: &'static KindRow) -> Outcome<Sent> {
+    let mut decoded = body(request)?;
+    set_type(&mut decoded.value, &row.api_version(), row.kind)?;
+    fit(request, row, decoded)
 }
 
-/// Decodes a body of any kind: JSON, or YAML where the content type says so.
-pub(super) fn any(request: &Request) -> Outcome<Sent> {
+/// Checks the fields of an object that a patch made.
+pub(super) fn admit(request: &Request, row: &'static KindRow, mut object: Value) -> Outcome<Sent> {
+    set_type(&mut object, &row.api_version(), row.kind)?;
+    fit(request, row, Decoded { value: object, duplicates: Vec::new() })
+}
+
+fn fit(request: &Request, row: &'static KindRow, decoded: Decoded) -> Outcome<Sent> {
+    let wanted = request.query.get("fieldValidation");
+    if request.is_inside && wanted.is_none() {
+        return Ok(Sent { object: decoded.value, warnings: Vec::new() });
+    }
+    let mode = FieldValidation::parse(wanted.unwrap_or("")).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "fieldValidation: Unsupported value: {:?}: supported values: \"Ignore\", \"Strict\", \"Warn\"",
+            wanted.unwrap_or("")
+        ))
+    })?;
+    let admitted = schema::admit(row, decoded, mode)?;
+    Ok(Sent { object: admitted.object, warnings: admitted.warnings })
+}
+
+/// Decodes a body of any kind, unchecked.
+pub(super) fn any(request: &Request) -> Outcome<Value> {
+    Ok(body(request)?.value)
+}
+
+/// JSON, or YAML where the content type says so.
+fn body(request: &Request) -> Outcome<Decoded> {
     let content_type = request.header(header::CONTENT_TYPE);
-    let media = content_type.split(';').next().unwrap_or("").trim();
-    let object: Value = match media {
-        "" | "application/json" => json(&request.body)?,
-        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(&request.body)?,
+    let decoded = match content_type.split(';').next().unwrap_or("").trim() {
+        "" | "application/json" if request.is_inside => {
+            return Ok(Decoded { value: json(&request.body)?, duplicates: Vec::new() });
+        }
+        "" | "application/json" => schema::decode::json(&request.body),
+        "application/yaml" | "text/yaml" | "application/x-yaml" => schema::decode::yaml(&request.body),
         other => {
             let text = format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json, \
@@ -44,21 +66,22 @@ pub(super) fn any(request: &Request) -> Outcome<Sent> {
             return Err(Status::failure(415, "UnsupportedMediaType", text).into());
         }
     };
-    Ok(Sent { object, warnings: Vec::new() })
+    Ok(decoded.map_err(Error::from)?)
 }
 
+/// Decodes JSON that is no object of a kind, such as a patch.
 pub(super) fn json(body: &[u8]) -> Outcome<Value> {
     serde_json::from_slice(body).map_err(|error| Failure::bad_request(format!("the body is no JSON: {error}")))
 }
 
+/// Decodes YAML or JSON that is no whole object.
 pub(super) fn yaml(body: &[u8]) -> Outcome<Value> {
-    let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is no UTF-8"))?;
-    serde_saphyr::from_str(text).map_err(|error| Failure::bad_request(format!("the body is no YAML: {error}")))
+    Ok(schema::decode::yaml(body).map_err(Error::from)?.value)
 }
 
 /// Fills in the type an object may leave out; refuses another one.
 pub(super) fn set_type(object: &mut Value, api_version: &str, kind: &str) -> Outcome<()> {
-    let map = members(object)?;
+    let map = object.as_object_mut().ok_or_else(|| Failure::bad_request("the body is no JSON object"))?;
     for (name, wanted) in [("apiVersion", api_version), ("kind", kind)] {
         match map.get(name).and_then(Value::as_str) {
             None | Some("") => {
@@ -66,9 +89,8 @@ pub(super) fn set_type(object: &mut Value, api_version: &str, kind: &str) -> Out
             }
             Some(given) if given == wanted => {}
             Some(given) => {
-                let text = format!(
-                    "the {name} in the data ({given}) does not match the expected {name} ({wanted})"
-                );
+                let text =
+                    format!("the {name} in the data ({given}) does not match the expected {name} ({wanted})");
                 return Err(Failure::bad_request(text));
             }
         }
@@ -78,13 +100,4 @@ pub(super) fn set_type(object: &mut Value, api_version: &str, kind: &str) -> Out
         *metadata = Value::Object(Map::new());
     }
     if metadata.is_object() { Ok(()) } else { Err(Failure::bad_request("metadata is no object")) }
-}
-
-fn members(object: &mut Value) -> Outcome<&mut Map<String, Value>> {
-    object.as_object_mut().ok_or_else(|| Failure::bad_request("the body is no JSON object"))
-}
-
-/// JSON, or YAML if it is not that.
-pub(super) fn yaml_or_json(body: &[u8]) -> Outcome<Value> {
-    json(body).or_else(|_| yaml(body))
 }

@@ -44,7 +44,7 @@ impl Options {
         let mut options = if request.body.is_empty() {
             Self::default()
         } else {
-            Self::from_value(decode::any(request)?.object)?
+            Self::from_value(decode::any(request)?)?
         };
         if let Some(seconds) = request.query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(seconds);

@@ -1,26 +1,96 @@
 //! Field ownership: which manager last wrote which field.
 
+use hako_error::Error;
+use jiff::Timestamp;
 use serde_json::Value;
 
-/// How an object comes to be changed.
+use super::target::Target;
+use crate::http::{Failure, Outcome, Request};
+use crate::patch::apply;
+
+/// Who changes an object, through which part, and how that is recorded.
 #[derive(Clone, Debug)]
 pub(super) struct Writer<'a> {
     /// The manager's name.
-    pub manager: &'a str,
+    pub manager: String,
     /// Empty, or the subresource written through.
     pub subresource: &'a str,
+    record: Record,
 }
 
-/// Keeps the record of ownership through a write that is no apply.
-pub(super) fn record(_writer: &Writer<'_>, old: Option<&Value>, new: &mut Value) {
-    keep(old, new);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    /// What the write changed becomes the writer's.
+    Track,
+    /// Nothing changes hands: components of this process write what nobody else does, and for them the record
+    /// would cost more than the object.
+    Keep,
+    /// The application has noted it already.
+    Applied,
 }
 
-/// An update that says nothing about ownership keeps what is recorded.
+impl<'a> Writer<'a> {
+    /// The sender of a request.
+    pub(super) fn of(request: &Request, subresource: &'a str) -> Self {
+        let record = if request.is_inside { Record::Keep } else { Record::Track };
+        Self { manager: request.manager(), subresource, record }
+    }
+
+    /// The sender of an application, which has to say who it is.
+    pub(super) fn applying(request: &Request, subresource: &'a str) -> Outcome<Self> {
+        let Some(manager) = request.query.text("fieldManager") else {
+            let text = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply \
+                        patch";
+            return Err(Failure::bad_request(text));
+        };
+        Ok(Self { manager: manager.to_owned(), subresource, record: Record::Applied })
+    }
+}
+
+/// Keeps the record of ownership through a write.
+pub(super) fn record(writer: &Writer<'_>, target: &Target, old: Option<&Value>, new: &mut Value) {
+    match writer.record {
+        Record::Applied => {}
+        Record::Keep => keep(old, new),
+        Record::Track => {
+            let write = apply::Write {
+                type_name: target.row.type_name,
+                live: old,
+                manager: &writer.manager,
+                api_version: &target.row.api_version(),
+                subresource: writer.subresource,
+                now: Timestamp::now(),
+            };
+            apply::track(write, new);
+        }
+    }
+}
+
 fn keep(old: Option<&Value>, new: &mut Value) {
     let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     match old.and_then(|old| old.pointer("/metadata/managedFields")) {
         Some(fields) => metadata.insert("managedFields".to_owned(), fields.clone()),
         None => metadata.shift_remove("managedFields"),
     };
+}
+
+/// What an object becomes when a configuration is applied to it.
+pub(super) fn applied(
+    writer: &Writer<'_>,
+    target: &Target,
+    live: Option<&Value>,
+    configuration: &Value,
+    force: bool,
+) -> Outcome<Value> {
+    let request = apply::Apply {
+        type_name: target.row.type_name,
+        live,
+        applied: configuration,
+        manager: &writer.manager,
+        force,
+        api_version: &target.row.api_version(),
+        subresource: writer.subresource,
+        now: Timestamp::now(),
+    };
+    apply::apply(request).map_err(|error| Failure::about(&Error::from(error), &target.subject()))
 }

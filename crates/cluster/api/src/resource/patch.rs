@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use hako_kube::Status;
 use http::{StatusCode, header};
+use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::create::store_new;
 use super::decode;
-use super::ownership::Writer;
+use super::encoded::decode as decode_entry;
+use super::ownership::{self, Writer};
 use super::target::Target;
-use super::update::modify;
-use crate::http::{Failure, Outcome, Request};
-use crate::patch;
+use super::update::{ATTEMPTS, attempt, modify};
+use crate::http::{Failure, Outcome, Request, answer};
+use crate::{patch, schema};
 use crate::server::Inner;
 
 /// The format of a patch, by its content type.
@@ -45,9 +48,13 @@ impl Format {
     /// What `object` becomes. Not for apply.
     pub(super) fn apply_to(self, object: &Value, change: &Value, type_name: &str) -> Outcome<Value> {
         Ok(match self {
-            Self::Json => patch::json(object, change)?,
+            Self::Json => patch::json(object, change).map_err(hako_error::Error::from)?,
             Self::Merge => patch::merge(object, change),
-            Self::Strategic => patch::strategic(object, change, type_name)?,
+            Self::Strategic => {
+                let model = schema::model();
+                let shape = model.shape(type_name);
+                patch::strategic(model, shape, object, change).map_err(hako_error::Error::from)?
+            }
             Self::Apply => return Err(Failure::method_not_allowed()),
         })
     }
@@ -57,11 +64,55 @@ impl Format {
 pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
     let form = request.accept()?.form;
     let format = Format::of(request)?;
+    if format == Format::Apply {
+        return apply(server, request, target, part).await;
+    }
     let is_dry_run = request.query.is_dry_run()?;
     let change = decode::json(&request.body)?;
-    let manager = request.manager();
-    let writer = Writer { manager: &manager, subresource: part };
+    let writer = Writer::of(request, part);
     let type_name = target.row.type_name;
-    let stored = modify(server, target, &writer, is_dry_run, |old| format.apply_to(old, &change, type_name)).await?;
-    stored.render(target, form, StatusCode::OK)
+    let warnings = Mutex::new(Vec::new());
+    let apply = |old: &Value| {
+        let new = format.apply_to(old, &change, type_name)?;
+        let sent = decode::admit(request, target.row, new)?;
+        *warnings.lock() = sent.warnings;
+        Ok(sent.object)
+    };
+    let stored = modify(server, target, &writer, is_dry_run, apply).await?;
+    let mut response = stored.render(target, form, StatusCode::OK)?;
+    answer::warn(&mut response, &warnings.into_inner());
+    Ok(response)
+}
+
+/// Applies a configuration: creates the object or merges into it, by field ownership.
+async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
+    let form = request.accept()?.form;
+    let is_dry_run = request.query.is_dry_run()?;
+    let force = request.query.flag("force");
+    let writer = Writer::applying(request, part)?;
+    let sent = decode::admit(request, target.row, decode::yaml(&request.body)?)?;
+    for _ in 0..ATTEMPTS {
+        let (code, stored) = match server.config.store.get(&target.key()).await?.entry {
+            Some(entry) => {
+                let old = decode_entry(&entry)?;
+                let new = ownership::applied(&writer, target, Some(&old), &sent.object, force)?;
+                (StatusCode::OK, attempt(server, target, &writer, is_dry_run, &entry, &old, new).await?)
+            }
+            None if !part.is_empty() => return Err(target.not_found()),
+            None => {
+                let new = ownership::applied(&writer, target, None, &sent.object, force)?;
+                let created = match store_new(server, target, new, &writer, is_dry_run).await {
+                    Err(failure) if failure.is(409) => None,
+                    other => Some(other?),
+                };
+                (StatusCode::CREATED, created)
+            }
+        };
+        if let Some(stored) = stored {
+            let mut response = stored.render(target, form, code)?;
+            answer::warn(&mut response, &sent.warnings);
+            return Ok(response);
+        }
+    }
+    Err(target.modified())
 }

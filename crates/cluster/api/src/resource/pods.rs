@@ -17,14 +17,13 @@ use crate::server::Inner;
 
 /// Puts a pod on a node, once.
 pub(crate) async fn bind(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let mut sent = decode::any(request)?.object;
+    let mut sent = decode::any(request)?;
     decode::set_type(&mut sent, "v1", "Binding")?;
     let node = sent.pointer("/target/name").and_then(Value::as_str).unwrap_or("").to_owned();
     if node.is_empty() {
         return Err(target.invalid(vec![field::required("target.name", "")]));
     }
-    let manager = request.manager();
-    let writer = Writer { manager: &manager, subresource: "binding" };
+    let writer = Writer::of(request, "binding");
     modify(server, target, &writer, request.query.is_dry_run()?, |old| bound(target, old, &sent, &node)).await?;
     Ok(answer::json(StatusCode::CREATED, &Status::success()))
 }
@@ -66,7 +65,7 @@ fn bound(target: &Target, old: &Value, binding: &Value, node: &str) -> Outcome<V
 
 /// Evicts a pod: a deletion with the options in the body.
 pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let mut sent = decode::any(request)?.object;
+    let mut sent = decode::any(request)?;
     decode::set_type(&mut sent, "policy/v1", "Eviction")?;
     let name = head_value(&sent, "name");
     if !name.is_empty() && name != target.name {

@@ -26,8 +26,7 @@ pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
 
 /// Replaces or patches the scale of an object.
 pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let manager = request.manager();
-    let writer = Writer { manager: &manager, subresource: "" };
+    let writer = Writer::of(request, "");
     let wanted = wanted(request)?;
     let stored = modify(server, target, &writer, request.query.is_dry_run()?, |old| {
         let scale = wanted(&scale::of(old))?;
@@ -51,12 +50,12 @@ type Change = Box<dyn Fn(&Value) -> Outcome<Value> + Send + Sync>;
 
 fn wanted(request: &Request) -> Outcome<Change> {
     if request.method == Method::PUT {
-        let mut sent = decode::any(request)?.object;
+        let mut sent = decode::any(request)?;
         decode::set_type(&mut sent, "autoscaling/v1", "Scale")?;
         return Ok(Box::new(move |_| Ok(sent.clone())));
     }
     let format = Format::of(request)?;
-    let change = decode::yaml_or_json(&request.body)?;
+    let change = decode::yaml(&request.body)?;
     Ok(Box::new(move |scale| match format {
         Format::Apply => Ok(crate::patch::merge(scale, &change)),
         format => format.apply_to(scale, &change, TYPE_NAME),

@@ -16,14 +16,13 @@ use crate::http::{Failure, Outcome, Request, answer};
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.
-const ATTEMPTS: usize = 16;
+pub(super) const ATTEMPTS: usize = 16;
 
 /// Replaces an object, or one of its parts.
 pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
     let form = request.accept()?.form;
     let sent = decode::object(request, target.row)?;
-    let manager = request.manager();
-    let writer = Writer { manager: &manager, subresource: part };
+    let writer = Writer::of(request, part);
     let change = |_: &Value| Ok(sent.object.clone());
     let stored = modify(server, target, &writer, request.query.is_dry_run()?, change).await?;
     let mut response = stored.render(target, form, StatusCode::OK)?;
@@ -81,7 +80,7 @@ pub(super) async fn attempt(
         return Err(target.invalid(causes));
     }
     let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
-    ownership::record(writer, Some(old), &mut new);
+    ownership::record(writer, target, Some(old), &mut new);
     if is_finished(&new) && !is_dry_run {
         let gone = remove(server, target, entry, old).await?;
         return Ok(gone.then(|| Stored::Value(Box::new(new))));

@@ -1,5 +1,8 @@
 //! The API server as its clients see it: a real server on a port of its own, driven through both transports of
 //! `hako-client`, through kubectl and through the `kube` crate.
 
+mod access;
+mod contract;
 mod kubectl;
+mod kube_crate;
 mod support;

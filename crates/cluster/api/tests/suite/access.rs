@@ -1,0 +1,159 @@
+//! Who may do what, what is refused, and what the server says about itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hako_api::Identity;
+use hako_client::{Client, HttpTransport, ListParams, Patch, Tls, Transport as _};
+use hako_error::Kind;
+use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use serde_json::{Value, json};
+
+use crate::contract::{config_map, pod};
+use crate::support::World;
+
+fn transport(world: &World, identity: Option<(&str, &[&str])>) -> HttpTransport {
+    let pair = identity.map(|(user, groups)| world.pki.client(user, groups).unwrap());
+    let pair = pair.as_ref().map(|pair| (pair.certificate.as_bytes(), pair.key.as_bytes()));
+    HttpTransport::new(&world.url, Some(Tls::from_pem(world.pki.ca().as_bytes(), pair).unwrap()), None).unwrap()
+}
+
+/// Sends a request as the administrator; answers code, headers and body.
+async fn send(world: &World, request: http::Request<Bytes>) -> (u16, http::HeaderMap, Bytes) {
+    let response = transport(world, Some(("admin", &["system:masters"]))).call(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    (parts.status.as_u16(), parts.headers, body.collect().await.unwrap().to_bytes())
+}
+
+fn request(method: &str, path: &str, content_type: &str, body: &str) -> http::Request<Bytes> {
+    http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", content_type)
+        .body(Bytes::from(body.to_owned()))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_say_who_calls_and_anonymous_sees_health_only() {
+    let world = World::start().await;
+    let nobody = Client::new(Arc::new(transport(&world, None)));
+    assert_eq!(nobody.get_text("/healthz").await.unwrap(), "ok");
+    assert!(nobody.get_text("/version").await.unwrap().contains("v1.36.0+hako"));
+    let error = nobody.all::<Pod>().list(&ListParams::default()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Forbidden);
+    assert_eq!(
+        error.to_string(),
+        "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" at the cluster \
+         scope"
+    );
+    let jane = Client::new(Arc::new(transport(&world, Some(("jane", &["dev"])))));
+    assert!(jane.namespaced::<Secret>("default").get("x").await.unwrap_err().to_string().contains("\"jane\""));
+    assert!(jane.get_text("/api").await.is_ok(), "whoever is known may discover");
+    let master = Client::new(Arc::new(transport(&world, Some(("root", &["system:masters"])))));
+    master.namespaced::<ConfigMap>("default").create(&config_map("a", "x")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_authority_is_not_let_in() {
+    let (world, other) = (World::start().await, World::start().await);
+    let pair = other.pki.client("root", &["system:masters"]).unwrap();
+    let identity = Some((pair.certificate.as_bytes(), pair.key.as_bytes()));
+    let tls = Tls::from_pem(world.pki.ca().as_bytes(), identity).unwrap();
+    let client = Client::new(Arc::new(HttpTransport::new(&world.url, Some(tls), None).unwrap()));
+    assert_eq!(client.get_text("/healthz").await.unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_in_the_process_obey_the_same_rules() {
+    let world = World::start().await;
+    world.inside().namespaced::<Pod>("default").create(&pod("p")).await.unwrap();
+    let node = world.server.client(Identity::node("n1")).namespaced::<Pod>("default");
+    node.patch_status("p", &Patch::Merge(json!({"status": {"phase": "Running"}}))).await.unwrap();
+    let error = node.patch("p", &Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Forbidden);
+    let scheduler = world.server.client(Identity::component("system:kube-scheduler")).namespaced::<Pod>("default");
+    scheduler.bind("p", None, "n1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_bodies_and_paths_are_refused_with_a_status() {
+    let world = World::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c \
+                [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e \
+                [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n";
+    let big = "x".repeat(4 << 20);
+    let cases = [
+        (request("POST", maps, "application/json", "{"), 400),
+        (request("POST", maps, "application/json", &deep), 400),
+        (request("POST", maps, "application/yaml", bomb), 400),
+        (request("POST", maps, "application/json", &big), 413),
+        (request("POST", maps, "application/vnd.kubernetes.protobuf", "x"), 415),
+        (request("POST", maps, "application/json", "{\"kind\":\"Pod\"}"), 400),
+        (request("PATCH", &format!("{maps}/a"), "text/plain", "{}"), 415),
+        (request("PUT", maps, "application/json", "{}"), 405),
+        (request("GET", "/api/v1/nope", "", ""), 404),
+        (request("GET", "/apis/nope/v1/pods", "", ""), 404),
+        (request("GET", &format!("{maps}?limit=x"), "", ""), 400),
+        (request("GET", &format!("{maps}?labelSelector=%3D%3D"), "", ""), 400),
+        (request("GET", "/api/v1/namespaces/default/pods/p/attach", "", ""), 501),
+    ];
+    for (request, code) in cases {
+        let what = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
+        let (status, _, body) = send(&world, request).await;
+        assert_eq!(status, code, "{what}: {}", String::from_utf8_lossy(&body[..body.len().min(300)]));
+        let status: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(code)), "{what}");
+    }
+    let mut protobuf = request("GET", maps, "", "");
+    protobuf.headers_mut().insert("accept", "application/vnd.kubernetes.protobuf".parse().unwrap());
+    assert_eq!(send(&world, protobuf).await.0, 406);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_fields_are_warned_of_refused_or_ignored() {
+    let world = World::start().await;
+    let body = r#"{"metadata":{"name":"NAME"},"data":{"a":"1"},"nope":{"x":1}}"#;
+    for (mode, code, warnings) in [("Warn", 201, 1), ("Ignore", 201, 0), ("Strict", 400, 0), ("", 201, 1)] {
+        let name = format!("c{}", mode.to_lowercase());
+        let path = format!("/api/v1/namespaces/default/configmaps?fieldValidation={mode}");
+        let (status, headers, answer) =
+            send(&world, request("POST", &path, "application/json", &body.replace("NAME", &name))).await;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(status, code, "{mode}: {text}");
+        assert_eq!(headers.get_all("warning").iter().count(), warnings, "{mode}: {headers:?}");
+        assert!(!text.contains("\"nope\":{"), "{mode}: {text}");
+    }
+    let twice = r#"{"metadata":{"name":"d"},"data":{"a":"1"},"data":{"a":"2"}}"#;
+    let path = "/api/v1/namespaces/default/configmaps?fieldValidation=Strict";
+    let (status, _, answer) = send(&world, request("POST", path, "application/json", twice)).await;
+    assert_eq!(status, 400);
+    assert!(String::from_utf8_lossy(&answer).contains("duplicate field"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partial_objects_and_tables_are_served_on_request() {
+    let world = World::start().await;
+    world.inside().namespaced::<ConfigMap>("default").create(&config_map("a", "x")).await.unwrap();
+    let get = async |path: &str, accept: &str| -> Value {
+        let mut request = request("GET", path, "", "");
+        request.headers_mut().insert("accept", accept.parse().unwrap());
+        serde_json::from_slice(&send(&world, request).await.2).unwrap()
+    };
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let list = get(maps, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await;
+    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata")));
+    assert!(list["items"][0].get("data").is_none());
+    let table = get(maps, "application/json;as=Table;g=meta.k8s.io;v=v1").await;
+    assert_eq!((&table["kind"], &table["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
+    let groups = get("/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").await;
+    assert_eq!(groups["kind"], "APIGroupDiscoveryList");
+    assert_eq!(groups["items"][0]["versions"][0]["resources"][0]["responseKind"]["kind"], "Deployment");
+    let plain = get("/apis/apps/v1", "application/json").await;
+    assert_eq!(plain["resources"][0]["name"], "deployments");
+    let verbose = send(&world, request("GET", "/readyz?verbose", "", "")).await.2;
+    assert!(String::from_utf8_lossy(&verbose).contains("[+]store ok"));
+}
