@@ -271,6 +271,17 @@ struct Server {
     thread: std::thread::JoinHandle<()>,
 }
 
+/// A request takes a while, and whoever dies meanwhile answers nothing.
+fn answer_slowly(mut stream: TcpStream, is_over: &AtomicBool) {
+    let mut request = [0; 1];
+    if stream.read_exact(&mut request).is_ok() {
+        std::thread::sleep(Duration::from_millis(30));
+        if !is_over.load(Ordering::SeqCst) {
+            let _ = stream.write_all(b"ok");
+        }
+    }
+}
+
 impl Server {
     fn start(host: &Host, n: usize) -> Self {
         let pod = host.pod(&format!("server{n}"));
@@ -282,11 +293,8 @@ impl Server {
                 if is_over.load(Ordering::SeqCst) {
                     return;
                 }
-                let mut stream = stream.unwrap();
-                let mut request = [0; 1];
-                if stream.read_exact(&mut request).is_ok() {
-                    stream.write_all(b"ok").unwrap();
-                }
+                let (stream, is_over) = (stream.unwrap(), Arc::clone(&is_over));
+                std::thread::spawn(move || answer_slowly(stream, &is_over));
             }
         });
         Self { pod, stop, thread }
@@ -347,7 +355,7 @@ fn replacing_every_endpoint_under_load_fails_no_request() {
         host.api.service("web", cluster_ip("10.96.0.10"));
         publish(&servers);
         let dataplane = host.start().await;
-        let load = Load::start(3);
+        let load = Load::start(16);
         for n in 3..33 {
             servers.push(Server::start(&host, n));
             publish(&servers);
@@ -372,7 +380,7 @@ fn restarting_under_load_fails_no_request() {
         host.api.service("web", cluster_ip("10.96.0.10"));
         host.api.endpoints("web", &servers.iter().map(|server| &server.pod).collect::<Vec<_>>());
         let mut dataplane = host.start().await;
-        let load = Load::start(3);
+        let load = Load::start(16);
         for _ in 0..20 {
             drop(dataplane);
             tokio::time::sleep(Duration::from_millis(10)).await;
