@@ -117,7 +117,7 @@ impl Core {
         let members = self.members(&sandbox.id);
         let socket = self.layout.socket(&sandbox.id);
         let shim = if socket.exists() {
-            Shim::connect(&socket, &sandbox.state_dir()).await.ok()
+            Shim::connect(&socket).await.ok()
         } else {
             None
         };
@@ -255,8 +255,7 @@ impl Core {
             if live.iter().any(|id| self.layout.socket(id) == socket) {
                 continue;
             }
-            // It is only to end, so what it would remember of its containers is of no use.
-            if let Ok(shim) = Shim::connect(&socket, &self.layout.sockets()).await {
+            if let Ok(shim) = Shim::connect(&socket).await {
                 shim.shutdown(true).await?;
             }
             let _ = std::fs::remove_file(&socket);

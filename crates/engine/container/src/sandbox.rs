@@ -296,7 +296,7 @@ impl Core {
         let end_shim = async {
             let shim = match shim {
                 Some(shim) => Some(shim),
-                None if socket.exists() => Shim::connect(&socket, &self.layout.sockets()).await.ok(),
+                None if socket.exists() => Shim::connect(&socket).await.ok(),
                 None => None,
             };
             if let Some(shim) = shim
