@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::mpsc;
 
 const LINK_IN_SANDBOX: &str = "eth0";
 
@@ -18,11 +19,13 @@ pub(crate) struct Bridge {
     name: String,
     index: u32,
     gateway: Ipv4Addr,
+    graveyard: Graveyard,
 }
 
 impl Bridge {
     /// Makes the bridge unless it exists, with its address and settings.
     pub(crate) fn open(name: &str, subnet: Ipv4Net) -> Result<Self> {
+        let graveyard = Graveyard::open(name)?;
         let gateway = subnet.nth(1).ok_or(NetworkError::SubnetTooSmall { subnet })?;
         let mut links = Links::open()?;
         let link = match links.find(name)? {
@@ -35,7 +38,7 @@ impl Bridge {
         links.set_up(name)?;
         links.add_address(Address { link: link.index, ip: gateway, prefix: subnet.prefix() })?;
         configure(name)?;
-        Ok(Self { links, name: name.to_owned(), index: link.index, gateway })
+        Ok(Self { links, name: name.to_owned(), index: link.index, gateway, graveyard })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -57,8 +60,11 @@ impl Bridge {
             mtu: None,
         };
         match self.links.create_veth(&veth) {
-            Err(error) if error.errno() == Some(Errno::EXIST) && self.is_port(&attachment.link)? => {
-                self.links.delete(&attachment.link)?;
+            Err(error) if error.errno() == Some(Errno::EXIST) => {
+                if self.is_port(&attachment.link)? {
+                    self.disconnect(&attachment.link)?;
+                }
+                self.bury()?;
                 self.links.create_veth(&veth)?;
             }
             other => other?,
@@ -79,11 +85,21 @@ impl Bridge {
         Ok(inner.is_some_and(|link| link.mac == mac_of(attachment.ip)))
     }
 
+    /// Takes a link out of service at once; it is deleted soon, together with others.
     pub(crate) fn disconnect(&mut self, link: &str) -> Result<()> {
-        match self.links.delete(link) {
+        match self.links.retire(link, self.graveyard.group) {
             Err(error) if error.is_not_found() => Ok(()),
-            other => Ok(other?),
+            other => {
+                other?;
+                self.graveyard.call();
+                Ok(())
+            }
         }
+    }
+
+    /// Deletes what was disconnected, now.
+    pub(crate) fn bury(&mut self) -> Result<()> {
+        bury(&mut self.links, self.graveyard.group)
     }
 
     /// The links that are ports of the bridge.
@@ -97,7 +113,52 @@ impl Bridge {
             self.disconnect(&port.name)?;
         }
         let name = self.name.clone();
-        self.disconnect(&name)
+        self.disconnect(&name)?;
+        self.bury()
+    }
+}
+
+/// Deletes disconnected links on a thread of its own, all that there are at a time: one deletion keeps the caller
+/// waiting for 18 ms, many together take hardly longer.
+#[derive(Debug)]
+struct Graveyard {
+    /// Set on links that are to be deleted, also for whoever comes after a crash.
+    group: u32,
+    calls: mpsc::Sender<()>,
+}
+
+impl Graveyard {
+    fn open(bridge: &str) -> Result<Self> {
+        // Small numbers are what administrators use.
+        let group = hash(bridge.bytes()) | 1 << 31;
+        let (calls, called) = mpsc::channel();
+        let mut links = Links::open()?;
+        bury(&mut links, group)?;
+        let work = move || {
+            while called.recv().is_ok() {
+                while called.try_recv().is_ok() {}
+                if let Err(error) = bury(&mut links, group) {
+                    tracing::warn!(%error, "links of detached sandboxes are left");
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("graveyard".to_owned())
+            .spawn(work)
+            .map_err(|source| NetworkError::Thread { source })?;
+        Ok(Self { group, calls })
+    }
+
+    fn call(&self) {
+        // The thread lives as long as this does.
+        let _ = self.calls.send(());
+    }
+}
+
+fn bury(links: &mut Links, group: u32) -> Result<()> {
+    match links.delete_group(group) {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => Ok(other?),
     }
 }
 
@@ -122,11 +183,12 @@ pub(crate) fn configure_sandbox(attachment: &Attachment, namespace: &File) -> Re
 
 /// The host's end is named by the sandbox's address, so a name is free when its address is.
 pub(crate) fn link_name(instance: &str, ip: Ipv4Addr) -> String {
-    let hash = instance
-        .bytes()
-        .chain(ip.octets())
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = hash(instance.bytes().chain(ip.octets()));
     format!("hv{hash:08x}")
+}
+
+fn hash(bytes: impl Iterator<Item = u8>) -> u32 {
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 pub(crate) fn mac_of(ip: Ipv4Addr) -> [u8; 6] {

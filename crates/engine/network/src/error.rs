@@ -35,6 +35,8 @@ pub(crate) enum NetworkError {
     State { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is damaged, remove it to forget what it recorded", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("start the thread that deletes links")]
+    Thread { source: io::Error },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
 }
@@ -47,7 +49,7 @@ impl Classify for NetworkError {
             | Self::BadId { .. }
             | Self::BadInstance { .. }
             | Self::SubnetTooSmall { .. } => Kind::Invalid,
-            Self::NoFreeAddress { .. } | Self::NoFreeRange { .. } => Kind::Exhausted,
+            Self::NoFreeAddress { .. } | Self::NoFreeRange { .. } | Self::Thread { .. } => Kind::Exhausted,
             Self::RangeTaken { .. } | Self::OutsideSubnet { .. } => Kind::FailedPrecondition,
             Self::Namespace { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Reserve { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -150,7 +150,8 @@ impl Network {
         }
     }
 
-    /// Takes away links, ports and address of `id`; succeeds if there is nothing to take.
+    /// Takes away link, ports and address of `id`; succeeds if there is nothing to take. The link carries nothing from
+    /// then on and is deleted a moment later.
     ///
     /// # Errors
     /// When the kernel refuses; then the record stays, for another try.
@@ -188,6 +189,7 @@ impl Network {
                 state.bridge.disconnect(&link.name)?;
             }
         }
+        state.bridge.bury()?;
         Ok(gone)
     }
 

@@ -16,6 +16,7 @@ const NAME: u16 = 3;
 const MTU: u16 = 4;
 const MASTER: u16 = 10;
 const INFO: u16 = 18;
+const GROUP: u16 = 27;
 const NET_NS_FD: u16 = 28;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
@@ -181,6 +182,31 @@ impl Links {
         let action = || format!("delete link {name}");
         self.socket.request(&action, DEL, 0, &header(0, 0, 0), |writer| {
             writer.text(NAME, name);
+        })?;
+        Ok(())
+    }
+
+    /// Takes a link out of service at once: down, no port of any bridge, and in `group`, to be deleted with it.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none of that name.
+    pub fn retire(&mut self, name: &str, group: u32) -> Result<()> {
+        let action = || format!("retire link {name}");
+        self.socket.request(&action, NEW, 0, &header(0, 0, UP), |writer| {
+            writer.text(NAME, name).u32(MASTER, 0).u32(GROUP, group);
+        })?;
+        Ok(())
+    }
+
+    /// Deletes all links of a group. The kernel waits for all processors once for each call that deletes links, which
+    /// is nearly all that a deletion costs (18 ms for one link, 12 ms for ten on the machine this was written on).
+    ///
+    /// # Errors
+    /// `ENODEV` if the group is empty.
+    pub fn delete_group(&mut self, group: u32) -> Result<()> {
+        let action = || format!("delete links of group {group}");
+        self.socket.request(&action, DEL, 0, &header(0, 0, 0), |writer| {
+            writer.u32(GROUP, group);
         })?;
         Ok(())
     }
