@@ -5,10 +5,26 @@
 //! Invariant: a test binary that links this crate behaves as `hako` when it is re-executed with `shim` or
 //! `runtime` as its first argument.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The executable to start shims with: this test binary itself.
 #[must_use]
 pub fn shim_exe() -> PathBuf {
     PathBuf::from("/proc/self/exe")
+}
+
+/// Runs before `main` of every test binary that links this crate: a test's shim is the test binary started anew, and
+/// must not start the test harness.
+#[ctor::ctor(unsafe)]
+fn enter_shim() {
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        Some(first) if first == "shim" => hako_runtime::shim_main(args.collect::<Vec<OsString>>()),
+        Some(first) if first == "runtime" => {
+            let code = hako_runtime::cli_main(args.collect::<Vec<OsString>>());
+            std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+        }
+        _ => {}
+    }
 }

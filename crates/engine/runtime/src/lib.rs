@@ -9,9 +9,16 @@
 //! descriptors resolved inside its root; nothing of ours stays open or mounted behind it.
 
 mod client;
+mod init;
+mod launch;
 mod once;
+mod plan;
+mod prepare;
+pub mod seccomp;
+mod shim;
 pub mod spec;
 mod types;
+mod wire;
 
 pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, Shim};
 pub use once::{Network, OnceExit, Output, RunOnce, run_once};
@@ -24,8 +31,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The shim process: called first thing in `main` when the first argument is `shim`, with the arguments behind it.
-pub fn shim_main(_args: Vec<OsString>) -> ! {
-    std::process::exit(1)
+pub fn shim_main(args: Vec<OsString>) -> ! {
+    shim::main(&args)
 }
 
 /// The OCI runtime command line, with the arguments behind `hako runtime`.

@@ -1,12 +1,17 @@
 //! One-shot runs for build steps.
 
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::Spec;
+use hako_oci::runtime::{LinuxNamespaceBuilder, LinuxNamespaceType, Spec};
+use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::client::OutputStream;
-use crate::types::Rootfs;
+use crate::client::{OutputStream, start_process};
+use crate::prepare::{Prepared, prepare, remove_group};
+use crate::types::{Rootfs, Stdio};
+use crate::wire::{Answer, Assembler, FromShim, Request, ToShim, send_blocking};
 
 /// Which network a one-shot run is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +43,7 @@ pub struct RunOnce {
 
 impl std::fmt::Debug for RunOnce {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunOnce")
-            .field("rootfs", &self.rootfs)
-            .finish_non_exhaustive()
+        f.debug_struct("RunOnce").field("rootfs", &self.rootfs).finish_non_exhaustive()
     }
 }
 
@@ -53,7 +56,94 @@ pub struct OnceExit {
     pub oom_killed: bool,
 }
 
-/// Runs a process to its end; blocking. It dies with the caller's process. Call it by `spawn_blocking`.
-pub fn run_once(_run: RunOnce) -> Result<OnceExit> {
-    Err(Error::new(Kind::Unimplemented, "run_once is not built yet"))
+/// Runs a process to its end; blocking. It dies with the caller's process. Call it by `spawn_blocking`. A program
+/// that is not there is [`Kind::NotFound`], one that cannot be executed [`Kind::Forbidden`].
+pub fn run_once(run: RunOnce) -> Result<OnceExit> {
+    let RunOnce { mut spec, rootfs, cgroup, network, mut output } = run;
+    set_network(&mut spec, network)?;
+    let mountpoint = match &rootfs {
+        Rootfs::Bind(path) => path.clone(),
+        Rootfs::Overlay { upper, .. } => upper.clone(),
+    };
+    let id = cgroup.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut prepared = prepare(&id, spec, rootfs, &cgroup, Stdio::default(), &mountpoint, false)?;
+    prepared.plan.process.dies_with_parent = true;
+    let result = run_prepared(prepared, &mut output);
+    let removed = remove_group(&cgroup);
+    let exit = result?;
+    removed?;
+    Ok(exit)
+}
+
+/// Replaces the spec's network namespace.
+fn set_network(spec: &mut Spec, network: Network) -> Result<()> {
+    let mut linux = spec.linux().clone().unwrap_or_default();
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    namespaces.retain(|one| one.typ() != LinuxNamespaceType::Network);
+    let builder = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network);
+    let builder = match network {
+        Network::Host => None,
+        Network::None => Some(builder),
+        Network::Path(path) => Some(builder.path(path)),
+    };
+    if let Some(builder) = builder {
+        let namespace = builder.build();
+        namespaces.push(
+            namespace
+                .map_err(|error| Error::new(Kind::Invalid, "cannot set the network").with_source(error))?,
+        );
+    }
+    linux.set_namespaces(Some(namespaces));
+    spec.set_linux(Some(linux));
+    Ok(())
+}
+
+fn run_prepared(prepared: Prepared, output: &mut Output) -> Result<OnceExit> {
+    let failed = |error: io::Error| {
+        Error::new(Kind::Internal, "cannot run a process in a container").with_source(error)
+    };
+    let plan = prepared.plan_file()?;
+    let (out, out_inside) = io::pipe().map_err(failed)?;
+    let (err, err_inside) = io::pipe().map_err(failed)?;
+    let control = start_process(Path::new("/proc/self/exe"), &["--once"])?;
+    let request = ToShim { number: 1, request: Request::Once(Box::new(prepared.create)) };
+    let fds = [plan.as_fd(), out_inside.as_fd(), err_inside.as_fd()];
+    send_blocking(control.as_fd(), &request, &fds).map_err(failed)?;
+    drop((out_inside, err_inside));
+    copy(&mut [(OutputStream::Stdout, Some(out)), (OutputStream::Stderr, Some(err))], output)
+        .map_err(failed)?;
+    match Assembler::default().receive_blocking::<FromShim>(&control).map_err(failed)? {
+        Some((FromShim::Reply { answer: Answer::Exit { code, oom_killed }, .. }, _)) => {
+            Ok(OnceExit { code, oom_killed })
+        }
+        Some((FromShim::Failed { kind, message, .. }, _)) => Err(Error::new(kind.into(), message)),
+        _ => Err(Error::new(Kind::Internal, "the helper process of a one-shot run was killed")),
+    }
+}
+
+/// Copies both streams until both have ended.
+fn copy(streams: &mut [(OutputStream, Option<io::PipeReader>); 2], output: &mut Output) -> io::Result<()> {
+    let mut data = vec![0; 64 << 10];
+    while streams.iter().any(|(_, pipe)| pipe.is_some()) {
+        let open: Vec<&io::PipeReader> = streams.iter().filter_map(|(_, pipe)| pipe.as_ref()).collect();
+        let mut fds: Vec<PollFd<'_>> = open.iter().map(|pipe| PollFd::new(*pipe, PollFlags::IN)).collect();
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        let mut ready = is_ready.into_iter();
+        for (stream, pipe) in streams.iter_mut().filter(|(_, pipe)| pipe.is_some()) {
+            if !ready.next().unwrap_or(false) {
+                continue;
+            }
+            let count = match pipe {
+                Some(pipe) => pipe.read(&mut data)?,
+                None => 0,
+            };
+            match count {
+                0 => *pipe = None,
+                count => output(*stream, &data[..count]),
+            }
+        }
+    }
+    Ok(())
 }

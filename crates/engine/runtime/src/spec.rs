@@ -1,10 +1,213 @@
 //! Docker's defaults as an OCI runtime spec.
 
-use hako_oci::runtime::Spec;
+use hako_oci::runtime::{
+    Capabilities, Capability, Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace,
+    LinuxNamespaceType, LinuxResources, Mount, Process, Root, Spec, User,
+};
+use hako_sys::capability_bit;
+
+use crate::seccomp::default_profile;
+
+/// Docker's default capabilities.
+pub const DEFAULT_CAPABILITIES: [Capability; 14] = [
+    Capability::AuditWrite,
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Mknod,
+    Capability::NetBindService,
+    Capability::NetRaw,
+    Capability::Setfcap,
+    Capability::Setgid,
+    Capability::Setpcap,
+    Capability::Setuid,
+    Capability::SysChroot,
+];
+
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A spec with Docker's defaults: 14 capabilities, the default seccomp profile, masked and read-only paths, the
-/// usual mounts. The caller sets args, env, cwd and user, and adds mounts and limits.
+/// usual mounts, all namespaces new. The caller sets args, env, cwd and user, and adds mounts and limits.
 #[must_use]
 pub fn default_spec() -> Spec {
-    Spec::default()
+    let mut process = Process::default();
+    process
+        .set_args(Some(vec!["/bin/sh".to_owned()]))
+        .set_env(Some(vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()]))
+        .set_cwd("/".into())
+        .set_user(User::default())
+        .set_rlimits(None)
+        .set_no_new_privileges(Some(false))
+        .set_terminal(Some(false));
+    let mut spec = Spec::default();
+    spec.set_version("1.2.0".to_owned())
+        .set_process(Some(process))
+        .set_root(Some(root()))
+        .set_hostname(None)
+        .set_mounts(Some(default_mounts()))
+        .set_linux(Some(linux()));
+    set_capabilities(&mut spec, DEFAULT_CAPABILITIES.into_iter().collect());
+    spec
+}
+
+/// Gives the process these capabilities (bounding, effective and permitted, as Docker does) and, if the spec has a
+/// profile, the default seccomp profile that goes with them.
+pub fn set_capabilities(spec: &mut Spec, capabilities: Capabilities) {
+    let bits = crate::plan::capability_bits(&capabilities);
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(Some(capabilities.clone()))
+        .set_effective(Some(capabilities.clone()))
+        .set_permitted(Some(capabilities))
+        .set_inheritable(None)
+        .set_ambient(None);
+    if let Some(process) = spec.process_mut() {
+        process.set_capabilities(Some(sets));
+    }
+    if let Some(linux) = spec.linux_mut().as_mut().filter(|linux| linux.seccomp().is_some()) {
+        linux.set_seccomp(Some(default_profile(bits)));
+    }
+}
+
+/// Every capability this kernel has, for privileged containers.
+#[must_use]
+pub fn all_capabilities() -> Capabilities {
+    let names = 0..=hako_sys::last_capability();
+    let all = ALL.into_iter().filter(|one| {
+        let bit = capability_bit(&one.to_string()).unwrap_or(0);
+        names.clone().any(|number| bit == 1 << number)
+    });
+    all.collect()
+}
+
+const ALL: [Capability; 41] = [
+    Capability::AuditControl,
+    Capability::AuditRead,
+    Capability::AuditWrite,
+    Capability::BlockSuspend,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::DacReadSearch,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::Kill,
+    Capability::Lease,
+    Capability::LinuxImmutable,
+    Capability::MacAdmin,
+    Capability::MacOverride,
+    Capability::Mknod,
+    Capability::NetAdmin,
+    Capability::NetBindService,
+    Capability::NetBroadcast,
+    Capability::NetRaw,
+    Capability::Perfmon,
+    Capability::Setfcap,
+    Capability::Setgid,
+    Capability::Setpcap,
+    Capability::Setuid,
+    Capability::SysAdmin,
+    Capability::SysBoot,
+    Capability::SysChroot,
+    Capability::SysModule,
+    Capability::SysNice,
+    Capability::SysPacct,
+    Capability::SysPtrace,
+    Capability::SysRawio,
+    Capability::SysResource,
+    Capability::SysTime,
+    Capability::SysTtyConfig,
+    Capability::Syslog,
+    Capability::WakeAlarm,
+];
+
+fn root() -> Root {
+    let mut root = Root::default();
+    root.set_path("rootfs".into()).set_readonly(Some(false));
+    root
+}
+
+fn linux() -> Linux {
+    let kinds = [
+        LinuxNamespaceType::Mount,
+        LinuxNamespaceType::Pid,
+        LinuxNamespaceType::Network,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Uts,
+        LinuxNamespaceType::Cgroup,
+    ];
+    let namespaces = kinds.into_iter().map(|kind| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind).set_path(None);
+        namespace
+    });
+    let mut deny = LinuxDeviceCgroup::default();
+    deny.set_allow(false).set_access(Some("rwm".to_owned()));
+    let mut resources = LinuxResources::default();
+    resources.set_devices(Some(vec![deny]));
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces.collect()))
+        .set_resources(Some(resources))
+        .set_masked_paths(Some(MASKED.map(str::to_owned).to_vec()))
+        .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
+        .set_seccomp(Some(default_profile(0)));
+    linux
+}
+
+/// /proc, /dev and what is below it, /sys and the groups, as Docker mounts them.
+#[must_use]
+pub fn default_mounts() -> Vec<Mount> {
+    [
+        ("/proc", "proc", "proc", "nosuid,noexec,nodev"),
+        ("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+        ("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        ("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,relatime,ro"),
+        ("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
+        ("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
+    ]
+    .map(|(destination, kind, source, options)| {
+        let mut mount = Mount::default();
+        mount
+            .set_destination(destination.into())
+            .set_typ(Some(kind.to_owned()))
+            .set_source(Some(source.into()))
+            .set_options(Some(options.split(',').map(str::to_owned).collect()));
+        mount
+    })
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_spec_has_dockers_capabilities_and_a_profile() {
+        let spec = default_spec();
+        let sets = spec.process().as_ref().unwrap().capabilities().as_ref().unwrap();
+        let bits = crate::plan::capability_bits(sets.bounding().as_ref().unwrap());
+        assert_eq!(format!("{bits:x}"), "a80425fb");
+        assert!(spec.linux().as_ref().unwrap().seccomp().is_some());
+        assert!(all_capabilities().len() >= 38);
+    }
 }

@@ -53,18 +53,11 @@ impl DeviceRule {
                 access.push(letter);
             }
         }
-        format!(
-            "{kind} {}:{} {access}",
-            number(self.device.major),
-            number(self.device.minor)
-        )
+        format!("{kind} {}:{} {access}", number(self.device.major), number(self.device.minor))
     }
 }
 
 /// Attaches the rules to a group of version 2.
 pub(crate) fn attach(path: &std::path::Path, _rules: &[DeviceRule]) -> Result<(), crate::CgroupError> {
-    Err(crate::CgroupError::NoController {
-        controller: "devices",
-        path: path.display().to_string(),
-    })
+    Err(crate::CgroupError::NoController { controller: "devices", path: path.display().to_string() })
 }

@@ -8,21 +8,13 @@ use crate::error::CgroupError;
 
 /// The error of one file operation.
 pub(crate) fn failed(action: impl Into<String>, path: &Path, source: io::Error) -> CgroupError {
-    CgroupError::Io {
-        action: action.into(),
-        path: path.to_owned(),
-        source,
-    }
+    CgroupError::Io { action: action.into(), path: path.to_owned(), source }
 }
 
 /// Writes `value` in one write call: the kernel takes a file's value as one unit.
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
-    let write = || {
-        io::Write::write_all(
-            &mut fs::OpenOptions::new().write(true).open(path)?,
-            value.as_bytes(),
-        )
-    };
+    let write =
+        || io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(path)?, value.as_bytes());
     write().map_err(|source| failed(format!("write {value:?} to"), path, source))
 }
 
@@ -49,8 +41,6 @@ pub(crate) fn read_number(path: &Path) -> Result<Option<u64>, CgroupError> {
 /// The number behind `key` in a file of `key number` lines.
 pub(crate) fn read_keyed(path: &Path, key: &str) -> Result<Option<u64>, CgroupError> {
     let text = read(path)?.unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     Ok(line.and_then(|number| number.trim().parse().ok()))
 }

@@ -42,11 +42,7 @@ impl Cgroup {
 
     /// The directories that exist.
     pub(crate) fn directories(&self) -> impl Iterator<Item = (&Hierarchy, PathBuf)> {
-        let all = self
-            .root
-            .hierarchies()
-            .iter()
-            .map(|one| (one, self.directory(one)));
+        let all = self.root.hierarchies().iter().map(|one| (one, self.directory(one)));
         all.filter(|(_, path)| path.is_dir())
     }
 
@@ -57,10 +53,7 @@ impl Cgroup {
     }
 
     fn needed(&self, controller: &'static str) -> Result<(Version, PathBuf), CgroupError> {
-        let missing = || CgroupError::NoController {
-            controller,
-            path: self.path.clone(),
-        };
+        let missing = || CgroupError::NoController { controller, path: self.path.clone() };
         let hierarchy = self.root.with(controller).ok_or_else(missing)?;
         make(hierarchy, &self.path)?;
         Ok((hierarchy.version, self.directory(hierarchy)))
@@ -70,9 +63,7 @@ impl Cgroup {
     /// spares it the kernel's thread-group lock, which costs milliseconds.
     #[must_use]
     pub fn v1_paths(&self) -> Vec<PathBuf> {
-        let v1 = self
-            .directories()
-            .filter(|(hierarchy, _)| hierarchy.version == Version::V1);
+        let v1 = self.directories().filter(|(hierarchy, _)| hierarchy.version == Version::V1);
         v1.map(|(_, path)| path).collect()
     }
 
@@ -100,10 +91,7 @@ impl Cgroup {
             let (_, path) = self.needed("pids")?;
             file::write(&path.join("pids.max"), &max_or(pids))?;
         }
-        for (file, value) in [
-            ("cpuset.cpus", &limits.cpuset_cpus),
-            ("cpuset.mems", &limits.cpuset_mems),
-        ] {
+        for (file, value) in [("cpuset.cpus", &limits.cpuset_cpus), ("cpuset.mems", &limits.cpuset_mems)] {
             if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
                 let (_, path) = self.needed("cpuset")?;
                 file::write(&path.join(file), value)?;
@@ -132,16 +120,10 @@ impl Cgroup {
             _ => ("memory.limit_in_bytes", "memory.soft_limit_in_bytes"),
         };
         let text = |bytes: i64| {
-            if version == Version::V2 {
-                max_or(bytes)
-            } else {
-                bytes.to_string()
-            }
+            if version == Version::V2 { max_or(bytes) } else { bytes.to_string() }
         };
         let swap = path.join("memory.memsw.limit_in_bytes");
-        let both = limits
-            .memory_swap
-            .filter(|_| version != Version::V2 && swap.exists());
+        let both = limits.memory_swap.filter(|_| version != Version::V2 && swap.exists());
         // Version 1 wants memory <= memory+swap at every moment: raise the sum first, lower it last.
         let raised_first = both.is_some_and(|both| file::write(&swap, &both.to_string()).is_ok());
         if let Some(bytes) = limits.memory_bytes {
@@ -173,17 +155,11 @@ impl Cgroup {
                 _ => file::write(&path.join("cpu.shares"), &shares.to_string())?,
             }
         }
-        let (quota, period) = (
-            limits.cpu_quota_us,
-            limits.cpu_period_us.filter(|period| *period > 0),
-        );
+        let (quota, period) = (limits.cpu_quota_us, limits.cpu_period_us.filter(|period| *period > 0));
         if version == Version::V2 {
             if quota.is_some() || period.is_some() {
                 let quota = max_or(quota.filter(|quota| *quota != 0).unwrap_or(-1));
-                file::write(
-                    &path.join("cpu.max"),
-                    &format!("{quota} {}", period.unwrap_or(100_000)),
-                )?;
+                file::write(&path.join("cpu.max"), &format!("{quota} {}", period.unwrap_or(100_000)))?;
             }
             return Ok(());
         }
@@ -219,33 +195,21 @@ impl Cgroup {
         if let Some((Version::V1, _)) = self.under("devices") {
             let (_, path) = self.needed("devices")?;
             for rule in rules {
-                let name = if rule.allow {
-                    "devices.allow"
-                } else {
-                    "devices.deny"
-                };
+                let name = if rule.allow { "devices.allow" } else { "devices.deny" };
                 file::write(&path.join(name), &rule.to_v1())?;
             }
             return Ok(());
         }
-        let missing = CgroupError::NoController {
-            controller: "devices",
-            path: self.path.clone(),
-        };
+        let missing = CgroupError::NoController { controller: "devices", path: self.path.clone() };
         let hierarchy = self.root.unified().ok_or(missing)?;
         crate::device::attach(&self.directory(hierarchy), rules)
     }
 
     fn set_unified(&self, name: &str, value: &str) -> Result<(), CgroupError> {
-        let missing = CgroupError::NoController {
-            controller: "unified",
-            path: self.path.clone(),
-        };
+        let missing = CgroupError::NoController { controller: "unified", path: self.path.clone() };
         let hierarchy = self.root.unified().ok_or(missing)?;
         if name.contains('/') {
-            return Err(CgroupError::BadPath {
-                path: name.to_owned(),
-            });
+            return Err(CgroupError::BadPath { path: name.to_owned() });
         }
         file::write(&self.directory(hierarchy).join(name), value)
     }
@@ -256,11 +220,7 @@ impl Cgroup {
         if let Some((version, path)) = self.under("memory") {
             let (usage, limit, inactive) = match version {
                 Version::V2 => ("memory.current", "memory.max", "inactive_file"),
-                _ => (
-                    "memory.usage_in_bytes",
-                    "memory.limit_in_bytes",
-                    "total_inactive_file",
-                ),
+                _ => ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"),
             };
             stats.memory_usage = file::read_number(&path.join(usage))?.unwrap_or(0);
             // Version 1 writes "no limit" as the largest page-aligned number.
@@ -272,9 +232,7 @@ impl Cgroup {
             stats.cpu_ns = file::read_number(&path.join("cpuacct.usage"))?.unwrap_or(0);
         } else if let Some(hierarchy) = self.root.unified() {
             let path = self.directory(hierarchy).join("cpu.stat");
-            stats.cpu_ns = file::read_keyed(&path, "usage_usec")?
-                .unwrap_or(0)
-                .saturating_mul(1000);
+            stats.cpu_ns = file::read_keyed(&path, "usage_usec")?.unwrap_or(0).saturating_mul(1000);
         }
         if let Some((_, path)) = self.under("pids") {
             stats.pids = file::read_number(&path.join("pids.current"))?.unwrap_or(0);
@@ -297,18 +255,13 @@ impl Cgroup {
         let (version, path) = self.under("memory")?;
         Some(match version {
             Version::V2 => (path.join("memory.events"), None),
-            _ => (
-                path.join("memory.oom_control"),
-                Some(path.join("cgroup.event_control")),
-            ),
+            _ => (path.join("memory.oom_control"), Some(path.join("cgroup.event_control"))),
         })
     }
 
     /// The processes in the group and its descendants.
     pub fn processes(&self) -> Result<Vec<u32>, CgroupError> {
-        let tracked = self
-            .directories()
-            .find(|(hierarchy, _)| hierarchy.version == Version::V2);
+        let tracked = self.directories().find(|(hierarchy, _)| hierarchy.version == Version::V2);
         let Some((_, path)) = tracked.or_else(|| self.directories().next()) else {
             return Ok(Vec::new());
         };
@@ -319,10 +272,7 @@ impl Cgroup {
 
     /// Sends SIGKILL to every process of the group and its descendants.
     pub fn kill_all(&self) -> Result<(), CgroupError> {
-        let unified = self
-            .root
-            .unified()
-            .map(|hierarchy| self.directory(hierarchy).join("cgroup.kill"));
+        let unified = self.root.unified().map(|hierarchy| self.directory(hierarchy).join("cgroup.kill"));
         match unified.filter(|file| file.exists()) {
             Some(file) => file::write(&file, "1")?,
             None => self.kill_each()?,
@@ -355,23 +305,15 @@ impl Cgroup {
     pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
         if let Some((Version::V1, _)) = self.under("freezer") {
             let (_, path) = self.needed("freezer")?;
-            let (file, want) = (
-                path.join("freezer.state"),
-                if frozen { "FROZEN" } else { "THAWED" },
-            );
+            let (file, want) = (path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" });
             file::write(&file, want)?;
             return self.settle("freeze", || Ok(file::read(&file)?.as_deref() == Some(want)));
         }
-        let missing = CgroupError::NoController {
-            controller: "freezer",
-            path: self.path.clone(),
-        };
+        let missing = CgroupError::NoController { controller: "freezer", path: self.path.clone() };
         let path = self.directory(self.root.unified().ok_or(missing)?);
         file::write(&path.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
         let events = path.join("cgroup.events");
-        self.settle("freeze", || {
-            Ok(file::read_keyed(&events, "frozen")? == Some(u64::from(frozen)))
-        })
+        self.settle("freeze", || Ok(file::read_keyed(&events, "frozen")? == Some(u64::from(frozen))))
     }
 
     /// Removes the group and its descendants from every hierarchy. Tasks that are exiting are waited for;
@@ -393,9 +335,7 @@ impl Cgroup {
         let mut pause = Duration::from_micros(100);
         while !is_done()? {
             if started.elapsed() > SETTLE {
-                return Err(CgroupError::Busy {
-                    path: self.path.clone(),
-                });
+                return Err(CgroupError::Busy { path: self.path.clone() });
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
@@ -406,11 +346,7 @@ impl Cgroup {
 
 /// `max` for -1, as version 2 and `pids.max` write it.
 fn max_or(value: i64) -> String {
-    if value < 0 {
-        "max".to_owned()
-    } else {
-        value.to_string()
-    }
+    if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
 fn collect_processes(path: &Path, pids: &mut Vec<u32>) -> Result<(), CgroupError> {
@@ -428,9 +364,8 @@ fn children(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
         Err(error) if file::is_gone(&error) => return Ok(Vec::new()),
         Err(source) => return Err(file::failed("list", path, source)),
     };
-    let directories = entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let directories =
+        entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     Ok(directories.map(|entry| entry.path()).collect())
 }
 

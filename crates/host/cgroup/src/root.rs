@@ -61,17 +61,15 @@ impl CgroupRoot {
         let path = Path::new("/proc/self/mountinfo");
         let text = file::read(path)?.unwrap_or_default();
         let hierarchies =
-            text.lines()
-                .filter_map(parse_mount)
-                .fold(Vec::new(), |mut found: Vec<Hierarchy>, next| {
-                    let is_known = found
-                        .iter()
-                        .any(|old| old.version == next.version && old.controllers == next.controllers);
-                    if !is_known {
-                        found.push(next);
-                    }
-                    found
-                });
+            text.lines().filter_map(parse_mount).fold(Vec::new(), |mut found: Vec<Hierarchy>, next| {
+                let is_known = found
+                    .iter()
+                    .any(|old| old.version == next.version && old.controllers == next.controllers);
+                if !is_known {
+                    found.push(next);
+                }
+                found
+            });
         Self::new(hierarchies)
     }
 
@@ -145,9 +143,7 @@ impl CgroupRoot {
         let path = checked(path)?;
         let group = Cgroup::new(self.clone(), path);
         if group.directories().next().is_none() {
-            return Err(CgroupError::NotFound {
-                path: group.path().to_owned(),
-            });
+            return Err(CgroupError::NotFound { path: group.path().to_owned() });
         }
         Ok(group)
     }
@@ -208,9 +204,7 @@ fn inherit_cpuset(parent: &Path, child: &Path) -> Result<(), CgroupError> {
 
 /// A path inside the hierarchies: absolute, no `..`, not the root itself, written in one way.
 fn checked(path: &str) -> Result<String, CgroupError> {
-    let bad = || CgroupError::BadPath {
-        path: path.to_owned(),
-    };
+    let bad = || CgroupError::BadPath { path: path.to_owned() };
     let mut clean = String::new();
     for component in Path::new(path).components() {
         match component {
@@ -235,11 +229,7 @@ fn parse_mount(line: &str) -> Option<Hierarchy> {
     let mut right = right.split(' ');
     let (kind, options) = (right.next()?, right.nth(1)?);
     match kind {
-        "cgroup2" => Some(Hierarchy {
-            mount,
-            version: Version::V2,
-            controllers: Vec::new(),
-        }),
+        "cgroup2" => Some(Hierarchy { mount, version: Version::V2, controllers: Vec::new() }),
         "cgroup" => {
             let is_controller =
                 |option: &&str| !matches!(*option, "rw" | "ro" | "xattr" | "clone_children" | "noprefix");

@@ -1,1 +1,34 @@
-//! Placeholder until its owner writes it.
+//! The kernel calls a container runtime needs and `rustix` does not offer in safe form.
+//!
+//! Owns: starting children with clone3, executing, mounting by descriptors, resolving paths inside a root,
+//! capabilities, seccomp and BPF loading, descriptors over sockets, terminals, the read-only view of our own
+//! executable, and the check for kernel features.
+//! Does not own: any policy; what is mounted where, who may do what, is decided by the callers.
+//!
+//! Invariant: `unsafe` for processes lives here only, and every function is safe to call from a single-threaded
+//! process; what needs that says so.
+
+mod bpf;
+mod caps;
+mod exe;
+mod fds;
+mod features;
+mod mount;
+mod process;
+mod resolve;
+mod seccomp;
+mod tty;
+
+pub use bpf::{BpfInstruction, attach_device_filter};
+pub use caps::{CapabilitySets, apply_capabilities, capability_bit, drop_bounding, last_capability};
+pub use exe::read_only_exe;
+pub use fds::{MAX_FDS, close_on_exec_from, keep_only, receive, receive_nonblocking, send, socket_pair};
+pub use features::{Feature, FeatureError, Features};
+pub use mount::{MountAttributes, Propagation, set_attributes};
+pub use process::{
+    Child, CloneFlags, child_signals, exec, exit_now, join_session_keyring, reset_signals, set_domain_name,
+    set_ids, set_rlimit, set_up_loopback, signal, spawn, trim_heap, unshare,
+};
+pub use resolve::{open_in_root, open_or_create_in_root};
+pub use seccomp::{SeccompInstruction, load_seccomp};
+pub use tty::{open_terminal, set_controlling_terminal};

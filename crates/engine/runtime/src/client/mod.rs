@@ -1,155 +1,312 @@
 //! The engine's side of a shim.
+//!
+//! Owns: starting shims, the connection to one, its requests and events.
+//! Does not own: the shim's life: dropping a client changes nothing for the containers.
+//! Invariant: a group a client made is removed with its container, whether or not creating it succeeded.
 
+mod attach;
+mod connection;
+
+pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::Process;
-use tokio::net::UnixStream;
+use hako_oci::runtime::{LinuxSeccomp, Process};
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::types::{ContainerState, CreateContainer, ExecIo, ExecStarted, ShimConfig, ShimEvent, TtySize};
+use crate::prepare::{blocking, exec_plan_file, prepare, remove_group};
+use crate::types::{
+    ContainerState, CreateContainer, ExecIo, ExecStarted, Exit, ShimConfig, ShimEvent, TtySize,
+};
+use crate::wire::{Answer, Request};
+use connection::Connection;
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.
 #[derive(Clone, Debug)]
-pub struct Shim {
+pub struct Shim(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     pid: u32,
-    events: broadcast::Sender<ShimEvent>,
+    state_dir: PathBuf,
+    connection: Connection,
+    next_exec: AtomicU64,
+    /// What execs need of their container's spec: its group and its profile.
+    contexts: Mutex<HashMap<String, Context>>,
 }
 
-/// Which stream output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputStream {
-    /// Standard output, and all output of a terminal.
-    Stdout,
-    /// Standard error.
-    Stderr,
+#[derive(Clone, Debug)]
+struct Context {
+    cgroup: String,
+    seccomp: Option<LinuxSeccomp>,
 }
 
-/// A container's live streams.
-#[derive(Debug)]
-pub struct AttachIo {
-    /// What the container writes from now on.
-    pub output: AttachOutput,
-    /// What the container reads.
-    pub input: AttachInput,
-    /// Whether the container has a terminal.
-    pub tty: bool,
-}
-
-/// The container's output from the moment of attaching.
-#[derive(Debug)]
-pub struct AttachOutput(tokio::net::unix::OwnedReadHalf);
-
-/// The container's input.
-#[derive(Debug)]
-pub struct AttachInput(tokio::net::unix::OwnedWriteHalf);
-
-impl AttachOutput {
-    /// The next piece; `None` when the container closed its output.
-    pub async fn next(&mut self) -> Result<Option<(OutputStream, Vec<u8>)>> {
-        Err(unimplemented("attach"))
-    }
-}
-
-impl AttachInput {
-    /// Writes all of `data` to the container's stdin or terminal.
-    pub async fn write(&mut self, _data: &[u8]) -> Result<()> {
-        Err(unimplemented("attach"))
-    }
-
-    /// Ends this client's input.
-    pub async fn close(&mut self) -> Result<()> {
-        Err(unimplemented("attach"))
-    }
-}
-
-fn unimplemented(what: &str) -> Error {
-    Error::new(Kind::Unimplemented, format!("{what} is not built yet"))
+fn internal(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Kind::Internal, what).with_source(error)
 }
 
 impl Shim {
     /// Starts a shim and connects to it; returns when its namespaces are ready.
-    pub async fn spawn(_config: ShimConfig) -> Result<Self> {
-        Err(unimplemented("spawn"))
+    pub async fn spawn(config: ShimConfig) -> Result<Self> {
+        let state_dir = config.state_dir.clone();
+        let cgroup = config.cgroup.clone();
+        let exe = config.exe.clone();
+        let socket = blocking(move || {
+            crate::prepare::cgroup_root()?.create(&cgroup)?;
+            start_process(&exe, &[])
+        })
+        .await?;
+        let connection = Connection::new(socket)?;
+        let answer = connection.call(Request::Configure(Box::new(config)), &[]).await?;
+        Self::with(connection, answer.0, state_dir)
     }
 
-    /// Connects to a shim that runs already. [`Kind::NotFound`] when nothing listens there: the sandbox is dead,
-    /// its exits are in `<state_dir>/<id>.exit` (see [`Shim::read_exit`]).
-    pub async fn connect(_socket: &Path) -> Result<Self> {
-        Err(unimplemented("connect"))
+    /// Connects to a shim that runs already (adopts it); it says itself which state directory it has.
+    /// [`Kind::NotFound`] when nothing listens there: the sandbox is dead, its exits are in its state directory
+    /// (see [`Shim::read_exit`]).
+    pub async fn connect(socket: &Path) -> Result<Self> {
+        let stream = std::os::unix::net::UnixStream::connect(socket).map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => Kind::NotFound,
+                _ => Kind::Internal,
+            };
+            Error::new(kind, format!("no shim answers at {}", socket.display())).with_source(error)
+        })?;
+        let connection = Connection::new(stream.into())?;
+        let (answer, _) = connection.call(Request::Hello, &[]).await?;
+        let Answer::Hello { pid, state_dir } = answer else { return Err(unexpected()) };
+        let shim = Self::with(connection, Answer::Pid(pid), state_dir)?;
+        shim.load_contexts();
+        Ok(shim)
+    }
+
+    fn with(connection: Connection, answer: Answer, state_dir: PathBuf) -> Result<Self> {
+        let Answer::Pid(pid) = answer else { return Err(unexpected()) };
+        Ok(Self(Arc::new(Inner {
+            pid,
+            state_dir,
+            connection,
+            next_exec: AtomicU64::new(1),
+            contexts: Mutex::default(),
+        })))
     }
 
     /// The exit record a shim left in its state directory, if there is one.
-    pub fn read_exit(_state_dir: &Path, _container: &str) -> Result<Option<crate::Exit>> {
-        Err(unimplemented("read_exit"))
+    pub fn read_exit(state_dir: &Path, container: &str) -> Result<Option<Exit>> {
+        let path = state_dir.join(format!("{container}.exit"));
+        match std::fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(exit) => Ok(Some(exit)),
+                Err(error) => {
+                    Err(Error::new(Kind::DataLoss, format!("{} is no exit record", path.display()))
+                        .with_source(error))
+                }
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(internal(&format!("cannot read {}", path.display()), error)),
+        }
     }
 
     /// The shim's pid.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.0.pid
     }
 
     /// The sandbox's network namespace, valid while the shim runs.
     #[must_use]
     pub fn netns(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/ns/net", self.pid))
+        PathBuf::from(format!("/proc/{}/ns/net", self.0.pid))
     }
 
-    /// Sets a container up to the point where its program would run; returns its pid.
-    pub async fn create(&self, _container: CreateContainer) -> Result<u32> {
-        Err(unimplemented("create"))
+    async fn call(&self, request: Request, fds: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
+        self.0.connection.call(request, fds).await
+    }
+
+    /// Sets a container up to the point where its program would run; returns its pid. A program that is not there is
+    /// [`Kind::NotFound`], one that cannot be executed [`Kind::Forbidden`]: exit codes 127 and 126 where those count.
+    pub async fn create(&self, container: CreateContainer) -> Result<u32> {
+        let CreateContainer { id, spec, rootfs, cgroup, stdio } = container;
+        let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
+        let context = Context { cgroup: cgroup.clone(), seccomp };
+        let mountpoint = self.0.state_dir.join(crate::shim::ROOT);
+        let (name, group) = (id.clone(), cgroup.clone());
+        let (create, plan) = blocking(move || {
+            let prepared = prepare(&name, spec, rootfs, &group, stdio, &mountpoint, true)?;
+            let plan = prepared.plan_file()?;
+            Ok((prepared.create, plan))
+        })
+        .await?;
+        match self.call(Request::Create(Box::new(create)), &[plan]).await {
+            Ok((Answer::Pid(pid), _)) => {
+                self.save_context(&id, &context)?;
+                self.0.contexts.lock().insert(id, context);
+                Ok(pid)
+            }
+            Ok(_) => Err(unexpected()),
+            Err(error) if error.kind() == Kind::AlreadyExists => Err(error),
+            Err(error) => {
+                // The reason it failed is the one to tell.
+                let _left_behind = blocking(move || remove_group(&cgroup)).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn context_path(&self, id: &str) -> PathBuf {
+        self.0.state_dir.join(format!("{id}.exec"))
+    }
+
+    /// For an adopting engine: what execs need is not in the shim, which never sees a spec.
+    fn save_context(&self, id: &str, context: &Context) -> Result<()> {
+        let path = self.context_path(id);
+        let bytes = serde_json::to_vec(&(&context.cgroup, &context.seccomp))
+            .map_err(|error| internal("cannot encode a context", error))?;
+        std::fs::write(&path, bytes)
+            .map_err(|error| internal(&format!("cannot write {}", path.display()), error))
+    }
+
+    fn load_contexts(&self) {
+        let entries = std::fs::read_dir(&self.0.state_dir).into_iter().flatten().filter_map(Result::ok);
+        for path in
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "exec"))
+        {
+            let parsed = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let (Some((cgroup, seccomp)), Some(id)) = (parsed, path.file_stem()) {
+                let id = id.to_string_lossy().into_owned();
+                self.0.contexts.lock().insert(id, Context { cgroup, seccomp });
+            }
+        }
     }
 
     /// Runs the program of a created container.
-    pub async fn start(&self, _id: &str) -> Result<()> {
-        Err(unimplemented("start"))
+    pub async fn start(&self, id: &str) -> Result<()> {
+        self.call(Request::Start { id: id.to_owned() }, &[]).await.map(drop)
     }
 
     /// Signals a container's first process, or all its processes.
-    pub async fn kill(&self, _id: &str, _signal: i32, _all: bool) -> Result<()> {
-        Err(unimplemented("kill"))
+    pub async fn kill(&self, id: &str, signal: i32, all: bool) -> Result<()> {
+        let (id, exec) = (id.to_owned(), None);
+        self.call(Request::Kill { id, exec, signal, all }, &[]).await.map(drop)
     }
 
     /// Signals an exec'd process.
-    pub async fn kill_exec(&self, _id: &str, _exec_id: &str, _signal: i32) -> Result<()> {
-        Err(unimplemented("kill_exec"))
+    pub async fn kill_exec(&self, id: &str, exec_id: &str, signal: i32) -> Result<()> {
+        let (id, exec) = (id.to_owned(), Some(exec_id.to_owned()));
+        self.call(Request::Kill { id, exec, signal, all: false }, &[]).await.map(drop)
     }
 
-    /// Runs another process in a running container.
-    pub async fn exec(&self, _id: &str, _process: Process, _io: ExecIo) -> Result<ExecStarted> {
-        Err(unimplemented("exec"))
+    /// Runs another process in a running container, under the container's seccomp profile. Errors as [`Shim::create`].
+    pub async fn exec(&self, id: &str, mut process: Process, io: ExecIo) -> Result<ExecStarted> {
+        let missing =
+            || Error::new(Kind::FailedPrecondition, format!("container {id} is not in this sandbox"));
+        let context = self.0.contexts.lock().get(id).cloned().ok_or_else(missing)?;
+        let number = self.0.next_exec.fetch_add(1, Ordering::Relaxed);
+        let exec_id = format!("{}-{number}", std::process::id());
+        let (tty, streams) = match io {
+            ExecIo::Fds(streams) => (false, Vec::from(streams)),
+            ExecIo::Tty { size } => {
+                let size =
+                    hako_oci::runtime::BoxBuilder::default().width(size.width).height(size.height).build();
+                process.set_console_size(size.ok());
+                (true, Vec::new())
+            }
+        };
+        process.set_terminal(Some(tty));
+        let plan =
+            blocking(move || exec_plan_file(&process, &context.cgroup, context.seccomp.as_ref())).await?;
+        let mut fds = vec![plan];
+        fds.extend(streams);
+        let request = Request::Exec { id: id.to_owned(), exec: exec_id.clone(), tty };
+        let (answer, mut fds) = self.call(request, &fds).await?;
+        let Answer::Pid(pid) = answer else { return Err(unexpected()) };
+        Ok(ExecStarted { exec_id, pid, tty_master: fds.pop() })
     }
 
     /// Sets the size of a container's terminal, or of an exec'd process's.
-    pub async fn resize(&self, _id: &str, _exec_id: Option<&str>, _size: TtySize) -> Result<()> {
-        Err(unimplemented("resize"))
+    pub async fn resize(&self, id: &str, exec_id: Option<&str>, size: TtySize) -> Result<()> {
+        let (id, exec) = (id.to_owned(), exec_id.map(str::to_owned));
+        self.call(Request::Resize { id, exec, size }, &[]).await.map(drop)
     }
 
-    /// Attaches to a container's live streams.
-    pub async fn attach(&self, _id: &str) -> Result<AttachIo> {
-        Err(unimplemented("attach"))
+    /// Attaches to a container's live streams. Attach before `start` to miss nothing.
+    pub async fn attach(&self, id: &str) -> Result<AttachIo> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()
+            .map_err(|error| internal("cannot make a socket pair", error))?;
+        let (answer, _) = self.call(Request::Attach { id: id.to_owned() }, &[theirs.into()]).await?;
+        let Answer::Tty(tty) = answer else { return Err(unexpected()) };
+        AttachIo::new(ours, tty)
     }
 
     /// Forgets a stopped (or only created) container and removes its group; `force` kills it first.
-    pub async fn delete(&self, _id: &str, _force: bool) -> Result<()> {
-        Err(unimplemented("delete"))
+    pub async fn delete(&self, id: &str, force: bool) -> Result<()> {
+        let (answer, _) = self.call(Request::Delete { id: id.to_owned(), force }, &[]).await?;
+        let Answer::Group(group) = answer else { return Err(unexpected()) };
+        self.0.contexts.lock().remove(id);
+        // Absent when it was created by an older engine.
+        let _absent = std::fs::remove_file(self.context_path(id));
+        blocking(move || remove_group(&group)).await
     }
 
     /// All containers the shim knows, stopped ones included until they are deleted.
     pub async fn state(&self) -> Result<Vec<ContainerState>> {
-        Err(unimplemented("state"))
+        match self.call(Request::State, &[]).await? {
+            (Answer::State(states), _) => Ok(states),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Events from now on. A receiver that lagged calls [`Shim::state`] to catch up.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<ShimEvent> {
-        self.events.subscribe()
+        self.0.connection.events()
     }
 
-    /// Ends the shim and with it the sandbox's namespaces; refused while containers run unless `force`. Removes
-    /// the sandbox's group.
-    pub async fn shutdown(&self, _force: bool) -> Result<()> {
-        Err(unimplemented("shutdown"))
+    /// Ends the shim and with it the sandbox's namespaces; refused while containers run unless `force`. Removes the
+    /// sandbox's group, and returns when the shim is gone.
+    pub async fn shutdown(&self, force: bool) -> Result<()> {
+        let mut events = self.events();
+        let (answer, _) = self.call(Request::Shutdown { force }, &[]).await?;
+        let Answer::Group(group) = answer else { return Err(unexpected()) };
+        while !matches!(events.recv().await, Ok(ShimEvent::Gone) | Err(broadcast::error::RecvError::Closed)) {
+        }
+        blocking(move || remove_group(&group)).await
     }
+}
+
+fn unexpected() -> Error {
+    Error::new(Kind::Internal, "a shim gave an answer of the wrong kind; is it of another version?")
+}
+
+/// Starts `exe shim …` with a socket as its standard input, executed through a read-only view (CVE-2019-5736).
+/// Its parent need not wait for it: the init of the machine, or tokio, does.
+pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    use std::process::Stdio;
+    let failed = |error: std::io::Error| internal("cannot start a shim", error);
+    let view = if exe == Path::new("/proc/self/exe") { hako_sys::read_only_exe().ok() } else { None };
+    let program = match &view {
+        Some(view) => PathBuf::from(format!("/proc/self/fd/{}", view.as_fd().as_raw_fd())),
+        None => exe.to_owned(),
+    };
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+    let mut child = std::process::Command::new(program)
+        .arg("shim")
+        .args(args)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .env_clear()
+        .spawn()
+        .map_err(failed)?;
+    // A shim that ends while we live is a zombie until somebody waits for it.
+    let waiter = std::thread::Builder::new().name("shim-wait".to_owned()).stack_size(64 << 10);
+    waiter.spawn(move || child.wait()).map_err(failed)?;
+    Ok(ours.into())
 }

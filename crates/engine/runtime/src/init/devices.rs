@@ -1,0 +1,91 @@
+//! /dev: nodes and links.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use hako_sys::{open_in_root, open_or_create_in_root};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mknodat, statat, symlinkat, unlinkat,
+};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::error::{InitError, failed};
+use super::mounts::attach;
+use crate::plan::DevicePlan;
+
+/// Links every container has: (path in /dev, what it shows).
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+pub(super) fn make(root: BorrowedFd<'_>, devices: &[DevicePlan]) -> Result<(), InitError> {
+    let dev = open_or_create_in_root(root, Path::new("/dev"), true)
+        .map_err(failed("cannot open /dev in the container"))?;
+    for device in devices {
+        match device.path.strip_prefix("/dev") {
+            Ok(name) if name.components().count() == 1 => node(dev.as_fd(), name, device)?,
+            _ => {
+                let parent = device.path.parent().unwrap_or(Path::new("/"));
+                let name = device.path.file_name().map(Path::new).unwrap_or(Path::new("device"));
+                let parent = open_or_create_in_root(root, parent, true)
+                    .map_err(failed(format!("cannot create the directory of {}", device.path.display())))?;
+                node(parent.as_fd(), name, device)?;
+            }
+        }
+    }
+    for (name, target) in LINKS {
+        match symlinkat(target, dev.as_fd(), name) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(failed(format!("cannot create /dev/{name}"))(error)),
+        }
+    }
+    Ok(())
+}
+
+fn node(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), InitError> {
+    let doing = || format!("cannot create device {}", device.path.display());
+    let number = makedev(device.major, device.minor);
+    let kind = match device.kind {
+        'b' => FileType::BlockDevice,
+        'p' => FileType::Fifo,
+        _ => FileType::CharacterDevice,
+    };
+    let create = || mknodat(parent, name, kind, Mode::from_raw_mode(device.mode), number);
+    match create() {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) => {
+            let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed(doing()))?;
+            if FileType::from_raw_mode(found.st_mode) == kind
+                && (kind == FileType::Fifo || found.st_rdev == number)
+            {
+                return Ok(());
+            }
+            // The image's, and not what its name says.
+            unlinkat(parent, name, AtFlags::empty()).map_err(failed(doing()))?;
+            create().map_err(failed(doing()))?;
+        }
+        // Inside another container: its nodes can be shown, not made.
+        Err(rustix::io::Errno::PERM) => return bind(parent, name, device),
+        Err(error) => return Err(failed(doing())(error)),
+    }
+    if device.uid != 0 || device.gid != 0 {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(doing()))?;
+    }
+    Ok(())
+}
+
+fn bind(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), InitError> {
+    let doing = || format!("cannot show the host's {} in the container", device.path.display());
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD.as_fd(), &device.path, flags).map_err(failed(doing()))?;
+    let target = match open_in_root(parent, name, OFlags::PATH) {
+        Ok(target) => target,
+        Err(_) => open_or_create_in_root(parent, name, false).map_err(failed(doing()))?,
+    };
+    attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))
+}

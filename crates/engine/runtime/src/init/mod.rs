@@ -1,0 +1,247 @@
+//! A container's first process, between clone and exec.
+//!
+//! Owns: everything done inside the new namespaces, in its order.
+//! Does not own: starting it (`launch`), or what is asked for (`plan`).
+//! Invariant: it runs in a process of its own that ends in exec or exit, and no path of the image is used but through
+//! a descriptor resolved inside the image's root.
+//!
+//! ```text
+//!   parent                         init
+//!     | clone3 ----------------------> join groups, cgroup namespace, enter namespaces
+//!     |                                root, mounts, devices, pivot_root, ids, capabilities, seccomp
+//!     | <--- 'R' (+ terminal master) - ready
+//!     | ---- 'S' --------------------> exec          (the socket closes: end of file at the parent)
+//!     | <--- 'E' code text ----------- or why not, then exit with that code
+//! ```
+
+mod devices;
+mod error;
+mod mounts;
+mod program;
+mod root;
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hako_sys::{CloneFlags, SeccompInstruction};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+pub(crate) use error::InitError;
+use error::failed;
+
+use crate::plan::{ContainerPlan, ExecPlan, ProcessPlan};
+
+/// The message that says the container is set up.
+pub(crate) const READY: u8 = b'R';
+/// The message that says start.
+pub(crate) const START: u8 = b'S';
+/// The message that says what failed: a byte of exit code and a text follow.
+pub(crate) const ERROR: u8 = b'E';
+
+/// How the init is told to go on.
+#[derive(Debug)]
+pub(crate) enum Gate {
+    /// By [`START`] on the status socket.
+    Socket,
+    /// By any byte through this pipe.
+    Pipe(OwnedFd),
+    /// At once.
+    Open,
+}
+
+/// Sets a container up and becomes its program; returns the exit code when that fails.
+pub(crate) fn run_container(
+    plan: &ContainerPlan,
+    seccomp: &[SeccompInstruction],
+    status: &OwnedFd,
+    gate: &Gate,
+) -> i32 {
+    let prepared = prepare(plan);
+    finish(prepared, &plan.process, seccomp, status, gate)
+}
+
+/// Enters a running container and becomes a program there; returns the exit code when that fails.
+pub(crate) fn run_exec(
+    plan: &ExecPlan,
+    seccomp: &[SeccompInstruction],
+    target: BorrowedFd<'_>,
+    status: &OwnedFd,
+) -> i32 {
+    let prepared = enter(plan, target);
+    finish(prepared, &plan.process, seccomp, status, &Gate::Open)
+}
+
+/// A terminal's two ends, if the process gets one.
+type Terminal = Option<(OwnedFd, OwnedFd)>;
+
+fn finish(
+    prepared: Result<Terminal, InitError>,
+    process: &ProcessPlan,
+    seccomp: &[SeccompInstruction],
+    status: &OwnedFd,
+    gate: &Gate,
+) -> i32 {
+    let result = prepared.and_then(|terminal| {
+        let program =
+            program::become_user(process, seccomp, terminal.as_ref().map(|(_, slave)| slave.as_fd()))?;
+        let master: Vec<BorrowedFd<'_>> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
+        // A parent that is gone cannot be told; the gate below finds that out.
+        let _sent = hako_sys::send(status.as_fd(), &[READY], &master);
+        Ok(program)
+    });
+    let error = match result {
+        Ok(program) => {
+            if !wait(gate, status) {
+                return 1;
+            }
+            program.exec()
+        }
+        Err(error) => error,
+    };
+    let mut message = vec![ERROR, error.code];
+    message.extend(error.to_string().bytes().take(4000));
+    if hako_sys::send(status.as_fd(), &message, &[]).is_err() {
+        // Nobody listens any more: the container's own standard error is what is left.
+        let _lost = rustix::io::write(rustix::stdio::stderr(), format!("hako: {error}\n").as_bytes());
+    }
+    i32::from(error.code)
+}
+
+/// Waits for the word to go on; `false` when whoever could give it is gone.
+fn wait(gate: &Gate, status: &OwnedFd) -> bool {
+    let mut byte = [0];
+    match gate {
+        Gate::Open => true,
+        Gate::Socket => {
+            let received = hako_sys::receive(status.as_fd(), &mut byte, &mut Vec::new());
+            matches!(received, Ok(1)) && byte == [START]
+        }
+        Gate::Pipe(pipe) => matches!(rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut byte)), Ok(1)),
+    }
+}
+
+fn common() -> Result<(), InitError> {
+    hako_sys::reset_signals();
+    // Until exec, nobody in the container may look into this process (it still has the host's executable).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(failed("cannot protect the init from tracing"))?;
+    rustix::process::setsid().map_err(failed("cannot start a session"))?;
+    let _old = rustix::process::umask(rustix::fs::Mode::empty());
+    // Without keyrings there is none to leave.
+    let _none = hako_sys::join_session_keyring();
+    Ok(())
+}
+
+fn prepare(plan: &ContainerPlan) -> Result<Terminal, InitError> {
+    common()?;
+    join_groups(&plan.cgroup_dirs)?;
+    if plan.namespaces.cgroup {
+        hako_sys::unshare(CloneFlags::NEWCGROUP).map_err(failed("cannot make a cgroup namespace"))?;
+    }
+    for (kind, path) in &plan.namespaces.join {
+        let namespace =
+            fs::File::open(path).map_err(failed(format!("cannot open namespace {}", path.display())))?;
+        move_into_link_name_space(namespace.as_fd(), namespace_kind(*kind))
+            .map_err(failed(format!("cannot enter namespace {}", path.display())))?;
+    }
+    if plan.namespaces.is_new(CloneFlags::NEWNET) {
+        hako_sys::set_up_loopback().map_err(failed("cannot set the loopback link up"))?;
+    }
+    set_oom_score(&plan.process)?;
+    for (key, value) in &plan.sysctls {
+        set_sysctl(key, value)?;
+    }
+    set_names(plan)?;
+    root::build(plan)
+}
+
+fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<Terminal, InitError> {
+    common()?;
+    join_groups(&plan.cgroup_dirs)?;
+    set_oom_score(&plan.process)?;
+    use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+    let all = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::CONTROL_GROUP
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
+    move_into_thread_name_spaces(target, all)
+        .map_err(failed("cannot enter the container's namespaces; has it exited?"))?;
+    if !plan.process.tty {
+        return Ok(None);
+    }
+    let pts = rustix::fs::open(
+        "/dev/pts",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(failed("cannot open /dev/pts in the container; mount devpts there"))?;
+    open_terminal(&plan.process, pts.as_fd()).map(Some)
+}
+
+fn open_terminal(process: &ProcessPlan, pts: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), InitError> {
+    let size = process.tty_size.map_or((0, 0), |size| (size.width, size.height));
+    hako_sys::open_terminal(pts, size.0, size.1).map_err(failed("cannot open a terminal in /dev/pts"))
+}
+
+/// Version 1: a single-threaded process that moves itself (`0` into `tasks`) is spared the kernel's thread-group
+/// lock, whose grace period costs milliseconds for each hierarchy.
+fn join_groups(directories: &[std::path::PathBuf]) -> Result<(), InitError> {
+    for directory in directories {
+        let write = |file: &str| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(directory.join(file))
+                .and_then(|mut file| std::io::Write::write_all(&mut file, b"0"))
+        };
+        write("tasks").map_err(failed(format!("cannot join cgroup {}", directory.display())))?;
+    }
+    Ok(())
+}
+
+fn namespace_kind(bits: u64) -> Option<LinkNameSpaceType> {
+    match CloneFlags(bits) {
+        CloneFlags::NEWNET => Some(LinkNameSpaceType::Network),
+        CloneFlags::NEWIPC => Some(LinkNameSpaceType::InterProcessCommunication),
+        CloneFlags::NEWUTS => Some(LinkNameSpaceType::HostNameAndNISDomainName),
+        CloneFlags::NEWCGROUP => Some(LinkNameSpaceType::ControlGroup),
+        _ => None,
+    }
+}
+
+/// Written through the host's /proc, which the image has no hand in (CVE-2025-52881).
+fn set_oom_score(process: &ProcessPlan) -> Result<(), InitError> {
+    let Some(score) = process.oom_score_adj else { return Ok(()) };
+    match fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        // Lowering it below the caller's own takes CAP_SYS_RESOURCE; without it the score stays.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(failed(format!("cannot set the OOM score to {score}"))),
+    }
+}
+
+/// Sets a kernel parameter of the present namespaces, through the host's /proc.
+pub(crate) fn set_sysctl(key: &str, value: &str) -> Result<(), InitError> {
+    let path =
+        Path::new("/proc/sys").join(if key.contains('/') { key.to_owned() } else { key.replace('.', "/") });
+    if path.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(InitError::new(format!("sysctl {key:?} is not a name")));
+    }
+    fs::write(&path, value).map_err(failed(format!(
+        "cannot set sysctl {key} to {value:?}; does it exist and belong to a namespace?"
+    )))
+}
+
+fn set_names(plan: &ContainerPlan) -> Result<(), InitError> {
+    if !plan.namespaces.is_own(CloneFlags::NEWUTS) {
+        return Ok(());
+    }
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes())
+            .map_err(failed(format!("cannot set the host name to {name:?}")))?;
+    }
+    if let Some(name) = &plan.domainname {
+        hako_sys::set_domain_name(name).map_err(failed(format!("cannot set the domain name to {name:?}")))?;
+    }
+    Ok(())
+}

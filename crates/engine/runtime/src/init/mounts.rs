@@ -1,0 +1,143 @@
+//! One mount at a time, from a detached mount to a descriptor inside the root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hako_sys::{MountAttributes, open_in_root, open_or_create_in_root, set_attributes};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use super::error::{InitError, failed};
+use crate::plan::{MountPlan, MountSource};
+
+/// Puts a detached mount on what `target` refers to.
+pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", target, "", flags)
+}
+
+/// Carries out one mount.
+pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitError> {
+    let doing = || format!("cannot mount {}", plan.target.display());
+    let (tree, is_directory) = match &plan.source {
+        MountSource::Bind { path, recursive } => bind(path, *recursive)?,
+        MountSource::FileSystem { kind, source, parameters } => {
+            (file_system(kind, source.as_deref(), parameters, plan)?, true)
+        }
+        MountSource::Cgroup(views) => return cgroup(root, plan, views),
+    };
+    let target = target_of(root, plan, is_directory)?;
+    let own = MountAttributes::new(plan.set, plan.clear);
+    if matches!(plan.source, MountSource::Bind { .. }) {
+        set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
+    }
+    let below = MountAttributes::new(plan.recursive_set, plan.recursive_clear);
+    set_attributes(tree.as_fd(), &below, true).map_err(failed(doing()))?;
+    attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))?;
+    propagate(tree.as_fd(), plan)
+}
+
+/// What spreads is decided when the mount is in its place, for attaching changes it.
+fn propagate(tree: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitError> {
+    let Some((propagation, recursive)) = plan.propagation else { return Ok(()) };
+    let attributes = MountAttributes::default().propagation(propagation.into());
+    set_attributes(tree, &attributes, recursive)
+        .map_err(failed(format!("cannot set the propagation of {}", plan.target.display())))
+}
+
+/// proc and sysfs must be where their name says: a link in the image would put the masks elsewhere.
+fn target_of(root: BorrowedFd<'_>, plan: &MountPlan, is_directory: bool) -> Result<OwnedFd, InitError> {
+    let target = &plan.target;
+    let opened = open_or_create_in_root(root, target, is_directory)
+        .map_err(failed(format!("cannot create mount target {} in the container", target.display())))?;
+    let is_kernel =
+        matches!(&plan.source, MountSource::FileSystem { kind, .. } if kind == "proc" || kind == "sysfs");
+    if !is_kernel {
+        return Ok(opened);
+    }
+    let inside = target.strip_prefix("/").unwrap_or(target);
+    openat2(
+        root,
+        inside,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
+    )
+    .map_err(|_| {
+        InitError::new(format!(
+            "{} in the image is a symbolic link; it must be a directory",
+            target.display()
+        ))
+    })
+}
+
+fn bind(path: &Path, recursive: bool) -> Result<(OwnedFd, bool), InitError> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let doing = || format!("cannot bind {}", path.display());
+    let tree = open_tree(CWD.as_fd(), path, flags).map_err(failed(doing()))?;
+    let stat = rustix::fs::fstat(&tree).map_err(failed(doing()))?;
+    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
+    Ok((tree, is_directory))
+}
+
+fn file_system(
+    kind: &str,
+    source: Option<&str>,
+    parameters: &[(String, Option<String>)],
+    plan: &MountPlan,
+) -> Result<OwnedFd, InitError> {
+    let doing = |what: &str| format!("cannot mount {} as {kind}{what}", plan.target.display());
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(failed(doing(", does the kernel have this file system?")))?;
+    fsconfig_set_string(context.as_fd(), "source", source.unwrap_or(kind)).map_err(failed(doing("")))?;
+    for (key, value) in parameters {
+        let set = match value {
+            Some(value) => fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str()),
+            None => fsconfig_set_flag(context.as_fd(), key.as_str()),
+        };
+        set.map_err(failed(doing(&format!(", option {key}"))))?;
+    }
+    fsconfig_create(context.as_fd()).map_err(failed(doing("")))?;
+    let attributes = MountAttrFlags::from_bits_retain(u32::try_from(plan.set).unwrap_or(0));
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed(doing("")))
+}
+
+/// The container's own groups: version 2's directory itself, or version 1's side by side in a tmpfs.
+fn cgroup(
+    root: BorrowedFd<'_>,
+    plan: &MountPlan,
+    views: &[(String, std::path::PathBuf)],
+) -> Result<(), InitError> {
+    let doing = || format!("cannot mount the groups at {}", plan.target.display());
+    let target = open_or_create_in_root(root, &plan.target, true).map_err(failed(doing()))?;
+    let own = MountAttributes::new(plan.set, plan.clear);
+    if let [(name, directory)] = views
+        && name.is_empty()
+    {
+        let (tree, _) = bind(directory, false)?;
+        set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
+        return attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()));
+    }
+    let parameters = [("mode".to_owned(), Some("755".to_owned()))];
+    // Read-only only after the directories are in it.
+    let writable = MountPlan { set: plan.set & !MountAttributes::RDONLY, ..plan.clone() };
+    let tmpfs = file_system("tmpfs", Some("cgroup"), &parameters, &writable)?;
+    for (name, _) in views {
+        rustix::fs::mkdirat(tmpfs.as_fd(), name.as_str(), Mode::from_raw_mode(0o755))
+            .map_err(failed(doing()))?;
+    }
+    attach(tmpfs.as_fd(), target.as_fd()).map_err(failed(doing()))?;
+    for (name, directory) in views {
+        let (tree, _) = bind(directory, false)?;
+        set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
+        let place = open_in_root(tmpfs.as_fd(), Path::new(name), OFlags::PATH).map_err(failed(doing()))?;
+        attach(tree.as_fd(), place.as_fd()).map_err(failed(doing()))?;
+    }
+    set_attributes(tmpfs.as_fd(), &own, false).map_err(failed(doing()))
+}

@@ -1,0 +1,228 @@
+//! The container's root: built beside the host's, then made `/`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use hako_sys::{MountAttributes, Propagation, open_in_root, open_or_create_in_root, set_attributes};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount,
+    open_tree,
+};
+
+use super::error::{InitError, failed};
+use super::{Terminal, devices, mounts, open_terminal};
+use crate::plan::{ContainerPlan, MountSource, RootPropagation};
+use crate::types::Rootfs;
+
+/// Mounts the root and everything in it; the terminal is opened in its own devpts.
+pub(super) fn build(plan: &ContainerPlan) -> Result<Terminal, InitError> {
+    detach_from_host(plan)?;
+    let root = mount_root(&plan.rootfs, &plan.mountpoint)?;
+    let root_fd = root.as_fd();
+    for mount in &plan.mounts {
+        mounts::mount(root_fd, mount)?;
+    }
+    let is_bound = |path: &Path| {
+        plan.mounts
+            .iter()
+            .any(|mount| mount.target == path && matches!(mount.source, MountSource::Bind { .. }))
+    };
+    if !is_bound(Path::new("/dev")) {
+        devices::make(root_fd, &plan.devices)?;
+    }
+    let terminal = match plan.process.tty {
+        true => Some(console(root_fd, plan)?),
+        false => None,
+    };
+    for path in &plan.read_only_paths {
+        make_read_only(root_fd, path)?;
+    }
+    mask(root_fd, &plan.masked_paths)?;
+    if plan.read_only_root {
+        set_attributes(root_fd, &MountAttributes::read_only(), false)
+            .map_err(failed("cannot make the root read-only"))?;
+    }
+    enter(root_fd, plan.root_propagation)?;
+    Ok(terminal)
+}
+
+/// Nothing mounted from here on may reach the host.
+fn detach_from_host(plan: &ContainerPlan) -> Result<(), InitError> {
+    let change = match plan.root_propagation {
+        RootPropagation::Slave | RootPropagation::Unbindable => MountPropagationFlags::DOWNSTREAM,
+        RootPropagation::Private => MountPropagationFlags::PRIVATE,
+        // What is shared stays so, for mounts of the container that are meant to reach the host; only the place
+        // where the root goes must not pass on the root itself, so it gets a private mount of its own.
+        RootPropagation::Shared => {
+            let doing = || format!("cannot mount at {}", plan.mountpoint.display());
+            rustix::mount::mount_bind(&plan.mountpoint, &plan.mountpoint).map_err(failed(doing()))?;
+            return rustix::mount::mount_change(&plan.mountpoint, MountPropagationFlags::PRIVATE)
+                .map_err(failed(doing()));
+        }
+    };
+    rustix::mount::mount_change("/", change | MountPropagationFlags::REC)
+        .map_err(failed("cannot detach from the host's mounts"))
+}
+
+fn mount_root(rootfs: &Rootfs, mountpoint: &Path) -> Result<OwnedFd, InitError> {
+    let tree = match rootfs {
+        Rootfs::Bind(path) => clone_tree(path, true)?,
+        Rootfs::Overlay { lower, upper, .. } if lower.is_empty() => clone_tree(upper, false)?,
+        Rootfs::Overlay { lower, upper, work } => match overlay(lower, upper, work) {
+            Ok(tree) => tree,
+            Err(_) => return overlay_by_options(lower, upper, work, mountpoint),
+        },
+    };
+    move_mount(tree.as_fd(), "", CWD.as_fd(), mountpoint, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(failed(format!("cannot mount the root at {}", mountpoint.display())))?;
+    Ok(tree)
+}
+
+/// A detached copy of the mounts at a path of the host.
+fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, InitError> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(CWD.as_fd(), path, flags).map_err(failed(format!("cannot bind {}", path.display())))
+}
+
+/// An overlay with one parameter a layer, so that their number and names are not bounded by a page.
+fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in lower {
+        fsconfig_set_string(context.as_fd(), "lowerdir+", layer)?;
+    }
+    fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
+    fsconfig_set_string(context.as_fd(), "workdir", work)?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// The old way, for kernels without `lowerdir+` (before 6.8) and for paths over 255 bytes.
+fn overlay_by_options(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    mountpoint: &Path,
+) -> Result<OwnedFd, InitError> {
+    let escape = |path: &Path| {
+        path.display().to_string().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
+    };
+    let layers: Vec<String> = lower.iter().map(|layer| escape(layer)).collect();
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", layers.join(":"), escape(upper), escape(work));
+    let options = std::ffi::CString::new(options).map_err(failed("a layer's path has a NUL byte"))?;
+    rustix::mount::mount("overlay", mountpoint, "overlay", MountFlags::empty(), options.as_c_str()).map_err(
+        failed(format!(
+            "cannot mount the overlay of {} layers with upper directory {}",
+            lower.len(),
+            upper.display()
+        )),
+    )?;
+    rustix::fs::open(mountpoint, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed(format!("cannot open {}", mountpoint.display())))
+}
+
+/// Opens the container's terminal and binds it to /dev/console.
+fn console(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<(OwnedFd, OwnedFd), InitError> {
+    let pts = open_in_root(root, Path::new("/dev/pts"), OFlags::PATH)
+        .map_err(failed("cannot open /dev/pts in the container; mount devpts there"))?;
+    let (master, slave) = open_terminal(&plan.process, pts.as_fd())?;
+    let target = open_or_create_in_root(root, Path::new("/dev/console"), false)
+        .map_err(failed("cannot create /dev/console"))?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree =
+        open_tree(slave.as_fd(), "", flags).map_err(failed("cannot bind the terminal to /dev/console"))?;
+    mounts::attach(tree.as_fd(), target.as_fd())
+        .map_err(failed("cannot bind the terminal to /dev/console"))?;
+    Ok((master, slave))
+}
+
+fn make_read_only(root: BorrowedFd<'_>, path: &Path) -> Result<(), InitError> {
+    let target = match open_in_root(root, path, OFlags::PATH) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed(format!("cannot open {} in the container", path.display())))?,
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let doing = || format!("cannot make {} read-only", path.display());
+    let tree = open_tree(target.as_fd(), "", flags).map_err(failed(doing()))?;
+    set_attributes(tree.as_fd(), &MountAttributes::read_only(), true).map_err(failed(doing()))?;
+    mounts::attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))
+}
+
+/// Files are hidden by the host's /dev/null, directories by an empty read-only tmpfs. The null device is the host's
+/// and checked, for the container's may be anything (CVE-2025-31133).
+fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let null = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("cannot open /dev/null"))?;
+    let stat = rustix::fs::fstat(&null).map_err(failed("cannot read /dev/null"))?;
+    if stat.st_rdev != rustix::fs::makedev(1, 3) {
+        return Err(InitError::new("the host's /dev/null is not the null device"));
+    }
+    for path in paths {
+        let target = match open_in_root(root, path, OFlags::PATH) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
+            other => other.map_err(failed(format!("cannot open {} in the container", path.display())))?,
+        };
+        let doing = || format!("cannot mask {}", path.display());
+        let stat = rustix::fs::fstat(&target).map_err(failed(doing()))?;
+        let is_directory =
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
+        let cover = if is_directory {
+            empty_directory()
+        } else {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            open_tree(null.as_fd(), "", flags)
+        };
+        let cover = cover.map_err(failed(doing()))?;
+        mounts::attach(cover.as_fd(), target.as_fd()).map_err(failed(doing()))?;
+    }
+    Ok(())
+}
+
+fn empty_directory() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "size", "0")?;
+    fsconfig_set_string(context.as_fd(), "nr_inodes", "2")?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+/// Makes the built root `/` and lets go of the host's.
+fn enter(root: BorrowedFd<'_>, propagation: RootPropagation) -> Result<(), InitError> {
+    rustix::process::fchdir(root).map_err(failed("cannot change to the container's root"))?;
+    // With "." for both, the old root ends up on top of the new one and can be unmounted without a directory for it.
+    rustix::process::pivot_root(".", ".").map_err(failed("cannot pivot into the container's root"))?;
+    // Unmounting must not reach the host's own mounts.
+    rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(failed("cannot detach the host's root"))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("cannot unmount the host's root"))?;
+    rustix::process::chdir("/").map_err(failed("cannot change to the new root"))?;
+    let wanted = match propagation {
+        RootPropagation::Shared => Propagation::Shared,
+        RootPropagation::Private => Propagation::Private,
+        RootPropagation::Slave => return Ok(()),
+        RootPropagation::Unbindable => Propagation::Unbindable,
+    };
+    let attributes = MountAttributes::default().propagation(wanted);
+    set_attributes(root, &attributes, false).map_err(failed("cannot set the root's propagation"))
+}

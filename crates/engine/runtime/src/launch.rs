@@ -1,0 +1,141 @@
+//! Starting an init: clone3, and the status socket between it and its parent.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hako_sys::{Child, CloneFlags};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::init::{ERROR, Gate, READY, run_container, run_exec};
+use crate::plan::{ContainerPlan, ExecPlan, decode, encode};
+
+/// Whose pid namespace a child is born into, unless it gets a new one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PidNamespace<'a> {
+    /// Ours.
+    Own,
+    /// The one at a path.
+    Path(&'a Path),
+    /// A process's, by pidfd.
+    Of(BorrowedFd<'a>),
+}
+
+/// How a child is started.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    pub clone: u64,
+    pub pid_namespace: PidNamespace<'a>,
+    pub unified: Option<BorrowedFd<'a>>,
+    pub streams: [BorrowedFd<'a>; 3],
+}
+
+/// What an init says.
+#[derive(Debug)]
+pub(crate) enum Status {
+    /// Set up; with the terminal's master, if it has one.
+    Ready(Option<OwnedFd>),
+    /// It gave up.
+    Failed { code: u8, message: String },
+    /// It became its program, or died.
+    Closed,
+}
+
+/// Reads one message of an init; `Ok(None)` when there is none yet.
+pub(crate) fn read_status(socket: BorrowedFd<'_>, wait: bool) -> io::Result<Option<Status>> {
+    let (mut data, mut fds) = ([0; 4096], Vec::new());
+    let received = if wait {
+        hako_sys::receive(socket, &mut data, &mut fds)
+    } else {
+        hako_sys::receive_nonblocking(socket, &mut data, &mut fds)
+    };
+    let count = match received {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+        other => other?,
+    };
+    Ok(Some(match data[..count] {
+        [READY, ..] => Status::Ready(fds.pop()),
+        [ERROR, code, ref text @ ..] => {
+            Status::Failed { code, message: String::from_utf8_lossy(text).into_owned() }
+        }
+        _ => Status::Closed,
+    }))
+}
+
+/// Starts a child that runs `body` with the descriptors given (0 to 2 its streams, 3 the status socket, then
+/// `extra`); returns it with our end of the status socket.
+pub(crate) fn launch(
+    how: &Launch<'_>,
+    extra: &[BorrowedFd<'_>],
+    body: impl FnOnce(Vec<OwnedFd>) -> i32,
+) -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = hako_sys::socket_pair()?;
+    let mut fds = how.streams.to_vec();
+    fds.push(theirs.as_fd());
+    fds.extend_from_slice(extra);
+    let home = match how.pid_namespace {
+        PidNamespace::Own => None,
+        _ => Some(File::open("/proc/self/ns/pid")?),
+    };
+    match how.pid_namespace {
+        PidNamespace::Own => {}
+        PidNamespace::Path(path) => {
+            move_into_link_name_space(File::open(path)?.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+        }
+        PidNamespace::Of(process) => move_into_thread_name_spaces(process, ThreadNameSpaceType::PROCESS_ID)?,
+    }
+    let child = hako_sys::spawn(CloneFlags(how.clone), how.unified, || match hako_sys::keep_only(&fds) {
+        Ok(kept) => body(kept),
+        Err(_) => 1,
+    });
+    if let Some(home) = home {
+        move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+    }
+    Ok((child?, ours))
+}
+
+/// What a child does with a container's plan in `fds[4]`, or an exec's with its target in `fds[5]`.
+pub(crate) fn container_child(fds: Vec<OwnedFd>) -> i32 {
+    let Ok([_, _, _, status, plan]) = <[OwnedFd; 5]>::try_from(fds) else { return 1 };
+    match read_plan::<ContainerPlan>(plan) {
+        Some((plan, seccomp)) => run_container(&plan, &seccomp, &status, &Gate::Socket),
+        None => 1,
+    }
+}
+
+/// See [`container_child`].
+pub(crate) fn exec_child(fds: Vec<OwnedFd>) -> i32 {
+    let Ok([_, _, _, status, plan, target]) = <[OwnedFd; 6]>::try_from(fds) else { return 1 };
+    match read_plan::<ExecPlan>(plan) {
+        Some((plan, seccomp)) => run_exec(&plan, &seccomp, target.as_fd(), &status),
+        None => 1,
+    }
+}
+
+/// A plan as a descriptor that can be handed on unread.
+pub(crate) fn plan_file<T: Serialize>(
+    plan: &T,
+    seccomp: &[hako_sys::SeccompInstruction],
+) -> hako_error::Result<OwnedFd> {
+    let bytes = encode(plan, seccomp)?;
+    let write = || -> io::Result<OwnedFd> {
+        let mut file = File::from(rustix::fs::memfd_create("plan", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(&bytes)?;
+        Ok(file.into())
+    };
+    write().map_err(|error| {
+        hako_error::Error::new(hako_error::Kind::Internal, "cannot keep a plan in memory").with_source(error)
+    })
+}
+
+fn read_plan<T: for<'de> Deserialize<'de>>(fd: OwnedFd) -> Option<(T, Vec<hako_sys::SeccompInstruction>)> {
+    let (mut file, mut bytes) = (File::from(fd), Vec::new());
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.read_to_end(&mut bytes).ok()?;
+    decode(&bytes)
+}

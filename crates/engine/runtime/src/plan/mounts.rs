@@ -1,0 +1,192 @@
+//! Mounts and their options.
+
+use std::path::PathBuf;
+
+use hako_error::Result;
+use hako_oci::runtime::Mount;
+use hako_sys::{MountAttributes, Propagation};
+use serde::{Deserialize, Serialize};
+
+use super::PlanError;
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MountSource {
+    /// A path of the host.
+    Bind { path: PathBuf, recursive: bool },
+    /// A file system of its own, with its parameters in order (a flag has no value).
+    FileSystem { kind: String, source: Option<String>, parameters: Vec<(String, Option<String>)> },
+    /// The container's own groups: one directory, or one for each hierarchy by name.
+    Cgroup(Vec<(String, PathBuf)>),
+}
+
+/// One mount in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MountPlan {
+    pub target: PathBuf,
+    pub source: MountSource,
+    /// `MOUNT_ATTR_*` of the mount itself.
+    pub set: u64,
+    pub clear: u64,
+    /// The same for all mounts below it too.
+    pub recursive_set: u64,
+    pub recursive_clear: u64,
+    pub propagation: Option<(MountPropagation, bool)>,
+}
+
+/// How a mount spreads; the flag beside it says whether that goes for those below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MountPropagation {
+    Private,
+    Shared,
+    Slave,
+    Unbindable,
+}
+
+impl From<MountPropagation> for Propagation {
+    fn from(from: MountPropagation) -> Self {
+        match from {
+            MountPropagation::Private => Self::Private,
+            MountPropagation::Shared => Self::Shared,
+            MountPropagation::Slave => Self::Slave,
+            MountPropagation::Unbindable => Self::Unbindable,
+        }
+    }
+}
+
+/// Options that are attributes: (name, bits set, bits cleared).
+const ATTRIBUTES: [(&str, u64, u64); 16] = [
+    ("ro", MountAttributes::RDONLY, 0),
+    ("rw", 0, MountAttributes::RDONLY),
+    ("nosuid", MountAttributes::NOSUID, 0),
+    ("suid", 0, MountAttributes::NOSUID),
+    ("nodev", MountAttributes::NODEV, 0),
+    ("dev", 0, MountAttributes::NODEV),
+    ("noexec", MountAttributes::NOEXEC, 0),
+    ("exec", 0, MountAttributes::NOEXEC),
+    ("noatime", MountAttributes::NOATIME, MountAttributes::ATIME),
+    ("atime", 0, MountAttributes::ATIME),
+    ("relatime", 0, MountAttributes::ATIME),
+    ("strictatime", MountAttributes::STRICTATIME, MountAttributes::ATIME),
+    ("nodiratime", MountAttributes::NODIRATIME, 0),
+    ("diratime", 0, MountAttributes::NODIRATIME),
+    ("nosymfollow", MountAttributes::NOSYMFOLLOW, 0),
+    ("symfollow", 0, MountAttributes::NOSYMFOLLOW),
+];
+
+/// Options without a meaning for mounts in containers.
+const IGNORED: [&str; 9] =
+    ["defaults", "norelatime", "nostrictatime", "async", "loud", "silent", "nomand", "norbind", "tmpcopyup"];
+
+pub(super) fn plan(mounts: &[Mount], cgroup_views: &[(String, PathBuf)]) -> Result<Vec<MountPlan>> {
+    mounts.iter().map(|mount| one(mount, cgroup_views)).collect()
+}
+
+fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)]) -> Result<MountPlan> {
+    let bad = |field, value: String, expected| PlanError::Bad { field, value, expected };
+    // Old specs have relative destinations; they are meant from the root.
+    let target = PathBuf::from("/").join(mount.destination());
+    let mut plan = MountPlan {
+        target,
+        source: MountSource::Cgroup(cgroup_views.to_vec()),
+        set: 0,
+        clear: 0,
+        recursive_set: 0,
+        recursive_clear: 0,
+        propagation: None,
+    };
+    let (mut bind, mut parameters) = (None, Vec::new());
+    for option in mount.options().iter().flatten() {
+        match option.as_str() {
+            "bind" => bind = Some(false),
+            "rbind" => bind = Some(true),
+            other => option_of(&mut plan, &mut parameters, other),
+        }
+    }
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let source = mount.source().clone();
+    if bind.is_some() || matches!(kind, "bind" | "rbind") {
+        let path = source
+            .ok_or_else(|| bad("mounts.source", String::new(), "a bind mount needs the path it shows"))?;
+        let recursive = bind.unwrap_or(kind == "rbind");
+        plan.source = MountSource::Bind { path, recursive };
+    } else if !matches!(kind, "cgroup" | "cgroup2") {
+        if kind.is_empty() || kind == "none" {
+            let text = mount.destination().display().to_string();
+            return Err(bad("mounts.type", text, "name a file system, or bind").into());
+        }
+        plan.source = MountSource::FileSystem {
+            kind: kind.to_owned(),
+            source: source.map(|source| source.display().to_string()),
+            parameters,
+        };
+    }
+    Ok(plan)
+}
+
+fn option_of(plan: &mut MountPlan, parameters: &mut Vec<(String, Option<String>)>, option: &str) {
+    let find = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
+    if let Some((_, set, clear)) = find(option) {
+        plan.set = (plan.set & !clear) | set;
+        plan.clear = (plan.clear & !set) | clear;
+        return;
+    }
+    let propagation = |name: &str| match name {
+        "private" => Some(MountPropagation::Private),
+        "shared" => Some(MountPropagation::Shared),
+        "slave" => Some(MountPropagation::Slave),
+        "unbindable" => Some(MountPropagation::Unbindable),
+        _ => None,
+    };
+    if let Some(propagation) = propagation(option) {
+        plan.propagation = Some((propagation, false));
+        return;
+    }
+    if let Some(recursive) = option.strip_prefix('r') {
+        if let Some(propagation) = propagation(recursive) {
+            plan.propagation = Some((propagation, true));
+            return;
+        }
+        if let Some((_, set, clear)) = find(recursive) {
+            plan.recursive_set |= set;
+            plan.recursive_clear |= clear;
+            return;
+        }
+    }
+    if IGNORED.contains(&option) || option.starts_with("x-") {
+        return;
+    }
+    parameters.push(match option.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (option.to_owned(), None),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hako_oci::runtime::MountBuilder;
+
+    fn mount(kind: &str, options: &[&str]) -> MountPlan {
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let mount = MountBuilder::default().destination("/x").typ(kind).source("/src").options(options);
+        one(&mount.build().unwrap(), &[]).unwrap()
+    }
+
+    #[test]
+    fn options_become_attributes_propagation_and_parameters() {
+        let plan = mount("tmpfs", &["nosuid", "ro", "rw", "size=64k", "rslave"]);
+        assert_eq!(plan.set, MountAttributes::NOSUID);
+        assert_eq!(plan.clear, MountAttributes::RDONLY);
+        assert_eq!(plan.propagation, Some((MountPropagation::Slave, true)));
+        let MountSource::FileSystem { parameters, .. } = plan.source else { panic!() };
+        assert_eq!(parameters, [("size".to_owned(), Some("64k".to_owned()))]);
+    }
+
+    #[test]
+    fn a_recursive_option_is_for_the_mounts_below_too() {
+        let plan = mount("none", &["rbind", "rro"]);
+        assert_eq!(plan.recursive_set, MountAttributes::RDONLY);
+        assert!(matches!(plan.source, MountSource::Bind { recursive: true, .. }));
+    }
+}

@@ -1,0 +1,70 @@
+//! The shim: the process that holds a sandbox.
+//!
+//! Owns: the sandbox's namespaces, its containers' processes (as their parent and subreaper), their streams, logs,
+//! exits and OOM reports. One thread, one epoll loop, no async runtime: what it costs is multiplied by the number
+//! of sandboxes.
+//! Does not own: specs (an init reads its plan itself), groups (the engine makes and removes them), restarts.
+//! Invariant: it never waits for the engine: connections come and go, containers run on.
+
+mod attach;
+mod connection;
+mod container;
+mod io;
+mod log;
+mod once;
+mod oom;
+mod requests;
+mod server;
+mod setup;
+
+pub(crate) use setup::ROOT;
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+
+use crate::wire::{Answer, Assembler, FromShim, Request, ToShim, WireKind, send_blocking};
+
+/// A failed request: its kind and a sentence.
+type Refusal = (WireKind, String);
+
+fn refuse<T>(kind: WireKind, message: impl Into<String>) -> Result<T, Refusal> {
+    Err((kind, message.into()))
+}
+
+/// The process that `hako shim` is: the control socket is its standard input.
+pub(crate) fn main(args: &[OsString]) -> ! {
+    let code = match run(args) {
+        Ok(()) => 0,
+        Err(_gone) => 1,
+    };
+    hako_sys::exit_now(code)
+}
+
+fn run(args: &[OsString]) -> std::io::Result<()> {
+    use std::os::fd::AsFd;
+    let control: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    drop(null);
+    let mut assembler = Assembler::default();
+    let Some((first, fds)) = assembler.receive_blocking::<ToShim>(&control)? else { return Ok(()) };
+    if args.first().is_some_and(|arg| arg == "--once") {
+        return once::run(&control, first, fds);
+    }
+    let Request::Configure(config) = first.request else {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    };
+    let listener = match setup::prepare(&config) {
+        Ok(listener) => listener,
+        Err(message) => {
+            let failed = FromShim::Failed { to: first.number, kind: WireKind::Internal, message };
+            return send_blocking(control.as_fd(), &failed, &[]);
+        }
+    };
+    let answer = Answer::Pid(std::process::id());
+    send_blocking(control.as_fd(), &FromShim::Reply { to: first.number, answer }, &[])?;
+    let mut server = server::Server::new(*config, listener)?;
+    server.connect(control)?;
+    hako_sys::trim_heap();
+    server.serve()
+}

@@ -1,0 +1,476 @@
+//! What the engine asks for, one function a request.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use hako_cgroup::CgroupRoot;
+use rustix::event::epoll::EventFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::container::{Container, Exec};
+use super::log::Log;
+use super::oom::Oom;
+use super::server::{Server, Source};
+use super::{Refusal, refuse};
+use crate::init::START;
+use crate::launch::{Launch, PidNamespace, Status, container_child, exec_child, launch, read_status};
+use crate::types::{ContainerStatus, TtySize};
+use crate::wire::{Answer, Create, Request, ToShim, WireKind};
+
+/// Whether a request is answered now or when something has happened.
+enum Outcome {
+    Now(Answer),
+    Later,
+}
+
+impl Server {
+    pub(super) fn request(&mut self, connection: u64, message: ToShim, fds: Vec<OwnedFd>) {
+        let to = (connection, message.number);
+        let outcome = match message.request {
+            Request::Hello => Ok(Outcome::Now(Answer::Hello {
+                pid: std::process::id(),
+                state_dir: self.config.state_dir.clone(),
+            })),
+            Request::Create(create) => self.create(*create, fds, to),
+            Request::Start { id } => self.start(&id, to),
+            Request::Kill { id, exec, signal, all } => self.kill(&id, exec.as_deref(), signal, all),
+            Request::Exec { id, exec, tty } => self.exec(&id, exec, tty, fds, to),
+            Request::Resize { id, exec, size } => self.resize(&id, exec.as_deref(), size),
+            Request::Attach { id } => self.attach_request(&id, fds),
+            Request::Delete { id, force } => self.delete(&id, force),
+            Request::State => {
+                Ok(Outcome::Now(Answer::State(self.containers.values().map(Container::state).collect())))
+            }
+            Request::Shutdown { force } => self.shutdown(force),
+            Request::Configure(_) | Request::Once(_) => {
+                refuse(WireKind::Invalid, "this shim is configured already")
+            }
+        };
+        match outcome {
+            Ok(Outcome::Now(answer)) => self.reply(to, answer, &[]),
+            Ok(Outcome::Later) => {}
+            Err((kind, message)) => self.fail(to, kind, message),
+        }
+    }
+
+    fn container(&mut self, id: &str) -> Result<&mut Container, Refusal> {
+        let missing = || (WireKind::NotFound, format!("container {id} is not in this sandbox"));
+        self.containers.get_mut(id).ok_or_else(missing)
+    }
+
+    fn create(&mut self, create: Create, fds: Vec<OwnedFd>, to: (u64, u64)) -> Result<Outcome, Refusal> {
+        if self.containers.contains_key(&create.id) {
+            return refuse(
+                WireKind::AlreadyExists,
+                format!("container {} exists already; delete it first", create.id),
+            );
+        }
+        let Ok([plan]) = <[OwnedFd; 1]>::try_from(fds) else {
+            return refuse(WireKind::Invalid, "a create request carries one plan");
+        };
+        let id = create.id.clone();
+        let failed =
+            |error: io::Error| (WireKind::Internal, format!("cannot create container {id}: {error}"));
+        let log = create.stdio.log.clone().map(Log::open).transpose().map_err(|error| {
+            (WireKind::FailedPrecondition, format!("cannot open the log of container {id}: {error}"))
+        })?;
+        let streams = Streams::new(create.stdio.stdin, create.stdio.tty).map_err(failed)?;
+        let unified = create.unified.as_ref().map(File::open).transpose().map_err(failed)?;
+        let how = Launch {
+            clone: create.clone,
+            pid_namespace: create.join_pid.as_deref().map_or(PidNamespace::Own, PidNamespace::Path),
+            unified: unified.as_ref().map(AsFd::as_fd),
+            streams: streams.inside(),
+        };
+        let (child, init) = launch(&how, &[plan.as_fd()], container_child).map_err(failed)?;
+        let token = self.token();
+        self.watch(init.as_fd(), token, EventFlags::IN).map_err(failed)?;
+        self.sources.insert(token, Source::Init { container: id.clone(), exec: None });
+        let mut container = Container {
+            id: id.clone(),
+            pid: child.pid,
+            pidfd: child.pidfd,
+            status: ContainerStatus::Created,
+            exit: None,
+            init: Some(init),
+            creating: Some(to),
+            starting: None,
+            cgroup: create.cgroup,
+            unified: create.unified,
+            oom: None,
+            log,
+            input: streams.input,
+            input_waiting: Vec::new(),
+            input_token: None,
+            input_ends: false,
+            stdin_once: create.stdio.stdin_once,
+            tty: create.stdio.tty,
+            terminal: None,
+            outputs: Vec::new(),
+            execs: std::collections::BTreeMap::new(),
+        };
+        if let Some((counter, control)) = create.oom
+            && let Ok((oom, fd)) = Oom::watch(counter, control)
+        {
+            container.oom = Some(oom);
+            let token = self.token();
+            // Without it kills are counted at the end only.
+            let _at_exit = self.watch(fd.as_fd(), token, EventFlags::IN);
+            self.sources.insert(token, Source::Oom { container: id.clone(), fd });
+        }
+        self.containers.insert(id.clone(), container);
+        for (stream, fd) in streams.outputs {
+            self.add_output(&id, stream, fd).map_err(failed)?;
+        }
+        Ok(Outcome::Later)
+    }
+
+    fn add_output(&mut self, id: &str, stream: u8, fd: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let token = self.token();
+        self.watch(fd.as_fd(), token, EventFlags::IN)?;
+        let (container, is_paused) = (id.to_owned(), false);
+        self.sources.insert(token, Source::Output { container, stream, fd, is_paused });
+        if let Some(container) = self.containers.get_mut(id) {
+            container.outputs.push(token);
+        }
+        Ok(())
+    }
+
+    /// Takes what an init says.
+    pub(super) fn read_init(&mut self, token: u64, id: &str, exec: Option<&str>) {
+        let socket = self.init_of(id, exec).and_then(|socket| socket.try_clone().ok());
+        let Some(socket) = socket else {
+            self.sources.remove(&token);
+            return;
+        };
+        match read_status(socket.as_fd(), false) {
+            Ok(None) => {}
+            Ok(Some(Status::Ready(terminal))) => self.init_ready(id, exec, terminal),
+            Ok(Some(Status::Failed { code, message })) => self.init_failed(id, exec, code, &message),
+            Ok(Some(Status::Closed)) | Err(_) => {
+                self.unwatch(socket.as_fd());
+                self.sources.remove(&token);
+                self.init_closed(id, exec);
+            }
+        }
+    }
+
+    fn init_of(&self, id: &str, exec: Option<&str>) -> Option<&OwnedFd> {
+        let container = self.containers.get(id)?;
+        match exec {
+            None => container.init.as_ref(),
+            Some(exec) => container.execs.get(exec)?.init.as_ref(),
+        }
+    }
+
+    /// Takes everything an init that died said.
+    pub(super) fn drain_init(&mut self, id: &str, exec: Option<&str>) {
+        let find = |source: &Source| matches!(source, Source::Init { container, exec: of } if container == id && of.as_deref() == exec);
+        let token = self.sources.iter().find(|(_, source)| find(source)).map(|(token, _)| *token);
+        while let Some(token) = token.filter(|token| self.sources.contains_key(token)) {
+            self.read_init(token, id, exec);
+        }
+    }
+
+    fn init_ready(&mut self, id: &str, exec: Option<&str>, terminal: Option<OwnedFd>) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if let Some(exec) = exec {
+            // It goes on by itself; its terminal goes to the engine with the answer.
+            if let Some(exec) = container.execs.get_mut(exec) {
+                exec.terminal = terminal;
+            }
+            return;
+        }
+        let (to, pid) = (container.creating.take(), container.pid);
+        if let Some(terminal) = terminal {
+            container.terminal = terminal.try_clone().ok();
+            container.input = terminal.try_clone().ok();
+            // Without its output the terminal is silent, and the container runs.
+            let _silent = self.add_output(id, 1, terminal);
+        }
+        if let Some(to) = to {
+            self.reply(to, Answer::Pid(pid), &[]);
+        }
+    }
+
+    fn init_failed(&mut self, id: &str, exec: Option<&str>, code: u8, message: &str) {
+        let kind = match code {
+            127 => WireKind::NotFound,
+            126 => WireKind::Forbidden,
+            _ => WireKind::FailedPrecondition,
+        };
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let (waiting, is_forgotten) = match exec {
+            Some(exec) => (container.execs.remove(exec).and_then(|exec| exec.starting), false),
+            None => match container.creating.take() {
+                Some(to) => (Some(to), true),
+                None => (container.starting.take(), false),
+            },
+        };
+        if let Some(to) = waiting {
+            self.fail(to, kind, message.to_owned());
+        }
+        if is_forgotten {
+            self.forget(id);
+        }
+    }
+
+    /// The socket closed: the program runs, or the init died, which its exit tells.
+    fn init_closed(&mut self, id: &str, exec: Option<&str>) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if let Some(name) = exec {
+            let Some(exec) = container.execs.get_mut(name) else { return };
+            exec.init = None;
+            if is_dead(exec.pid) {
+                return;
+            }
+            let (to, pid) = (exec.starting.take(), exec.pid);
+            let terminal = exec.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok());
+            let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+            if let Some(to) = to {
+                self.reply(to, Answer::Pid(pid), &fds);
+            }
+            return;
+        }
+        container.init = None;
+        if container.creating.is_some() {
+            return;
+        }
+        if let Some(to) = container.starting.take() {
+            container.status = ContainerStatus::Running;
+            self.reply(to, Answer::Done, &[]);
+        }
+    }
+
+    fn start(&mut self, id: &str, to: (u64, u64)) -> Result<Outcome, Refusal> {
+        let container = self.container(id)?;
+        if container.status != ContainerStatus::Created
+            || container.starting.is_some()
+            || container.creating.is_some()
+        {
+            return refuse(
+                WireKind::FailedPrecondition,
+                format!("container {id} is not waiting to be started"),
+            );
+        }
+        let Some(init) = &container.init else {
+            return refuse(WireKind::FailedPrecondition, format!("the init of container {id} is gone"));
+        };
+        match hako_sys::send(init.as_fd(), &[START], &[]) {
+            Ok(_) => container.starting = Some(to),
+            Err(error) => return refuse(WireKind::Internal, format!("cannot start container {id}: {error}")),
+        }
+        Ok(Outcome::Later)
+    }
+
+    fn kill(&mut self, id: &str, exec: Option<&str>, signal: i32, all: bool) -> Result<Outcome, Refusal> {
+        let container = self.container(id)?;
+        let no_signal = || (WireKind::Invalid, format!("{signal} is no signal"));
+        let number = signal;
+        let signal = Signal::from_named_raw(number).ok_or_else(no_signal);
+        if all {
+            let root = CgroupRoot::detect().and_then(|root| root.open(&container.cgroup));
+            let pids = root.and_then(|group| group.processes()).unwrap_or_default();
+            let signal = signal?;
+            for pid in pids.into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+                // One that ended meanwhile needs no signal.
+                let _ended = kill_process(pid, signal);
+            }
+            return Ok(Outcome::Now(Answer::Done));
+        }
+        let pid = match exec {
+            Some(exec) => match container.execs.get(exec) {
+                Some(exec) => exec.pid,
+                None => {
+                    return refuse(WireKind::NotFound, format!("process {exec} in container {id} has ended"));
+                }
+            },
+            None if container.is_alive() => container.pid,
+            None => return refuse(WireKind::FailedPrecondition, format!("container {id} is not running")),
+        };
+        // Ours until we reap it, so the number means this process.
+        let failed = |error| (WireKind::Internal, format!("cannot signal container {id}: {error}"));
+        let pid = Pid::from_raw(pid as i32).ok_or_else(|| (WireKind::Internal, "no pid".to_owned()))?;
+        match signal {
+            Ok(signal) => kill_process(pid, signal).map_err(failed)?,
+            Err(_) if (1..=64).contains(&number) => hako_sys::signal(pid, number)
+                .map_err(|error| (WireKind::Internal, format!("cannot signal container {id}: {error}")))?,
+            Err(invalid) => return Err(invalid),
+        }
+        Ok(Outcome::Now(Answer::Done))
+    }
+
+    fn exec(
+        &mut self,
+        id: &str,
+        exec: String,
+        tty: bool,
+        mut fds: Vec<OwnedFd>,
+        to: (u64, u64),
+    ) -> Result<Outcome, Refusal> {
+        if fds.is_empty() {
+            return refuse(WireKind::Invalid, "an exec request carries a plan");
+        }
+        let plan = fds.remove(0);
+        let token = self.token();
+        let container = self.container(id)?;
+        if container.status != ContainerStatus::Running {
+            return refuse(
+                WireKind::FailedPrecondition,
+                format!("container {id} is not running; start it first"),
+            );
+        }
+        let failed =
+            |error: io::Error| (WireKind::Internal, format!("cannot exec in container {id}: {error}"));
+        if tty {
+            let null = File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
+            for _ in 0..3 {
+                fds.push(null.try_clone().map_err(failed)?.into());
+            }
+        }
+        let Ok(streams) = <[OwnedFd; 3]>::try_from(fds) else {
+            return refuse(WireKind::Invalid, "an exec request carries three streams");
+        };
+        let unified = container.unified.as_ref().map(File::open).transpose().map_err(failed)?;
+        let how = Launch {
+            clone: 0,
+            pid_namespace: PidNamespace::Of(container.pidfd.as_fd()),
+            unified: unified.as_ref().map(AsFd::as_fd),
+            streams: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
+        };
+        let (child, init) =
+            launch(&how, &[plan.as_fd(), container.pidfd.as_fd()], exec_child).map_err(failed)?;
+        let started = Exec { pid: child.pid, init: Some(init), starting: Some(to), terminal: None };
+        container.execs.insert(exec.clone(), started);
+        self.sources.insert(token, Source::Init { container: id.to_owned(), exec: Some(exec.clone()) });
+        if let Some(init) = self.init_of(id, Some(&exec)) {
+            self.watch(init.as_fd(), token, EventFlags::IN).map_err(failed)?;
+        }
+        Ok(Outcome::Later)
+    }
+
+    fn resize(&mut self, id: &str, exec: Option<&str>, size: TtySize) -> Result<Outcome, Refusal> {
+        let container = self.container(id)?;
+        let terminal = match exec {
+            None => container.terminal.as_ref(),
+            Some(exec) => container.execs.get(exec).and_then(|exec| exec.terminal.as_ref()),
+        };
+        let Some(terminal) = terminal else {
+            return refuse(WireKind::FailedPrecondition, format!("container {id} has no terminal to resize"));
+        };
+        let size = Winsize { ws_row: size.height, ws_col: size.width, ws_xpixel: 0, ws_ypixel: 0 };
+        let failed =
+            |error| (WireKind::Internal, format!("cannot resize the terminal of container {id}: {error}"));
+        tcsetwinsize(terminal, size).map_err(failed)?;
+        Ok(Outcome::Now(Answer::Done))
+    }
+
+    fn attach_request(&mut self, id: &str, fds: Vec<OwnedFd>) -> Result<Outcome, Refusal> {
+        let tty = self.container(id)?.tty;
+        let Ok([socket]) = <[OwnedFd; 1]>::try_from(fds) else {
+            return refuse(WireKind::Invalid, "an attach request carries one socket");
+        };
+        let failed = |error| (WireKind::Internal, format!("cannot attach to container {id}: {error}"));
+        self.attach(id, socket).map_err(failed)?;
+        Ok(Outcome::Now(Answer::Tty(tty)))
+    }
+
+    fn delete(&mut self, id: &str, force: bool) -> Result<Outcome, Refusal> {
+        let container = self.container(id)?;
+        if container.status == ContainerStatus::Running && !force {
+            return refuse(WireKind::FailedPrecondition, format!("container {id} is running; kill it first"));
+        }
+        let cgroup = container.cgroup.clone();
+        if container.is_alive()
+            && let Some(pid) = Pid::from_raw(container.pid as i32)
+        {
+            // Reaped as an orphan, for the container is forgotten at once.
+            let _ended = kill_process(pid, Signal::KILL);
+        }
+        self.forget(id);
+        // Absent when it never exited.
+        let _absent = std::fs::remove_file(self.config.state_dir.join(format!("{id}.exit")));
+        Ok(Outcome::Now(Answer::Group(cgroup)))
+    }
+
+    /// Drops all that belongs to a container.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.end_attached(id);
+        self.containers.remove(id);
+        let of = |source: &Source| match source {
+            Source::Init { container, .. }
+            | Source::Output { container, .. }
+            | Source::Input { container }
+            | Source::Oom { container, .. } => container == id,
+            _ => false,
+        };
+        self.sources.retain(|_, source| !of(source));
+        hako_sys::trim_heap();
+    }
+
+    fn shutdown(&mut self, force: bool) -> Result<Outcome, Refusal> {
+        let running = self.containers.values().find(|container| container.is_alive());
+        if let Some(running) = running.filter(|_| !force) {
+            return refuse(
+                WireKind::FailedPrecondition,
+                format!("container {} is running; kill it first", running.id),
+            );
+        }
+        let ids: Vec<String> = self.containers.keys().cloned().collect();
+        for id in ids {
+            self.delete(&id, true)?;
+        }
+        self.is_done = true;
+        // So that nobody connects to what is going.
+        let _absent = std::fs::remove_file(&self.config.socket);
+        Ok(Outcome::Now(Answer::Group(self.config.cgroup.clone())))
+    }
+}
+
+/// Whether a child of ours has ended and waits to be reaped.
+fn is_dead(pid: u32) -> bool {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let Some(pid) = Pid::from_raw(pid as i32) else { return true };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+}
+
+/// A container's streams: its own ends and ours.
+struct Streams {
+    inside: [OwnedFd; 3],
+    input: Option<OwnedFd>,
+    outputs: Vec<(u8, OwnedFd)>,
+}
+
+impl Streams {
+    /// With a terminal everything goes through it; /dev/null stands in until the init has opened it.
+    fn new(stdin: bool, tty: bool) -> io::Result<Self> {
+        let null = || -> io::Result<OwnedFd> {
+            Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+        };
+        if tty {
+            return Ok(Self { inside: [null()?, null()?, null()?], input: None, outputs: Vec::new() });
+        }
+        let (read_in, input) = if stdin {
+            let (read, write) = io::pipe()?;
+            let write = OwnedFd::from(write);
+            rustix::io::ioctl_fionbio(&write, true)?;
+            (read.into(), Some(write))
+        } else {
+            (null()?, None)
+        };
+        let ((out, out_inside), (err, err_inside)) = (io::pipe()?, io::pipe()?);
+        Ok(Self {
+            inside: [read_in, out_inside.into(), err_inside.into()],
+            input,
+            outputs: vec![(1, out.into()), (2, err.into())],
+        })
+    }
+
+    fn inside(&self) -> [std::os::fd::BorrowedFd<'_>; 3] {
+        [self.inside[0].as_fd(), self.inside[1].as_fd(), self.inside[2].as_fd()]
+    }
+}

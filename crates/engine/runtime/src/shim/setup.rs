@@ -1,0 +1,114 @@
+//! From a fresh process to the holder of a sandbox.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use hako_cgroup::{CgroupRoot, Version};
+use hako_sys::CloneFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use crate::types::{NamespaceMode, ShimConfig, TmpfsMount};
+
+fn text<E: std::fmt::Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
+    move |error| format!("{doing}: {error}")
+}
+
+/// Makes the namespaces and what is in them; returns the socket connections come to.
+pub(super) fn prepare(config: &ShimConfig) -> Result<UnixListener, String> {
+    rustix::process::setsid().map_err(text("cannot start a session"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(text("cannot become subreaper"))?;
+    std::env::set_current_dir("/").map_err(text("cannot change to /"))?;
+    let _unnamed = rustix::thread::set_name(c"hako-shim");
+    // Best effort: lowering takes CAP_SYS_RESOURCE.
+    let _unchanged = fs::write("/proc/self/oom_score_adj", config.oom_score_adj.to_string());
+    leave_callers_groups(&config.cgroup)?;
+    let namespaces = &config.namespaces;
+    let mut kinds = CloneFlags::NEWNS;
+    for (mode, kind) in [
+        (namespaces.net, CloneFlags::NEWNET),
+        (namespaces.ipc, CloneFlags::NEWIPC),
+        (namespaces.uts, CloneFlags::NEWUTS),
+    ] {
+        if mode == NamespaceMode::New {
+            kinds = kinds.with(kind);
+        }
+    }
+    hako_sys::unshare(kinds).map_err(text("cannot make the sandbox's namespaces"))?;
+    // Mounts of the host go on to appear here, for containers that ask for them; none of ours appears there.
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(text("cannot detach from the host's mounts"))?;
+    if namespaces.net == NamespaceMode::New {
+        hako_sys::set_up_loopback().map_err(text("cannot set the loopback link up"))?;
+    }
+    if namespaces.uts == NamespaceMode::New {
+        if !config.hostname.is_empty() {
+            rustix::system::sethostname(config.hostname.as_bytes())
+                .map_err(text("cannot set the host name"))?;
+        }
+        if !config.domainname.is_empty() {
+            hako_sys::set_domain_name(&config.domainname).map_err(text("cannot set the domain name"))?;
+        }
+    }
+    for (key, value) in &config.sysctls {
+        crate::init::set_sysctl(key, value).map_err(|error| error.to_string())?;
+    }
+    for mount in &config.tmpfs {
+        tmpfs(mount)?;
+    }
+    fs::create_dir_all(&config.state_dir).map_err(text("cannot create the state directory"))?;
+    fs::create_dir_all(config.state_dir.join(ROOT)).map_err(text("cannot create the directory for roots"))?;
+    listen(&config.socket)
+}
+
+/// The directory under the state directory where each container's root is mounted, in that container's own mount
+/// namespace.
+pub(crate) const ROOT: &str = "rootfs";
+
+/// A service manager ends all processes of the engine's group with the engine; the shim is to survive it. All shims
+/// of an instance share one group beside the sandboxes.
+fn leave_callers_groups(sandbox: &str) -> Result<(), String> {
+    let Some(parent) = Path::new(sandbox).parent().and_then(Path::to_str).filter(|parent| parent.len() > 1)
+    else {
+        return Ok(());
+    };
+    let root = CgroupRoot::detect().map_err(text("cannot find control groups"))?;
+    let group =
+        root.create_everywhere(&format!("{parent}/shims")).map_err(text("cannot create the shims' group"))?;
+    for hierarchy in root.hierarchies() {
+        let directory = hierarchy.mount.join(&group.path()[1..]);
+        // See the init: "tasks" spares the kernel's thread-group lock.
+        let file = if hierarchy.version == Version::V2 { "cgroup.procs" } else { "tasks" };
+        fs::OpenOptions::new()
+            .write(true)
+            .open(directory.join(file))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"0"))
+            .map_err(text("cannot join the shims' group"))?;
+    }
+    Ok(())
+}
+
+fn tmpfs(mount: &TmpfsMount) -> Result<(), String> {
+    let doing = format!("cannot mount tmpfs at {}", mount.path.display());
+    fs::create_dir_all(&mount.path).map_err(text(&doing))?;
+    let size = mount.size_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+    let options = std::ffi::CString::new(format!("mode={:o}{size}", mount.mode)).map_err(text(&doing))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", &mount.path, "tmpfs", flags, options.as_c_str()).map_err(text(&doing))
+}
+
+fn listen(path: &Path) -> Result<UnixListener, String> {
+    let doing = format!("cannot listen on {}", path.display());
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(text(&doing))?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(text(&doing)(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(text(&doing))?;
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(text(&doing))?;
+    listener.set_nonblocking(true).map_err(text(&doing))?;
+    Ok(listener)
+}

@@ -1,0 +1,128 @@
+//! Descriptors: over sockets and across exec.
+#![expect(unsafe_code, reason = "a child rearranges descriptors by number")]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// The most descriptors one message carries.
+pub const MAX_FDS: usize = 8;
+
+/// A connected pair that keeps message borders, closed on exec.
+pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends bytes with descriptors; never raises SIGPIPE. Returns how many bytes were taken.
+pub fn send(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(rustix::io::retry_on_intr(|| {
+        sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)
+    })?)
+}
+
+/// Receives bytes, and descriptors into `fds`; 0 is the end.
+pub fn receive(socket: BorrowedFd<'_>, data: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    receive_with(socket, data, fds, RecvFlags::empty())
+}
+
+/// As [`receive`]; `WouldBlock` when nothing is there.
+pub fn receive_nonblocking(
+    socket: BorrowedFd<'_>,
+    data: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
+    receive_with(socket, data, fds, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(
+    socket: BorrowedFd<'_>,
+    data: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+    flags: RecvFlags,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(data)];
+    let message = loop {
+        match recvmsg(socket, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    for received in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = received {
+            fds.extend(rights);
+        }
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other("a message carried more descriptors than expected"));
+    }
+    Ok(message.bytes)
+}
+
+/// Closes all descriptors but these, which get the numbers 0, 1, 2, … in the order given; 3 and up are closed on
+/// exec. For a child just started: nothing else in the process may own a descriptor it uses later.
+pub fn keep_only(fds: &[BorrowedFd<'_>]) -> io::Result<Vec<OwnedFd>> {
+    // Above every target first, so that no source is overwritten before it is copied.
+    let floor = i32::try_from(fds.len()).map_err(io::Error::other)?.max(3);
+    let raised: Vec<OwnedFd> =
+        fds.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, floor)).collect::<Result<_, _>>()?;
+    let mut kept = Vec::with_capacity(fds.len());
+    for (target, source) in raised.into_iter().enumerate() {
+        let target = i32::try_from(target).map_err(io::Error::other)?;
+        let flags = if target < 3 { 0 } else { libc::O_CLOEXEC };
+        // SAFETY: plain numbers; what `target` meant before is given up by contract.
+        if unsafe { libc::dup3(source.as_raw_fd(), target, flags) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // The close_range below closes it.
+        let _closed_below = source.into_raw_fd();
+        // SAFETY: dup3 made `target` ours.
+        kept.push(unsafe { OwnedFd::from_raw_fd(target) });
+    }
+    // SAFETY: closes numbers from `floor` up, which by contract nobody uses any more.
+    if unsafe { libc::syscall(libc::SYS_close_range, floor, u32::MAX, 0) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(kept)
+}
+
+/// Marks every descriptor from `first` up as closed on exec (CVE-2024-21626: none may reach the program).
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: only sets a flag on descriptors.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn descriptors_travel_with_a_message() {
+        let (left, right) = socket_pair().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        send(left.as_fd(), b"x", &[writer.as_fd()]).unwrap();
+        drop(writer);
+        let (mut data, mut fds) = ([0; 8], Vec::new());
+        assert_eq!(receive(right.as_fd(), &mut data, &mut fds).unwrap(), 1);
+        std::fs::File::from(fds.pop().unwrap()).write_all(b"through").unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
+    }
+}
