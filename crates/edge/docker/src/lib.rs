@@ -1,1 +1,25 @@
-//! Placeholder until its owner writes it.
+//! The Docker Engine API, as far as a single machine's containers, images and builds need it.
+//!
+//! Owns: routes, version negotiation, Docker's JSON, stream framing, the mapping of errors to statuses.
+//! Does not own: anything that lasts; containers, images and builds live in the engine's crates.
+//! Invariant: a field that cannot be honoured is refused by name, a route that is not built answers 501; nothing is
+//! accepted and then ignored that would change what a container may do.
+
+mod build;
+mod container;
+mod error;
+mod events;
+mod exec;
+mod frame;
+mod human;
+mod image;
+mod network;
+mod params;
+mod server;
+mod state;
+mod stats;
+mod system;
+mod volume;
+
+pub use server::serve;
+pub use state::DockerState;

@@ -1,0 +1,199 @@
+//! `POST /build`: a tar with the context in, the classic builder's stream of JSON objects out.
+
+use crate::DockerState;
+use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
+use crate::image::body_reader;
+use crate::params::Params;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures::stream;
+use hako_build::{BuildEvent, BuildRequest, StepOutcome};
+use hako_error::{Error, Kind, Result};
+use hako_image::Image;
+use hako_image::layer::{Decoder, Limits, apply, sniff};
+use hako_names::ImageRef;
+use http::header;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// What a context may hold.
+const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };
+
+/// Parameters that would change the result and are not built.
+const REFUSED: [&str; 10] = [
+    "remote",
+    "memory",
+    "memswap",
+    "cpushares",
+    "cpusetcpus",
+    "cpuperiod",
+    "cpuquota",
+    "squash",
+    "extrahosts",
+    "outputs",
+];
+
+pub(crate) async fn build(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
+    if let Some(name) = REFUSED
+        .iter()
+        .find(|name| params.get(name).is_some_and(|value| !matches!(value, "0" | "null" | "[]" | "false")))
+    {
+        return Err(unimplemented(format!("build parameter {name} is unimplemented: leave it out")));
+    }
+    let platform = params.get("platform").unwrap_or("linux");
+    if !platform.starts_with("linux") {
+        return Err(unimplemented(format!("platform {platform:?} is unimplemented: build for linux")));
+    }
+    let tags = params.all("t").map(str::parse).collect::<std::result::Result<Vec<ImageRef>, _>>()?;
+    let parent = state.images.dir().join("contexts");
+    let body = body_reader(request.into_body());
+    let context = blocking(move || Context::unpack(&parent, body)).await?;
+    let wanted = BuildRequest {
+        context: context.0.clone(),
+        dockerfile: params.get("dockerfile").map(|name| context.0.join(name.trim_start_matches('/'))),
+        tags: tags.clone(),
+        args: params.map("buildargs")?,
+        target: params.get("target").map(str::to_owned),
+        no_cache: params.flag("nocache"),
+        labels: params.map("labels")?,
+        network: network(&params)?,
+    };
+    check_inside(&context.0, wanted.dockerfile.as_deref())?;
+    let (sender, receiver) = mpsc::channel::<Value>(256);
+    let is_quiet = params.flag("q");
+    let running = tokio::spawn(run(state, wanted, context, tags, is_quiet, sender));
+    let guard = AbortOnDrop(running.abort_handle());
+    let lines = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(format!("{line}\r\n"))), (receiver, guard)))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+/// A client that goes away cancels its build.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn network(params: &Params) -> std::result::Result<bool, Failure> {
+    match params.get("networkmode").unwrap_or("default") {
+        "default" | "host" | "bridge" => Ok(true),
+        "none" => Ok(false),
+        other => Err(unimplemented(format!("networkmode {other:?} is unimplemented: use host or none"))),
+    }
+}
+
+/// The Dockerfile is a file of the context, also by way of links.
+fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::result::Result<(), Failure> {
+    let path = dockerfile.map_or_else(|| context.join("Dockerfile"), Path::to_owned);
+    let shown = path.strip_prefix(context).unwrap_or(&path).display().to_string();
+    let real = path.canonicalize().ok().filter(|path| path.is_file());
+    let root = context.canonicalize().unwrap_or_else(|_| context.to_owned());
+    match real {
+        Some(real) if real.starts_with(&root) => Ok(()),
+        _ => Err(invalid(format!("Cannot locate specified Dockerfile: {shown}"))),
+    }
+}
+
+/// A directory with the client's files, removed when dropped.
+struct Context(PathBuf);
+
+impl Context {
+    fn unpack(parent: &Path, body: impl std::io::Read) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let failed = |source: std::io::Error| {
+            Error::new(Kind::Internal, format!("make a build context in {}", parent.display()))
+                .with_source(source)
+        };
+        let context = Self(parent.join(name));
+        std::fs::create_dir_all(&context.0).map_err(failed)?;
+        let root = std::fs::File::open(&context.0).map_err(failed)?;
+        let (compression, reader) = sniff(body)?;
+        apply(&root, Decoder::new(reader, compression)?, "the build context", CONTEXT_LIMITS)?;
+        Ok(context)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "remove a build context");
+        }
+    }
+}
+
+async fn run(
+    state: DockerState,
+    wanted: BuildRequest,
+    context: Context,
+    tags: Vec<ImageRef>,
+    is_quiet: bool,
+    sender: mpsc::Sender<Value>,
+) {
+    let (progress, mut events) = mpsc::unbounded_channel();
+    let lines = sender.clone();
+    let show = async move {
+        let mut total = 0;
+        while let Some(event) = events.recv().await {
+            if let BuildEvent::Planned { steps } = event {
+                total = steps;
+            }
+            if let Some(line) = line(event, total).filter(|_| !is_quiet)
+                && lines.send(line).await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
+    drop(context);
+    for line in outcome(built, &tags) {
+        if sender.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn outcome(built: Result<Image>, tags: &[ImageRef]) -> Vec<Value> {
+    match built {
+        Ok(image) => {
+            let mut lines = vec![
+                json!({ "aux": { "ID": image.id } }),
+                json!({ "stream": format!("Successfully built {}\n", image.id.short()) }),
+            ];
+            lines.extend(tags.iter().map(|tag| json!({ "stream": format!("Successfully tagged {tag}\n") })));
+            lines
+        }
+        Err(error) => {
+            let text = error.chain();
+            vec![json!({ "errorDetail": { "message": text }, "error": text })]
+        }
+    }
+}
+
+fn line(event: BuildEvent, total: usize) -> Option<Value> {
+    let text = match event {
+        BuildEvent::Planned { .. } => return None,
+        BuildEvent::StepStarted { step, text, .. } => format!("Step {step}/{total} : {text}\n"),
+        BuildEvent::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
+        BuildEvent::StepEnded { outcome: StepOutcome::Cached, .. } => " ---> Using cache\n".to_owned(),
+        BuildEvent::StepEnded { .. } => return None,
+        BuildEvent::Warning { line: 0, message } => format!("[Warning] {message}\n"),
+        BuildEvent::Warning { line, message } => format!("[Warning] line {line}: {message}\n"),
+    };
+    Some(json!({ "stream": text }))
+}
+
+pub(crate) async fn prune() -> Answer {
+    Err(unimplemented("pruning the build cache is unimplemented"))
+}

@@ -1,0 +1,216 @@
+//! The fields of a create request, and those among them that cannot be honoured.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// `ContainerConfig` with its `HostConfig` and `NetworkingConfig`. Absent and null are the same.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct CreateRequest {
+    pub(crate) image: String,
+    pub(crate) cmd: Option<Words>,
+    pub(crate) entrypoint: Option<Words>,
+    pub(crate) env: Option<Vec<String>>,
+    pub(crate) hostname: String,
+    pub(crate) user: String,
+    pub(crate) working_dir: String,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) tty: bool,
+    pub(crate) open_stdin: bool,
+    pub(crate) stdin_once: bool,
+    pub(crate) stop_signal: Option<String>,
+    pub(crate) host_config: Option<HostConfig>,
+    pub(crate) networking_config: Option<NetworkingConfig>,
+}
+
+/// A list of words, or one word.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Words {
+    List(Vec<String>),
+    One(String),
+}
+
+impl Words {
+    pub(crate) fn into_list(self) -> Vec<String> {
+        match self {
+            Self::List(words) => words,
+            Self::One(word) => vec![word],
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct HostConfig {
+    pub(crate) auto_remove: bool,
+    pub(crate) binds: Option<Vec<String>>,
+    pub(crate) mounts: Option<Vec<MountRequest>>,
+    pub(crate) tmpfs: Option<BTreeMap<String, String>>,
+    pub(crate) network_mode: String,
+    pub(crate) port_bindings: Option<BTreeMap<String, Option<Vec<PortBinding>>>>,
+    pub(crate) publish_all_ports: bool,
+    pub(crate) restart_policy: Option<Restart>,
+    pub(crate) memory: i64,
+    pub(crate) memory_swap: i64,
+    pub(crate) nano_cpus: i64,
+    pub(crate) cpu_quota: i64,
+    pub(crate) cpu_period: i64,
+    pub(crate) cpu_shares: i64,
+    pub(crate) cpuset_cpus: String,
+    pub(crate) cpuset_mems: String,
+    pub(crate) pids_limit: Option<i64>,
+    pub(crate) cap_add: Option<Words>,
+    pub(crate) cap_drop: Option<Words>,
+    pub(crate) privileged: bool,
+    pub(crate) readonly_rootfs: bool,
+    pub(crate) security_opt: Option<Vec<String>>,
+    pub(crate) ulimits: Option<Vec<Ulimit>>,
+    pub(crate) devices: Option<Vec<DeviceRequest>>,
+    pub(crate) dns: Option<Vec<String>>,
+    pub(crate) dns_search: Option<Vec<String>>,
+    pub(crate) dns_options: Option<Vec<String>>,
+    pub(crate) extra_hosts: Option<Vec<String>>,
+    pub(crate) group_add: Option<Vec<String>>,
+    pub(crate) sysctls: Option<BTreeMap<String, String>>,
+    pub(crate) shm_size: u64,
+    pub(crate) oom_score_adj: i32,
+    pub(crate) ipc_mode: String,
+    pub(crate) pid_mode: String,
+    pub(crate) log_config: Option<LogConfig>,
+    pub(crate) masked_paths: Option<Vec<String>>,
+    pub(crate) readonly_paths: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct MountRequest {
+    pub(crate) r#type: String,
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) read_only: bool,
+    pub(crate) bind_options: Option<BindOptions>,
+    pub(crate) tmpfs_options: Option<TmpfsOptions>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct BindOptions {
+    pub(crate) propagation: String,
+    pub(crate) create_mountpoint: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct TmpfsOptions {
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) mode: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct PortBinding {
+    pub(crate) host_ip: String,
+    pub(crate) host_port: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Restart {
+    pub(crate) name: String,
+    pub(crate) maximum_retry_count: u32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Ulimit {
+    pub(crate) name: String,
+    pub(crate) soft: i64,
+    pub(crate) hard: i64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct DeviceRequest {
+    pub(crate) path_on_host: String,
+    pub(crate) path_in_container: String,
+    pub(crate) cgroup_permissions: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct LogConfig {
+    pub(crate) r#type: String,
+    pub(crate) config: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct NetworkingConfig {
+    pub(crate) endpoints_config: Option<BTreeMap<String, Value>>,
+}
+
+/// Fields that would change what the container may do, with the values that ask for nothing.
+const REFUSED: [(&str, &[&str]); 26] = [
+    ("Domainname", &[]),
+    ("Healthcheck", &[r#"{"Test":["NONE"]}"#]),
+    ("MacAddress", &[]),
+    ("NetworkDisabled", &[]),
+    ("HostConfig.Init", &[]),
+    ("HostConfig.VolumesFrom", &[]),
+    ("HostConfig.Links", &[]),
+    ("HostConfig.UsernsMode", &[r#""host""#]),
+    ("HostConfig.UTSMode", &[]),
+    ("HostConfig.CgroupParent", &[]),
+    ("HostConfig.CgroupnsMode", &[r#""private""#]),
+    ("HostConfig.Cgroup", &[]),
+    ("HostConfig.DeviceRequests", &[]),
+    ("HostConfig.DeviceCgroupRules", &[]),
+    ("HostConfig.VolumeDriver", &[r#""local""#]),
+    ("HostConfig.Isolation", &[r#""default""#]),
+    ("HostConfig.Runtime", &[r#""runc""#, r#""hako""#]),
+    ("HostConfig.OomKillDisable", &[]),
+    ("HostConfig.MemoryReservation", &[]),
+    ("HostConfig.MemorySwappiness", &["-1"]),
+    ("HostConfig.KernelMemory", &[]),
+    ("HostConfig.BlkioWeight", &[]),
+    ("HostConfig.CpuRealtimePeriod", &[]),
+    ("HostConfig.CpuRealtimeRuntime", &[]),
+    ("HostConfig.StorageOpt", &[]),
+    ("HostConfig.IOMaximumBandwidth", &[]),
+];
+
+/// The first field of the request that cannot be honoured.
+pub(crate) fn refused(request: &Value) -> Option<&'static str> {
+    let asks_for_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(true) => false,
+    };
+    let is_refused = |(path, harmless): &(&str, &[&str])| {
+        let value = path.split('.').try_fold(request, |value, name| value.get(name)).unwrap_or(&Value::Null);
+        !asks_for_nothing(value) && !harmless.contains(&value.to_string().as_str())
+    };
+    REFUSED.iter().find(|field| is_refused(field)).map(|(path, _)| *path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_wish_that_cannot_be_honoured_is_named() {
+        assert_eq!(refused(&json!({ "HostConfig": { "Init": true } })), Some("HostConfig.Init"));
+        assert_eq!(
+            refused(&json!({ "HostConfig": { "Init": false, "MemorySwappiness": -1, "Links": [] } })),
+            None
+        );
+        assert_eq!(refused(&json!({ "Healthcheck": { "Test": ["CMD", "true"] } })), Some("Healthcheck"));
+        assert_eq!(refused(&json!({ "SomethingNew": 1 })), None);
+    }
+}

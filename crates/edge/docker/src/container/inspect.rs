@@ -1,0 +1,178 @@
+//! `GET /containers/{id}/json`.
+
+use super::REQUEST;
+use crate::error::Answer;
+use crate::{DockerState, human, network};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use hako_container::{
+    Container, ContainerEngine, ContainerState, MountSource, NetworkMode, RestartPolicy, Sandbox,
+};
+use serde_json::{Map, Value, json};
+
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    let container = state.engine.container(&id).await?;
+    let sandbox = state.engine.sandbox(&container.sandbox).await.ok();
+    let request: Value = container
+        .spec
+        .annotations
+        .get(REQUEST)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let resolved = &container.resolved;
+    Ok(Json(json!({
+        "Id": container.id,
+        "Created": container.created_at.to_string(),
+        "Path": resolved.argv.first(),
+        "Args": resolved.argv.get(1..).unwrap_or_default(),
+        "State": state_json(&container),
+        "Image": resolved.image_id,
+        "ResolvConfPath": "", "HostnamePath": "", "HostsPath": "",
+        "LogPath": container.log_path,
+        "Name": format!("/{}", container.spec.name),
+        "RestartCount": container.restart_count,
+        "Driver": "overlay", "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": null,
+        "HostConfig": host_config(&container, &request, sandbox.as_ref()),
+        "GraphDriver": { "Name": "overlay", "Data": {} },
+        "Mounts": mounts(&container),
+        "Config": config(&container, &request),
+        "NetworkSettings": network_settings(sandbox.as_ref()),
+    }))
+    .into_response())
+}
+
+fn state_json(container: &Container) -> Value {
+    let (pid, started, running) = match &container.state {
+        ContainerState::Running { pid, started_at } => (*pid, Some(*started_at), true),
+        ContainerState::Exited(exit) => (0, exit.started_at, false),
+        ContainerState::Created => (0, None, false),
+    };
+    let exit = container.state.exit();
+    let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+    json!({
+        "Status": human::state(container),
+        "Running": running || container.restarting, "Paused": false, "Restarting": container.restarting,
+        "OOMKilled": exit.is_some_and(|exit| exit.oom_killed), "Dead": false, "Pid": pid,
+        "ExitCode": exit.map_or(0, |exit| exit.code),
+        "Error": exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
+        "StartedAt": time(started),
+        "FinishedAt": time(exit.map(|exit| exit.finished_at)),
+    })
+}
+
+/// What was asked for, with what it came to on top.
+fn config(container: &Container, request: &Value) -> Value {
+    let mut config: Map<String, Value> = request.as_object().cloned().unwrap_or_default();
+    config.remove("HostConfig");
+    config.remove("NetworkingConfig");
+    let resolved = &container.resolved;
+    let words = |words: &[String]| if words.is_empty() { Value::Null } else { json!(words) };
+    let exposed: Map<String, Value> =
+        resolved.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
+    let overlay = [
+        ("Image", json!(container.spec.image.as_written())),
+        ("Entrypoint", words(&resolved.entrypoint)),
+        ("Cmd", words(&resolved.cmd)),
+        ("Env", json!(resolved.env)),
+        ("WorkingDir", json!(resolved.working_dir)),
+        ("User", json!(resolved.user)),
+        ("Labels", json!(resolved.labels)),
+        ("Tty", json!(container.spec.tty)),
+        ("OpenStdin", json!(container.spec.stdin)),
+        ("StdinOnce", json!(container.spec.stdin_once)),
+    ];
+    for (name, value) in overlay {
+        config.insert(name.to_owned(), value);
+    }
+    if config.get("Hostname").is_none_or(|name| name == "") {
+        config.insert("Hostname".to_owned(), json!(container.id.short()));
+    }
+    let exposes = config.entry("ExposedPorts").or_insert_with(|| json!({}));
+    if exposes.is_null() {
+        *exposes = json!({});
+    }
+    if let Value::Object(ports) = exposes {
+        ports.extend(exposed);
+    }
+    Value::Object(config)
+}
+
+fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>) -> Value {
+    let mut host: Map<String, Value> = request["HostConfig"].as_object().cloned().unwrap_or_default();
+    let (policy, retries) = match container.spec.restart {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries),
+    };
+    let resources = &container.spec.resources;
+    let overlay = [
+        ("NetworkMode", json!(sandbox.map_or("bridge", |sandbox| network::name(sandbox.spec.network)))),
+        ("RestartPolicy", json!({ "Name": policy, "MaximumRetryCount": retries })),
+        ("AutoRemove", json!(container.spec.auto_remove)),
+        ("Privileged", json!(container.spec.privileged)),
+        ("ReadonlyRootfs", json!(container.spec.read_only_rootfs)),
+        ("Memory", json!(resources.memory.unwrap_or(0))),
+        ("PidsLimit", json!(resources.pids)),
+        ("LogConfig", json!({ "Type": "json-file", "Config": {} })),
+    ];
+    for (name, value) in overlay {
+        host.insert(name.to_owned(), value);
+    }
+    Value::Object(host)
+}
+
+pub(crate) fn mounts(container: &Container) -> Vec<Value> {
+    let show = |mount: &hako_container::Mount| {
+        let (kind, name, source, propagation) = match &mount.source {
+            MountSource::Bind { path, propagation, .. } => {
+                let propagation = match propagation {
+                    hako_container::Propagation::Private => "rprivate",
+                    hako_container::Propagation::Slave => "rslave",
+                    hako_container::Propagation::Shared => "rshared",
+                };
+                ("bind", "", path.display().to_string(), propagation)
+            }
+            MountSource::Tmpfs { .. } => ("tmpfs", "", String::new(), ""),
+            MountSource::Volume { name } => ("volume", name.as_str(), String::new(), ""),
+        };
+        json!({
+            "Type": kind, "Name": name, "Source": source, "Destination": mount.target, "Mode": "", "RW": !mount.read_only, "Propagation": propagation,
+        })
+    };
+    container.spec.mounts.iter().map(show).collect()
+}
+
+pub(crate) fn networks(sandbox: Option<&Sandbox>) -> Value {
+    let Some(sandbox) = sandbox else { return json!({}) };
+    let name = network::name(sandbox.spec.network);
+    let ip = sandbox.ip.map(|ip| ip.to_string()).unwrap_or_default();
+    json!({ name: {
+        "IPAMConfig": null, "Links": null, "Aliases": null, "NetworkID": network::id(name), "EndpointID": "", "Gateway": "",
+        "IPAddress": ip, "IPPrefixLen": if ip.is_empty() { 0 } else { 32 }, "IPv6Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "MacAddress": "", "DriverOpts": null, "DNSNames": null,
+    } })
+}
+
+fn network_settings(sandbox: Option<&Sandbox>) -> Value {
+    let mut ports: Map<String, Value> = Map::new();
+    for port in sandbox.iter().flat_map(|sandbox| &sandbox.ports) {
+        let key = format!("{}/{}", port.container_port, port.protocol.as_str());
+        let binding = json!({ "HostIp": port.host_ip, "HostPort": port.host_port.to_string() });
+        if let Value::Array(bindings) = ports.entry(key).or_insert_with(|| json!([])) {
+            bindings.push(binding);
+        }
+    }
+    let bridged = sandbox.filter(|sandbox| sandbox.spec.network == NetworkMode::Bridge);
+    let ip = bridged.and_then(|sandbox| sandbox.ip).map(|ip| ip.to_string()).unwrap_or_default();
+    json!({
+        "Bridge": "", "SandboxID": sandbox.map(|sandbox| sandbox.id.to_string()).unwrap_or_default(),
+        "SandboxKey": sandbox.and_then(|sandbox| sandbox.netns.clone()).unwrap_or_default(),
+        "Ports": ports, "IPAddress": ip, "IPPrefixLen": if ip.is_empty() { 0 } else { 32 }, "Gateway": "", "MacAddress": "",
+        "Networks": networks(sandbox),
+    })
+}

@@ -1,0 +1,192 @@
+//! Starting, ending, waiting, removing.
+
+use super::create::resources;
+use super::host::{HostConfig, refused};
+use crate::DockerState;
+use crate::error::{Answer, Failure, invalid, unimplemented};
+use crate::params::Params;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use hako_container::{ContainerEngine, Filter, WaitCondition, parse_signal};
+use hako_error::Result;
+use hako_names::ContainerId;
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// How long a container may take to end when the client does not say.
+const GRACE: Duration = Duration::from_secs(10);
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn is_running(state: &DockerState, id: &ContainerId) -> Result<bool> {
+    let container = state.engine.container(id).await?;
+    Ok(container.state.is_running() || container.restarting)
+}
+
+/// `t` or its older name `timeout` in seconds; negative is for ever.
+fn grace(params: &Params) -> Result<Duration, Failure> {
+    Ok(match params.number::<i64>("t")? {
+        None => GRACE,
+        Some(seconds) => u64::try_from(seconds).map_or(FOREVER, Duration::from_secs),
+    })
+}
+
+fn signal(params: &Params) -> Result<Option<i32>, Failure> {
+    Ok(params.get("signal").map(parse_signal).transpose()?)
+}
+
+pub(crate) async fn start(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    if state.engine.container(&id).await?.state.is_running() {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    match state.engine.start(&id).await {
+        Ok(()) => Ok(no_content()),
+        // The container is there: a missing program is the request's fault, not a missing container.
+        Err(error) if error.is_not_found() => Err(invalid(error.chain())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) async fn stop(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    if !is_running(&state, &id).await? {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    gone_is_done(state.engine.stop(&id, signal(&params)?, grace(&params)?).await)?;
+    Ok(no_content())
+}
+
+/// A container that removed itself while it was being stopped is stopped.
+fn gone_is_done(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
+}
+
+pub(crate) async fn restart(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    state.engine.stop(&id, signal(&params)?, grace(&params)?).await?;
+    state.engine.start(&id).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn kill(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    let signal = parse_signal(params.get("signal").unwrap_or("KILL"))?;
+    state.engine.kill(&id, signal).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn rename(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    let wanted = params.get("name").ok_or_else(|| invalid("name is missing"))?;
+    state.engine.rename(&id, wanted.trim_start_matches('/')).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn update(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    Json(body): Json<Value>,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    if let Some(field) = refused(&json!({ "HostConfig": body })) {
+        return Err(unimplemented(format!("{field} is unimplemented: leave it out")));
+    }
+    let host: HostConfig =
+        serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;
+    if host.restart_policy.as_ref().is_some_and(|policy| !policy.name.is_empty()) {
+        return Err(unimplemented("changing RestartPolicy is unimplemented: make the container anew"));
+    }
+    state.engine.update(&id, resources(&host)?).await?;
+    Ok(Json(json!({ "Warnings": [] })).into_response())
+}
+
+/// The answer's head goes out at once, its body when the condition holds: the CLI waits for the former before it starts the container.
+pub(crate) async fn wait(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    let condition = match params.get("condition").unwrap_or("not-running") {
+        "not-running" => WaitCondition::NotRunning,
+        "next-exit" => WaitCondition::NextExit,
+        "removed" => WaitCondition::Removed,
+        other => return Err(invalid(format!("invalid condition: {other:?}"))),
+    };
+    let engine = state.engine.clone();
+    let mut waiting = Box::pin(async move { engine.wait(&id, condition).await });
+    // Polled once before the answer, so that an exit from now on is the next one.
+    let early = match futures::poll!(&mut waiting) {
+        std::task::Poll::Ready(exit) => Some(exit),
+        std::task::Poll::Pending => None,
+    };
+    let body = stream::once(async move {
+        let exit = match early {
+            Some(exit) => exit,
+            None => waiting.await,
+        };
+        let answer = match exit {
+            Ok(exit) => json!({ "StatusCode": exit.code }),
+            Err(error) => json!({ "StatusCode": -1, "Error": { "Message": error.chain() } }),
+        };
+        Ok::<_, Infallible>(Bytes::from(format!("{answer}\n")))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
+}
+
+pub(crate) async fn remove(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    if params.flag("link") {
+        return Err(unimplemented("links are unimplemented"));
+    }
+    let id = state.engine.resolve(&name).await?;
+    state.engine.remove(&id, params.flag("force")).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
+    let filters = params.filters()?;
+    filters.only(&["label"])?;
+    let mut deleted = Vec::new();
+    for container in state.engine.containers(&Filter { standalone: Some(true), ..Filter::default() }).await? {
+        if container.state.is_running() || container.restarting || !filters.labels(&container.resolved.labels)
+        {
+            continue;
+        }
+        state.engine.remove(&container.id, false).await?;
+        deleted.push(container.id);
+    }
+    Ok(Json(json!({ "ContainersDeleted": deleted, "SpaceReclaimed": 0 })).into_response())
+}

@@ -1,0 +1,247 @@
+//! Exec: made in one call, started in another, asked about in a third.
+
+use crate::DockerState;
+use crate::error::{Answer, Failure, invalid, unimplemented};
+use crate::frame;
+use crate::params::Params;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream};
+use hako_container::{ContainerEngine, ExecSpec, Output, Resize, Stream, TerminalSize};
+use hako_error::{Error, Kind};
+use hako_names::ContainerId;
+use http::StatusCode;
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+
+/// Execs remembered; the oldest that ended are forgotten first.
+const REMEMBERED: usize = 512;
+/// Bound of a request's body.
+const MAX_BODY: usize = 1 << 20;
+
+/// What is known of one exec.
+pub(crate) struct ExecRecord {
+    id: String,
+    container: ContainerId,
+    spec: ExecSpec,
+    streams: (bool, bool),
+    progress: Mutex<Progress>,
+}
+
+/// Where an exec is in its life.
+#[derive(Default)]
+enum Progress {
+    /// Waits to be started.
+    #[default]
+    Made,
+    /// Its process lives.
+    Running { pid: u32, resize: Option<Resize> },
+    /// Its process has ended, or could not be started.
+    Ended { pid: u32, code: i32 },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Create {
+    attach_stdin: bool,
+    attach_stdout: bool,
+    attach_stderr: bool,
+    tty: bool,
+    cmd: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    user: String,
+    working_dir: String,
+    privileged: bool,
+    console_size: Option<[u16; 2]>,
+}
+
+pub(crate) async fn create(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    Json(wanted): Json<Create>,
+) -> Answer {
+    let container = state.engine.resolve(&name).await?;
+    if !state.engine.container(&container).await?.state.is_running() {
+        return Err(Failure(Error::new(
+            Kind::FailedPrecondition,
+            format!("container {name} is not running"),
+        )));
+    }
+    let argv =
+        wanted.cmd.filter(|cmd| !cmd.is_empty()).ok_or_else(|| invalid("no exec command specified"))?;
+    let spec = ExecSpec {
+        argv,
+        env: wanted.env.unwrap_or_default(),
+        user: wanted.user,
+        working_dir: wanted.working_dir,
+        tty: wanted.tty,
+        stdin: wanted.attach_stdin,
+        privileged: wanted.privileged,
+        size: wanted.console_size.map(|[rows, columns]| TerminalSize { rows, columns }),
+    };
+    let id = exec_id();
+    let streams = (wanted.attach_stdout, wanted.attach_stderr);
+    let record = ExecRecord { id: id.clone(), container, spec, streams, progress: Mutex::default() };
+    remember(&state, record);
+    Ok((StatusCode::CREATED, Json(json!({ "Id": id }))).into_response())
+}
+
+/// 64 hexadecimal digits that no other exec has.
+fn exec_id() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    (0..4).map(|part: u8| format!("{:016x}", RandomState::new().hash_one(part))).collect()
+}
+
+fn remember(state: &DockerState, record: ExecRecord) {
+    let mut execs = state.execs.lock();
+    if execs.len() >= REMEMBERED {
+        let old = execs.iter().position(|exec| !matches!(*exec.progress.lock(), Progress::Running { .. }));
+        execs.remove(old.unwrap_or(0));
+    }
+    execs.push_back(Arc::new(record));
+}
+
+fn find(state: &DockerState, id: &str) -> Result<Arc<ExecRecord>, Failure> {
+    let found = state.execs.lock().iter().find(|exec| exec.id == id).cloned();
+    found.ok_or_else(|| Failure(Error::new(Kind::NotFound, format!("no such exec instance: {id}"))))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Start {
+    detach: bool,
+    tty: bool,
+    console_size: Option<[u16; 2]>,
+}
+
+pub(crate) async fn start(
+    State(state): State<DockerState>,
+    Path(id): Path<String>,
+    mut request: Request,
+) -> Answer {
+    let record = find(&state, &id)?;
+    let connection = request.extensions_mut().remove::<OnUpgrade>();
+    let is_upgrade = frame::wants_upgrade(request.headers());
+    let body = axum::body::to_bytes(request.into_body(), MAX_BODY)
+        .await
+        .map_err(|error| invalid(format!("body: {error}")))?;
+    let wanted: Start = match body.is_empty() {
+        true => Start::default(),
+        false => serde_json::from_slice(&body).map_err(|error| invalid(format!("body: {error}")))?,
+    };
+    if !matches!(*record.progress.lock(), Progress::Made) {
+        return Err(Failure(Error::new(Kind::FailedPrecondition, format!("exec {id} was started before"))));
+    }
+    let _ = wanted.tty;
+    let mut spec = record.spec.clone();
+    spec.size = wanted.console_size.map(|[rows, columns]| TerminalSize { rows, columns }).or(spec.size);
+    if wanted.detach {
+        let (_, mut output) = run(&state, &record, spec).await?;
+        tokio::spawn(async move { while output.next().await.is_some() {} });
+        return Ok(StatusCode::OK.into_response());
+    }
+    let tty = record.spec.tty;
+    match connection {
+        Some(connection) if is_upgrade => {
+            tokio::spawn(async move {
+                let (stdin, output) =
+                    run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));
+                frame::pump(connection, tty, stdin, output).await;
+            });
+            frame::upgraded(tty)
+        }
+        _ if spec.stdin => Err(invalid(
+            "standard input needs a connection upgrade: send Connection: Upgrade and Upgrade: tcp",
+        )),
+        _ => {
+            let (_, output) =
+                run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));
+            Ok(frame::streamed(tty, output))
+        }
+    }
+}
+
+type Streams = (Option<hako_container::Input>, Output);
+
+async fn run(state: &DockerState, record: &Arc<ExecRecord>, spec: ExecSpec) -> Result<Streams, Failure> {
+    let session = state.engine.exec(&record.container, spec).await?;
+    let pid = session.pid;
+    *record.progress.lock() = Progress::Running { pid, resize: session.resize };
+    let (stdout, stderr) = record.streams;
+    let output = session.output.filter(move |piece| {
+        let is_wanted = match piece {
+            Ok((Stream::Stdout, _)) => stdout,
+            Ok((Stream::Stderr, _)) => stderr,
+            Err(_) => true,
+        };
+        std::future::ready(is_wanted)
+    });
+    let watched = Arc::clone(record);
+    let exit = async move {
+        let code = session.exit.await.unwrap_or(137);
+        *watched.progress.lock() = Progress::Ended { pid, code };
+    }
+    .shared();
+    tokio::spawn(exit.clone());
+    // The connection closes after the exit is known: its client asks for the code next.
+    let end = stream::once(exit).filter_map(|()| std::future::ready(None));
+    Ok((session.stdin, output.chain(end).boxed()))
+}
+
+/// An exec that could not be started says so on its stream and has the shell's exit code for that.
+fn failed(record: &ExecRecord, error: &Error) -> Streams {
+    let code = match error.kind() {
+        Kind::NotFound => 127,
+        _ => 126,
+    };
+    *record.progress.lock() = Progress::Ended { pid: 0, code };
+    let line = Bytes::from(format!("{}\r\n", error.chain()));
+    (None, stream::once(std::future::ready(Ok((Stream::Stderr, line)))).boxed())
+}
+
+pub(crate) async fn inspect(State(state): State<DockerState>, Path(id): Path<String>) -> Answer {
+    let record = find(&state, &id)?;
+    let (running, pid, code) = match &*record.progress.lock() {
+        Progress::Made => (false, 0, None),
+        Progress::Running { pid, .. } => (true, *pid, None),
+        Progress::Ended { pid, code } => (false, *pid, Some(*code)),
+    };
+    let spec = &record.spec;
+    Ok(Json(json!({
+        "ID": record.id, "Running": running, "ExitCode": code, "Pid": pid, "ContainerID": record.container,
+        "OpenStdin": spec.stdin, "OpenStdout": record.streams.0, "OpenStderr": record.streams.1, "CanRemove": false, "DetachKeys": "",
+        "ProcessConfig": {
+            "tty": spec.tty, "entrypoint": spec.argv.first(), "arguments": spec.argv.get(1..), "privileged": spec.privileged, "user": spec.user,
+        },
+    }))
+    .into_response())
+}
+
+pub(crate) async fn resize(
+    State(state): State<DockerState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
+    let record = find(&state, &id)?;
+    let size = size(&params)?;
+    match &*record.progress.lock() {
+        Progress::Running { resize: Some(resize), .. } => resize(size)?,
+        Progress::Running { resize: None, .. } => {
+            return Err(unimplemented(format!("exec {id} has no terminal")));
+        }
+        _ => return Err(Failure(Error::new(Kind::FailedPrecondition, format!("exec {id} is not running")))),
+    }
+    Ok(Response::new(Body::empty()))
+}
+
+/// `h` and `w` of a terminal.
+pub(crate) fn size(params: &Params) -> Result<TerminalSize, Failure> {
+    let need = |name: &str| params.number(name)?.ok_or_else(|| invalid(format!("{name} is missing")));
+    Ok(TerminalSize { rows: need("h")?, columns: need("w")? })
+}

@@ -1,0 +1,114 @@
+//! Docker's framing of two streams in one connection, and the hijacked connection itself.
+
+use crate::error::{Answer, Failure};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::StreamExt;
+use hako_container::{Input, Output, Stream};
+use http::{HeaderMap, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+/// Content type of an unframed stream, and of a framed one before API 1.42.
+pub(crate) const RAW: &str = "application/vnd.docker.raw-stream";
+/// Content type of a framed stream.
+pub(crate) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
+
+/// One frame: stream (1 byte), three zero bytes, length (4 bytes, big-endian), payload.
+pub(crate) fn frame(stream: Stream, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(8 + payload.len());
+    frame.put_u8(match stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+    });
+    frame.put_slice(&[0; 3]);
+    frame.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+/// The bytes of a piece of output on the wire.
+pub(crate) fn wire(tty: bool, stream: Stream, payload: Bytes) -> Bytes {
+    if tty { payload } else { frame(stream, &payload) }
+}
+
+pub(crate) fn content_type(tty: bool) -> &'static str {
+    if tty { RAW } else { MULTIPLEXED }
+}
+
+/// Whether the client asked for a raw connection.
+pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"tcp"))
+}
+
+/// The answer after which the connection carries raw bytes.
+pub(crate) fn upgraded(tty: bool) -> Answer {
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONTENT_TYPE, content_type(tty))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "tcp")
+        .body(Body::empty());
+    response.map_err(|error| {
+        Failure(hako_error::Error::new(hako_error::Kind::Internal, "build a response").with_source(error))
+    })
+}
+
+/// Output as the body of an ordinary answer, for clients that do not upgrade.
+pub(crate) fn streamed(tty: bool, output: Output) -> Response {
+    let pieces = output.map(move |piece| piece.map(|(stream, payload)| wire(tty, stream, payload)));
+    ([(header::CONTENT_TYPE, content_type(tty))], Body::from_stream(pieces)).into_response()
+}
+
+/// Both directions of a hijacked connection, until the output ends or the client is gone.
+pub(crate) async fn pump(connection: OnUpgrade, tty: bool, stdin: Option<Input>, output: Output) {
+    let connection = match connection.await {
+        Ok(connection) => TokioIo::new(connection),
+        Err(error) => {
+            tracing::debug!(%error, "a client did not take its upgraded connection");
+            return;
+        }
+    };
+    let (reader, writer) = tokio::io::split(connection);
+    let input = tokio::spawn(pump_input(reader, stdin));
+    pump_output(writer, tty, output).await;
+    input.abort();
+}
+
+/// The client's end of sending is an end of file for the process.
+async fn pump_input(mut reader: ReadHalf<TokioIo<Upgraded>>, stdin: Option<Input>) {
+    let Some(mut stdin) = stdin else { return };
+    let mut chunk = vec![0; 16 << 10];
+    while let Ok(read @ 1..) = reader.read(&mut chunk).await {
+        if stdin.write_all(&chunk[..read]).await.is_err() {
+            return;
+        }
+    }
+    let _ = stdin.shutdown().await;
+}
+
+async fn pump_output(mut writer: WriteHalf<TokioIo<Upgraded>>, tty: bool, mut output: Output) {
+    while let Some(piece) = output.next().await {
+        let bytes = match piece {
+            Ok((stream, payload)) => wire(tty, stream, payload),
+            Err(error) => wire(tty, Stream::Stderr, Bytes::from(format!("{}\n", error.chain()))),
+        };
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = writer.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_stream_length_payload() {
+        assert_eq!(frame(Stream::Stderr, b"hi")[..], [2, 0, 0, 0, 0, 0, 0, 2, b'h', b'i']);
+        assert_eq!(wire(true, Stream::Stdout, Bytes::from_static(b"x"))[..], *b"x");
+    }
+}

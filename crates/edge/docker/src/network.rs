@@ -1,0 +1,76 @@
+//! The three networks that are always there.
+
+use crate::DockerState;
+use crate::error::{Answer, Failure};
+use crate::params::Params;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use hako_container::{ContainerEngine, Filter, NetworkMode, Sandbox};
+use hako_error::{Error, Kind};
+use serde_json::{Map, Value, json};
+
+const NETWORKS: [(&str, &str, NetworkMode); 3] = [
+    ("bridge", "bridge", NetworkMode::Bridge),
+    ("host", "host", NetworkMode::Host),
+    ("none", "null", NetworkMode::None),
+];
+
+/// Docker's name of a network.
+pub(crate) fn name(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Bridge => "bridge",
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+    }
+}
+
+/// A network has no id of its own: its name's bytes in hexadecimal, filled up to Docker's 64 digits.
+pub(crate) fn id(name: &str) -> String {
+    let mut id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    id.extend(std::iter::repeat_n('0', 64 - id.len()));
+    id
+}
+
+fn json(name: &str, driver: &str, members: &[Sandbox]) -> Value {
+    let containers: Map<String, Value> = members
+        .iter()
+        .filter_map(|sandbox| {
+            let address = format!("{}/32", sandbox.ip?);
+            Some((sandbox.id.to_string(), json!({ "Name": sandbox.spec.name, "IPv4Address": address, "IPv6Address": "", "MacAddress": "" })))
+        })
+        .collect();
+    json!({
+        "Name": name, "Id": id(name), "Created": "1970-01-01T00:00:00Z", "Scope": "local", "Driver": driver,
+        "EnableIPv6": false, "IPAM": { "Driver": "default", "Options": null, "Config": [] }, "Internal": false,
+        "Attachable": false, "Ingress": false, "Containers": containers, "Options": {}, "Labels": {},
+    })
+}
+
+pub(crate) async fn list(params: Params) -> Answer {
+    let filters = params.filters()?;
+    filters.only(&["name", "id", "driver", "scope", "type"])?;
+    let shown: Vec<Value> = NETWORKS
+        .iter()
+        .filter(|(name, driver, _)| {
+            filters.any("name", |wanted| name.contains(wanted))
+                && filters.any("id", |wanted| id(name).starts_with(wanted))
+                && filters.any("driver", |wanted| *driver == wanted)
+                && filters.any("scope", |wanted| wanted == "local")
+                && filters.any("type", |wanted| wanted == "builtin")
+        })
+        .map(|(name, driver, _)| json(name, driver, &[]))
+        .collect();
+    Ok(Json(shown).into_response())
+}
+
+pub(crate) async fn inspect(State(state): State<DockerState>, Path(wanted): Path<String>) -> Answer {
+    let found = NETWORKS.iter().find(|(name, ..)| *name == wanted || id(name).starts_with(&wanted));
+    let Some((name, driver, mode)) = found else {
+        return Err(Failure(Error::new(Kind::NotFound, format!("network {wanted} not found"))));
+    };
+    let sandboxes = state.engine.sandboxes(&Filter { standalone: Some(true), ..Filter::default() }).await?;
+    let members: Vec<Sandbox> =
+        sandboxes.into_iter().filter(|sandbox| sandbox.spec.network == *mode).collect();
+    Ok(Json(json(name, driver, &members)).into_response())
+}

@@ -1,0 +1,165 @@
+//! Query parameters and Docker's `filters`.
+
+use crate::error::{Failure, invalid};
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The query, in order; unknown parameters are ignored by not being asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Err(error) => Err(invalid(format!("query is not valid: {error}"))),
+        }
+    }
+}
+
+impl Params {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Docker's truth: everything but nothing, 0, no, false, none.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| {
+            !matches!(value.to_ascii_lowercase().as_str(), "0" | "no" | "false" | "none")
+        })
+    }
+
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(text) => {
+                text.parse().map(Some).map_err(|_| invalid(format!("{name} {text:?} is not a number")))
+            }
+        }
+    }
+
+    /// `{"name": ["value"]}` or the older `{"name": {"value": true}}`.
+    pub(crate) fn filters(&self) -> Result<Filters, Failure> {
+        let Some(text) = self.get("filters") else { return Ok(Filters::default()) };
+        let bad = || invalid(format!("filters {text:?} is not a JSON map from names to lists"));
+        let map: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
+        let mut filters = BTreeMap::new();
+        for (name, values) in map {
+            let values: Vec<String> = match values {
+                Value::Array(list) => {
+                    list.into_iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+                }
+                Value::Object(set) => set
+                    .into_iter()
+                    .filter(|(_, is_in)| is_in != &Value::Bool(false))
+                    .map(|(value, _)| value)
+                    .collect(),
+                _ => return Err(bad()),
+            };
+            filters.insert(name, values);
+        }
+        Ok(Filters(filters))
+    }
+
+    /// A JSON map of strings in a parameter, such as `buildargs`.
+    pub(crate) fn map(&self, name: &str) -> Result<BTreeMap<String, String>, Failure> {
+        let Some(text) = self.get(name) else { return Ok(BTreeMap::new()) };
+        let map: BTreeMap<String, Option<String>> = serde_json::from_str(text)
+            .map_err(|_| invalid(format!("{name} {text:?} is not a JSON map of strings")))?;
+        Ok(map.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect())
+    }
+
+    /// Seconds since 1970 with a fraction, or RFC 3339.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<jiff::Timestamp>, Failure> {
+        let Some(text) = self.get(name).filter(|text| *text != "0") else { return Ok(None) };
+        let bad = || {
+            invalid(format!(
+                "{name} {text:?} is neither seconds since 1970 nor a time such as 2026-01-02T15:04:05Z"
+            ))
+        };
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let Ok(seconds) = seconds.parse::<i64>() else { return text.parse().map(Some).map_err(|_| bad()) };
+        let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
+        let nanoseconds = padded.parse().map_err(|_| bad())?;
+        jiff::Timestamp::new(seconds, nanoseconds).map(Some).map_err(|_| bad())
+    }
+}
+
+/// Filters of a list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
+
+impl Filters {
+    pub(crate) fn get(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Refuses names that are not in `known`: a filter that does nothing shows too much.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Failure> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(invalid(format!("invalid filter {name:?}: use one of {}", known.join(", ")))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether no value was given, or one of them holds.
+    pub(crate) fn any(&self, name: &str, holds: impl Fn(&str) -> bool) -> bool {
+        let values = self.get(name);
+        values.is_empty() || values.iter().any(|value| holds(value))
+    }
+
+    /// Whether all `label` filters, `key` or `key=value`, hold.
+    pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.get("label").iter().all(|wanted| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|has| has == value),
+            None => labels.contains_key(wanted),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn both_forms_of_filters_are_read() {
+        for text in [r#"{"label":["a=1","b"]}"#, r#"{"label":{"a=1":true,"b":true}}"#] {
+            let filters = params(&[("filters", text)]).filters().unwrap();
+            let labels = |pairs: &[(&str, &str)]| {
+                pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+            };
+            assert!(filters.labels(&labels(&[("a", "1"), ("b", "x")])));
+            assert!(!filters.labels(&labels(&[("a", "2"), ("b", "x")])));
+            assert!(filters.only(&["label"]).is_ok());
+            assert!(filters.only(&["id"]).is_err());
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_or_rfc_3339() {
+        let time = |text: &str| params(&[("since", text)]).time("since");
+        assert_eq!(time("1.5").unwrap().unwrap().as_nanosecond(), 1_500_000_000);
+        assert_eq!(time("1970-01-01T00:00:02Z").unwrap().unwrap().as_second(), 2);
+        assert!(time("yesterday").is_err());
+        assert!(time("0").unwrap().is_none());
+    }
+}

@@ -1,0 +1,175 @@
+//! Connections, API versions and the table of routes.
+
+use crate::error::message;
+use crate::{DockerState, build, container, events, exec, image, network, stats, system, volume};
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::{any, delete, get, post};
+use hako_error::{Error, Kind, Result};
+use http::{Request, StatusCode, Uri};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tower::ServiceExt;
+
+/// The newest version of the API we speak.
+pub(crate) const API_VERSION: (u32, u32) = (1, 45);
+/// The oldest one.
+pub(crate) const MIN_API_VERSION: (u32, u32) = (1, 24);
+/// Pause after a failed accept, such as for lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the API on a unix socket until dropped.
+pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
+    let router = router(state);
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if error.raw_os_error().is_some() => {
+                tracing::warn!(%error, "accept a connection of the engine's API");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+            Err(error) => {
+                return Err(Error::new(Kind::Internal, "the engine's socket is closed").with_source(error));
+            }
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let router = router.clone();
+                async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+            });
+            let mut http = hyper::server::conn::http1::Builder::new();
+            let served = http
+                .timer(TokioTimer::new())
+                .half_close(true)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = served.with_upgrades().await {
+                tracing::debug!(%error, "a connection of the engine's API ended early");
+            }
+        });
+    }
+}
+
+async fn answer(router: Router, mut request: Request<Body>) -> Response {
+    if let Err(text) = strip_version(&mut request) {
+        return message(StatusCode::BAD_REQUEST, &text);
+    }
+    tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
+    match router.oneshot(request).await {
+        Ok(response) => response,
+    }
+}
+
+/// Takes `/v1.45` from the path's front and checks it.
+fn strip_version(request: &mut Request<Body>) -> std::result::Result<(), String> {
+    let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let Some((version, rest)) = path_and_query.strip_prefix("/v").and_then(|path| path.split_once('/'))
+    else {
+        return Ok(());
+    };
+    let number = |text: &str| text.parse::<u32>().ok();
+    let Some(asked) =
+        version.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)))
+    else {
+        return Ok(());
+    };
+    let text = |version: (u32, u32)| format!("{}.{}", version.0, version.1);
+    if asked > API_VERSION {
+        return Err(format!(
+            "client version {version} is too new. Maximum supported API version is {}",
+            text(API_VERSION)
+        ));
+    }
+    if asked < MIN_API_VERSION {
+        return Err(format!(
+            "client version {version} is too old. Minimum supported API version is {}, please upgrade your client to a newer version",
+            text(MIN_API_VERSION)
+        ));
+    }
+    *request.uri_mut() =
+        format!("/{rest}").parse::<Uri>().map_err(|error| format!("path is not valid: {error}"))?;
+    Ok(())
+}
+
+fn router(state: DockerState) -> Router {
+    Router::new()
+        .route("/_ping", get(system::ping).head(system::ping))
+        .route("/version", get(system::version))
+        .route("/info", get(system::info))
+        .route("/auth", post(system::auth))
+        .route("/system/df", get(system::df))
+        .route("/events", get(events::events))
+        .merge(containers())
+        .route("/exec/{id}/start", post(exec::start))
+        .route("/exec/{id}/json", get(exec::inspect))
+        .route("/exec/{id}/resize", post(exec::resize))
+        .route("/build", post(build::build))
+        .route("/build/prune", post(build::prune))
+        .route("/images/json", get(image::list))
+        .route("/images/create", post(image::create))
+        .route("/images/load", post(image::load))
+        .route("/images/get", get(image::save_many))
+        .route("/images/prune", post(image::prune))
+        .route("/images/{*rest}", any(image::named))
+        .route("/networks", get(network::list))
+        .route("/networks/{id}", get(network::inspect))
+        .route("/volumes", get(volume::list))
+        .route("/volumes/create", post(volume::create))
+        .route("/volumes/prune", post(volume::prune))
+        .route("/volumes/{name}", get(volume::inspect).delete(volume::remove))
+        .fallback(not_built)
+        .with_state(state)
+}
+
+fn containers() -> Router<DockerState> {
+    Router::new()
+        .route("/containers/create", post(container::create::create))
+        .route("/containers/json", get(container::list::list))
+        .route("/containers/prune", post(container::lifecycle::prune))
+        .route("/containers/{id}", delete(container::lifecycle::remove))
+        .route("/containers/{id}/json", get(container::inspect::inspect))
+        .route("/containers/{id}/start", post(container::lifecycle::start))
+        .route("/containers/{id}/stop", post(container::lifecycle::stop))
+        .route("/containers/{id}/restart", post(container::lifecycle::restart))
+        .route("/containers/{id}/kill", post(container::lifecycle::kill))
+        .route("/containers/{id}/wait", post(container::lifecycle::wait))
+        .route("/containers/{id}/rename", post(container::lifecycle::rename))
+        .route("/containers/{id}/update", post(container::lifecycle::update))
+        .route("/containers/{id}/attach", post(container::stream::attach))
+        .route("/containers/{id}/resize", post(container::stream::resize))
+        .route("/containers/{id}/logs", get(container::stream::logs))
+        .route("/containers/{id}/stats", get(stats::stats))
+        .route("/containers/{id}/exec", post(exec::create))
+}
+
+async fn not_built(request: Request<Body>) -> Response {
+    let text = format!("{} {} is unimplemented", request.method(), request.uri().path());
+    message(StatusCode::NOT_IMPLEMENTED, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(path: &str) -> std::result::Result<String, String> {
+        let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        strip_version(&mut request).map(|()| request.uri().to_string())
+    }
+
+    #[test]
+    fn versions_are_taken_from_the_path_and_checked() {
+        assert_eq!(stripped("/v1.44/containers/json?all=1").unwrap(), "/containers/json?all=1");
+        assert_eq!(stripped("/containers/json").unwrap(), "/containers/json");
+        assert_eq!(stripped("/volumes/create").unwrap(), "/volumes/create");
+        let newer = stripped("/v1.99/info").unwrap_err();
+        assert_eq!(newer, "client version 1.99 is too new. Maximum supported API version is 1.45");
+        assert!(
+            stripped("/v1.12/info").unwrap_err().contains("too old. Minimum supported API version is 1.24")
+        );
+    }
+}

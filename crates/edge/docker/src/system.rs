@@ -1,0 +1,130 @@
+//! Who we are: ping, version, info.
+
+use crate::DockerState;
+use crate::error::{Answer, blocking, unimplemented};
+use crate::server::{API_VERSION, MIN_API_VERSION};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use hako_container::{ContainerEngine, ContainerState, Filter};
+use http::header;
+use serde_json::{Value, json};
+
+fn text((major, minor): (u32, u32)) -> String {
+    format!("{major}.{minor}")
+}
+
+fn file(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+pub(crate) async fn ping() -> Response {
+    let headers = [
+        ("Api-Version", text(API_VERSION)),
+        ("Ostype", "linux".into()),
+        ("Docker-Experimental", "false".into()),
+        // The classic builder: the one whose stream we speak.
+        ("Builder-Version", "1".into()),
+        ("Cache-Control", "no-cache, no-store, must-revalidate".into()),
+        ("Pragma", "no-cache".into()),
+    ];
+    let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "OK").into_response();
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+pub(crate) async fn version(State(state): State<DockerState>) -> Response {
+    let details = json!({ "ApiVersion": text(API_VERSION), "MinAPIVersion": text(MIN_API_VERSION), "Arch": architecture(), "Os": "linux" });
+    Json(json!({
+        "Platform": { "Name": "Hakobune" },
+        "Components": [{ "Name": "Engine", "Version": &*state.version, "Details": details }],
+        "Version": &*state.version,
+        "ApiVersion": text(API_VERSION),
+        "MinAPIVersion": text(MIN_API_VERSION),
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": "linux",
+        "Arch": architecture(),
+        "KernelVersion": file("/proc/sys/kernel/osrelease"),
+        "BuildTime": "",
+    }))
+    .into_response()
+}
+
+pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
+    let containers = state.engine.containers(&Filter { standalone: Some(true), ..Filter::default() }).await?;
+    let running = containers.iter().filter(|container| container.state.is_running()).count();
+    let created = containers.iter().filter(|container| container.state == ContainerState::Created).count();
+    let images = state.images.clone();
+    let images = blocking(move || images.list()).await?.len();
+    let memory = file("/proc/meminfo").lines().find_map(memory_total).unwrap_or(0);
+    let body: Value = json!({
+        "ID": "",
+        "Containers": containers.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": containers.len() - running - created,
+        "Images": images,
+        "Driver": "overlay",
+        "DriverStatus": [],
+        "DockerRootDir": state.images.dir().parent().unwrap_or(state.images.dir()),
+        "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["json-file"] },
+        "MemoryLimit": true, "SwapLimit": true, "PidsLimit": true, "CPUShares": true, "CPUSet": true,
+        "CpuCfsPeriod": true, "CpuCfsQuota": true, "IPv4Forwarding": true,
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory,
+        "Name": file("/proc/sys/kernel/hostname"),
+        "ServerVersion": &*state.version,
+        "OSType": "linux",
+        "OperatingSystem": "Linux",
+        "Architecture": std::env::consts::ARCH,
+        "KernelVersion": file("/proc/sys/kernel/osrelease"),
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": { "InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": [] },
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" },
+        "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false },
+        "Runtimes": { "hako": { "path": "hako" } },
+        "DefaultRuntime": "hako",
+        "SecurityOptions": ["name=seccomp,profile=builtin"],
+        "Labels": [],
+        "Warnings": [],
+    });
+    Ok(Json(body).into_response())
+}
+
+fn memory_total(line: &str) -> Option<u64> {
+    let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim();
+    kib.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+pub(crate) async fn auth() -> Answer {
+    Err(unimplemented("logging in to a registry is unimplemented"))
+}
+
+pub(crate) async fn df(State(state): State<DockerState>) -> Answer {
+    let images = state.images.clone();
+    let images = blocking(move || images.list()).await?;
+    let volumes = state.engine.volumes()?;
+    Ok(Json(json!({
+        "LayersSize": images.iter().map(|image| image.size).sum::<u64>(),
+        "Images": images.iter().map(crate::image::summary).collect::<Vec<_>>(),
+        "Containers": crate::container::list::all(&state).await?,
+        "Volumes": volumes.iter().map(crate::volume::json).collect::<Vec<_>>(),
+        "BuildCache": [],
+    }))
+    .into_response())
+}

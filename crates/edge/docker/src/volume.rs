@@ -1,0 +1,92 @@
+//! Volumes of the one driver there is.
+
+use crate::DockerState;
+use crate::error::{Answer, unimplemented};
+use crate::params::Params;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use hako_container::Volume;
+use hako_error::Kind;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub(crate) fn json(volume: &Volume) -> Value {
+    json!({
+        "Name": volume.name, "Driver": "local", "Mountpoint": volume.path, "CreatedAt": volume.created_at.to_string(),
+        "Labels": volume.labels, "Scope": "local", "Options": null,
+    })
+}
+
+pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> Answer {
+    let filters = params.filters()?;
+    filters.only(&["name", "label", "driver"])?;
+    let volumes = state.engine.volumes()?;
+    let shown: Vec<Value> = volumes
+        .iter()
+        .filter(|volume| {
+            filters.any("name", |name| volume.name.contains(name)) && filters.labels(&volume.labels)
+        })
+        .map(json)
+        .collect();
+    Ok(Json(json!({ "Volumes": shown, "Warnings": [] })).into_response())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Create {
+    name: String,
+    driver: String,
+    driver_opts: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+pub(crate) async fn create(State(state): State<DockerState>, Json(wanted): Json<Create>) -> Answer {
+    if !matches!(wanted.driver.as_str(), "" | "local") {
+        return Err(unimplemented(format!("volume driver {:?} is unimplemented: use local", wanted.driver)));
+    }
+    if wanted.driver_opts.is_some_and(|options| !options.is_empty()) {
+        return Err(unimplemented("volume field DriverOpts is unimplemented"));
+    }
+    let volume = state.engine.create_volume(&wanted.name, wanted.labels.unwrap_or_default())?;
+    Ok((StatusCode::CREATED, Json(json(&volume))).into_response())
+}
+
+pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+    Ok(Json(json(&state.engine.volume(&name)?)).into_response())
+}
+
+pub(crate) async fn remove(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    match state.engine.remove_volume(&name) {
+        Err(error) if error.is_not_found() && params.flag("force") => {}
+        result => result?,
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Removes anonymous volumes that no container has; with the filter `all`, named ones too.
+pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
+    let filters = params.filters()?;
+    filters.only(&["all", "label"])?;
+    let all = filters.get("all").iter().any(|value| value == "1" || value == "true");
+    let mut deleted = Vec::new();
+    for volume in state.engine.volumes()? {
+        let is_anonymous =
+            volume.name.len() == 64 && volume.name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !(all || is_anonymous) || !filters.labels(&volume.labels) {
+            continue;
+        }
+        match state.engine.remove_volume(&volume.name) {
+            Ok(()) => deleted.push(volume.name),
+            Err(error) if error.kind() == Kind::FailedPrecondition => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Json(json!({ "VolumesDeleted": deleted, "SpaceReclaimed": 0 })).into_response())
+}
