@@ -23,6 +23,8 @@
 mod config;
 mod context;
 mod env;
+#[cfg(test)]
+mod fakes;
 mod handle;
 mod node;
 mod pod;

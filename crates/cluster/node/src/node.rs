@@ -66,6 +66,20 @@ impl Node {
         let registration = Registration::new(Arc::clone(&context), address.port());
         let (ready_sender, ready) = watch::channel(false);
         tokio::spawn(stop.clone().run_until_cancelled_owned(registration.run(ready_sender)));
+        let inner = Inner::keep(context, pods, address, ready, stop);
+        Ok(NodeHandle { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    /// Starts to keep the node's pods.
+    fn keep(
+        context: Arc<Context>,
+        pods: Arc<Pods>,
+        address: SocketAddr,
+        ready: watch::Receiver<bool>,
+        stop: CancellationToken,
+    ) -> Self {
         let (empty_sender, empty) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let keeper = Keeper {
@@ -77,12 +91,9 @@ impl Node {
             empty: empty_sender,
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
-        let inner = Inner { context, pods, address, ready, stop, shutdown, empty };
-        Ok(NodeHandle { inner: Arc::new(inner) })
+        Self { context, pods, address, ready, stop, shutdown, empty }
     }
-}
 
-impl Inner {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -393,3 +404,7 @@ fn references(pod: &Pod, list: fn(&crate::env::References) -> &BTreeSet<String>,
     list(&volumes).contains(name)
         || containers.into_iter().any(|container| list(&crate::env::references(container)).contains(name))
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;
