@@ -14,6 +14,8 @@ pub(crate) struct Kernel {
     table: String,
     services: Ipv4Net,
     programmes: HashMap<ServiceKey, Programme>,
+    /// The service each wanted chain belongs to; a chain's name tells services apart.
+    owners: HashMap<String, ServiceKey>,
     /// Who wants each entry. Two services may want the same one; should they differ about it, the first by name wins.
     wanted: HashMap<EntryKey, BTreeMap<ServiceKey, Option<Data>>>,
     held: HashMap<EntryKey, Option<Data>>,
@@ -32,6 +34,7 @@ impl Kernel {
             table,
             services,
             programmes: HashMap::new(),
+            owners: HashMap::new(),
             wanted: HashMap::new(),
             held: HashMap::new(),
             held_chains: HashMap::new(),
@@ -69,8 +72,14 @@ impl Kernel {
             self.wanted.entry(key.clone()).or_default().insert(service.clone(), data.clone());
             self.changed.insert(key.clone());
         }
-        let chains = before.iter().flat_map(|before| before.chains.keys()).chain(programme.chains.keys());
-        self.changed_chains.extend(chains.cloned());
+        for chain in before.iter().flat_map(|before| before.chains.keys()) {
+            self.owners.remove(chain);
+            self.changed_chains.insert(chain.clone());
+        }
+        for chain in programme.chains.keys() {
+            self.owners.insert(chain.clone(), service.clone());
+            self.changed_chains.insert(chain.clone());
+        }
         if programme != Programme::default() {
             self.programmes.insert(service.clone(), programme);
         }
@@ -148,7 +157,7 @@ impl Kernel {
     }
 
     fn wanted_chain(&self, name: &str) -> Option<&Vec<Rule>> {
-        self.programmes.values().find_map(|programme| programme.chains.get(name))
+        self.programmes.get(self.owners.get(name)?)?.chains.get(name)
     }
 
     fn wanted_entry(&self, key: &EntryKey) -> Option<&Option<Data>> {

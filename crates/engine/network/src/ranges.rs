@@ -19,6 +19,25 @@ pub struct Ranges {
     pub services: Ipv4Net,
 }
 
+impl Ranges {
+    /// The node's own address on its bridge.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        first(self.node)
+    }
+
+    /// The address of the service that leads to the API server.
+    #[must_use]
+    pub fn api_service(&self) -> Ipv4Addr {
+        first(self.services)
+    }
+}
+
+/// The first address after the one that names the network.
+fn first(net: Ipv4Net) -> Ipv4Addr {
+    net.nth(1).unwrap_or(net.base())
+}
+
 /// What is kept of them: in the instance's own directory and, for the other instances to see, in a shared one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claim {

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, Pod, TABLE, ask, cluster_ip, eventually, on_host, ready};
 use hako_dataplane::Withdrawn;
-use hako_netlink::nft::Nft;
+use hako_netlink::nft::{Batch, Chain, Nft, Set};
 use hako_netlink::{Conntrack, Links};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -436,6 +436,45 @@ fn a_table_that_somebody_deleted_comes_back_with_the_next_change() {
         Nft::open().unwrap().delete_table(TABLE).unwrap();
         host.api.endpoints("web", &[&b]);
         eventually("b answers", || ask(WEB).is_ok_and(|answer| who(&answer) == "b")).await;
+    });
+}
+
+#[test]
+fn a_table_of_another_version_is_replaced() {
+    on_host(|host| async move {
+        let a = host.server("a");
+        host.api.service("web", cluster_ip("10.96.0.10"));
+        host.api.endpoints("web", &[&a]);
+        let mut batch = Batch::new(TABLE);
+        let services =
+            Set { name: "services", key_type: 7, key_len: 4, map: None, timeout: None, size: None };
+        batch.add_table().add_set(&services).add_chain(&Chain { name: "svc-old", hook: None });
+        Nft::open().unwrap().commit(batch).unwrap();
+        let _dataplane = host.start().await;
+        assert_eq!(who(&ask(WEB).unwrap()), "a");
+        assert!(!Nft::open().unwrap().chains(TABLE).unwrap().contains(&"svc-old".to_owned()));
+    });
+}
+
+#[test]
+fn a_thousand_services_are_programmed_in_one_go_and_changed_one_by_one() {
+    on_host(|host| async move {
+        let (a, b) = (host.server("a"), host.server("b"));
+        for n in 0..1000 {
+            let name = format!("web{n}");
+            host.api.service(&name, cluster_ip(&format!("10.96.{}.{}", n / 200, n % 200 + 1)));
+            host.api.endpoints(&name, &[&a]);
+        }
+        let started = Instant::now();
+        let _dataplane = host.start().await;
+        println!("1000 services: {:?}", started.elapsed());
+        let last = (Ipv4Addr::new(10, 96, 4, 200), 80);
+        assert_eq!(who(&ask(last).unwrap()), "a");
+        let started = Instant::now();
+        host.api.endpoints("web999", &[&b]);
+        eventually("b answers", || who(&ask(last).unwrap()) == "b").await;
+        println!("one change among them: {:?}", started.elapsed());
+        assert_eq!(who(&ask((Ipv4Addr::new(10, 96, 0, 1), 80)).unwrap()), "a");
     });
 }
 
