@@ -63,10 +63,15 @@ impl NodeProxy {
         Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
     }
 
-    async fn send(&self, node: &NodeAddress, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>> {
+    async fn send(
+        &self,
+        node: &NodeAddress,
+        request: http::Request<Full<Bytes>>,
+    ) -> Result<http::Response<Incoming>> {
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| {
             let NodeAddress { name, ip, port } = node;
-            Error::new(Kind::Unavailable, format!("error dialing node {name:?} at {ip}:{port}")).with_source(source)
+            Error::new(Kind::Unavailable, format!("error dialing node {name:?} at {ip}:{port}"))
+                .with_source(source)
         };
         let tls = self.tls()?;
         let connect = async {
@@ -105,9 +110,9 @@ pub(crate) async fn log(server: &Arc<Inner>, request: &Request, target: &Target)
     if !status.is_success() {
         return Err(refused(status, response.into_body()).await);
     }
-    let body = response.into_body().map_err(|error| {
-        Error::new(Kind::Unavailable, "the node's log broke off").with_source(error)
-    });
+    let body = response
+        .into_body()
+        .map_err(|error| Error::new(Kind::Unavailable, "the node's log broke off").with_source(error));
     let mut streamed = http::Response::new(body.boxed_unsync());
     streamed.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(streamed)
@@ -116,7 +121,9 @@ pub(crate) async fn log(server: &Arc<Inner>, request: &Request, target: &Target)
 /// Runs a command in a container: joins the client's upgraded connection to one to the node.
 pub(crate) async fn exec(server: &Arc<Inner>, mut request: Request, target: &Target) -> Outcome {
     let Some(upgrade) = request.upgrade.take() else {
-        return Err(Failure::bad_request("Upgrade request required: exec is a WebSocket (v5.channel.k8s.io)"));
+        return Err(Failure::bad_request(
+            "Upgrade request required: exec is a WebSocket (v5.channel.k8s.io)",
+        ));
     };
     if !request.header(header::UPGRADE).eq_ignore_ascii_case("websocket") {
         let text = "only WebSocket is supported for exec, SPDY is not; use kubectl 1.29 or later";
@@ -174,19 +181,24 @@ fn node_request(
     path: &str,
     request: &Request,
 ) -> Outcome<http::Request<Full<Bytes>>> {
-    let mut builder =
-        http::Request::builder().method(method).uri(path).header(header::HOST, format!("{}:{}", node.ip, node.port));
+    let mut builder = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, format!("{}:{}", node.ip, node.port));
     for name in PASSED_HEADERS {
         for value in request.headers.get_all(name) {
             builder = builder.header(name, value);
         }
     }
-    builder.body(Full::default()).map_err(|_| Failure::bad_request("the request cannot be passed on to the node"))
+    builder
+        .body(Full::default())
+        .map_err(|_| Failure::bad_request("the request cannot be passed on to the node"))
 }
 
 /// The node's refusal in its own words.
 async fn refused(status: StatusCode, body: Incoming) -> Failure {
-    let bytes = Limited::new(body, ERROR_BODY_LIMIT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let bytes =
+        Limited::new(body, ERROR_BODY_LIMIT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     if let Ok(status) = serde_json::from_slice::<Status>(&bytes)
         && status.kind == "Status"
     {
@@ -244,7 +256,9 @@ fn container(pod: &Value, wanted: Option<&str>, pod_name: &str) -> Outcome<Strin
         .and_then(Value::as_str);
     match (wanted, annotated, main.as_slice()) {
         (Some(name), ..) if main.contains(&name) || init.contains(&name) => Ok(name.to_owned()),
-        (Some(name), ..) => Err(Failure::bad_request(format!("container {name} is not valid for pod {pod_name}"))),
+        (Some(name), ..) => {
+            Err(Failure::bad_request(format!("container {name} is not valid for pod {pod_name}")))
+        }
         (None, Some(name), _) if main.contains(&name) => Ok(name.to_owned()),
         (None, _, [only]) => Ok((*only).to_owned()),
         (None, ..) => Err(Failure::bad_request(format!(

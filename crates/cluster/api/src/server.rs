@@ -110,7 +110,10 @@ impl Inner {
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Answer {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let outcome = if route::is_long_running(&request) {
+        let outcome = if self.stop.is_cancelled() {
+            let text = "the API server is stopping";
+            Err(hako_error::Error::new(hako_error::Kind::Unavailable, text).into())
+        } else if route::is_long_running(&request) {
             route::dispatch(self, request).await
         } else {
             match self.slots.try_acquire() {

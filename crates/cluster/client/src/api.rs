@@ -60,17 +60,12 @@ pub struct Api<K> {
 impl<K: Object> Api<K> {
     pub(crate) fn new(client: Client, namespace: Option<&str>) -> Self {
         let endpoint = Endpoint::new(client, K::GROUP, K::VERSION, K::URL_PATH_SEGMENT, namespace);
-        Self {
-            endpoint,
-            kind: PhantomData,
-        }
+        Self { endpoint, kind: PhantomData }
     }
 
     /// Reads one object.
     pub async fn get(&self, name: &str) -> Result<K> {
-        self.endpoint
-            .call(Method::GET, &self.endpoint.object(name, None), None, Bytes::new())
-            .await
+        self.endpoint.call(Method::GET, &self.endpoint.object(name, None), None, Bytes::new()).await
     }
 
     /// Reads one object that may not exist.
@@ -115,8 +110,7 @@ impl<K: Object> Api<K> {
 
     /// Creates an object, with options.
     pub async fn create_with(&self, object: &K, options: &WriteOptions) -> Result<K> {
-        self.write(Method::POST, &self.endpoint.collection(), object, options)
-            .await
+        self.write(Method::POST, &self.endpoint.collection(), object, options).await
     }
 
     /// Replaces an object; its `resourceVersion`, if set, has to be the current one.
@@ -126,22 +120,19 @@ impl<K: Object> Api<K> {
 
     /// Replaces an object, with options.
     pub async fn replace_with(&self, name: &str, object: &K, options: &WriteOptions) -> Result<K> {
-        self.write(Method::PUT, &self.endpoint.object(name, None), object, options)
-            .await
+        self.write(Method::PUT, &self.endpoint.object(name, None), object, options).await
     }
 
     /// Replaces an object's status and nothing else.
     pub async fn replace_status(&self, name: &str, object: &K) -> Result<K> {
         let path = self.endpoint.object(name, Some("status"));
-        self.write(Method::PUT, &path, object, &WriteOptions::default())
-            .await
+        self.write(Method::PUT, &path, object, &WriteOptions::default()).await
     }
 
     /// Replaces through any subresource that takes the whole object, such as a namespace's `finalize`.
     pub async fn replace_subresource(&self, name: &str, subresource: &str, object: &K) -> Result<K> {
         let path = self.endpoint.object(name, Some(subresource));
-        self.write(Method::PUT, &path, object, &WriteOptions::default())
-            .await
+        self.write(Method::PUT, &path, object, &WriteOptions::default()).await
     }
 
     /// Changes part of an object.
@@ -156,16 +147,12 @@ impl<K: Object> Api<K> {
 
     /// Changes part of an object's status.
     pub async fn patch_status(&self, name: &str, patch: &Patch) -> Result<K> {
-        self.endpoint
-            .patch(name, Some("status"), patch, &WriteOptions::default())
-            .await
+        self.endpoint.patch(name, Some("status"), patch, &WriteOptions::default()).await
     }
 
     /// Deletes an object, or starts to. An object that is already gone is an error of kind not found.
     pub async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<()> {
-        self.endpoint
-            .delete(&self.endpoint.object(name, None), options)
-            .await
+        self.endpoint.delete(&self.endpoint.object(name, None), options).await
     }
 
     /// Deletes all objects selected.
@@ -182,9 +169,7 @@ impl<K: Object> Api<K> {
             "metadata": {"name": name, "namespace": self.endpoint.namespace()},
             "deleteOptions": options.body(),
         });
-        self.endpoint
-            .post(&self.endpoint.object(name, Some("eviction")), &body)
-            .await
+        self.endpoint.post(&self.endpoint.object(name, Some("eviction")), &body).await
     }
 
     /// Binds a pod to a node; the uid, if given, has to be the pod's.
@@ -197,25 +182,18 @@ impl<K: Object> Api<K> {
         if let Some(uid) = uid {
             body["metadata"]["uid"] = uid.into();
         }
-        self.endpoint
-            .post(&self.endpoint.object(name, Some("binding")), &body)
-            .await
+        self.endpoint.post(&self.endpoint.object(name, Some("binding")), &body).await
     }
 
     /// Sets the number of replicas through the scale subresource.
     pub async fn scale(&self, name: &str, replicas: i32) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        self.endpoint
-            .patch::<Value>(name, Some("scale"), &patch, &WriteOptions::default())
-            .await
-            .map(drop)
+        self.endpoint.patch::<Value>(name, Some("scale"), &patch, &WriteOptions::default()).await.map(drop)
     }
 
     async fn write(&self, method: Method, path: &str, object: &K, options: &WriteOptions) -> Result<K> {
         let body = encode(K::KIND, object)?;
         let path = self.endpoint.with_options(path, options);
-        self.endpoint
-            .call(method, &path, Some("application/json"), body)
-            .await
+        self.endpoint.call(method, &path, Some("application/json"), body).await
     }
 }

@@ -29,9 +29,7 @@ pub struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("manager", &self.manager)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("manager", &self.manager).finish_non_exhaustive()
     }
 }
 
@@ -39,10 +37,7 @@ impl Client {
     /// A client over any transport.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self {
-            transport,
-            manager: Arc::from("hako"),
-        }
+        Self { transport, manager: Arc::from("hako") }
     }
 
     /// A client over HTTPS as a kubeconfig's current context says. Connects on the first call.
@@ -54,10 +49,7 @@ impl Client {
     /// The same client under another name: field manager of writes, user agent and source of events.
     #[must_use]
     pub fn named(&self, manager: &str) -> Self {
-        Self {
-            transport: Arc::clone(&self.transport),
-            manager: Arc::from(manager),
-        }
+        Self { transport: Arc::clone(&self.transport), manager: Arc::from(manager) }
     }
 
     /// The name it writes under.
@@ -109,13 +101,8 @@ impl Client {
         body: Bytes,
     ) -> Result<T> {
         let bytes = self.raw(method, path, content_type, body).await?;
-        serde_json::from_slice(&bytes).map_err(|source| {
-            ClientError::Decode {
-                what: format!("response of {path}"),
-                source,
-            }
-            .into()
-        })
+        serde_json::from_slice(&bytes)
+            .map_err(|source| ClientError::Decode { what: format!("response of {path}"), source }.into())
     }
 
     pub(crate) async fn raw(
@@ -150,24 +137,14 @@ impl Client {
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        request.body(body).map_err(|source| {
-            ClientError::Request {
-                path: path.to_owned(),
-                source,
-            }
-            .into()
-        })
+        request.body(body).map_err(|source| ClientError::Request { path: path.to_owned(), source }.into())
     }
 
     async fn bytes(&self, request: Request<Bytes>) -> Result<Bytes> {
         let response = self.transport.call(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
-        if status.is_success() {
-            Ok(body)
-        } else {
-            Err(refusal(status, &body))
-        }
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
     }
 
     async fn stream(&self, request: Request<Bytes>) -> Result<Body> {
@@ -182,28 +159,16 @@ impl Client {
 }
 
 pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Bytes> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|source| {
-        ClientError::Encode {
-            what: what.to_owned(),
-            source,
-        }
-        .into()
-    })
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|source| ClientError::Encode { what: what.to_owned(), source }.into())
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|source| {
-        ClientError::Decode {
-            what: what.to_owned(),
-            source,
-        }
-        .into()
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|source| ClientError::Decode { what: what.to_owned(), source }.into())
 }
 
 pub(crate) fn string_at<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
+    value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
 }

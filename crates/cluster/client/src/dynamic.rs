@@ -28,11 +28,7 @@ impl ResourceType {
     /// A resource type; the core group is the empty string.
     #[must_use]
     pub fn new(group: &str, version: &str, plural: &str) -> Self {
-        Self {
-            group: group.into(),
-            version: version.into(),
-            plural: plural.into(),
-        }
+        Self { group: group.into(), version: version.into(), plural: plural.into() }
     }
 }
 
@@ -44,21 +40,13 @@ pub struct DynamicApi {
 
 impl DynamicApi {
     pub(crate) fn new(client: Client, resource: &ResourceType, namespace: Option<&str>) -> Self {
-        let ResourceType {
-            group,
-            version,
-            plural,
-        } = resource;
-        Self {
-            endpoint: Endpoint::new(client, group, version, plural, namespace),
-        }
+        let ResourceType { group, version, plural } = resource;
+        Self { endpoint: Endpoint::new(client, group, version, plural, namespace) }
     }
 
     /// Reads one object.
     pub async fn get(&self, name: &str) -> Result<Value> {
-        self.endpoint
-            .call(Method::GET, &self.endpoint.object(name, None), None, Bytes::new())
-            .await
+        self.endpoint.call(Method::GET, &self.endpoint.object(name, None), None, Bytes::new()).await
     }
 
     /// Reads a page of objects.
@@ -75,14 +63,7 @@ impl DynamicApi {
     /// Creates an object.
     pub async fn create(&self, object: &Value, options: &WriteOptions) -> Result<Value> {
         let path = self.endpoint.with_options(&self.endpoint.collection(), options);
-        self.endpoint
-            .call(
-                Method::POST,
-                &path,
-                Some("application/json"),
-                encode("object", object)?,
-            )
-            .await
+        self.endpoint.call(Method::POST, &path, Some("application/json"), encode("object", object)?).await
     }
 
     /// Replaces an object, or one of its subresources.
@@ -93,17 +74,8 @@ impl DynamicApi {
         object: &Value,
         options: &WriteOptions,
     ) -> Result<Value> {
-        let path = self
-            .endpoint
-            .with_options(&self.endpoint.object(name, subresource), options);
-        self.endpoint
-            .call(
-                Method::PUT,
-                &path,
-                Some("application/json"),
-                encode("object", object)?,
-            )
-            .await
+        let path = self.endpoint.with_options(&self.endpoint.object(name, subresource), options);
+        self.endpoint.call(Method::PUT, &path, Some("application/json"), encode("object", object)?).await
     }
 
     /// Changes part of an object, or of one of its subresources.
@@ -119,9 +91,7 @@ impl DynamicApi {
 
     /// Deletes an object, or starts to.
     pub async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<()> {
-        self.endpoint
-            .delete(&self.endpoint.object(name, None), options)
-            .await
+        self.endpoint.delete(&self.endpoint.object(name, None), options).await
     }
 
     /// Deletes all objects selected.
@@ -148,20 +118,13 @@ impl Endpoint {
         plural: &str,
         namespace: Option<&str>,
     ) -> Self {
-        let root = if group.is_empty() {
-            format!("/api/{version}")
-        } else {
-            format!("/apis/{group}/{version}")
-        };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let collection = match namespace {
             Some(namespace) => format!("{root}/namespaces/{}/{plural}", percent_encode(namespace)),
             None => format!("{root}/{plural}"),
         };
-        Self {
-            client,
-            collection,
-            namespace: namespace.map(str::to_owned),
-        }
+        Self { client, collection, namespace: namespace.map(str::to_owned) }
     }
 
     pub(crate) fn namespace(&self) -> Option<&str> {
@@ -231,24 +194,17 @@ impl Endpoint {
             query.add("force", "true");
         }
         let body = encode("patch", patch.body())?;
-        self.call(Method::PATCH, &query.finish(), Some(patch.content_type()), body)
-            .await
+        self.call(Method::PATCH, &query.finish(), Some(patch.content_type()), body).await
     }
 
     pub(crate) async fn delete(&self, path: &str, options: &DeleteOptions) -> Result<()> {
         let body = encode("delete options", &options.body())?;
-        self.client
-            .raw(Method::DELETE, path, Some("application/json"), body)
-            .await
-            .map(drop)
+        self.client.raw(Method::DELETE, path, Some("application/json"), body).await.map(drop)
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<()> {
         let body = encode("request", body)?;
-        self.client
-            .raw(Method::POST, path, Some("application/json"), body)
-            .await
-            .map(drop)
+        self.client.raw(Method::POST, path, Some("application/json"), body).await.map(drop)
     }
 }
 

@@ -20,16 +20,10 @@ pub enum ClientError {
     Decode { what: String, source: serde_json::Error },
     /// No connection.
     #[error("connect to API server {server}; check that it runs and that the kubeconfig is its own")]
-    Connect {
-        server: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Connect { server: String, source: Box<dyn std::error::Error + Send + Sync> },
     /// The connection broke during the call.
     #[error("call API server {server}")]
-    Call {
-        server: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Call { server: String, source: Box<dyn std::error::Error + Send + Sync> },
     /// The kubeconfig is no good.
     #[error("kubeconfig {path}: {problem}")]
     Kubeconfig { path: String, problem: String },
@@ -53,9 +47,7 @@ pub fn is_expired(error: &Error) -> bool {
 
 /// Decodes a refusal; a body that is no Status is quoted.
 pub(crate) fn refusal(code: StatusCode, body: &Bytes) -> Error {
-    let status = serde_json::from_slice::<Status>(body)
-        .ok()
-        .filter(|status| status.kind == "Status");
+    let status = serde_json::from_slice::<Status>(body).ok().filter(|status| status.kind == "Status");
     let quoted = || {
         let text = format!("API server answered {code}: {}", quote(body));
         Status::failure(code.as_u16(), "", text)
@@ -64,7 +56,5 @@ pub(crate) fn refusal(code: StatusCode, body: &Bytes) -> Error {
 }
 
 fn quote(body: &Bytes) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(200)])
-        .trim()
-        .to_owned()
+    String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned()
 }

@@ -47,13 +47,9 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// From PEM: authorities to trust, and the certificate and key to show.
     pub fn from_pem(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self> {
-        let config = tls_config(ca, identity).map_err(|problem| ClientError::Kubeconfig {
-            path: "of this client".into(),
-            problem,
-        })?;
-        Ok(Self {
-            config: Arc::new(config),
-        })
+        let config = tls_config(ca, identity)
+            .map_err(|problem| ClientError::Kubeconfig { path: "of this client".into(), problem })?;
+        Ok(Self { config: Arc::new(config) })
     }
 
     /// The rustls configuration, for connections that are not the API's.
@@ -67,9 +63,7 @@ fn tls_config(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<ClientConfi
     let text = |error: &dyn fmt::Display| error.to_string();
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots
-            .add(certificate.map_err(|error| text(&error))?)
-            .map_err(|error| text(&error))?;
+        roots.add(certificate.map_err(|error| text(&error))?).map_err(|error| text(&error))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -100,9 +94,7 @@ pub struct HttpTransport {
 
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpTransport")
-            .field("server", &self.authority)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpTransport").field("server", &self.authority).finish_non_exhaustive()
     }
 }
 
@@ -113,9 +105,7 @@ impl HttpTransport {
             path: format!("server {server:?}"),
             problem: problem.to_owned(),
         };
-        let uri: Uri = server
-            .parse()
-            .map_err(|_| problem("is no URL; write https://host:port"))?;
+        let uri: Uri = server.parse().map_err(|_| problem("is no URL; write https://host:port"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned()) else {
             return Err(problem("is no URL; write https://host:port").into());
         };
@@ -123,9 +113,8 @@ impl HttpTransport {
             return Err(problem("needs a certificate authority").into());
         }
         let token = token.map(|token| format!("Bearer {token}").parse());
-        let mut token: Option<header::HeaderValue> = token
-            .transpose()
-            .map_err(|_| problem("has a token that is no header value"))?;
+        let mut token: Option<header::HeaderValue> =
+            token.transpose().map_err(|_| problem("has a token that is no header value"))?;
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
@@ -136,76 +125,41 @@ impl HttpTransport {
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .http2_adaptive_window(true)
             .build(Connector { tls });
-        Ok(Self {
-            client,
-            authority,
-            scheme,
-            token,
-        })
+        Ok(Self { client, authority, scheme, token })
     }
 
     /// A transport as a kubeconfig's context says.
     pub fn from_kubeconfig(config: &Kubeconfig) -> Result<Self> {
-        let identity = config
-            .identity
-            .as_ref()
-            .map(|(certificate, key)| (&certificate[..], &key[..]));
-        let tls = config
-            .ca
-            .as_deref()
-            .map(|ca| Tls::from_pem(ca, identity))
-            .transpose()?;
+        let identity = config.identity.as_ref().map(|(certificate, key)| (&certificate[..], &key[..]));
+        let tls = config.ca.as_deref().map(|ca| Tls::from_pem(ca, identity)).transpose()?;
         Self::new(&config.server, tls, config.token.as_deref())
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
-        let path = parts
-            .uri
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         parts.uri = Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(path)
             .build()
-            .map_err(|source| ClientError::Request {
-                path: self.authority.to_string(),
-                source,
-            })?;
+            .map_err(|source| ClientError::Request { path: self.authority.to_string(), source })?;
         if let Some(token) = &self.token {
             parts.headers.insert(header::AUTHORIZATION, token.clone());
         }
         let server = self.authority.to_string();
-        let response = match self
-            .client
-            .request(Request::from_parts(parts, Full::new(body)))
-            .await
-        {
+        let response = match self.client.request(Request::from_parts(parts, Full::new(body))).await {
             Ok(response) => response,
             Err(source) if source.is_connect() => {
-                return Err(ClientError::Connect {
-                    server,
-                    source: source.into(),
-                }
-                .into());
+                return Err(ClientError::Connect { server, source: source.into() }.into());
             }
             Err(source) => {
-                return Err(ClientError::Call {
-                    server,
-                    source: source.into(),
-                }
-                .into());
+                return Err(ClientError::Call { server, source: source.into() }.into());
             }
         };
         Ok(response.map(|body| {
             body.map_err(move |source| {
-                ClientError::Call {
-                    server: server.clone(),
-                    source: source.into(),
-                }
-                .into()
+                ClientError::Call { server: server.clone(), source: source.into() }.into()
             })
             .boxed_unsync()
         }))

@@ -13,7 +13,8 @@ use futures::StreamExt;
 use hako_error::Result;
 use parking_lot::RwLock;
 use tokio::sync::{broadcast, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::{Api, Object};
 use crate::error::is_expired;
@@ -24,6 +25,8 @@ use crate::watch::WatchEvent;
 const BACKLOG: usize = 2048;
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
+/// A watch that ends sooner did not work, even if it ended without an error.
+const QUICK: Duration = Duration::from_secs(2);
 /// Servers end watches around here anyway; asking for it keeps half-dead connections from lasting.
 const WATCH_SECONDS: u32 = 290;
 
@@ -49,21 +52,19 @@ pub enum Change<K> {
 /// keeps the server's.
 pub struct Informer<K> {
     shared: Arc<Shared<K>>,
+    /// The reflector ends with the last of these.
+    running: Arc<DropGuard>,
 }
 
 impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared), running: Arc::clone(&self.running) }
     }
 }
 
 impl<K> fmt::Debug for Informer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Informer")
-            .field("synced", &*self.shared.synced.borrow())
-            .finish_non_exhaustive()
+        f.debug_struct("Informer").field("synced", &*self.shared.synced.borrow()).finish_non_exhaustive()
     }
 }
 
@@ -77,7 +78,7 @@ struct Shared<K> {
 type Cache<K> = HashMap<String, BTreeMap<String, Arc<K>>>;
 
 impl<K: Object> Informer<K> {
-    pub(crate) fn start(api: Api<K>, stop: CancellationToken) -> Self {
+    pub(crate) fn start(api: Api<K>, stop: CancellationToken, running: Arc<DropGuard>) -> Self {
         let shared = Arc::new(Shared {
             cache: RwLock::default(),
             changes: broadcast::channel(BACKLOG).0,
@@ -90,7 +91,7 @@ impl<K: Object> Informer<K> {
                 () = reflect(&api, &reflector) => {}
             }
         });
-        Self { shared }
+        Self { shared, running }
     }
 
     /// One object; the namespace is empty for cluster-wide kinds.
@@ -102,23 +103,14 @@ impl<K: Object> Informer<K> {
     /// All objects.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<K>> {
-        self.shared
-            .cache
-            .read()
-            .values()
-            .flat_map(BTreeMap::values)
-            .cloned()
-            .collect()
+        self.shared.cache.read().values().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// All objects of a namespace, by name.
     #[must_use]
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
         let cache = self.shared.cache.read();
-        cache
-            .get(namespace)
-            .map(|objects| objects.values().cloned().collect())
-            .unwrap_or_default()
+        cache.get(namespace).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
     }
 
     /// How many objects there are.
@@ -149,10 +141,7 @@ impl<K: Object> Informer<K> {
     /// Follows the cache. The first item is [`Change::Resync`], after the first list has been read.
     #[must_use]
     pub fn changes(&self) -> Changes<K> {
-        Changes {
-            receiver: self.shared.changes.subscribe(),
-            informer: Some(self.clone()),
-        }
+        Changes { receiver: self.shared.changes.subscribe(), informer: Some(self.clone()) }
     }
 }
 
@@ -193,18 +182,20 @@ async fn reflect<K: Object>(api: &Api<K>, shared: &Shared<K>) {
     let mut version: Option<String> = None;
     let mut backoff = BACKOFF_FIRST;
     loop {
-        match follow(api, shared, &mut version).await {
-            Ok(()) => backoff = BACKOFF_FIRST,
-            Err(error) => {
-                if is_expired(&error) {
-                    version = None;
-                } else {
-                    tracing::debug!(kind = K::KIND, error = %error.chain(), "watch ended, trying again");
-                }
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF_LAST);
-            }
+        let start = Instant::now();
+        let outcome = follow(api, shared, &mut version).await;
+        if start.elapsed() > QUICK {
+            backoff = BACKOFF_FIRST;
         }
+        match outcome {
+            Err(error) if is_expired(&error) => version = None,
+            Err(error) => {
+                tracing::debug!(kind = K::KIND, error = %error.chain(), "watch ended, trying again");
+            }
+            Ok(()) => {}
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF_LAST);
     }
 }
 
@@ -218,10 +209,7 @@ async fn follow<K: Object>(api: &Api<K>, shared: &Shared<K>, version: &mut Optio
             version.insert(list.resource_version)
         }
     };
-    let params = ListParams {
-        timeout_seconds: Some(WATCH_SECONDS),
-        ..ListParams::default()
-    };
+    let params = ListParams { timeout_seconds: Some(WATCH_SECONDS), ..ListParams::default() };
     let mut events = api.watch(&params, from).await?;
     while let Some(event) = events.next().await {
         *from = match event? {
@@ -290,10 +278,7 @@ impl<K: Object> Shared<K> {
 
 fn key_of<K: Object>(object: &K) -> (String, String) {
     let meta = object.metadata();
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 fn version_of<K: Object>(object: &K) -> String {

@@ -27,9 +27,7 @@ pub struct Kubeconfig {
 
 impl fmt::Debug for Kubeconfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kubeconfig")
-            .field("server", &self.server)
-            .finish_non_exhaustive()
+        f.debug_struct("Kubeconfig").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -83,10 +81,7 @@ struct ContextEntry {
 impl Kubeconfig {
     /// Reads the current context of the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let problem = |problem: String| ClientError::Kubeconfig {
-            path: path.display().to_string(),
-            problem,
-        };
+        let problem = |problem: String| ClientError::Kubeconfig { path: path.display().to_string(), problem };
         let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
         let file: File = serde_saphyr::from_str(&text).map_err(|error| problem(error.to_string()))?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
@@ -102,11 +97,8 @@ impl File {
         if cluster.insecure_skip_tls_verify {
             return Err("insecure-skip-tls-verify is not supported; give certificate-authority-data".into());
         }
-        let certificate = material(
-            user.client_certificate_data.as_deref(),
-            user.client_certificate.as_deref(),
-            base,
-        )?;
+        let certificate =
+            material(user.client_certificate_data.as_deref(), user.client_certificate.as_deref(), base)?;
         let key = material(user.client_key_data.as_deref(), user.client_key.as_deref(), base)?;
         Ok(Kubeconfig {
             server: cluster.server.trim_end_matches('/').to_owned(),
@@ -124,22 +116,15 @@ impl File {
 
 fn find<'a, T>(entries: &'a [Named<T>], name: &str, what: &str) -> Result<&'a T, String> {
     let entry = entries.iter().find(|entry| entry.name == name);
-    entry
-        .map(|entry| &entry.value)
-        .ok_or_else(|| format!("{what} {name:?} is not in the file"))
+    entry.map(|entry| &entry.value).ok_or_else(|| format!("{what} {name:?} is not in the file"))
 }
 
 /// Data wins over a file, as for kubectl; files are relative to the kubeconfig.
 fn material(data: Option<&str>, file: Option<&Path>, base: &Path) -> Result<Option<Vec<u8>>, String> {
     if let Some(data) = data {
-        return STANDARD
-            .decode(data.trim())
-            .map(Some)
-            .map_err(|error| error.to_string());
+        return STANDARD.decode(data.trim()).map(Some).map_err(|error| error.to_string());
     }
     let Some(file) = file else { return Ok(None) };
     let path = base.join(file);
-    std::fs::read(&path)
-        .map(Some)
-        .map_err(|error| format!("read {}: {error}", path.display()))
+    std::fs::read(&path).map(Some).map_err(|error| format!("read {}: {error}", path.display()))
 }

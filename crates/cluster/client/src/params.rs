@@ -68,14 +68,9 @@ impl ListParams {
             query.add("allowWatchBookmarks", "true");
         }
         if self.send_initial_events {
-            query
-                .add("sendInitialEvents", "true")
-                .add("resourceVersionMatch", "NotOlderThan");
+            query.add("sendInitialEvents", "true").add("resourceVersionMatch", "NotOlderThan");
         }
-        query.opt(
-            "timeoutSeconds",
-            self.timeout_seconds.map(|seconds| seconds.to_string()).as_deref(),
-        );
+        query.opt("timeoutSeconds", self.timeout_seconds.map(|seconds| seconds.to_string()).as_deref());
     }
 
     fn selectors(&self, query: &mut Query) {
@@ -175,10 +170,7 @@ impl DeleteOptions {
     /// Removes at once, without grace.
     #[must_use]
     pub fn now() -> Self {
-        Self {
-            grace_period_seconds: Some(0),
-            ..Self::default()
-        }
+        Self { grace_period_seconds: Some(0), ..Self::default() }
     }
 
     pub(crate) fn body(&self) -> Value {

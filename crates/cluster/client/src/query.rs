@@ -11,10 +11,7 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn new(path: impl Into<String>) -> Self {
-        Self {
-            uri: path.into(),
-            first: true,
-        }
+        Self { uri: path.into(), first: true }
     }
 
     pub(crate) fn add(&mut self, key: &str, value: &str) -> &mut Self {

@@ -45,18 +45,14 @@ struct State<Key> {
 
 impl<Key> Clone for WorkQueue<Key> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<Key> fmt::Debug for WorkQueue<Key> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.state.lock();
-        f.debug_struct("WorkQueue")
-            .field("ready", &state.ready.len())
-            .finish_non_exhaustive()
+        f.debug_struct("WorkQueue").field("ready", &state.ready.len()).finish_non_exhaustive()
     }
 }
 
@@ -93,9 +89,7 @@ impl<Key: Clone + Eq + Hash + Send> WorkQueue<Key> {
             backoff_first: first,
             backoff_last: last,
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Queues a key, unless it is queued already.
@@ -120,10 +114,7 @@ impl<Key: Clone + Eq + Hash + Send> WorkQueue<Key> {
             let failures = state.failures.entry(key.clone()).or_insert(0);
             let factor = 1_u32.checked_shl(*failures).unwrap_or(u32::MAX);
             *failures = failures.saturating_add(1).min(31);
-            self.shared
-                .backoff_first
-                .saturating_mul(factor)
-                .min(self.shared.backoff_last)
+            self.shared.backoff_first.saturating_mul(factor).min(self.shared.backoff_last)
         };
         self.add_after(key, delay);
     }
@@ -167,10 +158,7 @@ impl<Key: Clone + Eq + Hash + Send> WorkQueue<Key> {
                     if !state.ready.is_empty() || !state.delayed.is_empty() {
                         self.shared.wake.notify_one();
                     }
-                    return Some(Work {
-                        queue: self.clone(),
-                        key: Some(key),
-                    });
+                    return Some(Work { queue: self.clone(), key: Some(key) });
                 }
                 state.delayed.peek().map(|Reverse((at, _))| *at)
             };

@@ -38,9 +38,7 @@ pub struct Recorder {
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorder")
-            .field("component", &self.component)
-            .finish_non_exhaustive()
+        f.debug_struct("Recorder").field("component", &self.component).finish_non_exhaustive()
     }
 }
 
@@ -64,41 +62,21 @@ impl Recorder {
     #[must_use]
     pub fn new(client: Client, component: &str, host: Option<&str>) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        let source = EventSource {
-            component: Some(component.to_owned()),
-            host: host.map(str::to_owned),
-        };
-        tokio::spawn(
-            Writer {
-                client,
-                source,
-                known: HashMap::new(),
-            }
-            .run(receiver),
-        );
-        Self {
-            sender,
-            component: Arc::from(component),
-        }
+        let source = EventSource { component: Some(component.to_owned()), host: host.map(str::to_owned) };
+        tokio::spawn(Writer { client, source, known: HashMap::new() }.run(receiver));
+        Self { sender, component: Arc::from(component) }
     }
 
     /// Tells an event about an object.
     pub fn event(&self, object: &ObjectReference, kind: EventType, reason: &str, message: &str) {
         let key = Key {
-            uid: object
-                .uid
-                .clone()
-                .unwrap_or_else(|| format!("{:?}/{:?}", object.namespace, object.name)),
+            uid: object.uid.clone().unwrap_or_else(|| format!("{:?}/{:?}", object.namespace, object.name)),
             field_path: object.field_path.clone().unwrap_or_default(),
             kind,
             reason: reason.to_owned(),
             message: message.to_owned(),
         };
-        let note = Note {
-            key,
-            object: object.clone(),
-            at: Timestamp::now(),
-        };
+        let note = Note { key, object: object.clone(), at: Timestamp::now() };
         if self.sender.try_send(note).is_err() {
             tracing::debug!(reason, "event dropped: too many wait to be written");
         }
@@ -159,10 +137,7 @@ impl Writer {
         }
         let event = self.first(note);
         let name = event.metadata.name.clone().unwrap_or_default();
-        self.client
-            .namespaced::<Event>(namespace_of(&note.object))
-            .create(&event)
-            .await?;
+        self.client.namespaced::<Event>(namespace_of(&note.object)).create(&event).await?;
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
@@ -196,11 +171,7 @@ impl Writer {
 
 /// Cluster-wide objects have their events in `default`.
 fn namespace_of(object: &ObjectReference) -> &str {
-    object
-        .namespace
-        .as_deref()
-        .filter(|namespace| !namespace.is_empty())
-        .unwrap_or("default")
+    object.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default")
 }
 
 fn seconds(at: Timestamp) -> String {

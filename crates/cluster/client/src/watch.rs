@@ -51,21 +51,13 @@ pub struct WatchStream<K> {
 
 impl<K> fmt::Debug for WatchStream<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchStream")
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
+        f.debug_struct("WatchStream").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
 impl<K> WatchStream<K> {
     pub(crate) fn new(body: Body) -> Self {
-        Self {
-            body,
-            buffer: BytesMut::new(),
-            scanned: 0,
-            ended: false,
-            kind: PhantomData,
-        }
+        Self { body, buffer: BytesMut::new(), scanned: 0, ended: false, kind: PhantomData }
     }
 
     fn line(&mut self) -> Option<BytesMut> {
@@ -131,11 +123,8 @@ struct Frame<'a> {
 }
 
 fn decode_event<K: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<K>> {
-    let frame: Frame<'_> =
-        serde_json::from_slice(line).map_err(|source| crate::error::ClientError::Decode {
-            what: "watch event".into(),
-            source,
-        })?;
+    let frame: Frame<'_> = serde_json::from_slice(line)
+        .map_err(|source| crate::error::ClientError::Decode { what: "watch event".into(), source })?;
     let object = frame.object.get().as_bytes();
     match &*frame.kind {
         "ADDED" => decode("watch event", object).map(WatchEvent::Added),
@@ -146,21 +135,14 @@ fn decode_event<K: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<K>> {
             let status: Status = decode("status of a watch", object)?;
             Err(status.to_error())
         }
-        other => Err(Error::new(
-            Kind::Internal,
-            format!("watch event type {other:?} is unknown"),
-        )),
+        other => Err(Error::new(Kind::Internal, format!("watch event type {other:?} is unknown"))),
     }
 }
 
 fn bookmark<K>(object: &Value) -> WatchEvent<K> {
-    let end = object
-        .pointer("/metadata/annotations/k8s.io~1initial-events-end")
-        .and_then(Value::as_str);
+    let end = object.pointer("/metadata/annotations/k8s.io~1initial-events-end").and_then(Value::as_str);
     WatchEvent::Bookmark {
-        resource_version: string_at(object, "/metadata/resourceVersion")
-            .unwrap_or_default()
-            .to_owned(),
+        resource_version: string_at(object, "/metadata/resourceVersion").unwrap_or_default().to_owned(),
         initial_events_end: end == Some("true"),
     }
 }

@@ -177,7 +177,8 @@ fn take_ip(
         return Ok(());
     }
     let ip = if wanted.is_empty() {
-        let full = |_| field::invalid("spec.clusterIPs", json!([]), "failed to allocate a serviceIP: range is full");
+        let full =
+            |_| field::invalid("spec.clusterIPs", json!([]), "failed to allocate a serviceIP: range is full");
         ranges.any_ip(owner, random()).map_err(full)?
     } else {
         let Ok(ip) = wanted.parse::<Ipv4Addr>() else {
@@ -191,7 +192,11 @@ fn take_ip(
                 }
                 _ => "provided IP is already allocated".to_owned(),
             };
-            field::invalid("spec.clusterIPs", json!([wanted]), &format!("failed to allocate IP {wanted}: {why}"))
+            field::invalid(
+                "spec.clusterIPs",
+                json!([wanted]),
+                &format!("failed to allocate IP {wanted}: {why}"),
+            )
         };
         ranges.take_ip(ip, owner).map_err(refused)?;
         ip
@@ -217,7 +222,8 @@ fn take_ports(
         let protocol = protocol(port).to_owned();
         let number = match node_port(port) {
             None => {
-                let full = |_| field::invalid(path.as_str(), 0, "failed to allocate a nodePort: range is full");
+                let full =
+                    |_| field::invalid(path.as_str(), 0, "failed to allocate a nodePort: range is full");
                 ranges.any_port(&protocol, owner, random()).map_err(full)?
             }
             Some(number) => {
@@ -225,7 +231,9 @@ fn take_ports(
                 let refused = |refused| {
                     let why = match refused {
                         Refused::OutOfRange => {
-                            format!("provided port is not in the valid range. The range of valid ports is {valid}")
+                            format!(
+                                "provided port is not in the valid range. The range of valid ports is {valid}"
+                            )
                         }
                         _ => "provided port is already allocated".to_owned(),
                     };

@@ -42,7 +42,8 @@ async fn kubernetes_service(server: &Inner, client: &Client) -> Result<()> {
         }],
     });
     put(&endpoints, object).await?;
-    let slices = client.dynamic(&ResourceType::new("discovery.k8s.io", "v1", "endpointslices"), Some("default"));
+    let slices =
+        client.dynamic(&ResourceType::new("discovery.k8s.io", "v1", "endpointslices"), Some("default"));
     let object = json!({
         "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": "IPv4",

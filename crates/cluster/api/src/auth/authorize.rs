@@ -44,15 +44,27 @@ const SCHEDULER: &[Rule] = &[
     Rule { verbs: WRITE, resources: &["events", "leases"] },
 ];
 const PROXY: &[Rule] = &[
-    Rule { verbs: READ, resources: &["services", "endpoints", "endpointslices", "nodes", "pods", "namespaces"] },
+    Rule {
+        verbs: READ,
+        resources: &["services", "endpoints", "endpointslices", "nodes", "pods", "namespaces"],
+    },
     Rule { verbs: WRITE, resources: &["events"] },
 ];
 const NODE: &[Rule] = &[
     Rule {
         verbs: READ,
         resources: &[
-            "pods", "nodes", "services", "endpoints", "endpointslices", "configmaps", "secrets",
-            "serviceaccounts", "namespaces", "leases", "events",
+            "pods",
+            "nodes",
+            "services",
+            "endpoints",
+            "endpointslices",
+            "configmaps",
+            "secrets",
+            "serviceaccounts",
+            "namespaces",
+            "leases",
+            "events",
         ],
     },
     Rule { verbs: WRITE, resources: &["pods/status", "leases", "events"] },
@@ -60,7 +72,8 @@ const NODE: &[Rule] = &[
     Rule { verbs: &["create"], resources: &["pods/eviction", "nodes"] },
 ];
 /// A node's own Node object, and nobody else's.
-const OWN_NODE: &[Rule] = &[Rule { verbs: &["update", "patch", "delete"], resources: &["nodes", "nodes/status"] }];
+const OWN_NODE: &[Rule] =
+    &[Rule { verbs: &["update", "patch", "delete"], resources: &["nodes", "nodes/status"] }];
 
 /// Refuses what no rule allows.
 pub(crate) fn authorize(identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
@@ -75,14 +88,22 @@ pub(crate) fn authorize(identity: &Identity, wanted: Attributes<'_>) -> Result<(
 }
 
 fn is_path_allowed(identity: &Identity, verb: &str, path: &str) -> bool {
-    let of = |public: &&str| path.strip_prefix(*public).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let of = |public: &&str| {
+        path.strip_prefix(*public).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let discovery = ["/api", "/apis", "/openapi", "/metrics"];
     verb == "get"
         && (PUBLIC_PATHS.iter().any(|public| of(public))
             || identity.is_in("system:authenticated") && discovery.iter().any(|path| of(path)))
 }
 
-fn is_resource_allowed(identity: &Identity, verb: &str, resource: &str, subresource: &str, name: &str) -> bool {
+fn is_resource_allowed(
+    identity: &Identity,
+    verb: &str,
+    resource: &str,
+    subresource: &str,
+    name: &str,
+) -> bool {
     let any = |rules: &[Rule]| rules.iter().any(|rule| rule.allows(verb, resource, subresource));
     if let Some(node) = identity.node_name() {
         return any(NODE) || name == node && any(OWN_NODE);
@@ -111,10 +132,14 @@ fn forbidden(identity: &Identity, wanted: Attributes<'_>) -> Error {
     let text = match wanted {
         Attributes::Path { verb, path } => format!("forbidden: User {user:?} cannot {verb} path {path:?}"),
         Attributes::Resource { verb, group, resource, subresource, namespace, name } => {
-            let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+            let qualified =
+                if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
             let object = if name.is_empty() { qualified } else { format!("{qualified} {name:?}") };
-            let what =
-                if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+            let what = if subresource.is_empty() {
+                resource.to_owned()
+            } else {
+                format!("{resource}/{subresource}")
+            };
             let place = if namespace.is_empty() {
                 "at the cluster scope".to_owned()
             } else {

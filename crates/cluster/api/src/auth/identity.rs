@@ -55,11 +55,8 @@ impl Identity {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let subject = certificate.subject();
         let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-        let mut groups: Vec<String> = subject
-            .iter_organization()
-            .filter_map(|group| group.as_str().ok())
-            .map(str::to_owned)
-            .collect();
+        let mut groups: Vec<String> =
+            subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
         groups.push("system:authenticated".to_owned());
         (!user.is_empty()).then_some(Self { user, groups })
     }

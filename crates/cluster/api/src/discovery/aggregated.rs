@@ -32,7 +32,11 @@ pub(super) fn answer(root: &str, version: &'static str) -> Outcome {
 fn item(group: &str, version: &str) -> Value {
     let rows = kinds::table().iter().filter(|row| row.group == group && row.version == version);
     let resources: Vec<Value> = rows.map(resource).collect();
-    let metadata = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
+    let metadata = if group.is_empty() {
+        json!({"creationTimestamp": null})
+    } else {
+        json!({"name": group, "creationTimestamp": null})
+    };
     json!({
         "metadata": metadata,
         "versions": [{"version": version, "resources": resources, "freshness": "Current"}],

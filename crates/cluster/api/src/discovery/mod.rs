@@ -26,7 +26,9 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
         ["apis", group] => groups::group(group),
         ["apis", group, version] => groups::resources(group, version),
         ["version"] => Ok(answer::json(StatusCode::OK, &version())),
-        ["healthz" | "livez" | "readyz", check @ ..] => health::answer(server, request, segments[0], check).await,
+        ["healthz" | "livez" | "readyz", check @ ..] => {
+            health::answer(server, request, segments[0], check).await
+        }
         ["metrics"] => health::metrics(server).await,
         ["openapi", "v2"] => openapi_v2(request),
         ["openapi", "v3"] => Ok(document(request, openapi::v3_index(), "application/json")),

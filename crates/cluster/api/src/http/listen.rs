@@ -124,8 +124,13 @@ async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream
     }
 }
 
-async fn answer(server: &Arc<Inner>, identity: Identity, mut request: http::Request<Incoming>) -> Response<Body> {
-    let is_upgrade = request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE);
+async fn answer(
+    server: &Arc<Inner>,
+    identity: Identity,
+    mut request: http::Request<Incoming>,
+) -> Response<Body> {
+    let is_upgrade =
+        request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE);
     let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let body = match body::read(incoming).await {

@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json").form, Form::Object);
         assert_eq!(accept("").form, Form::Object);
         assert!(Accept::parse("application/vnd.kubernetes.protobuf").is_err());
-        let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+        let aggregated =
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(accept(aggregated).discovery, Some("v2"));
     }
 }

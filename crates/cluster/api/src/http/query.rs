@@ -47,7 +47,8 @@ impl Query {
 
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
         let number = |text: &str| {
-            text.parse().map_err(|_| Failure::bad_request(format!("query parameter {key}={text:?} is no number")))
+            text.parse()
+                .map_err(|_| Failure::bad_request(format!("query parameter {key}={text:?} is no number")))
         };
         self.text(key).map(number).transpose()
     }
@@ -57,9 +58,9 @@ impl Query {
         match self.text("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => {
-                Err(Failure::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
-            }
+            Some(other) => Err(Failure::bad_request(format!(
+                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
+            ))),
         }
     }
 }

@@ -32,24 +32,12 @@ impl Column {
 
     /// A column of text.
     pub(super) const fn text(name: &'static str, description: &'static str) -> Self {
-        Self {
-            name,
-            kind: "string",
-            format: "",
-            priority: 0,
-            description,
-        }
+        Self { name, kind: "string", format: "", priority: 0, description }
     }
 
     /// A column of numbers.
     pub(super) const fn number(name: &'static str, description: &'static str) -> Self {
-        Self {
-            name,
-            kind: "integer",
-            format: "",
-            priority: 0,
-            description,
-        }
+        Self { name, kind: "integer", format: "", priority: 0, description }
     }
 
     /// The same column, printed only with `-o wide`.
@@ -110,7 +98,8 @@ pub(super) fn selector(selector: Option<&Value>) -> Value {
 
 /// The names and images of a pod template's containers.
 pub(super) fn containers(template: Option<&Value>) -> (Value, Value) {
-    let containers = template.map_or(&[][..], |template| super::value::items(template, &["spec", "containers"]));
+    let containers =
+        template.map_or(&[][..], |template| super::value::items(template, &["spec", "containers"]));
     let join = |name: &str| {
         let all: Vec<&str> = containers.iter().map(|it| super::value::text(it, &[name])).collect();
         Value::from(all.join(","))

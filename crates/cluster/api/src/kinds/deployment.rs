@@ -98,10 +98,9 @@ fn strategy(object: &Value, causes: &mut Vec<FieldCause>) {
     const PATH: &str = "spec.strategy.rollingUpdate";
     let rolling = at(object, &["spec", "strategy", "rollingUpdate"]);
     match text(object, &["spec", "strategy", "type"]) {
-        "Recreate" if rolling.is_some() => causes.push(field::forbidden(
-            PATH,
-            "may not be specified when strategy `type` is 'Recreate'",
-        )),
+        "Recreate" if rolling.is_some() => {
+            causes.push(field::forbidden(PATH, "may not be specified when strategy `type` is 'Recreate'"))
+        }
         "Recreate" => {}
         "RollingUpdate" => {
             let Some(rolling) = rolling else {
@@ -127,11 +126,9 @@ fn strategy(object: &Value, causes: &mut Vec<FieldCause>) {
                 ));
             }
         }
-        other => causes.push(field::not_supported(
-            "spec.strategy.type",
-            other,
-            &["Recreate", "RollingUpdate"],
-        )),
+        other => {
+            causes.push(field::not_supported("spec.strategy.type", other, &["Recreate", "RollingUpdate"]))
+        }
     }
 }
 
@@ -144,11 +141,9 @@ fn int_or_percent(rolling: &Value, name: &str, causes: &mut Vec<FieldCause>) -> 
         number => number.as_i64(),
     };
     match number {
-        None => causes.push(field::invalid(
-            path,
-            value.clone(),
-            "must be an integer or percentage (e.g '5%%')",
-        )),
+        None => {
+            causes.push(field::invalid(path, value.clone(), "must be an integer or percentage (e.g '5%%')"))
+        }
         Some(number) if number < 0 => {
             causes.push(field::invalid(path, number, "must be greater than or equal to 0"));
         }

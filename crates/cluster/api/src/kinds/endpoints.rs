@@ -15,11 +15,7 @@ pub(super) const ROW: KindRow = KindRow {
     singular: "endpoints",
     short_names: &["ep"],
     type_name: "io.k8s.api.core.v1.Endpoints",
-    columns: &[
-        Column::NAME,
-        Column::text("Endpoints", "The ready addresses with their ports."),
-        Column::AGE,
-    ],
+    columns: &[Column::NAME, Column::text("Endpoints", "The ready addresses with their ports."), Column::AGE],
     cells,
     default,
     validate,
@@ -78,7 +74,11 @@ fn validate(object: &Value) -> Vec<FieldCause> {
                 let ip = text(address, &["ip"]);
                 if ip.parse::<IpAddr>().is_err() {
                     let path = field::child(&field::index(&field::child(&path, part), at), "ip");
-                    causes.push(field::invalid(path, ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+                    causes.push(field::invalid(
+                        path,
+                        ip,
+                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                    ));
                 }
             }
         }

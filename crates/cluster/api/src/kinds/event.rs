@@ -24,10 +24,7 @@ pub(super) const ROW: KindRow = KindRow {
         Column::text("Message", "What happened, for people."),
         Column::text("First Seen", "When it happened first.").wide(),
         Column::number("Count", "How often it happened.").wide(),
-        Column {
-            priority: 1,
-            ..Column::NAME
-        },
+        Column { priority: 1, ..Column::NAME },
     ],
     cells,
     validate,
@@ -84,11 +81,7 @@ fn source(object: &Value) -> String {
     };
     let component = pick(&["source", "component"], "reportingComponent");
     let host = pick(&["source", "host"], "reportingInstance");
-    if host.is_empty() {
-        component
-    } else {
-        format!("{component}, {host}")
-    }
+    if host.is_empty() { component } else { format!("{component}, {host}") }
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {
@@ -100,11 +93,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         involved => involved == namespace,
     };
     if !is_sound {
-        causes.push(field::invalid(
-            "involvedObject.namespace",
-            involved,
-            "does not match event.namespace",
-        ));
+        causes.push(field::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
     }
     causes
 }

@@ -61,7 +61,8 @@ fn annotations(object: &Value, causes: &mut Vec<FieldCause>) {
 fn finalizers(object: &Value, causes: &mut Vec<FieldCause>) {
     for (index, finalizer) in super::value::items(object, &["metadata", "finalizers"]).iter().enumerate() {
         let finalizer = finalizer.as_str().unwrap_or("");
-        let of = |fault: String| field::invalid(field::index("metadata.finalizers", index), finalizer, &fault);
+        let of =
+            |fault: String| field::invalid(field::index("metadata.finalizers", index), finalizer, &fault);
         causes.extend(names::qualified_name(finalizer).into_iter().map(of));
         let is_known = matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes");
         if !finalizer.contains('/') && !is_known {

@@ -5,8 +5,8 @@
 //!
 //! Invariant: everything here is a pure function of its arguments; adding a kind is adding a file and a row.
 
-mod config_map;
 mod columns;
+mod config_map;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -53,15 +53,11 @@ pub fn table() -> &'static [KindRow] {
 /// The row of a collection, by the names in a request's path.
 #[must_use]
 pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static KindRow> {
-    table()
-        .iter()
-        .find(|row| row.plural == plural && row.group == group && row.version == version)
+    table().iter().find(|row| row.plural == plural && row.group == group && row.version == version)
 }
 
 /// The row of a kind, by the names in an object.
 #[must_use]
 pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static KindRow> {
-    table()
-        .iter()
-        .find(|row| row.kind == kind && row.group == group && row.version == version)
+    table().iter().find(|row| row.kind == kind && row.group == group && row.version == version)
 }

@@ -1,9 +1,9 @@
 //! `Namespace`.
 
 use super::columns::{Column, age, name};
+use super::meta;
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{at, items, object_mut, set_default, text};
-use super::meta;
 use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
@@ -17,13 +17,7 @@ pub(super) const ROW: KindRow = KindRow {
     scope: Scope::Cluster,
     verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
     subresources: &[
-        Subresource {
-            name: "finalize",
-            group: "",
-            version: "v1",
-            kind: "Namespace",
-            verbs: &["update"],
-        },
+        Subresource { name: "finalize", group: "", version: "v1", kind: "Namespace", verbs: &["update"] },
         Subresource::status("", "v1", "Namespace"),
     ],
     type_name: "io.k8s.api.core.v1.Namespace",

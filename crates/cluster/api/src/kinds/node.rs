@@ -81,11 +81,7 @@ fn roles(object: &Value) -> String {
         .collect();
     roles.sort_unstable();
     roles.dedup();
-    if roles.is_empty() {
-        "<none>".to_owned()
-    } else {
-        roles.join(",")
-    }
+    if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") }
 }
 
 fn address<'a>(object: &'a Value, kind: &str) -> &'a str {

@@ -62,13 +62,7 @@ pub(super) const ROW: KindRow = KindRow {
 };
 
 const fn stream(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
-    Subresource {
-        name,
-        group: "",
-        version: "v1",
-        kind,
-        verbs,
-    }
+    Subresource { name, group: "", version: "v1", kind, verbs }
 }
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -185,9 +179,7 @@ fn deadline(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 fn same_toleration(one: &Value, other: &Value) -> bool {
-    ["key", "operator", "value", "effect"]
-        .iter()
-        .all(|name| text(one, &[name]) == text(other, &[name]))
+    ["key", "operator", "value", "effect"].iter().all(|name| text(one, &[name]) == text(other, &[name]))
 }
 
 fn strip_updatable(object: &mut Value) {
@@ -207,7 +199,8 @@ fn strip_updatable(object: &mut Value) {
 
 fn changed_fields(is: Option<&Value>, was: Option<&Value>) -> Vec<String> {
     let empty = Map::new();
-    let map = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone());
+    let map =
+        |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone());
     let (is, was) = (map(is), map(was));
     let mut names: Vec<String> = is.keys().chain(was.keys()).cloned().collect();
     names.sort();

@@ -56,11 +56,7 @@ pub(super) fn summarize(pod: &Value, now: Timestamp) -> Summary {
         }
         _ => count.restarts.to_string(),
     };
-    Summary {
-        ready: format!("{}/{total}", count.ready),
-        status: count.reason,
-        restarts,
-    }
+    Summary { ready: format!("{}/{total}", count.ready), status: count.reason, restarts }
 }
 
 /// Whether a condition of a pod is `True`.
@@ -140,7 +136,9 @@ impl<'a> Count<'a> {
                 waiting.clone_into(&mut self.reason);
             } else if at(status, &["state", "terminated"]).is_some() {
                 self.reason = ended(status);
-            } else if status.get("ready") == Some(&Value::Bool(true)) && at(status, &["state", "running"]).is_some() {
+            } else if status.get("ready") == Some(&Value::Bool(true))
+                && at(status, &["state", "running"]).is_some()
+            {
                 has_running = true;
                 self.ready += 1;
             }

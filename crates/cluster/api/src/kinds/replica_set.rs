@@ -41,8 +41,10 @@ pub(super) const ROW: KindRow = KindRow {
     ..KindRow::BASE
 };
 
-pub(super) const CONTAINERS: Column = Column::text("Containers", "Names of each container in the template.").wide();
-pub(super) const IMAGES: Column = Column::text("Images", "Images referenced by each container in the template.").wide();
+pub(super) const CONTAINERS: Column =
+    Column::text("Containers", "Names of each container in the template.").wide();
+pub(super) const IMAGES: Column =
+    Column::text("Images", "Images referenced by each container in the template.").wide();
 pub(super) const SELECTOR: Column = Column::text("Selector", "The label selector.").wide();
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -82,7 +84,9 @@ pub(super) fn default_template(spec: &mut serde_json::Map<String, Value>) {
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = validate_workload(object);
     let status = at(object, &["status"]).cloned().unwrap_or_else(|| json!({}));
-    for name in ["replicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas", "observedGeneration"] {
+    for name in
+        ["replicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas", "observedGeneration"]
+    {
         not_negative(&status, &[name], &field::child("status", name), &mut causes);
     }
     causes
@@ -110,12 +114,7 @@ pub(super) fn validate_workload(object: &Value) -> Vec<FieldCause> {
             if let Some(selector) = structured.and_then(|structured| structured.selector().ok()) {
                 selects_template(&selector, template, &mut causes);
             }
-            meta::labels(
-                template,
-                &["metadata", "labels"],
-                "spec.template.labels",
-                &mut causes,
-            );
+            meta::labels(template, &["metadata", "labels"], "spec.template.labels", &mut causes);
             causes.extend(pod_spec::validate_template(template, "spec.template"));
         }
     }

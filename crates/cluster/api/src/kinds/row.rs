@@ -79,39 +79,20 @@ pub struct KindRow {
 }
 
 /// The verbs of a kind that is stored like any other.
-pub(super) const ALL_VERBS: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+pub(super) const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// The verbs of a subresource that is read and written in place.
 pub(super) const PART_VERBS: &[&str] = &["get", "patch", "update"];
 
 impl Subresource {
     /// The `status` of a kind.
     pub(super) const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Self {
-        Self {
-            name: "status",
-            group,
-            version,
-            kind,
-            verbs: PART_VERBS,
-        }
+        Self { name: "status", group, version, kind, verbs: PART_VERBS }
     }
 
     /// The `scale` of a kind.
-    pub(super) const SCALE: Self = Self {
-        name: "scale",
-        group: "autoscaling",
-        version: "v1",
-        kind: "Scale",
-        verbs: PART_VERBS,
-    };
+    pub(super) const SCALE: Self =
+        Self { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: PART_VERBS };
 }
 
 impl KindRow {

@@ -43,11 +43,7 @@ pub fn apply(object: &mut Value, scale: &Value) -> Result<(), Vec<FieldCause>> {
         return Err(vec![field::invalid("metadata.name", name, "field is immutable")]);
     }
     if replicas < 0 {
-        return Err(vec![field::invalid(
-            "spec.replicas",
-            replicas,
-            "must be greater than or equal to 0",
-        )]);
+        return Err(vec![field::invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
     }
     if let Some(spec) = object_mut(object, &["spec"]) {
         spec.insert("replicas".to_owned(), replicas.into());

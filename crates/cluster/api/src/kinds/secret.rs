@@ -42,12 +42,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let entries = members(object, &["data"]).count();
-    vec![
-        name(object),
-        text(object, &["type"]).into(),
-        entries.into(),
-        age(object, now),
-    ]
+    vec![name(object), text(object, &["type"]).into(), entries.into(), age(object, now)]
 }
 
 /// `stringData` is for writing only: it becomes `data`.

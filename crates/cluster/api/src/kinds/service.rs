@@ -89,11 +89,7 @@ fn default(object: &mut Value) {
     set_default(spec, "type", "ClusterIP");
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
     if spec.get("sessionAffinity") == Some(&json!("ClientIP")) {
-        set_default(
-            spec,
-            "sessionAffinityConfig",
-            json!({ "clientIP": { "timeoutSeconds": 10_800 } }),
-        );
+        set_default(spec, "sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": 10_800 } }));
     }
     for port in each_mut(spec, "ports") {
         set_default(port, "protocol", "TCP");
@@ -175,10 +171,7 @@ fn external_name(object: &Value, causes: &mut Vec<FieldCause>) {
         causes.extend(names::dns_subdomain(name).into_iter().map(of));
     }
     if !text(object, &["spec", "clusterIP"]).is_empty() {
-        causes.push(field::forbidden(
-            "spec.clusterIPs",
-            "may not be set when `type` is 'ExternalName'",
-        ));
+        causes.push(field::forbidden("spec.clusterIPs", "may not be set when `type` is 'ExternalName'"));
     }
 }
 
@@ -193,10 +186,8 @@ fn addresses(object: &Value, kind: &str, causes: &mut Vec<FieldCause>) {
             causes.push(field::invalid(field::index("spec.clusterIPs", at), ip, DETAIL));
         }
     }
-    let (single, first) = (
-        at(object, &["spec", "clusterIP"]),
-        items(object, &["spec", "clusterIPs"]).first(),
-    );
+    let (single, first) =
+        (at(object, &["spec", "clusterIP"]), items(object, &["spec", "clusterIPs"]).first());
     if first.is_some() && single != first {
         let value = single.cloned().unwrap_or(Value::Null);
         causes.push(field::invalid("spec.clusterIPs", value, "first value must match `clusterIP`"));
@@ -217,7 +208,11 @@ fn affinity(object: &Value, causes: &mut Vec<FieldCause>) {
                 && !(1..=86_400).contains(&seconds)
             {
                 let shown = path.join(".");
-                causes.push(field::invalid(shown, seconds, "must be greater than 0 and less than or equal to 86400"));
+                causes.push(field::invalid(
+                    shown,
+                    seconds,
+                    "must be greater than 0 and less than or equal to 86400",
+                ));
             }
         }
         "None" => {
@@ -293,11 +288,9 @@ fn one_port(port: &Value, path: &str, kind: &str, is_headless: bool, causes: &mu
     match text(port, &["protocol"]) {
         "TCP" | "UDP" | "SCTP" => {}
         "" => causes.push(field::required(field::child(path, "protocol"), "")),
-        other => causes.push(field::not_supported(
-            field::child(path, "protocol"),
-            other,
-            &["SCTP", "TCP", "UDP"],
-        )),
+        other => {
+            causes.push(field::not_supported(field::child(path, "protocol"), other, &["SCTP", "TCP", "UDP"]))
+        }
     }
     if !is_headless && kind != "ExternalName" {
         match port.get("targetPort") {
@@ -326,11 +319,7 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     if is_external(new) || is_external(old) || was.is_empty() || is == was {
         return Vec::new();
     }
-    vec![field::invalid(
-        "spec.clusterIPs[0]",
-        json!([is]),
-        "may not change once set",
-    )]
+    vec![field::invalid("spec.clusterIPs[0]", json!([is]), "may not change once set")]
 }
 
 fn prepare_create(object: &mut Value) {
@@ -356,7 +345,8 @@ fn prepare_update(new: &mut Value, old: &Value) {
     }
     for name in ["clusterIP", "clusterIPs"] {
         if let Some(value) = at(old, &["spec", name]) {
-            let is_empty = spec.get(name).is_none_or(|it| it.is_null() || it == &json!("") || it == &json!([]));
+            let is_empty =
+                spec.get(name).is_none_or(|it| it.is_null() || it == &json!("") || it == &json!([]));
             if is_empty {
                 spec.insert(name.to_owned(), value.clone());
             }
@@ -376,7 +366,8 @@ fn drop_node_ports(spec: &mut Map<String, Value>, old: &Value) {
     }
     spec.remove("externalTrafficPolicy");
     spec.remove("allocateLoadBalancerNodePorts");
-    let had: Vec<Value> = items(old, &["spec", "ports"]).iter().filter_map(|it| it.get("nodePort").cloned()).collect();
+    let had: Vec<Value> =
+        items(old, &["spec", "ports"]).iter().filter_map(|it| it.get("nodePort").cloned()).collect();
     for port in each_mut(spec, "ports") {
         if port.get("nodePort").is_some_and(|node| had.contains(node)) {
             port.remove("nodePort");

@@ -48,9 +48,5 @@ pub(super) fn each_mut<'a>(
     map: &'a mut Map<String, Value>,
     name: &str,
 ) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    map.get_mut(name)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
+    map.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }

@@ -33,10 +33,7 @@ impl Document {
         bytes.hash(&mut hasher);
         let one = hasher.finish();
         one.hash(&mut hasher);
-        Self {
-            etag: format!("{one:016X}{:016X}", hasher.finish()),
-            bytes: bytes.into(),
-        }
+        Self { etag: format!("{one:016X}{:016X}", hasher.finish()), bytes: bytes.into() }
     }
 
     fn of(value: &Value) -> Self {
@@ -79,7 +76,9 @@ mod tests {
             Value::Object(map) => {
                 for (name, inner) in map {
                     match inner {
-                        Value::String(target) if name == "$ref" => found.push(target.trim_start_matches('#').into()),
+                        Value::String(target) if name == "$ref" => {
+                            found.push(target.trim_start_matches('#').into())
+                        }
                         _ => references(inner, found),
                     }
                 }
@@ -92,7 +91,9 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere() {
         let mut documents = vec![parsed(v2_json())];
-        for (group, version) in [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1"), ("discovery.k8s.io", "v1")] {
+        for (group, version) in
+            [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1"), ("discovery.k8s.io", "v1")]
+        {
             documents.push(parsed(v3_doc(group, version).unwrap()));
         }
         for document in documents {

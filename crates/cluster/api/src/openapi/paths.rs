@@ -27,12 +27,8 @@ const LIST: &[(&str, &str)] = &[
 ];
 const WRITE: &[(&str, &str)] =
     &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
-const PATCH: &[(&str, &str)] = &[
-    ("dryRun", "string"),
-    ("fieldManager", "string"),
-    ("fieldValidation", "string"),
-    ("force", "boolean"),
-];
+const PATCH: &[(&str, &str)] =
+    &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
 const DELETE: &[(&str, &str)] = &[
     ("dryRun", "string"),
     ("gracePeriodSeconds", "integer"),
@@ -53,11 +49,7 @@ const VERBS: &[(&str, bool, &str, &str)] = &[
 
 /// The path of a kind's group and version.
 pub(super) fn base(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        format!("/api/{version}")
-    } else {
-        format!("/apis/{group}/{version}")
-    }
+    if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
 }
 
 /// Adds the paths of a kind.
@@ -81,8 +73,11 @@ pub(super) fn add(dialect: Dialect, row: &KindRow, paths: &mut Map<String, Value
         let operation = operation(row, "list", &list);
         insert(dialect, row, paths, format!("{base}/{}", row.plural), "get", &operation);
     }
-    for part in row.subresources.iter().filter(|part| part.kind == row.kind && part.verbs.contains(&"patch")) {
-        for (verb, _, method, action) in VERBS.iter().filter(|(verb, is_object, ..)| *is_object && *verb != "delete") {
+    for part in row.subresources.iter().filter(|part| part.kind == row.kind && part.verbs.contains(&"patch"))
+    {
+        for (verb, _, method, action) in
+            VERBS.iter().filter(|(verb, is_object, ..)| *is_object && *verb != "delete")
+        {
             if part.verbs.contains(verb) {
                 let path = format!("{collection}/{{name}}/{}", part.name);
                 insert(dialect, row, paths, path, method, &operation(row, action, &list));
@@ -99,12 +94,7 @@ fn operation<'a>(row: &'a KindRow, action: &'static str, list: &'a str) -> Opera
         "delete" | "deletecollection" => (DELETE, Some(DELETE_OPTIONS), STATUS),
         _ => (&[], None, row.type_name),
     };
-    Operation {
-        action,
-        query,
-        body,
-        answer,
-    }
+    Operation { action, query, body, answer }
 }
 
 fn insert(

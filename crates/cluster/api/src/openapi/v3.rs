@@ -13,7 +13,8 @@ fn documents() -> &'static Documents {
     DOCUMENTS.get_or_init(|| {
         let mut all = Documents::new();
         for row in kinds::table() {
-            all.entry((row.group, row.version)).or_insert_with(|| Document::of(&build(row.group, row.version)));
+            all.entry((row.group, row.version))
+                .or_insert_with(|| Document::of(&build(row.group, row.version)));
         }
         all
     })

@@ -25,7 +25,9 @@ pub(super) fn interleave<T, K: PartialEq>(
             result.extend(others.by_ref());
         }
         if let Some(at) = place(&id(&item), before) {
-            while let Some(other) = others.next_if(|other| place(&id(other), before).is_some_and(|it| it < at)) {
+            while let Some(other) =
+                others.next_if(|other| place(&id(other), before).is_some_and(|it| it < at))
+            {
                 result.push(other);
             }
         }
@@ -41,7 +43,8 @@ mod tests {
 
     #[test]
     fn strangers_keep_their_place() {
-        let order = |items: &[u8], wanted: &[u8], before: &[u8]| interleave(items.to_vec(), |it| *it, wanted, before);
+        let order =
+            |items: &[u8], wanted: &[u8], before: &[u8]| interleave(items.to_vec(), |it| *it, wanted, before);
         assert_eq!(order(&[1, 9, 2], &[2, 1], &[1, 9, 2]), [9, 2, 1]);
         assert_eq!(order(&[1, 2, 9], &[1, 3, 2], &[1, 2, 9]), [1, 2, 9]);
         assert_eq!(order(&[9, 1], &[1], &[9, 1]), [9, 1]);

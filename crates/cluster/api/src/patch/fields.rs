@@ -207,10 +207,7 @@ impl FieldSet {
             };
             (!rest.is_empty()).then(|| (step.clone(), rest))
         });
-        Self {
-            is_member: self.is_member && !other.is_member,
-            children: children.collect(),
-        }
+        Self { is_member: self.is_member && !other.is_member, children: children.collect() }
     }
 
     /// All paths of an object of the given shape.

@@ -20,7 +20,9 @@ pub enum JsonPatchError {
     #[error("the JSON patch copies more than {COPIED_MAX} bytes")]
     TooBig,
     /// An operation does not fit the object.
-    #[error("the server rejected our request due to an error in our request: {operation} operation {fault}: {path:?}")]
+    #[error(
+        "the server rejected our request due to an error in our request: {operation} operation {fault}: {path:?}"
+    )]
     Failed {
         /// The operation.
         operation: &'static str,
@@ -108,21 +110,13 @@ fn apply(document: &mut Value, operation: Operation, copied: &mut usize) -> Resu
         Operation::Test { path, value } => {
             let null = Value::Null;
             let actual = find(document, &path).map_or(&null, |it| &*it);
-            if *actual == value {
-                Ok(())
-            } else {
-                Err(failed("test", &path, "found another value"))
-            }
+            if *actual == value { Ok(()) } else { Err(failed("test", &path, "found another value")) }
         }
     }
 }
 
 fn failed(operation: &'static str, path: &str, fault: &'static str) -> JsonPatchError {
-    JsonPatchError::Failed {
-        operation,
-        path: path.to_owned(),
-        fault,
-    }
+    JsonPatchError::Failed { operation, path: path.to_owned(), fault }
 }
 
 fn missing(operation: &'static str, path: &str) -> JsonPatchError {
@@ -153,7 +147,8 @@ fn find<'a>(document: &'a mut Value, path: &str) -> Option<&'a mut Value> {
 
 /// An index without sign or leading zeros, up to and including the length.
 fn index(token: &str, len: usize) -> Option<usize> {
-    let is_canonical = token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_canonical =
+        token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
     let at: usize = token.parse().ok().filter(|_| is_canonical)?;
     (at <= len).then_some(at)
 }
@@ -163,7 +158,12 @@ fn split(path: &str) -> Option<(&str, String)> {
     Some((parent, unescape(last)))
 }
 
-fn add(document: &mut Value, operation: &'static str, path: &str, value: Value) -> Result<(), JsonPatchError> {
+fn add(
+    document: &mut Value,
+    operation: &'static str,
+    path: &str,
+    value: Value,
+) -> Result<(), JsonPatchError> {
     if path.is_empty() {
         *document = value;
         return Ok(());
@@ -205,20 +205,44 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc_hold() {
         for (target, patch, expected) in [
-            (json!({"foo":"bar"}), json!([{"op":"add","path":"/baz","value":"qux"}]), json!({"foo":"bar","baz":"qux"})),
-            (json!({"foo":["bar","baz"]}), json!([{"op":"add","path":"/foo/1","value":"q"}]), json!({"foo":["bar","q","baz"]})),
+            (
+                json!({"foo":"bar"}),
+                json!([{"op":"add","path":"/baz","value":"qux"}]),
+                json!({"foo":"bar","baz":"qux"}),
+            ),
+            (
+                json!({"foo":["bar","baz"]}),
+                json!([{"op":"add","path":"/foo/1","value":"q"}]),
+                json!({"foo":["bar","q","baz"]}),
+            ),
             (json!({"baz":"q","foo":"b"}), json!([{"op":"remove","path":"/baz"}]), json!({"foo":"b"})),
-            (json!({"foo":["a","b","c"]}), json!([{"op":"remove","path":"/foo/1"}]), json!({"foo":["a","c"]})),
+            (
+                json!({"foo":["a","b","c"]}),
+                json!([{"op":"remove","path":"/foo/1"}]),
+                json!({"foo":["a","c"]}),
+            ),
             (json!({"a":1}), json!([{"op":"replace","path":"/a","value":2}]), json!({"a":2})),
             (
                 json!({"foo":{"bar":"baz","w":"f"},"qux":{}}),
                 json!([{"op":"move","from":"/foo/w","path":"/qux/thud"}]),
                 json!({"foo":{"bar":"baz"},"qux":{"thud":"f"}}),
             ),
-            (json!({"foo":["a","b"]}), json!([{"op":"move","from":"/foo/0","path":"/foo/1"}]), json!({"foo":["b","a"]})),
+            (
+                json!({"foo":["a","b"]}),
+                json!([{"op":"move","from":"/foo/0","path":"/foo/1"}]),
+                json!({"foo":["b","a"]}),
+            ),
             (json!({"/":9,"~1":10}), json!([{"op":"test","path":"/~01","value":10}]), json!({"/":9,"~1":10})),
-            (json!({"foo":["bar"]}), json!([{"op":"add","path":"/foo/-","value":["x"]}]), json!({"foo":["bar",["x"]]})),
-            (json!({"a":{"b":1}}), json!([{"op":"copy","from":"/a","path":"/c"}]), json!({"a":{"b":1},"c":{"b":1}})),
+            (
+                json!({"foo":["bar"]}),
+                json!([{"op":"add","path":"/foo/-","value":["x"]}]),
+                json!({"foo":["bar",["x"]]}),
+            ),
+            (
+                json!({"a":{"b":1}}),
+                json!([{"op":"copy","from":"/a","path":"/c"}]),
+                json!({"a":{"b":1},"c":{"b":1}}),
+            ),
         ] {
             assert_eq!(json(&target, &patch).unwrap(), expected, "{patch}");
         }

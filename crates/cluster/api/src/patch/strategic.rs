@@ -64,7 +64,12 @@ struct Merge<'a> {
 type Object = Map<String, Value>;
 
 impl Merge<'_> {
-    fn object(&self, shape: &Shape, original: &Object, patch: &Object) -> Result<Object, StrategicPatchError> {
+    fn object(
+        &self,
+        shape: &Shape,
+        original: &Object,
+        patch: &Object,
+    ) -> Result<Object, StrategicPatchError> {
         let mut result = match patch.get(DIRECTIVE).map(|it| it.as_str().unwrap_or("")) {
             None | Some("merge") => original.clone(),
             Some("replace") => {
@@ -161,10 +166,9 @@ impl Merge<'_> {
             if is_replace(change) && is_bare {
                 continue;
             }
-            let value = change.get(key).ok_or_else(|| StrategicPatchError::NoKey {
-                item: change.to_string(),
-                key,
-            })?;
+            let value = change
+                .get(key)
+                .ok_or_else(|| StrategicPatchError::NoKey { item: change.to_string(), key })?;
             let at = result.iter().position(|item| item.get(key) == Some(value));
             if directive(change).as_deref() == Some("delete") {
                 result.retain(|item| item.get(key) != Some(value));
@@ -199,10 +203,7 @@ impl Merge<'_> {
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> Result<&'a [Value], StrategicPatchError> {
-    value
-        .as_array()
-        .map(Vec::as_slice)
-        .ok_or_else(|| StrategicPatchError::NoList(name.to_owned()))
+    value.as_array().map(Vec::as_slice).ok_or_else(|| StrategicPatchError::NoList(name.to_owned()))
 }
 
 #[cfg(test)]

@@ -107,8 +107,8 @@ impl Authority {
             problem: problem.to_string(),
         };
         let key = SigningKey::from_pem(&key).map_err(|error| damaged(&key_path, &error))?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&certificate, key).map_err(|error| damaged(&certificate_path, &error))?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate, key)
+            .map_err(|error| damaged(&certificate_path, &error))?;
         Ok(Self { certificate, issuer })
     }
 
@@ -166,10 +166,8 @@ fn dated(days: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let day = |unix_seconds: i64| {
-        let date = Timestamp::from_second(unix_seconds)
-            .unwrap_or_default()
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .date();
+        let date =
+            Timestamp::from_second(unix_seconds).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
         let number = |part: i8| u8::try_from(part).unwrap_or(1);
         rcgen::date_time_ymd(i32::from(date.year()), number(date.month()), number(date.day()))
     };

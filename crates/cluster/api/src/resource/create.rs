@@ -61,7 +61,8 @@ pub(super) async fn store_new(
     writer: &Writer<'_>,
     is_dry_run: bool,
 ) -> Outcome<Stored> {
-    let is_generated = head_value(&object, "name").is_empty() && !head_value(&object, "generateName").is_empty();
+    let is_generated =
+        head_value(&object, "name").is_empty() && !head_value(&object, "generateName").is_empty();
     let attempts = if is_generated { NAME_ATTEMPTS } else { 1 };
     let mut last = None;
     for _ in 0..attempts {
@@ -119,7 +120,8 @@ fn head(object: &mut Value, target: &Target) -> Outcome<String> {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return Err(Failure::bad_request("the object has no metadata"));
     };
-    for system in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+    for system in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"]
+    {
         metadata.shift_remove(system);
     }
     if metadata.get("resourceVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty()) {

@@ -71,7 +71,8 @@ fn body(request: &Request) -> Outcome<Decoded> {
 
 /// Decodes JSON that is no object of a kind, such as a patch.
 pub(super) fn json(body: &[u8]) -> Outcome<Value> {
-    serde_json::from_slice(body).map_err(|error| Failure::bad_request(format!("the body is no JSON: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::bad_request(format!("the body is no JSON: {error}")))
 }
 
 /// Decodes YAML or JSON that is no whole object.

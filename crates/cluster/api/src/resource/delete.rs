@@ -41,11 +41,8 @@ struct Preconditions {
 
 impl Options {
     fn parse(request: &Request) -> Outcome<Self> {
-        let mut options = if request.body.is_empty() {
-            Self::default()
-        } else {
-            Self::from_value(decode::any(request)?)?
-        };
+        let mut options =
+            if request.body.is_empty() { Self::default() } else { Self::from_value(decode::any(request)?)? };
         if let Some(seconds) = request.query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(seconds);
         }
@@ -125,7 +122,9 @@ pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, ta
 
 /// What a deletion came to.
 pub(super) enum Deleted {
-    Gone { uid: String },
+    Gone {
+        uid: String,
+    },
     /// The object is marked; someone has to finish.
     Started(Box<Value>),
 }
@@ -202,7 +201,9 @@ fn marked(target: &Target, old: &Value, options: &Options) -> Value {
         let at = now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(now);
         new["metadata"]["deletionTimestamp"] = hako_kube::time::seconds(at).into();
         new["metadata"]["deletionGracePeriodSeconds"] = grace.into();
-        if let Some(generation) = old.pointer("/metadata/generation").and_then(Value::as_i64).filter(|_| is_first) {
+        if let Some(generation) =
+            old.pointer("/metadata/generation").and_then(Value::as_i64).filter(|_| is_first)
+        {
             new["metadata"]["generation"] = (generation + 1).into();
         }
         if target.row.plural == "namespaces" {

@@ -69,7 +69,8 @@ impl Start {
             (Some("NotOlderThan"), Some(version)) => start.not_older = Some(Revision(version)),
             (Some("Exact"), Some(version)) if version > 0 => start.at = Some(Revision(version)),
             (Some(rule), _) => {
-                let text = format!("resourceVersionMatch {rule:?} is forbidden without a fitting resourceVersion");
+                let text =
+                    format!("resourceVersionMatch {rule:?} is forbidden without a fitting resourceVersion");
                 return Err(Failure::bad_request(text));
             }
         }

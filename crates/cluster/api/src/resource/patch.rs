@@ -14,8 +14,8 @@ use super::ownership::{self, Writer};
 use super::target::Target;
 use super::update::{ATTEMPTS, attempt, modify};
 use crate::http::{Failure, Outcome, Request, answer};
-use crate::{patch, schema};
 use crate::server::Inner;
+use crate::{patch, schema};
 
 /// The format of a patch, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

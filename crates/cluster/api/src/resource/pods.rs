@@ -24,7 +24,8 @@ pub(crate) async fn bind(server: &Arc<Inner>, request: &Request, target: &Target
         return Err(target.invalid(vec![field::required("target.name", "")]));
     }
     let writer = Writer::of(request, "binding");
-    modify(server, target, &writer, request.query.is_dry_run()?, |old| bound(target, old, &sent, &node)).await?;
+    modify(server, target, &writer, request.query.is_dry_run()?, |old| bound(target, old, &sent, &node))
+        .await?;
     Ok(answer::json(StatusCode::CREATED, &Status::success()))
 }
 
@@ -45,7 +46,9 @@ fn bound(target: &Target, old: &Value, binding: &Value, node: &str) -> Outcome<V
     }
     let mut new = old.clone();
     new["spec"]["nodeName"] = node.into();
-    for (key, value) in binding.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten() {
+    for (key, value) in
+        binding.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten()
+    {
         new["metadata"]["annotations"][key] = value.clone();
     }
     let scheduled = json!({
@@ -69,9 +72,13 @@ pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Targe
     decode::set_type(&mut sent, "policy/v1", "Eviction")?;
     let name = head_value(&sent, "name");
     if !name.is_empty() && name != target.name {
-        return Err(Failure::bad_request(format!("name in URL ({}) does not match name in Eviction object ({name})", target.name)));
+        return Err(Failure::bad_request(format!(
+            "name in URL ({}) does not match name in Eviction object ({name})",
+            target.name
+        )));
     }
-    let mut options = sent.get("deleteOptions").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let mut options =
+        sent.get("deleteOptions").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     if request.query.is_dry_run()? {
         options["dryRun"] = json!(["All"]);
     }

@@ -60,10 +60,8 @@ pub(super) fn list(target: &Target, form: Form, head: &ListHead, entries: &[&Ent
     let body = match form {
         Form::Object => whole_list(row, head, entries),
         Form::Metadata => {
-            let items: Outcome<Vec<Value>> = entries
-                .iter()
-                .map(|entry| Ok(partial(&decode_at(&entry.value, entry.modified)?)))
-                .collect();
+            let items: Outcome<Vec<Value>> =
+                entries.iter().map(|entry| Ok(partial(&decode_at(&entry.value, entry.modified)?))).collect();
             to_bytes(&json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": head.metadata(), "items": items?,

@@ -22,7 +22,8 @@ impl Selection {
         let bad = |error: &dyn std::fmt::Display| {
             Failure::from(Error::new(Kind::Invalid, format!("unable to parse requirement: {error}")))
         };
-        let labels = Selector::parse(query.get("labelSelector").unwrap_or("")).map_err(|error| bad(&error))?;
+        let labels =
+            Selector::parse(query.get("labelSelector").unwrap_or("")).map_err(|error| bad(&error))?;
         let mut fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or(""))
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         let mut known = vec!["metadata.name", "metadata.namespace"];
@@ -42,11 +43,6 @@ impl Selection {
     /// Whether it wants all.
     pub(super) fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_empty()
-    }
-
-    /// The one name that can match, if there is such.
-    pub(super) fn only_name(&self) -> Option<&str> {
-        self.fields.required("metadata.name")
     }
 
     /// Whether a stored object is wanted; decodes no more of it than the selectors ask about.

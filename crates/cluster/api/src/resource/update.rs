@@ -127,9 +127,14 @@ fn carry(new: &mut Value, old: &Value, target: &Target) -> Outcome<()> {
         return Err(Failure::bad_request("metadata is no object"));
     };
     place(metadata, target)?;
-    for system in
-        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"]
-    {
+    for system in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ] {
         match old.get("metadata").and_then(|old| old.get(system)) {
             Some(value) => metadata.insert(system.to_owned(), value.clone()),
             None => metadata.shift_remove(system),
@@ -155,7 +160,8 @@ fn keep_all_but_finalizers(new: &mut Value, old: &Value) {
 pub(super) fn is_finished(object: &Value) -> bool {
     let metadata = object.get("metadata");
     let is_empty = |list: Option<&Value>| list.and_then(Value::as_array).is_none_or(Vec::is_empty);
-    let grace = metadata.and_then(|metadata| metadata.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
+    let grace =
+        metadata.and_then(|metadata| metadata.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
     !head_value(object, "deletionTimestamp").is_empty()
         && grace.unwrap_or(0) == 0
         && is_empty(metadata.and_then(|metadata| metadata.get("finalizers")))

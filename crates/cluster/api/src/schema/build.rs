@@ -44,10 +44,7 @@ pub(super) fn build() -> Model {
         definitions.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
     let mut builder = Builder { names };
     let types = definitions.iter().map(|(name, schema)| builder.type_def(name, schema)).collect();
-    Model {
-        types,
-        by_name: builder.names,
-    }
+    Model { types, by_name: builder.names }
 }
 
 struct Builder {

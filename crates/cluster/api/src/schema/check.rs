@@ -47,17 +47,9 @@ pub struct Admitted {
 #[derive(Debug, thiserror::Error)]
 enum AdmitError {
     #[error("{kind} in version {version:?} cannot be handled as a {kind}: {fault}")]
-    Type {
-        kind: String,
-        version: &'static str,
-        fault: String,
-    },
+    Type { kind: String, version: &'static str, fault: String },
     #[error("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {faults}")]
-    Strict {
-        kind: String,
-        version: &'static str,
-        faults: String,
-    },
+    Strict { kind: String, version: &'static str, faults: String },
 }
 
 impl Classify for AdmitError {
@@ -86,38 +78,23 @@ pub fn admit_as(
     decoded: Decoded,
     mode: FieldValidation,
 ) -> Result<Admitted, Error> {
-    let Decoded {
-        value: mut object,
-        duplicates,
-    } = decoded;
-    let mut check = Check {
-        model: model(),
-        unknown: Vec::new(),
-    };
+    let Decoded { value: mut object, duplicates } = decoded;
+    let mut check = Check { model: model(), unknown: Vec::new() };
     let shape = check.model.shape(type_name);
-    let at = At {
-        path: "",
-        go_path: "",
-        of: facts::short(type_name),
-    };
+    let at = At { path: "", go_path: "", of: facts::short(type_name) };
     check.value(shape, &mut object, &at).map_err(|fault| AdmitError::Type {
         kind: kind.to_owned(),
         version,
         fault,
     })?;
-    let mut warnings: Vec<String> = check.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    let mut warnings: Vec<String> =
+        check.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     warnings.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
     match mode {
-        FieldValidation::Strict if !warnings.is_empty() => Err(AdmitError::Strict {
-            kind: kind.to_owned(),
-            version,
-            faults: warnings.join(", "),
+        FieldValidation::Strict if !warnings.is_empty() => {
+            Err(AdmitError::Strict { kind: kind.to_owned(), version, faults: warnings.join(", ") }.into())
         }
-        .into()),
-        FieldValidation::Ignore => Ok(Admitted {
-            object,
-            warnings: Vec::new(),
-        }),
+        FieldValidation::Ignore => Ok(Admitted { object, warnings: Vec::new() }),
         _ => Ok(Admitted { object, warnings }),
     }
 }
@@ -179,11 +156,7 @@ impl Check {
                 Some(_) if value.is_null() => dropped.push(name.clone()),
                 Some(shape) => {
                     let go_path = field::child(at.go_path, name);
-                    let at = At {
-                        path: &path,
-                        go_path: &go_path,
-                        of: at.of,
-                    };
+                    let at = At { path: &path, go_path: &go_path, of: at.of };
                     self.value(shape, value, &at)?;
                 }
             }
@@ -285,7 +258,8 @@ fn canonical(value: &mut Value) -> Result<(), String> {
         other => other.to_string(),
     };
     let quantity: hako_names::Quantity = text.parse().map_err(|_| {
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'".to_owned()
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            .to_owned()
     })?;
     *value = quantity.to_string().into();
     Ok(())
@@ -304,7 +278,8 @@ mod tests {
 
     #[test]
     fn unknown_and_duplicate_members_are_found_with_their_paths() {
-        let text = r#"{"metadata":{"name":"a","foo":1},"spec":{"containers":[{"name":"c","name":"d","bar":true}]}}"#;
+        let text =
+            r#"{"metadata":{"name":"a","foo":1},"spec":{"containers":[{"name":"c","name":"d","bar":true}]}}"#;
         let admitted = admit_json("Pod", text, FieldValidation::Warn).unwrap();
         assert_eq!(
             admitted.warnings,

@@ -12,11 +12,7 @@ pub(super) struct Fact {
     pub(super) patch: Patch,
 }
 
-const MERGE: Patch = Patch {
-    merge: true,
-    retain_keys: false,
-    key: None,
-};
+const MERGE: Patch = Patch { merge: true, retain_keys: false, key: None };
 
 /// Shared item by item and merged, both by the same member.
 const fn by(of: &'static str, field: &'static str, keys: &'static [&'static str]) -> Fact {
@@ -29,27 +25,13 @@ const fn merged_by(
     keys: &'static [&'static str],
     key: &'static str,
 ) -> Fact {
-    Fact {
-        of,
-        field,
-        list: ListKind::Map(keys),
-        patch: Patch {
-            key: Some(key),
-            ..MERGE
-        },
-    }
+    Fact { of, field, list: ListKind::Map(keys), patch: Patch { key: Some(key), ..MERGE } }
 }
 
 /// Merged by a member, and members that the patch does not name vanish.
 const fn retaining(of: &'static str, field: &'static str, keys: &'static [&'static str]) -> Fact {
     let fact = by(of, field, keys);
-    Fact {
-        patch: Patch {
-            retain_keys: true,
-            ..fact.patch
-        },
-        ..fact
-    }
+    Fact { patch: Patch { retain_keys: true, ..fact.patch }, ..fact }
 }
 
 /// Shared item by item, replaced by patches.
@@ -58,11 +40,7 @@ const fn shared(of: &'static str, field: &'static str, keys: &'static [&'static 
         of,
         field,
         list: ListKind::Map(keys),
-        patch: Patch {
-            merge: false,
-            retain_keys: false,
-            key: None,
-        },
+        patch: Patch { merge: false, retain_keys: false, key: None },
     }
 }
 
@@ -81,41 +59,23 @@ const FACTS: &[Fact] = &[
         of: "DeploymentSpec",
         field: "strategy",
         list: ListKind::Atomic,
-        patch: Patch {
-            merge: false,
-            retain_keys: true,
-            key: None,
-        },
+        patch: Patch { merge: false, retain_keys: true, key: None },
     },
     Fact {
         of: "Endpoint",
         field: "addresses",
         list: ListKind::Set,
-        patch: Patch {
-            merge: false,
-            retain_keys: false,
-            key: None,
-        },
+        patch: Patch { merge: false, retain_keys: false, key: None },
     },
     by("EphemeralContainer", "env", NAME),
     merged_by("EphemeralContainer", "ports", &["containerPort", "protocol"], "containerPort"),
     by("EphemeralContainer", "volumeDevices", &["devicePath"]),
     by("EphemeralContainer", "volumeMounts", &["mountPath"]),
     by("NamespaceStatus", "conditions", TYPE),
-    Fact {
-        of: "NodeSpec",
-        field: "podCIDRs",
-        list: ListKind::Set,
-        patch: MERGE,
-    },
+    Fact { of: "NodeSpec", field: "podCIDRs", list: ListKind::Set, patch: MERGE },
     by("NodeStatus", "addresses", TYPE),
     by("NodeStatus", "conditions", TYPE),
-    Fact {
-        of: "ObjectMeta",
-        field: "finalizers",
-        list: ListKind::Set,
-        patch: MERGE,
-    },
+    Fact { of: "ObjectMeta", field: "finalizers", list: ListKind::Set, patch: MERGE },
     by("ObjectMeta", "ownerReferences", &["uid"]),
     by("PodSpec", "containers", NAME),
     by("PodSpec", "ephemeralContainers", NAME),
@@ -124,23 +84,14 @@ const FACTS: &[Fact] = &[
     by("PodSpec", "initContainers", NAME),
     retaining("PodSpec", "resourceClaims", NAME),
     by("PodSpec", "schedulingGates", NAME),
-    merged_by(
-        "PodSpec",
-        "topologySpreadConstraints",
-        &["topologyKey", "whenUnsatisfiable"],
-        "topologyKey",
-    ),
+    merged_by("PodSpec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"], "topologyKey"),
     retaining("PodSpec", "volumes", NAME),
     by("PodStatus", "conditions", TYPE),
     Fact {
         of: "PodStatus",
         field: "hostIPs",
         list: ListKind::Atomic,
-        patch: Patch {
-            merge: true,
-            retain_keys: false,
-            key: Some("ip"),
-        },
+        patch: Patch { merge: true, retain_keys: false, key: Some("ip") },
     },
     by("PodStatus", "podIPs", &["ip"]),
     retaining("PodStatus", "resourceClaimStatuses", NAME),
@@ -172,7 +123,8 @@ const ATOMIC_TYPES: &[&str] = &[
 const ATOMIC_MAPS: &[(&str, &str)] = &[("PodSpec", "nodeSelector"), ("ServiceSpec", "selector")];
 
 /// Members of list keys that may be left out, and what that means.
-const KEY_DEFAULTS: &[(&str, &str, &str)] = &[("ContainerPort", "protocol", "TCP"), ("ServicePort", "protocol", "TCP")];
+const KEY_DEFAULTS: &[(&str, &str, &str)] =
+    &[("ContainerPort", "protocol", "TCP"), ("ServicePort", "protocol", "TCP")];
 
 /// The last part of a type's full name.
 pub(super) fn short(name: &str) -> &str {
@@ -198,8 +150,5 @@ pub(super) fn is_atomic_map(type_name: &str, field: &str) -> bool {
 /// What a missing member of a key stands for.
 pub(super) fn key_default(type_name: &str, field: &str) -> Option<&'static str> {
     let short = short(type_name);
-    KEY_DEFAULTS
-        .iter()
-        .find(|(of, name, _)| *of == short && *name == field)
-        .map(|(_, _, value)| *value)
+    KEY_DEFAULTS.iter().find(|(of, name, _)| *of == short && *name == field).map(|(_, _, value)| *value)
 }

@@ -192,8 +192,5 @@ impl Model {
 }
 
 fn field<'a>(fields: &'a [Field], name: &str) -> Option<&'a Field> {
-    fields
-        .binary_search_by(|field| field.name.as_str().cmp(name))
-        .ok()
-        .map(|at| &fields[at])
+    fields.binary_search_by(|field| field.name.as_str().cmp(name)).ok().map(|at| &fields[at])
 }

@@ -16,7 +16,8 @@ use crate::support::World;
 fn transport(world: &World, identity: Option<(&str, &[&str])>) -> HttpTransport {
     let pair = identity.map(|(user, groups)| world.pki.client(user, groups).unwrap());
     let pair = pair.as_ref().map(|pair| (pair.certificate.as_bytes(), pair.key.as_bytes()));
-    HttpTransport::new(&world.url, Some(Tls::from_pem(world.pki.ca().as_bytes(), pair).unwrap()), None).unwrap()
+    HttpTransport::new(&world.url, Some(Tls::from_pem(world.pki.ca().as_bytes(), pair).unwrap()), None)
+        .unwrap()
 }
 
 /// Sends a request as the administrator; answers code, headers and body.
@@ -49,7 +50,9 @@ async fn certificates_say_who_calls_and_anonymous_sees_health_only() {
          scope"
     );
     let jane = Client::new(Arc::new(transport(&world, Some(("jane", &["dev"])))));
-    assert!(jane.namespaced::<Secret>("default").get("x").await.unwrap_err().to_string().contains("\"jane\""));
+    assert!(
+        jane.namespaced::<Secret>("default").get("x").await.unwrap_err().to_string().contains("\"jane\"")
+    );
     assert!(jane.get_text("/api").await.is_ok(), "whoever is known may discover");
     let master = Client::new(Arc::new(transport(&world, Some(("root", &["system:masters"])))));
     master.namespaced::<ConfigMap>("default").create(&config_map("a", "x")).await.unwrap();
@@ -71,9 +74,11 @@ async fn components_in_the_process_obey_the_same_rules() {
     world.inside().namespaced::<Pod>("default").create(&pod("p")).await.unwrap();
     let node = world.server.client(Identity::node("n1")).namespaced::<Pod>("default");
     node.patch_status("p", &Patch::Merge(json!({"status": {"phase": "Running"}}))).await.unwrap();
-    let error = node.patch("p", &Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap_err();
+    let error =
+        node.patch("p", &Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Forbidden);
-    let scheduler = world.server.client(Identity::component("system:kube-scheduler")).namespaced::<Pod>("default");
+    let scheduler =
+        world.server.client(Identity::component("system:kube-scheduler")).namespaced::<Pod>("default");
     scheduler.bind("p", None, "n1").await.unwrap();
 }
 
@@ -145,7 +150,10 @@ async fn partial_objects_and_tables_are_served_on_request() {
     };
     let maps = "/api/v1/namespaces/default/configmaps";
     let list = get(maps, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await;
-    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata")));
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["kind"]),
+        (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata"))
+    );
     assert!(list["items"][0].get("data").is_none());
     let table = get(maps, "application/json;as=Table;g=meta.k8s.io;v=v1").await;
     assert_eq!((&table["kind"], &table["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));

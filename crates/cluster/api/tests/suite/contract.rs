@@ -128,14 +128,20 @@ async fn failures_have_the_apis_kinds_and_words(_: &World, client: Client) {
     assert_eq!((missing.kind(), missing.to_string().as_str()), (Kind::NotFound, "pods \"x\" not found"));
     api.create(&pod("x")).await.unwrap();
     let twice = api.create(&pod("x")).await.unwrap_err();
-    assert_eq!((twice.kind(), twice.to_string().as_str()), (Kind::AlreadyExists, "pods \"x\" already exists"));
+    assert_eq!(
+        (twice.kind(), twice.to_string().as_str()),
+        (Kind::AlreadyExists, "pods \"x\" already exists")
+    );
     let empty: Pod = from(json!({"metadata": {"name": "y"}, "spec": {"containers": []}}));
     let invalid = api.create(&empty).await.unwrap_err();
     assert_eq!(invalid.kind(), Kind::Invalid);
     assert_eq!(invalid.to_string(), "Pod \"y\" is invalid: spec.containers: Required value");
     assert_eq!(invalid.causes()[0].field, "spec.containers");
     let lost = client.namespaced::<Pod>("nowhere").create(&pod("x")).await.unwrap_err();
-    assert_eq!((lost.kind(), lost.to_string().as_str()), (Kind::NotFound, "namespaces \"nowhere\" not found"));
+    assert_eq!(
+        (lost.kind(), lost.to_string().as_str()),
+        (Kind::NotFound, "namespaces \"nowhere\" not found")
+    );
 }
 
 async fn a_stale_replace_is_a_conflict_and_changes_nothing(_: &World, client: Client) {
@@ -186,7 +192,8 @@ async fn pages_show_one_state_while_others_write(_: &World, client: Client) {
         page = api.list(&params).await.unwrap();
     }
     assert_eq!(names, ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]);
-    let all = client.all::<ConfigMap>().list_all(&ListParams::default().labels("app=x").limit(2)).await.unwrap();
+    let all =
+        client.all::<ConfigMap>().list_all(&ListParams::default().labels("app=x").limit(2)).await.unwrap();
     assert_eq!(all.items.len(), 7);
 }
 
@@ -245,7 +252,8 @@ async fn a_watch_goes_on_where_another_ended(_: &World, client: Client) {
     let mut watch = api.watch(&ListParams::default(), &version(&first)).await.unwrap();
     assert_eq!(told(&mut watch).await, ("added", "b".into()));
     let WatchEvent::Deleted(gone) = next(&mut watch).await else { panic!("deleted") };
-    assert!(version(&gone) > version(&first), "a deletion carries its own revision");
+    let number = |text: String| text.parse::<u64>().unwrap();
+    assert!(number(version(&gone)) > number(version(&first)), "a deletion carries its own revision");
     let short = ListParams { timeout_seconds: Some(1), no_bookmarks: true, ..ListParams::default() };
     let mut watch = api.watch(&short, &version(&gone)).await.unwrap();
     assert!(watch.next().await.is_none(), "the server ends it in time");
@@ -298,7 +306,8 @@ async fn patches_of_three_formats_change_parts(_: &World, client: Client) {
     let strategic = Patch::Strategic(json!({
         "spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:1"}]}}},
     }));
-    let containers = api.patch("web", &strategic).await.unwrap().spec.unwrap().template.spec.unwrap().containers;
+    let containers =
+        api.patch("web", &strategic).await.unwrap().spec.unwrap().template.spec.unwrap().containers;
     let mut names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["main", "side"]);
@@ -485,7 +494,8 @@ async fn services_get_addresses_and_ports_of_their_own(_: &World, client: Client
     }))
     .await;
     let mut ips: Vec<String> = all.iter().map(|spec| spec.cluster_ip.clone().unwrap()).collect();
-    let mut ports: Vec<i32> = all.iter().map(|spec| spec.ports.as_ref().unwrap()[0].node_port.unwrap()).collect();
+    let mut ports: Vec<i32> =
+        all.iter().map(|spec| spec.ports.as_ref().unwrap()[0].node_port.unwrap()).collect();
     ips.sort();
     ips.dedup();
     ports.sort_unstable();
@@ -500,7 +510,8 @@ async fn services_get_addresses_and_ports_of_their_own(_: &World, client: Client
     let error = api.create(&wish("192.168.0.1")).await.unwrap_err();
     assert!(error.to_string().contains("The range of valid IPs is 10.96.0.0/16"), "{error}");
     let holder = api.list(&ListParams::default()).await.unwrap().items.into_iter();
-    let holder = holder.into_iter().find(|it| it.spec.as_ref().unwrap().cluster_ip.as_ref() == Some(&taken)).unwrap();
+    let holder =
+        holder.into_iter().find(|it| it.spec.as_ref().unwrap().cluster_ip.as_ref() == Some(&taken)).unwrap();
     api.delete(holder.metadata.name.as_deref().unwrap(), &DeleteOptions::default()).await.unwrap();
     api.create(&wish(&taken)).await.unwrap();
 }

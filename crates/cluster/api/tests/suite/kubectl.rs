@@ -1,6 +1,42 @@
-//! kubectl, as people use it.
+//! kubectl, as people use it, and never with `--validate=false`.
 
 use crate::support::World;
+
+const MANIFEST: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata: {name: hello}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: hello, namespace: hello}
+data: {greeting: hi}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hello, namespace: hello, labels: {app: hello}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: hello}}
+  template:
+    metadata: {labels: {app: hello}}
+    spec:
+      containers:
+      - name: hello
+        image: hello:v1
+        ports: [{containerPort: 8080}]
+        resources: {limits: {cpu: 100m, memory: 32Mi}}
+        readinessProbe: {httpGet: {path: /, port: 8080}}
+        envFrom: [{configMapRef: {name: hello}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: hello, namespace: hello}
+spec:
+  type: NodePort
+  selector: {app: hello}
+  ports: [{port: 80, targetPort: 8080}]
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_prints_kubectls_own_columns() {
@@ -12,4 +48,137 @@ async fn get_prints_kubectls_own_columns() {
     }
     let services = world.kubectl(&["get", "svc", "-o", "wide"]).await;
     assert!(services.contains("10.96.0.1") && services.contains("SELECTOR"), "{services}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_creates_then_changes_then_leaves_alone() {
+    let world = World::start().await;
+    let first = world.kubectl_with(&["apply", "-f", "-"], MANIFEST).await;
+    assert!(first.contains("deployment.apps/hello created"), "{first}");
+    let again = world.kubectl_with(&["apply", "-f", "-"], MANIFEST).await;
+    assert_eq!(again.matches("unchanged").count(), 4, "{again}");
+    let changed = MANIFEST.replace("hello:v1", "hello:v2").replace("greeting: hi", "farewell: bye");
+    let third = world.kubectl_with(&["apply", "-f", "-"], &changed).await;
+    assert!(third.contains("deployment.apps/hello configured"), "{third}");
+    let image = "jsonpath={.spec.template.spec.containers[0].image}";
+    assert_eq!(world.kubectl(&["-n", "hello", "get", "deploy", "hello", "-o", image]).await, "hello:v2");
+    let data = world.kubectl(&["-n", "hello", "get", "cm", "hello", "-o", "jsonpath={.data}"]).await;
+    assert_eq!(data, r#"{"farewell":"bye"}"#);
+    let table = world.kubectl(&["-n", "hello", "get", "deploy,svc,cm", "-o", "wide"]).await;
+    assert!(
+        table.contains("CONTAINERS") && table.contains("hello:v2") && table.contains("NodePort"),
+        "{table}"
+    );
+    let diff = world.kubectl_with(&["diff", "-f", "-"], &changed).await;
+    assert_eq!(diff, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_side_apply_reports_conflicts_and_yields_to_force() {
+    let world = World::start().await;
+    let one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: one, b: one}\n";
+    let two = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: two}\n";
+    world.kubectl_with(&["apply", "--server-side", "--field-manager=one", "-f", "-"], one).await;
+    let arguments = ["apply", "--server-side", "--field-manager=two", "-f", "-"];
+    let (success, _, error) = world.try_kubectl(&arguments, two).await;
+    assert!(!success && error.contains("conflict with \"one\"") && error.contains(".data.a"), "{error}");
+    let forced = ["apply", "--server-side", "--field-manager=two", "--force-conflicts", "-f", "-"];
+    world.kubectl_with(&forced, two).await;
+    let less = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {}\n";
+    world.kubectl_with(&["apply", "--server-side", "--field-manager=one", "-f", "-"], less).await;
+    let data = world.kubectl(&["get", "cm", "c", "-o", "jsonpath={.data}"]).await;
+    assert_eq!(data, r#"{"a":"two"}"#, "what one gave up goes, what two took stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_changes_work() {
+    let world = World::start().await;
+    world.kubectl_with(&["create", "-f", "-"], MANIFEST).await;
+    let hello = |arguments: &[&'static str]| -> Vec<&'static str> { [&["-n", "hello"], arguments].concat() };
+    for (arguments, said) in [
+        (hello(&["scale", "deploy/hello", "--replicas=5"]), "scaled"),
+        (hello(&["label", "deploy/hello", "tier=web"]), "labeled"),
+        (hello(&["annotate", "deploy/hello", "note=x"]), "annotated"),
+        (hello(&["patch", "deploy/hello", "-p", r#"{"spec":{"minReadySeconds":3}}"#]), "patched"),
+        (
+            hello(&[
+                "patch",
+                "deploy/hello",
+                "--type=json",
+                "-p",
+                r#"[{"op":"remove","path":"/metadata/annotations/note"}]"#,
+            ]),
+            "patched",
+        ),
+        (
+            hello(&[
+                "patch",
+                "svc/hello",
+                "--type=merge",
+                "-p",
+                r#"{"spec":{"sessionAffinity":"ClientIP"}}"#,
+            ]),
+            "patched",
+        ),
+        (hello(&["set", "image", "deploy/hello", "hello=hello:v3"]), "image updated"),
+        (hello(&["expose", "deploy/hello", "--name=other", "--port=80"]), "exposed"),
+        (hello(&["create", "configmap", "more", "--from-literal=a=b"]), "created"),
+        (hello(&["run", "single", "--image=hello:v1"]), "created"),
+        (hello(&["delete", "configmap", "more"]), "deleted"),
+    ] {
+        let out = world.kubectl(&arguments).await;
+        assert!(out.contains(said), "{arguments:?}: {out}");
+    }
+    let spec = "jsonpath={.spec.replicas} {.spec.minReadySeconds} {.metadata.labels.tier} {.metadata.annotations.note}";
+    let shown = world.kubectl(&hello(&["get", "deploy", "hello", "-o", spec])).await;
+    assert_eq!(shown.trim(), "5 3 web");
+    let edit = [("KUBE_EDITOR", "sed -i s/minReadySeconds:.3/minReadySeconds:.7/")];
+    let out = world.kubectl_in(&hello(&["edit", "deploy/hello"]), &edit).await;
+    assert!(out.contains("edited"), "{out}");
+    let described = world.kubectl(&hello(&["describe", "deploy/hello"])).await;
+    assert!(described.contains("MinReadySeconds:        7") && described.contains("hello:v3"), "{described}");
+    let pod = world.kubectl(&hello(&["describe", "pod/single"])).await;
+    assert!(pod.contains("QoS Class:"), "{pod}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validation_and_explain_need_no_flags() {
+    let world = World::start().await;
+    let wrong = MANIFEST.replace("replicas: 3", "replicaz: 3");
+    let (success, _, error) = world.try_kubectl(&["create", "-f", "-"], &wrong).await;
+    assert!(!success && error.contains("unknown field \"spec.replicaz\""), "{error}");
+    let wrong = MANIFEST.replace("replicas: 3", "replicas: many");
+    let (success, _, error) = world.try_kubectl(&["apply", "-f", "-"], &wrong).await;
+    assert!(!success && error.contains("replicas"), "{error}");
+    let explained = world.kubectl(&["explain", "deployment.spec.strategy.rollingUpdate"]).await;
+    assert!(explained.contains("maxSurge") && explained.contains("maxUnavailable"), "{explained}");
+    let resources = world.kubectl(&["api-resources"]).await;
+    for line in ["deployments", "deploy", "endpointslices", "leases", "svc"] {
+        assert!(resources.contains(line), "{line}: {resources}");
+    }
+    assert!(world.kubectl(&["version"]).await.contains("v1.36.0+hako"));
+    assert!(world.kubectl(&["api-versions"]).await.contains("discovery.k8s.io/v1"));
+    let dry = world
+        .kubectl_with(
+            &["apply", "--dry-run=server", "-f", "-"],
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: d}\n",
+        )
+        .await;
+    assert!(dry.contains("(server dry run)"), "{dry}");
+    assert!(!world.try_kubectl(&["get", "cm", "d"], "").await.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_prints_changes_as_they_come() {
+    let world = World::start().await;
+    world.kubectl(&["create", "configmap", "a"]).await;
+    let (_, out, _) = {
+        let watching = world.try_kubectl(&["get", "cm", "--watch", "--request-timeout=4s"], "");
+        let writing = async {
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            world.kubectl(&["create", "configmap", "late"]).await
+        };
+        tokio::join!(watching, writing).0
+    };
+    assert!(out.contains("NAME") && out.contains("late"), "{out}");
 }

@@ -3,6 +3,6 @@
 
 mod access;
 mod contract;
-mod kubectl;
 mod kube_crate;
+mod kubectl;
 mod support;

@@ -51,9 +51,19 @@ impl World {
 
     /// Runs kubectl; answers whether it succeeded, and its output and errors.
     pub async fn try_kubectl(&self, arguments: &[&str], input: &str) -> (bool, String, String) {
+        self.run_kubectl(arguments, input, &[]).await
+    }
+
+    async fn run_kubectl(
+        &self,
+        arguments: &[&str],
+        input: &str,
+        environment: &[(&str, &str)],
+    ) -> (bool, String, String) {
         let home = self.dir.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
         let mut command = Command::new("kubectl");
+        command.envs(environment.iter().copied());
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", home).args(arguments);
         command.stdin(std::process::Stdio::piped());
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -72,6 +82,13 @@ impl World {
     /// Runs kubectl, which has to succeed.
     pub async fn kubectl(&self, arguments: &[&str]) -> String {
         self.kubectl_with(arguments, "").await
+    }
+
+    /// Runs kubectl in an environment, which has to succeed.
+    pub async fn kubectl_in(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let (success, out, error) = self.run_kubectl(arguments, "", environment).await;
+        assert!(success, "kubectl {arguments:?}: {out}{error}");
+        out
     }
 
     /// Runs kubectl with an input, which has to succeed.

@@ -140,7 +140,11 @@ impl<'a> Check<'a> {
                 self.causes.extend(names::env_name(name).into_iter().map(of));
             }
             if let Some(source) = variable.get("valueFrom").filter(|it| !it.is_null()) {
-                self.env_source(source, !text(variable, &["value"]).is_empty(), &field::child(&path, "valueFrom"));
+                self.env_source(
+                    source,
+                    !text(variable, &["value"]).is_empty(),
+                    &field::child(&path, "valueFrom"),
+                );
             }
         }
         for (index, source) in items(container, &["envFrom"]).iter().enumerate() {
@@ -220,7 +224,8 @@ impl<'a> Check<'a> {
     }
 
     fn mounts(&mut self, container: &Value, path: &str) {
-        let volumes: Vec<&str> = items(self.spec, &["volumes"]).iter().map(|it| text(it, &["name"])).collect();
+        let volumes: Vec<&str> =
+            items(self.spec, &["volumes"]).iter().map(|it| text(it, &["name"])).collect();
         let mut seen: Vec<&str> = Vec::new();
         for (index, mount) in items(container, &["volumeMounts"]).iter().enumerate() {
             let path = field::index(&field::child(path, "volumeMounts"), index);

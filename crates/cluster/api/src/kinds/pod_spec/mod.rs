@@ -52,11 +52,7 @@ pub(super) fn validate_template(template: &Value, path: &str) -> Vec<FieldCause>
 }
 
 fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
-    let mut check = Check {
-        spec,
-        path: path.to_owned(),
-        causes: Vec::new(),
-    };
+    let mut check = Check { spec, path: path.to_owned(), causes: Vec::new() };
     check.volumes();
     check.containers();
     check.enums();
@@ -136,12 +132,7 @@ impl Check<'_> {
     }
 
     fn names(&mut self) {
-        meta::labels(
-            self.spec,
-            &["nodeSelector"],
-            &self.child("nodeSelector"),
-            &mut self.causes,
-        );
+        meta::labels(self.spec, &["nodeSelector"], &self.child("nodeSelector"), &mut self.causes);
         type Syntax = fn(&str) -> Vec<String>;
         let checks: [(&str, Syntax); 5] = [
             ("serviceAccountName", names::dns_subdomain),

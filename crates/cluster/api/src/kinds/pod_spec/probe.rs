@@ -23,7 +23,8 @@ impl Check<'_> {
 
     fn probe(&mut self, probe: &Value, name: &str, path: &str) {
         self.handler(probe, &["exec", "grpc", "httpGet", "tcpSocket"], path);
-        for part in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+        for part in
+            ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
         {
             if let Some(value) = number(probe, &[part])
                 && value < 0

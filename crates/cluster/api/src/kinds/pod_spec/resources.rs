@@ -76,7 +76,11 @@ impl Check<'_> {
             let Some((request, limit)) = request.zip(limit) else { continue };
             let detail = format!("must be less than or equal to {name} limit of {limit}");
             if request > limit {
-                self.causes.push(field::invalid(field::child(&path, "requests"), request.to_string(), &detail));
+                self.causes.push(field::invalid(
+                    field::child(&path, "requests"),
+                    request.to_string(),
+                    &detail,
+                ));
             }
         }
     }

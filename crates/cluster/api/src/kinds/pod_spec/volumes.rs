@@ -141,10 +141,9 @@ impl Check<'_> {
             }
             local_path(text(item, &["path"]), &field::child(&path, "path"), &mut self.causes);
             match set_members(item, &["fieldRef", "resourceFieldRef"]).len() {
-                0 => self.causes.push(field::required(
-                    &path,
-                    "one of fieldRef and resourceFieldRef is required",
-                )),
+                0 => self
+                    .causes
+                    .push(field::required(&path, "one of fieldRef and resourceFieldRef is required")),
                 1 => {}
                 _ => self.causes.push(field::invalid(
                     &path,
@@ -167,7 +166,9 @@ impl Check<'_> {
         for (index, part) in items(source, &["sources"]).iter().enumerate() {
             let path = field::index(&field::child(path, "sources"), index);
             match set_members(part, KINDS).as_slice() {
-                [kind @ ("configMap" | "secret")] => self.named(&part[*kind], "name", &field::child(&path, kind)),
+                [kind @ ("configMap" | "secret")] => {
+                    self.named(&part[*kind], "name", &field::child(&path, kind))
+                }
                 ["downwardAPI"] => self.downward(&part["downwardAPI"], &field::child(&path, "downwardAPI")),
                 [_] => {}
                 [] => self.causes.push(field::required(&path, "must specify a volume source")),

@@ -61,15 +61,21 @@ fn name(manager: &Manager) -> String {
 
 fn message(conflicts: &[Conflict]) -> String {
     if let [one] = conflicts {
-        return format!("Apply failed with 1 conflict: conflict with {}: {}", name(&one.manager), show(&one.path));
+        return format!(
+            "Apply failed with 1 conflict: conflict with {}: {}",
+            name(&one.manager),
+            show(&one.path)
+        );
     }
     let mut by_manager: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for conflict in conflicts {
         let paths = by_manager.entry(name(&conflict.manager)).or_default();
         paths.push(format!("- {}", show(&conflict.path)));
     }
-    let parts: Vec<String> =
-        by_manager.iter().map(|(name, paths)| format!("conflicts with {name}:\n{}", paths.join("\n"))).collect();
+    let parts: Vec<String> = by_manager
+        .iter()
+        .map(|(name, paths)| format!("conflicts with {name}:\n{}", paths.join("\n")))
+        .collect();
     format!("Apply failed with {} conflicts: {}", conflicts.len(), parts.join("\n"))
 }
 
@@ -96,10 +102,7 @@ pub(super) fn find(
         }
         for manager in managers.owners(&path) {
             if manager != me {
-                conflicts.push(Conflict {
-                    manager: manager.clone(),
-                    path: path.clone(),
-                });
+                conflicts.push(Conflict { manager: manager.clone(), path: path.clone() });
             }
         }
     }

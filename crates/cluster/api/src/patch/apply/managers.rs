@@ -39,10 +39,7 @@ impl Manager {
     }
 
     pub(super) fn updating(name: &str, api_version: &str, subresource: &str) -> Self {
-        Self {
-            operation: Operation::Update,
-            ..Self::applying(name, api_version, subresource)
-        }
+        Self { operation: Operation::Update, ..Self::applying(name, api_version, subresource) }
     }
 }
 
@@ -88,9 +85,7 @@ impl Managers {
                 time: text(entry, "time"),
             })
         };
-        Self {
-            entries: entries(object).iter().filter_map(decode).collect(),
-        }
+        Self { entries: entries(object).iter().filter_map(decode).collect() }
     }
 
     /// Writes the managers into an object, those who apply first, then by age.
@@ -98,7 +93,8 @@ impl Managers {
         self.entries.retain(|entry| !entry.set.is_empty());
         self.cap();
         self.entries.sort_by(|one, other| {
-            let key = |entry: &Entry| (entry.manager.operation, entry.time.clone(), entry.manager.name.clone());
+            let key =
+                |entry: &Entry| (entry.manager.operation, entry.time.clone(), entry.manager.name.clone());
             key(one).cmp(&key(other))
         });
         let encoded: Vec<Value> = self.entries.iter().map(encode_entry).collect();
@@ -120,7 +116,8 @@ impl Managers {
             if self.entries.iter().filter(|entry| is_updater(entry)).count() <= UPDATERS_MAX {
                 return;
             }
-            let mut places: Vec<usize> = (0..self.entries.len()).filter(|at| is_updater(&self.entries[*at])).collect();
+            let mut places: Vec<usize> =
+                (0..self.entries.len()).filter(|at| is_updater(&self.entries[*at])).collect();
             places.sort_by(|one, other| self.entries[*one].time.cmp(&self.entries[*other].time));
             let (oldest, next) = (places[0], places[1]);
             let set = self.entries[oldest].set.clone();

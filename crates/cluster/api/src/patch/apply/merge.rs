@@ -80,7 +80,9 @@ fn place(model: &Model, shape: &Shape, items: &[Value], step: &Step) -> Option<u
         // Without a shape, as in the annotation of client-side apply, the members of the key decide.
         (Step::Key(json), _) => {
             let key: serde_json::Map<String, Value> = serde_json::from_str(json).ok()?;
-            items.iter().position(|item| key.iter().all(|(name, value)| item.get(name).is_none_or(|it| it == value)))
+            items
+                .iter()
+                .position(|item| key.iter().all(|(name, value)| item.get(name).is_none_or(|it| it == value)))
         }
         (Step::Value(json), _) => items.iter().position(|item| item.to_string() == *json),
         (Step::Field(_), _) => None,
@@ -105,7 +107,9 @@ pub(super) fn remove(model: &Model, shape: &Shape, value: &mut Value, path: &[St
             }
         }
         step => {
-            let Some(at) = value.as_array().and_then(|items| place(model, shape, items, step)) else { return };
+            let Some(at) = value.as_array().and_then(|items| place(model, shape, items, step)) else {
+                return;
+            };
             let Some(items) = value.as_array_mut().filter(|items| at < items.len()) else { return };
             if rest.is_empty() {
                 items.remove(at);

@@ -126,7 +126,8 @@ fn strip(set: &mut FieldSet, subresource: &str) {
     set.remove(&[field("metadata")]);
     set.remove(&[]);
     if subresource == "status" {
-        let others: Vec<Path> = set.paths().into_iter().filter(|path| path.first() != Some(&field("status"))).collect();
+        let others: Vec<Path> =
+            set.paths().into_iter().filter(|path| path.first() != Some(&field("status"))).collect();
         for path in others {
             set.remove(&path);
         }

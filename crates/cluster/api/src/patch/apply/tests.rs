@@ -21,14 +21,8 @@ fn apply_as(manager: &str, live: Option<&Value>, applied: &Value, force: bool) -
 }
 
 fn update(manager: &str, live: Option<&Value>, mut new: Value) -> Value {
-    let write = Write {
-        type_name: DEPLOYMENT,
-        live,
-        manager,
-        api_version: "apps/v1",
-        subresource: "",
-        now: now(),
-    };
+    let write =
+        Write { type_name: DEPLOYMENT, live, manager, api_version: "apps/v1", subresource: "", now: now() };
     track(write, &mut new);
     new
 }
@@ -57,10 +51,7 @@ fn a_first_application_owns_what_it_says() {
 fn another_owners_value_conflicts_unless_forced() {
     let object = apply_as("one", None, &replicas(2), false).unwrap();
     let error = apply_as("two", Some(&object), &replicas(3), false).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas"
-    );
+    assert_eq!(error.to_string(), "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas");
     let shared = apply_as("two", Some(&object), &replicas(2), false).unwrap();
     assert_eq!(shared["metadata"]["managedFields"].as_array().unwrap().len(), 2);
     let taken = apply_as("two", Some(&object), &replicas(3), true).unwrap();
@@ -119,7 +110,8 @@ fn sets_unite_and_shrink_by_value() {
     let object = apply_as("me", None, &finalizers(json!(["a/a", "b/b"])), false).unwrap();
     let object = apply_as("you", Some(&object), &finalizers(json!(["c/c"])), false).unwrap();
     let object = apply_as("me", Some(&object), &finalizers(json!(["a/a"])), false).unwrap();
-    let mut left: Vec<&str> = object["metadata"]["finalizers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    let mut left: Vec<&str> =
+        object["metadata"]["finalizers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     left.sort_unstable();
     assert_eq!(left, ["a/a", "c/c"]);
 }
@@ -190,7 +182,11 @@ fn says(shape: &Shape, is: &Value, wanted: &Value) -> bool {
     owned(shape, wanted, "").paths().iter().all(|path| {
         let value = |object| merge::find(model(), shape, object, path);
         let is_container = matches!(path.last(), Some(Step::Key(_)));
-        value(is).is_some() && (is_container || value(is) == value(wanted) || value(wanted) == Some(&json!([])) || value(wanted) == Some(&json!({})))
+        value(is).is_some()
+            && (is_container
+                || value(is) == value(wanted)
+                || value(wanted) == Some(&json!([]))
+                || value(wanted) == Some(&json!({})))
     })
 }
 

@@ -40,7 +40,8 @@ pub fn track(write: Write<'_>, new: &mut Value) {
     let shape = model.shape(write.type_name);
     let live = write.live.unwrap_or(&empty);
     let given = Managers::decode(new);
-    let is_reset = matches!(managers::entries(new), [one] if one.as_object().is_some_and(serde_json::Map::is_empty));
+    let is_reset =
+        matches!(managers::entries(new), [one] if one.as_object().is_some_and(serde_json::Map::is_empty));
     if is_reset {
         Managers::default().encode(new);
         return;
