@@ -1,0 +1,212 @@
+//! The loop: next pod, decide, assume, bind. Decisions are made one after the other, binds run side by side.
+
+use std::sync::Arc;
+
+use hako_client::{Client, EventType, Informer, Informers, Patch, Recorder, reference_to};
+use hako_error::{Error, Kind};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use crate::cache::Cache;
+use crate::choose::{Turn, choose};
+use crate::message::Refusals;
+use crate::pod_info::PodInfo;
+use crate::queue::Queue;
+
+/// Calls to the API under way at once.
+const CALLS: usize = 128;
+/// The condition that says whether a pod has a node.
+const CONDITION: &str = "PodScheduled";
+
+/// What the scheduler works on.
+#[derive(Clone, Debug)]
+pub struct SchedulerConfig {
+    /// Writes bindings, conditions and events.
+    pub client: Client,
+    /// Reads pods and nodes.
+    pub informers: Informers,
+    /// Pods that name this scheduler are its own; those that name none belong to `default-scheduler`.
+    pub name: String,
+}
+
+impl SchedulerConfig {
+    /// The default scheduler.
+    #[must_use]
+    pub fn new(client: Client, informers: Informers) -> Self {
+        Self { client, informers, name: "default-scheduler".into() }
+    }
+}
+
+/// A running scheduler; ends when this is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    task: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Ends it. Binds under way may still happen; whoever comes next sees them.
+    pub fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What following changes and deciding have in common.
+pub struct Shared {
+    pub name: String,
+    pub cache: Mutex<Cache>,
+    pub queue: Queue,
+    pub pods: Informer<Pod>,
+    pub nodes: Informer<Node>,
+    client: Client,
+    recorder: Recorder,
+}
+
+/// Starts scheduling. Call it within a Tokio runtime.
+#[must_use]
+pub fn start(config: SchedulerConfig) -> Handle {
+    let recorder = Recorder::new(config.client.clone(), &config.name, None);
+    let shared = Arc::new(Shared {
+        name: config.name,
+        cache: Mutex::default(),
+        queue: Queue::default(),
+        pods: config.informers.get(),
+        nodes: config.informers.get(),
+        client: config.client,
+        recorder,
+    });
+    Handle { task: tokio::spawn(run(shared)) }
+}
+
+/// Decides only once it knows everything: else pods that it does not know yet would lose their room.
+async fn run(shared: Arc<Shared>) {
+    let (mut nodes, mut pods) = (shared.nodes.changes(), shared.pods.changes());
+    let (Some(node), Some(pod)) = (nodes.next().await, pods.next().await) else {
+        return;
+    };
+    shared.node_changed(node);
+    shared.pod_changed(pod);
+    let follow_nodes = async {
+        while let Some(change) = nodes.next().await {
+            shared.node_changed(change);
+        }
+    };
+    let follow_pods = async {
+        while let Some(change) = pods.next().await {
+            shared.pod_changed(change);
+        }
+    };
+    tokio::join!(follow_nodes, follow_pods, decide(&shared));
+}
+
+async fn decide(shared: &Arc<Shared>) {
+    let calls = Arc::new(Semaphore::new(CALLS));
+    let mut turn = Turn::default();
+    loop {
+        // First the permit: what waits for one is then still in its order.
+        let Ok(permit) = Arc::clone(&calls).acquire_owned().await else {
+            return;
+        };
+        let pod = shared.queue.next().await;
+        let choice = {
+            let mut cache = shared.cache.lock();
+            let choice = choose(&pod, &cache, &mut turn);
+            if let Ok(node) = &choice {
+                cache.assume(node, Arc::clone(&pod));
+            }
+            choice
+        };
+        let shared = Arc::clone(shared);
+        match choice {
+            Ok(node) => drop(tokio::spawn(bind(shared, pod, node, permit))),
+            Err(refusals) => refuse(&shared, &pod, &refusals, permit),
+        }
+        // Thousands of waiting pods must not keep the runtime's other tasks from their turn.
+        tokio::task::consume_budget().await;
+    }
+}
+
+async fn bind(shared: Arc<Shared>, pod: Arc<PodInfo>, node: String, _permit: OwnedSemaphorePermit) {
+    let (namespace, name) = &pod.key;
+    let api = shared.client.namespaced::<Pod>(namespace);
+    match api.bind(name, Some(&pod.uid), &node).await {
+        Ok(()) => {
+            shared.queue.remove(&pod.key);
+            let message = format!("Successfully assigned {namespace}/{name} to {node}");
+            shared.recorder.normal(&*pod.pod, "Scheduled", &message);
+        }
+        Err(error) => bind_failed(&shared, &pod, &node, &error),
+    }
+}
+
+fn bind_failed(shared: &Shared, pod: &PodInfo, node: &str, error: &Error) {
+    let (namespace, name) = &pod.key;
+    shared.cache.lock().forget(pod);
+    if error.kind() == Kind::NotFound {
+        // The pod was deleted meanwhile; of a node that went away the watch tells.
+        tracing::debug!(pod = %format!("{namespace}/{name}"), node, "the pod to bind is gone");
+        if shared.pods.get(namespace, name).is_none() {
+            shared.queue.remove(&pod.key);
+        }
+    } else {
+        tracing::warn!(pod = %format!("{namespace}/{name}"), node, error = %error.chain(), "bind refused, trying again");
+        let message = format!("binding rejected: {error}");
+        let reference = reference_to(&*pod.pod);
+        shared.recorder.event(&reference, EventType::Warning, "FailedScheduling", &message);
+    }
+    shared.queue.failed(pod, false);
+    shared.queue.retry_unschedulable();
+}
+
+/// No node can take it: says so on the pod, once per reason, and waits for a change.
+fn refuse(shared: &Arc<Shared>, pod: &Arc<PodInfo>, refusals: &Refusals, permit: OwnedSemaphorePermit) {
+    let message = refusals.message();
+    shared.queue.failed(pod, true);
+    let reference = reference_to(&*pod.pod);
+    shared.recorder.event(&reference, EventType::Warning, "FailedScheduling", &message);
+    if has_condition(pod, &message) {
+        return;
+    }
+    let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));
+    tokio::spawn(async move {
+        let _permit = permit;
+        let (namespace, name) = &pod.key;
+        let api = shared.client.namespaced::<Pod>(namespace);
+        if let Err(error) = api.patch_status(name, &condition(&pod, &message)).await {
+            tracing::debug!(pod = %format!("{namespace}/{name}"), error = %error.chain(), "condition not written");
+        }
+    });
+}
+
+fn has_condition(pod: &PodInfo, message: &str) -> bool {
+    let status = pod.pod.status.as_ref();
+    let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| {
+        condition.type_ == CONDITION
+            && condition.status == "False"
+            && condition.message.as_deref() == Some(message)
+    })
+}
+
+/// The uid keeps it from a new pod of the same name.
+fn condition(pod: &PodInfo, message: &str) -> Patch {
+    Patch::Strategic(json!({
+        "metadata": {"uid": pod.uid},
+        "status": {"conditions": [{
+            "type": CONDITION,
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "lastProbeTime": null,
+            "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        }]},
+    }))
+}

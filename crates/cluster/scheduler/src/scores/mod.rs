@@ -1,0 +1,56 @@
+//! Which of the possible nodes is best. One file per point of view, all of one shape.
+//!
+//! Owns: the points of view, their weights (kube-scheduler's) and their sum.
+//! Does not own: which nodes are possible (see `filters`).
+
+mod balanced_allocation;
+mod image_locality;
+mod least_allocated;
+mod node_affinity;
+mod spread;
+mod taints;
+
+use crate::node_info::NodeInfo;
+use crate::pod_info::PodInfo;
+
+/// The best score there is.
+pub const MAX: f64 = 100.0;
+
+/// Rates every node between 0 and [`MAX`].
+type Score = fn(&PodInfo, &[&NodeInfo]) -> Vec<f64>;
+
+/// Scores with their weights.
+const ALL: [(f64, Score); 6] = [
+    (3.0, taints::score),
+    (2.0, node_affinity::score),
+    (2.0, spread::score),
+    (1.0, least_allocated::score),
+    (1.0, balanced_allocation::score),
+    (1.0, image_locality::score),
+];
+
+/// The weighted sum per node.
+pub fn total(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<f64> {
+    let mut totals = vec![0.0; nodes.len()];
+    for (weight, score) in ALL {
+        for (total, score) in totals.iter_mut().zip(score(pod, nodes)) {
+            *total += weight * score;
+        }
+    }
+    totals
+}
+
+/// Stretches ratings so that the highest becomes [`MAX`]; `reversed` if much is bad.
+fn normalized(ratings: &[i64], reversed: bool) -> Vec<f64> {
+    let highest = ratings.iter().copied().max().unwrap_or(0);
+    let scores = ratings.iter().map(|rating| match (highest, reversed) {
+        (0, true) => MAX,
+        (0, false) => 0.0,
+        (_, true) => MAX - MAX * *rating as f64 / highest as f64,
+        (_, false) => MAX * *rating as f64 / highest as f64,
+    });
+    scores.collect()
+}
+
+#[cfg(test)]
+mod tests;
