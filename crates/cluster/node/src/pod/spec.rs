@@ -60,7 +60,7 @@ pub(crate) fn refusals(pod: &Pod) -> Vec<String> {
         (is_other_os, "an operating system other than linux"),
     ];
     let mut out: Vec<String> =
-        fields.into_iter().filter_map(|(is_set, name)| is_set.then(|| name.to_owned())).collect();
+        fields.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned()).collect();
     for container in containers(spec) {
         let devices = container.volume_devices.iter().flatten().next().is_some();
         let rules = container.restart_policy_rules.iter().flatten().next().is_some();
@@ -151,7 +151,7 @@ fn dns_of(pod: &Pod, spec: &PodSpec, cluster: &ClusterDns) -> Dns {
         // All empty: the engine uses the host's file as it is.
         _ => Dns::default(),
     };
-    for config in &spec.dns_config {
+    if let Some(config) = &spec.dns_config {
         let servers = config.nameservers.iter().flatten();
         extend_new(&mut dns.servers, servers.filter_map(|server| server.parse().ok()));
         extend_new(&mut dns.search, config.searches.iter().flatten().cloned());

@@ -194,3 +194,6 @@ fn refusal(error: &Error) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
+
+#[cfg(test)]
+mod wire_tests;
