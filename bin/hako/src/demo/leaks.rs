@@ -60,7 +60,8 @@ fn mounts() -> anyhow::Result<BTreeSet<String>> {
 }
 
 fn tables() -> anyhow::Result<BTreeSet<String>> {
-    Ok(hako_netlink::nft_tables("hako-")?.into_iter().collect())
+    let mut nft = hako_netlink::nft::Nft::open().map_err(hako_error::Error::from)?;
+    Ok(nft.tables("hako-").map_err(hako_error::Error::from)?.into_iter().collect())
 }
 
 fn cgroups(instance: &str) -> Vec<String> {

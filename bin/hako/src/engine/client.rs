@@ -3,7 +3,7 @@
 use crate::exit::EngineFailed;
 use anyhow::Context;
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
-type Body = BoxBody<Bytes, std::io::Error>;
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// The engine behind a socket.
 #[derive(Clone, Debug)]
@@ -76,13 +76,13 @@ fn request(method: Method, path: &str, payload: Payload, upgrade: bool) -> anyho
     if upgrade {
         builder = builder.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "tcp");
     }
-    let full = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed();
+    let full = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
     let (content_type, body) = match payload {
         Payload::Empty => (None, full(Bytes::new())),
         Payload::Json(value) => (Some("application/json"), full(value.to_string().into())),
         Payload::Tar(mut chunks) => {
             let stream = futures::stream::poll_fn(move |context| chunks.poll_recv(context).map(|next| next.map(|chunk| chunk.map(Frame::data))));
-            (Some("application/x-tar"), BodyExt::boxed(SyncBody::new(StreamBody::new(stream))))
+            (Some("application/x-tar"), StreamBody::new(stream).boxed_unsync())
         }
     };
     if let Some(content_type) = content_type {
@@ -90,9 +90,6 @@ fn request(method: Method, path: &str, payload: Payload, upgrade: bool) -> anyho
     }
     builder.body(body).with_context(|| format!("make a request of {path}"))
 }
-
-/// `BoxBody` asks for `Sync`; a receiver's stream is used from one task only.
-type SyncBody<B> = sync_wrapper::SyncWrapper<B>;
 
 /// Turns an error answer into an error with the engine's own words.
 async fn check(response: Response<Incoming>) -> anyhow::Result<Response<Incoming>> {

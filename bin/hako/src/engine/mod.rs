@@ -7,7 +7,7 @@ mod images;
 mod list;
 mod run;
 
-pub(crate) use build::build;
+pub(crate) use build::{build, build_image};
 pub(crate) use client::{EngineClient, escape};
 pub(crate) use images::{image, images, import_busybox};
 pub(crate) use list::{exec, logs, ps, rm, stop};

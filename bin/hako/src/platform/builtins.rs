@@ -5,7 +5,8 @@ use super::directory::DataDir;
 use crate::cli::UpArgs;
 use crate::locate::Running;
 use anyhow::{Context, bail};
-use hako_api::{Identity, Pki, Server, ServerConfig, ServerNames, write_kubeconfig};
+use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
+use hako_api::{Identity, Server, ServerConfig};
 use hako_build::{Builder, BuilderConfig};
 use hako_cgroup::CgroupRoot;
 use hako_client::{Client, Informers};
@@ -16,7 +17,7 @@ use hako_docker::DockerState;
 use hako_image::ImageStore;
 use hako_network::{Network, NetworkConfig, Ranges};
 use hako_node::{ClusterDns, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
-use hako_snapshot::OverlaySnapshotter;
+use hako_snapshot::Overlay;
 use hako_store::Embedded;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -76,10 +77,10 @@ impl Platform {
         // One cache of each kind for everything in this process.
         let shared = server.client(Identity::new("hako:informers", &["system:masters"]));
         let informers = Informers::new(shared.clone());
-        let client = |user: &str| server.client(Identity::new(user, &["system:masters"])).named(user);
+        let client = |user: &str| server.client(Identity::component(&format!("system:{user}"))).named(user);
         let controllers = start_controllers(&pki, client("kube-controller-manager"), &informers);
         let scheduler = hako_scheduler::start(hako_scheduler::SchedulerConfig::new(client("kube-scheduler"), informers.clone()));
-        let dataplane = start_dataplane(&directory, client("hako-dataplane"), &informers, &node_name, ranges).await?;
+        let dataplane = start_dataplane(&directory, client("kube-proxy"), &informers, &node_name, ranges).await?;
         let node = server.client(Identity::node(&node_name)).named("hako-node");
         let node = start_node(&directory, &pki, node, &informers, &machine, &dataplane, NodeIdentity { name: node_name.clone(), ip: node_ip, api: (ranges.api_service(), 443) }, ranges).await?;
         node.ready().await;
@@ -181,7 +182,7 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
     let opened = tokio::task::spawn_blocking({
         let instance = instance.clone();
         move || -> anyhow::Result<_> {
-            let snapshots = OverlaySnapshotter::open(&paths.snapshots)?;
+            let snapshots = Overlay::open(&paths.snapshots)?;
             let images = ImageStore::open(ContentStore::open(&paths.content)?, Arc::new(snapshots), &paths.images)?;
             let network = Network::open(NetworkConfig { instance, state_dir: paths.network.clone(), subnet: Some(ranges.node) })?;
             let cgroups = CgroupRoot::detect()?;
@@ -341,8 +342,11 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     stop_everything(&machine.engine).await?;
     machine.network.teardown()?;
     let prefix = format!("hako-{}", directory.instance());
-    hako_netlink::delete_nft_tables(&prefix)?;
-    CgroupRoot::detect()?.open(&prefix).delete()?;
+    let mut nft = hako_netlink::nft::Nft::open().map_err(hako_error::Error::from)?;
+    for table in nft.tables(&prefix).map_err(hako_error::Error::from)? {
+        nft.delete_table(&table).map_err(hako_error::Error::from)?;
+    }
+    remove_cgroups(&prefix)?;
     let run = directory.run();
     std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
     match std::fs::remove_file(directory.join("server.json")) {
@@ -365,11 +369,20 @@ async fn stop_everything(engine: &Arc<Engine>) -> anyhow::Result<()> {
     let mut removals = tokio::task::JoinSet::new();
     for sandbox in engine.sandboxes(&hako_container::Filter::default()).await? {
         let engine = Arc::clone(engine);
-        // A standalone container stays as an object and may be started again; its sandbox goes.
-        removals.spawn(async move { engine.stop_sandbox(&sandbox.id).await });
+        removals.spawn(async move {
+            // A single container stays as an object and may be started again; pods are made anew by the next start.
+            if sandbox.standalone { engine.stop_sandbox(&sandbox.id).await } else { engine.remove_sandbox(&sandbox.id).await }
+        });
     }
     while let Some(removed) = removals.join_next().await {
         removed.context("stop a sandbox")??;
     }
     Ok(())
+}
+
+fn remove_cgroups(name: &str) -> anyhow::Result<()> {
+    match CgroupRoot::detect().and_then(|root| root.open(name)).and_then(|group| group.delete()) {
+        Err(error) if hako_error::Classify::kind(&error) != hako_error::Kind::NotFound => Err(hako_error::Error::from(error).into()),
+        _ => Ok(()),
+    }
 }
