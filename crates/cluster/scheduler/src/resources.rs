@@ -33,10 +33,6 @@ impl Resources {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    pub fn set(&mut self, name: &str, amount: i64) {
-        self.0.insert(name.to_owned(), amount);
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
         self.0.iter().map(|(name, amount)| (name.as_str(), *amount))
     }
