@@ -410,3 +410,30 @@ async fn taking_the_node_down_ends_every_pod_and_keeps_the_objects() {
     assert_eq!(fixture.engine.sandbox_count(), 0);
     assert!(fixture.api.get("pods", "shop", "web").is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_the_node_was_taken_down_its_pods_run_again_from_their_init_containers() {
+    let mut fixture = Fixture::new(Duration::ZERO, false);
+    fixture.create(json!({
+        "restartPolicy": "OnFailure",
+        "initContainers": [{"name": "init", "image": "app"}],
+        "containers": [{"name": "main", "image": "app"}, {"name": "done", "image": "app"}]
+    }));
+    fixture.until(|pod| !pod["status"]["initContainerStatuses"][0]["state"]["running"].is_null()).await;
+    fixture.engine.exit("init", 0);
+    fixture.until_ready().await;
+    fixture.engine.exit("done", 0);
+    fixture.until(|pod| !pod["status"]["containerStatuses"][1]["state"]["terminated"].is_null()).await;
+    fixture.node.take().unwrap().teardown(Duration::from_secs(2)).await.unwrap();
+    fixture.happened();
+    fixture.start();
+    fixture.until(|pod| !pod["status"]["initContainerStatuses"][0]["state"]["running"].is_null()).await;
+    fixture.engine.exit("init", 0);
+    let pod = fixture.until(|pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1).await;
+    assert_eq!(
+        fixture.happened(),
+        ["create sandbox", "start init", "start main"],
+        "what was done stays done"
+    );
+    assert_eq!(pod["status"]["initContainerStatuses"][0]["restartCount"], 1);
+}

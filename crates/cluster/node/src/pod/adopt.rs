@@ -50,6 +50,7 @@ impl Machine {
         if is_over {
             machine.adopt_finished(&mut out);
         } else {
+            machine.start_over_without_sandbox();
             machine.go_on(&mut out);
         }
         machine.resume_deletion(now, &mut out);
@@ -113,6 +114,14 @@ impl Machine {
         if let SandboxState::Ready { id, .. } = &self.sandbox {
             out.push(Action::StopSandbox(id.clone()));
             self.sandbox = SandboxState::Stopping;
+        }
+    }
+
+    /// A sandbox that is gone took the work of the init containers with it.
+    fn start_over_without_sandbox(&mut self) {
+        if matches!(self.sandbox, SandboxState::Absent { .. }) {
+            self.is_initialized = false;
+            self.slots.iter_mut().for_each(Slot::reset);
         }
     }
 
@@ -203,9 +212,9 @@ impl Slot {
         };
         self.ended = state(&told.state);
         self.last = state(&told.last_state);
-        let has_run = told.container_id.is_some() || self.ended.is_some();
-        self.attempt = self.restart_count + u32::from(has_run);
-        if self.ended.is_some() && self.role == Role::Init {
+        let was_running = told.container_id.is_some() && self.ended.is_none();
+        self.attempt = self.restart_count + u32::from(was_running);
+        if self.ended.is_some() {
             self.state = SlotState::Ended;
         }
     }

@@ -43,6 +43,7 @@ impl Reporter {
 
     /// Others may have set conditions of theirs.
     pub(crate) fn observed(&mut self, pod: &Pod) {
+        self.is_unknown = false;
         let is_own = |condition: &PodCondition| OWN_CONDITIONS.contains(&condition.type_.as_str());
         let theirs = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let theirs: Vec<PodCondition> = theirs.filter(|condition| !is_own(condition)).cloned().collect();
@@ -100,8 +101,8 @@ impl Reporter {
         match (result, status) {
             (Ok(()), Some(status)) => self.written = status,
             (Ok(()), None) => {}
-            (Err(error), _) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {
-                // The object is gone or another one; the watch will say so.
+            (Err(error), _) if error.kind() == Kind::NotFound => {
+                // The object is gone; the watch will say so, or show it again.
                 self.is_unknown = true;
             }
             (Err(error), _) => {

@@ -1,7 +1,6 @@
 //! The server over real sockets, with real certificates.
 
 use super::*;
-use crate::context::Clock;
 use crate::fakes::{Diary, FakeApi, FakeEngine, FakeImages};
 use crate::{ClusterDns, NoDrain, NodeConfig, NodeServer};
 use futures::StreamExt;
