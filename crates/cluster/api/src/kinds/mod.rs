@@ -26,6 +26,9 @@ mod service;
 mod service_account;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use columns::Column;
 pub use row::{KindRow, Scope, Subresource};
 

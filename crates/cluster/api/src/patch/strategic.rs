@@ -155,7 +155,7 @@ impl Merge<'_> {
         };
         let directive = |item: &Value| item.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
         let is_replace = |item: &Value| directive(item).as_deref() == Some("replace");
-        let is_replaced = changes.iter().any(|item| is_replace(item));
+        let is_replaced = changes.iter().any(&is_replace);
         let mut result = if is_replaced { Vec::new() } else { original.to_vec() };
         let item_shape = match self.model.resolve(shape) {
             Shape::List { item, .. } => item,
@@ -198,7 +198,7 @@ impl Merge<'_> {
         let empty = Vec::new();
         let before = original.get(name).and_then(Value::as_array).unwrap_or(&empty);
         let before: Vec<Value> = before.iter().map(id).collect();
-        *items = interleave(std::mem::take(items), &id, &wanted, &before);
+        *items = interleave(std::mem::take(items), id, &wanted, &before);
     }
 }
 

@@ -63,10 +63,8 @@ impl Check<'_> {
 
     fn one_handler(&mut self, kind: &str, handler: &Value, path: &str) {
         match kind {
-            "exec" => {
-                if super::items(handler, &["command"]).is_empty() {
-                    self.causes.push(field::required(field::child(path, "command"), ""));
-                }
+            "exec" if super::items(handler, &["command"]).is_empty() => {
+                self.causes.push(field::required(field::child(path, "command"), ""));
             }
             "httpGet" => {
                 if text(handler, &["path"]).is_empty() {

@@ -84,7 +84,10 @@ fn place(model: &Model, shape: &Shape, items: &[Value], step: &Step) -> Option<u
                 .iter()
                 .position(|item| key.iter().all(|(name, value)| item.get(name).is_none_or(|it| it == value)))
         }
-        (Step::Value(json), _) => items.iter().position(|item| item.to_string() == *json),
+        (Step::Value(json), _) => {
+            let value: Value = serde_json::from_str(json).ok()?;
+            items.iter().position(|item| *item == value)
+        }
         (Step::Field(_), _) => None,
     }
 }
