@@ -49,7 +49,9 @@ impl Row {
     /// Prints the row.
     pub fn print(&self) {
         let peer = match &self.peer {
-            Some((name, figure)) => format!("{name} {figure:.2} {} ratio {:.2}", self.unit, self.ours / figure),
+            Some((name, figure)) => {
+                format!("{name} {figure:.2} {} ratio {:.2}", self.unit, self.ours / figure)
+            }
             None => "no peer here".to_owned(),
         };
         let target = match self.target {
@@ -63,7 +65,10 @@ impl Row {
             Some(false) => "MISSED",
             None => "-",
         };
-        println!("{:<58} ours {:>10.2} {:<6} | {peer:<44} | {target:<16} {verdict}", self.what, self.ours, self.unit);
+        println!(
+            "{:<58} ours {:>10.2} {:<6} | {peer:<44} | {target:<16} {verdict}",
+            self.what, self.ours, self.unit
+        );
     }
 }
 

@@ -31,7 +31,9 @@ pub fn bundle(hako: &Path) -> anyhow::Result<Vec<Row>> {
         unit: "ms",
         target,
     };
-    Ok((0..samples.len()).map(|index| row(index, if index == 0 { Target::RatioAtMost(0.8) } else { Target::None })).collect())
+    Ok((0..samples.len())
+        .map(|index| row(index, if index == 0 { Target::RatioAtMost(0.8) } else { Target::None }))
+        .collect())
 }
 
 fn make_bundle(directory: &Path) -> anyhow::Result<()> {

@@ -36,7 +36,14 @@ impl Docker {
         let mut docker = Self { daemon, directory };
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(20) {
-            if docker.command().args(["version"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            if docker
+                .command()
+                .args(["version"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+            {
                 return Some(docker);
             }
             if docker.daemon.try_wait().ok().flatten().is_some() {

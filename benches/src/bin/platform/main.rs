@@ -13,10 +13,12 @@ use hako_benches::Row;
 use std::path::PathBuf;
 
 fn main() -> anyhow::Result<()> {
-    let hako = PathBuf::from(std::env::args_os().nth(1).context("usage: platform HAKO [NAME...]")?).canonicalize()?;
+    let hako = PathBuf::from(std::env::args_os().nth(1).context("usage: platform HAKO [NAME...]")?)
+        .canonicalize()?;
     let only: Vec<String> = std::env::args().skip(2).collect();
     type Bench = fn(&std::path::Path) -> anyhow::Result<Vec<Row>>;
-    let benches: [(&str, Bench); 4] = [("start", start::start), ("bundle", bundle::bundle), ("run", run::run), ("pods", pods::pods)];
+    let benches: [(&str, Bench); 4] =
+        [("start", start::start), ("bundle", bundle::bundle), ("run", run::run), ("pods", pods::pods)];
     let mut failed = false;
     for (name, bench) in benches {
         if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {

@@ -16,7 +16,9 @@ pub fn pods(hako: &Path) -> anyhow::Result<Vec<Row>> {
     let kubeconfig = kube::config::Kubeconfig::read_from(platform.kubeconfig()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+                .await?;
         let pods: Api<Pod> = Api::default_namespaced(kube::Client::try_from(config)?);
         let mut alone = Vec::new();
         for index in 0..21 {
@@ -52,7 +54,8 @@ fn memory(platform: &Platform) -> anyhow::Result<f64> {
 
 /// Creates pods and waits until a watch has shown each Ready; milliseconds.
 async fn ready(pods: &Api<Pod>, names: &[String]) -> anyhow::Result<f64> {
-    let version = pods.list(&Default::default()).await?.metadata.resource_version.context("resourceVersion")?;
+    let version =
+        pods.list(&Default::default()).await?.metadata.resource_version.context("resourceVersion")?;
     let mut events = pods.watch(&WatchParams::default(), &version).await?.boxed();
     let mut waiting: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let began = Instant::now();

@@ -13,7 +13,8 @@ pub struct Platform {
 
 impl Platform {
     pub fn start(hako: &Path) -> anyhow::Result<Self> {
-        let platform = Self { hako: hako.into(), directory: tempfile::Builder::new().prefix("hako-bench-").tempdir()? };
+        let platform =
+            Self { hako: hako.into(), directory: tempfile::Builder::new().prefix("hako-bench-").tempdir()? };
         time(platform.command().args(["up", "--detach", "--listen", "127.0.0.1:0"]))?;
         Ok(platform)
     }
@@ -44,7 +45,9 @@ impl Platform {
     /// The pids of the shims.
     pub fn shims(&self) -> anyhow::Result<Vec<u64>> {
         let needle = format!("/run/hako/{}/", self.server()?["instance"].as_str().context("instance")?);
-        let pids = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+        let pids = std::fs::read_dir("/proc")?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
         let is_shim = |pid: &u64| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(&needle)
@@ -66,7 +69,11 @@ pub fn memory_kib(pid: u64, fields: &[&str]) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
     let value = |line: &str| line.split_whitespace().nth(1).and_then(|number| number.parse::<f64>().ok());
-    Ok(text.lines().filter(|line| fields.iter().any(|field| line.starts_with(&format!("{field}:")))).filter_map(value).sum())
+    Ok(text
+        .lines()
+        .filter(|line| fields.iter().any(|field| line.starts_with(&format!("{field}:"))))
+        .filter_map(value)
+        .sum())
 }
 
 /// CPU seconds that a process has used.

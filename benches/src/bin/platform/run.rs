@@ -21,5 +21,11 @@ pub fn run(hako: &Path) -> anyhow::Result<Vec<Row>> {
     }
     let peer = (!theirs.is_empty()).then(|| ("docker".to_owned(), median(theirs)));
     let target = if peer.is_some() { Target::RatioAtMost(0.1) } else { Target::AtMost(25.5) };
-    Ok(vec![Row { what: "hako run --rm busybox true, network of its own".into(), ours: median(ours), peer, unit: "ms", target }])
+    Ok(vec![Row {
+        what: "hako run --rm busybox true, network of its own".into(),
+        ours: median(ours),
+        peer,
+        unit: "ms",
+        target,
+    }])
 }

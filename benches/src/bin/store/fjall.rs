@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, PersistMode};
-use hako_store::log::{Log, LogBatch, LogError};
+use hako_store::log::{Log, LogBatch, LogError, VisitRecord, VisitValue};
 
 /// Small write buffers: the entries live in the store's memory already.
 const MEMTABLE_BYTES: u64 = 8 << 20;
@@ -15,18 +15,11 @@ struct Fjall {
 }
 
 pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
-    let database = Database::builder(dir.join("fjall"))
-        .cache_size(4 << 20)
-        .open()
-        .map_err(failed)?;
+    let database = Database::builder(dir.join("fjall")).cache_size(4 << 20).open().map_err(failed)?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let records = database.keyspace("records", options).map_err(failed)?;
     let values = database.keyspace("values", options).map_err(failed)?;
-    Ok(Box::new(Fjall {
-        database,
-        records,
-        values,
-    }))
+    Ok(Box::new(Fjall { database, records, values }))
 }
 
 fn failed(error: Error) -> LogError {
@@ -38,16 +31,11 @@ fn failed(error: Error) -> LogError {
 }
 
 impl Log for Fjall {
-    fn load(
-        &self,
-        record: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
-        value: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+    fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
         for row in self.records.iter() {
             let (key, bytes) = row.into_inner().map_err(failed)?;
-            let revision = key[..]
-                .try_into()
-                .map_err(|_| LogError::Damaged("a key is no revision".into()))?;
+            let revision =
+                key[..].try_into().map_err(|_| LogError::Damaged("a key is no revision".into()))?;
             record(u64::from_be_bytes(revision), &bytes)?;
         }
         for row in self.values.iter() {

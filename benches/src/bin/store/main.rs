@@ -65,10 +65,7 @@ fn print(figures: &impl Serialize) -> Result<()> {
 
 /// Runs one measurement in a process of its own.
 fn measure<T: serde::de::DeserializeOwned>(args: &[&str]) -> Result<T> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(args)
-        .stderr(Stdio::inherit())
-        .output()?;
+    let output = Command::new(std::env::current_exe()?).args(args).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(output.status.success(), "{args:?} failed: {}", output.status);
     serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text:?}"))
@@ -81,9 +78,7 @@ fn compare(seconds: u64, parent: &Path) -> Result<()> {
         let path = dir.path().to_str().context("the directory is no text")?;
         let load: Load = measure(&["load", database, &format!("{path}/load"), &seconds.to_string()])?;
         let filled = format!("{path}/fill");
-        let _killed = Command::new(std::env::current_exe()?)
-            .args(["fill", database, &filled])
-            .status()?;
+        let _killed = Command::new(std::env::current_exe()?).args(["fill", database, &filled]).status()?;
         let reopen: Reopen = measure(&["reopen", database, &filled])?;
         println!("# {database}: {load:?} {reopen:?}");
         results.push((load, reopen));
@@ -97,27 +92,9 @@ fn compare(seconds: u64, parent: &Path) -> Result<()> {
             load.writes_per_s,
             ours.writes_per_s / load.writes_per_s,
         );
-        line(
-            "store-write-p99-us",
-            peer,
-            ours.p99_us,
-            load.p99_us,
-            load.p99_us / ours.p99_us,
-        );
-        line(
-            "store-rss-mib",
-            peer,
-            ours.rss_mib,
-            load.rss_mib,
-            load.rss_mib / ours.rss_mib,
-        );
-        line(
-            "store-disk-mib",
-            peer,
-            ours.disk_mib,
-            load.disk_mib,
-            load.disk_mib / ours.disk_mib,
-        );
+        line("store-write-p99-us", peer, ours.p99_us, load.p99_us, load.p99_us / ours.p99_us);
+        line("store-rss-mib", peer, ours.rss_mib, load.rss_mib, load.rss_mib / ours.rss_mib);
+        line("store-disk-mib", peer, ours.disk_mib, load.disk_mib, load.disk_mib / ours.disk_mib);
         line(
             "store-reopen-100k-ms",
             peer,
@@ -201,11 +178,7 @@ fn object(key: u64, seed: u64) -> Write {
         state ^= state << 17;
         value.extend_from_slice(&state.to_le_bytes());
     }
-    Write::put(
-        format!("/registry/core/pods/default/web-{key:08}"),
-        value,
-        Expect::Any,
-    )
+    Write::put(format!("/registry/core/pods/default/web-{key:08}"), value, Expect::Any)
 }
 
 /// Writes all objects, then goes on writing until it kills itself in the middle of that.
@@ -257,10 +230,7 @@ fn reopen(database: &str, dir: &str) -> Result<Reopen> {
 fn rss_mib() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("no VmRSS")?
-        .parse()?;
+    let kib: f64 = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?;
     Ok(kib / 1024.0)
 }
 
@@ -276,10 +246,6 @@ fn cpu_us() -> Result<f64> {
 fn disk_mib(dir: &str) -> Result<f64> {
     let output = Command::new("du").args(["-sk", dir]).output()?;
     let text = String::from_utf8(output.stdout)?;
-    let kib: f64 = text
-        .split_whitespace()
-        .next()
-        .context("du said nothing")?
-        .parse()?;
+    let kib: f64 = text.split_whitespace().next().context("du said nothing")?.parse()?;
     Ok(kib / 1024.0)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hako_store::log::{Log, LogBatch, LogError};
+use hako_store::log::{Log, LogBatch, LogError, VisitRecord, VisitValue};
 use rusqlite::{Connection, Error, ErrorCode, params};
 
 struct Sqlite(Connection);
@@ -42,9 +42,7 @@ impl Sqlite {
             let prepare = |sql| transaction.prepare_cached(sql).map_err(failed);
             let mut insert = prepare("INSERT INTO records VALUES (?1, ?2)")?;
             for (revision, bytes) in &batch.appends {
-                insert
-                    .execute(params![integer(*revision)?, &bytes[..]])
-                    .map_err(failed)?;
+                insert.execute(params![integer(*revision)?, &bytes[..]]).map_err(failed)?;
             }
             let mut remove = prepare("DELETE FROM records WHERE revision = ?1")?;
             for revision in &batch.removes {
@@ -65,15 +63,9 @@ impl Sqlite {
 }
 
 impl Log for Sqlite {
-    fn load(
-        &self,
-        record: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
-        value: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
-        let mut query = self
-            .0
-            .prepare("SELECT revision, bytes FROM records ORDER BY revision")
-            .map_err(failed)?;
+    fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
+        let mut query =
+            self.0.prepare("SELECT revision, bytes FROM records ORDER BY revision").map_err(failed)?;
         let mut rows = query.query([]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             let revision: i64 = row.get(0).map_err(failed)?;
@@ -84,10 +76,7 @@ impl Log for Sqlite {
         let mut rows = query.query([]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             let (name, bytes) = (row.get_ref(0).map_err(failed)?, row.get_ref(1).map_err(failed)?);
-            value(
-                name.as_blob().unwrap_or_default(),
-                bytes.as_blob().unwrap_or_default(),
-            )?;
+            value(name.as_blob().unwrap_or_default(), bytes.as_blob().unwrap_or_default())?;
         }
         Ok(())
     }

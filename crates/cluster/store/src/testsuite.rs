@@ -71,8 +71,7 @@ async fn value(store: &Subject, key: &str) -> Option<Bytes> {
 
 fn keys(page: &Page) -> Vec<&str> {
     let keys = page.entries.iter();
-    keys.map(|entry| std::str::from_utf8(&entry.key).unwrap())
-        .collect()
+    keys.map(|entry| std::str::from_utf8(&entry.key).unwrap()).collect()
 }
 
 async fn next(watch: &mut Watch) -> Result<Batch, StoreError> {
@@ -94,35 +93,20 @@ pub async fn a_key_is_created_read_updated_and_deleted(store: Subject) {
     let read = store.get(b"a").await.unwrap();
     let entry = read.entry.unwrap();
     assert_eq!((&entry.key[..], &entry.value[..]), (&b"a"[..], &b"1"[..]));
-    assert_eq!(
-        (entry.created, entry.modified),
-        (created.revision, created.revision)
-    );
+    assert_eq!((entry.created, entry.modified), (created.revision, created.revision));
     assert!(read.revision >= created.revision);
 
-    let updated = store
-        .write(Write::update("a", "2", created.revision))
-        .await
-        .unwrap();
+    let updated = store.write(Write::update("a", "2", created.revision)).await.unwrap();
     assert_eq!(updated.previous, Some(entry));
     let entry = store.get(b"a").await.unwrap().entry.unwrap();
-    assert_eq!(
-        (entry.created, entry.modified),
-        (created.revision, updated.revision)
-    );
+    assert_eq!((entry.created, entry.modified), (created.revision, updated.revision));
 
-    let deleted = store
-        .write(Write::delete("a", Expect::At(updated.revision)))
-        .await
-        .unwrap();
+    let deleted = store.write(Write::delete("a", Expect::At(updated.revision))).await.unwrap();
     assert_eq!(deleted.previous, Some(entry));
     assert_eq!(store.get(b"a").await.unwrap().entry, None);
     let again = store.write(Write::create("a", "3")).await.unwrap();
     let entry = store.get(b"a").await.unwrap().entry.unwrap();
-    assert_eq!(
-        entry.created, again.revision,
-        "a key that comes back is a new one"
-    );
+    assert_eq!(entry.created, again.revision, "a key that comes back is a new one");
 }
 
 pub async fn every_write_has_the_next_revision(store: Subject) {
@@ -143,16 +127,11 @@ pub async fn a_failed_condition_changes_nothing_and_tells_what_is_there(store: S
     assert!(
         matches!(conflict, StoreError::Conflict { expected, current } if current.modified == at && expected == stale)
     );
-    let conflict = store
-        .write(Write::delete("a", Expect::At(stale)))
-        .await
-        .unwrap_err();
+    let conflict = store.write(Write::delete("a", Expect::At(stale))).await.unwrap_err();
     assert!(matches!(conflict, StoreError::Conflict { .. }));
-    for write in [
-        Write::update("b", "2", at),
-        Write::delete("b", Expect::At(at)),
-        Write::delete("b", Expect::Any),
-    ] {
+    for write in
+        [Write::update("b", "2", at), Write::delete("b", Expect::At(at)), Write::delete("b", Expect::Any)]
+    {
         let missing = store.write(write).await.unwrap_err();
         assert!(matches!(missing, StoreError::NotFound { key } if key == "b"));
     }
@@ -212,10 +191,7 @@ pub async fn pages_at_one_revision_fit_together_while_keys_change(store: Subject
     for n in 0..25 {
         put(&store, &format!("k/{n:02}"), "old").await;
     }
-    let mut range = Range {
-        limit: 10,
-        ..Range::all("k/")
-    };
+    let mut range = Range { limit: 10, ..Range::all("k/") };
     let first = store.range(range.clone()).await.unwrap();
     assert_eq!((first.entries.len(), first.more, first.remaining), (10, true, 15));
     for key in ["k/03", "k/12", "k/24"] {
@@ -232,13 +208,8 @@ pub async fn pages_at_one_revision_fit_together_while_keys_change(store: Subject
         assert_eq!(page.revision, first.revision);
         seen.extend(page.entries);
     }
-    let seen: Vec<_> = seen
-        .iter()
-        .map(|entry| (entry.key.clone(), entry.value.clone()))
-        .collect();
-    let expected: Vec<_> = (0..25)
-        .map(|n| (Bytes::from(format!("k/{n:02}")), Bytes::from("old")))
-        .collect();
+    let seen: Vec<_> = seen.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    let expected: Vec<_> = (0..25).map(|n| (Bytes::from(format!("k/{n:02}")), Bytes::from("old"))).collect();
     assert_eq!(seen, expected);
 }
 
@@ -253,20 +224,10 @@ pub async fn a_read_at_an_older_revision_sees_what_was(store: Subject) {
         (three, vec![("a", "2"), ("b", "1")]),
         (four, vec![("a", "2")]),
     ] {
-        let range = Range {
-            at: Some(at),
-            ..Range::all("")
-        };
+        let range = Range { at: Some(at), ..Range::all("") };
         let page = store.range(range).await.unwrap();
-        let found: Vec<_> = page
-            .entries
-            .iter()
-            .map(|entry| (&entry.key[..], &entry.value[..]))
-            .collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(k, v)| (k.as_bytes(), v.as_bytes()))
-            .collect();
+        let found: Vec<_> = page.entries.iter().map(|entry| (&entry.key[..], &entry.value[..])).collect();
+        let expected: Vec<_> = expected.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
         assert_eq!(found, expected, "at {at}");
     }
 }
@@ -306,17 +267,11 @@ pub async fn a_watch_gets_what_happens_later_below_its_prefix_only(store: Subjec
         }
     }
     writing.await.unwrap();
-    assert_eq!(
-        values,
-        (0..50).map(|n| Bytes::from(n.to_string())).collect::<Vec<_>>()
-    );
+    assert_eq!(values, (0..50).map(|n| Bytes::from(n.to_string())).collect::<Vec<_>>());
 }
 
 pub async fn an_event_carries_what_was_before(store: Subject) {
-    let mut watch = store
-        .watch("a".into(), store.revision().await.unwrap())
-        .await
-        .unwrap();
+    let mut watch = store.watch("a".into(), store.revision().await.unwrap()).await.unwrap();
     let one = put(&store, "a", "1").await;
     let two = put(&store, "a", "2").await;
     let three = delete(&store, "a").await;
@@ -331,10 +286,7 @@ pub async fn an_event_carries_what_was_before(store: Subject) {
 }
 
 pub async fn a_watch_of_a_quiet_prefix_reports_progress(store: Subject) {
-    let mut watch = store
-        .watch("quiet/".into(), store.revision().await.unwrap())
-        .await
-        .unwrap();
+    let mut watch = store.watch("quiet/".into(), store.revision().await.unwrap()).await.unwrap();
     let at = put(&store, "loud", "1").await;
     let mut seen = Revision::ZERO;
     while seen < at {
@@ -351,10 +303,7 @@ pub async fn compaction_ends_old_reads_and_old_watches_with_a_typed_error(store:
     let mut slow = store.watch("a".into(), one).await.unwrap();
     store.compact(three).await.unwrap();
     store.compact(two).await.unwrap();
-    let range = |at| Range {
-        at: Some(at),
-        ..Range::all("a")
-    };
+    let range = |at| Range { at: Some(at), ..Range::all("a") };
     let error = store.range(range(two)).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Compacted { requested, compacted } if requested == two && compacted == three)
@@ -371,10 +320,7 @@ pub async fn compaction_ends_old_reads_and_old_watches_with_a_typed_error(store:
 }
 
 pub async fn a_watch_that_is_read_survives_compaction(store: Subject) {
-    let mut watch = store
-        .watch("a".into(), store.revision().await.unwrap())
-        .await
-        .unwrap();
+    let mut watch = store.watch("a".into(), store.revision().await.unwrap()).await.unwrap();
     for n in 0..20 {
         let at = put(&store, "a", &n.to_string()).await;
         put(&store, "other", &n.to_string()).await;
@@ -387,10 +333,7 @@ pub async fn a_watch_that_is_read_survives_compaction(store: Subject) {
 pub async fn revisions_of_the_future_are_refused(store: Subject) {
     let now = put(&store, "a", "1").await;
     let future = Revision(now.0 + 10);
-    let range = Range {
-        at: Some(future),
-        ..Range::all("")
-    };
+    let range = Range { at: Some(future), ..Range::all("") };
     let refused = [
         store.range(range).await.err(),
         store.watch(Bytes::new(), future).await.err(),
@@ -404,15 +347,8 @@ pub async fn revisions_of_the_future_are_refused(store: Subject) {
 }
 
 async fn put_leased(store: &Subject, key: &str, lease: crate::LeaseId) -> Revision {
-    let op = Op::Put {
-        value: "leased".into(),
-        lease: Some(lease),
-    };
-    let write = Write {
-        key: key.to_owned().into(),
-        expect: Expect::Any,
-        op,
-    };
+    let op = Op::Put { value: "leased".into(), lease: Some(lease) };
+    let write = Write { key: key.to_owned().into(), expect: Expect::Any, op };
     store.write(write).await.unwrap().revision
 }
 
@@ -430,23 +366,13 @@ pub async fn a_revoked_lease_takes_its_keys_with_it(store: Subject) {
     let page = store.range(Range::all("")).await.unwrap();
     assert_eq!(keys(&page), ["c"]);
     let seen = events(&mut watch, 2).await;
-    assert!(
-        seen.iter()
-            .all(|event| event.kind == EventKind::Delete && event.previous.is_some())
-    );
+    assert!(seen.iter().all(|event| event.kind == EventKind::Delete && event.previous.is_some()));
 
     let gone = |error| matches!(error, StoreError::LeaseNotFound { id } if id == lease);
     assert!(gone(store.lease_revoke(lease).await.unwrap_err()));
     assert!(gone(store.lease_keepalive(lease).await.unwrap_err()));
-    let op = Op::Put {
-        value: Bytes::new(),
-        lease: Some(lease),
-    };
-    let write = Write {
-        key: "d".into(),
-        expect: Expect::Any,
-        op,
-    };
+    let op = Op::Put { value: Bytes::new(), lease: Some(lease) };
+    let write = Write { key: "d".into(), expect: Expect::Any, op };
     assert!(gone(store.write(write).await.unwrap_err()));
 }
 

@@ -77,10 +77,7 @@ pub struct Range {
 impl Range {
     /// All keys below `prefix`, now.
     pub fn all(prefix: impl Into<Bytes>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            ..Self::default()
-        }
+        Self { prefix: prefix.into(), ..Self::default() }
     }
 }
 
@@ -146,23 +143,12 @@ impl Write {
 
     /// Puts a key without a lease.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>, expect: Expect) -> Self {
-        Self {
-            key: key.into(),
-            expect,
-            op: Op::Put {
-                value: value.into(),
-                lease: None,
-            },
-        }
+        Self { key: key.into(), expect, op: Op::Put { value: value.into(), lease: None } }
     }
 
     /// Deletes a key.
     pub fn delete(key: impl Into<Bytes>, expect: Expect) -> Self {
-        Self {
-            key: key.into(),
-            expect,
-            op: Op::Delete,
-        }
+        Self { key: key.into(), expect, op: Op::Delete }
     }
 }
 

@@ -8,10 +8,8 @@ use hako_store::{Embedded, EmbeddedConfig};
 
 async fn store() -> (Embedded, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let config = EmbeddedConfig {
-        progress_interval: Duration::from_millis(20),
-        ..EmbeddedConfig::new(dir.path())
-    };
+    let config =
+        EmbeddedConfig { progress_interval: Duration::from_millis(20), ..EmbeddedConfig::new(dir.path()) };
     (Embedded::open_with(config).unwrap(), dir)
 }
 

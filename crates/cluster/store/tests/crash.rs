@@ -18,10 +18,7 @@ const KILLS: u64 = 25;
 
 fn config(dir: &std::path::Path) -> EmbeddedConfig {
     EmbeddedConfig {
-        history: HistoryLimits {
-            max_events: 500,
-            ..HistoryLimits::default()
-        },
+        history: HistoryLimits { max_events: 500, ..HistoryLimits::default() },
         ..EmbeddedConfig::new(dir)
     }
 }
@@ -29,7 +26,7 @@ fn config(dir: &std::path::Path) -> EmbeddedConfig {
 /// What task `task` writes in its step `step`: nothing, or a value that no half write can pass for.
 fn value(task: usize, step: u64) -> Option<String> {
     let size = (step as usize * 37 + task) % 3000;
-    (step % 7 != 0).then(|| format!("{task}:{step}:{}", "x".repeat(size)))
+    (!step.is_multiple_of(7)).then(|| format!("{task}:{step}:{}", "x".repeat(size)))
 }
 
 fn key(task: usize) -> String {
@@ -42,12 +39,7 @@ fn step_of(value: &str) -> u64 {
 }
 
 async fn write_forever(store: Embedded, task: usize) {
-    let mut step = match store
-        .get(format!("{}/last", key(task)).as_bytes())
-        .await
-        .unwrap()
-        .entry
-    {
+    let mut step = match store.get(format!("{}/last", key(task)).as_bytes()).await.unwrap().entry {
         Some(entry) => step_of(std::str::from_utf8(&entry.value).unwrap()),
         None => 0,
     };
@@ -57,11 +49,7 @@ async fn write_forever(store: Embedded, task: usize) {
             Some(value) => Write::put(key(task), value, Expect::Any),
             None => Write::delete(key(task), Expect::Any),
         };
-        let last = Write::put(
-            format!("{}/last", key(task)),
-            format!("{task}:{step}:"),
-            Expect::Any,
-        );
+        let last = Write::put(format!("{}/last", key(task)), format!("{task}:{step}:"), Expect::Any);
         store.write(last).await.unwrap();
         // The first delete of all, or one repeated after a crash, finds nothing.
         let revision = store.write(write).await.map_or(0, |written| written.revision.0);
@@ -74,11 +62,7 @@ async fn write_forever(store: Embedded, task: usize) {
 #[test]
 fn the_child_writes_until_it_is_killed() {
     let Some(dir) = std::env::var_os(DIR) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Embedded::open_with(config(dir.as_ref())).unwrap();
         let tasks = (0..TASKS).map(|task| tokio::spawn(write_forever(store.clone(), task)));
@@ -147,10 +131,7 @@ async fn verify(dir: &std::path::Path, acknowledged: &HashMap<usize, u64>, newes
 #[test]
 fn nothing_acknowledged_is_lost_when_the_process_is_killed_at_random_moments() {
     let dir = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut acks = 0;
     for kill in 0..KILLS {
         let after = Duration::from_micros((kill * 7919) % 40_000);

@@ -14,15 +14,8 @@ async fn put(store: &Embedded, key: &str, value: impl Into<String>) -> Revision 
 }
 
 async fn put_leased(store: &Embedded, key: &str, lease: hako_store::LeaseId) {
-    let op = Op::Put {
-        value: "x".into(),
-        lease: Some(lease),
-    };
-    let write = Write {
-        key: key.to_owned().into(),
-        expect: Expect::Any,
-        op,
-    };
+    let op = Op::Put { value: "x".into(), lease: Some(lease) };
+    let write = Write { key: key.to_owned().into(), expect: Expect::Any, op };
     store.write(write).await.unwrap();
 }
 
@@ -36,29 +29,20 @@ async fn entries_revisions_and_history_survive_a_restart() {
     let after = put(&store, "a", "3").await;
     put(&store, "b", "2").await;
     store.write(Write::delete("a", Expect::Any)).await.unwrap();
-    let before = (
-        store.range(Range::all("")).await.unwrap(),
-        store.status().await.unwrap(),
-    );
+    let before = (store.range(Range::all("")).await.unwrap(), store.status().await.unwrap());
     store.close().await;
 
     let store = Embedded::open(dir.path()).unwrap();
     let status = store.status().await.unwrap();
     assert_eq!(store.range(Range::all("")).await.unwrap(), before.0);
-    assert_eq!(
-        (status.revision, status.compacted),
-        (before.1.revision, before.1.compacted)
-    );
+    assert_eq!((status.revision, status.compacted), (before.1.revision, before.1.compacted));
     assert_eq!(status.bytes, before.1.bytes);
     let mut watch = store.watch("".into(), after).await.unwrap();
     let batch = watch.next().await.unwrap().unwrap();
     let kinds: Vec<_> = batch.events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Put, EventKind::Delete]);
     assert_eq!(batch.events[1].previous.as_ref().unwrap().value, "3");
-    assert!(matches!(
-        store.watch("".into(), one).await,
-        Err(StoreError::Compacted { .. })
-    ));
+    assert!(matches!(store.watch("".into(), one).await, Err(StoreError::Compacted { .. })));
     assert_eq!(put(&store, "c", "1").await, before.1.revision.next());
 }
 
@@ -67,11 +51,7 @@ async fn the_revision_survives_when_its_record_was_compacted() {
     let dir = tempfile::tempdir().unwrap();
     let store = Embedded::open(dir.path()).unwrap();
     put(&store, "a", "1").await;
-    let last = store
-        .write(Write::delete("a", Expect::Any))
-        .await
-        .unwrap()
-        .revision;
+    let last = store.write(Write::delete("a", Expect::Any)).await.unwrap().revision;
     store.compact(last).await.unwrap();
     store.close().await;
     let store = Embedded::open(dir.path()).unwrap();
@@ -85,10 +65,7 @@ async fn a_directory_belongs_to_one_store_and_is_free_after_the_last_clone_went(
     let store = Embedded::open(dir.path()).unwrap();
     let clone = store.clone();
     drop(store);
-    assert!(matches!(
-        Embedded::open(dir.path()),
-        Err(StoreError::InUse { .. })
-    ));
+    assert!(matches!(Embedded::open(dir.path()), Err(StoreError::InUse { .. })));
     drop(clone);
     Embedded::open(dir.path()).unwrap();
 }
@@ -111,10 +88,7 @@ async fn a_closed_store_refuses_writes_and_ends_watches() {
 async fn history_stays_within_its_limits_without_anyone_asking() {
     let dir = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig {
-        history: HistoryLimits {
-            max_events: 100,
-            ..HistoryLimits::default()
-        },
+        history: HistoryLimits { max_events: 100, ..HistoryLimits::default() },
         ..EmbeddedConfig::new(dir.path())
     };
     let store = Embedded::open_with(config).unwrap();
@@ -128,11 +102,7 @@ async fn history_stays_within_its_limits_without_anyone_asking() {
     assert!(status.revision.0 - status.compacted.0 <= 101, "{status:?}");
     let last = put(&store, "quiet", "2").await;
     let batch = quiet.next().await.unwrap().unwrap();
-    assert_eq!(
-        batch.events[0].revision(),
-        last,
-        "a quiet prefix does not fall behind"
-    );
+    assert_eq!(batch.events[0].revision(), last, "a quiet prefix does not fall behind");
     let error = slow.next().await.unwrap().unwrap_err();
     assert!(matches!(error, StoreError::Compacted { .. }));
     assert!(slow.next().await.is_none());
@@ -142,18 +112,9 @@ async fn history_stays_within_its_limits_without_anyone_asking() {
 async fn a_key_or_value_that_is_too_large_is_refused_before_the_queue() {
     let dir = tempfile::tempdir().unwrap();
     let store = Embedded::open(dir.path()).unwrap();
-    let long_key = store
-        .write(Write::create(vec![b'k'; 5000], ""))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        long_key.to_string(),
-        "key of 5000 bytes is over the limit of 4096"
-    );
-    let long_value = store
-        .write(Write::create("k", vec![0; 9 << 20]))
-        .await
-        .unwrap_err();
+    let long_key = store.write(Write::create(vec![b'k'; 5000], "")).await.unwrap_err();
+    assert_eq!(long_key.to_string(), "key of 5000 bytes is over the limit of 4096");
+    let long_value = store.write(Write::create("k", vec![0; 9 << 20])).await.unwrap_err();
     assert!(matches!(long_value, StoreError::TooLarge { what: "value", .. }));
 }
 
@@ -163,10 +124,7 @@ async fn a_lease_lives_as_long_as_it_is_kept_alive() {
     let store = Embedded::open(dir.path()).unwrap();
     let lease = store.lease_grant(Duration::from_secs(60)).await.unwrap().id;
     put_leased(&store, "a", lease).await;
-    let mut watch = store
-        .watch("a".into(), store.revision().await.unwrap())
-        .await
-        .unwrap();
+    let mut watch = store.watch("a".into(), store.revision().await.unwrap()).await.unwrap();
     tokio::time::pause();
     for _ in 0..5 {
         tokio::time::advance(Duration::from_secs(59)).await;
@@ -196,10 +154,7 @@ async fn a_lease_survives_a_restart_and_its_number_is_not_used_again() {
     store.close().await;
 
     let store = Embedded::open(dir.path()).unwrap();
-    assert_eq!(
-        store.lease_keepalive(lease).await.unwrap().ttl,
-        Duration::from_secs(60)
-    );
+    assert_eq!(store.lease_keepalive(lease).await.unwrap().ttl, Duration::from_secs(60));
     assert!(store.lease_keepalive(revoked).await.is_err());
     assert!(store.lease_grant(Duration::from_secs(60)).await.unwrap().id > revoked);
     store.lease_revoke(lease).await.unwrap();

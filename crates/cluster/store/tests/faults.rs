@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use hako_error::{Classify, Kind};
-use hako_store::log::{Log, LogBatch, LogError};
+use hako_store::log::{Log, LogBatch, LogError, VisitRecord, VisitValue};
 use hako_store::{Embedded, EmbeddedConfig, Expect, Range, Revision, Store, StoreError, Write};
 use parking_lot::Mutex;
 
@@ -75,15 +75,7 @@ async fn a_full_disk_refuses_writes_by_name_keeps_reads_and_recovers_with_space(
     assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
     assert_eq!(error.kind(), Kind::Exhausted);
     assert!(error.to_string().contains(dir.to_str().unwrap()));
-    assert!(
-        store
-            .status()
-            .await
-            .unwrap()
-            .refusing
-            .unwrap()
-            .contains("no space left")
-    );
+    assert!(store.status().await.unwrap().refusing.unwrap().contains("no space left"));
     assert!(accepted.len() > 10);
 
     let page = store.range(Range::all("k/")).await.unwrap();
@@ -92,21 +84,13 @@ async fn a_full_disk_refuses_writes_by_name_keeps_reads_and_recovers_with_space(
 
     std::fs::remove_file(&ballast).unwrap();
     let next = put_until_accepted(&store, "after").await;
-    assert_eq!(
-        next,
-        accepted.last().unwrap().next(),
-        "what was refused used up no revision"
-    );
+    assert_eq!(next, accepted.last().unwrap().next(), "what was refused used up no revision");
     assert_eq!(store.status().await.unwrap().refusing, None);
     store.close().await;
 
     let store = Embedded::open(&dir).unwrap();
     let page = store.range(Range::all("k/")).await.unwrap();
-    assert_eq!(
-        page.entries.len(),
-        accepted.len(),
-        "what was refused is not there after a restart"
-    );
+    assert_eq!(page.entries.len(), accepted.len(), "what was refused is not there after a restart");
     assert_eq!(store.revision().await.unwrap(), next);
     store.close().await;
 }
@@ -127,11 +111,7 @@ struct Disk {
 struct FakeLog(Arc<Disk>);
 
 impl Log for FakeLog {
-    fn load(
-        &self,
-        record: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
-        value: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+    fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
         for (revision, bytes) in self.0.records.lock().iter() {
             record(*revision, bytes)?;
         }
@@ -151,10 +131,7 @@ impl Log for FakeLog {
             records.split_off(&from);
         }
         for (revision, bytes) in &batch.appends {
-            assert!(
-                records.insert(*revision, bytes.to_vec()).is_none(),
-                "a record is written once"
-            );
+            assert!(records.insert(*revision, bytes.to_vec()).is_none(), "a record is written once");
         }
         for revision in &batch.removes {
             records.remove(revision);

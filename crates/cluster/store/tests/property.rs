@@ -90,15 +90,9 @@ impl Model {
     fn events(&self, after: u64, prefix: &str) -> Vec<(u64, String, Option<String>, Option<String>)> {
         let mut events = Vec::new();
         for revision in after + 1..=self.revision() {
-            let (before, now) = (
-                &self.states[revision as usize - 1],
-                &self.states[revision as usize],
-            );
-            let keys = before.keys().chain(now.keys());
-            let changed = keys
-                .filter(|key| before.get(*key) != now.get(*key))
-                .next()
-                .unwrap();
+            let (before, now) = (&self.states[revision as usize - 1], &self.states[revision as usize]);
+            let mut keys = before.keys().chain(now.keys());
+            let changed = keys.find(|key| before.get(*key) != now.get(*key)).unwrap();
             if changed.starts_with(prefix) {
                 let value = |map: &Map| map.get(changed).map(|(value, _)| value.clone());
                 events.push((revision, changed.clone(), value(now), value(before)));
@@ -126,21 +120,14 @@ async fn write(store: &Embedded, model: &mut Model, n: u8, choice: u8, deletes: 
         Ok(written) => {
             assert!(accepted);
             assert_eq!(written.revision, model.write(&key, deletes));
-            assert_eq!(
-                written.previous.map(|entry| (text(&entry.value), entry.modified)),
-                previous
-            );
+            assert_eq!(written.previous.map(|entry| (text(&entry.value), entry.modified)), previous);
         }
         Err(_) => assert!(!accepted),
     }
 }
 
 async fn read_back(store: &Embedded, model: &Model, at: u64, limit: usize, prefix: &str) {
-    let mut range = Range {
-        limit,
-        at: Some(Revision(at)),
-        ..Range::all(prefix.to_owned())
-    };
+    let mut range = Range { limit, at: Some(Revision(at)), ..Range::all(prefix.to_owned()) };
     let mut seen = Vec::new();
     loop {
         let page = match store.range(range.clone()).await {
@@ -152,9 +139,7 @@ async fn read_back(store: &Embedded, model: &Model, at: u64, limit: usize, prefi
             }
         };
         seen.extend(
-            page.entries
-                .iter()
-                .map(|entry| (text(&entry.key), (text(&entry.value), entry.modified))),
+            page.entries.iter().map(|entry| (text(&entry.key), (text(&entry.value), entry.modified))),
         );
         range.start_after = page.entries.last().map(|entry| entry.key.clone());
         if !page.more {
@@ -194,17 +179,11 @@ async fn watch_back(store: &Embedded, model: &Model, after: u64, prefix: &str) {
 async fn run(steps: Vec<Step>, max_events: usize) {
     let dir = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig {
-        history: HistoryLimits {
-            max_events,
-            ..HistoryLimits::default()
-        },
+        history: HistoryLimits { max_events, ..HistoryLimits::default() },
         ..EmbeddedConfig::new(dir.path())
     };
     let mut store = Embedded::open_with(config.clone()).unwrap();
-    let mut model = Model {
-        states: vec![Map::new()],
-        compacted: 0,
-    };
+    let mut model = Model { states: vec![Map::new()], compacted: 0 };
     for step in steps {
         let back = |back: u64| model.revision().saturating_sub(back);
         match step {
@@ -215,11 +194,9 @@ async fn run(steps: Vec<Step>, max_events: usize) {
                 store.close().await;
                 store = Embedded::open_with(config.clone()).unwrap();
             }
-            Step::ReadBack {
-                back: by,
-                limit,
-                prefix: n,
-            } => read_back(&store, &model, back(by), limit, &prefix(n)).await,
+            Step::ReadBack { back: by, limit, prefix: n } => {
+                read_back(&store, &model, back(by), limit, &prefix(n)).await
+            }
             Step::WatchBack { back: by, prefix: n } => watch_back(&store, &model, back(by), &prefix(n)).await,
         }
         let status = store.status().await.unwrap();

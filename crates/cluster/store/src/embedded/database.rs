@@ -7,7 +7,7 @@ use redb::{
     TableDefinition, TableError, TransactionError,
 };
 
-use super::log::{Log, LogBatch, LogError};
+use super::log::{Log, LogBatch, LogError, VisitRecord, VisitValue};
 
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 const VALUES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("values");
@@ -28,11 +28,7 @@ pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
 }
 
 impl Log for Redb {
-    fn load(
-        &self,
-        record: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
-        value: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+    fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
         let transaction = self.database.begin_read()?;
         if let Some(table) = existing(transaction.open_table(RECORDS))? {
             for row in table.iter()? {

@@ -37,11 +37,7 @@ pub struct Leases {
 impl Leases {
     /// Starts a lease's clock.
     pub fn start(&self, id: LeaseId, ttl: Duration) {
-        let clock = Clock {
-            ttl,
-            deadline: Instant::now() + ttl,
-            ending: false,
-        };
+        let clock = Clock { ttl, deadline: Instant::now() + ttl, ending: false };
         self.clocks.lock().insert(id, clock);
         self.changed.notify_one();
     }
@@ -84,18 +80,12 @@ impl Leases {
 
     fn next_deadline(&self) -> Option<Instant> {
         let clocks = self.clocks.lock();
-        clocks
-            .values()
-            .filter(|clock| !clock.ending)
-            .map(|clock| clock.deadline)
-            .min()
+        clocks.values().filter(|clock| !clock.ending).map(|clock| clock.deadline).min()
     }
 
     fn begin_expired(&self, now: Instant) -> Vec<LeaseId> {
         let mut clocks = self.clocks.lock();
-        let expired = clocks
-            .iter_mut()
-            .filter(|(_, clock)| !clock.ending && clock.deadline <= now);
+        let expired = clocks.iter_mut().filter(|(_, clock)| !clock.ending && clock.deadline <= now);
         expired
             .map(|(id, clock)| {
                 clock.ending = true;

@@ -58,10 +58,7 @@ pub fn load(shared: &Shared, log: &dyn Log) -> Result<Loaded, LogError> {
             shared.leases.start(id, Duration::from_millis(*ttl_ms));
         }
     }
-    Ok(Loaded {
-        last_lease: values.get(VALUE_LAST_LEASE).copied().unwrap_or(0),
-        fresh: values.is_empty(),
-    })
+    Ok(Loaded { last_lease: values.get(VALUE_LAST_LEASE).copied().unwrap_or(0), fresh: values.is_empty() })
 }
 
 fn restore(state: &mut State, compacted: Revision, revision: Revision, bytes: &[u8]) -> Result<(), LogError> {
@@ -75,17 +72,11 @@ fn restore(state: &mut State, compacted: Revision, revision: Revision, bytes: &[
     state.compacted = compacted;
     if revision != state.revision.next() {
         let missing = state.revision.next();
-        return Err(LogError::Damaged(format!(
-            "the record of revision {missing} is missing"
-        )));
+        return Err(LogError::Damaged(format!("the record of revision {missing} is missing")));
     }
     let previous = state.get(&record.entry.key).cloned();
     state.apply(Past {
-        event: Arc::new(Event {
-            kind: record.kind,
-            entry: Arc::new(record.entry),
-            previous,
-        }),
+        event: Arc::new(Event { kind: record.kind, entry: Arc::new(record.entry), previous }),
         at_ms: record.at_ms,
     });
     Ok(())

@@ -7,17 +7,18 @@
 
 use std::path::Path;
 
+/// Is shown a record: its revision and its bytes.
+pub type VisitRecord<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>;
+/// Is shown a named value.
+pub type VisitValue<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>;
+
 /// Records by revision and named values, changed by atomic durable batches.
 pub trait Log: Send {
     /// Visits every record in the order of revisions, and every named value.
     ///
     /// # Errors
     /// Whatever the database says, or the first error of a visitor.
-    fn load(
-        &self,
-        record: &mut dyn FnMut(u64, &[u8]) -> Result<(), LogError>,
-        value: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError>,
-    ) -> Result<(), LogError>;
+    fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError>;
 
     /// Makes a batch durable as a whole. After an error the log is dropped and opened again; whether the batch
     /// is in it by then is open, so the store repairs that with [`LogBatch::truncate_from`].

@@ -56,11 +56,7 @@ pub struct HistoryLimits {
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self {
-            max_events: 100_000,
-            max_bytes: 64 << 20,
-            max_age: Duration::from_secs(600),
-        }
+        Self { max_events: 100_000, max_bytes: 64 << 20, max_age: Duration::from_secs(600) }
     }
 }
 
@@ -78,11 +74,7 @@ pub struct EmbeddedConfig {
 impl EmbeddedConfig {
     /// The defaults for a directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            history: HistoryLimits::default(),
-            progress_interval: Duration::from_secs(5),
-        }
+        Self { dir: dir.into(), history: HistoryLimits::default(), progress_interval: Duration::from_secs(5) }
     }
 }
 
@@ -108,14 +100,8 @@ impl Shared {
         match error {
             LogError::Full => StoreError::DiskFull { path },
             LogError::InUse => StoreError::InUse { path },
-            LogError::Damaged(reason) => StoreError::Damaged {
-                path,
-                reason: reason.into(),
-            },
-            LogError::Failed(reason) => StoreError::Disk {
-                path,
-                reason: reason.into(),
-            },
+            LogError::Damaged(reason) => StoreError::Damaged { path, reason: reason.into() },
+            LogError::Failed(reason) => StoreError::Disk { path, reason: reason.into() },
         }
     }
 }
@@ -180,11 +166,7 @@ impl Embedded {
             .spawn(move || writer.run(commands))
             .map_err(|error| shared.disk_error(error.into()))?;
         leases::tend(&shared, queue.downgrade());
-        Ok(Self(Arc::new(Inner {
-            shared,
-            queue: Some(queue),
-            writer: Some(thread),
-        })))
+        Ok(Self(Arc::new(Inner { shared, queue: Some(queue), writer: Some(thread) })))
     }
 
     /// Finishes what is queued and closes the database; then every clone refuses writes and every watch ends.
@@ -195,10 +177,7 @@ impl Embedded {
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let queue = self.0.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue
-            .send(command(reply))
-            .await
-            .map_err(|_closed| StoreError::Closed)?;
+        queue.send(command(reply)).await.map_err(|_closed| StoreError::Closed)?;
         answer.await.map_err(|_closed| StoreError::Closed)?
     }
 }
@@ -214,10 +193,7 @@ fn check_size(what: &'static str, size: usize, limit: usize) -> Result<()> {
 impl Store for Embedded {
     async fn get(&self, key: &[u8]) -> Result<Read> {
         let state = self.0.shared.state.read();
-        Ok(Read {
-            entry: state.get(key).cloned(),
-            revision: state.revision,
-        })
+        Ok(Read { entry: state.get(key).cloned(), revision: state.revision })
     }
 
     async fn range(&self, range: Range) -> Result<Page> {

@@ -55,12 +55,7 @@ pub fn encode(
 
 /// Decodes the record of `revision`.
 pub fn decode(revision: Revision, bytes: &[u8]) -> Result<Record, LogError> {
-    let damaged = || {
-        LogError::Damaged(format!(
-            "record {revision} of {} bytes makes no sense",
-            bytes.len()
-        ))
-    };
+    let damaged = || LogError::Damaged(format!("record {revision} of {} bytes makes no sense", bytes.len()));
     let (head, body) = bytes.split_first_chunk::<HEAD>().ok_or_else(damaged)?;
     let kind = match head[0] {
         1 => EventKind::Put,
@@ -98,30 +93,17 @@ mod tests {
 
     #[test]
     fn a_record_survives_the_round_trip() {
-        let (bytes, entry) = encode(
-            EventKind::Put,
-            b"key",
-            b"value",
-            Revision(3),
-            Revision(9),
-            Some(LeaseId(7)),
-            1234,
-        );
+        let (bytes, entry) =
+            encode(EventKind::Put, b"key", b"value", Revision(3), Revision(9), Some(LeaseId(7)), 1234);
         let record = decode(Revision(9), &bytes).unwrap();
-        assert_eq!(
-            (record.kind, &record.entry, record.at_ms),
-            (EventKind::Put, &entry, 1234)
-        );
+        assert_eq!((record.kind, &record.entry, record.at_ms), (EventKind::Put, &entry, 1234));
     }
 
     #[test]
     fn a_cut_record_is_damage() {
         let (bytes, _) = encode(EventKind::Put, b"key", b"", Revision(1), Revision(1), None, 0);
         for cut in 0..bytes.len() {
-            assert!(matches!(
-                decode(Revision(1), &bytes[..cut]),
-                Err(LogError::Damaged(_))
-            ));
+            assert!(matches!(decode(Revision(1), &bytes[..cut]), Err(LogError::Damaged(_))));
         }
     }
 }

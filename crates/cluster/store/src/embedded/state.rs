@@ -64,11 +64,7 @@ impl Past {
     /// The records that nobody needs once this event is compacted.
     pub fn obsolete_records(&self) -> impl Iterator<Item = u64> {
         let tombstone = (self.event.kind == EventKind::Delete).then(|| self.event.revision().0);
-        self.event
-            .previous
-            .iter()
-            .map(|previous| previous.modified.0)
-            .chain(tombstone)
+        self.event.previous.iter().map(|previous| previous.modified.0).chain(tombstone)
     }
 }
 
@@ -167,9 +163,7 @@ impl State {
 
     /// The events up to and including `to` that are still there.
     pub fn until(&self, to: Revision) -> impl Iterator<Item = &Past> {
-        self.history
-            .iter()
-            .take_while(move |past| past.event.revision() <= to)
+        self.history.iter().take_while(move |past| past.event.revision() <= to)
     }
 
     /// Forgets history up to and including `to`.
@@ -186,24 +180,16 @@ impl State {
     /// The events after a revision that is not compacted.
     pub fn after(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
         let skip = usize::try_from(revision.0.saturating_sub(self.compacted.0)).unwrap_or(usize::MAX);
-        self.history
-            .range(skip.min(self.history.len())..)
-            .map(|past| &past.event)
+        self.history.range(skip.min(self.history.len())..).map(|past| &past.event)
     }
 
     /// Whether history after `revision` is complete.
     pub fn check_history(&self, revision: Revision) -> Result<()> {
         if revision < self.compacted {
-            return Err(StoreError::Compacted {
-                requested: revision,
-                compacted: self.compacted,
-            });
+            return Err(StoreError::Compacted { requested: revision, compacted: self.compacted });
         }
         if revision > self.revision {
-            return Err(StoreError::FutureRevision {
-                requested: revision,
-                current: self.revision,
-            });
+            return Err(StoreError::FutureRevision { requested: revision, current: self.revision });
         }
         Ok(())
     }
@@ -218,11 +204,7 @@ impl State {
         }
         let past = self.undone(range, at);
         let unchanged = current.filter(|entry| !past.contains_key(&entry.key[..]));
-        Ok(page(
-            merge(unchanged, past.values().copied().flatten()),
-            range.limit,
-            at,
-        ))
+        Ok(page(merge(unchanged, past.values().copied().flatten()), range.limit, at))
     }
 
     fn below<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = &'a Arc<Entry>> {
@@ -255,12 +237,7 @@ fn page<'a>(mut entries: impl Iterator<Item = &'a Arc<Entry>>, limit: usize, rev
     let take = if limit == 0 { usize::MAX } else { limit };
     let taken: Vec<_> = entries.by_ref().take(take).cloned().collect();
     let remaining = entries.count() as u64;
-    Page {
-        entries: taken,
-        more: remaining > 0,
-        remaining,
-        revision,
-    }
+    Page { entries: taken, more: remaining > 0, remaining, revision }
 }
 
 /// Two streams of different keys, both in order, as one.

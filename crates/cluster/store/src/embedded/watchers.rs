@@ -52,16 +52,12 @@ impl Watchers {
     /// Wakes the watchers of events that are being applied. Call it with the state locked for writing.
     pub fn publish(&self, events: &[Past]) {
         for (prefix, watchers) in self.0.lock().iter() {
-            let first = events
-                .iter()
-                .find(|past| past.event.entry.key.starts_with(prefix));
+            let first = events.iter().find(|past| past.event.entry.key.starts_with(prefix));
             let Some(first) = first.map(|past| past.event.revision().0) else {
                 continue;
             };
             for watcher in watchers.iter().filter_map(Weak::upgrade) {
-                let _ = watcher
-                    .first_pending
-                    .compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
+                let _ = watcher.first_pending.compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
                 watcher.notify.notify_one();
             }
         }
@@ -140,10 +136,7 @@ impl Cursor {
         let first = self.watcher.first_pending.load(Ordering::Acquire);
         if self.seen < state.compacted {
             if first != 0 && first <= state.compacted.0 {
-                return Err(StoreError::Compacted {
-                    requested: self.seen,
-                    compacted: state.compacted,
-                });
+                return Err(StoreError::Compacted { requested: self.seen, compacted: state.compacted });
             }
             self.seen = state.compacted;
         }
@@ -175,9 +168,6 @@ impl Cursor {
 
     fn report(&mut self, events: Vec<Arc<crate::types::Event>>) -> Batch {
         self.reported = self.seen;
-        Batch {
-            events,
-            revision: self.seen,
-        }
+        Batch { events, revision: self.seen }
     }
 }

@@ -54,13 +54,7 @@ pub enum Command {
 impl Command {
     fn bytes(&self) -> usize {
         match self {
-            Self::Write(
-                Write {
-                    op: Op::Put { value, .. },
-                    ..
-                },
-                _,
-            ) => value.len(),
+            Self::Write(Write { op: Op::Put { value, .. }, .. }, _) => value.len(),
             _ => 0,
         }
     }
@@ -151,10 +145,7 @@ impl Round {
             }
             Op::Delete => self.push(EventKind::Delete, &write.key, &[], None, previous.clone()),
         }
-        Ok(Written {
-            revision: self.revision,
-            previous,
-        })
+        Ok(Written { revision: self.revision, previous })
     }
 
     fn push(
@@ -172,14 +163,7 @@ impl Round {
         self.batch.appends.push((self.revision.0, bytes));
         let live = (kind == EventKind::Put).then(|| Arc::clone(&entry));
         self.changed.insert(entry.key.clone(), live);
-        self.events.push(Past {
-            event: Arc::new(Event {
-                kind,
-                entry,
-                previous,
-            }),
-            at_ms: self.now_ms,
-        });
+        self.events.push(Past { event: Arc::new(Event { kind, entry, previous }), at_ms: self.now_ms });
     }
 
     /// Deletes the keys of a lease, those attached earlier in this round included.
@@ -203,25 +187,18 @@ impl Round {
         for past in state.until(to) {
             self.batch.removes.extend(past.obsolete_records());
         }
-        self.batch
-            .values
-            .push((VALUE_COMPACTED.to_vec(), Some(to.0.to_be_bytes().to_vec())));
+        self.batch.values.push((VALUE_COMPACTED.to_vec(), Some(to.0.to_be_bytes().to_vec())));
     }
 }
 
 fn check(write: &Write, current: Option<&Arc<Entry>>) -> Result<()> {
-    let not_found = || StoreError::NotFound {
-        key: write.key.clone(),
-    };
+    let not_found = || StoreError::NotFound { key: write.key.clone() };
     match (write.expect, current) {
-        (Expect::Absent, Some(current)) => Err(StoreError::AlreadyExists {
-            current: Arc::clone(current),
-        }),
+        (Expect::Absent, Some(current)) => Err(StoreError::AlreadyExists { current: Arc::clone(current) }),
         (Expect::At(_), None) => Err(not_found()),
-        (Expect::At(expected), Some(current)) if current.modified != expected => Err(StoreError::Conflict {
-            expected,
-            current: Arc::clone(current),
-        }),
+        (Expect::At(expected), Some(current)) if current.modified != expected => {
+            Err(StoreError::Conflict { expected, current: Arc::clone(current) })
+        }
         (_, None) if write.op == Op::Delete => Err(not_found()),
         _ => Ok(()),
     }
@@ -320,10 +297,8 @@ impl Writer {
                     round.answers.push(Answer::Write(reply, result));
                 }
                 Command::Compact(to, reply) if to > state.revision => {
-                    let _ = reply.send(Err(StoreError::FutureRevision {
-                        requested: to,
-                        current: state.revision,
-                    }));
+                    let _ = reply
+                        .send(Err(StoreError::FutureRevision { requested: to, current: state.revision }));
                 }
                 Command::Compact(to, reply) => self.compacting.push((to, reply)),
                 Command::Grant(ttl, reply) => self.grant(&mut round, ttl, reply),
@@ -355,9 +330,8 @@ impl Writer {
     /// How far this round compacts: what was asked for, or what the limits of history ask for.
     fn compact_target(&self, state: &State, round: &Round) -> Revision {
         let asked = self.compacting.iter().map(|(to, _)| *to).max();
-        let asked = asked.map_or(state.compacted, |to| {
-            to.min(Revision(state.compacted.0 + COMPACT_STEP as u64))
-        });
+        let asked =
+            asked.map_or(state.compacted, |to| to.min(Revision(state.compacted.0 + COMPACT_STEP as u64)));
         let step = TRIM_STEP.max(2 * round.events.len());
         let limits = &self.shared.config.history;
         asked.max(state.trim_target(limits, round.events.len(), round.now_ms, step))
