@@ -118,19 +118,25 @@ pub(crate) async fn log(server: &Arc<Inner>, request: &Request, target: &Target)
     Ok(streamed)
 }
 
-/// Runs a command in a container: joins the client's upgraded connection to one to the node.
-pub(crate) async fn exec(server: &Arc<Inner>, mut request: Request, target: &Target) -> Outcome {
+/// Runs a command in a container (`exec`) or joins its main process (`attach`): joins the client's upgraded
+/// connection to one to the node.
+pub(crate) async fn tunnel(
+    server: &Arc<Inner>,
+    mut request: Request,
+    target: &Target,
+    part: &str,
+) -> Outcome {
     let Some(upgrade) = request.upgrade.take() else {
         return Err(Failure::bad_request(
-            "Upgrade request required: exec is a WebSocket (v5.channel.k8s.io)",
+            "Upgrade request required: exec and attach are WebSockets (v5.channel.k8s.io)",
         ));
     };
     if !request.header(header::UPGRADE).eq_ignore_ascii_case("websocket") {
-        let text = "only WebSocket is supported for exec, SPDY is not; use kubectl 1.29 or later";
+        let text = "only WebSocket is supported for exec and attach, SPDY is not; use kubectl 1.31 or later";
         return Err(Status::failure(501, "NotImplemented", text).into());
     }
     let (node, container) = locate(server, &request, target).await?;
-    let path = path("exec", target, &container, &request);
+    let path = path(part, target, &container, &request);
     let mut response = server.proxy.send(&node, node_request(&node, "GET", &path, &request)?).await?;
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
@@ -165,7 +171,7 @@ pub(crate) async fn exec(server: &Arc<Inner>, mut request: Request, target: &Tar
 
 /// What is not built.
 pub(crate) fn unsupported(part: &str, subject: &Subject) -> Failure {
-    let text = format!("{part} is not supported by this server; exec and log are");
+    let text = format!("{part} is not supported by this server; log, exec and attach are");
     Failure::from(Status::failure(501, "NotImplemented", text)).of(subject)
 }
 

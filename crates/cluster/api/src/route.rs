@@ -128,8 +128,8 @@ async fn resource(server: &Arc<Inner>, request: Request, parsed: Parsed) -> Outc
     }
     match (part.name, verb) {
         ("log", _) => node_proxy::log(server, &request, &target).await,
-        ("exec", _) => node_proxy::exec(server, request, &target).await,
-        ("attach" | "portforward", _) => Err(node_proxy::unsupported(part.name, &subject)),
+        ("exec" | "attach", _) => node_proxy::tunnel(server, request, &target, part.name).await,
+        ("portforward", _) => Err(node_proxy::unsupported(part.name, &subject)),
         ("binding", "create") => resource::bind(server, &request, &target).await,
         ("eviction", "create") => resource::evict(server, &request, &target).await,
         ("scale", "get") => resource::get_scale(server, &target).await,

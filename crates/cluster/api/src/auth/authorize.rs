@@ -93,8 +93,7 @@ fn is_path_allowed(identity: &Identity, verb: &str, path: &str) -> bool {
     };
     let discovery = ["/api", "/apis", "/openapi", "/metrics"];
     verb == "get"
-        && (PUBLIC_PATHS.iter().any(|public| of(public))
-            || identity.is_in("system:authenticated") && discovery.iter().any(|path| of(path)))
+        && (PUBLIC_PATHS.iter().any(of) || identity.is_in("system:authenticated") && discovery.iter().any(of))
 }
 
 fn is_resource_allowed(
@@ -123,7 +122,7 @@ impl Rule {
             Some((of, part)) => of == resource && part == subresource,
             None => *pattern == resource && subresource.is_empty(),
         };
-        self.verbs.contains(&verb) && self.resources.iter().any(|pattern| is_it(pattern))
+        self.verbs.contains(&verb) && self.resources.iter().any(is_it)
     }
 }
 

@@ -1,8 +1,11 @@
 //! The API server as its clients see it: a real server on a port of its own, driven through both transports of
 //! `hako-client`, through kubectl and through the `kube` crate.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod access;
 mod contract;
 mod kube_crate;
 mod kubectl;
+mod node_proxy;
 mod support;

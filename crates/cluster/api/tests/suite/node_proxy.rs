@@ -1,0 +1,113 @@
+//! Logs and exec through a node's HTTPS API, with a node that answers from a script.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use futures::{SinkExt as _, StreamExt as _};
+use hako_client::Patch;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::contract::{from, pod};
+use crate::support::World;
+
+/// A listener with a node's certificate that lets in only clients of the same authority.
+async fn node_listener(world: &World) -> (TcpListener, TlsAcceptor) {
+    let pair = world.pki.node_server("n1", &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(world.pki.ca().as_bytes()).unwrap()).unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A pod on a node whose API is at `port`.
+async fn pod_on_node(world: &World, port: u16) {
+    let nodes = world.inside().all::<Node>();
+    nodes.create(&from(json!({"metadata": {"name": "n1"}}))).await.unwrap();
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+    }});
+    nodes.patch_status("n1", &Patch::Merge(status)).await.unwrap();
+    let pods = world.inside().namespaced::<Pod>("default");
+    pods.create(&pod("p")).await.unwrap();
+    pods.bind("p", None, "n1").await.unwrap();
+    let running = Patch::Merge(json!({"status": {"phase": "Running"}}));
+    pods.patch_status("p", &running).await.unwrap();
+}
+
+async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor) -> TlsStream<TcpStream> {
+    acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_stream_from_the_node_of_the_pod() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    let node = tokio::spawn(async move {
+        let mut stream = accept(&listener, &acceptor).await;
+        let mut head = vec![0; 4096];
+        let size = stream.read(&mut head).await.unwrap();
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\none\ntwo\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        String::from_utf8_lossy(&head[..size]).into_owned()
+    });
+    assert_eq!(world.kubectl(&["logs", "p", "--tail=2"]).await, "one\ntwo\n");
+    let asked = node.await.unwrap();
+    assert!(asked.starts_with("GET /containerLogs/default/p/main?tailLines=2 HTTP/1.1"), "{asked}");
+    let (success, _, error) = world.try_kubectl(&["logs", "p", "-c", "nope"], "").await;
+    assert!(!success && error.contains("container nope is not valid for pod p"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exec_is_a_web_socket_through_to_the_node() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    let node = tokio::spawn(async move {
+        let stream = accept(&listener, &acceptor).await;
+        let mut asked = String::new();
+        #[expect(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
+        let shake = |request: &Request, mut response: Response| {
+            asked = request.uri().to_string();
+            let protocol = "v5.channel.k8s.io".parse().unwrap();
+            response.headers_mut().insert("sec-websocket-protocol", protocol);
+            Ok(response)
+        };
+        let mut socket = tokio_tungstenite::accept_hdr_async(stream, shake).await.unwrap();
+        socket.send(Message::binary(b"\x01from the node\n".to_vec())).await.unwrap();
+        let end = b"\x03{\"status\":\"Success\",\"metadata\":{}}".to_vec();
+        socket.send(Message::binary(end)).await.unwrap();
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        socket.close(Some(normal)).await.unwrap();
+        while socket.next().await.is_some_and(|message| message.is_ok()) {}
+        asked
+    });
+    assert_eq!(world.kubectl(&["exec", "p", "--", "echo", "a b"]).await, "from the node\n");
+    let asked = node.await.unwrap();
+    assert!(asked.starts_with("/exec/default/p/main?"), "{asked}");
+    assert!(asked.contains("command=echo&command=a%20b") && asked.contains("stdout=true"), "{asked}");
+}
