@@ -121,15 +121,16 @@ async fn resource(server: &Arc<Inner>, request: Request, parsed: Parsed) -> Outc
             _ => Err(Failure::method_not_allowed().of(&subject)),
         };
     }
+    if row.kind == "Pod" && subresource == "portforward" {
+        return Err(node_proxy::unsupported(&subresource, &subject));
+    }
     let part = row.subresource(&subresource).ok_or_else(Failure::no_such_path)?;
-    let is_stream = matches!(part.name, "exec" | "attach" | "portforward");
-    if !part.verbs.contains(&verb) && !is_stream {
+    if !part.verbs.contains(&verb) {
         return Err(Failure::method_not_allowed().of(&subject));
     }
     match (part.name, verb) {
         ("log", _) => node_proxy::log(server, &request, &target).await,
         ("exec" | "attach", _) => node_proxy::tunnel(server, request, &target, part.name).await,
-        ("portforward", _) => Err(node_proxy::unsupported(part.name, &subject)),
         ("binding", "create") => resource::bind(server, &request, &target).await,
         ("eviction", "create") => resource::evict(server, &request, &target).await,
         ("scale", "get") => resource::get_scale(server, &target).await,
