@@ -16,11 +16,10 @@
 //! [`Machine::step`] is the only way anything changes: what happened goes in, what is to be done comes out. Time is
 //! an argument; [`Machine::wake_at`] says when it wants to be asked again.
 
-use super::action::{Action, Input, PodEvent, Run, StartFailure, Verdict};
+use super::action::{Action, Input, PodEvent};
 use super::backoff::delay;
 use super::slot::{Role, Slot, SlotState};
-use crate::probe::ProbeKind;
-use hako_container::{Exit, SandboxId};
+use hako_container::SandboxId;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use std::net::IpAddr;
@@ -169,7 +168,7 @@ impl Machine {
         self.spec().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always")
     }
 
-    fn grace(&self) -> SignedDuration {
+    pub(super) fn grace(&self) -> SignedDuration {
         let seconds = self.spec().and_then(|spec| spec.termination_grace_period_seconds);
         SignedDuration::from_secs(seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
     }
@@ -306,179 +305,6 @@ impl Machine {
         }
     }
 
-    // ---- containers
-
-    fn started(&mut self, index: usize, run: Run, out: &mut Vec<Action>) {
-        let (id, attempt) = (run.id.clone(), run.attempt);
-        self.slots[index].started(run, &self.pod);
-        out.push(Action::Watch { container: index, attempt, id });
-        if self.stage != Stage::Active {
-            return;
-        }
-        if self.slots[index].live().is_some_and(|live| !live.is_set_up) {
-            out.push(Action::PostStart { container: index, attempt });
-        }
-        self.probe(index, out);
-    }
-
-    /// Starts the probes whose turn it is.
-    pub(super) fn probe(&self, index: usize, out: &mut Vec<Action>) {
-        let slot = &self.slots[index];
-        let Some(live) = slot.live() else { return };
-        let kinds = match live.is_started {
-            true => slot.probes(&self.pod),
-            false => vec![ProbeKind::Startup],
-        };
-        let attempt = live.run.attempt;
-        out.extend(kinds.into_iter().map(|kind| Action::Probe { container: index, attempt, kind }));
-    }
-
-    fn start_failed(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        failure: StartFailure,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        let slot = &mut self.slots[index];
-        if slot.attempt != attempt || slot.state != SlotState::Starting {
-            return;
-        }
-        let field = slot.field();
-        match failure {
-            StartFailure::Retry { reason, message } => {
-                let text = format!("Error: {message}");
-                slot.failed(reason, message, now);
-                out.push(Action::Emit(PodEvent::warning("Failed", text).about(field)));
-            }
-            StartFailure::Run { ref message, .. } => {
-                let text = format!("Error: {message}");
-                slot.failed_to_run(failure);
-                out.push(Action::Emit(PodEvent::warning("Failed", text).about(field)));
-                self.decide(index, out);
-            }
-        }
-    }
-
-    fn post_start_done(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        result: Result<(), String>,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(live) = self.slots[index].live_mut(attempt) else {
-            return;
-        };
-        match result {
-            Ok(()) => live.is_set_up = true,
-            Err(why) => {
-                let text = format!("PostStartHook failed: {why}");
-                let event = PodEvent::warning("FailedPostStartHook", text).about(self.slots[index].field());
-                out.push(Action::Emit(event));
-                let message = format!("Container {} failed its postStart hook", self.slots[index].name);
-                self.kill(index, message, later(now, self.grace()), out);
-            }
-        }
-    }
-
-    fn exited(&mut self, index: usize, attempt: u32, exit: Exit, out: &mut Vec<Action>) {
-        let Some(live) = self.slots[index].live_mut(attempt) else {
-            return;
-        };
-        let id = live.run.id.clone();
-        out.push(Action::StopProbes { container: index });
-        self.slots[index].exited(Some(id), exit);
-        self.decide(index, out);
-    }
-
-    /// Whether a container that ended runs again, and when.
-    pub(super) fn decide(&mut self, index: usize, out: &mut Vec<Action>) {
-        if self.stage != Stage::Active {
-            return;
-        }
-        let policy = self.restart_policy().to_owned();
-        let are_mains_over = self.are_mains_over();
-        let slot = &mut self.slots[index];
-        let failed = slot.ended.as_ref().is_some_and(|ended| ended.exit.code != 0);
-        let runs_again = slot.is_replaced
-            || match slot.role {
-                Role::Main => policy == "Always" || (policy == "OnFailure" && failed),
-                Role::Init => failed && policy != "Never",
-                Role::Sidecar => !are_mains_over,
-            };
-        if !runs_again {
-            return;
-        }
-        if !slot.back_off().is_zero() {
-            let text =
-                format!("Back-off restarting failed container {} in pod {}", slot.name, identity(&self.pod));
-            out.push(Action::Emit(PodEvent::warning("BackOff", text).about(slot.field())));
-        }
-    }
-
-    fn probed(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        kind: ProbeKind,
-        verdict: Verdict,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(live) = self.slots[index].live_mut(attempt) else {
-            return;
-        };
-        if live.is_stopping {
-            return;
-        }
-        match (kind, &verdict) {
-            (ProbeKind::Startup, Verdict::Success) => {
-                live.is_started = true;
-                self.probe(index, out);
-            }
-            (ProbeKind::Readiness, Verdict::Success) => live.passes_readiness = true,
-            (ProbeKind::Readiness, Verdict::Failure(_)) => live.passes_readiness = false,
-            _ => {}
-        }
-        if let Verdict::Failing(message) | Verdict::Failure(message) = &verdict {
-            let text = format!("{} probe failed: {message}", kind.title());
-            let event = PodEvent::warning("Unhealthy", text).about(self.slots[index].field());
-            out.push(Action::Emit(event));
-        }
-        if matches!(verdict, Verdict::Failure(_)) && kind != ProbeKind::Readiness {
-            self.unhealthy(index, kind, now, out);
-        }
-    }
-
-    fn unhealthy(&mut self, index: usize, kind: ProbeKind, now: Timestamp, out: &mut Vec<Action>) {
-        let slot = &self.slots[index];
-        let container = slot.container(&self.pod);
-        let own = container.and_then(|c| kind.of(c)).and_then(|p| p.termination_grace_period_seconds);
-        let grace = own.map_or(self.grace(), SignedDuration::from_secs);
-        let probe = kind.title().to_lowercase();
-        let message = format!("Container {} failed {probe} probe, will be restarted", slot.name);
-        self.kill(index, message, later(now, grace), out);
-    }
-
-    /// Asks a living container to end.
-    fn kill(&mut self, index: usize, message: String, deadline: Timestamp, out: &mut Vec<Action>) {
-        let slot = &mut self.slots[index];
-        let field = slot.field();
-        let SlotState::Running(live) = &mut slot.state else {
-            return;
-        };
-        if std::mem::replace(&mut live.is_stopping, true) {
-            return;
-        }
-        let id = live.run.id.clone();
-        out.push(Action::StopProbes { container: index });
-        out.push(Action::Emit(PodEvent::normal("Killing", message).about(field)));
-        out.push(Action::Stop { container: index, id, deadline });
-    }
-
     // ---- running
 
     fn advance_active(&mut self, now: Timestamp, out: &mut Vec<Action>) {
@@ -540,7 +366,7 @@ impl Machine {
         });
     }
 
-    fn are_mains_over(&self) -> bool {
+    pub(super) fn are_mains_over(&self) -> bool {
         let mut mains = self.slots.iter().filter(|slot| slot.role == Role::Main);
         mains.all(|slot| slot.state == SlotState::Ended)
     }
@@ -556,102 +382,12 @@ impl Machine {
         has_failed_init || (!self.slots.is_empty() && self.are_mains_over())
     }
 
-    fn finish(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn finish(&mut self, out: &mut Vec<Action>) {
         self.stage = Stage::Finished;
         if let SandboxState::Ready { id, .. } | SandboxState::Lost { id } = &self.sandbox {
             out.push(Action::StopSandbox(id.clone()));
             self.sandbox = SandboxState::Stopping;
         }
-    }
-
-    // ---- ending
-
-    /// Begins to end by `deadline`, or ends sooner than planned.
-    pub(super) fn begin_stop(&mut self, deadline: Timestamp, now: Timestamp, out: &mut Vec<Action>) {
-        match self.stage {
-            Stage::Active => {
-                let running = self.slots.iter().enumerate().filter(|(_, slot)| slot.live().is_some());
-                out.extend(running.map(|(container, _)| Action::StopProbes { container }));
-                self.stage = match self.ip().filter(|_| self.can_be_reached()) {
-                    Some(ip) => {
-                        let share = deadline.duration_since(now) / 2;
-                        let until = later(now, share.max(SignedDuration::ZERO));
-                        out.push(Action::Drain { ip, deadline: until });
-                        Stage::Draining { deadline }
-                    }
-                    None => Stage::Stopping { deadline },
-                };
-            }
-            Stage::Draining { deadline: before } if deadline < before => {
-                // What is left of the time belongs to the containers.
-                self.stage = Stage::Stopping { deadline };
-            }
-            Stage::Stopping { deadline: before } if deadline < before => {
-                self.stage = Stage::Stopping { deadline };
-                out.push(Action::Hasten { deadline });
-            }
-            Stage::Finished => self.clean_up(out),
-            _ => {}
-        }
-    }
-
-    /// An address of the host is not the pod's to withdraw.
-    fn can_be_reached(&self) -> bool {
-        let is_host = self.spec().is_some_and(|spec| spec.host_network == Some(true));
-        !is_host && self.slots.iter().any(|slot| slot.live().is_some())
-    }
-
-    fn advance_stopping(&mut self, deadline: Timestamp, out: &mut Vec<Action>) {
-        for index in 0..self.slots.len() {
-            if self.slots[index].role != Role::Sidecar {
-                let message = format!("Stopping container {}", self.slots[index].name);
-                self.kill(index, message, deadline, out);
-            }
-        }
-        let is_alive = |slot: &Slot| slot.role != Role::Sidecar && slot.is_alive();
-        if self.slots.iter().any(is_alive) || !self.stop_sidecars(deadline, out) {
-            return;
-        }
-        for slot in &mut self.slots {
-            if slot.ended.is_some() {
-                slot.state = SlotState::Ended;
-            }
-        }
-        match self.sandbox {
-            SandboxState::Making | SandboxState::Stopping => {}
-            _ if self.is_to_vanish() => self.clean_up(out),
-            _ => self.finish(out),
-        }
-    }
-
-    fn is_to_vanish(&self) -> bool {
-        self.is_object_gone || self.is_shutdown || self.pod.metadata.deletion_timestamp.is_some()
-    }
-
-    /// Stops sidecars one after the other, the last one first; says whether all have ended.
-    fn stop_sidecars(&mut self, deadline: Timestamp, out: &mut Vec<Action>) -> bool {
-        let is_alive = |slot: &Slot| slot.role == Role::Sidecar && slot.is_alive();
-        let Some(index) = self.slots.iter().rposition(is_alive) else {
-            return true;
-        };
-        let message = format!("Stopping container {}", self.slots[index].name);
-        self.kill(index, message, deadline, out);
-        false
-    }
-
-    fn clean_up(&mut self, out: &mut Vec<Action>) {
-        self.stage = Stage::CleaningUp;
-        out.push(Action::CleanUp);
-    }
-
-    fn cleaned_up(&mut self, out: &mut Vec<Action>) {
-        let is_deleted = self.pod.metadata.deletion_timestamp.is_some();
-        if self.is_object_gone || !is_deleted {
-            self.stage = Stage::Gone;
-            return;
-        }
-        self.stage = Stage::Deleting;
-        out.push(Action::DeleteObject);
     }
 }
 

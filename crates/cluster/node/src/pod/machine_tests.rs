@@ -1,5 +1,6 @@
 use super::super::action::{Action, Input, Run, StartFailure, Verdict};
 use super::*;
+use crate::probe::ProbeKind;
 use hako_container::Exit;
 use k8s_openapi::api::core::v1::{ContainerState, PodStatus};
 use serde_json::{Value, json};

@@ -6,6 +6,8 @@
 mod action;
 mod adopt;
 mod backoff;
+mod ending;
+mod events;
 pub(crate) mod labels;
 mod machine;
 mod report;
