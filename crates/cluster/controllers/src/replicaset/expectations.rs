@@ -33,15 +33,22 @@ impl Expectations {
         self.by_set.lock().remove(set);
     }
 
-    /// Compares with the cache's active pods: how many are still to appear, and which of the shown are gone in truth.
-    pub(super) fn settle(&self, set: &str, is_shown: impl Fn(&str) -> bool) -> (usize, Vec<String>) {
+    /// Compares with the cache: how many pods are still to appear, and which of the active ones are gone in truth.
+    ///
+    /// A pod that was made has appeared even if what the cache shows of it is its end.
+    pub(super) fn settle(
+        &self,
+        set: &str,
+        is_known: impl Fn(&str) -> bool,
+        is_active: impl Fn(&str) -> bool,
+    ) -> (usize, Vec<String>) {
         let mut by_set = self.by_set.lock();
         let Some(pending) = by_set.get_mut(set) else {
             return (0, Vec::new());
         };
         let is_fresh = |at: &Instant| at.elapsed() < FORGET_AFTER;
-        pending.created.retain(|pod, at| !is_shown(pod) && is_fresh(at));
-        pending.deleted.retain(|pod, at| is_shown(pod) && is_fresh(at));
+        pending.created.retain(|pod, at| !is_known(pod) && is_fresh(at));
+        pending.deleted.retain(|pod, at| is_active(pod) && is_fresh(at));
         let settled = (pending.created.len(), pending.deleted.keys().cloned().collect());
         if pending.created.is_empty() && pending.deleted.is_empty() {
             by_set.remove(set);
@@ -60,8 +67,10 @@ mod tests {
         expectations.created("s", "a");
         expectations.created("s", "b");
         expectations.deleted("s", "c");
-        assert_eq!(expectations.settle("s", |pod| pod == "a" || pod == "c"), (1, vec!["c".to_owned()]));
-        assert_eq!(expectations.settle("s", |pod| pod == "b"), (0, Vec::new()));
+        let shown = |pod: &str| pod == "a" || pod == "c";
+        assert_eq!(expectations.settle("s", shown, shown), (1, vec!["c".to_owned()]));
+        // `b` came and is on its way out already: it is not awaited any more.
+        assert_eq!(expectations.settle("s", |pod| pod == "b", |_| false), (0, Vec::new()));
         assert!(expectations.by_set.lock().is_empty());
     }
 }

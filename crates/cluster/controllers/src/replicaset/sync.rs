@@ -34,8 +34,9 @@ impl Controller {
         self.claim(&set, &uid, &all, &api).await?;
         let owned: Vec<Arc<Pod>> = all.into_iter().filter(|pod| is_controlled_by(&**pod, &uid)).collect();
         let active: Vec<Arc<Pod>> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        let is_in = |pods: &[Arc<Pod>], name: &str| pods.iter().any(|pod| pods::name(pod) == name);
         let (coming, gone) =
-            self.expectations.settle(&uid, |name| active.iter().any(|pod| pods::name(pod) == name));
+            self.expectations.settle(&uid, |name| is_in(&owned, name), |name| is_in(&active, name));
         let staying: Vec<Arc<Pod>> =
             active.iter().filter(|pod| !gone.iter().any(|name| name == pods::name(pod))).cloned().collect();
         let wanted = usize::try_from(wanted(&set)).unwrap_or(0);

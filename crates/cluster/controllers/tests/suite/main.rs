@@ -1,0 +1,7 @@
+//! The controllers on the real API, with a node that only pretends.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod cluster;
+mod fake_node;
+mod workloads;
