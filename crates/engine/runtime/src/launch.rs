@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 
 use hako_sys::{Child, CloneFlags};
@@ -101,7 +101,8 @@ pub(crate) fn launch(
 
 /// What a child does with a container's plan in `fds[4]`, or an exec's with its target in `fds[5]`.
 pub(crate) fn container_child(fds: Vec<OwnedFd>) -> i32 {
-    let Ok([_, _, _, status, plan]) = <[OwnedFd; 5]>::try_from(fds) else { return 1 };
+    let Ok([stdin, stdout, stderr, status, plan]) = <[OwnedFd; 5]>::try_from(fds) else { return 1 };
+    leave_open([stdin, stdout, stderr]);
     match read_plan::<ContainerPlan>(plan) {
         Some((plan, seccomp)) => run_container(&plan, &seccomp, &status, &Gate::Socket),
         None => 1,
@@ -110,10 +111,18 @@ pub(crate) fn container_child(fds: Vec<OwnedFd>) -> i32 {
 
 /// See [`container_child`].
 pub(crate) fn exec_child(fds: Vec<OwnedFd>) -> i32 {
-    let Ok([_, _, _, status, plan, target]) = <[OwnedFd; 6]>::try_from(fds) else { return 1 };
+    let Ok([stdin, stdout, stderr, status, plan, target]) = <[OwnedFd; 6]>::try_from(fds) else { return 1 };
+    leave_open([stdin, stdout, stderr]);
     match read_plan::<ExecPlan>(plan) {
         Some((plan, seccomp)) => run_exec(&plan, &seccomp, target.as_fd(), &status),
         None => 1,
+    }
+}
+
+/// The streams belong to the program that is executed: they must not be closed on the way there.
+fn leave_open(streams: [OwnedFd; 3]) {
+    for stream in streams {
+        let _ = stream.into_raw_fd();
     }
 }
 
