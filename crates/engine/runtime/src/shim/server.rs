@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use rustix::event::epoll;
-use rustix::process::{WaitOptions, WaitStatus, waitpid};
+use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::attach::Attached;
 use super::connection::Connection;
@@ -234,7 +234,8 @@ impl Server {
     fn reap(&mut self) {
         let mut drained = [0; 1024];
         let _spurious = rustix::io::read(&self.signals, &mut drained);
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        // Children lead sessions of their own: this has to be any child, not any of our process group.
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get().unsigned_abs();
             let exit = exit_of(status);
             if let Some(id) = self
