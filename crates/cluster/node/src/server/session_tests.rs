@@ -36,7 +36,10 @@ async fn next(client: &mut WebSocketStream<DuplexStream>) -> Bytes {
     loop {
         match client.next().await.unwrap().unwrap() {
             Message::Binary(bytes) => return bytes,
-            Message::Close(_) => return Bytes::new(),
+            Message::Close(frame) => {
+                assert_eq!(frame.unwrap().code, CloseCode::Normal);
+                return Bytes::new();
+            }
             _ => {}
         }
     }

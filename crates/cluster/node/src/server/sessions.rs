@@ -21,7 +21,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 const PING: Duration = Duration::from_secs(20);
@@ -172,7 +173,9 @@ where
         () = &mut reading => return,
     };
     let _ = to_client.send(Message::Binary(ended(code))).await;
-    let _ = to_client.close().await;
+    // kubectl takes any other code, and none, for a broken connection.
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    let _ = to_client.send(Message::Close(Some(normal))).await;
     // The client closes in turn; what it still sends is of no use.
     let _ = tokio::time::timeout(Duration::from_secs(2), reading).await;
 }
