@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
     pub output: OutputFormat,
     /// Say more on standard error (repeat for still more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     #[command(subcommand)]
     pub command: Command,

@@ -46,11 +46,6 @@ pub(crate) fn error(text: &str) {
     eprintln!("{text}");
 }
 
-/// Whether people watch the results.
-pub(crate) fn is_terminal() -> bool {
-    std::io::stdout().is_terminal()
-}
-
 /// JSON of result, indented.
 pub(crate) fn json(value: &serde_json::Value) {
     line(&format!("{value:#}"));

@@ -97,6 +97,7 @@ pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<Exi
     }
     platform::take_down(data_dir).await?;
     if args.purge {
+        platform::release(data_dir);
         std::fs::remove_dir_all(data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -346,7 +346,7 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     for table in nft.tables(&prefix).map_err(hako_error::Error::from)? {
         nft.delete_table(&table).map_err(hako_error::Error::from)?;
     }
-    remove_cgroups(&prefix)?;
+    remove_cgroups(&format!("/{prefix}"))?;
     let run = directory.run();
     std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
     match std::fs::remove_file(directory.join("server.json")) {

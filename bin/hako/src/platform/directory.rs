@@ -102,6 +102,13 @@ pub(crate) fn lock_holder(directory: &Path) -> anyhow::Result<Option<u32>> {
     Ok(Some(pid))
 }
 
+/// Gives back what a directory holds of the machine's address space, when it is to be removed for good.
+pub(crate) fn release(directory: &Path) {
+    if let Ok(instance) = instance(directory) {
+        hako_network::release_ranges(&instance, &directory.join("network"));
+    }
+}
+
 /// The directory's instance, drawn at its first start.
 fn instance(directory: &Path) -> anyhow::Result<String> {
     let path = directory.join("instance");

@@ -9,4 +9,4 @@ mod builtins;
 mod directory;
 
 pub(crate) use builtins::{Platform, take_down};
-pub(crate) use directory::lock_holder;
+pub(crate) use directory::{lock_holder, release};
