@@ -49,9 +49,7 @@ impl Core {
             };
             let phase = readable(&dir.join("state.json")).unwrap_or(SandboxPhase::Prepared);
             phases.insert(id.clone(), phase);
-            self.sandboxes
-                .write()
-                .insert(id.clone(), Arc::new(SandboxObject::new(id, dir, found)));
+            self.sandboxes.write().insert(id.clone(), Arc::new(SandboxObject::new(id, dir, found)));
         }
         for name in record::names(&self.layout.containers())? {
             match name.parse::<ContainerId>() {
@@ -83,15 +81,9 @@ impl Core {
     fn empty_trash(&self) -> Result<()> {
         for name in record::names(&self.layout.trash())? {
             let dir = self.layout.trash().join(&name);
-            if let Some(id) = name
-                .strip_prefix("c-")
-                .and_then(|id| id.parse::<ContainerId>().ok())
-            {
+            if let Some(id) = name.strip_prefix("c-").and_then(|id| id.parse::<ContainerId>().ok()) {
                 let found: Option<ContainerRecord> = readable(&dir.join("container.json"));
-                self.unmake(
-                    &id,
-                    &found.map(|found| found.anonymous_volumes).unwrap_or_default(),
-                );
+                self.unmake(&id, &found.map(|found| found.anonymous_volumes).unwrap_or_default());
             }
             record::remove_tree(&dir)?;
         }
@@ -116,11 +108,7 @@ impl Core {
     async fn adopt(self: &Arc<Self>, sandbox: &Arc<SandboxObject>, phase: SandboxPhase) -> Result<()> {
         let members = self.members(&sandbox.id);
         let socket = self.layout.socket(&sandbox.id);
-        let shim = if socket.exists() {
-            Shim::connect(&socket).await.ok()
-        } else {
-            None
-        };
+        let shim = if socket.exists() { Shim::connect(&socket).await.ok() } else { None };
         match (phase, shim) {
             (SandboxPhase::Ready, Some(shim)) => self.adopt_live(sandbox, shim, members).await?,
             (SandboxPhase::Ready, None) => {
@@ -155,22 +143,11 @@ impl Core {
         shim: Shim,
         members: Vec<Arc<ContainerObject>>,
     ) -> Result<()> {
-        let attachment = self
-            .config
-            .network
-            .as_ref()
-            .and_then(|network| network.get(sandbox.id.as_str()));
-        *sandbox.live.write() = Some(Live {
-            shim: shim.clone(),
-            attachment,
-        });
+        let attachment = self.config.network.as_ref().and_then(|network| network.get(sandbox.id.as_str()));
+        *sandbox.live.write() = Some(Live { shim: shim.clone(), attachment });
         crate::monitor::watch(self, sandbox, &shim);
-        let mut states: HashMap<String, hako_runtime::ContainerState> = shim
-            .state()
-            .await?
-            .into_iter()
-            .map(|state| (state.id.clone(), state))
-            .collect();
+        let mut states: HashMap<String, hako_runtime::ContainerState> =
+            shim.state().await?.into_iter().map(|state| (state.id.clone(), state)).collect();
         tracing::info!(
             sandbox = sandbox.id.short(),
             pid = shim.pid(),
@@ -186,10 +163,7 @@ impl Core {
                 tracing::warn!(container = stray, error = %error.chain(), "delete a container without a record");
             }
         }
-        let is_idle = !self
-            .members(&sandbox.id)
-            .iter()
-            .any(|container| container.state().is_running());
+        let is_idle = !self.members(&sandbox.id).iter().any(|container| container.state().is_running());
         if sandbox.record.standalone && is_idle && sandbox.live().is_some() {
             self.take_down(sandbox).await;
         }
@@ -226,10 +200,7 @@ impl Core {
                 let Some(exit) = state.exit else {
                     return forget.await;
                 };
-                let is_known = container
-                    .state()
-                    .exit()
-                    .is_some_and(|known| known.finished_at == exit.at);
+                let is_known = container.state().exit().is_some_and(|known| known.finished_at == exit.at);
                 if is_known {
                     return forget.await;
                 }
@@ -280,7 +251,9 @@ impl Core {
             }
             for name in record::names(&dir)? {
                 if name.parse::<SandboxId>().is_ok() && !live.contains(&name) {
-                    self.config.cgroups.open(&format!("/{parent}/{name}"))?.delete()?;
+                    let group = self.config.cgroups.open(&format!("/{parent}/{name}"))?;
+                    group.kill_all()?;
+                    group.delete()?;
                 }
             }
         }
@@ -308,12 +281,8 @@ impl Core {
 }
 
 fn set_running(container: &ContainerObject, pid: u32) {
-    container.change(|status, _| {
-        status.state = ContainerState::Running {
-            pid,
-            started_at: Timestamp::now(),
-        }
-    });
+    container
+        .change(|status, _| status.state = ContainerState::Running { pid, started_at: Timestamp::now() });
 }
 
 /// A record that cannot be read counts as one that is not there: it was being written when the power went.

@@ -39,11 +39,7 @@ impl Core {
             }
             false => (None, None),
         };
-        let pending = PendingAttach {
-            options,
-            output: sender,
-            input,
-        };
+        let pending = PendingAttach { options, output: sender, input };
         let _op = container.op.lock().await;
         match container.state() {
             ContainerState::Running { .. } => {
@@ -59,11 +55,7 @@ impl Core {
         let output = stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|piece| (piece, receiver))
         });
-        Ok(AttachSession {
-            stdin,
-            output: output.boxed(),
-            tty: spec.tty,
-        })
+        Ok(AttachSession { stdin, output: output.boxed(), tty: spec.tty })
     }
 
     /// Connects everybody who waits; the container is created and does not run yet.

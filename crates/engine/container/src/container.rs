@@ -27,12 +27,7 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new(state: ContainerState) -> Self {
-        Self {
-            state,
-            exits: 0,
-            restarting: false,
-            removed: false,
-        }
+        Self { state, exits: 0, restarting: false, removed: false }
     }
 
     /// Nothing runs and nothing is about to.
@@ -159,18 +154,9 @@ impl ContainerObject {
 
 impl Core {
     pub(crate) fn container_event(&self, container: &ContainerObject, action: Action) {
-        let subject = Subject::Container {
-            id: container.id.clone(),
-            sandbox: container.sandbox.id.clone(),
-        };
+        let subject = Subject::Container { id: container.id.clone(), sandbox: container.sandbox.id.clone() };
         let record = &container.record;
         let name = container.status.read().name.clone();
-        self.events.emit(
-            subject,
-            action,
-            &name,
-            &record.spec.image.as_written(),
-            &record.resolved.labels,
-        );
+        self.events.emit(subject, action, &name, &record.spec.image.as_written(), &record.resolved.labels);
     }
 }

@@ -62,10 +62,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let layout = Layout {
-            data: config.data_dir.clone(),
-            run: config.run_dir.clone(),
-        };
+        let layout = Layout { data: config.data_dir.clone(), run: config.run_dir.clone() };
         layout.make()?;
         Ok(Self {
             layout,
@@ -84,9 +81,7 @@ impl Core {
             .read()
             .get(id)
             .cloned()
-            .ok_or_else(|| EngineError::NoSandbox {
-                name: id.short().to_owned(),
-            })
+            .ok_or_else(|| EngineError::NoSandbox { name: id.short().to_owned() })
     }
 
     pub(crate) fn container(&self, id: &ContainerId) -> Result<Arc<ContainerObject>, EngineError> {
@@ -94,9 +89,7 @@ impl Core {
             .read()
             .get(id)
             .cloned()
-            .ok_or_else(|| EngineError::NoContainer {
-                name: id.short().to_owned(),
-            })
+            .ok_or_else(|| EngineError::NoContainer { name: id.short().to_owned() })
     }
 
     /// The containers of a sandbox.
@@ -112,17 +105,12 @@ impl Core {
     /// By id, by name, by unique prefix of the id, in this order.
     pub(crate) fn resolve(&self, name: &str) -> Result<ContainerId, EngineError> {
         let name = name.strip_prefix('/').unwrap_or(name);
-        let missing = || EngineError::NoContainer {
-            name: name.to_owned(),
-        };
+        let missing = || EngineError::NoContainer { name: name.to_owned() };
         if let Ok(id) = name.parse::<ContainerId>() {
             return self.container(&id).map(|_| id);
         }
         if let Some(id) = self.names.lock().get(name) {
-            return self
-                .container(id)
-                .map(|found| found.id.clone())
-                .map_err(|_| missing());
+            return self.container(id).map(|found| found.id.clone()).map_err(|_| missing());
         }
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
@@ -132,9 +120,7 @@ impl Core {
         match (found.next(), found.next()) {
             (Some(id), None) => Ok(id.clone()),
             (None, _) => Err(missing()),
-            (Some(_), Some(_)) => Err(EngineError::Ambiguous {
-                prefix: name.to_owned(),
-            }),
+            (Some(_), Some(_)) => Err(EngineError::Ambiguous { prefix: name.to_owned() }),
         }
     }
 

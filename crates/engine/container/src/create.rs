@@ -45,10 +45,7 @@ impl Core {
     ) -> Result<ContainerId> {
         let sandbox = self.sandbox(sandbox)?;
         if sandbox.record.standalone {
-            return Err(EngineError::Standalone {
-                id: sandbox.id.short().to_owned(),
-            }
-            .into());
+            return Err(EngineError::Standalone { id: sandbox.id.short().to_owned() }.into());
         }
         let _shared = sandbox.op.read().await;
         sandbox.usable()?;
@@ -98,16 +95,10 @@ impl Core {
         check_name(name)?;
         let mut names = self.names.lock();
         if let Some(holder) = names.get(name) {
-            return Err(EngineError::NameTaken {
-                name: name.to_owned(),
-                id: holder.to_string(),
-            });
+            return Err(EngineError::NameTaken { name: name.to_owned(), id: holder.to_string() });
         }
         names.insert(name.to_owned(), id.clone());
-        Ok(NameGuard {
-            core: self,
-            name: Some(name.to_owned()),
-        })
+        Ok(NameGuard { core: self, name: Some(name.to_owned()) })
     }
 
     pub(crate) async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
@@ -161,9 +152,7 @@ impl Core {
         let anonymous_volumes = self.make_volumes(&mut spec, &image)?;
         let pin = image.chain_id().map(|chain| images.pin(&chain));
         let parent = images.unpack(&image)?;
-        images
-            .snapshots()
-            .prepare(&snapshot_key(id.as_str()), parent.as_deref())?;
+        images.snapshots().prepare(&snapshot_key(id.as_str()), parent.as_deref())?;
         drop(pin);
         let dir = self.layout.containers().join(id.as_str());
         std::fs::create_dir_all(dir.join("log")).map_err(io("make directory", &dir))?;
@@ -183,13 +172,7 @@ impl Core {
         };
         record::write(&dir.join("state.json"), &status)?;
         record::write(&dir.join("container.json"), &record)?;
-        Ok(Arc::new(ContainerObject::new(
-            id.clone(),
-            sandbox,
-            dir,
-            record,
-            status,
-        )))
+        Ok(Arc::new(ContainerObject::new(id.clone(), sandbox, dir, record, status)))
     }
 
     /// Makes the volumes that mounts name, and one for each of the image's `VOLUME` paths where that is wanted.
@@ -205,11 +188,7 @@ impl Core {
             for target in declared.into_iter().map(PathBuf::from) {
                 if !spec.mounts.iter().any(|mount| mount.target == target) {
                     let source = MountSource::Volume { name: String::new() };
-                    spec.mounts.push(Mount {
-                        target,
-                        source,
-                        read_only: false,
-                    });
+                    spec.mounts.push(Mount { target, source, read_only: false });
                 }
             }
         }
@@ -232,18 +211,10 @@ impl Core {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         };
-        let dirs = [
-            self.layout.containers().join(id.as_str()),
-            self.layout.trash().join(format!("c-{id}")),
-        ];
-        let trees = dirs
-            .iter()
-            .try_for_each(|dir| record::remove_tree(dir))
-            .map_err(hako_error::Error::from);
-        let volumes = volumes
-            .iter()
-            .try_for_each(|name| self.delete_volume(name))
-            .map_err(hako_error::Error::from);
+        let dirs = [self.layout.containers().join(id.as_str()), self.layout.trash().join(format!("c-{id}"))];
+        let trees = dirs.iter().try_for_each(|dir| record::remove_tree(dir)).map_err(hako_error::Error::from);
+        let volumes =
+            volumes.iter().try_for_each(|name| self.delete_volume(name)).map_err(hako_error::Error::from);
         for error in [removed, trees, volumes].into_iter().filter_map(Result::err) {
             tracing::warn!(container = id.short(), error = %error.chain(), "not all of a container was removed");
         }
@@ -252,11 +223,7 @@ impl Core {
 
 fn resolved(spec: &ContainerSpec, image: &Image) -> Result<Resolved> {
     let merged = crate::resolve::merge(spec, &image.config)?;
-    Ok(Resolved {
-        image_id: image.id.to_string(),
-        image_digest: image.manifest_digest.to_string(),
-        ..merged
-    })
+    Ok(Resolved { image_id: image.id.to_string(), image_digest: image.manifest_digest.to_string(), ..merged })
 }
 
 /// Docker's grammar of names.
@@ -264,14 +231,6 @@ fn check_name(name: &str) -> Result<(), EngineError> {
     let is_valid = name.len() >= 2
         && name.len() <= 255
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if is_valid {
-        Ok(())
-    } else {
-        Err(EngineError::BadName {
-            name: name.to_owned(),
-        })
-    }
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_valid { Ok(()) } else { Err(EngineError::BadName { name: name.to_owned() }) }
 }

@@ -39,12 +39,8 @@ impl ContainerEngine for Engine {
             true => id.short().to_owned(),
             false => spec.hostname.clone(),
         };
-        let record = SandboxRecord {
-            spec: Arc::new(spec),
-            created_at: Timestamp::now(),
-            standalone: false,
-            hostname,
-        };
+        let record =
+            SandboxRecord { spec: Arc::new(spec), created_at: Timestamp::now(), standalone: false, hostname };
         let sandbox = core.prepare_sandbox(id, record)?;
         core.sandbox_event(&sandbox, crate::Action::Create);
         let brought_up = {
@@ -81,9 +77,7 @@ impl ContainerEngine for Engine {
                 let record = &sandbox.record;
                 has_labels(&record.spec.labels, filter)
                     && filter.sandbox.as_ref().is_none_or(|id| *id == sandbox.id)
-                    && filter
-                        .standalone
-                        .is_none_or(|standalone| standalone == record.standalone)
+                    && filter.standalone.is_none_or(|standalone| standalone == record.standalone)
             });
             wanted.map(|sandbox| sandbox.view()).collect()
         };
@@ -133,13 +127,8 @@ impl ContainerEngine for Engine {
             let containers = self.core.containers.read();
             let wanted = containers.values().filter(|container| {
                 has_labels(&container.record.spec.labels, filter)
-                    && filter
-                        .sandbox
-                        .as_ref()
-                        .is_none_or(|id| *id == container.sandbox.id)
-                    && filter
-                        .standalone
-                        .is_none_or(|standalone| standalone == container.standalone())
+                    && filter.sandbox.as_ref().is_none_or(|id| *id == container.sandbox.id)
+                    && filter.standalone.is_none_or(|standalone| standalone == container.standalone())
             });
             wanted.map(|container| container.view()).collect()
         };
@@ -167,14 +156,9 @@ impl ContainerEngine for Engine {
 
     async fn resize(&self, id: &ContainerId, size: TerminalSize) -> Result<()> {
         let container = self.core.container(id)?;
-        let live = container
-            .sandbox
-            .live()
-            .filter(|_| container.state().is_running());
+        let live = container.sandbox.live().filter(|_| container.state().is_running());
         let live = live.ok_or_else(|| container.not_running())?;
-        live.shim
-            .resize(container.id.as_str(), None, crate::exec::tty_size(size))
-            .await
+        live.shim.resize(container.id.as_str(), None, crate::exec::tty_size(size)).await
     }
 
     async fn logs(&self, id: &ContainerId, options: LogOptions) -> Result<LogStream> {
@@ -215,11 +199,10 @@ impl ContainerEngine for Engine {
 }
 
 fn has_labels(labels: &BTreeMap<String, String>, filter: &Filter) -> bool {
-    filter.labels.iter().all(|(key, wanted)| {
-        labels
-            .get(key)
-            .is_some_and(|value| wanted.is_empty() || value == wanted)
-    })
+    filter
+        .labels
+        .iter()
+        .all(|(key, wanted)| labels.get(key).is_some_and(|value| wanted.is_empty() || value == wanted))
 }
 
 /// A number or name of a signal, such as `9`, `KILL` or `SIGKILL`.

@@ -40,11 +40,7 @@ pub(crate) enum EngineError {
     #[error("container must not run as root: its user is {user:?}, set a user that is not 0")]
     RootForbidden { user: String },
     #[error("{what} {value:?} is not valid: {expected}")]
-    Value {
-        what: &'static str,
-        value: String,
-        expected: &'static str,
-    },
+    Value { what: &'static str, value: String, expected: &'static str },
     #[error("{path} is not on the host: make it, or ask for it to be made")]
     NoBindSource { path: PathBuf },
     #[error("no such volume: {name}")]
@@ -52,16 +48,9 @@ pub(crate) enum EngineError {
     #[error("volume {name} is in use by container {id}: remove that container first")]
     VolumeInUse { name: String, id: String },
     #[error("{op} {path}")]
-    Io {
-        op: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { op: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is not readable as a record of the engine")]
-    Record {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Record { path: PathBuf, source: serde_json::Error },
     #[error("a task of the engine ended early")]
     Task { source: tokio::task::JoinError },
 }
@@ -103,7 +92,5 @@ pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std:
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> hako_error::Result<T> + Send + 'static,
 ) -> hako_error::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|source| EngineError::Task { source })?
+    tokio::task::spawn_blocking(work).await.map_err(|source| EngineError::Task { source })?
 }

@@ -42,22 +42,15 @@ struct Entry {
 impl ExecTable {
     fn with<T>(&self, id: &str, use_it: impl FnOnce(&mut Entry) -> T) -> T {
         let mut entries = self.0.lock();
-        let at = entries
-            .iter()
-            .position(|entry| entry.id == id)
-            .unwrap_or_else(|| {
-                if entries.len() >= REMEMBERED
-                    && let Some(old) = entries.iter().position(|entry| entry.code.borrow().is_some())
-                {
-                    entries.remove(old);
-                }
-                entries.push_back(Entry {
-                    id: id.to_owned(),
-                    pid: 0,
-                    code: watch::Sender::new(None),
-                });
-                entries.len() - 1
-            });
+        let at = entries.iter().position(|entry| entry.id == id).unwrap_or_else(|| {
+            if entries.len() >= REMEMBERED
+                && let Some(old) = entries.iter().position(|entry| entry.code.borrow().is_some())
+            {
+                entries.remove(old);
+            }
+            entries.push_back(Entry { id: id.to_owned(), pid: 0, code: watch::Sender::new(None) });
+            entries.len() - 1
+        });
         use_it(&mut entries[at])
     }
 
@@ -80,11 +73,8 @@ impl ExecTable {
     }
 
     pub(crate) fn list(&self) -> Vec<ExecInfo> {
-        let info = |entry: &Entry| ExecInfo {
-            id: entry.id.clone(),
-            pid: entry.pid,
-            code: *entry.code.borrow(),
-        };
+        let info =
+            |entry: &Entry| ExecInfo { id: entry.id.clone(), pid: entry.pid, code: *entry.code.borrow() };
         self.0.lock().iter().map(info).collect()
     }
 }
@@ -105,12 +95,7 @@ impl Core {
             true => exec_terminal(container, &live.shim, process, &spec).await?,
             false => exec_pipes(container, &live.shim, process, &spec).await?,
         };
-        self.container_event(
-            container,
-            Action::ExecStart {
-                exec: session.id.clone(),
-            },
-        );
+        self.container_event(container, Action::ExecStart { exec: session.id.clone() });
         Ok(session)
     }
 
@@ -119,18 +104,8 @@ impl Core {
         if spec.user.is_empty() {
             return Ok(oci::exec_process(&base, spec, None)?);
         }
-        let mounts = self
-            .config
-            .images
-            .snapshots()
-            .mounts(&snapshot_key(container.id.as_str()))?;
-        let layers = Layers::new(
-            mounts
-                .upper
-                .iter()
-                .chain(&mounts.lower)
-                .map(std::path::PathBuf::as_path),
-        );
+        let mounts = self.config.images.snapshots().mounts(&snapshot_key(container.id.as_str()))?;
+        let layers = Layers::new(mounts.upper.iter().chain(&mounts.lower).map(std::path::PathBuf::as_path));
         let identity = users::resolve(&layers, &spec.user, &[])?;
         Ok(oci::exec_process(&base, spec, Some(&identity))?)
     }
@@ -142,22 +117,10 @@ async fn exec_terminal(
     process: Process,
     spec: &ExecSpec,
 ) -> Result<ExecSession> {
-    let size = spec.size.unwrap_or(TerminalSize {
-        rows: 24,
-        columns: 80,
-    });
-    let started = shim
-        .exec(
-            container.id.as_str(),
-            process,
-            ExecIo::Tty { size: tty_size(size) },
-        )
-        .await?;
+    let size = spec.size.unwrap_or(TerminalSize { rows: 24, columns: 80 });
+    let started = shim.exec(container.id.as_str(), process, ExecIo::Tty { size: tty_size(size) }).await?;
     let Some(master) = started.tty_master else {
-        return Err(Error::new(
-            Kind::Internal,
-            "the shim gave no terminal for an exec with one",
-        ));
+        return Err(Error::new(Kind::Internal, "the shim gave no terminal for an exec with one"));
     };
     let terminal = Terminal::new(master).map_err(io("open the terminal of", container.short()))?;
     let resized = terminal.clone();
@@ -182,29 +145,16 @@ async fn exec_pipes(
     let (stdin, input) = match spec.stdin {
         true => {
             let (read, write) = new_pipe()?;
-            (
-                read,
-                Some(pipe::Sender::from_owned_fd(write).map_err(io("open", "a pipe"))?),
-            )
+            (read, Some(pipe::Sender::from_owned_fd(write).map_err(io("open", "a pipe"))?))
         }
-        false => (
-            std::fs::File::open("/dev/null")
-                .map_err(io("open", "/dev/null"))?
-                .into(),
-            None,
-        ),
+        false => (std::fs::File::open("/dev/null").map_err(io("open", "/dev/null"))?.into(), None),
     };
     let (out_read, out_write) = new_pipe()?;
     let (err_read, err_write) = new_pipe()?;
     let receiver = |fd: OwnedFd| pipe::Receiver::from_owned_fd(fd).map_err(io("open", "a pipe"));
     let (out, err) = (receiver(out_read)?, receiver(err_read)?);
-    let started = shim
-        .exec(
-            container.id.as_str(),
-            process,
-            ExecIo::Fds([stdin, out_write, err_write]),
-        )
-        .await?;
+    let started =
+        shim.exec(container.id.as_str(), process, ExecIo::Fds([stdin, out_write, err_write])).await?;
     Ok(ExecSession {
         exit: exit(container, &started.exec_id, started.pid),
         id: started.exec_id,
@@ -221,10 +171,7 @@ fn new_pipe() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 pub(crate) fn tty_size(size: TerminalSize) -> TtySize {
-    TtySize {
-        width: size.columns,
-        height: size.rows,
-    }
+    TtySize { width: size.columns, height: size.rows }
 }
 
 fn exit(
@@ -270,11 +217,7 @@ mod tests {
         table.finish_all(137);
         assert_eq!(*open.wait_for(Option::is_some).await.unwrap(), Some(137));
         assert_eq!(
-            table
-                .list()
-                .iter()
-                .map(|exec| (exec.pid, exec.code))
-                .collect::<Vec<_>>(),
+            table.list().iter().map(|exec| (exec.pid, exec.code)).collect::<Vec<_>>(),
             [(7, Some(3)), (8, Some(137))]
         );
     }

@@ -59,26 +59,17 @@ fn hosts(spec: &SandboxSpec, hostname: &str, ip: Option<Ipv4Addr>) -> String {
 }
 
 fn extra_hosts(spec: &SandboxSpec) -> String {
-    spec.hosts
-        .iter()
-        .map(|entry| format!("{}\t{}\n", entry.ip, entry.names.join(" ")))
-        .collect()
+    spec.hosts.iter().map(|entry| format!("{}\t{}\n", entry.ip, entry.names.join(" "))).collect()
 }
 
 /// What was asked for, else the host's file; without its loopback servers where they cannot be reached.
 fn resolv_conf(dns: &Dns, host: &str, is_isolated: bool) -> String {
     if *dns == Dns::default() {
         let reachable = |line: &&str| {
-            let server = line
-                .strip_prefix("nameserver")
-                .and_then(|rest| rest.trim().parse::<IpAddr>().ok());
+            let server = line.strip_prefix("nameserver").and_then(|rest| rest.trim().parse::<IpAddr>().ok());
             !(is_isolated && server.is_some_and(|ip| ip.is_loopback()))
         };
-        return host
-            .lines()
-            .filter(reachable)
-            .map(|line| format!("{line}\n"))
-            .collect();
+        return host.lines().filter(reachable).map(|line| format!("{line}\n")).collect();
     }
     let mut text = String::new();
     for server in &dns.servers {
@@ -103,10 +94,7 @@ mod tests {
             search: vec!["a.local".into(), "b".into()],
             options: vec!["ndots:5".into()],
         };
-        assert_eq!(
-            resolv_conf(&dns, "", true),
-            "nameserver 10.96.0.10\nsearch a.local b\noptions ndots:5\n"
-        );
+        assert_eq!(resolv_conf(&dns, "", true), "nameserver 10.96.0.10\nsearch a.local b\noptions ndots:5\n");
         let host = "nameserver 127.0.0.53\nnameserver 9.9.9.9\n";
         assert_eq!(resolv_conf(&Dns::default(), host, true), "nameserver 9.9.9.9\n");
         assert_eq!(resolv_conf(&Dns::default(), host, false), host);
@@ -114,14 +102,9 @@ mod tests {
 
     #[test]
     fn hosts_names_the_sandbox_itself_and_the_extra_entries() {
-        let entry = crate::HostEntry {
-            ip: "10.1.1.1".parse().unwrap(),
-            names: vec!["db".into(), "db.x".into()],
-        };
-        let spec = SandboxSpec {
-            hosts: vec![entry],
-            ..SandboxSpec::default()
-        };
+        let entry =
+            crate::HostEntry { ip: "10.1.1.1".parse().unwrap(), names: vec!["db".into(), "db.x".into()] };
+        let spec = SandboxSpec { hosts: vec![entry], ..SandboxSpec::default() };
         let text = hosts(&spec, "web-0", Some(Ipv4Addr::new(10, 244, 0, 7)));
         assert!(text.contains("10.244.0.7\tweb-0\n10.1.1.1\tdb db.x\n"), "{text}");
     }

@@ -38,9 +38,7 @@ enum Found {
 impl<'a> Layers<'a> {
     /// The stack of these directories, topmost first.
     pub(crate) fn new(dirs: impl IntoIterator<Item = &'a Path>) -> Self {
-        Self {
-            dirs: dirs.into_iter().collect(),
-        }
+        Self { dirs: dirs.into_iter().collect() }
     }
 
     /// The content of a regular file, `None` when there is no such file.
@@ -62,10 +60,7 @@ impl<'a> Layers<'a> {
     }
 
     fn root(&self) -> std::io::Result<Merged> {
-        self.dirs
-            .iter()
-            .map(|dir| Ok(open_dir(rustix::fs::CWD, dir)?))
-            .collect()
+        self.dirs.iter().map(|dir| Ok(open_dir(rustix::fs::CWD, dir)?)).collect()
     }
 
     fn find(&self, path: &Path) -> std::io::Result<Found> {
@@ -141,23 +136,14 @@ fn step(here: &Merged, name: &Path) -> std::io::Result<Found> {
             break;
         }
     }
-    Ok(if merged.is_empty() {
-        Found::Nothing
-    } else {
-        Found::Dir(merged)
-    })
+    Ok(if merged.is_empty() { Found::Nothing } else { Found::Dir(merged) })
 }
 
 fn leaf(layer: &OwnedFd, name: &Path, kind: FileType) -> std::io::Result<Found> {
     match kind {
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            Ok(Found::File(rustix::fs::openat(
-                layer,
-                name,
-                flags,
-                Mode::empty(),
-            )?))
+            Ok(Found::File(rustix::fs::openat(layer, name, flags, Mode::empty())?))
         }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(layer, name, Vec::new())?;
@@ -212,14 +198,7 @@ mod tests {
         }
         fs::create_dir_all(upper.join("a")).unwrap();
         let whiteout = upper.join("a/file");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &whiteout,
-            FileType::CharacterDevice,
-            Mode::empty(),
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &whiteout, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
         rustix::fs::setxattr(
             upper.join("b"),
             "trusted.overlay.opaque",

@@ -29,25 +29,14 @@ const POLL: Duration = Duration::from_millis(100);
 /// what is left and ends.
 pub(crate) fn read(path: PathBuf, options: LogOptions, state: watch::Receiver<Life>) -> Result<LogStream> {
     let position = Position::start(&path, options.tail)?;
-    let notify = if options.follow {
-        Notify::new(&path)
-    } else {
-        Notify::Poll
-    };
+    let notify = if options.follow { Notify::new(&path) } else { Notify::Poll };
     let left = options.limit_bytes;
-    let reader = Reader {
-        path,
-        options,
-        state,
-        position,
-        notify,
-        pending: VecDeque::new(),
-        left,
-        done: false,
-    };
-    Ok(stream::try_unfold(reader, |mut reader| async move {
-        Ok(reader.next().await?.map(|line| (line, reader)))
-    })
+    let reader =
+        Reader { path, options, state, position, notify, pending: VecDeque::new(), left, done: false };
+    Ok(stream::try_unfold(
+        reader,
+        |mut reader| async move { Ok(reader.next().await?.map(|line| (line, reader))) },
+    )
     .boxed())
 }
 
@@ -135,11 +124,7 @@ impl Position {
     /// The oldest line there is, or the first of the last `tail` ones.
     fn start(path: &Path, tail: Option<u64>) -> Result<Self, EngineError> {
         let files = files(path)?;
-        let mut at = Self {
-            file: None,
-            offset: 0,
-            rest: BytesMut::new(),
-        };
+        let mut at = Self { file: None, offset: 0, rest: BytesMut::new() };
         let Some(tail) = tail else {
             at.file = files.into_iter().next();
             return Ok(at);
@@ -147,11 +132,7 @@ impl Position {
         let mut wanted = tail;
         for file in files.into_iter().rev() {
             let (offset, found) = last_lines(&file, wanted).map_err(io("read", path))?;
-            at = Self {
-                file: Some(file),
-                offset,
-                rest: BytesMut::new(),
-            };
+            at = Self { file: Some(file), offset, rest: BytesMut::new() };
             wanted -= found;
             if wanted == 0 {
                 break;
@@ -195,10 +176,7 @@ impl Position {
 /// All files of a log, oldest first.
 fn files(path: &Path) -> Result<Vec<File>, EngineError> {
     let mut numbers = Vec::new();
-    let (dir, name) = (
-        path.parent().unwrap_or(path),
-        path.file_name().unwrap_or_default().to_string_lossy(),
-    );
+    let (dir, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default().to_string_lossy());
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let entry = entry.file_name();
         let number = entry
@@ -208,9 +186,7 @@ fn files(path: &Path) -> Result<Vec<File>, EngineError> {
     }
     numbers.sort_unstable_by(|a, b| b.cmp(a));
     let mut open = Vec::new();
-    let rotated = numbers
-        .into_iter()
-        .map(|number| PathBuf::from(format!("{}.{number}", path.display())));
+    let rotated = numbers.into_iter().map(|number| PathBuf::from(format!("{}.{number}", path.display())));
     for file in rotated.chain([path.to_owned()]) {
         match File::open(&file) {
             Ok(file) => open.push(file),
@@ -230,9 +206,7 @@ fn successor(path: &Path, file: &File) -> Result<Option<File>, EngineError> {
         return Ok(None);
     }
     let mut all = files(path)?;
-    let at = all
-        .iter()
-        .position(|file| inode(file).is_ok_and(|other| other == current));
+    let at = all.iter().position(|file| inode(file).is_ok_and(|other| other == current));
     let next = at.map_or(0, |at| at + 1);
     Ok((next < all.len()).then(|| all.swap_remove(next)))
 }
@@ -278,12 +252,7 @@ fn parse(line: &Bytes) -> Option<LogLine> {
     };
     let partial = text[second + 1..third].starts_with(b"P");
     let end = if partial { line.len() - 1 } else { line.len() };
-    Some(LogLine {
-        time,
-        stream,
-        partial,
-        bytes: line.slice(third + 1..end),
-    })
+    Some(LogLine { time, stream, partial, bytes: line.slice(third + 1..end) })
 }
 
 /// Wakes a follower when something in the log's directory changed.
@@ -312,9 +281,7 @@ impl Notify {
         };
         let mut events = [0_u8; 4096];
         let drained = match fd.readable().await {
-            Ok(mut guard) => guard
-                .try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut events)?))
-                .map(drop),
+            Ok(mut guard) => guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut events)?)).map(drop),
             Err(_) => return tokio::time::sleep(POLL).await,
         };
         // A false alarm is as good as a change: the caller looks.
@@ -332,34 +299,20 @@ mod tests {
     }
 
     fn texts(lines: &[LogLine]) -> Vec<String> {
-        lines
-            .iter()
-            .map(|line| String::from_utf8_lossy(&line.bytes).trim_end().to_owned())
-            .collect()
+        lines.iter().map(|line| String::from_utf8_lossy(&line.bytes).trim_end().to_owned()).collect()
     }
 
     async fn collect(path: &Path, options: LogOptions) -> Vec<LogLine> {
         let (_state, state) = watch::channel(Life::new(crate::ContainerState::Created));
-        read(path.to_owned(), options, state)
-            .unwrap()
-            .map(|line| line.unwrap())
-            .collect()
-            .await
+        read(path.to_owned(), options, state).unwrap().map(|line| line.unwrap()).collect().await
     }
 
     fn three_files(dir: &Path) -> PathBuf {
         let path = dir.join("container.log");
-        std::fs::write(
-            dir.join("container.log.2"),
-            line(1, "stdout", "a") + &line(2, "stderr", "b"),
-        )
-        .unwrap();
+        std::fs::write(dir.join("container.log.2"), line(1, "stdout", "a") + &line(2, "stderr", "b"))
+            .unwrap();
         std::fs::write(dir.join("container.log.1"), line(3, "stdout", "c")).unwrap();
-        std::fs::write(
-            &path,
-            line(4, "stdout", "d") + "garbage\n" + &line(5, "stdout", "e"),
-        )
-        .unwrap();
+        std::fs::write(&path, line(4, "stdout", "d") + "garbage\n" + &line(5, "stdout", "e")).unwrap();
         path
     }
 
@@ -368,37 +321,19 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let path = three_files(tmp.path());
         let all = LogOptions::default();
-        assert_eq!(
-            texts(&collect(&path, all.clone()).await),
-            ["a", "b", "c", "d", "e"]
-        );
-        let tail = |count| LogOptions {
-            tail: Some(count),
-            ..all.clone()
-        };
+        assert_eq!(texts(&collect(&path, all.clone()).await), ["a", "b", "c", "d", "e"]);
+        let tail = |count| LogOptions { tail: Some(count), ..all.clone() };
         assert_eq!(texts(&collect(&path, tail(1)).await), ["e"]);
         assert_eq!(texts(&collect(&path, tail(4)).await), ["c", "d", "e"]);
         assert_eq!(texts(&collect(&path, tail(0)).await), Vec::<String>::new());
         assert_eq!(texts(&collect(&path, tail(100)).await).len(), 5);
-        let stderr = LogOptions {
-            stdout: false,
-            ..all.clone()
-        };
+        let stderr = LogOptions { stdout: false, ..all.clone() };
         assert_eq!(texts(&collect(&path, stderr).await), ["b"]);
-        let since = LogOptions {
-            since: Some("2026-01-01T00:00:03Z".parse().unwrap()),
-            ..all.clone()
-        };
+        let since = LogOptions { since: Some("2026-01-01T00:00:03Z".parse().unwrap()), ..all.clone() };
         assert_eq!(texts(&collect(&path, since).await), ["c", "d", "e"]);
-        let until = LogOptions {
-            until: Some("2026-01-01T00:00:03Z".parse().unwrap()),
-            ..all.clone()
-        };
+        let until = LogOptions { until: Some("2026-01-01T00:00:03Z".parse().unwrap()), ..all.clone() };
         assert_eq!(texts(&collect(&path, until).await), ["a", "b"]);
-        let limited = LogOptions {
-            limit_bytes: Some(3),
-            ..all
-        };
+        let limited = LogOptions { limit_bytes: Some(3), ..all };
         assert_eq!(texts(&collect(&path, limited).await), ["a", "b"]);
     }
 
@@ -407,10 +342,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("container.log");
         let (state, watching) = watch::channel(Life::new(crate::ContainerState::Created));
-        let options = LogOptions {
-            follow: true,
-            ..LogOptions::default()
-        };
+        let options = LogOptions { follow: true, ..LogOptions::default() };
         let mut lines = read(path.clone(), options, watching).unwrap();
         let writer = {
             let path = path.clone();
@@ -434,9 +366,8 @@ mod tests {
             seen.push(lines.next().await.unwrap().unwrap());
         }
         writer.await.unwrap();
-        let expected: Vec<String> = (0..20)
-            .flat_map(|round| (0..3).map(move |second| format!("{round}-{second}")))
-            .collect();
+        let expected: Vec<String> =
+            (0..20).flat_map(|round| (0..3).map(move |second| format!("{round}-{second}"))).collect();
         assert_eq!(texts(&seen), expected);
         state.send_modify(|life| life.removed = true);
         assert!(lines.next().await.is_none());

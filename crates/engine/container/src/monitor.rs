@@ -40,10 +40,8 @@ impl Core {
             ShimEvent::Exited { id, .. } | ShimEvent::Oom { id, .. } => id,
             ShimEvent::Gone => return,
         };
-        let Some(container) = id
-            .parse::<ContainerId>()
-            .ok()
-            .and_then(|id| self.containers.read().get(&id).cloned())
+        let Some(container) =
+            id.parse::<ContainerId>().ok().and_then(|id| self.containers.read().get(&id).cloned())
         else {
             tracing::debug!(
                 sandbox = sandbox.id.short(),
@@ -53,28 +51,12 @@ impl Core {
             return;
         };
         match event {
-            ShimEvent::Exited {
-                exec: Some(exec),
-                code,
-                ..
-            } => {
+            ShimEvent::Exited { exec: Some(exec), code, .. } => {
                 container.execs.finish(&exec, code);
                 self.container_event(&container, Action::ExecDie { exec, code });
             }
-            ShimEvent::Exited {
-                exec: None,
-                code,
-                signal,
-                oom_killed,
-                at,
-                ..
-            } => {
-                let exit = hako_runtime::Exit {
-                    code,
-                    signal,
-                    oom_killed,
-                    at,
-                };
+            ShimEvent::Exited { exec: None, code, signal, oom_killed, at, .. } => {
+                let exit = hako_runtime::Exit { code, signal, oom_killed, at };
                 let core = Arc::clone(self);
                 tokio::spawn(async move { core.on_exit(&container, exit, None).await });
             }
@@ -92,15 +74,9 @@ impl Core {
                 return;
             }
         };
-        for state in states
-            .into_iter()
-            .filter(|state| state.status == ContainerStatus::Stopped)
-        {
-            let container = state
-                .id
-                .parse::<ContainerId>()
-                .ok()
-                .and_then(|id| self.containers.read().get(&id).cloned());
+        for state in states.into_iter().filter(|state| state.status == ContainerStatus::Stopped) {
+            let container =
+                state.id.parse::<ContainerId>().ok().and_then(|id| self.containers.read().get(&id).cloned());
             if let (Some(container), Some(exit)) = (container, state.exit) {
                 self.on_exit(&container, exit, None).await;
             }
@@ -113,11 +89,7 @@ impl Core {
         if !is_current {
             return;
         }
-        tracing::warn!(
-            sandbox = sandbox.id.short(),
-            pid = shim.pid(),
-            "the sandbox's shim is gone"
-        );
+        tracing::warn!(sandbox = sandbox.id.short(), pid = shim.pid(), "the sandbox's shim is gone");
         {
             let _exclusive = sandbox.op.write().await;
             if sandbox.live().is_some_and(|live| live.shim.pid() == shim.pid()) {
@@ -133,18 +105,10 @@ impl Core {
 
     /// Records the exit of a container whose shim is no more.
     pub(crate) async fn lost(self: &Arc<Self>, container: &Arc<ContainerObject>) {
-        let known = Shim::read_exit(&container.sandbox.state_dir(), container.id.as_str())
-            .ok()
-            .flatten();
-        let reason = known
-            .is_none()
-            .then(|| "its shim died, and the container with it".to_owned());
-        let unknown = hako_runtime::Exit {
-            code: KILLED,
-            signal: Some(9),
-            oom_killed: false,
-            at: Timestamp::now(),
-        };
+        let known = Shim::read_exit(&container.sandbox.state_dir(), container.id.as_str()).ok().flatten();
+        let reason = known.is_none().then(|| "its shim died, and the container with it".to_owned());
+        let unknown =
+            hako_runtime::Exit { code: KILLED, signal: Some(9), oom_killed: false, at: Timestamp::now() };
         self.on_exit(container, known.unwrap_or(unknown), reason).await;
     }
 

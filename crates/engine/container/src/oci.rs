@@ -47,10 +47,7 @@ pub(crate) fn runtime_spec(
     let mut linux = oci.linux().clone().unwrap_or_default();
     fill_linux(&mut linux, spec, resources, around)?;
     let mounts = mounts(oci.mounts().clone().unwrap_or_default(), spec, around)?;
-    oci.set_process(Some(process))
-        .set_root(Some(root))
-        .set_linux(Some(linux))
-        .set_mounts(Some(mounts));
+    oci.set_process(Some(process)).set_root(Some(root)).set_linux(Some(linux)).set_mounts(Some(mounts));
     Ok(oci)
 }
 
@@ -80,10 +77,7 @@ pub(crate) fn exec_process(
     if exec.privileged {
         process.set_capabilities(Some(capability_sets(all_capabilities(), true)));
     } else if identity.is_some() {
-        let bounding = container
-            .capabilities()
-            .as_ref()
-            .and_then(|sets| sets.bounding().clone());
+        let bounding = container.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
         let is_root = process.user().uid() == 0;
         process.set_capabilities(Some(capability_sets(bounding.unwrap_or_default(), is_root)));
     }
@@ -106,24 +100,15 @@ fn fill_process(
     around: &Surroundings,
 ) -> Result<(), EngineError> {
     if spec.run_as_non_root && identity.uid == 0 {
-        return Err(EngineError::RootForbidden {
-            user: resolved.user.clone(),
-        });
+        return Err(EngineError::RootForbidden { user: resolved.user.clone() });
     }
-    let mut defaults = vec![
-        format!("HOSTNAME={}", around.hostname),
-        format!("HOME={}", identity.home),
-    ];
+    let mut defaults = vec![format!("HOSTNAME={}", around.hostname), format!("HOME={}", identity.home)];
     if spec.tty {
         defaults.push("TERM=xterm".to_owned());
     }
     let path = resolved.env.iter().take(1);
     let env = merge_env(path.chain(&defaults).chain(&resolved.env));
-    let dropped = if spec.privileged {
-        all_capabilities()
-    } else {
-        capabilities(process, spec)?
-    };
+    let dropped = if spec.privileged { all_capabilities() } else { capabilities(process, spec)? };
     process.set_terminal(Some(spec.tty));
     process.set_args(Some(resolved.argv.clone()));
     process.set_env(Some(env));
@@ -140,11 +125,8 @@ fn fill_process(
 /// Docker's order: a dropped ALL empties the default set before the additions, an added ALL fills it before the rest is dropped.
 fn capabilities(process: &Process, spec: &ContainerSpec) -> Result<Capabilities, EngineError> {
     let is_all = |name: &String| name.eq_ignore_ascii_case("all");
-    let default = process
-        .capabilities()
-        .as_ref()
-        .and_then(|sets| sets.bounding().clone())
-        .unwrap_or_default();
+    let default =
+        process.capabilities().as_ref().and_then(|sets| sets.bounding().clone()).unwrap_or_default();
     let mut set = match (spec.cap_add.iter().any(is_all), spec.cap_drop.iter().any(is_all)) {
         (true, _) => all_capabilities(),
         (false, true) => Capabilities::new(),
@@ -161,15 +143,11 @@ fn capabilities(process: &Process, spec: &ContainerSpec) -> Result<Capabilities,
 
 fn capability(name: &str) -> Result<Capability, EngineError> {
     let upper = name.to_ascii_uppercase();
-    upper
-        .strip_prefix("CAP_")
-        .unwrap_or(&upper)
-        .parse()
-        .map_err(|_| EngineError::Value {
-            what: "capability",
-            value: name.to_owned(),
-            expected: "a name of capabilities(7) such as NET_ADMIN, or ALL",
-        })
+    upper.strip_prefix("CAP_").unwrap_or(&upper).parse().map_err(|_| EngineError::Value {
+        what: "capability",
+        value: name.to_owned(),
+        expected: "a name of capabilities(7) such as NET_ADMIN, or ALL",
+    })
 }
 
 /// A user that is not root keeps the bounding set only, so that set-uid programs and file capabilities still work.
@@ -256,11 +234,7 @@ fn rlimit(limit: &Rlimit) -> Result<PosixRlimit, EngineError> {
         expected: "a name of setrlimit(2) such as nofile",
     };
     let typ: PosixRlimitType = serde_json::from_value(serde_json::Value::String(name)).map_err(bad)?;
-    let built = PosixRlimitBuilder::default()
-        .typ(typ)
-        .soft(limit.soft)
-        .hard(limit.hard)
-        .build();
+    let built = PosixRlimitBuilder::default().typ(typ).soft(limit.soft).hard(limit.hard).build();
     built.map_err(|_| EngineError::Value {
         what: "ulimit",
         value: limit.name.clone(),
@@ -277,26 +251,16 @@ fn fill_linux(
     if around.host_pid {
         let kept = linux.namespaces().clone().unwrap_or_default();
         linux.set_namespaces(Some(
-            kept.into_iter()
-                .filter(|one| one.typ() != LinuxNamespaceType::Pid)
-                .collect(),
+            kept.into_iter().filter(|one| one.typ() != LinuxNamespaceType::Pid).collect(),
         ));
     }
     if spec.privileged {
-        linux
-            .set_seccomp(None)
-            .set_masked_paths(None)
-            .set_readonly_paths(None);
+        linux.set_seccomp(None).set_masked_paths(None).set_readonly_paths(None);
     }
     if spec.seccomp == Seccomp::Unconfined {
         linux.set_seccomp(None);
     }
-    let texts = |paths: &Vec<PathBuf>| {
-        paths
-            .iter()
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect()
-    };
+    let texts = |paths: &Vec<PathBuf>| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     if let Some(paths) = &spec.masked_paths {
         linux.set_masked_paths(Some(texts(paths)));
     }
@@ -307,12 +271,7 @@ fn fill_linux(
     fill_resources(&mut limits, resources);
     let mut rules = limits.devices().clone().unwrap_or_default();
     if spec.privileged {
-        rules = LinuxDeviceCgroupBuilder::default()
-            .allow(true)
-            .access("rwm")
-            .build()
-            .into_iter()
-            .collect();
+        rules = LinuxDeviceCgroupBuilder::default().allow(true).access("rwm").build().into_iter().collect();
     }
     let mut nodes = linux.devices().clone().unwrap_or_default();
     for device in &spec.devices {
@@ -324,11 +283,7 @@ fn fill_linux(
             .minor(minor)
             .build();
         nodes.extend(node);
-        let rule = LinuxDeviceCgroupBuilder::default()
-            .allow(true)
-            .typ(typ)
-            .major(major)
-            .minor(minor);
+        let rule = LinuxDeviceCgroupBuilder::default().allow(true).typ(typ).major(major).minor(minor);
         rules.extend(rule.access(device.access.clone()).build());
     }
     limits.set_devices(Some(rules));
@@ -349,11 +304,7 @@ fn device_number(device: &Device) -> Result<(LinuxDeviceType, i64, i64), EngineE
         _ => return Err(bad()),
     };
     let number = meta.rdev();
-    Ok((
-        typ,
-        i64::from(rustix::fs::major(number)),
-        i64::from(rustix::fs::minor(number)),
-    ))
+    Ok((typ, i64::from(rustix::fs::major(number)), i64::from(rustix::fs::minor(number))))
 }
 
 fn fill_resources(limits: &mut LinuxResources, resources: &Resources) {
@@ -393,21 +344,14 @@ fn fill_resources(limits: &mut LinuxResources, resources: &Resources) {
 /// The default mounts, the sandbox's files, the container's own in order of their targets' depth, so that a mount inside another's target is not hidden by it.
 fn mounts(base: Vec<Mount>, spec: &ContainerSpec, around: &Surroundings) -> Result<Vec<Mount>, EngineError> {
     let own: Vec<&Path> = spec.mounts.iter().map(|mount| mount.target.as_path()).collect();
-    let mut all: Vec<Mount> = base
-        .into_iter()
-        .filter(|mount| !own.contains(&mount.destination().as_path()))
-        .collect();
+    let mut all: Vec<Mount> =
+        base.into_iter().filter(|mount| !own.contains(&mount.destination().as_path())).collect();
     for mount in &mut all {
         adapt(mount, spec, around);
     }
     for (source, target) in &around.files {
         if !own.contains(&Path::new(target)) {
-            all.extend(mount(
-                "bind",
-                source,
-                Path::new(target),
-                &["rbind", "rprivate", "rw"],
-            ));
+            all.extend(mount("bind", source, Path::new(target), &["rbind", "rprivate", "rw"]));
         }
     }
     let mut wanted: Vec<&crate::Mount> = spec.mounts.iter().collect();
@@ -434,13 +378,7 @@ fn adapt(mount: &mut Mount, spec: &ContainerSpec, around: &Surroundings) {
 
 fn mount(typ: &str, source: &Path, target: &Path, options: &[&str]) -> Option<Mount> {
     let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-    MountBuilder::default()
-        .typ(typ)
-        .source(source)
-        .destination(target)
-        .options(options)
-        .build()
-        .ok()
+    MountBuilder::default().typ(typ).source(source).destination(target).options(options).build().ok()
 }
 
 fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, EngineError> {
@@ -454,11 +392,7 @@ fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, Engi
     }
     let access = if wanted.read_only { "ro" } else { "rw" };
     let built = match &wanted.source {
-        MountSource::Bind {
-            path,
-            propagation,
-            create,
-        } => {
+        MountSource::Bind { path, propagation, create } => {
             if *create && !path.exists() {
                 std::fs::create_dir_all(path).map_err(crate::error::io("make directory", path))?;
             }
@@ -481,11 +415,7 @@ fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, Engi
             mount("tmpfs", Path::new("tmpfs"), &wanted.target, &all)
         }
         MountSource::Volume { name } => {
-            let dir = around
-                .volumes
-                .iter()
-                .find(|(volume, _)| volume == name)
-                .map(|(_, dir)| dir);
+            let dir = around.volumes.iter().find(|(volume, _)| volume == name).map(|(_, dir)| dir);
             let dir = dir.ok_or_else(|| EngineError::NoVolume { name: name.clone() })?;
             mount("bind", dir, &wanted.target, &["rbind", "rprivate", access])
         }

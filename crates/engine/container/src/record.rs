@@ -114,13 +114,7 @@ impl Layout {
     }
 
     pub(crate) fn make(&self) -> Result<(), EngineError> {
-        for dir in [
-            self.sandboxes(),
-            self.containers(),
-            self.trash(),
-            self.volumes(),
-            self.sockets(),
-        ] {
+        for dir in [self.sandboxes(), self.containers(), self.trash(), self.volumes(), self.sockets()] {
             std::fs::create_dir_all(&dir).map_err(io("make directory", dir))?;
         }
         Ok(())
@@ -132,10 +126,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Engine
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|source| EngineError::Record {
-                path: path.to_owned(),
-                source,
-            }),
+            .map_err(|source| EngineError::Record { path: path.to_owned(), source }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io("read", path)(error)),
     }
@@ -143,10 +134,8 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Engine
 
 /// Replaces a record in one step.
 pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> Result<(), EngineError> {
-    let bytes = serde_json::to_vec(record).map_err(|source| EngineError::Record {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes =
+        serde_json::to_vec(record).map_err(|source| EngineError::Record { path: path.to_owned(), source })?;
     let next = path.with_extension("next");
     std::fs::write(&next, bytes).map_err(io("write", &next))?;
     std::fs::rename(&next, path).map_err(io("replace", path))
@@ -155,10 +144,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> Result<(), EngineE
 /// The entries of a directory by name.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>, EngineError> {
     let entries = std::fs::read_dir(dir).map_err(io("list", dir))?;
-    Ok(entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect())
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 /// Removes a tree; one that is not there is a success.

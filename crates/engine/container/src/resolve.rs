@@ -41,16 +41,9 @@ pub(crate) fn merge(spec: &ContainerSpec, image: &ImageConfiguration) -> Result<
         entrypoint,
         cmd,
         env: merge_env(
-            [DEFAULT_PATH.to_owned()]
-                .iter()
-                .chain(config.env().iter().flatten())
-                .chain(&spec.env),
+            [DEFAULT_PATH.to_owned()].iter().chain(config.env().iter().flatten()).chain(&spec.env),
         ),
-        working_dir: first([
-            &spec.working_dir,
-            config.working_dir().as_ref().unwrap_or(&String::new()),
-            "/",
-        ]),
+        working_dir: first([&spec.working_dir, config.working_dir().as_ref().unwrap_or(&String::new()), "/"]),
         user: first([&spec.user, config.user().as_ref().unwrap_or(&String::new()), ""]),
         stop_signal: match (spec.stop_signal, config.stop_signal()) {
             (Some(signal), _) => signal,
@@ -64,11 +57,7 @@ pub(crate) fn merge(spec: &ContainerSpec, image: &ImageConfiguration) -> Result<
 }
 
 fn first(values: [&str; 3]) -> String {
-    values
-        .into_iter()
-        .find(|value| !value.is_empty())
-        .unwrap_or_default()
-        .to_owned()
+    values.into_iter().find(|value| !value.is_empty()).unwrap_or_default().to_owned()
 }
 
 /// Later values win and keep the place of the first; an entry without `=` is dropped.
@@ -104,15 +93,12 @@ pub(crate) fn signal_number(text: &str) -> Result<i32, EngineError> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = match name.strip_prefix("RTMIN") {
         Some("") => Some(34),
-        Some(offset) => offset
-            .strip_prefix('+')
-            .and_then(|offset| offset.parse::<i32>().ok())
-            .map(|offset| 34 + offset),
+        Some(offset) => {
+            offset.strip_prefix('+').and_then(|offset| offset.parse::<i32>().ok()).map(|offset| 34 + offset)
+        }
         None => {
-            let by_name = SIGNALS
-                .iter()
-                .position(|signal| *signal == name)
-                .and_then(|at| i32::try_from(at + 1).ok());
+            let by_name =
+                SIGNALS.iter().position(|signal| *signal == name).and_then(|at| i32::try_from(at + 1).ok());
             by_name.or_else(|| name.parse().ok())
         }
     };
@@ -138,20 +124,14 @@ mod tests {
             .stop_signal("SIGQUIT")
             .build()
             .unwrap();
-        ImageConfigurationBuilder::default()
-            .config(config)
-            .build()
-            .unwrap()
+        ImageConfigurationBuilder::default().config(config).build().unwrap()
     }
 
     #[test]
     fn command_replaces_entrypoint_and_cmd_while_args_replace_only_cmd() {
         let argv = |command: &str, args: &str| {
-            let spec = ContainerSpec {
-                command: words(command),
-                args: words(args),
-                ..ContainerSpec::default()
-            };
+            let spec =
+                ContainerSpec { command: words(command), args: words(args), ..ContainerSpec::default() };
             merge(&spec, &image()).unwrap().argv.join(" ")
         };
         assert_eq!(argv("", ""), "/entry -x serve");
@@ -162,19 +142,11 @@ mod tests {
 
     #[test]
     fn the_rest_of_the_request_wins_over_the_image() {
-        let spec = ContainerSpec {
-            env: words("B=3 C=4 bad"),
-            user: "1".into(),
-            ..ContainerSpec::default()
-        };
+        let spec = ContainerSpec { env: words("B=3 C=4 bad"), user: "1".into(), ..ContainerSpec::default() };
         let resolved = merge(&spec, &image()).unwrap();
         assert_eq!(resolved.env[1..], ["A=1", "B=3", "C=4"]);
         assert_eq!(
-            (
-                resolved.user.as_str(),
-                resolved.working_dir.as_str(),
-                resolved.stop_signal
-            ),
+            (resolved.user.as_str(), resolved.working_dir.as_str(), resolved.stop_signal),
             ("1", "/srv", 3)
         );
     }
@@ -182,21 +154,12 @@ mod tests {
     #[test]
     fn no_command_anywhere_is_an_error() {
         let image = ImageConfigurationBuilder::default().build().unwrap();
-        assert!(matches!(
-            merge(&ContainerSpec::default(), &image),
-            Err(EngineError::NoCommand)
-        ));
+        assert!(matches!(merge(&ContainerSpec::default(), &image), Err(EngineError::NoCommand)));
     }
 
     #[test]
     fn signals_have_names_and_numbers() {
-        let cases = [
-            ("SIGTERM", 15),
-            ("kill", 9),
-            ("10", 10),
-            ("SIGRTMIN+3", 37),
-            ("SYS", 31),
-        ];
+        let cases = [("SIGTERM", 15), ("kill", 9), ("10", 10), ("SIGRTMIN+3", 37), ("SYS", 31)];
         for (text, number) in cases {
             assert_eq!(signal_number(text).unwrap(), number, "{text}");
         }

@@ -55,9 +55,7 @@ impl SandboxObject {
     /// What is up, for a caller that is going to use it.
     pub(crate) fn usable(&self) -> Result<Live, EngineError> {
         let live = self.live().filter(|_| !self.closing.load(Ordering::Acquire));
-        live.ok_or_else(|| EngineError::NotReady {
-            id: self.id.short().to_owned(),
-        })
+        live.ok_or_else(|| EngineError::NotReady { id: self.id.short().to_owned() })
     }
 
     pub(crate) fn files(&self) -> SandboxFiles {
@@ -78,11 +76,7 @@ impl SandboxObject {
         Sandbox {
             id: self.id.clone(),
             spec: Arc::clone(&self.record.spec),
-            state: if live.is_some() {
-                SandboxState::Ready
-            } else {
-                SandboxState::NotReady
-            },
+            state: if live.is_some() { SandboxState::Ready } else { SandboxState::NotReady },
             ip: attachment.map(|attachment| attachment.ip),
             ports: attachment
                 .map(|attachment| attachment.ports.iter().map(granted).collect())
@@ -112,10 +106,7 @@ fn published(port: &PortMapping) -> Result<PublishedPort> {
         Protocol::Tcp => hako_network::Protocol::Tcp,
         Protocol::Udp => hako_network::Protocol::Udp,
         Protocol::Sctp => {
-            let text = format!(
-                "port {}/sctp cannot be published: use tcp or udp",
-                port.container_port
-            );
+            let text = format!("port {}/sctp cannot be published: use tcp or udp", port.container_port);
             return Err(Error::new(Kind::Unimplemented, text));
         }
     };
@@ -130,9 +121,7 @@ fn published(port: &PortMapping) -> Result<PublishedPort> {
 /// Limits as the control groups take them.
 pub(crate) fn limits(resources: &Resources) -> Limits {
     Limits {
-        memory_bytes: resources
-            .memory
-            .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        memory_bytes: resources.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         memory_swap: resources.memory_swap,
         cpu_quota_us: resources.cpu_quota_us,
         cpu_period_us: resources.cpu_period_us,
@@ -174,10 +163,7 @@ impl Core {
     /// Starts the shim with the sandbox's namespaces, group and limits.
     pub(crate) async fn spawn_shim(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<Shim> {
         let spec = &sandbox.record.spec;
-        sandbox
-            .files()
-            .write(spec, &sandbox.record.hostname, None)
-            .map_err(io("write", &sandbox.dir))?;
+        sandbox.files().write(spec, &sandbox.record.hostname, None).map_err(io("write", &sandbox.dir))?;
         let path = self.cgroup(&sandbox.id, None);
         if spec.resources != Resources::default() {
             self.config.cgroups.create(&path)?.set(&limits(&spec.resources))?;
@@ -193,22 +179,14 @@ impl Core {
         let spec = &sandbox.record.spec;
         let host_network = spec.network == NetworkMode::Host;
         let mode = |host| {
-            if host {
-                NamespaceMode::Host
-            } else {
-                NamespaceMode::New
-            }
+            if host { NamespaceMode::Host } else { NamespaceMode::New }
         };
         ShimConfig {
             exe: self.config.exe.clone(),
             socket: self.layout.socket(&sandbox.id),
             state_dir: sandbox.state_dir(),
             id: sandbox.id.to_string(),
-            hostname: if host_network {
-                String::new()
-            } else {
-                sandbox.record.hostname.clone()
-            },
+            hostname: if host_network { String::new() } else { sandbox.record.hostname.clone() },
             domainname: String::new(),
             namespaces: Namespaces {
                 net: mode(host_network),
@@ -245,11 +223,7 @@ impl Core {
             return Err(Error::new(Kind::FailedPrecondition, text));
         };
         let ports = spec.ports.iter().map(published).collect::<Result<Vec<_>>>()?;
-        let request = Attach {
-            id: sandbox.id.to_string(),
-            netns: shim.netns(),
-            ports,
-        };
+        let request = Attach { id: sandbox.id.to_string(), netns: shim.netns(), ports };
         let sandbox = Arc::clone(sandbox);
         blocking(move || {
             let attachment = network.attach(&request)?;
@@ -310,7 +284,8 @@ impl Core {
         let detach = blocking(move || network.map_or(Ok(()), |network| network.detach(&name)));
         let ((), detached) = tokio::join!(end_shim, detach);
         let deleted = match self.config.cgroups.open(&self.cgroup(id, None)) {
-            Ok(group) => blocking(move || group.delete().map_err(Error::from)).await,
+            // A shim that died by itself may have left its containers' processes behind.
+            Ok(group) => blocking(move || Ok(group.kill_all().and_then(|()| group.delete())?)).await,
             Err(hako_cgroup::CgroupError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         };
@@ -325,9 +300,7 @@ impl Core {
     /// Kills the containers, then takes the sandbox down. It takes no containers from now on.
     pub(crate) async fn stop_sandbox(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
         // A standalone container may start again; any other sandbox is over.
-        sandbox
-            .closing
-            .store(!sandbox.record.standalone, Ordering::Release);
+        sandbox.closing.store(!sandbox.record.standalone, Ordering::Release);
         let members = self.members(&sandbox.id);
         let kills = members.iter().map(|container| self.kill_and_wait(container));
         for killed in futures::future::join_all(kills).await {
@@ -367,12 +340,6 @@ impl Core {
         if sandbox.record.standalone {
             return;
         }
-        self.events.emit(
-            Subject::Sandbox(sandbox.id.clone()),
-            action,
-            &spec.name,
-            "",
-            &spec.labels,
-        );
+        self.events.emit(Subject::Sandbox(sandbox.id.clone()), action, &spec.name, "", &spec.labels);
     }
 }

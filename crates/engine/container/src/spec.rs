@@ -378,10 +378,7 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            max_size: 10 << 20,
-            max_files: 5,
-        }
+        Self { max_size: 10 << 20, max_files: 5 }
     }
 }
 

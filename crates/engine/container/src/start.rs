@@ -77,10 +77,8 @@ impl Core {
         let shim = self.spawn_shim(sandbox).await?;
         crate::monitor::watch(self, sandbox, &shim);
         let started = async {
-            let (address, pid) = tokio::join!(
-                self.connect(sandbox, &shim),
-                self.create_in_shim(container, &shim)
-            );
+            let (address, pid) =
+                tokio::join!(self.connect(sandbox, &shim), self.create_in_shim(container, &shim));
             let (address, pid) = (address?, pid?);
             self.mark_ready(sandbox, shim.clone(), address)?;
             self.run(container, &shim, pid).await
@@ -115,11 +113,7 @@ impl Core {
         let request = CreateContainer {
             id: container.id.to_string(),
             spec,
-            rootfs: Rootfs::Overlay {
-                lower: mounts.lower,
-                upper,
-                work,
-            },
+            rootfs: Rootfs::Overlay { lower: mounts.lower, upper, work },
             cgroup: self.cgroup(&container.sandbox.id, Some(&container.id)),
             stdio: Stdio {
                 stdin: settings.stdin,
@@ -135,18 +129,8 @@ impl Core {
     /// The OCI runtime spec of this start: users come from the file system as it is now.
     pub(crate) fn runtime_spec(&self, container: &ContainerObject) -> Result<(Spec, Mounts)> {
         let record = &container.record;
-        let mounts = self
-            .config
-            .images
-            .snapshots()
-            .mounts(&snapshot_key(container.id.as_str()))?;
-        let layers = Layers::new(
-            mounts
-                .upper
-                .iter()
-                .chain(&mounts.lower)
-                .map(std::path::PathBuf::as_path),
-        );
+        let mounts = self.config.images.snapshots().mounts(&snapshot_key(container.id.as_str()))?;
+        let layers = Layers::new(mounts.upper.iter().chain(&mounts.lower).map(std::path::PathBuf::as_path));
         let identity = users::resolve(&layers, &record.resolved.user, &record.spec.additional_gids)?;
         let sandbox = &container.sandbox.record;
         let mut volumes = Vec::new();
@@ -189,10 +173,7 @@ impl Core {
         self.connect_attaching(container, shim).await?;
         shim.start(container.id.as_str()).await?;
         container.change(|status, life| {
-            status.state = ContainerState::Running {
-                pid,
-                started_at: Timestamp::now(),
-            };
+            status.state = ContainerState::Running { pid, started_at: Timestamp::now() };
             life.restarting = false;
         });
         self.container_event(container, Action::Start);

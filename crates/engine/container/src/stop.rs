@@ -82,10 +82,7 @@ impl Core {
         if signal != SIGKILL && !grace.is_zero() {
             self.signal_or_gone(container, signal, false).await?;
             self.container_event(container, Action::Kill { signal });
-            if tokio::time::timeout(grace, life.wait_for(Life::is_at_rest))
-                .await
-                .is_ok()
-            {
+            if tokio::time::timeout(grace, life.wait_for(Life::is_at_rest)).await.is_ok() {
                 return Ok(());
             }
         }
@@ -93,11 +90,9 @@ impl Core {
         self.container_event(container, Action::Kill { signal: SIGKILL });
         match tokio::time::timeout(KILL_TIMEOUT, life.wait_for(Life::is_at_rest)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(EngineError::Unkillable {
-                id: container.short(),
-                seconds: KILL_TIMEOUT.as_secs(),
+            Err(_) => {
+                Err(EngineError::Unkillable { id: container.short(), seconds: KILL_TIMEOUT.as_secs() }.into())
             }
-            .into()),
         }
     }
 
@@ -138,16 +133,10 @@ impl Core {
         {
             return None;
         }
-        let ran = exit
-            .started_at
-            .map(|started| exit.finished_at.duration_since(started));
+        let ran = exit.started_at.map(|started| exit.finished_at.duration_since(started));
         let was_good = ran.is_some_and(|ran| Duration::try_from(ran).is_ok_and(|ran| ran >= GOOD_RUN));
         let mut delay = container.delay.lock();
-        *delay = if was_good || delay.is_zero() {
-            FIRST_DELAY
-        } else {
-            (*delay * 2).min(LAST_DELAY)
-        };
+        *delay = if was_good || delay.is_zero() { FIRST_DELAY } else { (*delay * 2).min(LAST_DELAY) };
         Some(*delay)
     }
 
@@ -159,10 +148,7 @@ impl Core {
     ) -> Result<()> {
         if container.state().is_running() {
             if !force {
-                return Err(EngineError::RemoveRunning {
-                    id: container.short(),
-                }
-                .into());
+                return Err(EngineError::RemoveRunning { id: container.short() }.into());
             }
             self.kill_and_wait(container).await?;
         }
@@ -172,10 +158,7 @@ impl Core {
             return Ok(());
         }
         if container.state().is_running() {
-            return Err(EngineError::RemoveRunning {
-                id: container.short(),
-            }
-            .into());
+            return Err(EngineError::RemoveRunning { id: container.short() }.into());
         }
         let trash = self.layout.trash().join(format!("c-{}", container.id));
         std::fs::rename(&container.dir, &trash).map_err(io("remove", &container.dir))?;
@@ -214,11 +197,7 @@ impl Core {
             let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), resources.clone());
             blocking(move || {
                 let path = core.cgroup(&object.sandbox.id, Some(&object.id));
-                Ok(core
-                    .config
-                    .cgroups
-                    .open(&path)?
-                    .set(&crate::sandbox::limits(&wanted))?)
+                Ok(core.config.cgroups.open(&path)?.set(&crate::sandbox::limits(&wanted))?)
             })
             .await?;
         }
@@ -230,10 +209,7 @@ impl Core {
 
 /// The process ended between our look and our signal.
 fn is_gone(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        hako_error::Kind::NotFound | hako_error::Kind::FailedPrecondition
-    )
+    matches!(error.kind(), hako_error::Kind::NotFound | hako_error::Kind::FailedPrecondition)
 }
 
 fn restarts(policy: RestartPolicy, code: i32, count: u32) -> bool {
@@ -252,16 +228,7 @@ fn merge(resources: &mut Resources, update: Resources) {
             }
         )*};
     }
-    take!(
-        memory,
-        memory_swap,
-        cpu_quota_us,
-        cpu_period_us,
-        cpu_shares,
-        pids,
-        cpuset_cpus,
-        cpuset_mems
-    );
+    take!(memory, memory_swap, cpu_quota_us, cpu_period_us, cpu_shares, pids, cpuset_cpus, cpuset_mems);
 }
 
 /// Whether a container that is at rest when the engine opens is to be started.

@@ -45,10 +45,7 @@ pub struct ExecSession {
 
 impl fmt::Debug for ExecSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExecSession")
-            .field("id", &self.id)
-            .field("pid", &self.pid)
-            .finish_non_exhaustive()
+        f.debug_struct("ExecSession").field("id", &self.id).field("pid", &self.pid).finish_non_exhaustive()
     }
 }
 
@@ -76,9 +73,7 @@ pub struct AttachSession {
 
 impl fmt::Debug for AttachSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttachSession")
-            .field("tty", &self.tty)
-            .finish_non_exhaustive()
+        f.debug_struct("AttachSession").field("tty", &self.tty).finish_non_exhaustive()
     }
 }
 

@@ -20,10 +20,7 @@ pub(crate) enum UserError {
     #[error("group {name:?} is not in the image's /etc/group: use a number or a name that the image knows")]
     NoGroup { name: String },
     #[error("read {path} of the image")]
-    Read {
-        path: &'static str,
-        source: std::io::Error,
-    },
+    Read { path: &'static str, source: std::io::Error },
 }
 
 impl Classify for UserError {
@@ -57,9 +54,7 @@ pub(crate) fn resolve(layers: &Layers<'_>, user: &str, additional: &[u32]) -> Re
 }
 
 fn read(layers: &Layers<'_>, path: &'static str) -> Result<String, UserError> {
-    let content = layers
-        .read(Path::new(path))
-        .map_err(|source| UserError::Read { path, source })?;
+    let content = layers.read(Path::new(path)).map_err(|source| UserError::Read { path, source })?;
     Ok(String::from_utf8_lossy(&content.unwrap_or_default()).into_owned())
 }
 
@@ -77,24 +72,12 @@ fn find_user(passwd: &str, groups: &str, user: &str) -> Result<Identity, UserErr
         };
         if *name == user || number == Some(uid) {
             let home = rest.get(1).filter(|home| !home.is_empty()).unwrap_or(&"/");
-            return Ok(Identity {
-                uid,
-                gid,
-                groups: memberships(groups, name),
-                home: (*home).to_owned(),
-            });
+            return Ok(Identity { uid, gid, groups: memberships(groups, name), home: (*home).to_owned() });
         }
     }
     match number {
-        Some(uid) => Ok(Identity {
-            uid,
-            gid: 0,
-            groups: Vec::new(),
-            home: "/".into(),
-        }),
-        None => Err(UserError::NoUser {
-            name: user.to_owned(),
-        }),
+        Some(uid) => Ok(Identity { uid, gid: 0, groups: Vec::new(), home: "/".into() }),
+        None => Err(UserError::NoUser { name: user.to_owned() }),
     }
 }
 
@@ -115,14 +98,8 @@ fn memberships(groups: &str, user: &str) -> Vec<u32> {
 }
 
 fn find_group(groups: &str, group: &str) -> Result<u32, UserError> {
-    let by_name = group_lines(groups)
-        .find(|(name, ..)| *name == group)
-        .map(|(_, gid, _)| gid);
-    by_name
-        .or_else(|| group.parse().ok())
-        .ok_or_else(|| UserError::NoGroup {
-            name: group.to_owned(),
-        })
+    let by_name = group_lines(groups).find(|(name, ..)| *name == group).map(|(_, gid, _)| gid);
+    by_name.or_else(|| group.parse().ok()).ok_or_else(|| UserError::NoGroup { name: group.to_owned() })
 }
 
 #[cfg(test)]
@@ -134,22 +111,13 @@ mod tests {
         std::fs::create_dir(tmp.path().join("etc")).unwrap();
         let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:Web:/srv:/bin/false\nbroken\n";
         std::fs::write(tmp.path().join("etc/passwd"), passwd).unwrap();
-        std::fs::write(
-            tmp.path().join("etc/group"),
-            "root:x:0:\nlog:x:7:web,root\nweb:x:44:\n",
-        )
-        .unwrap();
+        std::fs::write(tmp.path().join("etc/group"), "root:x:0:\nlog:x:7:web,root\nweb:x:44:\n").unwrap();
         resolve(&Layers::new([tmp.path()]), user, &[7, 9])
     }
 
     #[test]
     fn names_and_numbers_resolve_by_the_images_files() {
-        let web = Identity {
-            uid: 33,
-            gid: 44,
-            groups: vec![7, 9],
-            home: "/srv".into(),
-        };
+        let web = Identity { uid: 33, gid: 44, groups: vec![7, 9], home: "/srv".into() };
         assert_eq!(identity("web").unwrap(), web);
         assert_eq!(identity("33").unwrap(), web);
         assert_eq!(identity("").unwrap().home, "/root");

@@ -27,9 +27,7 @@ impl Core {
     pub(crate) fn volume(&self, name: &str) -> Result<Volume, EngineError> {
         check_name(name)?;
         let found = record::read(&self.layout.volumes().join(name).join("volume.json"))?;
-        found.ok_or_else(|| EngineError::NoVolume {
-            name: name.to_owned(),
-        })
+        found.ok_or_else(|| EngineError::NoVolume { name: name.to_owned() })
     }
 
     /// The volume of that name, made when missing.
@@ -44,12 +42,7 @@ impl Core {
         let dir = self.layout.volumes().join(name);
         let path = dir.join("_data");
         std::fs::create_dir_all(&path).map_err(io("make directory", &path))?;
-        let volume = Volume {
-            name: name.to_owned(),
-            path,
-            created_at: Timestamp::now(),
-            labels,
-        };
+        let volume = Volume { name: name.to_owned(), path, created_at: Timestamp::now(), labels };
         record::write(&dir.join("volume.json"), &volume)?;
         Ok(volume)
     }
@@ -64,9 +57,8 @@ impl Core {
         let uses =
             |source: &MountSource| matches!(source, MountSource::Volume { name: used } if used == name);
         let containers = self.containers.read();
-        let user = containers
-            .values()
-            .find(|one| one.record.spec.mounts.iter().any(|mount| uses(&mount.source)));
+        let user =
+            containers.values().find(|one| one.record.spec.mounts.iter().any(|mount| uses(&mount.source)));
         user.map(|container| container.short())
     }
 }
@@ -93,21 +85,14 @@ impl Engine {
     pub fn volumes(&self) -> Result<Vec<Volume>> {
         let mut names = record::names(&self.core.layout.volumes())?;
         names.sort_unstable();
-        Ok(names
-            .iter()
-            .filter_map(|name| self.core.volume(name).ok())
-            .collect())
+        Ok(names.iter().filter_map(|name| self.core.volume(name).ok()).collect())
     }
 
     /// Removes a volume that no container has.
     pub fn remove_volume(&self, name: &str) -> Result<()> {
         self.core.volume(name)?;
         if let Some(id) = self.core.volume_user(name) {
-            return Err(EngineError::VolumeInUse {
-                name: name.to_owned(),
-                id,
-            }
-            .into());
+            return Err(EngineError::VolumeInUse { name: name.to_owned(), id }.into());
         }
         Ok(self.core.delete_volume(name)?)
     }
@@ -117,9 +102,7 @@ impl Engine {
 fn check_name(name: &str) -> Result<(), EngineError> {
     let is_valid = name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.len() <= 255
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     let bad = || EngineError::Value {
         what: "volume name",
         value: name.to_owned(),

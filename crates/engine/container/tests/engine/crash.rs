@@ -1,0 +1,163 @@
+//! The engine's process ends at any moment: what the next one finds.
+
+use crate::host::*;
+use hako_container::{
+    ContainerEngine, ContainerSpec, ContainerState, RestartPolicy, SandboxSpec, SandboxState, WaitCondition,
+};
+use std::time::Duration;
+
+#[test]
+fn running_containers_are_adopted_with_their_process_address_log_and_exec() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let alone = ContainerSpec {
+            name: "alone".into(),
+            ..busybox("echo before; while [ ! -e /go ]; do sleep 0.02; done; echo after; exit 6")
+        };
+        let alone = engine.create_standalone(SandboxSpec::default(), alone).await.unwrap();
+        engine.start(&alone).await.unwrap();
+        let pod = engine.create_sandbox(SandboxSpec::default()).await.unwrap();
+        let member = engine.create_container(&pod.id, busybox("exec sleep 100")).await.unwrap();
+        engine.start(&member).await.unwrap();
+        let pids = (pid(&engine, &alone).await, pid(&engine, &member).await);
+        drop(engine);
+        let engine = host.open().await;
+        assert_eq!((pid(&engine, &alone).await, pid(&engine, &member).await), pids);
+        let adopted = engine.sandbox(&pod.id).await.unwrap();
+        assert_eq!(
+            (adopted.state, adopted.ip, adopted.shim_pid),
+            (SandboxState::Ready, pod.ip, pod.shim_pid)
+        );
+        assert_eq!(engine.resolve("alone").await.unwrap(), alone);
+        let spec =
+            hako_container::ExecSpec { argv: vec!["touch".into(), "/go".into()], ..Default::default() };
+        assert_eq!(finish(engine.exec(&alone, spec).await.unwrap()).await.0, 0);
+        let exit = tokio::time::timeout(DEADLINE, engine.wait(&alone, WaitCondition::NotRunning))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(exit.code, 6);
+        assert_eq!(logged(&engine, &alone, Default::default()).await, "before\nafter\n");
+    });
+}
+
+#[test]
+fn an_exit_while_nobody_listened_is_known_after_the_open() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let wait = "while [ ! -e /mem/go ]; do sleep 0.02; done;";
+        let gate = host.path().join("gate");
+        std::fs::create_dir(&gate).unwrap();
+        let bind = hako_container::MountSource::Bind {
+            path: gate.clone(),
+            propagation: Default::default(),
+            create: false,
+        };
+        let mounts = vec![hako_container::Mount { target: "/mem".into(), source: bind, read_only: false }];
+        let spec = |code: i32| ContainerSpec {
+            mounts: mounts.clone(),
+            ..busybox(&format!("{wait} echo bye; touch /mem/{code}; exit {code}"))
+        };
+        let alone = engine.create_standalone(no_network(), spec(11)).await.unwrap();
+        let removed = engine
+            .create_standalone(no_network(), ContainerSpec { auto_remove: true, ..spec(12) })
+            .await
+            .unwrap();
+        let pod = engine.create_sandbox(no_network()).await.unwrap();
+        let member = engine.create_container(&pod.id, spec(13)).await.unwrap();
+        let restarted = ContainerSpec { restart: RestartPolicy::Always, ..spec(14) };
+        let restarted = engine.create_standalone(no_network(), restarted).await.unwrap();
+        let mut pids = Vec::new();
+        for id in [&alone, &removed, &member, &restarted] {
+            engine.start(id).await.unwrap();
+            pids.push(pid(&engine, id).await);
+        }
+        drop(engine);
+        std::fs::write(gate.join("go"), "").unwrap();
+        until("all have exited", async || {
+            pids.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+        })
+        .await;
+        std::fs::remove_file(gate.join("go")).unwrap();
+        let engine = host.open().await;
+        for (id, code) in [(&alone, 11), (&member, 13)] {
+            let exit = state(&engine, id).await.exit().cloned().unwrap();
+            assert_eq!((exit.code, exit.error), (code, None));
+            assert_eq!(logged(&engine, id, Default::default()).await, "bye\n");
+        }
+        assert_eq!(engine.sandbox(&pod.id).await.unwrap().state, SandboxState::Ready);
+        assert!(engine.container(&removed).await.is_err());
+        until("it was started again", async || {
+            matches!(state(&engine, &restarted).await, ContainerState::Running { .. })
+        })
+        .await;
+    });
+}
+
+#[test]
+fn half_made_and_half_removed_objects_are_gone_after_the_open() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let dead = engine.create_sandbox(SandboxSpec::default()).await.unwrap();
+        let member = engine.create_container(&dead.id, busybox("exec sleep 100")).await.unwrap();
+        engine.start(&member).await.unwrap();
+        let half = engine.create_sandbox(SandboxSpec::default()).await.unwrap();
+        let removed = engine.create_standalone(no_network(), busybox("true")).await.unwrap();
+        drop(engine);
+        let data = host.path().join("engine");
+        // Killed while bringing a sandbox up, while removing a container, after the rename; a shim killed with the engine.
+        std::fs::remove_file(data.join(format!("sandboxes/{}/state.json", half.id))).unwrap();
+        std::fs::rename(data.join(format!("containers/{removed}")), data.join(format!("trash/c-{removed}")))
+            .unwrap();
+        host.images.snapshots().prepare(&format!("container-{}", "a".repeat(64)), None).unwrap();
+        let shim = rustix::process::Pid::from_raw(i32::try_from(dead.shim_pid.unwrap()).unwrap()).unwrap();
+        rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+        until("the shim is gone", async || !std::path::Path::new(&format!("/proc/{shim}/ns/net")).exists())
+            .await;
+        let engine = host.open().await;
+        assert!(engine.sandbox(&half.id).await.is_err());
+        assert!(!std::path::Path::new(&format!("/proc/{}/ns/net", half.shim_pid.unwrap())).exists());
+        assert!(engine.container(&removed).await.is_err());
+        assert_eq!(engine.sandbox(&dead.id).await.unwrap().state, SandboxState::NotReady);
+        assert_eq!(state(&engine, &member).await.exit().unwrap().code, 137);
+        engine.remove_sandbox(&dead.id).await.unwrap();
+        host.assert_nothing_left();
+    });
+}
+
+#[test]
+fn opening_again_and_again_under_load_loses_nothing() {
+    on_host(|host| async move {
+        for round in 0..8_u64 {
+            let engine = host.open().await;
+            let tasks: Vec<_> = (0..6_u64)
+                .map(|number| {
+                    let engine = engine.clone();
+                    tokio::spawn(async move {
+                        let sandbox = if number % 2 == 0 { no_network() } else { SandboxSpec::default() };
+                        let id = engine.create_standalone(sandbox, busybox("sleep 0.05")).await.unwrap();
+                        if engine.start(&id).await.is_ok() && number % 3 == 0 {
+                            let _ = engine.remove(&id, true).await;
+                        }
+                    })
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_millis(3 + 7 * round)).await;
+            for task in &tasks {
+                task.abort();
+            }
+            for task in tasks {
+                let _ = task.await;
+            }
+            drop(engine);
+        }
+        let engine = host.open().await;
+        for container in engine.containers(&Default::default()).await.unwrap() {
+            let _ = tokio::time::timeout(DEADLINE, engine.wait(&container.id, WaitCondition::NotRunning))
+                .await
+                .unwrap();
+            let _ = engine.remove(&container.id, true).await;
+        }
+        host.assert_nothing_left();
+    });
+}
