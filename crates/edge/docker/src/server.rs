@@ -122,8 +122,26 @@ fn router(state: DockerState) -> Router {
         .route("/volumes/create", post(volume::create))
         .route("/volumes/prune", post(volume::prune))
         .route("/volumes/{name}", get(volume::inspect).delete(volume::remove))
+        .merge(absent())
         .fallback(not_built)
+        .method_not_allowed_fallback(not_built)
         .with_state(state)
+}
+
+/// What a client asks for to learn that it is not here.
+fn absent() -> Router<DockerState> {
+    let swarm = ["/nodes", "/services", "/tasks", "/secrets", "/configs", "/swarm"];
+    let router = Router::new()
+        .route("/plugins", get(async || axum::Json(serde_json::json!([]))))
+        .route("/plugins/{name}/json", get(async || message(StatusCode::NOT_FOUND, "plugin not found")));
+    swarm.into_iter().fold(router, |router, path| {
+        router.route(path, get(no_swarm)).route(&format!("{path}/{{id}}"), get(no_swarm))
+    })
+}
+
+async fn no_swarm() -> Response {
+    let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+    message(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
 fn containers() -> Router<DockerState> {

@@ -74,12 +74,12 @@ impl Core {
         if sandbox.live().is_some() {
             self.take_down(sandbox).await;
         }
-        let shim = self.spawn_shim(sandbox).await?;
+        let shim = self.spawn_shim(sandbox).await.map_err(not_the_program)?;
         crate::monitor::watch(self, sandbox, &shim);
         let started = async {
             let (address, pid) =
                 tokio::join!(self.connect(sandbox, &shim), self.create_in_shim(container, &shim));
-            let (address, pid) = (address?, pid?);
+            let (address, pid) = (address.map_err(not_the_program)?, pid?);
             self.mark_ready(sandbox, shim.clone(), address)?;
             self.run(container, &shim, pid).await
         };
@@ -96,7 +96,7 @@ impl Core {
     async fn create_in_shim(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: &Shim) -> Result<u32> {
         let core = Arc::clone(self);
         let object = Arc::clone(container);
-        let (spec, mounts) = blocking(move || core.runtime_spec(&object)).await?;
+        let (spec, mounts) = blocking(move || core.runtime_spec(&object)).await.map_err(not_the_program)?;
         let settings = &container.record.spec;
         let (Some(upper), Some(work)) = (mounts.upper, mounts.work) else {
             let text = format!(
@@ -202,5 +202,16 @@ impl Core {
             life.restarting = false;
         });
         self.container_event(container, Action::Die { code });
+    }
+}
+
+/// `NotFound` and `Forbidden` of a start speak of the program alone; what else was missing is a fault of the machine.
+fn not_the_program(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound | Kind::Forbidden => {
+            let text = error.chain();
+            Error::new(Kind::FailedPrecondition, text)
+        }
+        _ => error,
     }
 }

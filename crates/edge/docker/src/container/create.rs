@@ -1,9 +1,9 @@
 //! `POST /containers/create`: Docker's words into the engine's.
 
-use super::REQUEST;
 use super::host::{
     CreateRequest, HostConfig, LogConfig, MountRequest, NetworkingConfig, Restart, Words, refused,
 };
+use super::{IMAGE, REQUEST};
 use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, message, unimplemented};
 use crate::params::Params;
@@ -49,11 +49,13 @@ pub(crate) async fn create(
         Ok(name) if image.name.is_some() => ImageSource::Name(name),
         _ => ImageSource::Id(image.id.hex()),
     };
+    let as_written = request.image.clone();
     let host = request.host_config.clone().unwrap_or_default();
     let sandbox = sandbox_spec(&request, &host, &exposed)?;
     let mut spec = container_spec(request, host)?;
     spec.image = source;
     spec.name = params.get("name").unwrap_or_default().trim_start_matches('/').to_owned();
+    spec.annotations.insert(IMAGE.to_owned(), as_written);
     spec.annotations.insert(REQUEST.to_owned(), body.to_string());
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": [] }))).into_response())

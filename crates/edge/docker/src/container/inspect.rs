@@ -74,7 +74,7 @@ fn config(container: &Container, request: &Value) -> Value {
     let exposed: Map<String, Value> =
         resolved.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
     let overlay = [
-        ("Image", json!(container.spec.image.as_written())),
+        ("Image", json!(super::image(container))),
         ("Entrypoint", words(&resolved.entrypoint)),
         ("Cmd", words(&resolved.cmd)),
         ("Env", json!(resolved.env)),

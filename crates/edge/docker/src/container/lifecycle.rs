@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use hako_container::{ContainerEngine, Filter, WaitCondition, parse_signal};
-use hako_error::Result;
+use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -49,11 +49,18 @@ pub(crate) async fn start(State(state): State<DockerState>, Path(name): Path<Str
     if state.engine.container(&id).await?.state.is_running() {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    match state.engine.start(&id).await {
-        Ok(()) => Ok(no_content()),
-        // The container is there: a missing program is the request's fault, not a missing container.
-        Err(error) if error.is_not_found() => Err(invalid(error.chain())),
-        Err(error) => Err(error.into()),
+    state.engine.start(&id).await.map_err(start_failure)?;
+    Ok(no_content())
+}
+
+/// The container is there, so a missing program is the request's fault. The CLI makes exit codes 127 and 126 out of
+/// the words that Docker's daemon uses.
+fn start_failure(error: Error) -> Failure {
+    let text = error.chain();
+    match error.kind() {
+        Kind::NotFound => invalid(format!("{text}: executable file not found")),
+        Kind::Forbidden => invalid(format!("{text}: permission denied")),
+        _ => Failure(error),
     }
 }
 
@@ -85,7 +92,7 @@ pub(crate) async fn restart(
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     state.engine.stop(&id, signal(&params)?, grace(&params)?).await?;
-    state.engine.start(&id).await?;
+    state.engine.start(&id).await.map_err(start_failure)?;
     Ok(no_content())
 }
 

@@ -64,7 +64,8 @@ async fn sandboxes(state: &DockerState) -> Result<HashMap<SandboxId, Sandbox>, F
 
 fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>) -> bool {
     let mode = sandbox.map_or("none", |sandbox| network::name(sandbox.spec.network));
-    let image = container.spec.image.as_written();
+    let image = super::image(container);
+    let name = container.spec.image.as_written();
     let id_of_image = container.resolved.image_id.trim_start_matches("sha256:");
     let has_volume = |wanted: &str| {
         container.spec.mounts.iter().any(|mount| {
@@ -85,7 +86,8 @@ fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>) 
         })
         && filters.any("ancestor", |wanted| {
             image == wanted
-                || image == format!("{wanted}:latest")
+                || name == wanted
+                || name == format!("{wanted}:latest")
                 || id_of_image.starts_with(wanted.trim_start_matches("sha256:"))
         })
         && filters.any("network", |wanted| mode == wanted || network::id(mode).starts_with(wanted))
@@ -107,7 +109,7 @@ fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp) -> Val
     json!({
         "Id": container.id,
         "Names": [format!("/{}", container.spec.name)],
-        "Image": container.spec.image.as_written(),
+        "Image": super::image(container),
         "ImageID": container.resolved.image_id,
         "Command": container.resolved.argv.join(" "),
         "Created": container.created_at.as_second(),

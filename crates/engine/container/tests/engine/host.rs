@@ -120,7 +120,12 @@ impl Host {
         );
         let parent = format!("/hako-{}", self.instance);
         if let Ok(group) = CgroupRoot::detect().unwrap().open(&parent) {
-            assert!(group.processes().unwrap().is_empty());
+            // A shim confirms its end with its last breath.
+            let start = Instant::now();
+            while !group.processes().unwrap().is_empty() {
+                assert!(start.elapsed() < DEADLINE, "processes left: {:?}", group.processes());
+                std::thread::sleep(Duration::from_millis(5));
+            }
             for hierarchy in CgroupRoot::detect().unwrap().hierarchies() {
                 let children =
                     std::fs::read_dir(hierarchy.mount.join(&parent[1..])).into_iter().flatten().flatten();
