@@ -22,8 +22,7 @@ fn enter_shim() {
     match args.next() {
         Some(first) if first == "shim" => hako_runtime::shim_main(args.collect::<Vec<OsString>>()),
         Some(first) if first == "runtime" => {
-            let code = hako_runtime::cli_main(args.collect::<Vec<OsString>>());
-            std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+            std::process::exit(hako_runtime::cli_code(args.collect::<Vec<OsString>>()).into())
         }
         _ => {}
     }

@@ -120,9 +120,9 @@ pub(crate) fn exec_child(fds: Vec<OwnedFd>) -> i32 {
 }
 
 /// The streams belong to the program that is executed: they must not be closed on the way there.
-fn leave_open(streams: [OwnedFd; 3]) {
+pub(crate) fn leave_open(streams: impl IntoIterator<Item = OwnedFd>) {
     for stream in streams {
-        let _ = stream.into_raw_fd();
+        let _number = stream.into_raw_fd();
     }
 }
 

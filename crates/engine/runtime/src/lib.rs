@@ -8,6 +8,7 @@
 //! Invariant: everything a container is given is set up inside its own namespaces before its program runs, by
 //! descriptors resolved inside its root; nothing of ours stays open or mounted behind it.
 
+mod cli;
 mod client;
 mod init;
 mod launch;
@@ -37,6 +38,12 @@ pub fn shim_main(args: Vec<OsString>) -> ! {
 
 /// The OCI runtime command line, with the arguments behind `hako runtime`.
 #[must_use]
-pub fn cli_main(_args: Vec<OsString>) -> ExitCode {
-    ExitCode::FAILURE
+pub fn cli_main(args: Vec<OsString>) -> ExitCode {
+    ExitCode::from(cli::main(args))
+}
+
+/// As [`cli_main`], with the exit code as a number.
+#[must_use]
+pub fn cli_code(args: Vec<OsString>) -> u8 {
+    cli::main(args)
 }

@@ -56,7 +56,7 @@ pub fn default_spec() -> Spec {
         .set_no_new_privileges(Some(false))
         .set_terminal(Some(false));
     let mut spec = Spec::default();
-    spec.set_version("1.2.0".to_owned())
+    spec.set_version("1.0.2".to_owned())
         .set_process(Some(process))
         .set_root(Some(root()))
         .set_hostname(None)

@@ -21,7 +21,7 @@ mod tty;
 
 pub use bpf::{BpfInstruction, attach_device_filter};
 pub use caps::{CapabilitySets, apply_capabilities, capability_bit, drop_bounding, last_capability};
-pub use exe::read_only_exe;
+pub use exe::{is_read_only_exe, read_only_exe};
 pub use fds::{MAX_FDS, close_on_exec_from, keep_only, receive, receive_nonblocking, send, socket_pair};
 pub use features::{Feature, FeatureError, Features};
 pub use mount::{MountAttributes, Propagation, set_attributes};

@@ -290,7 +290,8 @@ pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     use std::process::Stdio;
     let failed = |error: std::io::Error| internal("cannot start a shim", error);
-    let view = if exe == Path::new("/proc/self/exe") { hako_sys::read_only_exe().ok() } else { None };
+    // Without it (a kernel or file system that cannot clone the mount) the executable itself has to do.
+    let view = hako_sys::read_only_exe(exe).ok();
     let program = match &view {
         Some(view) => PathBuf::from(format!("/proc/self/fd/{}", view.as_fd().as_raw_fd())),
         None => exe.to_owned(),

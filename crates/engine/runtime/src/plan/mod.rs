@@ -18,7 +18,7 @@ use hako_sys::SeccompInstruction;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use limits::limits;
-pub(crate) use mounts::{MountPlan, MountSource};
+pub(crate) use mounts::{MountPlan, MountSource, mount_options};
 pub(crate) use namespaces::{NamespacePlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};
 

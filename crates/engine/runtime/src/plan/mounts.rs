@@ -78,6 +78,24 @@ const ATTRIBUTES: [(&str, u64, u64); 16] = [
 const IGNORED: [&str; 9] =
     ["defaults", "norelatime", "nostrictatime", "async", "loud", "silent", "nomand", "norbind", "tmpcopyup"];
 
+/// The names of all options, for `features`.
+pub(crate) fn mount_options() -> Vec<String> {
+    let attributes = ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]);
+    let others = [
+        "bind",
+        "rbind",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "unbindable",
+        "runbindable",
+    ];
+    attributes.chain(others.map(str::to_owned)).collect()
+}
+
 pub(super) fn plan(mounts: &[Mount], cgroup_views: &[(String, PathBuf)]) -> Result<Vec<MountPlan>> {
     mounts.iter().map(|mount| one(mount, cgroup_views)).collect()
 }

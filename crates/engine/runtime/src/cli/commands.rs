@@ -1,0 +1,208 @@
+//! The short commands.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use hako_error::{Error, Kind, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::args::Args;
+use super::state::{Home, Record, load_spec, oci_state, start_time};
+use super::{Global, OCI_VERSION, hooks, internal, print};
+use crate::prepare::{cgroup_root, remove_group};
+use crate::types::ContainerStatus;
+
+pub(super) fn start(global: &Global, args: &mut Args) -> Result<()> {
+    let id = args.id()?;
+    let home = Home::of(&global.root, &id);
+    let record = home.load()?;
+    if home.status(&record) != ContainerStatus::Created {
+        return Err(Error::new(
+            Kind::FailedPrecondition,
+            format!("container {id} is not waiting to be started"),
+        ));
+    }
+    let pipe = home.pipe();
+    let mut options = fs::OpenOptions::new();
+    // Without a reader, that is without a living init, this fails instead of waiting for one.
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), libc::O_NONBLOCK);
+    let failed = || internal(format!("cannot start container {id}; has its init been killed?"));
+    options.open(&pipe).and_then(|mut pipe| pipe.write_all(b"S")).map_err(failed())?;
+    fs::remove_file(&pipe).map_err(failed())?;
+    let spec = load_spec(&record.bundle).ok();
+    let poststart = spec.and_then(|spec| spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone()));
+    hooks::run(poststart.as_ref(), &record, ContainerStatus::Running)
+}
+
+pub(super) fn state(global: &Global, args: &mut Args) -> Result<()> {
+    let home = Home::of(&global.root, &args.id()?);
+    let record = home.load()?;
+    print(&format!("{:#}\n", oci_state(&record, home.status(&record))))
+}
+
+pub(super) fn list(global: &Global, args: &mut Args) -> Result<()> {
+    let entries = fs::read_dir(&global.root).into_iter().flatten().filter_map(std::result::Result::ok);
+    let mut records: Vec<(Record, ContainerStatus)> = entries
+        .filter_map(|entry| {
+            let home = Home::of(&global.root, entry.file_name().to_str()?);
+            let record = home.load().ok()?;
+            let status = home.status(&record);
+            Some((record, status))
+        })
+        .collect();
+    records.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+    let states: Vec<_> = records.iter().map(|(record, status)| oci_state(record, *status)).collect();
+    if args.take_flag("quiet") {
+        return records.iter().try_for_each(|(record, _)| print(&format!("{}\n", record.id)));
+    }
+    if args.take("format").as_deref() == Some("json") {
+        return print(&format!("{}\n", serde_json::Value::Array(states)));
+    }
+    print("ID          PID         STATUS      BUNDLE      CREATED\n")?;
+    for state in states {
+        let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
+        let line = format!(
+            "{:<12}{:<12}{:<12}{:<12}{}\n",
+            text("id"),
+            state["pid"],
+            text("status"),
+            text("bundle"),
+            text("created")
+        );
+        print(&line)?;
+    }
+    Ok(())
+}
+
+pub(super) fn kill(global: &Global, args: &mut Args) -> Result<()> {
+    let all = args.take_flag("all");
+    let id = args.id()?;
+    let name = args.rest().into_iter().next().unwrap_or_else(|| "TERM".to_owned());
+    let signal =
+        signal_number(&name).ok_or_else(|| Error::new(Kind::Invalid, format!("{name:?} is no signal")))?;
+    let home = Home::of(&global.root, &id);
+    let record = home.load()?;
+    if all {
+        let group = cgroup_root()?.open(&record.cgroup)?;
+        return group.processes()?.into_iter().try_for_each(|pid| send(pid, signal));
+    }
+    if home.status(&record) == ContainerStatus::Stopped {
+        return Err(Error::new(Kind::FailedPrecondition, format!("container {id} is not running")));
+    }
+    send(record.pid, signal)
+}
+
+fn send(pid: u32, signal: i32) -> Result<()> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    match hako_sys::signal(pid, signal) {
+        // It ended meanwhile.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.map_err(internal(format!("cannot signal process {}", pid.as_raw_nonzero()))),
+    }
+}
+
+/// A signal by number or name, with or without SIG.
+fn signal_number(name: &str) -> Option<i32> {
+    if let Ok(number) = name.parse() {
+        return (0..=64).contains(&number).then_some(number);
+    }
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let name = name.to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let index = NAMES.iter().position(|known| *known == name)?;
+    i32::try_from(index + 1).ok()
+}
+
+pub(super) fn freeze(global: &Global, args: &mut Args, frozen: bool) -> Result<()> {
+    let record = Home::of(&global.root, &args.id()?).load()?;
+    cgroup_root()?.open(&record.cgroup)?.freeze(frozen)?;
+    Ok(())
+}
+
+pub(super) fn delete(global: &Global, args: &mut Args) -> Result<()> {
+    let force = args.take_flag("force");
+    let id = args.id()?;
+    let home = Home::of(&global.root, &id);
+    let record = match home.load() {
+        Ok(record) => record,
+        // Forced: what a failed create left goes, and nothing is no error.
+        Err(_) if force && home.exists() => return home.remove(),
+        Err(error) if force && error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if home.status(&record) == ContainerStatus::Running && !force {
+        return Err(Error::new(
+            Kind::FailedPrecondition,
+            format!("container {id} is running; kill it first or use --force"),
+        ));
+    }
+    kill_and_wait(&record)?;
+    remove(&home, &record)
+}
+
+/// Ends the init, if it still is one, and waits for that: it need not be our child.
+fn kill_and_wait(record: &Record) -> Result<()> {
+    let Some(pid) = i32::try_from(record.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+    // Checked with the handle in hand, so that the number cannot have changed its meaning since.
+    if start_time(record.pid) != Some(record.start_time) {
+        return Ok(());
+    }
+    send(record.pid, libc::SIGKILL)?;
+    let mut fds = [PollFd::new(&handle, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut fds, None))
+        .map(drop)
+        .map_err(|errno| internal(format!("cannot wait for container {}", record.id))(errno.into()))
+}
+
+/// Removes what is left of a container that ended.
+pub(super) fn remove(home: &Home, record: &Record) -> Result<()> {
+    remove_group(&record.cgroup)?;
+    home.remove()?;
+    let spec = load_spec(&record.bundle).ok();
+    let poststop = spec.and_then(|spec| spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()));
+    hooks::run(poststop.as_ref(), record, ContainerStatus::Stopped)
+}
+
+pub(super) fn spec(args: &mut Args) -> Result<()> {
+    let path = args.take_path("bundle").unwrap_or_else(|| PathBuf::from(".")).join("config.json");
+    let spec = crate::spec::default_spec();
+    let text = serde_json::to_string_pretty(&spec)
+        .map_err(|error| Error::new(Kind::Internal, "cannot encode the spec").with_source(error))?;
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).open(&path);
+    let write = file.and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()));
+    write.map_err(internal(format!("cannot write {}", path.display())))
+}
+
+pub(super) fn features() -> Result<()> {
+    let capabilities: Vec<String> =
+        crate::spec::all_capabilities().iter().map(|one| format!("CAP_{one}")).collect();
+    let features = serde_json::json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": OCI_VERSION,
+        "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
+        "mountOptions": crate::plan::mount_options(),
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "capabilities": capabilities,
+            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
+            "seccomp": {
+                "enabled": true,
+                "actions": ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
+                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"],
+                "operators": ["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
+                    "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"],
+            },
+            "apparmor": {"enabled": false},
+            "selinux": {"enabled": false},
+        },
+    });
+    print(&format!("{features:#}\n"))
+}

@@ -1,0 +1,125 @@
+//! An OCI runtime as a command line, as Docker, Podman and containerd call one.
+//!
+//! Owns: the commands and flags of `hako runtime`, the state of containers under `--root`.
+//! Does not own: a shim: a container's parent is whoever called `create`, as the OCI expects.
+//! Invariant: every invocation is one short-lived process without an async runtime; what outlives it is the init and
+//! `<root>/<id>/`.
+
+mod args;
+mod commands;
+mod create;
+mod exec;
+mod hooks;
+mod state;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use hako_error::{Error, Kind, Result};
+
+use args::Args;
+
+/// The version of the runtime specification.
+const OCI_VERSION: &str = "1.2.0";
+
+const HELP: &str = "\
+usage: hako runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND
+
+  create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] ID   set a container up
+  start ID                                         run the program of a created container
+  run [--bundle DIR] [--detach] [--pid-file FILE] [--console-socket SOCKET] ID   both, and wait for its end
+  exec [--process FILE] [--cwd DIR] [--env K=V] [--user UID[:GID]] [--detach] [--pid-file FILE]
+       [--tty --console-socket SOCKET] ID PROGRAM [ARG...]   run another process in it
+  state ID                                         show a container as JSON
+  list [--format table|json] [--quiet]             show all containers
+  kill [--all] ID [SIGNAL]                         signal it (default TERM)
+  pause ID, resume ID                              freeze it, let it go on
+  delete [--force] ID                              remove what is left of it
+  spec [--bundle DIR]                              write a config.json to start from
+  features                                         show what is supported, as JSON
+";
+
+/// Flags before the command.
+#[derive(Debug)]
+struct Global {
+    root: PathBuf,
+    log: Option<PathBuf>,
+    log_is_json: bool,
+}
+
+/// Runs a command; the arguments are those behind `hako runtime`.
+pub(crate) fn main(arguments: Vec<OsString>) -> u8 {
+    let mut args = match Args::new(arguments) {
+        Ok(args) => args,
+        Err(error) => return fail(None, &error),
+    };
+    let global = Global {
+        root: args.take_path("root").unwrap_or_else(|| PathBuf::from("/run/hako/runtime")),
+        log: args.take_path("log"),
+        log_is_json: args.take("log-format").as_deref() == Some("json"),
+    };
+    match run(&global, &mut args) {
+        Ok(code) => code,
+        Err(error) => fail(Some(&global), &error),
+    }
+}
+
+fn run(global: &Global, args: &mut Args) -> Result<u8> {
+    // Cgroups are always named by path, never asked of systemd, so this only changes how the path is read.
+    let is_systemd = args.take_flag("systemd-cgroup");
+    let _ignored = (args.take_flag("debug"), args.take("rootless"), args.take("criu"));
+    if args.take_flag("version") {
+        print(&format!("hako-runtime version {}\nspec: {OCI_VERSION}\n", env!("CARGO_PKG_VERSION")))?;
+        return Ok(0);
+    }
+    let Some(command) = args.command() else {
+        print(HELP)?;
+        return Ok(0);
+    };
+    match command.as_str() {
+        "create" => create::create(global, args, is_systemd).map(|()| 0),
+        "run" => create::run(global, args, is_systemd),
+        "start" => commands::start(global, args).map(|()| 0),
+        "exec" => exec::exec(global, args),
+        "state" => commands::state(global, args).map(|()| 0),
+        "list" => commands::list(global, args).map(|()| 0),
+        "kill" => commands::kill(global, args).map(|()| 0),
+        "pause" => commands::freeze(global, args, true).map(|()| 0),
+        "resume" => commands::freeze(global, args, false).map(|()| 0),
+        "delete" => commands::delete(global, args).map(|()| 0),
+        "spec" => commands::spec(args).map(|()| 0),
+        "features" => commands::features().map(|()| 0),
+        "help" => print(HELP).map(|()| 0),
+        other => Err(Error::new(Kind::Invalid, format!("unknown command {other:?}; see hako runtime help"))),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let write = || std::io::stdout().lock().write_all(text.as_bytes());
+    write().map_err(|error| Error::new(Kind::Internal, "cannot write to standard output").with_source(error))
+}
+
+/// One line to the log, where engines look for it, and to standard error.
+fn fail(global: Option<&Global>, error: &Error) -> u8 {
+    let message = error.chain();
+    if let Some((global, path)) = global.and_then(|global| Some((global, global.log.as_ref()?))) {
+        let time = jiff::Timestamp::now();
+        let line = if global.log_is_json {
+            let record = serde_json::json!({"level": "error", "msg": message, "time": time.to_string()});
+            format!("{record}\n")
+        } else {
+            format!("time=\"{time}\" level=error msg={message:?}\n")
+        };
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        // Standard error has it too.
+        let _unlogged = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+    let _unheard = writeln!(std::io::stderr().lock(), "hako runtime: {message}");
+    1
+}
+
+fn internal(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let doing = doing.into();
+    move |error| Error::new(Kind::Internal, doing).with_source(error)
+}

@@ -1,0 +1,105 @@
+//! Images and programs that try to get out.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+
+use hako_runtime::ExecIo;
+
+use crate::bed::{Bed, null_streams, process, shell, wait_exit};
+
+/// CVE-2021-30465, CVE-2025-31133: mount targets that are links lead to places in the image, never on the host.
+#[tokio::test]
+async fn links_in_the_image_do_not_lead_mounts_out_of_it() {
+    let bed = Bed::new().await;
+    let (outside, image) = (bed.path("outside"), bed.image());
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, image.join("data")).unwrap();
+    symlink("../../../../../../../../etc", image.join("up")).unwrap();
+    symlink("/run/nowhere/resolv.conf", image.join("etc/resolv.conf")).unwrap();
+    fs::write(bed.path("secret"), "secret").unwrap();
+    let source = bed.path("secret").display().to_string();
+    let script = "cat /data/file /up/file /etc/resolv.conf; ls -d /run/nowhere";
+    let (code, output) = bed
+        .sh_with(script, |spec| {
+            for target in ["/data/file", "/up/file", "/etc/resolv.conf"] {
+                let mut mount = hako_oci::runtime::Mount::default();
+                mount
+                    .set_destination(target.into())
+                    .set_typ(Some("bind".to_owned()))
+                    .set_source(Some((&source).into()))
+                    .set_options(Some(vec!["bind".to_owned()]));
+                spec.mounts_mut().as_mut().unwrap().push(mount);
+            }
+        })
+        .await;
+    assert_eq!((code, output.as_str()), (0, "secretsecretsecret/run/nowhere\n"));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn an_image_whose_proc_is_a_link_is_refused() {
+    let bed = Bed::new().await;
+    symlink("/tmp", bed.image().join("proc")).unwrap();
+    let error = bed.shim.create(bed.container("c", shell("true"))).await.unwrap_err();
+    assert!(error.to_string().contains("/proc in the image is a symbolic link"), "{error}");
+    bed.finish().await;
+}
+
+/// CVE-2024-21626: neither a descriptor nor a working directory of the host reaches the program.
+#[tokio::test]
+async fn no_descriptor_of_ours_reaches_the_program() {
+    let bed = Bed::new().await;
+    let _leak = fs::File::open("/").unwrap();
+    let (_, output) = bed.sh("ls /proc/self/fd").await;
+    // The fourth is the one ls reads the directory with.
+    assert_eq!(output, "0\n1\n2\n3\n");
+    for cwd in ["/proc/self/fd/3", "/proc/self/fd/7", "/proc/self/fd/9"] {
+        let id = crate::bed::unique("c");
+        let mut spec = shell("pwd; ls");
+        spec.process_mut().as_mut().unwrap().set_cwd(cwd.into());
+        assert!(bed.shim.create(bed.container(&id, spec)).await.is_err(), "{cwd}");
+    }
+    bed.finish().await;
+}
+
+/// CVE-2019-5736: the host's executable, reached by a program that names it as its own, cannot be written.
+#[tokio::test]
+async fn our_executable_cannot_be_overwritten_from_inside() {
+    let own = tempfile::tempdir().unwrap();
+    let copy = own.path().join("hako");
+    fs::copy("/proc/self/exe", &copy).unwrap();
+    let bed = Bed::with(|config| config.exe = copy).await;
+    // While it runs it is busy in any case; what counts is a link kept until it does not.
+    let link = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(format!("/proc/{}/exe", bed.shim.pid()));
+    let link = link.unwrap();
+    bed.finish().await;
+    let path = format!("/proc/self/fd/{}", link.as_raw_fd());
+    let refused = fs::OpenOptions::new().write(true).open(path).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+}
+
+/// The init and exec'd processes cannot be looked into before they became their program.
+#[tokio::test]
+async fn a_process_that_enters_shows_nothing_to_those_inside() {
+    let bed = Bed::new().await;
+    let script =
+        "while :; do for p in /proc/[0-9]*; do case $p in /proc/1) ;; *) readlink $p/exe; esac; done; done";
+    let mut events = bed.shim.events();
+    bed.shim.create(bed.container("c", shell(script))).await.unwrap();
+    bed.shim.start("c").await.unwrap();
+    // Events of the execs must not crowd out the container's.
+    for _ in 0..50 {
+        bed.shim.exec("c", process(&["true"]), ExecIo::Fds(null_streams())).await.unwrap();
+    }
+    bed.shim.kill("c", 9, false).await.unwrap();
+    wait_exit(&mut events, "c", None).await;
+    for line in bed.log("c").lines() {
+        assert!(line == "/bin/busybox" || line.is_empty(), "{line}");
+    }
+    bed.finish().await;
+}
