@@ -15,8 +15,9 @@ fn fails_with_one_line(command: &mut Command) -> String {
     let output = output(command);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{command:?} succeeded: {said}");
-    let last = said.lines().rfind(|line| line.starts_with("hako: ")).unwrap_or_else(|| panic!("no line of ours in {said:?}"));
-    last.to_owned()
+    // A fault of a file is followed by the file's line.
+    let start = said.rfind("hako: ").unwrap_or_else(|| panic!("no line of ours in {said:?}"));
+    said[start..].to_owned()
 }
 
 #[track_caller]
@@ -43,20 +44,32 @@ fn every_kind_of_bad_input_is_named() {
 
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: first\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicaz: 3\n  selector:\n    matchLabels: {a: b}\n  template:\n    metadata:\n      labels: {a: b}\n    spec:\n      containers:\n      - name: c\n        image: busybox\n";
     let unknown = file("unknown.yaml", text);
-    assert_says(&refusal(&platform, &["apply", "-f", &unknown]), &["unknown.yaml:11", "spec.replicaz", "Deployment \"web\""]);
+    assert_says(
+        &refusal(&platform, &["apply", "-f", &unknown]),
+        &["unknown.yaml:11", "spec.replicaz", "Deployment \"web\""],
+    );
     assert_says(&refusal(&platform, &["get", "configmap/first"]), &["\"first\" not found"]);
 
     file("syntax/Dockerfile", "FROM busybox\nRUN true\nCOPPY a b\n");
     let dir = scratch.path().join("syntax");
-    assert_says(&refusal(&platform, &["build", "-t", "x", dir.to_str().unwrap()]), &["Dockerfile:3", "COPPY a b"]);
+    assert_says(
+        &refusal(&platform, &["build", "-t", "x", dir.to_str().unwrap()]),
+        &["Dockerfile:3", "COPPY a b"],
+    );
 
     file("base/Dockerfile", "FROM nowhere:v9\nRUN true\n");
     let dir = scratch.path().join("base");
-    assert_says(&refusal(&platform, &["build", "-t", "x", dir.to_str().unwrap()]), &["nowhere:v9", "image import"]);
+    assert_says(
+        &refusal(&platform, &["build", "-t", "x", dir.to_str().unwrap()]),
+        &["nowhere:v9", "image import"],
+    );
 
     file("failing/Dockerfile", "FROM busybox\nRUN echo what went wrong && exit 7\n");
     let dir = scratch.path().join("failing");
-    assert_says(&refusal(&platform, &["build", "-t", "half", dir.to_str().unwrap()]), &["Dockerfile:2", "what went wrong", "exit code 7"]);
+    assert_says(
+        &refusal(&platform, &["build", "-t", "half", dir.to_str().unwrap()]),
+        &["Dockerfile:2", "what went wrong", "exit code 7"],
+    );
     assert!(!platform.run(&["images"]).contains("half"), "a failed build left an image");
 
     assert_says(&refusal(&platform, &["run", "not a name"]), &["not a name"]);
@@ -65,7 +78,10 @@ fn every_kind_of_bad_input_is_named() {
     assert_says(&refusal(&platform, &["get", "gizmos"]), &["gizmos", "known are"]);
 
     platform.run(&["run", "-d", "--name", "first", "-p", "18080:80", "busybox", "sleep", "1000"]);
-    assert_says(&refusal(&platform, &["run", "-d", "-p", "18080:80", "busybox", "sleep", "1000"]), &["18080"]);
+    assert_says(
+        &refusal(&platform, &["run", "-d", "-p", "18080:80", "busybox", "sleep", "1000"]),
+        &["18080"],
+    );
     platform.run(&["rm", "--force", "first"]);
     assert_eq!(platform.run(&["ps", "--all", "--quiet"]), "", "a refused container was left");
 
@@ -100,8 +116,11 @@ fn a_pod_that_can_never_fit_is_explained() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: huge\nspec:\n  containers:\n  - name: c\n    image: busybox\n    resources:\n      requests:\n        cpu: \"4000\"\n";
     std::fs::write(&path, text).unwrap();
     platform.run(&["apply", "-f", path.to_str().unwrap()]);
-    wait_until("the scheduler's verdict", || platform.kubectl(&["get", "pod", "huge", "-o", "jsonpath={.status.conditions[0].reason}"]) == "Unschedulable");
-    assert_says(&platform.run(&["why", "pod/huge"]), &["cpu", "4000", "->"]);
+    wait_until("the scheduler's verdict", || {
+        platform.kubectl(&["get", "pod", "huge", "-o", "jsonpath={.status.conditions[0].reason}"])
+            == "Unschedulable"
+    });
+    assert_says(&platform.run(&["why", "pod/huge"]), &["cpu", "4k", "->", "lower requests.cpu"]);
     platform.down();
 }
 
@@ -113,8 +132,16 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
     let before = platform.container_processes();
     // A data directory on a small file system of its own, in this test's mount namespace only.
     let small = tempfile::tempdir().unwrap();
-    let mount = format!("mount -t tmpfs -o size=12m tmpfs {0} && exec \"$0\" --data-dir {0}/data up --listen 127.0.0.1:0", small.path().display());
-    let mut child = Command::new("unshare").args(["--mount", "sh", "-c", &mount, HAKO]).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mount = format!(
+        "mount -t tmpfs -o size=12m tmpfs {0} && exec \"$0\" --data-dir {0}/data up --listen 127.0.0.1:0",
+        small.path().display()
+    );
+    let mut child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &mount, HAKO])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     use std::io::BufRead;
     std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -130,7 +157,15 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
     assert_eq!(platform.container_processes(), before, "a running container suffered");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     let data = format!("{}/data", small.path().display());
-    crate::platform::run(Command::new("nsenter").args(["--mount", "--target", &child.id().to_string(), HAKO, "--data-dir", &data, "down"]));
+    crate::platform::run(Command::new("nsenter").args([
+        "--mount",
+        "--target",
+        &child.id().to_string(),
+        HAKO,
+        "--data-dir",
+        &data,
+        "down",
+    ]));
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     child.wait().unwrap();
     platform.down();

@@ -30,7 +30,10 @@ fn two_hundred_kills_under_load_lose_nothing() {
     let steady = platform.container_processes();
     assert_eq!(steady.len(), 1);
 
-    let seed = std::env::var("HAKO_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
+    let seed = std::env::var("HAKO_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
     println!("HAKO_SEED={seed}");
     let mut random = Random(seed);
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
@@ -38,17 +41,33 @@ fn two_hundred_kills_under_load_lose_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let serial = Arc::new(AtomicU32::new(0));
     let writers: Vec<_> = (0..8)
-        .map(|_| runtime.spawn(write(platform.kubeconfig(), Arc::clone(&serial), Arc::clone(&acknowledged), Arc::clone(&stop))))
+        .map(|_| {
+            runtime.spawn(write(
+                platform.kubeconfig(),
+                Arc::clone(&serial),
+                Arc::clone(&acknowledged),
+                Arc::clone(&stop),
+            ))
+        })
         .collect();
 
     for kill in 0..KILLS {
         // Containers come and go meanwhile, so that kills meet every step of their lives.
-        let mut churn = platform.hako().args(["run", "--rm", "busybox", "true"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut churn = platform
+            .hako()
+            .args(["run", "--rm", "busybox", "true"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_micros(random.below(60_000)));
         platform.kill();
         churn.wait().unwrap();
         platform.up();
-        assert!(platform.container_processes().is_superset(&steady), "kill {kill}: the steady container is gone");
+        assert!(
+            platform.container_processes().is_superset(&steady),
+            "kill {kill}: the steady container is gone"
+        );
     }
 
     stop.store(true, Ordering::Relaxed);
@@ -57,16 +76,30 @@ fn two_hundred_kills_under_load_lose_nothing() {
     }
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() > KILLS as usize, "only {} writes were acknowledged", acknowledged.len());
-    let stored: BTreeSet<String> = platform.kubectl(&["get", "configmaps", "-o", "name"]).lines().map(|line| line.trim_start_matches("configmap/").to_owned()).collect();
+    let stored: BTreeSet<String> = platform
+        .kubectl(&["get", "configmaps", "-o", "name"])
+        .lines()
+        .map(|line| line.trim_start_matches("configmap/").to_owned())
+        .collect();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
-    assert!(lost.is_empty(), "{} of {} acknowledged writes are lost: {lost:?}", lost.len(), acknowledged.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {} acknowledged writes are lost: {lost:?}",
+        lost.len(),
+        acknowledged.len()
+    );
     println!("{} writes acknowledged over {KILLS} kills, none lost", acknowledged.len());
     wait_until("the leftovers of cut runs to be reaped", || platform.container_processes() == steady);
     drop(runtime);
     platform.down();
 }
 
-async fn write(kubeconfig: std::path::PathBuf, serial: Arc<AtomicU32>, acknowledged: Arc<Mutex<BTreeSet<String>>>, stop: Arc<AtomicBool>) {
+async fn write(
+    kubeconfig: std::path::PathBuf,
+    serial: Arc<AtomicU32>,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    stop: Arc<AtomicBool>,
+) {
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
     let configs: Api<ConfigMap> = Api::default_namespaced(kube::Client::try_from(config).unwrap());

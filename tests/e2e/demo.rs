@@ -10,6 +10,9 @@ fn the_demo_plays_all_steps_and_leaves_nothing() {
     for step in ["start", "build", "deploy", "answer", "heal", "scale", "roll", "crash", "down"] {
         assert!(said.lines().any(|line| line.starts_with(step)), "no step {step} in\n{said}");
     }
-    let failed: Vec<&str> = said.lines().filter(|line| line.contains("requests failed") && !line.trim_end().ends_with(" 0")).collect();
+    let failed: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("requests failed") && !line.trim_end().ends_with(" 0"))
+        .collect();
     assert!(failed.is_empty(), "{failed:?}");
 }

@@ -98,7 +98,8 @@ impl Platform {
     }
 
     pub fn kill(&self) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -126,7 +127,11 @@ impl Platform {
 
     pub fn kubectl_command(&self) -> Command {
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(self.kubeconfig()).arg("--cache-dir").arg(self.directory.path().join("kubectl"));
+        command
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .arg("--cache-dir")
+            .arg(self.directory.path().join("kubectl"));
         command
     }
 
@@ -147,9 +152,14 @@ impl Platform {
         let mut found = BTreeSet::new();
         for pid in pids() {
             let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            let depth = cgroups.lines().filter_map(|line| line.split_once(&needle)).map(|(_, rest)| rest.split('/').count()).max();
+            let depth = cgroups
+                .lines()
+                .filter_map(|line| line.split_once(&needle))
+                .map(|(_, rest)| rest.split('/').count())
+                .max();
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok());
+            let started =
+                stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok());
             if let (Some(2..), Some(started)) = (depth, started) {
                 found.insert((pid, started));
             }

@@ -37,7 +37,10 @@ mod tests {
 
     #[test]
     fn a_chain_is_one_line_without_repetition() {
-        let error = Err::<(), _>(anyhow::anyhow!("disk full")).context("write x: disk full").context("build").unwrap_err();
+        let error = Err::<(), _>(anyhow::anyhow!("disk full"))
+            .context("write x: disk full")
+            .context("build")
+            .unwrap_err();
         assert_eq!(one_line(&error), "build: write x: disk full");
     }
 }

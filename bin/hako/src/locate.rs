@@ -51,7 +51,8 @@ impl Target {
             ),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged; run `hako up` again", path.display()))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged; run `hako up` again", path.display()))
     }
 
     /// The engine's socket: HAKO_HOST, or that of the platform on the data directory.

@@ -96,15 +96,6 @@ impl Progress {
         }
     }
 
-    /// Something that stays to be read.
-    pub(crate) fn note(&self, text: &str) {
-        if self.is_terminal {
-            eprintln!("\r\x1b[K{text}");
-        } else {
-            eprintln!("{text}");
-        }
-    }
-
     /// Clears the changing line.
     pub(crate) fn finish(&self) {
         if self.is_terminal {

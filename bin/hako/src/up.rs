@@ -50,7 +50,8 @@ pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
 
 /// Starts this program again in a session of its own and waits for its line.
 fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
-    std::fs::create_dir_all(target.data_dir()).with_context(|| format!("create {}", target.data_dir().display()))?;
+    std::fs::create_dir_all(target.data_dir())
+        .with_context(|| format!("create {}", target.data_dir().display()))?;
     let log_path = target.data_dir().join("hako.log");
     let mut log = std::fs::File::options().create(true).append(true).read(true).open(&log_path);
     let log = log.as_mut().map_err(|error| anyhow::anyhow!("open {}: {error}", log_path.display()))?;
@@ -63,7 +64,12 @@ fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?).current_dir("/").process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.try_clone()?)
+        .current_dir("/")
+        .process_group(0);
     let mut child = command.spawn().context("start hako in the background")?;
     let stdout = child.stdout.take().context("the pipe to the background process")?;
     let mut said = String::new();
@@ -73,7 +79,13 @@ fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let status = child.wait().context("wait for the platform")?;
-    bail!("{}", last_words(&log_path, start).unwrap_or_else(|| format!("the platform ended with {status} before it was ready; see {}", log_path.display())))
+    bail!(
+        "{}",
+        last_words(&log_path, start).unwrap_or_else(|| format!(
+            "the platform ended with {status} before it was ready; see {}",
+            log_path.display()
+        ))
+    )
 }
 
 /// The last line that the background process wrote, without the program's name in front.

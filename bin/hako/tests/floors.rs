@@ -20,20 +20,29 @@ fn packages() -> BTreeMap<String, Package> {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let root = metadata["workspace_root"].as_str().unwrap().to_owned();
     let package = |package: &Value| {
-        let path = package["manifest_path"].as_str().unwrap().trim_start_matches(&root).trim_start_matches('/').to_owned();
+        let path = package["manifest_path"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches(&root)
+            .trim_start_matches('/')
+            .to_owned();
         let parts: Vec<&str> = path.split('/').collect();
         let floor = if parts[0] == "crates" && parts.len() == 4 { parts[1] } else { parts[0] };
         let floor = if package["name"] == "hako-testkit" { "testkit" } else { floor };
         let is_production = |dependency: &&Value| dependency["kind"].as_str() != Some("dev");
         let dependencies = package["dependencies"].as_array().unwrap().iter().filter(is_production);
-        let dependencies = dependencies.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect();
+        let dependencies =
+            dependencies.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect();
         (package["name"].as_str().unwrap().to_owned(), Package { floor: floor.to_owned(), dependencies })
     };
     metadata["packages"].as_array().unwrap().iter().map(package).collect()
 }
 
 /// Breaches of a rule, as `from -> to`.
-fn breaches(packages: &BTreeMap<String, Package>, is_forbidden: impl Fn(&str, &Package, &str) -> bool) -> Vec<String> {
+fn breaches(
+    packages: &BTreeMap<String, Package>,
+    is_forbidden: impl Fn(&str, &Package, &str) -> bool,
+) -> Vec<String> {
     let mut found = Vec::new();
     for (name, package) in packages {
         for dependency in &package.dependencies {
@@ -48,7 +57,8 @@ fn breaches(packages: &BTreeMap<String, Package>, is_forbidden: impl Fn(&str, &P
 #[test]
 fn arrows_point_down_only() {
     let packages = packages();
-    let height = |floor: &str| ["base", "host", "engine", "cluster", "edge"].iter().position(|one| *one == floor);
+    let height =
+        |floor: &str| ["base", "host", "engine", "cluster", "edge"].iter().position(|one| *one == floor);
     let found = breaches(&packages, |_, package, dependency| {
         match (height(&package.floor), packages.get(dependency).and_then(|to| height(&to.floor))) {
             (Some(from), Some(to)) => to > from,
@@ -62,7 +72,8 @@ fn arrows_point_down_only() {
 fn the_base_is_pure() {
     let packages = packages();
     let found = breaches(&packages, |_, package, dependency| {
-        package.floor == "base" && (dependency == "tokio" || packages.get(dependency).is_some_and(|to| to.floor != "base"))
+        package.floor == "base"
+            && (dependency == "tokio" || packages.get(dependency).is_some_and(|to| to.floor != "base"))
     });
     assert!(found.is_empty(), "{found:?}");
 }
@@ -71,10 +82,14 @@ fn the_base_is_pure() {
 fn only_the_api_knows_the_store_and_it_knows_no_engine() {
     let packages = packages();
     let found = breaches(&packages, |name, package, dependency| {
-        let is_consumer = ["hako-controllers", "hako-scheduler", "hako-node", "hako-dataplane", "hako-gateway"].contains(&name);
+        let is_consumer =
+            ["hako-controllers", "hako-scheduler", "hako-node", "hako-dataplane", "hako-gateway"]
+                .contains(&name);
         let reaches_behind = is_consumer && ["hako-store", "hako-api"].contains(&dependency);
-        let api_reaches_down = name == "hako-api" && packages.get(dependency).is_some_and(|to| to.floor == "engine");
-        let face_to_face = package.floor == "edge" && packages.get(dependency).is_some_and(|to| to.floor == "edge");
+        let api_reaches_down =
+            name == "hako-api" && packages.get(dependency).is_some_and(|to| to.floor == "engine");
+        let face_to_face =
+            package.floor == "edge" && packages.get(dependency).is_some_and(|to| to.floor == "edge");
         reaches_behind || api_reaches_down || face_to_face
     });
     assert!(found.is_empty(), "{found:?}");

@@ -10,12 +10,18 @@ use hako_client::{Client, Patch, WriteOptions};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-pub(crate) async fn apply(target: &Target, args: &ApplyArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
+pub(crate) async fn apply(
+    target: &Target,
+    args: &ApplyArgs,
+    format: OutputFormat,
+) -> anyhow::Result<ExitCode> {
     let manifests = manifest::read_all(&args.filenames)?;
     let client = super::client(target)?;
     let applied = apply_all(&client, &manifests, args).await?;
     match format {
-        OutputFormat::Json => output::json(&json!({ "apiVersion": "v1", "kind": "List", "items": applied.iter().map(|one| &one.object).collect::<Vec<_>>() })),
+        OutputFormat::Json => output::json(
+            &json!({ "apiVersion": "v1", "kind": "List", "items": applied.iter().map(|one| &one.object).collect::<Vec<_>>() }),
+        ),
         _ => applied.iter().for_each(|one| output::line(&one.line)),
     }
     Ok(ExitCode::SUCCESS)
@@ -29,7 +35,11 @@ pub(crate) struct Applied {
 }
 
 /// Applies objects in order: all are checked before the first is written, so that a fault leaves nothing half done.
-pub(crate) async fn apply_all(client: &Client, manifests: &[Manifest], args: &ApplyArgs) -> anyhow::Result<Vec<Applied>> {
+pub(crate) async fn apply_all(
+    client: &Client,
+    manifests: &[Manifest],
+    args: &ApplyArgs,
+) -> anyhow::Result<Vec<Applied>> {
     let resources = resource::discover(client).await?;
     for manifest in manifests {
         resource::by_manifest(&resources, &manifest.object).with_context(|| manifest.position("kind"))?;
@@ -42,7 +52,8 @@ pub(crate) async fn apply_all(client: &Client, manifests: &[Manifest], args: &Ap
     for manifest in manifests {
         let namespace = manifest.object["metadata"]["namespace"].as_str().unwrap_or(&args.namespace);
         // What stands in a namespace that does not exist yet cannot be tried.
-        let is_first = new_namespaces.contains(&namespace) && client.get_text(&format!("/api/v1/namespaces/{namespace}")).await.is_err();
+        let is_first = new_namespaces.contains(&namespace)
+            && client.get_text(&format!("/api/v1/namespaces/{namespace}")).await.is_err();
         if !is_first || manifest.object["kind"] == "Namespace" {
             apply_one(client, &resources, manifest, args, true).await?;
         }
@@ -63,20 +74,29 @@ async fn apply_one(
 ) -> anyhow::Result<Applied> {
     let resource = resource::by_manifest(resources, &manifest.object)?;
     let name = manifest.object["metadata"]["name"].as_str();
-    let name = name.with_context(|| format!("{}: metadata.name is missing", manifest.position("metadata")))?;
+    let name =
+        name.with_context(|| format!("{}: metadata.name is missing", manifest.position("metadata")))?;
     let namespace = manifest.object["metadata"]["namespace"].as_str().unwrap_or(&args.namespace);
     let api = resource.api(client, Some(namespace));
     let before = api.get(name).await.ok();
-    let patch = Patch::Apply { object: manifest.object.clone(), manager: "hako".into(), force: args.force_conflicts };
-    let options = WriteOptions { dry_run, field_validation: Some("Strict".into()), ..WriteOptions::default() };
+    let patch =
+        Patch::Apply { object: manifest.object.clone(), manager: "hako".into(), force: args.force_conflicts };
+    let options =
+        WriteOptions { dry_run, field_validation: Some("Strict".into()), ..WriteOptions::default() };
     let object = api.patch(name, None, &patch, &options).await.map_err(|error| explain(manifest, &error))?;
     let verb = match &before {
         None => "created",
-        Some(before) if before["metadata"]["resourceVersion"] == object["metadata"]["resourceVersion"] => "unchanged",
+        Some(before) if before["metadata"]["resourceVersion"] == object["metadata"]["resourceVersion"] => {
+            "unchanged"
+        }
         Some(_) => "configured",
     };
     let suffix = if dry_run { " (dry run)" } else { "" };
-    let group = if resource.resource.group.is_empty() { String::new() } else { format!(".{}", resource.resource.group) };
+    let group = if resource.resource.group.is_empty() {
+        String::new()
+    } else {
+        format!(".{}", resource.resource.group)
+    };
     Ok(Applied { object, line: format!("{}{group}/{name} {verb}{suffix}", resource.singular) })
 }
 
@@ -87,7 +107,11 @@ fn explain(manifest: &Manifest, error: &hako_error::Error) -> anyhow::Error {
         Some(cause) => cause.field.clone(),
         None => quoted_field(&text).unwrap_or_default().to_owned(),
     };
-    let hint = if error.kind() == hako_error::Kind::Conflict { "; to take the fields over use --force-conflicts" } else { "" };
+    let hint = if error.kind() == hako_error::Kind::Conflict {
+        "; to take the fields over use --force-conflicts"
+    } else {
+        ""
+    };
     anyhow::anyhow!("{}: {}: {text}{hint}", manifest.position(&field), manifest.name())
 }
 

@@ -48,7 +48,10 @@ fn select<'a>(resources: &'a [Resource], args: &DeleteArgs) -> anyhow::Result<Ve
             bail!("name the {} to delete", resource.resource.plural);
         }
         let namespace = args.namespace.clone();
-        return Ok(names.into_iter().map(|name| Doomed { resource, namespace: namespace.clone(), name }).collect());
+        return Ok(names
+            .into_iter()
+            .map(|name| Doomed { resource, namespace: namespace.clone(), name })
+            .collect());
     }
     if args.filenames.is_empty() {
         bail!("say what to delete: KIND NAME or -f FILE");
@@ -56,9 +59,12 @@ fn select<'a>(resources: &'a [Resource], args: &DeleteArgs) -> anyhow::Result<Ve
     let mut doomed = Vec::new();
     // The reverse of the order in which they were applied.
     for manifest in manifest::read_all(&args.filenames)?.iter().rev() {
-        let resource = resource::by_manifest(resources, &manifest.object).with_context(|| manifest.position("kind"))?;
+        let resource =
+            resource::by_manifest(resources, &manifest.object).with_context(|| manifest.position("kind"))?;
         let metadata = &manifest.object["metadata"];
-        let name = metadata["name"].as_str().with_context(|| format!("{}: metadata.name is missing", manifest.position("metadata")))?;
+        let name = metadata["name"]
+            .as_str()
+            .with_context(|| format!("{}: metadata.name is missing", manifest.position("metadata")))?;
         let namespace = metadata["namespace"].as_str().unwrap_or(&args.namespace);
         doomed.push(Doomed { resource, namespace: namespace.into(), name: name.into() });
     }
@@ -73,7 +79,12 @@ async fn wait_until_gone(client: &Client, one: &Doomed<'_>) -> anyhow::Result<()
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error.into()),
             Ok(object) if began.elapsed() > LIMIT => {
-                bail!("{}/{} is still there after 300 s; it waits for {}", one.resource.singular, one.name, object["metadata"]["finalizers"])
+                bail!(
+                    "{}/{} is still there after 300 s; it waits for {}",
+                    one.resource.singular,
+                    one.name,
+                    object["metadata"]["finalizers"]
+                )
             }
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }

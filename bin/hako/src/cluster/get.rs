@@ -31,7 +31,11 @@ pub(crate) async fn get(target: &Target, args: &GetArgs, format: OutputFormat) -
         OutputFormat::Json => print_json(answers),
         OutputFormat::Name => print_names(resource, &answers),
         OutputFormat::Table | OutputFormat::Wide => {
-            print_table(&answers, format == OutputFormat::Wide, args.namespace.all_namespaces && resource.is_namespaced);
+            print_table(
+                &answers,
+                format == OutputFormat::Wide,
+                args.namespace.all_namespaces && resource.is_namespaced,
+            );
         }
     }
     if args.watch {
@@ -40,7 +44,12 @@ pub(crate) async fn get(target: &Target, args: &GetArgs, format: OutputFormat) -
     Ok(ExitCode::SUCCESS)
 }
 
-fn paths(resource: &Resource, namespace: Option<&str>, names: &[String], selector: Option<&str>) -> Vec<String> {
+fn paths(
+    resource: &Resource,
+    namespace: Option<&str>,
+    names: &[String],
+    selector: Option<&str>,
+) -> Vec<String> {
     let base = resource.path(namespace);
     if !names.is_empty() {
         return names.iter().map(|name| format!("{base}/{name}")).collect();
@@ -52,11 +61,13 @@ fn paths(resource: &Resource, namespace: Option<&str>, names: &[String], selecto
 }
 
 async fn fetch(client: &Client, path: &str, accept: &str) -> anyhow::Result<Value> {
-    let request = Request::builder().method(Method::GET).uri(path).header(header::ACCEPT, accept).body(Bytes::new())?;
+    let request =
+        Request::builder().method(Method::GET).uri(path).header(header::ACCEPT, accept).body(Bytes::new())?;
     let response = client.send(request).await?;
     let is_success = response.status().is_success();
     let body = response.into_body().collect().await?.to_bytes();
-    let value: Value = serde_json::from_slice(&body).with_context(|| format!("{path} did not answer with JSON"))?;
+    let value: Value =
+        serde_json::from_slice(&body).with_context(|| format!("{path} did not answer with JSON"))?;
     if !is_success {
         anyhow::bail!("{}", value["message"].as_str().unwrap_or("the API refused without a reason"));
     }
@@ -118,7 +129,12 @@ fn cell(value: &Value) -> String {
     }
 }
 
-async fn watch(client: &Client, resource: &Resource, namespace: Option<&str>, args: &GetArgs) -> anyhow::Result<()> {
+async fn watch(
+    client: &Client,
+    resource: &Resource,
+    namespace: Option<&str>,
+    args: &GetArgs,
+) -> anyhow::Result<()> {
     let api = resource.api(client, namespace);
     let params = ListParams { label_selector: args.selector.clone(), ..ListParams::default() };
     let list = api.list(&params).await?;

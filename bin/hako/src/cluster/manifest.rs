@@ -31,7 +31,9 @@ impl Manifest {
         let mut lines = BTreeMap::new();
         let recorder = LineRecorder { path: String::new(), lines: &mut lines };
         // The document parsed before; if not, its first line is what we know.
-        let _ = serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| recorder.deserialize(deserializer));
+        let _ = serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| {
+            recorder.deserialize(deserializer)
+        });
         let mut field = field;
         loop {
             if let Some(line) = lines.get(field) {
@@ -54,7 +56,10 @@ pub(crate) fn read_all(names: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
         }
     }
     if manifests.is_empty() {
-        bail!("no objects in {}", names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(", "));
+        bail!(
+            "no objects in {}",
+            names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(", ")
+        );
     }
     Ok(manifests)
 }
@@ -66,7 +71,10 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(name).with_context(|| format!("read directory {}", name.display()))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        {
             files.push(path);
         }
     }
@@ -87,16 +95,24 @@ fn read(path: &Path) -> anyhow::Result<String> {
 fn parse(path: &Path, text: &str) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for (line, document) in documents(text) {
-        let object: Value = serde_saphyr::from_str(&document).map_err(|error| describe(path, line, &error))?;
+        let object: Value =
+            serde_saphyr::from_str(&document).map_err(|error| describe(path, line, &error))?;
         match &object {
             Value::Null => {}
             Value::Object(map) if map.get("kind").and_then(Value::as_str) == Some("List") => {
                 for item in object["items"].as_array().into_iter().flatten() {
-                    manifests.push(Manifest { object: item.clone(), path: path.into(), line, text: String::new() });
+                    manifests.push(Manifest {
+                        object: item.clone(),
+                        path: path.into(),
+                        line,
+                        text: String::new(),
+                    });
                 }
             }
             Value::Object(_) => manifests.push(Manifest { object, path: path.into(), line, text: document }),
-            _ => bail!("{}:{line}: a manifest is a mapping with apiVersion, kind and metadata", path.display()),
+            _ => {
+                bail!("{}:{line}: a manifest is a mapping with apiVersion, kind and metadata", path.display())
+            }
         }
     }
     for manifest in &manifests {
@@ -115,7 +131,12 @@ fn describe(path: &Path, first_line: u64, error: &serde_saphyr::Error) -> anyhow
     let text = text.lines().next().unwrap_or_default().to_owned();
     match error.location() {
         Some(location) => {
-            anyhow::anyhow!("{}:{}:{}: malformed YAML: {text}", path.display(), first_line + location.line() - 1, location.column())
+            anyhow::anyhow!(
+                "{}:{}:{}: malformed YAML: {text}",
+                path.display(),
+                first_line + location.line() - 1,
+                location.column()
+            )
         }
         None => anyhow::anyhow!("{}:{first_line}: malformed YAML: {text}", path.display()),
     }
@@ -132,7 +153,9 @@ fn documents(text: &str) -> Vec<(u64, String)> {
             document.push('\n');
         }
     }
-    documents.retain(|(_, document)| document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    documents.retain(|(_, document)| {
+        document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    });
     documents
 }
 

@@ -23,7 +23,8 @@ impl Resource {
     /// The path of its collection.
     pub(super) fn path(&self, namespace: Option<&str>) -> String {
         let ResourceType { group, version, plural } = &self.resource;
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         match namespace.filter(|_| self.is_namespaced) {
             Some(namespace) => format!("{root}/namespaces/{namespace}/{plural}"),
             None => format!("{root}/{plural}"),
@@ -34,16 +35,25 @@ impl Resource {
 /// All resources that the API serves, core first.
 pub(super) async fn discover(client: &Client) -> anyhow::Result<Vec<Resource>> {
     let mut versions = vec![(String::new(), "v1".to_owned())];
-    let groups: Value = serde_json::from_str(&client.get_text("/apis").await?).context("the API's list of groups")?;
+    let groups: Value =
+        serde_json::from_str(&client.get_text("/apis").await?).context("the API's list of groups")?;
     for group in groups["groups"].as_array().into_iter().flatten() {
         let version = group["preferredVersion"]["version"].as_str().unwrap_or("v1");
         versions.push((group["name"].as_str().unwrap_or_default().to_owned(), version.to_owned()));
     }
     let mut resources = Vec::new();
     for (group, version) in versions {
-        let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-        let list: Value = serde_json::from_str(&client.get_text(&path).await?).with_context(|| format!("discovery of {path}"))?;
-        resources.extend(list["resources"].as_array().into_iter().flatten().filter_map(|entry| parse(entry, &group, &version)));
+        let path =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let list: Value = serde_json::from_str(&client.get_text(&path).await?)
+            .with_context(|| format!("discovery of {path}"))?;
+        resources.extend(
+            list["resources"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| parse(entry, &group, &version)),
+        );
     }
     Ok(resources)
 }
@@ -51,14 +61,25 @@ pub(super) async fn discover(client: &Client) -> anyhow::Result<Vec<Resource>> {
 fn parse(entry: &Value, group: &str, version: &str) -> Option<Resource> {
     let plural = entry["name"].as_str().filter(|name| !name.contains('/'))?;
     let kind = entry["kind"].as_str()?;
-    let singular = entry["singularName"].as_str().filter(|name| !name.is_empty()).map_or_else(|| kind.to_lowercase(), str::to_owned);
+    let singular = entry["singularName"]
+        .as_str()
+        .filter(|name| !name.is_empty())
+        .map_or_else(|| kind.to_lowercase(), str::to_owned);
     let mut names = vec![plural.to_owned(), singular.clone(), kind.to_lowercase()];
-    names.extend(entry["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    names.extend(
+        entry["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+    );
     if !group.is_empty() {
         names.push(format!("{plural}.{group}"));
     }
     let is_namespaced = entry["namespaced"].as_bool()?;
-    Some(Resource { kind: kind.to_owned(), singular, is_namespaced, resource: ResourceType::new(group, version, plural), names })
+    Some(Resource {
+        kind: kind.to_owned(),
+        singular,
+        is_namespaced,
+        resource: ResourceType::new(group, version, plural),
+        names,
+    })
 }
 
 /// The resource that a word means.
@@ -73,7 +94,8 @@ pub(super) fn by_word<'a>(resources: &'a [Resource], word: &str) -> anyhow::Resu
 
 /// The resource of a manifest's apiVersion and kind.
 pub(super) fn by_manifest<'a>(resources: &'a [Resource], object: &Value) -> anyhow::Result<&'a Resource> {
-    let (api_version, kind) = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
+    let (api_version, kind) =
+        (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let is_it = |resource: &&Resource| {
         resource.kind == kind && resource.resource.group == group && resource.resource.version == version
@@ -87,7 +109,9 @@ pub(super) fn by_manifest<'a>(resources: &'a [Resource], object: &Value) -> anyh
 /// `KIND/NAME`, or a kind with names beside it.
 pub(super) fn split_names(kind: &str, names: &[String]) -> (String, Vec<String>) {
     match kind.split_once('/') {
-        Some((kind, name)) => (kind.to_owned(), std::iter::once(name.to_owned()).chain(names.iter().cloned()).collect()),
+        Some((kind, name)) => {
+            (kind.to_owned(), std::iter::once(name.to_owned()).chain(names.iter().cloned()).collect())
+        }
         None => (kind.to_owned(), names.to_vec()),
     }
 }

@@ -14,11 +14,15 @@ pub(crate) async fn scale(target: &Target, args: &ScaleArgs) -> anyhow::Result<E
         bail!("--replicas {} is negative", args.replicas);
     }
     let client = super::client(target)?;
-    let (word, name) = args.object.split_once('/').with_context(|| format!("{:?} is not KIND/NAME", args.object))?;
+    let (word, name) =
+        args.object.split_once('/').with_context(|| format!("{:?} is not KIND/NAME", args.object))?;
     let resources = resource::discover(&client).await?;
     let resource = resource::by_word(&resources, word)?;
     let patch = Patch::Merge(json!({ "spec": { "replicas": args.replicas } }));
-    resource.api(&client, Some(&args.namespace)).patch(name, Some("scale"), &patch, &WriteOptions::default()).await?;
+    resource
+        .api(&client, Some(&args.namespace))
+        .patch(name, Some("scale"), &patch, &WriteOptions::default())
+        .await?;
     output::line(&format!("{}/{name} scaled to {}", resource.singular, args.replicas));
     Ok(ExitCode::SUCCESS)
 }

@@ -39,8 +39,10 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
         None => args.object.as_str(),
     };
     let client = client(target)?;
-    let (pods, services): (Api<Pod>, Api<Service>) = (client.namespaced(&args.namespace), client.namespaced(&args.namespace));
-    let (events, nodes, all_pods): (Api<Event>, Api<Node>, Api<Pod>) = (client.namespaced(&args.namespace), client.all(), client.all());
+    let (pods, services): (Api<Pod>, Api<Service>) =
+        (client.namespaced(&args.namespace), client.namespaced(&args.namespace));
+    let (events, nodes, all_pods): (Api<Event>, Api<Node>, Api<Pod>) =
+        (client.namespaced(&args.namespace), client.all(), client.all());
     let everything = ListParams::default();
     let about_it = ListParams::default().fields(format!("involvedObject.name={name}"));
     let evidence = Evidence {
@@ -53,7 +55,10 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
     let findings = explain(&evidence);
     match format {
         OutputFormat::Json => {
-            let list: Vec<_> = findings.iter().map(|finding| json!({ "what": finding.what, "help": finding.help })).collect();
+            let list: Vec<_> = findings
+                .iter()
+                .map(|finding| json!({ "what": finding.what, "help": finding.help }))
+                .collect();
             output::json(&json!({ "pod": name, "namespace": args.namespace, "findings": list }));
         }
         _ => print(&evidence.pod, &findings),
@@ -87,7 +92,11 @@ fn explain(evidence: &Evidence) -> Vec<Finding> {
     if let Some(message) = status.message.filter(|_| status.phase.as_deref() == Some("Failed")) {
         findings.push(Finding::new(format!("failed: {message}"), ""));
     }
-    let containers = status.init_container_statuses.unwrap_or_default().into_iter().chain(status.container_statuses.unwrap_or_default());
+    let containers = status
+        .init_container_statuses
+        .unwrap_or_default()
+        .into_iter()
+        .chain(status.container_statuses.unwrap_or_default());
     for container in containers {
         findings.extend(container_trouble(evidence, &container));
     }
@@ -102,27 +111,47 @@ fn terminating(pod: &Pod) -> Option<Finding> {
     let since = pod.metadata.deletion_timestamp.as_ref()?;
     let finalizers = pod.metadata.finalizers.clone().unwrap_or_default();
     Some(if finalizers.is_empty() {
-        Finding::new(format!("it is being deleted, due at {}", since.0), "wait for its grace period, or delete it with --grace-period 0")
+        Finding::new(
+            format!("it is being deleted, due at {}", since.0),
+            "wait for its grace period, or delete it with --grace-period 0",
+        )
     } else {
-        Finding::new(format!("it is being deleted and waits for the finalizers {}", finalizers.join(", ")), "whoever set them has to finish its work")
+        Finding::new(
+            format!("it is being deleted and waits for the finalizers {}", finalizers.join(", ")),
+            "whoever set them has to finish its work",
+        )
     })
 }
 
 fn unscheduled(evidence: &Evidence) -> Vec<Finding> {
     let explanation = hako_scheduler::explain(&evidence.pod, &evidence.nodes, &evidence.pods);
     let mut findings = vec![Finding::new(explanation.message, explanation.advice.join("; "))];
-    findings.extend(explanation.nodes.into_iter().map(|(node, reasons)| Finding::new(format!("node {node}: {}", reasons.join(", ")), "")));
+    findings.extend(
+        explanation
+            .nodes
+            .into_iter()
+            .map(|(node, reasons)| Finding::new(format!("node {node}: {}", reasons.join(", ")), "")),
+    );
     findings
 }
 
 fn lost_node(evidence: &Evidence, name: &str) -> Option<Finding> {
     let node = evidence.nodes.iter().find(|node| node.metadata.name.as_deref() == Some(name));
     let Some(node) = node else {
-        return Some(Finding::new(format!("its node {name} does not exist any more"), "delete the pod: its controller makes another"));
+        return Some(Finding::new(
+            format!("its node {name} does not exist any more"),
+            "delete the pod: its controller makes another",
+        ));
     };
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    (!is_ready).then(|| Finding::new(format!("its node {name} is not Ready"), format!("is hako running on {name}? see `hako get node/{name} --output json`")))
+    let is_ready =
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    (!is_ready).then(|| {
+        Finding::new(
+            format!("its node {name} is not Ready"),
+            format!("is hako running on {name}? see `hako get node/{name} --output json`"),
+        )
+    })
 }
 
 fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Finding> {
@@ -131,10 +160,15 @@ fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Fi
     let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
     let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
     match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => vec![missing_image(evidence, container, &message)],
+        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
+            vec![missing_image(evidence, container, &message)]
+        }
         "CrashLoopBackOff" => crashes(container, &message),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            vec![Finding::new(format!("container {name} cannot start: {message}"), "mend what the message names; the node tries again by itself")]
+            vec![Finding::new(
+                format!("container {name} cannot start: {message}"),
+                "mend what the message names; the node tries again by itself",
+            )]
         }
         "" if container.ready => Vec::new(),
         "" => not_ready(evidence, container),
@@ -148,34 +182,59 @@ fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Fi
 fn missing_image(evidence: &Evidence, container: &ContainerStatus, message: &str) -> Finding {
     let image = &container.image;
     let repository = image.rsplit_once(':').map_or(image.as_str(), |(repository, _)| repository);
-    let nodes = evidence.nodes.iter().flat_map(|node| node.status.iter().flat_map(|status| status.images.iter().flatten()));
+    let nodes = evidence
+        .nodes
+        .iter()
+        .flat_map(|node| node.status.iter().flat_map(|status| status.images.iter().flatten()));
     let mut close: Vec<String> = nodes
         .flat_map(|image| image.names.iter().flatten())
-        .filter(|name| name.rsplit_once(':').is_some_and(|(known, _)| known == repository || known.ends_with(&format!("/{repository}"))))
+        .filter(|name| {
+            name.rsplit_once(':')
+                .is_some_and(|(known, _)| known == repository || known.ends_with(&format!("/{repository}")))
+        })
         .cloned()
         .collect();
     close.sort();
     close.dedup();
     let help = if close.is_empty() {
-        format!("build it with `hako build -t {image} DIR`, import it with `hako image import ROOTFS.tar {image}`, or mend its name")
+        format!(
+            "build it with `hako build -t {image} DIR`, import it with `hako image import ROOTFS.tar {image}`, or mend its name"
+        )
     } else {
-        format!("of this name there is {}; use one of these or build it with `hako build -t {image} DIR`", close.join(", "))
+        format!(
+            "of this name there is {}; use one of these or build it with `hako build -t {image} DIR`",
+            close.join(", ")
+        )
     };
-    Finding::new(format!("container {}: image {image} is not here. {message}", container.name).trim_end(), help)
+    Finding::new(
+        format!("container {}: image {image} is not here. {message}", container.name).trim_end(),
+        help,
+    )
 }
 
 fn crashes(container: &ContainerStatus, message: &str) -> Vec<Finding> {
     let name = &container.name;
     let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let Some(last) = last else {
-        return vec![Finding::new(format!("container {name} restarts again and again: {message}"), "read its output with `hako logs pod/NAME --previous`")];
+        return vec![Finding::new(
+            format!("container {name} restarts again and again: {message}"),
+            "read its output with `hako logs pod/NAME --previous`",
+        )];
     };
-    let what = format!("container {name} restarted {} times; it last ended with exit code {} ({})", container.restart_count, last.exit_code, last.reason.as_deref().unwrap_or("Error"));
+    let what = format!(
+        "container {name} restarted {} times; it last ended with exit code {} ({})",
+        container.restart_count,
+        last.exit_code,
+        last.reason.as_deref().unwrap_or("Error")
+    );
     let help = match (last.reason.as_deref(), last.exit_code) {
-        (Some("OOMKilled"), _) => "it needs more memory than its limit: raise resources.limits.memory".to_owned(),
+        (Some("OOMKilled"), _) => {
+            "it needs more memory than its limit: raise resources.limits.memory".to_owned()
+        }
         (_, 127) => "its command does not exist in the image: check command and args".to_owned(),
         (_, 126) => "its command cannot be executed: check its mode and its interpreter".to_owned(),
-        (_, 0) => "it ended by itself: a server must stay in the foreground, or use restartPolicy OnFailure".to_owned(),
+        (_, 0) => "it ended by itself: a server must stay in the foreground, or use restartPolicy OnFailure"
+            .to_owned(),
         _ => format!("read why with `hako logs pod/NAME --container {name} --previous`"),
     };
     vec![Finding::new(what, help)]
@@ -194,7 +253,11 @@ fn not_ready(evidence: &Evidence, container: &ContainerStatus) -> Vec<Finding> {
         }
         Some(ContainerState { terminated: Some(ended), .. }) if ended.exit_code != 0 => {
             vec![Finding::new(
-                format!("container {name} ended with exit code {} ({})", ended.exit_code, ended.reason.as_deref().unwrap_or("Error")),
+                format!(
+                    "container {name} ended with exit code {} ({})",
+                    ended.exit_code,
+                    ended.reason.as_deref().unwrap_or("Error")
+                ),
                 format!("read why with `hako logs pod/NAME --container {name}`"),
             )]
         }
@@ -207,8 +270,16 @@ fn last_warning(evidence: &Evidence) -> Option<String> {
 }
 
 fn newest(evidence: &Evidence, wanted: impl Fn(&Event) -> bool) -> Option<String> {
-    let event = evidence.events.iter().filter(|event| wanted(event)).max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))?;
-    Some(format!("{}: {}", event.reason.as_deref().unwrap_or_default(), event.message.as_deref().unwrap_or_default()))
+    let event = evidence
+        .events
+        .iter()
+        .filter(|event| wanted(event))
+        .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))?;
+    Some(format!(
+        "{}: {}",
+        event.reason.as_deref().unwrap_or_default(),
+        event.message.as_deref().unwrap_or_default()
+    ))
 }
 
 /// Which services lead to the pod, and whether they send it anything now.
@@ -224,11 +295,21 @@ fn reachability(evidence: &Evidence) -> Vec<Finding> {
         .filter_map(|service| service.metadata.name.as_deref())
         .collect();
     let conditions = evidence.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let is_ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let is_ready =
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     match (selecting.is_empty(), is_ready) {
-        (true, true) => vec![Finding::new("it is Ready; no service selects it", "if it should be reached, give a Service the pod's labels as selector")],
-        (false, true) => vec![Finding::new(format!("it is Ready and answers for the service {}", selecting.join(", ")), "")],
-        (false, false) => vec![Finding::new(format!("the service {} sends it nothing until it is Ready", selecting.join(", ")), "")],
+        (true, true) => vec![Finding::new(
+            "it is Ready; no service selects it",
+            "if it should be reached, give a Service the pod's labels as selector",
+        )],
+        (false, true) => vec![Finding::new(
+            format!("it is Ready and answers for the service {}", selecting.join(", ")),
+            "",
+        )],
+        (false, false) => vec![Finding::new(
+            format!("the service {} sends it nothing until it is Ready", selecting.join(", ")),
+            "",
+        )],
         (true, false) => Vec::new(),
     }
 }

@@ -15,23 +15,36 @@ pub(super) async fn heal(stage: &mut Stage) -> anyhow::Result<()> {
     let (killed, deleted) = (names.first().context("no pod")?, names.get(1).context("only one pod")?);
 
     let uid = all[0].metadata.uid.clone().unwrap_or_default();
-    let process = processes(stage.instance())?.into_iter().find(|process| belongs_to(process.pid, &uid, killed));
+    let process =
+        processes(stage.instance())?.into_iter().find(|process| belongs_to(process.pid, &uid, killed));
     let process = process.with_context(|| format!("no process of pod {killed} found"))?;
     let began = Instant::now();
-    kill_process(Pid::from_raw(process.pid).context("a pid is not 0")?, Signal::KILL).with_context(|| format!("kill {}", process.pid))?;
+    kill_process(Pid::from_raw(process.pid).context("a pid is not 0")?, Signal::KILL)
+        .with_context(|| format!("kill {}", process.pid))?;
     wait("the killed container to come back", async || {
         let pod = pods.get(killed).await?;
-        let restarts = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|one| one.restart_count).sum::<i32>();
+        let restarts = pod
+            .status
+            .iter()
+            .flat_map(|status| status.container_statuses.iter().flatten())
+            .map(|one| one.restart_count)
+            .sum::<i32>();
         Ok(restarts >= 1 && is_ready(&pod))
     })
     .await?;
-    stage.record("heal", &format!("process {} of {killed} killed: restarted and Ready after", process.pid), began.elapsed());
+    stage.record(
+        "heal",
+        &format!("process {} of {killed} killed: restarted and Ready after", process.pid),
+        began.elapsed(),
+    );
 
     let began = Instant::now();
     pods.delete(deleted, &DeleteOptions::default()).await?;
     wait("a new pod in the place of the deleted one", async || {
         let now = pods.list(&Default::default()).await?.items;
-        Ok(now.iter().any(|pod| is_ready(pod) && pod.metadata.name.as_ref().is_some_and(|name| !names.contains(name))))
+        Ok(now
+            .iter()
+            .any(|pod| is_ready(pod) && pod.metadata.name.as_ref().is_some_and(|name| !names.contains(name))))
     })
     .await?;
     stage.record("heal", &format!("pod {deleted} deleted: another Ready after"), began.elapsed());
@@ -43,7 +56,8 @@ pub(super) async fn crash(stage: &mut Stage) -> anyhow::Result<()> {
     let before = processes(stage.instance())?;
     let load = Load::start(address, 8);
     let pid = i32::try_from(stage.running()?.pid)?;
-    kill_process(Pid::from_raw(pid).context("a pid is not 0")?, Signal::KILL).with_context(|| format!("kill hako, pid {pid}"))?;
+    kill_process(Pid::from_raw(pid).context("a pid is not 0")?, Signal::KILL)
+        .with_context(|| format!("kill hako, pid {pid}"))?;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let began = Instant::now();
     let said = stage.up().await?;
@@ -79,7 +93,8 @@ fn processes(instance: &str) -> anyhow::Result<BTreeSet<Process>> {
         let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         // sandbox and container below the platform's group; shims stand one level higher
         let is_container = cgroups.lines().any(|line| {
-            line.split_once(&format!("/hako-{instance}/")).is_some_and(|(_, rest)| rest.split('/').filter(|part| !part.is_empty()).count() >= 2)
+            line.split_once(&format!("/hako-{instance}/"))
+                .is_some_and(|(_, rest)| rest.split('/').filter(|part| !part.is_empty()).count() >= 2)
         });
         if let Some(started) = is_container.then(|| start_time(pid)).flatten() {
             found.insert(Process { pid, started });

@@ -15,7 +15,12 @@ pub(super) struct Inventory {
 
 impl Inventory {
     pub(super) fn take() -> anyhow::Result<Self> {
-        Ok(Self { network_namespaces: network_namespaces()?, links: links()?, mounts: mounts()?, tables: tables()? })
+        Ok(Self {
+            network_namespaces: network_namespaces()?,
+            links: links()?,
+            mounts: mounts()?,
+            tables: tables()?,
+        })
     }
 
     /// What is there now and was not before, and whatever bears the instance's name.

@@ -40,7 +40,8 @@ impl Report {
 
     /// The distinct words at `index` of the answers, such as the versions or the hosts.
     pub(crate) fn words(&self, index: usize) -> BTreeSet<String> {
-        let word = |answer: &String| answer.split(' ').nth(index).map(|word| word.trim_end_matches(':').to_owned());
+        let word =
+            |answer: &String| answer.split(' ').nth(index).map(|word| word.trim_end_matches(':').to_owned());
         self.answers.keys().filter_map(word).collect()
     }
 }
@@ -101,12 +102,15 @@ pub(crate) async fn request(address: SocketAddr, path: &str) -> anyhow::Result<S
     const TIMEOUT: Duration = Duration::from_secs(10);
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n").as_bytes())
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| anyhow::anyhow!("no answer in 10 s"))??;
+    let answer =
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| anyhow::anyhow!("no answer in 10 s"))??;
     match answer.split_once("\r\n\r\n") {
         Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
         Some((head, _)) => anyhow::bail!("{}", head.lines().next().unwrap_or_default()),

@@ -30,7 +30,9 @@ pub(crate) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     if !leaked.is_empty() {
         bail!("left behind: {}", leaked.join(", "));
     }
-    output::line("everything is taken down: no process, mount, network namespace, link, nft table or cgroup is left");
+    output::line(
+        "everything is taken down: no process, mount, network namespace, link, nft table or cgroup is left",
+    );
     Ok(ExitCode::SUCCESS)
 }
 

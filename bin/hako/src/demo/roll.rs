@@ -12,7 +12,8 @@ pub(super) async fn scale(stage: &mut Stage) -> anyhow::Result<()> {
         let began = Instant::now();
         stage.deployments()?.scale("hello", count).await?;
         stage.wait_for_replicas(usize::try_from(count)?).await?;
-        let what = if count == 30 { "3 to 30 replicas, all Ready" } else { "30 to 3 replicas, the others gone" };
+        let what =
+            if count == 30 { "3 to 30 replicas, all Ready" } else { "30 to 3 replicas, the others gone" };
         stage.record("scale", what, began.elapsed());
     }
     Ok(())

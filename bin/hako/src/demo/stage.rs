@@ -91,7 +91,12 @@ impl Stage {
 
     /// Starts the platform as a user would; also the second time, after a crash.
     pub(super) async fn up(&mut self) -> anyhow::Result<String> {
-        let listen = self.running.as_ref().and_then(|running| running.api.strip_prefix("https://")).unwrap_or("127.0.0.1:0").to_owned();
+        let listen = self
+            .running
+            .as_ref()
+            .and_then(|running| running.api.strip_prefix("https://"))
+            .unwrap_or("127.0.0.1:0")
+            .to_owned();
         let said = self.hako(&["up", "--detach", "--listen", &listen]).await?;
         let running = self.target.running()?;
         self.instance.clone_from(&running.instance);
@@ -156,7 +161,12 @@ impl Stage {
 
     pub(super) async fn deploy(&mut self) -> anyhow::Result<()> {
         let manifests = cluster::read_all(std::slice::from_ref(&self.example))?;
-        let args = ApplyArgs { filenames: Vec::new(), namespace: "default".into(), dry_run: false, force_conflicts: false };
+        let args = ApplyArgs {
+            filenames: Vec::new(),
+            namespace: "default".into(),
+            dry_run: false,
+            force_conflicts: false,
+        };
         let began = Instant::now();
         for applied in cluster::apply_all(self.client()?, &manifests, &args).await? {
             output::line(&format!("deploy    {}", applied.line));
@@ -188,9 +198,13 @@ impl Stage {
         let port = spec.ports.unwrap_or_default().into_iter().next().context("the service has no port")?;
         let cluster_ip = spec.cluster_ip.context("the service has no address")?;
         let nodes: Api<Node> = self.client()?.all();
-        let node = nodes.list(&Default::default()).await?.items.into_iter().next().context("there is no node")?;
+        let node =
+            nodes.list(&Default::default()).await?.items.into_iter().next().context("there is no node")?;
         let addresses = node.status.and_then(|status| status.addresses).unwrap_or_default();
-        let internal = addresses.into_iter().find(|address| address.type_ == "InternalIP").context("the node has no address")?;
+        let internal = addresses
+            .into_iter()
+            .find(|address| address.type_ == "InternalIP")
+            .context("the node has no address")?;
         let node_port = u16::try_from(port.node_port.context("the service has no node port")?)?;
         Ok((
             SocketAddr::new(cluster_ip.parse()?, u16::try_from(port.port)?),
@@ -214,7 +228,9 @@ impl Stage {
         self.record("answer", "one request through the service, mean", took);
         let loopback = SocketAddr::from(([127, 0, 0, 1], node.port()));
         for (address, which) in [(node, "node port"), (loopback, "node port on 127.0.0.1")] {
-            let body = load::request(address, "/config").await.with_context(|| format!("ask the {which} {address}"))?;
+            let body = load::request(address, "/config")
+                .await
+                .with_context(|| format!("ask the {which} {address}"))?;
             self.observe("answer", &format!("mounted config through the {which}"), body.trim());
         }
         Ok(())
@@ -228,7 +244,8 @@ impl Stage {
         }
         let began = Instant::now();
         self.hako(&["down", "--purge"]).await?;
-        std::fs::remove_dir_all(&self.directory).with_context(|| format!("remove {}", self.directory.display()))?;
+        std::fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("remove {}", self.directory.display()))?;
         self.record("down", "everything taken down", began.elapsed());
         Ok(())
     }
@@ -241,7 +258,10 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Asks until it is so, every 2 ms, for at most a minute.
-pub(super) async fn wait(what: &str, mut is_so: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(super) async fn wait(
+    what: &str,
+    mut is_so: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     const LIMIT: Duration = Duration::from_secs(60);
     let began = Instant::now();
     while !is_so().await? {

@@ -15,7 +15,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use tokio::sync::mpsc;
 
-pub(crate) async fn build(target: &Target, args: &BuildArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
+pub(crate) async fn build(
+    target: &Target,
+    args: &BuildArgs,
+    format: OutputFormat,
+) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     let id = build_image(&engine, args, &Progress::new()).await?;
     match format {
@@ -26,7 +30,11 @@ pub(crate) async fn build(target: &Target, args: &BuildArgs, format: OutputForma
 }
 
 /// Builds and gives the image's id.
-pub(crate) async fn build_image(engine: &EngineClient, args: &BuildArgs, progress: &Progress) -> anyhow::Result<String> {
+pub(crate) async fn build_image(
+    engine: &EngineClient,
+    args: &BuildArgs,
+    progress: &Progress,
+) -> anyhow::Result<String> {
     let dockerfile = args.context.join(&args.file);
     if !args.context.is_dir() {
         bail!("build context {} is not a directory", args.context.display());
@@ -72,7 +80,7 @@ fn path(args: &BuildArgs) -> String {
 
 fn show(message: &Value, progress: &Progress) {
     if let Some(text) = message["stream"].as_str() {
-        text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| progress.note(line));
+        text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| progress.step(line));
     }
 }
 
@@ -81,7 +89,8 @@ fn context_tar(context: &Path) -> mpsc::Receiver<std::io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(4);
     let context = context.to_owned();
     tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Builder::new(std::io::BufWriter::with_capacity(256 * 1024, Chunks(sender.clone())));
+        let mut archive =
+            tar::Builder::new(std::io::BufWriter::with_capacity(256 * 1024, Chunks(sender.clone())));
         archive.follow_symlinks(false);
         let result = archive.append_dir_all(".", &context).and_then(|()| archive.into_inner()?.flush());
         if let Err(error) = result {

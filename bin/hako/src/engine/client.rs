@@ -34,14 +34,26 @@ impl EngineClient {
     }
 
     /// Sends a request and checks its status; the body is the caller's to read.
-    pub(crate) async fn send(&self, method: Method, path: &str, payload: Payload) -> anyhow::Result<Response<Incoming>> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+    ) -> anyhow::Result<Response<Incoming>> {
         let request = request(method, path, payload, false)?;
         check(self.exchange(request).await?).await
     }
 
     /// A request whose answer is one JSON value.
     pub(crate) async fn json(&self, method: Method, path: &str, payload: Payload) -> anyhow::Result<Value> {
-        let body = self.send(method, path, payload).await?.into_body().collect().await.context("read the answer")?.to_bytes();
+        let body = self
+            .send(method, path, payload)
+            .await?
+            .into_body()
+            .collect()
+            .await
+            .context("read the answer")?
+            .to_bytes();
         if body.is_empty() {
             return Ok(Value::Null);
         }
@@ -49,7 +61,11 @@ impl EngineClient {
     }
 
     /// A request that turns the connection into a stream in both directions.
-    pub(crate) async fn hijack(&self, path: &str, payload: Payload) -> anyhow::Result<TokioIo<hyper::upgrade::Upgraded>> {
+    pub(crate) async fn hijack(
+        &self,
+        path: &str,
+        payload: Payload,
+    ) -> anyhow::Result<TokioIo<hyper::upgrade::Upgraded>> {
         let response = self.exchange(request(Method::POST, path, payload, true)?).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             check(response).await?;
@@ -81,7 +97,9 @@ fn request(method: Method, path: &str, payload: Payload, upgrade: bool) -> anyho
         Payload::Empty => (None, full(Bytes::new())),
         Payload::Json(value) => (Some("application/json"), full(value.to_string().into())),
         Payload::Tar(mut chunks) => {
-            let stream = futures::stream::poll_fn(move |context| chunks.poll_recv(context).map(|next| next.map(|chunk| chunk.map(Frame::data))));
+            let stream = futures::stream::poll_fn(move |context| {
+                chunks.poll_recv(context).map(|next| next.map(|chunk| chunk.map(Frame::data)))
+            });
             (Some("application/x-tar"), StreamBody::new(stream).boxed_unsync())
         }
     };
@@ -102,7 +120,8 @@ async fn check(response: Response<Incoming>) -> anyhow::Result<Response<Incoming
         .ok()
         .and_then(|value| value["message"].as_str().map(str::to_owned))
         .unwrap_or_else(|| String::from_utf8_lossy(&body).trim().to_owned());
-    Err(EngineFailed(if message.is_empty() { format!("the engine answered {status}") } else { message }).into())
+    Err(EngineFailed(if message.is_empty() { format!("the engine answered {status}") } else { message })
+        .into())
 }
 
 /// Escapes a value for a query or path.
@@ -110,7 +129,9 @@ pub(crate) fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte))
+            }
             _ => escaped.push_str(&format!("%{byte:02X}")),
         }
     }

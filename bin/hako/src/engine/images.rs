@@ -24,7 +24,13 @@ pub(crate) async fn images(target: &Target, format: OutputFormat) -> anyhow::Res
     }
     let mut rows = Vec::new();
     for image in list.as_array().context("the engine gave no list")? {
-        let id = image["Id"].as_str().unwrap_or_default().trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let id = image["Id"]
+            .as_str()
+            .unwrap_or_default()
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect::<String>();
         let names = image["RepoTags"].as_array().map(Vec::as_slice).unwrap_or_default();
         let size = human_size(image["Size"].as_u64().unwrap_or(0));
         let created = image["Created"].as_i64().map(age).unwrap_or_default();
@@ -51,11 +57,17 @@ fn human_size(bytes: u64) -> String {
     while size >= 1000.0 && unit + 1 < units.len() {
         (size, unit) = (size / 1000.0, unit + 1);
     }
-    if unit == 0 { format!("{bytes}B") } else { format!("{size:.3}", ).chars().take(4).collect::<String>().trim_end_matches('.').to_owned() + units[unit] }
+    if unit == 0 {
+        format!("{bytes}B")
+    } else {
+        format!("{size:.3}",).chars().take(4).collect::<String>().trim_end_matches('.').to_owned()
+            + units[unit]
+    }
 }
 
 fn age(created: i64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let seconds = now.saturating_sub(u64::try_from(created).unwrap_or(0));
     match seconds {
         0..120 => format!("{seconds} seconds ago"),
@@ -65,7 +77,11 @@ fn age(created: i64) -> String {
     }
 }
 
-pub(crate) async fn image(target: &Target, command: ImageCommand, format: OutputFormat) -> anyhow::Result<ExitCode> {
+pub(crate) async fn image(
+    target: &Target,
+    command: ImageCommand,
+    format: OutputFormat,
+) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     match command {
         ImageCommand::Ls => return images(target, format).await,
@@ -73,18 +89,24 @@ pub(crate) async fn image(target: &Target, command: ImageCommand, format: Output
             let id = if rootfs == Path::new("-") {
                 import(&engine, std::io::stdin(), &name).await
             } else {
-                let file = std::fs::File::open(&rootfs).with_context(|| format!("open {}", rootfs.display()))?;
+                let file =
+                    std::fs::File::open(&rootfs).with_context(|| format!("open {}", rootfs.display()))?;
                 import(&engine, file, &name).await
             };
             output::line(&id?);
         }
-        ImageCommand::ImportBusybox { name, from } => output::line(&import_busybox(&engine, &from, &name).await?),
+        ImageCommand::ImportBusybox { name, from } => {
+            output::line(&import_busybox(&engine, &from, &name).await?)
+        }
         ImageCommand::Inspect { name } => {
-            output::json(&engine.json(Method::GET, &format!("/images/{}/json", escape(&name)), Payload::Empty).await?);
+            output::json(
+                &engine.json(Method::GET, &format!("/images/{}/json", escape(&name)), Payload::Empty).await?,
+            );
         }
         ImageCommand::Tag { source, target } => {
             let (repository, tag) = split_tag(&target);
-            let path = format!("/images/{}/tag?repo={}&tag={}", escape(&source), escape(repository), escape(tag));
+            let path =
+                format!("/images/{}/tag?repo={}&tag={}", escape(&source), escape(repository), escape(tag));
             engine.send(Method::POST, &path, Payload::Empty).await?;
         }
         ImageCommand::Rm { names } => return remove(&engine, &names).await,
@@ -106,12 +128,19 @@ async fn remove(engine: &EngineClient, names: &[String]) -> anyhow::Result<ExitC
 /// Makes the busybox base image from a static busybox; gives the image's id.
 pub(crate) async fn import_busybox(engine: &EngineClient, from: &Path, name: &str) -> anyhow::Result<String> {
     let tar = hako_image::busybox_rootfs(from).map_err(anyhow::Error::new).with_context(|| {
-        format!("make a root filesystem of {}: install the package busybox-static or name one with --from", from.display())
+        format!(
+            "make a root filesystem of {}: install the package busybox-static or name one with --from",
+            from.display()
+        )
     })?;
     import(engine, std::io::Cursor::new(tar), name).await
 }
 
-async fn import(engine: &EngineClient, rootfs: impl Read + Send + 'static, name: &str) -> anyhow::Result<String> {
+async fn import(
+    engine: &EngineClient,
+    rootfs: impl Read + Send + 'static,
+    name: &str,
+) -> anyhow::Result<String> {
     name.parse::<hako_names::ImageRef>()?;
     let (repository, tag) = split_tag(name);
     let path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(repository), escape(tag));
@@ -157,7 +186,10 @@ pub(super) fn chunks(mut reader: impl Read + Send + 'static) -> mpsc::Receiver<s
 }
 
 /// Calls `each` with every JSON message of a progress stream.
-pub(super) async fn for_each_json(mut body: Incoming, mut each: impl FnMut(&Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) async fn for_each_json(
+    mut body: Incoming,
+    mut each: impl FnMut(&Value) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut pending = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.context("read the engine's progress")?;

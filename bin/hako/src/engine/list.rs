@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 pub(crate) async fn ps(target: &Target, args: &PsArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
-    let list = engine.json(Method::GET, &format!("/containers/json?all={}", u8::from(args.all)), Payload::Empty).await?;
+    let list = engine
+        .json(Method::GET, &format!("/containers/json?all={}", u8::from(args.all)), Payload::Empty)
+        .await?;
     let containers = list.as_array().context("the engine gave no list")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let short = |value: &Value| text(value).chars().take(12).collect::<String>();
@@ -66,7 +68,9 @@ pub(crate) async fn logs(target: &Target, args: &LogsArgs) -> anyhow::Result<Exi
         u8::from(args.timestamps)
     );
     if let Some(seconds) = args.since {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         path.push_str(&format!("&since={}", now.saturating_sub(seconds)));
     }
     let response = engine.send(Method::GET, &path, Payload::Empty).await?;
@@ -104,7 +108,9 @@ pub(crate) async fn exec(target: &Target, args: ExecArgs) -> anyhow::Result<Exit
     let terminal = if args.tty { RawTerminal::enter() } else { None };
     if let Some((rows, columns)) = terminal.as_ref().and_then(|_| RawTerminal::size()) {
         // The command may have ended already.
-        let _ = engine.send(Method::POST, &format!("/exec/{id}/resize?h={rows}&w={columns}"), Payload::Empty).await;
+        let _ = engine
+            .send(Method::POST, &format!("/exec/{id}/resize?h={rows}&w={columns}"), Payload::Empty)
+            .await;
     }
     let pumped = attach::pump(stream, args.tty, args.interactive).await;
     drop(terminal);
@@ -114,15 +120,24 @@ pub(crate) async fn exec(target: &Target, args: ExecArgs) -> anyhow::Result<Exit
 }
 
 pub(crate) async fn stop(target: &Target, args: &StopArgs) -> anyhow::Result<ExitCode> {
-    each(target, &args.containers, Method::POST, |name| format!("/containers/{name}/stop?t={}", args.time)).await
+    each(target, &args.containers, Method::POST, |name| format!("/containers/{name}/stop?t={}", args.time))
+        .await
 }
 
 pub(crate) async fn rm(target: &Target, args: &RmArgs) -> anyhow::Result<ExitCode> {
-    each(target, &args.containers, Method::DELETE, |name| format!("/containers/{name}?force={}&v=1", u8::from(args.force))).await
+    each(target, &args.containers, Method::DELETE, |name| {
+        format!("/containers/{name}?force={}&v=1", u8::from(args.force))
+    })
+    .await
 }
 
 /// Does the same to each container, prints the names that went well, and fails if any did not.
-async fn each(target: &Target, names: &[String], method: Method, path: impl Fn(&str) -> String) -> anyhow::Result<ExitCode> {
+async fn each(
+    target: &Target,
+    names: &[String],
+    method: Method,
+    path: impl Fn(&str) -> String,
+) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     let mut code = ExitCode::SUCCESS;
     for name in names {

@@ -7,34 +7,73 @@ use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
 use http_body_util::BodyExt;
-use hyper::Method;
+use hyper::body::Incoming;
+use hyper::{Method, Response};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
 pub(crate) async fn run(target: &Target, args: RunArgs) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     let query = args.name.as_ref().map(|name| format!("?name={}", escape(name))).unwrap_or_default();
-    let created = engine.json(Method::POST, &format!("/containers/create{query}"), Payload::Json(config(&args)?)).await?;
+    let created = engine
+        .json(Method::POST, &format!("/containers/create{query}"), Payload::Json(config(&args)?))
+        .await?;
     let id = created["Id"].as_str().context("the engine gave no id")?.to_owned();
-    if args.detach {
-        engine.send(Method::POST, &format!("/containers/{id}/start"), Payload::Empty).await?;
-        output::line(&id);
-        return Ok(ExitCode::SUCCESS);
+    let ran = if args.detach {
+        start(&engine, &id).await.map(|()| {
+            output::line(&id);
+            0
+        })
+    } else {
+        run_attached(&engine, &id, &args).await
+    };
+    match ran {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(error) => {
+            let code = code_of_failed_start(&engine, &id).await;
+            // Nothing half done: a container that never ran is of no use to anybody.
+            let _ = engine.send(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), Payload::Empty).await;
+            match code {
+                Some(code) => {
+                    crate::exit::report(&error);
+                    Ok(ExitCode::from(code))
+                }
+                None => Err(error),
+            }
+        }
     }
-    let code = run_attached(&engine, &id, &args).await;
-    if code.is_err() && args.rm {
-        // A container that could not start removes itself with --rm; this is for the faults between.
-        let _ = engine.send(Method::DELETE, &format!("/containers/{id}?force=1"), Payload::Empty).await;
-    }
-    Ok(ExitCode::from(code?))
+}
+
+async fn start(engine: &EngineClient, id: &str) -> anyhow::Result<()> {
+    engine.send(Method::POST, &format!("/containers/{id}/start"), Payload::Empty).await.map(drop)
+}
+
+/// 127 or 126 where the program does not exist or cannot be executed, as shells and Docker say it.
+async fn code_of_failed_start(engine: &EngineClient, id: &str) -> Option<u8> {
+    let container = engine.json(Method::GET, &format!("/containers/{id}/json"), Payload::Empty).await.ok()?;
+    let code = container["State"]["ExitCode"].as_u64().and_then(|code| u8::try_from(code).ok());
+    code.filter(|code| matches!(code, 126 | 127))
 }
 
 async fn run_attached(engine: &EngineClient, id: &str, args: &RunArgs) -> anyhow::Result<u8> {
     let stdin = if args.interactive { "&stdin=1" } else { "" };
-    let attach = engine.hijack(&format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1{stdin}"), Payload::Empty).await?;
+    let attach = engine
+        .hijack(&format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1{stdin}"), Payload::Empty)
+        .await?;
     let condition = if args.rm { "removed" } else { "next-exit" };
-    let wait = engine.send(Method::POST, &format!("/containers/{id}/wait?condition={condition}"), Payload::Empty).await?;
-    engine.send(Method::POST, &format!("/containers/{id}/start"), Payload::Empty).await?;
+    let wait = engine
+        .send(Method::POST, &format!("/containers/{id}/wait?condition={condition}"), Payload::Empty)
+        .await?;
+    if let Err(error) = start(engine, id).await {
+        // The engine knows by now with which code it ended, also where --rm has removed it.
+        return match exit_code(wait).await {
+            Ok(code @ (126 | 127)) => {
+                crate::exit::report(&error);
+                Ok(code)
+            }
+            _ => Err(error),
+        };
+    }
     let terminal = if args.tty { RawTerminal::enter() } else { None };
     if let Some((rows, columns)) = terminal.as_ref().and_then(|_| RawTerminal::size()) {
         let path = format!("/containers/{id}/resize?h={rows}&w={columns}");
@@ -44,10 +83,15 @@ async fn run_attached(engine: &EngineClient, id: &str, args: &RunArgs) -> anyhow
     let pumped = attach::pump(attach, args.tty, args.interactive).await;
     drop(terminal);
     pumped?;
+    exit_code(wait).await
+}
+
+/// The exit code that a wait answers with.
+async fn exit_code(wait: Response<Incoming>) -> anyhow::Result<u8> {
     let body = wait.into_body().collect().await.context("wait for the container")?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).context("wait for the container")?;
     if let Some(message) = answer["Error"]["Message"].as_str().filter(|text| !text.is_empty()) {
-        bail!("wait for container {id}: {message}");
+        bail!("wait for the container: {message}");
     }
     Ok(u8::try_from(answer["StatusCode"].as_i64().unwrap_or(1)).unwrap_or(255))
 }
@@ -56,7 +100,9 @@ async fn run_attached(engine: &EngineClient, id: &str, args: &RunArgs) -> anyhow
 fn config(args: &RunArgs) -> anyhow::Result<Value> {
     let (bindings, exposed) = ports(&args.publish)?;
     let (restart, retries) = args.restart.split_once(':').unwrap_or((&args.restart, "0"));
-    let retries: i64 = retries.parse().with_context(|| format!("restart policy {:?}: not a number after the colon", args.restart))?;
+    let retries: i64 = retries
+        .parse()
+        .with_context(|| format!("restart policy {:?}: not a number after the colon", args.restart))?;
     let mut config = json!({
         "Image": args.image,
         "Env": args.env,
@@ -94,7 +140,10 @@ fn config(args: &RunArgs) -> anyhow::Result<Value> {
         host["Memory"] = json!(bytes(memory)?);
     }
     if let Some(cpus) = args.cpus {
-        #[expect(clippy::cast_possible_truncation, reason = "a count of billionths of a core, far below 2^53")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a count of billionths of a core, far below 2^53"
+        )]
         let nano_cpus = (cpus * 1e9) as i64;
         host["NanoCpus"] = json!(nano_cpus);
     }
@@ -145,8 +194,12 @@ fn bytes(text: &str) -> anyhow::Result<i64> {
         Some((at, 'g')) => (&lower[..at], 30),
         _ => (lower, 0),
     };
-    let number: i64 = number.parse().with_context(|| format!("size {text:?} is not a number with k, m or g"))?;
-    number.checked_shl(shift).filter(|size| size >> shift == number).with_context(|| format!("size {text:?} is out of range"))
+    let number: i64 =
+        number.parse().with_context(|| format!("size {text:?} is not a number with k, m or g"))?;
+    number
+        .checked_shl(shift)
+        .filter(|size| size >> shift == number)
+        .with_context(|| format!("size {text:?} is out of range"))
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ pub(super) struct Drain(pub Arc<Dataplane>);
 fn v4(ip: IpAddr) -> Result<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip) => Ok(ip),
-        IpAddr::V6(ip) => Err(Error::new(Kind::Unimplemented, format!("pod address {ip}: IPv6 pods are not built yet"))),
+        IpAddr::V6(ip) => {
+            Err(Error::new(Kind::Unimplemented, format!("pod address {ip}: IPv6 pods are not built yet")))
+        }
     }
 }
 

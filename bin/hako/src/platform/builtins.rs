@@ -70,7 +70,10 @@ impl Platform {
 
         let (failed, failures) = mpsc::channel(1);
         let mut servers = Vec::new();
-        servers.push(serve("the API", &failed, { let server = server.clone(); async move { Ok(server.serve(listener).await?) } }));
+        servers.push(serve("the API", &failed, {
+            let server = server.clone();
+            async move { Ok(server.serve(listener).await?) }
+        }));
         let engine_socket = directory.run().join("engine.sock");
         servers.push(serve("the engine's API", &failed, serve_docker(&engine_socket, &machine)?));
 
@@ -79,10 +82,24 @@ impl Platform {
         let informers = Informers::new(shared.clone());
         let client = |user: &str| server.client(Identity::component(&format!("system:{user}"))).named(user);
         let controllers = start_controllers(&pki, client("kube-controller-manager"), &informers);
-        let scheduler = hako_scheduler::start(hako_scheduler::SchedulerConfig::new(client("kube-scheduler"), informers.clone()));
-        let dataplane = start_dataplane(&directory, client("kube-proxy"), &informers, &node_name, ranges).await?;
+        let scheduler = hako_scheduler::start(hako_scheduler::SchedulerConfig::new(
+            client("kube-scheduler"),
+            informers.clone(),
+        ));
+        let dataplane =
+            start_dataplane(&directory, client("kube-proxy"), &informers, &node_name, ranges).await?;
         let node = server.client(Identity::node(&node_name)).named("hako-node");
-        let node = start_node(&directory, &pki, node, &informers, &machine, &dataplane, NodeIdentity { name: node_name.clone(), ip: node_ip, api: (ranges.api_service(), 443) }, ranges).await?;
+        let node = start_node(
+            &directory,
+            &pki,
+            node,
+            &informers,
+            &machine,
+            &dataplane,
+            NodeIdentity { name: node_name.clone(), ip: node_ip, api: (ranges.api_service(), 443) },
+            ranges,
+        )
+        .await?;
         node.ready().await;
 
         directory.publish(&Running {
@@ -93,7 +110,15 @@ impl Platform {
             kubeconfig,
             node_name,
         })?;
-        Ok(Self { server, node, controllers, scheduler, servers, failures: tokio::sync::Mutex::new(failures), directory })
+        Ok(Self {
+            server,
+            node,
+            controllers,
+            scheduler,
+            servers,
+            failures: tokio::sync::Mutex::new(failures),
+            directory,
+        })
     }
 
     /// Returns when a server has failed for good.
@@ -135,7 +160,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port {} of {} is in use by another program: choose another address with --listen", address.port(), address.ip())
+            bail!("{address} is in use by another program: choose another address with --listen")
         }
         Err(error) => Err(error).with_context(|| format!("listen on {address}")),
     }
@@ -143,7 +168,11 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn host_name() -> anyhow::Result<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    if name.is_empty() { bail!("the machine has no host name: give the node one with --node-name") } else { Ok(name) }
+    if name.is_empty() {
+        bail!("the machine has no host name: give the node one with --node-name")
+    } else {
+        Ok(name)
+    }
 }
 
 /// The address of the link that the default route leaves through.
@@ -183,14 +212,22 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
         let instance = instance.clone();
         move || -> anyhow::Result<_> {
             let snapshots = Overlay::open(&paths.snapshots)?;
-            let images = ImageStore::open(ContentStore::open(&paths.content)?, Arc::new(snapshots), &paths.images)?;
-            let network = Network::open(NetworkConfig { instance, state_dir: paths.network.clone(), subnet: Some(ranges.node) })?;
+            let images =
+                ImageStore::open(ContentStore::open(&paths.content)?, Arc::new(snapshots), &paths.images)?;
+            let network = Network::open(NetworkConfig {
+                instance,
+                state_dir: paths.network.clone(),
+                subnet: Some(ranges.node),
+            })?;
             let cgroups = CgroupRoot::detect()?;
             Ok((images, Arc::new(network), cgroups, paths))
         }
     });
     let (images, network, cgroups, paths) = opened.await.context("open the stores")??;
-    let builder = Builder::new(images.clone(), BuilderConfig { cgroup: format!("/hako-{instance}/build"), parallel: 0 })?;
+    let builder = Builder::new(
+        images.clone(),
+        BuilderConfig { cgroup: format!("/hako-{instance}/build"), parallel: 0 },
+    )?;
     let engine = Engine::open(EngineConfig {
         data_dir: paths.engine,
         run_dir: paths.run,
@@ -212,9 +249,16 @@ fn names(node: &str, ip: Ipv4Addr, address: SocketAddr, ranges: Ranges) -> Serve
     ServerNames { dns: vec![node.to_owned()], ips }
 }
 
-async fn open_server(directory: &DataDir, pki: Arc<Pki>, ranges: Ranges, ip: Ipv4Addr, address: SocketAddr) -> anyhow::Result<Server> {
+async fn open_server(
+    directory: &DataDir,
+    pki: Arc<Pki>,
+    ranges: Ranges,
+    ip: Ipv4Addr,
+    address: SocketAddr,
+) -> anyhow::Result<Server> {
     let path = directory.join("store");
-    let store = tokio::task::spawn_blocking(move || Embedded::open(path)).await.context("open the store")??;
+    let store =
+        tokio::task::spawn_blocking(move || Embedded::open(path)).await.context("open the store")??;
     let advertise = match address.ip() {
         IpAddr::V4(listening) if !listening.is_unspecified() => listening,
         _ => ip,
@@ -228,30 +272,52 @@ async fn open_server(directory: &DataDir, pki: Arc<Pki>, ranges: Ranges, ip: Ipv
 }
 
 /// The administrator's kubeconfig: in the data directory, beside the sockets, and where it was asked for.
-fn write_kubeconfigs(directory: &DataDir, pki: &Pki, address: SocketAddr, args: &UpArgs) -> anyhow::Result<PathBuf> {
+fn write_kubeconfigs(
+    directory: &DataDir,
+    pki: &Pki,
+    address: SocketAddr,
+    args: &UpArgs,
+) -> anyhow::Result<PathBuf> {
     let mut reachable = address;
     if reachable.ip().is_unspecified() {
         reachable.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let main = directory.join("kubeconfig");
-    for path in [Some(main.clone()), Some(directory.run().join("kubeconfig")), args.kubeconfig.clone()].into_iter().flatten() {
+    for path in [Some(main.clone()), Some(directory.run().join("kubeconfig")), args.kubeconfig.clone()]
+        .into_iter()
+        .flatten()
+    {
         write_kubeconfig(&path, "hako", &format!("https://{reachable}"), pki.ca(), pki.admin())?;
     }
     Ok(main)
 }
 
-fn serve_docker(socket: &Path, machine: &Machine) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
+fn serve_docker(
+    socket: &Path,
+    machine: &Machine,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(|| format!("remove {}", socket.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", socket.display()));
+        }
         _ => {}
     }
     let listener = UnixListener::bind(socket).with_context(|| format!("listen on {}", socket.display()))?;
-    let state = DockerState::new(Arc::clone(&machine.engine), machine.images.clone(), machine.builder.clone(), env!("CARGO_PKG_VERSION"));
+    let state = DockerState::new(
+        Arc::clone(&machine.engine),
+        machine.images.clone(),
+        machine.builder.clone(),
+        env!("CARGO_PKG_VERSION"),
+    );
     Ok(async move { Ok(hako_docker::serve(listener, state).await?) })
 }
 
 fn start_controllers(pki: &Pki, client: Client, informers: &Informers) -> hako_controllers::Handle {
-    hako_controllers::start(hako_controllers::ControllersConfig { client, informers: informers.clone(), ca_pem: pki.ca().to_owned() })
+    hako_controllers::start(hako_controllers::ControllersConfig {
+        client,
+        informers: informers.clone(),
+        ca_pem: pki.ca().to_owned(),
+    })
 }
 
 async fn start_dataplane(
@@ -278,7 +344,8 @@ async fn start_dataplane(
 /// The host's own name servers, without ourselves.
 fn upstream_dns(gateway: Ipv4Addr) -> Vec<SocketAddr> {
     let text = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
-    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    let servers =
+        text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
     servers.filter(|ip| *ip != IpAddr::V4(gateway)).map(|ip| SocketAddr::new(ip, 53)).collect()
 }
 
@@ -350,7 +417,9 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     let run = directory.run();
     std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
     match std::fs::remove_file(directory.join("server.json")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("remove server.json"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context("remove server.json");
+        }
         _ => Ok(()),
     }
 }
@@ -371,7 +440,11 @@ async fn stop_everything(engine: &Arc<Engine>) -> anyhow::Result<()> {
         let engine = Arc::clone(engine);
         removals.spawn(async move {
             // A single container stays as an object and may be started again; pods are made anew by the next start.
-            if sandbox.standalone { engine.stop_sandbox(&sandbox.id).await } else { engine.remove_sandbox(&sandbox.id).await }
+            if sandbox.standalone {
+                engine.stop_sandbox(&sandbox.id).await
+            } else {
+                engine.remove_sandbox(&sandbox.id).await
+            }
         });
     }
     while let Some(removed) = removals.join_next().await {
@@ -382,7 +455,9 @@ async fn stop_everything(engine: &Arc<Engine>) -> anyhow::Result<()> {
 
 fn remove_cgroups(name: &str) -> anyhow::Result<()> {
     match CgroupRoot::detect().and_then(|root| root.open(name)).and_then(|group| group.delete()) {
-        Err(error) if hako_error::Classify::kind(&error) != hako_error::Kind::NotFound => Err(hako_error::Error::from(error).into()),
+        Err(error) if hako_error::Classify::kind(&error) != hako_error::Kind::NotFound => {
+            Err(hako_error::Error::from(error).into())
+        }
         _ => Ok(()),
     }
 }

@@ -98,7 +98,8 @@ pub(crate) fn lock_holder(directory: &Path) -> anyhow::Result<Option<u32>> {
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         return Ok(None);
     }
-    let pid = pid_in(&mut file).with_context(|| format!("{} is held, but names no process", path.display()))?;
+    let pid =
+        pid_in(&mut file).with_context(|| format!("{} is held, but names no process", path.display()))?;
     Ok(Some(pid))
 }
 
@@ -121,7 +122,8 @@ fn instance(directory: &Path) -> anyhow::Result<String> {
         return Ok(text);
     }
     let mut random = [0; 3];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).context("draw an instance")?;
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .context("draw an instance")?;
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     write_atomic(&path, text.as_bytes())?;
     Ok(text)

@@ -218,7 +218,9 @@ fn read_input(request: &BuildRequest) -> Result<(String, String, Ignore)> {
         .or_else(|_| fs::read_to_string(request.context.join(".dockerignore")))
         .map(|text| Ignore::parse(&text))
         .unwrap_or_default();
-    Ok((given.display().to_string(), text, ignore))
+    // Inside the context people know the file by its place there.
+    let name = given.strip_prefix(&request.context).unwrap_or(given);
+    Ok((name.display().to_string(), text, ignore))
 }
 
 /// `SOURCE_DATE_EPOCH` of the request or the environment.
