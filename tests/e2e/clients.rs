@@ -93,7 +93,10 @@ fn names_resolve_inside_pods() {
         platform.kubectl(&["-n", "hello", "get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}"]);
     let answer = inside(&["nslookup", "hello.hello.svc.cluster.local"]);
     assert!(answer.contains(&ip), "{ip} is not in {answer}");
-    assert!(inside(&["wget", "-qO-", "-T", "5", &format!("http://{ip}/")]).starts_with("hello v1"));
+    let (pid, _) = platform.container_processes().into_iter().next().unwrap();
+    let mut curl = Command::new("nsenter");
+    curl.args(["--net", "--target", &pid.to_string(), "curl", "-sf", "--max-time", "5", &format!("http://{ip}/")]);
+    assert!(run(&mut curl).starts_with("hello v1"), "from inside a pod");
     let unknown = output(platform.kubectl_command().args([
         "-n",
         "hello",
