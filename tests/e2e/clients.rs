@@ -95,7 +95,16 @@ fn names_resolve_inside_pods() {
     assert!(answer.contains(&ip), "{ip} is not in {answer}");
     let (pid, _) = platform.container_processes().into_iter().next().unwrap();
     let mut curl = Command::new("nsenter");
-    curl.args(["--net", "--target", &pid.to_string(), "curl", "-sf", "--max-time", "5", &format!("http://{ip}/")]);
+    curl.args([
+        "--net",
+        "--target",
+        &pid.to_string(),
+        "curl",
+        "-sf",
+        "--max-time",
+        "5",
+        &format!("http://{ip}/"),
+    ]);
     assert!(run(&mut curl).starts_with("hello v1"), "from inside a pod");
     let unknown = output(platform.kubectl_command().args([
         "-n",

@@ -51,24 +51,7 @@ fn two_hundred_kills_under_load_lose_nothing() {
         })
         .collect();
 
-    for kill in 0..KILLS {
-        // Containers come and go meanwhile, so that kills meet every step of their lives.
-        let mut churn = platform
-            .hako()
-            .args(["run", "--rm", "busybox", "true"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_micros(random.below(60_000)));
-        platform.kill();
-        churn.wait().unwrap();
-        platform.up();
-        assert!(
-            platform.container_processes().is_superset(&steady),
-            "kill {kill}: the steady container is gone"
-        );
-    }
+    kill_again_and_again(&mut platform, &steady, &mut random);
 
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -92,6 +75,28 @@ fn two_hundred_kills_under_load_lose_nothing() {
     wait_until("the leftovers of cut runs to be reaped", || platform.container_processes() == steady);
     drop(runtime);
     platform.down();
+}
+
+/// Kills the platform at random moments; the steady container lives through each.
+fn kill_again_and_again(platform: &mut Platform, steady: &BTreeSet<(i32, u64)>, random: &mut Random) {
+    for kill in 0..KILLS {
+        // Containers come and go meanwhile, so that kills meet every step of their lives.
+        let mut churn = platform
+            .hako()
+            .args(["run", "--rm", "busybox", "true"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(60_000)));
+        platform.kill();
+        churn.wait().unwrap();
+        platform.up();
+        assert!(
+            platform.container_processes().is_superset(steady),
+            "kill {kill}: the steady container is gone"
+        );
+    }
 }
 
 async fn write(

@@ -1,5 +1,11 @@
 //! End to end: the built `hako`, as root, in a network namespace of its own, driven as users drive it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and says why"
+)]
+
 mod bad_input;
 mod clients;
 mod containers;

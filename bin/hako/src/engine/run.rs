@@ -32,7 +32,8 @@ pub(crate) async fn run(target: &Target, args: RunArgs) -> anyhow::Result<ExitCo
         Err(error) => {
             let code = code_of_failed_start(&engine, &id).await;
             // Nothing half done: a container that never ran is of no use to anybody.
-            let _ = engine.send(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), Payload::Empty).await;
+            let _ =
+                engine.send(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), Payload::Empty).await;
             match code {
                 Some(code) => {
                     crate::exit::report(&error);

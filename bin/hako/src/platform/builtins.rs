@@ -82,10 +82,7 @@ impl Platform {
         let informers = Informers::new(shared.clone());
         let client = |user: &str| server.client(Identity::component(&format!("system:{user}"))).named(user);
         let controllers = start_controllers(&pki, client("kube-controller-manager"), &informers);
-        let scheduler = hako_scheduler::start(hako_scheduler::SchedulerConfig::new(
-            client("kube-scheduler"),
-            informers.clone(),
-        ));
+        let scheduler = start_scheduler(client("kube-scheduler"), &informers);
         let dataplane =
             start_dataplane(&directory, client("kube-proxy"), &informers, &node_name, ranges).await?;
         let node = server.client(Identity::node(&node_name)).named("hako-node");
@@ -320,6 +317,10 @@ fn start_controllers(pki: &Pki, client: Client, informers: &Informers) -> hako_c
     })
 }
 
+fn start_scheduler(client: Client, informers: &Informers) -> hako_scheduler::Handle {
+    hako_scheduler::start(hako_scheduler::SchedulerConfig::new(client, informers.clone()))
+}
+
 async fn start_dataplane(
     directory: &DataDir,
     client: Client,
@@ -418,7 +419,7 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
     match std::fs::remove_file(directory.join("server.json")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).context("remove server.json");
+            Err(error).context("remove server.json")
         }
         _ => Ok(()),
     }
