@@ -21,6 +21,7 @@ mod node_proxy;
 pub mod openapi;
 pub mod patch;
 pub mod pki;
+mod protobuf;
 mod resource;
 mod route;
 pub mod schema;

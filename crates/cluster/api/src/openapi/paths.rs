@@ -117,6 +117,8 @@ const PATCH_TYPES: &[&str] = &[
     "application/apply-patch+yaml",
 ];
 
+const WHOLE_TYPES: &[&str] = &["application/json", "application/yaml", crate::protobuf::MEDIA_TYPE];
+
 fn write(dialect: Dialect, row: &KindRow, path: &str, method: &str, operation: &Operation<'_>) -> Value {
     let mut parameters = Vec::new();
     for name in ["name", "namespace"] {
@@ -128,7 +130,7 @@ fn write(dialect: Dialect, row: &KindRow, path: &str, method: &str, operation: &
         parameters.push(parameter(dialect, name, "query", kind));
     }
     let is_patch = method == "patch";
-    let consumes: &[&str] = if is_patch { PATCH_TYPES } else { &["application/json", "application/yaml"] };
+    let consumes = if is_patch { PATCH_TYPES } else { WHOLE_TYPES };
     let body = operation.body.map(|name| match is_patch {
         // A patch is anything at all.
         true => json!({ "type": "object" }),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::http::{Failure, Outcome, Request};
 use crate::kinds::KindRow;
+use crate::protobuf;
 use crate::schema::{self, Decoded, FieldValidation};
 
 /// An object as sent, and what there is to say about it.
@@ -49,7 +50,7 @@ pub(super) fn any(request: &Request) -> Outcome<Value> {
     Ok(body(request)?.value)
 }
 
-/// JSON, or YAML where the content type says so.
+/// JSON, or YAML or protobuf where the content type says so.
 fn body(request: &Request) -> Outcome<Decoded> {
     let content_type = request.header(header::CONTENT_TYPE);
     let decoded = match content_type.split(';').next().unwrap_or("").trim() {
@@ -58,10 +59,15 @@ fn body(request: &Request) -> Outcome<Decoded> {
         }
         "" | "application/json" => schema::decode::json(&request.body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => schema::decode::yaml(&request.body),
+        protobuf::MEDIA_TYPE => {
+            let value = protobuf::object(&request.body).map_err(Error::from)?;
+            return Ok(Decoded { value, duplicates: Vec::new() });
+        }
         other => {
             let text = format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json, \
-                 application/yaml; got {other:?}"
+                 application/yaml, {}; got {other:?}",
+                protobuf::MEDIA_TYPE
             );
             return Err(Status::failure(415, "UnsupportedMediaType", text).into());
         }

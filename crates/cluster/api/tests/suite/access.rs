@@ -96,7 +96,9 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
         (request("POST", maps, "application/json", &deep), 400),
         (request("POST", maps, "application/yaml", bomb), 400),
         (request("POST", maps, "application/json", &big), 413),
-        (request("POST", maps, "application/vnd.kubernetes.protobuf", "x"), 415),
+        (request("POST", maps, "application/vnd.kubernetes.protobuf", "x"), 400),
+        (request("POST", maps, "application/vnd.kubernetes.protobuf", "k8s\0\n\u{7f}"), 400),
+        (request("POST", maps, "application/cbor", "x"), 415),
         (request("POST", maps, "application/json", "{\"kind\":\"Pod\"}"), 400),
         (request("PATCH", &format!("{maps}/a"), "text/plain", "{}"), 415),
         (request("PUT", maps, "application/json", "{}"), 405),
@@ -116,6 +118,11 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
     let mut protobuf = request("GET", maps, "", "");
     protobuf.headers_mut().insert("accept", "application/vnd.kubernetes.protobuf".parse().unwrap());
     assert_eq!(send(&world, protobuf).await.0, 406);
+    let mut either = request("GET", maps, "", "");
+    let accept = "application/vnd.kubernetes.protobuf,application/json";
+    either.headers_mut().insert("accept", accept.parse().unwrap());
+    let (status, headers, _) = send(&world, either).await;
+    assert_eq!((status, headers["content-type"].to_str().unwrap()), (200, "application/json"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,4 +171,99 @@ async fn partial_objects_and_tables_are_served_on_request() {
     assert_eq!(plain["resources"][0]["name"], "deployments");
     let verbose = send(&world, request("GET", "/readyz?verbose", "", "")).await.2;
     assert!(String::from_utf8_lossy(&verbose).contains("[+]store ok"));
+}
+
+/// A field of bytes, short and plain enough for its tag and length to be text.
+fn field(number: u8, content: &str) -> String {
+    let [tag, length] = [number << 3 | 2, u8::try_from(content.len()).unwrap()].map(char::from);
+    assert!(tag.is_ascii() && length.is_ascii());
+    format!("{tag}{length}{content}")
+}
+
+/// A body in protobuf with its envelope.
+fn enveloped(api_version: &str, kind: &str, raw: &[String]) -> String {
+    let head = field(1, &[field(1, api_version), field(2, kind)].concat());
+    ["k8s\0", &head, &field(2, &raw.concat())].concat()
+}
+
+const WORKLOADS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+/// Two pods, `a` and `b`, and a deployment, `d`.
+async fn create_workloads(world: &World) {
+    let pod = r#"{"metadata":{"name":"NAME"},"spec":{"containers":[{"name":"c","image":"i"}]}}"#;
+    for name in ["a", "b"] {
+        let body = pod.replace("NAME", name);
+        let created =
+            send(world, request("POST", "/api/v1/namespaces/default/pods", "application/json", &body)).await;
+        assert_eq!(created.0, 201);
+    }
+    let labels = r#"{"app":"d"}"#;
+    let deployment = format!(
+        r#"{{"metadata":{{"name":"d"}},"spec":{{"selector":{{"matchLabels":{labels}}},"template":{{"metadata":
+        {{"labels":{labels}}},"spec":{{"containers":[{{"name":"c","image":"i"}}]}}}}}}}}"#
+    );
+    assert_eq!(send(world, request("POST", WORKLOADS, "application/json", &deployment)).await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_writing_path_takes_protobuf() {
+    let world = World::start().await;
+    let space = "/api/v1/namespaces/default";
+    create_workloads(&world).await;
+    let named = |name: &str| field(1, &field(1, name));
+    let options = |raw: &[String]| enveloped("v1", "DeleteOptions", raw);
+    let uid = |uid: &str| field(2, &field(1, uid));
+    let node = field(2, &[field(1, "Node"), field(3, "n")].concat());
+    let cases = [
+        ("POST", format!("{space}/configmaps"), enveloped("v1", "ConfigMap", &[named("m")]), 201),
+        ("POST", format!("{space}/configmaps"), enveloped("v1", "Secret", &[named("m")]), 400),
+        ("POST", format!("{space}/configmaps"), enveloped("v1", "Nope", &[named("m")]), 400),
+        ("PUT", format!("{space}/configmaps/m"), enveloped("v1", "ConfigMap", &[named("m")]), 200),
+        (
+            "PUT",
+            format!("{WORKLOADS}/d/scale"),
+            enveloped("autoscaling/v1", "Scale", &[named("d"), field(2, "\x08\x07")]),
+            200,
+        ),
+        (
+            "PUT",
+            format!("{WORKLOADS}/d/scale"),
+            enveloped("autoscaling/v1", "Scale", &[named("d"), field(2, "\x08\0")]),
+            200,
+        ),
+        ("POST", format!("{space}/pods/a/binding"), enveloped("v1", "Binding", &[named("a"), node]), 201),
+        (
+            "POST",
+            format!("{space}/pods/b/eviction"),
+            enveloped("policy/v1", "Eviction", &[named("b"), field(2, "\x08\0")]),
+            201,
+        ),
+        ("DELETE", format!("{space}/configmaps/m"), options(&[uid("other")]), 409),
+        ("DELETE", format!("{space}/configmaps/m"), options(&[field(5, "All")]), 200),
+        (
+            "DELETE",
+            format!("{space}/configmaps/m"),
+            options(&["\x08\0".to_owned(), field(4, "Background")]),
+            200,
+        ),
+        ("DELETE", format!("{WORKLOADS}/d"), enveloped("apps/v1", "DeleteOptions", &[]), 200),
+    ];
+    for (method, path, body, code) in cases {
+        let sent = request(method, &path, "application/vnd.kubernetes.protobuf", &body);
+        let (status, _, answer) = send(&world, sent).await;
+        assert_eq!(status, code, "{method} {path}: {}", String::from_utf8_lossy(&answer));
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        match body.contains("Scale") {
+            true => assert_eq!(
+                answer["spec"]["replicas"].as_i64().unwrap_or(0),
+                if body.ends_with('\0') { 0 } else { 7 }
+            ),
+            false => assert!(answer["kind"].is_string()),
+        }
+    }
+    let (_, _, bound) = send(&world, request("GET", &format!("{space}/pods/a"), "", "")).await;
+    assert_eq!(serde_json::from_slice::<Value>(&bound).unwrap()["spec"]["nodeName"], "n");
+    for gone in ["pods/b", "configmaps/m"] {
+        assert_eq!(send(&world, request("GET", &format!("{space}/{gone}"), "", "")).await.0, 404);
+    }
 }

@@ -187,3 +187,75 @@ async fn a_watch_prints_changes_as_they_come() {
     };
     assert!(out.contains("NAME") && out.contains("late"), "{out}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_without_a_file_sends_protobuf() {
+    let world = World::start().await;
+    let creations: [(&[&str], &str); 10] = [
+        (&["namespace", "team"], "namespace/team created"),
+        (&["configmap", "map", "--from-literal=a=1", "--from-literal=b="], "configmap/map created"),
+        (&["secret", "generic", "key", "--from-literal=p=s3"], "secret/key created"),
+        (
+            &["secret", "docker-registry", "reg", "--docker-username=u", "--docker-password=p"],
+            "secret/reg created",
+        ),
+        (
+            &["deployment", "web", "--image=web:v1", "--port=80", "--replicas=0"],
+            "deployment.apps/web created",
+        ),
+        (&["service", "clusterip", "web", "--tcp=80:8080"], "service/web created"),
+        (&["service", "nodeport", "open", "--tcp=80:http"], "service/open created"),
+        (&["service", "externalname", "far", "--external-name=example.org"], "service/far created"),
+        (&["service", "clusterip", "bare", "--clusterip=None"], "service/bare created"),
+        (&["serviceaccount", "robot"], "serviceaccount/robot created"),
+    ];
+    for (arguments, said) in creations {
+        let arguments = [&["-v=8", "create"], arguments].concat();
+        let (success, out, error) = world.try_kubectl(&arguments, "").await;
+        assert!(success && out.contains(said), "{arguments:?}: {out}{error}");
+        assert!(
+            error.contains("Content-Type: application/vnd.kubernetes.protobuf"),
+            "{arguments:?}: {error}"
+        );
+    }
+    for (object, path, value) in [
+        ("configmap/map", "{.data}", r#"{"a":"1","b":""}"#),
+        ("secret/key", "{.data.p} {.type}", "czM= Opaque"),
+        ("secret/reg", "{.type}", "kubernetes.io/dockerconfigjson"),
+        ("deployment/web", "{.spec.replicas} {.spec.template.spec.containers[0].image}", "0 web:v1"),
+        ("service/web", "{.spec.ports[0].targetPort} {.spec.type}", "8080 ClusterIP"),
+        ("service/open", "{.spec.ports[0].targetPort} {.spec.type}", "http NodePort"),
+        ("service/far", "{.spec.externalName}", "example.org"),
+        ("service/bare", "{.spec.clusterIP}", "None"),
+        ("namespace/team", "{.status.phase}", "Active"),
+    ] {
+        assert_eq!(
+            world.kubectl(&["get", object, "-o", &format!("jsonpath={path}")]).await,
+            value,
+            "{object}"
+        );
+    }
+    let out = world.kubectl(&["scale", "deployment/web", "--replicas=4"]).await;
+    assert!(out.contains("scaled"), "{out}");
+    let replicas = world.kubectl(&["get", "deployment/web", "-o", "jsonpath={.spec.replicas}"]).await;
+    assert_eq!(replicas, "4");
+    let (success, _, error) = world.try_kubectl(&["create", "configmap", "Map"], "").await;
+    assert!(!success && error.contains("Invalid value"), "{error}");
+    let (success, _, error) = world.try_kubectl(&["create", "configmap", "map"], "").await;
+    assert!(!success && error.contains("already exists"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_evicts_the_pods_of_a_node() {
+    let world = World::start().await;
+    let objects = "apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n---\n\
+                   apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n\
+                   spec: {nodeName: node-1, containers: [{name: c, image: c}]}\n";
+    world.kubectl_with(&["create", "-f", "-"], objects).await;
+    let drain = ["drain", "node-1", "--force", "--grace-period=0", "--timeout=20s"];
+    let (success, out, error) = world.try_kubectl(&drain, "").await;
+    assert!(success && out.contains("pod/p evicted") && out.contains("node/node-1 drained"), "{out}{error}");
+    assert!(!world.try_kubectl(&["get", "pod", "p"], "").await.0);
+    let cordoned = world.kubectl(&["get", "node", "node-1", "-o", "jsonpath={.spec.unschedulable}"]).await;
+    assert_eq!(cordoned, "true");
+}

@@ -1,0 +1,268 @@
+//! Messages encoded by hand, good ones and hostile ones, and the tables against the schema model.
+
+use super::fields::{self, Field, Kind, Message, Shape};
+use super::{ProtobufError, WireError, object};
+use crate::kinds;
+use crate::schema::{self, Scalar};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+fn int(field: u64, number: i64) -> Vec<u8> {
+    [varint(field << 3), varint(number.cast_unsigned())].concat()
+}
+
+fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
+    let content = content.as_ref();
+    [varint(field << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
+}
+
+fn message(field: u64, parts: &[Vec<u8>]) -> Vec<u8> {
+    bytes(field, parts.concat())
+}
+
+fn enveloped(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let head = message(1, &[bytes(1, api_version), bytes(2, kind)]);
+    [b"k8s\0".to_vec(), head, bytes(2, raw), bytes(3, ""), bytes(4, "")].concat()
+}
+
+fn decoded(api_version: &str, kind: &str, parts: &[Vec<u8>]) -> Value {
+    object(&enveloped(api_version, kind, &parts.concat())).unwrap()
+}
+
+/// What is wrong with a config map of these bytes.
+fn fault(raw: &[u8]) -> ProtobufError {
+    object(&enveloped("v1", "ConfigMap", raw)).unwrap_err()
+}
+
+#[test]
+fn a_config_map_comes_out_as_its_json() {
+    let metadata = message(1, &[bytes(1, "c"), bytes(2, ""), bytes(3, "n"), int(7, 0), bytes(8, "")]);
+    let entry = |key: &str, value: &[u8]| [bytes(1, key), bytes(2, value)].concat();
+    let parts = [
+        metadata,
+        bytes(2, entry("a", b"1")),
+        bytes(2, entry("b", b"")),
+        bytes(3, entry("x", &[0, 255])),
+        int(4, 0),
+    ];
+    let wanted = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"},
+        "data": {"a": "1", "b": ""}, "binaryData": {"x": "AP8="}, "immutable": false,
+    });
+    assert_eq!(decoded("v1", "ConfigMap", &parts), wanted);
+}
+
+#[test]
+fn a_zero_stays_only_where_json_would_have_it() {
+    let port = [bytes(1, ""), bytes(2, "TCP"), int(3, 80), message(4, &[int(1, 0), int(2, 0), bytes(3, "")])];
+    let named = [int(3, 81), message(4, &[int(1, 1), int(2, 0), bytes(3, "web")]), int(5, 0)];
+    let spec = message(2, &[message(1, &port), message(1, &named), bytes(3, ""), bytes(4, "ClusterIP")]);
+    let service = decoded("v1", "Service", &[spec, bytes(3, message(1, &[]))]);
+    let ports = json!([{"protocol": "TCP", "port": 80}, {"port": 81, "targetPort": "web"}]);
+    assert_eq!(service["spec"], json!({"ports": ports, "type": "ClusterIP"}));
+    let deployment = decoded("apps/v1", "Deployment", &[message(2, &[int(1, 0), int(5, 0)])]);
+    assert_eq!(deployment["spec"], json!({"replicas": 0}));
+}
+
+#[test]
+fn embedded_messages_are_the_parents_fields() {
+    let volume = message(1, &[bytes(1, "v"), message(2, &[message(2, &[bytes(1, "")])])]);
+    let probe =
+        message(11, &[message(1, &[message(2, &[bytes(1, "/"), message(2, &[int(2, 80)])])]), int(3, 5)]);
+    let limit = [bytes(1, "cpu"), message(2, &[bytes(1, "100m")])];
+    let container = message(2, &[bytes(1, "c"), message(8, &[message(1, &limit)]), probe]);
+    let pod =
+        decoded("v1", "Pod", &[message(2, &[volume, container, int(4, 0), message(14, &[int(4, -1)])])]);
+    let wanted = json!({
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "containers": [{
+            "name": "c", "resources": {"limits": {"cpu": "100m"}},
+            "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "timeoutSeconds": 5},
+        }],
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {"supplementalGroups": [-1]},
+    });
+    assert_eq!(pod["spec"], wanted);
+}
+
+#[test]
+fn times_have_the_precision_of_their_type() {
+    let time = |field| message(field, &[int(1, 1_200_000_000), int(2, 123_456_789)]);
+    let lease = decoded(
+        "coordination.k8s.io/v1",
+        "Lease",
+        &[message(1, &[time(9)]), message(2, &[bytes(1, "me"), int(2, 15), time(3)])],
+    );
+    assert_eq!(lease["metadata"]["deletionTimestamp"], "2008-01-10T21:20:00Z");
+    assert_eq!(lease["spec"]["acquireTime"], "2008-01-10T21:20:00.123456Z");
+    let early = message(1, &[message(9, &[int(1, i64::MIN), int(2, 0)])]);
+    assert!(matches!(fault(&early), ProtobufError::Time { .. }));
+}
+
+#[test]
+fn deletion_options_go_by_any_group() {
+    let parts = [int(1, 0), message(2, &[bytes(1, "u")]), bytes(4, "Background")];
+    let options = decoded("apps/v1", "DeleteOptions", &parts);
+    let uid = json!({"uid": "u"});
+    assert_eq!((&options["gracePeriodSeconds"], &options["preconditions"]), (&json!(0), &uid));
+    let eviction =
+        decoded("policy/v1", "Eviction", &[message(1, &[bytes(1, "p")]), message(2, &[int(1, 3)])]);
+    assert_eq!(eviction["deleteOptions"], json!({"gracePeriodSeconds": 3}));
+}
+
+#[test]
+fn unknown_fields_are_skipped_and_parts_are_merged() {
+    let group =
+        [varint(99 << 3 | 3), int(1, 7), varint(98 << 3 | 3), varint(98 << 3 | 4), varint(99 << 3 | 4)];
+    let fixed = [varint(97 << 3 | 5), vec![0; 4], varint(96 << 3 | 1), vec![0; 8]];
+    let parts = [message(1, &[bytes(1, "c")]), group.concat(), fixed.concat(), message(1, &[bytes(3, "n")])];
+    let object = decoded("v1", "ConfigMap", &parts);
+    assert_eq!(object["metadata"], json!({"name": "c", "namespace": "n"}));
+    let packed = message(2, &[message(14, &[bytes(4, [varint(5), varint(300)].concat())])]);
+    assert_eq!(
+        decoded("v1", "Pod", &[packed])["spec"]["securityContext"]["supplementalGroups"],
+        json!([5, 300])
+    );
+}
+
+#[test]
+fn hostile_bytes_are_refused() {
+    let wire = |raw: &[u8]| match fault(raw) {
+        ProtobufError::Wire(error) => error,
+        other => panic!("{other}"),
+    };
+    assert_eq!(wire(&[0x80]), WireError::TruncatedVarint);
+    assert_eq!(wire(&[0xff; 11]), WireError::LongVarint);
+    assert_eq!(wire(&[0x0a, 0x05, 0x00]), WireError::TruncatedField { length: 5, left: 1 });
+    let huge = [vec![0x0a], varint(u64::MAX)].concat();
+    assert_eq!(wire(&huge), WireError::TruncatedField { length: u64::MAX, left: 0 });
+    assert_eq!(wire(&[0x00, 0x00]), WireError::Number(0));
+    assert_eq!(wire(&[0x0e]), WireError::Type(6));
+    assert_eq!(wire(&[0x0c]), WireError::Group);
+    assert_eq!(wire(&vec![0x9b; 100_000]), WireError::LongVarint);
+    assert_eq!(wire(&vec![0x0b; 100_000]), WireError::Group, "groups nest no deeper than the limit");
+    assert!(matches!(fault(&int(1, 1)), ProtobufError::Mismatch { field: "metadata" }));
+    assert!(matches!(fault(&message(1, &[bytes(1, [0xff])])), ProtobufError::Text { field: "name" }));
+    let deep = "[".repeat(100_000);
+    let managed = message(1, &[message(17, &[message(7, &[bytes(1, deep)])])]);
+    assert!(matches!(fault(&managed), ProtobufError::Json { field: "fieldsV1", .. }));
+}
+
+#[test]
+fn a_message_within_itself_ends_at_the_limit() {
+    static INNER: Message = Message {
+        fields: &[Field {
+            number: 1,
+            name: "inner",
+            shape: Shape::One(Kind::Message(&INNER)),
+            is_kept: true,
+        }],
+    };
+    let nested = |levels| (0..levels).fold(Vec::new(), |inner, _| bytes(1, inner));
+    assert!(super::decode::object(&INNER, &nested(20)).is_ok());
+    let error = super::decode::object(&INNER, &nested(1000)).unwrap_err();
+    assert!(matches!(error, ProtobufError::Depth { .. }), "{error}");
+}
+
+#[test]
+fn an_envelope_has_to_be_one() {
+    assert!(matches!(object(b"{}"), Err(ProtobufError::Envelope)));
+    assert!(matches!(object(b""), Err(ProtobufError::Envelope)));
+    let error = object(&enveloped("v1", "Nope", b"")).unwrap_err();
+    assert!(matches!(error, ProtobufError::UnknownKind { .. }), "{error}");
+    let packed = [enveloped("v1", "Pod", b""), bytes(3, "gzip")].concat();
+    assert!(matches!(object(&packed), Err(ProtobufError::Content { .. })));
+    let short = enveloped("v1", "Pod", b"abc");
+    assert!(matches!(object(&short[..short.len() - 5]), Err(ProtobufError::Wire(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(raw in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = object(&[b"k8s\0", raw.as_slice()].concat());
+        for kind in ["Pod", "Node", "Service"] {
+            let _ = object(&enveloped("v1", kind, &raw));
+        }
+    }
+}
+
+#[test]
+fn the_tables_have_the_fields_of_the_schema_model_and_no_others() {
+    let mut faults = Vec::new();
+    for row in kinds::table() {
+        let message = fields::of(&row.api_version(), row.kind).unwrap();
+        compare(message, schema::model().shape(row.type_name), row.kind, &mut faults);
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+fn resolve(shape: &'static schema::Shape) -> &'static schema::Shape {
+    schema::model().resolve(shape)
+}
+
+/// A message's fields and those of the messages in it that are not in JSON.
+fn flat(message: &Message) -> Vec<&'static Field> {
+    assert!(message.fields.is_sorted_by(|a, b| a.number < b.number), "{message:?}");
+    let inner = |field: &'static Field| match field.shape {
+        Shape::Inline(inner) => flat(inner),
+        _ => vec![field],
+    };
+    message.fields.iter().flat_map(inner).collect()
+}
+
+fn compare(message: &Message, shape: &'static schema::Shape, path: &str, faults: &mut Vec<String>) {
+    let schema::Shape::Object(members) = resolve(shape) else {
+        return faults.push(format!("{path} is no object in the model"));
+    };
+    let fields = flat(message);
+    let is_type = |name: &str| matches!(name, "apiVersion" | "kind") && !path.contains('.');
+    for member in members.iter().filter(|member| !is_type(&member.name)) {
+        let path = format!("{path}.{}", member.name);
+        match fields.iter().find(|field| field.name == member.name) {
+            Some(field) => compare_field(field, resolve(&member.shape), &path, faults),
+            None => faults.push(format!("{path} is missing in the table")),
+        }
+    }
+    for field in fields {
+        if !members.iter().any(|member| member.name == field.name) {
+            faults.push(format!("{path}.{} is not in the model", field.name));
+        }
+    }
+}
+
+fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, faults: &mut Vec<String>) {
+    let (kind, shape) = match (field.shape, shape) {
+        (Shape::List(kind), schema::Shape::List { item, .. }) => (kind, resolve(item)),
+        (Shape::Map(kind), schema::Shape::Map { value, .. }) => (kind, resolve(value)),
+        (Shape::One(kind), shape) => (kind, shape),
+        (table, model) => return faults.push(format!("{path}: {table:?} but {model:?}")),
+    };
+    let is_same = match (kind, shape) {
+        (Kind::Message(message), shape) => return compare(message, shape, path, faults),
+        (Kind::Json, schema::Shape::Any) => true,
+        (kind, schema::Shape::Scalar(scalar)) => matches!(
+            (kind, scalar),
+            (Kind::Text, Scalar::Text)
+                | (Kind::Int, Scalar::Int32 | Scalar::Int64)
+                | (Kind::Flag, Scalar::Bool)
+                | (Kind::Bytes, Scalar::Bytes)
+                | (Kind::IntOrText, Scalar::IntOrString)
+                | (Kind::Quantity, Scalar::Quantity)
+                | (Kind::Time | Kind::MicroTime, Scalar::Time)
+        ),
+        _ => false,
+    };
+    if !is_same {
+        faults.push(format!("{path}: {kind:?} but {shape:?}"));
+    }
+}
