@@ -2,6 +2,7 @@
 
 use super::client;
 use crate::cli::{OutputFormat, WhyArgs};
+use crate::engine::EngineClient;
 use crate::locate::Target;
 use crate::output;
 use anyhow::bail;
@@ -30,6 +31,8 @@ struct Evidence {
     nodes: Vec<Node>,
     pods: Vec<Pod>,
     services: Vec<Service>,
+    /// Names of the images that are here.
+    images: Vec<String>,
 }
 
 pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
@@ -51,6 +54,7 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
         nodes: nodes.list(&everything).await?.items,
         pods: all_pods.list(&everything).await?.items,
         services: services.list(&everything).await?.items,
+        images: images(target).await,
     };
     let findings = explain(&evidence);
     match format {
@@ -64,6 +68,12 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
         _ => print(&evidence.pod, &findings),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the engine has; nothing where it cannot be asked.
+async fn images(target: &Target) -> Vec<String> {
+    let Ok(socket) = target.engine_socket() else { return Vec::new() };
+    EngineClient::new(socket).image_names().await.unwrap_or_default()
 }
 
 fn print(pod: &Pod, findings: &[Finding]) {
@@ -182,18 +192,8 @@ fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Fi
 fn missing_image(evidence: &Evidence, container: &ContainerStatus, message: &str) -> Finding {
     let image = &container.image;
     let repository = image.rsplit_once(':').map_or(image.as_str(), |(repository, _)| repository);
-    let nodes = evidence
-        .nodes
-        .iter()
-        .flat_map(|node| node.status.iter().flat_map(|status| status.images.iter().flatten()));
-    let mut close: Vec<String> = nodes
-        .flat_map(|image| image.names.iter().flatten())
-        .filter(|name| {
-            name.rsplit_once(':')
-                .is_some_and(|(known, _)| known == repository || known.ends_with(&format!("/{repository}")))
-        })
-        .cloned()
-        .collect();
+    let is_close = |name: &&String| name.rsplit_once(':').is_some_and(|(known, _)| known == repository);
+    let mut close: Vec<String> = evidence.images.iter().filter(is_close).cloned().collect();
     close.sort();
     close.dedup();
     let help = if close.is_empty() {
@@ -206,10 +206,10 @@ fn missing_image(evidence: &Evidence, container: &ContainerStatus, message: &str
             close.join(", ")
         )
     };
-    Finding::new(
-        format!("container {}: image {image} is not here. {message}", container.name).trim_end(),
-        help,
-    )
+    // The node's own message says the same and is about pulling; others, such as a name that is none, are news.
+    let reason = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+    let detail = if reason == Some("InvalidImageName") { format!(": {message}") } else { String::new() };
+    Finding::new(format!("container {}: image {image} is not here{detail}", container.name), help)
 }
 
 fn crashes(container: &ContainerStatus, message: &str) -> Vec<Finding> {
@@ -320,7 +320,7 @@ mod tests {
     use serde_json::Value;
 
     fn evidence(pod: Value) -> Evidence {
-        let node = json!({ "metadata": { "name": "n" }, "status": { "conditions": [{ "type": "Ready", "status": "True" }], "images": [{ "names": ["docker.io/library/web:v1"] }] } });
+        let node = json!({ "metadata": { "name": "n" }, "status": { "conditions": [{ "type": "Ready", "status": "True" }], "images": [{ "names": ["web:v1"] }] } });
         let service = json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" } } });
         Evidence {
             pod: serde_json::from_value(pod).unwrap(),
@@ -328,6 +328,7 @@ mod tests {
             nodes: vec![serde_json::from_value(node).unwrap()],
             pods: Vec::new(),
             services: vec![serde_json::from_value(service).unwrap()],
+            images: vec!["web:v1".into(), "other:v2".into()],
         }
     }
 
@@ -340,7 +341,7 @@ mod tests {
         let status = json!({ "containerStatuses": [{ "name": "c", "image": "web:v2", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": { "reason": "ImagePullBackOff" } } }] });
         let findings = explain(&evidence(pod(status)));
         assert!(findings[0].what.contains("image web:v2 is not here"), "{findings:?}");
-        assert!(findings[0].help.contains("docker.io/library/web:v1"), "{findings:?}");
+        assert!(findings[0].help.contains("there is web:v1;"), "{findings:?}");
     }
 
     #[test]

@@ -74,6 +74,14 @@ impl EngineClient {
         Ok(TokioIo::new(hyper::upgrade::on(response).await.context("open the stream")?))
     }
 
+    /// The names of all images.
+    pub(crate) async fn image_names(&self) -> anyhow::Result<Vec<String>> {
+        let list = self.json(Method::GET, "/images/json", Payload::Empty).await?;
+        let images = list.as_array().into_iter().flatten();
+        let names = images.flat_map(|image| image["RepoTags"].as_array().into_iter().flatten());
+        Ok(names.filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
     async fn exchange(&self, request: Request<Body>) -> anyhow::Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket).await.with_context(|| {
             format!("connect to {}: is the platform running? start it with `hako up`", self.socket.display())
