@@ -147,6 +147,11 @@ impl ContainerObject {
         self.status.read().state.exit().cloned().unwrap_or_else(never)
     }
 
+    /// Whether its directory is in the trash already.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        !self.dir.exists()
+    }
+
     pub(crate) fn not_running(&self) -> EngineError {
         EngineError::NotRunning { id: self.short() }
     }

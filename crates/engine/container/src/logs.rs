@@ -173,8 +173,36 @@ impl Position {
     }
 }
 
-/// All files of a log, oldest first.
+/// All files of a log, oldest first. A rotation while they are opened could hide one between two others, so what was
+/// opened counts only if the names still lead to the same files afterwards.
 fn files(path: &Path) -> Result<Vec<File>, EngineError> {
+    loop {
+        let names = names(path);
+        let mut open = Vec::new();
+        let mut is_stable = true;
+        for name in &names {
+            match File::open(name) {
+                Ok(file) => open.push((name, file)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => is_stable &= name == path,
+                Err(error) => return Err(io("open", name)(error)),
+            }
+        }
+        let is_same = |(name, file): &(&PathBuf, File)| {
+            let now = std::fs::metadata(name).and_then(|meta| Ok((meta.dev(), meta.ino()) == inode(file)?));
+            now.unwrap_or(false)
+        };
+        if is_stable && open.iter().all(is_same) && self::names(path) == names {
+            return Ok(open.into_iter().map(|(_, file)| file).collect());
+        }
+    }
+}
+
+fn inode(file: &File) -> std::io::Result<(u64, u64)> {
+    file.metadata().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// The names of a log's files, oldest first, the one that is written now last.
+fn names(path: &Path) -> Vec<PathBuf> {
     let mut numbers = Vec::new();
     let (dir, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default().to_string_lossy());
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -185,21 +213,12 @@ fn files(path: &Path) -> Result<Vec<File>, EngineError> {
         numbers.extend(number);
     }
     numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let mut open = Vec::new();
     let rotated = numbers.into_iter().map(|number| PathBuf::from(format!("{}.{number}", path.display())));
-    for file in rotated.chain([path.to_owned()]) {
-        match File::open(&file) {
-            Ok(file) => open.push(file),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io("open", file)(error)),
-        }
-    }
-    Ok(open)
+    rotated.chain([path.to_owned()]).collect()
 }
 
 /// The next newer file than `file`, the oldest one when `file` is no longer there, `None` when it is the newest.
 fn successor(path: &Path, file: &File) -> Result<Option<File>, EngineError> {
-    let inode = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
     let current = inode(file).map_err(io("stat", path))?;
     let newest = std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
     if newest == Some(current) {

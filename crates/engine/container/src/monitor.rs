@@ -150,13 +150,15 @@ impl Core {
             }
             return;
         }
+        if delay.is_none() && container.record.spec.auto_remove {
+            if let Err(error) = self.remove_exited(container).await {
+                tracing::warn!(container = container.id.short(), error = %error.chain(), "remove an exited container");
+            }
+            return;
+        }
         self.rest(container, live.map(|live| live.shim.pid())).await;
         if let Some(delay) = delay {
             Self::restart_later(Arc::downgrade(self), container, delay);
-        } else if container.record.spec.auto_remove
-            && let Err(error) = self.remove_container(container, true).await
-        {
-            tracing::warn!(container = container.id.short(), error = %error.chain(), "remove an exited container");
         }
     }
 

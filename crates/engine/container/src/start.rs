@@ -45,7 +45,7 @@ impl Core {
 
     fn may_start(&self, container: &ContainerObject) -> Result<(), EngineError> {
         let id = container.short();
-        if container.life.borrow().removed {
+        if container.life.borrow().removed || container.is_forgotten() {
             return Err(EngineError::Removing { id });
         }
         match container.state() {

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
 use crate::{Action, ContainerState, Exit, Resources, RestartPolicy, WaitCondition};
 use hako_error::{Error, Result};
+use hako_runtime::Shim;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -140,7 +141,7 @@ impl Core {
         Some(*delay)
     }
 
-    /// Removes a container. The rename of its directory is the removal, all else is cleaning up.
+    /// Removes a container and waits until all it had is given back.
     pub(crate) async fn remove_container(
         self: &Arc<Self>,
         container: &Arc<ContainerObject>,
@@ -152,39 +153,76 @@ impl Core {
             }
             self.kill_and_wait(container).await?;
         }
+        let _op = container.op.lock().await;
+        if let Some(shim) = self.forget_container(container).await? {
+            self.clean_up(container, shim).await?;
+            self.tell_removed(container);
+        }
+        Ok(())
+    }
+
+    /// Removes a container that has just exited. Who waits for its removal is told once its record, its name and its
+    /// ports are free; the rest is given back behind that, or by the next open.
+    pub(crate) async fn remove_exited(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         let op = container.op.lock().await;
-        self.stop_quietly(container);
-        if container.life.borrow().removed {
+        let Some(shim) = self.forget_container(container).await? else { return Ok(()) };
+        drop(op);
+        let has_ports = !container.sandbox.record.spec.ports.is_empty();
+        if has_ports {
+            self.clean_up(container, shim).await?;
+            self.tell_removed(container);
             return Ok(());
+        }
+        self.tell_removed(container);
+        self.clean_up(container, shim).await
+    }
+
+    /// The removal itself: renames into the trash. Returns the shim that is still to be ended, `None` when somebody
+    /// else has removed the container. The caller holds its lock.
+    async fn forget_container(&self, container: &Arc<ContainerObject>) -> Result<Option<Option<Shim>>> {
+        if container.life.borrow().removed || container.is_forgotten() {
+            return Ok(None);
         }
         if container.state().is_running() {
             return Err(EngineError::RemoveRunning { id: container.short() }.into());
         }
+        self.stop_quietly(container);
         let trash = self.layout.trash().join(format!("c-{}", container.id));
         std::fs::rename(&container.dir, &trash).map_err(io("remove", &container.dir))?;
         container.attaching.lock().clear();
+        self.containers.write().remove(&container.id);
+        if !container.standalone() {
+            return Ok(Some(None));
+        }
         let sandbox = &container.sandbox;
-        if container.standalone() {
-            let _exclusive = sandbox.op.write().await;
-            if sandbox.live().is_some() {
-                self.take_down(sandbox).await;
-            }
+        let _exclusive = sandbox.op.write().await;
+        let trash = self.layout.trash().join(format!("s-{}", sandbox.id));
+        std::fs::rename(&sandbox.dir, &trash).map_err(io("remove", &sandbox.dir))?;
+        self.sandboxes.write().remove(&sandbox.id);
+        self.names.lock().remove(&container.status.read().name);
+        let live = sandbox.live.write().take();
+        Ok(Some(live.map(|live| live.shim)))
+    }
+
+    /// Gives back what a forgotten container had.
+    async fn clean_up(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: Option<Shim>) -> Result<()> {
+        if container.standalone() && (shim.is_some() || self.layout.socket(&container.sandbox.id).exists()) {
+            self.release(&container.sandbox.id, shim).await;
         }
         let (core, object) = (Arc::clone(self), Arc::clone(container));
         blocking(move || {
             core.unmake(&object.id, &object.record.anonymous_volumes);
+            if object.standalone() {
+                crate::record::remove_tree(&core.layout.trash().join(format!("s-{}", object.sandbox.id)))?;
+            }
             Ok(())
         })
-        .await?;
-        if container.standalone() {
-            self.discard_sandbox(sandbox).await?;
-            self.names.lock().remove(&container.status.read().name);
-        }
-        self.containers.write().remove(&container.id);
+        .await
+    }
+
+    fn tell_removed(&self, container: &ContainerObject) {
         self.container_event(container, Action::Destroy);
         container.life.send_modify(|life| life.removed = true);
-        drop(op);
-        Ok(())
     }
 
     pub(crate) async fn update(

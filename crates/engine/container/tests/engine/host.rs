@@ -12,7 +12,7 @@ use hako_names::ContainerId;
 use hako_netlink::Links;
 use hako_network::{Network, NetworkConfig};
 use hako_snapshot::Overlay;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -105,51 +105,47 @@ impl Host {
         }
     }
 
+    /// What a removal gives back behind its answer is waited for.
     pub fn assert_nothing_left(&self) {
-        for dir in ["engine/containers", "engine/sandboxes", "engine/trash", "engine/volumes", "run/s"] {
-            let left: Vec<PathBuf> = std::fs::read_dir(self.dir.path().join(dir))
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect();
-            assert!(left.is_empty(), "left in {dir}: {left:?}");
-        }
-        let snapshots = self.images.snapshots().list();
-        assert!(
-            !snapshots.iter().any(|one| one.name.starts_with("container-")),
-            "snapshots left: {snapshots:?}"
-        );
-        let parent = format!("/hako-{}", self.instance);
-        if let Ok(group) = CgroupRoot::detect().unwrap().open(&parent) {
-            // A shim confirms its end with its last breath.
-            let start = Instant::now();
-            while !group.processes().unwrap().is_empty() {
-                assert!(start.elapsed() < DEADLINE, "processes left: {:?}", group.processes());
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            for hierarchy in CgroupRoot::detect().unwrap().hierarchies() {
-                let children =
-                    std::fs::read_dir(hierarchy.mount.join(&parent[1..])).into_iter().flatten().flatten();
-                let children: Vec<PathBuf> = children
-                    .map(|entry| entry.path())
-                    .filter(|path| path.is_dir() && !path.ends_with("shims"))
-                    .collect();
-                assert!(children.is_empty(), "groups left: {children:?}");
-            }
-        }
-        // The kernel takes a dead namespace's links down in its own time.
         let start = Instant::now();
         loop {
-            let links = Links::open().unwrap().list().unwrap();
-            let left: Vec<_> =
-                links.iter().filter(|link| link.name.starts_with("hv")).map(|link| &link.name).collect();
+            let left = self.left();
             if left.is_empty() {
-                break;
+                return;
             }
-            assert!(start.elapsed() < DEADLINE, "links left: {left:?}");
+            assert!(start.elapsed() < DEADLINE, "left: {left:#?}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for dir in ["engine/containers", "engine/sandboxes", "engine/trash", "engine/volumes", "run/s"] {
+            let entries = std::fs::read_dir(self.dir.path().join(dir)).unwrap();
+            left.extend(entries.map(|entry| entry.unwrap().path().display().to_string()));
+        }
+        let snapshots = self.images.snapshots().list().into_iter().map(|one| one.name);
+        left.extend(snapshots.filter(|name| name.starts_with("container-")));
+        let parent = format!("/hako-{}", self.instance);
+        let root = CgroupRoot::detect().unwrap();
+        if let Ok(group) = root.open(&parent) {
+            left.extend(group.processes().unwrap().iter().map(|pid| format!("process {pid}")));
+            for hierarchy in root.hierarchies() {
+                let children =
+                    std::fs::read_dir(hierarchy.mount.join(&parent[1..])).into_iter().flatten().flatten();
+                let children = children
+                    .map(|entry| entry.path())
+                    .filter(|path| path.is_dir() && !path.ends_with("shims"));
+                left.extend(children.map(|path| path.display().to_string()));
+            }
+        }
+        let links = Links::open().unwrap().list().unwrap();
+        left.extend(links.into_iter().map(|link| link.name).filter(|name| name.starts_with("hv")));
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts left: {mounts}");
+        left.extend(
+            mounts.lines().filter(|line| line.contains(self.dir.path().to_str().unwrap())).map(str::to_owned),
+        );
+        left
     }
 }
 
