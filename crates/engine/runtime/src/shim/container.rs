@@ -49,6 +49,8 @@ pub(super) struct Exec {
     pub pid: u32,
     pub init: Option<OwnedFd>,
     pub starting: Waiting,
+    /// Whether it was set up: what ends it from here on is its program's end.
+    pub is_ready: bool,
     pub terminal: Option<OwnedFd>,
 }
 

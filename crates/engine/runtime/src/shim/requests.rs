@@ -181,6 +181,7 @@ impl Server {
             // It goes on by itself; its terminal goes to the engine with the answer.
             if let Some(exec) = container.execs.get_mut(exec) {
                 exec.terminal = terminal;
+                exec.is_ready = true;
             }
             return;
         }
@@ -224,7 +225,8 @@ impl Server {
         if let Some(name) = exec {
             let Some(exec) = container.execs.get_mut(name) else { return };
             exec.init = None;
-            if is_dead(exec.pid) {
+            if !exec.is_ready {
+                // It died while it was set up; its exit answers the request.
                 return;
             }
             let (to, pid) = (exec.starting.take(), exec.pid);
@@ -343,7 +345,8 @@ impl Server {
         };
         let (child, init) =
             launch(&how, &[plan.as_fd(), container.pidfd.as_fd()], exec_child).map_err(failed)?;
-        let started = Exec { pid: child.pid, init: Some(init), starting: Some(to), terminal: None };
+        let started =
+            Exec { pid: child.pid, init: Some(init), starting: Some(to), is_ready: false, terminal: None };
         container.execs.insert(exec.clone(), started);
         self.sources.insert(token, Source::Init { container: id.to_owned(), exec: Some(exec.clone()) });
         if let Some(init) = self.init_of(id, Some(&exec)) {
@@ -428,14 +431,6 @@ impl Server {
         let _absent = std::fs::remove_file(&self.config.socket);
         Ok(Outcome::Now(Answer::Group(self.config.cgroup.clone())))
     }
-}
-
-/// Whether a child of ours has ended and waits to be reaped.
-fn is_dead(pid: u32) -> bool {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
-    let Some(pid) = Pid::from_raw(pid as i32) else { return true };
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
 }
 
 /// A container's streams: its own ends and ours.

@@ -164,6 +164,15 @@ impl Bed {
     }
 }
 
+/// A test that failed half-way leaves no processes behind.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let Ok(group) = CgroupRoot::detect().and_then(|root| root.open(&self.instance)) else { return };
+        let _ = group.kill_all();
+        let _ = group.delete();
+    }
+}
+
 /// The default spec with a script.
 pub fn shell(script: &str) -> Spec {
     let mut spec = default_spec();
