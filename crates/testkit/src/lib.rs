@@ -8,10 +8,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The executable to start shims with: this test binary itself.
+/// The executable to start shims with: the one `HAKO_SHIM_EXE` names (a release build, to measure it), else this test
+/// binary itself.
 #[must_use]
 pub fn shim_exe() -> PathBuf {
-    PathBuf::from("/proc/self/exe")
+    std::env::var_os("HAKO_SHIM_EXE").map_or_else(|| PathBuf::from("/proc/self/exe"), PathBuf::from)
 }
 
 /// Runs before `main` of every test binary that links this crate: a test's shim is the test binary started anew, and

@@ -163,12 +163,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error that says it all by itself: lower case, no full stop, naming the object and the next step.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            causes: Vec::new(),
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, message: message.into(), causes: Vec::new(), source: None }))
     }
 
     /// Adds the underlying error; its text is not to be repeated in the message.
@@ -189,12 +184,7 @@ impl Error {
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
         let (kind, causes) = (self.0.kind, self.0.causes.clone());
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            causes,
-            source: Some(Box::new(self)),
-        }))
+        Self(Box::new(Inner { kind, message: message.into(), causes, source: Some(Box::new(self)) }))
     }
 
     /// The shared kind.
@@ -244,10 +234,7 @@ impl Inner {
     /// Keeps what lies below `error` as text, level by level: the enum itself cannot be kept twice.
     fn rest_of_chain(error: &dyn StdError) -> Option<Box<dyn StdError + Send + Sync>> {
         let cause = error.source()?;
-        Some(Box::new(Cause {
-            text: cause.to_string(),
-            source: Self::rest_of_chain(cause),
-        }))
+        Some(Box::new(Cause { text: cause.to_string(), source: Self::rest_of_chain(cause) }))
     }
 }
 
@@ -309,10 +296,7 @@ mod tests {
 
     fn open() -> Result<()> {
         let source = std::io::Error::from_raw_os_error(2);
-        Err(Open::Io {
-            path: "/x".into(),
-            source,
-        })?;
+        Err(Open::Io { path: "/x".into(), source })?;
         Ok(())
     }
 
@@ -330,9 +314,7 @@ mod tests {
             message: "Required value".into(),
             field: "spec".into(),
         };
-        let error = Error::new(Kind::Invalid, "inner")
-            .with_causes(vec![cause.clone()])
-            .context("outer");
+        let error = Error::new(Kind::Invalid, "inner").with_causes(vec![cause.clone()]).context("outer");
         assert_eq!((error.kind(), error.causes()), (Kind::Invalid, &[cause][..]));
         assert_eq!(error.chain(), "outer: inner");
     }

@@ -46,11 +46,7 @@ impl FromStr for ContainerId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_id = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_id {
-            Ok(Self(text.into()))
-        } else {
-            Err(ParseContainerIdError(text.to_owned()))
-        }
+        if is_id { Ok(Self(text.into())) } else { Err(ParseContainerIdError(text.to_owned())) }
     }
 }
 

@@ -79,9 +79,8 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (algorithm, digits) = text
-            .split_once(':')
-            .ok_or_else(|| ParseDigestError::NoAlgorithm(text.to_owned()))?;
+        let (algorithm, digits) =
+            text.split_once(':').ok_or_else(|| ParseDigestError::NoAlgorithm(text.to_owned()))?;
         if algorithm != "sha256" {
             return Err(ParseDigestError::Algorithm(text.to_owned()));
         }
@@ -142,18 +141,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused_by_reason() {
-        assert!(matches!(
-            "e3b0".parse::<Digest>(),
-            Err(ParseDigestError::NoAlgorithm(_))
-        ));
-        assert!(matches!(
-            "sha512:00".parse::<Digest>(),
-            Err(ParseDigestError::Algorithm(_))
-        ));
-        assert!(matches!(
-            "sha256:00".parse::<Digest>(),
-            Err(ParseDigestError::Hex(_))
-        ));
+        assert!(matches!("e3b0".parse::<Digest>(), Err(ParseDigestError::NoAlgorithm(_))));
+        assert!(matches!("sha512:00".parse::<Digest>(), Err(ParseDigestError::Algorithm(_))));
+        assert!(matches!("sha256:00".parse::<Digest>(), Err(ParseDigestError::Hex(_))));
         let upper = format!("sha256:{}", "A".repeat(64));
         assert!(matches!(upper.parse::<Digest>(), Err(ParseDigestError::Hex(_))));
     }

@@ -43,10 +43,7 @@ pub enum ParseImageRefError {
     Tag { name: String, tag: String },
     /// The digest breaks the grammar.
     #[error("image name {name:?} is not valid")]
-    Digest {
-        name: String,
-        source: crate::ParseDigestError,
-    },
+    Digest { name: String, source: crate::ParseDigestError },
 }
 
 impl Classify for ParseImageRefError {
@@ -93,11 +90,7 @@ impl ImageRef {
     /// The same repository, pinned to `digest` and without a tag.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self {
-            tag: None,
-            digest: Some(digest),
-            ..self.clone()
-        }
+        Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
     /// The short form of the name without tag and digest: `busybox`, `example.com/app`.
@@ -114,11 +107,7 @@ impl ImageRef {
 
     fn suffix(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let digest = self
-            .digest
-            .as_ref()
-            .map(|digest| format!("@{digest}"))
-            .unwrap_or_default();
+        let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
         tag + &digest
     }
 }
@@ -135,37 +124,23 @@ impl FromStr for ImageRef {
         }
         let (rest, digest) = match name.split_once('@') {
             Some((rest, digest)) => {
-                let digest = digest.parse().map_err(|source| ParseImageRefError::Digest {
-                    name: name.into(),
-                    source,
-                })?;
+                let digest = digest
+                    .parse()
+                    .map_err(|source| ParseImageRefError::Digest { name: name.into(), source })?;
                 (rest, Some(digest))
             }
             None => (name, None),
         };
         let (path, tag) = split_tag(rest);
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-            return Err(ParseImageRefError::Tag {
-                name: name.into(),
-                tag: tag.into(),
-            });
+            return Err(ParseImageRefError::Tag { name: name.into(), tag: tag.into() });
         }
         let (registry, repository) = split_registry(name, path)?;
         if let Some(part) = repository.split('/').find(|part| !is_path_part(part)) {
-            return Err(ParseImageRefError::Path {
-                name: name.into(),
-                part: part.into(),
-            });
+            return Err(ParseImageRefError::Path { name: name.into(), part: part.into() });
         }
-        let tag = tag
-            .or(if digest.is_none() { Some(DEFAULT_TAG) } else { None })
-            .map(str::to_owned);
-        Ok(Self {
-            registry,
-            repository,
-            tag,
-            digest,
-        })
+        let tag = tag.or(if digest.is_none() { Some(DEFAULT_TAG) } else { None }).map(str::to_owned);
+        Ok(Self { registry, repository, tag, digest })
     }
 }
 
@@ -188,10 +163,7 @@ fn split_registry(name: &str, path: &str) -> Result<(String, String), ParseImage
         return Ok((DEFAULT_REGISTRY.to_owned(), path.to_owned()));
     }
     if !is_host_and_port(first) {
-        return Err(ParseImageRefError::Host {
-            name: name.into(),
-            host: first.into(),
-        });
+        return Err(ParseImageRefError::Host { name: name.into(), host: first.into() });
     }
     match first {
         "docker.io" | "index.docker.io" if !rest.contains('/') => {
@@ -229,9 +201,7 @@ fn is_path_part(part: &str) -> bool {
 
 fn is_tag(tag: &str) -> bool {
     (1..=128).contains(&tag.len())
-        && tag
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
         && !tag.starts_with(['.', '-'])
 }
 
@@ -274,10 +244,7 @@ mod tests {
         assert_eq!(canonical("busybox"), "docker.io/library/busybox:latest");
         assert_eq!(canonical("me/app:v1"), "docker.io/me/app:v1");
         assert_eq!(canonical("docker.io/busybox"), "docker.io/library/busybox:latest");
-        assert_eq!(
-            canonical("index.docker.io/library/busybox"),
-            "docker.io/library/busybox:latest"
-        );
+        assert_eq!(canonical("index.docker.io/library/busybox"), "docker.io/library/busybox:latest");
         assert_eq!(canonical("localhost/app"), "localhost/app:latest");
         assert_eq!(canonical("127.0.0.1:5000/a/b:2"), "127.0.0.1:5000/a/b:2");
     }
@@ -285,24 +252,13 @@ mod tests {
     #[test]
     fn a_digest_replaces_the_default_tag() {
         let digest = Digest::of(b"x");
-        assert_eq!(
-            canonical(&format!("app@{digest}")),
-            format!("docker.io/library/app@{digest}")
-        );
-        assert_eq!(
-            canonical(&format!("app:1@{digest}")),
-            format!("docker.io/library/app:1@{digest}")
-        );
+        assert_eq!(canonical(&format!("app@{digest}")), format!("docker.io/library/app@{digest}"));
+        assert_eq!(canonical(&format!("app:1@{digest}")), format!("docker.io/library/app:1@{digest}"));
     }
 
     #[test]
     fn the_short_form_prints() {
-        for text in [
-            "busybox:latest",
-            "me/app:v1",
-            "example.com/app:1",
-            "library.example.com:80/x/y:z",
-        ] {
+        for text in ["busybox:latest", "me/app:v1", "example.com/app:1", "library.example.com:80/x/y:z"] {
             assert_eq!(text.parse::<ImageRef>().unwrap().to_string(), text);
         }
     }

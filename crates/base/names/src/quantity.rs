@@ -63,36 +63,24 @@ const BINARY: [(&str, i128); 6] = [
 
 impl Quantity {
     /// Nothing of it.
-    pub const ZERO: Self = Self {
-        nanos: 0,
-        format: Format::Decimal,
-    };
+    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
 
     /// `units` whole units, decimal.
     #[must_use]
     pub const fn from_units(units: i64) -> Self {
-        Self {
-            nanos: units as i128 * NANO,
-            format: Format::Decimal,
-        }
+        Self { nanos: units as i128 * NANO, format: Format::Decimal }
     }
 
     /// `bytes`, printed with binary suffixes.
     #[must_use]
     pub const fn from_bytes(bytes: i64) -> Self {
-        Self {
-            nanos: bytes as i128 * NANO,
-            format: Format::Binary,
-        }
+        Self { nanos: bytes as i128 * NANO, format: Format::Binary }
     }
 
     /// `millis` thousandths, as CPU time is counted.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
-        Self {
-            nanos: millis as i128 * 1_000_000,
-            format: Format::Decimal,
-        }
+        Self { nanos: millis as i128 * 1_000_000, format: Format::Decimal }
     }
 
     /// Whole units, rounded away from zero.
@@ -136,9 +124,7 @@ impl FromStr for Quantity {
             Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = unsigned
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(unsigned.len());
+        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let (unit, format) = unit_of(suffix).ok_or_else(malformed)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -146,13 +132,8 @@ impl FromStr for Quantity {
             return Err(malformed());
         }
         let out_of_range = || ParseQuantityError::OutOfRange(text.to_owned());
-        let nanos = scale(whole, fraction, unit)
-            .filter(|nanos| *nanos <= MAX)
-            .ok_or_else(out_of_range)?;
-        Ok(Self {
-            nanos: if is_negative { -nanos } else { nanos },
-            format,
-        })
+        let nanos = scale(whole, fraction, unit).filter(|nanos| *nanos <= MAX).ok_or_else(out_of_range)?;
+        Ok(Self { nanos: if is_negative { -nanos } else { nanos }, format })
     }
 }
 
@@ -175,11 +156,7 @@ fn unit_of(suffix: &str) -> Option<(i128, Format)> {
 /// `whole.fraction` units in billionths, rounded up; `None` where it overflows.
 fn scale(whole: &str, fraction: &str, unit: i128) -> Option<i128> {
     let parse = |digits: &str| {
-        if digits.is_empty() {
-            Some(0)
-        } else {
-            digits.parse::<i128>().ok()
-        }
+        if digits.is_empty() { Some(0) } else { digits.parse::<i128>().ok() }
     };
     let whole = parse(whole)?.checked_mul(unit)?;
     let fraction = &fraction[..fraction.len().min(18)];
@@ -213,11 +190,7 @@ impl Quantity {
         while number % 1000 == 0 && exponent < 18 {
             (number, exponent) = (number / 1000, exponent + 3);
         }
-        if exponent == 0 {
-            write!(f, "{number}")
-        } else {
-            write!(f, "{number}e{exponent}")
-        }
+        if exponent == 0 { write!(f, "{number}") } else { write!(f, "{number}e{exponent}") }
     }
 }
 
@@ -245,15 +218,8 @@ impl std::ops::Add for Quantity {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
-        Self {
-            nanos: self.nanos.saturating_add(other.nanos),
-            format,
-        }
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: self.nanos.saturating_add(other.nanos), format }
     }
 }
 
@@ -261,10 +227,7 @@ impl std::ops::Sub for Quantity {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        Self {
-            nanos: self.nanos.saturating_sub(other.nanos),
-            format: self.format,
-        }
+        Self { nanos: self.nanos.saturating_sub(other.nanos), format: self.format }
     }
 }
 

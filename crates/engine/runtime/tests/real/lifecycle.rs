@@ -172,7 +172,8 @@ async fn the_shim_stays_below_a_mebibyte_of_private_memory() {
     let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", bed.shim.pid())).unwrap();
     let dirty = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
     let kib: u64 = dirty.trim().trim_end_matches(" kB").trim().parse().unwrap();
-    // A test binary is not optimised and relocated at start; the release figure is in the benchmarks.
-    assert!(kib < 4096, "{kib} KiB");
+    // A test binary is not optimised and is relocated at start; the promise is the release build's.
+    let limit = if std::env::var_os("HAKO_SHIM_EXE").is_some() { 1024 } else { 4096 };
+    assert!(kib < limit, "{kib} KiB");
     bed.finish().await;
 }
