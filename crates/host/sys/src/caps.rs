@@ -124,8 +124,11 @@ pub fn apply_capabilities(sets: &CapabilitySets) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     ambient(libc::PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
+    // A capability can be ambient only while it is permitted and inheritable (capabilities(7)); runc and crun pass over
+    // the rest, which the configurations that they generate ask for.
+    let possible = sets.ambient & sets.permitted & sets.inheritable;
     (0..64)
-        .filter(|number| sets.ambient & (1 << number) != 0)
+        .filter(|number| possible & (1 << number) != 0)
         .try_for_each(|number| ambient(libc::PR_CAP_AMBIENT_RAISE, number))
 }
 
