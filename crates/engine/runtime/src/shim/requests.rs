@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use hako_cgroup::CgroupRoot;
 use rustix::event::epoll::EventFlags;
@@ -111,20 +112,23 @@ impl Server {
             outputs: Vec::new(),
             execs: std::collections::BTreeMap::new(),
         };
-        if let Some((counter, control)) = create.oom
-            && let Ok((oom, fd)) = Oom::watch(counter, control)
-        {
-            container.oom = Some(oom);
-            let token = self.token();
-            // Without it kills are counted at the end only.
-            let _at_exit = self.watch(fd.as_fd(), token, EventFlags::IN);
-            self.sources.insert(token, Source::Oom { container: id.clone(), fd });
+        if let Some((counter, control)) = create.oom {
+            container.oom = self.watch_oom(&id, counter, control);
         }
         self.containers.insert(id.clone(), container);
         for (stream, fd) in streams.outputs {
             self.add_output(&id, stream, fd).map_err(failed)?;
         }
         Ok(Outcome::Later)
+    }
+
+    /// Where the kernel cannot tell of kills as they happen, they are counted at the end only.
+    fn watch_oom(&mut self, id: &str, counter: PathBuf, control: Option<PathBuf>) -> Option<Oom> {
+        let (oom, fd) = Oom::watch(counter, control).ok()?;
+        let token = self.token();
+        let _at_exit = self.watch(fd.as_fd(), token, EventFlags::IN);
+        self.sources.insert(token, Source::Oom { container: id.to_owned(), fd });
+        Some(oom)
     }
 
     fn add_output(&mut self, id: &str, stream: u8, fd: OwnedFd) -> io::Result<()> {
