@@ -7,6 +7,7 @@
 
 mod build;
 mod container;
+mod drain;
 mod error;
 mod events;
 mod exec;

@@ -1,7 +1,7 @@
 //! Connections, API versions and the table of routes.
 
 use crate::error::message;
-use crate::{DockerState, build, container, events, exec, image, network, stats, system, volume};
+use crate::{DockerState, build, container, drain, events, exec, image, network, stats, system, volume};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -41,7 +41,14 @@ pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let router = router.clone();
-                async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+                let (request, rest) = drain::split(request);
+                async move {
+                    let response = answer(router, request).await;
+                    if response.status().is_client_error() || response.status().is_server_error() {
+                        rest.drain().await;
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
             let served = http

@@ -251,9 +251,7 @@ impl Core {
             }
             for name in record::names(&dir)? {
                 if name.parse::<SandboxId>().is_ok() && !live.contains(&name) {
-                    let group = self.config.cgroups.open(&format!("/{parent}/{name}"))?;
-                    group.kill_all()?;
-                    group.delete()?;
+                    self.delete_group(&format!("/{parent}/{name}"))?;
                 }
             }
         }

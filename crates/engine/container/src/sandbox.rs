@@ -251,7 +251,7 @@ impl Core {
 
     /// Ends the shim and whatever runs in it, frees address, ports, group and socket. Works on what a crash left as
     /// well as on what is up; what cannot be undone now is undone by the next open.
-    pub(crate) async fn take_down(&self, sandbox: &Arc<SandboxObject>) {
+    pub(crate) async fn take_down(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) {
         let live = sandbox.live.write().take();
         let was_up = live.is_some();
         if let Err(error) = sandbox.set_phase(SandboxPhase::Stopped) {
@@ -265,7 +265,7 @@ impl Core {
     }
 
     /// Gives back everything of a sandbox that is outside its directory.
-    pub(crate) async fn release(&self, id: &SandboxId, shim: Option<Shim>) {
+    pub(crate) async fn release(self: &Arc<Self>, id: &SandboxId, shim: Option<Shim>) {
         let socket = self.layout.socket(id);
         let end_shim = async {
             let shim = match shim {
@@ -283,18 +283,27 @@ impl Core {
         let name = id.to_string();
         let detach = blocking(move || network.map_or(Ok(()), |network| network.detach(&name)));
         let ((), detached) = tokio::join!(end_shim, detach);
-        let deleted = match self.config.cgroups.open(&self.cgroup(id, None)) {
-            // A shim that died by itself may have left its containers' processes behind.
-            Ok(group) => blocking(move || Ok(group.kill_all().and_then(|()| group.delete())?)).await,
-            Err(hako_cgroup::CgroupError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        };
+        let (core, path) = (Arc::clone(self), self.cgroup(id, None));
+        let deleted = blocking(move || core.delete_group(&path)).await;
         for (what, result) in [("network", detached), ("cgroup", deleted)] {
             if let Err(error) = result {
                 tracing::warn!(sandbox = id.short(), what, error = %error.chain(), "not all of a sandbox was given back");
             }
         }
         let _ = std::fs::remove_file(&socket);
+    }
+
+    /// Removes a group with what a shim that died by itself may have left in it. One that is gone is a success.
+    pub(crate) fn delete_group(&self, path: &str) -> Result<()> {
+        let delete = || {
+            let group = self.config.cgroups.open(path)?;
+            group.kill_all()?;
+            group.delete()
+        };
+        match delete().map_err(Error::from) {
+            Err(error) if error.is_not_found() => Ok(()),
+            deleted => deleted,
+        }
     }
 
     /// Kills the containers, then takes the sandbox down. It takes no containers from now on.
