@@ -196,7 +196,7 @@ fn of_a_running_pod_only_images_and_tolerations_change() {
     let mut new = old.clone();
     new["spec"]["containers"][0]["image"] = "other:2".into();
     new["spec"]["tolerations"].as_array_mut().unwrap().push(json!({"operator": "Exists"}));
-    assert_eq!(update_faults("Pod", &old, &new), [String::new(); 0]);
+    assert_eq!(update_faults("Pod", &old, &new), Vec::<String>::new());
     new["spec"]["nodeName"] = "x".into();
     new["spec"]["containers"][0]["command"] = json!(["x"]);
     let found = update_faults("Pod", &old, &new);

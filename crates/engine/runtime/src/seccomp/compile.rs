@@ -321,7 +321,8 @@ mod tests {
         use hako_oci::runtime::{LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSyscallBuilder};
         let pivot = 0x1_0000_0005_u64;
         let values = [0, 4, 5, 6, pivot - 1, pivot, pivot + 1, 0x2_0000_0000];
-        let holds: [(LinuxSeccompOperator, fn(u64, u64) -> bool); 6] = [
+        type Holds = fn(u64, u64) -> bool;
+        let holds: [(LinuxSeccompOperator, Holds); 6] = [
             (LinuxSeccompOperator::ScmpCmpEq, |a, b| a == b),
             (LinuxSeccompOperator::ScmpCmpNe, |a, b| a != b),
             (LinuxSeccompOperator::ScmpCmpGt, |a, b| a > b),
