@@ -7,7 +7,9 @@ use crate::locate::Target;
 use crate::output;
 use anyhow::bail;
 use hako_client::{Api, ListParams};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Event, Node, Pod, Service,
+};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -173,7 +175,7 @@ fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Fi
         "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
             vec![missing_image(evidence, container, &message)]
         }
-        "CrashLoopBackOff" => crashes(container, &message),
+        "CrashLoopBackOff" => vec![crashes(evidence, container, &message)],
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             vec![Finding::new(
                 format!("container {name} cannot start: {message}"),
@@ -212,57 +214,102 @@ fn missing_image(evidence: &Evidence, container: &ContainerStatus, message: &str
     Finding::new(format!("container {}: image {image} is not here{detail}", container.name), help)
 }
 
-fn crashes(container: &ContainerStatus, message: &str) -> Vec<Finding> {
-    let name = &container.name;
-    let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    let Some(last) = last else {
-        return vec![Finding::new(
-            format!("container {name} restarts again and again: {message}"),
-            "read its output with `hako logs pod/NAME --previous`",
-        )];
-    };
-    let what = format!(
-        "container {name} restarted {} times; it last ended with exit code {} ({})",
-        container.restart_count,
-        last.exit_code,
-        last.reason.as_deref().unwrap_or("Error")
-    );
-    let help = match (last.reason.as_deref(), last.exit_code) {
-        (Some("OOMKilled"), _) => {
-            "it needs more memory than its limit: raise resources.limits.memory".to_owned()
+/// What a container's end says, and what would help against it.
+fn ended(evidence: &Evidence, container: &ContainerStatus, last: &ContainerStateTerminated) -> Finding {
+    let (name, pod) = (&container.name, evidence.pod.metadata.name.as_deref().unwrap_or_default());
+    let reason = last.reason.as_deref().unwrap_or("Error");
+    let what = match container.restart_count {
+        0 => format!("container {name} ended with exit code {} ({reason})", last.exit_code),
+        count => {
+            format!(
+                "container {name} restarted {count} times; it last ended with exit code {} ({reason})",
+                last.exit_code
+            )
         }
-        (_, 127) => "its command does not exist in the image: check command and args".to_owned(),
-        (_, 126) => "its command cannot be executed: check its mode and its interpreter".to_owned(),
-        (_, 0) => "it ended by itself: a server must stay in the foreground, or use restartPolicy OnFailure"
-            .to_owned(),
-        _ => format!("read why with `hako logs pod/NAME --container {name} --previous`"),
     };
-    vec![Finding::new(what, help)]
+    let liveness = newest(evidence, |event| {
+        event.reason.as_deref() == Some("Unhealthy") && speaks_of(event, "Liveness")
+    });
+    let help = match (reason, last.exit_code, liveness) {
+        ("OOMKilled", ..) => "it needs more memory than its limit: raise resources.limits.memory".to_owned(),
+        (_, 127, _) => "its command does not exist in the image: check command and args".to_owned(),
+        (_, 126, _) => "its command cannot be executed: check its mode and its interpreter".to_owned(),
+        (_, 0, _) => {
+            "it ended by itself: a server must stay in the foreground, or use restartPolicy OnFailure"
+                .to_owned()
+        }
+        (_, 137 | 143, Some(text)) => {
+            format!("its liveness probe had it killed ({text}): check the probe's path, port and times")
+        }
+        _ if container.restart_count > 0 => {
+            format!("read why with `hako logs pod/{pod} --container {name} --previous`")
+        }
+        _ => format!("read why with `hako logs pod/{pod} --container {name}`"),
+    };
+    Finding::new(what, help)
+}
+
+fn speaks_of(event: &Event, probe: &str) -> bool {
+    event.message.as_deref().is_some_and(|message| message.starts_with(probe))
+}
+
+fn crashes(evidence: &Evidence, container: &ContainerStatus, message: &str) -> Finding {
+    match container.last_state.as_ref().and_then(|state| state.terminated.as_ref()) {
+        Some(last) => ended(evidence, container, last),
+        None => Finding::new(
+            format!("container {} restarts again and again: {message}", container.name),
+            format!(
+                "read its output with `hako logs pod/{} --previous`",
+                evidence.pod.metadata.name.as_deref().unwrap_or_default()
+            ),
+        ),
+    }
 }
 
 fn not_ready(evidence: &Evidence, container: &ContainerStatus) -> Vec<Finding> {
-    let name = &container.name;
     match &container.state {
         Some(ContainerState { running: Some(_), .. }) => {
-            let probe = newest(evidence, |event| event.reason.as_deref() == Some("Unhealthy"));
-            let what = probe.map_or_else(
-                || format!("container {name} runs, but is not ready yet"),
-                |text| format!("container {name} runs, but its probe fails: {text}"),
-            );
-            vec![Finding::new(what, "it gets no traffic until its readiness probe succeeds")]
+            let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+            let mut findings: Vec<Finding> =
+                before.map(|last| ended(evidence, container, last)).into_iter().collect();
+            findings.push(unready(evidence, &container.name));
+            findings
         }
-        Some(ContainerState { terminated: Some(ended), .. }) if ended.exit_code != 0 => {
-            vec![Finding::new(
-                format!(
-                    "container {name} ended with exit code {} ({})",
-                    ended.exit_code,
-                    ended.reason.as_deref().unwrap_or("Error")
-                ),
-                format!("read why with `hako logs pod/NAME --container {name}`"),
-            )]
+        Some(ContainerState { terminated: Some(last), .. }) if last.exit_code != 0 => {
+            vec![ended(evidence, container, last)]
         }
         _ => Vec::new(),
     }
+}
+
+/// A container that runs and is not Ready: which of its probes says so.
+fn unready(evidence: &Evidence, name: &str) -> Finding {
+    let failing = |probe: &str| {
+        newest(evidence, |event| event.reason.as_deref() == Some("Unhealthy") && speaks_of(event, probe))
+    };
+    let probes = [
+        (
+            "Readiness",
+            "it gets no traffic until its readiness probe succeeds: check the probe's path and port, and what the program listens on",
+        ),
+        (
+            "Startup",
+            "its other probes wait until the startup probe succeeds; after failureThreshold failures it is restarted",
+        ),
+        (
+            "Liveness",
+            "after failureThreshold failures it is restarted: check the probe's path, port and times",
+        ),
+    ];
+    for (probe, help) in probes {
+        if let Some(text) = failing(probe) {
+            return Finding::new(format!("container {name} runs, but its probe fails: {text}"), help);
+        }
+    }
+    Finding::new(
+        format!("container {name} runs, but is not ready yet"),
+        "it gets no traffic until its readiness probe succeeds",
+    )
 }
 
 fn last_warning(evidence: &Evidence) -> Option<String> {
@@ -352,6 +399,18 @@ mod tests {
         let findings = explain(&evidence(pod(status)));
         assert!(findings[0].help.contains("resources.limits.memory"), "{findings:?}");
         assert!(findings[1].what.contains("sends it nothing"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_failing_liveness_probe_is_told_from_a_readiness_probe() {
+        let status = json!({ "containerStatuses": [{ "name": "c", "image": "web", "imageID": "", "ready": false, "restartCount": 1,
+            "state": { "running": {} }, "lastState": { "terminated": { "exitCode": 137, "reason": "Error" } } }] });
+        let mut evidence = evidence(pod(status));
+        let event = json!({ "metadata": {}, "involvedObject": {}, "reason": "Unhealthy", "message": "Liveness probe failed: refused" });
+        evidence.events = vec![serde_json::from_value(event).unwrap()];
+        let findings = explain(&evidence);
+        assert!(findings[0].help.contains("liveness probe had it killed"), "{findings:?}");
+        assert!(findings[1].help.contains("failureThreshold"), "{findings:?}");
     }
 
     #[test]

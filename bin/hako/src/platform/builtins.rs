@@ -223,7 +223,11 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
     let (images, network, cgroups, paths) = opened.await.context("open the stores")??;
     let builder = Builder::new(
         images.clone(),
-        BuilderConfig { cgroup: format!("/hako-{instance}/build"), parallel: 0 },
+        BuilderConfig {
+            cgroup: format!("/hako-{instance}/build"),
+            parallel: 0,
+            network: Some(Arc::clone(&network)),
+        },
     )?;
     let engine = Engine::open(EngineConfig {
         data_dir: paths.engine,
