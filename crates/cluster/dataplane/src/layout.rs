@@ -28,13 +28,12 @@ pub(crate) enum Table {
     Unserved,
     /// (backend . index) → (address . port).
     Endpoints,
-    /// (backend . address . port), for backends with session affinity.
-    Live,
     /// (address . address): may reach itself.
     Hairpin,
 }
 
-/// Set by rules: (client . backend) → (address . port).
+/// Set by rules: (client . backend . address . port). Not a map: nft 1.0.6 aborts when it lists a rule in which what a
+/// map gave is part of a key or is stored, for it counts that as zero bits long.
 const AFFINITY: &str = "affinity";
 const AFFINITY_SIZE: u32 = 65_536;
 const AFFINITY_DEFAULT: Duration = Duration::from_secs(10_800);
@@ -45,8 +44,8 @@ const REJECT: &str = "reject";
 const BASE: [&str; 7] = [REJECT, "prerouting", "output", "postrouting", "input", "forward", "filter-output"];
 
 impl Table {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Services, Self::NodePorts, Self::Unserved, Self::Endpoints, Self::Live, Self::Hairpin];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Services, Self::NodePorts, Self::Unserved, Self::Endpoints, Self::Hairpin];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -54,7 +53,6 @@ impl Table {
             Self::NodePorts => "node-ports",
             Self::Unserved => "unserved",
             Self::Endpoints => "endpoints",
-            Self::Live => "live",
             Self::Hairpin => "hairpin",
         }
     }
@@ -66,7 +64,6 @@ impl Table {
             Self::NodePorts => (&[kind::INET_PROTO, kind::INET_SERVICE], verdict),
             Self::Unserved => (&[kind::INET_PROTO, kind::INET_SERVICE], None),
             Self::Endpoints => (&[kind::MARK, kind::MARK], Some(TARGET)),
-            Self::Live => (&[kind::MARK, kind::IPV4_ADDR, kind::INET_SERVICE], None),
             Self::Hairpin => (&[kind::IPV4_ADDR, kind::IPV4_ADDR], None),
         };
         let key_len = u32::try_from(key.len() * 4).unwrap_or(0);
@@ -88,9 +85,9 @@ pub(crate) fn install(batch: &mut Batch, services: Ipv4Net) {
     }
     batch.add_set(&Set {
         name: AFFINITY,
-        key_type: kind::concat(&[kind::IPV4_ADDR, kind::MARK]),
-        key_len: 8,
-        map: Some(TARGET),
+        key_type: kind::concat(&[kind::IPV4_ADDR, kind::MARK, kind::IPV4_ADDR, kind::INET_SERVICE]),
+        key_len: 16,
+        map: None,
         timeout: Some(AFFINITY_DEFAULT),
         size: Some(AFFINITY_SIZE),
     });
@@ -164,41 +161,57 @@ fn unserved() -> Rule {
 }
 
 /// The rules of a chain that sends to one of `count` targets of `backend`.
-pub(crate) fn balance(backend: u32, count: u32, affinity: Option<Duration>) -> Vec<Rule> {
-    let backend_into = |rule: Rule, to| rule.load_u32(backend, to);
-    let draw = |rule: Rule| rule.then(Expression::Random { modulus: count.max(1), to: Reg(2) });
-    let first = |rule: Rule| rule.load_u32(0, Reg(2));
+pub(crate) fn balance(backend: u32, count: u32) -> Vec<Rule> {
     let target = |rule: Rule| {
         let map = Table::Endpoints.name().to_owned();
-        rule.then(Expression::Lookup { map, key: Reg(1), to: Reg(4) })
+        let found = rule.then(Expression::Lookup { map, key: Reg(1), to: Reg(4) });
+        translate(found, Reg(4))
     };
-    let mut rules = Vec::new();
-    if let Some(timeout) = affinity {
-        rules.push(stick(backend, timeout));
-        // What the client stuck to is gone: forget it, draw another and stick to that.
-        let forgetful = backend_into(Rule::new().load_source(Reg(0)), Reg(1)).then(Expression::Forget {
-            set: AFFINITY.to_owned(),
-            key: Reg(0),
-            data: Some(Reg(0)),
-        });
-        let remember =
-            Expression::Update { set: AFFINITY.to_owned(), key: Reg(0), data: Some(Reg(4)), timeout };
-        rules.push(translate(target(draw(forgetful)).then(remember), Reg(4)));
-    }
-    rules.push(translate(target(draw(backend_into(Rule::new(), Reg(1)))), Reg(4)));
-    rules.push(translate(target(first(backend_into(Rule::new(), Reg(1)))), Reg(4)));
-    rules
+    let drawn =
+        Rule::new().load_u32(backend, Reg(1)).then(Expression::Random { modulus: count.max(1), to: Reg(2) });
+    let first = Rule::new().load_u32(backend, Reg(1)).load_u32(0, Reg(2));
+    vec![target(drawn), target(first)]
 }
 
-/// Sends a client where it was sent before, if that is still a target.
-fn stick(backend: u32, timeout: Duration) -> Rule {
-    let known = Rule::new()
-        .load_source(Reg(0))
+/// The rules of a chain that sends each client where it was sent before, if that is still a target, and else to one
+/// that is drawn and remembered. What [`balance`] does comes last, for when no more clients can be remembered.
+///
+/// A target gone is a rule gone; its elements end by their timeout.
+pub(crate) fn stick(backend: u32, targets: &[(Ipv4Addr, u16)], timeout: Duration) -> Vec<Rule> {
+    let known = targets.iter().map(|target| {
+        let rule = load_client(Rule::new(), backend, *target).then(Expression::Contains {
+            set: AFFINITY.to_owned(),
+            key: Reg(0),
+            inverted: false,
+        });
+        remember(rule, timeout)
+    });
+    // One of n, else one of the n - 1 that follow, …: each of them is as likely.
+    let drawn = targets.iter().zip((1..=targets.len()).rev()).map(|(target, left)| {
+        let modulus = u32::try_from(left).unwrap_or(u32::MAX);
+        let rule = Rule::new().then(Expression::Random { modulus, to: Reg(8) }).then(Expression::Compare {
+            reg: Reg(8),
+            how: Comparison::Eq,
+            with: 0_u32.to_ne_bytes().to_vec(),
+        });
+        remember(load_client(rule, backend, *target), timeout)
+    });
+    let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+    known.chain(drawn).chain(balance(backend, count)).collect()
+}
+
+/// Loads the key of [`AFFINITY`]; the target is in the registers 2 and 3.
+fn load_client(rule: Rule, backend: u32, (ip, port): (Ipv4Addr, u16)) -> Rule {
+    rule.load_source(Reg(0))
         .load_u32(backend, Reg(1))
-        .then(Expression::Lookup { map: AFFINITY.to_owned(), key: Reg(0), to: Reg(2) })
-        .then(Expression::Contains { set: Table::Live.name().to_owned(), key: Reg(1), inverted: false })
-        .then(Expression::Update { set: AFFINITY.to_owned(), key: Reg(0), data: Some(Reg(2)), timeout });
-    translate(known, Reg(2))
+        .load_ip(ip, Reg(2))
+        .then(Expression::Load { value: port.to_be_bytes().to_vec(), to: Reg(3) })
+}
+
+fn remember(rule: Rule, timeout: Duration) -> Rule {
+    let remembered =
+        rule.then(Expression::Update { set: AFFINITY.to_owned(), key: Reg(0), data: None, timeout });
+    translate(remembered, Reg(2))
 }
 
 fn translate(rule: Rule, target: Reg) -> Rule {

@@ -2,7 +2,7 @@
 
 use crate::endpoints::{Locality, PortName, Target, in_stable_order, targets};
 use crate::index::{Index, ServiceKey, cluster_ips, external_name};
-use crate::layout::{Part, Table, balance, goto, key};
+use crate::layout::{Part, Table, balance, goto, key, stick};
 use hako_netlink::nft::{Data, Rule};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -178,13 +178,8 @@ impl PortWriter<'_, '_> {
 
     fn write_backend(&mut self, chain: &str, targets: &[Target]) {
         let number = self.context.backends.number(chain);
-        let affinity = affinity(self.spec);
         for (index, (ip, port)) in (0..).zip(targets) {
             let target = key(&[Part::Ip(*ip), Part::Port(*port)]);
-            if affinity.is_some() {
-                let live = key(&[Part::Number(number), Part::Ip(*ip), Part::Port(*port)]);
-                self.put(Table::Live, live, None);
-            }
             self.put(
                 Table::Endpoints,
                 key(&[Part::Number(number), Part::Number(index)]),
@@ -195,8 +190,11 @@ impl PortWriter<'_, '_> {
         if self.protocol == UDP {
             self.programme.datagram_targets.extend(targets);
         }
-        let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
-        self.programme.chains.insert(chain.to_owned(), balance(number, count, affinity));
+        let rules = match affinity(self.spec) {
+            Some(timeout) => stick(number, targets, timeout),
+            None => balance(number, u32::try_from(targets.len()).unwrap_or(u32::MAX)),
+        };
+        self.programme.chains.insert(chain.to_owned(), rules);
     }
 
     fn lead(&mut self, ip: Ipv4Addr, port: u16, chain: Option<&str>) {

@@ -145,6 +145,14 @@ fn leaving_endpoints_serve_only_while_nobody_else_does() {
     });
 }
 
+/// nft(8) reads back what is in the kernel; some versions abort on rules that the kernel takes.
+fn lists_the_rules() {
+    let output = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("map endpoints"), "{}: {errors}", output.status);
+    println!("{text}\n{errors}");
+}
+
 #[test]
 fn with_affinity_a_client_stays_until_its_endpoint_goes() {
     on_host(|host| async move {
@@ -163,6 +171,7 @@ fn with_affinity_a_client_stays_until_its_endpoint_goes() {
             seen.insert(first);
         }
         assert!(seen.len() > 1, "clients are spread");
+        lists_the_rules();
         host.api.endpoints("web", &[&pods[0], &pods[1]]);
         eventually("c is gone", || clients.iter().all(|client| who(&client.ask(WEB)) != "c")).await;
         for client in &clients {
