@@ -277,9 +277,9 @@ impl Cgroup {
             Some(file) => file::write(&file, "1")?,
             None => self.kill_each()?,
         }
-        // Version 1: a frozen task dies only after it is thawed.
+        // Version 1: a frozen task dies only after it is thawed, and each group has a state of its own.
         match self.under("freezer") {
-            Some((Version::V1, path)) if path.is_dir() => file::write(&path.join("freezer.state"), "THAWED"),
+            Some((Version::V1, path)) if path.is_dir() => thaw(&path),
             _ => Ok(()),
         }
     }
@@ -307,13 +307,13 @@ impl Cgroup {
             let (_, path) = self.needed("freezer")?;
             let (file, want) = (path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" });
             file::write(&file, want)?;
-            return self.settle("freeze", || Ok(file::read(&file)?.as_deref() == Some(want)));
+            return self.settle(|| Ok(file::read(&file)?.as_deref() == Some(want)));
         }
         let missing = CgroupError::NoController { controller: "freezer", path: self.path.clone() };
         let path = self.directory(self.root.unified().ok_or(missing)?);
         file::write(&path.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
         let events = path.join("cgroup.events");
-        self.settle("freeze", || Ok(file::read_keyed(&events, "frozen")? == Some(u64::from(frozen))))
+        self.settle(|| Ok(file::read_keyed(&events, "frozen")? == Some(u64::from(frozen))))
     }
 
     /// Removes the group and its descendants from every hierarchy. Tasks that are exiting are waited for;
@@ -321,16 +321,12 @@ impl Cgroup {
     pub fn delete(&self) -> Result<(), CgroupError> {
         for hierarchy in self.root.hierarchies() {
             let path = self.directory(hierarchy);
-            self.settle("delete", || remove(&path))?;
+            self.settle(|| remove(&path))?;
         }
         Ok(())
     }
 
-    fn settle(
-        &self,
-        _action: &str,
-        mut is_done: impl FnMut() -> Result<bool, CgroupError>,
-    ) -> Result<(), CgroupError> {
+    fn settle(&self, mut is_done: impl FnMut() -> Result<bool, CgroupError>) -> Result<(), CgroupError> {
         let started = Instant::now();
         let mut pause = Duration::from_micros(100);
         while !is_done()? {
@@ -347,6 +343,11 @@ impl Cgroup {
 /// `max` for -1, as version 2 and `pids.max` write it.
 fn max_or(value: i64) -> String {
     if value < 0 { "max".to_owned() } else { value.to_string() }
+}
+
+fn thaw(path: &Path) -> Result<(), CgroupError> {
+    file::write(&path.join("freezer.state"), "THAWED")?;
+    children(path)?.iter().try_for_each(|child| thaw(child))
 }
 
 fn collect_processes(path: &Path, pids: &mut Vec<u32>) -> Result<(), CgroupError> {

@@ -1,6 +1,7 @@
 //! From a fresh process to the holder of a sandbox.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -92,8 +93,11 @@ fn leave_callers_groups(sandbox: &str) -> Result<(), String> {
 fn tmpfs(mount: &TmpfsMount) -> Result<(), String> {
     let doing = format!("cannot mount tmpfs at {}", mount.path.display());
     fs::create_dir_all(&mount.path).map_err(text(&doing))?;
+    // Whoever made the directory says by it whom the mount belongs to.
+    let below = fs::metadata(&mount.path).map_err(text(&doing))?;
+    let owner = format!(",uid={},gid={}", below.uid(), below.gid());
     let size = mount.size_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-    let options = std::ffi::CString::new(format!("mode={:o}{size}", mount.mode)).map_err(text(&doing))?;
+    let options = std::ffi::CString::new(format!("mode={:o}{owner}{size}", mount.mode)).map_err(text(&doing))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", &mount.path, "tmpfs", flags, options.as_c_str()).map_err(text(&doing))
 }
