@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hako_client::{Body, body_from};
 use hako_error::{Error, Kind};
-use hako_kube::Status;
 use hako_kube::status::{self, Subject};
+use hako_kube::{Status, StatusDetails};
 use hako_store::StoreError;
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -32,12 +32,19 @@ impl Failure {
     /// A verb that this path does not have.
     pub(crate) fn method_not_allowed() -> Self {
         let text = "the server does not allow this method on the requested resource";
-        Status::failure(405, "MethodNotAllowed", text).into()
+        Self::generic(405, "MethodNotAllowed", text)
     }
 
     /// A path that there is not.
     pub(crate) fn no_such_path() -> Self {
-        Status::failure(404, "NotFound", "the server could not find the requested resource").into()
+        Self::generic(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// A failure about no object. Its details are there and empty: kubectl looks into them unasked.
+    fn generic(code: u16, reason: &str, text: &str) -> Self {
+        let mut status = Status::failure(code, reason, text);
+        status.details = Some(StatusDetails::default());
+        status.into()
     }
 
     pub(crate) fn status(&self) -> &Status {
@@ -50,8 +57,9 @@ impl Failure {
 
     /// Says what the failure is about, unless it says so itself.
     pub(crate) fn of(mut self, subject: &Subject) -> Self {
-        if self.0.details.is_none() && !subject.resource.is_empty() {
-            self.0.details = Some(hako_kube::StatusDetails {
+        let says_nothing = self.0.details.as_ref().is_none_or(|details| *details == StatusDetails::default());
+        if says_nothing && !subject.resource.is_empty() {
+            self.0.details = Some(StatusDetails {
                 name: subject.name.clone(),
                 group: subject.group.clone(),
                 kind: subject.resource.clone(),
@@ -93,7 +101,7 @@ impl From<StoreError> for Failure {
             StoreError::FutureRevision { requested, current } => {
                 let text = format!("Timeout: Too large resource version: {requested}, current: {current}");
                 let mut status = Status::failure(504, "Timeout", text);
-                status.details = Some(hako_kube::StatusDetails {
+                status.details = Some(StatusDetails {
                     retry_after_seconds: Some(1),
                     causes: vec![hako_kube::StatusCause {
                         reason: "ResourceVersionTooLarge".into(),

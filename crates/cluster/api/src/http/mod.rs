@@ -18,7 +18,7 @@ use http::{HeaderMap, Method};
 use crate::auth::Identity;
 
 pub(crate) use answer::{Answer, Failure, Outcome};
-pub(crate) use negotiate::{Accept, Form};
+pub(crate) use negotiate::{Accept, Form, RowObject};
 pub(crate) use query::{Query, decode_segment};
 
 /// A request that was read and whose sender is known.
@@ -42,9 +42,13 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
-    /// What the client accepts.
+    /// What the client accepts, with what it wants in the rows of a table.
     pub(crate) fn accept(&self) -> Result<Accept, Failure> {
-        Accept::parse(self.header(http::header::ACCEPT))
+        let mut accept = Accept::parse(self.header(http::header::ACCEPT))?;
+        if let Form::Table(rows) = &mut accept.form {
+            *rows = RowObject::parse(self.query.text("includeObject"))?;
+        }
+        Ok(accept)
     }
 
     /// The name changes are recorded under, if the request gives none: the client's name.

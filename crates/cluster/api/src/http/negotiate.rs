@@ -9,9 +9,35 @@ pub(crate) enum Form {
     /// As they are.
     Object,
     /// A table of cells, as `kubectl get` prints them.
-    Table,
+    Table(RowObject),
     /// Metadata only.
     Metadata,
+}
+
+/// What a table's row carries of its object besides the cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum RowObject {
+    /// Nothing.
+    None,
+    /// Its metadata.
+    #[default]
+    Metadata,
+    /// All of it; `kubectl get --sort-by` asks for that.
+    Object,
+}
+
+impl RowObject {
+    /// Reads `includeObject`.
+    pub(crate) fn parse(text: Option<&str>) -> Result<Self, Failure> {
+        match text {
+            None | Some("Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::None),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => Err(Failure::bad_request(format!(
+                "includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+            ))),
+        }
+    }
 }
 
 /// What an `Accept` header came to.
@@ -53,7 +79,7 @@ fn parse_range(range: &str) -> Option<Accept> {
     let plain = |form| Some(Accept { form, discovery: None });
     match (wanted, group, version) {
         ("", ..) => plain(Form::Object),
-        ("Table", "meta.k8s.io", "v1" | "v1beta1") => plain(Form::Table),
+        ("Table", "meta.k8s.io", "v1" | "v1beta1") => plain(Form::Table(RowObject::default())),
         ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
             plain(Form::Metadata)
         }
@@ -76,7 +102,7 @@ mod tests {
         let accept = |header| Accept::parse(header).unwrap();
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;\
                        g=meta.k8s.io,application/json";
-        assert_eq!(accept(kubectl).form, Form::Table);
+        assert_eq!(accept(kubectl).form, Form::Table(RowObject::Metadata));
         assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json").form, Form::Object);
         assert_eq!(accept("").form, Form::Object);
         assert!(Accept::parse("application/vnd.kubernetes.protobuf").is_err());

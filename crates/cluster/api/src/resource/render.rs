@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::encoded::{decode_at, spliced};
 use super::target::Target;
-use crate::http::{Answer, Form, Outcome, answer};
+use crate::http::{Answer, Form, Outcome, RowObject, answer};
 use crate::kinds::KindRow;
 
 /// One object.
@@ -16,10 +16,10 @@ pub(super) fn object(row: &KindRow, form: Form, code: StatusCode, stored: &[u8],
     let body = match form {
         Form::Object => spliced(stored, at),
         Form::Metadata => to_bytes(&partial(&decode_at(stored, at)?)),
-        Form::Table => {
+        Form::Table(rows) => {
             let object = decode_at(stored, at)?;
             let version = at.0.to_string();
-            to_bytes(&table(row, &[object], json!({"resourceVersion": version}), true))
+            to_bytes(&table(row, rows, &[object], json!({"resourceVersion": version}), true))
         }
     };
     Ok(answer::json_response(code, body))
@@ -30,7 +30,9 @@ pub(super) fn value(row: &KindRow, form: Form, code: StatusCode, object: &Value)
     match form {
         Form::Object => answer::json(code, object),
         Form::Metadata => answer::json(code, &partial(object)),
-        Form::Table => answer::json(code, &table(row, std::slice::from_ref(object), json!({}), true)),
+        Form::Table(rows) => {
+            answer::json(code, &table(row, rows, std::slice::from_ref(object), json!({}), true))
+        }
     }
 }
 
@@ -67,10 +69,10 @@ pub(super) fn list(target: &Target, form: Form, head: &ListHead, entries: &[&Ent
                 "metadata": head.metadata(), "items": items?,
             }))
         }
-        Form::Table => {
+        Form::Table(rows) => {
             let objects: Outcome<Vec<Value>> =
                 entries.iter().map(|entry| decode_at(&entry.value, entry.modified)).collect();
-            to_bytes(&table(row, &objects?, head.metadata(), true))
+            to_bytes(&table(row, rows, &objects?, head.metadata(), true))
         }
     };
     Ok(answer::json_response(StatusCode::OK, body))
@@ -105,11 +107,22 @@ pub(super) fn partial(object: &Value) -> Value {
 }
 
 /// A table of objects.
-pub(super) fn table(row: &KindRow, objects: &[Value], metadata: Value, with_columns: bool) -> Value {
+pub(super) fn table(
+    row: &KindRow,
+    rows: RowObject,
+    objects: &[Value],
+    metadata: Value,
+    with_columns: bool,
+) -> Value {
     let now = Timestamp::now();
+    let carried = |object: &Value| match rows {
+        RowObject::None => Value::Null,
+        RowObject::Metadata => partial(object),
+        RowObject::Object => object.clone(),
+    };
     let rows: Vec<Value> = objects
         .iter()
-        .map(|object| json!({"cells": (row.cells)(object, now), "object": partial(object)}))
+        .map(|object| json!({"cells": (row.cells)(object, now), "object": carried(object)}))
         .collect();
     let columns: Vec<Value> = row
         .columns

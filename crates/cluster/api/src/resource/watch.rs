@@ -239,10 +239,10 @@ impl Watcher {
     fn shaped(&mut self, told: Told, stored: &[u8], revision: Revision) -> Bytes {
         let Ok(object) = decode_at(stored, revision) else { return Bytes::new() };
         let object = match self.options.form {
-            Form::Table => {
+            Form::Table(rows) => {
                 let metadata = json!({"resourceVersion": revision.0.to_string()});
                 let with_columns = !std::mem::replace(&mut self.columns_sent, true);
-                render::table(self.target.row, &[object], metadata, with_columns)
+                render::table(self.target.row, rows, &[object], metadata, with_columns)
             }
             _ => render::partial(&object),
         };
@@ -258,7 +258,7 @@ impl Watcher {
         let object = match self.options.form {
             Form::Object => json!({"kind": row.kind, "apiVersion": row.api_version(), "metadata": metadata}),
             Form::Metadata => render::partial(&json!({"metadata": metadata})),
-            Form::Table => render::table(row, &[], metadata, false),
+            Form::Table(rows) => render::table(row, rows, &[], metadata, false),
         };
         line("BOOKMARK", &object)
     }

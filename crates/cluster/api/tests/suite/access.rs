@@ -173,6 +173,48 @@ async fn partial_objects_and_tables_are_served_on_request() {
     assert!(String::from_utf8_lossy(&verbose).contains("[+]store ok"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_tables_carry_what_was_asked_for() {
+    let world = World::start().await;
+    world.inside().namespaced::<ConfigMap>("default").create(&config_map("a", "x")).await.unwrap();
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let table = async |query: &str| -> (u16, Value) {
+        let mut request = request("GET", &format!("{maps}?{query}"), "", "");
+        let accept = "application/json;as=Table;g=meta.k8s.io;v=v1".parse().unwrap();
+        request.headers_mut().insert("accept", accept);
+        let (code, _, body) = send(&world, request).await;
+        (code, serde_json::from_slice(&body).unwrap())
+    };
+    for (query, kind) in [
+        ("", json!("PartialObjectMetadata")),
+        ("includeObject=Metadata", json!("PartialObjectMetadata")),
+        ("includeObject=Object", json!("ConfigMap")),
+        ("includeObject=None", Value::Null),
+    ] {
+        let (_, list) = table(query).await;
+        assert_eq!(list["rows"][0]["object"]["kind"], kind, "{query}");
+        let (_, watched) = table(&format!("{query}&watch=1&timeoutSeconds=1")).await;
+        assert_eq!(watched["object"]["rows"][0]["object"]["kind"], kind, "watch {query}");
+    }
+    let (code, refused) = table("includeObject=All").await;
+    assert_eq!((code, &refused["reason"]), (400, &json!("BadRequest")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generic_failures_have_details() {
+    let world = World::start().await;
+    for (method, path, code) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/apis/none.example/v1/things", 404),
+        ("PATCH", "/api/v1/namespaces/default/pods/p/ephemeralcontainers", 404),
+        ("POST", "/version", 405),
+    ] {
+        let (got, _, body) = send(&world, request(method, path, "application/json", "")).await;
+        let status: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((got, &status["details"]), (code, &json!({})), "{path}");
+    }
+}
+
 /// A field of bytes, short and plain enough for its tag and length to be text.
 fn field(number: u8, content: &str) -> String {
     let [tag, length] = [number << 3 | 2, u8::try_from(content.len()).unwrap()].map(char::from);

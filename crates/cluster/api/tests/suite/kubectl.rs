@@ -259,3 +259,50 @@ async fn drain_evicts_the_pods_of_a_node() {
     let cordoned = world.kubectl(&["get", "node", "node-1", "-o", "jsonpath={.spec.unschedulable}"]).await;
     assert_eq!(cordoned, "true");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sorting_by_any_field_keeps_all_rows() {
+    let world = World::start().await;
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: c}}]}}\n"
+        )
+    };
+    world.kubectl_with(&["create", "-f", "-"], &[pod("a"), pod("b"), pod("c")].join("---\n")).await;
+    for (name, day) in [("a", "03"), ("b", "01"), ("c", "02")] {
+        let status = format!("{{\"status\":{{\"startTime\":\"2026-01-{day}T00:00:00Z\"}}}}");
+        world.kubectl(&["patch", "pod", name, "--subresource=status", "--type=merge", "-p", &status]).await;
+    }
+    let names = |table: &str| -> Vec<String> {
+        table.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+    };
+    let pods = world.kubectl(&["get", "pods", "--no-headers", "--sort-by=.status.startTime"]).await;
+    assert_eq!(names(&pods), ["b", "c", "a"], "{pods}");
+    for (name, address) in [("x", "10.96.0.30"), ("y", "10.96.0.20")] {
+        let address = format!("--clusterip={address}");
+        world.kubectl(&["create", "service", "clusterip", name, "--tcp=80:80", &address]).await;
+    }
+    let services = world.kubectl(&["get", "svc", "--no-headers", "--sort-by=.spec.clusterIP"]).await;
+    assert_eq!(names(&services), ["kubernetes", "y", "x"], "{services}");
+    let event = |name: &str, day: &str| {
+        format!(
+            "apiVersion: v1\nkind: Event\nmetadata: {{name: {name}}}\nreason: {name}\ntype: Normal\n\
+             involvedObject: {{kind: Pod, namespace: default, name: a}}\nlastTimestamp: 2026-01-{day}T00:00:00Z\n"
+        )
+    };
+    world
+        .kubectl_with(&["create", "-f", "-"], &[event("late", "09"), event("early", "08")].join("---\n"))
+        .await;
+    let events = world.kubectl(&["get", "events", "--no-headers", "--sort-by=.lastTimestamp"]).await;
+    let (early, late) = (events.find("early").unwrap(), events.find("late").unwrap());
+    assert!(early < late, "{events}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debug_is_told_that_there_are_no_ephemeral_containers() {
+    let world = World::start().await;
+    world.kubectl(&["run", "p", "--image=c"]).await;
+    let (success, _, error) = world.try_kubectl(&["debug", "p", "--image=c"], "").await;
+    assert!(!success && error.contains("ephemeral containers are disabled for this cluster"), "{error}");
+    assert!(!error.contains("panic"), "{error}");
+}
