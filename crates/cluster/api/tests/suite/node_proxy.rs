@@ -111,3 +111,52 @@ async fn exec_is_a_web_socket_through_to_the_node() {
     assert!(asked.starts_with("/exec/default/p/main?"), "{asked}");
     assert!(asked.contains("command=echo&command=a%20b") && asked.contains("stdout=true"), "{asked}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_shows_why_exec_and_attach_are_refused() {
+    let world = World::start().await;
+    let (listener, _) = node_listener(&world).await;
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    pod_on_node(&world, port).await;
+    world.inside().namespaced::<Pod>("default").create(&pod("early")).await.unwrap();
+    for (arguments, why) in [
+        (&["exec", "p", "-c", "nosuch", "--", "ls"][..], "container nosuch is not valid for pod p"),
+        (&["exec", "early", "--", "ls"], "pod early does not have a host assigned"),
+        (&["exec", "p", "--", "ls"], "error dialing node \"n1\""),
+        (&["attach", "p"], "error dialing node \"n1\""),
+    ] {
+        let (success, _, error) = world.try_kubectl(arguments, "").await;
+        assert!(!success && error.contains(why) && !error.contains("SPDY"), "{arguments:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_program_is_shown_with_its_exit_code() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    let node = tokio::spawn(async move {
+        let stream = accept(&listener, &acceptor).await;
+        #[expect(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
+        let shake = |_: &Request, mut response: Response| {
+            let protocol = "v5.channel.k8s.io".parse().unwrap();
+            response.headers_mut().insert("sec-websocket-protocol", protocol);
+            Ok(response)
+        };
+        let mut socket = tokio_tungstenite::accept_hdr_async(stream, shake).await.unwrap();
+        socket.send(Message::binary(b"\x02exec failed: no nosuch\n".to_vec())).await.unwrap();
+        let status = json!({
+            "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": "127"}]},
+        });
+        socket.send(Message::binary(format!("\x03{status}").into_bytes())).await.unwrap();
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        socket.close(Some(normal)).await.unwrap();
+        while socket.next().await.is_some_and(|message| message.is_ok()) {}
+    });
+    let (success, _, error) = world.try_kubectl(&["exec", "p", "--", "nosuch"], "").await;
+    node.await.unwrap();
+    assert!(!success && error.contains("exec failed: no nosuch\n"), "{error}");
+    assert!(error.contains("command terminated with exit code 127"), "{error}");
+}

@@ -9,6 +9,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hako_container::{Stream, TerminalSize};
+use hako_error::Result;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -103,7 +104,7 @@ pub(super) fn opened(has_stdout: bool, has_stderr: bool) -> Bytes {
 }
 
 /// How it ended.
-pub(super) fn ended(result: Result<i32, String>) -> Bytes {
+pub(super) fn ended(result: Result<i32>) -> Bytes {
     let status = match result {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
         Ok(code) => json!({
@@ -111,9 +112,7 @@ pub(super) fn ended(result: Result<i32, String>) -> Bytes {
             "message": format!("command terminated with non-zero exit code: exit status {code}"),
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
-        Err(message) => json!({
-            "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500, "message": message,
-        }),
+        Err(error) => super::status_of(&error).1,
     };
     on_channel(ERROR, status.to_string().as_bytes())
 }
@@ -128,6 +127,7 @@ fn on_channel(channel: u8, payload: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hako_error::{Error, Kind};
 
     #[test]
     fn the_newest_protocol_both_know_is_chosen() {
@@ -160,6 +160,7 @@ mod tests {
         let failed = status(Ok(7));
         assert_eq!(failed["reason"], "NonZeroExitCode");
         assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
-        assert_eq!(status(Err("gone".into()))["message"], "gone");
+        let gone = status(Err(Error::new(Kind::Invalid, "gone")));
+        assert_eq!((&gone["message"], &gone["reason"]), (&json!("gone"), &json!("BadRequest")));
     }
 }

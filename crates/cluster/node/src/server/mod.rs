@@ -175,8 +175,8 @@ fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     response
 }
 
-/// An error as a Status, which the API server hands on as it is.
-fn refusal(error: &Error) -> Response<Body> {
+/// An error as a Status.
+fn status_of(error: &Error) -> (StatusCode, serde_json::Value) {
     let (code, reason) = match error.kind() {
         Kind::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
         Kind::Invalid | Kind::FailedPrecondition => (StatusCode::BAD_REQUEST, "BadRequest"),
@@ -189,6 +189,12 @@ fn refusal(error: &Error) -> Response<Body> {
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
         "message": error.chain(), "reason": reason, "code": code.as_u16(),
     });
+    (code, status)
+}
+
+/// A refusal, which the API server hands on as it is.
+fn refusal(error: &Error) -> Response<Body> {
+    let (code, status) = status_of(error);
     let mut response = text(code, status.to_string());
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

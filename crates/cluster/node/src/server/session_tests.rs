@@ -1,8 +1,8 @@
 use super::*;
-use bytes::Bytes;
-use hako_container::Stream as Which;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
+
+const BOTH: Shown = Shown { has_stdout: true, has_stderr: true };
 
 /// A client's socket and a process's far ends.
 struct Fixture {
@@ -25,8 +25,7 @@ async fn fixture(protocol: Protocol) -> Fixture {
         output: pieces.boxed(),
         resize: None,
         exit: async move { Ok(exited.await.unwrap_or(-1)) }.boxed(),
-        has_stdout: true,
-        has_stderr: true,
+        shown: BOTH,
     };
     let joined = tokio::spawn(join(server, protocol, streams));
     Fixture { client, stdin, output, exit, joined }
@@ -91,4 +90,21 @@ async fn a_client_that_leaves_ends_the_session() {
     let fixture = fixture(Protocol::V5).await;
     drop(fixture.client);
     fixture.joined.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_is_told_on_the_channels() {
+    for (kind, code) in [(Kind::NotFound, "127"), (Kind::Forbidden, "126")] {
+        let (near, far) = duplex(1024);
+        let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        let server = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+        let streams = Streams::not_executed(Error::new(kind, "no nosuch"), BOTH, false);
+        let joined = tokio::spawn(join(server, Protocol::V5, streams));
+        assert_eq!(next(&mut client).await, &b"\x01"[..]);
+        assert_eq!(next(&mut client).await, &b"\x02exec failed: no nosuch\n"[..]);
+        let status: serde_json::Value = serde_json::from_slice(&next(&mut client).await[1..]).unwrap();
+        assert_eq!(status["details"]["causes"][0]["message"], code);
+        assert!(next(&mut client).await.is_empty());
+        joined.await.unwrap();
+    }
 }

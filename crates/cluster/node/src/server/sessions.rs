@@ -9,10 +9,12 @@ use super::query::Query;
 use super::{Body, text};
 use crate::context::Context;
 use crate::node::Pods;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
-use hako_container::{AttachOptions, ExecSpec, Input, Output, Resize};
+use hako_container::{AttachOptions, ExecSpec, Input, Output, Resize, Stream as Which};
 use hako_error::{Error, Kind, Result};
+use hako_names::ContainerId;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -33,8 +35,42 @@ struct Streams {
     output: Output,
     resize: Option<Resize>,
     exit: BoxFuture<'static, Result<i32>>,
+    shown: Shown,
+}
+
+/// Which outputs the client wants to see.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
     has_stdout: bool,
     has_stderr: bool,
+}
+
+impl Streams {
+    /// Streams that only tell why there is no process. Told inside the WebSocket: kubectl takes an upgrade that is
+    /// refused for a server that wants SPDY, and hides the reason.
+    fn failed(error: Error, shown: Shown) -> Self {
+        Self {
+            stdin: None,
+            output: futures::stream::empty().boxed(),
+            resize: None,
+            exit: async { Err(error) }.boxed(),
+            shown,
+        }
+    }
+
+    /// A program that is missing or cannot be executed ends like in a shell: with a word why, and 127 or 126.
+    fn not_executed(error: Error, shown: Shown, is_tty: bool) -> Self {
+        let code = match error.kind() {
+            Kind::NotFound => 127,
+            Kind::Forbidden => 126,
+            _ => return Self::failed(error, shown),
+        };
+        let which = if shown.has_stderr { Which::Stderr } else { Which::Stdout };
+        let end = if is_tty { "\r\n" } else { "\n" };
+        let text = Bytes::from(format!("exec failed: {}{end}", error.chain()));
+        let output = futures::stream::iter([Ok((which, text))]).boxed();
+        Self { output, exit: async move { Ok(code) }.boxed(), ..Self::failed(error, shown) }
+    }
 }
 
 /// Answers `/exec/{namespace}/{pod}/{container}`.
@@ -45,23 +81,34 @@ pub(super) async fn exec(
     query: &Query,
     request: &mut Request<Incoming>,
 ) -> Result<Response<Body>> {
-    let (protocol, accept) = handshake(request)?;
     let argv = query.all("command");
     if argv.is_empty() {
         return Err(Error::new(Kind::Invalid, "exec needs a command, give one as ?command=…"));
     }
-    let id = container(context, pods, path, false).await?;
+    let (id, protocol, accept) = match (container(context, pods, path, false).await, handshake(request)) {
+        (id, Ok((protocol, accept))) => (id, protocol, accept),
+        (id, Err(refused)) => return Err(id.err().unwrap_or(refused)),
+    };
     let is_tty = query.is_set(&["tty"]);
-    let wanted =
-        ExecSpec { argv, tty: is_tty, stdin: query.is_set(&["input", "stdin"]), ..ExecSpec::default() };
-    let session = context.config.engine.exec(&id, wanted).await?;
-    let streams = Streams {
-        stdin: session.stdin,
-        output: session.output,
-        resize: session.resize,
-        exit: session.exit,
+    let shown = Shown {
         has_stdout: query.is_set(&["output", "stdout"]),
         has_stderr: query.is_set(&["error", "stderr"]) && !is_tty,
+    };
+    let id = match id {
+        Ok(id) => id,
+        Err(error) => return Ok(upgrade(request, protocol, &accept, Streams::failed(error, shown))),
+    };
+    let wanted =
+        ExecSpec { argv, tty: is_tty, stdin: query.is_set(&["input", "stdin"]), ..ExecSpec::default() };
+    let streams = match context.config.engine.exec(&id, wanted).await {
+        Ok(session) => Streams {
+            stdin: session.stdin,
+            output: session.output,
+            resize: session.resize,
+            exit: session.exit,
+            shown,
+        },
+        Err(error) => Streams::not_executed(error, shown, is_tty),
     };
     Ok(upgrade(request, protocol, &accept, streams))
 }
@@ -74,11 +121,24 @@ pub(super) async fn attach(
     query: &Query,
     request: &mut Request<Incoming>,
 ) -> Result<Response<Body>> {
-    let (protocol, accept) = handshake(request)?;
-    let id = container(context, pods, path, false).await?;
-    let (has_stdout, has_stderr) = (query.is_set(&["output", "stdout"]), query.is_set(&["error", "stderr"]));
-    let options =
-        AttachOptions { stdin: query.is_set(&["input", "stdin"]), stdout: has_stdout, stderr: has_stderr };
+    let (id, protocol, accept) = match (container(context, pods, path, false).await, handshake(request)) {
+        (id, Ok((protocol, accept))) => (id, protocol, accept),
+        (id, Err(refused)) => return Err(id.err().unwrap_or(refused)),
+    };
+    let shown = Shown {
+        has_stdout: query.is_set(&["output", "stdout"]),
+        has_stderr: query.is_set(&["error", "stderr"]),
+    };
+    let streams = match id {
+        Ok(id) => attached(context, id, query.is_set(&["input", "stdin"]), shown).await,
+        Err(error) => Err(error),
+    };
+    let streams = streams.unwrap_or_else(|error| Streams::failed(error, shown));
+    Ok(upgrade(request, protocol, &accept, streams))
+}
+
+async fn attached(context: &Context, id: ContainerId, stdin: bool, shown: Shown) -> Result<Streams> {
+    let options = AttachOptions { stdin, stdout: shown.has_stdout, stderr: shown.has_stderr };
     let engine = std::sync::Arc::clone(&context.config.engine);
     let session = engine.attach(&id, options).await?;
     let resize: Option<Resize> = session.tty.then(|| {
@@ -89,15 +149,13 @@ pub(super) async fn attach(
         });
         resize
     });
-    let streams = Streams {
+    Ok(Streams {
         stdin: session.stdin,
         output: session.output,
         resize,
         exit: async { Ok(0) }.boxed(),
-        has_stdout,
-        has_stderr: has_stderr && !session.tty,
-    };
-    Ok(upgrade(request, protocol, &accept, streams))
+        shown: Shown { has_stderr: shown.has_stderr && !session.tty, ..shown },
+    })
 }
 
 /// Checks the client's half of RFC 6455 and answers with the protocol and `Sec-WebSocket-Accept`.
@@ -106,7 +164,8 @@ fn handshake(request: &Request<Incoming>) -> Result<(Protocol, String)> {
     let text_of = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
     let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
     if !text_of(header::UPGRADE).eq_ignore_ascii_case("websocket") {
-        return invalid("streams need a WebSocket, SPDY is not supported; use kubectl 1.30 or later");
+        let text = "only WebSocket is supported for exec and attach, SPDY is not; use kubectl 1.31 or later";
+        return Err(Error::new(Kind::Unimplemented, text));
     }
     let key = text_of(header::SEC_WEBSOCKET_KEY);
     if key.is_empty() || text_of(header::SEC_WEBSOCKET_VERSION) != "13" {
@@ -154,8 +213,8 @@ where
     S: Stream<Item = Result<Message, WsError>> + Sink<Message, Error = WsError> + Send,
 {
     let (mut to_client, from_client) = socket.split();
-    let Streams { stdin, output, resize, exit, has_stdout, has_stderr } = streams;
-    let first = Message::Binary(opened(has_stdout, has_stderr));
+    let Streams { stdin, output, resize, exit, shown } = streams;
+    let first = Message::Binary(opened(shown.has_stdout, shown.has_stderr));
     if to_client.send(first).await.is_err() {
         return;
     }
@@ -163,13 +222,13 @@ where
     tokio::pin!(reading);
     let is_client_gone = tokio::select! {
         () = &mut reading => true,
-        result = write_client(&mut to_client, output, has_stdout, has_stderr) => result.is_err(),
+        result = write_client(&mut to_client, output, shown) => result.is_err(),
     };
     if is_client_gone {
         return;
     }
     let code = tokio::select! {
-        code = exit => code.map_err(|error| error.chain()),
+        code = exit => code,
         () = &mut reading => return,
     };
     let _ = to_client.send(Message::Binary(ended(code))).await;
@@ -222,10 +281,8 @@ async fn read_client(
 async fn write_client(
     to_client: &mut (impl Sink<Message, Error = WsError> + Unpin),
     mut from_process: Output,
-    has_stdout: bool,
-    has_stderr: bool,
+    shown: Shown,
 ) -> Result<(), WsError> {
-    use hako_container::Stream as Which;
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ping.reset();
@@ -233,15 +290,15 @@ async fn write_client(
         let piece = tokio::select! {
             piece = from_process.next() => piece,
             _ = ping.tick() => {
-                to_client.send(Message::Ping(bytes::Bytes::new())).await?;
+                to_client.send(Message::Ping(Bytes::new())).await?;
                 continue;
             }
         };
         match piece {
             Some(Ok((which, bytes))) => {
                 let is_wanted = match which {
-                    Which::Stdout => has_stdout,
-                    Which::Stderr => has_stderr,
+                    Which::Stdout => shown.has_stdout,
+                    Which::Stderr => shown.has_stderr,
                 };
                 if is_wanted && !bytes.is_empty() {
                     to_client.send(Message::Binary(output(which, &bytes))).await?;

@@ -175,7 +175,9 @@ async fn pods_and_logs_are_found_by_name() {
         ("/containerLogs/shop/none/main", 404, "is not on this node"),
         ("/containerLogs/shop/web/main?previous=true", 400, "previous terminated container"),
         ("/containerLogs/shop/web/main?tailLines=x", 400, "tailLines"),
-        ("/exec/shop/web/main?command=ls", 400, "WebSocket"),
+        ("/exec/shop/web/main?command=ls", 501, "WebSocket"),
+        ("/exec/shop/web/other?command=ls", 400, "container other is not valid for pod web"),
+        ("/attach/shop/web/other", 400, "container other is not valid for pod web"),
     ] {
         let (status, body) = get(&fixture, masters, path).await.unwrap();
         assert_eq!(status.as_u16(), code, "{path}: {body}");
@@ -183,15 +185,10 @@ async fn pods_and_logs_are_found_by_name() {
     }
 }
 
-#[tokio::test]
-async fn exec_speaks_the_channels_of_version_5() {
-    let fixture = with_pod().await;
-    assert_eq!(fixture.engine.running().len(), 1);
-    let stream = connect(&fixture, Some("system:masters")).await.unwrap();
-    let url = format!(
-        "wss://127.0.0.1:{}/exec/shop/web/main?command=false&output=1&error=1",
-        fixture.address.port()
-    );
+/// What the node says in a WebSocket, until it closes it.
+async fn said(fixture: &Fixture, path: &str) -> Vec<Bytes> {
+    let stream = connect(fixture, Some("system:masters")).await.unwrap();
+    let url = format!("wss://127.0.0.1:{}{path}", fixture.address.port());
     let mut request = url.into_client_request().unwrap();
     let protocols = "v5.channel.k8s.io, v4.channel.k8s.io".parse().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", protocols);
@@ -205,7 +202,29 @@ async fn exec_speaks_the_channels_of_version_5() {
             _ => {}
         }
     }
+    messages
+}
+
+#[tokio::test]
+async fn exec_speaks_the_channels_of_version_5() {
+    let fixture = with_pod().await;
+    assert_eq!(fixture.engine.running().len(), 1);
+    let messages = said(&fixture, "/exec/shop/web/main?command=false&output=1&error=1").await;
     assert_eq!(&messages[0][..], b"\x01");
     let status = String::from_utf8_lossy(&messages[1]).into_owned();
     assert!(status.starts_with('\u{3}') && status.contains("\"ExitCode\""), "{status}");
+}
+
+#[tokio::test]
+async fn what_hinders_exec_and_attach_is_told_inside_the_web_socket() {
+    let fixture = with_pod().await;
+    for (path, text) in [
+        ("/exec/shop/web/other?command=ls&output=1", "container other is not valid for pod web"),
+        ("/attach/shop/web/other?output=1", "container other is not valid for pod web"),
+        ("/attach/shop/web/main?output=1", "\"reason\":\"NotImplemented\""),
+    ] {
+        let messages = said(&fixture, path).await;
+        let status = String::from_utf8_lossy(messages.last().unwrap()).into_owned();
+        assert!(status.starts_with('\u{3}') && status.contains(text), "{path}: {status}");
+    }
 }
