@@ -53,7 +53,14 @@ fn hosts(spec: &SandboxSpec, hostname: &str, ip: Option<Ipv4Addr>) -> String {
          ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
     if let Some(ip) = ip {
-        let _ = writeln!(text, "{ip}\t{hostname}");
+        let _ = match spec.domain.as_str() {
+            "" => writeln!(text, "{ip}\t{hostname}"),
+            domain => {
+                let whole = format!(".{domain}");
+                let short = hostname.strip_suffix(&whole).unwrap_or(hostname);
+                writeln!(text, "{ip}\t{short}{whole}\t{short}")
+            }
+        };
     }
     text + &extra_hosts(spec)
 }
@@ -107,5 +114,10 @@ mod tests {
         let spec = SandboxSpec { hosts: vec![entry], ..SandboxSpec::default() };
         let text = hosts(&spec, "web-0", Some(Ipv4Addr::new(10, 244, 0, 7)));
         assert!(text.contains("10.244.0.7\tweb-0\n10.1.1.1\tdb db.x\n"), "{text}");
+        let spec = SandboxSpec { domain: "web.shop.svc".into(), ..SandboxSpec::default() };
+        for hostname in ["web-0", "web-0.web.shop.svc"] {
+            let text = hosts(&spec, hostname, Some(Ipv4Addr::new(10, 244, 0, 7)));
+            assert!(text.ends_with("10.244.0.7\tweb-0.web.shop.svc\tweb-0\n"), "{text}");
+        }
     }
 }

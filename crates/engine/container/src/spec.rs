@@ -14,6 +14,8 @@ pub struct SandboxSpec {
     pub name: String,
     /// The host name inside; the short id when empty. Ignored with the host's network.
     pub hostname: String,
+    /// The domain that /etc/hosts names it in, besides the bare host name; none when empty.
+    pub domain: String,
     /// The network it is connected to.
     pub network: NetworkMode,
     /// What goes into resolv.conf; when all is empty, the host's file is used as it is.

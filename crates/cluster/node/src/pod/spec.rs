@@ -103,6 +103,7 @@ pub(crate) fn sandbox(pod: &Pod, dns: &ClusterDns, volumes: &Volumes) -> Sandbox
     SandboxSpec {
         name: super::machine::identity(pod),
         hostname: hostname(pod, &spec, dns),
+        domain: domain(pod, &spec, dns).unwrap_or_default(),
         network: if is_host { NetworkMode::Host } else { NetworkMode::Bridge },
         dns: dns_of(pod, &spec, dns),
         ports: if is_host { Vec::new() } else { host_ports(&spec) },
@@ -130,11 +131,20 @@ fn hostname(pod: &Pod, spec: &PodSpec, dns: &ClusterDns) -> String {
     let name = spec.hostname.as_ref().or(pod.metadata.name.as_ref()).cloned().unwrap_or_default();
     let short: String = name.chars().take(63).collect();
     let short = short.trim_end_matches(['-', '.']).to_owned();
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    match (&spec.subdomain, spec.set_hostname_as_fqdn) {
-        (Some(subdomain), Some(true)) => format!("{short}.{subdomain}.{namespace}.svc.{}", dns.domain),
+    match domain(pod, spec, dns) {
+        Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{short}.{domain}"),
         _ => short,
     }
+}
+
+/// The domain of a pod with a subdomain.
+fn domain(pod: &Pod, spec: &PodSpec, dns: &ClusterDns) -> Option<String> {
+    let subdomain = spec.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    if spec.hostname_override.is_some() {
+        return None;
+    }
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    Some(format!("{subdomain}.{namespace}.svc.{}", dns.domain))
 }
 
 fn dns_of(pod: &Pod, spec: &PodSpec, cluster: &ClusterDns) -> Dns {

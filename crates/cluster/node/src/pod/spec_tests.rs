@@ -117,6 +117,7 @@ fn sandboxes_know_names_ports_and_where_to_look_names_up() {
         "containers": [{"name": "main", "ports": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}]}]});
     let made = sandbox(&pod(spec.clone()), &dns(), &Volumes::default());
     assert_eq!((made.hostname.as_str(), made.ports.len(), made.ports[0].host_port), ("db", 1, 8080));
+    assert_eq!(made.domain, "data.shop.svc.cluster.local");
     assert_eq!(made.dns.search, ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "more"]);
     assert_eq!(made.dns.options, ["ndots:2", "edns0"]);
     assert_eq!((made.hosts[0].names.len(), made.sysctls.len()), (2, 1));

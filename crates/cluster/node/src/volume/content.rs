@@ -128,7 +128,8 @@ impl Builder<'_> {
         source: &VolumeProjection,
         mode: u32,
     ) -> Result<(), VolumeError> {
-        let unsupported = |kind| VolumeError::Unsupported { volume: volume.to_owned(), kind };
+        let unsupported =
+            |source_kind| VolumeError::UnsupportedSource { volume: volume.to_owned(), source_kind };
         if let Some(map) = &source.config_map {
             self.config_map(out, &map.name, map.items.as_deref(), map.optional, mode)?;
         }
@@ -139,13 +140,13 @@ impl Builder<'_> {
             self.downward(out, downward.items.as_deref().unwrap_or(&[]), mode)?;
         }
         if source.service_account_token.is_some() {
-            return Err(unsupported("projected.serviceAccountToken"));
+            return Err(VolumeError::NoToken { volume: volume.to_owned() });
         }
         if source.cluster_trust_bundle.is_some() {
-            return Err(unsupported("projected.clusterTrustBundle"));
+            return Err(unsupported("clusterTrustBundle"));
         }
         if source.pod_certificate.is_some() {
-            return Err(unsupported("projected.podCertificate"));
+            return Err(unsupported("podCertificate"));
         }
         Ok(())
     }

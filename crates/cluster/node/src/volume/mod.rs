@@ -30,6 +30,16 @@ pub(crate) enum VolumeError {
         "volume {volume:?}: {kind} is not supported by this node, use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
     )]
     Unsupported { volume: String, kind: &'static str },
+    /// A projected token of the pod's service account.
+    #[error(
+        "volume {volume:?}: service account tokens are not issued yet, drop the source serviceAccountToken from the projected volume"
+    )]
+    NoToken { volume: String },
+    /// A kind of projected source this node does not know.
+    #[error(
+        "volume {volume:?}: {source_kind} is not supported by this node, drop that source from the projected volume"
+    )]
+    UnsupportedSource { volume: String, source_kind: &'static str },
     /// The referenced object does not exist.
     #[error("{kind} {name:?} not found")]
     ObjectMissing { kind: &'static str, name: String },
@@ -59,7 +69,9 @@ pub(crate) enum VolumeError {
 impl Classify for VolumeError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unsupported { .. } => Kind::Unimplemented,
+            Self::Unsupported { .. } | Self::NoToken { .. } | Self::UnsupportedSource { .. } => {
+                Kind::Unimplemented
+            }
             Self::ObjectMissing { .. } | Self::KeyMissing { .. } => Kind::NotFound,
             Self::HostPathType { .. } => Kind::FailedPrecondition,
             Self::SubPath { .. } | Self::Unknown(_) => Kind::Invalid,
@@ -201,7 +213,8 @@ impl PodDirs {
             out.memory.push(MemoryVolume {
                 path: path.clone(),
                 size: size.and_then(|size| u64::try_from(size.units()).ok()),
-                mode: Some(0o777),
+                // Its group is that of the directory it is mounted on.
+                mode: Some(if group.is_some() { 0o2777 } else { 0o777 }),
             });
         }
         Ok(path)

@@ -109,7 +109,7 @@ fn what_is_missing_or_unknown_is_named() {
         (json!({"persistentVolumeClaim": {"claimName": "c"}}), "persistentVolumeClaim is not supported"),
         (
             json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}),
-            "projected.serviceAccountToken is not supported",
+            "service account tokens are not issued yet, drop the source serviceAccountToken",
         ),
         (json!({"emptyDir": {"medium": "HugePages"}}), "huge pages"),
         (json!({"hostPath": {"path": "/etc/passwd", "type": "Directory"}}), "is not a Directory"),
@@ -137,7 +137,8 @@ fn empty_directories_are_kept_shared_and_owned_by_the_group() {
     let again = fixture.prepare().unwrap();
     assert!(again.paths["disk"].join("kept").exists());
     assert_eq!(volumes.memory.len(), 1);
-    assert_eq!(volumes.memory[0].size, Some(16 << 20));
+    assert_eq!((volumes.memory[0].size, volumes.memory[0].mode), (Some(16 << 20), Some(0o2777)));
+    assert_eq!(fs::metadata(&volumes.memory[0].path).unwrap().gid(), 2000, "the mount takes it from there");
 }
 
 #[test]

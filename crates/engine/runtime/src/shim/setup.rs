@@ -97,7 +97,8 @@ fn tmpfs(mount: &TmpfsMount) -> Result<(), String> {
     let below = fs::metadata(&mount.path).map_err(text(&doing))?;
     let owner = format!(",uid={},gid={}", below.uid(), below.gid());
     let size = mount.size_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-    let options = std::ffi::CString::new(format!("mode={:o}{owner}{size}", mount.mode)).map_err(text(&doing))?;
+    let options =
+        std::ffi::CString::new(format!("mode={:o}{owner}{size}", mount.mode)).map_err(text(&doing))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", &mount.path, "tmpfs", flags, options.as_c_str()).map_err(text(&doing))
 }
