@@ -105,14 +105,16 @@ fn run_prepared(prepared: Prepared, output: &mut Output) -> Result<OnceExit> {
     let plan = prepared.plan_file()?;
     let (out, out_inside) = io::pipe().map_err(failed)?;
     let (err, err_inside) = io::pipe().map_err(failed)?;
-    let control = start_process(Path::new("/proc/self/exe"), &["--once"])?;
+    let (control, mut helper) = start_process(Path::new("/proc/self/exe"), &["--once"])?;
     let request = ToShim { number: 1, request: Request::Once(Box::new(prepared.create)) };
     let fds = [plan.as_fd(), out_inside.as_fd(), err_inside.as_fd()];
     send_blocking(control.as_fd(), &request, &fds).map_err(failed)?;
     drop((out_inside, err_inside));
     copy(&mut [(OutputStream::Stdout, Some(out)), (OutputStream::Stderr, Some(err))], output)
         .map_err(failed)?;
-    match Assembler::default().receive_blocking::<FromShim>(&control).map_err(failed)? {
+    let answer = Assembler::default().receive_blocking::<FromShim>(&control).map_err(failed);
+    helper.wait().map_err(failed)?;
+    match answer? {
         Some((FromShim::Reply { answer: Answer::Exit { code, oom_killed }, .. }, _)) => {
             Ok(OnceExit { code, oom_killed })
         }

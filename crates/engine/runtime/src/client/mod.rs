@@ -59,12 +59,22 @@ impl Shim {
         let exe = config.exe.clone();
         let socket = blocking(move || {
             crate::prepare::cgroup_root()?.create(&cgroup)?;
-            start_process(&exe, &[])
+            let (socket, mut child) = start_process(&exe, &[])?;
+            // What was started leaves the shim as its child and ends, so that the shim is nobody's zombie later.
+            child.wait().map_err(|error| internal("cannot wait for a shim's start", error))?;
+            Ok(socket)
         })
         .await?;
         let connection = Connection::new(socket)?;
-        let answer = connection.call(Request::Configure(Box::new(config)), &[]).await?;
-        Self::with(connection, answer.0, state_dir)
+        let group = config.cgroup.clone();
+        match connection.call(Request::Configure(Box::new(config)), &[]).await {
+            Ok((answer, _)) => Self::with(connection, answer, state_dir),
+            Err(error) => {
+                // The reason it failed is the one to tell.
+                let _left_behind = blocking(move || remove_group(&group)).await;
+                Err(error)
+            }
+        }
     }
 
     /// Connects to a shim that runs already (adopts it); it says itself which state directory it has.
@@ -285,8 +295,7 @@ fn unexpected() -> Error {
 }
 
 /// Starts `exe shim …` with a socket as its standard input, executed through a read-only view (CVE-2019-5736).
-/// Its parent need not wait for it: the init of the machine, or tokio, does.
-pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<OwnedFd> {
+pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<(OwnedFd, std::process::Child)> {
     use std::os::fd::AsRawFd;
     use std::process::Stdio;
     let failed = |error: std::io::Error| internal("cannot start a shim", error);
@@ -297,7 +306,7 @@ pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<OwnedFd> {
         None => exe.to_owned(),
     };
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-    let mut child = std::process::Command::new(program)
+    let child = std::process::Command::new(program)
         .arg("shim")
         .args(args)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -306,8 +315,5 @@ pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<OwnedFd> {
         .env_clear()
         .spawn()
         .map_err(failed)?;
-    // A shim that ends while we live is a zombie until somebody waits for it.
-    let waiter = std::thread::Builder::new().name("shim-wait".to_owned()).stack_size(64 << 10);
-    waiter.spawn(move || child.wait()).map_err(failed)?;
-    Ok(ours.into())
+    Ok((ours.into(), child))
 }

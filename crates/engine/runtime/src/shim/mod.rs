@@ -22,6 +22,8 @@ pub(crate) use setup::ROOT;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 
+use hako_sys::CloneFlags;
+
 use crate::wire::{Answer, Assembler, FromShim, Request, ToShim, WireKind, send_blocking};
 
 /// A failed request: its kind and a sentence.
@@ -33,14 +35,17 @@ fn refuse<T>(kind: WireKind, message: impl Into<String>) -> Result<T, Refusal> {
 
 /// The process that `hako shim` is: the control socket is its standard input.
 pub(crate) fn main(args: &[OsString]) -> ! {
-    let code = match run(args) {
-        Ok(()) => 0,
-        Err(_gone) => 1,
+    let is_once = args.first().is_some_and(|arg| arg == "--once");
+    let serve = || i32::from(run(is_once).is_err());
+    // A shim outlives whoever started it and must not be waited for by them: what they started ends at once.
+    let code = match is_once {
+        true => serve(),
+        false => i32::from(hako_sys::spawn(CloneFlags::default(), None, serve).is_err()),
     };
     hako_sys::exit_now(code)
 }
 
-fn run(args: &[OsString]) -> std::io::Result<()> {
+fn run(is_once: bool) -> std::io::Result<()> {
     use std::os::fd::AsFd;
     let control: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = std::fs::File::open("/dev/null")?;
@@ -48,7 +53,7 @@ fn run(args: &[OsString]) -> std::io::Result<()> {
     drop(null);
     let mut assembler = Assembler::default();
     let Some((first, fds)) = assembler.receive_blocking::<ToShim>(&control)? else { return Ok(()) };
-    if args.first().is_some_and(|arg| arg == "--once") {
+    if is_once {
         return once::run(&control, first, fds);
     }
     let Request::Configure(config) = first.request else {

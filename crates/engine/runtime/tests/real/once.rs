@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use hako_cgroup::CgroupRoot;
 use hako_error::Kind;
 use hako_runtime::{Network, OutputStream, Rootfs, RunOnce, run_once};
 
@@ -45,4 +46,46 @@ fn a_step_runs_to_its_end_with_its_output() {
     assert_eq!(run(root.path(), &["nonesuch"], Network::None).unwrap_err().kind(), Kind::NotFound);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&root.path().display().to_string()));
+}
+
+/// The caller of this test is another process, killed with SIGKILL while its step runs.
+#[test]
+fn a_step_dies_with_its_caller() {
+    let root = tempfile::tempdir().unwrap();
+    busybox_root(root.path());
+    let status = std::process::Command::new("/proc/self/exe")
+        .args(["--exact", "once::the_caller_that_is_killed", "--ignored", "--nocapture"])
+        .env("ROOT", root.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    let group = CgroupRoot::detect().unwrap().open(&format!("/{}", name_of(root.path()))).unwrap();
+    let deadline = std::time::Instant::now() + crate::bed::DEADLINE;
+    while !group.processes().unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "the step goes on");
+        std::thread::yield_now();
+    }
+    group.delete().unwrap();
+}
+
+fn name_of(root: &std::path::Path) -> String {
+    format!("hako-test-killed{}", root.file_name().unwrap().display())
+}
+
+#[test]
+#[ignore = "is run by the test above, in a process of its own"]
+fn the_caller_that_is_killed() {
+    let Some(root) = std::env::var_os("ROOT").map(std::path::PathBuf::from) else { return };
+    let run = RunOnce {
+        spec: shell("echo running; sleep 1000"),
+        rootfs: Rootfs::Bind(root.clone()),
+        cgroup: format!("/{}", name_of(&root)),
+        network: Network::None,
+        output: Box::new(|_, _| {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        }),
+    };
+    unreachable!("{:?}", run_once(run));
 }
