@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::stream;
-use hako_build::{BuildEvent, BuildRequest, StepOutcome};
+use hako_build::{BuildEvent, BuildRequest, RunNetwork, StepOutcome};
 use hako_error::{Error, Kind, Result};
 use hako_image::Image;
 use hako_image::layer::{Decoder, Limits, apply, sniff};
@@ -84,11 +84,14 @@ impl Drop for AbortOnDrop {
     }
 }
 
-fn network(params: &Params) -> std::result::Result<bool, Failure> {
+fn network(params: &Params) -> std::result::Result<RunNetwork, Failure> {
     match params.get("networkmode").unwrap_or("default") {
-        "default" | "host" | "bridge" => Ok(true),
-        "none" => Ok(false),
-        other => Err(unimplemented(format!("networkmode {other:?} is unimplemented: use host or none"))),
+        "default" | "bridge" => Ok(RunNetwork::Bridge),
+        "none" => Ok(RunNetwork::None),
+        "host" => Ok(RunNetwork::Host),
+        other => {
+            Err(unimplemented(format!("networkmode {other:?} is unimplemented: use bridge, none or host")))
+        }
     }
 }
 

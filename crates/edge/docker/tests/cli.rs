@@ -82,7 +82,11 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
     let engine = Arc::new(engine.await.unwrap());
     let builder = Builder::new(
         images.clone(),
-        BuilderConfig { cgroup: format!("/hako-{instance}/build"), parallel: 0 },
+        BuilderConfig {
+            cgroup: format!("/hako-{instance}/build"),
+            parallel: 0,
+            network: Some(Arc::clone(&network)),
+        },
     )
     .unwrap();
     let state = DockerState::new(Arc::clone(&engine), images, builder, "0.0-test");

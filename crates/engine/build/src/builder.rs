@@ -12,6 +12,7 @@ use crate::shared::{Cancel, Permits, Shared};
 use crate::stage::{self, Done, KEY_PREFIX};
 use hako_error::{Error, Kind, Result};
 use hako_image::{Image, ImageStore};
+use hako_network::Network;
 use hako_snapshot::State;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -28,6 +29,8 @@ pub struct BuilderConfig {
     pub cgroup: String,
     /// Steps that run at the same time over all builds; 0 stands for the number of processors.
     pub parallel: usize,
+    /// What RUN steps are connected to unless a build wants otherwise; without it they have only a loopback.
+    pub network: Option<Arc<Network>>,
 }
 
 /// Builds images. Cheap to clone; builds may run at the same time.
@@ -132,6 +135,7 @@ impl Builder {
             globals: plan.globals.clone(),
             no_cache: request.no_cache,
             network: request.network,
+            bridge: self.config.network.clone(),
             cgroup: self.config.cgroup.clone(),
             epoch_unix_s: epoch(request)?,
         };

@@ -14,6 +14,7 @@ pub mod dockerfile;
 mod error;
 mod files;
 mod ignore;
+mod network;
 mod pattern;
 mod plan;
 mod request;
@@ -25,7 +26,7 @@ mod users;
 
 pub use builder::{Builder, BuilderConfig};
 pub use error::BuildError;
-pub use request::{BuildEvent, BuildRequest, OutputStream, StepOutcome};
+pub use request::{BuildEvent, BuildRequest, OutputStream, RunNetwork, StepOutcome};
 
 #[cfg(test)]
 mod tests;

@@ -22,8 +22,20 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Labels besides those of the Dockerfile.
     pub labels: BTreeMap<String, String>,
-    /// Network of RUN steps: `true` for the host's, `false` for none.
-    pub network: bool,
+    /// Network of RUN steps.
+    pub network: RunNetwork,
+}
+
+/// What RUN steps are connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunNetwork {
+    /// The builder's network, each step by a link of its own; like `None` where the builder has no network.
+    #[default]
+    Bridge,
+    /// Nothing but a loopback of their own.
+    None,
+    /// The host's, with all that listens on its loopback.
+    Host,
 }
 
 /// Which stream a line came from.

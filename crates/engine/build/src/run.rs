@@ -1,12 +1,13 @@
 //! RUN: a program in the stage's root.
 
+use crate::network::Connection;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::users::{self, Identity};
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Mount, MountBuilder, Spec, UserBuilder};
 use hako_runtime::spec::default_spec;
-use hako_runtime::{Network, OnceExit, OutputStream, Rootfs, RunOnce};
+use hako_runtime::{OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -41,6 +42,7 @@ pub(crate) struct Job<'a> {
     pub words: Vec<String>,
     pub state: &'a State,
     pub mounts: &'a Mounts,
+    pub key: &'a str,
     pub cgroup: String,
     pub step: usize,
 }
@@ -70,15 +72,18 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<Ended> {
         };
         let _ = events.send(crate::BuildEvent::Output { step, stream, bytes: bytes.to_vec() });
     });
+    let _entered = shared.cancel.enter(&job.cgroup)?;
+    let dir = work.parent().unwrap_or(&work);
+    let connection = Connection::open(shared.network, shared.bridge.as_ref(), job.key, dir)?;
     let run = RunOnce {
-        spec: spec(job, &identity, shared.network)?,
+        spec: spec(job, &identity, &connection)?,
         rootfs: Rootfs::Overlay { lower: job.mounts.lower.clone(), upper: upper.clone(), work },
         cgroup: job.cgroup.clone(),
-        network: if shared.network { Network::Host } else { Network::None },
+        network: connection.for_run(),
         output,
     };
-    let _entered = shared.cancel.enter(&job.cgroup)?;
     let exit = shared.runner.run(run)?;
+    drop(connection);
     shared.cancel.check()?;
     remove_stubs(&upper, &job.mounts.lower, &missing);
     let tail: Vec<u8> = tail.lock().iter().copied().collect();
@@ -95,7 +100,7 @@ fn inspect(shared: &Shared, job: &Job) -> Result<(Identity, Vec<&'static str>)> 
     Ok((identity, missing.collect()))
 }
 
-fn spec(job: &Job, identity: &Identity, has_network: bool) -> Result<Spec> {
+fn spec(job: &Job, identity: &Identity, connection: &Connection) -> Result<Spec> {
     let failed =
         |error| Error::new(Kind::Internal, "the step's specification is incomplete").with_source(error);
     let mut spec = default_spec();
@@ -117,21 +122,19 @@ fn spec(job: &Job, identity: &Identity, has_network: bool) -> Result<Spec> {
     process.set_user(user);
     spec.set_process(Some(process));
     spec.set_hostname(Some("build".into()));
-    if has_network {
-        let mut mounts: Vec<Mount> = spec.mounts().clone().unwrap_or_default();
-        for path in NETWORK_FILES {
-            let file = Path::new("/").join(path);
-            if file.exists() {
-                let mount = MountBuilder::default()
-                    .destination(file.clone())
-                    .source(file)
-                    .typ("bind")
-                    .options(["bind", "ro", "nosuid", "nodev", "noexec"].map(String::from).to_vec());
-                mounts.push(mount.build().map_err(failed)?);
-            }
+    let mut mounts: Vec<Mount> = spec.mounts().clone().unwrap_or_default();
+    for path in NETWORK_FILES {
+        let file = Path::new("/").join(path);
+        if let Some(source) = connection.source(&file) {
+            let mount = MountBuilder::default()
+                .destination(file)
+                .source(source)
+                .typ("bind")
+                .options(["bind", "ro", "nosuid", "nodev", "noexec"].map(String::from).to_vec());
+            mounts.push(mount.build().map_err(failed)?);
         }
-        spec.set_mounts(Some(mounts));
     }
+    spec.set_mounts(Some(mounts));
     Ok(spec)
 }
 

@@ -3,12 +3,13 @@
 use crate::cache::Cache;
 use crate::error::BuildError;
 use crate::files::Source;
-use crate::request::BuildEvent;
+use crate::request::{BuildEvent, RunNetwork};
 use crate::run::Runner;
 use hako_cgroup::CgroupRoot;
 use hako_content::Lease;
 use hako_error::Result;
 use hako_image::ImageStore;
+use hako_network::Network;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -32,7 +33,8 @@ pub(crate) struct Shared {
     pub args: BTreeMap<String, String>,
     pub globals: BTreeMap<String, String>,
     pub no_cache: bool,
-    pub network: bool,
+    pub network: RunNetwork,
+    pub bridge: Option<Arc<Network>>,
     pub cgroup: String,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch_unix_s: Option<i64>,

@@ -49,7 +49,7 @@ pub(crate) fn build(shared: &Shared, planned: &Planned, wait: Await) -> Result<D
         planned,
         wait,
         state: State::scratch(),
-        key: Digest::of(format!("{:?} {}", shared.epoch_unix_s, shared.network).as_bytes()),
+        key: Digest::of(format!("{:?} {:?}", shared.epoch_unix_s, shared.network).as_bytes()),
         pins: Vec::new(),
     };
     let stage = &planned.stage;
@@ -222,7 +222,7 @@ impl Run<'_> {
         let text = format!("RUN {}", words.join(" "));
         self.layer(&text, |mounts, key| {
             let cgroup = format!("{}/{key}", shared.cgroup);
-            let job = RunJob { words, state: &state, mounts, cgroup, step: number };
+            let job = RunJob { words, state: &state, mounts, key, cgroup, step: number };
             let ended = run::run(shared, &job)?;
             if ended.exit.code == 0 {
                 return Ok(());

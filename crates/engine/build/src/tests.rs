@@ -77,7 +77,7 @@ fn open_images(dir: &Path) -> ImageStore {
 }
 
 fn config() -> BuilderConfig {
-    BuilderConfig { cgroup: format!("/hako-test-{}/build", std::process::id()), parallel: 4 }
+    BuilderConfig { cgroup: format!("/hako-test-{}/build", std::process::id()), parallel: 4, network: None }
 }
 
 impl Bench {
@@ -108,7 +108,7 @@ impl Bench {
     fn request(&self) -> BuildRequest {
         let args = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "1700000000".to_owned())]);
         let tags = vec!["app".parse().unwrap()];
-        BuildRequest { context: self.context(), tags, args, network: false, ..BuildRequest::default() }
+        BuildRequest { context: self.context(), tags, args, ..BuildRequest::default() }
     }
 
     fn try_build(&self, request: BuildRequest) -> (Result<Image>, Vec<BuildEvent>) {
