@@ -18,6 +18,9 @@ pub(crate) fn init_logging(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // A failed write would be reported on the same standard error by a macro that panics: with the log on a
+        // full disk that would end whoever logs, the store's writer first.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -43,7 +46,7 @@ pub(crate) fn error_bytes(bytes: &[u8]) {
 
 /// One line for people: a failure or a note.
 pub(crate) fn error(text: &str) {
-    eprintln!("{text}");
+    error_bytes(format!("{text}\n").as_bytes());
 }
 
 /// JSON of result, indented.
@@ -92,7 +95,7 @@ impl Progress {
             let text: String = text.chars().take(100).collect();
             eprint!("\r\x1b[K{text}");
         } else {
-            eprintln!("{text}");
+            error(text);
         }
     }
 

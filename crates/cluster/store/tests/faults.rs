@@ -95,9 +95,65 @@ async fn a_full_disk_refuses_writes_by_name_keeps_reads_and_recovers_with_space(
     store.close().await;
 }
 
+/// Eats the free space of a disk but for about `left` bytes.
+fn fill(disk: &Path, left: usize) {
+    use std::io::Write as _;
+    let mut ballast = std::fs::File::create(disk.join("ballast")).unwrap();
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+    let used = ballast.metadata().unwrap().len();
+    ballast.set_len(used - left as u64).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_never_closes_the_store_however_much_is_left_and_however_large_the_value() {
+    for left in [0, 16, 128, 1024] {
+        for size in [10, 300_000] {
+            let disk = SmallDisk::new("24m");
+            let dir = disk.path().join("store");
+            let store = Embedded::open(&dir).unwrap();
+            let mut accepted = BTreeMap::new();
+            for n in 0..40 {
+                let key = format!("k/{n:05}");
+                accepted.insert(key.clone(), put(&store, key, vec![7; 3000]).await.unwrap());
+            }
+            fill(disk.path(), left << 10);
+            let mut refused = 0;
+            for n in 0..2000 {
+                let key = format!("l/{n:05}");
+                match put(&store, key.clone(), vec![8; size]).await {
+                    Ok(revision) => drop(accepted.insert(key, revision)),
+                    Err(error) => {
+                        assert!(matches!(error, StoreError::DiskFull { .. }), "{left} KiB, {size}: {error}");
+                        refused += 1;
+                        // Once at once, once after the database was opened again.
+                        tokio::time::sleep(Duration::from_millis(110)).await;
+                    }
+                }
+                if refused == 3 {
+                    break;
+                }
+            }
+            let last = *accepted.values().max().unwrap();
+            assert_eq!(store.revision().await.unwrap(), last);
+            assert_eq!(store.range(Range::all("")).await.unwrap().entries.len(), accepted.len());
+
+            std::fs::remove_file(disk.path().join("ballast")).unwrap();
+            let next = put_until_accepted(&store, "after").await;
+            assert_eq!(next, last.next(), "what was refused used up no revision");
+            put(&store, "large".into(), vec![9; 300_000]).await.unwrap();
+            assert_eq!(store.status().await.unwrap().refusing, None);
+            store.close().await;
+            let store = Embedded::open(&dir).unwrap();
+            assert_eq!(store.range(Range::all("")).await.unwrap().entries.len(), accepted.len() + 2);
+        }
+    }
+}
+
 /// How the fake disk behaves.
 const WORKS: u8 = 0;
 const FAILS: u8 = 1;
+/// The database panics.
+const PANICS: u8 = 3;
 /// The commit reaches the disk and still reports a failure, as a failed fsync may.
 const FAILS_AFTERWARDS: u8 = 2;
 
@@ -126,6 +182,7 @@ impl Log for FakeLog {
         if mode == FAILS {
             return Err(LogError::Failed("input/output error".into()));
         }
+        assert_ne!(mode, PANICS, "the database panics");
         let mut records = self.0.records.lock();
         if let Some(from) = batch.truncate_from {
             records.split_off(&from);
@@ -163,7 +220,7 @@ fn open_on(disk: &Arc<Disk>) -> (Embedded, tempfile::TempDir) {
 
 #[tokio::test]
 async fn a_write_that_was_refused_does_not_show_up_later_even_if_it_reached_the_disk() {
-    for mode in [FAILS, FAILS_AFTERWARDS] {
+    for mode in [FAILS, FAILS_AFTERWARDS, PANICS] {
         let disk = Arc::new(Disk::default());
         let (store, _dir) = open_on(&disk);
         let first = put(&store, "a".into(), b"1".to_vec()).await.unwrap();

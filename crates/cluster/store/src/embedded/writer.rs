@@ -8,6 +8,7 @@
 //! then fails would not have been one.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -204,6 +205,11 @@ fn check(write: &Write, current: Option<&Arc<Entry>>) -> Result<()> {
     }
 }
 
+/// Logs. Where the log is on the disk that just filled up, the subscriber may panic, and no write may die of that.
+fn note(log: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(log));
+}
+
 impl Writer {
     /// Opens the log and loads what is in it.
     pub fn open(shared: Arc<Shared>, opener: Opener) -> Result<Self, LogError> {
@@ -275,7 +281,7 @@ impl Writer {
 
     fn round(&mut self, group: &mut Vec<Command>) {
         let (mut round, compact_to) = self.decide(group);
-        let failed = self.commit(&mut round.batch).err();
+        let failed = self.commit_caught(&mut round.batch).err();
         if failed.is_none() {
             self.publish(round.events, compact_to);
         }
@@ -337,6 +343,15 @@ impl Writer {
         asked.max(state.trim_target(limits, round.events.len(), round.now_ms, step))
     }
 
+    /// A panic below is a failure of the database like any other: it refuses this round and not all that follow.
+    fn commit_caught(&mut self, batch: &mut LogBatch) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(|| self.commit(batch))).unwrap_or_else(|_panic| {
+            let log = self.log.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(log)));
+            Err(self.fail(LogError::Failed("the database panicked".into())))
+        })
+    }
+
     fn commit(&mut self, batch: &mut LogBatch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
@@ -348,7 +363,9 @@ impl Writer {
             Ok(()) => {
                 shared.disk_bytes.store(log.disk_bytes(), Ordering::Relaxed);
                 if shared.refusing.lock().take().is_some() {
-                    tracing::info!(dir = %shared.config.dir.display(), "the store accepts writes again");
+                    note(|| {
+                        tracing::info!(dir = %shared.config.dir.display(), "the store accepts writes again");
+                    });
                 }
                 Ok(())
             }
@@ -382,7 +399,7 @@ impl Writer {
         let error = self.shared.disk_error(error);
         let before = self.shared.refusing.lock().replace(error.clone());
         if before.is_none() {
-            tracing::error!(%error, "the store refuses writes");
+            note(|| tracing::error!(%error, "the store refuses writes"));
         }
         error
     }
