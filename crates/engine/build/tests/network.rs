@@ -58,12 +58,16 @@ impl Bench {
         Self { dir: dir.to_owned(), builder, network }
     }
 
-    /// Whether the step succeeded, and what it wrote.
-    fn run(&self, command: &str, network: RunNetwork) -> (bool, String) {
+    fn request(&self, command: &str, network: RunNetwork) -> BuildRequest {
         let context = self.dir.join("context");
         fs::create_dir_all(&context).unwrap();
         fs::write(context.join("Dockerfile"), format!("FROM busybox\nRUN {command}\n")).unwrap();
-        let request = BuildRequest { context, network, no_cache: true, ..BuildRequest::default() };
+        BuildRequest { context, network, no_cache: true, ..BuildRequest::default() }
+    }
+
+    /// Whether the step succeeded, and what it wrote.
+    fn run(&self, command: &str, network: RunNetwork) -> (bool, String) {
+        let request = self.request(command, network);
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let result = runtime.block_on(self.builder.build(request, sender));
@@ -109,6 +113,25 @@ fn a_step_has_a_link_of_its_own_and_leaves_none_even_when_it_fails() {
         let gateway = bench.network.gateway();
         let (is_ok, output) = bench.run(&format!("ping -c 1 -W 2 {gateway} && exit 7"), RunNetwork::Bridge);
         assert!(!is_ok && output.contains("1 packets received"), "{output}");
+        assert_eq!(bench.leftovers(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_dropped_build_leaves_no_link() {
+    on_host(|bench| {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let request = bench.request("echo started; sleep 60", RunNetwork::Bridge);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let started =
+                async { while !matches!(receiver.recv().await, None | Some(BuildEvent::Output { .. })) {} };
+            tokio::select! {
+                result = bench.builder.build(request, sender) => panic!("it ended: {result:?}"),
+                () = started => {}
+            }
+        });
+        drop(runtime);
         assert_eq!(bench.leftovers(), Vec::<String>::new());
     });
 }
