@@ -2,8 +2,6 @@
 //!
 //! A program of its own, because it sets the process's subscriber.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
