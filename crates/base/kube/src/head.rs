@@ -85,6 +85,10 @@ impl Head {
     /// # Errors
     /// Where the bytes are no JSON object or a field of the head has the wrong type.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        // A derived reader takes a list for a structure too.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(serde::de::Error::custom("a list is no object"));
+        }
         serde_json::from_slice(bytes)
     }
 
