@@ -207,7 +207,11 @@ pub fn assert_nothing_left(instance: &str, links_before: &BTreeSet<String>, dire
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-        if line.contains(&format!("/run/hako/{instance}")) || mounts.contains(directory.to_str().unwrap()) {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let lives = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        let is_ours =
+            groups.contains(&format!("/hako-{instance}")) || mounts.contains(directory.to_str().unwrap());
+        if is_ours && lives {
             left.push(format!("process {pid}: {line}"));
         }
     }

@@ -44,13 +44,12 @@ impl Platform {
 
     /// The pids of the shims.
     pub fn shims(&self) -> anyhow::Result<Vec<u64>> {
-        let needle = format!("/run/hako/{}/", self.server()?["instance"].as_str().context("instance")?);
+        let needle = format!("/hako-{}/shims", self.server()?["instance"].as_str().context("instance")?);
         let pids = std::fs::read_dir("/proc")?
             .flatten()
             .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
         let is_shim = |pid: &u64| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&needle)
+            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default().contains(&needle)
         };
         Ok(pids.filter(is_shim).collect())
     }

@@ -7,7 +7,6 @@ use std::path::Path;
 /// All of a machine that a platform touches.
 #[derive(Debug)]
 pub(super) struct Inventory {
-    network_namespaces: BTreeSet<String>,
     links: BTreeSet<String>,
     mounts: BTreeSet<String>,
     tables: BTreeSet<String>,
@@ -15,12 +14,7 @@ pub(super) struct Inventory {
 
 impl Inventory {
     pub(super) fn take() -> anyhow::Result<Self> {
-        Ok(Self {
-            network_namespaces: network_namespaces()?,
-            links: links()?,
-            mounts: mounts()?,
-            tables: tables()?,
-        })
+        Ok(Self { links: links()?, mounts: mounts()?, tables: tables()? })
     }
 
     /// What is there now and was not before, and whatever bears the instance's name.
@@ -30,7 +24,6 @@ impl Inventory {
         let mut compare = |what: &str, before: &BTreeSet<String>, after: &BTreeSet<String>| {
             leaked.extend(after.difference(before).map(|one| format!("{what} {one}")));
         };
-        compare("network namespace", &self.network_namespaces, &now.network_namespaces);
         compare("link", &self.links, &now.links);
         compare("mount", &self.mounts, &now.mounts);
         compare("nft table", &self.tables, &now.tables);
@@ -49,19 +42,16 @@ fn pids() -> anyhow::Result<Vec<i32>> {
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect())
 }
 
-fn network_namespaces() -> anyhow::Result<BTreeSet<String>> {
-    let link = |pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    Ok(pids()?.into_iter().filter_map(link).map(|path| path.display().to_string()).collect())
-}
-
 fn links() -> anyhow::Result<BTreeSet<String>> {
     let entries = std::fs::read_dir("/sys/class/net").context("read /sys/class/net")?;
     Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
+/// Those that name something of ours; other programs mount meanwhile too.
 fn mounts() -> anyhow::Result<BTreeSet<String>> {
     let table = std::fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
-    Ok(table.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" on ")).collect())
+    let ours = table.lines().filter(|line| line.contains("hako") || line.contains("/run/netns/"));
+    Ok(ours.map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" on ")).collect())
 }
 
 fn tables() -> anyhow::Result<BTreeSet<String>> {
@@ -78,12 +68,13 @@ fn cgroups(instance: &str) -> Vec<String> {
     candidates.iter().filter(|path| path.exists()).map(|path| path.display().to_string()).collect()
 }
 
-/// Shims name their instance's run directory on their command line.
+/// Shims and containers are in the instance's groups. A network namespace lives in a process or in a mount: where
+/// neither is left, none is.
 fn processes(instance: &str) -> anyhow::Result<Vec<i32>> {
-    let needle = format!("/run/hako/{instance}/");
+    let needle = format!("/hako-{instance}");
     let is_ours = |pid: &i32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&needle)
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        groups.contains(&needle) && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
     };
     Ok(pids()?.into_iter().filter(is_ours).collect())
 }
