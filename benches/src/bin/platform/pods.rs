@@ -47,7 +47,8 @@ fn row(what: &str, ours: f64, unit: &'static str, bound: f64) -> Row {
 fn memory(platform: &Platform) -> anyhow::Result<f64> {
     let mut total = memory_kib(platform.pid()?, &["Rss"])?;
     for shim in platform.shims()? {
-        total += memory_kib(shim, &["Private_Clean", "Private_Dirty"])?;
+        // One that has ended meanwhile uses nothing.
+        total += memory_kib(shim, &["Private_Clean", "Private_Dirty"]).unwrap_or(0.0);
     }
     Ok(total)
 }
