@@ -10,6 +10,7 @@
 
 mod conditions;
 mod deployment;
+mod discovery;
 mod endpointslice;
 mod garbage;
 mod namespace;

@@ -2,9 +2,10 @@
 
 use super::Collector;
 use super::graph::Node;
+use crate::discovery;
 use futures::StreamExt;
 use hako_client::{Client, ListParams, ResourceType, WatchEvent};
-use hako_error::{Error, Kind, Result};
+use hako_error::Result;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,30 +15,11 @@ const BACKOFF: Duration = Duration::from_millis(500);
 
 /// All resources that can be listed, watched and deleted. Events own nothing and are owned by nobody.
 pub(super) async fn resources(client: &Client) -> Result<Vec<Arc<ResourceType>>> {
-    let parse = |text: &str| {
-        serde_json::from_str::<Value>(text)
-            .map_err(|error| Error::new(Kind::Internal, "discovery is not JSON").with_source(error))
+    let served = discovery::resources(client).await?;
+    let wanted = |one: &discovery::Served| {
+        one.resource.plural != "events" && ["list", "watch", "delete"].iter().all(|verb| one.can(verb))
     };
-    let mut versions = vec![(String::new(), "v1".to_owned())];
-    let groups = parse(&client.get_text("/apis").await?)?;
-    for group in groups["groups"].as_array().into_iter().flatten() {
-        let version = group["preferredVersion"]["version"].as_str().unwrap_or("v1");
-        versions.push((group["name"].as_str().unwrap_or_default().to_owned(), version.to_owned()));
-    }
-    let mut found = Vec::new();
-    for (group, version) in versions {
-        let path =
-            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-        let list = parse(&client.get_text(&path).await?)?;
-        for entry in list["resources"].as_array().into_iter().flatten() {
-            let name = entry["name"].as_str().unwrap_or_default();
-            let can = |verb: &str| entry["verbs"].as_array().into_iter().flatten().any(|one| one == verb);
-            if !name.contains('/') && name != "events" && can("list") && can("watch") && can("delete") {
-                found.push(Arc::new(ResourceType::new(&group, &version, name)));
-            }
-        }
-    }
-    Ok(found)
+    Ok(served.into_iter().filter(wanted).map(|one| Arc::new(one.resource)).collect())
 }
 
 /// Keeps the graph's part of one resource current for ever.

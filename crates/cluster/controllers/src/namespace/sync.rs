@@ -1,10 +1,10 @@
 //! One step of a namespace's end.
 
 use super::Controller;
-use crate::conditions;
 use crate::wiring::Key;
+use crate::{conditions, discovery};
 use hako_client::{Api, Client, DeleteOptions, ListParams, ResourceType};
-use hako_error::{Error, Kind, Result};
+use hako_error::Result;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -90,36 +90,11 @@ impl Controller {
 
 /// The namespaced resources whose objects can be listed and deleted, as discovery tells them.
 async fn resources(client: &Client) -> Result<Vec<ResourceType>> {
-    let mut versions = vec![(String::new(), "v1".to_owned())];
-    let groups = parse(&client.get_text("/apis").await?)?;
-    for group in groups["groups"].as_array().into_iter().flatten() {
-        let version = group["preferredVersion"]["version"].as_str().unwrap_or("v1");
-        versions.push((group["name"].as_str().unwrap_or_default().to_owned(), version.to_owned()));
-    }
-    let mut found = Vec::new();
-    for (group, version) in versions {
-        let path =
-            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-        let list = parse(&client.get_text(&path).await?)?;
-        for entry in list["resources"].as_array().into_iter().flatten() {
-            let name = entry["name"].as_str().unwrap_or_default();
-            let can = |verb: &str| entry["verbs"].as_array().into_iter().flatten().any(|one| one == verb);
-            if entry["namespaced"] == true
-                && !name.contains('/')
-                && can("list")
-                && can("delete")
-                && can("deletecollection")
-            {
-                found.push(ResourceType::new(&group, &version, name));
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::new(Kind::Internal, "discovery is not JSON").with_source(error))
+    let served = discovery::resources(client).await?;
+    let wanted = |one: &discovery::Served| {
+        one.is_namespaced && ["list", "delete", "deletecollection"].iter().all(|verb| one.can(verb))
+    };
+    Ok(served.into_iter().filter(wanted).map(|one| one.resource).collect())
 }
 
 /// Says in the conditions what the namespace waits for; whether that is news.
