@@ -4,9 +4,10 @@ use crate::locate::Running;
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A data directory that this process alone works on.
 #[derive(Debug)]
@@ -73,20 +74,38 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
     let path = directory.join("lock");
     let open = File::options().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.with_context(|| format!("open {}", path.display()))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let holder = pid_in(&mut file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-        bail!(
-            "another hako{holder} runs on {0}: stop it with `hako down --data-dir {0}` or choose another --data-dir",
-            directory.display()
-        );
+    let began = Instant::now();
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let holder = pid_in(&mut file);
+        let patience = if holder.is_some_and(lives) { PATIENCE } else { PATIENCE_WITH_THE_DEAD };
+        if began.elapsed() > patience {
+            let holder = holder.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            bail!(
+                "another hako{holder} runs on {0}: stop it with `hako down --data-dir {0}` or choose another --data-dir",
+                directory.display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
+    file.rewind()?;
     file.set_len(0)?;
     write!(file, "{}", std::process::id()).with_context(|| format!("write {}", path.display()))?;
     Ok(file)
 }
 
+/// A killed process keeps its lock until the kernel has taken it apart, which waits for its writes to end; a
+/// command that asks who holds the lock has it for a moment.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(10);
+
+/// Whether the process still has its memory: one that is being taken apart has none.
+fn lives(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
 fn pid_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
+    file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
