@@ -162,67 +162,9 @@ fn capability_sets(set: Capabilities, is_root: bool) -> LinuxCapabilities {
     sets
 }
 
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
 /// All that this process may hand on: capabilities that the engine itself lacks cannot be given.
 fn all_capabilities() -> Capabilities {
-    let own = own_bounding_set();
-    let has = |bit: usize| own.is_none_or(|own| own & (1 << bit) != 0);
-    CAPABILITIES
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| has(*bit))
-        .filter_map(|(_, name)| name.parse().ok())
-        .collect()
-}
-
-/// `CapBnd` of proc(5), whose bits are the order of [`CAPABILITIES`].
-fn own_bounding_set() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
+    hako_sys::own_bounding_names().into_iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 fn rlimit(limit: &Rlimit) -> Result<PosixRlimit, EngineError> {

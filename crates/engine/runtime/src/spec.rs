@@ -4,7 +4,6 @@ use hako_oci::runtime::{
     Capabilities, Capability, Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace,
     LinuxNamespaceType, LinuxResources, Mount, Process, Root, Spec, User,
 };
-use hako_sys::capability_bit;
 
 use crate::seccomp::default_profile;
 
@@ -68,7 +67,7 @@ pub fn default_spec() -> Spec {
 
 /// Gives the process these capabilities (bounding, effective and permitted, as Docker does) and, if the spec has a
 /// profile, the default seccomp profile that goes with them.
-pub fn set_capabilities(spec: &mut Spec, capabilities: Capabilities) {
+fn set_capabilities(spec: &mut Spec, capabilities: Capabilities) {
     let bits = crate::plan::capability_bits(&capabilities);
     let mut sets = LinuxCapabilities::default();
     sets.set_bounding(Some(capabilities.clone()))
@@ -83,61 +82,6 @@ pub fn set_capabilities(spec: &mut Spec, capabilities: Capabilities) {
         linux.set_seccomp(Some(default_profile(bits)));
     }
 }
-
-/// Every capability this kernel has, for privileged containers.
-#[must_use]
-pub fn all_capabilities() -> Capabilities {
-    let names = 0..=hako_sys::last_capability();
-    let all = ALL.into_iter().filter(|one| {
-        let bit = capability_bit(&one.to_string()).unwrap_or(0);
-        names.clone().any(|number| bit == 1 << number)
-    });
-    all.collect()
-}
-
-const ALL: [Capability; 41] = [
-    Capability::AuditControl,
-    Capability::AuditRead,
-    Capability::AuditWrite,
-    Capability::BlockSuspend,
-    Capability::Bpf,
-    Capability::CheckpointRestore,
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::DacReadSearch,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::IpcLock,
-    Capability::IpcOwner,
-    Capability::Kill,
-    Capability::Lease,
-    Capability::LinuxImmutable,
-    Capability::MacAdmin,
-    Capability::MacOverride,
-    Capability::Mknod,
-    Capability::NetAdmin,
-    Capability::NetBindService,
-    Capability::NetBroadcast,
-    Capability::NetRaw,
-    Capability::Perfmon,
-    Capability::Setfcap,
-    Capability::Setgid,
-    Capability::Setpcap,
-    Capability::Setuid,
-    Capability::SysAdmin,
-    Capability::SysBoot,
-    Capability::SysChroot,
-    Capability::SysModule,
-    Capability::SysNice,
-    Capability::SysPacct,
-    Capability::SysPtrace,
-    Capability::SysRawio,
-    Capability::SysResource,
-    Capability::SysTime,
-    Capability::SysTtyConfig,
-    Capability::Syslog,
-    Capability::WakeAlarm,
-];
 
 fn root() -> Root {
     let mut root = Root::default();
@@ -208,6 +152,5 @@ mod tests {
         let bits = crate::plan::capability_bits(sets.bounding().as_ref().unwrap());
         assert_eq!(format!("{bits:x}"), "a80425fb");
         assert!(spec.linux().as_ref().unwrap().seccomp().is_some());
-        assert!(all_capabilities().len() >= 38);
     }
 }

@@ -72,11 +72,35 @@ pub fn capability_bit(name: &str) -> Option<u64> {
     NAMES.iter().position(|known| *known == name).map(|number| 1 << number)
 }
 
-/// The highest capability this kernel knows.
+/// What no process started from here can exceed, by names without their `CAP_`; all when proc(5) does not say.
 #[must_use]
-pub fn last_capability() -> u32 {
+pub fn own_bounding_names() -> Vec<&'static str> {
+    let own = own_set("CapBnd:").unwrap_or(u64::MAX);
+    names_of(own).collect()
+}
+
+fn names_of(set: u64) -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter().enumerate().filter(move |(number, _)| set & (1 << number) != 0).map(|(_, name)| name)
+}
+
+/// A set of this process by its field in /proc/self/status.
+pub(crate) fn own_set(field: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let text = status.lines().find_map(|line| line.strip_prefix(field))?;
+    u64::from_str_radix(text.trim(), 16).ok()
+}
+
+/// Every capability this kernel knows, by names without their `CAP_`.
+pub fn capability_names() -> impl Iterator<Item = &'static str> {
+    names_of(known_capabilities())
+}
+
+/// The set of every capability this kernel knows.
+#[must_use]
+pub fn known_capabilities() -> u64 {
     let text = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    text.trim().parse().unwrap_or(NAMES.len() as u32 - 1)
+    let last: usize = text.trim().parse().unwrap_or(NAMES.len() - 1);
+    u64::MAX >> 63_usize.saturating_sub(last)
 }
 
 /// Drops everything not in `keep` from the bounding set; needs CAP_SETPCAP, so it comes before the ids change.
@@ -150,5 +174,17 @@ mod tests {
         assert_eq!(capability_bit("SYS_ADMIN"), Some(1 << 21));
         assert_eq!(capability_bit("CAP_CHECKPOINT_RESTORE"), Some(1 << 40));
         assert_eq!(capability_bit("CAP_NONE"), None);
+    }
+
+    #[test]
+    fn a_set_has_the_names_whose_bits_it_has() {
+        let names = ["CHOWN", "SYS_ADMIN", "CHECKPOINT_RESTORE"];
+        let set = names.iter().filter_map(|name| capability_bit(name)).fold(0, |set, bit| set | bit);
+        assert_eq!(names_of(set).collect::<Vec<_>>(), names);
+        assert_eq!(names_of(u64::MAX).count(), NAMES.len());
+        assert_eq!(names_of(known_capabilities()).count(), capability_names().count());
+        assert!(capability_names().count() >= 38, "Linux 5.12 has these at least");
+        let own = own_set("CapBnd:").unwrap();
+        assert!(own_bounding_names().iter().all(|name| own & capability_bit(name).unwrap() != 0));
     }
 }

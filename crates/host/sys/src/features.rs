@@ -8,6 +8,7 @@ use std::path::Path;
 use hako_error::{Classify, Kind};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use crate::caps::{capability_bit, own_set};
 use crate::mount::{MountAttributes, set_attributes};
 
 /// A feature of the kernel that containers need.
@@ -113,10 +114,8 @@ impl Features {
 }
 
 fn has_sys_admin() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
-    bits & (1 << 21) != 0
+    let effective = own_set("CapEff:").unwrap_or(0);
+    capability_bit("SYS_ADMIN").is_some_and(|bit| effective & bit != 0)
 }
 
 /// Opening a file system loads its module, so this asks for it rather than reading a list first.

@@ -20,7 +20,10 @@ mod seccomp;
 mod tty;
 
 pub use bpf::{BpfInstruction, attach_device_filter};
-pub use caps::{CapabilitySets, apply_capabilities, capability_bit, drop_bounding, last_capability};
+pub use caps::{
+    CapabilitySets, apply_capabilities, capability_bit, capability_names, drop_bounding, known_capabilities,
+    own_bounding_names,
+};
 pub use exe::{is_read_only_exe, read_only_exe};
 pub use fds::{MAX_FDS, close_on_exec_from, keep_only, receive, receive_nonblocking, send, socket_pair};
 pub use features::{Feature, FeatureError, Features};

@@ -182,8 +182,7 @@ pub(super) fn spec(args: &mut Args) -> Result<()> {
 }
 
 pub(super) fn features() -> Result<()> {
-    let capabilities: Vec<String> =
-        crate::spec::all_capabilities().iter().map(|one| format!("CAP_{one}")).collect();
+    let capabilities: Vec<String> = hako_sys::capability_names().map(|one| format!("CAP_{one}")).collect();
     let features = serde_json::json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hako_error::Result;
 use hako_oci::runtime::{Capabilities, PosixRlimitType, Process};
-use hako_sys::{CapabilitySets, capability_bit};
+use hako_sys::{CapabilitySets, capability_bit, known_capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::PlanError;
@@ -95,9 +95,8 @@ pub(crate) fn process_plan(process: &Process, seccomp_flags: u32, has_seccomp: b
 
 /// A set of capabilities as bits; names this kernel does not know are dropped as Docker does.
 pub(crate) fn bits(set: &Capabilities) -> u64 {
-    let known = u64::MAX >> (63 - hako_sys::last_capability().min(63));
     let names = set.iter().map(|one| one.to_string().to_uppercase());
-    names.filter_map(|name| capability_bit(&name)).fold(0, |bits, bit| bits | bit) & known
+    names.filter_map(|name| capability_bit(&name)).fold(0, |bits, bit| bits | bit) & known_capabilities()
 }
 
 fn rlimit_number(kind: PosixRlimitType) -> u32 {
