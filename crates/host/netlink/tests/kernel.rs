@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 use hako_netlink::nft::{
-    Batch, Chain, Comparison, Data, Element, Expression, Hook, HookPoint, HookType, Map, Nft, Reg, Rule, Set,
-    Verdict, datatype,
+    Batch, Chain, Comparison, Data, Element, Expression, Hook, HookPoint, HookType, Map, Nft, Part, Reg,
+    Rule, Set, Verdict, datatype,
 };
 use hako_netlink::{
     Address, Conntrack, Errno, Filter, Ipv4Net, Links, Route, Scope, TcpState, Veth, in_namespace,
@@ -263,4 +263,9 @@ fn translated_connections_are_listed_by_who_answers_and_can_be_forgotten() {
         let other = Filter { answers_from: [127, 0, 0, 3].into(), protocol: 6 };
         assert!(conntrack.translated_to(other).unwrap().is_empty());
     });
+}
+
+#[test]
+fn this_kernel_has_every_part_of_nftables() {
+    fresh(|| assert_eq!(Part::missing(), []));
 }

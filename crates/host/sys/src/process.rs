@@ -109,7 +109,7 @@ pub fn spawn(
     }
 }
 
-/// Moves this (single-threaded) process into new namespaces; a pid namespace counts for its children only.
+/// Moves the calling thread into new namespaces; a pid namespace counts for its children only.
 pub fn unshare(kinds: CloneFlags) -> io::Result<()> {
     let kinds = c_int::try_from(kinds.0).map_err(io::Error::other)?;
     // SAFETY: namespaces only; neither descriptors nor memory are unshared.

@@ -5,10 +5,12 @@
 
 mod batch;
 mod expression;
+mod parts;
 mod read;
 
 pub use batch::{Batch, Chain, Data, Element, Hook, HookPoint, HookType, Map, Set, Verdict};
 pub use expression::{Comparison, Ct, Expression, Meta, Nat, Reg, Reject, Rule};
+pub use parts::Part;
 pub use read::{ElementEntry, Nft};
 
 /// Tables of this family see IPv4 and IPv6.
