@@ -75,6 +75,11 @@ impl ImageStore {
             };
             (diff_id, writer, media_type)
         };
+        if diff_id == Digest::of(b"") {
+            let (what, reason) =
+                (format!("the tar of {name}"), "it is empty, not even an archive's end".into());
+            return Err(crate::ImageError::Unusable { what, reason }.into());
+        }
         let blob = writer.commit(Expected::default())?;
         Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type.into(), diff_id })
     }

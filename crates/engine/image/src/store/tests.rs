@@ -77,6 +77,20 @@ fn a_hostile_import_leaves_nothing() {
 }
 
 #[test]
+fn an_empty_file_is_no_root_file_system() {
+    let (_dir, store) = store();
+    let mut gzip = Encoder::new(Vec::new(), Compression::Gzip).unwrap();
+    gzip.write_all(b"").unwrap();
+    for nothing in [Vec::new(), gzip.finish().unwrap().0] {
+        let refused = store.import_rootfs(nothing.as_slice(), &name("none"), ImageConfiguration::default());
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(error.chain().contains("none") && error.chain().contains("empty"), "{error:?}");
+        assert!(store.list().unwrap().is_empty() && store.snapshots().list().is_empty());
+    }
+}
+
+#[test]
 fn images_are_found_by_name_id_and_the_start_of_an_id() {
     let (_dir, store) = store();
     let image = import(&store, "base:1", "x");

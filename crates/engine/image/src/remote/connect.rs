@@ -1,0 +1,290 @@
+//! TCP and TLS to a registry.
+
+use super::error::{Cause, RemoteError};
+use super::{PlainHttp, RemoteOptions};
+use http::Uri;
+use http::uri::Scheme;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// The TLS configuration, made when the first https connection needs it.
+#[derive(Debug)]
+pub(super) struct Tls {
+    authorities: Vec<PathBuf>,
+    is_unverified: bool,
+    config: Mutex<Option<Arc<ClientConfig>>>,
+}
+
+impl Tls {
+    pub(super) fn new(options: &RemoteOptions) -> Self {
+        Self {
+            authorities: options.ca_files.clone(),
+            is_unverified: options.skip_tls_verify,
+            config: Mutex::default(),
+        }
+    }
+
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, RemoteError> {
+        let mut config = self.config.lock();
+        if let Some(config) = &*config {
+            return Ok(config.clone());
+        }
+        let made = Arc::new(self.make()?);
+        *config = Some(made.clone());
+        Ok(made)
+    }
+
+    fn make(&self) -> Result<ClientConfig, RemoteError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| RemoteError::Authority { path: PathBuf::new(), reason: error.to_string() })?;
+        let mut config = if self.is_unverified {
+            let verifier = Arc::new(Unverified(provider));
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+        } else {
+            builder.with_root_certificates(self.roots()?).with_no_client_auth()
+        };
+        // One connection a layer: parallel downloads share no window and no head of line.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    fn roots(&self) -> Result<RootCertStore, RemoteError> {
+        let mut roots = system_roots().clone();
+        for path in &self.authorities {
+            let failed = |reason: String| RemoteError::Authority { path: path.clone(), reason };
+            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+            let mut count = 0;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+                count += 1;
+            }
+            if count == 0 {
+                return Err(failed("it holds no certificate in PEM form".into()));
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// The machine's own authorities, read once a process.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::debug!(%error, "a system certificate cannot be read");
+        }
+        roots.add_parsable_certificates(found.certs);
+        roots
+    })
+}
+
+/// Accepts whoever answers: for registries that the caller declared insecure.
+#[derive(Debug)]
+struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls_pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether a host can only be this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl PlainHttp {
+    /// Whether plain HTTP may be spoken to `host` when it has no TLS.
+    pub(super) fn allows(self, host: &str) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Loopback => is_loopback(host),
+            Self::Allowed | Self::Only => true,
+        }
+    }
+}
+
+/// Whether a failed connection means that the other side does not speak TLS at all.
+pub(super) fn is_not_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    find(error, |error: &rustls::Error| {
+        matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+    })
+}
+
+/// Whether a failed connection means that the certificate or the handshake was refused.
+pub(super) fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    find(error, |_: &rustls::Error| true)
+}
+
+/// Looks for an error of type `E` in a chain of causes, also inside `io::Error`s.
+fn find<E: std::error::Error + 'static>(
+    error: &(dyn std::error::Error + 'static),
+    is_it: impl Fn(&E) -> bool,
+) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref::<E>());
+        if error.downcast_ref::<E>().or(inner).is_some_and(&is_it) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Opens TCP and, for https, TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    pub(super) tls: Arc<Tls>,
+    pub(super) limit: Duration,
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = Cause;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, Cause>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (tls, limit) = (self.tls.clone(), self.limit);
+        Box::pin(async move {
+            match tokio::time::timeout(limit, connect(uri, &tls)).await {
+                Ok(connected) => connected,
+                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            }
+        })
+    }
+}
+
+async fn connect(uri: Uri, tls: &Tls) -> Result<TokioIo<Stream>, Cause> {
+    let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    tcp.set_nodelay(true)?;
+    if !is_tls {
+        return Ok(TokioIo::new(Stream::Plain(tcp)));
+    }
+    let name = ServerName::try_from(host)?;
+    let stream = TlsConnector::from(tls.config()?).connect(name, tcp).await?;
+    Ok(TokioIo::new(Stream::Tls(Box::new(stream))))
+}
+
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl tokio::io::AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl tokio::io::AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for host in ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example.com", "128.0.0.1", "10.0.0.1", "127.0.0.1.nip.io", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}
