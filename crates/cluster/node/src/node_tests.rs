@@ -358,6 +358,12 @@ async fn what_cannot_be_done_is_said_in_status_and_events() {
             "nfs is not supported by this node",
         ),
         (
+            json!({"containers": [{"name": "main", "image": "app"}], "volumes": [
+                {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}),
+            "ContainerCreating",
+            "volume \"v\": service account tokens are not issued yet, drop the source serviceAccountToken",
+        ),
+        (
             json!({"containers": [{"name": "main", "image": "app"}], "shareProcessNamespace": true}),
             "ContainerCreating",
             "shareProcessNamespace",

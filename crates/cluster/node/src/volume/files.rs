@@ -55,12 +55,12 @@ impl Classify for WriteError {
 
 /// Makes `target` show exactly `files`; returns whether anything changed.
 ///
-/// With `group`, files and directories belong to that group and it may read them.
+/// With `group`, files and directories belong to that group, and it and the owner may read them.
 pub(crate) fn write(target: &Path, files: &FileSet, group: Option<u32>) -> Result<bool, WriteError> {
     for path in files.keys() {
         check(path)?;
     }
-    create_dir(target, 0o755, group)?;
+    create_dir(target, 0o777, group)?;
     let previous = fs::read_link(target.join(DATA)).ok();
     if let Some(previous) = &previous
         && is_same(&target.join(previous), files)
@@ -125,7 +125,7 @@ fn write_file(dir: &Path, path: &Path, file: &VolumeFile, group: Option<u32>) ->
     }
     let full = dir.join(path);
     fs::write(&full, &file.bytes).map_err(at(&full))?;
-    set_owner(&full, file.mode | group.map_or(0, |_| 0o040), group)
+    set_owner(&full, file.mode | group.map_or(0, |_| 0o440), group)
 }
 
 fn is_same(dir: &Path, files: &FileSet) -> bool {

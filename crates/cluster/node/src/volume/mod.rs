@@ -15,7 +15,7 @@ use crate::env::{EnvError, PodFacts, Referenced};
 use hako_container::{MemoryVolume, Mount, MountSource, Propagation};
 use hako_error::{Classify, Kind};
 use hako_names::Quantity;
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, Volume, VolumeMount};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
@@ -111,6 +111,8 @@ pub(crate) struct Volumes {
     paths: HashMap<String, PathBuf>,
     /// Paths of the host that nobody checked: the directory is made when it is missing.
     unchecked: HashSet<PathBuf>,
+    /// Those made of objects of the API, which nobody may write.
+    read_only: HashSet<PathBuf>,
     /// Memory-backed ones, which the sandbox has to mount.
     pub(crate) memory: Vec<MemoryVolume>,
 }
@@ -146,7 +148,9 @@ impl PodDirs {
         out: &mut Volumes,
     ) -> Result<PathBuf, VolumeError> {
         if is_made_of_files(volume) {
-            return self.write_files(volume, facts, referenced).map(|(path, _)| path);
+            let (path, _) = self.write_files(volume, facts, referenced)?;
+            out.read_only.insert(path.clone());
+            return Ok(path);
         }
         if let Some(source) = &volume.host_path {
             let path = PathBuf::from(&source.path);
@@ -165,7 +169,7 @@ impl PodDirs {
                 return Err(VolumeError::Unsupported { volume: volume.name.clone(), kind });
             }
         };
-        self.empty_dir(volume, source, group, out)
+        self.empty_dir(volume, source, group, facts, out)
     }
 
     /// Brings the files of `volume` up to date; says whether they changed.
@@ -188,6 +192,7 @@ impl PodDirs {
         volume: &Volume,
         source: &EmptyDirVolumeSource,
         group: Option<u32>,
+        facts: &PodFacts<'_>,
         out: &mut Volumes,
     ) -> Result<PathBuf, VolumeError> {
         let medium = source.medium.as_deref().unwrap_or("");
@@ -209,12 +214,11 @@ impl PodDirs {
             source,
         })?;
         if medium == "Memory" {
-            let size = source.size_limit.as_ref().and_then(|size| size.0.parse::<Quantity>().ok());
             out.memory.push(MemoryVolume {
                 path: path.clone(),
-                size: size.and_then(|size| u64::try_from(size.units()).ok()),
+                size: memory_size(source, facts),
                 // Its group is that of the directory it is mounted on.
-                mode: Some(if group.is_some() { 0o2777 } else { 0o777 }),
+                mode: Some(shared_mode(group)),
             });
         }
         Ok(path)
@@ -260,6 +264,24 @@ fn fs_group(pod: &Pod) -> Option<u32> {
     u32::try_from(context.fs_group?).ok()
 }
 
+/// The bound of a memory-backed directory: the least of its own, what the pod's containers may use together where all
+/// are bounded, and what the node has.
+fn memory_size(source: &EmptyDirVolumeSource, facts: &PodFacts<'_>) -> Option<u64> {
+    let limit = |container: &Container| {
+        let limits = container.resources.as_ref()?.limits.as_ref()?;
+        bytes(limits.get("memory")?)
+    };
+    let containers = facts.pod.spec.iter().flat_map(|spec| &spec.containers);
+    let of_pod = containers.map(limit).sum::<Option<u64>>();
+    let own = source.size_limit.as_ref().and_then(bytes);
+    let of_node = facts.allocatable.get("memory").and_then(|memory| u64::try_from(memory.units()).ok());
+    [own, of_pod, of_node].into_iter().flatten().filter(|size| *size > 0).min()
+}
+
+fn bytes(amount: &k8s_openapi::apimachinery::pkg::api::resource::Quantity) -> Option<u64> {
+    u64::try_from(amount.0.parse::<Quantity>().ok()?.units()).ok()
+}
+
 /// Parents are closed to others: whoever may read a volume gets it by a mount, not by its path.
 fn create_private(volume: &str, dir: &Path) -> Result<(), VolumeError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -271,14 +293,15 @@ fn create_shared(path: &Path, group: Option<u32>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
     }
-    let set_gid = match group {
-        Some(_) => 0o2000,
-        None => 0,
-    };
     if group.is_some() {
         chown(path, None, group)?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o777 | set_gid))
+    fs::set_permissions(path, fs::Permissions::from_mode(shared_mode(group)))
+}
+
+/// For everybody; what is made in it belongs to the pod's group, if it has one.
+fn shared_mode(group: Option<u32>) -> u32 {
+    0o777 | group.map_or(0, |_| 0o2000)
 }
 
 /// The field of `volume` that is set and that this node cannot serve.
@@ -337,6 +360,7 @@ impl Volumes {
             Some(sub_path) => sub_path::resolve(volume, &sub_path, 0o750)?,
             None => volume.clone(),
         };
+        let is_read_only = mount.read_only == Some(true) || self.read_only.contains(volume);
         let propagation = match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => Propagation::Slave,
             Some("Bidirectional") => Propagation::Shared,
@@ -345,7 +369,7 @@ impl Volumes {
         Ok(Mount {
             target: absolute(&mount.mount_path),
             source: MountSource::Bind { create: self.unchecked.contains(&path), path, propagation },
-            read_only: mount.read_only == Some(true),
+            read_only: is_read_only,
         })
     }
 

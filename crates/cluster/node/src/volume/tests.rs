@@ -149,6 +149,7 @@ fn mounts_take_parts_of_volumes_but_never_lead_out_of_them() {
         Value::Null,
     );
     let volumes = fixture.prepare().unwrap();
+    assert_eq!(volumes.memory[0].size, Some(64 << 20), "the container's limit, as the volume has none");
     let made = mounts(
         &volumes,
         json!([{"name": "d", "mountPath": "/d", "readOnly": true},
@@ -157,6 +158,7 @@ fn mounts_take_parts_of_volumes_but_never_lead_out_of_them() {
     )
     .unwrap();
     assert_eq!((made[0].read_only, made[0].target.as_path()), (true, Path::new("/d")));
+    assert_eq!((made[1].read_only, made[2].read_only), (false, true), "files of objects cannot be written");
     assert!(source(&made[1]).ends_with("d/logs/x") && source(&made[1]).is_dir());
     assert_eq!(fs::read_to_string(source(&made[2])).unwrap(), "A");
     for bad in [
