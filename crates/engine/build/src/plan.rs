@@ -1,6 +1,6 @@
 //! Which stages a build needs and what each waits for.
 
-use crate::dockerfile::{Dockerfile, Instruction, Stage, Step, expand};
+use crate::dockerfile::{Dockerfile, Instruction, Stage, Step, expand, refuse_unbuilt};
 use crate::error::BuildError;
 use crate::request::BuildRequest;
 use crate::state::architecture;
@@ -57,6 +57,7 @@ pub(crate) fn refuse(file: &str, line: usize, text: &str, message: impl Into<Str
 }
 
 pub(crate) fn plan(file: &Dockerfile, name: &str, request: &BuildRequest) -> Result<Plan> {
+    refuse_unbuilt(file, name)?;
     let globals = globals(file, name, request)?;
     let target = target(file, name, request)?;
     let mut origins = Vec::new();
@@ -95,7 +96,7 @@ fn globals(file: &Dockerfile, name: &str, request: &BuildRequest) -> Result<BTre
         globals.insert(format!("{side}ARCH"), architecture().to_owned());
         globals.insert(format!("{side}VARIANT"), String::new());
     }
-    for Step { line, text, instruction } in &file.global_args {
+    for Step { line, text, instruction, .. } in &file.global_args {
         let Instruction::Arg(arguments) = instruction else {
             continue;
         };
@@ -174,7 +175,7 @@ fn origins_of(
 fn origin(file: &Dockerfile, index: usize, text: &str, by_number: bool) -> Result<Origin, String> {
     let earlier = &file.stages[..index];
     let lower = text.to_ascii_lowercase();
-    if let Some(found) = earlier.iter().position(|stage| stage.name.as_deref() == Some(&lower)) {
+    if let Some(found) = earlier.iter().rposition(|stage| stage.name.as_deref() == Some(&lower)) {
         return Ok(Origin::Stage(found));
     }
     match text.parse::<usize>() {

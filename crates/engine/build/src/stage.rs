@@ -143,7 +143,7 @@ impl Run<'_> {
 
     fn step(&mut self, index: usize, step: &Step) -> Result<StepOutcome> {
         match &step.instruction {
-            Instruction::Run(command) => return self.run(step, command.words(&self.state.shell)),
+            Instruction::Run(run) => return self.run(step, run.program.words(&self.state.shell)),
             Instruction::Copy(copy) => return self.copy(index, step, copy),
             Instruction::Workdir(path) => return self.workdir(step, path),
             Instruction::Arg(arguments) => {
@@ -196,7 +196,11 @@ impl Run<'_> {
             Instruction::Shell(words) => self.state.set_shell(words.clone()),
             Instruction::Maintainer(name) => self.state.author = Some(name.clone()),
             Instruction::Healthcheck(check) => self.state.healthcheck = Some(check.clone()),
-            Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_) | Instruction::Arg(_) => {}
+            Instruction::Run(_)
+            | Instruction::Copy(_)
+            | Instruction::Workdir(_)
+            | Instruction::Arg(_)
+            | Instruction::Onbuild(_) => {}
         }
         Ok(())
     }

@@ -25,7 +25,21 @@ fn shell(line: &str) -> Command {
 }
 
 fn exec(words: &[&str]) -> Command {
-    Command::Exec(words.iter().map(|word| (*word).to_owned()).collect())
+    Command::Exec(owned(words))
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// RUN without flags.
+fn run(program: Program) -> Instruction {
+    let (mounts, devices) = (Vec::new(), Vec::new());
+    Instruction::Run(Run { program, mounts, network: Network::Default, security: Security::Sandbox, devices })
+}
+
+fn run_shell(text: &str) -> Instruction {
+    run(Program::Shell(text.into()))
 }
 
 #[test]
@@ -43,21 +57,21 @@ fn stages_have_names_bases_and_lines() {
 #[test]
 fn lines_continue_over_comments_and_blank_lines() {
     let text = "RUN a && \\\n# why\n\n   b \\\n  && c\nRUN d";
-    assert_eq!(steps(text), [Instruction::Run(shell("a &&    b   && c")), Instruction::Run(shell("d")),]);
+    assert_eq!(steps(text), [run_shell("a &&    b   && c"), run_shell("d"),]);
 }
 
 #[test]
 fn the_escape_character_can_be_a_backtick() {
     let file = parsed("# escape=`\nFROM x\nRUN a `\n  b\nENV P=c:\\dir");
     assert_eq!(file.escape, '`');
-    assert_eq!(file.stages[0].steps[0].instruction, Instruction::Run(shell("a   b")));
+    assert_eq!(file.stages[0].steps[0].instruction, run_shell("a   b"));
     let late = parsed("FROM x\n# escape=`\nRUN a");
     assert_eq!(late.escape, '\\', "a directive counts only at the top");
 }
 
 #[test]
 fn commands_have_two_forms() {
-    assert_eq!(steps("RUN [\"a\", \"b c\"]"), [Instruction::Run(exec(&["a", "b c"]))]);
+    assert_eq!(steps("RUN [\"a\", \"b c\"]"), [run(Program::Exec(owned(&["a", "b c"])))]);
     assert_eq!(steps("CMD [a]"), [Instruction::Cmd(shell("[a]"))], "what is no JSON is for the shell");
     assert_eq!(steps("ENTRYPOINT a b"), [Instruction::Entrypoint(shell("a b"))]);
     assert_eq!(steps("CMD []"), [Instruction::Cmd(exec(&[]))]);
@@ -117,22 +131,16 @@ fn all_faults_are_reported_at_once_with_their_lines() {
 
 #[test]
 fn what_is_not_built_says_so_with_its_line() {
-    for text in [
-        "FROM x\nONBUILD RUN a",
-        "FROM x\nRUN --mount=type=cache,target=/x a",
-        "FROM x\nRUN <<EOF\necho not an instruction\nEOF",
-        "FROM x\nCOPY <<EOF /x\nhello\nEOF",
-        "FROM x\nADD https://example.com/x /x",
-        "FROM x\nCOPY --parents a b",
-    ] {
-        let error = fails(text);
+    for text in
+        ["FROM x\nONBUILD RUN a", "FROM x\nADD https://example.com/x /x", "FROM x\nCOPY --parents a b"]
+    {
+        let error = refuse_unbuilt(&parsed(text), "Dockerfile").unwrap_err();
         assert_eq!(
             (error.kind(), error.faults.len(), error.faults[0].line),
             (Kind::Unimplemented, 1, 2),
             "{error}"
         );
     }
-    assert!(parse("FROM x\nRUN echo $((1 << 2)) <<<x", "f").is_ok());
 }
 
 #[test]
@@ -143,11 +151,10 @@ fn files_that_make_no_sense_are_refused() {
         ("FROM", "FROM takes an image"),
         ("FROM a b", "FROM takes an image"),
         ("FROM a AS 1x", "not a name"),
-        ("FROM a AS b\nFROM c AS b", "two stages"),
         ("FROM a AS b\nCOPY --from=b x y", "no earlier stage"),
         ("FROM a\nCOPY --from=c x y\nFROM b AS c", "no earlier stage"),
         ("FROM x\nRUN", "at least one argument"),
-        ("FROM x\nCOPY --chmod=u+x a b", "octal"),
+        ("FROM x\nCOPY --chmod=u+z a b", "octal"),
         ("FROM x\nCOPY a b c", "ends in"),
         ("FROM x\nSHELL /bin/sh", "JSON"),
         ("FROM x\nENV a='b", "single quote"),
@@ -185,12 +192,12 @@ fn variables_expand_in_all_their_forms() {
         ("\"\\$a\\x\"", "$a\\x"),
         ("a\\ b", "a b"),
         ("$", "$"),
-        ("x$-", "x$-"),
+        ("x$-", "x"),
         ("${a:?no}", "1"),
     ] {
         assert_eq!(expanded(word).as_deref(), Ok(value), "{word}");
     }
-    for word in ["${a", "${}", "${a#x}", "'a", "\"a", "${nothing:?it is needed}", "${a:=x}"] {
+    for word in ["${a", "${}", "'a", "\"a", "${nothing:?it is needed}", "${a:=x}"] {
         assert!(expanded(word).is_err(), "{word}");
     }
 }
