@@ -4,6 +4,7 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -197,6 +198,14 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
     Some(json!({ "stream": text }))
 }
 
-pub(crate) async fn prune() -> Answer {
-    Err(unimplemented("pruning the build cache is unimplemented"))
+/// Forgets the results of all steps, whether `all` is set or not: every one can be made again.
+pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
+    params.filters()?.only(&[])?;
+    let (keys, freed) = blocking(move || {
+        let keys: Vec<String> = state.builder.cached()?.iter().map(|step| step.key.hex()).collect();
+        let pieces = state.sizes.of(&state.images, &state.images.list()?);
+        Ok((keys, pieces.freed(&state.builder.prune()?)))
+    })
+    .await?;
+    Ok(Json(json!({ "CachesDeleted": keys, "SpaceReclaimed": freed })).into_response())
 }

@@ -7,16 +7,19 @@
 
 mod build;
 mod container;
+mod df;
 mod drain;
 mod error;
 mod events;
 mod exec;
 mod frame;
+mod glob;
 mod human;
 mod image;
 mod network;
 mod params;
 mod server;
+mod sizes;
 mod state;
 mod stats;
 mod system;

@@ -1,11 +1,11 @@
 //! The three networks that are always there.
 
 use crate::DockerState;
-use crate::error::{Answer, Failure};
+use crate::error::{Answer, Failure, unimplemented};
 use crate::params::Params;
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::response::IntoResponse;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
 use hako_container::{ContainerEngine, Filter, NetworkMode, Sandbox};
 use hako_error::{Error, Kind};
 use serde_json::{Map, Value, json};
@@ -73,4 +73,28 @@ pub(crate) async fn inspect(State(state): State<DockerState>, Path(wanted): Path
     let members: Vec<Sandbox> =
         sandboxes.into_iter().filter(|sandbox| sandbox.spec.network == *mode).collect();
     Ok(Json(json(name, driver, &members)).into_response())
+}
+
+/// What would make or change a network.
+pub(crate) async fn not_built(request: Request) -> Answer {
+    let (method, path) = (request.method(), request.uri().path());
+    Err(unimplemented(format!(
+        "{method} {path} is unimplemented: containers can have the networks bridge, host and none"
+    )))
+}
+
+/// The networks that are always there stay, any other does not exist.
+pub(crate) async fn remove(Path(wanted): Path<String>) -> Answer {
+    match NETWORKS.iter().find(|(name, ..)| *name == wanted || id(name).starts_with(&wanted)) {
+        Some((name, ..)) => {
+            let text = format!("{name} is a pre-defined network and cannot be removed");
+            Err(Failure(Error::new(Kind::Forbidden, text)))
+        }
+        None => Err(Failure(Error::new(Kind::NotFound, format!("network {wanted} not found")))),
+    }
+}
+
+/// There is never an unused network: the three that are always there are not for pruning.
+pub(crate) async fn prune() -> Response {
+    Json(json!({ "NetworksDeleted": null })).into_response()
 }

@@ -87,17 +87,22 @@ impl Params {
     /// Seconds since 1970 with a fraction, or RFC 3339.
     pub(crate) fn time(&self, name: &str) -> Result<Option<jiff::Timestamp>, Failure> {
         let Some(text) = self.get(name).filter(|text| *text != "0") else { return Ok(None) };
-        let bad = || {
-            invalid(format!(
-                "{name} {text:?} is neither seconds since 1970 nor a time such as 2026-01-02T15:04:05Z"
-            ))
-        };
-        let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let Ok(seconds) = seconds.parse::<i64>() else { return text.parse().map(Some).map_err(|_| bad()) };
-        let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
-        let nanoseconds = padded.parse().map_err(|_| bad())?;
-        jiff::Timestamp::new(seconds, nanoseconds).map(Some).map_err(|_| bad())
+        time(name, text).map(Some)
     }
+}
+
+/// Seconds since 1970 with a fraction, or RFC 3339.
+fn time(name: &str, text: &str) -> Result<jiff::Timestamp, Failure> {
+    let bad = || {
+        invalid(format!(
+            "{name} {text:?} is neither seconds since 1970 nor a time such as 2026-01-02T15:04:05Z"
+        ))
+    };
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let Ok(seconds) = seconds.parse::<i64>() else { return text.parse().map_err(|_| bad()) };
+    let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
+    let nanoseconds = padded.parse().map_err(|_| bad())?;
+    jiff::Timestamp::new(seconds, nanoseconds).map_err(|_| bad())
 }
 
 /// Filters of a list.
@@ -112,6 +117,9 @@ impl Filters {
     /// Refuses names that are not in `known`: a filter that does nothing shows too much.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Failure> {
         match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) if known.is_empty() => {
+                Err(invalid(format!("invalid filter {name:?}: there is none here")))
+            }
             Some(name) => Err(invalid(format!("invalid filter {name:?}: use one of {}", known.join(", ")))),
             None => Ok(()),
         }
@@ -123,12 +131,30 @@ impl Filters {
         values.is_empty() || values.iter().any(|value| holds(value))
     }
 
-    /// Whether all `label` filters, `key` or `key=value`, hold.
+    /// Whether all `label` filters, `key` or `key=value`, hold, and none of `label!`.
     pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.get("label").iter().all(|wanted| match wanted.split_once('=') {
+        let has = |wanted: &String| match wanted.split_once('=') {
             Some((key, value)) => labels.get(key).is_some_and(|has| has == value),
             None => labels.contains_key(wanted),
-        })
+        };
+        self.get("label").iter().all(has) && !self.get("label!").iter().any(has)
+    }
+
+    /// The moment that `until` names: a time, or how long before `now`, such as `24h` or `1h30m`.
+    pub(crate) fn until(&self, now: jiff::Timestamp) -> Result<Option<jiff::Timestamp>, Failure> {
+        let text = match self.get("until") {
+            [] => return Ok(None),
+            [text] => text,
+            _ => return Err(invalid("more than one until filter specified")),
+        };
+        let is_age = text.ends_with(|last: char| last.is_ascii_alphabetic() && last != 'Z');
+        if !is_age {
+            return time("until", text).map(Some);
+        }
+        let bad =
+            |_| invalid(format!("until {text:?} is neither a time nor a duration such as 24h or 1h30m"));
+        let age: jiff::SignedDuration = text.parse().map_err(bad)?;
+        Ok(Some(now.saturating_sub(age).unwrap_or(jiff::Timestamp::MIN)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Connections, API versions and the table of routes.
 
 use crate::error::message;
-use crate::{DockerState, build, container, drain, events, exec, image, network, stats, system, volume};
+use crate::{DockerState, build, container, df, drain, events, exec, image, network, stats, system, volume};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -109,7 +109,7 @@ fn router(state: DockerState) -> Router {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .route("/auth", post(system::auth))
-        .route("/system/df", get(system::df))
+        .route("/system/df", get(df::df))
         .route("/events", get(events::events))
         .merge(containers())
         .route("/exec/{id}/start", post(exec::start))
@@ -124,7 +124,11 @@ fn router(state: DockerState) -> Router {
         .route("/images/prune", post(image::prune))
         .route("/images/{*rest}", any(image::named))
         .route("/networks", get(network::list))
-        .route("/networks/{id}", get(network::inspect))
+        .route("/networks/create", post(network::not_built))
+        .route("/networks/prune", post(network::prune))
+        .route("/networks/{id}", get(network::inspect).delete(network::remove))
+        .route("/networks/{id}/connect", post(network::not_built))
+        .route("/networks/{id}/disconnect", post(network::not_built))
         .route("/volumes", get(volume::list))
         .route("/volumes/create", post(volume::create))
         .route("/volumes/prune", post(volume::prune))

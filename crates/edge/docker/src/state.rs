@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use crate::exec::ExecRecord;
+use crate::sizes::Sizes;
 use hako_build::Builder;
 use hako_container::Engine;
 use hako_image::ImageStore;
@@ -16,6 +17,7 @@ pub struct DockerState {
     pub(crate) images: ImageStore,
     pub(crate) builder: Builder,
     pub(crate) version: Arc<str>,
+    pub(crate) sizes: Arc<Sizes>,
     /// Execs made by clients: Docker makes them in one call and starts them in another.
     pub(crate) execs: Arc<Mutex<VecDeque<Arc<ExecRecord>>>>,
 }
@@ -30,6 +32,13 @@ impl DockerState {
     /// The state of a face that calls itself `version`.
     #[must_use]
     pub fn new(engine: Arc<Engine>, images: ImageStore, builder: Builder, version: &str) -> Self {
-        Self { engine, images, builder, version: version.into(), execs: Arc::default() }
+        Self {
+            engine,
+            images,
+            builder,
+            version: version.into(),
+            sizes: Arc::default(),
+            execs: Arc::default(),
+        }
     }
 }

@@ -9,10 +9,10 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use hako_container::{ContainerEngine, Stats};
+use hako_container::{ContainerEngine, ContainerState, NetworkMode, Stats};
 use hako_names::ContainerId;
 use http::header;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -35,14 +35,14 @@ pub(crate) async fn stats(
                 state.engine.stats(&id).await.unwrap_or_default()
             }
         };
-        return Ok(Json(json(&id, &name, &first, &second)).into_response());
+        return Ok(Json(json(&state, &id, &name, &first, &second).await).into_response());
     }
     let readings = stream::unfold((state, id, name, first), |(state, id, name, before)| async move {
         tokio::time::sleep(PERIOD).await;
         // A container that is gone ends the stream, one that rests uses nothing.
         state.engine.container(&id).await.ok()?;
         let now = state.engine.stats(&id).await.unwrap_or_default();
-        let line = Bytes::from(format!("{}\n", json(&id, &name, &before, &now)));
+        let line = Bytes::from(format!("{}\n", json(&state, &id, &name, &before, &now).await));
         Some((line, (state, id, name, now)))
     });
     let lines = readings.map(Ok::<_, std::convert::Infallible>);
@@ -64,7 +64,39 @@ fn cpu(stats: &Stats) -> Value {
     json!({ "cpu_usage": { "total_usage": stats.cpu_ns }, "system_cpu_usage": system, "online_cpus": cpus })
 }
 
-fn json(id: &ContainerId, name: &str, before: &Stats, now: &Stats) -> Value {
+/// Counters of the container's own network interfaces; none with the host's network.
+async fn networks(state: &DockerState, id: &ContainerId) -> Value {
+    let Ok(container) = state.engine.container(id).await else { return json!({}) };
+    let sandbox = state.engine.sandbox(&container.sandbox).await;
+    let is_own = sandbox.is_ok_and(|sandbox| sandbox.spec.network != NetworkMode::Host);
+    match container.state {
+        ContainerState::Running { pid, .. } if is_own => {
+            interfaces(&std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default())
+        }
+        _ => json!({}),
+    }
+}
+
+/// `/proc/PID/net/dev`, proc(5): two lines of heading, then a name and 16 counters a line.
+fn interfaces(text: &str) -> Value {
+    const NAMES: [&str; 4] = ["bytes", "packets", "errors", "dropped"];
+    let mut shown = Map::new();
+    for (name, counters) in text.lines().skip(2).filter_map(|line| line.split_once(':')) {
+        let counters: Vec<u64> =
+            counters.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let directions = [("rx", counters.get(..4)), ("tx", counters.get(8..12))];
+        let numbers = directions.into_iter().flat_map(|(direction, values)| {
+            let named = NAMES.iter().zip(values.unwrap_or_default());
+            named.map(move |(name, value)| (format!("{direction}_{name}"), json!(value)))
+        });
+        if name.trim() != "lo" {
+            shown.insert(name.trim().to_owned(), Value::Object(numbers.collect()));
+        }
+    }
+    Value::Object(shown)
+}
+
+async fn json(state: &DockerState, id: &ContainerId, name: &str, before: &Stats, now: &Stats) -> Value {
     let mut past = cpu(before);
     let present = cpu(now);
     let elapsed = now.at.as_nanosecond().saturating_sub(before.at.as_nanosecond());
@@ -72,13 +104,32 @@ fn json(id: &ContainerId, name: &str, before: &Stats, now: &Stats) -> Value {
     let elapsed = u64::try_from(elapsed).unwrap_or(0).saturating_mul(cpus);
     past["system_cpu_usage"] =
         json!(present["system_cpu_usage"].as_u64().unwrap_or(0).saturating_sub(elapsed));
+    // Without a limit of its own a container may have all there is.
+    let machine = crate::system::memory_total();
     json!({
         "id": id, "name": format!("/{name}"), "read": now.at.to_string(), "preread": before.at.to_string(),
         "pids_stats": { "current": now.pids }, "cpu_stats": present, "precpu_stats": past,
         "memory_stats": {
-            "usage": now.memory_usage, "limit": now.memory_limit.unwrap_or(0),
+            "usage": now.memory_usage, "limit": now.memory_limit.map_or(machine, |limit| limit.min(machine)),
             "stats": { "inactive_file": now.memory_usage.saturating_sub(now.memory_working_set) },
         },
-        "blkio_stats": {}, "networks": {}, "num_procs": 0,
+        "blkio_stats": {}, "networks": networks(state, id).await, "num_procs": 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_have_their_counters_by_direction() {
+        let text = "Inter-|   Receive\n face |bytes\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  \
+                    eth0: 10 2 3 4 0 0 0 0 50 6 7 8 0 0 0 0\n";
+        let eth0 = json!({
+            "rx_bytes": 10, "rx_packets": 2, "rx_errors": 3, "rx_dropped": 4,
+            "tx_bytes": 50, "tx_packets": 6, "tx_errors": 7, "tx_dropped": 8,
+        });
+        assert_eq!(interfaces(text), json!({ "eth0": eth0 }));
+        assert_eq!(interfaces("garbage"), json!({}));
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn ping() -> Response {
 }
 
 pub(crate) async fn version(State(state): State<DockerState>) -> Response {
-    let details = json!({ "ApiVersion": text(API_VERSION), "MinAPIVersion": text(MIN_API_VERSION), "Arch": architecture(), "Os": "linux" });
+    let details = json!({ "ApiVersion": text(API_VERSION), "MinAPIVersion": text(MIN_API_VERSION), "Arch": architecture(), "Os": "linux", "Experimental": "false" });
     Json(json!({
         "Platform": { "Name": "Hakobune" },
         "Components": [{ "Name": "Engine", "Version": &*state.version, "Details": details }],
@@ -69,7 +69,7 @@ pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
     let created = containers.iter().filter(|container| container.state == ContainerState::Created).count();
     let images = state.images.clone();
     let images = blocking(move || images.list()).await?.len();
-    let memory = file("/proc/meminfo").lines().find_map(memory_total).unwrap_or(0);
+    let memory = memory_total();
     let body: Value = json!({
         "ID": "",
         "Containers": containers.len(),
@@ -106,25 +106,13 @@ pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
     Ok(Json(body).into_response())
 }
 
-fn memory_total(line: &str) -> Option<u64> {
-    let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim();
-    kib.parse::<u64>().ok().map(|kib| kib * 1024)
+/// Bytes of the machine's memory.
+pub(crate) fn memory_total() -> u64 {
+    let kib =
+        |line: &str| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
+    file("/proc/meminfo").lines().find_map(kib).map_or(0, |kib| kib * 1024)
 }
 
 pub(crate) async fn auth() -> Answer {
     Err(unimplemented("logging in to a registry is unimplemented"))
-}
-
-pub(crate) async fn df(State(state): State<DockerState>) -> Answer {
-    let images = state.images.clone();
-    let images = blocking(move || images.list()).await?;
-    let volumes = state.engine.volumes()?;
-    Ok(Json(json!({
-        "LayersSize": images.iter().map(|image| image.size).sum::<u64>(),
-        "Images": images.iter().map(crate::image::summary).collect::<Vec<_>>(),
-        "Containers": crate::container::list::all(&state).await?,
-        "Volumes": volumes.iter().map(crate::volume::json).collect::<Vec<_>>(),
-        "BuildCache": [],
-    }))
-    .into_response())
 }

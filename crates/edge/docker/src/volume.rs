@@ -1,8 +1,8 @@
 //! Volumes of the one driver there is.
 
-use crate::DockerState;
-use crate::error::{Answer, unimplemented};
+use crate::error::{Answer, blocking, unimplemented};
 use crate::params::Params;
+use crate::{DockerState, sizes};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
@@ -73,20 +73,25 @@ pub(crate) async fn remove(
 /// Removes anonymous volumes that no container has; with the filter `all`, named ones too.
 pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
-    filters.only(&["all", "label"])?;
+    filters.only(&["all", "label", "label!"])?;
     let all = filters.get("all").iter().any(|value| value == "1" || value == "true");
-    let mut deleted = Vec::new();
+    let (mut deleted, mut freed) = (Vec::new(), 0);
     for volume in state.engine.volumes()? {
         let is_anonymous =
             volume.name.len() == 64 && volume.name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !(all || is_anonymous) || !filters.labels(&volume.labels) {
             continue;
         }
+        let path = volume.path.clone();
+        let bytes = blocking(move || Ok(sizes::tree(&path))).await?;
         match state.engine.remove_volume(&volume.name) {
-            Ok(()) => deleted.push(volume.name),
+            Ok(()) => {
+                freed += bytes;
+                deleted.push(volume.name);
+            }
             Err(error) if error.kind() == Kind::FailedPrecondition => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Json(json!({ "VolumesDeleted": deleted, "SpaceReclaimed": 0 })).into_response())
+    Ok(Json(json!({ "VolumesDeleted": deleted, "SpaceReclaimed": freed })).into_response())
 }

@@ -1,6 +1,6 @@
 //! A build from its request to its image.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CachedStep};
 use crate::dockerfile;
 use crate::error::BuildError;
 use crate::files::Source;
@@ -97,6 +97,11 @@ impl Builder {
                 Err(Error::new(Kind::Internal, "the build ended without a result").with_source(error))
             }
         }
+    }
+
+    /// The results of steps that later builds can use.
+    pub fn cached(&self) -> Result<Vec<CachedStep>> {
+        Ok(self.cache.list()?)
     }
 
     /// Forgets the results of all steps; returns what went with them.

@@ -26,6 +26,19 @@ pub(crate) struct Record {
     pub created: String,
 }
 
+/// A step's result that is kept, for those who ask what takes space.
+#[derive(Clone, Debug)]
+pub struct CachedStep {
+    /// Over everything that went into the step.
+    pub key: Digest,
+    /// What it gave; `None` if the step changed nothing.
+    pub layer: Option<Layer>,
+    /// When it ran, RFC 3339.
+    pub created: String,
+    /// When a build last asked for it.
+    pub used: jiff::Timestamp,
+}
+
 /// The directory of records.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
@@ -75,6 +88,22 @@ impl Cache {
             .and_then(|bytes| fs::write(&new, bytes))
             .and_then(|()| fs::rename(&new, &path));
         written.map_err(BuildError::io("write", path))
+    }
+
+    /// Every record, in no particular order; one that cannot be read is left out.
+    pub(crate) fn list(&self) -> Result<Vec<CachedStep>, BuildError> {
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(BuildError::io("list", &self.dir))?.flatten() {
+            let path = entry.path();
+            let key = path.file_stem().and_then(|stem| format!("sha256:{}", stem.to_str()?).parse().ok());
+            let record = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            let used = modified.and_then(|time| jiff::Timestamp::try_from(time).ok());
+            if let (Some(key), Some(record), Some(used)) = (key, record, used) {
+                steps.push(CachedStep { key, layer: record.layer, created: record.created, used });
+            }
+        }
+        Ok(steps)
     }
 
     /// Forgets every result.

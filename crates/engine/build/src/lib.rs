@@ -25,6 +25,7 @@ mod state;
 mod users;
 
 pub use builder::{Builder, BuilderConfig};
+pub use cache::CachedStep;
 pub use error::BuildError;
 pub use request::{BuildEvent, BuildRequest, OutputStream, RunNetwork, StepOutcome};
 

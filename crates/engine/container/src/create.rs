@@ -15,8 +15,9 @@ use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The key of a container's snapshot.
-pub(crate) fn snapshot_key(id: &str) -> String {
+/// The key of a container's snapshot, where all that it changed of its image is.
+#[must_use]
+pub fn snapshot_key(id: &str) -> String {
     format!("{SNAPSHOT_PREFIX}{id}")
 }
 

@@ -35,6 +35,7 @@ mod volume;
 
 pub use api::ContainerEngine;
 pub use core::EngineConfig;
+pub use create::snapshot_key;
 pub use engine::{Engine, parse_signal};
 pub use spec::*;
 pub use status::*;

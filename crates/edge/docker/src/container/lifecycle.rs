@@ -185,15 +185,19 @@ pub(crate) async fn remove(
 
 pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
-    filters.only(&["label"])?;
-    let mut deleted = Vec::new();
+    filters.only(&["label", "label!", "until"])?;
+    let until = filters.until(jiff::Timestamp::now())?;
+    let (mut deleted, mut freed) = (Vec::new(), 0);
     for container in state.engine.containers(&Filter { standalone: Some(true), ..Filter::default() }).await? {
-        if container.state.is_running() || container.restarting || !filters.labels(&container.resolved.labels)
-        {
+        let is_chosen = filters.labels(&container.resolved.labels)
+            && until.is_none_or(|until| container.created_at < until);
+        if container.state.is_running() || container.restarting || !is_chosen {
             continue;
         }
+        let bytes = super::written(&state, &container.id).await;
         state.engine.remove(&container.id, false).await?;
+        freed += bytes;
         deleted.push(container.id);
     }
-    Ok(Json(json!({ "ContainersDeleted": deleted, "SpaceReclaimed": 0 })).into_response())
+    Ok(Json(json!({ "ContainersDeleted": deleted, "SpaceReclaimed": freed })).into_response())
 }

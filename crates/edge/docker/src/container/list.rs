@@ -1,6 +1,6 @@
 //! `GET /containers/json`.
 
-use crate::error::{Answer, Failure};
+use crate::error::{Answer, Failure, blocking};
 use crate::params::{Filters, Params};
 use crate::{DockerState, human, network};
 use axum::Json;
@@ -36,18 +36,38 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
         }
     }
     shown.truncate(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
+    if params.flag("size") {
+        add_sizes(&state, &mut shown).await?;
+    }
     Ok(Json(shown).into_response())
 }
 
-/// All containers of this face as the list shows them.
+/// What each container wrote (`SizeRw`), and that with its image's layers (`SizeRootFs`).
+async fn add_sizes(state: &DockerState, shown: &mut [Value]) -> Result<(), Failure> {
+    for one in shown {
+        let Some(id) = one["Id"].as_str().and_then(|id| id.parse().ok()) else { continue };
+        let written = super::written(state, &id).await;
+        let (state, image) = (state.clone(), one["ImageID"].as_str().unwrap_or_default().to_owned());
+        let below = blocking(move || {
+            // The image may have been removed under its container.
+            let image = state.images.find(&image).ok();
+            Ok(image.map_or(0, |image| state.sizes.unpacked(&state.images, &image).iter().sum::<u64>()))
+        });
+        one["SizeRw"] = json!(written);
+        one["SizeRootFs"] = json!(written + below.await?);
+    }
+    Ok(())
+}
+
+/// All containers of this face as the list shows them, with sizes.
 pub(crate) async fn all(state: &DockerState) -> Result<Vec<Value>, Failure> {
     let sandboxes = sandboxes(state).await?;
     let now = Timestamp::now();
-    Ok(newest_first(state)
-        .await?
-        .iter()
-        .map(|container| json(container, sandboxes.get(&container.sandbox), now))
-        .collect())
+    let list = newest_first(state).await?;
+    let show = |one: &Container| json(one, sandboxes.get(&one.sandbox), now);
+    let mut shown: Vec<Value> = list.iter().map(show).collect();
+    add_sizes(state, &mut shown).await?;
+    Ok(shown)
 }
 
 async fn newest_first(state: &DockerState) -> Result<Vec<Container>, Failure> {

@@ -16,3 +16,10 @@ pub(crate) const IMAGE: &str = "docker.image";
 pub(crate) fn image(container: &hako_container::Container) -> String {
     container.spec.annotations.get(IMAGE).cloned().unwrap_or_else(|| container.spec.image.as_written())
 }
+
+/// Bytes that a container wrote beside its volumes; 0 where that cannot be measured.
+pub(crate) async fn written(state: &crate::DockerState, id: &hako_names::ContainerId) -> u64 {
+    let (images, key) = (state.images.clone(), hako_container::snapshot_key(id.as_str()));
+    let measured = crate::error::blocking(move || Ok(images.snapshots().usage(&key)?.bytes)).await;
+    measured.unwrap_or_default()
+}

@@ -1,0 +1,140 @@
+//! `/images/…`. An image's name may hold slashes, so the operation is the last part of the path.
+//!
+//! Owns: how images are shown, listed, tagged, removed and imported in Docker's words.
+//! Does not own: the images (hako-image).
+
+mod history;
+mod import;
+mod list;
+mod prune;
+mod remove;
+
+pub(crate) use import::create;
+pub(crate) use list::{list, summary};
+pub(crate) use prune::prune;
+
+use crate::DockerState;
+use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
+use crate::params::Params;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use futures::TryStreamExt;
+use hako_error::{Error, Kind};
+use hako_image::Image;
+use hako_names::ImageRef;
+use http::{Method, StatusCode, header};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// `/images/NAME/json`, `/images/NAME/tag`, `/images/NAME/history`, `DELETE /images/NAME`.
+pub(crate) async fn named(
+    State(state): State<DockerState>,
+    Path(rest): Path<String>,
+    params: Params,
+    request: Request,
+) -> Answer {
+    let operation = rest.rsplit_once('/').filter(|(name, _)| !name.is_empty());
+    match (request.method(), operation) {
+        (&Method::GET, Some((name, "json"))) => inspect(&state, name).await,
+        (&Method::GET, Some((name, "history"))) => history::history(&state, name).await,
+        (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
+        (&Method::DELETE, _) => remove::remove(&state, &rest, &params).await,
+        (&Method::POST, Some((name, "push"))) => {
+            Err(unimplemented(format!("pushing {name} is unimplemented")))
+        }
+        (method, _) => Err(unimplemented(format!("{method} /images/{rest} is unimplemented"))),
+    }
+}
+
+/// The image of that name, id or start of an id.
+pub(crate) async fn find(state: &DockerState, name: &str) -> Result<Image, Failure> {
+    let (images, wanted) = (state.images.clone(), name.to_owned());
+    match blocking(move || images.find(&wanted)).await {
+        Err(failure) if failure.0.is_not_found() => {
+            Err(Failure(Error::new(Kind::NotFound, format!("No such image: {name}"))))
+        }
+        found => found,
+    }
+}
+
+/// Names with a tag; one that only pins a digest is no tag.
+fn tags(image: &Image) -> Vec<String> {
+    image.names.iter().filter(|name| name.tag().is_some()).map(ToString::to_string).collect()
+}
+
+/// The manifest under each repository that has a name for it.
+fn digests(image: &Image) -> Vec<String> {
+    let mut digests: Vec<String> = image
+        .names
+        .iter()
+        .map(|name| format!("{}@{}", name.familiar_name(), image.manifest_digest))
+        .collect();
+    digests.dedup();
+    digests
+}
+
+fn labels(image: &Image) -> BTreeMap<String, String> {
+    let config = image.config.config().as_ref();
+    config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect()
+}
+
+async fn inspect(state: &DockerState, name: &str) -> Answer {
+    let image = find(state, name).await?;
+    let raw = &image.raw_config;
+    let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let (sizes, images, measured) = (state.sizes.clone(), state.images.clone(), image.clone());
+    let size = blocking(move || Ok(sizes.image(&images, &measured))).await?;
+    let newest = raw["history"].as_array().and_then(|history| history.last()).unwrap_or(&Value::Null);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut shown = json!({
+        "Id": image.id, "RepoTags": tags(&image), "RepoDigests": digests(&image), "Parent": "", "Comment": text(&newest["comment"]),
+        "Created": text(&raw["created"]), "DockerVersion": text(&raw["docker_version"]), "Author": text(&raw["author"]),
+        "Config": raw["config"], "Architecture": raw["architecture"], "Os": raw["os"], "Size": size, "VirtualSize": size,
+        "GraphDriver": { "Name": "overlay", "Data": {} }, "RootFS": { "Type": "layers", "Layers": diff_ids },
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
+    });
+    for (field, key) in [("Variant", "variant"), ("OsVersion", "os.version")] {
+        if let Some(value) = raw[key].as_str().filter(|value| !value.is_empty()) {
+            shown[field] = json!(value);
+        }
+    }
+    Ok(Json(shown).into_response())
+}
+
+/// `repo` and `tag` as one name.
+fn target(params: &Params) -> Result<ImageRef, Failure> {
+    let repo = params.get("repo").ok_or_else(|| invalid("repo is missing"))?;
+    let text = params.get("tag").map_or_else(|| repo.to_owned(), |tag| format!("{repo}:{tag}"));
+    Ok(text.parse::<ImageRef>()?)
+}
+
+async fn tag(state: &DockerState, name: &str, params: &Params) -> Answer {
+    let image = find(state, name).await?;
+    let (images, name) = (state.images.clone(), target(params)?);
+    blocking(move || images.tag(&image, &name)).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// A blocking reader of a request's body.
+pub(crate) fn body_reader(body: Body) -> impl std::io::Read + Send + 'static {
+    let stream = Box::pin(body.into_data_stream().map_err(std::io::Error::other));
+    SyncIoBridge::new(StreamReader::new(stream))
+}
+
+fn lines(values: &[Value]) -> Response {
+    let text: String = values.iter().map(|value| format!("{value}\r\n")).collect();
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+pub(crate) async fn load() -> Answer {
+    Err(unimplemented(
+        "loading images is unimplemented: import a root file system with POST /images/create?fromSrc=-",
+    ))
+}
+
+pub(crate) async fn save_many() -> Answer {
+    Err(unimplemented("saving images is unimplemented"))
+}

@@ -1,0 +1,41 @@
+//! `POST /images/prune`.
+
+use super::list::is_chosen;
+use crate::DockerState;
+use crate::error::{Answer, blocking};
+use crate::params::Params;
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use hako_container::{ContainerEngine, Filter};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Removes what no name points to; with the filter `dangling=false`, also named images that no container has.
+pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
+    let filters = params.filters()?;
+    filters.only(&["dangling", "label", "label!", "until"])?;
+    let until = filters.until(Timestamp::now())?;
+    let all = filters.get("dangling").iter().any(|value| matches!(value.as_str(), "0" | "false"));
+    let users = state.engine.containers(&Filter::default()).await?;
+    let used: Vec<String> = users.into_iter().map(|user| user.resolved.image_id.clone()).collect();
+    let (deleted, freed) = blocking(move || {
+        let images = &state.images;
+        let list = images.list()?;
+        let pieces = state.sizes.of(images, &list);
+        let (mut deleted, mut freed) = (Vec::<Value>::new(), 0);
+        for image in list {
+            let is_loose = (all || image.names.is_empty()) && !used.contains(&image.id.to_string());
+            if is_loose && is_chosen(&filters, &image, until) {
+                let removed = images.remove(&image.id.to_string(), true)?;
+                deleted.extend(removed.untagged.iter().map(|name| json!({ "Untagged": name.to_string() })));
+                deleted.extend(removed.deleted.iter().map(|id| json!({ "Deleted": id })));
+                freed += pieces.freed(&removed.collected);
+            }
+        }
+        freed += pieces.freed(&images.gc()?);
+        Ok((deleted, freed))
+    })
+    .await?;
+    Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": freed })).into_response())
+}

@@ -1,0 +1,34 @@
+//! `DELETE /images/{name}`.
+
+use super::find;
+use crate::DockerState;
+use crate::error::{Answer, blocking, message};
+use crate::params::Params;
+use axum::Json;
+use axum::response::IntoResponse;
+use hako_container::{ContainerEngine, Filter};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// Removes a name; the image goes with its last one, unless a container has it.
+pub(super) async fn remove(state: &DockerState, name: &str, params: &Params) -> Answer {
+    let image = find(state, name).await?;
+    let force = params.flag("force");
+    let is_last = image.names.len() <= 1;
+    let containers = state.engine.containers(&Filter::default()).await?;
+    let user = containers.iter().find(|container| container.resolved.image_id == image.id.to_string());
+    if let Some(container) = user.filter(|container| is_last && (!force || container.state.is_running())) {
+        let (short, id) = (image.id.short(), container.id.short());
+        let (how, verb) = match container.state.is_running() {
+            true => ("cannot be forced", "is being used by running container"),
+            false => ("must be forced", "is being used by stopped container"),
+        };
+        let text = format!("conflict: unable to delete {name} ({how}) - image {short} {verb} {id}");
+        return Ok(message(StatusCode::CONFLICT, &text));
+    }
+    let (images, wanted) = (state.images.clone(), name.to_owned());
+    let removed = blocking(move || images.remove(&wanted, force)).await?;
+    let untagged = removed.untagged.iter().map(|name| json!({ "Untagged": name.to_string() }));
+    let deleted = removed.deleted.iter().map(|id| json!({ "Deleted": id }));
+    Ok(Json(untagged.chain(deleted).collect::<Vec<Value>>()).into_response())
+}

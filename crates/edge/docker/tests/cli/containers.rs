@@ -1,0 +1,222 @@
+//! Containers: run, exec, logs, ports.
+
+use crate::daemon::with_daemon;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+#[test]
+fn run_gives_output_and_exit_codes_and_removes_with_rm() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let (code, out, err) =
+            docker.run(&["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+        assert_eq!((code, out.as_str(), err.as_str()), (7, "out\n", "err\n"));
+        assert_eq!(docker.ok(&["ps", "-aq"]), "");
+        let (code, _, err) = docker.run(&["run", "--rm", "busybox", "no-such-program"]);
+        assert_eq!(code, 127, "{err}");
+        let (code, _, err) = docker.run(&["run", "--rm", "busybox", "/etc/passwd"]);
+        assert_eq!(code, 126, "{err}");
+        let (code, _, err) = docker.run(&["run", "--rm", "nothing:here", "true"]);
+        assert_eq!(code, 125, "{err}");
+        assert!(err.contains("nothing:here"), "{err}");
+        let (code, _, err) = docker.run(&["run", "--rm", "--init", "busybox", "true"]);
+        assert_eq!(code, 125);
+        assert!(err.contains("HostConfig.Init is unimplemented"), "{err}");
+        assert_eq!(docker.ok(&["ps", "-aq"]), "");
+    });
+}
+
+#[test]
+fn standard_input_goes_through_run_and_exec() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let through = |args: &[&str]| {
+            let mut child =
+                docker.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
+            let output = child.wait_with_output().unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        };
+        assert_eq!(
+            through(&["run", "-i", "--rm", "busybox", "sh", "-c", "cat; exit 3"]),
+            (3, "typed\n".into())
+        );
+        docker.ok(&["run", "-d", "--name", "up", "busybox", "sleep", "100"]);
+        assert_eq!(through(&["exec", "-i", "up", "sh", "-c", "cat; exit 4"]), (4, "typed\n".into()));
+        let big = docker.ok(&[
+            "run",
+            "--rm",
+            "busybox",
+            "sh",
+            "-c",
+            "i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done",
+        ]);
+        assert_eq!(big.lines().count(), 3000);
+    });
+}
+
+#[test]
+fn ps_inspect_logs_exec_stop_and_rm_work_on_a_container() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let script = "trap 'echo asked; exit 0' TERM; echo started; while :; do sleep 0.05; done";
+        let id = docker.ok(&[
+            "run", "-d", "--name", "web", "-e", "A=b", "--label", "tier=one", "-w", "/tmp", "busybox", "sh",
+            "-c", script,
+        ]);
+        docker.until("it has started", || docker.ok(&["logs", "web"]) == "started\n");
+        assert_eq!(docker.ok(&["ps", "--no-trunc", "-q"]), id);
+        let row = docker.ok(&["ps", "--format", "{{.Names}} {{.Image}} {{.State}} {{.Status}}"]);
+        assert!(row.starts_with("web busybox running Up "), "{row}");
+        assert_eq!(docker.ok(&["ps", "-q", "--filter", "label=tier=two"]), "");
+        let inspected = docker.ok(&[
+            "inspect",
+            "-f",
+            "{{.State.Running}} {{.Config.WorkingDir}} {{.Name}} {{index .Config.Labels \"tier\"}}",
+            "web",
+        ]);
+        assert_eq!(inspected, "true /tmp /web one\n");
+        assert_eq!(
+            docker.run(&["exec", "web", "sh", "-c", "echo $A; pwd; exit 5"]),
+            (5, "b\n/tmp\n".into(), String::new())
+        );
+        let (code, out, err) = docker.run(&["exec", "web", "no-such-program"]);
+        assert_eq!(code, 127, "{out}{err}");
+        let (code, _, err) = docker.run(&["rm", "web"]);
+        assert_eq!(code, 1);
+        assert!(err.contains("is running"), "{err}");
+        let (code, _, err) = docker.run(&["run", "--name", "web", "busybox", "true"]);
+        assert_eq!(code, 125);
+        assert!(err.contains("already in use by container"), "{err}");
+        let follow = docker.command(&["logs", "-f", "web"]).stdout(Stdio::piped()).spawn().unwrap();
+        docker.ok(&["stop", "web"]);
+        assert_eq!(String::from_utf8(follow.wait_with_output().unwrap().stdout).unwrap(), "started\nasked\n");
+        assert_eq!(docker.ok(&["wait", "web"]), "0\n");
+        assert_eq!(docker.ok(&["logs", "--tail", "1", "web"]), "asked\n");
+        assert!(docker.ok(&["logs", "-t", "--tail", "1", "web"]).starts_with("20"));
+        docker.ok(&["start", "web"]);
+        docker.ok(&["restart", "-t", "1", "web"]);
+        docker.ok(&["rename", "web", "renamed"]);
+        docker.ok(&["kill", "-s", "KILL", "renamed"]);
+        assert_eq!(docker.ok(&["wait", "renamed"]), "137\n");
+        docker.ok(&["rm", "renamed"]);
+        let (code, _, err) = docker.run(&["inspect", "renamed"]);
+        assert_eq!(code, 1);
+        assert!(err.contains("No such object: renamed"), "{err}");
+    });
+}
+
+#[test]
+fn a_terminal_is_a_terminal() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        // script(1) gives the CLI the terminal that it insists on.
+        let host = format!("DOCKER_HOST=unix://{}", docker.socket.display());
+        let script = format!(
+            "{host} docker run --rm -it busybox sh -c 'tty; test -t 0 && echo is-a-terminal; exit 6'"
+        );
+        let output = Command::new("script")
+            .args(["-qec", &script, "/dev/null"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("/dev/pts/") || text.contains("/dev/console"), "{text}");
+        assert!(text.contains("is-a-terminal"), "{text}");
+        assert_eq!(output.status.code(), Some(6), "{text}");
+    });
+}
+
+#[test]
+fn options_reach_the_container() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let shared = docker.dir.join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::write(shared.join("file"), "from the host\n").unwrap();
+        let bind = format!("{}:/data:ro", shared.display());
+        let script = "cat /data/file; touch /data/x 2>/dev/null || echo ro; touch /t/x /vol/x && echo rw; id -u; hostname; touch /x 2>/dev/null || echo ro; \
+                      cat /sys/class/net/*/operstate | wc -l";
+        let out = docker.ok(&[
+            "run",
+            "--rm",
+            "-v",
+            &bind,
+            "-v",
+            "data:/vol",
+            "--tmpfs",
+            "/t",
+            "-u",
+            "12",
+            "--hostname",
+            "named",
+            "--read-only",
+            "--network",
+            "none",
+            "--memory",
+            "64m",
+            "--cpus",
+            "0.5",
+            "--pids-limit",
+            "20",
+            "--cap-drop",
+            "ALL",
+            "--entrypoint",
+            "sh",
+            "busybox",
+            "-c",
+            // The volume's directory belongs to root.
+            &script.replace("/vol/x", "/t/y"),
+        ]);
+        assert_eq!(out, "from the host\nro\nrw\n12\nnamed\nro\n1\n");
+        assert_eq!(docker.ok(&["volume", "ls", "-q"]), "data\n");
+        docker.ok(&["volume", "rm", "data"]);
+        let networks = docker.ok(&["network", "ls", "--format", "{{.Name}}"]);
+        assert_eq!(networks.lines().collect::<Vec<_>>(), ["bridge", "host", "none"]);
+        docker.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "again",
+            "--restart",
+            "on-failure:1",
+            "busybox",
+            "sh",
+            "-c",
+            "echo run; exit 1",
+        ]);
+        docker.until("it gave up", || {
+            docker.ok(&["inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "again"]) == "exited 1\n"
+        });
+        assert_eq!(docker.ok(&["logs", "again"]), "run\nrun\n");
+    });
+}
+
+#[test]
+fn published_ports_are_shown_and_answer() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "-p",
+            "127.0.0.1::80",
+            "busybox",
+            "sh",
+            "-c",
+            "echo hello >/index.html; exec httpd -f -h /",
+        ]);
+        let port = docker.ok(&["port", "web", "80/tcp"]);
+        let address = port.trim().to_owned();
+        assert!(address.starts_with("127.0.0.1:"), "{address}");
+        docker.until("it answers", || {
+            let Ok(mut stream) = std::net::TcpStream::connect(&address) else { return false };
+            let mut answer = String::new();
+            stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer.contains("hello")
+        });
+    });
+}

@@ -1,0 +1,165 @@
+//! An engine with its API on a socket, driven by the docker command line.
+
+use hako_build::{Builder, BuilderConfig};
+use hako_cgroup::CgroupRoot;
+use hako_container::{ContainerEngine, Engine, EngineConfig, Filter};
+use hako_content::ContentStore;
+use hako_docker::DockerState;
+use hako_image::ImageStore;
+use hako_network::{Network, NetworkConfig};
+use hako_snapshot::Overlay;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// An engine with its API on a socket, in a network namespace of its own.
+pub struct Daemon {
+    pub socket: PathBuf,
+    pub dir: PathBuf,
+    /// The docker command line that the calls below run.
+    cli: PathBuf,
+}
+
+/// Runs a test against a daemon and checks that nothing is left when its containers are removed.
+pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
+    let run = move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let mut links = hako_netlink::Links::open().unwrap();
+        links.set_up("lo").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (engine, network, instance) = runtime.block_on(serve(dir.path()));
+        let daemon = Daemon {
+            socket: dir.path().join("engine.sock"),
+            dir: dir.path().to_owned(),
+            cli: "docker".into(),
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&daemon)));
+        runtime.block_on(async {
+            for container in engine.containers(&Filter::default()).await.unwrap() {
+                let _ = engine.remove(&container.id, true).await;
+            }
+        });
+        let is_clean = || {
+            ["containers", "sandboxes", "trash"]
+                .iter()
+                .all(|dir| std::fs::read_dir(daemon.dir.join("engine").join(dir)).unwrap().next().is_none())
+        };
+        if result.is_ok() {
+            daemon.until("everything is given back", is_clean);
+        }
+        network.teardown().unwrap();
+        if let Ok(group) = CgroupRoot::detect().unwrap().open(&format!("/hako-{instance}")) {
+            group.delete().unwrap();
+        }
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    };
+    std::thread::spawn(run).join().unwrap();
+}
+
+async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
+    static NEXT: AtomicU32 = AtomicU32::new(0x80_0000);
+    let number = std::process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let instance = format!("{:06x}", number & 0xff_ffff);
+    let snapshots = Arc::new(Overlay::open(dir.join("snapshots")).unwrap());
+    let content = ContentStore::open(dir.join("content")).unwrap();
+    let images = ImageStore::open(content, snapshots, dir.join("images")).unwrap();
+    let subnet = Some("10.78.0.0/24".parse().unwrap());
+    let config = NetworkConfig { instance: instance.clone(), state_dir: dir.join("network"), subnet };
+    let network = Arc::new(Network::open(config).unwrap());
+    let engine = Engine::open(EngineConfig {
+        data_dir: dir.join("engine"),
+        run_dir: dir.join("run"),
+        instance: instance.clone(),
+        exe: hako_testkit::shim_exe(),
+        images: images.clone(),
+        network: Some(Arc::clone(&network)),
+        cgroups: CgroupRoot::detect().unwrap(),
+    });
+    let engine = Arc::new(engine.await.unwrap());
+    let builder = Builder::new(
+        images.clone(),
+        BuilderConfig {
+            cgroup: format!("/hako-{instance}/build"),
+            parallel: 0,
+            network: Some(Arc::clone(&network)),
+        },
+    )
+    .unwrap();
+    let state = DockerState::new(Arc::clone(&engine), images, builder, "0.0-test");
+    let listener = tokio::net::UnixListener::bind(dir.join("engine.sock")).unwrap();
+    tokio::spawn(hako_docker::serve(listener, state));
+    (engine, network, instance)
+}
+
+impl Daemon {
+    /// Does the same with every docker command line of this machine: 20.10 and newer ones read other fields.
+    pub fn with_each_cli(&self, mut test: impl FnMut(&Daemon)) {
+        let known = ["/usr/bin/docker", "/usr/local/bin/docker"].map(PathBuf::from);
+        let present: Vec<PathBuf> = known.into_iter().filter(|cli| cli.exists()).collect();
+        assert!(!present.is_empty(), "no docker command line: install the package docker.io");
+        for cli in present {
+            test(&Daemon { socket: self.socket.clone(), dir: self.dir.clone(), cli });
+        }
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.cli);
+        command.args(args).env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
+        command
+            .env("DOCKER_CONFIG", self.dir.join("docker-config"))
+            .env("DOCKER_BUILDKIT", "0")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Exit code, standard output, standard error.
+    pub fn run(&self, args: &[&str]) -> (i32, String, String) {
+        let output = self.output(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Standard output of a command that must succeed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.run(args);
+        assert_eq!(code, 0, "docker {args:?}: {out}{err}");
+        out
+    }
+
+    pub fn import_busybox(&self) {
+        let tar = hako_image::busybox_rootfs(Path::new("/bin/busybox")).unwrap();
+        let file = self.dir.join("busybox.tar");
+        std::fs::write(&file, tar).unwrap();
+        let changes = ["--change", "CMD [\"sh\"]", "--change", "ENV PATH=/bin:/sbin:/usr/bin:/usr/sbin"];
+        let id = self.ok(&[
+            "import",
+            changes[0],
+            changes[1],
+            changes[2],
+            changes[3],
+            file.to_str().unwrap(),
+            "busybox:latest",
+        ]);
+        assert!(id.starts_with("sha256:"), "{id}");
+    }
+
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

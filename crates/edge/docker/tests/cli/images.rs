@@ -1,0 +1,203 @@
+//! Images: build, import, list, history, remove.
+
+use crate::daemon::with_daemon;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::Duration;
+
+#[test]
+fn build_makes_an_image_that_runs_and_a_failing_step_says_why() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let context = docker.dir.join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("greeting"), "hello from the context\n").unwrap();
+        let dockerfile = "FROM busybox AS first\nCOPY greeting /greeting\nRUN echo made by run >> /greeting\nFROM busybox\n\
+                          COPY --from=first /greeting /g\nENV WHO=me\nENTRYPOINT [\"cat\"]\nCMD [\"/g\"]\n";
+        std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+        let out = docker.ok(&["build", "-t", "greeter:v1", context.to_str().unwrap()]);
+        assert!(out.contains("Successfully tagged greeter:v1"), "{out}");
+        assert_eq!(docker.ok(&["run", "--rm", "greeter:v1"]), "hello from the context\nmade by run\n");
+        let again = docker.ok(&["build", "-t", "greeter:v2", context.to_str().unwrap()]);
+        assert!(again.contains("Using cache"), "{again}");
+        let ids = docker.ok(&["images", "-q", "--no-trunc", "greeter"]);
+        let ids: Vec<&str> = ids.lines().collect();
+        assert_eq!(ids.len(), 2);
+        assert_eq!(ids[0], ids[1]);
+        assert_eq!(docker.ok(&["inspect", "-f", "{{json .Config.Entrypoint}}", "greeter:v1"]), "[\"cat\"]\n");
+        assert!(docker.ok(&["history", "greeter:v1"]).contains("ENTRYPOINT"));
+        docker.ok(&["tag", "greeter:v1", "other/name:x"]);
+        assert!(docker.ok(&["rmi", "other/name:x"]).contains("Untagged: other/name:x"));
+        std::fs::write(context.join("Dockerfile"), "FROM busybox\nRUN echo before; exit 9\n").unwrap();
+        let (code, out, err) = docker.run(&["build", context.to_str().unwrap()]);
+        assert_ne!(code, 0);
+        assert!(out.contains("before"), "{out}");
+        assert!(err.contains('9'), "{err}");
+        std::fs::write(context.join("Dockerfile"), "FROM missing-base\n").unwrap();
+        let (code, _, err) = docker.run(&["build", context.to_str().unwrap()]);
+        assert_ne!(code, 0);
+        assert!(err.contains("missing-base"), "{err}");
+        let contexts = docker.dir.join("images/contexts");
+        assert!(std::fs::read_dir(contexts).unwrap().next().is_none(), "build contexts are left");
+    });
+}
+
+#[test]
+fn an_image_in_use_stays_and_events_tell_what_happened() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let mut events = docker
+            .command(&["events", "--filter", "container=told", "--format", "{{.Action}}"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The stream begins when the daemon answers; a container that is made before is not on it.
+        let mut seen = String::new();
+        let reader = events.stdout.take().unwrap();
+        docker.until("the events are connected", || {
+            docker.ok(&["create", "--name", "told", "busybox", "true"]);
+            docker.ok(&["rm", "told"]);
+            let ready = rustix::event::PollFd::new(&reader, rustix::event::PollFlags::IN);
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+            rustix::event::poll(&mut [ready], Some(&timeout)).unwrap() > 0
+        });
+        docker.ok(&["run", "--name", "told", "busybox", "true"]);
+        let (code, _, err) = docker.run(&["rmi", "busybox"]);
+        assert_eq!(code, 1);
+        assert!(err.contains("is being used by stopped container"), "{err}");
+        docker.ok(&["rm", "told"]);
+        docker.ok(&["rmi", "busybox"]);
+        std::thread::sleep(Duration::from_millis(100));
+        events.kill().unwrap();
+        events.wait().unwrap();
+        let mut reader = reader;
+        reader.read_to_string(&mut seen).unwrap();
+        assert!(seen.contains("create\nattach\nstart\ndie\ndestroy\n"), "{seen}");
+        assert!(docker.ok(&["images", "-q"]).is_empty());
+    });
+}
+
+#[test]
+fn history_shows_every_layer_of_imported_and_built_images() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let context = docker.dir.join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("file"), vec![7; 50_000]).unwrap();
+        std::fs::write(context.join("Dockerfile"), "FROM busybox\nCOPY file /file\nENV A=b\n").unwrap();
+        docker.ok(&["build", "-t", "layered", context.to_str().unwrap()]);
+        docker.with_each_cli(|docker| {
+            let rows = |name: &str| {
+                let format = "{{.ID}}|{{.CreatedBy}}|{{.Size}}|{{.Comment}}";
+                docker.ok(&["history", "--no-trunc", "--format", format, name])
+            };
+            let id = docker.ok(&["images", "-q", "--no-trunc", "busybox"]);
+            let imported = rows("busybox");
+            let imported: Vec<&str> = imported.trim_end().split('|').collect();
+            assert_eq!((imported[0], imported[3]), (id.trim(), "Imported from -"));
+            assert!(imported[2].ends_with("MB"), "{imported:?}");
+            let built = rows("layered");
+            let built: Vec<Vec<&str>> = built.lines().map(|row| row.split('|').collect()).collect();
+            assert_eq!(built.len(), 3, "{built:?}");
+            assert!(built[0][1].contains("ENV") && built[0][2] == "0B", "{built:?}");
+            assert!(built[1][1].contains("COPY file /file") && built[1][2].ends_with("kB"), "{built:?}");
+            assert_eq!(built[2][3], "Imported from -");
+        });
+    });
+}
+
+#[test]
+fn lists_and_filters_are_dockers() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["tag", "busybox", "other/x:1"]);
+        docker.ok(&["tag", "busybox", "other/x:2"]);
+        docker.with_each_cli(|docker| {
+            let list = |args: &[&str]| {
+                let command = [&["images", "--format", "{{.Repository}}:{{.Tag}}"], args].concat();
+                let mut names: Vec<String> = docker.ok(&command).lines().map(str::to_owned).collect();
+                names.sort();
+                names
+            };
+            assert_eq!(list(&["other/x"]), ["other/x:1", "other/x:2"]);
+            assert_eq!(list(&["other/x:2"]), ["other/x:2"]);
+            assert_eq!(list(&["--filter", "reference=*"]), ["busybox:latest"]);
+            assert_eq!(list(&["--filter", "reference=*/*:1"]), ["other/x:1"]);
+            assert_eq!(list(&["--filter", "dangling=true"]), [""; 0]);
+            assert_eq!(list(&["--filter", "before=busybox"]), [""; 0]);
+            assert_eq!(list(&[]).len(), 3);
+            let digests = docker.ok(&["images", "--digests", "--format", "{{.Digest}}"]);
+            assert_eq!(digests.matches("sha256:").count(), 3, "{digests}");
+            let inspect = |format: &str| docker.ok(&["image", "inspect", "-f", format, "busybox"]);
+            assert_eq!(inspect("{{len .RepoTags}} {{len .RepoDigests}}"), "3 2\n");
+            assert_eq!(
+                inspect("{{json .Config.Cmd}} {{.Os}} {{.Comment}}"),
+                "[\"sh\"] linux Imported from -\n"
+            );
+        });
+    });
+}
+
+#[test]
+fn prune_says_what_it_freed_and_spares_what_containers_have() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "--name", "user", "busybox", "sh", "-c", "head -c 3000000 /dev/zero > /file"]);
+        let context = docker.dir.join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(
+            context.join("Dockerfile"),
+            "FROM busybox\nRUN head -c 9000000 /dev/urandom > /file\n",
+        )
+        .unwrap();
+        docker.ok(&["build", "-t", "loose", context.to_str().unwrap()]);
+        docker.ok(&["volume", "create", "full"]);
+        docker.ok(&[
+            "run",
+            "--rm",
+            "-v",
+            "full:/v",
+            "busybox",
+            "sh",
+            "-c",
+            "head -c 4000000 /dev/zero > /v/x",
+        ]);
+        let bytes = |out: &str| -> f64 {
+            let size =
+                out.lines().last().unwrap().strip_prefix("Total reclaimed space: ").unwrap().to_owned();
+            let number = size.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<f64>().unwrap();
+            let unit = size.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+            number
+                * match unit {
+                    "B" => 1.0,
+                    "kB" => 1e3,
+                    "MB" => 1e6,
+                    other => panic!("{other}"),
+                }
+        };
+        let images = docker.ok(&["image", "prune", "-af"]);
+        assert!(images.to_lowercase().contains("untagged: loose:latest"), "{images}");
+        assert!(images.to_lowercase().contains("deleted: sha256:"), "{images}");
+        assert_eq!(docker.ok(&["images", "--format", "{{.Repository}}"]), "busybox\n");
+        // The build's cache still has the layer.
+        assert!(bytes(&docker.ok(&["builder", "prune", "-af"])) > 8e6);
+        assert!(bytes(&docker.ok(&["container", "prune", "-f"])) > 2.9e6);
+        let all = docker.ok(&["system", "prune", "-af"]);
+        assert!(all.contains("busybox:latest") && bytes(&all) > 1e6, "{all}");
+        assert_eq!(docker.ok(&["images", "-q"]), "");
+        assert_eq!(docker.ok(&["volume", "ls", "-q"]), "full\n");
+        assert!(bytes(&docker.ok(&["volume", "prune", "-f", "--filter", "all=1"])) > 3.9e6);
+    });
+}
+
+#[test]
+fn an_empty_file_is_no_image() {
+    with_daemon(|docker| {
+        let file = docker.dir.join("empty.tar");
+        std::fs::write(&file, "").unwrap();
+        let (code, _, err) = docker.run(&["import", file.to_str().unwrap(), "nothing:v1"]);
+        assert_eq!(code, 1);
+        assert!(err.contains("nothing:v1") && err.contains("empty"), "{err}");
+        assert_eq!(docker.ok(&["images", "-q"]), "");
+    });
+}
