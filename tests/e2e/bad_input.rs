@@ -39,6 +39,11 @@ fn every_kind_of_bad_input_is_named() {
     };
     platform.run(&["image", "import-busybox"]);
 
+    let empty = file("empty.tar", "");
+    assert_says(&refusal(&platform, &["image", "import", &empty, "x"]), &["empty.tar", "it is empty"]);
+    assert_eq!(refusal(&platform, &["stop", "nope"]), "hako: no such container: nope\n");
+    assert_eq!(refusal(&platform, &["image", "rm", "nope"]), "hako: No such image: nope\n");
+
     let yaml = file("broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [x\ndata: {}\n");
     assert_says(&refusal(&platform, &["apply", "-f", &yaml]), &["broken.yaml:", "malformed YAML"]);
 

@@ -93,7 +93,7 @@ pub(crate) async fn image(
                     std::fs::File::open(&rootfs).with_context(|| format!("open {}", rootfs.display()))?;
                 import(&engine, file, &name).await
             };
-            output::line(&id?);
+            output::line(&id.with_context(|| format!("import {}", rootfs.display()))?);
         }
         ImageCommand::ImportBusybox { name, from } => {
             output::line(&import_busybox(&engine, &from, &name).await?)
@@ -119,7 +119,8 @@ async fn remove(engine: &EngineClient, names: &[String]) -> anyhow::Result<ExitC
     for name in names {
         match engine.json(Method::DELETE, &format!("/images/{}", escape(name)), Payload::Empty).await {
             Ok(_) => output::line(name),
-            Err(error) => code = crate::exit::report(&error.context(format!("image {name}"))),
+            // The engine names the image itself.
+            Err(error) => code = crate::exit::report(&error),
         }
     }
     Ok(code)

@@ -143,7 +143,8 @@ async fn each(
     for name in names {
         match engine.send(method.clone(), &path(&escape(name)), Payload::Empty).await {
             Ok(_) => output::line(name),
-            Err(error) => code = crate::exit::report(&error.context(format!("container {name}"))),
+            // The engine names the container itself.
+            Err(error) => code = crate::exit::report(&error),
         }
     }
     Ok(code)
