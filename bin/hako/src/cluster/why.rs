@@ -8,7 +8,7 @@ use crate::output;
 use anyhow::bail;
 use hako_client::{Api, ListParams};
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, ContainerStatus, Event, Node, Pod, Service,
+    ContainerState, ContainerStateTerminated, ContainerStatus, Event, Namespace, Node, Pod, Service,
 };
 use serde_json::json;
 use std::process::ExitCode;
@@ -32,6 +32,7 @@ struct Evidence {
     events: Vec<Event>,
     nodes: Vec<Node>,
     pods: Vec<Pod>,
+    namespaces: Vec<Namespace>,
     services: Vec<Service>,
     /// Names of the images that are here.
     images: Vec<String>,
@@ -48,6 +49,7 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
         (client.namespaced(&args.namespace), client.namespaced(&args.namespace));
     let (events, nodes, all_pods): (Api<Event>, Api<Node>, Api<Pod>) =
         (client.namespaced(&args.namespace), client.all(), client.all());
+    let all_namespaces: Api<Namespace> = client.all();
     let everything = ListParams::default();
     let about_it = ListParams::default().fields(format!("involvedObject.name={name}"));
     let evidence = Evidence {
@@ -55,6 +57,7 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
         events: events.list(&about_it).await?.items,
         nodes: nodes.list(&everything).await?.items,
         pods: all_pods.list(&everything).await?.items,
+        namespaces: all_namespaces.list(&everything).await?.items,
         services: services.list(&everything).await?.items,
         images: images(target).await,
     };
@@ -136,7 +139,8 @@ fn terminating(pod: &Pod) -> Option<Finding> {
 }
 
 fn unscheduled(evidence: &Evidence) -> Vec<Finding> {
-    let explanation = hako_scheduler::explain(&evidence.pod, &evidence.nodes, &evidence.pods);
+    let explanation =
+        hako_scheduler::explain(&evidence.pod, &evidence.nodes, &evidence.pods, &evidence.namespaces);
     let mut findings = vec![Finding::new(explanation.message, explanation.advice.join("; "))];
     findings.extend(
         explanation
@@ -374,6 +378,7 @@ mod tests {
             events: Vec::new(),
             nodes: vec![serde_json::from_value(node).unwrap()],
             pods: Vec::new(),
+            namespaces: Vec::new(),
             services: vec![serde_json::from_value(service).unwrap()],
             images: vec!["web:v1".into(), "other:v2".into()],
         }

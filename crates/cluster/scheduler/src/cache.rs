@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
+use crate::neighbours::Neighbours;
 use crate::node_info::NodeInfo;
 use crate::pod_info::{PodInfo, PodKey, has_ended, key_of, node_of};
+use crate::terms::Labels;
 
 #[derive(Debug)]
 struct Placed {
@@ -19,17 +21,35 @@ struct Placed {
     assumed: bool,
 }
 
+/// What a change means for pods that found no node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing that could help any.
+    Nothing,
+    /// It may help those that mind other pods.
+    Neighbours,
+    /// It may help any: there is more room.
+    Room,
+}
+
 /// All nodes and who is on them.
 #[derive(Debug, Default)]
 pub struct Cache {
     nodes: BTreeMap<String, NodeInfo>,
     pods: HashMap<PodKey, Placed>,
+    /// The same pods by what other pods can tell of them.
+    pub neighbours: Neighbours,
 }
 
 impl Cache {
     /// The nodes that exist, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
         self.nodes.values().filter(|info| info.node.is_some())
+    }
+
+    /// The labels of a node that exists.
+    pub fn labels(&self, node: &str) -> Option<&Labels> {
+        self.nodes.get(node).filter(|info| info.node.is_some()).map(NodeInfo::labels)
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
@@ -47,23 +67,22 @@ impl Cache {
         }
     }
 
-    /// Takes in a pod as the watch shows it; says whether it made room.
-    pub fn apply(&mut self, pod: &Arc<Pod>) -> bool {
+    /// Takes in a pod as the watch shows it.
+    pub fn apply(&mut self, pod: &Arc<Pod>) -> Effect {
         let key = key_of(pod);
         let target = node_of(pod).filter(|_| !has_ended(pod));
         let same_uid = |placed: &&Placed| Some(&placed.info.uid) == pod.metadata.uid.as_ref();
         match (target, self.pods.get(&key)) {
             // Not bound as far as the watch knows: what we assumed stands, what another pod of that name took goes.
-            (None, Some(placed)) if node_of(pod).is_none() && placed.assumed && same_uid(&placed) => false,
-            (None, _) => self.remove(&key),
-            (Some(node), Some(placed)) if placed.node == node && same_uid(&placed) => {
-                self.confirm(&key, pod);
-                false
+            (None, Some(placed)) if node_of(pod).is_none() && placed.assumed && same_uid(&placed) => {
+                Effect::Nothing
             }
+            (None, _) => self.remove(&key),
+            (Some(node), Some(placed)) if placed.node == node && same_uid(&placed) => self.confirm(&key, pod),
             (Some(node), _) => {
-                let made_room = self.remove(&key);
+                let made_room = self.remove(&key) == Effect::Room;
                 self.place(node, Arc::new(PodInfo::new(Arc::clone(pod))), false);
-                made_room
+                if made_room { Effect::Room } else { Effect::Neighbours }
             }
         }
     }
@@ -74,19 +93,27 @@ impl Cache {
         placed.is_some_and(|placed| Some(&placed.info.uid) == pod.metadata.uid.as_ref())
     }
 
-    /// A pod that is where we think it is; its requests may have been resized.
-    fn confirm(&mut self, key: &PodKey, pod: &Arc<Pod>) {
-        let Some(placed) = self.pods.get_mut(key) else { return };
-        placed.assumed = false;
-        if placed.info.pod.spec == pod.spec {
-            return;
+    /// A pod that is where we think it is; its requests may have been resized, its labels changed.
+    fn confirm(&mut self, key: &PodKey, pod: &Arc<Pod>) -> Effect {
+        let Some(placed) = self.pods.get_mut(key) else { return Effect::Nothing };
+        let was_assumed = std::mem::take(&mut placed.assumed);
+        let (old, new) = (&placed.info.pod.metadata, &pod.metadata);
+        let is_same_likeness =
+            old.labels == new.labels && old.deletion_timestamp.is_some() == new.deletion_timestamp.is_some();
+        let is_same_spec = placed.info.pod.spec == pod.spec;
+        if is_same_likeness && is_same_spec {
+            return if was_assumed { Effect::Neighbours } else { Effect::Nothing };
         }
         let new = Arc::new(PodInfo::new(Arc::clone(pod)));
         if let Some(node) = self.nodes.get_mut(&placed.node) {
             node.remove(&placed.info);
             node.add(&new);
         }
+        self.neighbours.remove(&placed.node, &placed.info.likeness);
+        self.neighbours.add(&placed.node, &new.likeness);
         placed.info = new;
+        // The binding itself changes the spec, but nothing that takes room.
+        if was_assumed || is_same_spec { Effect::Neighbours } else { Effect::Room }
     }
 
     /// Counts a pod on a node from now on, before it is bound.
@@ -106,19 +133,22 @@ impl Cache {
     fn place(&mut self, node: &str, info: Arc<PodInfo>, assumed: bool) {
         let on = self.nodes.entry(node.to_owned()).or_insert_with(|| NodeInfo::new(node));
         on.add(&info);
+        self.neighbours.add(node, &info.likeness);
         let placed = Placed { node: node.to_owned(), info: Arc::clone(&info), assumed };
         self.pods.insert(info.key.clone(), placed);
     }
 
-    /// Forgets a pod; says whether that made room.
-    pub fn remove(&mut self, key: &PodKey) -> bool {
-        let Some(placed) = self.pods.remove(key) else { return false };
-        let Some(info) = self.nodes.get_mut(&placed.node) else { return true };
-        info.remove(&placed.info);
-        if info.pods == 0 && info.node.is_none() {
-            self.nodes.remove(&placed.node);
+    /// Forgets a pod.
+    pub fn remove(&mut self, key: &PodKey) -> Effect {
+        let Some(placed) = self.pods.remove(key) else { return Effect::Nothing };
+        self.neighbours.remove(&placed.node, &placed.info.likeness);
+        if let Some(info) = self.nodes.get_mut(&placed.node) {
+            info.remove(&placed.info);
+            if info.pods == 0 && info.node.is_none() {
+                self.nodes.remove(&placed.node);
+            }
         }
-        true
+        Effect::Room
     }
 
     /// Forgets all pods and nodes that are not in these lists.
@@ -150,13 +180,13 @@ mod tests {
         let mut cache = Cache::default();
         cache.set_node(node("n", "4", "8Gi"));
         let pod = bound(pod_with_cpu("a", "1"), "n");
-        assert!(!cache.apply(&pod));
-        cache.apply(&pod);
+        assert_eq!(cache.apply(&pod), Effect::Neighbours);
+        assert_eq!(cache.apply(&pod), Effect::Nothing);
         assert_eq!((cache.node("n").requested.get(CPU), cache.node("n").pods), (1000, 1));
 
         let mut ended = (*pod).clone();
         ended.status.get_or_insert_default().phase = Some("Succeeded".into());
-        assert!(cache.apply(&Arc::new(ended)), "it made room");
+        assert_eq!(cache.apply(&Arc::new(ended)), Effect::Room);
         assert_eq!((cache.node("n").requested.get(CPU), cache.node("n").pods), (0, 0));
     }
 
@@ -173,13 +203,13 @@ mod tests {
         assert_eq!(cache.node("n").pods, 0);
 
         cache.assume("n", Arc::clone(&info));
-        cache.apply(&bound(Arc::clone(&unbound), "n"));
+        assert_eq!(cache.apply(&bound(Arc::clone(&unbound), "n")), Effect::Neighbours);
         cache.forget(&info);
         assert_eq!(cache.node("n").pods, 1, "confirmed by the watch, so the bind did happen");
 
         let mut other = (*unbound).clone();
         other.metadata.uid = Some("another".into());
-        assert!(cache.apply(&Arc::new(other)), "a new pod of that name is not there yet");
+        assert_eq!(cache.apply(&Arc::new(other)), Effect::Room, "a new pod of that name is not there yet");
         assert_eq!(cache.node("n").pods, 0);
     }
 
@@ -193,6 +223,24 @@ mod tests {
         cache.remove_node("n");
         assert_eq!(cache.nodes().count(), 0);
         cache.remove(&key_of(&pod_named("a")));
-        assert!(cache.nodes.is_empty());
+        assert!(cache.nodes.is_empty() && cache.neighbours.is_empty());
+    }
+
+    #[test]
+    fn a_pod_whose_labels_change_or_that_is_being_deleted_is_told_to_those_that_mind() {
+        let mut cache = Cache::default();
+        cache.set_node(node("n", "4", "8Gi"));
+        let mut pod = (*bound(pod_named("a"), "n")).clone();
+        cache.apply(&Arc::new(pod.clone()));
+        pod.metadata.labels = Some([("app".to_owned(), "web".to_owned())].into());
+        assert_eq!(cache.apply(&Arc::new(pod.clone())), Effect::Neighbours);
+        pod.metadata.deletion_timestamp =
+            Some(serde_json::from_value("2026-01-01T00:00:00Z".into()).unwrap());
+        assert_eq!(cache.apply(&Arc::new(pod.clone())), Effect::Neighbours);
+        assert_eq!(cache.neighbours.all().map(|(pod, _)| pod.is_terminating).collect::<Vec<_>>(), [true]);
+        pod.spec.as_mut().unwrap().containers[0].image = Some("web:2".into());
+        assert_eq!(cache.apply(&Arc::new(pod.clone())), Effect::Room, "a resize could show like this");
+        cache.remove(&key_of(&pod));
+        assert!(cache.neighbours.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use crate::cache::Cache;
 use crate::filters::first_refusal;
 use crate::message::Refusals;
 use crate::node_info::NodeInfo;
+use crate::others::Others;
 use crate::pod_info::PodInfo;
 use crate::scores;
 
@@ -21,6 +22,7 @@ pub struct Turn {
 
 /// The best node for a pod, or why there is none.
 pub fn choose(pod: &PodInfo, cache: &Cache, turn: &mut Turn) -> Result<String, Refusals> {
+    let others = Others::of(pod, cache);
     let nodes: Vec<&NodeInfo> = cache.nodes().collect();
     let enough = enough(nodes.len());
     let mut possible = Vec::new();
@@ -28,7 +30,7 @@ pub fn choose(pod: &PodInfo, cache: &Cache, turn: &mut Turn) -> Result<String, R
     let mut asked = 0;
     for node in nodes.iter().cycle().skip(turn.start % nodes.len().max(1)).take(nodes.len()) {
         asked += 1;
-        let reasons = first_refusal(pod, node);
+        let reasons = first_refusal(pod, &others, node);
         if reasons.is_empty() {
             possible.push(*node);
             if possible.len() == enough {
@@ -39,7 +41,7 @@ pub fn choose(pod: &PodInfo, cache: &Cache, turn: &mut Turn) -> Result<String, R
         }
     }
     turn.start = (turn.start + asked) % nodes.len().max(1);
-    best(pod, &possible, turn).ok_or(refusals)
+    best(pod, &others, &possible, turn).ok_or(refusals)
 }
 
 /// How many possible nodes are enough: fewer in relation, the more there are.
@@ -52,11 +54,11 @@ fn enough(nodes: usize) -> usize {
 }
 
 /// The highest score; equals take turns.
-fn best(pod: &PodInfo, possible: &[&NodeInfo], turn: &mut Turn) -> Option<String> {
+fn best(pod: &PodInfo, others: &Others, possible: &[&NodeInfo], turn: &mut Turn) -> Option<String> {
     let scores = match possible {
         [] => return None,
         [only] => return Some(only.name.clone()),
-        several => scores::total(pod, several),
+        several => scores::total(pod, others, several),
     };
     let highest = scores.iter().copied().fold(f64::MIN, f64::max);
     let tied = possible.iter().zip(&scores).filter(|(_, score)| **score >= highest);

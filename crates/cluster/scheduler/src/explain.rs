@@ -1,15 +1,18 @@
 //! Why a pod has no node, and the smallest change that would help. Pure: `hako why` calls it on what it has read.
 
+mod others;
+
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 
 use crate::cache::Cache;
 use crate::filters::{refusing, tolerates};
 use crate::message::Refusals;
 use crate::node_info::NodeInfo;
+use crate::others::Others;
 use crate::pod_info::{PodInfo, key_of, node_of};
 use crate::resources::{PODS, show};
 
@@ -38,8 +41,17 @@ impl Refusing<'_> {
     }
 }
 
-/// Says which nodes refuse a pod and why, and the smallest change that would help.
-pub fn explain<N: Borrow<Node>, P: Borrow<Pod>>(pod: &Pod, nodes: &[N], pods: &[P]) -> Explanation {
+/// Says which nodes refuse a pod and why, and the smallest change that would help. `namespaces` are what namespace
+/// selectors of pod affinity look at; where they cannot be read, none is selected by its labels.
+pub fn explain<N: Borrow<Node>, P: Borrow<Pod>>(
+    pod: &Pod,
+    nodes: &[N],
+    pods: &[P],
+    namespaces: &[Namespace],
+) -> Explanation {
+    if let Some((message, advice)) = held_back(pod) {
+        return Explanation { message, advice: vec![advice], ..Explanation::default() };
+    }
     let mut cache = Cache::default();
     for node in nodes {
         cache.set_node(Arc::new(node.borrow().clone()));
@@ -50,10 +62,16 @@ pub fn explain<N: Borrow<Node>, P: Borrow<Pod>>(pod: &Pod, nodes: &[N], pods: &[
             cache.apply(&Arc::new(other.clone()));
         }
     }
+    for namespace in namespaces {
+        let meta = &namespace.metadata;
+        let name = meta.name.clone().unwrap_or_default();
+        cache.neighbours.namespaces.insert(name, meta.labels.clone().unwrap_or_default());
+    }
     let info = PodInfo::new(Arc::new(pod.clone()));
+    let others = Others::of(&info, &cache);
     let (mut refusals, mut refusing_nodes, mut possible) = (Refusals::default(), Vec::new(), Vec::new());
     for node in cache.nodes() {
-        let filters = refusing(&info, node);
+        let filters = refusing(&info, &others, node);
         match filters.first() {
             None => possible.push(node.name.clone()),
             Some((_, reasons)) => {
@@ -63,8 +81,8 @@ pub fn explain<N: Borrow<Node>, P: Borrow<Pod>>(pod: &Pod, nodes: &[N], pods: &[
         }
     }
     let (message, advice) = match possible.first() {
-        Some(node) => waits(&info, node),
-        None => (refusals.message(), advise(&info, &refusing_nodes)),
+        Some(node) => waits(node),
+        None => (refusals.message(), advise(&info, &others, &refusing_nodes)),
     };
     Explanation { message, advice, nodes: refusing_nodes.iter().map(reasons).collect(), possible }
 }
@@ -74,27 +92,29 @@ fn reasons(refusing: &Refusing<'_>) -> (String, Vec<String>) {
     (refusing.node.name.clone(), reasons.collect())
 }
 
-fn waits(pod: &PodInfo, node: &str) -> (String, Vec<String>) {
-    let spec = pod.spec();
-    let gates = spec.and_then(|spec| spec.scheduling_gates.as_deref()).unwrap_or_default();
+/// What keeps a pod from being looked at at all, and what to do.
+fn held_back(pod: &Pod) -> Option<(String, String)> {
+    let spec = pod.spec.as_ref()?;
+    let gates: Vec<_> = spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str()).collect();
     if !gates.is_empty() {
-        let names: Vec<_> = gates.iter().map(|gate| gate.name.as_str()).collect();
-        let message = format!("it is held back by the scheduling gates {}", names.join(", "));
-        return (message, vec!["whoever set them has to remove them from spec.schedulingGates".into()]);
+        let message = format!("it is held back by the scheduling gates {}", gates.join(", "));
+        return Some((message, "whoever set them has to remove them from spec.schedulingGates".into()));
     }
-    if let Some(name) =
-        spec.and_then(|spec| spec.scheduler_name.as_deref()).filter(|name| *name != "default-scheduler")
-    {
-        let message = format!("it asks for the scheduler {name}, which has not bound it");
-        return (message, vec!["is that scheduler running? otherwise leave out spec.schedulerName".into()]);
-    }
+    let foreign = spec.scheduler_name.as_deref().filter(|name| !matches!(*name, "" | "default-scheduler"))?;
+    Some((
+        format!("it asks for the scheduler {foreign}, which has not bound it"),
+        "is that scheduler running? otherwise leave out spec.schedulerName".into(),
+    ))
+}
+
+fn waits(node: &str) -> (String, Vec<String>) {
     (
         format!("node {node} can take it, it is about to be bound"),
         vec!["ask again; if this lasts, see whether hako is running and what it logs".into()],
     )
 }
 
-fn advise(pod: &PodInfo, refusing: &[Refusing<'_>]) -> Vec<String> {
+fn advise(pod: &PodInfo, others: &Others, refusing: &[Refusing<'_>]) -> Vec<String> {
     if refusing.is_empty() {
         return vec!["no node has joined: see `hako get nodes`, or start one with `hako up`".into()];
     }
@@ -109,8 +129,8 @@ fn advise(pod: &PodInfo, refusing: &[Refusing<'_>]) -> Vec<String> {
         .collect();
     let mut advice = if fitting.is_empty() { Vec::new() } else { advise_room(pod, &fitting) };
     for refusing in closest.iter().filter(|refusing| !refusing.only("NodeResourcesFit")).take(3) {
-        let changes: Vec<_> =
-            refusing.filters.iter().map(|(filter, _)| advise_filter(pod, refusing.node, filter)).collect();
+        let step = |(filter, _): &(&str, _)| advise_filter(pod, others, refusing.node, filter);
+        let changes: Vec<_> = refusing.filters.iter().map(step).collect();
         advice.push(changes.join(", and "));
     }
     let mut seen = BTreeSet::new();
@@ -156,7 +176,7 @@ fn advise_room(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<String> {
     changes.collect()
 }
 
-fn advise_filter(pod: &PodInfo, node: &NodeInfo, filter: &str) -> String {
+fn advise_filter(pod: &PodInfo, others: &Others, node: &NodeInfo, filter: &str) -> String {
     let name = &node.name;
     match filter {
         "NodeUnschedulable" => format!("node {name} is cordoned: `kubectl uncordon {name}`"),
@@ -174,6 +194,8 @@ fn advise_filter(pod: &PodInfo, node: &NodeInfo, filter: &str) -> String {
                 taken.join(", ")
             )
         }
+        "PodTopologySpread" => others::advise_spread(others, node),
+        "InterPodAffinity" => others::advise_affinity(pod, others, node),
         _ => advise_room(pod, &[node]).join(", and "),
     }
 }
@@ -212,13 +234,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{bound, node, node_from, pod, pod_with_cpu};
+    use crate::testing::{bound, node, node_from, pod, pod_from, pod_with_cpu};
 
     #[test]
     fn a_pod_that_asks_for_too_much_is_told_how_much_there_is() {
         let nodes = [node("a", "4", "8Gi"), node("b", "2", "8Gi")];
         let pods = [bound(pod_with_cpu("x", "2500m"), "a"), bound(pod_with_cpu("y", "1"), "b")];
-        let told = explain(&pod_with_cpu("p", "4"), &nodes, &pods);
+        let told = explain(&pod_with_cpu("p", "4"), &nodes, &pods, &[]);
         assert_eq!(told.message, "0/2 nodes are available: 2 Insufficient cpu.");
         assert_eq!(
             told.advice,
@@ -227,14 +249,14 @@ mod tests {
             ]
         );
         assert_eq!(told.nodes[0], ("a".to_owned(), vec!["Insufficient cpu".to_owned()]));
-        let told = explain(&pod_with_cpu("p", "64"), &nodes, &pods);
+        let told = explain(&pod_with_cpu("p", "64"), &nodes, &pods, &[]);
         assert!(told.advice[0].contains("(even empty it offers only 4)"), "{:?}", told.advice);
     }
 
     #[test]
     fn each_refusal_comes_with_its_next_step() {
         let one = |pod_spec: serde_json::Value, node_extra: serde_json::Value| {
-            explain(&pod(pod_spec), &[node_from("n", node_extra)], &[] as &[Pod]).advice.join("; ")
+            explain(&pod(pod_spec), &[node_from("n", node_extra)], &[] as &[Pod], &[]).advice.join("; ")
         };
         assert_eq!(
             one(json!({}), json!({"spec": {"unschedulable": true}})),
@@ -258,6 +280,43 @@ mod tests {
     }
 
     #[test]
+    fn what_other_pods_refuse_comes_with_its_next_step() {
+        let nodes = [node_from("n", json!({"metadata": {"labels": {"host": "n"}}}))];
+        let web = json!({"app": "web"});
+        let there = [bound(pod_from(json!({"metadata": {"name": "w", "labels": web}})), "n")];
+        let term = |key: &str| json!({"topologyKey": key, "labelSelector": {"matchLabels": web}});
+        let tell = |spec: serde_json::Value| {
+            let pod = pod_from(json!({"metadata": {"labels": web}, "spec": spec}));
+            let told = explain(&pod, &nodes, &there, &[]);
+            (told.message, told.advice.join("; "))
+        };
+        let required =
+            |term: serde_json::Value| json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});
+        let (message, advice) = tell(json!({"affinity": {"podAntiAffinity": required(term("host"))}}));
+        assert_eq!(message, "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.");
+        assert!(
+            advice.starts_with("a pod that it has to be far from runs in host n: add a node"),
+            "{advice}"
+        );
+        let (_, advice) = tell(json!({"affinity": {"podAffinity": required(term("rack"))}}));
+        assert!(advice.ends_with("`kubectl label node n rack=...`"), "{advice}");
+        let constraint = |key: &str| json!([{"topologyKey": key, "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2, "labelSelector": {"matchLabels": web}}]);
+        let (message, advice) = tell(json!({"topologySpreadConstraints": constraint("host")}));
+        assert_eq!(
+            message,
+            "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints."
+        );
+        assert!(
+            advice.starts_with(
+                "host n has 1 such pods already, the emptiest counts as 0 and maxSkew is 1: make room"
+            ),
+            "{advice}"
+        );
+        let (_, advice) = tell(json!({"topologySpreadConstraints": constraint("rack")}));
+        assert!(advice.starts_with("node n has no label rack"), "{advice}");
+    }
+
+    #[test]
     fn the_node_with_the_fewest_objections_is_advised_on() {
         let nodes = [
             node_from(
@@ -266,7 +325,7 @@ mod tests {
             ),
             node_from("near", json!({"spec": {"unschedulable": true}})),
         ];
-        let told = explain(&pod(json!({})), &nodes, &[] as &[Pod]);
+        let told = explain(&pod(json!({})), &nodes, &[] as &[Pod], &[]);
         assert_eq!(told.advice, ["node near is cordoned: `kubectl uncordon near`"]);
         assert_eq!(told.message, "0/2 nodes are available: 2 node(s) were unschedulable.");
         assert_eq!(told.nodes[0].1.len(), 2, "all objections are listed");
@@ -274,9 +333,9 @@ mod tests {
 
     #[test]
     fn without_nodes_and_with_a_fitting_one_it_says_so() {
-        let told = explain(&pod(json!({})), &[] as &[Node], &[] as &[Pod]);
+        let told = explain(&pod(json!({})), &[] as &[Node], &[] as &[Pod], &[]);
         assert_eq!(told.message, "no nodes available to schedule pods");
-        let told = explain(&pod(json!({})), &[node("n", "1", "1Gi")], &[] as &[Pod]);
+        let told = explain(&pod(json!({})), &[node("n", "1", "1Gi")], &[] as &[Pod], &[]);
         assert_eq!(
             (told.message.as_str(), &told.possible[..]),
             ("node n can take it, it is about to be bound", &["n".to_owned()][..])
@@ -285,6 +344,7 @@ mod tests {
             &pod(json!({"schedulingGates": [{"name": "quota"}]})),
             &[node("n", "1", "1Gi")],
             &[] as &[Pod],
+            &[],
         );
         assert_eq!(gated.message, "it is held back by the scheduling gates quota");
     }

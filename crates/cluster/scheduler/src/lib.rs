@@ -15,16 +15,21 @@
 
 mod cache;
 mod choose;
+mod conditions;
+mod constraints;
 mod explain;
 mod filters;
 mod follow;
 mod message;
+mod neighbours;
 mod node_info;
+mod others;
 mod pod_info;
 mod queue;
 mod resources;
 mod scheduler;
 mod scores;
+mod terms;
 #[cfg(test)]
 mod testing;
 

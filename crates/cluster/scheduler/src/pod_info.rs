@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{NodeSelector, Pod, PodSpec, PreferredSchedulingTerm, Toleration};
 
+use crate::constraints::Constraint;
 use crate::resources::{Resources, pod_requests, pod_weight};
+use crate::terms::Likeness;
 
 /// Namespace and name.
 pub type PodKey = (String, String);
@@ -39,12 +41,16 @@ pub struct PodInfo {
     pub host_ports: Vec<HostPort>,
     /// The uid of its controller: its siblings are spread.
     pub owner: Option<String>,
+    /// What other pods can tell of it, and whom of them it minds.
+    pub likeness: Arc<Likeness>,
+    pub constraints: Vec<Constraint>,
 }
 
 impl PodInfo {
     pub fn new(pod: Arc<Pod>) -> Self {
         let spec = pod.spec.as_ref();
         let owners = pod.metadata.owner_references.iter().flatten();
+        let likeness = Likeness::of(&pod);
         let owner = owners.clone().find(|owner| owner.controller == Some(true));
         Self {
             key: key_of(&pod),
@@ -54,8 +60,15 @@ impl PodInfo {
             weight: spec.map(pod_weight).unwrap_or_default(),
             host_ports: spec.map(host_ports).unwrap_or_default(),
             owner: owner.map(|owner| owner.uid.clone()),
+            constraints: Constraint::all(&pod, &likeness.labels),
+            likeness: Arc::new(likeness),
             pod,
         }
+    }
+
+    /// Whether it depends on other pods where it can go, beyond the room they take.
+    pub fn minds_others(&self) -> bool {
+        !self.likeness.affinity.is_empty() || !self.constraints.is_empty()
     }
 
     pub fn spec(&self) -> Option<&PodSpec> {

@@ -3,10 +3,12 @@
 //! A pod is *ready* (ordered by priority, then age), *running* (being decided or bound), *backing off* (ready at a
 //! time) or *unschedulable* (ready when something relevant changes, at the latest after five minutes).
 //!
+//! Changes that can only help pods that mind others (affinity, topology spread) do not wake the rest.
+//!
 //! INVARIANT: a change that happens while a pod is running is not lost: it then backs off instead of sleeping.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +52,10 @@ struct State {
     later: BinaryHeap<Reverse<(Instant, u64, PodKey)>>,
     tickets: u64,
     changes: u64,
+    /// Those of the changes above that only concern pods that mind others come on top for these.
+    changes_for_minding: u64,
+    /// Unschedulable pods that mind others; some may have moved on since.
+    minding: HashSet<PodKey>,
 }
 
 /// Pods that wait for a node.
@@ -120,13 +126,16 @@ impl Queue {
     /// A running pod found no node (`unschedulable`), or its bind was refused.
     pub fn failed(&self, info: &PodInfo, unschedulable: bool) {
         let mut state = self.state.lock();
-        let now_changes = state.changes;
+        let now_changes = state.changes_for(info);
         let Some(waiting) = state.pods.get_mut(&info.key) else { return };
         let Stage::Running { changes } = waiting.stage else { return };
         waiting.attempts += 1;
         let not_before = Instant::now() + backoff(waiting.attempts);
         if unschedulable && changes == now_changes {
             waiting.stage = Stage::Unschedulable { not_before };
+            if info.minds_others() {
+                state.minding.insert(info.key.clone());
+            }
             state.put_later(&info.key, Instant::now() + LOOK_AGAIN);
         } else {
             waiting.stage = Stage::BackingOff;
@@ -139,29 +148,49 @@ impl Queue {
     pub fn retry_unschedulable(&self) {
         let mut state = self.state.lock();
         state.changes += 1;
-        let now = Instant::now();
-        let unschedulable = state.pods.iter().filter_map(|(key, waiting)| match waiting.stage {
-            Stage::Unschedulable { not_before } => Some((key.clone(), not_before)),
-            _ => None,
-        });
-        let unschedulable: Vec<_> = unschedulable.collect();
-        for (key, not_before) in &unschedulable {
-            if *not_before <= now {
-                state.make_ready(key);
-                continue;
-            }
-            if let Some(waiting) = state.pods.get_mut(key) {
-                waiting.stage = Stage::BackingOff;
-            }
-            state.put_later(key, *not_before);
+        state.minding.clear();
+        let is_unschedulable =
+            |(_, waiting): &(&PodKey, &Waiting)| matches!(waiting.stage, Stage::Unschedulable { .. });
+        let unschedulable = state.pods.iter().filter(is_unschedulable);
+        let unschedulable: Vec<_> = unschedulable.map(|(key, _)| key.clone()).collect();
+        self.retry(&mut state, unschedulable);
+    }
+
+    /// Something changed that may help pods that mind others.
+    pub fn retry_minding(&self) {
+        let mut state = self.state.lock();
+        state.changes_for_minding += 1;
+        if !state.minding.is_empty() {
+            let minding: Vec<_> = std::mem::take(&mut state.minding).into_iter().collect();
+            self.retry(&mut state, minding);
         }
-        if !unschedulable.is_empty() {
+    }
+
+    /// Those of the pods that are unschedulable become ready, at once or after their back-off.
+    fn retry(&self, state: &mut State, pods: Vec<PodKey>) {
+        let now = Instant::now();
+        for key in &pods {
+            let Some(waiting) = state.pods.get_mut(key) else { continue };
+            let Stage::Unschedulable { not_before } = waiting.stage else { continue };
+            if not_before <= now {
+                state.make_ready(key);
+            } else {
+                waiting.stage = Stage::BackingOff;
+                state.put_later(key, not_before);
+            }
+        }
+        if !pods.is_empty() {
             self.wake.notify_one();
         }
     }
 }
 
 impl State {
+    /// How many changes there were that could help a pod.
+    fn changes_for(&self, pod: &PodInfo) -> u64 {
+        self.changes + if pod.minds_others() { self.changes_for_minding } else { 0 }
+    }
+
     fn ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets
@@ -205,12 +234,13 @@ impl State {
 
     fn pop(&mut self) -> Option<Arc<PodInfo>> {
         while let Some((_, ticket, key)) = self.ready.pop() {
-            let changes = self.changes;
-            let waiting = self.pods.get_mut(&key).filter(|waiting| waiting.ticket == ticket);
-            if let Some(waiting) = waiting {
+            let waiting = self.pods.get(&key).filter(|waiting| waiting.ticket == ticket);
+            let Some(info) = waiting.map(|waiting| Arc::clone(&waiting.info)) else { continue };
+            let changes = self.changes_for(&info);
+            if let Some(waiting) = self.pods.get_mut(&key) {
                 waiting.stage = Stage::Running { changes };
-                return Some(Arc::clone(&waiting.info));
             }
+            return Some(info);
         }
         None
     }
@@ -280,6 +310,29 @@ mod tests {
         queue.failed(&info, true);
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!(name(&queue).await, "a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_among_the_pods_wakes_those_that_mind_others_and_no_one_else() {
+        let queue = Queue::default();
+        let spread = json!([{"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]);
+        let minding = json!({"metadata": {"name": "minding"}, "spec": {"topologySpreadConstraints": spread}});
+        queue.add(&pod_named("alone"));
+        queue.add(&pod_from(minding));
+        for _ in 0..2 {
+            let info = queue.next().await;
+            queue.failed(&info, true);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(is_idle(&queue).await);
+        queue.retry_minding();
+        let info = queue.next().await;
+        assert_eq!(info.key.1, "minding");
+        queue.retry_minding();
+        queue.failed(&info, true);
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(name(&queue).await, "minding", "the change while it was decided is not lost");
+        assert!(is_idle(&queue).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use hako_client::{Client, EventType, Informer, Informers, Patch, Recorder, reference_to};
+use hako_client::{Client, EventType, Informer, Informers, Recorder, reference_to};
 use hako_error::{Error, Kind};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -18,15 +17,13 @@ use crate::queue::Queue;
 
 /// Calls to the API under way at once.
 const CALLS: usize = 128;
-/// The condition that says whether a pod has a node.
-const CONDITION: &str = "PodScheduled";
 
 /// What the scheduler works on.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
     /// Writes bindings, conditions and events.
     pub client: Client,
-    /// Reads pods and nodes.
+    /// Reads pods, nodes and the labels of namespaces.
     pub informers: Informers,
     /// Pods that name this scheduler are its own; those that name none belong to `default-scheduler`.
     pub name: String,
@@ -66,7 +63,10 @@ pub struct Shared {
     pub queue: Queue,
     pub pods: Informer<Pod>,
     pub nodes: Informer<Node>,
-    client: Client,
+    pub namespaces: Informer<Namespace>,
+    /// Calls to the API take one of these.
+    pub calls: Arc<Semaphore>,
+    pub client: Client,
     recorder: Recorder,
 }
 
@@ -80,6 +80,8 @@ pub fn start(config: SchedulerConfig) -> Handle {
         queue: Queue::default(),
         pods: config.informers.get(),
         nodes: config.informers.get(),
+        namespaces: config.informers.get(),
+        calls: Arc::new(Semaphore::new(CALLS)),
         client: config.client,
         recorder,
     });
@@ -89,14 +91,23 @@ pub fn start(config: SchedulerConfig) -> Handle {
 /// Decides only once it knows everything: else pods that it does not know yet would lose their room.
 async fn run(shared: Arc<Shared>) {
     let (mut nodes, mut pods) = (shared.nodes.changes(), shared.pods.changes());
-    let (Some(node), Some(pod)) = (nodes.next().await, pods.next().await) else {
+    let mut namespaces = shared.namespaces.changes();
+    let (Some(node), Some(pod), Some(namespace)) =
+        (nodes.next().await, pods.next().await, namespaces.next().await)
+    else {
         return;
     };
     shared.node_changed(node);
+    shared.namespace_changed(namespace);
     shared.pod_changed(pod);
     let follow_nodes = async {
         while let Some(change) = nodes.next().await {
             shared.node_changed(change);
+        }
+    };
+    let follow_namespaces = async {
+        while let Some(change) = namespaces.next().await {
+            shared.namespace_changed(change);
         }
     };
     let follow_pods = async {
@@ -104,15 +115,14 @@ async fn run(shared: Arc<Shared>) {
             shared.pod_changed(change);
         }
     };
-    tokio::join!(follow_nodes, follow_pods, decide(&shared));
+    tokio::join!(follow_nodes, follow_namespaces, follow_pods, decide(&shared));
 }
 
 async fn decide(shared: &Arc<Shared>) {
-    let calls = Arc::new(Semaphore::new(CALLS));
     let mut turn = Turn::default();
     loop {
         // First the permit: what waits for one is then still in its order.
-        let Ok(permit) = Arc::clone(&calls).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&shared.calls).acquire_owned().await else {
             return;
         };
         let pod = shared.queue.next().await;
@@ -172,41 +182,5 @@ fn refuse(shared: &Arc<Shared>, pod: &Arc<PodInfo>, refusals: &Refusals, permit:
     shared.queue.failed(pod, true);
     let reference = reference_to(&*pod.pod);
     shared.recorder.event(&reference, EventType::Warning, "FailedScheduling", &message);
-    if has_condition(pod, &message) {
-        return;
-    }
-    let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));
-    tokio::spawn(async move {
-        let _permit = permit;
-        let (namespace, name) = &pod.key;
-        let api = shared.client.namespaced::<Pod>(namespace);
-        if let Err(error) = api.patch_status(name, &condition(&pod, &message)).await {
-            tracing::debug!(pod = %format!("{namespace}/{name}"), error = %error.chain(), "condition not written");
-        }
-    });
-}
-
-fn has_condition(pod: &PodInfo, message: &str) -> bool {
-    let status = pod.pod.status.as_ref();
-    let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.any(|condition| {
-        condition.type_ == CONDITION
-            && condition.status == "False"
-            && condition.message.as_deref() == Some(message)
-    })
-}
-
-/// The uid keeps it from a new pod of the same name.
-fn condition(pod: &PodInfo, message: &str) -> Patch {
-    Patch::Strategic(json!({
-        "metadata": {"uid": pod.uid},
-        "status": {"conditions": [{
-            "type": CONDITION,
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-            "lastProbeTime": null,
-            "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        }]},
-    }))
+    shared.tell_unschedulable(&pod.pod, &message, permit);
 }

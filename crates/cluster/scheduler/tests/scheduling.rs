@@ -24,6 +24,7 @@ struct State {
     version: u64,
     pods: BTreeMap<String, Value>,
     nodes: BTreeMap<String, Value>,
+    namespaces: BTreeMap<String, Value>,
     watchers: HashMap<&'static str, Vec<mpsc::UnboundedSender<Bytes>>>,
     events: Vec<Value>,
     refuse_binds: usize,
@@ -48,7 +49,12 @@ impl State {
     }
 
     fn objects(&mut self, plural: &str) -> &mut BTreeMap<String, Value> {
-        if plural == "pods" { &mut self.pods } else { &mut self.nodes }
+        match plural {
+            "pods" => &mut self.pods,
+            "nodes" => &mut self.nodes,
+            "namespaces" => &mut self.namespaces,
+            other => panic!("nobody asks for {other}"),
+        }
     }
 
     fn tell(&mut self, plural: &'static str, kind: &str, object: &Value) {
@@ -69,6 +75,11 @@ impl State {
             }
             (&Method::PATCH, ["api", "v1", "namespaces", _, "pods", name, "status"]) => {
                 let mut pod = self.pods[*name].clone();
+                let wanted = &body()["metadata"]["resourceVersion"];
+                if !wanted.is_null() && *wanted != pod["metadata"]["resourceVersion"] {
+                    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "message": "changed", "code": 409});
+                    return respond(409, &status);
+                }
                 pod["status"] = body()["status"].clone();
                 self.put("pods", pod.clone());
                 respond(200, &pod)
@@ -82,7 +93,11 @@ impl State {
     }
 
     fn list(&mut self, plural: &str) -> Response<Body> {
-        let kind = if plural == "pods" { "PodList" } else { "NodeList" };
+        let kind = match plural {
+            "pods" => "PodList",
+            "nodes" => "NodeList",
+            _ => "NamespaceList",
+        };
         let version = self.version.to_string();
         let items: Vec<Value> = self.objects(plural).values().cloned().collect();
         let list = json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items});
@@ -90,7 +105,11 @@ impl State {
     }
 
     fn watch(&mut self, plural: &str) -> Response<Body> {
-        let plural = if plural == "pods" { "pods" } else { "nodes" };
+        let plural = match plural {
+            "pods" => "pods",
+            "nodes" => "nodes",
+            _ => "namespaces",
+        };
         let (sender, receiver) = mpsc::unbounded_channel();
         self.watchers.entry(plural).or_default().push(sender);
         let frames = stream::unfold(receiver, |mut receiver| async {
@@ -142,6 +161,17 @@ impl Fake {
         self.0.lock().put("pods", pod);
     }
 
+    /// A pod of labels with a spec on top.
+    fn pod_like(&self, name: &str, labels: &Value, spec: &Value) {
+        let meta =
+            json!({"name": name, "namespace": "default", "uid": format!("uid-{name}"), "labels": labels});
+        let mut pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"containers": [{"name": "c"}]}});
+        for (key, value) in spec.as_object().unwrap() {
+            pod["spec"][key] = value.clone();
+        }
+        self.0.lock().put("pods", pod);
+    }
+
     fn start(&self) -> (Handle, Informers) {
         let client = Client::new(Arc::new(self.clone()));
         let informers = Informers::new(client.clone());
@@ -161,8 +191,24 @@ impl Fake {
 
     fn message(&self, pod: &str) -> Option<String> {
         let condition = self.0.lock().pods[pod]["status"]["conditions"][0].clone();
-        assert!(condition.is_null() || condition["reason"] == "Unschedulable");
+        assert!(condition.is_null() || condition["reason"] != "");
         condition["message"].as_str().map(str::to_owned)
+    }
+
+    fn reason(&self, pod: &str) -> String {
+        let pod = self.0.lock().pods[pod].clone();
+        pod["status"]["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn node_of(&self, pod: &str) -> Option<String> {
+        self.0.lock().pods[pod]["spec"]["nodeName"].as_str().map(str::to_owned)
+    }
+
+    fn labelled_node(&self, name: &str, labels: &Value) {
+        let status = json!({"allocatable": {"cpu": "64", "memory": "64Gi", "pods": "1000"}});
+        let meta = json!({"name": name, "uid": name, "labels": labels});
+        let node = json!({"kind": "Node", "apiVersion": "v1", "metadata": meta, "status": status});
+        self.0.lock().put("nodes", node);
     }
 
     fn events(&self, reason: &str) -> Vec<String> {
@@ -251,8 +297,97 @@ async fn pods_of_another_scheduler_with_gates_or_being_deleted_are_left_alone() 
     let _running = fake.start();
     until("ours is bound", || fake.placed().len() == 1).await;
     assert_eq!(fake.placed()["a"], 1);
+    until("the gated pod says so", || fake.reason("gated") == "SchedulingGated").await;
+    assert_eq!(fake.message("gated").unwrap(), "Scheduling is blocked due to non-empty scheduling gates");
+    assert!(fake.message("foreign").is_none(), "nothing is written to what is not ours");
     other("gated", json!({}));
     until("the gate is open", || fake.placed()["a"] == 2).await;
+}
+
+fn required(kind: &str, term: &Value) -> Value {
+    json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+}
+
+#[tokio::test]
+async fn replicas_that_have_to_be_apart_are_and_the_one_too_many_waits_for_a_node() {
+    let fake = Fake::default();
+    let (labels, apart) = (
+        json!({"app": "web"}),
+        required(
+            "podAntiAffinity",
+            &json!({"topologyKey": "host", "labelSelector": {"matchLabels": {"app": "web"}}}),
+        ),
+    );
+    for name in ["a", "b"] {
+        fake.labelled_node(name, &json!({"host": name}));
+    }
+    for n in 0..3 {
+        fake.pod_like(&format!("w{n}"), &labels, &apart);
+    }
+    let _running = fake.start();
+    let waiting = || (0..3).map(|n| format!("w{n}")).find(|name| fake.message(name).is_some());
+    until("one waits", || waiting().is_some()).await;
+    let message = "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.";
+    assert_eq!(fake.message(&waiting().unwrap()).unwrap(), message);
+    fake.labelled_node("c", &json!({"host": "c"}));
+    until("all are bound", || fake.placed().values().sum::<usize>() == 3).await;
+    assert_eq!(fake.placed().into_values().collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_pod_that_follows_another_waits_until_that_is_bound() {
+    let fake = Fake::default();
+    fake.labelled_node("a", &json!({"host": "a"}));
+    fake.labelled_node("b", &json!({"host": "b"}));
+    fake.0.lock().put(
+        "namespaces",
+        json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "default", "uid": "ns"}}),
+    );
+    let selector = json!({"matchLabels": {"app": "leader"}});
+    let namespaces = json!({"matchLabels": {"team": "one"}});
+    let near = required(
+        "podAffinity",
+        &json!({"topologyKey": "host", "labelSelector": selector, "namespaceSelector": namespaces}),
+    );
+    fake.pod_like("follower", &json!({}), &near);
+    let _running = fake.start();
+    let message = "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.";
+    until("a condition", || fake.message("follower").as_deref() == Some(message)).await;
+    fake.pod_like("leader", &json!({"app": "leader"}), &json!({}));
+    until("the leader is bound", || fake.node_of("leader").is_some()).await;
+    assert_eq!(fake.node_of("follower"), None, "its namespace is not selected");
+    let labelled = json!({"name": "default", "uid": "ns", "labels": {"team": "one"}});
+    fake.0.lock().put("namespaces", json!({"kind": "Namespace", "apiVersion": "v1", "metadata": labelled}));
+    until("the follower is bound", || fake.node_of("follower").is_some()).await;
+    assert_eq!(fake.node_of("follower"), fake.node_of("leader"));
+}
+
+#[tokio::test]
+async fn spread_pods_wait_for_the_emptier_zone_and_go_on_when_it_fills() {
+    let fake = Fake::default();
+    fake.labelled_node("a", &json!({"zone": "a"}));
+    fake.labelled_node("b", &json!({"zone": "b"}));
+    let labels = json!({"app": "web"});
+    let spread = |selector: Value| {
+        let constraint = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": labels}});
+        json!({"topologySpreadConstraints": [constraint], "nodeSelector": selector})
+    };
+    let ignoring = |zone: &str| {
+        let mut spec = spread(json!({"zone": zone}));
+        spec["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = "Ignore".into();
+        spec
+    };
+    fake.pod_like("a1", &labels, &ignoring("a"));
+    let _running = fake.start();
+    until("the first is bound", || fake.node_of("a1").is_some()).await;
+    fake.pod_like("a2", &labels, &ignoring("a"));
+    let message = "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) didn't match pod topology spread constraints.";
+    until("the second waits", || fake.message("a2").as_deref() == Some(message)).await;
+    for n in 0..3 {
+        fake.pod_like(&format!("s{n}"), &labels, &spread(json!({})));
+    }
+    until("all are bound", || fake.placed().values().sum::<usize>() == 5).await;
+    assert!(fake.placed().into_values().all(|pods| (2..=3).contains(&pods)), "{:?}", fake.placed());
 }
 
 /// Prints its rate; asserts only what even a busy machine reaches without optimisation.

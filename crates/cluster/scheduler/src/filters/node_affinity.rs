@@ -6,18 +6,20 @@ use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
 
 pub fn filter(pod: &PodInfo, node: &NodeInfo) -> Vec<String> {
+    if attracts(pod, node) {
+        return Vec::new();
+    }
+    vec!["node(s) didn't match Pod's node affinity/selector".into()]
+}
+
+/// Whether a node has what the pod's node selector and required node affinity ask for.
+pub fn attracts(pod: &PodInfo, node: &NodeInfo) -> bool {
     let labels = node.labels();
     let mut selector = pod.spec().into_iter().flat_map(|spec| spec.node_selector.iter().flatten());
     let selected = selector.all(|(key, value)| labels.get(key) == Some(value));
     let required = pod.required_affinity();
-    let attracted = required.is_none_or(|required| {
-        let mut terms = required.node_selector_terms.iter();
-        terms.any(|term| matches_term(term, node))
-    });
-    if selected && attracted {
-        return Vec::new();
-    }
-    vec!["node(s) didn't match Pod's node affinity/selector".into()]
+    let mut terms = required.into_iter().flat_map(|required| &required.node_selector_terms);
+    selected && (required.is_none() || terms.any(|term| matches_term(term, node)))
 }
 
 /// Whether a node meets all requirements of a term; a term without any matches nothing.

@@ -10,7 +10,7 @@ fn node(extra: serde_json::Value) -> NodeInfo {
 }
 
 fn refused(spec: serde_json::Value, node: &NodeInfo) -> Vec<String> {
-    first_refusal(&PodInfo::new(pod(spec)), node)
+    first_refusal(&PodInfo::new(pod(spec)), &Others::default(), node)
 }
 
 #[test]
@@ -114,7 +114,8 @@ fn ports_of_the_machine_are_given_once_per_address_and_protocol() {
 fn the_first_filter_speaks_for_a_node_and_all_are_known() {
     let bad = node(json!({"spec": {"unschedulable": true, "taints": [{"key": "a", "effect": "NoExecute"}]}}));
     let pod = PodInfo::new(pod(json!({"nodeSelector": {"zone": "b"}})));
-    assert_eq!(first_refusal(&pod, &bad), ["node(s) were unschedulable"]);
-    let names: Vec<_> = refusing(&pod, &bad).into_iter().map(|(name, _)| name).collect();
+    let others = Others::default();
+    assert_eq!(first_refusal(&pod, &others, &bad), ["node(s) were unschedulable"]);
+    let names: Vec<_> = refusing(&pod, &others, &bad).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["NodeUnschedulable", "TaintToleration", "NodeAffinity"]);
 }
