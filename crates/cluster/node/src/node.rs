@@ -10,7 +10,7 @@ use hako_client::{Change, Informer};
 use hako_error::{Error, Kind, Result};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +87,7 @@ impl Inner {
             pods: Arc::clone(&pods),
             workers: JoinSet::new(),
             uids: HashMap::new(),
+            done: HashSet::new(),
             shutdown: shutdown.clone(),
             empty: empty_sender,
         };
@@ -159,11 +160,15 @@ impl Pods {
         self.by_uid.lock().values().map(|entry| entry.shared.pod()).collect()
     }
 
+    /// Whether the pod has a worker. One that is ending no longer listens, but when its end is seen the pod is looked
+    /// at as it is then.
     fn tell(&self, uid: &str, message: Message) -> bool {
-        match self.by_uid.lock().get(uid) {
-            Some(entry) => entry.sender.send(message).is_ok(),
-            None => false,
+        let by_uid = self.by_uid.lock();
+        let entry = by_uid.get(uid);
+        if let Some(entry) = entry {
+            let _ = entry.sender.send(message);
         }
+        entry.is_some()
     }
 
     fn tell_all(&self, message: &dyn Fn() -> Message) {
@@ -193,6 +198,8 @@ struct Keeper {
     pods: Arc<Pods>,
     workers: JoinSet<()>,
     uids: HashMap<Id, Arc<Pod>>,
+    /// Pods that were ended and whose deletion is still to be seen: older changes of them ask for nothing.
+    done: HashSet<String>,
     shutdown: CancellationToken,
     empty: watch::Sender<bool>,
 }
@@ -211,7 +218,7 @@ impl Keeper {
                     Some(Change::Resync) => {
                         self.resync(&pods, std::mem::take(&mut is_first)).await;
                     }
-                    Some(Change::Applied { old, new }) => self.applied(old.as_deref(), new).await,
+                    Some(Change::Applied { old, new }) => self.applied(old.as_deref(), new, &pods),
                     Some(Change::Deleted(pod)) => self.gone(&pod),
                     None => return,
                 },
@@ -249,8 +256,9 @@ impl Keeper {
             self.remove_orphans(left, &uids).await;
             return;
         }
+        self.done.clear();
         for pod in ours {
-            self.applied(None, pod).await;
+            self.applied(None, pod, pods);
         }
     }
 
@@ -303,7 +311,7 @@ impl Keeper {
         }
     }
 
-    async fn applied(&mut self, old: Option<&Pod>, pod: Arc<Pod>) {
+    fn applied(&mut self, old: Option<&Pod>, pod: Arc<Pod>, pods: &Informer<Pod>) {
         if let Some(old) = old.filter(|old| old.metadata.uid != pod.metadata.uid) {
             self.gone(old);
         }
@@ -314,11 +322,16 @@ impl Keeper {
         if self.pods.tell(&uid, Message::Input(Input::Pod(Arc::clone(&pod)))) {
             return;
         }
-        self.begin(pod, &Leftovers::default());
+        let is_past = pod.metadata.deletion_timestamp.is_some()
+            && (self.done.contains(&uid) || present(pods, &pod).is_none());
+        if !is_past {
+            self.begin(pod, &Leftovers::default());
+        }
     }
 
-    fn gone(&self, pod: &Pod) {
+    fn gone(&mut self, pod: &Pod) {
         if let Some(uid) = pod.metadata.uid.as_deref() {
+            self.done.remove(uid);
             self.pods.tell(uid, Message::Input(Input::Gone));
         }
     }
@@ -348,21 +361,20 @@ impl Keeper {
         let Some(pod) = self.uids.remove(&id) else { return };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         self.pods.by_uid.lock().remove(&uid);
-        let meta = &pod.metadata;
-        let now = pods.get(meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""));
-        let now = now.filter(|now| now.metadata.uid == meta.uid);
-        match (panicked, now) {
+        match (panicked, present(pods, &pod)) {
             (Some(why), now) => {
                 tracing::error!(uid, why, "worker of a pod ended unexpectedly, beginning anew");
                 tokio::time::sleep(RETRY).await;
                 let left = self.leftovers().await.remove(&uid).unwrap_or_default();
                 self.begin(now.unwrap_or(pod), &left);
             }
-            // Its object is kept by finalizers, or its last change came while the worker ended.
+            // Its last change came while the worker ended.
             (None, Some(now)) if now.metadata.deletion_timestamp.is_none() => {
                 self.begin(now, &Leftovers::default());
             }
-            (None, _) => {}
+            // Its object is kept by finalizers, or its deletion is on the way here.
+            (None, Some(_)) => drop(self.done.insert(uid)),
+            (None, None) => {}
         }
     }
 
@@ -386,6 +398,13 @@ impl Keeper {
         let name = meta.name.as_deref().unwrap_or_default();
         self.pods.tell_users(meta.namespace.as_deref().unwrap_or_default(), |pod| uses(pod, name));
     }
+}
+
+/// The pod as it is now, unless it is gone or another has its name.
+fn present(pods: &Informer<Pod>, pod: &Pod) -> Option<Arc<Pod>> {
+    let meta = &pod.metadata;
+    let now = pods.get(meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""))?;
+    Some(now).filter(|now| now.metadata.uid == meta.uid)
 }
 
 fn uses_config_map(pod: &Pod, name: &str) -> bool {
