@@ -2,7 +2,7 @@
 
 use crate::error::ContentError;
 use crate::lease::{Lease, Leases};
-use crate::writer::Writer;
+use crate::writer::{PARTIAL, Writer};
 use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use parking_lot::Mutex;
@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// The largest blob that [`ContentStore::read`] takes into memory: manifests and configurations, not layers.
 const READ_LIMIT: u64 = 16 << 20;
+
+/// How long the start of a blob waits to be continued.
+const PARTIAL_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A blob's name and size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,16 @@ impl ContentStore {
     /// Starts a new blob; `what` names it in errors, such as `layer of busybox`.
     pub fn writer(&self, what: impl Into<String>) -> Result<Writer> {
         Writer::create(self.clone(), &self.inner.ingest, what.into())
+    }
+
+    /// Starts or continues a blob of known digest: [`Writer::replay`] first shows what an earlier attempt got,
+    /// also one of a process that was killed. While another writer is at the same blob, this is a new one.
+    pub fn resume(&self, digest: Digest, what: impl Into<String>) -> Result<Writer> {
+        let what = what.into();
+        match Writer::resume(self.clone(), &self.inner.ingest, digest, what.clone())? {
+            Some(writer) => Ok(writer),
+            None => self.writer(what),
+        }
     }
 
     /// Stores bytes that are in memory already.
@@ -198,10 +211,18 @@ fn missing_or(digest: Digest, action: &'static str, path: &Path, source: io::Err
     }
 }
 
+/// What can be continued stays for a day.
 fn remove_stale_ingests(ingest: &Path) -> Result<(), ContentError> {
     let failed = |source| ContentError::Io { action: "clean", path: ingest.into(), source };
     for entry in fs::read_dir(ingest).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let is_partial = path.to_string_lossy().ends_with(PARTIAL);
+        let age =
+            entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_partial && age.is_none_or(|age| age < PARTIAL_LIFE) {
+            continue;
+        }
         fs::remove_file(&path).map_err(failed)?;
         tracing::debug!(?path, "removed a stale ingest");
     }

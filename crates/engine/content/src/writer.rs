@@ -7,8 +7,12 @@ use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use rustix::fs::fsync;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// Ends the names of ingests that a later attempt continues.
+pub(crate) const PARTIAL: &str = ".partial";
 
 /// What a blob was promised to be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +29,8 @@ impl From<Digest> for Expected {
     }
 }
 
-/// Hashes and stores a stream. Nothing of it is visible before [`Writer::commit`]; dropping it forgets it.
+/// Hashes and stores a stream. Nothing of it is visible before [`Writer::commit`]; dropping it forgets it, except
+/// for one that [can be continued](ContentStore::resume) and that nothing was found wrong with.
 #[derive(Debug)]
 pub struct Writer {
     store: ContentStore,
@@ -35,13 +40,85 @@ pub struct Writer {
     file: Option<File>,
     hasher: Hasher,
     size: u64,
+    /// Whether the file stays for a later attempt when this is dropped.
+    is_kept: bool,
 }
 
 impl Writer {
+    /// Opens the ingest of a known digest, with what an earlier attempt left in it. `None` while another writer
+    /// has it.
+    pub(crate) fn resume(
+        store: ContentStore,
+        ingest: &Path,
+        digest: Digest,
+        what: String,
+    ) -> Result<Option<Self>> {
+        let path = ingest.join(format!("{}{PARTIAL}", digest.hex()));
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(ContentError::io("open", &path, &what))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(ContentError::io("lock", &path, &what)(error).into());
+            }
+        }
+        // Its last holder may have renamed or removed it between our opening and our locking.
+        let is_same = match (file.metadata(), fs::metadata(&path)) {
+            (Ok(ours), Ok(there)) => ours.ino() == there.ino(),
+            _ => false,
+        };
+        let (hasher, size) = (Hasher::new(), 0);
+        Ok(is_same.then_some(Self {
+            store,
+            lease: None,
+            what,
+            path,
+            file: Some(file),
+            hasher,
+            size,
+            is_kept: true,
+        }))
+    }
+
+    /// Reads what an earlier attempt left, hashes it and shows it to `each`; returns how many bytes that were.
+    /// At most `limit` bytes are kept. To be called before anything is appended.
+    pub fn replay(&mut self, limit: u64, mut each: impl FnMut(Vec<u8>) -> Result<()>) -> Result<u64> {
+        let Some(mut file) = self.file.take() else {
+            return Ok(0);
+        };
+        let mut left = limit;
+        let replayed = loop {
+            let mut piece = Vec::with_capacity(1 << 17);
+            match (&mut file).take(left.min(1 << 17)).read_to_end(&mut piece) {
+                Ok(0) => break Ok(()),
+                Ok(count) => {
+                    left -= count as u64;
+                    self.account(&piece);
+                    if let Err(error) = each(piece) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(ContentError::io("read", &self.path, &self.what)(error).into()),
+            }
+        };
+        let cut = file.set_len(self.size).map_err(ContentError::io("cut", &self.path, &self.what));
+        self.file = Some(file);
+        replayed?;
+        cut?;
+        Ok(self.size)
+    }
+
+    /// Forgets all bytes when dropped, also of a writer that could be continued: they are wrong.
+    pub fn discard(&mut self) {
+        self.is_kept = false;
+    }
+
     pub(crate) fn create(store: ContentStore, ingest: &Path, what: String) -> Result<Self> {
         let path = ingest.join(random_name());
         let file = File::create_new(&path).map_err(ContentError::io("create", &path, &what))?;
-        Ok(Self { store, lease: None, what, path, file: Some(file), hasher: Hasher::new(), size: 0 })
+        let (hasher, size) = (Hasher::new(), 0);
+        Ok(Self { store, lease: None, what, path, file: Some(file), hasher, size, is_kept: false })
     }
 
     /// Puts the blob under a lease the moment it is committed.
@@ -62,7 +139,12 @@ impl Writer {
         let Self { file: Some(file), path, what, .. } = self else {
             return Ok(());
         };
-        file.write_all(bytes).map_err(ContentError::io("write", path, what))?;
+        let written = file.write_all(bytes).map_err(ContentError::io("write", path, what));
+        if written.is_err() {
+            // A full disk is not helped by keeping what filled it.
+            self.is_kept = false;
+        }
+        written?;
         self.account(bytes);
         Ok(())
     }
@@ -71,7 +153,9 @@ impl Writer {
     pub fn commit(mut self, expected: impl Into<Expected>) -> Result<Blob> {
         let expected = expected.into();
         let actual = std::mem::take(&mut self.hasher).finish();
+        let is_kept = std::mem::replace(&mut self.is_kept, false);
         self.check(expected, actual)?;
+        self.is_kept = is_kept;
         let blob = Blob { digest: actual, size: self.size };
         let path = self.store.path(actual);
         if let Some(file) = &self.file {
@@ -83,6 +167,7 @@ impl Writer {
             leases.protect(id, actual)?;
         }
         if path.exists() {
+            self.is_kept = false;
             return Ok(blob);
         }
         fs::rename(&self.path, &path).map_err(ContentError::io("rename", &path, &self.what))?;
@@ -136,7 +221,7 @@ impl Write for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
+        if self.file.is_some() && !(self.is_kept && self.size > 0) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -43,6 +43,20 @@ fn a_chain_of_commits_merges_with_the_topmost_first() {
 }
 
 #[test]
+fn a_snapshot_made_alone_is_stacked_when_it_is_committed() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    fs::write(snapshots.prepare("alone", None).unwrap().upper.unwrap().join("b"), "b").unwrap();
+    assert!(snapshots.commit_onto("b", "alone", Some("nowhere")).unwrap_err().is_not_found());
+    snapshots.commit_onto("b", "alone", Some("a")).unwrap();
+    assert_eq!(snapshots.stat("b").unwrap().parent.as_deref(), Some("a"));
+    assert_eq!(open(dir.path()).list(), snapshots.list());
+    let tree = tree(&snapshots.view("look", Some("b")).unwrap(), dir.path());
+    assert!(tree.path().join("a").exists() && tree.path().join("b").exists());
+    assert_eq!(snapshots.remove("a").unwrap_err().kind(), Kind::FailedPrecondition);
+}
+
+#[test]
 fn a_view_and_a_base_can_always_be_mounted() {
     let (dir, snapshots) = suite();
     layer(&*snapshots, "a", None);

@@ -65,6 +65,9 @@ pub trait Snapshotter: Send + Sync {
     /// Turns the active snapshot `key` into the immutable `name`, durably and in one step. The caller has
     /// unmounted it.
     fn commit(&self, name: &str, key: &str) -> Result<()>;
+    /// The same, on top of the committed snapshot `parent` instead of the one that `key` was prepared on: its
+    /// directory must be written so that it stands on that parent, whiteouts included.
+    fn commit_onto(&self, name: &str, key: &str, parent: Option<&str>) -> Result<()>;
     /// Removes a snapshot; refuses while it has children.
     fn remove(&self, name: &str) -> Result<()>;
     /// What is known of a snapshot.

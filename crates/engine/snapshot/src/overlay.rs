@@ -150,12 +150,18 @@ impl Snapshotter for Overlay {
     }
 
     fn commit(&self, name: &str, key: &str) -> Result<()> {
+        let parent = self.stat(key)?.parent;
+        self.commit_onto(name, key, parent.as_deref())
+    }
+
+    fn commit_onto(&self, name: &str, key: &str, parent: Option<&str>) -> Result<()> {
         check_name(name)?;
         let live = self.place(LIVE, key);
-        let info = self.stat(key)?;
+        let info = Info { parent: parent.map(Into::into), ..self.stat(key)? };
         if info.state != State::Active {
             return Err(SnapshotError::NotActive { name: key.into() }.into());
         }
+        Self::chain(&self.index.lock(), parent)?;
         let record = Record { name: name.into(), parent: info.parent.clone(), is_view: false };
         // All files first: a rename that survives a power cut must not outlive its content.
         seal(&live, &record).map_err(SnapshotError::io("sync", &live, key))?;
@@ -163,6 +169,8 @@ impl Snapshotter for Overlay {
         if index.contains_key(name) {
             return Err(SnapshotError::AlreadyExists { name: name.into() }.into());
         }
+        // Again under the lock that the removal of a parent takes.
+        Self::chain(&index, parent)?;
         let committed = self.place(COMMITTED, name);
         renameat_with(CWD, &live, CWD, &committed, RenameFlags::NOREPLACE)
             .map_err(SnapshotError::io("commit", &committed, name))?;

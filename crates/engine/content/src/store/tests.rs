@@ -158,3 +158,76 @@ fn a_full_disk_is_exhausted_names_the_blob_and_leaves_nothing() {
         store.put("small", b"fits again", None).unwrap();
     });
 }
+
+/// What a writer of `digest` finds of an earlier attempt.
+fn left_of(store: &ContentStore, digest: Digest, limit: u64) -> Vec<u8> {
+    let mut found = Vec::new();
+    let mut writer = store.resume(digest, "again").unwrap();
+    writer
+        .replay(limit, |piece| {
+            found.extend(piece);
+            Ok(())
+        })
+        .unwrap();
+    found
+}
+
+#[test]
+fn a_known_blob_is_continued_also_by_another_process() {
+    let (dir, store) = store();
+    let digest = Digest::of(b"hello world");
+    let mut writer = store.resume(digest, "first").unwrap();
+    writer.append(b"hello").unwrap();
+    drop(writer);
+    let store = ContentStore::open(dir.path()).unwrap();
+    assert_eq!(left_of(&store, digest, 4), b"hell", "what is too much is cut off");
+    let mut writer = store.resume(digest, "second").unwrap();
+    assert_eq!(writer.replay(11, |_| Ok(())).unwrap(), 4);
+    writer.append(b"o world").unwrap();
+    writer.commit(digest).unwrap();
+    assert_eq!(store.read(digest).unwrap(), b"hello world");
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn wrong_and_discarded_bytes_are_not_continued() {
+    let (dir, store) = store();
+    let digest = Digest::of(b"hello");
+    let mut writer = store.resume(digest, "x").unwrap();
+    writer.append(b"jello").unwrap();
+    writer.commit(digest).unwrap_err();
+    assert_eq!(ingests(dir.path()), 0);
+    let mut writer = store.resume(digest, "x").unwrap();
+    writer.append(b"he").unwrap();
+    writer.discard();
+    drop(writer);
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn two_writers_of_one_blob_do_not_share_a_file() {
+    let (dir, store) = store();
+    let digest = Digest::of(b"hello");
+    let mut first = store.resume(digest, "x").unwrap();
+    let mut second = store.resume(digest, "x").unwrap();
+    first.append(b"he").unwrap();
+    second.append(b"hello").unwrap();
+    second.commit(digest).unwrap();
+    first.append(b"llo").unwrap();
+    first.commit(digest).unwrap();
+    assert_eq!(store.read(digest).unwrap(), b"hello");
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
+fn an_old_start_of_a_blob_goes_when_the_store_is_opened() {
+    let (dir, store) = store();
+    let mut writer = store.resume(Digest::of(b"x"), "x").unwrap();
+    writer.append(b"start").unwrap();
+    drop(writer);
+    let path = fs::read_dir(dir.path().join("ingest")).unwrap().next().unwrap().unwrap().path();
+    let old = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
+    File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+    ContentStore::open(dir.path()).unwrap();
+    assert_eq!(ingests(dir.path()), 0);
+}
