@@ -1,0 +1,89 @@
+//! Lists: tags, repositories, referrers.
+
+use super::request::query;
+use super::{Answer, OCI_FILTERS, Request, json, set};
+use crate::error::RegistryError;
+use crate::manifest::OCI_INDEX;
+use crate::name::Repository;
+use crate::registry::Registry;
+use hako_names::Digest;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, LINK};
+
+/// The longest page, and a page where none was asked for.
+const PAGE_LIMIT: usize = 1000;
+/// Referrers of one subject that are shown.
+const REFERRERS_LIMIT: usize = 4096;
+
+/// `GET …/tags/list?n&last`.
+pub(super) fn tags(registry: &Registry, name: &Repository, request: &Request) -> Answer {
+    if !registry.metadata().has_repository(name)? {
+        return Err(RegistryError::NameUnknown { repository: name.clone() });
+    }
+    let (limit, last) = page(request)?;
+    let page = registry.metadata().tags(name, last.as_deref(), limit)?;
+    let tags: Vec<&str> = page.items.iter().map(crate::name::Tag::as_str).collect();
+    let mut response = json(StatusCode::OK, serde_json::json!({"name": name, "tags": tags}).to_string());
+    if let (true, Some(last)) = (page.has_more, tags.last()) {
+        set(&mut response, LINK, format!("</v2/{name}/tags/list?n={limit}&last={last}>; rel=\"next\""));
+    }
+    Ok(response)
+}
+
+/// `GET /v2/_catalog?n&last`.
+pub(super) fn catalog(registry: &Registry, request: &Request) -> Answer {
+    let (limit, last) = page(request)?;
+    let page = registry.metadata().repositories(last.as_deref(), limit, &|_| true)?;
+    let names: Vec<&str> = page.items.iter().map(Repository::as_str).collect();
+    let mut response = json(StatusCode::OK, serde_json::json!({"repositories": names}).to_string());
+    if let (true, Some(last)) = (page.has_more, names.last()) {
+        let last = last.replace('/', "%2F");
+        set(&mut response, LINK, format!("</v2/_catalog?n={limit}&last={last}>; rel=\"next\""));
+    }
+    Ok(response)
+}
+
+/// `GET …/referrers/DIGEST?artifactType`: an index, empty for what nothing refers to.
+pub(super) fn referrers(
+    registry: &Registry,
+    name: &Repository,
+    subject: Digest,
+    request: &Request,
+) -> Answer {
+    let wanted = query(request, "artifactType")?.filter(|wanted| !wanted.is_empty());
+    let found = registry.metadata().referrers(name, subject, REFERRERS_LIMIT)?;
+    let descriptors: Vec<serde_json::Value> = found
+        .into_iter()
+        .filter(|(_, record)| wanted.is_none() || record.artifact_type == wanted)
+        .map(|(digest, record)| {
+            let mut descriptor = serde_json::json!({
+                "mediaType": record.media_type, "digest": digest, "size": record.size,
+            });
+            if let Some(artifact_type) = record.artifact_type {
+                descriptor["artifactType"] = artifact_type.into();
+            }
+            if !record.annotations.is_empty() {
+                descriptor["annotations"] = serde_json::json!(record.annotations);
+            }
+            descriptor
+        })
+        .collect();
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors});
+    let mut response = json(StatusCode::OK, index.to_string());
+    set(&mut response, CONTENT_TYPE, OCI_INDEX);
+    if wanted.is_some() {
+        set(&mut response, OCI_FILTERS, "artifactType");
+    }
+    Ok(response)
+}
+
+fn page(request: &Request) -> Result<(usize, Option<String>), RegistryError> {
+    let limit = match query(request, "n")? {
+        Some(text) => text.parse::<usize>().map_err(|_| RegistryError::Request {
+            what: "the parameter n",
+            problem: format!("{text:?} is not a number of entries"),
+        })?,
+        None => PAGE_LIMIT,
+    };
+    Ok((limit.min(PAGE_LIMIT), query(request, "last")?.filter(|last| !last.is_empty())))
+}

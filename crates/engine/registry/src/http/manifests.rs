@@ -1,0 +1,132 @@
+//! Pulling, pushing and deleting manifests.
+
+use super::blobs::{etag, is_known};
+use super::request::{bytes, header, query_all};
+use super::{Answer, Body, CONTENT_DIGEST, OCI_SUBJECT, Request, empty, set};
+use crate::error::RegistryError;
+use crate::manifest::{self, Manifest};
+use crate::metadata::ManifestRecord;
+use crate::name::{Reference, Repository, Tag};
+use crate::registry::Registry;
+use hako_names::Digest;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+
+/// `GET` and `HEAD …/manifests/REFERENCE`: the bytes as they were put.
+pub(super) async fn get(
+    registry: &Registry,
+    name: &Repository,
+    reference: Reference,
+    request: &Request,
+) -> Answer {
+    let headers = request.headers();
+    let found = registry.manifest(name, &reference)?;
+    let (digest, record) = negotiate(registry, name, &reference, found, headers).await?;
+    let mut response =
+        empty(if is_known(headers, digest) { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    set(&mut response, CONTENT_DIGEST, digest.to_string());
+    set(&mut response, ETAG, etag(digest));
+    if response.status() == StatusCode::NOT_MODIFIED {
+        return Ok(response);
+    }
+    set(&mut response, CONTENT_TYPE, &record.media_type);
+    set(&mut response, CONTENT_LENGTH, record.size.to_string());
+    if request.method() == Method::GET {
+        *response.body_mut() = Body::full(registry.manifest_bytes(digest).await?);
+    }
+    Ok(response)
+}
+
+/// Chooses what the client can read. A digest gets its bytes whatever is accepted: no other bytes have that digest.
+/// A tag of an index gets a client that knows no indexes the image for linux/amd64, as the Docker registry does.
+async fn negotiate(
+    registry: &Registry,
+    name: &Repository,
+    reference: &Reference,
+    found: (Digest, ManifestRecord),
+    headers: &HeaderMap,
+) -> Result<(Digest, ManifestRecord), RegistryError> {
+    let accepted = Accepted::of(headers);
+    if matches!(reference, Reference::Digest(_)) || accepted.has(&found.1.media_type) {
+        return Ok(found);
+    }
+    if Manifest::is_index(&found.1.media_type) {
+        let index = registry.manifest_bytes(found.0).await?;
+        if let Some(image) = manifest::linux_amd64(&index) {
+            let image = registry.manifest(name, &Reference::Digest(image))?;
+            if accepted.has(&image.1.media_type) {
+                return Ok(image);
+            }
+        }
+    }
+    Err(RegistryError::NotAcceptable { reference: reference.clone(), media_type: found.1.media_type })
+}
+
+/// The media types of all `Accept` headers.
+struct Accepted(Vec<String>);
+
+impl Accepted {
+    fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let types = values.flat_map(|value| value.split(',')).filter_map(|item| {
+            let mut parts = item.split(';').map(str::trim);
+            let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let is_refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            (!is_refused && !media_type.is_empty()).then_some(media_type)
+        });
+        Self(types.collect())
+    }
+
+    /// A request that names no manifest type at all takes what there is.
+    fn has(&self, media_type: &str) -> bool {
+        self.0.is_empty()
+            || self.0.iter().any(|one| one == media_type || one == "*/*" || one == "application/*")
+    }
+}
+
+/// `PUT …/manifests/REFERENCE`, by digest perhaps with `?tag=`.
+pub(super) async fn put(
+    registry: &Registry,
+    name: &Repository,
+    reference: Reference,
+    request: Request,
+) -> Answer {
+    let mut tags: Vec<Tag> =
+        query_all(&request, "tag")?.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?;
+    let content_type = header(request.headers(), &CONTENT_TYPE).map(str::to_owned);
+    let bytes = bytes(request.into_body(), manifest::SIZE_LIMIT, "a manifest").await?;
+    let actual = Digest::of(&bytes);
+    match &reference {
+        Reference::Tag(tag) => tags.push(tag.clone()),
+        Reference::Digest(digest) if *digest != actual => {
+            let source = hako_error::Error::new(
+                hako_error::Kind::Invalid,
+                format!("the manifest's bytes hash to {actual}"),
+            );
+            return Err(RegistryError::DigestMismatch { digest: *digest, source });
+        }
+        Reference::Digest(_) => {}
+    }
+    let tag_headers: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    let manifest = registry.put_manifest(name, actual, tags, content_type.as_deref(), bytes).await?;
+    let mut response = empty(StatusCode::CREATED);
+    set(&mut response, LOCATION, format!("/v2/{name}/manifests/{reference}"));
+    set(&mut response, CONTENT_DIGEST, actual.to_string());
+    if let Some(subject) = manifest.subject {
+        set(&mut response, OCI_SUBJECT, subject.to_string());
+    }
+    if matches!(reference, Reference::Digest(_)) {
+        for tag in tag_headers {
+            if let Ok(value) = tag.parse() {
+                response.headers_mut().append("oci-tag", value);
+            }
+        }
+    }
+    Ok(response)
+}
+
+/// `DELETE …/manifests/REFERENCE`: a tag only, or a manifest with its tags.
+pub(super) async fn delete(registry: &Registry, name: &Repository, reference: Reference) -> Answer {
+    registry.delete_manifest(name, reference).await?;
+    Ok(empty(StatusCode::ACCEPTED))
+}

@@ -1,0 +1,100 @@
+//! The distribution API over HTTP/1.1 and HTTP/2.
+//!
+//! Owns: connections, routes, headers, ranges, and the one place where errors become `errors[]`. Does not own: any
+//! decision about content. Invariant: no body is held in memory but manifests, which are bounded.
+
+mod blobs;
+mod body;
+mod error;
+mod listen;
+mod lists;
+mod manifests;
+mod range;
+mod request;
+mod route;
+mod uploads;
+
+pub(crate) use listen::{Server, serve};
+
+use crate::error::RegistryError;
+use crate::registry::Registry;
+use body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use route::Route;
+
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub(crate) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub(crate) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+type Request = http::Request<Incoming>;
+type Answer = Result<Response<Body>, RegistryError>;
+
+/// Answers one request.
+async fn answer(registry: &Registry, request: Request) -> Response<Body> {
+    let is_head = request.method() == Method::HEAD;
+    let mut response = match dispatch(registry, request).await {
+        Ok(response) => response,
+        Err(error) => error::response(&error, is_head),
+    };
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+async fn dispatch(registry: &Registry, request: Request) -> Answer {
+    let route = Route::parse(request.uri().path())?;
+    let method = request.method().clone();
+    match (route, method) {
+        (Route::Base, Method::GET | Method::HEAD) => Ok(json(StatusCode::OK, "{}")),
+        (Route::Catalog, Method::GET) => lists::catalog(registry, &request),
+        (Route::Tags(name), Method::GET) => lists::tags(registry, &name, &request),
+        (Route::Referrers(name, digest), Method::GET) => lists::referrers(registry, &name, digest, &request),
+        (Route::Blob(name, digest), Method::GET | Method::HEAD) => {
+            blobs::get(registry, &name, digest, &request).await
+        }
+        (Route::Blob(name, digest), Method::DELETE) => blobs::delete(registry, &name, digest).await,
+        (Route::Uploads(name), Method::POST) => uploads::begin(registry, &name, request).await,
+        (Route::Upload(name, id), Method::GET | Method::HEAD) => uploads::status(registry, &name, &id),
+        (Route::Upload(name, id), Method::PATCH) => uploads::patch(registry, &name, &id, request).await,
+        (Route::Upload(name, id), Method::PUT) => uploads::commit(registry, &name, &id, request).await,
+        (Route::Upload(name, id), Method::DELETE) => uploads::cancel(registry, &name, &id),
+        (Route::Manifest(name, reference), Method::GET | Method::HEAD) => {
+            manifests::get(registry, &name, reference, &request).await
+        }
+        (Route::Manifest(name, reference), Method::PUT) => {
+            manifests::put(registry, &name, reference, request).await
+        }
+        (Route::Manifest(name, reference), Method::DELETE) => {
+            manifests::delete(registry, &name, reference).await
+        }
+        (route, method) => Err(RegistryError::Unsupported {
+            what: format!("{method} is not supported for {}", route.what()),
+        }),
+    }
+}
+
+/// A response with a small JSON body.
+fn json(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A response without a body.
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Sets a header whose value is ASCII by construction.
+fn set(response: &mut Response<Body>, name: HeaderName, value: impl AsRef<str>) {
+    if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+        response.headers_mut().insert(name, value);
+    }
+}

@@ -1,0 +1,94 @@
+//! Reading requests: query, headers, bodies.
+
+use super::Request;
+use crate::error::RegistryError;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use http::HeaderMap;
+use http::header::HeaderName;
+use http_body_util::{BodyExt as _, BodyStream, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+/// The value of a query's parameter, decoded; the first one counts.
+pub(super) fn query(request: &Request, name: &str) -> Result<Option<String>, RegistryError> {
+    Ok(query_all(request, name)?.into_iter().next())
+}
+
+/// All values of a query's parameter, decoded.
+pub(super) fn query_all(request: &Request, name: &str) -> Result<Vec<String>, RegistryError> {
+    parameters(request.uri().query().unwrap_or_default(), name)
+}
+
+/// The values of a parameter of a form or query.
+pub(crate) fn parameters(text: &str, name: &str) -> Result<Vec<String>, RegistryError> {
+    let bad =
+        || RegistryError::Request { what: "the query", problem: "it is not percent-encoded UTF-8".into() };
+    let mut values = Vec::new();
+    for pair in text.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if decode(key).ok_or_else(bad)? == name {
+            values.push(decode(value).ok_or_else(bad)?);
+        }
+    }
+    Ok(values)
+}
+
+/// Percent-decoding with `+` for a space, as forms have it.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// A header's text, if it is there and is text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// A body as its chunks.
+pub(super) fn stream(body: Incoming) -> impl Stream<Item = Result<Bytes, RegistryError>> + Send + Unpin {
+    BodyStream::new(body).filter_map(|frame| {
+        std::future::ready(match frame {
+            Ok(frame) => frame.into_data().ok().map(Ok),
+            Err(error) => {
+                tracing::debug!(%error, "a request's body was cut");
+                Some(Err(RegistryError::BodyCut))
+            }
+        })
+    })
+}
+
+/// A body of at most `limit` bytes, whole.
+pub(super) async fn bytes(body: Incoming, limit: usize, what: &'static str) -> Result<Bytes, RegistryError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(RegistryError::TooLarge { what, limit: limit as u64 })
+        }
+        Err(_) => Err(RegistryError::BodyCut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let values = parameters("a=1&scope=repository%3Aa%2Fb%3Apull+push&scope=x", "scope").unwrap();
+        assert_eq!(values, ["repository:a/b:pull push", "x"]);
+        assert!(parameters("a=%zz", "a").is_err());
+        assert!(parameters("a=%ff", "a").is_err());
+        assert!(parameters("a=%f", "a").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! Paths. A repository's name has slashes, so a path is read from its end.
+
+use crate::error::RegistryError;
+use crate::name::{Reference, Repository, parse_digest};
+use hako_names::Digest;
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// `/v2/`
+    Base,
+    /// `/v2/_catalog`
+    Catalog,
+    /// `/v2/NAME/tags/list`
+    Tags(Repository),
+    /// `/v2/NAME/manifests/REFERENCE`
+    Manifest(Repository, Reference),
+    /// `/v2/NAME/blobs/DIGEST`
+    Blob(Repository, Digest),
+    /// `/v2/NAME/blobs/uploads/`
+    Uploads(Repository),
+    /// `/v2/NAME/blobs/uploads/ID`
+    Upload(Repository, String),
+    /// `/v2/NAME/referrers/DIGEST`
+    Referrers(Repository, Digest),
+}
+
+impl Route {
+    /// Reads a path.
+    pub(crate) fn parse(path: &str) -> Result<Self, RegistryError> {
+        let rest = match path.strip_prefix("/v2") {
+            Some("" | "/") => return Ok(Self::Base),
+            Some(rest) => rest.strip_prefix('/').ok_or(RegistryError::NoRoute)?,
+            None => return Err(RegistryError::NoRoute),
+        };
+        if rest == "_catalog" {
+            return Ok(Self::Catalog);
+        }
+        let (head, last) = rest.rsplit_once('/').ok_or(RegistryError::NoRoute)?;
+        let (head, kind) = head.rsplit_once('/').ok_or(RegistryError::NoRoute)?;
+        match (kind, last) {
+            ("tags", "list") => Ok(Self::Tags(head.parse()?)),
+            ("manifests", reference) => Ok(Self::Manifest(head.parse()?, reference.parse()?)),
+            ("blobs", "uploads") => Ok(Self::Uploads(head.parse()?)),
+            ("blobs", digest) => Ok(Self::Blob(head.parse()?, parse_digest(digest)?)),
+            ("referrers", digest) => Ok(Self::Referrers(head.parse()?, parse_digest(digest)?)),
+            ("uploads", id) => {
+                let name = head.strip_suffix("/blobs").ok_or(RegistryError::NoRoute)?;
+                if id.is_empty() {
+                    Ok(Self::Uploads(name.parse()?))
+                } else {
+                    Ok(Self::Upload(name.parse()?, id.to_owned()))
+                }
+            }
+            _ => Err(RegistryError::NoRoute),
+        }
+    }
+
+    /// The kind of thing, for messages and metrics.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Tags(_) => "tags",
+            Self::Manifest(..) => "manifest",
+            Self::Blob(..) => "blob",
+            Self::Uploads(_) => "uploads",
+            Self::Upload(..) => "upload",
+            Self::Referrers(..) => "referrers",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_contain_the_words_of_paths() {
+        let repository = |text: &str| text.parse::<Repository>().unwrap();
+        let digest = Digest::of(b"x");
+        let cases = [
+            ("/v2/".to_owned(), Route::Base),
+            ("/v2".to_owned(), Route::Base),
+            ("/v2/_catalog".to_owned(), Route::Catalog),
+            ("/v2/a/tags/list".to_owned(), Route::Tags(repository("a"))),
+            ("/v2/tags/list/tags/list".to_owned(), Route::Tags(repository("tags/list"))),
+            ("/v2/a/b/blobs/uploads/".to_owned(), Route::Uploads(repository("a/b"))),
+            ("/v2/a/b/blobs/uploads".to_owned(), Route::Uploads(repository("a/b"))),
+            (
+                "/v2/blobs/uploads/blobs/uploads/1".to_owned(),
+                Route::Upload(repository("blobs/uploads"), "1".into()),
+            ),
+            (format!("/v2/a/blobs/{digest}"), Route::Blob(repository("a"), digest)),
+            (
+                format!("/v2/a/manifests/{digest}"),
+                Route::Manifest(repository("a"), Reference::Digest(digest)),
+            ),
+            (format!("/v2/a/referrers/{digest}"), Route::Referrers(repository("a"), digest)),
+        ];
+        for (path, route) in cases {
+            assert_eq!(Route::parse(&path).unwrap(), route, "{path}");
+        }
+        for path in
+            ["/", "/v1/", "/v2x", "/v2/a", "/v2/a/b/c", "/v2//tags/list", "/v2/a/blobs/x", "/v2/../tags/list"]
+        {
+            assert!(Route::parse(path).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a deletion changes.
+
+use super::Metadata;
+use super::tables::{
+    MANIFESTS, REFERRERS, TAGGED, TAGS, decode, get_link, held_by, refuse, release, remove_link,
+};
+use crate::error::RegistryError;
+use crate::name::{Repository, Tag};
+use hako_names::Digest;
+use redb::{ReadableTable, WriteTransaction};
+
+impl Metadata {
+    /// Removes a tag; what it led to stays. `None` if there is no such tag.
+    pub(crate) fn delete_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, RegistryError> {
+        self.write("delete a tag", |transaction| {
+            let removed = transaction
+                .open_table(TAGS)?
+                .remove((repository.as_str(), tag.as_str()))?
+                .map(|digest| digest.value().to_owned());
+            let Some(digest) = removed else { return Ok(Ok(None)) };
+            transaction.open_table(TAGGED)?.remove((repository.as_str(), digest.as_str(), tag.as_str()))?;
+            Ok(Ok(digest.parse().ok()))
+        })
+    }
+
+    /// Removes a manifest with the tags that lead to it, unless one of them is in `keep`; what only it named stays
+    /// until `leased_until_unix_s`. `None` if there is no such manifest.
+    pub(crate) fn delete_manifest(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        leased_until_unix_s: u64,
+        is_immutable: &dyn Fn(&Tag) -> bool,
+    ) -> Result<Option<Vec<Tag>>, RegistryError> {
+        self.write("delete a manifest", |transaction| {
+            let (name, text) = (repository.as_str(), digest.to_string());
+            let record = match transaction.open_table(MANIFESTS)?.remove((name, text.as_str()))? {
+                Some(found) => refuse!(decode::<super::ManifestRecord>("manifests", found.value())),
+                None => return Ok(Ok(None)),
+            };
+            let tags = tags_of(transaction, name, &text)?;
+            if let Some(tag) = tags.iter().find(|tag| is_immutable(tag)) {
+                let problem = format!("manifest {digest} of {repository} has the immutable tag {tag}");
+                return Ok(Err(RegistryError::Denied { problem }));
+            }
+            for tag in &tags {
+                transaction.open_table(TAGS)?.remove((name, tag.as_str()))?;
+                transaction.open_table(TAGGED)?.remove((name, text.as_str(), tag.as_str()))?;
+            }
+            if let Some(subject) = record.subject {
+                let subject = subject.to_string();
+                transaction.open_table(REFERRERS)?.remove((name, subject.as_str(), text.as_str()))?;
+            }
+            for held in held_by(digest, &record) {
+                refuse!(release(transaction, name, &held.to_string(), leased_until_unix_s)?);
+            }
+            Ok(Ok(Some(tags)))
+        })
+    }
+
+    /// Removes a link that no manifest holds; `None` if there is none.
+    pub(crate) fn delete_link(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<Option<()>, RegistryError> {
+        self.write("delete a blob", |transaction| {
+            let text = digest.to_string();
+            let Some(link) = refuse!(get_link(transaction, repository.as_str(), &text)?) else {
+                return Ok(Ok(None));
+            };
+            if link.holds > 0 {
+                let (repository, manifests) = (repository.clone(), link.holds);
+                return Ok(Err(RegistryError::BlobHeld { repository, digest, manifests }));
+            }
+            Ok(remove_link(transaction, repository.as_str(), &text, &link)?.map(Some))
+        })
+    }
+}
+
+/// The tags that lead to a manifest.
+fn tags_of(transaction: &WriteTransaction, repository: &str, digest: &str) -> Result<Vec<Tag>, redb::Error> {
+    let tagged = transaction.open_table(TAGGED)?;
+    let mut tags = Vec::new();
+    for entry in tagged.range((repository, digest, "")..)? {
+        let (key, _) = entry?;
+        let (in_repository, of_digest, tag) = key.value();
+        if (in_repository, of_digest) != (repository, digest) {
+            break;
+        }
+        tags.extend(tag.parse::<Tag>().ok());
+    }
+    Ok(tags)
+}

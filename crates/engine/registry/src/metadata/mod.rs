@@ -1,0 +1,122 @@
+//! The registry's own records, in one redb file.
+//!
+//! Owns: which repository has which blob, manifest, tag and referrer; the counts that make garbage visible.
+//! Does not own: bytes. Invariant: every function that changes something is one durable transaction, and after
+//! each of them the counts equal what can be counted ([`Metadata::verify`] counts).
+
+mod collect;
+mod delete;
+mod lists;
+mod push;
+mod records;
+mod tables;
+
+pub(crate) use push::NewManifest;
+pub(crate) use records::{LinkRecord, ManifestRecord};
+
+use crate::error::RegistryError;
+use crate::name::{Reference, Repository};
+use hako_names::Digest;
+use redb::{Database, ReadableDatabase};
+use std::path::Path;
+use std::sync::Arc;
+use tables::{BLOBS, EXPIRING, LINKS, MANIFESTS, REFERRERS, REPOSITORIES, TAGGED, TAGS, UNLINKED, decode};
+
+/// The records. Cheap to clone; one process has a file open at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Metadata {
+    database: Arc<Database>,
+}
+
+impl Metadata {
+    /// Opens or creates the file.
+    pub(crate) fn open(path: &Path) -> Result<Self, RegistryError> {
+        let database = Database::create(path).map_err(RegistryError::metadata("open"))?;
+        let metadata = Self { database: Arc::new(database) };
+        metadata.write("create tables", |transaction| {
+            transaction.open_table(REPOSITORIES)?;
+            transaction.open_table(BLOBS)?;
+            transaction.open_table(LINKS)?;
+            transaction.open_table(EXPIRING)?;
+            transaction.open_table(UNLINKED)?;
+            transaction.open_table(MANIFESTS)?;
+            transaction.open_table(TAGS)?;
+            transaction.open_table(TAGGED)?;
+            transaction.open_table(REFERRERS)?;
+            Ok(Ok(()))
+        })?;
+        Ok(metadata)
+    }
+
+    /// Whether the repository exists.
+    pub(crate) fn has_repository(&self, repository: &Repository) -> Result<bool, RegistryError> {
+        self.read("look for a repository", |transaction| {
+            Ok(Ok(transaction.open_table(REPOSITORIES)?.get(repository.as_str())?.is_some()))
+        })
+    }
+
+    /// The repository's link to a blob.
+    pub(crate) fn link(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<Option<LinkRecord>, RegistryError> {
+        self.read("look for a blob", |transaction| {
+            let links = transaction.open_table(LINKS)?;
+            let found = links.get((repository.as_str(), digest.to_string().as_str()))?;
+            Ok(found.map(|found| decode("links", found.value())).transpose())
+        })
+    }
+
+    /// What a tag or a digest leads to.
+    pub(crate) fn manifest(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Option<(Digest, ManifestRecord)>, RegistryError> {
+        self.read("look for a manifest", |transaction| {
+            let digest = match reference {
+                Reference::Digest(digest) => Some(digest.to_string()),
+                Reference::Tag(tag) => {
+                    let tags = transaction.open_table(TAGS)?;
+                    tags.get((repository.as_str(), tag.as_str()))?.map(|digest| digest.value().to_owned())
+                }
+            };
+            let Some(digest) = digest else { return Ok(Ok(None)) };
+            let manifests = transaction.open_table(MANIFESTS)?;
+            let found = manifests.get((repository.as_str(), digest.as_str()))?;
+            let found = found.map(|found| decode("manifests", found.value())).transpose();
+            Ok(found.map(|found| found.zip(digest.parse().ok()).map(|(record, digest)| (digest, record))))
+        })
+    }
+
+    /// Runs one read.
+    fn read<T>(
+        &self,
+        action: &'static str,
+        body: impl FnOnce(&redb::ReadTransaction) -> Result<Result<T, RegistryError>, redb::Error>,
+    ) -> Result<T, RegistryError> {
+        let transaction = self.database.begin_read().map_err(RegistryError::metadata(action))?;
+        body(&transaction).map_err(RegistryError::metadata(action))?
+    }
+
+    /// Runs one durable transaction; what the body refuses is rolled back.
+    fn write<T>(
+        &self,
+        action: &'static str,
+        body: impl FnOnce(&redb::WriteTransaction) -> Result<Result<T, RegistryError>, redb::Error>,
+    ) -> Result<T, RegistryError> {
+        let transaction = self.database.begin_write().map_err(RegistryError::metadata(action))?;
+        let done = body(&transaction).map_err(RegistryError::metadata(action))?;
+        match done {
+            Ok(done) => {
+                transaction.commit().map_err(RegistryError::metadata(action))?;
+                Ok(done)
+            }
+            Err(refused) => {
+                transaction.abort().map_err(RegistryError::metadata(action))?;
+                Err(refused)
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The operations of a registry, whatever protocol asks for them.
+
+use crate::blobs::{BlobBody, BlobStore};
+use crate::clock::now_unix_s;
+use crate::error::RegistryError;
+use crate::manifest::Manifest;
+use crate::metadata::{LinkRecord, ManifestRecord, Metadata, NewManifest};
+use crate::name::{Reference, Repository, Tag};
+use crate::stripes::Stripes;
+use crate::uploads::Uploads;
+use bytes::Bytes;
+use hako_names::Digest;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod collect;
+mod push;
+
+pub use collect::Collected;
+pub(crate) use push::{ChunkRange, Pushed};
+
+/// Bounds of a registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a blob stays that no manifest of its repository names.
+    pub lease: Duration,
+    /// How long an upload may be idle.
+    pub upload_idle: Duration,
+    /// How many uploads may be under way.
+    pub uploads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(3600), upload_idle: Duration::from_secs(3600), uploads: 1024 }
+    }
+}
+
+/// A registry: metadata and blobs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    metadata: Metadata,
+    blobs: Arc<dyn BlobStore>,
+    uploads: Uploads,
+    stripes: Stripes,
+    limits: Limits,
+}
+
+impl Registry {
+    /// Opens the registry whose records are in `metadata` and whose bytes are in `blobs`.
+    pub fn open(metadata: &Path, blobs: Arc<dyn BlobStore>, limits: Limits) -> Result<Self, RegistryError> {
+        let metadata = Metadata::open(metadata)?;
+        let (uploads, stripes) = (Uploads::default(), Stripes::default());
+        Ok(Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, limits }) })
+    }
+
+    /// The records, for lists.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.inner.metadata
+    }
+
+    /// The link to a blob that a client asks for. Renews a lease of which less than half is left.
+    pub(crate) async fn blob(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<LinkRecord, RegistryError> {
+        let unknown = || RegistryError::BlobUnknown { repository: repository.clone(), digest };
+        let link = self.inner.metadata.link(repository, digest)?.ok_or_else(unknown)?;
+        let left = link.leased_until_unix_s.saturating_sub(now_unix_s());
+        if link.holds == 0 && left < self.inner.limits.lease.as_secs() / 2 {
+            let (name, until) = (repository.clone(), self.lease_end());
+            let renewed = self.change(move |metadata| metadata.renew(&name, digest, until)).await?;
+            renewed.ok_or_else(unknown)?;
+        }
+        Ok(link)
+    }
+
+    /// Opens a part of a blob that [`Registry::blob`] found.
+    pub(crate) async fn open_blob(
+        &self,
+        digest: Digest,
+        range: Range<u64>,
+    ) -> Result<BlobBody, RegistryError> {
+        self.inner.blobs.open(digest, range).await.map_err(RegistryError::storage)
+    }
+
+    /// What a tag or digest leads to.
+    pub(crate) fn manifest(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<(Digest, ManifestRecord), RegistryError> {
+        match self.inner.metadata.manifest(repository, reference)? {
+            Some(found) => Ok(found),
+            None if self.inner.metadata.has_repository(repository)? => {
+                let (repository, reference) = (repository.clone(), reference.clone());
+                Err(RegistryError::ManifestUnknown { repository, reference })
+            }
+            None => Err(RegistryError::NameUnknown { repository: repository.clone() }),
+        }
+    }
+
+    /// A manifest's bytes.
+    pub(crate) async fn manifest_bytes(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+        self.inner.blobs.read(digest).await.map_err(RegistryError::storage)
+    }
+
+    /// Puts a manifest under its digest and perhaps under tags.
+    pub(crate) async fn put_manifest(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        tags: Vec<Tag>,
+        content_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<Manifest, RegistryError> {
+        let manifest = Manifest::parse(content_type, &bytes)?;
+        let record = ManifestRecord {
+            media_type: manifest.media_type.clone(),
+            size: bytes.len() as u64,
+            pushed_unix_s: now_unix_s(),
+            blobs: manifest.blobs.clone(),
+            manifests: manifest.manifests.clone(),
+            subject: manifest.subject,
+            artifact_type: manifest.artifact_type.clone(),
+            annotations: manifest.annotations.clone(),
+        };
+        let (registry, repository) = (self.clone(), repository.clone());
+        finish(async move {
+            let _digest = registry.inner.stripes.lock(digest).await;
+            let what = format!("manifest of {repository}");
+            registry.inner.blobs.put(&what, bytes).await.map_err(RegistryError::storage)?;
+            let recorded = registry.change(move |metadata| {
+                metadata.put_manifest(&NewManifest {
+                    repository: &repository,
+                    digest,
+                    record,
+                    tags: &tags,
+                    immutable: &[],
+                    quota_bytes: None,
+                })
+            });
+            registry.unless_refused(digest, recorded.await).await
+        })
+        .await?;
+        Ok(manifest)
+    }
+
+    /// After the second step of a commit, with the digest's lock held: bytes without a record go at once.
+    async fn unless_refused<T>(
+        &self,
+        digest: Digest,
+        recorded: Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        if recorded.is_err() && !self.inner.metadata.has_blob(digest)? {
+            self.inner.blobs.delete(digest).await.map_err(RegistryError::storage)?;
+        }
+        recorded
+    }
+
+    /// Removes what a tag or a digest names.
+    pub(crate) async fn delete_manifest(
+        &self,
+        repository: &Repository,
+        reference: Reference,
+    ) -> Result<Digest, RegistryError> {
+        let (name, asked, until) = (repository.clone(), reference.clone(), self.lease_end());
+        let deleted = self
+            .change(move |metadata| match &asked {
+                Reference::Tag(tag) => metadata.delete_tag(&name, tag),
+                Reference::Digest(digest) => {
+                    let deleted = metadata.delete_manifest(&name, *digest, until, &|_| false)?;
+                    Ok(deleted.map(|_| *digest))
+                }
+            })
+            .await?;
+        deleted.ok_or_else(|| RegistryError::ManifestUnknown { repository: repository.clone(), reference })
+    }
+
+    /// Removes a blob from a repository; refuses while a manifest names it.
+    pub(crate) async fn delete_blob(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<(), RegistryError> {
+        let name = repository.clone();
+        let deleted = self.change(move |metadata| metadata.delete_link(&name, digest)).await?;
+        deleted.ok_or_else(|| RegistryError::BlobUnknown { repository: repository.clone(), digest })
+    }
+
+    /// When a lease that begins now ends.
+    fn lease_end(&self) -> u64 {
+        now_unix_s().saturating_add(self.inner.limits.lease.as_secs())
+    }
+
+    /// Runs a transaction where waiting for the disk holds up nobody.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Metadata) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let metadata = self.inner.metadata.clone();
+        joined(tokio::task::spawn_blocking(move || work(&metadata)).await)
+    }
+}
+
+/// Runs something to its end even if the client goes away meanwhile: steps that belong together are not torn apart.
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+) -> Result<T, RegistryError> {
+    joined(tokio::spawn(work).await)
+}
+
+/// Flattens a task's result; a task only fails to end when the runtime does, or by a fault of ours.
+fn joined<T>(result: Result<Result<T, RegistryError>, tokio::task::JoinError>) -> Result<T, RegistryError> {
+    result.unwrap_or_else(|error| {
+        let what = hako_error::Error::new(hako_error::Kind::Internal, "a task ended early");
+        Err(RegistryError::storage(what.with_source(error)))
+    })
+}

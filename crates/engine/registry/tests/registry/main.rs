@@ -1,0 +1,10 @@
+//! The registry as clients see it: request by request, and through real clients.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod collect;
+mod pull;
+mod push;
+mod referrers;
+mod skopeo;
+mod support;

@@ -1,0 +1,173 @@
+//! A registry on a port of its own, plain requests to it, and images made here.
+
+use hako_names::Digest;
+use hako_registry::{Limits, Options, Service};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// A running registry in a directory of its own.
+pub struct Fixture {
+    pub dir: tempfile::TempDir,
+    service: Option<Service>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The code of the first error.
+    pub fn code(&self) -> String {
+        self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+#[must_use]
+pub fn options(dir: &std::path::Path) -> Options {
+    Options {
+        dir: dir.to_path_buf(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        limits: Limits::default(),
+        collect_every: Duration::from_millis(50),
+    }
+}
+
+impl Fixture {
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path());
+        change(&mut options);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let service = runtime.block_on(Service::start(options)).unwrap();
+        Self { dir, service: Some(service), runtime }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        self.service.as_ref().unwrap().address().to_string()
+    }
+
+    /// One request; a path with its query, headers, a body.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        self.runtime.block_on(send(&self.host(), method, path, headers, body.into()))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "")
+    }
+
+    /// Pushes a blob in one request.
+    pub fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let answer =
+            self.send("POST", &format!("/v2/{repository}/blobs/uploads/?digest={digest}"), &[], bytes);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        digest
+    }
+
+    /// Pushes an image of one layer; its manifest's digest.
+    pub fn push_image(&self, repository: &str, reference: &str, layer: &[u8]) -> Digest {
+        let manifest = self.manifest(repository, layer);
+        self.put_manifest(repository, reference, &manifest)
+    }
+
+    /// Pushes configuration and layer and makes their manifest.
+    pub fn manifest(&self, repository: &str, layer: &[u8]) -> serde_json::Value {
+        let config = self.push_blob(repository, br#"{"os":"linux","architecture":"amd64"}"#);
+        let layer_digest = self.push_blob(repository, layer);
+        serde_json::json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 37},
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer_digest, "size": layer.len()}],
+        })
+    }
+
+    pub fn put_manifest(&self, repository: &str, reference: &str, manifest: &serde_json::Value) -> Digest {
+        let bytes = manifest.to_string();
+        let media_type = manifest["mediaType"].as_str().unwrap();
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        let answer = self.send("PUT", &path, &[("content-type", media_type)], bytes.clone());
+        assert_eq!(answer.status, 201, "{answer:?}");
+        Digest::of(bytes.as_bytes())
+    }
+
+    /// Waits until `is_so`; the test ends by its own timeout.
+    pub fn until(&self, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+        }
+    }
+
+    /// How many blobs are on the disk.
+    pub fn stored(&self) -> usize {
+        std::fs::read_dir(self.dir.path().join("content/blobs/sha256")).unwrap().count()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let Some(service) = self.service.take() {
+            self.runtime.block_on(service.stop());
+        }
+    }
+}
+
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+async fn send(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    use http_body_util::{BodyExt as _, Full};
+    let stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut request = http::Request::builder().method(method).uri(path).header("host", host);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(bytes::Bytes::from(body))).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    drop(sender);
+    let _ = driver.await;
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+/// Runs a program that must succeed.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = output(program, arguments);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {out}{err}");
+    out.into_owned()
+}
+
+pub fn output(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; run scripts/setup"))
+}
