@@ -1,4 +1,4 @@
-//! The engine's events as Docker's JSON lines.
+//! What happens to containers and images, as Docker's JSON lines.
 
 use crate::DockerState;
 use crate::error::Answer;
@@ -9,15 +9,85 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use hako_container::{Action, ContainerEngine, Event, Subject};
+use hako_image::Image;
 use http::header;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-/// Streams events from now on, until `until`. Events of the past are not kept.
+/// Events that a client may ask for again, Docker's own number.
+const PAST: usize = 256;
+/// Events that a slow client may be behind.
+const BACKLOG: usize = 4096;
+
+/// All events as clients see them: the engine's about containers, ours about images, and the newest of both.
+#[derive(Debug)]
+pub(crate) struct Log {
+    sender: broadcast::Sender<Arc<Value>>,
+    past: Mutex<VecDeque<Arc<Value>>>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { sender: broadcast::channel(BACKLOG).0, past: Mutex::default() }
+    }
+}
+
+impl Log {
+    fn add(&self, line: Value) {
+        let line = Arc::new(line);
+        // Held while it is sent, so that who subscribes gets it once: from the past or live.
+        let mut past = self.past.lock();
+        if past.len() == PAST {
+            past.pop_front();
+        }
+        past.push_back(Arc::clone(&line));
+        // Nobody listening is fine.
+        let _ = self.sender.send(line);
+    }
+
+    /// Something happened to an image: `id` is what it is called in the event, `name` its repository or name.
+    pub(crate) fn image(&self, action: &str, id: &str, name: &str, image: &Image) {
+        let labels = image.config.config().as_ref().and_then(|config| config.labels().clone());
+        let mut attributes: Map<String, Value> =
+            labels.into_iter().flatten().map(|(key, value)| (key, json!(value))).collect();
+        attributes.insert("name".into(), json!(name));
+        self.add(line("image", action, id, attributes, Timestamp::now()));
+    }
+
+    /// Events since a moment, if one is given, and those from now on.
+    fn listen(&self, since: Option<Timestamp>) -> (VecDeque<Arc<Value>>, broadcast::Receiver<Arc<Value>>) {
+        let past = self.past.lock();
+        let is_wanted = |line: &&Arc<Value>| {
+            since.is_some_and(|since| nanoseconds(since) <= line["timeNano"].as_i64().unwrap_or(0))
+        };
+        (past.iter().filter(is_wanted).cloned().collect(), self.sender.subscribe())
+    }
+}
+
+/// Takes the engine's events into the log as long as the engine lives.
+pub(crate) async fn follow(state: DockerState) {
+    let mut receiver = state.engine.events();
+    loop {
+        match receiver.recv().await {
+            Ok(event) => {
+                if let Some(line) = json(&event) {
+                    state.events.add(line);
+                }
+            }
+            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of containers were missed"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Streams events: those since `since` that are still known, then the ones that come, until `until`.
 pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
     filters.only(&[
@@ -31,12 +101,13 @@ pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> 
         "volume",
         "scope",
     ])?;
+    let now = Timestamp::now();
     let left = match params.time("until")? {
-        Some(until) => Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO),
+        Some(until) => Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO),
         None => Duration::from_secs(u64::MAX >> 32),
     };
-    let receiver = state.engine.events();
-    let lines = stream::unfold(receiver, |mut receiver| async {
+    let (past, receiver) = state.events.listen(params.time("since")?);
+    let live = stream::unfold(receiver, |mut receiver| async {
         loop {
             match receiver.recv().await {
                 Ok(event) => return Some((event, receiver)),
@@ -47,14 +118,24 @@ pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> 
             }
         }
     });
-    let lines = lines.filter_map(move |event: Arc<Event>| {
-        let line = json(&event)
-            .filter(|line| wanted(&filters, line))
-            .map(|line| Ok::<_, Infallible>(Bytes::from(format!("{line}\n"))));
-        future::ready(line)
+    let lines = stream::iter(past).chain(live.take_until(tokio::time::sleep(left)));
+    let lines = lines.filter_map(move |line: Arc<Value>| {
+        let is_wanted = wanted(&filters, &line);
+        future::ready(is_wanted.then(|| Ok::<_, Infallible>(Bytes::from(format!("{line}\n")))))
     });
-    let lines = lines.take_until(tokio::time::sleep(left));
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// What all events have; `status` and `id` are for clients before API 1.22.
+fn line(kind: &str, action: &str, id: &str, attributes: Map<String, Value>, at: Timestamp) -> Value {
+    json!({
+        "status": action, "id": id, "Type": kind, "Action": action, "Actor": { "ID": id, "Attributes": attributes },
+        "scope": "local", "time": at.as_second(), "timeNano": nanoseconds(at),
+    })
 }
 
 fn json(event: &Event) -> Option<Value> {
@@ -90,11 +171,9 @@ fn json(event: &Event) -> Option<Value> {
             "exec_die"
         }
     };
-    Some(json!({
-        "status": action, "id": id, "from": event.image, "Type": "container", "Action": action,
-        "Actor": { "ID": id, "Attributes": attributes }, "scope": "local", "time": event.at.as_second(),
-        "timeNano": i64::try_from(event.at.as_nanosecond()).unwrap_or(i64::MAX),
-    }))
+    let mut line = line("container", action, id.as_str(), attributes, event.at);
+    line["from"] = json!(event.image);
+    Some(line)
 }
 
 fn wanted(filters: &Filters, line: &Value) -> bool {
@@ -104,9 +183,15 @@ fn wanted(filters: &Filters, line: &Value) -> bool {
     let (name, image) = (text(&attributes["name"]), text(&attributes["image"]));
     let labels =
         attributes.as_object().map(|map| map.iter().map(|(key, value)| (key.clone(), text(value))).collect());
-    filters.any("type", |wanted| wanted == "container")
-        && filters.any("container", |wanted| wanted == name || id.starts_with(wanted))
+    let is_container = line["Type"] == "container";
+    filters.any("type", |wanted| line["Type"] == wanted)
+        && filters.any("container", |wanted| is_container && (wanted == name || id.starts_with(wanted)))
         && filters.any("event", |wanted| wanted == action)
-        && filters.any("image", |wanted| wanted == image)
+        && filters.any("image", |wanted| match is_container {
+            true => wanted == image,
+            false => wanted == name || wanted == id,
+        })
+        && ["daemon", "network", "volume"].iter().all(|kind| filters.get(kind).is_empty())
+        && filters.any("scope", |wanted| wanted == "local")
         && filters.labels(&labels.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Durations as people read them in `docker ps`.
+//! Durations and sizes as people read them.
 
 use hako_container::{Container, ContainerState};
 use jiff::Timestamp;
@@ -45,6 +45,25 @@ fn duration(seconds: i64) -> String {
     }
 }
 
+/// Four digits and a decimal unit: `512B`, `1.5MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let (mut size, mut unit) = (bytes as f64, 0);
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        (size, unit) = (size / 1000.0, unit + 1);
+    }
+    let decimals = match size {
+        ..10.0 => 3,
+        10.0..100.0 => 2,
+        100.0..1000.0 => 1,
+        _ => 0,
+    };
+    let text = format!("{size:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +83,11 @@ mod tests {
         assert_eq!(duration(4000), "About an hour");
         assert_eq!(duration(3600 * 30), "30 hours");
         assert_eq!(duration(3600 * 24 * 3), "3 days");
+    }
+
+    #[test]
+    fn sizes_have_four_digits() {
+        let sizes = [0, 512, 1000, 1_500_000, 12_345_678, 999_999].map(size);
+        assert_eq!(sizes, ["0B", "512B", "1kB", "1.5MB", "12.35MB", "1000kB"]);
     }
 }

@@ -18,6 +18,7 @@ mod human;
 mod image;
 mod network;
 mod params;
+mod registry;
 mod server;
 mod sizes;
 mod state;

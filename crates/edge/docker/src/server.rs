@@ -1,7 +1,9 @@
 //! Connections, API versions and the table of routes.
 
 use crate::error::message;
-use crate::{DockerState, build, container, df, drain, events, exec, image, network, stats, system, volume};
+use crate::{
+    DockerState, build, container, df, drain, events, exec, image, network, registry, stats, system, volume,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -24,6 +26,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the API on a unix socket until dropped.
 pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
+    // Ends with this future.
+    let mut following = tokio::task::JoinSet::new();
+    following.spawn(events::follow(state.clone()));
     let router = router(state);
     loop {
         let stream = match listener.accept().await {
@@ -108,7 +113,7 @@ fn router(state: DockerState) -> Router {
         .route("/_ping", get(system::ping).head(system::ping))
         .route("/version", get(system::version))
         .route("/info", get(system::info))
-        .route("/auth", post(system::auth))
+        .route("/auth", post(registry::auth))
         .route("/system/df", get(df::df))
         .route("/events", get(events::events))
         .merge(containers())
@@ -123,6 +128,7 @@ fn router(state: DockerState) -> Router {
         .route("/images/get", get(image::save_many))
         .route("/images/prune", post(image::prune))
         .route("/images/{*rest}", any(image::named))
+        .route("/distribution/{*rest}", get(registry::distribution))
         .route("/networks", get(network::list))
         .route("/networks/create", post(network::not_built))
         .route("/networks/prune", post(network::prune))

@@ -1,9 +1,12 @@
 //! What the handlers share.
 
+use crate::events::Log;
 use crate::exec::ExecRecord;
+use crate::registry::Insecure;
 use crate::sizes::Sizes;
 use hako_build::Builder;
 use hako_container::Engine;
+use hako_error::Result;
 use hako_image::ImageStore;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -18,6 +21,8 @@ pub struct DockerState {
     pub(crate) builder: Builder,
     pub(crate) version: Arc<str>,
     pub(crate) sizes: Arc<Sizes>,
+    pub(crate) events: Arc<Log>,
+    pub(crate) insecure: Arc<Insecure>,
     /// Execs made by clients: Docker makes them in one call and starts them in another.
     pub(crate) execs: Arc<Mutex<VecDeque<Arc<ExecRecord>>>>,
 }
@@ -38,7 +43,18 @@ impl DockerState {
             builder,
             version: version.into(),
             sizes: Arc::default(),
+            events: Arc::default(),
+            insecure: Arc::default(),
             execs: Arc::default(),
         }
+    }
+
+    /// The same, for which these registries (`HOST[:PORT]` or `ADDRESS/PREFIX`) need no TLS, or none that can be
+    /// verified. Registries on this machine never need it.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first entry that is neither.
+    pub fn with_insecure_registries(self, list: Vec<String>) -> Result<Self> {
+        Ok(Self { insecure: Arc::new(Insecure::new(list)?), ..self })
     }
 }

@@ -1,7 +1,7 @@
 //! Who we are: ping, version, info.
 
 use crate::DockerState;
-use crate::error::{Answer, blocking, unimplemented};
+use crate::error::{Answer, blocking};
 use crate::server::{API_VERSION, MIN_API_VERSION};
 use axum::Json;
 use axum::extract::State;
@@ -92,7 +92,7 @@ pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
         "Architecture": std::env::consts::ARCH,
         "KernelVersion": file("/proc/sys/kernel/osrelease"),
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": { "InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": [] },
+        "RegistryConfig": registries(&state),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" },
@@ -106,13 +106,20 @@ pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
     Ok(Json(body).into_response())
 }
 
+/// Which registries need no TLS.
+fn registries(state: &DockerState) -> Value {
+    let (mut ranges, names) = state.insecure.ranges_and_names();
+    let loopback = ["::1/128", "127.0.0.0/8"].map(str::to_owned);
+    ranges.extend(&loopback);
+    let index = |name: &str, official: bool| json!({ "Name": name, "Mirrors": [], "Secure": official, "Official": official });
+    let mut indexes = serde_json::Map::from_iter([("docker.io".to_owned(), index("docker.io", true))]);
+    indexes.extend(names.into_iter().map(|name| (name.clone(), index(name, false))));
+    json!({ "InsecureRegistryCIDRs": ranges, "IndexConfigs": indexes, "Mirrors": [] })
+}
+
 /// Bytes of the machine's memory.
 pub(crate) fn memory_total() -> u64 {
     let kib =
         |line: &str| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
     file("/proc/meminfo").lines().find_map(kib).map_or(0, |kib| kib * 1024)
-}
-
-pub(crate) async fn auth() -> Answer {
-    Err(unimplemented("logging in to a registry is unimplemented"))
 }

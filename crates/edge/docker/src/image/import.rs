@@ -1,4 +1,4 @@
-//! `POST /images/create`: a root file system becomes an image.
+//! `POST /images/create`: a root file system becomes an image, or one is pulled.
 
 use super::{body_reader, lines, target};
 use crate::DockerState;
@@ -8,11 +8,10 @@ use axum::extract::{Request, State};
 use hako_oci::image::ImageConfiguration;
 use serde_json::json;
 
-/// `?fromSrc=-` imports a root file system from the body; `?fromImage=` would pull.
+/// `?fromSrc=-` imports a root file system from the body; `?fromImage=` pulls.
 pub(crate) async fn create(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
     if let Some(image) = params.get("fromImage") {
-        let text = format!("pulling images is unimplemented: build or import {image} first");
-        return Err(unimplemented(text));
+        return super::pull::pull(state.clone(), image, &params, request.headers()).await;
     }
     if params.get("fromSrc") != Some("-") {
         return Err(unimplemented(
@@ -27,6 +26,7 @@ pub(crate) async fn create(State(state): State<DockerState>, params: Params, req
     let images = state.images.clone();
     let body = body_reader(request.into_body());
     let image = blocking(move || images.import_rootfs(body, &name, config)).await?;
+    state.events.image("import", &image.id.to_string(), &image.display_name(), &image);
     Ok(lines(&[json!({ "status": image.id })]))
 }
 

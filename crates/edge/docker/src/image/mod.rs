@@ -6,7 +6,10 @@
 mod history;
 mod import;
 mod list;
+mod progress;
 mod prune;
+mod pull;
+mod push;
 mod remove;
 
 pub(crate) use import::create;
@@ -42,9 +45,7 @@ pub(crate) async fn named(
         (&Method::GET, Some((name, "history"))) => history::history(&state, name).await,
         (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
         (&Method::DELETE, _) => remove::remove(&state, &rest, &params).await,
-        (&Method::POST, Some((name, "push"))) => {
-            Err(unimplemented(format!("pushing {name} is unimplemented")))
-        }
+        (&Method::POST, Some((name, "push"))) => push::push(&state, name, &params, request.headers()).await,
         (method, _) => Err(unimplemented(format!("{method} /images/{rest} is unimplemented"))),
     }
 }
@@ -114,7 +115,9 @@ fn target(params: &Params) -> Result<ImageRef, Failure> {
 async fn tag(state: &DockerState, name: &str, params: &Params) -> Answer {
     let image = find(state, name).await?;
     let (images, name) = (state.images.clone(), target(params)?);
-    blocking(move || images.tag(&image, &name)).await?;
+    let shown = name.to_string();
+    let tagged = blocking(move || images.tag(&image, &name)).await?;
+    state.events.image("tag", &tagged.id.to_string(), &shown, &tagged);
     Ok(StatusCode::CREATED.into_response())
 }
 

@@ -28,6 +28,9 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
             let is_loose = (all || image.names.is_empty()) && !used.contains(&image.id.to_string());
             if is_loose && is_chosen(&filters, &image, until) {
                 let removed = images.remove(&image.id.to_string(), true)?;
+                if let Some(id) = removed.deleted.map(|id| id.to_string()) {
+                    state.events.image("delete", &id, &id, &image);
+                }
                 deleted.extend(removed.untagged.iter().map(|name| json!({ "Untagged": name.to_string() })));
                 deleted.extend(removed.deleted.iter().map(|id| json!({ "Deleted": id })));
                 freed += pieces.freed(&removed.collected);

@@ -28,6 +28,9 @@ pub(super) async fn remove(state: &DockerState, name: &str, params: &Params) -> 
     }
     let (images, wanted) = (state.images.clone(), name.to_owned());
     let removed = blocking(move || images.remove(&wanted, force)).await?;
+    let id = image.id.to_string();
+    removed.untagged.iter().for_each(|_| state.events.image("untag", &id, &id, &image));
+    removed.deleted.iter().for_each(|_| state.events.image("delete", &id, &id, &image));
     let untagged = removed.untagged.iter().map(|name| json!({ "Untagged": name.to_string() }));
     let deleted = removed.deleted.iter().map(|id| json!({ "Deleted": id }));
     Ok(Json(untagged.chain(deleted).collect::<Vec<Value>>()).into_response())
