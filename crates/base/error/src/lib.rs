@@ -66,6 +66,16 @@ pub enum Retry {
 }
 
 impl Kind {
+    /// The kind of a failed call on files of our own: a full disk or quota is a bound that was reached, all else is not
+    /// foreseen.
+    #[must_use]
+    pub fn of_io(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Exhausted,
+            _ => Self::Internal,
+        }
+    }
+
     /// The kind's name as logs and machine-readable output show it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -317,5 +327,17 @@ mod tests {
         let error = Error::new(Kind::Invalid, "inner").with_causes(vec![cause.clone()]).context("outer");
         assert_eq!((error.kind(), error.causes()), (Kind::Invalid, &[cause][..]));
         assert_eq!(error.chain(), "outer: inner");
+    }
+
+    #[test]
+    fn a_full_disk_is_a_bound_that_was_reached() {
+        let kind = |number| Kind::of_io(&std::io::Error::from_raw_os_error(number));
+        const ENOSPC: i32 = 28;
+        const EDQUOT: i32 = 122;
+        const EIO: i32 = 5;
+        assert_eq!(
+            [kind(ENOSPC), kind(EDQUOT), kind(EIO)],
+            [Kind::Exhausted, Kind::Exhausted, Kind::Internal]
+        );
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
         .path
         .split('/')
         .filter(|segment| !segment.is_empty())
-        .map(crate::http::decode_segment)
+        .map(hako_names::percent::decode)
         .collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let parsed = match segments.as_slice() {

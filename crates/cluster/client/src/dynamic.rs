@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hako_error::Result;
+use hako_names::percent;
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::api::List;
 use crate::client::{Client, encode};
 use crate::params::{DeleteOptions, ListParams, Patch, WriteOptions};
-use crate::query::{Query, encode as percent_encode};
+use crate::query::Query;
 use crate::watch::WatchStream;
 
 /// A resource type by its place in the API.
@@ -121,7 +122,7 @@ impl Endpoint {
         let root =
             if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let collection = match namespace {
-            Some(namespace) => format!("{root}/namespaces/{}/{plural}", percent_encode(namespace)),
+            Some(namespace) => format!("{root}/namespaces/{}/{plural}", percent::encode(namespace)),
             None => format!("{root}/{plural}"),
         };
         Self { client, collection, namespace: namespace.map(str::to_owned) }
@@ -136,7 +137,7 @@ impl Endpoint {
     }
 
     pub(crate) fn object(&self, name: &str, subresource: Option<&str>) -> String {
-        let name = percent_encode(name);
+        let name = percent::encode(name);
         match subresource {
             Some(subresource) => format!("{}/{name}/{subresource}", self.collection),
             None => format!("{}/{name}", self.collection),

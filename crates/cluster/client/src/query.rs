@@ -1,6 +1,6 @@
 //! Paths and query strings.
 
-use std::fmt::Write as _;
+use hako_names::percent::encode_into;
 
 /// Builds `path?key=value&…` with percent-encoding.
 #[derive(Debug)]
@@ -32,22 +32,5 @@ impl Query {
 
     pub(crate) fn finish(self) -> String {
         self.uri
-    }
-}
-
-/// Percent-encodes everything but unreserved characters.
-pub(crate) fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    encode_into(&mut out, text);
-    out
-}
-
-fn encode_into(out: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte as char);
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
     }
 }

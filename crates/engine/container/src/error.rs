@@ -76,8 +76,8 @@ impl Classify for EngineError {
             | Self::RootForbidden { .. } => Kind::FailedPrecondition,
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Kind::Exhausted,
-            Self::Io { .. } | Self::Task { .. } => Kind::Internal,
+            Self::Io { source, .. } => Kind::of_io(source),
+            Self::Task { .. } => Kind::Internal,
         }
     }
 }

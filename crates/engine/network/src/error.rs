@@ -55,8 +55,8 @@ impl Classify for NetworkError {
             Self::Reserve { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Kind::Forbidden
             }
-            Self::State { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
-            Self::Namespace { .. } | Self::Reserve { .. } | Self::State { .. } => Kind::Internal,
+            Self::State { source, .. } => Kind::of_io(source),
+            Self::Namespace { .. } | Self::Reserve { .. } => Kind::Internal,
             Self::Damaged { .. } => Kind::DataLoss,
             Self::Netlink(error) => error.kind(),
         }

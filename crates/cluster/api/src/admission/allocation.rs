@@ -186,17 +186,9 @@ fn take_ip(
         };
         let cidr = ranges.cidr();
         let refused = |refused| {
-            let why = match refused {
-                Refused::OutOfRange => {
-                    format!("provided IP is not in the valid range. The range of valid IPs is {cidr}")
-                }
-                _ => "provided IP is already allocated".to_owned(),
-            };
-            field::invalid(
-                "spec.clusterIPs",
-                json!([wanted]),
-                &format!("failed to allocate IP {wanted}: {why}"),
-            )
+            let why = why(refused, "IP", &cidr);
+            let text = format!("failed to allocate IP {wanted}: {why}");
+            field::invalid("spec.clusterIPs", json!([wanted]), &text)
         };
         ranges.take_ip(ip, owner).map_err(refused)?;
         ip
@@ -228,17 +220,7 @@ fn take_ports(
             }
             Some(number) => {
                 let valid = ranges.port_range();
-                let refused = |refused| {
-                    let why = match refused {
-                        Refused::OutOfRange => {
-                            format!(
-                                "provided port is not in the valid range. The range of valid ports is {valid}"
-                            )
-                        }
-                        _ => "provided port is already allocated".to_owned(),
-                    };
-                    field::invalid(path.as_str(), number, &why)
-                };
+                let refused = |refused| field::invalid(path.as_str(), number, &why(refused, "port", &valid));
                 ranges.take_port(number, &protocol, owner).map_err(refused)?;
                 number
             }
@@ -249,6 +231,16 @@ fn take_ports(
         port["nodePort"] = number.into();
     }
     Ok(())
+}
+
+/// Why an address or port that was asked for is not given.
+fn why(refused: Refused, what: &str, range: &dyn std::fmt::Display) -> String {
+    match refused {
+        Refused::OutOfRange => {
+            format!("provided {what} is not in the valid range. The range of valid {what}s is {range}")
+        }
+        _ => format!("provided {what} is already allocated"),
+    }
 }
 
 fn owner_of(service: &Value) -> String {

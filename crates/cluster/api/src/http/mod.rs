@@ -19,7 +19,7 @@ use crate::auth::Identity;
 
 pub(crate) use answer::{Answer, Failure, Outcome};
 pub(crate) use negotiate::{Accept, Form, RowObject};
-pub(crate) use query::{Query, decode_segment};
+pub(crate) use query::Query;
 
 /// A request that was read and whose sender is known.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! Query strings.
 
-use std::fmt::Write as _;
-
 use super::Failure;
+use hako_names::percent::{encode_into, query_pairs};
 
 /// Decoded pairs, in order.
 #[derive(Clone, Debug, Default)]
@@ -10,11 +9,7 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Self {
-        let pair = |pair: &str| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
-        };
-        Self(text.split('&').filter(|pair| !pair.is_empty()).map(pair).collect())
+        Self(query_pairs(text).collect())
     }
 
     /// The first value of a key.
@@ -63,45 +58,6 @@ impl Query {
             ))),
         }
     }
-}
-
-fn encode_into(out: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte as char);
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-}
-
-/// Undoes percent-encoding and `+`; what is no encoding stays as it is.
-pub(crate) fn decode(text: &str) -> String {
-    percent_decode(text, true)
-}
-
-/// Undoes percent-encoding of a path segment.
-pub(crate) fn decode_segment(text: &str) -> String {
-    percent_decode(text, false)
-}
-
-fn percent_decode(text: &str, plus_is_space: bool) -> String {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| (*byte as char).to_digit(16));
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while let Some(&byte) = bytes.get(at) {
-        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                at += 3;
-                continue;
-            }
-            (b'+', ..) if plus_is_space => out.push(b' '),
-            _ => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

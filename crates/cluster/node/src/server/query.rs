@@ -2,6 +2,7 @@
 
 use hako_container::LogOptions;
 use hako_error::{Error, Kind, Result};
+use hako_names::percent::query_pairs;
 use jiff::{SignedDuration, Timestamp};
 
 /// Names and values in order, decoded.
@@ -11,9 +12,7 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     /// Parses `a=1&b=%20`.
     pub(super) fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        Self(pairs.map(|(name, value)| (decode(name), decode(value))).collect())
+        Self(query_pairs(text).collect())
     }
 
     /// The first value of `name` that is not empty.
@@ -40,26 +39,6 @@ impl Query {
             Error::new(Kind::Invalid, format!("{name}={text:?} is not valid, expected a whole number from 0"))
         })
     }
-}
-
-/// `%41` and `+`; what is no escape stays.
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match (bytes[at], escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (_, Some(byte)) => {
-                out.push(byte);
-                at += 2;
-            }
-            (b'+', _) => out.push(b' '),
-            (byte, _) => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Which part of a container's log is wanted.

@@ -85,10 +85,7 @@ pub(super) async fn exec(
     if argv.is_empty() {
         return Err(Error::new(Kind::Invalid, "exec needs a command, give one as ?command=…"));
     }
-    let (id, protocol, accept) = match (container(context, pods, path, false).await, handshake(request)) {
-        (id, Ok((protocol, accept))) => (id, protocol, accept),
-        (id, Err(refused)) => return Err(id.err().unwrap_or(refused)),
-    };
+    let (id, protocol, accept) = target(context, pods, path, request).await?;
     let is_tty = query.is_set(&["tty"]);
     let shown = Shown {
         has_stdout: query.is_set(&["output", "stdout"]),
@@ -113,6 +110,21 @@ pub(super) async fn exec(
     Ok(upgrade(request, protocol, &accept, streams))
 }
 
+/// The container a session is for, and what the upgrade is answered with. A missing container is told after the
+/// upgrade, and before it only to clients whose handshake is no good as well.
+async fn target(
+    context: &Context,
+    pods: &Pods,
+    path: [&str; 3],
+    request: &Request<Incoming>,
+) -> Result<(Result<ContainerId>, Protocol, String)> {
+    let id = container(context, pods, path, false).await;
+    match handshake(request) {
+        Ok((protocol, accept)) => Ok((id, protocol, accept)),
+        Err(refused) => Err(id.err().unwrap_or(refused)),
+    }
+}
+
 /// Answers `/attach/{namespace}/{pod}/{container}`.
 pub(super) async fn attach(
     context: &Context,
@@ -121,10 +133,7 @@ pub(super) async fn attach(
     query: &Query,
     request: &mut Request<Incoming>,
 ) -> Result<Response<Body>> {
-    let (id, protocol, accept) = match (container(context, pods, path, false).await, handshake(request)) {
-        (id, Ok((protocol, accept))) => (id, protocol, accept),
-        (id, Err(refused)) => return Err(id.err().unwrap_or(refused)),
-    };
+    let (id, protocol, accept) = target(context, pods, path, request).await?;
     let shown = Shown {
         has_stdout: query.is_set(&["output", "stdout"]),
         has_stderr: query.is_set(&["error", "stderr"]),

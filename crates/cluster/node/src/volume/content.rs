@@ -78,11 +78,9 @@ impl Builder<'_> {
         optional: Option<bool>,
         mode: u32,
     ) -> Result<(), VolumeError> {
-        let Some(map) = self.referenced.config_maps.get(name) else {
-            return missing("configmap", name, optional);
-        };
-        let all = config_map_entries(map);
-        select(out, &all, items, optional, mode, "configmap", name)
+        let object = Object { kind: "configmap", name, optional: optional == Some(true) };
+        let entries = self.referenced.config_maps.get(name).map(|map| config_map_entries(map));
+        object.select(out, entries, items, mode)
     }
 
     fn secret(
@@ -93,11 +91,9 @@ impl Builder<'_> {
         optional: Option<bool>,
         mode: u32,
     ) -> Result<(), VolumeError> {
-        let Some(secret) = self.referenced.secrets.get(name) else {
-            return missing("secret", name, optional);
-        };
-        let all = secret_entries(secret);
-        select(out, &all, items, optional, mode, "secret", name)
+        let object = Object { kind: "secret", name, optional: optional == Some(true) };
+        let entries = self.referenced.secrets.get(name).map(|secret| secret_entries(secret));
+        object.select(out, entries, items, mode)
     }
 
     fn downward(
@@ -152,13 +148,6 @@ impl Builder<'_> {
     }
 }
 
-fn missing(kind: &'static str, name: &str, optional: Option<bool>) -> Result<(), VolumeError> {
-    if optional == Some(true) {
-        return Ok(());
-    }
-    Err(VolumeError::ObjectMissing { kind, name: name.to_owned() })
-}
-
 type Entries = Vec<(String, Vec<u8>)>;
 
 fn config_map_entries(map: &ConfigMap) -> Entries {
@@ -172,31 +161,45 @@ fn secret_entries(secret: &Secret) -> Entries {
     data.map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }
 
-/// All entries under their keys, or only the listed ones under their paths.
-fn select(
-    out: &mut FileSet,
-    all: &Entries,
-    items: Option<&[KeyToPath]>,
-    optional: Option<bool>,
-    default_mode: u32,
+/// A ConfigMap or Secret that a volume shows.
+struct Object<'a> {
     kind: &'static str,
-    name: &str,
-) -> Result<(), VolumeError> {
-    let Some(items) = items.filter(|items| !items.is_empty()) else {
-        let file = |bytes: &Vec<u8>| VolumeFile { bytes: bytes.clone(), mode: default_mode };
-        out.extend(all.iter().map(|(key, bytes)| (PathBuf::from(key), file(bytes))));
-        return Ok(());
-    };
-    for item in items {
-        let Some((_, bytes)) = all.iter().find(|(key, _)| *key == item.key) else {
-            if optional == Some(true) {
-                continue;
-            }
-            return Err(VolumeError::KeyMissing { kind, name: name.to_owned(), key: item.key.clone() });
+    name: &'a str,
+    /// Neither it nor any key has to be there.
+    optional: bool,
+}
+
+impl Object<'_> {
+    /// Adds all entries under their keys, or only the listed ones under their paths.
+    fn select(
+        &self,
+        out: &mut FileSet,
+        entries: Option<Entries>,
+        items: Option<&[KeyToPath]>,
+        default_mode: u32,
+    ) -> Result<(), VolumeError> {
+        let (kind, name) = (self.kind, self.name.to_owned());
+        let Some(entries) = entries else {
+            return self.unless_optional(VolumeError::ObjectMissing { kind, name });
         };
-        let file =
-            VolumeFile { bytes: bytes.clone(), mode: item.mode.map_or(default_mode, |m| mode(Some(m))) };
-        out.insert(PathBuf::from(&item.path), file);
+        let Some(items) = items.filter(|items| !items.is_empty()) else {
+            let file = |(key, bytes)| (PathBuf::from(key), VolumeFile { bytes, mode: default_mode });
+            out.extend(entries.into_iter().map(file));
+            return Ok(());
+        };
+        for item in items {
+            let Some((_, bytes)) = entries.iter().find(|(key, _)| *key == item.key) else {
+                let (name, key) = (name.clone(), item.key.clone());
+                self.unless_optional(VolumeError::KeyMissing { kind, name, key })?;
+                continue;
+            };
+            let mode = item.mode.map_or(default_mode, |m| mode(Some(m)));
+            out.insert(PathBuf::from(&item.path), VolumeFile { bytes: bytes.clone(), mode });
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn unless_optional(&self, error: VolumeError) -> Result<(), VolumeError> {
+        if self.optional { Ok(()) } else { Err(error) }
+    }
 }

@@ -47,8 +47,7 @@ impl Classify for WriteError {
     fn kind(&self) -> Kind {
         match self {
             Self::Path(_) => Kind::Invalid,
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
-            Self::Io { .. } => Kind::Internal,
+            Self::Io { source, .. } => Kind::of_io(source),
         }
     }
 }

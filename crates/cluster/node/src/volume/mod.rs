@@ -77,8 +77,7 @@ impl Classify for VolumeError {
             Self::SubPath { .. } | Self::Unknown(_) => Kind::Invalid,
             Self::Field(error) => Classify::kind(error),
             Self::Files(error) => Classify::kind(error),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
-            Self::Io { .. } => Kind::Internal,
+            Self::Io { source, .. } => Kind::of_io(source),
         }
     }
 }
