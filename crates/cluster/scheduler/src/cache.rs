@@ -10,13 +10,16 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::neighbours::Neighbours;
 use crate::node_info::NodeInfo;
+use crate::nominations::Nominations;
 use crate::pod_info::{PodInfo, PodKey, has_ended, key_of, node_of};
+use crate::preempt::by_importance;
 use crate::terms::Labels;
 
+/// A pod and the node it counts on.
 #[derive(Debug)]
-struct Placed {
+pub struct Placed {
     node: String,
-    info: Arc<PodInfo>,
+    pub info: Arc<PodInfo>,
     /// Decided here, not yet seen through the watch.
     assumed: bool,
 }
@@ -39,6 +42,10 @@ pub struct Cache {
     pods: HashMap<PodKey, Placed>,
     /// The same pods by what other pods can tell of them.
     pub neighbours: Neighbours,
+    /// Pods that wait for room that others are making.
+    pub nominations: Nominations,
+    /// How many pods there are of each priority.
+    priorities: BTreeMap<i32, usize>,
 }
 
 impl Cache {
@@ -49,7 +56,27 @@ impl Cache {
 
     /// The labels of a node that exists.
     pub fn labels(&self, node: &str) -> Option<&Labels> {
-        self.nodes.get(node).filter(|info| info.node.is_some()).map(NodeInfo::labels)
+        self.node_named(node).map(NodeInfo::labels)
+    }
+
+    /// A node that exists.
+    pub fn node_named(&self, name: &str) -> Option<&NodeInfo> {
+        self.nodes.get(name).filter(|info| info.node.is_some())
+    }
+
+    /// The lowest priority of all pods.
+    pub fn lowest_priority(&self) -> Option<i32> {
+        self.priorities.keys().next().copied()
+    }
+
+    /// The pods below a priority by node, the most important first.
+    pub fn below(&self, priority: i32) -> BTreeMap<String, Vec<Arc<PodInfo>>> {
+        let mut below: BTreeMap<String, Vec<Arc<PodInfo>>> = BTreeMap::new();
+        for placed in self.pods.values().filter(|placed| placed.info.priority < priority) {
+            below.entry(placed.node.clone()).or_default().push(Arc::clone(&placed.info));
+        }
+        by_importance(&mut below);
+        below
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
@@ -81,7 +108,9 @@ impl Cache {
             (Some(node), Some(placed)) if placed.node == node && same_uid(&placed) => self.confirm(&key, pod),
             (Some(node), _) => {
                 let made_room = self.remove(&key) == Effect::Room;
-                self.place(node, Arc::new(PodInfo::new(Arc::clone(pod))), false);
+                let info = Arc::new(PodInfo::new(Arc::clone(pod)));
+                self.nominations.remove(&key);
+                self.put_back(Placed { node: node.to_owned(), info, assumed: false });
                 if made_room { Effect::Room } else { Effect::Neighbours }
             }
         }
@@ -104,22 +133,18 @@ impl Cache {
         if is_same_likeness && is_same_spec {
             return if was_assumed { Effect::Neighbours } else { Effect::Nothing };
         }
-        let new = Arc::new(PodInfo::new(Arc::clone(pod)));
-        if let Some(node) = self.nodes.get_mut(&placed.node) {
-            node.remove(&placed.info);
-            node.add(&new);
+        if let Some(placed) = self.take(key) {
+            self.put_back(Placed { info: Arc::new(PodInfo::new(Arc::clone(pod))), ..placed });
         }
-        self.neighbours.remove(&placed.node, &placed.info.likeness);
-        self.neighbours.add(&placed.node, &new.likeness);
-        placed.info = new;
         // The binding itself changes the spec, but nothing that takes room.
         if was_assumed || is_same_spec { Effect::Neighbours } else { Effect::Room }
     }
 
     /// Counts a pod on a node from now on, before it is bound.
     pub fn assume(&mut self, node: &str, info: Arc<PodInfo>) {
-        self.remove(&info.key.clone());
-        self.place(node, info, true);
+        self.remove(&info.key);
+        self.nominations.remove(&info.key);
+        self.put_back(Placed { node: node.to_owned(), info, assumed: true });
     }
 
     /// Takes an assumption back.
@@ -130,29 +155,44 @@ impl Cache {
         }
     }
 
-    fn place(&mut self, node: &str, info: Arc<PodInfo>, assumed: bool) {
-        let on = self.nodes.entry(node.to_owned()).or_insert_with(|| NodeInfo::new(node));
-        on.add(&info);
+    /// Counts a pod on its node; undoes [`Cache::take`].
+    pub fn put_back(&mut self, placed: Placed) {
+        let (node, info) = (&placed.node, &placed.info);
+        let on = self.nodes.entry(node.clone()).or_insert_with(|| NodeInfo::new(node));
+        on.add(info);
         self.neighbours.add(node, &info.likeness);
-        let placed = Placed { node: node.to_owned(), info: Arc::clone(&info), assumed };
+        *self.priorities.entry(info.priority).or_default() += 1;
         self.pods.insert(info.key.clone(), placed);
+    }
+
+    /// Counts a pod nowhere any more.
+    pub fn take(&mut self, key: &PodKey) -> Option<Placed> {
+        let placed = self.pods.remove(key)?;
+        let (node, info) = (&placed.node, &placed.info);
+        self.neighbours.remove(node, &info.likeness);
+        if let Some(count) = self.priorities.get_mut(&info.priority) {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&info.priority);
+            }
+        }
+        if let Some(on) = self.nodes.get_mut(node) {
+            on.remove(info);
+            if on.pods == 0 && on.node.is_none() {
+                self.nodes.remove(node);
+            }
+        }
+        Some(placed)
     }
 
     /// Forgets a pod.
     pub fn remove(&mut self, key: &PodKey) -> Effect {
-        let Some(placed) = self.pods.remove(key) else { return Effect::Nothing };
-        self.neighbours.remove(&placed.node, &placed.info.likeness);
-        if let Some(info) = self.nodes.get_mut(&placed.node) {
-            info.remove(&placed.info);
-            if info.pods == 0 && info.node.is_none() {
-                self.nodes.remove(&placed.node);
-            }
-        }
-        Effect::Room
+        if self.take(key).is_some() { Effect::Room } else { Effect::Nothing }
     }
 
     /// Forgets all pods and nodes that are not in these lists.
     pub fn retain(&mut self, has_pod: impl Fn(&PodKey) -> bool, has_node: impl Fn(&str) -> bool) {
+        self.nominations.retain(&has_pod);
         let gone: Vec<_> = self.pods.keys().filter(|key| !has_pod(key)).cloned().collect();
         for key in gone {
             self.remove(&key);

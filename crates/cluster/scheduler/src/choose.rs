@@ -30,7 +30,7 @@ pub fn choose(pod: &PodInfo, cache: &Cache, turn: &mut Turn) -> Result<String, R
     let mut asked = 0;
     for node in nodes.iter().cycle().skip(turn.start % nodes.len().max(1)).take(nodes.len()) {
         asked += 1;
-        let reasons = first_refusal(pod, &others, node);
+        let reasons = first_refusal(pod, &others, &cache.nominations.bar(pod, node));
         if reasons.is_empty() {
             possible.push(*node);
             if possible.len() == enough {

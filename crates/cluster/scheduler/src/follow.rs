@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hako_client::Change;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 
-use crate::cache::Effect;
-use crate::pod_info::{has_ended, key_of, node_of};
+use crate::cache::{Cache, Effect};
+use crate::pod_info::{PodInfo, has_ended, key_of, node_of};
 use crate::scheduler::Shared;
 
 impl Shared {
@@ -30,8 +30,11 @@ impl Shared {
             Change::Deleted(pod) => {
                 let key = key_of(&pod);
                 self.queue.remove(&key);
-                let effect = self.cache.lock().remove(&key);
-                self.retry(effect);
+                let (effect, was_nominated) = {
+                    let mut cache = self.cache.lock();
+                    (cache.remove(&key), cache.nominations.remove(&key))
+                };
+                self.retry(if was_nominated { Effect::Room } else { effect });
             }
             Change::Resync => self.resync(),
         }
@@ -39,14 +42,18 @@ impl Shared {
 
     fn apply_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Effect {
         let mut cache = self.cache.lock();
-        let effect = cache.apply(pod);
+        let mut effect = cache.apply(pod);
         if !self.is_ours(pod) {
             self.queue.remove(&key_of(pod));
+            if cache.nominations.remove(&key_of(pod)) {
+                effect = Effect::Room;
+            }
         } else if is_gated(pod) {
             self.queue.remove(&key_of(pod));
             self.tell_gated(pod);
         } else if !cache.is_placed(pod) {
             // INVARIANT: a pod whose bind is under way or done is not queued again by a watch that is behind.
+            learn_nomination(&mut cache, pod);
             self.queue.add(pod);
         }
         effect
@@ -127,6 +134,16 @@ impl Shared {
         }
         self.queue.retry_unschedulable();
     }
+}
+
+/// What an earlier run of the scheduler decided stands.
+fn learn_nomination(cache: &mut Cache, pod: &Arc<Pod>) {
+    let node = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+    let Some(node) = node.filter(|node| !node.is_empty()) else {
+        return cache.nominations.unlearn(&key_of(pod));
+    };
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    cache.nominations.learn(node, || PodInfo::new(Arc::clone(pod)), &key_of(pod), uid);
 }
 
 /// Whether somebody still holds a pod back from being scheduled.

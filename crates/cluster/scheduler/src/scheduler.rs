@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::choose::{Turn, choose};
 use crate::message::Refusals;
 use crate::pod_info::PodInfo;
+use crate::preempt;
 use crate::queue::Queue;
 
 /// Calls to the API under way at once.
@@ -67,7 +68,7 @@ pub struct Shared {
     /// Calls to the API take one of these.
     pub calls: Arc<Semaphore>,
     pub client: Client,
-    recorder: Recorder,
+    pub recorder: Recorder,
 }
 
 /// Starts scheduling. Call it within a Tokio runtime.
@@ -129,8 +130,9 @@ async fn decide(shared: &Arc<Shared>) {
         let choice = {
             let mut cache = shared.cache.lock();
             let choice = choose(&pod, &cache, &mut turn);
-            if let Ok(node) = &choice {
-                cache.assume(node, Arc::clone(&pod));
+            match &choice {
+                Ok(node) => cache.assume(node, Arc::clone(&pod)),
+                Err(_) => make_room(shared, &pod, &mut cache),
             }
             choice
         };
@@ -141,6 +143,26 @@ async fn decide(shared: &Arc<Shared>) {
         }
         // Thousands of waiting pods must not keep the runtime's other tasks from their turn.
         tokio::task::consume_budget().await;
+    }
+}
+
+/// If pods of lower priority can make room, they are asked to, and the room waits for the pod.
+fn make_room(shared: &Arc<Shared>, pod: &Arc<PodInfo>, cache: &mut Cache) {
+    if preempt::is_under_way(pod, cache) {
+        return;
+    }
+    let was_nominated = cache.nominations.remove(&pod.key);
+    if let Some(preemption) = preempt::find(pod, cache) {
+        let victims = preemption.victims.iter().map(|victim| victim.uid.clone()).collect();
+        cache.nominations.set(&preemption.node, Arc::clone(pod), victims);
+        tokio::spawn(preempt::carry_out(Arc::clone(shared), Arc::clone(pod), preemption));
+    } else if was_nominated {
+        let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));
+        tokio::spawn(async move {
+            if let Err(error) = preempt::nominate(&shared, &pod, None).await {
+                tracing::debug!(pod = ?pod.key, error = %error.chain(), "nomination not taken back");
+            }
+        });
     }
 }
 

@@ -80,7 +80,16 @@ impl State {
                     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "message": "changed", "code": 409});
                     return respond(409, &status);
                 }
-                pod["status"] = body()["status"].clone();
+                for (field, value) in body()["status"].as_object().unwrap() {
+                    pod["status"][field] = value.clone();
+                }
+                self.put("pods", pod.clone());
+                respond(200, &pod)
+            }
+            (&Method::DELETE, ["api", "v1", "namespaces", _, "pods", name]) => {
+                assert_eq!(body()["preconditions"]["uid"], self.pods[*name]["metadata"]["uid"]);
+                let mut pod = self.pods[*name].clone();
+                pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
                 self.put("pods", pod.clone());
                 respond(200, &pod)
             }
@@ -302,6 +311,30 @@ async fn pods_of_another_scheduler_with_gates_or_being_deleted_are_left_alone() 
     assert!(fake.message("foreign").is_none(), "nothing is written to what is not ours");
     other("gated", json!({}));
     until("the gate is open", || fake.placed()["a"] == 2).await;
+}
+
+#[tokio::test]
+async fn a_pod_of_higher_priority_takes_the_room_of_one_of_lower_and_waits_until_that_has_left() {
+    let fake = Fake::default();
+    fake.node("a", "1");
+    let spec = |priority: i32| json!({"priority": priority, "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]});
+    fake.pod_like("low", &json!({}), &spec(0));
+    let _running = fake.start();
+    until("low is bound", || fake.node_of("low").is_some()).await;
+    fake.pod_like("urgent", &json!({}), &spec(9));
+    let field = |pod: &str, path: &str| fake.0.lock().pods[pod].pointer(path).cloned();
+    until("low is asked to leave", || field("low", "/metadata/deletionTimestamp").is_some()).await;
+    assert_eq!(fake.reason("low"), "PreemptionByScheduler");
+    assert_eq!(field("low", "/status/conditions/0/type").unwrap(), "DisruptionTarget");
+    assert_eq!(field("urgent", "/status/nominatedNodeName").unwrap(), "a");
+    until("an event", || !fake.events("Preempted").is_empty()).await;
+    assert_eq!(fake.events("Preempted"), ["Preempted by pod uid-urgent on node a"]);
+    fake.pod_like("sneaky", &json!({}), &spec(0));
+    until("sneaky waits", || fake.message("sneaky").is_some()).await;
+    assert_eq!(fake.node_of("urgent"), None, "low has not left yet");
+    fake.0.lock().delete("pods", "low");
+    until("urgent is bound", || fake.node_of("urgent").is_some()).await;
+    assert_eq!(fake.node_of("sneaky"), None);
 }
 
 fn required(kind: &str, term: &Value) -> Value {
