@@ -82,7 +82,10 @@ pub fn explain<N: Borrow<Node>, P: Borrow<Pod>>(
     }
     let (message, advice) = match possible.first() {
         Some(node) => waits(node),
-        None => (refusals.message(), advise(&info, &others, &refusing_nodes)),
+        None => match nominated(pod) {
+            Some(advice) => (refusals.message(), vec![advice]),
+            None => (refusals.message(), advise(&info, &others, &refusing_nodes)),
+        },
     };
     Explanation { message, advice, nodes: refusing_nodes.iter().map(reasons).collect(), possible }
 }
@@ -105,6 +108,12 @@ fn held_back(pod: &Pod) -> Option<(String, String)> {
         format!("it asks for the scheduler {foreign}, which has not bound it"),
         "is that scheduler running? otherwise leave out spec.schedulerName".into(),
     ))
+}
+
+/// What to do if room is being made already.
+fn nominated(pod: &Pod) -> Option<String> {
+    let node = pod.status.as_ref()?.nominated_node_name.as_deref().filter(|node| !node.is_empty())?;
+    Some(format!("wait: pods of lower priority are leaving node {node} to make room for it"))
 }
 
 fn waits(node: &str) -> (String, Vec<String>) {
@@ -314,6 +323,15 @@ mod tests {
         );
         let (_, advice) = tell(json!({"topologySpreadConstraints": constraint("rack")}));
         assert!(advice.starts_with("node n has no label rack"), "{advice}");
+    }
+
+    #[test]
+    fn a_pod_for_which_room_is_being_made_is_told_to_wait() {
+        let status = json!({"nominatedNodeName": "a"});
+        let mut pod = (*pod_with_cpu("p", "4")).clone();
+        pod.status = Some(serde_json::from_value(status).unwrap());
+        let told = explain(&pod, &[node("a", "4", "8Gi")], &[bound(pod_with_cpu("x", "1"), "a")], &[]);
+        assert_eq!(told.advice, ["wait: pods of lower priority are leaving node a to make room for it"]);
     }
 
     #[test]

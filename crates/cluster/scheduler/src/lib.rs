@@ -1,7 +1,7 @@
 //! Which node a pod goes to, and why.
 //!
-//! Owns: the queue of pods without a node, the picture of what every node has left ([`explain`] uses the same),
-//! the filters and scores, binding.
+//! Owns: the queue of pods without a node, the picture of what every node has left and of who is where ([`explain`]
+//! uses the same), the filters and scores, binding, preemption.
 //! Does not own: nodes and pods themselves; it reads them through the informers and writes through the client only.
 //!
 //! Invariant: a pod that is on its way to a node counts there from the moment of the decision, so decisions made
@@ -11,6 +11,7 @@
 //!  pods without node ─► queue (priority, age) ─► filters ─► scores ─► assume ─► bind (many at once) ─► watch confirms
 //!                          ▲                        │ none fits                  │ refused
 //!                          └── a relevant change ───┴── condition, event ────────┘
+//!                                                   └─► preempt: lower priorities leave, the room waits (nominated)
 //! ```
 
 mod cache;
