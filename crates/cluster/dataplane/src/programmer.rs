@@ -22,6 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long a withdrawal of an address that no slice ever named is kept.
 const FORGET_UNSEEN: Duration = Duration::from_secs(60);
+/// How often it is said again that a node port is in use: events are kept for an hour.
+const REMIND: Duration = Duration::from_secs(600);
 /// How often what failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,8 @@ struct Claim {
     owner: ServiceKey,
     /// None while somebody else has the port.
     reservation: Option<Reservation>,
+    /// When people were last told that somebody else has it.
+    told: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -294,21 +298,25 @@ impl Programmer {
                 || wanted.iter().any(|(key, want)| *key == claim.owner && want == port)
         });
         for (owner, port) in wanted {
-            self.claims.entry(port).or_insert(Claim { owner, reservation: None });
+            self.claims.entry(port).or_insert(Claim { owner, reservation: None, told: None });
         }
         for (port, claim) in self.claims.iter_mut().filter(|(_, claim)| claim.reservation.is_none()) {
-            let is_new = round.touched.contains(&claim.owner);
+            let service = index.service(&claim.owner);
             match Reservation::new(published(*port)) {
                 Ok(reservation) => {
                     claim.reservation = Some(reservation);
                     round.touched.insert(claim.owner.clone());
-                }
-                Err(error) if is_new => {
-                    if let Some(service) = index.service(&claim.owner) {
-                        self.recorder.warning(&**service, "NodePortInUse", &error.to_string());
+                    if let (Some(_), Some(service)) = (claim.told.take(), service) {
+                        self.recorder.normal(&**service, NODE_PORT_SERVED, &served(*port));
                     }
+                }
+                Err(error) if claim.told.is_none_or(|told| told.elapsed() >= REMIND) => {
+                    claim.told = Some(Instant::now());
                     let (namespace, name) = &claim.owner;
-                    tracing::warn!(service = %format_args!("{namespace}/{name}"), %error, "node port is not served");
+                    tracing::warn!(service = %format_args!("{namespace}/{name}"), error = %error.chain(), "node port is not served");
+                    if let Some(service) = service {
+                        self.recorder.warning(&**service, NODE_PORT_IN_USE, &not_served(*port, &error));
+                    }
                 }
                 Err(_) => {}
             }
@@ -317,6 +325,29 @@ impl Programmer {
 
     /// Whether ticks are needed.
     pub(crate) const TICK: Duration = TRY_AGAIN;
+}
+
+/// Reason of the event of a service whose node port somebody else has.
+const NODE_PORT_IN_USE: &str = "NodePortInUse";
+/// Reason of the event that follows when the port is had.
+const NODE_PORT_SERVED: &str = "NodePortServed";
+
+fn port_text((protocol, port): NodePort) -> String {
+    format!("{port}/{}", if protocol == TCP { "tcp" } else { "udp" })
+}
+
+fn not_served(port: NodePort, error: &Error) -> String {
+    let port = port_text(port);
+    match error.kind() {
+        Kind::AlreadyExists => format!(
+            "node port {port} is not served: another program or platform of this host has it; stop what listens there or choose another nodePort, it is served as soon as it is free"
+        ),
+        _ => format!("node port {port} is not served, trying again: {}", error.chain()),
+    }
+}
+
+fn served(port: NodePort) -> String {
+    format!("node port {} is free now and served", port_text(port))
 }
 
 /// What one turn of the thread is about.

@@ -160,12 +160,14 @@ struct ApiState {
     /// With the last version given.
     objects: Mutex<(u64, Objects)>,
     events: broadcast::Sender<(String, Bytes)>,
+    /// Events as they were written.
+    written: Mutex<Vec<Value>>,
 }
 
 impl Default for Api {
     fn default() -> Self {
         let objects = Mutex::new((1, BTreeMap::new()));
-        Self(Arc::new(ApiState { objects, events: broadcast::channel(4096).0 }))
+        Self(Arc::new(ApiState { objects, events: broadcast::channel(4096).0, written: Mutex::default() }))
     }
 }
 
@@ -189,6 +191,13 @@ impl Api {
         let mut state = self.0.objects.lock();
         let object = state.1.remove(&(plural.to_owned(), name.to_owned())).unwrap();
         self.tell(plural, "DELETED", &object);
+    }
+
+    /// Reason and message of every event that was written, in order; of one that was counted again they are empty.
+    pub fn events(&self) -> Vec<(String, String)> {
+        let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let written = self.0.written.lock();
+        written.iter().map(|event| (text(event, "reason"), text(event, "message"))).collect()
     }
 
     pub fn service(&self, name: &str, spec: Value) {
@@ -232,6 +241,7 @@ impl Transport for Api {
         let plural = request.uri().path().rsplit('/').next().unwrap().to_owned();
         let is_watch = request.uri().query().unwrap_or("").contains("watch=");
         let body = if request.method() != http::Method::GET {
+            self.0.written.lock().push(serde_json::from_slice(request.body()).unwrap());
             body_from(request.into_body())
         } else if is_watch {
             self.watch(plural)

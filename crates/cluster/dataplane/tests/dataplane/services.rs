@@ -108,24 +108,34 @@ fn a_node_port_that_somebody_has_is_left_to_them_until_they_go() {
         host.api.service("web", spec);
         host.api.endpoints("web", &[&a]);
         let _dataplane = host.start().await;
+        eventually("it is said", || host.api.events().len() == 1).await;
+        let (reason, message) = host.api.events().remove(0);
+        assert_eq!(reason, "NodePortInUse");
+        assert!(message.starts_with("node port 30080/tcp is not served: another program"), "{message}");
+        for endpoints in [&[][..], &[&a]] {
+            host.api.endpoints("web", endpoints);
+            let is_served = endpoints.len() == 1;
+            eventually("the change is there", || ask(WEB).is_ok() == is_served).await;
+        }
         let stream = TcpStream::connect((LOCAL, 30080)).unwrap();
         drop((taken.accept().unwrap(), stream, taken));
         eventually("the port is served", || ask((LOCAL, 30080)).is_ok_and(|answer| who(&answer) == "a"))
             .await;
+        eventually("that is said too", || host.api.events().len() == 2).await;
+        let reasons: Vec<_> = host.api.events().into_iter().map(|(reason, _)| reason).collect();
+        assert_eq!(reasons, ["NodePortInUse", "NodePortServed"], "once, however often the service changed");
     });
 }
 
 #[test]
-fn without_ready_endpoints_and_at_unknown_addresses_connections_are_refused_at_once() {
+fn without_ready_endpoints_and_at_unknown_addresses_connections_are_refused_not_left_to_wait() {
     on_host(|host| async move {
         let client = host.pod("client");
         host.api.service("web", cluster_ip("10.96.0.10"));
         let _dataplane = host.start().await;
         for to in [WEB, (Ipv4Addr::new(10, 96, 7, 7), 80)] {
-            let started = Instant::now();
             assert_eq!(ask(to).unwrap_err().kind(), ErrorKind::ConnectionRefused);
             assert_eq!(client.enter(|| ask(to)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-            assert!(started.elapsed() < Duration::from_millis(500));
         }
     });
 }
