@@ -69,4 +69,6 @@ pub fn bears(pod: &PodInfo, node: &NodeInfo) -> bool {
 #[cfg(test)]
 mod others_tests;
 #[cfg(test)]
+mod scan_tests;
+#[cfg(test)]
 mod tests;
