@@ -5,6 +5,9 @@ use hako_kube::Selector;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use k8s_openapi::jiff::Timestamp;
 
+/// The condition of a ReplicaSet, and of its Deployment, whose pods cannot be made or deleted.
+pub(crate) const REPLICA_FAILURE: &str = "ReplicaFailure";
+
 /// The present time, whole seconds, as conditions are written.
 pub(crate) fn now() -> Time {
     let now = Timestamp::now();

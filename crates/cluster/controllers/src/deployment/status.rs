@@ -1,6 +1,7 @@
 //! What a Deployment's status says. Pure.
 
 use super::rolling::Limits;
+use crate::conditions::REPLICA_FAILURE;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -44,8 +45,28 @@ pub(super) fn status(
         ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     };
     set_condition(&mut status, "Available", state, reason, message, now);
+    copy_failure(&mut status, new, all);
     let wait = progress(deployment, new, &before, &mut status, now);
     (status, wait)
+}
+
+/// Shows why a ReplicaSet cannot make its pods, the new one's reason first, for as long as it says so.
+fn copy_failure(status: &mut DeploymentStatus, new: Option<&Arc<ReplicaSet>>, all: &[Arc<ReplicaSet>]) {
+    let failure = |set: &Arc<ReplicaSet>| {
+        let conditions = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().find(|one| one.type_ == REPLICA_FAILURE && one.status == "True").cloned()
+    };
+    match new.into_iter().chain(all).find_map(failure) {
+        Some(failed) => {
+            let at = failed.last_transition_time.map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+            let (reason, message) = (failed.reason.unwrap_or_default(), failed.message.unwrap_or_default());
+            set_condition(status, REPLICA_FAILURE, "True", &reason, &message, at);
+        }
+        None => {
+            let all = status.conditions.iter_mut();
+            all.for_each(|all| all.retain(|condition| condition.type_ != REPLICA_FAILURE));
+        }
+    }
 }
 
 /// Says whether the rollout moves, is done, or stands still for too long; gives when that would be.

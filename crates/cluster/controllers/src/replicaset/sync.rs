@@ -6,7 +6,7 @@ use crate::{conditions, pods};
 use futures::future::join_all;
 use hako_client::{Api, DeleteOptions, Patch};
 use hako_error::{Error, Result};
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
@@ -41,12 +41,13 @@ impl Controller {
             active.iter().filter(|pod| !gone.iter().any(|name| name == pods::name(pod))).cloned().collect();
         let wanted = usize::try_from(wanted(&set)).unwrap_or(0);
         let have = staying.len() + coming;
-        let done = if have < wanted {
-            self.create(&set, &uid, wanted - have, &api).await
+        let (reason, done) = if have < wanted {
+            ("FailedCreate", self.create(&set, &uid, wanted - have, &api).await)
         } else {
-            self.delete(&set, &uid, victims(&staying, have - wanted), &api).await
+            ("FailedDelete", self.delete(&set, &uid, victims(&staying, have - wanted), &api).await)
         };
-        let wait = self.report(&set, &owned, &active, &key).await?;
+        let failure = done.as_ref().err().map(|error| (reason, error.chain().to_string()));
+        let wait = self.report(&set, failure, &owned, &active, &key).await?;
         done?;
         Ok(wait)
     }
@@ -122,11 +123,13 @@ impl Controller {
     async fn report(
         &self,
         set: &ReplicaSet,
+        failure: Option<(&str, String)>,
         owned: &[Arc<Pod>],
         active: &[Arc<Pod>],
         key: &Key,
     ) -> Result<Option<Duration>> {
-        let (status, wait) = status(set, owned, active, Timestamp::now());
+        let (mut status, wait) = status(set, owned, active, Timestamp::now());
+        set_failure(&mut status, failure);
         if set.status.as_ref() != Some(&status) {
             let mut changed = set.clone();
             changed.status = Some(status);
@@ -257,6 +260,26 @@ fn status(
     (normalize(status), wait)
 }
 
+/// Says that pods cannot be made or deleted for as long as that is so. What was said first stays: messages name pods
+/// that were never made, so that each attempt's is another.
+fn set_failure(status: &mut ReplicaSetStatus, failure: Option<(&str, String)>) {
+    let is_failure = |condition: &ReplicaSetCondition| condition.type_ == conditions::REPLICA_FAILURE;
+    match failure {
+        None => {
+            status.conditions.iter_mut().for_each(|all| all.retain(|condition| !is_failure(condition)));
+            status.conditions = status.conditions.take().filter(|all| !all.is_empty());
+        }
+        Some(_) if status.conditions.iter().flatten().any(is_failure) => {}
+        Some((reason, message)) => status.conditions.get_or_insert_default().push(ReplicaSetCondition {
+            type_: conditions::REPLICA_FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            last_transition_time: Some(conditions::now()),
+        }),
+    }
+}
+
 fn normalize(mut status: ReplicaSetStatus) -> ReplicaSetStatus {
     for field in
         [&mut status.fully_labeled_replicas, &mut status.ready_replicas, &mut status.available_replicas]
@@ -297,6 +320,23 @@ mod tests {
         let (status, wait) = status(&set(json!({ "minReadySeconds": 10 })), &pods, &pods, now);
         assert_eq!((status.ready_replicas, status.available_replicas), (Some(1), None));
         assert_eq!(wait, Some(Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn a_failure_is_said_once_and_taken_back() {
+        let (mut status, _) = status(&set(json!({})), &[], &[], Timestamp::UNIX_EPOCH);
+        let clean = status.clone();
+        set_failure(&mut status, Some(("FailedCreate", "pods \"s-abcde\" is forbidden".into())));
+        let first = status.clone();
+        set_failure(&mut status, Some(("FailedCreate", "pods \"s-fghij\" is forbidden".into())));
+        assert_eq!(status, first);
+        let condition = &status.conditions.as_ref().unwrap()[0];
+        assert_eq!(
+            (condition.type_.as_str(), condition.reason.as_deref()),
+            ("ReplicaFailure", Some("FailedCreate"))
+        );
+        set_failure(&mut status, None);
+        assert_eq!(status, clean);
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! An API server in this process, the controllers on it, and ways to wait.
 
 use crate::fake_node::FakeNode;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use hako_api::pki::{Pki, ServerNames};
 use hako_api::{Identity, Server, ServerConfig};
-use hako_client::{Api, Client, Informers, ListParams, Object};
+use hako_client::{Api, Body, Client, Informers, ListParams, Object, Transport, body_from};
 use hako_controllers::{ControllersConfig, Handle};
+use hako_error::Result;
 use hako_store::Embedded;
 use k8s_openapi::NamespaceResourceScope;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -16,6 +21,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Cluster {
     pub client: Client,
     pub node: FakeNode,
+    /// While it is set, controllers may not create pods.
+    pub quota_is_full: Arc<AtomicBool>,
     server: Server,
     _controllers: Handle,
     _dir: tempfile::TempDir,
@@ -29,14 +36,16 @@ impl Cluster {
         let server = Server::new(ServerConfig::new(store as _, pki)).await.unwrap();
         let client = server.client(Identity::admin());
         let informers = Informers::new(client.clone());
+        let (admin, quota_is_full) = (client.clone(), Arc::new(AtomicBool::new(false)));
         let config = ControllersConfig {
-            client: client.named("kube-controller-manager"),
+            client: Client::new(Arc::new(Quota { client, is_full: Arc::clone(&quota_is_full) }))
+                .named("kube-controller-manager"),
             informers: informers.clone(),
             ca_pem: "the authority".into(),
         };
         let controllers = hako_controllers::start(config);
-        let node = FakeNode::start(&client, &informers).await;
-        Self { client, node, server, _controllers: controllers, _dir: dir }
+        let node = FakeNode::start(&admin, &informers).await;
+        Self { client: admin, quota_is_full, node, server, _controllers: controllers, _dir: dir }
     }
 
     pub fn api<K: Object<Scope = NamespaceResourceScope>>(&self) -> Api<K> {
@@ -49,6 +58,26 @@ impl Cluster {
 
     pub async fn create<K: Object<Scope = NamespaceResourceScope>>(&self, object: Value) -> K {
         self.api::<K>().create(&serde_json::from_value(object).unwrap()).await.unwrap()
+    }
+}
+
+/// The API as controllers see it, refusing pods as an admission plugin for quotas does.
+struct Quota {
+    client: Client,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Transport for Quota {
+    fn call(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>>> {
+        let is_pod = request.method() == http::Method::POST && request.uri().path().ends_with("/pods");
+        if !is_pod || !self.is_full.load(Ordering::Relaxed) {
+            return self.client.send(request).boxed();
+        }
+        let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+            "message": "pods \"web-x\" is forbidden: exceeded quota: pods" });
+        let mut response = http::Response::new(body_from(Bytes::from(status.to_string())));
+        *response.status_mut() = http::StatusCode::FORBIDDEN;
+        async { Ok(response) }.boxed()
     }
 }
 

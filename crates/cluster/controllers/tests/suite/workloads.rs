@@ -4,9 +4,10 @@ use crate::cluster::{Cluster, eventually};
 use crate::fake_node::is_ready;
 use hako_client::{DeleteOptions, ListParams, Patch, Propagation};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 
 fn deployment(replicas: i32, image: &str) -> Value {
     json!({ "metadata": { "name": "web" }, "spec": {
@@ -172,4 +173,36 @@ async fn a_namespace_gets_its_account_and_goes_with_all_it_has() {
     namespaces.delete("space", &DeleteOptions::default()).await.unwrap();
     eventually("no namespace", async || namespaces.get_opt("space").await.unwrap().is_none()).await;
     assert!(pods.list(&ListParams::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_that_are_refused_are_told_in_conditions_and_events_until_they_are_made() {
+    let cluster = Cluster::start().await;
+    cluster.quota_is_full.store(true, Ordering::Relaxed);
+    cluster.create::<Deployment>(deployment(2, "web:1")).await;
+    let failure = async || {
+        let status = cluster.api::<Deployment>().get("web").await.unwrap().status.unwrap_or_default();
+        status.conditions.into_iter().flatten().find(|condition| condition.type_ == "ReplicaFailure")
+    };
+    eventually("the deployment says so", async || failure().await.is_some()).await;
+    let told = failure().await.unwrap();
+    assert_eq!((told.status.as_str(), told.reason.as_deref()), ("True", Some("FailedCreate")));
+    assert!(told.message.as_deref().unwrap().contains("exceeded quota"), "{told:?}");
+    let set = cluster.list::<ReplicaSet>().await.remove(0);
+    let of_set = set.status.unwrap().conditions.unwrap().remove(0);
+    assert_eq!((of_set.type_.as_str(), of_set.message), ("ReplicaFailure", told.message));
+    eventually("an event", async || {
+        let events = cluster.list::<Event>().await;
+        events.iter().any(|event| {
+            event.reason.as_deref() == Some("FailedCreate")
+                && event.involved_object.kind.as_deref() == Some("ReplicaSet")
+        })
+    })
+    .await;
+
+    cluster.quota_is_full.store(false, Ordering::Relaxed);
+    eventually("two pods", async || is_rolled_out(&cluster, 2, "web:1").await).await;
+    eventually("nothing to say", async || failure().await.is_none()).await;
+    let set = cluster.list::<ReplicaSet>().await.remove(0);
+    assert_eq!(set.status.unwrap().conditions, None);
 }
