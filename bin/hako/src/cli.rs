@@ -1,5 +1,9 @@
 //! The command line's grammar. Its texts are the manual.
 
+mod images;
+
+pub(crate) use images::*;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -17,6 +21,7 @@ use std::path::PathBuf;
     after_help = "Examples:\n  \
         hako up --detach                       start the platform in the background\n  \
         hako build -t app:v1 .                 build ./Dockerfile\n  \
+        hako pull registry.example/base:v1     bring an image from a registry\n  \
         hako run --rm app:v1                   run one container\n  \
         hako apply -f app.yaml                 declare a Deployment and a Service\n  \
         hako get pods -n shop                  see what runs\n  \
@@ -65,9 +70,30 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// List images
     Images,
-    /// Import images and look at them
+    /// Import images, look at them, remove them
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Bring an image from a registry
+    Pull(PullArgs),
+    /// Send an image to a registry
+    Push(PushArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+    /// Remove an image's name, and the image with its last name
+    Rmi(RmiArgs),
+    /// Write images to an archive that `hako load` and `docker load` read
+    Save(SaveArgs),
+    /// Read images from an archive
+    Load(LoadArgs),
+    /// Show how an image came to be, newest step first
+    History(HistoryArgs),
+    /// Remember the credentials for a registry, in the file that docker uses too
+    Login(LoginArgs),
+    /// Forget the credentials for a registry
+    Logout(LogoutArgs),
+    /// Show and free disk space
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Run a command in a new container
     Run(RunArgs),
     /// List containers
@@ -108,6 +134,10 @@ pub(crate) struct UpArgs {
     /// The node's name
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// A registry that may be used without TLS, or with a certificate that nobody vouches for; registries on this
+    /// machine always may (repeat for more)
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]|ADDRESS/PREFIX")]
+    pub insecure_registries: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -149,46 +179,6 @@ pub(crate) struct BuildArgs {
     /// Add a label
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ImageCommand {
-    /// List images
-    Ls,
-    /// Make an image of one layer from a root filesystem's tar archive (plain, gzip or zstd; - is standard input)
-    Import {
-        /// The archive
-        rootfs: PathBuf,
-        /// The image's name
-        name: String,
-    },
-    /// Make the image `busybox` from this machine's static busybox
-    ImportBusybox {
-        /// The image's name
-        #[arg(default_value = "busybox")]
-        name: String,
-        /// The static busybox
-        #[arg(long, default_value = "/bin/busybox")]
-        from: PathBuf,
-    },
-    /// Print an image's configuration as JSON
-    Inspect {
-        /// The image's name or id
-        name: String,
-    },
-    /// Give an image another name
-    Tag {
-        /// The image's present name or id
-        source: String,
-        /// Its further name
-        target: String,
-    },
-    /// Remove an image's name, and the image with its last name
-    Rm {
-        /// The names
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
 }
 
 #[derive(Args, Debug)]

@@ -64,6 +64,9 @@ fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
     }
+    for registry in &args.insecure_registries {
+        command.args(["--insecure-registry", registry]);
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

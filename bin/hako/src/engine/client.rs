@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -40,7 +41,23 @@ impl EngineClient {
         path: &str,
         payload: Payload,
     ) -> anyhow::Result<Response<Incoming>> {
-        let request = request(method, path, payload, false)?;
+        self.send_with(method, path, payload, None).await
+    }
+
+    /// The same with credentials for a registry, the content of `X-Registry-Auth`.
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        credentials: Option<&str>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let mut request = request(method, path, payload, false)?;
+        if let Some(credentials) = credentials {
+            let mut value = HeaderValue::from_str(credentials).context("send credentials")?;
+            value.set_sensitive(true);
+            request.headers_mut().insert("x-registry-auth", value);
+        }
         check(self.exchange(request).await?).await
     }
 

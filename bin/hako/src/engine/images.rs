@@ -1,7 +1,8 @@
 //! `hako images` and `hako image …`.
 
 use super::client::{EngineClient, Payload, escape};
-use crate::cli::{ImageCommand, OutputFormat};
+use super::system;
+use crate::cli::{HistoryArgs, ImageCommand, OutputFormat, RmiArgs, TagArgs};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
@@ -49,7 +50,7 @@ pub(crate) async fn images(target: &Target, format: OutputFormat) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn human_size(bytes: u64) -> String {
+pub(super) fn human_size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut size = bytes as f64;
@@ -98,26 +99,72 @@ pub(crate) async fn image(
         ImageCommand::ImportBusybox { name, from } => {
             output::line(&import_busybox(&engine, &from, &name).await?)
         }
+        ImageCommand::Export { name, archive } => super::archive::export(&engine, &name, &archive).await?,
         ImageCommand::Inspect { name } => {
             output::json(
                 &engine.json(Method::GET, &format!("/images/{}/json", escape(&name)), Payload::Empty).await?,
             );
         }
-        ImageCommand::Tag { source, target } => {
-            let (repository, tag) = split_tag(&target);
-            let path =
-                format!("/images/{}/tag?repo={}&tag={}", escape(&source), escape(repository), escape(tag));
-            engine.send(Method::POST, &path, Payload::Empty).await?;
+        ImageCommand::History(args) => return history(target, &args, format).await,
+        ImageCommand::Pull(args) => return super::pull(target, &args, format).await,
+        ImageCommand::Push(args) => return super::push(target, &args, format).await,
+        ImageCommand::Save(args) => return super::save(target, &args).await,
+        ImageCommand::Load(args) => return super::load(target, &args, format).await,
+        ImageCommand::Tag(args) => return tag(target, &args).await,
+        ImageCommand::Rm(args) => return rmi(target, &args).await,
+        ImageCommand::Prune(args) => {
+            let what =
+                if args.all { "all images that no container has" } else { "all images without a name" };
+            system::confirm(what, args.force)?;
+            let answer = engine.json(Method::POST, &system::image_route(args.all), Payload::Empty).await?;
+            system::report(&[answer], format);
         }
-        ImageCommand::Rm { names } => return remove(&engine, &names).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn remove(engine: &EngineClient, names: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) async fn tag(target: &Target, args: &TagArgs) -> anyhow::Result<ExitCode> {
+    args.target.parse::<hako_names::ImageRef>()?;
+    let engine = EngineClient::new(target.engine_socket()?);
+    let (repository, tag) = split_tag(&args.target);
+    let path =
+        format!("/images/{}/tag?repo={}&tag={}", escape(&args.source), escape(repository), escape(tag));
+    engine.send(Method::POST, &path, Payload::Empty).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn history(
+    target: &Target,
+    args: &HistoryArgs,
+    format: OutputFormat,
+) -> anyhow::Result<ExitCode> {
+    let engine = EngineClient::new(target.engine_socket()?);
+    let path = format!("/images/{}/history", escape(&args.name));
+    let list = engine.json(Method::GET, &path, Payload::Empty).await?;
+    if format == OutputFormat::Json {
+        output::json(&list);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace(['\n', '\t'], " ");
+    let width = if format == OutputFormat::Wide { usize::MAX } else { 60 };
+    let row = |step: &Value| {
+        let created = step["Created"].as_i64().filter(|created| *created > 0).map(age).unwrap_or_default();
+        let by = [text(&step["CreatedBy"]), text(&step["Comment"])].join(" ");
+        let by: String = by.trim().chars().take(width).collect();
+        vec![created, human_size(step["Size"].as_u64().unwrap_or(0)), by]
+    };
+    let rows: Vec<Vec<String>> =
+        list.as_array().context("the engine gave no list")?.iter().map(row).collect();
+    output::table(&["CREATED", "SIZE", "STEP"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn rmi(target: &Target, args: &RmiArgs) -> anyhow::Result<ExitCode> {
+    let engine = EngineClient::new(target.engine_socket()?);
     let mut code = ExitCode::SUCCESS;
-    for name in names {
-        match engine.json(Method::DELETE, &format!("/images/{}", escape(name)), Payload::Empty).await {
+    for name in &args.names {
+        let path = format!("/images/{}?force={}", escape(name), u8::from(args.force));
+        match engine.json(Method::DELETE, &path, Payload::Empty).await {
             Ok(_) => output::line(name),
             // The engine names the image itself.
             Err(error) => code = crate::exit::report(&error),

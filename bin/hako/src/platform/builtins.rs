@@ -75,7 +75,11 @@ impl Platform {
             async move { Ok(server.serve(listener).await?) }
         }));
         let engine_socket = directory.run().join("engine.sock");
-        servers.push(serve("the engine's API", &failed, serve_docker(&engine_socket, &machine)?));
+        servers.push(serve(
+            "the engine's API",
+            &failed,
+            serve_docker(&engine_socket, &machine, args.insecure_registries.clone())?,
+        ));
 
         // One cache of each kind for everything in this process.
         let shared = server.client(Identity::new("hako:informers", &["system:masters"]));
@@ -296,6 +300,7 @@ fn write_kubeconfigs(
 fn serve_docker(
     socket: &Path,
     machine: &Machine,
+    insecure_registries: Vec<String>,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -309,7 +314,8 @@ fn serve_docker(
         machine.images.clone(),
         machine.builder.clone(),
         env!("CARGO_PKG_VERSION"),
-    );
+    )
+    .with_insecure_registries(insecure_registries)?;
     Ok(async move { Ok(hako_docker::serve(listener, state).await?) })
 }
 
