@@ -93,6 +93,12 @@ impl ImageRef {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
+    /// The same without a digest.
+    #[must_use]
+    pub fn without_digest(&self) -> Self {
+        Self { digest: None, ..self.clone() }
+    }
+
     /// The short form of the name without tag and digest: `busybox`, `example.com/app`.
     #[must_use]
     pub fn familiar_name(&self) -> String {

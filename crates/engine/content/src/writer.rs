@@ -154,13 +154,11 @@ impl Writer {
         let expected = expected.into();
         let actual = std::mem::take(&mut self.hasher).finish();
         let is_kept = std::mem::replace(&mut self.is_kept, false);
-        self.check(expected, actual)?;
+        self.compare(expected, actual)?;
         self.is_kept = is_kept;
         let blob = Blob { digest: actual, size: self.size };
         let path = self.store.path(actual);
-        if let Some(file) = &self.file {
-            fsync(file).map_err(io::Error::from).map_err(ContentError::io("sync", &self.path, &self.what))?;
-        }
+        self.sync()?;
         // The lock orders this with collection: the lease is on disk before the blob can be seen.
         let mut leases = self.store.inner.leases.lock();
         if let Some(id) = &self.lease {
@@ -177,7 +175,19 @@ impl Writer {
         Ok(blob)
     }
 
-    fn check(&self, expected: Expected, actual: Digest) -> Result<(), ContentError> {
+    /// Compares what came so far with what was promised; the error names both sides.
+    pub fn check(&self, expected: impl Into<Expected>) -> Result<()> {
+        Ok(self.compare(expected.into(), self.hasher.clone().finish())?)
+    }
+
+    /// Puts the bytes on disk now, so that [`Writer::commit`] need not wait for them.
+    pub fn sync(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let synced = fsync(file).map_err(io::Error::from);
+        Ok(synced.map_err(ContentError::io("sync", &self.path, &self.what))?)
+    }
+
+    fn compare(&self, expected: Expected, actual: Digest) -> Result<(), ContentError> {
         let what = || self.what.clone();
         if let Some(expected) = expected.size.filter(|size| *size != self.size) {
             return Err(ContentError::SizeMismatch { what: what(), expected, actual: self.size });

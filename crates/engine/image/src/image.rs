@@ -26,6 +26,8 @@ pub struct Image {
     pub name: Option<ImageRef>,
     /// Every name that points to it, sorted.
     pub names: Vec<ImageRef>,
+    /// What registries call it, as `repository@digest`, sorted: of an index, where it was chosen from one.
+    pub repo_digests: Vec<ImageRef>,
     /// The manifest's digest.
     pub manifest_digest: Digest,
     /// The image's id: the configuration's digest.

@@ -8,9 +8,11 @@
 mod commit;
 mod import;
 mod names;
+mod stack;
 mod unpack;
 
 pub use commit::NewImage;
+pub(crate) use stack::{Loose, Stacked};
 
 use crate::image::{Image, Layer, parse_config};
 use crate::{ImageError, chain_id};
@@ -25,7 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use unpack::Flights;
+use unpack::{Downloads, Flights};
 
 /// All images of one data directory. Cheap to clone; one process owns a directory at a time.
 #[derive(Clone)]
@@ -40,6 +42,7 @@ struct Inner {
     names: RwLock<Names>,
     parsed: Mutex<HashMap<Digest, Arc<Parsed>>>,
     flights: Flights,
+    downloads: Downloads,
     pins: Mutex<HashMap<String, usize>>,
     roots: Mutex<Vec<RootsOf>>,
 }
@@ -135,6 +138,7 @@ impl ImageStore {
             names,
             parsed: Mutex::default(),
             flights: Flights::default(),
+            downloads: Downloads::default(),
             pins: Mutex::default(),
             roots: Mutex::default(),
         };
@@ -162,7 +166,10 @@ impl ImageStore {
     /// The image of that name. With a digest in the name, the image must have it as manifest digest or id.
     pub fn resolve(&self, name: &ImageRef) -> Result<Image> {
         let manifest = match name.digest() {
-            Some(digest) => self.by_digest(digest),
+            Some(digest) => {
+                let known = self.inner.names.read().get(&name.with_digest(digest));
+                known.or_else(|| self.by_digest(digest))
+            }
             None => self.inner.names.read().get(name),
         };
         let manifest = manifest.ok_or_else(|| ImageError::NotFound { name: name.to_string() })?;
@@ -233,6 +240,14 @@ impl ImageStore {
     /// several names needs `force`.
     pub fn remove(&self, text: &str, force: bool) -> Result<Removed> {
         let image = self.find(text)?;
+        if let Some(digest) = image.name.clone().filter(|name| name.digest().is_some())
+            && !image.names.is_empty()
+            && image.repo_digests.contains(&digest)
+        {
+            // Only what a registry calls it goes; its tags stay.
+            self.inner.names.write().unset(&digest)?;
+            return Ok(Removed { untagged: vec![digest], ..Removed::default() });
+        }
         let named = image.name.clone().filter(|name| name.digest().is_none() && image.names.contains(name));
         let untagged = match named {
             Some(name) => vec![name],
@@ -249,7 +264,7 @@ impl ImageStore {
             }
             let is_gone = names.names_of(image.manifest_digest).is_empty();
             if is_gone {
-                names.forget(image.manifest_digest)?;
+                names.drop_image(image.manifest_digest)?;
             }
             is_gone
         };
@@ -288,7 +303,10 @@ impl ImageStore {
             roots.blobs.extend(extra.blobs);
             roots.snapshots.extend(extra.snapshots);
         }
-        for manifest in self.inner.names.read().manifests() {
+        // Indexes, where the digest is one's.
+        roots.blobs.extend(self.inner.names.read().digests());
+        let manifests = self.inner.names.read().manifests();
+        for manifest in manifests {
             // An image that cannot be read keeps its manifest: nothing is lost that could be repaired.
             roots.blobs.insert(manifest);
             let Ok(parsed) = self.parsed(manifest) else {
@@ -334,10 +352,14 @@ impl ImageStore {
     /// The image whose manifest is in the content store.
     fn image(&self, manifest_digest: Digest) -> Result<Image> {
         let parsed = self.parsed(manifest_digest)?;
-        let names = self.inner.names.read().names_of(manifest_digest);
+        let (names, repo_digests) = {
+            let table = self.inner.names.read();
+            (table.names_of(manifest_digest), table.digests_of(manifest_digest))
+        };
         Ok(Image {
             name: None,
             names,
+            repo_digests,
             manifest_digest,
             id: parsed.id,
             config: parsed.config.clone(),

@@ -1,14 +1,19 @@
 //! A layer's tar onto a directory: OCI image specification, "Image Layer Filesystem Changeset".
 //!
-//! The root is either an empty directory or a merged overlay. Either way removing a file is enough for a
-//! whiteout: overlayfs keeps the books in the upper directory.
+//! Two ways. [`apply`] writes into an empty directory or a merged overlay, where removing a file is enough for a
+//! whiteout: overlayfs keeps the books in the upper directory. [`apply_alone`] writes into a directory that is to
+//! become an overlay's layer and sees nothing of what will be below: whiteouts become overlayfs' own marks, and
+//! what only the layers below can answer is told in [`Alone`].
 
 use super::error::ApplyError;
 use super::inside::{Inside, clean, split};
 use super::reader::{Entry, EntryKind, TarReader};
 use hako_error::Result;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
-use rustix::fs::{chmodat, chownat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat};
+use rustix::fs::{
+    chmodat, chownat, fchmod, fchown, futimens, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat,
+    utimensat,
+};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs::File;
@@ -44,22 +49,44 @@ pub struct Applied {
     pub entries: u64,
 }
 
+/// What a layer that was applied alone leaves open until it is stacked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alone {
+    /// Directories that hold something of the layer without being in it: they look as they do below.
+    pub implied: Vec<Vec<u8>>,
+    /// Whether the layer says how the root directory looks.
+    pub has_root: bool,
+}
+
+/// overlayfs' mark of a directory that hides the one below, kernel documentation, "whiteouts and opaque
+/// directories".
+const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+
 /// Applies a plain tar to the directory `root`; `what` names the layer in errors.
 pub fn apply(root: &File, tar: impl Read, what: &str, limits: Limits) -> Result<Applied> {
-    let mut tar = TarReader::new(tar);
-    let mut apply = Apply {
-        inside: Inside::new(root),
-        what,
-        limits,
-        applied: Applied::default(),
-        made: HashSet::new(),
-        directories: Vec::new(),
-    };
-    while let Some(entry) = tar.next().map_err(|source| apply.stream(source))? {
-        apply.entry(&entry, &mut tar)?;
-    }
-    apply.set_directory_times()?;
+    Ok(apply_merged(root, tar, what, limits)?)
+}
+
+/// [`apply`] with an error that can be looked into.
+pub(crate) fn apply_merged(
+    root: &File,
+    tar: impl Read,
+    what: &str,
+    limits: Limits,
+) -> Result<Applied, ApplyError> {
+    let mut apply = Apply::new(root, what, limits, false);
+    apply.all(tar)?;
     Ok(apply.applied)
+}
+
+/// Applies a plain tar to the empty directory `root` as the upper one of layers that are not there yet. A failure
+/// that is neither the tar's nor the disk's may be due to that: [`apply`] on the merged tree then decides.
+pub fn apply_alone(root: &File, tar: impl Read, what: &str, limits: Limits) -> Result<Alone, ApplyError> {
+    let mut apply = Apply::new(root, what, limits, true);
+    apply.all(tar)?;
+    let mut implied = apply.inside.take_implied();
+    implied.retain(|path| !apply.made.contains(path));
+    Ok(Alone { implied, has_root: apply.has_root })
 }
 
 struct Apply<'a> {
@@ -71,9 +98,38 @@ struct Apply<'a> {
     made: HashSet<Vec<u8>>,
     /// Directories and their times, set last because every child changes them.
     directories: Vec<(Vec<u8>, Timespec)>,
+    /// Whether whiteouts are marks for overlayfs.
+    is_alone: bool,
+    /// The marks that were set.
+    marks: HashSet<Vec<u8>>,
+    has_root: bool,
+    buffer: Vec<u8>,
 }
 
-impl Apply<'_> {
+impl<'a> Apply<'a> {
+    fn new(root: &'a File, what: &'a str, limits: Limits, is_alone: bool) -> Self {
+        Self {
+            inside: Inside::new(root),
+            what,
+            limits,
+            applied: Applied::default(),
+            made: HashSet::new(),
+            directories: Vec::new(),
+            is_alone,
+            marks: HashSet::new(),
+            has_root: false,
+            buffer: vec![0; 1 << 17],
+        }
+    }
+
+    fn all(&mut self, tar: impl Read) -> Result<(), ApplyError> {
+        let mut tar = TarReader::new(tar);
+        while let Some(entry) = tar.next().map_err(|source| self.stream(source))? {
+            self.entry(&entry, &mut tar)?;
+        }
+        self.set_directory_times()
+    }
+
     fn entry(&mut self, entry: &Entry, data: &mut impl Read) -> Result<(), ApplyError> {
         self.count(entry)?;
         let path = clean(&entry.path).map_err(|reason| self.hostile(entry, reason))?;
@@ -88,9 +144,13 @@ impl Apply<'_> {
             return self.root(entry);
         }
         let dir = self.inside.make_parent(parent).map_err(|error| self.failed("reach", entry, error))?;
-        self.create(entry, &dir, &path, name, data)?;
-        if !matches!(entry.kind, EntryKind::HardLink(_)) {
-            self.metadata(entry, &dir, name)?;
+        if entry.kind == EntryKind::File {
+            self.file(entry, &dir, &path, name, data)?;
+        } else {
+            self.create(entry, &dir, &path, name)?;
+            if !matches!(entry.kind, EntryKind::HardLink(_)) {
+                self.metadata(entry, &dir, name)?;
+            }
         }
         if entry.kind == EntryKind::Directory {
             self.directories.push((path.clone(), mtime(entry)));
@@ -114,6 +174,10 @@ impl Apply<'_> {
 
     /// `.wh..wh..opq`: what lower layers put into this directory is gone.
     fn empty(&mut self, entry: &Entry, parent: &[u8]) -> Result<(), ApplyError> {
+        if self.is_alone {
+            let dir = self.inside.make_parent(parent).map_err(|error| self.failed("reach", entry, error))?;
+            return self.mark_opaque(entry, &dir, b".");
+        }
         self.inside
             .remove_lower(parent, &self.made, false)
             .map_err(|error| self.failed("empty the directory of", entry, error))
@@ -133,9 +197,42 @@ impl Apply<'_> {
             path.push(b'/');
         }
         path.extend_from_slice(hidden);
+        if self.is_alone {
+            return self.mark_hidden(entry, parent, hidden, path);
+        }
         self.inside
             .remove_lower(&path, &self.made, true)
             .map_err(|error| self.failed("remove what is hidden by", entry, error))
+    }
+
+    /// A device 0:0 hides the name below; a directory of that name, which this layer has, hides only what the one
+    /// below has in it.
+    fn mark_hidden(
+        &mut self,
+        entry: &Entry,
+        parent: &[u8],
+        hidden: &[u8],
+        path: Vec<u8>,
+    ) -> Result<(), ApplyError> {
+        let dir = self.inside.make_parent(parent).map_err(|error| self.failed("reach", entry, error))?;
+        match mknodat(&dir, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
+            Ok(()) => {
+                self.marks.insert(path);
+                Ok(())
+            }
+            Err(Errno::EXIST) if self.marks.contains(&path) => Ok(()),
+            Err(Errno::EXIST) => match self.inside.directory(&path) {
+                Ok(Some(_)) => self.mark_opaque(entry, &dir, hidden),
+                Ok(None) => Ok(()),
+                Err(error) => Err(self.failed("look at what is hidden by", entry, error)),
+            },
+            Err(error) => Err(self.failed("mark what is hidden by", entry, error)),
+        }
+    }
+
+    fn mark_opaque(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<(), ApplyError> {
+        lsetxattr(below(dir, name).as_slice(), OPAQUE_XATTR, b"y", XattrFlags::empty())
+            .map_err(|error| self.failed("mark the directory of", entry, error))
     }
 
     /// The entry `./`: only the root's own metadata.
@@ -146,10 +243,57 @@ impl Apply<'_> {
         let dir = self.inside.root().map_err(|error| self.failed("reach", entry, error))?;
         self.metadata(entry, &dir, b".")?;
         self.directories.push((Vec::new(), mtime(entry)));
+        self.has_root = true;
         Ok(())
     }
 
-    fn create(
+    fn create(&mut self, entry: &Entry, dir: &OwnedFd, path: &[u8], name: &[u8]) -> Result<(), ApplyError> {
+        let is_directory = entry.kind == EntryKind::Directory;
+        match self.make(entry, dir, name)? {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => {
+                self.inside
+                    .clear(dir, path, name, is_directory)
+                    .map_err(|error| self.failed("replace", entry, error))?;
+                match self.make(entry, dir, name)? {
+                    // A directory may stay where another one comes.
+                    Err(Errno::EXIST) if is_directory => Ok(()),
+                    made => made.map_err(|error| self.failed("create", entry, error)),
+                }
+            }
+            Err(error) => Err(self.failed("create", entry, error)),
+        }?;
+        if self.marks.remove(path) && is_directory {
+            return self.mark_opaque(entry, dir, name);
+        }
+        Ok(())
+    }
+
+    /// Makes what is no regular file. The outer error is the entry's, the inner one the kernel's.
+    fn make(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<rustix::io::Result<()>, ApplyError> {
+        let device = Mode::from_raw_mode(0o600);
+        Ok(match &entry.kind {
+            EntryKind::File => Ok(()),
+            EntryKind::Directory => mkdirat(dir, name, Mode::from_raw_mode(0o700)),
+            EntryKind::Symlink(target) => symlinkat(target.as_slice(), dir, name),
+            EntryKind::HardLink(target) => {
+                let target = clean(target).map_err(|reason| self.hostile(entry, reason))?;
+                self.inside.link(&target, dir, name)
+            }
+            EntryKind::Fifo => mknodat(dir, name, FileType::Fifo, device, 0),
+            EntryKind::Character { major: 0, minor: 0 } => {
+                return Err(self.hostile(entry, "a device 0:0 is overlayfs' own whiteout"));
+            }
+            EntryKind::Character { major, minor } => {
+                mknodat(dir, name, FileType::CharacterDevice, device, makedev(*major, *minor))
+            }
+            EntryKind::Block { major, minor } => {
+                mknodat(dir, name, FileType::BlockDevice, device, makedev(*major, *minor))
+            }
+        })
+    }
+
+    fn file(
         &mut self,
         entry: &Entry,
         dir: &OwnedFd,
@@ -157,48 +301,19 @@ impl Apply<'_> {
         name: &[u8],
         data: &mut impl Read,
     ) -> Result<(), ApplyError> {
-        let is_directory = entry.kind == EntryKind::Directory;
-        self.inside
-            .clear(dir, path, name, is_directory)
-            .map_err(|error| self.failed("replace", entry, error))?;
-        let made = match &entry.kind {
-            EntryKind::File => return self.file(entry, dir, name, data),
-            EntryKind::Directory => match mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
-                Err(Errno::EXIST) => Ok(()),
-                made => made,
-            },
-            EntryKind::Symlink(target) => symlinkat(target.as_slice(), dir, name),
-            EntryKind::HardLink(target) => {
-                let target = clean(target).map_err(|reason| self.hostile(entry, reason))?;
-                self.inside.link(&target, dir, name)
-            }
-            EntryKind::Fifo => mknodat(dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0),
-            EntryKind::Character { major: 0, minor: 0 } => {
-                return Err(self.hostile(entry, "a device 0:0 is overlayfs' own whiteout"));
-            }
-            EntryKind::Character { major, minor } => {
-                let device = makedev(*major, *minor);
-                mknodat(dir, name, FileType::CharacterDevice, Mode::from_raw_mode(0o600), device)
-            }
-            EntryKind::Block { major, minor } => {
-                let device = makedev(*major, *minor);
-                mknodat(dir, name, FileType::BlockDevice, Mode::from_raw_mode(0o600), device)
-            }
-        };
-        made.map_err(|error| self.failed("create", entry, error))
-    }
-
-    fn file(
-        &self,
-        entry: &Entry,
-        dir: &OwnedFd,
-        name: &[u8],
-        data: &mut impl Read,
-    ) -> Result<(), ApplyError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(dir, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| self.failed("create", entry, error))?;
-        let mut file = File::from(file);
+        let open = || openat(dir, name, flags, Mode::from_raw_mode(0o600));
+        let file = match open() {
+            Err(Errno::EXIST) => {
+                self.inside
+                    .clear(dir, path, name, false)
+                    .map_err(|error| self.failed("replace", entry, error))?;
+                self.marks.remove(path);
+                open()
+            }
+            file => file,
+        };
+        let mut file = File::from(file.map_err(|error| self.failed("create", entry, error))?);
         let whole = [(0, entry.size)];
         let segments = entry.sparse.as_ref().map_or(&whole[..], |sparse| &sparse.segments);
         for (offset, length) in segments {
@@ -210,23 +325,45 @@ impl Apply<'_> {
         if let Some(sparse) = &entry.sparse {
             file.set_len(sparse.real_size).map_err(|source| self.write(entry, source))?;
         }
-        Ok(())
+        self.file_metadata(entry, dir, name, &file)
+    }
+
+    /// The same as [`Self::metadata`] through the descriptor: no path is walked again.
+    fn file_metadata(
+        &self,
+        entry: &Entry,
+        dir: &OwnedFd,
+        name: &[u8],
+        file: &File,
+    ) -> Result<(), ApplyError> {
+        let failed = |action| move |error| self.failed(action, entry, error);
+        fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+            .map_err(failed("set the owner of"))?;
+        fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
+        self.xattrs(entry, dir, name)?;
+        let mtime = mtime(entry);
+        let times = Timestamps { last_access: mtime, last_modification: mtime };
+        futimens(file, &times).map_err(failed("set the time of"))
     }
 
     /// Copies with reading and writing failures told apart: the stream's fault or the disk's.
     fn copy(
-        &self,
+        &mut self,
         entry: &Entry,
         data: &mut impl Read,
         file: &mut File,
         length: u64,
     ) -> Result<(), ApplyError> {
-        let mut buffer = vec![0; usize::try_from(length.min(1 << 17)).unwrap_or(1 << 17)];
         let mut left = length;
         while left > 0 {
-            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            data.read_exact(&mut buffer[..want]).map_err(|source| self.stream(source))?;
-            file.write_all(&buffer[..want]).map_err(|source| self.write(entry, source))?;
+            let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let piece = &mut self.buffer[..want];
+            if let Err(source) = data.read_exact(piece) {
+                return Err(self.stream(source));
+            }
+            if let Err(source) = file.write_all(&self.buffer[..want]) {
+                return Err(self.write(entry, source));
+            }
             left -= want as u64;
         }
         Ok(())
@@ -252,9 +389,7 @@ impl Apply<'_> {
         if entry.xattrs.is_empty() {
             return Ok(());
         }
-        // The directory is a descriptor and the last component is not followed: this stays inside.
-        let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
-        path.extend_from_slice(name);
+        let path = below(dir, name);
         for (key, value) in &entry.xattrs {
             if key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.") {
                 tracing::debug!(layer = self.what, "an xattr of overlayfs in a layer is ignored");
@@ -303,6 +438,14 @@ impl Apply<'_> {
     fn stream(&self, source: io::Error) -> ApplyError {
         ApplyError::Stream { layer: self.what.into(), source }
     }
+}
+
+/// A path for calls that take no descriptor: the directory is one, and what the last part names is not followed,
+/// so that it stays inside.
+fn below(dir: &OwnedFd, name: &[u8]) -> Vec<u8> {
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    path
 }
 
 fn printable(entry: &Entry) -> String {

@@ -59,6 +59,13 @@ impl Classify for ApplyError {
     }
 }
 
+impl ApplyError {
+    /// Whether a system call failed for what is, or is not, in the directory: not for lack of space.
+    pub(crate) fn is_of_this_place(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if !is_full(source))
+    }
+}
+
 /// Why no layer could be made of a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {

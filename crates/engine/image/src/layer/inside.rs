@@ -11,6 +11,7 @@ use rustix::fs::{
 use rustix::io::{Errno, Result};
 use std::collections::HashSet;
 use std::fs::File;
+use std::rc::Rc;
 
 const LONGEST_PATH: usize = 4096;
 
@@ -18,7 +19,9 @@ const LONGEST_PATH: usize = 4096;
 pub(super) struct Inside<'a> {
     root: &'a File,
     /// The directory used last: tars are sorted by directory.
-    last: Option<(Vec<u8>, OwnedFd)>,
+    last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    /// Directories that were made because something in them was named, not they themselves.
+    implied: Vec<Vec<u8>>,
 }
 
 /// Brings a name to the form `a/b/c`: relative, without `.`, `..` and empty parts.
@@ -48,7 +51,12 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 impl<'a> Inside<'a> {
     pub(super) fn new(root: &'a File) -> Self {
-        Self { root, last: None }
+        Self { root, last: None, implied: Vec::new() }
+    }
+
+    /// The directories made so far that no entry named.
+    pub(super) fn take_implied(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.implied)
     }
 
     pub(super) fn root(&self) -> Result<OwnedFd> {
@@ -61,21 +69,22 @@ impl<'a> Inside<'a> {
     }
 
     /// The directory `path`, made where it is missing.
-    pub(super) fn make_parent(&mut self, path: &[u8]) -> Result<OwnedFd> {
+    pub(super) fn make_parent(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>> {
         if let Some((last, dir)) = &self.last
             && last == path
         {
-            return rustix::io::fcntl_dupfd_cloexec(dir, 0);
+            return Ok(dir.clone());
         }
         let dir = match self.open(or_dot(path), OFlags::DIRECTORY | OFlags::PATH) {
             Err(Errno::NOENT) => self.make_all(path, None)?,
             dir => dir?,
         };
-        self.last = Some((path.to_vec(), rustix::io::fcntl_dupfd_cloexec(&dir, 0)?));
+        let dir = Rc::new(dir);
+        self.last = Some((path.to_vec(), dir.clone()));
         Ok(dir)
     }
 
-    fn make_all(&self, path: &[u8], owner: Option<(u32, u32)>) -> Result<OwnedFd> {
+    fn make_all(&mut self, path: &[u8], owner: Option<(u32, u32)>) -> Result<OwnedFd> {
         let (mut dir, mut so_far) = (self.root()?, Vec::new());
         for part in path.split(|byte| *byte == b'/') {
             if !so_far.is_empty() {
@@ -85,6 +94,7 @@ impl<'a> Inside<'a> {
             dir = match self.open(&so_far, OFlags::DIRECTORY | OFlags::PATH) {
                 Err(Errno::NOENT) => {
                     mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
+                    self.implied.push(so_far.clone());
                     // The umask may have taken bits away.
                     rustix::fs::chmodat(&dir, part, Mode::from_raw_mode(0o755), AtFlags::empty())?;
                     if let Some((uid, gid)) = owner {
@@ -168,7 +178,7 @@ impl<'a> Inside<'a> {
 /// rooted there would; new directories belong to `owner`.
 pub fn make_directories(root: &File, path: &[u8], owner: Option<(u32, u32)>) -> std::io::Result<OwnedFd> {
     let path = clean(path).map_err(|reason| std::io::Error::new(std::io::ErrorKind::InvalidInput, reason))?;
-    let inside = Inside::new(root);
+    let mut inside = Inside::new(root);
     if path.is_empty() {
         return Ok(inside.root()?);
     }

@@ -14,7 +14,8 @@ mod inside;
 mod reader;
 mod writer;
 
-pub use apply::{Applied, Limits, apply};
+pub(crate) use apply::apply_merged;
+pub use apply::{Alone, Applied, Limits, apply, apply_alone};
 pub use compress::{Decoder, Encoder, Sniffed, sniff};
 pub(crate) use compress::{HashingReader, Tee};
 pub use diff::{DiffOptions, diff};

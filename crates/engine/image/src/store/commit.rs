@@ -68,30 +68,55 @@ impl ImageStore {
             lease.protect(layer.digest)?;
         }
         let config = self.content().put("an image configuration", &config_bytes(&new)?, Some(&lease))?;
-        let layers: Vec<Value> = new
-            .layers
-            .iter()
-            .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))
-            .collect();
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::MANIFEST,
-            "config": {"mediaType": media_type::CONFIG, "digest": config.digest, "size": config.size},
-            "layers": layers,
-        });
+        let manifest = manifest_of(config.digest, config.size, &new.layers);
         let bytes = to_vec(&manifest)?;
         let manifest = self.content().put("a manifest", &bytes, Some(&lease))?.digest;
-        self.point(manifest, &new.names)
+        self.point(manifest, &new.names, &[])
     }
 
-    /// Points names to a manifest that is in the content store with all it needs.
-    pub(super) fn point(&self, manifest: hako_names::Digest, names: &[ImageRef]) -> Result<Image> {
+    /// The same image with its layers stored in another form; all names of `image` point to it.
+    pub(crate) fn replace_layers(&self, image: &Image, layers: &[Layer], lease: &Lease) -> Result<Image> {
+        let manifest = manifest_of(image.id, self.content().size(image.id)?, layers);
+        let manifest = self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest;
+        let replaced = self.point(manifest, &image.names, &[])?;
+        if manifest != image.manifest_digest {
+            self.inner.names.write().drop_image(image.manifest_digest)?;
+        }
+        Ok(replaced)
+    }
+
+    /// The repositories of the same registry that images with this blob were pulled from or pushed to.
+    pub(crate) fn repositories_with(&self, name: &ImageRef, blob: hako_names::Digest) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for image in self.list().unwrap_or_default() {
+            let has_it = image.id == blob || image.layers.iter().any(|layer| layer.digest == blob);
+            let there = image.repo_digests.iter().filter(|known| {
+                has_it && known.registry() == name.registry() && known.repository() != name.repository()
+            });
+            found.extend(there.map(|known| known.repository().to_owned()));
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Points names to a manifest that is in the content store with all it needs; `digests` is what registries
+    /// call it.
+    pub(crate) fn point(
+        &self,
+        manifest: hako_names::Digest,
+        names: &[ImageRef],
+        digests: &[ImageRef],
+    ) -> Result<Image> {
         // Reading it first: what cannot be used gets no name.
         self.parsed(manifest)?;
         {
             let mut table = self.inner.names.write();
             for name in names {
                 table.set(name, manifest)?;
+            }
+            for digest in digests {
+                table.set_digest(digest, manifest)?;
             }
             if table.names_of(manifest).is_empty() {
                 table.keep(manifest)?;
@@ -101,6 +126,19 @@ impl ImageStore {
         image.name = names.first().cloned();
         Ok(image)
     }
+}
+
+fn manifest_of(config: hako_names::Digest, size: u64, layers: &[Layer]) -> Value {
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))
+        .collect();
+    json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::MANIFEST,
+        "config": {"mediaType": media_type::CONFIG, "digest": config, "size": size},
+        "layers": layers,
+    })
 }
 
 /// The configuration as canonical JSON: keys sorted, so that maps inside cannot change the digest.

@@ -62,17 +62,45 @@ impl Names {
         self.named.get(name).copied()
     }
 
+    /// The manifests that a registry's digests were resolved to, by `repository@digest`.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.named.keys().filter_map(ImageRef::digest)
+    }
+
     /// Every manifest once.
     pub(super) fn manifests(&self) -> BTreeSet<Digest> {
         self.named.values().chain(&self.unnamed).copied().collect()
     }
 
+    /// The tags that point to a manifest, sorted.
     pub(super) fn names_of(&self, manifest: Digest) -> Vec<ImageRef> {
-        self.named.iter().filter(|(_, digest)| **digest == manifest).map(|(name, _)| name.clone()).collect()
+        self.pointing_to(manifest).filter(|name| name.digest().is_none()).cloned().collect()
+    }
+
+    /// The `repository@digest` that a manifest was pulled or pushed as, sorted.
+    pub(super) fn digests_of(&self, manifest: Digest) -> Vec<ImageRef> {
+        self.pointing_to(manifest).filter(|name| name.digest().is_some()).cloned().collect()
+    }
+
+    fn pointing_to(&self, manifest: Digest) -> impl Iterator<Item = &ImageRef> {
+        self.named.iter().filter(move |(_, digest)| **digest == manifest).map(|(name, _)| name)
+    }
+
+    /// Remembers what a registry calls a manifest.
+    pub(super) fn set_digest(&mut self, name: &ImageRef, manifest: Digest) -> Result<()> {
+        if self.get(name) == Some(manifest) {
+            return Ok(());
+        }
+        write(&self.path(name), &Record { name: Some(name.clone()), manifest })?;
+        self.named.insert(name.clone(), manifest);
+        Ok(())
     }
 
     /// Points `name` to `manifest`. What it pointed to before is kept as unnamed, if this was its last name.
     pub(super) fn set(&mut self, name: &ImageRef, manifest: Digest) -> Result<()> {
+        if name.digest().is_some() {
+            return self.set_digest(name, manifest);
+        }
         let previous = self.get(name).filter(|previous| *previous != manifest);
         if let Some(previous) = previous.filter(|previous| self.names_of(*previous).len() == 1) {
             self.keep(previous)?;
@@ -94,6 +122,14 @@ impl Names {
         write(&self.unnamed_path(manifest), &Record { name: None, manifest })?;
         self.unnamed.insert(manifest);
         Ok(())
+    }
+
+    /// Forgets an image that lost its last tag, with all that registries call it.
+    pub(super) fn drop_image(&mut self, manifest: Digest) -> Result<()> {
+        for name in self.digests_of(manifest) {
+            self.unset(&name)?;
+        }
+        self.forget(manifest)
     }
 
     /// No longer keeps an image without a name.

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Keys of snapshots that are being unpacked: what bears one when the store is opened is a leftover.
 pub(super) const KEY_PREFIX: &str = "unpack-";
@@ -24,7 +24,7 @@ pub(super) struct Flights(Mutex<HashMap<String, Arc<Mutex<()>>>>);
 
 impl Flights {
     /// Runs `work` while nobody else works on `name`.
-    fn alone<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+    pub(super) fn alone<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         let flight = self.0.lock().entry(name.to_owned()).or_default().clone();
         let result = {
             let _guard = flight.lock();
@@ -39,7 +39,26 @@ impl Flights {
     }
 }
 
+/// One lock for each blob that is being downloaded, so that two pulls fetch a layer once.
+#[derive(Debug, Default)]
+pub(super) struct Downloads(Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>);
+
 impl ImageStore {
+    /// Waits until nobody else downloads the blob, and keeps others waiting while the guard is held.
+    pub(crate) async fn download_alone(&self, digest: Digest) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut downloads = self.inner.downloads.0.lock();
+            downloads.retain(|_, lock| lock.strong_count() > 0);
+            let found = downloads.get(&digest).and_then(Weak::upgrade);
+            found.unwrap_or_else(|| {
+                let lock = Arc::new(tokio::sync::Mutex::new(()));
+                downloads.insert(digest, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+
     /// Makes sure that all layers are applied; returns the snapshot to prepare containers on, `None` for an
     /// image without layers.
     pub fn unpack(&self, image: &Image) -> Result<Option<String>> {
@@ -77,7 +96,7 @@ impl ImageStore {
         self.snapshots().stat(chain_id).is_ok()
     }
 
-    fn unpack_layer(&self, name: &str, parent: Option<&str>, layer: &Layer) -> Result<()> {
+    pub(crate) fn unpack_layer(&self, name: &str, parent: Option<&str>, layer: &Layer) -> Result<()> {
         self.inner.flights.alone(name, || {
             if self.is_unpacked(name) {
                 return Ok(());

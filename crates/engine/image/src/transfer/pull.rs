@@ -1,10 +1,20 @@
 //! From a registry into the stores.
 
-use super::{Platform, Progress};
-use crate::remote::{RemoteClient, RemoteOptions};
-use crate::{Image, ImageStore};
-use hako_error::{Error, Kind, Result};
+use super::document::{self, CONFIG_LIMIT, Descriptor, Document, Manifest};
+use super::fetch::{Fetched, Fetching};
+use super::pipe::{Alive, blocking};
+use super::{Event, LayerState, Platform, Progress};
+use crate::remote::{RemoteClient, RemoteError, RemoteManifest, RemoteOptions};
+use crate::store::{Loose, Pin, Stacked};
+use crate::{Image, ImageError, ImageStore, Layer, chain_id};
+use hako_content::{Expected, Lease};
+use hako_error::{Kind, Result};
 use hako_names::{Digest, ImageRef};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 /// How an image is pulled.
 #[derive(Clone, Debug)]
@@ -42,19 +52,329 @@ pub struct Pulled {
     pub digest: Digest,
     /// Whether the name pointed to it already and nothing had to be moved.
     pub is_up_to_date: bool,
-    /// Bytes that came over the network.
+    /// Bytes of layers and configuration that came over the network.
     pub moved: u64,
     /// Bytes of the image's layers that did not have to.
     pub saved: u64,
 }
 
-/// Brings the image `name` here and points the name to it.
+/// Brings the image `name` here and points the name to it. A failure leaves names as they were.
 pub async fn pull(
     store: &ImageStore,
     name: &ImageRef,
     options: &PullOptions,
     progress: &Progress,
 ) -> Result<Pulled> {
-    let _ = (store, options, progress);
-    Err(Error::new(Kind::Unimplemented, format!("pulling {name} is not built yet")))
+    let client = match &options.client {
+        Some(client) => client.clone(),
+        None => RemoteClient::new(name.registry(), options.remote.clone())?,
+    };
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let pull = Pull { store, name, options, progress, client, alive };
+    let pulled = pull.run().await;
+    // Threads that were cut off remove what they had begun: nothing of it is left when this returns.
+    drop(pull);
+    let _ = all_gone.recv().await;
+    let pulled = pulled.map_err(|error| error.context(format!("cannot pull {name}")))?;
+    let Pulled { digest, is_up_to_date, moved, saved, .. } = pulled;
+    progress.tell(Event::Finished { digest, is_up_to_date, moved, saved });
+    Ok(pulled)
+}
+
+struct Pull<'a> {
+    store: &'a ImageStore,
+    name: &'a ImageRef,
+    options: &'a PullOptions,
+    progress: &'a Progress,
+    client: RemoteClient,
+    alive: Alive,
+}
+
+/// An image's documents, parsed and stored.
+struct Plan {
+    /// Of the index, where there is one.
+    digest: Digest,
+    manifest: Digest,
+    layers: Vec<Layer>,
+    moved: u64,
+}
+
+impl Pull<'_> {
+    async fn run(&self) -> Result<Pulled> {
+        let reference = reference(self.name);
+        if let Some(found) = self.present(&reference).await? {
+            return Ok(found);
+        }
+        let lease = Arc::new(self.store.lease("pull")?);
+        let plan = self.plan(&reference, &lease).await?;
+        let _pins = pins(self.store, &plan.layers);
+        let (mut moved, mut saved) = (plan.moved, 0);
+        for fetched in self.layers(&plan.layers, &lease).await? {
+            moved += fetched.moved;
+            saved += fetched.saved;
+        }
+        let names: Vec<ImageRef> = self.name.tag().map(|_| self.name.without_digest()).into_iter().collect();
+        let digests = [self.name.with_digest(plan.digest)];
+        let (store, digest) = (self.store.clone(), plan.digest);
+        let image = blocking(move || store.point(plan.manifest, &names, &digests)).await?;
+        let image = Image { name: Some(self.name.clone()), ..image };
+        Ok(Pulled { image, digest, is_up_to_date: false, moved, saved })
+    }
+
+    /// The image, if the registry still has under the name what is here. Costs one HEAD.
+    async fn present(&self, reference: &str) -> Result<Option<Pulled>> {
+        let Ok(here) = self.store.resolve(self.name) else { return Ok(None) };
+        let digest = match self.name.digest() {
+            Some(digest) => digest,
+            None => match self.client.head_manifest(self.name.repository(), reference).await {
+                Ok(Some(head)) => match head.digest {
+                    Some(digest) => digest,
+                    None => return Ok(None),
+                },
+                Ok(None) => return Ok(None),
+                // Some registries answer HEAD with less than GET.
+                Err(error) if error.status().is_some_and(|status| status.as_u16() >= 404) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let is_same =
+            here.manifest_digest == digest || here.repo_digests.contains(&self.name.with_digest(digest));
+        let platform = platform_of(&here);
+        let is_ours = here.manifest_digest == digest || self.options.platform.rank(&platform).is_some();
+        let is_whole = here.layers.iter().all(|layer| self.store.content().exists(layer.digest));
+        let is_unpacked = here.chain_id().is_none_or(|chain| self.store.is_unpacked(&chain));
+        if !(is_same && is_ours && is_whole && (is_unpacked || !self.options.unpack)) {
+            return Ok(None);
+        }
+        self.progress.tell(Event::Resolved { name: self.name.clone(), digest });
+        let saved = here.layers.iter().map(|layer| layer.size).sum();
+        let (store, name) = (self.store.clone(), self.name.clone());
+        let known = here.repo_digests.contains(&name.with_digest(digest));
+        let image = if known {
+            here
+        } else {
+            blocking(move || store.point(here.manifest_digest, &[], &[name.with_digest(digest)])).await?
+        };
+        let image = Image { name: Some(self.name.clone()), ..image };
+        Ok(Some(Pulled { image, digest, is_up_to_date: true, moved: 0, saved }))
+    }
+
+    /// Fetches index, manifest and configuration.
+    async fn plan(&self, reference: &str, lease: &Arc<Lease>) -> Result<Plan> {
+        let top = self.manifest(reference).await?;
+        let digest = top.digest;
+        self.progress.tell(Event::Resolved { name: self.name.clone(), digest });
+        let what = format!("manifest {}", self.name);
+        self.keep(&what, &top, lease).await?;
+        let (found, manifest) = match document::parse(&what, &top.media_type, &top.bytes)? {
+            Document::Manifest(manifest) => (top, manifest),
+            Document::Index(manifests) => self.of_platform(&manifests, lease).await?,
+        };
+        let (config, moved) = self.config(&manifest, lease).await?;
+        let layers = layers_of(&what, &manifest, &config)?;
+        Ok(Plan { digest, manifest: found.digest, layers, moved })
+    }
+
+    async fn of_platform(
+        &self,
+        manifests: &[Descriptor],
+        lease: &Arc<Lease>,
+    ) -> Result<(RemoteManifest, Manifest)> {
+        let what = format!("index {}", self.name);
+        let chosen = document::select(&what, manifests, &self.options.platform)?;
+        let found = self.manifest(&chosen.digest.to_string()).await?;
+        if found.bytes.len() as u64 != chosen.size {
+            let reason = format!(
+                "manifest {} has {} bytes, the index says {}",
+                chosen.digest,
+                found.bytes.len(),
+                chosen.size
+            );
+            return Err(ImageError::Unusable { what, reason }.into());
+        }
+        let name = format!("manifest {}", chosen.digest);
+        let said = if found.media_type.is_empty() { &chosen.media_type } else { &found.media_type };
+        let Document::Manifest(manifest) = document::parse(&name, said, &found.bytes)? else {
+            let reason = format!("{name} is an index again");
+            return Err(ImageError::Unusable { what, reason }.into());
+        };
+        self.keep(&name, &found, lease).await?;
+        Ok((found, manifest))
+    }
+
+    /// A manifest, from here if it is known by digest, else from the registry.
+    async fn manifest(&self, reference: &str) -> Result<RemoteManifest> {
+        if let Ok(digest) = reference.parse::<Digest>()
+            && let Ok(bytes) = self.store.content().read(digest)
+        {
+            return Ok(RemoteManifest { bytes: bytes.into(), media_type: String::new(), digest });
+        }
+        Ok(self.client.get_manifest(self.name.repository(), reference).await?)
+    }
+
+    async fn keep(&self, what: &str, found: &RemoteManifest, lease: &Arc<Lease>) -> Result<()> {
+        let (content, what) = (self.store.content().clone(), what.to_owned());
+        let (bytes, lease) = (found.bytes.clone(), lease.clone());
+        blocking(move || content.put(&what, &bytes, Some(&lease)).map(drop)).await
+    }
+
+    /// The configuration's bytes, and how many of them came over the network.
+    async fn config(&self, manifest: &Manifest, lease: &Arc<Lease>) -> Result<(Vec<u8>, u64)> {
+        let (digest, size) = (manifest.config.digest, manifest.config.size);
+        if lease.protect(digest).is_ok()
+            && let Ok(bytes) = self.store.content().read(digest)
+        {
+            return Ok((bytes, 0));
+        }
+        let mut stream = self.client.get_blob(self.name.repository(), digest, 0).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = stream.chunk().await? {
+            if (bytes.len() + piece.len()) as u64 > size.min(CONFIG_LIMIT) {
+                let (host, what) = (self.client.host().to_owned(), format!("configuration {digest}"));
+                return Err(RemoteError::TooLarge { host, what, limit: size }.into());
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let (content, lease) = (self.store.content().clone(), lease.clone());
+        blocking(move || {
+            let mut writer = content.writer(format!("configuration {digest}"))?.under(&lease);
+            writer.append(&bytes)?;
+            writer.commit(Expected { digest: Some(digest), size: Some(size) })?;
+            Ok((bytes, size))
+        })
+        .await
+    }
+
+    /// All layers at once, as many at a time as allowed; each is stacked as soon as all below it are.
+    async fn layers(&self, layers: &[Layer], lease: &Arc<Lease>) -> Result<Vec<Fetched>> {
+        let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
+        let (chains, is_spoiled) = (chains(layers), Arc::new(AtomicBool::new(false)));
+        let mut tasks = JoinSet::new();
+        let mut seen = HashSet::new();
+        for (at, layer) in layers.iter().enumerate() {
+            self.progress.layer(layer.digest, LayerState::Waiting);
+            let fetching = Fetching {
+                store: self.store.clone(),
+                client: self.client.clone(),
+                repository: self.name.repository().to_owned(),
+                layer: layer.clone(),
+                is_bottom: at == 0,
+                unpack: self.options.unpack && !self.store.is_unpacked(&chains[at]),
+                counts: seen.insert(layer.digest),
+                lease: lease.clone(),
+                progress: self.progress.clone(),
+                alive: self.alive.clone(),
+                is_spoiled: is_spoiled.clone(),
+            };
+            let places = places.clone();
+            tasks.spawn(async move {
+                let _place = places.acquire_owned().await;
+                (at, fetching.run().await)
+            });
+        }
+        let mut stacking = Stacking { pull: self, layers, chains: &chains, ready: Vec::new(), next: 0 };
+        stacking.ready.resize_with(layers.len(), || None);
+        let all = stacking.run(&mut tasks).await;
+        if let Err(error) = &all
+            && !matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
+        {
+            is_spoiled.store(true, Ordering::Relaxed);
+        }
+        all
+    }
+}
+
+/// Layers that wait for those below them.
+struct Stacking<'a> {
+    pull: &'a Pull<'a>,
+    layers: &'a [Layer],
+    chains: &'a [String],
+    /// By position: whether it came, and what it was unpacked to.
+    ready: Vec<Option<Option<Loose>>>,
+    next: usize,
+}
+
+impl Stacking<'_> {
+    async fn run(&mut self, tasks: &mut JoinSet<(usize, Result<Fetched>)>) -> Result<Vec<Fetched>> {
+        let mut all = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            let (at, fetched) = done.map_err(|_| super::pipe::gone())?;
+            let mut fetched = fetched?;
+            self.ready[at] = Some(fetched.loose.take());
+            all.push(fetched);
+            self.advance().await?;
+        }
+        Ok(all)
+    }
+
+    async fn advance(&mut self) -> Result<()> {
+        while let Some(loose) = self.ready.get_mut(self.next).and_then(Option::take) {
+            let (at, store) = (self.next, self.pull.store.clone());
+            self.next += 1;
+            let layer = self.layers[at].clone();
+            if self.pull.options.unpack {
+                let chain = self.chains[at].clone();
+                let parent = at.checked_sub(1).map(|below| self.chains[below].clone());
+                blocking(move || {
+                    let stacked = match loose {
+                        Some(loose) => store.stack(loose, &chain, parent.as_deref())?,
+                        None => Stacked::NeedsMerged,
+                    };
+                    match stacked {
+                        Stacked::Done => Ok(()),
+                        Stacked::NeedsMerged => store.unpack_layer(&chain, parent.as_deref(), &layer),
+                    }
+                })
+                .await?;
+            }
+            self.pull.progress.layer(self.layers[at].digest, LayerState::Done { saved: 0 });
+        }
+        Ok(())
+    }
+}
+
+/// The tag or digest to ask the registry for.
+fn reference(name: &ImageRef) -> String {
+    match (name.digest(), name.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    }
+}
+
+fn platform_of(image: &Image) -> Platform {
+    let text = |key: &str| image.raw_config.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    Platform::new(text("os"), text("architecture"), Some(text("variant")))
+}
+
+/// The chain id of each layer.
+fn chains(layers: &[Layer]) -> Vec<String> {
+    let upto = |end| chain_id(layers[..=end].iter().map(|layer| layer.diff_id));
+    (0..layers.len()).filter_map(upto).map(|id| id.hex()).collect()
+}
+
+fn pins(store: &ImageStore, layers: &[Layer]) -> Vec<Pin> {
+    chains(layers).iter().map(|chain| store.pin(chain)).collect()
+}
+
+/// The manifest's layers with the configuration's diff ids.
+pub(crate) fn layers_of(what: &str, manifest: &Manifest, config: &[u8]) -> Result<Vec<Layer>> {
+    let name = format!("image configuration {}", manifest.config.digest);
+    let config = crate::image::parse_config(config, &name)?;
+    let diff_ids = config.rootfs().diff_ids();
+    if diff_ids.len() != manifest.layers.len() {
+        let reason =
+            format!("it lists {} layers, its configuration {}", manifest.layers.len(), diff_ids.len());
+        return Err(ImageError::Unusable { what: what.to_owned(), reason }.into());
+    }
+    let pairs = manifest.layers.iter().zip(diff_ids);
+    pairs
+        .map(|(layer, diff_id)| {
+            Ok(Layer {
+                digest: layer.digest,
+                size: layer.size,
+                media_type: layer.media_type.clone(),
+                diff_id: diff_id.parse()?,
+            })
+        })
+        .collect()
 }

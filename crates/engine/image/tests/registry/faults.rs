@@ -1,0 +1,348 @@
+//! What goes wrong, is refused, or is tried again.
+
+use crate::fake::{Fake, cutting, hasty, options, start_of, status};
+use crate::stores::{Store, noise, tar};
+use axum::body::Body;
+use axum::response::Response;
+use hako_error::Kind;
+use hako_image::Image;
+use hako_image::layer::Encoder;
+use hako_image::remote::{Credentials, Payload, RemoteClient, RemoteOptions};
+use hako_image::transfer::{Progress, PullOptions, pull};
+use hako_names::Digest;
+use hako_oci::media_type::{self, Compression};
+use http::{Method, header};
+use serde_json::json;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A server with an image of two layers, as `app:1`.
+async fn served() -> (Fake, Store, Image) {
+    let store = Store::new();
+    let image = store.image("app", Compression::Gzip, &[400_000, 3000]);
+    let fake = Fake::start().await;
+    fake.serve(&store.images, &image, "app");
+    (fake, store, image)
+}
+
+async fn failure(fake: &Fake) -> hako_error::Error {
+    let there = Store::new();
+    let error = pull(&there.images, &fake.name("app:1"), &options(), &Progress::none()).await.unwrap_err();
+    there.assert_empty();
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_download_continues_where_it_broke() {
+    let (fake, _store, image) = served().await;
+    let proxy = cutting(&fake.host, 70_000).await;
+    let there = Store::new();
+    let target = format!("{proxy}/app:1").parse().unwrap();
+    let pulled = pull(&there.images, &target, &options(), &Progress::none()).await.unwrap();
+    let size: u64 = image.layers.iter().map(|layer| layer.size).sum();
+    assert_eq!(pulled.moved, size + config_size(&there, &image), "no byte twice");
+    let starts: Vec<usize> = fake.seen().iter().filter_map(start_of).collect();
+    assert!(starts.len() >= 4 && starts.is_sorted() && starts[0] > 0, "{starts:?}");
+    assert!(there.read(&pulled.image, "dir/file1").is_some());
+}
+
+fn config_size(store: &Store, image: &Image) -> u64 {
+    store.images.content().size(image.id).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_digest_names_the_layer_and_leaves_nothing() {
+    let (fake, store, image) = served().await;
+    let layer = &image.layers[0];
+    let mut bytes = std::fs::read(store.images.content().path(layer.digest)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let actual = Digest::of(&bytes);
+    fake.file(&format!("/v2/app/blobs/{}", layer.digest), "", bytes.into());
+    let error = failure(&fake).await;
+    assert_eq!(error.kind(), Kind::Invalid);
+    for part in [layer.digest.to_string(), actual.to_string()] {
+        assert!(error.chain().contains(&part), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_of_another_size_is_refused() {
+    for change in [-5_i64, 5] {
+        let (fake, store, image) = served().await;
+        let layer = &image.layers[1];
+        let mut bytes = std::fs::read(store.images.content().path(layer.digest)).unwrap();
+        bytes.resize((layer.size as i64 + change) as usize, 0);
+        fake.file(&format!("/v2/app/blobs/{}", layer.digest), "", bytes.into());
+        let error = failure(&fake).await;
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(error.chain().contains("size mismatch"), "{error:?}");
+        assert!(error.chain().contains(&layer.digest.to_string()), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_breaks_each_time_is_given_up_and_nothing_but_the_start_stays() {
+    let (fake, _store, image) = served().await;
+    let path = image.layers[0].digest.to_string();
+    fake.rule(move |seen| seen.path.ends_with(&path).then(|| status(503)));
+    let error = failure(&fake).await;
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(fake.count(&image.layers[0].digest.to_string()), 5, "once and four retries");
+}
+
+/// Serves a manifest with one gzip layer of that tar.
+fn serve_layer(fake: &Fake, tar: &[u8], diff_id: Option<Digest>) {
+    let mut encoder = Encoder::new(Vec::new(), Compression::Gzip).unwrap();
+    encoder.write_all(tar).unwrap();
+    let (bytes, own) = encoder.finish().unwrap();
+    let config = json!({
+        "os": "linux", "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": [diff_id.unwrap_or(own)]},
+    });
+    let config = serde_json::to_vec(&config).unwrap();
+    let (layer, id) = (Digest::of(&bytes), Digest::of(&config));
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": media_type::MANIFEST,
+        "config": {"mediaType": media_type::CONFIG, "digest": id, "size": config.len()},
+        "layers": [{"mediaType": media_type::LAYER_GZIP, "digest": layer, "size": bytes.len()}],
+    });
+    fake.file(&format!("/v2/app/blobs/{layer}"), "", bytes.into());
+    fake.file(&format!("/v2/app/blobs/{id}"), "", config.into());
+    serve_manifest(fake, media_type::MANIFEST, &manifest);
+}
+
+fn serve_manifest(fake: &Fake, kind: &str, manifest: &serde_json::Value) {
+    fake.file("/v2/app/manifests/1", kind, serde_json::to_vec(manifest).unwrap().into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_layers_are_refused_by_name_and_leave_nothing() {
+    let fake = Fake::start().await;
+    serve_layer(&fake, &tar("dir/../../../escaped", b"x", None), None);
+    let error = failure(&fake).await;
+    assert!(error.chain().contains("escaped") && error.kind() == Kind::Invalid, "{error:?}");
+    // 3 MB that unpack to 3 GB.
+    let mut bomb = Vec::new();
+    for at in 0..40 {
+        bomb.extend(tar(&format!("dir/zeros{at}"), &vec![0; 30 << 20], None));
+        bomb.truncate(bomb.len() - 1024);
+    }
+    serve_layer(&fake, &bomb, None);
+    let error = failure(&fake).await;
+    assert!(error.chain().contains("exceeds the limit"), "{error:?}");
+    // Content that is not what the configuration says.
+    serve_layer(&fake, &tar("dir/x", b"x", None), Some(Digest::of(b"other")));
+    let error = failure(&fake).await;
+    assert!(error.chain().contains(&Digest::of(b"other").to_string()), "{error:?}");
+    // Not even a tar.
+    serve_layer(&fake, &noise(10_000, 1), None);
+    assert!(failure(&fake).await.chain().contains("no tar"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_that_cannot_be_used_say_why() {
+    let fake = Fake::start().await;
+    let config = json!({"mediaType": media_type::CONFIG, "digest": Digest::of(b"c"), "size": 1});
+    let layer = |kind: &str| json!({"mediaType": kind, "digest": Digest::of(b"l"), "size": 1});
+    let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let cases = [
+        (json!({"schemaVersion": 1, "fsLayers": []}), "schema 1"),
+        (json!({"schemaVersion": 2, "config": config, "layers": [layer(foreign)]}), "foreign"),
+        (json!({"schemaVersion": 2, "config": config, "layers": [layer("text/plain")]}), "text/plain"),
+        (json!({"schemaVersion": 2, "config": config, "layers": [], "manifests": []}), "both"),
+        (json!({"schemaVersion": 2, "config": layer("application/vnd.wasm"), "layers": []}), "artifact"),
+        (json!({"schemaVersion": 2, "manifests": []}), "no image for"),
+        (json!({"schemaVersion": 2}), "no image manifest"),
+    ];
+    for (manifest, expected) in cases {
+        serve_manifest(&fake, "", &manifest);
+        let error = failure(&fake).await;
+        assert!(error.chain().contains(expected), "{expected}: {error:?}");
+        assert_eq!(error.kind(), Kind::Invalid);
+    }
+    fake.file("/v2/app/manifests/1", media_type::MANIFEST, vec![b' '; (4 << 20) + 1].into());
+    let error = failure(&fake).await;
+    assert!(error.chain().contains("larger than 4194304 bytes"), "{error:?}");
+    let missing = pull(&Store::new().images, &fake.name("gone:1"), &options(), &Progress::none()).await;
+    assert!(missing.unwrap_err().is_not_found());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_fetched_once_with_the_scope_of_the_challenge() {
+    let (fake, _store, _) = served().await;
+    let host = fake.host.clone();
+    fake.rule(move |seen| {
+        if seen.path.starts_with("/token") {
+            let body = Body::from(r#"{"token":"let-me-in","expires_in":300}"#);
+            return Some(Response::builder().body(body).unwrap());
+        }
+        if seen.headers.get(header::AUTHORIZATION).is_some_and(|value| value == "Bearer let-me-in") {
+            return None;
+        }
+        let challenge =
+            format!(r#"Bearer realm="http://{host}/token",service="s e",scope="repository:app:pull""#);
+        let refused = Response::builder().status(401).header(header::WWW_AUTHENTICATE, challenge);
+        Some(refused.body(Body::empty()).unwrap())
+    });
+    let credentials = Credentials::Basic { username: "me".into(), password: "secret".into() };
+    let remote = RemoteOptions { credentials, ..hasty() };
+    let options = PullOptions { remote, parallel: 1, ..PullOptions::default() };
+    pull(&Store::new().images, &fake.name("app:1"), &options, &Progress::none()).await.unwrap();
+    let tokens: Vec<_> = fake.seen().into_iter().filter(|seen| seen.path.starts_with("/token")).collect();
+    assert_eq!(tokens.len(), 1, "one token serves all calls");
+    assert_eq!(tokens[0].path, "/token?service=s%20e&scope=repository:app:pull&account=me");
+    assert_eq!(tokens[0].headers[header::AUTHORIZATION], "Basic bWU6c2VjcmV0");
+    // An identity token goes by OAuth2's form, and never to the registry itself.
+    let remote = RemoteOptions { credentials: Credentials::Identity("refresh".into()), ..hasty() };
+    RemoteClient::new(&fake.host, remote).unwrap().head_manifest("app", "1").await.unwrap().unwrap();
+    let last = fake.seen().into_iter().rfind(|seen| seen.path.starts_with("/token")).unwrap();
+    assert_eq!(last.method, Method::POST);
+    let form = String::from_utf8(last.body.to_vec()).unwrap();
+    assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=refresh"), "{form}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_elsewhere_sees_no_credentials() {
+    let (fake, store, image) = served().await;
+    let storage = Fake::start().await;
+    storage.serve(&store.images, &image, "app");
+    let there = storage.host.clone();
+    fake.rule(move |seen| {
+        if seen.headers.get(header::AUTHORIZATION).is_none() {
+            let refused = Response::builder().status(401).header(header::WWW_AUTHENTICATE, "Basic realm=x");
+            return Some(refused.body(Body::empty()).unwrap());
+        }
+        let location = format!("http://{there}{}", seen.path);
+        let away = Response::builder().status(307).header(header::LOCATION, location);
+        seen.path.contains("/blobs/").then(|| away.body(Body::empty()).unwrap())
+    });
+    let credentials = Credentials::Basic { username: "me".into(), password: "secret".into() };
+    let remote = RemoteOptions { credentials, ..hasty() };
+    let options = PullOptions { remote, ..PullOptions::default() };
+    pull(&Store::new().images, &fake.name("app:1"), &options, &Progress::none()).await.unwrap();
+    assert_eq!(storage.seen().len(), 3);
+    assert!(storage.seen().iter().all(|seen| !seen.headers.contains_key(header::AUTHORIZATION)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_asks_for_patience_gets_it_within_bounds() {
+    let (fake, _store, _) = served().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    fake.rule(move |_| {
+        let busy = Response::builder().status(429).header(header::RETRY_AFTER, "0");
+        (count.fetch_add(1, Ordering::Relaxed) < 2).then(|| busy.body(Body::empty()).unwrap())
+    });
+    let client = RemoteClient::new(&fake.host, hasty()).unwrap();
+    client.get_manifest("app", "1").await.unwrap();
+    assert!(asked.load(Ordering::Relaxed) >= 3);
+    fake.rule(|_| {
+        let busy = Response::builder().status(429).header(header::RETRY_AFTER, "3600");
+        Some(busy.body(Body::empty()).unwrap())
+    });
+    let error = client.get_manifest("app", "1").await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_upload_continues_where_the_registry_is() {
+    let fake = Fake::start().await;
+    let bytes = noise(100_000, 3);
+    let stored = Arc::new(parking_lot::Mutex::new(Vec::<u8>::new()));
+    let store = stored.clone();
+    let patches = AtomicUsize::new(0);
+    fake.rule(move |seen| {
+        let answer = |code: u16, has: usize| {
+            let range = format!("0-{}", has.max(1) - 1);
+            let answer =
+                Response::builder().status(code).header(header::LOCATION, "/v2/app/blobs/uploads/1?s=x");
+            answer.header(header::RANGE, range).body(Body::empty()).unwrap()
+        };
+        let mut stored = store.lock();
+        Some(match seen.method {
+            Method::POST => answer(202, 0),
+            Method::GET => answer(204, stored.len()),
+            Method::PATCH => {
+                // Every second piece arrives in half, and its answer is an error.
+                let is_broken = patches.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+                let upto = if is_broken { seen.body.len() / 2 } else { seen.body.len() };
+                stored.extend_from_slice(&seen.body[..upto]);
+                answer(if is_broken { 503 } else { 202 }, stored.len())
+            }
+            _ => {
+                assert!(seen.path.starts_with("/v2/app/blobs/uploads/1?s=x&digest=sha256:"), "{}", seen.path);
+                answer(201, stored.len())
+            }
+        })
+    });
+    let client = RemoteClient::new(&fake.host, hasty()).unwrap();
+    let payload = Payload::Bytes(bytes.clone().into());
+    client.upload_blob("app", Digest::of(&bytes), &payload, 30_000).await.unwrap();
+    assert_eq!(*stored.lock(), bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages_and_referrers_from_the_fallback_tag() {
+    let fake = Fake::start().await;
+    fake.rule(|seen| {
+        let link = r#"</v2/app/tags/list?last=b&n=2>; rel="next""#;
+        let page = match seen.path.as_str() {
+            "/v2/app/tags/list?n=2" => (Some(link), r#"{"name":"app","tags":["a","b"]}"#),
+            "/v2/app/tags/list?n=2&last=b" => (None, r#"{"name":"app","tags":["c"]}"#),
+            _ => return None,
+        };
+        let mut answer = Response::builder();
+        if let Some(link) = page.0 {
+            answer = answer.header(header::LINK, link);
+        }
+        Some(answer.body(Body::from(page.1)).unwrap())
+    });
+    let client = RemoteClient::new(&fake.host, hasty()).unwrap();
+    let first = client.list_tags("app", Some(2), None).await.unwrap();
+    let second = client.list_tags("app", Some(2), first.next.as_deref()).await.unwrap();
+    assert_eq!([first.items, second.items].concat(), ["a", "b", "c"]);
+    assert_eq!(second.next, None);
+    let subject = Digest::of(b"subject");
+    let fallback = format!("/v2/app/manifests/sha256-{}", subject.hex());
+    fake.file(&fallback, media_type::INDEX, br#"{"schemaVersion":2,"manifests":[]}"#.as_slice().into());
+    let found = client.referrers("app", subject, None).await.unwrap().unwrap();
+    assert_eq!(found.media_type, media_type::INDEX);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_lean_on_those_below_are_unpacked_as_if_in_order() {
+    // The second layer writes through a link of the first, and hides a directory that it then fills anew.
+    let fake = Fake::start().await;
+    let store = Store::new();
+    let (first, second) = crate::stores::leaning_layers();
+    let image = store.image_of("app", &[first, second]);
+    fake.serve(&store.images, &image, "app");
+    let there = Store::new();
+    let pulled = pull(&there.images, &fake.name("app:1"), &options(), &Progress::none()).await.unwrap();
+    for file in ["usr/lib/new", "lib/new", "old/kept", "data/fresh"] {
+        assert!(there.read(&pulled.image, file).is_some(), "{file}");
+        assert_eq!(there.read(&pulled.image, file), store.read(&image, file), "{file}");
+    }
+    assert_eq!(there.read(&pulled.image, "data/stale"), None);
+    assert_eq!(store.read(&image, "data/stale"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_pulls_of_the_same_layers_fetch_them_once() {
+    let (fake, _store, image) = served().await;
+    fake.serve(&_store.images, &image, "other");
+    let there = Store::new();
+    let (one, two) = (fake.name("app:1"), fake.name("other:1"));
+    let (options, progress) = (options(), Progress::none());
+    let (first, second) = tokio::join!(
+        pull(&there.images, &one, &options, &progress),
+        pull(&there.images, &two, &options, &progress),
+    );
+    assert_eq!(first.unwrap().image.id, second.unwrap().image.id);
+    for layer in &image.layers {
+        assert_eq!(fake.count(&layer.digest.to_string()), 1);
+    }
+}

@@ -1,0 +1,8 @@
+//! Pull and push against Debian's registry and against servers that misbehave.
+#![expect(clippy::unwrap_used, reason = "a test that fails is to stop")]
+
+mod fake;
+mod faults;
+mod peer;
+mod real;
+mod stores;
