@@ -74,6 +74,7 @@ impl Server {
         };
         let server = Self { inner: Arc::new(inner) };
         admission::bootstrap(&server.inner).await?;
+        tokio::spawn(admission::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         Ok(server)
     }
 

@@ -1,10 +1,12 @@
-//! The objects every cluster has, made at the first start and put right at every other.
+//! The objects every cluster has, made at the first start and kept there.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use hako_client::{Client, DynamicApi, ResourceType, WriteOptions};
 use hako_error::{Kind, Result};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Identity;
 use crate::server::{Inner, Server};
@@ -19,6 +21,18 @@ pub(crate) async fn bootstrap(server: &Arc<Inner>) -> Result<()> {
         create(&namespaces, &json!({"metadata": {"name": name}})).await?;
     }
     kubernetes_service(server, &client).await
+}
+
+/// Makes again what somebody has deleted, such as the service `kubernetes` with all others of its namespace. As
+/// often as kube-apiserver does; ends with the server.
+pub(crate) async fn keep(server: Weak<Inner>, stop: CancellationToken) {
+    const PERIOD: Duration = Duration::from_secs(10);
+    while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+        let Some(server) = server.upgrade() else { return };
+        if let Err(error) = bootstrap(&server).await {
+            tracing::warn!(%error, "the objects every cluster has could not be made");
+        }
+    }
 }
 
 /// The service `kubernetes`, and where it leads: to this server's advertised address.

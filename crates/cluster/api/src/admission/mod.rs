@@ -19,7 +19,7 @@ use crate::resource::Target;
 use crate::server::Inner;
 
 pub(crate) use allocation::{Allocations, Reservation};
-pub(crate) use bootstrap::bootstrap;
+pub(crate) use bootstrap::{bootstrap, keep};
 pub(crate) use event_lease::EventLease;
 pub(crate) use namespace::{may_be_deleted, namespace_is_open};
 

@@ -53,6 +53,20 @@ async fn get_prints_kubectls_own_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_service_kubernetes_comes_back_after_its_deletion() {
+    let world = World::start().await;
+    world.kubectl(&["delete", "service,endpoints,endpointslice", "kubernetes"]).await;
+    for what in ["service", "endpoints", "endpointslice"] {
+        let is_back = async || world.try_kubectl(&["get", what, "kubernetes"], "").await.0;
+        let began = std::time::Instant::now();
+        while !is_back().await {
+            assert!(began.elapsed().as_secs() < 60, "waited 60 s in vain for the {what}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn apply_creates_then_changes_then_leaves_alone() {
     let world = World::start().await;
     let first = world.kubectl_with(&["apply", "-f", "-"], MANIFEST).await;
