@@ -116,6 +116,9 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     /// Explain why a pod is pending, restarting or unreachable, and the smallest change that would help
     Why(WhyArgs),
+    /// Serve images to others
+    #[command(subcommand)]
+    Registry(crate::registry::RegistryCommand),
     /// Print the version
     Version,
 }

@@ -50,20 +50,24 @@
 //! Invariant: whatever a link names has its bytes, complete and hashed; whatever a manifest record names has a
 //! link with a hold.
 
+mod auth;
 mod blobs;
 mod clock;
+pub mod config;
 mod error;
 mod http;
 mod manifest;
 mod metadata;
 mod name;
+mod policy;
 mod registry;
 mod service;
 mod stripes;
 mod uploads;
 
 pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs};
+pub use config::Config;
 pub use error::{ErrorCode, RegistryError};
 pub use name::{Reference, Repository, Tag};
-pub use registry::{Collected, Limits, Registry};
-pub use service::{Options, Service};
+pub use registry::{Collected, Limits, Registry, Retired};
+pub use service::Service;

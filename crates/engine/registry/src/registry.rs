@@ -6,6 +6,7 @@ use crate::error::RegistryError;
 use crate::manifest::Manifest;
 use crate::metadata::{LinkRecord, ManifestRecord, Metadata, NewManifest};
 use crate::name::{Reference, Repository, Tag};
+use crate::policy::Policy;
 use crate::stripes::Stripes;
 use crate::uploads::Uploads;
 use bytes::Bytes;
@@ -17,9 +18,11 @@ use std::time::Duration;
 
 mod collect;
 mod push;
+mod retain;
 
 pub use collect::Collected;
 pub(crate) use push::{ChunkRange, Pushed};
+pub use retain::Retired;
 
 /// Bounds of a registry.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +54,20 @@ struct Inner {
     uploads: Uploads,
     stripes: Stripes,
     limits: Limits,
+    policy: Policy,
 }
 
 impl Registry {
     /// Opens the registry whose records are in `metadata` and whose bytes are in `blobs`.
-    pub fn open(metadata: &Path, blobs: Arc<dyn BlobStore>, limits: Limits) -> Result<Self, RegistryError> {
+    pub(crate) fn open(
+        metadata: &Path,
+        blobs: Arc<dyn BlobStore>,
+        limits: Limits,
+        policy: Policy,
+    ) -> Result<Self, RegistryError> {
         let metadata = Metadata::open(metadata)?;
         let (uploads, stripes) = (Uploads::default(), Stripes::default());
-        Ok(Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, limits }) })
+        Ok(Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, limits, policy }) })
     }
 
     /// The records, for lists.
@@ -134,6 +143,9 @@ impl Registry {
             annotations: manifest.annotations.clone(),
         };
         let (registry, repository) = (self.clone(), repository.clone());
+        let immutable: Vec<Tag> =
+            tags.iter().filter(|tag| self.inner.policy.is_immutable(&repository, tag)).cloned().collect();
+        let quota_bytes = self.inner.policy.quota_bytes(&repository);
         finish(async move {
             let _digest = registry.inner.stripes.lock(digest).await;
             let what = format!("manifest of {repository}");
@@ -144,8 +156,8 @@ impl Registry {
                     digest,
                     record,
                     tags: &tags,
-                    immutable: &[],
-                    quota_bytes: None,
+                    immutable: &immutable,
+                    quota_bytes,
                 })
             });
             registry.unless_refused(digest, recorded.await).await
@@ -173,11 +185,16 @@ impl Registry {
         reference: Reference,
     ) -> Result<Digest, RegistryError> {
         let (name, asked, until) = (repository.clone(), reference.clone(), self.lease_end());
+        let policy = self.inner.policy.clone();
         let deleted = self
             .change(move |metadata| match &asked {
+                Reference::Tag(tag) if policy.is_immutable(&name, tag) => Err(RegistryError::Denied {
+                    problem: format!("tag {tag} of {name} is immutable and cannot be deleted"),
+                }),
                 Reference::Tag(tag) => metadata.delete_tag(&name, tag),
                 Reference::Digest(digest) => {
-                    let deleted = metadata.delete_manifest(&name, *digest, until, &|_| false)?;
+                    let deleted = metadata
+                        .delete_manifest(&name, *digest, until, &|tag| policy.is_immutable(&name, tag))?;
                     Ok(deleted.map(|_| *digest))
                 }
             })

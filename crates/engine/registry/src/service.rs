@@ -1,31 +1,22 @@
 //! A registry that runs: stores opened, collector and listener at work.
 
+use crate::auth::Auth;
 use crate::blobs::{BlobStore, LocalBlobs};
+use crate::config::Config;
 use crate::error::RegistryError;
-use crate::http::{Server, serve};
-use crate::registry::{Limits, Registry};
+use crate::http::{Front, Server, acceptor, serve};
+use crate::policy::Policy;
+use crate::registry::Registry;
 use hako_content::ContentStore;
 use hako_error::{Error, Kind, Result};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-
-/// What a registry is started with.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where it keeps everything.
-    pub dir: PathBuf,
-    /// Where it listens; port 0 lets the kernel choose.
-    pub listen: SocketAddr,
-    /// Its bounds.
-    pub limits: Limits,
-    /// How often garbage is looked for.
-    pub collect_every: Duration,
-}
 
 /// A running registry.
 #[derive(Debug)]
@@ -36,20 +27,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the stores and begins to serve.
-    pub async fn start(options: Options) -> Result<Self> {
-        let dir = options.dir.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&dir, options.limits)).await;
-        let registry = opened.map_err(|error| {
+    /// Opens the stores and begins to serve. Everything that it keeps is in `dir`.
+    pub async fn start(config: Config, dir: PathBuf) -> Result<Self> {
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            Error::new(Kind::Unavailable, format!("cannot listen on {}", config.listen)).with_source(error)
+        })?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let collect_every = config.collect_every;
+        let opened = tokio::task::spawn_blocking(move || open(&config, &dir)).await;
+        let (front, tls) = opened.map_err(|error| {
             Error::new(Kind::Internal, "opening the registry ended early").with_source(error)
         })??;
-        let listener = TcpListener::bind(options.listen).await.map_err(|error| {
-            Error::new(Kind::Unavailable, format!("cannot listen on {}", options.listen)).with_source(error)
-        })?;
-        let address = listener.local_addr().unwrap_or(options.listen);
         let stop = CancellationToken::new();
-        let collector = tokio::spawn(collector(registry.clone(), options.collect_every, stop.clone()));
-        let server = tokio::spawn(serve(Server { listener, registry }, stop.clone()));
+        let collector = tokio::spawn(collector(front.registry.clone(), collect_every, stop.clone()));
+        let server = tokio::spawn(serve(Server { listener, tls, front: Arc::new(front) }, stop.clone()));
         Ok(Self { address, stop, tasks: vec![server, collector] })
     }
 
@@ -68,10 +59,16 @@ impl Service {
     }
 }
 
-fn open(dir: &std::path::Path, limits: Limits) -> Result<Registry> {
+fn open(config: &Config, dir: &Path) -> Result<(Front, Option<TlsAcceptor>)> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Error::new(Kind::Invalid, format!("cannot create {}", dir.display())).with_source(error)
+    })?;
     let content = ContentStore::open(dir.join("content"))?;
     let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobs::new(content));
-    Ok(Registry::open(&dir.join("metadata.redb"), blobs, limits)?)
+    let registry = Registry::open(&dir.join("metadata.redb"), blobs, config.limits, Policy::of(config))?;
+    let auth = Auth::open(&config.auth, &config.rules, dir)?;
+    let tls = config.tls.as_ref().map(|tls| acceptor(tls, dir)).transpose()?;
+    Ok((Front { registry, auth, is_tls: tls.is_some() }, tls))
 }
 
 /// Looks for garbage until the end. What fails is tried again in the next round.
@@ -83,6 +80,9 @@ async fn collector(registry: Registry, every: Duration, stop: CancellationToken)
             Err(error) => report(&error),
         }
         loop {
+            if let Err(error) = registry.retain().await {
+                report(&error);
+            }
             match registry.collect().await {
                 Ok(done) if done == crate::Collected::default() => {}
                 Ok(done) => tracing::info!(?done, "collected garbage"),

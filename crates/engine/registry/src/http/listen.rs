@@ -1,7 +1,6 @@
 //! Connections.
 
-use super::answer;
-use crate::registry::Registry;
+use super::{Front, answer};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -11,9 +10,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEADER_LIMIT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Connections at once; more wait to be accepted.
@@ -26,17 +27,18 @@ const BUFFER_BYTES: usize = 256 << 10;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What serves.
-#[derive(Debug)]
 pub(crate) struct Server {
     /// Where connections come from.
     pub listener: TcpListener,
+    /// What encrypts them.
+    pub tls: Option<TlsAcceptor>,
     /// What they ask.
-    pub registry: Registry,
+    pub front: Arc<Front>,
 }
 
 /// Serves until `stop`, then lets requests end for ten seconds.
 pub(crate) async fn serve(server: Server, stop: CancellationToken) {
-    let Server { listener, registry } = server;
+    let Server { listener, tls, front } = server;
     let (slots, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
@@ -52,10 +54,16 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
                 continue;
             }
         };
-        let (registry, stop) = (registry.clone(), stop.clone());
+        let (front, tls, stop) = (Arc::clone(&front), tls.clone(), stop.clone());
         tasks.spawn(async move {
             let _ = stream.set_nodelay(true);
-            connection(registry, stream, stop).await;
+            match tls {
+                None => connection(front, stream, stop).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(front, stream, stop).await,
+                    _ => tracing::debug!("a TLS handshake failed"),
+                },
+            }
             drop(slot);
         });
     }
@@ -63,13 +71,13 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
     let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
 }
 
-async fn connection<S>(registry: Registry, stream: S, stop: CancellationToken)
+async fn connection<S>(front: Arc<Front>, stream: S, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |request| {
-        let registry = registry.clone();
-        async move { Ok::<_, Infallible>(answer(&registry, request).await) }
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(answer(&front, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -2,6 +2,7 @@
 
 use super::request::query;
 use super::{Answer, OCI_FILTERS, Request, json, set};
+use crate::auth::Caller;
 use crate::error::RegistryError;
 use crate::manifest::OCI_INDEX;
 use crate::name::Repository;
@@ -31,9 +32,9 @@ pub(super) fn tags(registry: &Registry, name: &Repository, request: &Request) ->
 }
 
 /// `GET /v2/_catalog?n&last`.
-pub(super) fn catalog(registry: &Registry, request: &Request) -> Answer {
+pub(super) fn catalog(registry: &Registry, caller: &Caller, request: &Request) -> Answer {
     let (limit, last) = page(request)?;
-    let page = registry.metadata().repositories(last.as_deref(), limit, &|_| true)?;
+    let page = registry.metadata().repositories(last.as_deref(), limit, &|name| caller.sees(name))?;
     let names: Vec<&str> = page.items.iter().map(Repository::as_str).collect();
     let mut response = json(StatusCode::OK, serde_json::json!({"repositories": names}).to_string());
     if let (true, Some(last)) = (page.has_more, names.last()) {

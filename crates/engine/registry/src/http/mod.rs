@@ -12,10 +12,14 @@ mod manifests;
 mod range;
 mod request;
 mod route;
+mod tls;
+mod tokens;
 mod uploads;
 
 pub(crate) use listen::{Server, serve};
+pub(crate) use tls::acceptor;
 
+use crate::auth::{Auth, Caller};
 use crate::error::RegistryError;
 use crate::registry::Registry;
 use body::Body;
@@ -34,10 +38,18 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 type Request = http::Request<Incoming>;
 type Answer = Result<Response<Body>, RegistryError>;
 
+/// What every request needs.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub registry: Registry,
+    pub auth: Auth,
+    pub is_tls: bool,
+}
+
 /// Answers one request.
-async fn answer(registry: &Registry, request: Request) -> Response<Body> {
+async fn answer(front: &Front, request: Request) -> Response<Body> {
     let is_head = request.method() == Method::HEAD;
-    let mut response = match dispatch(registry, request).await {
+    let mut response = match dispatch(front, request).await {
         Ok(response) => response,
         Err(error) => error::response(&error, is_head),
     };
@@ -45,30 +57,54 @@ async fn answer(registry: &Registry, request: Request) -> Response<Body> {
     response
 }
 
-async fn dispatch(registry: &Registry, request: Request) -> Answer {
-    let route = Route::parse(request.uri().path())?;
-    let method = request.method().clone();
-    match (route, method) {
-        (Route::Base, Method::GET | Method::HEAD) => Ok(json(StatusCode::OK, "{}")),
-        (Route::Catalog, Method::GET) => lists::catalog(registry, &request),
-        (Route::Tags(name), Method::GET) => lists::tags(registry, &name, &request),
-        (Route::Referrers(name, digest), Method::GET) => lists::referrers(registry, &name, digest, &request),
-        (Route::Blob(name, digest), Method::GET | Method::HEAD) => {
+async fn dispatch(front: &Front, request: Request) -> Answer {
+    match Route::parse(request.uri().path())? {
+        Route::Healthy => Ok(json(StatusCode::OK, "{}")),
+        Route::Token => tokens::token(front, request).await,
+        route => {
+            let caller = admit(front, &route, &request).await?;
+            operate(front, &caller, route, request).await
+        }
+    }
+}
+
+/// Who asks; refuses who may not. The only place where rights are asked for, but for the source of a mount.
+async fn admit(front: &Front, route: &Route, request: &Request) -> Result<Caller, RegistryError> {
+    let (auth, headers) = (&front.auth, request.headers());
+    let wanted = route.wants(request.method());
+    let refusal = |caller: Option<&Caller>| auth.refusal(caller, wanted, headers, front.is_tls);
+    let caller = auth.caller(headers).await.map_err(|_| refusal(None))?;
+    let may = match wanted {
+        Some((repository, action)) => caller.may(repository, action),
+        None => auth.is_optional() || caller.is_proven(),
+    };
+    let may = may && (*route != Route::Catalog || caller.has_catalog());
+    if may { Ok(caller) } else { Err(refusal(Some(&caller))) }
+}
+
+async fn operate(front: &Front, caller: &Caller, route: Route, request: Request) -> Answer {
+    let registry = &front.registry;
+    match (route, request.method()) {
+        (Route::Base, &Method::GET | &Method::HEAD) => Ok(json(StatusCode::OK, "{}")),
+        (Route::Catalog, &Method::GET) => lists::catalog(registry, caller, &request),
+        (Route::Tags(name), &Method::GET) => lists::tags(registry, &name, &request),
+        (Route::Referrers(name, digest), &Method::GET) => lists::referrers(registry, &name, digest, &request),
+        (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => {
             blobs::get(registry, &name, digest, &request).await
         }
-        (Route::Blob(name, digest), Method::DELETE) => blobs::delete(registry, &name, digest).await,
-        (Route::Uploads(name), Method::POST) => uploads::begin(registry, &name, request).await,
-        (Route::Upload(name, id), Method::GET | Method::HEAD) => uploads::status(registry, &name, &id),
-        (Route::Upload(name, id), Method::PATCH) => uploads::patch(registry, &name, &id, request).await,
-        (Route::Upload(name, id), Method::PUT) => uploads::commit(registry, &name, &id, request).await,
-        (Route::Upload(name, id), Method::DELETE) => uploads::cancel(registry, &name, &id),
-        (Route::Manifest(name, reference), Method::GET | Method::HEAD) => {
+        (Route::Blob(name, digest), &Method::DELETE) => blobs::delete(registry, &name, digest).await,
+        (Route::Uploads(name), &Method::POST) => uploads::begin(registry, caller, &name, request).await,
+        (Route::Upload(name, id), &Method::GET | &Method::HEAD) => uploads::status(registry, &name, &id),
+        (Route::Upload(name, id), &Method::PATCH) => uploads::patch(registry, &name, &id, request).await,
+        (Route::Upload(name, id), &Method::PUT) => uploads::commit(registry, &name, &id, request).await,
+        (Route::Upload(name, id), &Method::DELETE) => uploads::cancel(registry, &name, &id),
+        (Route::Manifest(name, reference), &Method::GET | &Method::HEAD) => {
             manifests::get(registry, &name, reference, &request).await
         }
-        (Route::Manifest(name, reference), Method::PUT) => {
+        (Route::Manifest(name, reference), &Method::PUT) => {
             manifests::put(registry, &name, reference, request).await
         }
-        (Route::Manifest(name, reference), Method::DELETE) => {
+        (Route::Manifest(name, reference), &Method::DELETE) => {
             manifests::delete(registry, &name, reference).await
         }
         (route, method) => Err(RegistryError::Unsupported {

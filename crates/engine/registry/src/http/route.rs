@@ -1,12 +1,18 @@
 //! Paths. A repository's name has slashes, so a path is read from its end.
 
+use crate::auth::Action;
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository, parse_digest};
 use hako_names::Digest;
+use http::Method;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
+    /// `/healthz`, `/readyz`
+    Healthy,
+    /// `/token`
+    Token,
     /// `/v2/`
     Base,
     /// `/v2/_catalog`
@@ -28,6 +34,11 @@ pub(crate) enum Route {
 impl Route {
     /// Reads a path.
     pub(crate) fn parse(path: &str) -> Result<Self, RegistryError> {
+        match path {
+            "/healthz" | "/readyz" => return Ok(Self::Healthy),
+            "/token" => return Ok(Self::Token),
+            _ => {}
+        }
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Self::Base),
             Some(rest) => rest.strip_prefix('/').ok_or(RegistryError::NoRoute)?,
@@ -56,9 +67,28 @@ impl Route {
         }
     }
 
+    /// The right that a request needs.
+    pub(crate) fn wants(&self, method: &Method) -> Option<(&Repository, Action)> {
+        match self {
+            Self::Healthy | Self::Token | Self::Base | Self::Catalog => None,
+            Self::Tags(name) | Self::Referrers(name, _) => Some((name, Action::Pull)),
+            Self::Uploads(name) | Self::Upload(name, _) => Some((name, Action::Push)),
+            Self::Manifest(name, _) | Self::Blob(name, _) => {
+                let action = match *method {
+                    Method::GET | Method::HEAD => Action::Pull,
+                    Method::DELETE => Action::Delete,
+                    _ => Action::Push,
+                };
+                Some((name, action))
+            }
+        }
+    }
+
     /// The kind of thing, for messages and metrics.
     pub(crate) fn what(&self) -> &'static str {
         match self {
+            Self::Healthy => "health",
+            Self::Token => "token",
             Self::Base => "base",
             Self::Catalog => "catalog",
             Self::Tags(_) => "tags",

@@ -3,6 +3,7 @@
 use super::range as ranges;
 use super::request::{header, query, stream};
 use super::{Answer, CONTENT_DIGEST, Request, UPLOAD_UUID, empty, set};
+use crate::auth::{Action, Caller};
 use crate::error::RegistryError;
 use crate::name::{Repository, parse_digest};
 use crate::registry::{Pushed, Registry};
@@ -11,9 +12,15 @@ use http::StatusCode;
 use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 
 /// `POST …/uploads/`: a mount, a blob at once, or a session.
-pub(super) async fn begin(registry: &Registry, name: &Repository, request: Request) -> Answer {
+pub(super) async fn begin(
+    registry: &Registry,
+    caller: &Caller,
+    name: &Repository,
+    request: Request,
+) -> Answer {
     if let (Some(digest), Some(from)) = (query(&request, "mount")?, query(&request, "from")?)
         && let (digest, Ok(from)) = (parse_digest(&digest)?, from.parse::<Repository>())
+        && caller.may(&from, Action::Pull)
         && registry.mount(&from, name, digest).await?
     {
         return Ok(created(name, digest));

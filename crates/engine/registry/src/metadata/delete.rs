@@ -2,7 +2,7 @@
 
 use super::Metadata;
 use super::tables::{
-    MANIFESTS, REFERRERS, TAGGED, TAGS, decode, get_link, held_by, refuse, release, remove_link,
+    MANIFESTS, REFERRERS, Step, TAGGED, TAGS, decode, get_link, held_by, refuse, release, remove_link,
 };
 use crate::error::RegistryError;
 use crate::name::{Repository, Tag};
@@ -27,7 +27,7 @@ impl Metadata {
         })
     }
 
-    /// Removes a manifest with the tags that lead to it, unless one of them is in `keep`; what only it named stays
+    /// Removes a manifest with the tags that lead to it, unless one of them is immutable; what only it named stays
     /// until `leased_until_unix_s`. `None` if there is no such manifest.
     pub(crate) fn delete_manifest(
         &self,
@@ -37,28 +37,7 @@ impl Metadata {
         is_immutable: &dyn Fn(&Tag) -> bool,
     ) -> Result<Option<Vec<Tag>>, RegistryError> {
         self.write("delete a manifest", |transaction| {
-            let (name, text) = (repository.as_str(), digest.to_string());
-            let record = match transaction.open_table(MANIFESTS)?.remove((name, text.as_str()))? {
-                Some(found) => refuse!(decode::<super::ManifestRecord>("manifests", found.value())),
-                None => return Ok(Ok(None)),
-            };
-            let tags = tags_of(transaction, name, &text)?;
-            if let Some(tag) = tags.iter().find(|tag| is_immutable(tag)) {
-                let problem = format!("manifest {digest} of {repository} has the immutable tag {tag}");
-                return Ok(Err(RegistryError::Denied { problem }));
-            }
-            for tag in &tags {
-                transaction.open_table(TAGS)?.remove((name, tag.as_str()))?;
-                transaction.open_table(TAGGED)?.remove((name, text.as_str(), tag.as_str()))?;
-            }
-            if let Some(subject) = record.subject {
-                let subject = subject.to_string();
-                transaction.open_table(REFERRERS)?.remove((name, subject.as_str(), text.as_str()))?;
-            }
-            for held in held_by(digest, &record) {
-                refuse!(release(transaction, name, &held.to_string(), leased_until_unix_s)?);
-            }
-            Ok(Ok(Some(tags)))
+            delete_manifest(transaction, repository, digest, leased_until_unix_s, is_immutable)
         })
     }
 
@@ -83,7 +62,11 @@ impl Metadata {
 }
 
 /// The tags that lead to a manifest.
-fn tags_of(transaction: &WriteTransaction, repository: &str, digest: &str) -> Result<Vec<Tag>, redb::Error> {
+pub(super) fn tags_of(
+    transaction: &WriteTransaction,
+    repository: &str,
+    digest: &str,
+) -> Result<Vec<Tag>, redb::Error> {
     let tagged = transaction.open_table(TAGGED)?;
     let mut tags = Vec::new();
     for entry in tagged.range((repository, digest, "")..)? {
@@ -95,4 +78,36 @@ fn tags_of(transaction: &WriteTransaction, repository: &str, digest: &str) -> Re
         tags.extend(tag.parse::<Tag>().ok());
     }
     Ok(tags)
+}
+
+/// The one way in which a manifest goes.
+pub(super) fn delete_manifest(
+    transaction: &WriteTransaction,
+    repository: &Repository,
+    digest: Digest,
+    leased_until_unix_s: u64,
+    is_immutable: &dyn Fn(&Tag) -> bool,
+) -> Step<Option<Vec<Tag>>> {
+    let (name, text) = (repository.as_str(), digest.to_string());
+    let record = match transaction.open_table(MANIFESTS)?.remove((name, text.as_str()))? {
+        Some(found) => refuse!(decode::<super::ManifestRecord>("manifests", found.value())),
+        None => return Ok(Ok(None)),
+    };
+    let tags = tags_of(transaction, name, &text)?;
+    if let Some(tag) = tags.iter().find(|tag| is_immutable(tag)) {
+        let problem = format!("manifest {digest} of {repository} has the immutable tag {tag}");
+        return Ok(Err(RegistryError::Denied { problem }));
+    }
+    for tag in &tags {
+        transaction.open_table(TAGS)?.remove((name, tag.as_str()))?;
+        transaction.open_table(TAGGED)?.remove((name, text.as_str(), tag.as_str()))?;
+    }
+    if let Some(subject) = record.subject {
+        let subject = subject.to_string();
+        transaction.open_table(REFERRERS)?.remove((name, subject.as_str(), text.as_str()))?;
+    }
+    for held in held_by(digest, &record) {
+        refuse!(release(transaction, name, &held.to_string(), leased_until_unix_s)?);
+    }
+    Ok(Ok(Some(tags)))
 }

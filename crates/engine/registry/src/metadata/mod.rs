@@ -9,10 +9,12 @@ mod delete;
 mod lists;
 mod push;
 mod records;
+mod retain;
 mod tables;
 
 pub(crate) use push::NewManifest;
 pub(crate) use records::{LinkRecord, ManifestRecord};
+pub(crate) use retain::AgedTag;
 
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository};

@@ -97,9 +97,9 @@ impl Registry {
                 }
                 Err(error) => return Err(RegistryError::storage(error)),
             };
-            let until = registry.lease_end();
+            let (until, quota) = (registry.lease_end(), registry.inner.policy.quota_bytes(&name));
             let recorded =
-                registry.change(move |metadata| metadata.add_link(&name, digest, size, until, None)).await;
+                registry.change(move |metadata| metadata.add_link(&name, digest, size, until, quota)).await;
             registry.unless_refused(digest, recorded).await?;
             Ok(size)
         })
@@ -119,7 +119,8 @@ impl Registry {
         digest: Digest,
     ) -> Result<bool, RegistryError> {
         let (from, to, until) = (from.clone(), to.clone(), self.lease_end());
-        let mounted = self.change(move |metadata| metadata.mount(&from, &to, digest, until, None)).await?;
+        let quota = self.inner.policy.quota_bytes(&to);
+        let mounted = self.change(move |metadata| metadata.mount(&from, &to, digest, until, quota)).await?;
         Ok(mounted.is_some())
     }
 }

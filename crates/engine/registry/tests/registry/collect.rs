@@ -3,7 +3,7 @@ use std::time::Duration;
 
 /// A registry whose leases end at once, so that what nothing names is garbage.
 fn hasty() -> Fixture {
-    Fixture::start_with(|options| options.limits.lease = Duration::ZERO)
+    Fixture::start_with(|config| config.limits.lease = Duration::ZERO)
 }
 
 /// A registry whose leases outlast the test.
@@ -41,7 +41,7 @@ fn a_blob_that_a_manifest_names_is_not_deleted() {
 
 #[test]
 fn garbage_goes_while_the_registry_serves_and_what_is_named_stays() {
-    let registry = Fixture::start_with(|options| options.limits.lease = Duration::from_secs(1));
+    let registry = Fixture::start_with(|config| config.limits.lease = Duration::from_secs(1));
     let kept = registry.push_image("kept", "v1", b"shared layer");
     let deleted = registry.push_image("gone", "v1", b"shared layer");
     registry.push_image("gone", "v2", b"own layer");
@@ -62,7 +62,7 @@ fn garbage_goes_while_the_registry_serves_and_what_is_named_stays() {
 
 #[test]
 fn an_idle_upload_ends() {
-    let registry = Fixture::start_with(|options| options.limits.upload_idle = Duration::ZERO);
+    let registry = Fixture::start_with(|config| config.limits.upload_idle = Duration::ZERO);
     let location = registry.send("POST", "/v2/a/blobs/uploads/", &[], "").header("location").to_owned();
     registry.until(|| registry.get(&location).status == 404);
     let ingests = || std::fs::read_dir(registry.dir.path().join("content/ingest")).unwrap().count();
@@ -95,7 +95,7 @@ fn pushes_pulls_deletions_and_collection_at_once_lose_nothing() {
 
 /// Leases that are short, yet longer than the steps of one push.
 fn hasty_but_usable() -> Fixture {
-    Fixture::start_with(|options| options.limits.lease = Duration::from_secs(3))
+    Fixture::start_with(|config| config.limits.lease = Duration::from_secs(3))
 }
 
 #[test]

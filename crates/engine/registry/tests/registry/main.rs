@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod auth;
 mod collect;
+mod policy;
 mod pull;
 mod push;
 mod referrers;

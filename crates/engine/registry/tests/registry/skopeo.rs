@@ -2,7 +2,7 @@ use crate::support::{Fixture, output, run};
 use std::path::Path;
 
 /// An OCI layout with one image of one layer, made by hand.
-fn layout(dir: &Path, layer: &[u8]) {
+pub fn layout(dir: &Path, layer: &[u8]) {
     use hako_names::Digest;
     let blobs = dir.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();

@@ -1,7 +1,7 @@
 //! A registry on a port of its own, plain requests to it, and images made here.
 
 use hako_names::Digest;
-use hako_registry::{Limits, Options, Service};
+use hako_registry::{Config, Service};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -35,27 +35,24 @@ impl Answer {
     }
 }
 
-#[must_use]
-pub fn options(dir: &std::path::Path) -> Options {
-    Options {
-        dir: dir.to_path_buf(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        limits: Limits::default(),
-        collect_every: Duration::from_millis(50),
-    }
-}
-
 impl Fixture {
     pub fn start() -> Self {
         Self::start_with(|_| {})
     }
 
-    pub fn start_with(change: impl FnOnce(&mut Options)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut options = options(dir.path());
-        change(&mut options);
+    pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), change)
+    }
+
+    pub fn start_in(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            collect_every: Duration::from_millis(50),
+            ..Config::default()
+        };
+        change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let service = runtime.block_on(Service::start(options)).unwrap();
+        let service = runtime.block_on(Service::start(config, dir.path().to_path_buf())).unwrap();
         Self { dir, service: Some(service), runtime }
     }
 

@@ -1,0 +1,67 @@
+//! `hako registry`: the distribution registry as a program of its own.
+
+use crate::locate::Target;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use hako_registry::{Config, Service};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Serve images to every client that speaks OCI distribution 1.1; SIGTERM ends it
+    Serve(ServeArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// The configuration: authentication, rights, TLS, quotas, retention (YAML; see docs/registry.md)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where it listens, whatever the configuration says [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Where it keeps everything [default: DATA_DIR/registry]
+    #[arg(long, value_name = "DIR")]
+    pub storage: Option<PathBuf>,
+    /// Only check the configuration
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Runs one of the commands.
+pub(crate) async fn registry(target: &Target, command: RegistryCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        RegistryCommand::Serve(args) => serve(target, args).await,
+    }
+}
+
+async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let mut config = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+            Config::parse(&text).with_context(|| path.display().to_string())?
+        }
+        None => Config::default(),
+    };
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    if args.check {
+        crate::output::line("the configuration is good");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
+    let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
+    let service = Service::start(config, dir).await?;
+    crate::output::line(&format!("registry listens on {}", service.address()));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    service.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

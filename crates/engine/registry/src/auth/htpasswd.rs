@@ -1,0 +1,140 @@
+//! Passwords: a file of `name:$2y$…` lines, as `htpasswd -B` writes.
+
+use super::{Credentials, Refused};
+use hako_error::{Error, Kind, Result};
+use parking_lot::Mutex;
+use ring::digest::{SHA256, digest};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Semaphore;
+
+/// How long a password that was right is believed again without the cost of bcrypt.
+const BELIEVED: Duration = Duration::from_secs(60);
+/// Checks at once: bcrypt is slow by purpose, and must not take all processors.
+const CHECKS: usize = 2;
+/// Passwords that are remembered.
+const REMEMBERED: usize = 4096;
+/// A hash of nothing anybody knows: an unknown name takes as long as a wrong password.
+const NOBODY: &str = "$2b$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
+
+/// The file, read again when it changed.
+#[derive(Debug)]
+pub(super) struct Passwords {
+    path: PathBuf,
+    state: Mutex<State>,
+    checks: Semaphore,
+}
+
+struct State {
+    changed: Option<SystemTime>,
+    users: Arc<HashMap<String, String>>,
+    /// Digest of name, hash and password → until when it is believed.
+    believed: HashMap<[u8; 32], Instant>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} users", self.users.len())
+    }
+}
+
+impl Passwords {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let users = Arc::new(read(path)?);
+        let state = State { changed: changed(path), users, believed: HashMap::new() };
+        Ok(Self { path: path.into(), state: Mutex::new(state), checks: Semaphore::new(CHECKS) })
+    }
+
+    /// The name, if the password is right.
+    pub(super) async fn check(&self, credentials: Credentials) -> Result<String, Refused> {
+        let Credentials { user, password } = credentials;
+        let hash = self.hash(&user);
+        let key = hash.as_ref().map(|hash| {
+            let text = format!("{user}\0{hash}\0{password}");
+            let mut key = [0; 32];
+            key.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+            key
+        });
+        if key.is_some_and(|key| self.is_believed(key)) {
+            return Ok(user);
+        }
+        let Ok(_turn) = self.checks.acquire().await else { return Err(Refused) };
+        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash)).await;
+        match (key, checked) {
+            (Some(key), Ok(Ok(true))) => {
+                self.believe(key);
+                Ok(user)
+            }
+            _ => Err(Refused),
+        }
+    }
+
+    /// What changes when the user's password does; `None` if there is no such user.
+    pub(super) fn version(&self, user: &str) -> Option<String> {
+        self.hash(user).map(|hash| hex(&digest(&SHA256, hash.as_bytes()).as_ref()[..8]))
+    }
+
+    fn hash(&self, user: &str) -> Option<String> {
+        let mut state = self.state.lock();
+        let now = changed(&self.path);
+        if now != state.changed {
+            match read(&self.path) {
+                Ok(users) => {
+                    state.users = Arc::new(users);
+                    state.believed.clear();
+                    state.changed = now;
+                }
+                Err(error) => tracing::warn!(error = %error.chain(), "keeping the users read before"),
+            }
+        }
+        state.users.get(user).cloned()
+    }
+
+    fn is_believed(&self, key: [u8; 32]) -> bool {
+        self.state.lock().believed.get(&key).is_some_and(|until| *until > Instant::now())
+    }
+
+    fn believe(&self, key: [u8; 32]) {
+        let mut state = self.state.lock();
+        if state.believed.len() >= REMEMBERED {
+            state.believed.clear();
+        }
+        state.believed.insert(key, Instant::now() + BELIEVED);
+    }
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn read(path: &Path) -> Result<HashMap<String, String>> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::new(Kind::Invalid, format!("cannot read the passwords {}", path.display())).with_source(error)
+    })?;
+    let mut users = HashMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once(':') {
+            Some((user, hash)) if hash.starts_with("$2") => users.insert(user.to_owned(), hash.to_owned()),
+            _ => {
+                let problem = format!(
+                    "line {} of {} is not NAME:BCRYPT-HASH; write it with htpasswd -B",
+                    index + 1,
+                    path.display()
+                );
+                return Err(Error::new(Kind::Invalid, problem));
+            }
+        };
+    }
+    Ok(users)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

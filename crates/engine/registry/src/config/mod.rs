@@ -1,0 +1,376 @@
+//! The registry's configuration: one YAML file.
+//!
+//! Owns: reading and checking it. Invariant: a [`Config`] is usable; everything wrong in a file is reported at once,
+//! each fault with its field.
+
+mod pattern;
+mod section;
+
+pub use pattern::Pattern;
+pub(crate) use pattern::any;
+
+use crate::registry::Limits;
+use hako_error::{Classify, FieldCause, Kind};
+use section::{Faults, Section};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that a file can say.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// How its connections are encrypted.
+    pub tls: Option<Tls>,
+    /// How callers prove who they are.
+    pub auth: AuthConfig,
+    /// Who may do what; the rights of all rules that match are added up.
+    pub rules: Vec<Rule>,
+    /// How many bytes a repository may have; the first entry that matches counts.
+    pub quotas: Vec<Quota>,
+    /// Tags that never move and are never deleted.
+    pub immutable: Vec<Selection>,
+    /// What is deleted by itself.
+    pub retention: Vec<Retention>,
+    /// Bounds.
+    pub limits: Limits,
+    /// How often garbage is looked for.
+    pub collect_every: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            tls: None,
+            auth: AuthConfig::None,
+            rules: Vec::new(),
+            quotas: Vec::new(),
+            immutable: Vec::new(),
+            retention: Vec::new(),
+            limits: Limits::default(),
+            collect_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where certificate and key come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// PEM files.
+    Files {
+        /// The chain, the server's certificate first.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// Signed by an authority that the registry makes in its directory (`pki/ca.crt`).
+    Own {
+        /// Names and addresses that clients use.
+        names: Vec<String>,
+    },
+}
+
+/// How callers prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthConfig {
+    /// Not at all: everybody may do what rules give to `anonymous`, everything without rules.
+    None,
+    /// Name and password with every request.
+    Basic {
+        /// A file that `htpasswd -B` writes.
+        htpasswd: PathBuf,
+        /// What clients show when they ask for a password.
+        realm: String,
+    },
+    /// Name and password at `/token`, then a signed token.
+    Token {
+        /// A file that `htpasswd -B` writes.
+        htpasswd: PathBuf,
+        /// The registry's name in tokens.
+        service: String,
+        /// Who signs, in tokens.
+        issuer: String,
+        /// The token endpoint's URL; by default `/token` at the host that the client asked.
+        realm: Option<String>,
+        /// How long a token is good.
+        lifetime: Duration,
+    },
+}
+
+/// What somebody may do with a repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Read.
+    pub pull: bool,
+    /// Write.
+    pub push: bool,
+    /// Delete.
+    pub delete: bool,
+}
+
+/// Rights of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which repositories.
+    pub repositories: Vec<Pattern>,
+    /// Names; `*` is whoever proved a name, `anonymous` is everybody.
+    pub users: Vec<String>,
+    /// What they may do.
+    pub rights: Rights,
+}
+
+/// A bound of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which repositories; each has the bound for itself.
+    pub repositories: Vec<Pattern>,
+    /// The bytes of all its blobs together.
+    pub bytes: u64,
+}
+
+/// Some tags of some repositories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Which repositories.
+    pub repositories: Vec<Pattern>,
+    /// Which tags.
+    pub tags: Vec<Pattern>,
+}
+
+/// What is deleted by itself: of the tags selected, those that neither `keep_last` nor `keep_for` keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Which tags it is about.
+    pub of: Selection,
+    /// Tags that are never deleted by it.
+    pub except: Vec<Pattern>,
+    /// So many, the youngest, stay.
+    pub keep_last: Option<u64>,
+    /// What is younger stays.
+    pub keep_for: Option<Duration>,
+    /// Whether manifests without a tag that nothing refers to go too.
+    pub untagged: bool,
+    /// Only say what would be deleted.
+    pub dry_run: bool,
+}
+
+/// Why a configuration is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is no YAML.
+    #[error("the configuration is not YAML")]
+    Syntax {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Fields are wrong.
+    #[error("the configuration has {} faults: {}", faults.len(), list(faults))]
+    Fields {
+        /// All of them.
+        faults: Vec<FieldCause>,
+    },
+}
+
+fn list(faults: &[FieldCause]) -> String {
+    let faults: Vec<String> =
+        faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+    faults.join("; ")
+}
+
+impl Classify for ConfigError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+
+    fn causes(&self) -> Vec<FieldCause> {
+        match self {
+            Self::Syntax { .. } => Vec::new(),
+            Self::Fields { faults } => faults.clone(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let value: serde_json::Value =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax { source: Box::new(error) })?;
+        let faults = Faults::default();
+        let mut root = Section::of(String::new(), value, &faults);
+        let default = Self::default();
+        let config = Self {
+            listen: root.parsed("listen", "an address with a port").unwrap_or(default.listen),
+            tls: root.section("tls").and_then(tls),
+            auth: root.section("auth").map_or(AuthConfig::None, auth),
+            rules: root.sections("rules").into_iter().map(rule).collect(),
+            quotas: root.sections("quotas").into_iter().map(quota).collect(),
+            immutable: root.sections("immutable_tags").into_iter().map(selection).collect(),
+            retention: root.sections("retention").into_iter().map(retention).collect(),
+            limits: root.section("limits").map_or(default.limits, limits),
+            collect_every: seconds(&mut root, "collect_every_seconds", default.collect_every),
+        };
+        root.end();
+        match faults.take() {
+            faults if faults.is_empty() => Ok(config),
+            faults => Err(ConfigError::Fields { faults }),
+        }
+    }
+}
+
+fn seconds(section: &mut Section, name: &str, default: Duration) -> Duration {
+    section.number(name).map_or(default, Duration::from_secs)
+}
+
+fn tls(mut section: Section) -> Option<Tls> {
+    let tls = match section.texts("own") {
+        Some(names) => Some(Tls::Own { names }),
+        None => Some(Tls::Files {
+            certificate: section.required_text("certificate").into(),
+            key: section.required_text("key").into(),
+        }),
+    };
+    section.end();
+    tls
+}
+
+fn auth(mut section: Section) -> AuthConfig {
+    let kind = section.required_text("kind");
+    let auth = match kind.as_str() {
+        "none" => AuthConfig::None,
+        "basic" => AuthConfig::Basic {
+            htpasswd: section.required_text("htpasswd").into(),
+            realm: section.text("realm").unwrap_or_else(|| "registry".into()),
+        },
+        "token" => AuthConfig::Token {
+            htpasswd: section.required_text("htpasswd").into(),
+            service: section.text("service").unwrap_or_else(|| "registry".into()),
+            issuer: section.text("issuer").unwrap_or_else(|| "hako".into()),
+            realm: section.text("realm"),
+            lifetime: seconds(&mut section, "lifetime_seconds", Duration::from_secs(300)),
+        },
+        other => {
+            section.fault("kind", format!("{other:?} is none of none, basic, token"));
+            AuthConfig::None
+        }
+    };
+    section.end();
+    auth
+}
+
+fn rule(mut section: Section) -> Rule {
+    let mut rights = Rights::default();
+    for right in section.texts("rights").unwrap_or_default() {
+        match right.as_str() {
+            "pull" => rights.pull = true,
+            "push" => rights.push = true,
+            "delete" => rights.delete = true,
+            other => section.fault("rights", format!("{other:?} is none of pull, push, delete")),
+        }
+    }
+    let users = section.texts("users").unwrap_or_else(|| vec!["*".into()]);
+    let rule = Rule { repositories: section.patterns("repositories"), users, rights };
+    section.end();
+    rule
+}
+
+fn quota(mut section: Section) -> Quota {
+    let repositories = section.patterns("repositories");
+    let bytes = section.bytes("bytes").unwrap_or_else(|| {
+        section.fault("bytes", "is required");
+        0
+    });
+    section.end();
+    Quota { repositories, bytes }
+}
+
+fn selection(mut section: Section) -> Selection {
+    let selection =
+        Selection { repositories: section.patterns("repositories"), tags: section.patterns("tags") };
+    section.end();
+    selection
+}
+
+fn retention(mut section: Section) -> Retention {
+    let of = Selection { repositories: section.patterns("repositories"), tags: section.patterns("tags") };
+    let except = section.texts("except").unwrap_or_default().into_iter().map(Pattern::new).collect();
+    let retention = Retention {
+        of,
+        except,
+        keep_last: section.number("keep_last"),
+        keep_for: section.number("keep_days").map(|days| Duration::from_secs(days.saturating_mul(86_400))),
+        untagged: section.flag("untagged"),
+        dry_run: section.flag("dry_run"),
+    };
+    if retention.keep_last.is_none() && retention.keep_for.is_none() && !retention.untagged {
+        section.fault("keep_last", "a retention rule needs keep_last, keep_days or untagged");
+    }
+    section.end();
+    retention
+}
+
+fn limits(mut section: Section) -> Limits {
+    let default = Limits::default();
+    let limits = Limits {
+        lease: seconds(&mut section, "lease_seconds", default.lease),
+        upload_idle: seconds(&mut section, "upload_idle_seconds", default.upload_idle),
+        uploads: section
+            .number("uploads")
+            .map_or(default.uploads, |number| usize::try_from(number).unwrap_or(usize::MAX)),
+    };
+    section.end();
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let config = Config::parse(
+            "listen: 0.0.0.0:5001\n\
+             tls: {own: [registry.test, 127.0.0.1]}\n\
+             auth: {kind: token, htpasswd: /etc/users, lifetime_seconds: 60}\n\
+             rules:\n\
+             - {repositories: 'team/**', users: [alice], rights: [pull, push]}\n\
+             - {users: anonymous, rights: [pull]}\n\
+             quotas: [{repositories: ['**'], bytes: 1Ki}]\n\
+             immutable_tags: [{tags: 'v*'}]\n\
+             retention: [{keep_last: 3, keep_days: 7, except: [latest], dry_run: true}]\n\
+             limits: {lease_seconds: 5}\n",
+        )
+        .unwrap();
+        assert_eq!(config.listen.port(), 5001);
+        assert_eq!(config.rules[0].rights, Rights { pull: true, push: true, delete: false });
+        assert_eq!(config.rules[1].users, ["anonymous"]);
+        assert_eq!(config.quotas[0].bytes, 1024);
+        assert_eq!(config.retention[0].keep_for, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(config.limits.lease, Duration::from_secs(5));
+        assert!(Config::parse("").is_ok() && Config::parse("{}").is_ok());
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once() {
+        let error = Config::parse(
+            "listen: nowhere\nauth: {kind: magic}\nrules: [{rights: [fly]}]\nquotas: [{}]\n\
+             tls: {certificate: /x}\nretention: [{}]\nlimits: {uploads: -1}\nunknown: 1\n",
+        )
+        .unwrap_err();
+        let fields: Vec<String> = error.causes().into_iter().map(|fault| fault.field).collect();
+        for field in [
+            "listen",
+            "auth.kind",
+            "rules[0].rights",
+            "quotas[0].bytes",
+            "tls.key",
+            "retention[0].keep_last",
+            "limits.uploads",
+            "unknown",
+        ] {
+            assert!(fields.iter().any(|one| one == field), "{field} in {fields:?}");
+        }
+        assert!(matches!(Config::parse("a: ["), Err(ConfigError::Syntax { .. })));
+    }
+}
