@@ -12,6 +12,7 @@ mod exit;
 mod locate;
 mod output;
 mod platform;
+mod registry;
 mod up;
 
 use clap::Parser;
@@ -70,6 +71,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Delete(args) => cluster::delete(&target, &args).await,
         Command::Scale(args) => cluster::scale(&target, &args).await,
         Command::Why(args) => cluster::why(&target, &args, output).await,
+        Command::Registry(command) => registry::registry(&target, command).await,
         Command::Version => output::version(output),
     }
 }
