@@ -56,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) containers: RwLock<BTreeMap<ContainerId, Arc<ContainerObject>>>,
     /// Names of standalone containers. A name is taken here before slow work begins.
     pub(crate) names: Mutex<HashMap<String, ContainerId>>,
+    /// Held while volumes are filled from images.
+    pub(crate) filling: Mutex<()>,
     /// Dropped with the engine, which ends its background tasks.
     pub(crate) alive: watch::Sender<()>,
 }
@@ -72,6 +74,7 @@ impl Core {
             sandboxes: RwLock::default(),
             containers: RwLock::default(),
             names: Mutex::default(),
+            filling: Mutex::default(),
             alive: watch::Sender::new(()),
         })
     }

@@ -129,9 +129,10 @@ impl Core {
     ) -> Result<Arc<ContainerObject>> {
         let core = Arc::clone(self);
         blocking(move || {
-            let made = core.make_container_now(&id, sandbox, spec);
+            let mut anonymous = Vec::new();
+            let made = core.make_container_now(&id, sandbox, spec, &mut anonymous);
             if made.is_err() {
-                core.unmake(&id, &[]);
+                core.unmake(&id, &anonymous);
             }
             made
         })
@@ -143,6 +144,7 @@ impl Core {
         id: &ContainerId,
         sandbox: Arc<SandboxObject>,
         mut spec: ContainerSpec,
+        anonymous: &mut Vec<String>,
     ) -> Result<Arc<ContainerObject>> {
         let images = &self.config.images;
         let image = match &spec.image {
@@ -150,11 +152,12 @@ impl Core {
             ImageSource::Id(id) => images.find(id)?,
         };
         let resolved = resolved(&spec, &image)?;
-        let anonymous_volumes = self.make_volumes(&mut spec, &image)?;
         let pin = image.chain_id().map(|chain| images.pin(&chain));
         let parent = images.unpack(&image)?;
-        images.snapshots().prepare(&snapshot_key(id.as_str()), parent.as_deref())?;
+        let rootfs = images.snapshots().prepare(&snapshot_key(id.as_str()), parent.as_deref())?;
         drop(pin);
+        self.make_volumes(&mut spec, &image, anonymous)?;
+        self.populate_volumes(&spec, &rootfs)?;
         let dir = self.layout.containers().join(id.as_str());
         std::fs::create_dir_all(dir.join("log")).map_err(io("make directory", &dir))?;
         let status = ContainerStatus {
@@ -169,7 +172,7 @@ impl Core {
             spec: Arc::new(spec),
             resolved: Arc::new(resolved),
             created_at: Timestamp::now(),
-            anonymous_volumes,
+            anonymous_volumes: anonymous.clone(),
         };
         record::write(&dir.join("state.json"), &status)?;
         record::write(&dir.join("container.json"), &record)?;
@@ -177,8 +180,13 @@ impl Core {
     }
 
     /// Makes the volumes that mounts name, and one for each of the image's `VOLUME` paths where that is wanted.
-    /// Returns the anonymous ones.
-    fn make_volumes(&self, spec: &mut ContainerSpec, image: &Image) -> Result<Vec<String>> {
+    /// `anonymous` gets those without a name.
+    fn make_volumes(
+        &self,
+        spec: &mut ContainerSpec,
+        image: &Image,
+        anonymous: &mut Vec<String>,
+    ) -> Result<()> {
         if spec.image_volumes {
             let declared = image
                 .config
@@ -193,7 +201,6 @@ impl Core {
                 }
             }
         }
-        let mut anonymous = Vec::new();
         for mount in &mut spec.mounts {
             if let MountSource::Volume { name } = &mut mount.source {
                 if name.is_empty() {
@@ -203,7 +210,7 @@ impl Core {
                 self.ensure_volume(name)?;
             }
         }
-        Ok(anonymous)
+        Ok(())
     }
 
     /// Undoes what a container has outside of any shim. Best effort: the next open looks for the rest.

@@ -150,6 +150,8 @@ pub struct ContainerSpec {
     pub run_as_non_root: bool,
     /// What is mounted besides /proc, /dev, /sys and the sandbox's files.
     pub mounts: Vec<Mount>,
+    /// Targets of volumes that do not get the image's content while they are empty (Docker's `nocopy`).
+    pub no_copy: Vec<PathBuf>,
     /// Limits.
     pub resources: Resources,
     /// Capabilities over Docker's default set, `NET_ADMIN` or `CAP_NET_ADMIN`, or `ALL`.
@@ -209,6 +211,7 @@ impl Default for ContainerSpec {
             additional_gids: Vec::new(),
             run_as_non_root: false,
             mounts: Vec::new(),
+            no_copy: Vec::new(),
             resources: Resources::default(),
             cap_add: Vec::new(),
             cap_drop: Vec::new(),

@@ -53,7 +53,7 @@ impl Core {
         record::remove_tree(&self.layout.volumes().join(name))
     }
 
-    fn volume_user(&self, name: &str) -> Option<String> {
+    pub(crate) fn volume_user(&self, name: &str) -> Option<String> {
         let uses =
             |source: &MountSource| matches!(source, MountSource::Volume { name: used } if used == name);
         let containers = self.containers.read();

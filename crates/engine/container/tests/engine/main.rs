@@ -11,3 +11,4 @@ mod host;
 mod life;
 mod pod;
 mod streams;
+mod volumes;
