@@ -12,12 +12,15 @@ pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{LinuxSeccomp, Process};
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal};
 use tokio::sync::broadcast;
 
 use crate::prepare::{blocking, exec_plan_file, prepare, remove_group};
@@ -49,6 +52,26 @@ struct Context {
 
 fn internal(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(Kind::Internal, what).with_source(error)
+}
+
+/// A shim answers within a millisecond; one that somebody has stopped (SIGSTOP, a debugger) is woken, one that does not
+/// answer even then is ended: a sandbox that nobody can reach must not keep all others from being adopted.
+async fn greet(connection: &Connection, peer: Option<Pid>, socket: &Path) -> Result<Answer> {
+    const USUAL: Duration = Duration::from_secs(1);
+    const LIMIT: Duration = Duration::from_secs(20);
+    let mut hello = pin!(connection.call(Request::Hello, &[]));
+    if let Ok(answer) = tokio::time::timeout(USUAL, &mut hello).await {
+        return answer.map(|(answer, _)| answer);
+    }
+    let signal = |signal| peer.map(|pid| rustix::process::kill_process(pid, signal));
+    tracing::warn!(?peer, "a shim does not answer: wake it");
+    signal(Signal::CONT);
+    if let Ok(answer) = tokio::time::timeout(LIMIT, &mut hello).await {
+        return answer.map(|(answer, _)| answer);
+    }
+    tracing::error!(?peer, "a shim does not answer: end it");
+    signal(Signal::KILL);
+    Err(Error::new(Kind::NotFound, format!("the shim at {} did not answer and was ended", socket.display())))
 }
 
 impl Shim {
@@ -88,8 +111,9 @@ impl Shim {
             };
             Error::new(kind, format!("no shim answers at {}", socket.display())).with_source(error)
         })?;
+        let peer = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.pid);
         let connection = Connection::new(stream.into())?;
-        let (answer, _) = connection.call(Request::Hello, &[]).await?;
+        let answer = greet(&connection, peer.ok(), socket).await?;
         let Answer::Hello { pid, state_dir } = answer else { return Err(unexpected()) };
         let shim = Self::with(connection, Answer::Pid(pid), state_dir)?;
         shim.load_contexts();

@@ -17,6 +17,8 @@ pub(crate) fn highest() -> u32 {
     numbers.max().and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
 
+/// The same names on every architecture. Numbers without a constant are newer than libc's list; from 424 on they are the
+/// same everywhere (Linux, arch/*/tools/syscall*.tbl).
 const COMMON: &[(&str, i64)] = &[
     ("accept", libc::SYS_accept),
     ("accept4", libc::SYS_accept4),
@@ -26,6 +28,7 @@ const COMMON: &[(&str, i64)] = &[
     ("bind", libc::SYS_bind),
     ("bpf", libc::SYS_bpf),
     ("brk", libc::SYS_brk),
+    ("cachestat", 451),
     ("capget", libc::SYS_capget),
     ("capset", libc::SYS_capset),
     ("chdir", libc::SYS_chdir),
@@ -62,6 +65,7 @@ const COMMON: &[(&str, i64)] = &[
     ("fchdir", libc::SYS_fchdir),
     ("fchmod", libc::SYS_fchmod),
     ("fchmodat", libc::SYS_fchmodat),
+    ("fchmodat2", 452),
     ("fchown", libc::SYS_fchown),
     ("fchownat", libc::SYS_fchownat),
     ("fcntl", libc::SYS_fcntl),
@@ -81,7 +85,10 @@ const COMMON: &[(&str, i64)] = &[
     ("fsync", libc::SYS_fsync),
     ("ftruncate", libc::SYS_ftruncate),
     ("futex", libc::SYS_futex),
+    ("futex_requeue", 456),
+    ("futex_wait", 455),
     ("futex_waitv", libc::SYS_futex_waitv),
+    ("futex_wake", 454),
     ("get_mempolicy", libc::SYS_get_mempolicy),
     ("get_robust_list", libc::SYS_get_robust_list),
     ("getcpu", libc::SYS_getcpu),
@@ -108,6 +115,7 @@ const COMMON: &[(&str, i64)] = &[
     ("gettimeofday", libc::SYS_gettimeofday),
     ("getuid", libc::SYS_getuid),
     ("getxattr", libc::SYS_getxattr),
+    ("getxattrat", 464),
     ("init_module", libc::SYS_init_module),
     ("inotify_add_watch", libc::SYS_inotify_add_watch),
     ("inotify_init1", libc::SYS_inotify_init1),
@@ -134,13 +142,19 @@ const COMMON: &[(&str, i64)] = &[
     ("lgetxattr", libc::SYS_lgetxattr),
     ("linkat", libc::SYS_linkat),
     ("listen", libc::SYS_listen),
+    ("listmount", 458),
     ("listxattr", libc::SYS_listxattr),
+    ("listxattrat", 465),
     ("llistxattr", libc::SYS_llistxattr),
     ("lookup_dcookie", libc::SYS_lookup_dcookie),
     ("lremovexattr", libc::SYS_lremovexattr),
     ("lseek", libc::SYS_lseek),
     ("lsetxattr", libc::SYS_lsetxattr),
+    ("lsm_get_self_attr", 459),
+    ("lsm_list_modules", 461),
+    ("lsm_set_self_attr", 460),
     ("madvise", libc::SYS_madvise),
+    ("map_shadow_stack", 453),
     ("mbind", libc::SYS_mbind),
     ("membarrier", libc::SYS_membarrier),
     ("memfd_create", libc::SYS_memfd_create),
@@ -180,6 +194,7 @@ const COMMON: &[(&str, i64)] = &[
     ("nfsservctl", libc::SYS_nfsservctl),
     ("open_by_handle_at", libc::SYS_open_by_handle_at),
     ("open_tree", libc::SYS_open_tree),
+    ("open_tree_attr", 467),
     ("openat", libc::SYS_openat),
     ("openat2", libc::SYS_openat2),
     ("perf_event_open", libc::SYS_perf_event_open),
@@ -219,6 +234,7 @@ const COMMON: &[(&str, i64)] = &[
     ("recvmsg", libc::SYS_recvmsg),
     ("remap_file_pages", libc::SYS_remap_file_pages),
     ("removexattr", libc::SYS_removexattr),
+    ("removexattrat", 466),
     ("renameat2", libc::SYS_renameat2),
     ("request_key", libc::SYS_request_key),
     ("restart_syscall", libc::SYS_restart_syscall),
@@ -275,6 +291,7 @@ const COMMON: &[(&str, i64)] = &[
     ("settimeofday", libc::SYS_settimeofday),
     ("setuid", libc::SYS_setuid),
     ("setxattr", libc::SYS_setxattr),
+    ("setxattrat", 463),
     ("shmat", libc::SYS_shmat),
     ("shmctl", libc::SYS_shmctl),
     ("shmdt", libc::SYS_shmdt),
@@ -286,6 +303,7 @@ const COMMON: &[(&str, i64)] = &[
     ("socketpair", libc::SYS_socketpair),
     ("splice", libc::SYS_splice),
     ("statfs", libc::SYS_statfs),
+    ("statmount", 457),
     ("statx", libc::SYS_statx),
     ("swapoff", libc::SYS_swapoff),
     ("swapon", libc::SYS_swapon),
@@ -346,6 +364,7 @@ const OWN: &[(&str, i64)] = &[
     ("getpmsg", libc::SYS_getpmsg),
     ("getrlimit", libc::SYS_getrlimit),
     ("inotify_init", libc::SYS_inotify_init),
+    ("io_pgetevents", 333),
     ("ioperm", libc::SYS_ioperm),
     ("iopl", libc::SYS_iopl),
     ("lchown", libc::SYS_lchown),
@@ -375,6 +394,7 @@ const OWN: &[(&str, i64)] = &[
     ("time", libc::SYS_time),
     ("tuxcall", libc::SYS_tuxcall),
     ("unlink", libc::SYS_unlink),
+    ("uretprobe", 335),
     ("uselib", libc::SYS_uselib),
     ("ustat", libc::SYS_ustat),
     ("utime", libc::SYS_utime),
@@ -384,11 +404,23 @@ const OWN: &[(&str, i64)] = &[
 ];
 
 #[cfg(target_arch = "aarch64")]
-const OWN: &[(&str, i64)] = &[];
+const OWN: &[(&str, i64)] = &[("io_pgetevents", 292)];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn every_name_of_the_default_profile_has_a_number() {
+        let text = include_str!("default_profile.txt");
+        let names =
+            text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').next());
+        let elsewhere = ["", "riscv_hwprobe"];
+        let unknown: Vec<_> =
+            names.filter(|name| !elsewhere.contains(name) && number(name).is_none()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
 
     #[test]
     fn names_are_found_by_binary_search() {

@@ -138,6 +138,19 @@ async fn an_engine_killed_and_started_again_adopts_its_containers() {
 }
 
 #[tokio::test]
+async fn a_stopped_shim_is_woken_when_it_is_adopted() {
+    let bed = Bed::new().await;
+    bed.shim.create(bed.container("c", shell("exit 3"))).await.unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(bed.shim.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let adopted = Shim::connect(&bed.config.socket).await.unwrap();
+    let mut events = adopted.events();
+    adopted.start("c").await.unwrap();
+    assert_eq!(wait_exit(&mut events, "c", None).await.code, 3);
+    bed.finish().await;
+}
+
+#[tokio::test]
 #[ignore = "is run by the test above, in a process of its own"]
 async fn the_engine_that_is_killed() {
     let Some(directory) = std::env::var_os("BED") else { return };
