@@ -52,6 +52,7 @@
 
 mod auth;
 mod blobs;
+mod check;
 mod clock;
 pub mod config;
 mod error;
@@ -66,6 +67,7 @@ mod stripes;
 mod uploads;
 
 pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs};
+pub use check::{Checked, check};
 pub use config::Config;
 pub use error::{ErrorCode, RegistryError};
 pub use name::{Reference, Repository, Tag};

@@ -5,7 +5,7 @@ use super::{Answer, OCI_FILTERS, Request, json, set};
 use crate::auth::Caller;
 use crate::error::RegistryError;
 use crate::manifest::OCI_INDEX;
-use crate::name::Repository;
+use crate::name::{Reference, Repository};
 use crate::registry::Registry;
 use hako_names::Digest;
 use http::StatusCode;
@@ -45,7 +45,7 @@ pub(super) fn catalog(registry: &Registry, caller: &Caller, request: &Request) -
 }
 
 /// `GET …/referrers/DIGEST?artifactType`: an index, empty for what nothing refers to.
-pub(super) fn referrers(
+pub(super) async fn referrers(
     registry: &Registry,
     name: &Repository,
     subject: Digest,
@@ -53,9 +53,8 @@ pub(super) fn referrers(
 ) -> Answer {
     let wanted = query(request, "artifactType")?.filter(|wanted| !wanted.is_empty());
     let found = registry.metadata().referrers(name, subject, REFERRERS_LIMIT)?;
-    let descriptors: Vec<serde_json::Value> = found
+    let mut descriptors: Vec<serde_json::Value> = found
         .into_iter()
-        .filter(|(_, record)| wanted.is_none() || record.artifact_type == wanted)
         .map(|(digest, record)| {
             let mut descriptor = serde_json::json!({
                 "mediaType": record.media_type, "digest": digest, "size": record.size,
@@ -69,6 +68,14 @@ pub(super) fn referrers(
             descriptor
         })
         .collect();
+    for descriptor in fallback(registry, name, subject).await? {
+        if descriptors.iter().all(|one| one["digest"] != descriptor["digest"]) {
+            descriptors.push(descriptor);
+        }
+    }
+    if let Some(wanted) = &wanted {
+        descriptors.retain(|one| one["artifactType"] == wanted.as_str());
+    }
     let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors});
     let mut response = json(StatusCode::OK, index.to_string());
     set(&mut response, CONTENT_TYPE, OCI_INDEX);
@@ -76,6 +83,24 @@ pub(super) fn referrers(
         set(&mut response, OCI_FILTERS, "artifactType");
     }
     Ok(response)
+}
+
+/// What clients listed themselves, under the tag that they use where there is no referrers API ("Referrers Tag Schema").
+async fn fallback(
+    registry: &Registry,
+    name: &Repository,
+    subject: Digest,
+) -> Result<Vec<serde_json::Value>, RegistryError> {
+    let tag = format!("sha256-{}", subject.hex()).parse()?;
+    let Some((digest, record)) = registry.metadata().manifest(name, &Reference::Tag(tag))? else {
+        return Ok(Vec::new());
+    };
+    if record.media_type != OCI_INDEX {
+        return Ok(Vec::new());
+    }
+    let index: serde_json::Value =
+        serde_json::from_slice(&registry.manifest_bytes(digest).await?).unwrap_or_default();
+    Ok(index["manifests"].as_array().cloned().unwrap_or_default())
 }
 
 fn page(request: &Request) -> Result<(usize, Option<String>), RegistryError> {

@@ -88,7 +88,9 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
         (Route::Base, &Method::GET | &Method::HEAD) => Ok(json(StatusCode::OK, "{}")),
         (Route::Catalog, &Method::GET) => lists::catalog(registry, caller, &request),
         (Route::Tags(name), &Method::GET) => lists::tags(registry, &name, &request),
-        (Route::Referrers(name, digest), &Method::GET) => lists::referrers(registry, &name, digest, &request),
+        (Route::Referrers(name, digest), &Method::GET) => {
+            lists::referrers(registry, &name, digest, &request).await
+        }
         (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => {
             blobs::get(registry, &name, digest, &request).await
         }

@@ -11,6 +11,7 @@ mod push;
 mod records;
 mod retain;
 mod tables;
+mod verify;
 
 pub(crate) use push::NewManifest;
 pub(crate) use records::{LinkRecord, ManifestRecord};

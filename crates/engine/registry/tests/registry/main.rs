@@ -4,6 +4,7 @@
 
 mod auth;
 mod collect;
+mod crash;
 mod policy;
 mod pull;
 mod push;

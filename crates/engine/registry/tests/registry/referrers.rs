@@ -45,3 +45,19 @@ fn a_subject_may_come_later_or_never() {
     let list = registry.get(&format!("/v2/a/referrers/{subject}")).json();
     assert_eq!(list["manifests"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn what_a_client_listed_under_the_fallback_tag_is_shown_once() {
+    let registry = Fixture::start();
+    let subject = registry.push_image("a", "v1", b"layer");
+    let known = registry.put_manifest("a", "known", &artifact(&registry, subject, "application/known"));
+    let old = registry.push_image("a", "old", b"made before subjects");
+    let descriptor = |digest: Digest, artifact_type: &str| serde_json::json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "artifactType": artifact_type});
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        descriptor(old, "application/old"), descriptor(known, "application/known")]});
+    registry.put_manifest("a", &format!("sha256-{}", subject.hex()), &index);
+    let path = format!("/v2/a/referrers/{subject}");
+    assert_eq!(registry.get(&path).json()["manifests"].as_array().unwrap().len(), 2);
+    let filtered = registry.get(&format!("{path}?artifactType=application/old")).json();
+    assert_eq!(filtered["manifests"][0]["digest"], old.to_string());
+}

@@ -69,7 +69,7 @@ impl Fixture {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Answer {
-        self.runtime.block_on(send(&self.host(), method, path, headers, body.into()))
+        self.runtime.block_on(send(&self.host(), method, path, headers, body.into())).unwrap()
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -135,23 +135,73 @@ impl Drop for Fixture {
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-async fn send(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+async fn send(
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Option<Answer> {
     use http_body_util::{BodyExt as _, Full};
-    let stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let stream = tokio::net::TcpStream::connect(host).await.ok()?;
     let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
     let driver = tokio::spawn(connection);
     let mut request = http::Request::builder().method(method).uri(path).header("host", host);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(bytes::Bytes::from(body))).unwrap();
-    let response = sender.send_request(request).await.unwrap();
+    let response = sender.send_request(request).await.ok()?;
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    let body = body.collect().await.ok()?.to_bytes().to_vec();
     drop(sender);
     let _ = driver.await;
-    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
+/// Plain requests to a registry that may go away.
+pub struct Plain {
+    host: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Plain {
+    pub fn new(host: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { host: host.to_owned(), runtime }
+    }
+
+    /// `None` when the registry is gone.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        self.runtime.block_on(send(&self.host, method, path, headers, body))
+    }
+}
+
+/// A manifest of an image of one layer.
+pub fn manifest_of(
+    config: Digest,
+    config_size: usize,
+    layer: Digest,
+    size: usize,
+    note: u64,
+) -> serde_json::Value {
+    serde_json::json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "annotations": {"note": note.to_string()},
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": config_size},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size}],
+    })
+}
+
+/// Repository and tag of `repository:tag`.
+pub fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once(':').unwrap()
 }
 
 /// Runs a program that must succeed.
