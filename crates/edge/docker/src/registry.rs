@@ -163,7 +163,13 @@ fn host(address: &str) -> &str {
 pub(crate) async fn auth(State(state): State<DockerState>, Json(auth): Json<AuthConfig>) -> Answer {
     let host = host(&auth.serveraddress).to_owned();
     let client = RemoteClient::new(&host, options(&state, &host, auth.into()))?;
-    client.ping().await?;
+    match client.ping().await.map_err(Error::from) {
+        Err(error) if error.kind() == Kind::Unauthorized => {
+            let text = format!("unauthorized: registry {host} refuses this user name or password");
+            return Err(Failure(Error::new(Kind::Unauthorized, text)));
+        }
+        result => result?,
+    }
     Ok(Json(json!({ "Status": "Login Succeeded", "IdentityToken": "" })).into_response())
 }
 

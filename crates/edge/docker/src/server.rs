@@ -180,6 +180,8 @@ fn containers() -> Router<DockerState> {
         .route("/containers/{id}/logs", get(container::stream::logs))
         .route("/containers/{id}/stats", get(stats::stats))
         .route("/containers/{id}/exec", post(exec::create))
+        .route("/containers/{id}/export", get(container::export::export))
+        .route("/commit", post(container::commit::commit))
 }
 
 async fn not_built(request: Request<Body>) -> Response {

@@ -1,6 +1,8 @@
 //! `/containers/…`, one operation a file.
 
+pub(crate) mod commit;
 pub(crate) mod create;
+pub(crate) mod export;
 pub(crate) mod host;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;

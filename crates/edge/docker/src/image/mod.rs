@@ -3,6 +3,7 @@
 //! Owns: how images are shown, listed, tagged, removed and imported in Docker's words.
 //! Does not own: the images (hako-image).
 
+pub(crate) mod changes;
 mod history;
 mod import;
 mod list;
@@ -106,7 +107,7 @@ async fn inspect(state: &DockerState, name: &str) -> Answer {
 }
 
 /// `repo` and `tag` as one name.
-fn target(params: &Params) -> Result<ImageRef, Failure> {
+pub(crate) fn target(params: &Params) -> Result<ImageRef, Failure> {
     let repo = params.get("repo").ok_or_else(|| invalid("repo is missing"))?;
     let text = params.get("tag").map_or_else(|| repo.to_owned(), |tag| format!("{repo}:{tag}"));
     Ok(text.parse::<ImageRef>()?)

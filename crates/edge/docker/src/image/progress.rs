@@ -23,8 +23,27 @@ const PACE: Duration = Duration::from_millis(100);
 /// Where the lines of one answer go. Never blocks: a transfer does not wait for who watches it.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
-    sender: mpsc::UnboundedSender<Value>,
+    sender: mpsc::UnboundedSender<Line>,
     paced: Arc<Mutex<HashMap<Digest, Instant>>>,
+}
+
+/// One line of the answer.
+#[derive(Debug)]
+enum Line {
+    Object(Value),
+    /// Why it ended early.
+    Failure(StatusCode, String),
+}
+
+impl Line {
+    /// A failure has no code here: clients make "authentication is required" of 401 and drop the reason.
+    fn bytes(self) -> Bytes {
+        let object = match self {
+            Self::Object(object) => object,
+            Self::Failure(_, text) => json!({ "errorDetail": { "message": text }, "error": text }),
+        };
+        Bytes::from(format!("{object}\r\n"))
+    }
 }
 
 /// Which way layers go.
@@ -37,7 +56,7 @@ pub(super) enum Way {
 impl Lines {
     pub(super) fn send(&self, line: Value) {
         // A client that went away is noticed by the answer's body.
-        let _ = self.sender.send(line);
+        let _ = self.sender.send(Line::Object(line));
     }
 
     pub(super) fn status(&self, text: impl Into<String>) {
@@ -112,25 +131,21 @@ where
     let running = tokio::spawn(async move {
         if let Err(error) = work.await {
             let (code, error) = refusal(error);
-            let text = error.chain();
             // Nobody listens any more if this fails.
-            let _ = sender
-                .send(json!({ "errorDetail": { "message": text, "code": code.as_u16() }, "error": text }));
+            let _ = sender.send(Line::Failure(code, error.chain()));
         }
     });
     let guard = AbortOnDrop(running.abort_handle());
-    let first = receiver.recv().await;
-    if let Some(text) = first.as_ref().and_then(|line| line["error"].as_str()) {
-        let code = first.as_ref().and_then(|line| line["errorDetail"]["code"].as_u64());
-        let code = code.and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
-        return Ok(crate::error::message(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text));
-    }
+    let first = match receiver.recv().await {
+        Some(Line::Failure(code, text)) => return Ok(crate::error::message(code, &text)),
+        first => first,
+    };
     let rest = stream::unfold((first, receiver, guard), |(next, mut receiver, guard)| async move {
         let line = match next {
             Some(line) => line,
             None => receiver.recv().await?,
         };
-        Some((Ok::<_, Infallible>(Bytes::from(format!("{line}\r\n"))), (None, receiver, guard)))
+        Some((Ok::<_, Infallible>(line.bytes()), (None, receiver, guard)))
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(rest)).into_response())
 }

@@ -201,3 +201,57 @@ fn an_empty_file_is_no_image() {
         assert_eq!(docker.ok(&["images", "-q"]), "");
     });
 }
+
+#[test]
+fn a_container_is_exported_and_committed_as_it_is() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let script = "echo written > /made; rm /etc/passwd; echo ready; exec sleep 1000";
+        docker.ok(&["run", "-d", "--name", "maker", "-e", "A=b", "busybox", "sh", "-c", script]);
+        docker.until("it has written", || docker.ok(&["logs", "maker"]) == "ready\n");
+        docker.with_each_cli(|docker| {
+            let tar = docker.dir.join("export.tar");
+            docker.ok(&["export", "-o", tar.to_str().unwrap(), "maker"]);
+            let list = std::process::Command::new("tar").arg("-tf").arg(&tar).output().unwrap();
+            let list = String::from_utf8(list.stdout).unwrap();
+            assert!(list.lines().any(|name| name == "made") && list.contains("bin/busybox"), "{list}");
+            assert!(!list.contains("etc/passwd"), "{list}");
+            std::fs::remove_file(tar).unwrap();
+            let changes = ["--change", "CMD [\"cat\", \"/made\"]", "--change", "LABEL x=y"];
+            let commit =
+                [&["commit", "-m", "by hand", "-a", "me"], &changes[..], &["maker", "made:v1"]].concat();
+            let id = docker.ok(&commit);
+            assert!(id.starts_with("sha256:"), "{id}");
+            assert_eq!(docker.ok(&["run", "--rm", "made:v1"]), "written\n");
+            assert_eq!(docker.run(&["run", "--rm", "made:v1", "cat", "/etc/passwd"]).0, 1);
+            let shown = docker.ok(&[
+                "inspect",
+                "-f",
+                "{{.Comment}}|{{.Author}}|{{.Config.Labels.x}}|{{.Config.Env}}",
+                "made:v1",
+            ]);
+            assert!(shown.starts_with("by hand|me|y|[") && shown.contains("A=b"), "{shown}");
+            assert_eq!(docker.ok(&["history", "-q", "made:v1"]).lines().count(), 2);
+            docker.ok(&["rmi", "made:v1"]);
+        });
+    });
+}
+
+#[test]
+fn events_of_images_are_told_and_known_afterwards() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["tag", "busybox", "other:x"]);
+        docker.ok(&["rmi", "other:x"]);
+        docker.ok(&["run", "--rm", "--name", "short", "busybox", "true"]);
+        docker.with_each_cli(|docker| {
+            let past = |filter: &str| {
+                let args = ["events", "--since", "1h", "--until", "0s", "--filter", filter];
+                docker.ok(&[&args[..], &["--format", "{{.Type}} {{.Action}}"]].concat())
+            };
+            assert_eq!(past("type=image"), "image import\nimage tag\nimage untag\n");
+            assert_eq!(past("event=tag"), "image tag\n");
+            assert!(past("container=short").ends_with("container die\ncontainer destroy\n"));
+        });
+    });
+}

@@ -4,4 +4,5 @@
 mod containers;
 mod daemon;
 mod images;
+mod registry;
 mod system;
