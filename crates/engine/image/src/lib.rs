@@ -12,6 +12,7 @@
 //! Everything but [`remote`] and what stands on it is synchronous; callers on an async runtime use
 //! `spawn_blocking`.
 
+mod archive;
 mod busybox;
 mod error;
 mod image;
@@ -20,6 +21,7 @@ pub mod remote;
 mod store;
 pub mod transfer;
 
+pub use archive::SaveFormat;
 pub use busybox::busybox_rootfs;
 pub use error::ImageError;
 pub use image::{Image, Layer, chain_id};

@@ -28,6 +28,28 @@ pub fn sniff<R: Read>(mut reader: R) -> Result<(Compression, Sniffed<R>)> {
     Ok((compression, Cursor::new(head).chain(reader)))
 }
 
+/// The compression of a layer that starts with these bytes; `None` if it is no layer. A plain tar is known by
+/// its first header's checksum.
+pub(crate) fn compression_of(head: &[u8]) -> Option<Compression> {
+    match head {
+        [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+        // Also the skippable frames that may come first.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
+        _ => {
+            let block = head.get(..512)?;
+            let is_end = head.len() >= 1024 && head[..1024].iter().all(|byte| *byte == 0);
+            let field = std::str::from_utf8(&block[148..156]).ok()?;
+            let said = u32::from_str_radix(field.trim_matches([' ', '\0']), 8).ok();
+            let sum: u32 = block
+                .iter()
+                .enumerate()
+                .map(|(i, byte)| if (148..156).contains(&i) { u32::from(b' ') } else { u32::from(*byte) })
+                .sum();
+            (is_end || said == Some(sum)).then_some(Compression::None)
+        }
+    }
+}
+
 /// Decompresses a stream.
 pub enum Decoder<R: Read> {
     /// Plain tar.

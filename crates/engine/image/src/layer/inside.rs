@@ -25,7 +25,7 @@ pub(super) struct Inside<'a> {
 }
 
 /// Brings a name to the form `a/b/c`: relative, without `.`, `..` and empty parts.
-pub(super) fn clean(path: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
+pub(crate) fn clean(path: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|byte| *byte == b'/') {
         match part {

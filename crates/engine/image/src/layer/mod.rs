@@ -17,10 +17,12 @@ mod writer;
 pub(crate) use apply::apply_merged;
 pub use apply::{Alone, Applied, Limits, apply, apply_alone};
 pub use compress::{Decoder, Encoder, Sniffed, sniff};
-pub(crate) use compress::{HashingReader, Tee};
+pub(crate) use compress::{HashingReader, Tee, compression_of};
 pub use diff::{DiffOptions, diff};
 pub use error::{ApplyError, DiffError};
+pub(crate) use inside::clean;
 pub use inside::make_directories;
+pub(crate) use reader::TarReader;
 pub use reader::{Entry, EntryKind, Sparse, Xattrs};
 pub use writer::TarWriter;
 

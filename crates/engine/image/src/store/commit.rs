@@ -74,10 +74,20 @@ impl ImageStore {
         self.point(manifest, &new.names, &[])
     }
 
+    /// Stores a manifest for a configuration and layers that are here.
+    pub(crate) fn manifest_for(
+        &self,
+        config: hako_names::Digest,
+        layers: &[Layer],
+        lease: &Lease,
+    ) -> Result<hako_names::Digest> {
+        let manifest = manifest_of(config, self.content().size(config)?, layers);
+        Ok(self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest)
+    }
+
     /// The same image with its layers stored in another form; all names of `image` point to it.
     pub(crate) fn replace_layers(&self, image: &Image, layers: &[Layer], lease: &Lease) -> Result<Image> {
-        let manifest = manifest_of(image.id, self.content().size(image.id)?, layers);
-        let manifest = self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest;
+        let manifest = self.manifest_for(image.id, layers, lease)?;
         let replaced = self.point(manifest, &image.names, &[])?;
         if manifest != image.manifest_digest {
             self.inner.names.write().drop_image(image.manifest_digest)?;

@@ -14,9 +14,9 @@
 //! Invariant: a name points to an image only after every blob of it was verified and stored. A transfer that
 //! fails leaves no snapshot, and of the bytes only what a later attempt can continue.
 
-mod document;
+pub(crate) mod document;
 mod fetch;
-mod pipe;
+pub(crate) mod pipe;
 mod platform;
 mod progress;
 mod pull;
@@ -24,5 +24,6 @@ mod push;
 
 pub use platform::Platform;
 pub use progress::{Event, LayerState, Progress};
+pub(crate) use pull::layers_of;
 pub use pull::{PullOptions, Pulled, pull};
 pub use push::{PushOptions, Pushed, push};

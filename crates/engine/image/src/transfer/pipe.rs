@@ -101,14 +101,26 @@ pub(crate) struct Pipe {
     is_refused: Arc<AtomicBool>,
 }
 
-struct Unpacking {
+/// The stages behind the stored bytes.
+pub(crate) struct Unpacking {
+    name: String,
     decoded: oneshot::Receiver<io::Result<()>>,
     hashed: oneshot::Receiver<Digest>,
     applied: oneshot::Receiver<Result<Loose, Failed>>,
 }
 
+/// How a layer is unpacked.
+#[derive(Clone, Debug)]
+pub(crate) struct Unpack {
+    /// The layer in errors.
+    pub(crate) name: String,
+    pub(crate) compression: Compression,
+    pub(crate) is_bottom: bool,
+    pub(crate) limits: Limits,
+}
+
 /// Why a layer was not applied alone.
-enum Failed {
+pub(crate) enum Failed {
     /// The layer's content or the disk is at fault: there is no use in reading on.
     Refused(Error),
     /// The stream is broken or not what it claims to be; its digest may say why.
@@ -154,8 +166,14 @@ impl Pipe {
     pub(crate) fn start(store: &ImageStore, job: &Job, origin: Origin, alive: &Alive) -> Result<Self> {
         let is_refused = Arc::new(AtomicBool::new(false));
         let (next, unpacked) = if job.unpack {
-            let (sender, receiver) = sync_channel(WAITING);
-            (Some(sender), Some(Unpacking::start(store, job, receiver, &is_refused, alive)?))
+            let unpack = Unpack {
+                name: job.name(),
+                compression: job.compression,
+                is_bottom: job.is_bottom,
+                limits: Limits::for_blob(job.size),
+            };
+            let (sender, unpacking) = Unpacking::start(store, unpack, &is_refused, alive)?;
+            (Some(sender), Some(unpacking))
         } else {
             (None, None)
         };
@@ -238,17 +256,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 impl Unpacking {
-    fn start(
+    /// Starts the threads; what is sent is decompressed, hashed and applied, until the sender is dropped.
+    pub(crate) fn start(
         store: &ImageStore,
-        job: &Job,
-        compressed: Receiver<Bytes>,
+        unpack: Unpack,
         is_refused: &Arc<AtomicBool>,
         alive: &Alive,
-    ) -> Result<Self> {
+    ) -> Result<(SyncSender<Bytes>, Self)> {
+        let (sender, compressed) = sync_channel::<Bytes>(WAITING);
         let (to_hash, from_decoder) = sync_channel::<Bytes>(WAITING);
         let (to_apply, to_be_applied) = sync_channel::<Bytes>(WAITING);
-        let compression = job.compression;
-        let limits = Limits::for_blob(job.size);
+        let (name, compression, limits) = (unpack.name.clone(), unpack.compression, unpack.limits);
         // Headers, padding and what follows the archive's end, beyond the files themselves.
         let longest = limits.bytes.saturating_add(limits.entries * 4096);
         let decoded = stage("decode", alive, move || {
@@ -261,13 +279,13 @@ impl Unpacking {
             }
             hasher.finish()
         })?;
-        let (store, job, is_refused) = (store.clone(), job.clone(), is_refused.clone());
+        let (store, is_refused) = (store.clone(), is_refused.clone());
         let applied = stage("apply", alive, move || {
-            let applied = apply_pieces(&store, &job, Pieces::new(to_be_applied), limits);
+            let applied = apply_pieces(&store, &unpack, Pieces::new(to_be_applied));
             is_refused.fetch_or(matches!(applied, Err(Failed::Refused(_))), Ordering::Relaxed);
             applied
         })?;
-        Ok(Self { decoded, hashed, applied })
+        Ok((sender, Self { name, decoded, hashed, applied }))
     }
 
     async fn result(self, job: &Job) -> Result<Loose, Failed> {
@@ -275,19 +293,33 @@ impl Unpacking {
         let decoded = self.decoded.await.map_err(lost)?;
         let actual = self.hashed.await.map_err(lost)?;
         let applied = self.applied.await.map_err(lost)?;
-        if let Err(source) = decoded
-            && !matches!(applied, Err(Failed::Refused(_)))
-        {
-            return Err(Failed::Damaged(ApplyError::Stream { layer: job.name(), source }.into()));
-        }
         // What needs the layers below is hashed again when it is applied to them.
-        let loose = applied?;
+        let loose = unpacked(&self.name, decoded, applied)?;
         if actual != job.diff_id {
             let (digest, expected) = (job.digest.to_string(), job.diff_id.to_string());
             let wrong = ImageError::DiffId { digest, expected, actual: actual.to_string() };
             return Err(Failed::Damaged(wrong.into()));
         }
         Ok(loose)
+    }
+
+    /// The directory and its diff id, for callers that are no async task.
+    pub(crate) fn wait(self) -> Result<(Loose, Digest), Failed> {
+        let lost = |_| Failed::Refused(gone());
+        let decoded = self.decoded.blocking_recv().map_err(lost)?;
+        let actual = self.hashed.blocking_recv().map_err(lost)?;
+        let applied = self.applied.blocking_recv().map_err(lost)?;
+        Ok((unpacked(&self.name, decoded, applied)?, actual))
+    }
+}
+
+/// A stream that broke explains an archive that did.
+fn unpacked(name: &str, decoded: io::Result<()>, applied: Result<Loose, Failed>) -> Result<Loose, Failed> {
+    match decoded {
+        Err(source) if !matches!(applied, Err(Failed::Refused(_))) => {
+            Err(Failed::Damaged(ApplyError::Stream { layer: name.to_owned(), source }.into()))
+        }
+        _ => applied,
     }
 }
 
@@ -372,11 +404,11 @@ fn decode(
     }
 }
 
-fn apply_pieces(store: &ImageStore, job: &Job, mut pieces: Pieces, limits: Limits) -> Result<Loose, Failed> {
+fn apply_pieces(store: &ImageStore, unpack: &Unpack, mut pieces: Pieces) -> Result<Loose, Failed> {
     let mut loose = store.loose().map_err(Failed::Refused)?;
     let root = loose.root().map_err(Failed::Refused)?;
-    let name = job.name();
-    let applied = if job.is_bottom {
+    let (name, limits) = (unpack.name.clone(), unpack.limits);
+    let applied = if unpack.is_bottom {
         apply_merged(&root, &mut pieces, &name, limits).map(|_| Alone { implied: Vec::new(), has_root: true })
     } else {
         apply_alone(&root, &mut pieces, &name, limits)
@@ -392,7 +424,7 @@ fn apply_pieces(store: &ImageStore, job: &Job, mut pieces: Pieces, limits: Limit
             Ok(loose)
         }
         Err(error @ ApplyError::Stream { .. }) => Err(Failed::Damaged(error.into())),
-        Err(error) if !job.is_bottom && error.is_of_this_place() => Err(Failed::Unclear(error.into())),
+        Err(error) if !unpack.is_bottom && error.is_of_this_place() => Err(Failed::Unclear(error.into())),
         Err(error) => Err(Failed::Refused(error.into())),
     }
 }

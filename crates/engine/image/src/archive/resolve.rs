@@ -1,0 +1,253 @@
+//! What the files of an archive mean.
+
+use super::intake::{Intake, Part, unusable};
+use crate::store::Stacked;
+use crate::transfer::document::{self, Descriptor, Document};
+use crate::transfer::{LayerState, Platform, layers_of};
+use crate::{Image, ImageError, Layer, chain_id};
+use bytes::Bytes;
+use hako_error::Result;
+use hako_names::{Digest, ImageRef};
+use hako_oci::media_type::{self, Compression};
+use serde::Deserialize;
+use std::collections::HashMap;
+
+const FULL_NAME: &str = "io.containerd.image.name";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// How many links in a row are followed.
+const MOST_LINKS: usize = 8;
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    #[serde(default)]
+    annotations: HashMap<String, String>,
+}
+
+/// An image in `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// Points names to everything that came.
+pub(super) fn resolve(intake: &mut Intake<'_>) -> Result<Vec<Image>> {
+    let saved: Vec<Saved> = match intake.small("manifest.json") {
+        Some(bytes) => json("manifest.json", &bytes)?,
+        None => Vec::new(),
+    };
+    let mut images = Vec::new();
+    match (intake.small("index.json"), saved.as_slice()) {
+        (Some(index), saved) => {
+            let index: Index = json("index.json", &index)?;
+            for manifest in &index.manifests {
+                images.extend(intake.indexed(manifest, saved)?);
+            }
+        }
+        (None, []) => {
+            let reason = "it has neither index.json nor manifest.json; a root file system is loaded with \
+                          \"hako image import\"";
+            return Err(unusable("the archive", reason).into());
+        }
+        (None, saved) => {
+            for image in saved {
+                images.push(intake.saved(image)?);
+            }
+        }
+    }
+    if images.is_empty() {
+        return Err(unusable("the archive", "it has no image for this machine").into());
+    }
+    Ok(images)
+}
+
+fn json<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    Ok(serde_json::from_slice(bytes)
+        .map_err(|source| ImageError::Document { what: format!("{what} of the archive"), source })?)
+}
+
+impl Intake<'_> {
+    /// The part of that name, through links.
+    fn part(&self, path: &str) -> Option<&Part> {
+        let mut path = crate::layer::clean(path.as_bytes()).ok()?;
+        for _ in 0..MOST_LINKS {
+            match self.parts.get(&path)? {
+                Part::Link(target) => path.clone_from(target),
+                part => return Some(part),
+            }
+        }
+        None
+    }
+
+    fn small(&self, path: &str) -> Option<Bytes> {
+        match self.part(path)? {
+            Part::Small(bytes) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
+    /// A document of a layout, verified against its digest; what the archive lacks may be here already.
+    fn document(&self, digest: Digest) -> Result<Bytes> {
+        let path = format!("blobs/sha256/{}", digest.hex());
+        let Some(bytes) = self.small(&path) else {
+            let known = self.store.content().read(digest);
+            return known
+                .map(Bytes::from)
+                .map_err(|error| error.context(format!("the archive lacks {path}")));
+        };
+        let actual = Digest::of(&bytes);
+        if actual != digest {
+            let what = format!("{path} of the archive");
+            return Err(unusable(&what, format!("its bytes hash to {actual}")).into());
+        }
+        self.store.content().put(&path, &bytes, Some(self.lease))?;
+        Ok(bytes)
+    }
+
+    /// The image of a layout's index; `None` if it is for other machines only.
+    fn indexed(&mut self, named: &Named, saved: &[Saved]) -> Result<Option<Image>> {
+        let (top, mut digest) = (named.descriptor.digest, named.descriptor.digest);
+        let what = |digest: Digest| format!("manifest {digest} of the archive");
+        let mut said = named.descriptor.media_type.clone();
+        let mut found = document::parse(&what(top), &said, &self.document(top)?)?;
+        if let Document::Index(manifests) = &found {
+            let present: Vec<Descriptor> = manifests.iter().filter(|it| self.has(it)).cloned().collect();
+            let Ok(chosen) = document::select(&what(top), &present, &Platform::host()) else {
+                return Ok(None);
+            };
+            digest = chosen.digest;
+            said.clone_from(&chosen.media_type);
+            found = document::parse(&what(digest), &said, &self.document(digest)?)?;
+        }
+        let Document::Manifest(manifest) = found else {
+            return Err(unusable(&what(digest), "it is an index again").into());
+        };
+        let config = self.document(manifest.config.digest)?;
+        let layers = layers_of(&what(digest), &manifest, &config)?;
+        for layer in &layers {
+            self.require(layer)?;
+        }
+        self.unpack(&layers)?;
+        let names = names_of(named, saved, manifest.config.digest);
+        let digests: Vec<ImageRef> = names.iter().map(|name| name.with_digest(top)).collect();
+        let digests = if top == digest { &[][..] } else { &digests };
+        Ok(Some(self.store.point(digest, &names, digests)?))
+    }
+
+    fn has(&self, descriptor: &Descriptor) -> bool {
+        self.part(&format!("blobs/sha256/{}", descriptor.digest.hex())).is_some()
+            || self.store.content().exists(descriptor.digest)
+    }
+
+    fn require(&self, layer: &Layer) -> Result<()> {
+        self.lease.protect(layer.digest).map_err(|error| {
+            error.context(format!("the archive lacks layer {}, or its bytes are others", layer.digest))
+        })?;
+        let actual = self.store.content().size(layer.digest)?;
+        if actual != layer.size {
+            let reason = format!("it has {actual} bytes, its manifest says {}", layer.size);
+            return Err(unusable(&format!("layer {}", layer.digest), reason).into());
+        }
+        self.check_diff_id(layer)
+    }
+
+    fn check_diff_id(&self, layer: &Layer) -> Result<()> {
+        match self.diff_ids.get(&layer.digest) {
+            Some(actual) if *actual != layer.diff_id => {
+                let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
+                Err(ImageError::DiffId { digest, expected, actual: actual.to_string() }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An image of `manifest.json`, which has no manifest: one is made for it.
+    fn saved(&mut self, saved: &Saved) -> Result<Image> {
+        let bytes = self
+            .small(&saved.config)
+            .ok_or_else(|| unusable("manifest.json", format!("the archive lacks {}", saved.config)))?;
+        let id = self.store.content().put("an image configuration", &bytes, Some(self.lease))?.digest;
+        let config = crate::image::parse_config(&bytes, &format!("{} of the archive", saved.config))?;
+        let (paths, diff_ids) = (saved.layers.as_deref().unwrap_or_default(), config.rootfs().diff_ids());
+        if paths.len() != diff_ids.len() {
+            let reason =
+                format!("it lists {} layers, {} lists {}", paths.len(), saved.config, diff_ids.len());
+            return Err(unusable("manifest.json", reason).into());
+        }
+        let mut layers = Vec::new();
+        for (path, diff_id) in paths.iter().zip(diff_ids) {
+            let Some(Part::Blob { digest, size, compression }) = self.part(path) else {
+                return Err(unusable("manifest.json", format!("the archive lacks the layer {path}")).into());
+            };
+            let media_type = match compression {
+                Compression::None => media_type::LAYER_TAR,
+                Compression::Gzip => media_type::LAYER_GZIP,
+                Compression::Zstd => media_type::LAYER_ZSTD,
+            };
+            let layer = Layer {
+                digest: *digest,
+                size: *size,
+                media_type: media_type.into(),
+                diff_id: diff_id.parse()?,
+            };
+            self.check_diff_id(&layer)?;
+            layers.push(layer);
+        }
+        self.unpack(&layers)?;
+        let names = tags_of(saved);
+        let image = self.store.manifest_for(id, &layers, self.lease)?;
+        self.store.point(image, &names, &[])
+    }
+
+    /// Stacks what was applied on the way; the rest is applied now.
+    fn unpack(&mut self, layers: &[Layer]) -> Result<()> {
+        let mut parent: Option<String> = None;
+        for (at, layer) in layers.iter().enumerate() {
+            let upto = chain_id(layers[..=at].iter().map(|layer| layer.diff_id));
+            let chain = upto.map(|id| id.hex()).unwrap_or_default();
+            // Until a name points to the image.
+            self.pins.push(self.store.pin(&chain));
+            let stacked = match self.loose.remove(&layer.diff_id) {
+                Some(loose) => self.store.stack(loose, &chain, parent.as_deref())?,
+                None => Stacked::NeedsMerged,
+            };
+            if stacked == Stacked::NeedsMerged {
+                self.store.unpack_layer(&chain, parent.as_deref(), layer)?;
+            }
+            self.progress.layer(layer.digest, LayerState::Done { saved: 0 });
+            parent = Some(chain);
+        }
+        Ok(())
+    }
+}
+
+/// A full name, or the tags that `manifest.json` gives the same configuration.
+fn names_of(named: &Named, saved: &[Saved], config: Digest) -> Vec<ImageRef> {
+    let mut names: Vec<ImageRef> = Vec::new();
+    let full = named.annotations.get(FULL_NAME);
+    // Others write only the tag there, which names nothing.
+    let short = named.annotations.get(REF_NAME).filter(|name| name.contains(['/', ':']));
+    names.extend(full.or(short).and_then(|name| name.parse().ok()));
+    let hex = config.hex();
+    for saved in saved.iter().filter(|saved| saved.config.contains(&hex)) {
+        names.extend(tags_of(saved));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn tags_of(saved: &Saved) -> Vec<ImageRef> {
+    saved.repo_tags.iter().flatten().filter_map(|tag| tag.parse().ok()).collect()
+}

@@ -1,0 +1,209 @@
+//! Archives and layout directories, with skopeo and podman as the other side.
+
+use crate::stores::{Store, leaning_layers, name, tar};
+use hako_error::Kind;
+use hako_image::layer::Encoder;
+use hako_image::transfer::Progress;
+use hako_image::{Image, SaveFormat};
+use hako_oci::media_type::{self, Compression};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(program: &str, args: &[&str]) -> Output {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn skopeo(args: &[&str]) -> String {
+    String::from_utf8(run("skopeo", args).stdout).unwrap()
+}
+
+fn saved(store: &Store, image: &Image, format: SaveFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.images.save(&[(image.clone(), image.names.clone())], format, &mut bytes).unwrap();
+    bytes
+}
+
+fn load(store: &Store, archive: &[u8]) -> Vec<Image> {
+    store.images.load(archive, &Progress::none()).unwrap()
+}
+
+fn image(store: &Store, compression: Compression) -> Image {
+    store.image("example.com/app:1", compression, &[50_000, 3000])
+}
+
+fn assert_same(there: &Store, loaded: &[Image], image: &Image) {
+    assert_eq!(loaded.len(), 1);
+    assert_eq!((loaded[0].id, loaded[0].chain_id()), (image.id, image.chain_id()));
+    assert_eq!(there.images.resolve(&name("example.com/app:1")).unwrap().id, image.id);
+    assert!(there.read(&loaded[0], "dir/file1").is_some());
+    assert_eq!(there.read(&loaded[0], "dir/file0"), None);
+    assert!(there.ingests().is_empty());
+}
+
+#[test]
+fn what_is_saved_loads_again_the_same() {
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let here = Store::new();
+        let image = image(&here, compression);
+        for format in [SaveFormat::Docker, SaveFormat::Oci, SaveFormat::DockerLegacy] {
+            let archive = saved(&here, &image, format);
+            assert_eq!(archive, saved(&here, &image, format), "equal images give equal archives");
+            let there = Store::new();
+            let loaded = load(&there, &archive);
+            assert_same(&there, &loaded, &image);
+            if format != SaveFormat::DockerLegacy {
+                assert_eq!(loaded[0].manifest_digest, image.manifest_digest);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        here.images.save_layout(&[(image.clone(), image.names.clone())], &dir.path().join("x")).unwrap();
+        let there = Store::new();
+        let loaded = there.images.load_layout(&dir.path().join("x"), &Progress::none()).unwrap();
+        assert_same(&there, &loaded, &image);
+    }
+}
+
+#[test]
+fn compressed_archives_are_recognised() {
+    let here = Store::new();
+    let image = image(&here, Compression::None);
+    let archive = saved(&here, &image, SaveFormat::Docker);
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let mut encoder = Encoder::new(Vec::new(), compression).unwrap();
+        encoder.write_all(&archive).unwrap();
+        let there = Store::new();
+        assert_same(&there, &load(&there, &encoder.finish().unwrap().0), &image);
+    }
+}
+
+#[test]
+fn skopeo_reads_what_is_saved_and_its_archives_load() {
+    let here = Store::new();
+    let image = image(&here, Compression::Gzip);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |file: &str| dir.path().join(file).to_string_lossy().into_owned();
+    for format in [SaveFormat::Docker, SaveFormat::DockerLegacy] {
+        std::fs::write(path("saved.tar"), saved(&here, &image, format)).unwrap();
+        let from = format!("docker-archive:{}", path("saved.tar"));
+        let config: serde_json::Value =
+            serde_json::from_str(&skopeo(&["inspect", "--config", &from])).unwrap();
+        assert_eq!(config["rootfs"]["diff_ids"][0], image.layers[0].diff_id.to_string());
+    }
+    std::fs::write(path("saved.tar"), saved(&here, &image, SaveFormat::Oci)).unwrap();
+    let from = format!("oci-archive:{}:1", path("saved.tar"));
+    assert!(skopeo(&["inspect", &from]).contains(&image.manifest_digest.to_string()));
+    let to = [
+        format!("docker-archive:{}:example.com/app:1", path("docker.tar")),
+        format!("oci-archive:{}:example.com/app:1", path("oci.tar")),
+    ];
+    for (to, file) in to.iter().zip(["docker.tar", "oci.tar"]) {
+        skopeo(&["copy", &from, to]);
+        let there = Store::new();
+        assert_same(&there, &load(&there, &std::fs::read(path(file)).unwrap()), &image);
+    }
+    skopeo(&["copy", &from, &format!("oci:{}:example.com/app:1", path("layout"))]);
+    let there = Store::new();
+    let loaded = there.images.load_layout(Path::new(&path("layout")), &Progress::none()).unwrap();
+    assert_same(&there, &loaded, &image);
+    assert_eq!(loaded[0].manifest_digest, image.manifest_digest);
+}
+
+#[test]
+fn podman_loads_and_saves_the_same_image() {
+    let here = Store::new();
+    let image = image(&here, Compression::Gzip);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |file: &str| dir.path().join(file).to_string_lossy().into_owned();
+    let (root, runroot, tmp) = (path("root"), path("run"), path("tmp"));
+    let podman = |args: &[&str]| {
+        let own = ["--storage-driver", "vfs", "--root", &root, "--runroot", &runroot, "--tmpdir", &tmp];
+        String::from_utf8(run("podman", &[&own, args].concat()).stdout).unwrap()
+    };
+    for format in [SaveFormat::Docker, SaveFormat::DockerLegacy, SaveFormat::Oci] {
+        std::fs::write(path("saved.tar"), saved(&here, &image, format)).unwrap();
+        podman(&["load", "-q", "-i", &path("saved.tar")]);
+        let id = podman(&["images", "--no-trunc", "-q"]);
+        assert_eq!(id.lines().next().unwrap(), image.id.to_string(), "{format:?}");
+        if format != SaveFormat::Oci {
+            for theirs in ["docker-archive", "oci-archive"] {
+                podman(&["save", "-q", "--format", theirs, "-o", &path("theirs.tar"), "example.com/app:1"]);
+                let there = Store::new();
+                let loaded = load(&there, &std::fs::read(path("theirs.tar")).unwrap());
+                // Between the formats podman writes another configuration.
+                assert_eq!(loaded[0].chain_id(), image.chain_id());
+                assert_eq!(loaded[0].names, image.names);
+                std::fs::remove_file(path("theirs.tar")).unwrap();
+            }
+        }
+        podman(&["rmi", "-f", &image.id.hex()]);
+    }
+}
+
+#[test]
+fn layers_that_lean_on_those_below_load_too() {
+    let here = Store::new();
+    let (first, second) = leaning_layers();
+    let image = here.image_of("example.com/app:1", &[first, second]);
+    let there = Store::new();
+    let loaded = load(&there, &saved(&here, &image, SaveFormat::Docker));
+    for file in ["usr/lib/new", "lib/new", "old/kept", "data/fresh"] {
+        assert_eq!(there.read(&loaded[0], file), here.read(&image, file), "{file}");
+    }
+    assert_eq!(there.read(&loaded[0], "data/stale"), None);
+}
+
+/// Paths and contents.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+/// A tar of these files.
+fn archive(files: Files<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (path, content) in files {
+        let one = tar(path, content, None);
+        // Without the directory in front and the end behind.
+        bytes.extend_from_slice(&one[512..one.len() - 1024]);
+    }
+    bytes.extend([0; 1024]);
+    bytes
+}
+
+#[test]
+fn archives_that_lie_are_refused_and_leave_nothing() {
+    let config = br#"{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
+    let layer = tar("dir/x", b"x", None);
+    let wrong = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"sha256:{}","size":2}}]}}"#,
+        media_type::MANIFEST,
+        "0".repeat(64)
+    );
+    let manifest = br#"[{"Config":"c.json","RepoTags":["x:1"],"Layers":["layer.tar"]}]"#.as_slice();
+    let other = format!("blobs/sha256/{}", "0".repeat(64));
+    let escape = tar("dir/../../x", b"x", None);
+    let cases: [(Files<'_>, &str); 7] = [
+        (&[("etc/passwd", b"root")], "neither index.json nor manifest.json"),
+        (&[("manifest.json", manifest)], "lacks c.json"),
+        (&[("manifest.json", manifest), ("c.json", config)], "lacks the layer layer.tar"),
+        (&[("manifest.json", manifest), ("c.json", config), ("layer.tar", &layer)], "unpacked it hashes to"),
+        (&[("manifest.json", manifest), ("c.json", config), ("layer.tar", &escape)], "leave the root"),
+        (&[("index.json", wrong.as_bytes()), (&other, b"{}")], "its bytes hash to"),
+        (&[("manifest.json", b"[{}]")], "manifest.json of the archive is not valid"),
+    ];
+    for (files, expected) in cases {
+        let store = Store::new();
+        let error = store.images.load(archive(files).as_slice(), &Progress::none()).unwrap_err();
+        assert!(error.chain().contains(expected), "{expected}: {error:?}");
+        assert_ne!(error.kind(), Kind::Internal, "{error:?}");
+        store.assert_empty();
+    }
+    let here = Store::new();
+    let image = image(&here, Compression::Gzip);
+    let mut cut = saved(&here, &image, SaveFormat::Docker);
+    cut.truncate(30_000);
+    let store = Store::new();
+    let error = store.images.load(cut.as_slice(), &Progress::none()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+    store.assert_empty();
+}
