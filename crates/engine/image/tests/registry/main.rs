@@ -4,6 +4,7 @@
 mod archives;
 mod fake;
 mod faults;
+mod kill;
 mod peer;
 mod real;
 mod stores;

@@ -1,0 +1,111 @@
+//! A pull that is killed, and one that finds the disk full.
+
+use crate::fake::{Fake, options, start_of};
+use crate::stores::{Store, open};
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use futures::StreamExt;
+use hako_error::Kind;
+use hako_image::transfer::{Progress, pull};
+use hako_oci::media_type::Compression;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const DIR: &str = "HAKO_TEST_KILLED_DIR";
+const NAME: &str = "HAKO_TEST_KILLED_NAME";
+
+/// What the killed process does.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "another test starts it as a process and kills it"]
+async fn victim() {
+    let store = open(&PathBuf::from(std::env::var_os(DIR).unwrap()));
+    let name = std::env::var(NAME).unwrap().parse().unwrap();
+    pull(&store, &name, &options(), &Progress::none()).await.unwrap();
+}
+
+fn received(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir.join("content/ingest")).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_pull_leaves_nothing_half_done_and_continues_where_it_was() {
+    let here = Store::new();
+    let image = here.image("app", Compression::Gzip, &[900_000, 2000]);
+    let fake = Fake::start().await;
+    fake.serve(&here.images, &image, "app");
+    let layer = image.layers[0].digest.to_string();
+    let bytes = std::fs::read(here.images.content().path(image.layers[0].digest)).unwrap();
+    let (total, start) = (bytes.len(), Bytes::from(bytes[..400_000].to_vec()));
+    fake.rule(move |seen| {
+        // The first attempt gets the start and then nothing more.
+        (seen.path.ends_with(&layer) && start_of(seen).is_none()).then(|| {
+            let first = futures::stream::iter([Ok::<_, std::io::Error>(start.clone())]);
+            let body = Body::from_stream(first.chain(futures::stream::pending()));
+            Response::builder().header(http::header::CONTENT_LENGTH, total).body(body).unwrap()
+        })
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill::victim", "--ignored"])
+        .env(DIR, dir.path())
+        .env(NAME, fake.name("app:1").to_string())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while received(dir.path()) < 400_000 {
+        assert!(Instant::now() < deadline && victim.try_wait().unwrap().is_none(), "the victim pulls");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let store = open(dir.path());
+    assert!(store.list().unwrap().is_empty());
+    assert_eq!(store.snapshots().list(), []);
+    let pulled = pull(&store, &fake.name("app:1"), &options(), &Progress::none()).await.unwrap();
+    assert_eq!(pulled.image.id, image.id);
+    let starts: Vec<usize> = fake.seen().iter().filter_map(start_of).collect();
+    assert_eq!(starts, [400_000], "only the rest is fetched");
+    for layer in &image.layers {
+        store.content().verify(layer.digest).unwrap();
+    }
+    assert_eq!(received(dir.path()), 0);
+    drop(pulled);
+    store.remove(&fake.name("app:1").to_string(), true).unwrap();
+    // The dead process's lease ends with its day; what it protected here was small.
+    assert!(store.snapshots().list().is_empty());
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_room() {
+    // A tmpfs in a mount namespace of this thread's own; the runtime's threads are born into it.
+    std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+        let disk = tempfile::tempdir().unwrap();
+        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some("size=600k")).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let here = Store::new();
+            let image = here.image("app", Compression::Gzip, &[100_000, 2_000_000]);
+            let fake = Fake::start().await;
+            fake.serve(&here.images, &image, "app");
+            let store = open(disk.path());
+            let name = fake.name("app:1");
+            let error = pull(&store, &name, &options(), &Progress::none()).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
+            assert!(store.list().unwrap().is_empty());
+            assert_eq!(received(disk.path()), 0);
+            store.gc().unwrap();
+            assert_eq!(store.content().list().unwrap(), []);
+            assert_eq!(store.snapshots().list(), []);
+        });
+    })
+    .join()
+    .unwrap();
+}
