@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hako_store::Store;
 
@@ -25,6 +26,43 @@ pub struct ServerConfig {
     pub node_ports: RangeInclusive<u16>,
     /// Where pods and other machines reach this server.
     pub advertise: (Ipv4Addr, u16),
+    /// What clients may take of it.
+    pub limits: Limits,
+}
+
+/// What clients over HTTPS may take at once, together. Components in this process bound themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections; more wait to be accepted.
+    pub connections: usize,
+    /// Requests being read or worked on, but for long ones; more are answered by 429.
+    pub in_flight: usize,
+    /// Watches, streamed logs and sessions; more are answered by 429.
+    pub long_running: usize,
+    /// Bytes of a body; a larger one is answered by 413.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive; a slower one is answered by 408.
+    pub body_time: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_time: Duration,
+    /// How long a client may take for a request's headers, and until its first request.
+    pub header_time: Duration,
+    /// How long a connection is kept between requests.
+    pub idle_time: Duration,
+}
+
+impl Limits {
+    /// What applies unless a server is told otherwise.
+    pub const DEFAULT: Self = Self {
+        connections: 2048,
+        in_flight: 512,
+        long_running: 10_000,
+        body_bytes: 3 << 20,
+        body_time: Duration::from_secs(30),
+        handshake_time: Duration::from_secs(10),
+        header_time: Duration::from_secs(15),
+        idle_time: Duration::from_secs(300),
+    };
 }
 
 impl ServerConfig {
@@ -37,6 +75,7 @@ impl ServerConfig {
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: 30_000..=32_767,
             advertise: (Ipv4Addr::LOCALHOST, 6443),
+            limits: Limits::DEFAULT,
         }
     }
 
@@ -53,6 +92,7 @@ impl fmt::Debug for ServerConfig {
             .field("service_cidr", &self.service_cidr)
             .field("node_ports", &self.node_ports)
             .field("advertise", &self.advertise)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }

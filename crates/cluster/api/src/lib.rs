@@ -29,5 +29,5 @@ pub mod schema;
 mod server;
 
 pub use auth::Identity;
-pub use config::ServerConfig;
+pub use config::{Limits, ServerConfig};
 pub use server::Server;

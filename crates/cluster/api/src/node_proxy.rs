@@ -141,7 +141,9 @@ pub(crate) async fn tunnel(
         return Err(refused(status, response.into_body()).await);
     }
     let far = hyper::upgrade::on(&mut response);
+    let slot = request.slot.take();
     tokio::spawn(async move {
+        let _slot = slot;
         let (near, far) = match tokio::try_join!(upgrade, far) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "upgrade failed"),

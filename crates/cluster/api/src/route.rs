@@ -21,37 +21,61 @@ pub(crate) struct Parsed {
 
 /// Whether a request may take long: watches and what is streamed from nodes.
 pub(crate) fn is_long_running(request: &Request) -> bool {
-    let path = request.path.as_str();
-    request.query.flag("watch")
-        || request.upgrade.is_some()
-        || path.ends_with("/log")
-        || path.ends_with("/exec")
+    let ends_with = |part: &&str| request.path.ends_with(part);
+    match request.method {
+        _ if request.upgrade.is_some() => ["/exec", "/attach", "/portforward"].iter().any(ends_with),
+        Method::GET => request.query.flag("watch") || ends_with(&"/log"),
+        _ => false,
+    }
+}
+
+/// Whether the request may be made at all. Its body does not matter.
+pub(crate) fn may(request: &Request) -> Outcome<()> {
+    let segments = segments(&request.path);
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match asked(&segments)? {
+        Some(parsed) => access(request, parsed).map(drop),
+        None => path_access(request),
+    }
 }
 
 /// Answers a request.
 pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
-    let segments: Vec<String> = request
-        .path
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(hako_names::percent::decode)
-        .collect();
+    let segments = segments(&request.path);
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let parsed = match segments.as_slice() {
-        ["api", version, rest @ ..] if !rest.is_empty() => parse("", version, rest)?,
-        ["apis", group, version, rest @ ..] if !rest.is_empty() => parse(group, version, rest)?,
-        _ => return path(server, &request, &segments).await,
-    };
-    resource(server, request, parsed).await
+    match asked(&segments)? {
+        Some(parsed) => {
+            let access = access(&request, parsed)?;
+            resource(server, request, access).await
+        }
+        None => {
+            path_access(&request)?;
+            discovery::answer(server, &request, &segments).await
+        }
+    }
 }
 
-async fn path(server: &Arc<Inner>, request: &Request, segments: &[&str]) -> Outcome {
+fn segments(path: &str) -> Vec<String> {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.map(hako_names::percent::decode).collect()
+}
+
+/// What is asked for below a group and version, if that is what the path is about.
+fn asked(segments: &[&str]) -> Outcome<Option<Parsed>> {
+    Ok(match segments {
+        ["api", version, rest @ ..] if !rest.is_empty() => Some(parse("", version, rest)?),
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => Some(parse(group, version, rest)?),
+        _ => None,
+    })
+}
+
+fn path_access(request: &Request) -> Outcome<()> {
     let verb = request.method.as_str().to_ascii_lowercase();
     authorize(&request.identity, Attributes::Path { verb: &verb, path: &request.path })?;
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(Failure::method_not_allowed());
+    match request.method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Failure::method_not_allowed()),
     }
-    discovery::answer(server, request, segments).await
 }
 
 fn parse(group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
@@ -90,7 +114,15 @@ fn verb_of(method: &Method, has_name: bool, query: &Query) -> Outcome<&'static s
     })
 }
 
-async fn resource(server: &Arc<Inner>, request: Request, parsed: Parsed) -> Outcome {
+/// What an authorized request is about.
+struct Access {
+    row: &'static KindRow,
+    target: Target,
+    subresource: String,
+    verb: &'static str,
+}
+
+fn access(request: &Request, parsed: Parsed) -> Outcome<Access> {
     let Parsed { row, namespace, name, subresource } = parsed;
     let verb = verb_of(&request.method, !name.is_empty(), &request.query)?;
     let target = Target { row, namespace, name };
@@ -103,8 +135,13 @@ async fn resource(server: &Arc<Inner>, request: Request, parsed: Parsed) -> Outc
         namespace: access_namespace,
         name: &target.name,
     };
+    authorize(&request.identity, wanted).map_err(|error| Failure::about(&error, &target.subject()))?;
+    Ok(Access { row, target, subresource, verb })
+}
+
+async fn resource(server: &Arc<Inner>, request: Request, access: Access) -> Outcome {
+    let Access { row, target, subresource, verb } = access;
     let subject = target.subject();
-    authorize(&request.identity, wanted).map_err(|error| Failure::about(&error, &subject))?;
     if subresource.is_empty() {
         if !row.verbs.contains(&verb) {
             return Err(Failure::method_not_allowed().of(&subject));

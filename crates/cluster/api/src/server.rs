@@ -10,20 +10,18 @@ use futures::future::BoxFuture;
 use hako_client::{Body, Client, Transport};
 use hako_error::Result;
 use hako_kube::Status;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Allocations;
 use crate::auth::Identity;
-use crate::config::ServerConfig;
-use crate::http::{Answer, Failure, Query, Request, listen};
+use crate::config::{Limits, ServerConfig};
+use crate::http::{self, Answer, Failure, Outcome, Query, Request, body, listen};
 use crate::node_proxy::NodeProxy;
 use crate::resource::FrameCache;
 use crate::{admission, route};
-
-/// Requests being worked on at once, watches and other streams not counted.
-const IN_FLIGHT: usize = 512;
 
 /// The API server. Cheap to clone; stops when [`Server::stop`] is called.
 #[derive(Clone)]
@@ -40,7 +38,9 @@ pub(crate) struct Inner {
     pub proxy: NodeProxy,
     pub event_lease: admission::EventLease,
     pub counts: Counts,
-    slots: Semaphore,
+    /// Requests from outside that may be worked on, and long ones that may run.
+    slots: Arc<Semaphore>,
+    long_slots: Arc<Semaphore>,
 }
 
 /// What `/metrics` tells.
@@ -62,6 +62,7 @@ impl Server {
     /// A server over a store, with the objects every cluster has.
     pub async fn new(config: ServerConfig) -> Result<Self> {
         let proxy = NodeProxy::new(Arc::clone(&config.pki));
+        let Limits { in_flight, long_running, .. } = config.limits;
         let inner = Inner {
             config,
             stop: CancellationToken::new(),
@@ -70,7 +71,8 @@ impl Server {
             proxy,
             event_lease: admission::EventLease::default(),
             counts: Counts::default(),
-            slots: Semaphore::new(IN_FLIGHT),
+            slots: Arc::new(Semaphore::new(in_flight)),
+            long_slots: Arc::new(Semaphore::new(long_running)),
         };
         let server = Self { inner: Arc::new(inner) };
         admission::bootstrap(&server.inner).await?;
@@ -108,20 +110,52 @@ impl Server {
 }
 
 impl Inner {
-    /// Answers one request, whatever it is.
-    pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Answer {
-        self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let outcome = if self.stop.is_cancelled() {
-            let text = "the API server is stopping";
-            Err(hako_error::Error::new(hako_error::Kind::Unavailable, text).into())
-        } else if route::is_long_running(&request) {
-            route::dispatch(self, request).await
-        } else {
-            match self.slots.try_acquire() {
-                Ok(_slot) => route::dispatch(self, request).await,
-                Err(_) => Err(self.too_many()),
-            }
+    /// Answers a component in this process.
+    async fn answer(self: &Arc<Self>, request: Request) -> Answer {
+        let outcome = match self.begin() {
+            Ok(()) => route::dispatch(self, request).await,
+            Err(failure) => Err(failure),
         };
+        self.finish(outcome)
+    }
+
+    /// Answers a client outside, whose body has not been read.
+    pub(crate) async fn receive(self: &Arc<Self>, request: Request, body: Incoming) -> Answer {
+        let outcome = match self.begin() {
+            Ok(()) => self.admit(request, body).await,
+            Err(failure) => Err(failure),
+        };
+        self.finish(outcome)
+    }
+
+    /// Lets in as many as the limits say. Who may not do what it asks for is told so before its body is read.
+    async fn admit(self: &Arc<Self>, mut request: Request, body: Incoming) -> Outcome {
+        let is_long = route::is_long_running(&request);
+        let slots = if is_long { &self.long_slots } else { &self.slots };
+        let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| self.too_many())?;
+        route::may(&request)?;
+        request.body = body::read(body, &self.config.limits).await?;
+        if !is_long {
+            return route::dispatch(self, request).await;
+        }
+        if request.upgrade.is_some() {
+            request.slot = Some(slot);
+            return route::dispatch(self, request).await;
+        }
+        let answer = route::dispatch(self, request).await?;
+        Ok(answer.map(|body| http::until_sent(body, slot)))
+    }
+
+    fn begin(&self) -> Outcome<()> {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        if self.stop.is_cancelled() {
+            let text = "the API server is stopping";
+            return Err(hako_error::Error::new(hako_error::Kind::Unavailable, text).into());
+        }
+        Ok(())
+    }
+
+    fn finish(&self, outcome: Outcome) -> Answer {
         outcome.unwrap_or_else(|failure| {
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
             if failure.status().code >= 500 {
@@ -158,6 +192,7 @@ impl Transport for InProcess {
             headers: parts.headers,
             body,
             upgrade: None,
+            slot: None,
             is_inside: true,
         };
         async move { Ok(self.inner.answer(request).await) }.boxed()

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hako_client::Body;
 use hako_error::Result;
 use http::{Response, Version};
@@ -11,24 +12,24 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig as TlsServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Query, Request, body};
+use super::{Query, Request, until_sent};
 use crate::auth::Identity;
+use crate::config::Limits;
 use crate::pki::{Pki, PkiError};
 use crate::server::Inner;
 
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-const HEADER_LIMIT: Duration = Duration::from_secs(15);
+/// How often a client on HTTP/2 is asked whether it is there, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections at once; more wait to be accepted.
-const CONNECTIONS: usize = 2048;
 /// Requests, watches included, on one HTTP/2 connection.
 const STREAMS: u32 = 1000;
 const HEADER_LIST_BYTES: u32 = 64 << 10;
@@ -62,7 +63,7 @@ pub(crate) fn tls(pki: &Pki) -> Result<Arc<TlsServerConfig>, PkiError> {
 /// Accepts connections until the server is stopped.
 pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, tls: Arc<TlsServerConfig>) {
     let acceptor = TlsAcceptor::from(tls);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(server.config.limits.connections));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -91,7 +92,8 @@ pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, tls: Arc<Tl
 
 async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else {
+    let limits = server.config.limits;
+    let Ok(Ok(stream)) = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream)).await else {
         tracing::debug!("TLS handshake failed");
         return;
     };
@@ -102,15 +104,20 @@ async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream
         .and_then(|chain| chain.first())
         .and_then(Identity::of_certificate)
         .unwrap_or_else(Identity::anonymous);
+    let activity = Arc::new(Activity::new());
+    let seen = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        let (server, identity) = (Arc::clone(&server), identity.clone());
-        async move { Ok::<_, Infallible>(answer(&server, identity, request).await) }
+        let (server, identity, open) = (Arc::clone(&server), identity.clone(), Activity::open(&seen));
+        async move {
+            let answer = answer(&server, identity, request).await;
+            Ok::<_, Infallible>(answer.map(|body| until_sent(body, open)))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_LIMIT)
+        .header_read_timeout(limits.header_time)
         .max_buf_size(BUFFER_BYTES)
         .http2()
         .timer(TokioTimer::new())
@@ -119,8 +126,64 @@ async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .adaptive_window(true);
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
-        tracing::debug!(error, "connection ended");
+    tokio::select! {
+        ended = builder.serve_connection_with_upgrades(TokioIo::new(stream), service) => {
+            if let Err(error) = ended {
+                tracing::debug!(error, "connection ended");
+            }
+        }
+        () = activity.over(&limits) => tracing::debug!("connection without requests closed"),
+    }
+}
+
+/// What goes on on a connection: neither a client that says nothing nor one that is done keeps its place.
+#[derive(Debug)]
+struct Activity(Mutex<ActivityState>);
+
+#[derive(Debug)]
+struct ActivityState {
+    /// Requests whose answers are not sent yet.
+    open: usize,
+    has_begun: bool,
+    since: Instant,
+}
+
+/// A request whose answer is not sent yet.
+struct Open(Arc<Activity>);
+
+impl Activity {
+    fn new() -> Self {
+        Self(Mutex::new(ActivityState { open: 0, has_begun: false, since: Instant::now() }))
+    }
+
+    fn open(activity: &Arc<Self>) -> Open {
+        let mut state = activity.0.lock();
+        state.open += 1;
+        state.has_begun = true;
+        Open(Arc::clone(activity))
+    }
+
+    /// Returns once nothing has gone on for too long.
+    async fn over(&self, limits: &Limits) {
+        loop {
+            let due = {
+                let state = self.0.lock();
+                let limit = if state.has_begun { limits.idle_time } else { limits.header_time };
+                if state.open > 0 { Instant::now() + limit } else { state.since + limit }
+            };
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(due).await;
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut state = self.0.0.lock();
+        state.open -= 1;
+        state.since = Instant::now();
     }
 }
 
@@ -133,19 +196,16 @@ async fn answer(
         request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE);
     let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let body = match body::read(incoming).await {
-        Ok(body) => body,
-        Err(failure) => return failure.into_response(),
-    };
     let request = Request {
         identity,
         method: parts.method,
         path: parts.uri.path().to_owned(),
         query: Query::parse(parts.uri.query().unwrap_or("")),
         headers: parts.headers,
-        body,
+        body: Bytes::new(),
         upgrade,
+        slot: None,
         is_inside: false,
     };
-    server.answer(request).await
+    server.receive(request, incoming).await
 }

@@ -4,7 +4,8 @@
 //! client accepts ([`Accept`]) and answers ([`answer`]).
 //! Does not own: what a request means.
 //!
-//! Invariant: nothing a client sends makes the server hold more than the limits in `listen` and `body` say.
+//! Invariant: nothing a client sends makes the server hold more than [`Limits`](crate::Limits) and the limits in
+//! `listen` say.
 
 pub(crate) mod answer;
 pub(crate) mod body;
@@ -13,7 +14,10 @@ mod negotiate;
 mod query;
 
 use bytes::Bytes;
+use hako_client::Body;
 use http::{HeaderMap, Method};
+use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::auth::Identity;
 
@@ -32,8 +36,19 @@ pub(crate) struct Request {
     pub body: Bytes,
     /// Present on HTTP/1.1 requests that ask to upgrade.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// Of a session: its share of the limit, which whoever runs the session holds until it ends.
+    pub slot: Option<OwnedSemaphorePermit>,
     /// From a component in this process: its objects are encoded from their types, their fields need no check.
     pub is_inside: bool,
+}
+
+/// The same body, which keeps `guard` until it was sent or given up.
+pub(crate) fn until_sent(body: Body, guard: impl Send + 'static) -> Body {
+    let keep = move |error| {
+        let _ = &guard;
+        error
+    };
+    body.map_err(keep).boxed_unsync()
 }
 
 impl Request {

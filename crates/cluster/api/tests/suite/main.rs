@@ -7,5 +7,6 @@ mod access;
 mod contract;
 mod kube_crate;
 mod kubectl;
+mod limits;
 mod node_proxy;
 mod support;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
-use hako_api::{Identity, Server, ServerConfig};
+use hako_api::{Identity, Limits, Server, ServerConfig};
 use hako_client::Client;
 use hako_store::Embedded;
 
@@ -22,6 +22,10 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_with(Limits::DEFAULT).await
+    }
+
+    pub async fn start_with(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());
@@ -30,6 +34,7 @@ impl World {
         let mut config = ServerConfig::new(Arc::clone(&store) as _, Arc::clone(&pki));
         config.service_cidr = (Ipv4Addr::new(10, 96, 0, 0), 16);
         config.advertise = (Ipv4Addr::LOCALHOST, port);
+        config.limits = limits;
         let server = Server::new(config).await.unwrap();
         let serving = server.clone();
         tokio::spawn(async move { serving.serve(listener).await });

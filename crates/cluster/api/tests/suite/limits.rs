@@ -1,0 +1,190 @@
+//! What a client may take of the server: each limit is driven over HTTPS by a client that goes beyond it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hako_api::Limits;
+use hako_client::ListParams;
+use k8s_openapi::api::core::v1::Namespace;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::World;
+
+/// Long enough for what has to come and never awaited in full when it does.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Short enough to be waited for.
+const SHORT: Duration = Duration::from_millis(200);
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// A connection on which a test writes what it likes, as the administrator or nobody.
+struct Raw(TlsStream<TcpStream>);
+
+impl Raw {
+    async fn open(world: &World, is_admin: bool, protocol: &str) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(world.pki.ca().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let pair = world.pki.admin();
+        let mut config = match is_admin {
+            true => builder
+                .with_client_auth_cert(
+                    CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).map(Result::unwrap).collect(),
+                    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
+                )
+                .unwrap(),
+            false => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let tcp = TcpStream::connect(world.url.trim_start_matches("https://")).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        Self(TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap())
+    }
+
+    async fn admin(world: &World) -> Self {
+        Self::open(world, true, "http/1.1").await
+    }
+
+    async fn send(&mut self, text: &str) -> &mut Self {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+        self
+    }
+
+    async fn request(&mut self, line: &str, headers: &str) -> &mut Self {
+        self.send(&format!("{line} HTTP/1.1\r\nHost: api\r\n{headers}\r\n")).await
+    }
+
+    /// The head of the next answer, in lower case.
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        let read = async {
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(self.0.read_u8().await.unwrap());
+            }
+        };
+        tokio::time::timeout(DEADLINE, read).await.unwrap();
+        String::from_utf8(head).unwrap().to_lowercase()
+    }
+
+    async fn status(&mut self) -> u16 {
+        self.head().await.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Waits until the server has closed the connection, whatever it says before.
+    async fn closed(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = tokio::time::timeout(DEADLINE, self.0.read_to_end(&mut rest)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_large_is_refused_by_its_length_or_where_it_passes_the_limit() {
+    assert_eq!(Limits::DEFAULT.body_bytes, 3 << 20, "as large as kube-apiserver takes");
+    let world = World::start().await;
+    let announced = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", (3 << 20) + 1);
+    let mut raw = Raw::admin(&world).await;
+    assert_eq!(raw.request(&format!("POST {MAPS}"), &announced).await.status().await, 413);
+
+    let world = World::start_with(Limits { body_bytes: 1000, ..Limits::DEFAULT }).await;
+    let mut raw = Raw::admin(&world).await;
+    let chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+    raw.request(&format!("POST {MAPS}"), chunked).await;
+    for _ in 0..2 {
+        raw.send(&format!("{:x}\r\n{}\r\n", 600, " ".repeat(600))).await;
+    }
+    assert_eq!(raw.status().await, 413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_arrive_gives_its_place_back() {
+    let world = World::start_with(Limits { body_time: SHORT, in_flight: 1, ..Limits::DEFAULT }).await;
+    let mut slow = Raw::admin(&world).await;
+    slow.request(&format!("POST {MAPS}"), "Content-Length: 100\r\n").await.send("{").await;
+    assert_eq!(slow.status().await, 408);
+    let mut next = Raw::admin(&world).await;
+    assert_eq!(next.request(&format!("GET {MAPS}"), "").await.status().await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_write_is_told_before_the_body_is_awaited() {
+    let world = World::start().await;
+    let mut nobody = Raw::open(&world, false, "http/1.1").await;
+    nobody.request(&format!("POST {MAPS}"), "Content-Length: 1000000\r\n").await;
+    assert_eq!(nobody.status().await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_never_finish_a_handshake_or_a_header_are_let_go() {
+    let limits = Limits { handshake_time: SHORT, header_time: SHORT, ..Limits::DEFAULT };
+    let world = World::start_with(limits).await;
+    let mut silent = TcpStream::connect(world.url.trim_start_matches("https://")).await.unwrap();
+    assert_eq!(tokio::time::timeout(DEADLINE, silent.read(&mut [0; 16])).await.unwrap().unwrap_or(0), 0);
+    for protocol in ["http/1.1", "h2"] {
+        Raw::open(&world, false, protocol).await.closed().await;
+    }
+    let mut slow = Raw::admin(&world).await;
+    slow.send("GET /version HTTP/1.1\r\nHost: api\r\nX-Slow: ").await.closed().await;
+    let mut half = Raw::open(&world, false, "h2").await;
+    half.send("PRI * HTTP/2.0\r\n").await.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_done_gives_its_place_to_the_next() {
+    let limits = Limits { connections: 1, idle_time: SHORT, header_time: SHORT, ..Limits::DEFAULT };
+    let world = World::start_with(limits).await;
+    let mut first = Raw::admin(&world).await;
+    assert_eq!(first.request("GET /version", "").await.status().await, 200);
+    let mut second = tokio::time::timeout(DEADLINE, Raw::admin(&world)).await.unwrap();
+    assert_eq!(second.request("GET /version", "").await.status().await, 200);
+    first.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_requests_than_are_worked_on_at_once_are_told_to_come_again() {
+    let world = World::start_with(Limits { in_flight: 1, ..Limits::DEFAULT }).await;
+    let mut slow = Raw::admin(&world).await;
+    let headers = "Content-Type: application/json\r\nContent-Length: 30\r\nExpect: 100-continue\r\n";
+    slow.request(&format!("POST {MAPS}"), headers).await;
+    assert_eq!(slow.status().await, 100, "the body is awaited: the place is taken");
+
+    let mut next = Raw::admin(&world).await;
+    let refused = next.request(&format!("GET {MAPS}"), "").await.head().await;
+    assert!(refused.starts_with("http/1.1 429 ") && refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    let all = world.inside().all::<Namespace>().list(&ListParams::default()).await;
+    assert!(all.is_ok(), "components in this process are not kept waiting by clients");
+
+    slow.send("{\"metadata\":{\"name\":\"a\"}}     ").await;
+    assert_eq!(slow.status().await, 201);
+    let mut next = Raw::admin(&world).await;
+    assert_eq!(next.request(&format!("GET {MAPS}"), "").await.status().await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_watches_than_may_run_are_told_to_come_again() {
+    let world = World::start_with(Limits { long_running: 2, in_flight: 1, ..Limits::DEFAULT }).await;
+    let watch = format!("GET {MAPS}?watch=1");
+    let (mut one, mut two) = (Raw::admin(&world).await, Raw::admin(&world).await);
+    assert_eq!(one.request(&watch, "").await.status().await, 200);
+    assert_eq!(two.request(&watch, "").await.status().await, 200);
+    assert_eq!(Raw::admin(&world).await.request(&watch, "").await.status().await, 429);
+    let mut other = Raw::admin(&world).await;
+    assert_eq!(other.request(&format!("GET {MAPS}"), "").await.status().await, 200, "others are not touched");
+    drop(one);
+    let again = async {
+        while Raw::admin(&world).await.request(&watch, "").await.status().await != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, again).await.unwrap();
+}
