@@ -234,6 +234,7 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
         },
     )?;
     let engine = Engine::open(EngineConfig {
+            ..BuilderConfig::default()
         data_dir: paths.engine,
         run_dir: paths.run,
         instance,

@@ -10,9 +10,8 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::stream;
-use hako_build::{BuildEvent, BuildRequest, RunNetwork, StepOutcome};
+use hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome};
 use hako_error::{Error, Kind, Result};
-use hako_image::Image;
 use hako_image::layer::{Decoder, Limits, apply, sniff};
 use hako_names::ImageRef;
 use http::header;
@@ -63,6 +62,9 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         no_cache: params.flag("nocache"),
         labels: params.map("labels")?,
         network: network(&params)?,
+        pull: params.flag("pull"),
+        platform: params.get("platform").filter(|text| !text.is_empty()).map(str::to_owned),
+        ..BuildRequest::default()
     };
     check_inside(&context.0, wanted.dockerfile.as_deref())?;
     let (sender, receiver) = mpsc::channel::<Value>(256);
@@ -168,9 +170,10 @@ async fn run(
     }
 }
 
-fn outcome(built: Result<Image>, tags: &[ImageRef]) -> Vec<Value> {
+fn outcome(built: Result<Built>, tags: &[ImageRef]) -> Vec<Value> {
     match built {
-        Ok(image) => {
+        Ok(Built { image: None, .. }) => Vec::new(),
+        Ok(Built { image: Some(image), .. }) => {
             let mut lines = vec![
                 json!({ "aux": { "ID": image.id } }),
                 json!({ "stream": format!("Successfully built {}\n", image.id.short()) }),
@@ -193,6 +196,7 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
         BuildEvent::StepEnded { outcome: StepOutcome::Cached, .. } => " ---> Using cache\n".to_owned(),
         BuildEvent::StepEnded { .. } => return None,
         BuildEvent::Warning { line: 0, message } => format!("[Warning] {message}\n"),
+        BuildEvent::Kept { .. } => return None,
         BuildEvent::Warning { line, message } => format!("[Warning] line {line}: {message}\n"),
     };
     Some(json!({ "stream": text }))

@@ -1,23 +1,24 @@
-//! COPY and ADD.
+//! Carrying out COPY and ADD.
 
-use crate::dockerfile::Copy;
+use crate::archive;
 use crate::error::BuildError;
-use crate::files::{Dress, Found, Source, clean};
+use crate::files::{Dress, Found, Selected, Source, clean};
+use crate::graph::{CopyItem, CopyOp, FileData, Input, OneFile};
 use crate::shared::Shared;
-use crate::state::State;
+use crate::solve::Results;
 use crate::users;
 use hako_error::{Error, Kind, Result};
-use hako_image::layer::{Decoder, Limits, TarWriter, apply, make_directories, sniff};
+use hako_image::layer::{Entry, EntryKind, Limits, TarWriter, apply, make_directories};
 use hako_names::{Digest, Hasher};
-use hako_oci::media_type::Compression;
-use hako_snapshot::{MountedTree, Mounts, Snapshotter};
+use hako_snapshot::{MountedTree, Snapshotter};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Read};
+use std::io::{self, BufWriter, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Files of another stage or image, kept mounted while they are copied.
+/// Files of a stack of layers, kept mounted while they are read.
 pub(crate) struct View {
     snapshots: Arc<dyn Snapshotter>,
     key: String,
@@ -29,7 +30,7 @@ impl View {
     pub(crate) fn open(shared: &Shared, layers: &[hako_image::Layer]) -> Result<Self> {
         let parent = shared.images.unpack_layers(layers)?;
         let snapshots = shared.images.snapshots().clone();
-        let key = crate::stage::fresh_key();
+        let key = crate::step::fresh_key();
         let mounts = snapshots.view(&key, parent.as_deref())?;
         let opened = snapshots.mounted(&mounts).and_then(|tree| Ok((Source::stage(tree.path())?, tree)));
         match opened {
@@ -48,62 +49,94 @@ impl Drop for View {
     }
 }
 
-/// A COPY with its variables expanded and its files found.
+/// What a COPY names, found: ready to be digested and copied.
 pub(crate) struct Job<'a> {
-    pub copy: Copy,
-    source: &'a Source,
-    sources: Vec<(String, Vec<Found>)>,
-    /// A digest over all that is copied.
-    pub digest: Digest,
+    op: &'a CopyOp,
+    views: HashMap<usize, View>,
+    parts: Vec<Part<'a>>,
+}
+
+/// What one source named.
+enum Part<'a> {
+    Tree { item: &'a CopyItem, selected: Vec<Selected> },
+    File { item: &'a CopyItem, file: &'a OneFile },
 }
 
 impl<'a> Job<'a> {
     /// Finds what is to be copied; a source that names nothing is an error.
-    pub(crate) fn find(copy: Copy, source: &'a Source) -> Result<Self> {
-        let mut sources = Vec::new();
-        for argument in &copy.sources {
-            let names = source.named(argument)?;
-            if names.is_empty() {
-                return Err(nothing(&copy, argument, false));
-            }
-            for name in names {
-                if source.resolve(&name).is_err()
-                    || source.is_ignored(&name) && source.walk(&name)?.is_empty()
-                {
-                    return Err(nothing(&copy, argument, source.is_ignored(&name)));
+    pub(crate) fn find(shared: &Shared, op: &'a CopyOp, results: &Results) -> Result<Self> {
+        let mut job = Self { op, views: HashMap::new(), parts: Vec::new() };
+        for (number, item) in op.items.iter().enumerate() {
+            let selected = match &item.input {
+                Input::File(file) => {
+                    job.parts.push(Part::File { item, file });
+                    continue;
                 }
-                let files = source.walk(&name)?;
-                sources.push((name, files));
-            }
+                Input::Files(source) => source.select(&item.pattern, &op.excludes, op.keeps_parents, "")?,
+                Input::Node(_) | Input::Scratch => {
+                    let layers = match &item.input {
+                        Input::Node(node) => results.layers(*node)?,
+                        _ => Vec::new(),
+                    };
+                    let view = View::open(shared, &layers)?;
+                    let selected =
+                        view.source.select(&item.pattern, &op.excludes, op.keeps_parents, &op.from)?;
+                    job.views.insert(number, view);
+                    selected
+                }
+            };
+            job.parts.push(Part::Tree { item, selected });
         }
-        let mut hasher = Hasher::new();
-        for (name, files) in &sources {
-            hasher.update(name.as_bytes());
-            hasher.update(source.digest(files)?.hex().as_bytes());
-        }
-        Ok(Self { copy, source, sources, digest: hasher.finish() })
+        Ok(job)
     }
 
-    /// Copies into the snapshot with those mounts.
-    pub(crate) fn carry_out(&self, shared: &Shared, state: &State, mounts: &Mounts) -> Result<()> {
-        let tree = shared.images.snapshots().mounted(mounts)?;
-        let root = File::open(tree.path()).map_err(BuildError::io("open the root of", "a step"))?;
-        let dress = self.dress(&root)?;
-        let destination = state.absolute(&self.copy.destination);
-        let text = self.copy.destination.as_str();
-        let is_directory = text.ends_with('/')
-            || matches!(text, "." | "..")
-            || text.ends_with("/.")
-            || self.sources.len() > 1
-            || is_directory(&root, &destination);
-        for (name, files) in &self.sources {
-            self.one(&root, &destination, is_directory, name, files, &dress)?;
+    fn source(&self, number: usize, item: &'a CopyItem) -> Result<&Source> {
+        match (&item.input, self.views.get(&number)) {
+            (Input::Files(source), _) => Ok(source),
+            (_, Some(view)) => Ok(&view.source),
+            _ => Err(Error::new(Kind::Internal, "a source of COPY was not opened")),
+        }
+    }
+
+    /// A digest over all that is copied.
+    pub(crate) fn digest(&self) -> Result<Digest> {
+        let mut hasher = Hasher::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            let digest = match part {
+                Part::File { item, file } => item.digest.unwrap_or(file.digest),
+                Part::Tree { item, selected } => match item.digest {
+                    Some(digest) => digest,
+                    None => self.source(number, item)?.digest_all(selected)?,
+                },
+            };
+            hasher.update(digest.hex().as_bytes());
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Copies into `root`.
+    pub(crate) fn carry_out(&self, root: &File, epoch_unix_s: Option<i64>) -> Result<()> {
+        let dress = self.dress(root)?;
+        let destination = self.op.destination.as_str();
+        let names: usize = self.parts.iter().map(Part::count).sum();
+        let is_directory = destination.ends_with('/') || names > 1 || is_directory(root, destination);
+        let into = Into { root, destination, is_directory, dress: &dress };
+        for (number, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::File { item, file } => into.file(file, item.unpack, epoch_unix_s)?,
+                Part::Tree { item, selected } => {
+                    let source = self.source(number, item)?;
+                    for one in selected {
+                        into.tree(source, one, item.unpack)?;
+                    }
+                }
+            }
         }
         Ok(())
     }
 
     fn dress(&self, root: &File) -> Result<Dress> {
-        let owner = match &self.copy.chown {
+        let owner = match &self.op.chown {
             Some(text) => {
                 let identity =
                     users::resolve(root, text).map_err(|message| Error::new(Kind::Invalid, message))?;
@@ -114,70 +147,124 @@ impl<'a> Job<'a> {
             }
             None => None,
         };
-        let mode = self.copy.chmod.as_deref().map(|mode| u32::from_str_radix(mode, 8)).transpose();
-        let mode = mode.map_err(|_| Error::new(Kind::Invalid, "--chmod is not an octal mode such as 755"))?;
-        Ok(Dress { owner, mode })
-    }
-
-    fn one(
-        &self,
-        root: &File,
-        destination: &str,
-        is_directory: bool,
-        name: &str,
-        files: &[Found],
-        dress: &Dress,
-    ) -> Result<()> {
-        let Some(first) = files.first() else { return Ok(()) };
-        let directory = |path: &str| {
-            make_directories(root, path.as_bytes(), dress.owner)
-                .map(File::from)
-                .map_err(BuildError::io("make the directory", path))
-        };
-        if first.metadata.is_dir() {
-            return self.send(&directory(destination)?, files, dress, b"");
-        }
-        if self.copy.is_add && first.metadata.is_file() && is_tar(&first.path)? {
-            return unpack(&directory(destination)?, &first.path);
-        }
-        let (parent, own) = destination.rsplit_once('/').unwrap_or(("", destination));
-        let name = Path::new(name).file_name().unwrap_or_default();
-        let (parent, own) =
-            if is_directory { (destination, name.as_encoded_bytes()) } else { (parent, own.as_bytes()) };
-        self.send(&directory(parent)?, files, dress, own)
-    }
-
-    /// Packs here and unpacks there: the unpacking side knows how to stay inside the root.
-    fn send(&self, directory: &File, files: &[Found], dress: &Dress, name: &[u8]) -> Result<()> {
-        let (reader, writer) = std::io::pipe().map_err(BuildError::io("open", "a pipe"))?;
-        std::thread::scope(|scope| {
-            let packing = scope.spawn(move || -> Result<(), BuildError> {
-                let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 16, writer));
-                self.source.pack(files, dress, name, &mut tar)?;
-                tar.finish().map(drop).map_err(BuildError::io("copy", "the files"))
-            });
-            let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
-            let mut reader = reader;
-            let applied = apply(directory, &mut reader, "the copied files", limits);
-            let drained = std::io::copy(&mut reader, &mut std::io::sink());
-            drop(reader);
-            let packed = packing.join().unwrap_or(Err(BuildError::Cancelled));
-            // If packing failed, unpacking saw only that its stream was cut short.
-            packed?;
-            applied?;
-            drained.map_err(BuildError::io("copy", "the files"))?;
-            Ok(())
-        })
+        Ok(Dress { owner, mode: self.op.chmod.as_ref().map(|(_, mode)| mode.clone()) })
     }
 }
 
-fn nothing(copy: &Copy, argument: &str, is_ignored: bool) -> Error {
-    let place = match &copy.from {
-        Some(from) => format!("in {from}"),
-        None if is_ignored => "in the build context: .dockerignore leaves it out".to_owned(),
-        None => "in the build context".to_owned(),
-    };
-    Error::new(Kind::Invalid, format!("there is no {argument:?} {place}"))
+impl Part<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Tree { selected, .. } => selected.len(),
+            Self::File { .. } => 1,
+        }
+    }
+}
+
+/// Where files go.
+struct Into<'a> {
+    root: &'a File,
+    destination: &'a str,
+    is_directory: bool,
+    dress: &'a Dress,
+}
+
+impl Into<'_> {
+    fn directory(&self, path: &str) -> Result<File, BuildError> {
+        make_directories(self.root, path.as_bytes(), self.dress.owner)
+            .map(File::from)
+            .map_err(BuildError::io("make the directory", path))
+    }
+
+    fn tree(&self, source: &Source, one: &Selected, unpack: bool) -> Result<()> {
+        let Some(first) = one.files.first() else { return Ok(()) };
+        let is_file = first.metadata.is_file() && first.below.as_os_str().is_empty();
+        if unpack && is_file && archive::is_archive(&first.path)? {
+            let name = first.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let limits = Limits::for_blob(first.metadata.len());
+            return archive::unpack(&self.directory(self.destination)?, &first.path, &name, limits);
+        }
+        if one.keeps_parents || first.metadata.is_dir() && first.below.as_os_str().is_empty() {
+            let directory = self.directory(self.destination)?;
+            return send(&directory, |tar| source.pack(&one.files, self.dress, b"", tar));
+        }
+        let name = Path::new(&one.name).file_name().unwrap_or_default();
+        let (parent, own) = self.place(name.as_encoded_bytes());
+        let directory = self.directory(parent)?;
+        let files: &[Found] = &one.files;
+        send(&directory, |tar| source.pack(files, self.dress, &own, tar))
+    }
+
+    fn file(&self, file: &OneFile, unpack: bool, epoch_unix_s: Option<i64>) -> Result<()> {
+        if let FileData::Disk(dir) = &file.data {
+            let path = crate::http::file_of(dir);
+            if unpack && archive::is_archive(&path)? {
+                let size = path.metadata().map_err(BuildError::io("read", &path))?.len();
+                let directory = self.directory(self.destination)?;
+                return archive::unpack(&directory, &path, &file.name, Limits::for_blob(size));
+            }
+        }
+        let (parent, own) = self.place(file.name.as_bytes());
+        let directory = self.directory(parent)?;
+        let (uid, gid) = self.dress.owner.unwrap_or((0, 0));
+        let mtime_s = epoch_unix_s.map_or(file.mtime_unix_s, |epoch| epoch.min(file.mtime_unix_s));
+        send(&directory, |tar| {
+            let (size, data): (u64, Box<dyn Read>) = match &file.data {
+                FileData::Bytes(bytes) => (bytes.len() as u64, Box::new(bytes.as_slice())),
+                FileData::Disk(dir) => {
+                    let path = crate::http::file_of(dir);
+                    let data = File::open(&path).map_err(BuildError::io("open", &path))?;
+                    (data.metadata().map_err(BuildError::io("read", &path))?.len(), Box::new(data))
+                }
+            };
+            let entry = Entry {
+                path: own.clone(),
+                kind: EntryKind::File,
+                mode: self.dress.mode.as_ref().map_or(file.mode, |mode| mode.apply(file.mode, false)),
+                uid,
+                gid,
+                mtime_s,
+                mtime_ns: 0,
+                size,
+                xattrs: Vec::new(),
+                sparse: None,
+            };
+            tar.append(&entry, data).map_err(BuildError::io("copy", &file.name))
+        })
+    }
+
+    /// The directory that a file called `name` goes into, and what it is called there.
+    fn place(&self, name: &[u8]) -> (&str, Vec<u8>) {
+        if self.is_directory {
+            return (self.destination, name.to_vec());
+        }
+        let (parent, own) = self.destination.rsplit_once('/').unwrap_or(("", self.destination));
+        (parent, own.as_bytes().to_vec())
+    }
+}
+
+/// Packs here and unpacks there: the unpacking side knows how to stay inside the root.
+pub(crate) fn send(
+    directory: &File,
+    pack: impl FnOnce(&mut TarWriter<BufWriter<io::PipeWriter>>) -> Result<(), BuildError> + Send,
+) -> Result<()> {
+    let (mut reader, writer) = std::io::pipe().map_err(BuildError::io("open", "a pipe"))?;
+    std::thread::scope(|scope| {
+        let packing = scope.spawn(move || -> Result<(), BuildError> {
+            let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 16, writer));
+            pack(&mut tar)?;
+            tar.finish().map(drop).map_err(BuildError::io("copy", "the files"))
+        });
+        let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
+        let applied = apply(directory, &mut reader, "the copied files", limits);
+        let drained = std::io::copy(&mut reader, &mut std::io::sink());
+        drop(reader);
+        let packed = packing.join().unwrap_or(Err(BuildError::Cancelled));
+        // If packing failed, unpacking saw only that its stream was cut short.
+        packed?;
+        applied?;
+        drained.map_err(BuildError::io("copy", "the files"))?;
+        Ok(())
+    })
 }
 
 fn is_directory(root: &File, path: &str) -> bool {
@@ -185,29 +272,4 @@ fn is_directory(root: &File, path: &str) -> bool {
     let path = if path.is_empty() { "." } else { &path };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).is_ok()
-}
-
-/// Whether ADD unpacks the file: a tar, plain, gzip or zstd.
-fn is_tar(path: &Path) -> Result<bool> {
-    let file = File::open(path).map_err(BuildError::io("open", path))?;
-    let (compression, reader) = sniff(file)?;
-    let mut head = [0; 512];
-    let is_whole = Decoder::new(reader, compression)?.read_exact(&mut head).is_ok();
-    let compressed_otherwise = compression == Compression::None
-        && (head.starts_with(b"BZh") || head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]));
-    if compressed_otherwise && path.to_string_lossy().contains(".tar.") {
-        let message =
-            format!("ADD cannot unpack {path:?}: bzip2 and xz are not implemented, use gzip or zstd");
-        return Err(Error::new(Kind::Unimplemented, message));
-    }
-    Ok(is_whole && &head[257..262] == b"ustar")
-}
-
-fn unpack(directory: &File, path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(BuildError::io("open", path))?;
-    let size = file.metadata().map_err(BuildError::io("read", path))?.len();
-    let (compression, reader) = sniff(file)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    apply(directory, Decoder::new(reader, compression)?, &name, Limits::for_blob(size))?;
-    Ok(())
 }

@@ -1,11 +1,16 @@
 //! The files that COPY and ADD read: of the context, or of another stage's root.
 
+use crate::dockerfile::FileMode;
 use crate::error::BuildError;
 use crate::ignore::Ignore;
 use crate::pattern;
+use hako_error::{Error, Kind, Result as HakoResult};
 use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
 use hako_names::{Digest, Hasher};
-use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor, openat2};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, lgetxattr, llistxattr, major, minor,
+    openat2, utimensat,
+};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -34,10 +39,21 @@ pub(crate) struct Found {
 }
 
 /// What is set on everything copied.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Dress {
     pub owner: Option<(u32, u32)>,
-    pub mode: Option<u32>,
+    pub mode: Option<FileMode>,
+}
+
+/// One path that a source argument named.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    /// Its path in the source.
+    pub name: String,
+    /// It and all below it.
+    pub files: Vec<Found>,
+    /// Whether `below` of the files says where they go, with the directories above them: `--parents`.
+    pub keeps_parents: bool,
 }
 
 impl Source {
@@ -58,6 +74,84 @@ impl Source {
     pub(crate) fn stage(path: PathBuf) -> Result<Self, BuildError> {
         let root = File::open(&path).map_err(BuildError::io("open", &path))?;
         Ok(Self { root, path, ignore: Ignore::default(), is_context: false })
+    }
+
+    /// What a source argument names, without what `excludes` matches. `from` is what messages call the source.
+    pub(crate) fn select(
+        &self,
+        argument: &str,
+        excludes: &[String],
+        keeps_parents: bool,
+        from: &str,
+    ) -> HakoResult<Vec<Selected>> {
+        let (pivot, rest) = match argument.split_once("/./") {
+            Some((pivot, rest)) if keeps_parents => (clean(pivot), rest),
+            _ => (String::new(), argument),
+        };
+        let pattern = if pivot.is_empty() { rest.to_owned() } else { format!("{pivot}/{rest}") };
+        let names = self.named(&pattern)?;
+        if names.is_empty() {
+            return Err(nothing(argument, from, false));
+        }
+        let mut selected = Vec::new();
+        for name in names {
+            let is_ignored = self.is_ignored(&name);
+            if self.resolve(&name).is_err() || is_ignored && self.walk(&name)?.is_empty() {
+                return Err(nothing(argument, from, is_ignored));
+            }
+            let mut files = self.walk(&name)?;
+            if !excludes.is_empty() {
+                let patterns = Ignore::parse(&excludes.join("\n"));
+                files.retain(|file| !is_excluded(&name, file, &patterns));
+            }
+            if keeps_parents {
+                files = self.with_parents(&pivot, &name, files)?;
+            }
+            selected.push(Selected { name, files, keeps_parents });
+        }
+        Ok(selected)
+    }
+
+    /// Puts the directories between the pivot and the named path in front, and all paths below the pivot.
+    fn with_parents(&self, pivot: &str, name: &str, files: Vec<Found>) -> Result<Vec<Found>, BuildError> {
+        let below = name.strip_prefix(pivot).unwrap_or(name).trim_start_matches('/');
+        let mut all = Vec::new();
+        for (at, _) in below.match_indices('/') {
+            let parent = &below[..at];
+            let real = if pivot.is_empty() { parent.to_owned() } else { format!("{pivot}/{parent}") };
+            let path = self.resolve(&real).map_err(BuildError::io("find", &real))?;
+            let metadata = fs::symlink_metadata(&path).map_err(BuildError::io("read", &path))?;
+            all.push(Found { path, below: parent.into(), metadata });
+        }
+        let under = |file: Found| {
+            let below = if file.below.as_os_str().is_empty() {
+                below.into()
+            } else {
+                Path::new(below).join(&file.below)
+            };
+            Found { below, ..file }
+        };
+        all.extend(files.into_iter().map(under));
+        Ok(all)
+    }
+
+    /// A digest over what a source argument names; their times do not count.
+    pub(crate) fn digest_of(
+        &self,
+        argument: &str,
+        excludes: &[String],
+        keeps_parents: bool,
+    ) -> HakoResult<Digest> {
+        self.digest_all(&self.select(argument, excludes, keeps_parents, "")?)
+    }
+
+    pub(crate) fn digest_all(&self, selected: &[Selected]) -> HakoResult<Digest> {
+        let mut hasher = Hasher::new();
+        for one in selected {
+            hasher.update(one.name.as_bytes());
+            hasher.update(self.digest(&one.files)?.hex().as_bytes());
+        }
+        Ok(hasher.finish())
     }
 
     /// The paths that a source argument names, patterns expanded, sorted.
@@ -93,6 +187,9 @@ impl Source {
         let Ok(real) = self.resolve(dir) else {
             return Ok(());
         };
+        if part == "**" {
+            return self.directories(dir, next);
+        }
         if !real.is_dir() {
             return Ok(());
         }
@@ -101,6 +198,23 @@ impl Source {
             if let Some(name) = name.to_str().filter(|name| pattern::matches(part, name)) {
                 next.push(join(name));
             }
+        }
+        Ok(())
+    }
+
+    /// A directory and all below it, links not followed.
+    fn directories(&self, dir: &str, next: &mut Vec<String>) -> Result<(), BuildError> {
+        let mut open = vec![dir.to_owned()];
+        while let Some(dir) = open.pop() {
+            let real = self.resolve(&dir).map_err(BuildError::io("find", &dir))?;
+            for entry in fs::read_dir(&real).map_err(BuildError::io("list", &real))? {
+                let entry = entry.map_err(BuildError::io("list", &real))?;
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if let Some(name) = entry.file_name().to_str().filter(|_| is_dir) {
+                    open.push(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") });
+                }
+            }
+            next.push(dir);
         }
         Ok(())
     }
@@ -229,7 +343,11 @@ impl Source {
         let kind = kind(&file.path, metadata)?;
         let own = if self.is_context { (0, 0) } else { (metadata.uid(), metadata.gid()) };
         let (uid, gid) = dress.owner.unwrap_or(own);
-        let mode = dress.mode.filter(|_| !metadata.is_symlink()).unwrap_or(metadata.mode() & 0o7777);
+        let own = metadata.mode() & 0o7777;
+        let mode = match &dress.mode {
+            Some(mode) if !metadata.is_symlink() => mode.apply(own, metadata.is_dir()),
+            _ => own,
+        };
         Ok(Entry {
             path,
             size: if kind == EntryKind::File { metadata.len() } else { 0 },
@@ -243,6 +361,25 @@ impl Source {
             sparse: None,
         })
     }
+}
+
+/// Patterns match paths below the directory that was named, or the file that was named itself.
+fn is_excluded(name: &str, file: &Found, excludes: &Ignore) -> bool {
+    let below = file.below.to_string_lossy();
+    if below.is_empty() {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        return !file.metadata.is_dir() && (excludes.excludes(name) || excludes.excludes(base));
+    }
+    excludes.excludes(&below)
+}
+
+fn nothing(argument: &str, from: &str, is_ignored: bool) -> Error {
+    let place = match from {
+        "" if is_ignored => "in the build context: .dockerignore leaves it out".to_owned(),
+        "" => "in the build context".to_owned(),
+        from => format!("in {from}"),
+    };
+    Error::new(Kind::Invalid, format!("there is no {argument:?} {place}"))
 }
 
 fn kind(path: &Path, metadata: &Metadata) -> Result<EntryKind, BuildError> {
@@ -279,6 +416,23 @@ fn xattrs(path: &Path) -> Result<Xattrs, BuildError> {
     }
     xattrs.sort();
     Ok(xattrs)
+}
+
+/// Sets every time below `path` that is later than `epoch_unix_s` to it.
+pub(crate) fn clamp_times(path: &Path, epoch_unix_s: i64) -> Result<(), BuildError> {
+    let metadata = fs::symlink_metadata(path).map_err(BuildError::io("read", path))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).map_err(BuildError::io("list", path))? {
+            clamp_times(&entry.map_err(BuildError::io("list", path))?.path(), epoch_unix_s)?;
+        }
+    }
+    if (metadata.mtime(), metadata.mtime_nsec()) <= (epoch_unix_s, 0) {
+        return Ok(());
+    }
+    let time = Timespec { tv_sec: epoch_unix_s, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| BuildError::io("set the time of", path)(error.into()))
 }
 
 /// Brings a source argument to the form `a/b`; `..` cannot leave the root.

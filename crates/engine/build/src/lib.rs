@@ -7,27 +7,47 @@
 //! Invariant: an image appears only when every step of its stages has succeeded. A build that fails or is
 //! dropped leaves no snapshot, process or mount behind.
 
+mod agent;
+mod archive;
 mod builder;
 mod cache;
+mod caches;
+pub mod check;
+mod compile;
+mod context;
 mod copy;
 pub mod dockerfile;
 mod error;
+mod failed;
 mod files;
+mod git;
+mod graph;
+mod http;
 mod ignore;
+mod layout;
+mod link;
+mod mounts;
 mod network;
+mod output;
 mod pattern;
-mod plan;
+mod platform;
 mod request;
 mod run;
+mod scratch;
 mod shared;
-mod stage;
+mod solve;
 mod state;
+mod step;
 mod users;
 
 pub use builder::{Builder, BuilderConfig};
 pub use cache::CachedStep;
+pub use context::Puller;
 pub use error::BuildError;
-pub use request::{BuildEvent, BuildRequest, OutputStream, RunNetwork, StepOutcome};
+pub use output::Built;
+pub use request::{
+    BuildEvent, BuildRequest, CacheSpec, Entitlement, Output, OutputStream, RunNetwork, Secret, StepOutcome,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,33 +1,158 @@
 //! What a build is asked for and what it tells while it runs.
 
 use hako_names::ImageRef;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A build.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BuildRequest {
     /// The directory whose files COPY and ADD see.
     pub context: PathBuf,
+    /// A git repository (`https://host/repo.git#ref:subdir`) or an address of a tar or Dockerfile to take the
+    /// context from; `context` then says nothing.
+    pub remote: Option<String>,
     /// The Dockerfile; relative paths start at the context. `None` for `Dockerfile`.
     pub dockerfile: Option<PathBuf>,
+    /// The Dockerfile's text, where it is no file.
+    pub dockerfile_text: Option<String>,
     /// Names for the image; with none it is kept without a name.
     pub tags: Vec<ImageRef>,
     /// Values for ARG; `SOURCE_DATE_EPOCH` here (or in the environment) fixes every time in the image.
     pub args: BTreeMap<String, String>,
+    /// More places to copy from or to build on, by name: `dir`, `docker-image://REF`, `oci-layout://DIR`, git.
+    pub contexts: BTreeMap<String, String>,
+    /// What RUN --mount=type=secret gives, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sockets of ssh agents for RUN --mount=type=ssh, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
     /// The stage to build, by name or number; `None` for the last.
     pub target: Option<String>,
+    /// `os/arch[/variant]` of the image; `None` for this machine's.
+    pub platform: Option<String>,
     /// Runs every step, also those whose result is known.
     pub no_cache: bool,
+    /// The same for the steps of these stages only.
+    pub no_cache_stages: Vec<String>,
+    /// Asks the registry for newer base images.
+    pub pull: bool,
     /// Labels besides those of the Dockerfile.
     pub labels: BTreeMap<String, String>,
     /// Network of RUN steps.
     pub network: RunNetwork,
+    /// What steps may do that they may not without being asked.
+    pub allow: BTreeSet<Entitlement>,
+    /// Where the result goes; with none it becomes an image of this machine.
+    pub outputs: Vec<Output>,
+    /// Where to look for results of steps that this machine has not.
+    pub cache_from: Vec<CacheSpec>,
+    /// Where to put results of steps for others.
+    pub cache_to: Vec<CacheSpec>,
+    /// Keeps what a failed RUN left as an image, for a shell in it.
+    pub keep_failed: bool,
+    /// Looks at the file only: no step runs.
+    pub check: bool,
+    /// Adds an in-toto provenance statement to the image.
+    pub provenance: bool,
+    /// Adds an SPDX list of packages to the image.
+    pub sbom: bool,
+}
+
+/// A secret's value; never printed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What has to be allowed by the one who builds, not by the Dockerfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Entitlement {
+    /// `RUN --security=insecure`: all capabilities, no seccomp, all devices.
+    #[serde(rename = "security.insecure")]
+    SecurityInsecure,
+    /// `RUN --network=host`.
+    #[serde(rename = "network.host")]
+    NetworkHost,
+}
+
+impl std::str::FromStr for Entitlement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "security.insecure" => Ok(Self::SecurityInsecure),
+            "network.host" => Ok(Self::NetworkHost),
+            other => Err(format!("{other:?} is no entitlement, expected security.insecure or network.host")),
+        }
+    }
+}
+
+/// Where a build's result goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum Output {
+    /// The root's files into a directory.
+    Local {
+        /// Where to.
+        dest: PathBuf,
+    },
+    /// The root's files as a tar.
+    Tar {
+        /// Where to.
+        dest: PathBuf,
+    },
+    /// An OCI image layout as a tar, or as a directory.
+    Oci {
+        /// Where to.
+        dest: PathBuf,
+        /// Whether it is one file.
+        tar: bool,
+    },
+    /// What `docker load` reads.
+    Docker {
+        /// Where to.
+        dest: PathBuf,
+    },
+    /// An image of this machine, sent to its registry if `push`.
+    Image {
+        /// Whether it is pushed under every name.
+        push: bool,
+    },
+}
+
+/// A place for results of steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum CacheSpec {
+    /// A directory in the form of an OCI image layout.
+    Local {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The image itself carries them.
+    Inline {
+        /// The image to look into; `None` when exporting.
+        reference: Option<ImageRef>,
+    },
+    /// A manifest of a registry.
+    Registry {
+        /// Its name.
+        reference: ImageRef,
+    },
 }
 
 /// What RUN steps are connected to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RunNetwork {
     /// The builder's network, each step by a link of its own; like `None` where the builder has no network.
     #[default]
@@ -39,7 +164,8 @@ pub enum RunNetwork {
 }
 
 /// Which stream a line came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OutputStream {
     /// Standard output.
     Stdout,
@@ -48,7 +174,8 @@ pub enum OutputStream {
 }
 
 /// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StepOutcome {
     /// It ran.
     Done,
@@ -59,7 +186,8 @@ pub enum StepOutcome {
 }
 
 /// What happens in a build. Steps of different stages interleave; `step` tells them apart and counts from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BuildEvent {
     /// The Dockerfile was read: so many steps lie between it and the image.
     Planned {
@@ -99,5 +227,10 @@ pub enum BuildEvent {
         line: usize,
         /// What.
         message: String,
+    },
+    /// A step failed and what it left can be entered.
+    Kept {
+        /// The image that holds the state.
+        image: String,
     },
 }

@@ -1,17 +1,24 @@
 //! RUN: a program in the stage's root.
 
+use crate::graph::RunOp;
+use crate::mounts::Mounts as StepMounts;
 use crate::network::Connection;
 use crate::shared::Shared;
-use crate::state::State;
+use crate::solve::Results;
 use crate::users::{self, Identity};
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::{Mount, MountBuilder, Spec, UserBuilder};
+use hako_oci::runtime::{
+    Capabilities, LinuxCapabilities, LinuxDeviceCgroup, LinuxResources, Mount, MountBuilder, Spec,
+    UserBuilder,
+};
 use hako_runtime::spec::default_spec;
 use hako_runtime::{OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
 use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::collections::VecDeque;
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,8 +46,8 @@ impl Runner for Runtime {
 
 /// A program to run in a step.
 pub(crate) struct Job<'a> {
-    pub words: Vec<String>,
-    pub state: &'a State,
+    pub op: &'a RunOp,
+    pub results: &'a Results,
     pub mounts: &'a Mounts,
     pub key: &'a str,
     pub cgroup: String,
@@ -55,14 +62,41 @@ pub(crate) struct Ended {
 
 /// Runs the job to its end, with its output as events.
 pub(crate) fn run(shared: &Shared, job: &Job) -> Result<Ended> {
-    let (identity, missing) = inspect(shared, job)?;
+    let step_mounts = StepMounts::prepare(shared, job.op, job.results)?;
+    let (identity, missing) = inspect(shared, job, &step_mounts)?;
     let (Some(upper), Some(work)) = (job.mounts.upper.clone(), job.mounts.work.clone()) else {
         return Err(Error::new(Kind::Internal, "a step cannot run in a read-only view"));
     };
     let tail = Arc::new(Mutex::new(VecDeque::new()));
-    let (events, kept, step) = (shared.events.clone(), tail.clone(), job.step);
-    let output = Box::new(move |stream: OutputStream, bytes: &[u8]| {
-        let mut kept = kept.lock();
+    let _entered = shared.cancel.enter(&job.cgroup)?;
+    let dir = work.parent().unwrap_or(&work);
+    let connection = Connection::open(job.op.network, shared.bridge.as_ref(), job.key, dir)?;
+    let exit = step_mounts.inside(|list| {
+        let run = RunOnce {
+            spec: spec(job, &identity, &connection, &step_mounts.env, list)?,
+            rootfs: Rootfs::Overlay {
+                lower: job.mounts.lower.clone(),
+                upper: upper.clone(),
+                work: work.clone(),
+            },
+            cgroup: job.cgroup.clone(),
+            network: connection.for_run(),
+            output: output(shared, job.step, tail.clone()),
+        };
+        shared.runner.run(run)
+    })?;
+    drop(connection);
+    shared.cancel.check()?;
+    missing.iter().rev().for_each(|path| remove_stub(&upper, &job.mounts.lower, path));
+    let tail: Vec<u8> = tail.lock().iter().copied().collect();
+    Ok(Ended { exit, tail: String::from_utf8_lossy(&tail).into_owned() })
+}
+
+/// Hands output on as events and keeps its end.
+fn output(shared: &Shared, step: usize, tail: Arc<Mutex<VecDeque<u8>>>) -> hako_runtime::Output {
+    let events = shared.events.clone();
+    Box::new(move |stream: OutputStream, bytes: &[u8]| {
+        let mut kept = tail.lock();
         kept.extend(bytes);
         let excess = kept.len().saturating_sub(TAIL);
         kept.drain(..excess);
@@ -71,44 +105,66 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<Ended> {
             OutputStream::Stderr => crate::OutputStream::Stderr,
         };
         let _ = events.send(crate::BuildEvent::Output { step, stream, bytes: bytes.to_vec() });
-    });
-    let _entered = shared.cancel.enter(&job.cgroup)?;
-    let dir = work.parent().unwrap_or(&work);
-    let connection = Connection::open(shared.network, shared.bridge.as_ref(), job.key, dir)?;
-    let run = RunOnce {
-        spec: spec(job, &identity, &connection)?,
-        rootfs: Rootfs::Overlay { lower: job.mounts.lower.clone(), upper: upper.clone(), work },
-        cgroup: job.cgroup.clone(),
-        network: connection.for_run(),
-        output,
-    };
-    let exit = shared.runner.run(run)?;
-    drop(connection);
-    shared.cancel.check()?;
-    remove_stubs(&upper, &job.mounts.lower, &missing);
-    let tail: Vec<u8> = tail.lock().iter().copied().collect();
-    Ok(Ended { exit, tail: String::from_utf8_lossy(&tail).into_owned() })
+    })
 }
 
-/// Who the step runs as, and which mount points its root has not.
-fn inspect(shared: &Shared, job: &Job) -> Result<(Identity, Vec<&'static str>)> {
+/// Who the step runs as, and which mount points its root has not, each with the directories above it that are
+/// missing too.
+fn inspect(shared: &Shared, job: &Job, mounts: &StepMounts) -> Result<(Identity, Vec<PathBuf>)> {
     let tree = shared.images.snapshots().mounted(job.mounts)?;
     let root = File::open(tree.path()).map_err(crate::error::BuildError::io("open the root of", "a step"))?;
     let identity =
-        users::resolve(&root, &job.state.user).map_err(|message| Error::new(Kind::Invalid, message))?;
-    let missing = MOUNT_POINTS.into_iter().filter(|path| tree.path().join(path).symlink_metadata().is_err());
-    Ok((identity, missing.collect()))
+        users::resolve(&root, &job.op.user).map_err(|message| Error::new(Kind::Invalid, message))?;
+    let mut missing: Vec<PathBuf> = Vec::new();
+    for point in MOUNT_POINTS.iter().map(PathBuf::from).chain(mounts.targets()) {
+        for path in missing_parts(&root, &point) {
+            if !missing.contains(&path) {
+                missing.push(path);
+            }
+        }
+    }
+    missing.sort_by_key(|path| path.components().count());
+    Ok((identity, missing))
 }
 
-fn spec(job: &Job, identity: &Identity, connection: &Connection) -> Result<Spec> {
+/// The parts of a path that do not exist in `root`, outermost first, with links on the way resolved.
+fn missing_parts(root: &File, path: &Path) -> Vec<PathBuf> {
+    let path = crate::files::clean(&path.to_string_lossy());
+    let parts: Vec<&str> = path.split('/').collect();
+    for known in (0..=parts.len()).rev() {
+        let prefix = parts[..known].join("/");
+        let prefix = if prefix.is_empty() { "." } else { &prefix };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let Ok(found) = openat2(root, prefix, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) else {
+            continue;
+        };
+        let place = |fd: i32| fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+        let (top, real) = (place(root.as_raw_fd()), place(found.as_raw_fd()));
+        let mut real = real.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
+        let mut missing = Vec::new();
+        for part in &parts[known..] {
+            real.push(part);
+            missing.push(real.clone());
+        }
+        return missing;
+    }
+    Vec::new()
+}
+
+fn spec(
+    job: &Job,
+    identity: &Identity,
+    connection: &Connection,
+    more_env: &[String],
+    more_mounts: Vec<Mount>,
+) -> Result<Spec> {
     let failed =
         |error| Error::new(Kind::Internal, "the step's specification is incomplete").with_source(error);
     let mut spec = default_spec();
-    let mut process = spec.process().clone().unwrap_or_default();
-    let mut env = job.state.run_env();
-    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
+    if job.op.is_insecure {
+        make_insecure(&mut spec);
     }
+    let mut process = spec.process().clone().unwrap_or_default();
     let user = UserBuilder::default()
         .uid(identity.uid)
         .gid(identity.gid)
@@ -116,9 +172,9 @@ fn spec(job: &Job, identity: &Identity, connection: &Connection) -> Result<Spec>
         .build()
         .map_err(failed)?;
     process.set_terminal(Some(false));
-    process.set_args(Some(job.words.clone()));
-    process.set_env(Some(env));
-    process.set_cwd(PathBuf::from(&job.state.workdir));
+    process.set_args(Some(job.op.words.clone()));
+    process.set_env(Some(environment(job.op, identity, more_env)));
+    process.set_cwd(PathBuf::from(&job.op.workdir));
     process.set_user(user);
     spec.set_process(Some(process));
     spec.set_hostname(Some("build".into()));
@@ -134,25 +190,69 @@ fn spec(job: &Job, identity: &Identity, connection: &Connection) -> Result<Spec>
             mounts.push(mount.build().map_err(failed)?);
         }
     }
+    mounts.extend(more_mounts);
     spec.set_mounts(Some(mounts));
     Ok(spec)
 }
 
-/// Takes mount points that were made for the step out of its changes, and a parent that changed only for them.
-fn remove_stubs(upper: &Path, lower: &[PathBuf], missing: &[&str]) {
-    for path in missing {
-        let stub = upper.join(path);
-        let is_stub = stub.symlink_metadata().is_ok_and(|metadata| metadata.is_dir() || metadata.len() == 0);
-        if !is_stub || fs::remove_dir(&stub).or_else(|_| fs::remove_file(&stub)).is_err() {
-            continue;
+/// All capabilities, every device, nothing masked and no filter of system calls: what `security.insecure` allows.
+fn make_insecure(spec: &mut Spec) {
+    let names = hako_sys::own_bounding_names();
+    let all: Capabilities = names.into_iter().filter_map(|name| name.parse().ok()).collect();
+    if let Some(process) = spec.process_mut() {
+        let mut sets = LinuxCapabilities::default();
+        sets.set_bounding(Some(all.clone()))
+            .set_effective(Some(all.clone()))
+            .set_permitted(Some(all.clone()))
+            .set_inheritable(Some(all))
+            .set_ambient(None);
+        process.set_capabilities(Some(sets));
+    }
+    if let Some(linux) = spec.linux_mut() {
+        let mut every = LinuxDeviceCgroup::default();
+        every.set_allow(true).set_access(Some("rwm".to_owned()));
+        let mut resources = LinuxResources::default();
+        resources.set_devices(Some(vec![every]));
+        linux
+            .set_seccomp(None)
+            .set_masked_paths(None)
+            .set_readonly_paths(None)
+            .set_resources(Some(resources));
+    }
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        let is_kernel = mount.destination().starts_with("/sys");
+        if let Some(options) = mount.options_mut().as_mut().filter(|_| is_kernel) {
+            options.retain(|option| option != "ro");
         }
-        let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-            continue;
-        };
-        let is_below = lower.iter().any(|lower| lower.join(parent).is_dir());
-        if is_below {
-            // Fails, as it should, where the step itself left something.
-            let _ = fs::remove_dir(upper.join(parent));
-        }
+    }
+}
+
+fn environment(op: &RunOp, identity: &Identity, more: &[String]) -> Vec<String> {
+    let mut env: Vec<String> = op.env.iter().chain(&op.quiet_env).cloned().collect();
+    for pair in more {
+        let name = pair.split('=').next().unwrap_or_default();
+        env.retain(|known| known.split('=').next() != Some(name));
+        env.push(pair.clone());
+    }
+    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
+        env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
+    }
+    env
+}
+
+/// Takes a mount point that was made for the step out of its changes, and a parent that changed only for it.
+fn remove_stub(upper: &Path, lower: &[PathBuf], path: &Path) {
+    let stub = upper.join(path);
+    let is_stub = stub.symlink_metadata().is_ok_and(|metadata| metadata.is_dir() || metadata.len() == 0);
+    if !is_stub || fs::remove_dir(&stub).or_else(|_| fs::remove_file(&stub)).is_err() {
+        return;
+    }
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return;
+    };
+    let is_below = lower.iter().any(|lower| lower.join(parent).is_dir());
+    if is_below {
+        // Fails, as it should, where the step itself left something.
+        let _ = fs::remove_dir(upper.join(parent));
     }
 }

@@ -1,9 +1,9 @@
 //! What all stages of one build share: events, cancelling, the bound on parallel steps.
 
 use crate::cache::Cache;
+use crate::caches::Caches;
 use crate::error::BuildError;
-use crate::files::Source;
-use crate::request::{BuildEvent, RunNetwork};
+use crate::request::{BuildEvent, Secret};
 use crate::run::Runner;
 use hako_cgroup::CgroupRoot;
 use hako_content::Lease;
@@ -13,6 +13,7 @@ use hako_network::Network;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,20 +23,21 @@ use tokio::sync::mpsc;
 pub(crate) struct Shared {
     pub images: ImageStore,
     pub cache: Cache,
+    pub caches: Caches,
     pub runner: Arc<dyn Runner>,
     pub permits: Arc<Permits>,
     pub cancel: Arc<Cancel>,
     pub events: mpsc::UnboundedSender<BuildEvent>,
     pub lease: Lease,
-    pub context: Source,
+    /// The Dockerfile's name in errors.
     pub file: String,
-    pub escape: char,
-    pub args: BTreeMap<String, String>,
-    pub globals: BTreeMap<String, String>,
-    pub no_cache: bool,
-    pub network: RunNetwork,
+    pub secrets: BTreeMap<String, Secret>,
+    pub ssh: BTreeMap<String, PathBuf>,
+    pub keep_failed: bool,
     pub bridge: Option<Arc<Network>>,
     pub cgroup: String,
+    /// Where steps keep files that end with them.
+    pub scratch: PathBuf,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch_unix_s: Option<i64>,
 }

@@ -1,9 +1,13 @@
 //! What a stage's instructions have said so far: the image's configuration in the making.
 
-use hako_image::{Image, Layer, NewImage};
+use crate::graph::NodeId;
+use crate::platform::Platform;
+use crate::solve::Results;
+use hako_image::{Image, NewImage};
 use hako_names::ImageRef;
 use hako_oci::image::{
-    ConfigBuilder, History, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
+    Arch, ConfigBuilder, History, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, Os,
+    RootFsBuilder,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +24,12 @@ pub(crate) struct State {
     pub workdir: String,
     pub user: String,
     pub shell: Vec<String>,
-    pub layers: Vec<Layer>,
+    /// The last node of the stage so far.
+    pub node: Option<NodeId>,
+    pub platform: Option<Platform>,
+    /// ONBUILD: for those who build on the image.
+    pub on_build: Vec<String>,
+    /// When the base was made, then when the last step ran.
     pub created: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub stop_signal: Option<String>,
@@ -32,7 +41,16 @@ pub(crate) struct State {
     pub healthcheck: Option<Value>,
     is_cmd_own: bool,
     is_shell_own: bool,
-    history: Vec<History>,
+    history: Vec<Past>,
+}
+
+/// One line of an image's history.
+#[derive(Clone, Debug)]
+enum Past {
+    /// Of the base.
+    Base(Box<History>),
+    /// Of this file; its node tells whether it made a layer, and when.
+    Own { text: String, node: Option<NodeId> },
 }
 
 impl State {
@@ -47,18 +65,19 @@ impl State {
     }
 
     /// `FROM image`.
-    pub(crate) fn of(image: &Image) -> Self {
-        let mut state = Self::scratch();
-        state.layers.clone_from(&image.layers);
+    pub(crate) fn of(image: &Image, node: Option<NodeId>) -> Self {
+        let mut state = Self { node, ..Self::scratch() };
         state.created.clone_from(image.config.created());
         state.author.clone_from(image.config.author());
-        state.history = image.config.history().clone().unwrap_or_default();
+        let history = image.config.history().clone().unwrap_or_default();
+        state.history = history.into_iter().map(|entry| Past::Base(Box::new(entry))).collect();
         let inner = &image.raw_config["config"];
         if let Ok(shell) = serde_json::from_value::<Vec<String>>(inner["Shell"].clone())
             && !shell.is_empty()
         {
             (state.shell, state.is_shell_own) = (shell, true);
         }
+        state.on_build = serde_json::from_value(inner["OnBuild"].clone()).unwrap_or_default();
         state.healthcheck = inner.get("Healthcheck").filter(|check| !check.is_null()).cloned();
         let Some(config) = image.config.config() else {
             return state;
@@ -80,9 +99,9 @@ impl State {
         state
     }
 
-    /// What another stage builds on: without ARG values, and with nothing counted as its own.
+    /// What another stage builds on: with nothing counted as its own.
     pub(crate) fn inherited(&self) -> Self {
-        Self { args: BTreeMap::new(), is_cmd_own: false, ..self.clone() }
+        Self { is_cmd_own: false, ..self.clone() }
     }
 
     pub(crate) fn set_env(&mut self, key: &str, value: &str) {
@@ -98,11 +117,14 @@ impl State {
         env.or_else(|| self.args.get(name).cloned())
     }
 
-    /// The environment of a RUN: ARG values too, where no ENV has the name.
-    pub(crate) fn run_env(&self) -> Vec<String> {
+    /// The environment of a RUN, first the part that `is_quiet` takes out of the key: ARG values too, where no ENV
+    /// has the name.
+    pub(crate) fn run_env(&self, is_quiet: impl Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
         let args = self.args.iter().filter(|(key, _)| !self.env.iter().any(|(known, _)| known == *key));
-        let pairs = self.env.iter().map(|(key, value)| (key, value)).chain(args);
-        pairs.map(|(key, value)| format!("{key}={value}")).collect()
+        let (quiet, args): (Vec<_>, Vec<_>) = args.partition(|(key, _)| is_quiet(key));
+        let pair = |(key, value): (&String, &String)| format!("{key}={value}");
+        let env = self.env.iter().map(|(key, value)| (key, value)).chain(args).map(pair);
+        (quiet.into_iter().map(pair).collect(), env.collect())
     }
 
     pub(crate) fn set_shell(&mut self, shell: Vec<String>) {
@@ -135,30 +157,22 @@ impl State {
         format!("/{}", parts.join("/"))
     }
 
-    /// Records an instruction in the image's history, with its layer if it made one.
-    pub(crate) fn record(&mut self, text: &str, layer: Option<Layer>, created: Option<String>) {
-        let is_empty = layer.is_none();
-        self.layers.extend(layer);
-        if created.is_some() {
-            self.created = created;
-        }
-        let mut history = HistoryBuilder::default().created_by(text);
-        if let Some(created) = &self.created {
-            history = history.created(created.clone());
-        }
-        if is_empty {
-            history = history.empty_layer(true);
-        }
-        self.history.extend(history.build().ok());
+    /// Records an instruction in the image's history, with its node if it may have changed files.
+    pub(crate) fn record(&mut self, text: &str, node: Option<NodeId>) {
+        self.history.push(Past::Own { text: text.to_owned(), node });
     }
 
-    /// The image that the stage has become.
+    /// The image that the stage has become. Its time is when its last step ran, as the cache remembers it, so
+    /// that a build that changed nothing gives the image that is there; `SOURCE_DATE_EPOCH` is every time's end.
     pub(crate) fn into_image(
-        self,
+        mut self,
+        results: &Results,
         labels: &BTreeMap<String, String>,
         names: Vec<ImageRef>,
     ) -> hako_error::Result<NewImage> {
-        let config = self.configuration(labels).map_err(|error| {
+        let history = self.settle_history(results);
+        let layers = results.below(self.node)?;
+        let config = self.configuration(labels, history).map_err(|error| {
             hako_error::Error::new(hako_error::Kind::Internal, "the image's configuration is incomplete")
                 .with_source(error)
         })?;
@@ -169,12 +183,42 @@ impl State {
         if let Some(check) = self.healthcheck {
             extra_config.insert("Healthcheck".into(), check);
         }
-        Ok(NewImage { config, extra_config, layers: self.layers, names })
+        if !self.on_build.is_empty() {
+            extra_config.insert("OnBuild".into(), self.on_build.into());
+        }
+        Ok(NewImage { config, extra_config, layers, names })
+    }
+
+    fn settle_history(&mut self, results: &Results) -> Vec<History> {
+        let mut history = Vec::new();
+        for past in std::mem::take(&mut self.history) {
+            let (text, node) = match past {
+                Past::Base(entry) => {
+                    history.push(*entry);
+                    continue;
+                }
+                Past::Own { text, node } => (text, node),
+            };
+            let done = node.and_then(|node| results.known(node));
+            if let Some(created) = done.and_then(|done| done.created.clone()) {
+                self.created = Some(created);
+            }
+            let mut entry = HistoryBuilder::default().created_by(text);
+            if let Some(created) = &self.created {
+                entry = entry.created(created.clone());
+            }
+            if done.is_none_or(|done| done.own.is_none()) {
+                entry = entry.empty_layer(true);
+            }
+            history.extend(entry.build().ok());
+        }
+        history
     }
 
     fn configuration(
         &self,
         labels: &BTreeMap<String, String>,
+        history: Vec<History>,
     ) -> Result<ImageConfiguration, Box<dyn std::error::Error + Send + Sync>> {
         let env: Vec<String> = self.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let mut inner = ConfigBuilder::default().env(env).working_dir(self.workdir.clone());
@@ -203,12 +247,16 @@ impl State {
             inner = inner.stop_signal(signal.clone());
         }
         let rootfs = RootFsBuilder::default().typ("layers").diff_ids(Vec::<String>::new()).build()?;
+        let platform = self.platform.clone().unwrap_or_else(Platform::own);
         let mut config = ImageConfigurationBuilder::default()
-            .architecture(architecture())
-            .os("linux")
+            .architecture(Arch::from(platform.architecture.as_str()))
+            .os(Os::from(platform.os.as_str()))
             .config(inner.build()?)
             .rootfs(rootfs)
-            .history(self.history.clone());
+            .history(history);
+        if let Some(variant) = &platform.variant {
+            config = config.variant(variant.clone());
+        }
         if let Some(created) = &self.created {
             config = config.created(created.clone());
         }
@@ -216,14 +264,5 @@ impl State {
             config = config.author(author.clone());
         }
         Ok(config.build()?)
-    }
-}
-
-/// This machine's architecture in the images' words.
-pub(crate) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }

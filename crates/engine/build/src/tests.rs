@@ -1,7 +1,7 @@
 //! Whole builds, on a busybox of this machine, with processes run by the tools of the system.
 
 use crate::run::Runner;
-use crate::{BuildEvent, BuildRequest, Builder, BuilderConfig, StepOutcome};
+use crate::{BuildEvent, BuildRequest, Builder, BuilderConfig, Built, StepOutcome};
 use hako_content::ContentStore;
 use hako_error::{Error, Kind, Result};
 use hako_image::{Image, ImageStore, busybox_rootfs};
@@ -77,7 +77,11 @@ fn open_images(dir: &Path) -> ImageStore {
 }
 
 fn config() -> BuilderConfig {
-    BuilderConfig { cgroup: format!("/hako-test-{}/build", std::process::id()), parallel: 4, network: None }
+    BuilderConfig {
+        cgroup: format!("/hako-test-{}/build", std::process::id()),
+        parallel: 8,
+        ..BuilderConfig::default()
+    }
 }
 
 impl Bench {
@@ -112,6 +116,11 @@ impl Bench {
     }
 
     fn try_build(&self, request: BuildRequest) -> (Result<Image>, Vec<BuildEvent>) {
+        let (built, events) = self.try_build_to(request);
+        (built.map(|built| built.image.unwrap()), events)
+    }
+
+    fn try_build_to(&self, request: BuildRequest) -> (Result<Built>, Vec<BuildEvent>) {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let result = runtime.block_on(self.builder.build(request, sender));

@@ -52,8 +52,12 @@ impl Bench {
         let subnet = Some("10.244.0.0/24".parse().unwrap());
         let config = NetworkConfig { instance: "abc123".into(), state_dir: dir.join("network"), subnet };
         let network = Arc::new(Network::open(config).unwrap());
-        let config =
-            BuilderConfig { cgroup: format!("{group}/build"), parallel: 2, network: Some(network.clone()) };
+        let config = BuilderConfig {
+            cgroup: format!("{group}/build"),
+            parallel: 2,
+            network: Some(network.clone()),
+            ..BuilderConfig::default()
+        };
         let builder = Builder::new(images, config).unwrap();
         Self { dir: dir.to_owned(), builder, network }
     }

@@ -90,6 +90,7 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
             cgroup: format!("/hako-{instance}/build"),
             parallel: 0,
             network: Some(Arc::clone(&network)),
+            ..BuilderConfig::default()
         },
     )
     .unwrap();

@@ -419,7 +419,8 @@ fn unknown_modifier(name: &str, colon: &str, modifier: Option<char>) -> String {
     match modifier {
         None => format!("the closing '}}' of ${{{name} is missing"),
         Some(other) => format!(
-            "${{{name}{colon}{other}…}} is no form of expansion, expected :-, -, :+, +, :?, ?, #, ##, %, %%, / or //"
+            "${{{name}{colon}{}…}} is no form of expansion, expected :-, -, :+, +, :?, ?, #, ##, %, %%, / or //",
+            other.escape_debug()
         ),
     }
 }

@@ -96,26 +96,29 @@ impl Glob {
         budget: &mut Budget,
     ) -> Result<String, String> {
         let chars: Vec<char> = value.chars().collect();
-        let (mut result, mut at) = (String::new(), 0);
-        while at < chars.len() {
-            match ends(&self.0, &chars[at..], true, budget)? {
-                Some(length) if length > 0 => {
-                    result.push_str(text);
-                    at += length;
-                    if !is_every {
-                        break;
-                    }
+        let (mut result, mut at, mut is_behind_match) = (String::new(), 0, false);
+        while at <= chars.len() {
+            let length = ends(&self.0, &chars[at..], true, budget)?;
+            // Nothing matches nothing, but not right behind another match.
+            if let Some(length) = length.filter(|length| *length > 0 || !is_behind_match) {
+                result.push_str(text);
+                at += length;
+                is_behind_match = length > 0;
+                if !is_every {
+                    break;
                 }
-                _ => {
-                    result.push(chars[at]);
-                    at += 1;
+                if length > 0 {
+                    continue;
                 }
             }
+            is_behind_match = false;
+            result.extend(chars.get(at));
+            at += 1;
             if result.len() > max_bytes {
                 return Err(format!("it expands to more than {max_bytes} bytes"));
             }
         }
-        result.extend(&chars[at..]);
+        result.extend(chars.get(at..).unwrap_or_default());
         Ok(result)
     }
 }

@@ -25,8 +25,8 @@ pub(crate) struct Logical {
     pub heredocs: Vec<Heredoc>,
     /// The comments directly above it, without `#` and spaces around.
     pub comments: Vec<String>,
-    /// A line between its own that has nothing in it.
-    pub has_empty_line: bool,
+    /// The first line between its own that has nothing in it.
+    pub empty_line: Option<usize>,
 }
 
 impl Logical {
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if trimmed.is_empty() {
-                logical.has_empty_line = true;
+                logical.empty_line.get_or_insert(self.at);
                 continue;
             }
             let (piece, more) = continuation(line, self.escape);

@@ -22,7 +22,6 @@ mod mount;
 mod parse;
 mod run;
 mod suggest;
-mod unbuilt;
 
 pub use chmod::FileMode;
 pub use copy::{Copy, InlineFile, is_remote};
@@ -38,7 +37,8 @@ pub use mount::{Mount, MountFlag, Owner, Sharing};
 pub use parse::{MAX_FILE_BYTES, parse, triggers};
 pub use run::{Device, Network, Program, Run, SCRIPTS, Security};
 
-pub(crate) use unbuilt::refuse_unbuilt;
+pub(crate) use lines::{Logical, logical};
+pub(crate) use suggest::did_you_mean;
 
 /// A parsed file.
 #[derive(Clone, Debug, PartialEq, Eq)]

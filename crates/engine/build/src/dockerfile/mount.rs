@@ -158,7 +158,7 @@ impl MountFlag {
     }
 
     /// Its values, variables unexpanded.
-    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().filter_map(|(_, value)| value.as_deref())
     }
 

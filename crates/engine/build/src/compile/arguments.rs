@@ -1,0 +1,66 @@
+//! ARG: what the request gives, what the platform gives, what the file says before its first FROM.
+
+use super::refuse;
+use crate::dockerfile::{Dockerfile, Instruction, Step, expand};
+use crate::platform::Platform;
+use crate::request::BuildRequest;
+use hako_error::Result;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn globals(
+    file: &Dockerfile,
+    name: &str,
+    request: &BuildRequest,
+    target: &Platform,
+) -> Result<BTreeMap<String, String>> {
+    let mut globals = BTreeMap::new();
+    for (side, platform) in [("TARGET", target), ("BUILD", &Platform::own())] {
+        globals.insert(format!("{side}PLATFORM"), platform.to_string());
+        globals.insert(format!("{side}OS"), platform.os.clone());
+        globals.insert(format!("{side}ARCH"), platform.architecture.clone());
+        globals.insert(format!("{side}VARIANT"), platform.variant.clone().unwrap_or_default());
+    }
+    globals.insert("TARGETSTAGE".into(), request.target.clone().unwrap_or_else(|| "default".into()));
+    for Step { line, text, instruction, .. } in &file.global_args {
+        let Instruction::Arg(arguments) = instruction else {
+            continue;
+        };
+        for (key, default) in arguments {
+            let given = request.args.get(key).cloned();
+            let default =
+                default.as_ref().map(|word| expand(word, file.escape, &|name| globals.get(name).cloned()));
+            let value = match (given, default) {
+                (Some(value), _) => Some(value),
+                (None, Some(value)) => Some(value.map_err(|message| refuse(name, *line, text, message))?),
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                globals.insert(key.clone(), value);
+            }
+        }
+    }
+    Ok(globals)
+}
+
+/// Build arguments that no ARG of the file asks for.
+pub(super) fn unused(file: &Dockerfile, request: &BuildRequest) -> Vec<String> {
+    let steps = file.global_args.iter().chain(file.stages.iter().flat_map(|stage| &stage.steps));
+    let mut asked: BTreeSet<&str> = BTreeSet::from(["SOURCE_DATE_EPOCH"]);
+    for step in steps {
+        if let Instruction::Arg(arguments) = &step.instruction {
+            asked.extend(arguments.iter().map(|(name, _)| name.as_str()));
+        }
+    }
+    let is_unused = |name: &&String| {
+        !asked.contains(name.as_str()) && !is_predefined(name) && !name.starts_with("BUILDKIT_")
+    };
+    request.args.keys().filter(is_unused).cloned().collect()
+}
+
+/// Proxy settings need no ARG and do not count for the cache.
+pub(crate) fn is_predefined(name: &str) -> bool {
+    matches!(
+        name.to_ascii_lowercase().as_str(),
+        "http_proxy" | "https_proxy" | "ftp_proxy" | "no_proxy" | "all_proxy"
+    )
+}

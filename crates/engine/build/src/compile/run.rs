@@ -1,0 +1,115 @@
+//! RUN: its words, its environment, its mounts.
+
+use super::is_predefined;
+use super::stage::{Stage, invalid};
+use crate::dockerfile::{Mount, Network, Program, Run, Security};
+use crate::graph::{Input, MountKind, Op, Place, RunMount, RunOp};
+use crate::request::{Entitlement, RunNetwork};
+use hako_error::{Error, Kind, Result};
+
+impl Stage<'_, '_> {
+    pub(super) fn run(&mut self, place: Place, run: &Run) -> Result<()> {
+        self.check_run(run)?;
+        let words = run.program.words(&self.state.shell);
+        let mut mounts = Vec::new();
+        for flag in &run.mounts {
+            let mount = flag.resolve(&mut |word| self.expand(word).map_err(|error| error.to_string()));
+            mounts.push(self.mount(mount.map_err(invalid)?, mounts.len(), &place)?);
+        }
+        let request = self.compiler.request;
+        let network = match run.network {
+            Network::Default => request.network,
+            Network::None => RunNetwork::None,
+            Network::Host => RunNetwork::Host,
+        };
+        let (quiet_env, env) = self.state.run_env(is_predefined);
+        let script = match &run.program {
+            Program::Script { name, content } => Some((name.clone(), content.clone())),
+            _ => None,
+        };
+        let text = format!("RUN {}", words.join(" "));
+        let op = RunOp {
+            words,
+            env,
+            quiet_env,
+            workdir: self.state.workdir.clone(),
+            user: self.state.user.clone(),
+            mounts,
+            network,
+            is_insecure: run.security == Security::Insecure,
+            script,
+        };
+        self.node(Op::Run(Box::new(op)), place, &text);
+        Ok(())
+    }
+
+    fn check_run(&self, run: &Run) -> Result<()> {
+        let request = self.compiler.request;
+        if !self.platform.runs_here() {
+            let message = format!(
+                "programs of {} do not run on this machine; build them in a stage FROM --platform=$BUILDPLATFORM",
+                self.platform
+            );
+            return Err(invalid(message));
+        }
+        if let Some(device) = run.devices.first() {
+            let message = format!("RUN --device={} is not implemented", device.name);
+            return Err(Error::new(Kind::Unimplemented, message));
+        }
+        let asks = [
+            (
+                run.security == Security::Insecure,
+                Entitlement::SecurityInsecure,
+                "--security=insecure",
+                "security.insecure",
+            ),
+            (run.network == Network::Host, Entitlement::NetworkHost, "--network=host", "network.host"),
+        ];
+        for (wanted, entitlement, flag, name) in asks {
+            let is_own = entitlement == Entitlement::NetworkHost && request.network == RunNetwork::Host;
+            if wanted && !is_own && !request.allow.contains(&entitlement) {
+                let message = format!("RUN {flag} has to be allowed: build with --allow {name}");
+                return Err(Error::new(Kind::Forbidden, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, mount: Mount, index: usize, place: &Place) -> Result<RunMount> {
+        let absolute = |target: &str| self.state.absolute(target);
+        Ok(match mount {
+            Mount::Bind { target, from, source, is_read_only } => {
+                let target = absolute(&target);
+                let input = self.input(from.as_deref(), place)?;
+                let digest = self.digest(&input, &source)?;
+                RunMount { target, kind: MountKind::Bind { input, source, is_read_only, digest } }
+            }
+            Mount::Cache { target, id, sharing, from, source, is_read_only, owner } => {
+                let target = absolute(&target);
+                let input = from.map(|from| self.input(Some(&from), place)).transpose()?;
+                RunMount {
+                    target,
+                    kind: MountKind::Cache { id, sharing, input, source, is_read_only, owner },
+                }
+            }
+            Mount::Tmpfs { target, size_bytes } => {
+                RunMount { target: absolute(&target), kind: MountKind::Tmpfs { size_bytes } }
+            }
+            Mount::Secret { id, target, env, is_required, owner } => {
+                let target = target.as_deref().map(absolute).unwrap_or_default();
+                RunMount { target, kind: MountKind::Secret { id, env, is_required, owner } }
+            }
+            Mount::Ssh { id, target, is_required, owner } => {
+                let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{index}"));
+                RunMount { target: absolute(&target), kind: MountKind::Ssh { id, is_required, owner } }
+            }
+        })
+    }
+
+    fn digest(&self, input: &Input, source: &str) -> Result<Option<hako_names::Digest>> {
+        match input {
+            Input::Files(files) => Ok(Some(files.digest_of(source, &[], false)?)),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Where a build takes files and base images from: the context, contexts with names, git, images.
+
+use crate::dockerfile::is_remote;
+use crate::error::BuildError;
+use crate::files::Source;
+use crate::git::{self, Checkout, Wanted};
+use crate::http;
+use crate::ignore::Ignore;
+use crate::platform::Platform;
+use crate::request::BuildRequest;
+use crate::scratch::Scratch;
+use crate::shared::Cancel;
+use hako_error::{Error, Kind, Result};
+use hako_image::layer::Limits;
+use hako_image::{Image, ImageStore};
+use hako_names::ImageRef;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a context from elsewhere may hold.
+const REMOTE_LIMITS: Limits = Limits { bytes: 16 << 30, entries: 2_000_000 };
+/// Longer Dockerfiles are refused before they are read.
+const LONGEST_FILE: u64 = 4 << 20;
+
+/// A context with a name.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    Files(Arc<Source>),
+    Image(ImageRef),
+}
+
+/// How base images that are not here are got: `hako-image` speaks to registries asynchronously, builds do not.
+pub trait Puller: Send + Sync {
+    /// Pulls the image for `os/arch[/variant]`.
+    fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image>;
+}
+
+/// The sources of one build.
+pub(crate) struct Contexts {
+    pub request: BuildRequest,
+    pub images: ImageStore,
+    pub puller: Option<Arc<dyn Puller>>,
+    pub cancel: Arc<Cancel>,
+    pub epoch_unix_s: Option<i64>,
+    /// Where downloads and checkouts go.
+    dir: PathBuf,
+    main: Mutex<Option<Arc<Source>>>,
+    named: Mutex<HashMap<String, Named>>,
+    checkouts: Mutex<HashMap<String, Arc<Checkout>>>,
+    /// What has to stay until the build has ended.
+    kept: Mutex<Vec<Scratch>>,
+}
+
+/// The Dockerfile as it was found.
+pub(crate) struct Found {
+    /// Its name as errors show it.
+    pub name: String,
+    pub text: String,
+}
+
+impl Contexts {
+    pub(crate) fn new(
+        request: BuildRequest,
+        images: ImageStore,
+        puller: Option<Arc<dyn Puller>>,
+        cancel: Arc<Cancel>,
+        epoch_unix_s: Option<i64>,
+        dir: PathBuf,
+    ) -> Self {
+        Self {
+            request,
+            images,
+            puller,
+            cancel,
+            epoch_unix_s,
+            dir,
+            main: Mutex::default(),
+            named: Mutex::default(),
+            checkouts: Mutex::default(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// A fresh directory that stays until the build has ended.
+    pub(crate) fn scratch(&self) -> Result<Scratch, BuildError> {
+        Scratch::new(&self.dir)
+    }
+
+    /// The Dockerfile, and with it what the context leaves out.
+    pub(crate) fn dockerfile(&self) -> Result<Found> {
+        let (root, remote_file) = self.root()?;
+        let (found, beside) = match (&self.request.dockerfile_text, remote_file) {
+            (Some(text), _) => (Found { name: "Dockerfile".into(), text: text.clone() }, None),
+            (None, Some(text)) => (Found { name: "Dockerfile".into(), text }, None),
+            (None, None) => self.read_dockerfile(&root)?,
+        };
+        let ignore = beside
+            .and_then(|path| fs::read_to_string(path).ok())
+            .or_else(|| read_inside(&root, ".dockerignore"));
+        let ignore = parse_ignore(ignore)?;
+        *self.main.lock() = Some(Arc::new(Source::context(&root, ignore)?));
+        Ok(found)
+    }
+
+    /// The context's directory; for an address that is a Dockerfile, an empty one and its text.
+    fn root(&self) -> Result<(PathBuf, Option<String>)> {
+        let Some(remote) = &self.request.remote else {
+            if self.request.context.as_os_str().is_empty() {
+                let empty = self.scratch()?;
+                let path = empty.path().to_owned();
+                self.kept.lock().push(empty);
+                return Ok((path, None));
+            }
+            return Ok((self.request.context.clone(), None));
+        };
+        if git::is_repository(remote) {
+            let checkout = self.git(remote, &Wanted::default())?;
+            return Ok((checkout.path.clone(), None));
+        }
+        if !is_remote(remote) {
+            let message = format!("{remote:?} is neither a git repository nor an address of a context");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        let file = http::download(self, remote)?;
+        let root = self.scratch()?;
+        let path = root.path().to_owned();
+        self.kept.lock().push(root);
+        let text = unpack_or_read(&file.path(), &path, remote)?;
+        Ok((path, text))
+    }
+
+    fn read_dockerfile(&self, root: &Path) -> Result<(Found, Option<PathBuf>)> {
+        let given = self.request.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile"));
+        let path = root.join(given);
+        // The context of a remote must not name files of this machine.
+        let path = if self.request.remote.is_some() { inside(root, &path)? } else { path };
+        let hint = "name another file with -f, or another directory";
+        let failed =
+            |source| BuildError::Input { action: "read the Dockerfile", path: path.clone(), hint, source };
+        if fs::metadata(&path).map_err(failed)?.len() > LONGEST_FILE {
+            return Err(Error::new(Kind::Invalid, format!("{} is larger than 4 MiB", path.display())));
+        }
+        let text = fs::read_to_string(&path).map_err(failed)?;
+        let mut beside = path.clone().into_os_string();
+        beside.push(".dockerignore");
+        // Inside the context people know the file by its place there.
+        let name = given.strip_prefix(root).unwrap_or(given).display().to_string();
+        Ok((Found { name, text }, Some(beside.into())))
+    }
+
+    /// The files that COPY without --from sees.
+    pub(crate) fn main(&self) -> Result<Arc<Source>> {
+        let main = self.main.lock().clone();
+        main.ok_or_else(|| Error::new(Kind::Internal, "the context was not opened"))
+    }
+
+    /// Whether there is a context of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.spelling(name).is_some()
+    }
+
+    /// How the request spells `name`; images are the same with and without registry and tag.
+    fn spelling(&self, name: &str) -> Option<&String> {
+        let contexts = &self.request.contexts;
+        if let Some((known, _)) = contexts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            return Some(known);
+        }
+        let image: ImageRef = name.parse().ok()?;
+        contexts.keys().find(|known| known.parse::<ImageRef>().is_ok_and(|known| known == image))
+    }
+
+    /// The context of that name.
+    pub(crate) fn named(&self, name: &str) -> Result<Option<Named>> {
+        let Some(key) = self.spelling(name) else {
+            return Ok(None);
+        };
+        if let Some(found) = self.named.lock().get(key) {
+            return Ok(Some(found.clone()));
+        }
+        let opened = self.open_named(key, &self.request.contexts[key])?;
+        self.named.lock().insert(key.clone(), opened.clone());
+        Ok(Some(opened))
+    }
+
+    fn open_named(&self, name: &str, value: &str) -> Result<Named> {
+        if let Some(reference) = value.strip_prefix("docker-image://") {
+            let parsed = reference.parse().map_err(|error: hako_names::ParseImageRefError| {
+                Error::new(Kind::Invalid, format!("--build-context {name}: {error}"))
+            })?;
+            return Ok(Named::Image(parsed));
+        }
+        if let Some(layout) = value.strip_prefix("oci-layout://") {
+            return crate::layout::import(self, layout).map(Named::Image);
+        }
+        if git::is_repository(value) {
+            return Ok(Named::Files(self.git(value, &Wanted::default())?.files.clone()));
+        }
+        let dir = Path::new(value.strip_prefix("local://").unwrap_or(value));
+        let ignore = parse_ignore(read_inside(dir, ".dockerignore"))?;
+        let source = Source::context(dir, ignore).map_err(|error| {
+            hako_error::Error::from(error).context(format!("--build-context {name}={value}"))
+        })?;
+        Ok(Named::Files(Arc::new(source)))
+    }
+
+    /// A base image: of this machine, else of its registry.
+    pub(crate) fn image(&self, name: &ImageRef, platform: &Platform) -> Result<Image> {
+        let here = self.images.resolve(name);
+        let wants_newer = self.request.pull && name.digest().is_none();
+        match (here, &self.puller) {
+            (Ok(image), Some(puller)) if wants_newer => match puller.pull(name, &platform.to_string()) {
+                // What only this machine has is no older for that.
+                Err(error) if error.is_not_found() => Ok(image),
+                pulled => pulled,
+            },
+            (Err(error), Some(puller)) if error.is_not_found() => {
+                puller.pull(name, &platform.to_string()).map_err(|failed| match failed.kind() {
+                    Kind::NotFound => error,
+                    _ => failed.context(format!("{name} is not on this machine and cannot be pulled")),
+                })
+            }
+            (here, _) => here,
+        }
+    }
+
+    /// A git repository at what its address says, once.
+    pub(crate) fn git(&self, address: &str, wanted: &Wanted) -> Result<Arc<Checkout>> {
+        let key = format!("{address} {:?}", wanted.keep_git_dir);
+        let known = self.checkouts.lock().get(&key).cloned();
+        if let Some(known) = known.filter(|known| wanted.accepts(&known.commit)) {
+            return Ok(known);
+        }
+        let checkout = Arc::new(git::check_out(self, address, wanted)?);
+        self.checkouts.lock().insert(key, checkout.clone());
+        Ok(checkout)
+    }
+}
+
+/// Reads the rules; with one that is none, files would be used that were not meant to be.
+fn parse_ignore(text: Option<String>) -> Result<Ignore> {
+    let ignore = text.map(|text| Ignore::parse(&text)).unwrap_or_default();
+    let faults: Vec<String> = ignore.faults().iter().map(|fault| format!(".dockerignore:{fault}")).collect();
+    if faults.is_empty() { Ok(ignore) } else { Err(Error::new(Kind::Invalid, faults.join("\n"))) }
+}
+
+/// A small file of a directory, without leaving it by a link.
+fn read_inside(root: &Path, name: &str) -> Option<String> {
+    let path = inside(root, &root.join(name)).ok()?;
+    let is_small =
+        fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_FILE);
+    if is_small { fs::read_to_string(path).ok() } else { None }
+}
+
+fn inside(root: &Path, path: &Path) -> Result<PathBuf, BuildError> {
+    let failed = |source| BuildError::Input {
+        action: "find",
+        path: path.to_owned(),
+        hint: "it has to be in the build context",
+        source,
+    };
+    let (root, real) = (root.canonicalize().map_err(failed)?, path.canonicalize().map_err(failed)?);
+    if real.starts_with(&root) { Ok(real) } else { Err(failed(std::io::ErrorKind::NotFound.into())) }
+}
+
+/// A tar goes into `root`; anything else is the Dockerfile's text.
+fn unpack_or_read(file: &Path, root: &Path, what: &str) -> Result<Option<String>> {
+    let opened = File::open(file).map_err(BuildError::io("open", file))?;
+    if crate::archive::is_archive(file)? {
+        let root = File::open(root).map_err(BuildError::io("open", root))?;
+        crate::archive::unpack(&root, file, what, REMOTE_LIMITS)?;
+        return Ok(None);
+    }
+    if opened.metadata().map_err(BuildError::io("read", file))?.len() > LONGEST_FILE {
+        return Err(Error::new(Kind::Invalid, format!("{what} is neither a tar nor a Dockerfile")));
+    }
+    fs::read_to_string(file).map(Some).map_err(|source| {
+        Error::new(Kind::Invalid, format!("{what} is neither a tar nor a Dockerfile")).with_source(source)
+    })
+}

@@ -1,0 +1,77 @@
+//! Where a build's result goes.
+
+use crate::compile::Compiled;
+use crate::error::BuildError;
+use crate::files::{Dress, Source};
+use crate::request::{BuildRequest, Output};
+use crate::shared::Shared;
+use crate::solve::Results;
+use crate::{copy, link};
+use hako_error::{Error, Kind, Result};
+use hako_image::layer::TarWriter;
+use hako_image::{Image, Layer};
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::Path;
+
+/// What a build gave.
+#[derive(Clone, Debug, Default)]
+pub struct Built {
+    /// The image, unless the result went elsewhere only.
+    pub image: Option<Image>,
+    /// Base images and remote sources with their digests.
+    pub materials: Vec<(String, String)>,
+}
+
+/// Makes the image and brings it to where the request wants it.
+pub(crate) fn deliver(
+    shared: &Shared,
+    request: &BuildRequest,
+    compiled: Compiled,
+    results: &Results,
+) -> Result<Built> {
+    let layers = results.below(compiled.target)?;
+    let mut is_image = request.outputs.is_empty();
+    for output in &request.outputs {
+        match output {
+            Output::Local { dest } => local(shared, &layers, dest)?,
+            Output::Tar { dest } => tar(shared, &layers, dest)?,
+            _ => is_image = true,
+        }
+    }
+    let materials = compiled.materials.into_iter().collect();
+    if !is_image {
+        return Ok(Built { image: None, materials });
+    }
+    let new = compiled.state.into_image(results, &request.labels, request.tags.clone())?;
+    let image = shared.images.commit_image(new)?;
+    for output in &request.outputs {
+        if let Output::Oci { .. } | Output::Docker { .. } | Output::Image { push: true } = output {
+            let message = format!("the output {output:?} is not implemented");
+            return Err(Error::new(Kind::Unimplemented, message));
+        }
+    }
+    Ok(Built { image: Some(image), materials })
+}
+
+/// The root's files as a directory.
+fn local(shared: &Shared, layers: &[Layer], dest: &Path) -> Result<()> {
+    let view = copy::View::open(shared, layers)?;
+    fs::create_dir_all(dest).map_err(BuildError::io("create", dest))?;
+    let directory = File::open(dest).map_err(BuildError::io("open", dest))?;
+    let files = view.source.walk("")?;
+    copy::send(&directory, |tar| view.source.pack(&files, &Dress::default(), b"", tar))
+}
+
+/// The root's files as a tar; it appears when it is whole.
+fn tar(shared: &Shared, layers: &[Layer], dest: &Path) -> Result<()> {
+    let view = copy::View::open(shared, layers)?;
+    let source: &Source = &view.source;
+    let files = source.walk("")?;
+    link::whole(dest, |file| {
+        let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 17, file));
+        source.pack(&files, &Dress::default(), b"", &mut tar)?;
+        tar.finish().map_err(BuildError::io("write", dest))?;
+        Ok(())
+    })
+}

@@ -1,0 +1,101 @@
+//! For which machines an image is.
+
+use hako_error::{Error, Kind, Result};
+use std::fmt;
+
+/// `os/arch[/variant]` in the images' words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub os: String,
+    pub architecture: String,
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// This machine.
+    pub(crate) fn own() -> Self {
+        Self { os: "linux".into(), architecture: own_architecture().into(), variant: None }
+    }
+
+    /// What a request or `FROM --platform` says; nothing means this machine.
+    pub(crate) fn wanted(text: Option<&str>) -> Result<Self> {
+        match text.filter(|text| !text.is_empty() && *text != "local") {
+            None => Ok(Self::own()),
+            Some(text) => Self::parse(text),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let malformed =
+            || Error::new(Kind::Invalid, format!("platform {text:?}: expected one such as linux/arm64"));
+        let parts: Vec<&str> = text.split('/').collect();
+        let is_word = |part: &&str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        };
+        if !parts.iter().all(is_word) {
+            return Err(malformed());
+        }
+        let (os, architecture, variant) = match parts.as_slice() {
+            ["linux"] => return Ok(Self::own()),
+            [architecture] => ("linux", *architecture, None),
+            [os, architecture] => (*os, *architecture, None),
+            [os, architecture, variant] => (*os, *architecture, Some((*variant).to_owned())),
+            _ => return Err(malformed()),
+        };
+        let architecture = match architecture.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            "i386" | "i686" => "386".to_owned(),
+            other => other.to_owned(),
+        };
+        // v8 is what every arm64 is, v1 what every amd64.
+        let implied = match architecture.as_str() {
+            "arm64" => "v8",
+            "amd64" => "v1",
+            _ => "",
+        };
+        let variant = variant.filter(|variant| variant != implied);
+        Ok(Self { os: os.to_ascii_lowercase(), architecture, variant })
+    }
+
+    /// Whether programs of that platform run here.
+    pub(crate) fn runs_here(&self) -> bool {
+        let own = own_architecture();
+        self.os == "linux" && (self.architecture == own || (own == "amd64" && self.architecture == "386"))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// This machine's architecture in the images' words.
+fn own_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_have_one_name_each() {
+        let text = |text: &str| Platform::wanted(Some(text)).map(|platform| platform.to_string());
+        assert_eq!(text("linux/aarch64").unwrap(), "linux/arm64");
+        assert_eq!(text("linux/arm64/v8").unwrap(), "linux/arm64");
+        assert_eq!(text("linux/arm/v7").unwrap(), "linux/arm/v7");
+        assert_eq!(text("x86_64").unwrap(), "linux/amd64");
+        assert_eq!(Platform::wanted(None).unwrap(), Platform::own());
+        for bad in ["linux//x", "a/b/c/d", "linux/ä"] {
+            assert!(text(bad).is_err(), "{bad}");
+        }
+    }
+}

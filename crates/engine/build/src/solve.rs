@@ -1,0 +1,265 @@
+//! Running a graph: what is known is taken, what is needed runs as soon as its inputs are there.
+//!
+//! ```text
+//! settled    its result is known without running anything: all of its parents' are, and so is its own
+//! needed     the target is; so are a settled node's parent, and an unsettled node's parent and inputs
+//! ```
+//! A copy from a stage whose result is known asks nothing of that stage. A step on top of one that ran anew is
+//! never taken by its definition: what it found below may have been something else.
+
+use crate::cache::Record;
+use crate::error::BuildError;
+use crate::graph::{Graph, NodeId, Op, Place};
+use crate::request::{BuildEvent, StepOutcome};
+use crate::shared::Shared;
+use crate::step;
+use hako_error::{Error, Kind, Result};
+use hako_image::{Layer, Pin, chain_id};
+use hako_names::{Digest, Hasher};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+/// Changed whenever a step's result would be another for the same key.
+const KEYS: &str = "hako build 2";
+
+/// What a node came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// All layers up to and with its own.
+    pub layers: Vec<Layer>,
+    /// Its own; `None` if it changed nothing.
+    pub own: Option<Layer>,
+    /// When it ran; `None` for what did not run here.
+    pub created: Option<String>,
+    pub outcome: StepOutcome,
+    pub _pin: Option<Pin>,
+}
+
+/// What the nodes came to, each written once.
+#[derive(Debug)]
+pub(crate) struct Results {
+    done: Vec<OnceLock<Arc<Done>>>,
+    /// The definition keys.
+    pub keys: Vec<Digest>,
+}
+
+impl Results {
+    pub(crate) fn get(&self, id: NodeId) -> Result<&Arc<Done>> {
+        self.done[id].get().ok_or_else(|| Error::new(Kind::Internal, "a step ran before its inputs"))
+    }
+
+    /// What is known of a node; `None` for those that were not needed.
+    pub(crate) fn known(&self, id: NodeId) -> Option<&Arc<Done>> {
+        self.done[id].get()
+    }
+
+    pub(crate) fn layers(&self, id: NodeId) -> Result<Vec<Layer>> {
+        Ok(self.get(id)?.layers.clone())
+    }
+
+    /// The layers that a node stands on.
+    pub(crate) fn below(&self, parent: Option<NodeId>) -> Result<Vec<Layer>> {
+        parent.map_or(Ok(Vec::new()), |parent| self.layers(parent))
+    }
+}
+
+/// Brings the target about; returns what every needed node came to.
+pub(crate) fn solve(shared: &Shared, graph: &Graph, target: Option<NodeId>) -> Result<Results> {
+    let results = Results {
+        done: (0..graph.nodes.len()).map(|_| OnceLock::new()).collect(),
+        keys: definition_keys(shared, graph),
+    };
+    let Some(target) = target else { return Ok(results) };
+    let mut known: Vec<Option<Known>> = Vec::new();
+    for id in 0..graph.nodes.len() {
+        let settled = settle(shared, graph, id, results.keys[id], &known);
+        known.push(settled);
+    }
+    let needed = needed(graph, target, &known);
+    for id in 0..graph.nodes.len() {
+        if needed[id]
+            && let Some(settled) = &known[id]
+        {
+            take(shared, graph, id, settled, &results)?;
+        }
+    }
+    let work: Vec<NodeId> = (0..graph.nodes.len()).filter(|id| needed[*id] && known[*id].is_none()).collect();
+    run(shared, graph, &work, &results)?;
+    Ok(results)
+}
+
+/// Where a settled node's result comes from.
+enum Known {
+    /// It is what the node says.
+    Given,
+    Recorded(Box<Record>),
+}
+
+fn definition_keys(shared: &Shared, graph: &Graph) -> Vec<Digest> {
+    let mut keys: Vec<Digest> = Vec::new();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let mut hasher = Hasher::new();
+        hasher.update(format!("{KEYS} definition {:?}\n", shared.epoch_unix_s).as_bytes());
+        node.op.describe(&mut hasher);
+        let inputs = graph.inputs(id);
+        for input in node.parent.iter().chain(&inputs) {
+            hasher.update(keys[*input].hex().as_bytes());
+        }
+        step::known_digests(&node.op).for_each(|digest| hasher.update(digest.hex().as_bytes()));
+        keys.push(hasher.finish());
+    }
+    keys
+}
+
+fn settle(shared: &Shared, graph: &Graph, id: NodeId, key: Digest, known: &[Option<Known>]) -> Option<Known> {
+    let node = &graph.nodes[id];
+    if node.parent.is_some_and(|parent| known[parent].is_none()) {
+        return None;
+    }
+    match &node.op {
+        Op::Base(_) => Some(Known::Given),
+        Op::Join(link) => known[*link].as_ref().map(|_| Known::Given),
+        _ if !node.use_cache => None,
+        _ => shared.cache.get(key).map(|record| Known::Recorded(Box::new(record))),
+    }
+}
+
+fn needed(graph: &Graph, target: NodeId, known: &[Option<Known>]) -> Vec<bool> {
+    let mut needed = vec![false; graph.nodes.len()];
+    needed[target] = true;
+    for id in (0..graph.nodes.len()).rev().filter(|id| *id <= target) {
+        if !needed[id] {
+            continue;
+        }
+        needed[id] = true;
+        let node = &graph.nodes[id];
+        let is_join = matches!(node.op, Op::Join(_));
+        let inputs = if known[id].is_none() || is_join { graph.inputs(id) } else { Vec::new() };
+        node.parent.into_iter().chain(inputs).for_each(|input| needed[input] = true);
+    }
+    needed
+}
+
+/// Takes a result that is known.
+fn take(shared: &Shared, graph: &Graph, id: NodeId, known: &Known, results: &Results) -> Result<()> {
+    let node = &graph.nodes[id];
+    let below = results.below(node.parent)?;
+    let done = match (known, &node.op) {
+        (Known::Recorded(record), _) => step::from_record(shared, below, (**record).clone())?,
+        (Known::Given, Op::Join(link)) => joined(shared, below, results.get(*link)?),
+        (Known::Given, Op::Base(layers)) => {
+            for layer in layers {
+                shared.lease.protect(layer.digest)?;
+            }
+            let pin = pin(shared, layers);
+            Done { layers: layers.clone(), own: None, created: None, outcome: StepOutcome::Done, _pin: pin }
+        }
+        (Known::Given, _) => return Err(Error::new(Kind::Internal, "a step was taken for given")),
+    };
+    let outcome = done.outcome;
+    let _ = results.done[id].set(Arc::new(done));
+    if !matches!(node.op, Op::Base(_)) {
+        tell_before(shared, &node.before);
+        tell(shared, &node.place, || Ok(outcome)).map(drop)?;
+    }
+    Ok(())
+}
+
+fn joined(shared: &Shared, below: Vec<Layer>, link: &Done) -> Done {
+    let layers: Vec<Layer> = below.into_iter().chain(link.own.clone()).collect();
+    let pin = pin(shared, &layers);
+    Done { layers, own: link.own.clone(), created: link.created.clone(), outcome: link.outcome, _pin: pin }
+}
+
+pub(crate) fn pin(shared: &Shared, layers: &[Layer]) -> Option<Pin> {
+    chain_id(layers.iter().map(|layer| layer.diff_id)).map(|chain| shared.images.pin(&chain.hex()))
+}
+
+/// Runs the nodes of `work`, each in a thread of its own as soon as its inputs are there.
+fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Result<()> {
+    let mut waiting: Vec<NodeId> = work.to_vec();
+    let mut first_error: Option<Error> = None;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel::<(NodeId, Result<Done>)>();
+        let mut running = 0;
+        loop {
+            if first_error.is_none() {
+                let (ready, rest) =
+                    std::mem::take(&mut waiting).into_iter().partition(|id| is_ready(graph, *id, results));
+                waiting = rest;
+                let ready: Vec<NodeId> = ready;
+                for id in ready {
+                    let sender = sender.clone();
+                    scope.spawn(move || {
+                        let _ = sender.send((id, node(shared, graph, id, results)));
+                    });
+                    running += 1;
+                }
+            }
+            if running == 0 {
+                break;
+            }
+            let Ok((id, done)) = receiver.recv() else { break };
+            running -= 1;
+            match done {
+                Ok(done) => drop(results.done[id].set(Arc::new(done))),
+                Err(error) => {
+                    shared.cancel.cancel();
+                    // What ended because something else failed has nothing to say.
+                    if first_error.as_ref().is_none_or(|first| first.kind() == Kind::Cancelled) {
+                        first_error = Some(error);
+                    }
+                }
+            }
+        }
+    });
+    match first_error {
+        Some(error) => Err(error),
+        None if waiting.is_empty() => Ok(()),
+        None => Err(Error::new(Kind::Internal, "steps of the build wait for each other")),
+    }
+}
+
+fn is_ready(graph: &Graph, id: NodeId, results: &Results) -> bool {
+    let inputs = graph.inputs(id);
+    graph.nodes[id].parent.iter().chain(&inputs).all(|input| results.known(*input).is_some())
+}
+
+/// Carries out one node with the events around it.
+fn node(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result<Done> {
+    shared.cancel.check()?;
+    let node = &graph.nodes[id];
+    tell_before(shared, &node.before);
+    if let Op::Join(link) = &node.op {
+        return Ok(joined(shared, results.below(node.parent)?, results.get(*link)?));
+    }
+    let mut done = None;
+    tell(shared, &node.place, || {
+        let made = step::carry_out(shared, node, results.keys[id], results)
+            .map_err(|error| crate::compile::at(&shared.file, node.place.line, &node.place.text, error))?;
+        Ok(done.insert(made).outcome)
+    })?;
+    done.ok_or_else(|| BuildError::Cancelled.into())
+}
+
+/// Instructions that changed no file are done when the next step begins.
+pub(crate) fn tell_before(shared: &Shared, places: &[Place]) {
+    for place in places {
+        let _ = tell(shared, place, || Ok(StepOutcome::Done));
+    }
+}
+
+fn tell(shared: &Shared, place: &Place, work: impl FnOnce() -> Result<StepOutcome>) -> Result<StepOutcome> {
+    // Nodes without a number are parts of another one.
+    if place.step == 0 {
+        return work();
+    }
+    let began = Instant::now();
+    let (step, stage, text) = (place.step, place.stage.clone(), place.text.clone());
+    let _ = shared.events.send(BuildEvent::StepStarted { step, stage, text });
+    let result = work();
+    let outcome = *result.as_ref().unwrap_or(&StepOutcome::Failed);
+    let took = if outcome == StepOutcome::Cached { Duration::ZERO } else { began.elapsed() };
+    let _ = shared.events.send(BuildEvent::StepEnded { step, outcome, took });
+    result
+}

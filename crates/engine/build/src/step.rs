@@ -1,0 +1,251 @@
+//! One node that has to be carried out: its content key, its snapshot, its layer.
+
+use crate::cache::Record;
+use crate::copy::{Job as CopyJob, View};
+use crate::error::BuildError;
+use crate::graph::{CopyOp, Input, MountKind, Node, Op, RunOp};
+use crate::request::StepOutcome;
+use crate::run;
+use crate::shared::Shared;
+use crate::solve::{Done, Results, pin};
+use hako_error::{Error, Kind, Result};
+use hako_image::layer::{DiffOptions, make_directories};
+use hako_image::{Layer, chain_id};
+use hako_names::{Digest, Hasher};
+use hako_snapshot::Mounts;
+use std::fs::{self, File};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Keys of snapshots of builds: what bears one when a builder starts is a leftover.
+pub(crate) const KEY_PREFIX: &str = "build-";
+
+/// A snapshot key that no other step has.
+pub(crate) fn fresh_key() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{KEY_PREFIX}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Digests of files that are known before anything runs.
+pub(crate) fn known_digests(op: &Op) -> impl Iterator<Item = Digest> + '_ {
+    let items = match op {
+        Op::Copy(copy) | Op::Link(copy) => copy.items.as_slice(),
+        _ => &[],
+    };
+    let mounts = match op {
+        Op::Run(run) => run.mounts.as_slice(),
+        _ => &[],
+    };
+    let of_mount = |kind: &MountKind| match kind {
+        MountKind::Bind { digest, .. } => *digest,
+        _ => None,
+    };
+    items
+        .iter()
+        .filter_map(|item| item.digest)
+        .chain(mounts.iter().filter_map(move |mount| of_mount(&mount.kind)))
+}
+
+/// What a node came to earlier.
+pub(crate) fn from_record(shared: &Shared, below: Vec<Layer>, record: Record) -> Result<Done> {
+    if let Some(layer) = &record.layer {
+        shared.lease.protect(layer.digest)?;
+    }
+    let layers: Vec<Layer> = below.into_iter().chain(record.layer.clone()).collect();
+    let pin = pin(shared, &layers);
+    let outcome = StepOutcome::Cached;
+    Ok(Done { layers, own: record.layer, created: Some(record.created), outcome, _pin: pin })
+}
+
+/// Carries out a node whose inputs are there.
+pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, results: &Results) -> Result<Done> {
+    let below = results.below(node.parent)?;
+    let job = match &node.op {
+        Op::Copy(copy) | Op::Link(copy) => Some(CopyJob::find(shared, copy, results)?),
+        _ => None,
+    };
+    let content = content_key(shared, node, &below, job.as_ref(), results)?;
+    if node.use_cache
+        && let Some(record) = shared.cache.get(content)
+    {
+        shared.cache.put(definition, &record)?;
+        return from_record(shared, below, record);
+    }
+    let _permit = shared.permits.acquire();
+    shared.cancel.check()?;
+    let (layer, snapshot) = match (&node.op, job) {
+        (Op::Copy(_), Some(job)) => in_snapshot(shared, &below, node, |mounts, _| {
+            job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)
+        })?,
+        (Op::Link(copy), Some(job)) => (linked(shared, copy, &job)?, None),
+        (Op::Run(run), _) => in_snapshot(shared, &below, node, |mounts, key| {
+            run_step(shared, node, run, results, &below, mounts, key)
+        })?,
+        (Op::Workdir { path, user }, _) => {
+            in_snapshot(shared, &below, node, |mounts, _| workdir(shared, path, user, mounts))?
+        }
+        _ => return Err(Error::new(Kind::Internal, "a step that makes nothing was run")),
+    };
+    let record = Record { layer: layer.clone(), snapshot, created: now(shared) };
+    shared.cache.put(content, &record)?;
+    shared.cache.put(definition, &record)?;
+    let layers: Vec<Layer> = below.into_iter().chain(layer.clone()).collect();
+    let pin = pin(shared, &layers);
+    Ok(Done { layers, own: layer, created: Some(record.created), outcome: StepOutcome::Done, _pin: pin })
+}
+
+/// A digest over what the node does and what its inputs turned out to be.
+fn content_key(
+    shared: &Shared,
+    node: &Node,
+    below: &[Layer],
+    job: Option<&CopyJob>,
+    results: &Results,
+) -> Result<Digest> {
+    let mut hasher = Hasher::new();
+    hasher.update(format!("hako build 2 content {:?}\n", shared.epoch_unix_s).as_bytes());
+    node.op.describe(&mut hasher);
+    let chain = |layers: &[Layer]| {
+        chain_id(layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()).unwrap_or_default()
+    };
+    if !matches!(node.op, Op::Link(_)) {
+        hasher.update(chain(below).as_bytes());
+    }
+    if let Some(job) = job {
+        hasher.update(job.digest()?.hex().as_bytes());
+    }
+    if let Op::Run(run) = &node.op {
+        for mount in &run.mounts {
+            match &mount.kind {
+                MountKind::Bind { digest: Some(digest), .. } => hasher.update(digest.hex().as_bytes()),
+                MountKind::Bind { input: Input::Node(node), source, .. } => {
+                    let layers = results.layers(*node)?;
+                    // All files of a root are what its layers say; a part of them is read.
+                    if crate::files::clean(source).is_empty() {
+                        hasher.update(chain(&layers).as_bytes());
+                    } else {
+                        let view = View::open(shared, &layers)?;
+                        hasher.update(view.source.digest_of(source, &[], false)?.hex().as_bytes());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(hasher.finish())
+}
+
+fn root_of(shared: &Shared, mounts: &Mounts) -> Result<(File, hako_snapshot::MountedTree)> {
+    let tree = shared.images.snapshots().mounted(mounts)?;
+    let root = File::open(tree.path()).map_err(BuildError::io("open the root of", "a step"))?;
+    Ok((root, tree))
+}
+
+fn workdir(shared: &Shared, path: &str, user: &str, mounts: &Mounts) -> Result<()> {
+    let (root, _tree) = root_of(shared, mounts)?;
+    let owner = crate::users::resolve(&root, user).map_err(|message| Error::new(Kind::Invalid, message))?;
+    make_directories(&root, path.as_bytes(), Some((owner.uid, owner.gid)))
+        .map_err(BuildError::io("make the directory", path))?;
+    Ok(())
+}
+
+fn run_step(
+    shared: &Shared,
+    node: &Node,
+    run: &RunOp,
+    results: &Results,
+    below: &[Layer],
+    mounts: &Mounts,
+    key: &str,
+) -> Result<()> {
+    let cgroup = format!("{}/{key}", shared.cgroup);
+    let job = run::Job { op: run, results, mounts, key, cgroup, step: node.place.step };
+    let ended = run::run(shared, &job)?;
+    if ended.exit.code == 0 {
+        return Ok(());
+    }
+    if shared.keep_failed {
+        crate::failed::keep(shared, run, below, mounts)?;
+    }
+    let note = if ended.exit.oom_killed { ", killed for lack of memory" } else { "" };
+    Err(BuildError::Run {
+        place: format!("{}:{}", shared.file, node.place.line),
+        line: node.place.line,
+        code: ended.exit.code,
+        note,
+        text: node.place.text.clone(),
+        output: ended.tail.trim_end().to_owned(),
+    }
+    .into())
+}
+
+/// Lets `make` write into a fresh snapshot on `below`; nothing of it is left on failure.
+fn in_snapshot(
+    shared: &Shared,
+    below: &[Layer],
+    node: &Node,
+    make: impl FnOnce(&Mounts, &str) -> Result<()>,
+) -> Result<(Option<Layer>, Option<String>)> {
+    let images = &shared.images;
+    let parent = images.unpack_layers(below)?;
+    let key = fresh_key();
+    let mounts = images.snapshots().prepare(&key, parent.as_deref())?;
+    let made = make(&mounts, &key).and_then(|()| seal(shared, below, &mounts, &key, &node.place.text));
+    if images.snapshots().stat(&key).is_ok() {
+        // Failed, or nothing changed.
+        images.snapshots().remove(&key)?;
+    }
+    made
+}
+
+/// Turns what a step changed into a layer and the snapshot above it.
+fn seal(
+    shared: &Shared,
+    below: &[Layer],
+    mounts: &Mounts,
+    key: &str,
+    text: &str,
+) -> Result<(Option<Layer>, Option<String>)> {
+    let is_empty = mounts
+        .upper
+        .as_ref()
+        .is_none_or(|upper| fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_none()));
+    if is_empty {
+        return Ok((None, None));
+    }
+    if let (Some(epoch), Some(upper)) = (shared.epoch_unix_s, &mounts.upper) {
+        // The snapshot that later steps see has the times that the layer says.
+        crate::files::clamp_times(upper, epoch)?;
+    }
+    let options = DiffOptions { newest_unix_s: shared.epoch_unix_s };
+    let layer = shared.images.write_layer(mounts, &options, text, &shared.lease)?;
+    let all = below.iter().chain([&layer]).map(|layer| layer.diff_id);
+    let chain = chain_id(all).map(|id| id.hex()).unwrap_or_default();
+    let _pin = shared.images.pin(&chain);
+    shared.images.adopt_snapshot(&chain, key)?;
+    Ok((Some(layer), Some(chain)))
+}
+
+/// A layer for itself: the copied files without the directories that were only made to hold them, so that it
+/// changes none of those in whatever it is put on.
+fn linked(shared: &Shared, copy: &CopyOp, job: &CopyJob) -> Result<Option<Layer>> {
+    let images = &shared.images;
+    let key = fresh_key();
+    let mounts = images.snapshots().prepare(&key, None)?;
+    let made = root_of(shared, &mounts).and_then(|(root, tree)| {
+        job.carry_out(&root, shared.epoch_unix_s)?;
+        drop(tree);
+        let Some(upper) = &mounts.upper else { return Ok(None) };
+        if let Some(epoch) = shared.epoch_unix_s {
+            crate::files::clamp_times(upper, epoch)?;
+        }
+        crate::link::write(shared, upper, &copy.destination)
+    });
+    images.snapshots().remove(&key)?;
+    made
+}
+
+/// When something was made: `SOURCE_DATE_EPOCH` where that is set.
+pub(crate) fn now(shared: &Shared) -> String {
+    let epoch = shared.epoch_unix_s.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    epoch.unwrap_or_else(jiff::Timestamp::now).to_string()
+}

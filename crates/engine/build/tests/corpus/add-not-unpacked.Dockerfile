@@ -1,0 +1,4 @@
+# syntax=docker/dockerfile:1.17
+FROM scratch
+ADD --unpack=false bundle.tar /as-it-is/
+ADD --unpack bundle.tar /unpacked/

@@ -1,0 +1,3 @@
+FROM busybox
+RUN [ -d /bin ] && echo yes > /is-directory
+CMD ['single', 'quotes']

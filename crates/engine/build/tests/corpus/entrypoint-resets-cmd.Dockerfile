@@ -1,0 +1,4 @@
+FROM busybox AS base
+CMD ["from-base"]
+FROM base
+ENTRYPOINT ["/entry"]

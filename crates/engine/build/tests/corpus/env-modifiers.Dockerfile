@@ -1,0 +1,6 @@
+FROM busybox
+ENV FILE=/path/to/archive.tar.gz VERSION=v1.2.3-rc1
+ENV BASE=${FILE##*/} DIRECTORY=${FILE%/*} EXTENSION=${FILE#*.} STEM=${FILE%%.*}
+ENV NUMBER=${VERSION#v} RELEASE=${VERSION%-*} DOTTED=${VERSION//./_} FIRST=${VERSION/./-}
+ENV NESTED=${MISSING:-${FILE:+${VERSION%%.*}}} UNSET=${MISSING+x} LITERAL=\${FILE}
+LABEL file="${BASE}" single='$BASE' number=$NUMBER

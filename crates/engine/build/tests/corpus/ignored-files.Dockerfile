@@ -1,0 +1,3 @@
+FROM busybox
+COPY . /context
+RUN cd /context && find . -type f | sort > /files

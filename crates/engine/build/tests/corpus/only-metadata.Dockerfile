@@ -1,0 +1,5 @@
+FROM scratch
+ENV A=1
+LABEL b=2
+WORKDIR /
+CMD ["nothing"]

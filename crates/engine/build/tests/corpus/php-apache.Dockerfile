@@ -1,0 +1,9 @@
+FROM busybox
+ENV APACHE_DOCUMENT_ROOT /var/www/html/public
+RUN mkdir -p ${APACHE_DOCUMENT_ROOT} \
+ && echo "DocumentRoot ${APACHE_DOCUMENT_ROOT}" > /etc/apache.conf
+WORKDIR /var/www/html
+COPY php/composer.json ./
+COPY php/*.php public/
+RUN chown -R www-data:www-data public
+EXPOSE 80/tcp

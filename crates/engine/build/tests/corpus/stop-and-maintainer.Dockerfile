@@ -1,0 +1,5 @@
+FROM busybox
+MAINTAINER Somebody <somebody@example.test>
+ARG SIGNAL=SIGUSR1
+STOPSIGNAL $SIGNAL
+STOPSIGNAL 9
