@@ -5,6 +5,7 @@
 //! Invariant: a field that cannot be honoured is refused by name, a route that is not built answers 501; nothing is
 //! accepted and then ignored that would change what a container may do.
 
+mod archive;
 mod build;
 mod container;
 mod df;

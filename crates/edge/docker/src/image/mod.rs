@@ -4,6 +4,7 @@
 //! Does not own: the images (hako-image).
 
 pub(crate) mod changes;
+mod files;
 mod history;
 mod import;
 mod list;
@@ -13,6 +14,7 @@ mod pull;
 mod push;
 mod remove;
 
+pub(crate) use files::{load, save_many};
 pub(crate) use import::create;
 pub(crate) use list::{list, summary};
 pub(crate) use prune::prune;
@@ -44,6 +46,7 @@ pub(crate) async fn named(
     match (request.method(), operation) {
         (&Method::GET, Some((name, "json"))) => inspect(&state, name).await,
         (&Method::GET, Some((name, "history"))) => history::history(&state, name).await,
+        (&Method::GET, Some((name, "get"))) => files::save(&state, &[name]).await,
         (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
         (&Method::DELETE, _) => remove::remove(&state, &rest, &params).await,
         (&Method::POST, Some((name, "push"))) => push::push(&state, name, &params, request.headers()).await,
@@ -131,14 +134,4 @@ pub(crate) fn body_reader(body: Body) -> impl std::io::Read + Send + 'static {
 fn lines(values: &[Value]) -> Response {
     let text: String = values.iter().map(|value| format!("{value}\r\n")).collect();
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-pub(crate) async fn load() -> Answer {
-    Err(unimplemented(
-        "loading images is unimplemented: import a root file system with POST /images/create?fromSrc=-",
-    ))
-}
-
-pub(crate) async fn save_many() -> Answer {
-    Err(unimplemented("saving images is unimplemented"))
 }

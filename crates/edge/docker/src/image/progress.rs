@@ -51,6 +51,7 @@ impl Line {
 pub(super) enum Way {
     Pull,
     Push,
+    Load,
 }
 
 impl Lines {
@@ -83,6 +84,11 @@ impl Lines {
 /// Docker's words for a layer's state.
 fn line(way: Way, digest: Digest, state: &LayerState) -> Value {
     let (words, count) = match state {
+        LayerState::Extracting { done, total } if way == Way::Load => {
+            ("Loading layer".to_owned(), Some((*done, *total)))
+        }
+        LayerState::Done { .. } if way == Way::Load => ("Loaded".to_owned(), None),
+        LayerState::Exists if way == Way::Load => ("Layer already exists".to_owned(), None),
         LayerState::Waiting if way == Way::Pull => ("Pulling fs layer".to_owned(), None),
         LayerState::Waiting => ("Preparing".to_owned(), None),
         LayerState::Downloading { done, total } => ("Downloading".to_owned(), Some((*done, *total))),

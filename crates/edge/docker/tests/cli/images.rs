@@ -255,3 +255,76 @@ fn events_of_images_are_told_and_known_afterwards() {
         });
     });
 }
+
+#[test]
+fn what_is_saved_is_loaded_with_its_names() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["tag", "busybox", "team/app:v1"]);
+        docker.ok(&["tag", "busybox", "team/app:v2"]);
+        docker.with_each_cli(|docker| {
+            let file = docker.dir.join("saved.tar");
+            let path = file.to_str().unwrap();
+            let id = docker.ok(&["images", "-q", "--no-trunc", "busybox"]);
+            docker.ok(&["save", "-o", path, "busybox", "team/app:v1"]);
+            // Another reader understands it.
+            let config = format!("docker-archive:{path}:team/app:v1");
+            let peer =
+                std::process::Command::new("skopeo").args(["inspect", "--config", &config]).output().unwrap();
+            assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+            docker.ok(&["rmi", "busybox", "team/app:v1", "team/app:v2"]);
+            assert_eq!(docker.ok(&["images", "-q"]), "");
+            let said = docker.ok(&["load", "-i", path]);
+            assert!(said.contains("Loaded image: busybox:latest"), "{said}");
+            assert!(said.contains("Loaded image: team/app:v1"), "{said}");
+            assert_eq!(docker.ok(&["images", "-q", "--no-trunc", "busybox"]), id);
+            assert_eq!(docker.ok(&["run", "--rm", "team/app:v1", "echo", "back"]), "back\n");
+            docker.ok(&["tag", "busybox", "team/app:v2"]);
+            // All tags of a repository, through a pipe.
+            let script = format!(
+                "{0} save team/app | {0} load -q",
+                docker.command(&[]).get_program().to_str().unwrap()
+            );
+            let piped = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .env("DOCKER_HOST", format!("unix://{}", docker.socket.display()))
+                .output()
+                .unwrap();
+            let piped = String::from_utf8(piped.stdout).unwrap();
+            assert!(piped.contains("team/app:v1") && piped.contains("team/app:v2"), "{piped}");
+        });
+    });
+}
+
+#[test]
+fn an_archive_of_another_tool_is_loaded_and_a_broken_one_refused() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let (saved, other) = (docker.dir.join("saved.tar"), docker.dir.join("other.tar"));
+        docker.ok(&["save", "-o", saved.to_str().unwrap(), "busybox"]);
+        let (from, to) = (
+            format!("docker-archive:{}:busybox:latest", saved.display()),
+            format!("docker-archive:{}:made/by:skopeo", other.display()),
+        );
+        let copied = std::process::Command::new("skopeo").args(["copy", "-q", &from, &to]).output().unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let broken = docker.dir.join("broken.tar");
+        let bytes = std::fs::read(&saved).unwrap();
+        std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+        let garbage = docker.dir.join("garbage.tar");
+        std::fs::write(&garbage, vec![b'x'; 3_000_000]).unwrap();
+        docker.with_each_cli(|docker| {
+            assert!(docker.ok(&["load", "-i", other.to_str().unwrap()]).contains("made/by:skopeo"));
+            assert_eq!(docker.ok(&["run", "--rm", "made/by:skopeo", "echo", "runs"]), "runs\n");
+            docker.ok(&["rmi", "made/by:skopeo"]);
+            for file in [&broken, &garbage] {
+                let (code, out, err) = docker.run(&["load", "-i", file.to_str().unwrap()]);
+                assert_eq!(code, 1, "{out}{err}");
+                assert!(err.contains("cannot load the archive"), "{err}");
+            }
+            let (code, _, err) = docker.run(&["save", "-o", broken.to_str().unwrap(), "absent"]);
+            assert_eq!(code, 1);
+            assert!(err.contains("absent"), "{err}");
+        });
+    });
+}

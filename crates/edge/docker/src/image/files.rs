@@ -1,0 +1,118 @@
+//! `GET /images/get`, `GET /images/{name}/get` and `POST /images/load`: images as archives.
+
+use super::progress::{Lines, Way, plain, streamed};
+use super::{body_reader, find};
+use crate::error::{Answer, Failure, blocking, invalid};
+use crate::params::Params;
+use crate::{DockerState, archive};
+use axum::extract::{Request, State};
+use hako_error::{Error, Kind, Result};
+use hako_image::transfer::{Event, Progress};
+use hako_image::{Image, SaveFormat};
+use hako_names::ImageRef;
+use serde_json::json;
+use std::io::Read;
+
+/// What is read of an archive that was refused, so that its sender reads why, in bytes.
+const REST: u64 = 1 << 30;
+
+pub(crate) async fn save_many(State(state): State<DockerState>, params: Params) -> Answer {
+    let names: Vec<&str> = params.all("names").collect();
+    save(&state, &names).await
+}
+
+/// An archive of these images with the names that were asked for.
+pub(super) async fn save(state: &DockerState, names: &[&str]) -> Answer {
+    if names.is_empty() {
+        return Err(invalid("names is missing: say which images are to be saved"));
+    }
+    let mut wanted: Vec<(Image, Vec<ImageRef>)> = Vec::new();
+    for name in names {
+        for (image, name) in meant(state, name).await? {
+            match wanted.iter_mut().find(|(known, _)| known.manifest_digest == image.manifest_digest) {
+                Some((_, known)) => known.extend(name.filter(|name| !known.contains(name))),
+                None => wanted.push((image, name.into_iter().collect())),
+            }
+        }
+    }
+    for (image, _) in &wanted {
+        let id = image.id.to_string();
+        state.events.image("save", &id, &id, image);
+    }
+    let images = state.images.clone();
+    Ok(archive::answer(move |out| images.save(&wanted, SaveFormat::Docker, out)))
+}
+
+/// A name with a tag means that; one without means all tags of its repository; an id has no name.
+async fn meant(state: &DockerState, text: &str) -> Result<Vec<(Image, Option<ImageRef>)>, Failure> {
+    let has_tag = text.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) || text.contains('@');
+    if let (false, Ok(repository)) = (has_tag, text.parse::<ImageRef>()) {
+        let images = state.images.clone();
+        let list = blocking(move || images.list()).await?;
+        let is_meant =
+            |name: &&ImageRef| name.tag().is_some() && name.familiar_name() == repository.familiar_name();
+        let of_image = |image: &Image| -> Vec<_> {
+            image.names.iter().filter(is_meant).map(|name| (image.clone(), Some(name.clone()))).collect()
+        };
+        let named: Vec<_> = list.iter().flat_map(of_image).collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+    }
+    let image = find(state, text).await?;
+    let name = image.name.clone().filter(|name| name.tag().is_some() && image.names.contains(name));
+    Ok(vec![(image, name)])
+}
+
+/// Reads an archive of images; with `quiet` only its result is told.
+pub(crate) async fn load(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
+    let body = body_reader(request.into_body());
+    let is_quiet = params.flag("quiet");
+    streamed(|lines| run(state, body, is_quiet, lines), plain).await
+}
+
+async fn run(
+    state: DockerState,
+    mut body: impl Read + Send + 'static,
+    is_quiet: bool,
+    lines: Lines,
+) -> Result<()> {
+    let listener = {
+        let lines = lines.clone();
+        move |event| {
+            if let Event::Layer { digest, state } = event
+                && !is_quiet
+            {
+                lines.layer(Way::Load, digest, &state);
+            }
+        }
+    };
+    let images = state.images.clone();
+    let work = move || {
+        let loaded = images.load(&mut body, &Progress::new(listener));
+        if loaded.is_err() {
+            // Its sender listens only when it has sent all; a broken connection has no rest.
+            let _ = std::io::copy(&mut body.take(REST), &mut std::io::sink());
+        }
+        loaded
+    };
+    let loaded = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(Kind::Internal, "reading the archive ended early").with_source(error)
+    })??;
+    // An image that the archive has under several names comes several times.
+    let mut told: Vec<String> = Vec::new();
+    for image in loaded {
+        let id = image.id.to_string();
+        let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
+        let lines_of_image: Vec<String> = match names.is_empty() {
+            true => vec![format!("Loaded image ID: {id}\n")],
+            false => names.iter().map(|name| format!("Loaded image: {name}\n")).collect(),
+        };
+        if !told.contains(&id) {
+            state.events.image("load", &id, names.first().unwrap_or(&id), &image);
+            lines_of_image.into_iter().for_each(|line| lines.send(json!({ "stream": line })));
+            told.push(id);
+        }
+    }
+    Ok(())
+}
