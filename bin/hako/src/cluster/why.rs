@@ -30,6 +30,8 @@ impl Finding {
 struct Evidence {
     pod: Pod,
     events: Vec<Event>,
+    /// Of all services of the namespace.
+    service_events: Vec<Event>,
     nodes: Vec<Node>,
     pods: Vec<Pod>,
     namespaces: Vec<Namespace>,
@@ -52,9 +54,11 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
     let all_namespaces: Api<Namespace> = client.all();
     let everything = ListParams::default();
     let about_it = ListParams::default().fields(format!("involvedObject.name={name}"));
+    let about_services = ListParams::default().fields("involvedObject.kind=Service");
     let evidence = Evidence {
         pod: pods.get(name).await?,
         events: events.list(&about_it).await?.items,
+        service_events: events.list(&about_services).await?.items,
         nodes: nodes.list(&everything).await?.items,
         pods: all_pods.list(&everything).await?.items,
         namespaces: all_namespaces.list(&everything).await?.items,
@@ -335,20 +339,11 @@ fn newest(evidence: &Evidence, wanted: impl Fn(&Event) -> bool) -> Option<String
 
 /// Which services lead to the pod, and whether they send it anything now.
 fn reachability(evidence: &Evidence) -> Vec<Finding> {
-    let labels = evidence.pod.metadata.labels.clone().unwrap_or_default();
-    let selecting: Vec<&str> = evidence
-        .services
-        .iter()
-        .filter(|service| {
-            let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
-            !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-        })
-        .filter_map(|service| service.metadata.name.as_deref())
-        .collect();
+    let selecting = selecting(evidence);
     let conditions = evidence.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let is_ready =
         conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    match (selecting.is_empty(), is_ready) {
+    let mut findings = match (selecting.is_empty(), is_ready) {
         (true, true) => vec![Finding::new(
             "it is Ready; no service selects it",
             "if it should be reached, give a Service the pod's labels as selector",
@@ -362,7 +357,36 @@ fn reachability(evidence: &Evidence) -> Vec<Finding> {
             "",
         )],
         (true, false) => Vec::new(),
-    }
+    };
+    findings.extend(selecting.iter().filter_map(|service| node_port_in_use(evidence, service)));
+    findings
+}
+
+/// Names of the services whose selector the pod matches.
+fn selecting(evidence: &Evidence) -> Vec<&str> {
+    let labels = evidence.pod.metadata.labels.clone().unwrap_or_default();
+    let selects = |service: &&Service| {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    };
+    let services = evidence.services.iter().filter(selects);
+    services.filter_map(|service| service.metadata.name.as_deref()).collect()
+}
+
+/// What the last event about a service's node port says, if it says that somebody else has it.
+fn node_port_in_use(evidence: &Evidence, service: &str) -> Option<Finding> {
+    let about = |event: &&Event| {
+        event.involved_object.name.as_deref() == Some(service)
+            && matches!(event.reason.as_deref(), Some("NodePortInUse" | "NodePortServed"))
+    };
+    let last = evidence
+        .service_events
+        .iter()
+        .filter(about)
+        .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))?;
+    let message = last.message.as_deref().unwrap_or_default();
+    (last.reason.as_deref() == Some("NodePortInUse"))
+        .then(|| Finding::new(format!("service {service}: {message}"), ""))
 }
 
 #[cfg(test)]
@@ -376,6 +400,7 @@ mod tests {
         Evidence {
             pod: serde_json::from_value(pod).unwrap(),
             events: Vec::new(),
+            service_events: Vec::new(),
             nodes: vec![serde_json::from_value(node).unwrap()],
             pods: Vec::new(),
             namespaces: Vec::new(),
@@ -423,6 +448,22 @@ mod tests {
         let status = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }], "containerStatuses": [{ "name": "c", "image": "web", "imageID": "", "ready": true, "restartCount": 0, "state": { "running": {} } }] });
         let findings = explain(&evidence(pod(status)));
         assert_eq!(findings, [Finding::new("it is Ready and answers for the service web", "")]);
+    }
+
+    #[test]
+    fn a_node_port_that_somebody_else_has_is_told_until_it_is_served() {
+        let status = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+        let mut evidence = evidence(pod(status));
+        let event = |reason: &str, minute: u8| {
+            let event = json!({ "metadata": {}, "involvedObject": { "kind": "Service", "name": "web" }, "reason": reason,
+                "message": "node port 30080/tcp is not served", "lastTimestamp": format!("2026-11-20T20:{minute:02}:00Z") });
+            serde_json::from_value::<Event>(event).unwrap()
+        };
+        evidence.service_events = vec![event("NodePortInUse", 5)];
+        let findings = explain(&evidence);
+        assert!(findings[1].what.contains("service web: node port 30080/tcp is not served"), "{findings:?}");
+        evidence.service_events.push(event("NodePortServed", 7));
+        assert_eq!(explain(&evidence).len(), 1);
     }
 
     #[test]

@@ -205,6 +205,7 @@ fn container_spec(request: CreateRequest, host: HostConfig) -> Result<ContainerS
         user: request.user,
         additional_gids: host.group_add.iter().flatten().map(gid).collect::<Result<_, _>>()?,
         mounts: mounts(&host)?,
+        no_copy: no_copy(&host),
         resources: resources(&host)?,
         cap_add: host.cap_add.clone().map(Words::into_list).unwrap_or_default(),
         cap_drop: host.cap_drop.clone().map(Words::into_list).unwrap_or_default(),
@@ -282,6 +283,15 @@ fn mounts(host: &HostConfig) -> Result<Vec<Mount>, Failure> {
         mounts.push(tmpfs(target, options)?);
     }
     Ok(mounts)
+}
+
+/// Targets of the volumes that ask for `nocopy`.
+fn no_copy(host: &HostConfig) -> Vec<PathBuf> {
+    let asks = |bind: &&String| bind.rsplit(':').next().unwrap_or("").split(',').any(|one| one == "nocopy");
+    let binds = host.binds.iter().flatten().filter(asks).filter_map(|bind| bind.split(':').nth(1));
+    let asks = |mount: &&MountRequest| mount.volume_options.as_ref().is_some_and(|options| options.no_copy);
+    let mounts = host.mounts.iter().flatten().filter(asks).map(|mount| mount.target.as_str());
+    binds.chain(mounts).map(PathBuf::from).collect()
 }
 
 /// `SOURCE:TARGET[:OPTIONS]`, where a source that is no path is a volume; a bare `TARGET` is an anonymous one.
@@ -479,6 +489,15 @@ mod tests {
         for bad in ["/a:b", "/a:/b:odd", "/a:/", "a:b:c:d"] {
             assert!(bind_mount(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn volumes_that_ask_for_it_get_no_copy_of_the_image() {
+        let (_, spec) = parsed(json!({ "Image": "busybox", "HostConfig": {
+            "Binds": ["a:/a:nocopy", "b:/b", "c:/c:ro,nocopy"],
+            "Mounts": [{ "Type": "volume", "Source": "d", "Target": "/d", "VolumeOptions": { "NoCopy": true } },
+                       { "Type": "volume", "Source": "e", "Target": "/e", "VolumeOptions": {} }] } }));
+        assert_eq!(spec.no_copy, ["/a", "/c", "/d"].map(PathBuf::from));
     }
 
     #[test]

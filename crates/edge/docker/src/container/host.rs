@@ -92,6 +92,13 @@ pub(crate) struct MountRequest {
     pub(crate) read_only: bool,
     pub(crate) bind_options: Option<BindOptions>,
     pub(crate) tmpfs_options: Option<TmpfsOptions>,
+    pub(crate) volume_options: Option<VolumeOptions>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct VolumeOptions {
+    pub(crate) no_copy: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
