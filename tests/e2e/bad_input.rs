@@ -176,3 +176,32 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
     platform.down();
     let _ = repository();
 }
+
+#[test]
+fn a_data_directory_is_ours_alone_and_kept_behind_a_link() {
+    crate::platform::enter_network_namespace();
+    let scratch = tempfile::tempdir().unwrap();
+    let hako = |data: &str, arguments: &[&str]| {
+        let mut command = Command::new(HAKO);
+        command.arg("--data-dir").arg(scratch.path().join(data)).args(arguments).current_dir(scratch.path());
+        command
+    };
+    std::fs::create_dir(scratch.path().join("home")).unwrap();
+    std::fs::write(scratch.path().join("home/letter"), "dear").unwrap();
+    for detach in [&["up", "--listen", "127.0.0.1:0"][..], &["up", "--detach", "--listen", "127.0.0.1:0"]] {
+        let said = fails_with_one_line(&mut hako("home", detach));
+        assert_says(&said, &["home is not empty", "letter", "--data-dir"]);
+        assert_eq!(std::fs::read_dir(scratch.path().join("home")).unwrap().count(), 1);
+    }
+    let said = fails_with_one_line(&mut hako("new", &["up", "--detach", "--node-name", "Bad_Name"]));
+    assert_says(&said, &["Bad_Name", "--node-name"]);
+
+    std::fs::create_dir(scratch.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real", scratch.path().join("link")).unwrap();
+    let up = ["up", "--detach", "--listen", "127.0.0.1:0", "--kubeconfig", "config"];
+    crate::platform::run(&mut hako("link", &up));
+    assert!(scratch.path().join("config").exists(), "the kubeconfig is not where it was asked for");
+    crate::platform::run(&mut hako("link", &["down", "--purge"]));
+    assert_eq!(std::fs::read_dir(scratch.path().join("real")).unwrap().count(), 0);
+    assert!(scratch.path().join("link").is_symlink());
+}

@@ -1,6 +1,9 @@
 //! Single containers through the command line.
 
 use crate::platform::{Platform, output, wait_until};
+use nix::pty::{Winsize, openpty};
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_container_lives_its_life() {
@@ -93,5 +96,39 @@ fn a_memory_hog_dies_alone() {
     .code();
     assert_eq!(code, Some(137));
     assert_eq!(platform.run(&["exec", "steady", "echo", "alive"]), "alive\n");
+    platform.down();
+}
+
+/// Runs a command at a terminal of 33 rows and 111 columns on which nobody ever types; gives what is on it when the
+/// command has ended.
+#[track_caller]
+fn at_a_terminal(command: &mut Command) -> String {
+    let size = Winsize { ws_row: 33, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = openpty(&size, None).unwrap();
+    let end = || Stdio::from(terminal.slave.try_clone().unwrap());
+    let mut child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+    // The command keeps copies of our end for as long as it is not dropped.
+    *command = Command::new("true");
+    drop(terminal.slave);
+    let mut screen = Vec::new();
+    // A terminal whose other end is closed reads as an error.
+    let _ = std::fs::File::from(terminal.master).read_to_end(&mut screen);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8_lossy(&screen).into_owned()
+}
+
+#[test]
+fn at_a_terminal_a_command_has_its_size_and_ends_without_a_key() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let size = "until stty size | grep 33; do sleep 0.02; done";
+    let screen = at_a_terminal(platform.hako().args(["run", "--rm", "-it", "busybox", "sh", "-c", size]));
+    assert!(screen.contains("33 111"), "{screen:?}");
+    platform.run(&["run", "-d", "--name", "steady", "busybox", "sleep", "1000"]);
+    let screen = at_a_terminal(platform.hako().args(["exec", "-it", "steady", "sh", "-c", size]));
+    assert!(screen.contains("33 111"), "{screen:?}");
+    // Nothing of ours is on it, such as the log's own faults.
+    let screen = at_a_terminal(platform.hako().args(["exec", "-it", "steady", "echo", "only this"]));
+    assert_eq!(screen, "only this\r\n");
     platform.down();
 }

@@ -32,10 +32,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::Error::new(error).context("start the async runtime")),
     };
-    match runtime.block_on(run(cli)) {
+    let code = match runtime.block_on(run(cli)) {
         Ok(code) => code,
         Err(error) => exit::report(&error),
-    }
+    };
+    // A thread may be waiting for a key on standard input: nobody would press one.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
@@ -45,7 +48,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::up(&target, args).await,
         Command::Down(args) => up::down(&target, &args).await,
-        Command::Demo(args) => demo::demo(&args).await,
+        Command::Demo(args) => demo::demo(&args, output).await,
         Command::Build(args) => engine::build(&target, &args, output).await,
         Command::Images => engine::images(&target, output).await,
         Command::Image(command) => engine::image(&target, command, output).await,

@@ -17,7 +17,6 @@ pub(crate) fn init_logging(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
         // A failed write would be reported on the same standard error by a macro that panics: with the log on a
         // full disk that would end whoever logs, the store's writer first.
         .log_internal_errors(false)

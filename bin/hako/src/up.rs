@@ -50,6 +50,7 @@ pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
 
 /// Starts this program again in a session of its own and waits for its line.
 fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    platform::refuse_foreign(target.data_dir())?;
     std::fs::create_dir_all(target.data_dir())
         .with_context(|| format!("create {}", target.data_dir().display()))?;
     let log_path = target.data_dir().join("hako.log");
@@ -59,7 +60,8 @@ fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
     command.arg("--data-dir").arg(target.data_dir()).args(["up", "--listen", &args.listen.to_string()]);
     if let Some(path) = &args.kubeconfig {
-        command.arg("--kubeconfig").arg(path);
+        // The background process works in another directory.
+        command.arg("--kubeconfig").arg(std::path::absolute(path).context("the current directory")?);
     }
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
@@ -82,13 +84,18 @@ fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let status = child.wait().context("wait for the platform")?;
-    bail!(
-        "{}",
-        last_words(&log_path, start).unwrap_or_else(|| format!(
-            "the platform ended with {status} before it was ready; see {}",
-            log_path.display()
-        ))
-    )
+    let full = || {
+        let disk = rustix::fs::statvfs(target.data_dir()).ok()?;
+        (disk.f_bavail == 0).then(|| {
+            format!(
+                "the disk of {} is full, so that not even the log could be written: free some space",
+                target.data_dir().display()
+            )
+        })
+    };
+    let silent =
+        || format!("the platform ended with {status} before it was ready; see {}", log_path.display());
+    bail!("{}", last_words(&log_path, start).or_else(full).unwrap_or_else(silent))
 }
 
 /// The last line that the background process wrote, without the program's name in front.
@@ -113,9 +120,28 @@ pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<Exi
     platform::take_down(data_dir).await?;
     if args.purge {
         platform::release(data_dir);
-        std::fs::remove_dir_all(data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
+        purge(data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the data directory; of a link to it, or a mount point, all that is in it.
+fn purge(data_dir: &Path) -> std::io::Result<()> {
+    let directory = std::fs::canonicalize(data_dir)?;
+    for entry in std::fs::read_dir(&directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    if data_dir.is_symlink() {
+        return Ok(());
+    }
+    match std::fs::remove_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Ends the platform's process: politely, then not.

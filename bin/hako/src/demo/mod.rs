@@ -9,19 +9,27 @@ mod load;
 mod roll;
 mod stage;
 
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, OutputFormat};
 use crate::output;
 use anyhow::bail;
 use stage::Stage;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
-pub(crate) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn demo(args: &DemoArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
+    crate::up::require_root("demo")?;
     if !args.example.join("bin/hello").is_file() {
         bail!("{} is missing: `make demo` compiles it", args.example.join("bin/hello").display());
     }
     let before = leaks::Inventory::take()?;
-    let mut stage = Stage::new(args)?;
-    let played = play(&mut stage).await;
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let mut stage = Stage::new(args, format)?;
+    let played = tokio::select! {
+        played = play(&mut stage) => played,
+        _ = interrupts.recv() => Err(anyhow::anyhow!("interrupted; everything is taken down")),
+        _ = terminations.recv() => Err(anyhow::anyhow!("terminated; everything is taken down")),
+    };
     let taken_down = stage.down().await;
     let leaked = before.leaked_since(stage.instance())?;
     stage.print_table();
@@ -30,7 +38,7 @@ pub(crate) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     if !leaked.is_empty() {
         bail!("left behind: {}", leaked.join(", "));
     }
-    output::line(
+    stage.say(
         "everything is taken down: no process, mount, network namespace, link, nft table or cgroup is left",
     );
     Ok(ExitCode::SUCCESS)

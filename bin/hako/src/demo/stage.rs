@@ -1,7 +1,7 @@
 //! The platform that the demo plays on, and its first steps: start, build, deploy, answer.
 
 use super::load;
-use crate::cli::{ApplyArgs, BuildArgs, DemoArgs};
+use crate::cli::{ApplyArgs, BuildArgs, DemoArgs, OutputFormat};
 use crate::cluster;
 use crate::engine::{self, EngineClient};
 use crate::locate::{Running, Target};
@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) const NAMESPACE: &str = "hello";
@@ -28,10 +29,13 @@ pub(super) struct Stage {
     client: Option<Client>,
     instance: String,
     timings: Vec<Vec<String>>,
+    format: OutputFormat,
+    /// Held while a command of ours runs: an interrupted demo takes nothing down before that has ended.
+    command: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Stage {
-    pub(super) fn new(args: &DemoArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &DemoArgs, format: OutputFormat) -> anyhow::Result<Self> {
         let directory = std::env::temp_dir().join(format!("hako-demo-{}", std::process::id()));
         std::fs::create_dir(&directory).with_context(|| format!("create {}", directory.display()))?;
         Ok(Self {
@@ -43,6 +47,8 @@ impl Stage {
             client: None,
             instance: String::new(),
             timings: Vec::new(),
+            format,
+            command: Arc::default(),
         })
     }
 
@@ -73,17 +79,30 @@ impl Stage {
     /// Says what a step did and notes it for the table.
     pub(super) fn record(&mut self, step: &str, what: &str, took: Duration) {
         let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
-        output::line(&format!("{step:<9} {what}: {took}"));
+        self.say(&format!("{step:<9} {what}: {took}"));
         self.timings.push(vec![step.to_owned(), what.to_owned(), took]);
     }
 
     /// Something observed that is no duration.
     pub(super) fn observe(&mut self, step: &str, what: &str, value: &str) {
-        output::line(&format!("{step:<9} {what}: {value}"));
+        self.say(&format!("{step:<9} {what}: {value}"));
         self.timings.push(vec![step.to_owned(), what.to_owned(), value.to_owned()]);
     }
 
+    /// A line for people; where a script reads, only the table is printed.
+    pub(super) fn say(&self, text: &str) {
+        if !matches!(self.format, OutputFormat::Json) {
+            output::line(text);
+        }
+    }
+
     pub(super) fn print_table(&self) {
+        if matches!(self.format, OutputFormat::Json) {
+            let row =
+                |row: &Vec<String>| serde_json::json!({ "step": row[0], "what": row[1], "result": row[2] });
+            output::json(&self.timings.iter().map(row).collect());
+            return;
+        }
         output::line("");
         output::table(&["STEP", "WHAT", "RESULT"], &self.timings);
         output::line("");
@@ -108,15 +127,17 @@ impl Stage {
     /// Runs this program with the stage's data directory; gives its standard output.
     async fn hako(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let exe = std::env::current_exe().context("find this program")?;
-        let child = tokio::process::Command::new(exe)
-            .arg("--data-dir")
-            .arg(self.target.data_dir())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .await
-            .context("run hako")?;
+        let mut command = tokio::process::Command::new(exe);
+        command.arg("--data-dir").arg(self.target.data_dir()).args(arguments);
+        // A group of its own: an interrupt from the terminal is for the demo, which then takes everything down.
+        command.stdin(Stdio::null()).stderr(Stdio::inherit()).process_group(0);
+        let turn = Arc::clone(&self.command);
+        // A task of its own: it goes on when this step is given up half-way.
+        let ran = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            command.output().await
+        });
+        let child = ran.await.context("run hako")?.context("run hako")?;
         if !child.status.success() {
             bail!("`hako {}` failed with {}", arguments.join(" "), child.status);
         }
@@ -169,7 +190,7 @@ impl Stage {
         };
         let began = Instant::now();
         for applied in cluster::apply_all(self.client()?, &manifests, &args).await? {
-            output::line(&format!("deploy    {}", applied.line));
+            self.say(&format!("deploy    {}", applied.line));
         }
         self.wait_for_replicas(3).await?;
         self.record("deploy", "applied to 3 replicas Ready", began.elapsed());
@@ -238,11 +259,14 @@ impl Stage {
 
     /// Takes everything down, also after a failure half-way.
     pub(super) async fn down(&mut self) -> anyhow::Result<()> {
-        if !self.target.data_dir().exists() {
+        let began = Instant::now();
+        drop(self.command.lock().await);
+        let Ok(instance) = std::fs::read_to_string(self.target.data_dir().join("instance")) else {
+            // It never came so far as to have anything to take down.
             std::fs::remove_dir_all(&self.directory)?;
             return Ok(());
-        }
-        let began = Instant::now();
+        };
+        instance.trim().clone_into(&mut self.instance);
         self.hako(&["down", "--purge"]).await?;
         std::fs::remove_dir_all(&self.directory)
             .with_context(|| format!("remove {}", self.directory.display()))?;

@@ -1,10 +1,14 @@
 //! A container's streams on our own: Docker's framing, and a terminal in raw mode.
 
+use super::client::{EngineClient, Payload};
 use crate::output;
 use anyhow::{Context, bail};
 use bytes::{Buf, BytesMut};
+use hyper::Method;
 use rustix::termios::{self, OptionalActions, Termios};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Copies standard input to the container and its output to ours until the container closes its end.
 pub(crate) async fn pump<S>(stream: S, tty: bool, stdin: bool) -> anyhow::Result<()>
@@ -81,12 +85,53 @@ impl RawTerminal {
         termios::tcsetattr(&stdin, OptionalActions::Now, &raw).ok()?;
         Some(Self(saved))
     }
+}
 
-    /// Rows and columns of the terminal.
-    pub(crate) fn size() -> Option<(u16, u16)> {
-        let size = termios::tcgetwinsize(std::io::stdin()).ok()?;
-        Some((size.ws_row, size.ws_col))
+/// Gives the terminal at the other end (`/containers/ID` or `/exec/ID`) our terminal's size, now and whenever it
+/// changes. Ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct SizeFollower(tokio::task::JoinHandle<()>);
+
+impl SizeFollower {
+    /// `None` where standard input is no terminal.
+    pub(crate) fn start(engine: &EngineClient, path: String) -> Option<Self> {
+        size()?;
+        let mut changes = signal(SignalKind::window_change()).ok()?;
+        let engine = engine.clone();
+        Some(Self(tokio::spawn(async move {
+            loop {
+                tell_size(&engine, &path).await;
+                if changes.recv().await.is_none() {
+                    return;
+                }
+            }
+        })))
     }
+}
+
+impl Drop for SizeFollower {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The stream opens a moment before the program that it belongs to is there.
+async fn tell_size(engine: &EngineClient, path: &str) {
+    const ATTEMPTS: u32 = 10;
+    for attempt in 1..=ATTEMPTS {
+        let Some((rows, columns)) = size() else { return };
+        let path = format!("{path}/resize?h={rows}&w={columns}");
+        if engine.send(Method::POST, &path, Payload::Empty).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10) * attempt).await;
+    }
+}
+
+/// Rows and columns of our terminal.
+fn size() -> Option<(u16, u16)> {
+    let size = termios::tcgetwinsize(std::io::stdin()).ok()?;
+    Some((size.ws_row, size.ws_col))
 }
 
 impl Drop for RawTerminal {

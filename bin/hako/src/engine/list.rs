@@ -1,6 +1,6 @@
 //! `hako ps`, `logs`, `exec`, `stop` and `rm`.
 
-use super::attach::{self, RawTerminal};
+use super::attach::{self, RawTerminal, SizeFollower};
 use super::client::{EngineClient, Payload, escape};
 use crate::cli::{ExecArgs, LogsArgs, OutputFormat, PsArgs, RmArgs, StopArgs};
 use crate::locate::Target;
@@ -106,14 +106,9 @@ pub(crate) async fn exec(target: &Target, args: ExecArgs) -> anyhow::Result<Exit
     let start = Payload::Json(json!({ "Detach": false, "Tty": args.tty }));
     let stream = engine.hijack(&format!("/exec/{id}/start"), start).await?;
     let terminal = if args.tty { RawTerminal::enter() } else { None };
-    if let Some((rows, columns)) = terminal.as_ref().and_then(|_| RawTerminal::size()) {
-        // The command may have ended already.
-        let _ = engine
-            .send(Method::POST, &format!("/exec/{id}/resize?h={rows}&w={columns}"), Payload::Empty)
-            .await;
-    }
+    let follower = terminal.as_ref().and_then(|_| SizeFollower::start(&engine, format!("/exec/{id}")));
     let pumped = attach::pump(stream, args.tty, args.interactive).await;
-    drop(terminal);
+    drop((follower, terminal));
     pumped?;
     let ended = engine.json(Method::GET, &format!("/exec/{id}/json"), Payload::Empty).await?;
     Ok(ExitCode::from(u8::try_from(ended["ExitCode"].as_i64().unwrap_or(1)).unwrap_or(255)))

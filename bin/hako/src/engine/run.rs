@@ -1,6 +1,6 @@
 //! `hako run`: create, attach, wait, start, in the order that loses neither output nor exit code.
 
-use super::attach::{self, RawTerminal};
+use super::attach::{self, RawTerminal, SizeFollower};
 use super::client::{EngineClient, Payload, escape};
 use crate::cli::RunArgs;
 use crate::locate::Target;
@@ -76,13 +76,9 @@ async fn run_attached(engine: &EngineClient, id: &str, args: &RunArgs) -> anyhow
         };
     }
     let terminal = if args.tty { RawTerminal::enter() } else { None };
-    if let Some((rows, columns)) = terminal.as_ref().and_then(|_| RawTerminal::size()) {
-        let path = format!("/containers/{id}/resize?h={rows}&w={columns}");
-        // A container that has ended already has no size.
-        let _ = engine.send(Method::POST, &path, Payload::Empty).await;
-    }
+    let follower = terminal.as_ref().and_then(|_| SizeFollower::start(engine, format!("/containers/{id}")));
     let pumped = attach::pump(attach, args.tty, args.interactive).await;
-    drop(terminal);
+    drop((follower, terminal));
     pumped?;
     exit_code(wait).await
 }

@@ -60,6 +60,9 @@ impl Platform {
         let address = listener.local_addr()?;
         let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
         let node_name = args.node_name.clone().map_or_else(host_name, Ok)?;
+        if let [fault, ..] = &hako_kube::names::dns_subdomain(&node_name)[..] {
+            bail!("{node_name:?} is no name for a node: {fault}; give another one with --node-name");
+        }
         let node_ip = uplink_address().unwrap_or(ranges.gateway());
 
         let machine = tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges));
@@ -231,10 +234,10 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
             cgroup: format!("/hako-{instance}/build"),
             parallel: 0,
             network: Some(Arc::clone(&network)),
+            ..BuilderConfig::default()
         },
     )?;
     let engine = Engine::open(EngineConfig {
-            ..BuilderConfig::default()
         data_dir: paths.engine,
         run_dir: paths.run,
         instance,

@@ -20,6 +20,7 @@ pub(super) struct DataDir {
 
 impl DataDir {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        refuse_foreign(path)?;
         make(path, 0o711)?;
         let lock = lock(path)?;
         let instance = instance(path)?;
@@ -47,6 +48,24 @@ impl DataDir {
     pub(super) fn publish(&self, running: &Running) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(running)?;
         write_atomic(&self.join("server.json"), &text)
+    }
+}
+
+/// A directory with other people's files would lose them to `hako down --purge`.
+pub(crate) fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
+    /// What there may be before the instance is drawn.
+    const FIRST: [&str; 4] = ["lock", "hako.log", "instance.new", "lost+found"];
+    let Ok(entries) = std::fs::read_dir(path) else { return Ok(()) };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    let is_ours = names.iter().any(|name| name == "instance");
+    match names.iter().find(|name| !FIRST.iter().any(|first| name == first)) {
+        Some(foreign) if !is_ours => bail!(
+            "{} is not empty and no data directory of hako (it has {}): choose an empty or a new one with --data-dir",
+            path.display(),
+            foreign.display()
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -9,4 +9,4 @@ mod builtins;
 mod directory;
 
 pub(crate) use builtins::{Platform, take_down};
-pub(crate) use directory::{lock_holder, release};
+pub(crate) use directory::{lock_holder, refuse_foreign, release};
