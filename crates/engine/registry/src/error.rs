@@ -247,6 +247,12 @@ pub enum RegistryError {
     /// The client's body ended early.
     #[error("the request's body was cut")]
     BodyCut,
+    /// The registry that this one is a cache of failed, or says no.
+    #[error("the upstream registry does not give it")]
+    Upstream {
+        /// What it said.
+        source: hako_error::Error,
+    },
     /// Storage failed.
     #[error("{0}")]
     Storage(hako_error::Error),
@@ -300,6 +306,8 @@ impl RegistryError {
             Self::Unauthorized { .. } => ErrorCode::Unauthorized,
             Self::Request { .. } | Self::Unsupported { .. } | Self::NoRoute => ErrorCode::Unsupported,
             Self::TooMany { .. } => ErrorCode::TooManyRequests,
+            Self::Upstream { source } if source.is_not_found() => ErrorCode::ManifestUnknown,
+            Self::Upstream { .. } => ErrorCode::Unavailable,
             Self::Storage(error) if error.kind() == Kind::Unavailable => ErrorCode::Unavailable,
             Self::Storage(_) | Self::Metadata { .. } | Self::Record { .. } => ErrorCode::Unknown,
         }
@@ -330,6 +338,8 @@ impl Classify for RegistryError {
             Self::Unsupported { .. } => Kind::Unimplemented,
             Self::TooMany { .. } => Kind::Exhausted,
             Self::BodyCut => Kind::Cancelled,
+            Self::Upstream { source } if source.is_not_found() => Kind::NotFound,
+            Self::Upstream { .. } => Kind::Unavailable,
             Self::Storage(error) => error.kind(),
             Self::Metadata { .. } => Kind::Internal,
             Self::Record { .. } => Kind::DataLoss,

@@ -65,6 +65,7 @@ mod registry;
 mod service;
 mod stripes;
 mod uploads;
+mod upstream;
 
 pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs};
 pub use check::{Checked, check};

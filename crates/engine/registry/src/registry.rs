@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod cache;
 mod collect;
 mod push;
 mod retain;
@@ -75,17 +76,20 @@ impl Registry {
         &self.inner.metadata
     }
 
-    /// The link to a blob that a client asks for. Renews a lease of which less than half is left.
+    /// The link to a blob that a client asks for. Renews a lease of which less than half is left; in a cache a lease is
+    /// `keep` long.
     pub(crate) async fn blob(
         &self,
         repository: &Repository,
         digest: Digest,
+        keep: Option<Duration>,
     ) -> Result<LinkRecord, RegistryError> {
+        let lease = keep.unwrap_or(self.inner.limits.lease);
         let unknown = || RegistryError::BlobUnknown { repository: repository.clone(), digest };
         let link = self.inner.metadata.link(repository, digest)?.ok_or_else(unknown)?;
         let left = link.leased_until_unix_s.saturating_sub(now_unix_s());
-        if link.holds == 0 && left < self.inner.limits.lease.as_secs() / 2 {
-            let (name, until) = (repository.clone(), self.lease_end());
+        if link.holds == 0 && left < lease.as_secs() / 2 {
+            let (name, until) = (repository.clone(), now_unix_s().saturating_add(lease.as_secs()));
             let renewed = self.change(move |metadata| metadata.renew(&name, digest, until)).await?;
             renewed.ok_or_else(unknown)?;
         }
@@ -142,6 +146,19 @@ impl Registry {
             artifact_type: manifest.artifact_type.clone(),
             annotations: manifest.annotations.clone(),
         };
+        self.store_manifest(repository, digest, tags, record, bytes).await?;
+        Ok(manifest)
+    }
+
+    /// The two steps by which a manifest comes: bytes, then record.
+    async fn store_manifest(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        tags: Vec<Tag>,
+        record: ManifestRecord,
+        bytes: Bytes,
+    ) -> Result<(), RegistryError> {
         let (registry, repository) = (self.clone(), repository.clone());
         let immutable: Vec<Tag> =
             tags.iter().filter(|tag| self.inner.policy.is_immutable(&repository, tag)).cloned().collect();
@@ -162,12 +179,11 @@ impl Registry {
             });
             registry.unless_refused(digest, recorded.await).await
         })
-        .await?;
-        Ok(manifest)
+        .await
     }
 
     /// After the second step of a commit, with the digest's lock held: bytes without a record go at once.
-    async fn unless_refused<T>(
+    pub(super) async fn unless_refused<T>(
         &self,
         digest: Digest,
         recorded: Result<T, RegistryError>,

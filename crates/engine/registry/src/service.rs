@@ -7,6 +7,7 @@ use crate::error::RegistryError;
 use crate::http::{Front, Server, acceptor, serve};
 use crate::policy::Policy;
 use crate::registry::Registry;
+use crate::upstream::Upstreams;
 use hako_content::ContentStore;
 use hako_error::{Error, Kind, Result};
 use std::net::SocketAddr;
@@ -39,8 +40,9 @@ impl Service {
             Error::new(Kind::Internal, "opening the registry ended early").with_source(error)
         })??;
         let stop = CancellationToken::new();
-        let collector = tokio::spawn(collector(front.registry.clone(), collect_every, stop.clone()));
-        let server = tokio::spawn(serve(Server { listener, tls, front: Arc::new(front) }, stop.clone()));
+        let front = Arc::new(front);
+        let collector = tokio::spawn(collector(Arc::clone(&front), collect_every, stop.clone()));
+        let server = tokio::spawn(serve(Server { listener, tls, front }, stop.clone()));
         Ok(Self { address, stop, tasks: vec![server, collector] })
     }
 
@@ -68,12 +70,14 @@ fn open(config: &Config, dir: &Path) -> Result<(Front, Option<TlsAcceptor>)> {
     let registry = Registry::open(&dir.join("metadata.redb"), blobs, config.limits, Policy::of(config))?;
     let auth = Auth::open(&config.auth, &config.rules, dir)?;
     let tls = config.tls.as_ref().map(|tls| acceptor(tls, dir)).transpose()?;
-    Ok((Front { registry, auth, is_tls: tls.is_some() }, tls))
+    let upstreams = Upstreams::open(&config.upstreams)?;
+    Ok((Front { registry, auth, upstreams, is_tls: tls.is_some() }, tls))
 }
 
 /// Looks for garbage until the end. What fails is tried again in the next round.
-async fn collector(registry: Registry, every: Duration, stop: CancellationToken) {
+async fn collector(front: Arc<Front>, every: Duration, stop: CancellationToken) {
     let work = async {
+        let registry = &front.registry;
         match registry.sweep().await {
             Ok(0) => {}
             Ok(blobs) => tracing::info!(blobs, "removed what a crash had left"),
@@ -81,6 +85,9 @@ async fn collector(registry: Registry, every: Duration, stop: CancellationToken)
         }
         loop {
             if let Err(error) = registry.retain().await {
+                report(&error);
+            }
+            if let Err(error) = front.upstreams.expire(registry).await {
                 report(&error);
             }
             match registry.collect().await {

@@ -5,9 +5,11 @@
 
 mod pattern;
 mod section;
+mod upstream;
 
 pub use pattern::Pattern;
 pub(crate) use pattern::any;
+pub use upstream::UpstreamConfig;
 
 use crate::registry::Limits;
 use hako_error::{Classify, FieldCause, Kind};
@@ -33,6 +35,8 @@ pub struct Config {
     pub immutable: Vec<Selection>,
     /// What is deleted by itself.
     pub retention: Vec<Retention>,
+    /// Registries that this one is a cache of.
+    pub upstreams: Vec<UpstreamConfig>,
     /// Bounds.
     pub limits: Limits,
     /// How often garbage is looked for.
@@ -49,6 +53,7 @@ impl Default for Config {
             quotas: Vec::new(),
             immutable: Vec::new(),
             retention: Vec::new(),
+            upstreams: Vec::new(),
             limits: Limits::default(),
             collect_every: Duration::from_secs(30),
         }
@@ -208,6 +213,7 @@ impl Config {
             quotas: root.sections("quotas").into_iter().map(quota).collect(),
             immutable: root.sections("immutable_tags").into_iter().map(selection).collect(),
             retention: root.sections("retention").into_iter().map(retention).collect(),
+            upstreams: root.sections("upstreams").into_iter().map(UpstreamConfig::read).collect(),
             limits: root.section("limits").map_or(default.limits, limits),
             collect_every: seconds(&mut root, "collect_every_seconds", default.collect_every),
         };

@@ -1,9 +1,11 @@
 //! Pulling and deleting blobs.
 
 use super::request::header;
-use super::{Answer, Body, CONTENT_DIGEST, Request, empty, range, set};
+use super::{Answer, Body, CONTENT_DIGEST, Front, Request, empty, range, set};
+use crate::error::RegistryError;
 use crate::name::Repository;
 use crate::registry::Registry;
+use crate::upstream::{Fetched, Origin};
 use hako_names::Digest;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
@@ -12,8 +14,17 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 
 /// `GET` and `HEAD …/blobs/DIGEST`, with ranges and conditions (RFC 9110 sections 13 and 14).
-pub(super) async fn get(registry: &Registry, name: &Repository, digest: Digest, request: &Request) -> Answer {
-    let size = registry.blob(name, digest).await?.size;
+pub(super) async fn get(front: &Front, name: &Repository, digest: Digest, request: &Request) -> Answer {
+    let (registry, origin) = (&front.registry, front.upstreams.origin(name));
+    let size = match (registry.blob(name, digest, origin.as_ref().map(Origin::keep)).await, origin) {
+        (Err(RegistryError::BlobUnknown { .. }), Some(origin)) => {
+            match pull_through(registry, &origin, name, digest, request).await? {
+                Some(response) => return Ok(response),
+                None => registry.blob(name, digest, Some(origin.keep())).await?.size,
+            }
+        }
+        (link, _) => link?.size,
+    };
     let headers = request.headers();
     if is_known(headers, digest) {
         let mut response = empty(StatusCode::NOT_MODIFIED);
@@ -42,6 +53,37 @@ pub(super) async fn get(registry: &Registry, name: &Repository, digest: Digest, 
         *response.body_mut() = Body::blob(registry.open_blob(digest, part).await?, length);
     }
     Ok(response)
+}
+
+/// A blob that only the upstream has: on its way, or `None` when it is here now.
+async fn pull_through(
+    registry: &Registry,
+    origin: &Origin,
+    name: &Repository,
+    digest: Digest,
+    request: &Request,
+) -> Result<Option<Response<Body>>, RegistryError> {
+    let unknown = || RegistryError::BlobUnknown { repository: name.clone(), digest };
+    let known = |error| match error {
+        RegistryError::Upstream { source } if source.is_not_found() => unknown(),
+        other => other,
+    };
+    let (length, body) = if request.method() == Method::HEAD {
+        let size = origin.blob_size(digest).await.map_err(known)?.ok_or_else(unknown)?;
+        (size, Body::empty())
+    } else {
+        let is_whole = !request.headers().contains_key(RANGE);
+        match origin.blob(registry, name, digest, is_whole).await.map_err(known)? {
+            Fetched::Here => return Ok(None),
+            Fetched::Coming(size, body) => (size, Body::blob(body, size)),
+        }
+    };
+    let mut response = empty(StatusCode::OK);
+    describe(&mut response, digest);
+    set(&mut response, CONTENT_TYPE, "application/octet-stream");
+    set(&mut response, CONTENT_LENGTH, length.to_string());
+    *response.body_mut() = body;
+    Ok(Some(response))
 }
 
 /// `DELETE …/blobs/DIGEST`.

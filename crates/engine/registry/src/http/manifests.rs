@@ -2,30 +2,33 @@
 
 use super::blobs::{etag, is_known};
 use super::request::{bytes, header, query_all};
-use super::{Answer, Body, CONTENT_DIGEST, OCI_SUBJECT, Request, empty, set};
+use super::{Answer, Body, CONTENT_DIGEST, Front, OCI_SUBJECT, Request, empty, set};
 use crate::error::RegistryError;
 use crate::manifest::{self, Manifest};
 use crate::metadata::ManifestRecord;
 use crate::name::{Reference, Repository, Tag};
 use crate::registry::Registry;
+use crate::upstream::Freshness;
 use hako_names::Digest;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, WARNING};
 use http::{HeaderMap, Method, StatusCode};
 
 /// `GET` and `HEAD …/manifests/REFERENCE`: the bytes as they were put.
-pub(super) async fn get(
-    registry: &Registry,
-    name: &Repository,
-    reference: Reference,
-    request: &Request,
-) -> Answer {
-    let headers = request.headers();
+pub(super) async fn get(front: &Front, name: &Repository, reference: Reference, request: &Request) -> Answer {
+    let (registry, headers) = (&front.registry, request.headers());
+    let freshness = match front.upstreams.origin(name) {
+        Some(origin) => origin.manifest(registry, name, &reference).await?,
+        None => Freshness::Fresh,
+    };
     let found = registry.manifest(name, &reference)?;
     let (digest, record) = negotiate(registry, name, &reference, found, headers).await?;
     let mut response =
         empty(if is_known(headers, digest) { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     set(&mut response, CONTENT_DIGEST, digest.to_string());
     set(&mut response, ETAG, etag(digest));
+    if freshness == Freshness::Stale {
+        set(&mut response, WARNING, "110 - \"Response is Stale\"");
+    }
     if response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }

@@ -19,9 +19,10 @@ mod uploads;
 pub(crate) use listen::{Server, serve};
 pub(crate) use tls::acceptor;
 
-use crate::auth::{Auth, Caller};
+use crate::auth::{Action, Auth, Caller};
 use crate::error::RegistryError;
 use crate::registry::Registry;
+use crate::upstream::Upstreams;
 use body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -43,6 +44,7 @@ type Answer = Result<Response<Body>, RegistryError>;
 pub(crate) struct Front {
     pub registry: Registry,
     pub auth: Auth,
+    pub upstreams: Upstreams,
     pub is_tls: bool,
 }
 
@@ -84,6 +86,12 @@ async fn admit(front: &Front, route: &Route, request: &Request) -> Result<Caller
 
 async fn operate(front: &Front, caller: &Caller, route: Route, request: Request) -> Answer {
     let registry = &front.registry;
+    if let Some((repository, Action::Push)) = route.wants(request.method())
+        && front.upstreams.origin(repository).is_some()
+    {
+        let problem = format!("{repository} is a cache of another registry; push there");
+        return Err(RegistryError::Denied { problem });
+    }
     match (route, request.method()) {
         (Route::Base, &Method::GET | &Method::HEAD) => Ok(json(StatusCode::OK, "{}")),
         (Route::Catalog, &Method::GET) => lists::catalog(registry, caller, &request),
@@ -92,7 +100,7 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
             lists::referrers(registry, &name, digest, &request).await
         }
         (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => {
-            blobs::get(registry, &name, digest, &request).await
+            blobs::get(front, &name, digest, &request).await
         }
         (Route::Blob(name, digest), &Method::DELETE) => blobs::delete(registry, &name, digest).await,
         (Route::Uploads(name), &Method::POST) => uploads::begin(registry, caller, &name, request).await,
@@ -101,7 +109,7 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
         (Route::Upload(name, id), &Method::PUT) => uploads::commit(registry, &name, &id, request).await,
         (Route::Upload(name, id), &Method::DELETE) => uploads::cancel(registry, &name, &id),
         (Route::Manifest(name, reference), &Method::GET | &Method::HEAD) => {
-            manifests::get(registry, &name, reference, &request).await
+            manifests::get(front, &name, reference, &request).await
         }
         (Route::Manifest(name, reference), &Method::PUT) => {
             manifests::put(registry, &name, reference, request).await

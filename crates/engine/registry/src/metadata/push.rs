@@ -2,7 +2,8 @@
 
 use super::records::{LinkRecord, ManifestRecord};
 use super::tables::{
-    MANIFESTS, REFERRERS, Step, TAGGED, TAGS, count_bytes, count_links, encode, get_link, put_link, refuse,
+    MANIFESTS, REFERRERS, Step, TAGGED, TAGS, count_bytes, count_links, decode, encode, get_link, put_link,
+    refuse,
 };
 use super::{Metadata, tables};
 use crate::clock::now_unix_s;
@@ -72,6 +73,27 @@ impl Metadata {
             let until = old.leased_until_unix_s.max(leased_until_unix_s);
             let new = LinkRecord { leased_until_unix_s: until, ..old.clone() };
             Ok(put_link(transaction, repository.as_str(), &text, Some(&old), &new)?.map(Some))
+        })
+    }
+
+    /// Makes a manifest as young as `now_unix_s`, for caches.
+    pub(crate) fn touch_manifest(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        now_unix_s: u64,
+    ) -> Result<(), RegistryError> {
+        self.write("touch a manifest", |transaction| {
+            let text = digest.to_string();
+            let mut manifests = transaction.open_table(MANIFESTS)?;
+            let mut record: ManifestRecord = match manifests.get((repository.as_str(), text.as_str()))? {
+                Some(found) => refuse!(decode("manifests", found.value())),
+                None => return Ok(Ok(())),
+            };
+            record.pushed_unix_s = now_unix_s;
+            let bytes = refuse!(encode("manifests", &record));
+            manifests.insert((repository.as_str(), text.as_str()), bytes.as_slice())?;
+            Ok(Ok(()))
         })
     }
 

@@ -74,6 +74,30 @@ impl Metadata {
         })
     }
 
+    /// The manifests that were last touched before `touched_before_unix_s`.
+    pub(crate) fn untouched_manifests(
+        &self,
+        repository: &Repository,
+        touched_before_unix_s: u64,
+    ) -> Result<Vec<Digest>, RegistryError> {
+        self.read("list old manifests", |transaction| {
+            let name = repository.as_str();
+            let mut found = Vec::new();
+            for entry in transaction.open_table(MANIFESTS)?.range((name, "")..)? {
+                let (key, value) = entry?;
+                let (in_repository, digest) = key.value();
+                if in_repository != name {
+                    break;
+                }
+                let record: ManifestRecord = refuse!(decode("manifests", value.value()));
+                if record.pushed_unix_s < touched_before_unix_s {
+                    found.extend(digest.parse::<Digest>().ok());
+                }
+            }
+            Ok(Ok(found))
+        })
+    }
+
     /// Removes a tag if it is still as it was seen; whether it was.
     pub(crate) fn delete_aged_tag(
         &self,

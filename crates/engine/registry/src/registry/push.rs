@@ -1,12 +1,15 @@
 //! Pushing blobs: sessions, commits, mounts.
 
 use super::{Registry, finish};
+use crate::blobs::BlobUpload;
+use crate::clock::now_unix_s;
 use crate::error::RegistryError;
 use crate::name::Repository;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use hako_error::Kind;
 use hako_names::Digest;
+use std::time::Duration;
 
 /// Bytes that are collected before a thread is asked to write them.
 const BATCH_BYTES: usize = 512 << 10;
@@ -88,22 +91,31 @@ impl Registry {
         };
         self.inner.uploads.remove(repository, id)?;
         let (registry, name) = (self.clone(), repository.clone());
-        finish(async move {
-            let _digest = registry.inner.stripes.lock(digest).await;
-            let size = match upload.commit(digest).await {
-                Ok(blob) => blob.size,
-                Err(error) if error.kind() == Kind::Invalid => {
-                    return Err(RegistryError::DigestMismatch { digest, source: error });
-                }
-                Err(error) => return Err(RegistryError::storage(error)),
-            };
-            let (until, quota) = (registry.lease_end(), registry.inner.policy.quota_bytes(&name));
-            let recorded =
-                registry.change(move |metadata| metadata.add_link(&name, digest, size, until, quota)).await;
-            registry.unless_refused(digest, recorded).await?;
-            Ok(size)
-        })
-        .await
+        finish(async move { registry.commit(&name, digest, upload, registry.inner.limits.lease).await }).await
+    }
+
+    /// The two steps by which a blob comes: bytes, then record.
+    pub(super) async fn commit(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        upload: Box<dyn BlobUpload>,
+        lease: Duration,
+    ) -> Result<u64, RegistryError> {
+        let _digest = self.inner.stripes.lock(digest).await;
+        let size = match upload.commit(digest).await {
+            Ok(blob) => blob.size,
+            Err(error) if error.kind() == Kind::Invalid => {
+                return Err(RegistryError::DigestMismatch { digest, source: error });
+            }
+            Err(error) => return Err(RegistryError::storage(error)),
+        };
+        let (name, quota) = (repository.clone(), self.inner.policy.quota_bytes(repository));
+        let until = now_unix_s().saturating_add(lease.as_secs());
+        let recorded =
+            self.change(move |metadata| metadata.add_link(&name, digest, size, until, quota)).await;
+        self.unless_refused(digest, recorded).await?;
+        Ok(size)
     }
 
     /// Forgets an upload.
@@ -126,7 +138,7 @@ impl Registry {
 }
 
 /// Hands a body to an upload in batches; what came before a cut is handed over too.
-async fn receive<S>(upload: &mut dyn crate::blobs::BlobUpload, mut body: S) -> Result<(), RegistryError>
+pub(super) async fn receive<S>(upload: &mut dyn BlobUpload, mut body: S) -> Result<(), RegistryError>
 where
     S: Stream<Item = Result<Bytes, RegistryError>> + Send + Unpin,
 {
