@@ -11,5 +11,6 @@ mod clients;
 mod containers;
 mod crash;
 mod demo;
+mod images;
 mod platform;
 mod side_by_side;
