@@ -192,3 +192,46 @@ fn many_threads_prepare_commit_and_remove_at_once() {
     });
     assert_eq!(snapshots.list().len(), 1);
 }
+
+/// A committed snapshot's record once the sync behind the commit is done with it.
+fn settled_record(dir: &Path, name: &str) -> String {
+    let path = dir.join("committed").join(name).join("committed.json");
+    loop {
+        let text = fs::read_to_string(&path).unwrap();
+        if !text.contains("unsynced_boot") {
+            return text;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_a_power_cut_caught_unsynced_is_gone_with_all_above_it() {
+    let (dir, snapshots) = suite();
+    for (name, parent) in [("a", None), ("b", Some("a")), ("c", Some("b")), ("d", Some("a"))] {
+        layer(&*snapshots, name, parent);
+    }
+    for name in ["a", "b", "c", "d"] {
+        settled_record(dir.path(), name);
+    }
+    drop(snapshots);
+    let record = r#"{"name":"b","parent":"a","is_view":false,"unsynced_boot":"an earlier one"}"#;
+    fs::write(dir.path().join("committed/b/committed.json"), record).unwrap();
+    let names: Vec<String> = open(dir.path()).list().into_iter().map(|info| info.name).collect();
+    assert_eq!(names, ["a", "d"]);
+    assert!(!dir.path().join("committed/c").exists());
+}
+
+#[test]
+fn what_a_killed_process_left_unsynced_stays_and_is_synced() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    let settled = settled_record(dir.path(), "a");
+    drop(snapshots);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let marked = settled.replace('}', &format!(r#","unsynced_boot":"{}"}}"#, boot.trim()));
+    fs::write(dir.path().join("committed/a/committed.json"), marked).unwrap();
+    let reopened = open(dir.path());
+    assert_eq!(reopened.stat("a").unwrap().state, State::Committed);
+    assert_eq!(settled_record(dir.path(), "a"), settled);
+}

@@ -4,9 +4,10 @@
 //! that no path of the host shows. Does not own: what is inside (hako-image applies layers), and the mount of a
 //! container's root, which happens inside the container's own mount namespace.
 //!
-//! Invariant: a committed snapshot never changes, was synced before it appeared by one rename, and exists as
-//! long as a child needs it. The host's mount table never shows any of it.
+//! Invariant: a committed snapshot never changes, appeared by one rename, and exists as long as a child needs it.
+//! One that a power cut caught before it was synced is gone afterwards, never damaged. The host's mount table never shows any of it.
 
+mod durable;
 mod error;
 mod mounted;
 mod overlay;
@@ -62,8 +63,8 @@ pub trait Snapshotter: Send + Sync {
     fn view(&self, key: &str, parent: Option<&str>) -> Result<Mounts>;
     /// The mounts of an active snapshot or view.
     fn mounts(&self, key: &str) -> Result<Mounts>;
-    /// Turns the active snapshot `key` into the immutable `name`, durably and in one step. The caller has
-    /// unmounted it.
+    /// Turns the active snapshot `key` into the immutable `name` in one step. The caller has unmounted it. It is
+    /// synced soon after; what it was made from must be on disk already.
     fn commit(&self, name: &str, key: &str) -> Result<()>;
     /// The same, on top of the committed snapshot `parent` instead of the one that `key` was prepared on: its
     /// directory must be written so that it stands on that parent, whiteouts included.

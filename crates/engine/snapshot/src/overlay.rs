@@ -8,11 +8,12 @@
 //! ```
 //! `<dir>` is the name, or 16 hex digits of its digest when it is long: mount options are limited to a page.
 
+use crate::durable::{Syncer, boot_id};
 use crate::{Info, MountedTree, Mounts, SnapshotError, Snapshotter, State, Usage};
 use hako_error::Result;
 use hako_names::Digest;
 use parking_lot::Mutex;
-use rustix::fs::{CWD, Mode, RenameFlags, chmod, chown, renameat_with, stat, syncfs};
+use rustix::fs::{CWD, Mode, RenameFlags, chmod, chown, renameat_with, stat};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -37,6 +38,7 @@ pub struct Overlay {
     /// INVARIANT: equals what the directories say; changed only after the rename that it mirrors.
     index: Mutex<BTreeMap<String, Info>>,
     next: AtomicU64,
+    syncer: Syncer,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,6 +46,9 @@ struct Record {
     name: String,
     parent: Option<String>,
     is_view: bool,
+    /// The boot in which it was committed, until it is known to be on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unsynced_boot: Option<String>,
 }
 
 impl Overlay {
@@ -61,7 +66,11 @@ impl Overlay {
         for name in [LIVE, COMMITTED] {
             read_records(&dir.join(name), name == COMMITTED, &mut index)?;
         }
-        Ok(Self { dir, index: Mutex::new(index), next: AtomicU64::new(0) })
+        let syncer = Syncer::default();
+        for path in settle(&dir.join(COMMITTED), &mut index)? {
+            syncer.later(path, settled);
+        }
+        Ok(Self { dir, index: Mutex::new(index), next: AtomicU64::new(0), syncer })
     }
 
     fn place(&self, floor: &str, name: &str) -> PathBuf {
@@ -162,9 +171,13 @@ impl Snapshotter for Overlay {
             return Err(SnapshotError::NotActive { name: key.into() }.into());
         }
         Self::chain(&self.index.lock(), parent)?;
-        let record = Record { name: name.into(), parent: info.parent.clone(), is_view: false };
-        // All files first: a rename that survives a power cut must not outlive its content.
-        seal(&live, &record).map_err(SnapshotError::io("sync", &live, key))?;
+        let record = Record {
+            name: name.into(),
+            parent: info.parent.clone(),
+            is_view: false,
+            unsynced_boot: Some(boot_id().to_owned()),
+        };
+        seal(&live, &record).map_err(SnapshotError::io("seal", &live, key))?;
         let mut index = self.index.lock();
         if index.contains_key(name) {
             return Err(SnapshotError::AlreadyExists { name: name.into() }.into());
@@ -177,10 +190,7 @@ impl Snapshotter for Overlay {
         index.remove(key);
         index.insert(name.into(), Info { name: name.into(), parent: info.parent, state: State::Committed });
         drop(index);
-        let parent = self.dir.join(COMMITTED);
-        File::open(&parent)
-            .and_then(|dir| dir.sync_all())
-            .map_err(SnapshotError::io("sync", &parent, name))?;
+        self.syncer.later(committed, settled);
         Ok(())
     }
 
@@ -259,8 +269,8 @@ fn fill(new: &Path, info: &Info, below: Option<&PathBuf>) -> io::Result<()> {
         }
         None => chmod(&root, Mode::from_raw_mode(0o755))?,
     }
-    let record =
-        Record { name: info.name.clone(), parent: info.parent.clone(), is_view: info.state == State::View };
+    let (name, parent) = (info.name.clone(), info.parent.clone());
+    let record = Record { name, parent, is_view: info.state == State::View, unsynced_boot: None };
     write_record(new, &record)
 }
 
@@ -270,21 +280,67 @@ fn write_record(dir: &Path, record: &Record) -> io::Result<()> {
     fs::rename(new, path)
 }
 
-/// Prepares a live directory for its rename: no work directory, the new record, everything on disk.
+/// Prepares a live directory for its rename: no work directory, the new record.
 fn seal(live: &Path, record: &Record) -> io::Result<()> {
     let work = live.join("work");
     if work.exists() {
         fs::remove_dir_all(&work)?;
     }
-    write_committed_record(live, record)?;
-    syncfs(File::open(live)?)?;
-    Ok(())
+    write_committed_record(live, record)
 }
 
 /// The record of the committed name lies beside the live one until the rename: a crash in between leaves a
 /// live snapshot under its own key.
 fn write_committed_record(live: &Path, record: &Record) -> io::Result<()> {
     fs::write(live.join("committed.json"), serde_json::to_vec(record)?)
+}
+
+/// Takes the mark off a snapshot that is on disk.
+fn settled(dir: &Path) -> io::Result<()> {
+    let (path, new) = (dir.join("committed.json"), dir.join("committed.new"));
+    let mut record: Record = serde_json::from_slice(&fs::read(&path)?)?;
+    record.unsynced_boot = None;
+    let file = File::create(&new)?;
+    serde_json::to_writer(&file, &record)?;
+    file.sync_data()?;
+    fs::rename(new, path)
+}
+
+/// Removes what a power cut may have damaged, with all that stood on it; returns what has yet to be synced.
+fn settle(floor: &Path, index: &mut BTreeMap<String, Info>) -> Result<Vec<PathBuf>, SnapshotError> {
+    let (mut pending, mut lost) = (Vec::new(), HashSet::new());
+    let committed = index.values().filter(|info| info.state == State::Committed);
+    for name in committed.map(|info| info.name.clone()) {
+        let path = floor.join(dir_name(&name));
+        let record = fs::read(path.join("committed.json"));
+        let record: Option<Record> = record.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        match record.and_then(|record| record.unsynced_boot) {
+            Some(boot) if boot == boot_id() => pending.push(path),
+            Some(_) => drop(lost.insert(name)),
+            None => {}
+        }
+    }
+    loop {
+        let stands_on = |info: &&Info| info.parent.as_ref().is_some_and(|parent| lost.contains(parent));
+        let committed = index.values().filter(|info| info.state == State::Committed);
+        let more: Vec<String> = committed
+            .filter(stands_on)
+            .filter(|info| !lost.contains(&info.name))
+            .map(|info| info.name.clone())
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        lost.extend(more);
+    }
+    for name in lost {
+        let path = floor.join(dir_name(&name));
+        tracing::warn!(name, "a snapshot that was not on disk before a power cut is removed");
+        fs::remove_dir_all(&path).map_err(SnapshotError::io("remove", &path, &name))?;
+        pending.retain(|waiting| *waiting != path);
+        index.remove(&name);
+    }
+    Ok(pending)
 }
 
 fn read_records(
@@ -296,14 +352,14 @@ fn read_records(
     let file = if is_committed { "committed.json" } else { "record.json" };
     for entry in fs::read_dir(floor).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let record: Option<Record> =
-            fs::read(path.join(file)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let bytes = fs::read(path.join(file)).unwrap_or_default();
+        let record: Option<Record> = serde_json::from_slice(&bytes).ok();
         let Some(record) = record else {
-            if is_committed {
+            // A power cut before the sync leaves no bytes, or zeros; anything else is damage.
+            if is_committed && bytes.iter().any(|byte| *byte != 0) {
                 return Err(SnapshotError::Damaged { path });
             }
-            // Live snapshots are not synced: after a power cut their records may be empty.
-            tracing::warn!(?path, "removed a live snapshot without a record");
+            tracing::warn!(?path, "removed a snapshot without a record");
             fs::remove_dir_all(&path).map_err(failed)?;
             continue;
         };
