@@ -56,6 +56,7 @@ mod check;
 mod clock;
 pub mod config;
 mod error;
+mod events;
 mod http;
 mod manifest;
 mod metadata;

@@ -76,6 +76,11 @@ impl Registry {
         &self.inner.metadata
     }
 
+    /// How many uploads are under way.
+    pub(crate) fn uploads(&self) -> usize {
+        self.inner.uploads.count()
+    }
+
     /// The link to a blob that a client asks for. Renews a lease of which less than half is left; in a cache a lease is
     /// `keep` long.
     pub(crate) async fn blob(

@@ -4,6 +4,7 @@ use crate::auth::Auth;
 use crate::blobs::{BlobStore, LocalBlobs};
 use crate::config::Config;
 use crate::error::RegistryError;
+use crate::events::Events;
 use crate::http::{Front, Server, acceptor, serve};
 use crate::policy::Policy;
 use crate::registry::Registry;
@@ -35,7 +36,8 @@ impl Service {
         })?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let collect_every = config.collect_every;
-        let opened = tokio::task::spawn_blocking(move || open(&config, &dir)).await;
+        let events = Events::open(&config)?;
+        let opened = tokio::task::spawn_blocking(move || open(&config, &dir, events)).await;
         let (front, tls) = opened.map_err(|error| {
             Error::new(Kind::Internal, "opening the registry ended early").with_source(error)
         })??;
@@ -61,7 +63,7 @@ impl Service {
     }
 }
 
-fn open(config: &Config, dir: &Path) -> Result<(Front, Option<TlsAcceptor>)> {
+fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<TlsAcceptor>)> {
     std::fs::create_dir_all(dir).map_err(|error| {
         Error::new(Kind::Invalid, format!("cannot create {}", dir.display())).with_source(error)
     })?;
@@ -71,7 +73,7 @@ fn open(config: &Config, dir: &Path) -> Result<(Front, Option<TlsAcceptor>)> {
     let auth = Auth::open(&config.auth, &config.rules, dir)?;
     let tls = config.tls.as_ref().map(|tls| acceptor(tls, dir)).transpose()?;
     let upstreams = Upstreams::open(&config.upstreams)?;
-    Ok((Front { registry, auth, upstreams, is_tls: tls.is_some() }, tls))
+    Ok((Front { registry, auth, upstreams, events, is_tls: tls.is_some() }, tls))
 }
 
 /// Looks for garbage until the end. What fails is tried again in the next round.
@@ -92,7 +94,10 @@ async fn collector(front: Arc<Front>, every: Duration, stop: CancellationToken) 
             }
             match registry.collect().await {
                 Ok(done) if done == crate::Collected::default() => {}
-                Ok(done) => tracing::info!(?done, "collected garbage"),
+                Ok(done) => {
+                    tracing::info!(?done, "collected garbage");
+                    front.events.metrics.collected(done);
+                }
                 Err(error) => report(&error),
             }
             tokio::time::sleep(every).await;

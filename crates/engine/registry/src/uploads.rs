@@ -89,4 +89,9 @@ impl Uploads {
         sessions.retain(|_, entry| entry.touched.elapsed() < idle || entry.session.try_lock().is_err());
         before - sessions.len()
     }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.lock().len()
+    }
 }

@@ -37,6 +37,10 @@ pub struct Config {
     pub retention: Vec<Retention>,
     /// Registries that this one is a cache of.
     pub upstreams: Vec<UpstreamConfig>,
+    /// Where each request about a repository is written down.
+    pub audit: Option<PathBuf>,
+    /// Who is told of pushes, pulls and deletions.
+    pub webhooks: Vec<WebhookConfig>,
     /// Bounds.
     pub limits: Limits,
     /// How often garbage is looked for.
@@ -54,6 +58,8 @@ impl Default for Config {
             immutable: Vec::new(),
             retention: Vec::new(),
             upstreams: Vec::new(),
+            audit: None,
+            webhooks: Vec::new(),
             limits: Limits::default(),
             collect_every: Duration::from_secs(30),
         }
@@ -161,6 +167,21 @@ pub struct Retention {
     pub dry_run: bool,
 }
 
+/// Who is told of pushes, pulls and deletions of manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// Where events are posted.
+    pub url: String,
+    /// Further headers, `NAME: VALUE`.
+    pub headers: Vec<String>,
+    /// Which of `push`, `pull`, `delete`.
+    pub actions: Vec<String>,
+    /// How often an event is tried again.
+    pub retries: u64,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+}
+
 /// Why a configuration is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -214,6 +235,8 @@ impl Config {
             immutable: root.sections("immutable_tags").into_iter().map(selection).collect(),
             retention: root.sections("retention").into_iter().map(retention).collect(),
             upstreams: root.sections("upstreams").into_iter().map(UpstreamConfig::read).collect(),
+            audit: root.text("audit_file").map(PathBuf::from),
+            webhooks: root.sections("webhooks").into_iter().map(webhook).collect(),
             limits: root.section("limits").map_or(default.limits, limits),
             collect_every: seconds(&mut root, "collect_every_seconds", default.collect_every),
         };
@@ -314,6 +337,23 @@ fn retention(mut section: Section) -> Retention {
     }
     section.end();
     retention
+}
+
+fn webhook(mut section: Section) -> WebhookConfig {
+    let all = || ["push", "pull", "delete"].map(str::to_owned).to_vec();
+    let actions = section.texts("actions").unwrap_or_else(all);
+    for action in actions.iter().filter(|action| !all().contains(action)) {
+        section.fault("actions", format!("{action:?} is none of push, pull, delete"));
+    }
+    let webhook = WebhookConfig {
+        url: section.required_text("url"),
+        headers: section.texts("headers").unwrap_or_default(),
+        actions,
+        retries: section.number("retries").unwrap_or(10),
+        timeout: seconds(&mut section, "timeout_seconds", Duration::from_secs(10)),
+    };
+    section.end();
+    webhook
 }
 
 fn limits(mut section: Section) -> Limits {

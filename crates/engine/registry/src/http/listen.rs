@@ -5,6 +5,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,8 +47,8 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -58,9 +59,9 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
         tasks.spawn(async move {
             let _ = stream.set_nodelay(true);
             match tls {
-                None => connection(front, stream, stop).await,
+                None => connection(front, peer, stream, stop).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(front, stream, stop).await,
+                    Ok(Ok(stream)) => connection(front, peer, stream, stop).await,
                     _ => tracing::debug!("a TLS handshake failed"),
                 },
             }
@@ -71,13 +72,13 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
     let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
 }
 
-async fn connection<S>(front: Arc<Front>, stream: S, stop: CancellationToken)
+async fn connection<S>(front: Arc<Front>, peer: SocketAddr, stream: S, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |request| {
         let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(answer(&front, request).await) }
+        async move { Ok::<_, Infallible>(answer(&front, Some(peer), request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

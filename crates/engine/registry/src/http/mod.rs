@@ -21,14 +21,17 @@ pub(crate) use tls::acceptor;
 
 use crate::auth::{Action, Auth, Caller};
 use crate::error::RegistryError;
+use crate::events::{Events, Happened};
 use crate::registry::Registry;
 use crate::upstream::Upstreams;
 use body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use route::Route;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -45,29 +48,78 @@ pub(crate) struct Front {
     pub registry: Registry,
     pub auth: Auth,
     pub upstreams: Upstreams,
+    pub events: Events,
     pub is_tls: bool,
 }
 
-/// Answers one request.
-async fn answer(front: &Front, request: Request) -> Response<Body> {
-    let is_head = request.method() == Method::HEAD;
-    let mut response = match dispatch(front, request).await {
+/// Answers one request, and tells those who watch.
+async fn answer(front: &Front, peer: Option<SocketAddr>, request: Request) -> Response<Body> {
+    let (begun, is_head) = (Instant::now(), request.method() == Method::HEAD);
+    let route = Route::parse(request.uri().path());
+    let mut happened = observe(route.as_ref().ok(), peer, &request);
+    let answered = match route {
+        Ok(route) => dispatch(front, route, request, &mut happened.user).await,
+        Err(error) => Err(error),
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(error) => error::response(&error, is_head),
     };
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    let text = |name: HeaderName| request::header(response.headers(), &name);
+    happened.digest = text(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
+    happened.media_type = text(CONTENT_TYPE).map(str::to_owned);
+    happened.size = http_body::Body::size_hint(response.body()).lower();
+    happened.status = response.status().as_u16();
+    happened.took = begun.elapsed();
+    front.events.tell(&happened);
     response
 }
 
-async fn dispatch(front: &Front, request: Request) -> Answer {
-    match Route::parse(request.uri().path())? {
-        Route::Healthy => Ok(json(StatusCode::OK, "{}")),
-        Route::Token => tokens::token(front, request).await,
+/// What is known of a request before it is answered.
+fn observe(route: Option<&Route>, peer: Option<SocketAddr>, request: &Request) -> Happened {
+    let (repository, reference) = route.map(Route::object).unwrap_or_default();
+    let text = |name: HeaderName| request::header(request.headers(), &name).map(str::to_owned);
+    Happened {
+        route: route.map_or("none", Route::what),
+        method: request.method().clone(),
+        repository: repository.cloned(),
+        reference,
+        digest: None,
+        media_type: None,
+        size: 0,
+        status: 0,
+        took: Duration::ZERO,
+        user: None,
+        peer,
+        agent: text(USER_AGENT),
+        host: text(HOST),
+    }
+}
+
+async fn dispatch(front: &Front, route: Route, request: Request, user: &mut Option<String>) -> Answer {
+    match route {
+        Route::Healthy => health(front, request.uri().path()),
+        Route::Metrics => {
+            let mut response = json(StatusCode::OK, front.events.metrics.text(front.registry.uploads()));
+            set(&mut response, CONTENT_TYPE, "text/plain; version=0.0.4");
+            Ok(response)
+        }
+        Route::Token => tokens::token(front, request, user).await,
         route => {
             let caller = admit(front, &route, &request).await?;
+            *user = caller.user().map(str::to_owned);
             operate(front, &caller, route, request).await
         }
     }
+}
+
+/// `/healthz`: the process answers. `/readyz`: the metadata can be read too.
+fn health(front: &Front, path: &str) -> Answer {
+    if path == "/readyz" {
+        front.registry.metadata().first_expiry()?;
+    }
+    Ok(json(StatusCode::OK, "{}"))
 }
 
 /// Who asks; refuses who may not. The only place where rights are asked for, but for the source of a mount.

@@ -11,6 +11,8 @@ use http::Method;
 pub(crate) enum Route {
     /// `/healthz`, `/readyz`
     Healthy,
+    /// `/metrics`
+    Metrics,
     /// `/token`
     Token,
     /// `/v2/`
@@ -36,6 +38,7 @@ impl Route {
     pub(crate) fn parse(path: &str) -> Result<Self, RegistryError> {
         match path {
             "/healthz" | "/readyz" => return Ok(Self::Healthy),
+            "/metrics" => return Ok(Self::Metrics),
             "/token" => return Ok(Self::Token),
             _ => {}
         }
@@ -70,7 +73,7 @@ impl Route {
     /// The right that a request needs.
     pub(crate) fn wants(&self, method: &Method) -> Option<(&Repository, Action)> {
         match self {
-            Self::Healthy | Self::Token | Self::Base | Self::Catalog => None,
+            Self::Healthy | Self::Metrics | Self::Token | Self::Base | Self::Catalog => None,
             Self::Tags(name) | Self::Referrers(name, _) => Some((name, Action::Pull)),
             Self::Uploads(name) | Self::Upload(name, _) => Some((name, Action::Push)),
             Self::Manifest(name, _) | Self::Blob(name, _) => {
@@ -84,10 +87,23 @@ impl Route {
         }
     }
 
+    /// The repository, and the tag or digest in it, that the path names.
+    pub(crate) fn object(&self) -> (Option<&Repository>, Option<Reference>) {
+        match self {
+            Self::Healthy | Self::Metrics | Self::Token | Self::Base | Self::Catalog => (None, None),
+            Self::Tags(name) | Self::Uploads(name) | Self::Upload(name, _) => (Some(name), None),
+            Self::Manifest(name, reference) => (Some(name), Some(reference.clone())),
+            Self::Blob(name, digest) | Self::Referrers(name, digest) => {
+                (Some(name), Some(Reference::Digest(*digest)))
+            }
+        }
+    }
+
     /// The kind of thing, for messages and metrics.
     pub(crate) fn what(&self) -> &'static str {
         match self {
             Self::Healthy => "health",
+            Self::Metrics => "metrics",
             Self::Token => "token",
             Self::Base => "base",
             Self::Catalog => "catalog",

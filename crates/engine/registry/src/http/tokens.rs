@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 /// The longest form.
 const FORM_LIMIT: usize = 64 << 10;
 
-pub(super) async fn token(front: &Front, request: Request) -> Answer {
+pub(super) async fn token(front: &Front, request: Request, user: &mut Option<String>) -> Answer {
     let (parts, body) = request.into_parts();
     let asked = match parts.method {
         Method::GET => of_query(parts.uri.query().unwrap_or_default())?,
@@ -26,7 +26,7 @@ pub(super) async fn token(front: &Front, request: Request) -> Answer {
         None => Err(RegistryError::NoRoute),
         Some(Err(_)) => Err(RegistryError::Unauthorized { challenge: Auth::token_challenge() }),
         Some(Ok(grant)) => {
-            tracing::debug!(user = grant.user, "a token was given");
+            user.clone_from(&grant.user);
             let text = serde_json::to_string(&grant)
                 .map_err(|source| RegistryError::Record { table: "token", source })?;
             let mut response = json(StatusCode::OK, text);

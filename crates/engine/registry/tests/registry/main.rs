@@ -6,6 +6,7 @@ mod auth;
 mod cache;
 mod collect;
 mod crash;
+mod events;
 mod policy;
 mod pull;
 mod push;

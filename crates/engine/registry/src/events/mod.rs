@@ -1,0 +1,80 @@
+//! What happened, told to those who watch: metrics, the audit log, webhooks.
+//!
+//! Owns: their formats and queues. Does not own: what happens. Invariant: nobody who watches can hold up a request, and
+//! no password or token is in anything that is told.
+
+mod audit;
+mod metrics;
+mod webhook;
+
+pub(crate) use metrics::Metrics;
+
+use crate::config::Config;
+use crate::name::{Reference, Repository};
+use audit::Audit;
+use hako_error::Result;
+use hako_names::Digest;
+use http::Method;
+use std::net::SocketAddr;
+use std::time::Duration;
+use webhook::Webhook;
+
+/// One answered request.
+#[derive(Clone, Debug)]
+pub(crate) struct Happened {
+    pub route: &'static str,
+    pub method: Method,
+    pub repository: Option<Repository>,
+    pub reference: Option<Reference>,
+    pub digest: Option<Digest>,
+    pub media_type: Option<String>,
+    pub size: u64,
+    pub status: u16,
+    pub took: Duration,
+    pub user: Option<String>,
+    pub peer: Option<SocketAddr>,
+    pub agent: Option<String>,
+    pub host: Option<String>,
+}
+
+impl Happened {
+    /// What was done, in one word.
+    pub(crate) fn action(&self) -> &'static str {
+        match (self.route, &self.method) {
+            ("manifest" | "blob", &Method::DELETE) => "delete",
+            ("manifest", &Method::PUT) | ("uploads" | "upload", _) => "push",
+            ("token", _) => "token",
+            _ => "pull",
+        }
+    }
+}
+
+/// All who watch.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    pub metrics: Metrics,
+    audit: Option<Audit>,
+    webhooks: Vec<Webhook>,
+}
+
+impl Events {
+    /// Starts the writers; needs a runtime.
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        let audit = config.audit.as_deref().map(Audit::open).transpose()?;
+        let webhooks = config.webhooks.iter().map(Webhook::start).collect::<Result<_>>()?;
+        Ok(Self { metrics: Metrics::default(), audit, webhooks })
+    }
+
+    /// Tells everybody.
+    pub(crate) fn tell(&self, happened: &Happened) {
+        self.metrics.count(happened);
+        if happened.repository.is_some() || happened.route == "token" {
+            if let Some(audit) = &self.audit {
+                audit.tell(happened, &self.metrics);
+            }
+            for webhook in &self.webhooks {
+                webhook.tell(happened, &self.metrics);
+            }
+        }
+    }
+}
