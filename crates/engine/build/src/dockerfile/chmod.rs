@@ -128,10 +128,10 @@ impl Clause {
 
     fn bits(&self, permissions: Permissions, mode: u32, is_directory: bool) -> u32 {
         match permissions {
-            Permissions::Of(shift) => ((mode >> shift) & 7) * 0o111 & self.who,
+            Permissions::Of(shift) => (((mode >> shift) & 7) * 0o111) & self.who,
             Permissions::Bits { rwx, conditional_x, set_id, sticky } => {
                 let x = u32::from(conditional_x && (is_directory || mode & 0o111 != 0));
-                let mut bits = (rwx | x) * 0o111 & self.who;
+                let mut bits = ((rwx | x) * 0o111) & self.who;
                 if set_id {
                     bits |= self.set_id_bits();
                 }
