@@ -73,6 +73,55 @@ fn files_that_are_too_long_are_refused() {
     assert_eq!(Ignore::parse(&"a\n".repeat(MAX_RULES + 1)).faults().len(), 1);
 }
 
+/// What a file of tests/dockerignore.json leaves out of `paths`, as numbers; `None` where it is malformed.
+#[derive(serde::Deserialize)]
+struct Case {
+    rules: String,
+    left_out: Option<Vec<usize>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Cases {
+    paths: Vec<String>,
+    cases: Vec<Case>,
+}
+
+/// The Docker CLI walks a directory that is left out only if an exception's text starts with its name. BuildKit
+/// does not depend on that where wildcards are involved, nor do we.
+fn is_not_walked(rules: &str, ignore: &Ignore, path: &str) -> bool {
+    let exceptions: Vec<String> = rules
+        .lines()
+        .map(|line| match line.trim().strip_prefix('!') {
+            Some(pattern) => format!("!{}", clean(pattern.trim()).trim_start_matches('/')),
+            None => clean(line.trim()).trim_start_matches('/').to_owned(),
+        })
+        .filter_map(|rule| rule.strip_prefix('!').map(|pattern| format!("{pattern}/")))
+        .collect();
+    let is_wanted = |dir: &str| exceptions.iter().any(|pattern| pattern.starts_with(&format!("{dir}/")));
+    let mut above = prefixes(path).filter(|prefix| prefix.len() < path.len());
+    above.any(|dir| ignore.excludes(dir) && !is_wanted(dir))
+}
+
+#[test]
+fn the_same_files_are_left_out_as_by_the_docker_command() {
+    // Made by sending contexts with random rules from docker 28.2.2 to a server that lists what arrives.
+    let text = include_str!("../tests/dockerignore.json");
+    let Cases { paths, cases } = serde_json::from_str(text).unwrap();
+    assert!(cases.len() > 200);
+    for case in cases {
+        let ignore = Ignore::parse(&case.rules);
+        let is_out = |path: &str| ignore.excludes(path) || is_not_walked(&case.rules, &ignore, path);
+        let left_out: Vec<usize> = (0..paths.len()).filter(|index| is_out(&paths[*index])).collect();
+        let left_out = ignore.faults().is_empty().then_some(left_out);
+        let named = |numbers: &Option<Vec<usize>>| {
+            numbers
+                .as_ref()
+                .map(|numbers| numbers.iter().map(|number| paths[*number].clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(named(&left_out), named(&case.left_out), "{:?}", case.rules);
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_file_makes_the_matcher_panic(
