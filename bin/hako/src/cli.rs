@@ -240,6 +240,9 @@ pub(crate) struct RunArgs {
     /// Set a label
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,
+    /// When to pull the image first
+    #[arg(long, value_enum, default_value = "missing", value_name = "POLICY")]
+    pub pull: PullPolicy,
     /// The image
     pub image: String,
     /// The command and its arguments

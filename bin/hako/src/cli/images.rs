@@ -1,7 +1,18 @@
 //! The grammar of the commands about images, registries and disk space.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+/// When an image is pulled before it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PullPolicy {
+    /// Each time: what the registry has now
+    Always,
+    /// If it is not here
+    Missing,
+    /// What is not here is an error
+    Never,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {

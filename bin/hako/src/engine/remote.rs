@@ -20,20 +20,32 @@ fn credentials(registry: &str) -> anyhow::Result<Option<String>> {
     Ok(login.map(|login| login.header(key(registry))))
 }
 
-pub(crate) async fn pull(target: &Target, args: &PullArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
-    let name: ImageRef = args.name.parse()?;
-    let engine = EngineClient::new(target.engine_socket()?);
+/// Pulls an image with the credentials that are kept for its registry; gives the digest there.
+pub(super) async fn bring(
+    engine: &EngineClient,
+    name: &str,
+    platform: Option<&str>,
+    is_quiet: bool,
+) -> anyhow::Result<String> {
+    let name: ImageRef = name.parse()?;
     let repository = format!("{}/{}", name.registry(), name.repository());
     let reference = name.digest().map(|digest| digest.to_string()).or(name.tag().map(str::to_owned));
     let reference = reference.unwrap_or_default();
     let mut path = format!("/images/create?fromImage={}&tag={}", escape(&repository), escape(&reference));
-    if let Some(platform) = &args.platform {
+    if let Some(platform) = platform {
         path.push_str(&format!("&platform={}", escape(platform)));
     }
     let credentials = credentials(name.registry())?;
     let response = engine.send_with(Method::POST, &path, Payload::Empty, credentials.as_deref()).await?;
-    let said = transfer::watch(response.into_body(), args.quiet).await?;
+    let said = transfer::watch(response.into_body(), is_quiet).await?;
     let digest = said.lines.iter().find_map(|line| line.strip_prefix("Digest: ")).unwrap_or_default();
+    Ok(digest.to_owned())
+}
+
+pub(crate) async fn pull(target: &Target, args: &PullArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
+    let name: ImageRef = args.name.parse()?;
+    let engine = EngineClient::new(target.engine_socket()?);
+    let digest = bring(&engine, &args.name, args.platform.as_deref(), args.quiet).await?;
     match format {
         OutputFormat::Json => {
             let path = format!("/images/{}/json", escape(&name.to_string()));

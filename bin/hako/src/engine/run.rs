@@ -2,7 +2,7 @@
 
 use super::attach::{self, RawTerminal, SizeFollower};
 use super::client::{EngineClient, Payload, escape};
-use crate::cli::RunArgs;
+use crate::cli::{PullPolicy, RunArgs};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
@@ -15,9 +15,7 @@ use std::process::ExitCode;
 pub(crate) async fn run(target: &Target, args: RunArgs) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     let query = args.name.as_ref().map(|name| format!("?name={}", escape(name))).unwrap_or_default();
-    let created = engine
-        .json(Method::POST, &format!("/containers/create{query}"), Payload::Json(config(&args)?))
-        .await?;
+    let created = create(&engine, &format!("/containers/create{query}"), &args).await?;
     let id = created["Id"].as_str().context("the engine gave no id")?.to_owned();
     let ran = if args.detach {
         start(&engine, &id).await.map(|()| {
@@ -43,6 +41,29 @@ pub(crate) async fn run(target: &Target, args: RunArgs) -> anyhow::Result<ExitCo
             }
         }
     }
+}
+
+/// Makes the container, of an image that is pulled first where the policy says so.
+async fn create(engine: &EngineClient, path: &str, args: &RunArgs) -> anyhow::Result<Value> {
+    let body = config(args)?;
+    if args.pull == PullPolicy::Always {
+        super::remote::bring(engine, &args.image, None, false).await?;
+    }
+    let created = engine.json(Method::POST, path, Payload::Json(body.clone())).await;
+    match created {
+        Err(_) if args.pull == PullPolicy::Missing && is_missing(engine, &args.image).await => {
+            super::remote::bring(engine, &args.image, None, false).await?;
+            engine.json(Method::POST, path, Payload::Json(body)).await
+        }
+        created => created,
+    }
+}
+
+/// Whether an image of that name is to be looked for elsewhere: it could be a name, and is none here.
+async fn is_missing(engine: &EngineClient, image: &str) -> bool {
+    let path = format!("/images/{}/json", escape(image));
+    image.parse::<hako_names::ImageRef>().is_ok()
+        && engine.send(Method::GET, &path, Payload::Empty).await.is_err()
 }
 
 async fn start(engine: &EngineClient, id: &str) -> anyhow::Result<()> {

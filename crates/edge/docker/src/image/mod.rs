@@ -70,13 +70,14 @@ fn tags(image: &Image) -> Vec<String> {
     image.names.iter().filter(|name| name.tag().is_some()).map(ToString::to_string).collect()
 }
 
-/// The manifest under each repository that has a name for it.
+/// What registries call it, and its own manifest under each repository that no registry has named it in.
 fn digests(image: &Image) -> Vec<String> {
-    let mut digests: Vec<String> = image
-        .names
-        .iter()
-        .map(|name| format!("{}@{}", name.familiar_name(), image.manifest_digest))
-        .collect();
+    let told = &image.repo_digests;
+    let is_told = |name: &ImageRef| told.iter().any(|digest| digest.familiar_name() == name.familiar_name());
+    let own = image.names.iter().filter(|name| !is_told(name));
+    let own = own.map(|name| format!("{}@{}", name.familiar_name(), image.manifest_digest));
+    let mut digests: Vec<String> = told.iter().map(ToString::to_string).chain(own).collect();
+    digests.sort();
     digests.dedup();
     digests
 }
