@@ -120,16 +120,19 @@ impl Inner {
     }
 
     /// Answers a client outside, whose body has not been read.
-    pub(crate) async fn receive(self: &Arc<Self>, request: Request, body: Incoming) -> Answer {
+    pub(crate) async fn receive(self: &Arc<Self>, request: Request, mut body: Incoming) -> Answer {
         let outcome = match self.begin() {
-            Ok(()) => self.admit(request, body).await,
+            Ok(()) => self.admit(request, &mut body).await,
             Err(failure) => Err(failure),
         };
+        if outcome.as_ref().is_err_and(|failure| !failure.is(408)) {
+            body::drain(body, self.config.limits.body_time);
+        }
         self.finish(outcome)
     }
 
     /// Lets in as many as the limits say. Who may not do what it asks for is told so before its body is read.
-    async fn admit(self: &Arc<Self>, mut request: Request, body: Incoming) -> Outcome {
+    async fn admit(self: &Arc<Self>, mut request: Request, body: &mut Incoming) -> Outcome {
         let is_long = route::is_long_running(&request);
         let slots = if is_long { &self.long_slots } else { &self.slots };
         let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| self.too_many())?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hako_client::Body;
+use hako_client::{Body, body_from};
 use hako_error::Result;
-use http::{Response, Version};
-use hyper::body::Incoming;
+use http::{Method, Response, Version, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -207,5 +207,17 @@ async fn answer(
         slot: None,
         is_inside: false,
     };
-    server.receive(request, incoming).await
+    let is_head = request.method == Method::HEAD;
+    let answer = server.receive(request, incoming).await;
+    if is_head { without_body(answer) } else { answer }
+}
+
+/// The head that `GET` would have got. Over HTTP/2 nobody but us keeps a body from being sent, and it breaks the
+/// stream (RFC 9113, 8.1.1).
+fn without_body(answer: Response<Body>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(head, body_from(Bytes::new()))
 }

@@ -16,6 +16,7 @@ mod meta;
 mod namespace;
 mod node;
 mod pod;
+mod pod_gates;
 mod pod_spec;
 mod pod_status;
 mod replica_set;

@@ -3,7 +3,7 @@
 use super::columns::{Column, age, name, or_none};
 use super::row::{KindRow, Subresource};
 use super::value::{at, items, number, object_mut, set_default, text};
-use super::{meta, pod_spec, pod_status};
+use super::{meta, pod_gates, pod_spec, pod_status};
 use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
@@ -130,8 +130,13 @@ fn tolerate(spec: &mut Map<String, Value>, key: &str) {
 fn prepare_create(object: &mut Value) {
     meta::start(object);
     let qos = pod_spec::qos_class(object);
+    pod_spec::merge_label_keys(object);
+    let mut status = json!({ "phase": "Pending", "qosClass": qos });
+    if let Some(condition) = pod_gates::condition(object) {
+        status["conditions"] = json!([condition]);
+    }
     if let Some(map) = object.as_object_mut() {
-        map.insert("status".to_owned(), json!({ "phase": "Pending", "qosClass": qos }));
+        map.insert("status".to_owned(), status);
     }
 }
 
@@ -142,6 +147,7 @@ const UPDATABLE: &str = "pod updates may not change fields other than `spec.cont
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
     deadline(new, old, &mut causes);
+    causes.extend(pod_gates::validate_update(new, old));
     let had = items(old, &["spec", "tolerations"]);
     let has = items(new, &["spec", "tolerations"]);
     if !had.iter().all(|toleration| has.iter().any(|it| same_toleration(it, toleration))) {

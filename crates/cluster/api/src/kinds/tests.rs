@@ -1,3 +1,5 @@
+mod placement;
+
 use super::*;
 use serde_json::{Value, json};
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hako_kube::Status;
+use hako_error::FieldCause;
+use hako_kube::{Status, field, status};
 use hako_store::{Entry, Expect, StoreError, Write};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -49,6 +50,9 @@ impl Options {
         if let Some(policy) = request.query.text("propagationPolicy") {
             options.propagation_policy = Some(policy.to_owned());
         }
+        if request.query.text("orphanDependents").is_some() {
+            options.orphan_dependents = Some(request.query.flag("orphanDependents"));
+        }
         if request.query.is_dry_run()? {
             options.dry_run = Some(vec!["All".to_owned()]);
         }
@@ -62,14 +66,35 @@ impl Options {
     }
 
     fn check(self) -> Outcome<Self> {
-        let is_known = |policy: &str| matches!(policy, "Orphan" | "Background" | "Foreground");
-        if let Some(policy) = self.propagation_policy.as_deref().filter(|policy| !is_known(policy)) {
-            return Err(Failure::bad_request(format!(
-                "propagationPolicy: Unsupported value: {policy:?}: supported values: \"Background\", \"Foreground\", \
-                 \"Orphan\""
-            )));
+        let causes = self.faults();
+        if causes.is_empty() {
+            return Ok(self);
         }
-        Ok(self)
+        let subject = status::Subject {
+            group: "meta.k8s.io".to_owned(),
+            kind: "DeleteOptions".to_owned(),
+            ..Default::default()
+        };
+        Err(Failure::about(&status::invalid(&subject, causes), &subject))
+    }
+
+    fn faults(&self) -> Vec<FieldCause> {
+        const POLICIES: [&str; 3] = ["Background", "Foreground", "Orphan"];
+        let (mut causes, path) = (Vec::new(), "propagationPolicy");
+        if let Some(policy) = self.propagation_policy.as_deref() {
+            if self.orphan_dependents.is_some() {
+                let detail = "orphanDependents and deletionPropagation cannot be both set";
+                causes.push(field::invalid(path, policy, detail));
+            }
+            if !POLICIES.contains(&policy) {
+                causes.push(field::not_supported(path, policy, &POLICIES));
+            }
+        }
+        let stages = self.dry_run.iter().flatten();
+        for stage in stages.filter(|stage| stage.as_str() != "All") {
+            causes.push(field::not_supported("dryRun", stage.as_str(), &["All"]));
+        }
+        causes
     }
 
     fn is_dry_run(&self) -> bool {

@@ -44,6 +44,10 @@ fn bound(target: &Target, old: &Value, binding: &Value, node: &str) -> Outcome<V
     if !current.is_empty() {
         return Err(target.conflict(&format!("pod {name} is already assigned to node {current:?}")));
     }
+    let gates = old.pointer("/spec/schedulingGates").and_then(Value::as_array);
+    if gates.is_some_and(|gates| !gates.is_empty()) {
+        return Err(target.conflict(&format!("pod {name} has non-empty .spec.schedulingGates")));
+    }
     let mut new = old.clone();
     new["spec"]["nodeName"] = node.into();
     for (key, value) in

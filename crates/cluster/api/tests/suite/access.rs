@@ -126,6 +126,41 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_says_in_one_way_only_what_becomes_of_dependents() {
+    let world = World::start().await;
+    world.inside().namespaced::<ConfigMap>("default").create(&config_map("a", "x")).await.unwrap();
+    let path = "/api/v1/namespaces/default/configmaps/a";
+    let body = r#"{"orphanDependents":true,"propagationPolicy":"Background"}"#;
+    for (path, body, expected) in [
+        (
+            path.to_owned(),
+            body,
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Background\": \
+             orphanDependents and deletionPropagation cannot be both set",
+        ),
+        (
+            format!("{path}?orphanDependents=false&propagationPolicy=Orphan"),
+            "",
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Orphan\": \
+             orphanDependents and deletionPropagation cannot be both set",
+        ),
+        (
+            path.to_owned(),
+            r#"{"propagationPolicy":"x"}"#,
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"x\": supported \
+             values: \"Background\", \"Foreground\", \"Orphan\"",
+        ),
+    ] {
+        let (code, _, answer) = send(&world, request("DELETE", &path, "application/json", body)).await;
+        let status: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((code, status["message"].as_str().unwrap()), (422, expected));
+    }
+    let (code, _, _) =
+        send(&world, request("DELETE", path, "application/json", r#"{"orphanDependents":false}"#)).await;
+    assert_eq!(code, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unknown_fields_are_warned_of_refused_or_ignored() {
     let world = World::start().await;
     let body = r#"{"metadata":{"name":"NAME"},"data":{"a":"1"},"nope":{"x":1}}"#;

@@ -54,6 +54,7 @@ contract!(
     a_dry_run_stores_nothing,
     pods_end_gracefully_once_they_are_on_a_node,
     a_pod_is_bound_once,
+    a_gated_pod_is_not_bound,
     scale_reads_and_writes_replicas,
     a_namespace_ends_by_its_finalizer,
     collections_are_deleted_by_selector,
@@ -418,6 +419,20 @@ async fn a_pod_is_bound_once(_: &World, client: Client) {
     let again = api.bind("p", None, "n2").await.unwrap_err();
     let text = "Operation cannot be fulfilled on pods \"p\": pod p is already assigned to node \"n1\"";
     assert_eq!((again.kind(), again.to_string().as_str()), (Kind::Conflict, text));
+}
+
+async fn a_gated_pod_is_not_bound(_: &World, client: Client) {
+    let api: Api<Pod> = client.namespaced("default");
+    let gated: Pod = from(json!({"metadata": {"name": "p"}, "spec": {
+        "schedulingGates": [{"name": "example.com/wait"}], "containers": [{"name": "main", "image": "app:1"}]}}));
+    let created = api.create(&gated).await.unwrap();
+    let conditions = created.status.unwrap().conditions.unwrap();
+    assert_eq!(conditions[0].reason.as_deref(), Some("SchedulingGated"));
+    let refused = api.bind("p", None, "n1").await.unwrap_err();
+    let text = "Operation cannot be fulfilled on pods \"p\": pod p has non-empty .spec.schedulingGates";
+    assert_eq!((refused.kind(), refused.to_string().as_str()), (Kind::Conflict, text));
+    api.patch("p", &Patch::Merge(json!({"spec": {"schedulingGates": null}}))).await.unwrap();
+    api.bind("p", None, "n1").await.unwrap();
 }
 
 async fn scale_reads_and_writes_replicas(_: &World, client: Client) {

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hako_api::Limits;
 use hako_client::ListParams;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::Namespace;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -104,6 +108,57 @@ async fn a_body_that_is_too_large_is_refused_by_its_length_or_where_it_passes_th
         raw.send(&format!("{:x}\r\n{}\r\n", 600, " ".repeat(600))).await;
     }
     assert_eq!(raw.status().await, 413);
+}
+
+/// An HTTP/2 connection; hyper is as strict about its streams as curl is.
+async fn http2(world: &World, is_admin: bool) -> http2::SendRequest<Full<Bytes>> {
+    let stream = TokioIo::new(Raw::open(world, is_admin, "h2").await.0);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2_a_refused_body_is_answered_and_the_connection_goes_on() {
+    let world = World::start().await;
+    for (is_admin, code) in [(true, 413), (false, 403)] {
+        let mut sender = http2(&world, is_admin).await;
+        for _ in 0..2 {
+            let body = Full::new(Bytes::from(vec![b' '; 10 << 20]));
+            let request = http::Request::post(format!("{}{MAPS}", world.url)).body(body).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), code);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(status["code"], code);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2_head_is_answered_without_a_body_on_every_path() {
+    let world = World::start().await;
+    let mut sender = http2(&world, true).await;
+    let paths = [
+        ("/version", 200),
+        (MAPS, 200),
+        ("/api/v1/namespaces/default/configmaps?watch=true", 200),
+        ("/api/v1/namespaces/default/configmaps/none", 404),
+        ("/api/v1/none", 404),
+        ("/none", 404),
+        ("/api/v1/namespaces/default/pods/none/log", 404),
+        ("/api/v1/namespaces/default/pods/none/binding", 405),
+    ];
+    for (path, code) in paths {
+        let request = http::Request::head(format!("{}{path}", world.url)).body(Full::default()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), code, "{path}");
+        assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty(), "{path}");
+    }
+    let mut raw = Raw::admin(&world).await;
+    for _ in 0..2 {
+        assert_eq!(raw.request("HEAD /none", "").await.status().await, 404);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,17 +3,21 @@
 //! Owns: what a missing field means and what is wrong within one spec. Does not own: rules between objects.
 //! Invariant: defaulting is idempotent, and a defaulted sound spec validates.
 
+mod affinity;
 mod container;
 mod defaults;
+mod label_keys;
 mod probe;
 mod resources;
+mod spread;
 mod volumes;
 
 pub(super) use defaults::default;
+pub(super) use label_keys::merge as merge_label_keys;
 pub(super) use resources::{default_requests, qos_class};
 
-use super::meta;
 use super::value::{at, items, members, number, text};
+use super::{meta, pod_gates};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
@@ -28,7 +32,11 @@ struct Check<'a> {
 /// All faults of a pod's spec.
 pub(super) fn validate_pod(pod: &Value) -> Vec<FieldCause> {
     match at(pod, &["spec"]) {
-        Some(spec) => validate(spec, "spec"),
+        Some(spec) => {
+            let mut causes = validate(spec, "spec");
+            causes.extend(pod_gates::validate_node(pod));
+            causes
+        }
         None => vec![field::required("spec.containers", "")],
     }
 }
@@ -59,6 +67,10 @@ fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
     check.numbers();
     check.names();
     check.tolerations();
+    check.affinity();
+    check.spread();
+    let gates = check.child("schedulingGates");
+    check.causes.extend(pod_gates::validate(spec, &gates));
     check.causes
 }
 
