@@ -193,8 +193,11 @@ fn a_data_directory_is_ours_alone_and_kept_behind_a_link() {
         assert_says(&said, &["home is not empty", "letter", "--data-dir"]);
         assert_eq!(std::fs::read_dir(scratch.path().join("home")).unwrap().count(), 1);
     }
-    let said = fails_with_one_line(&mut hako("new", &["up", "--detach", "--node-name", "Bad_Name"]));
-    assert_says(&said, &["Bad_Name", "--node-name"]);
+    for detach in [&["up", "--node-name", "Bad_Name"][..], &["up", "--detach", "--node-name", "Bad_Name"]] {
+        let said = fails_with_one_line(&mut hako("new", detach));
+        assert_says(&said, &["Bad_Name", "--node-name"]);
+        assert!(!scratch.path().join("new").exists(), "a start that failed left its directory");
+    }
 
     std::fs::create_dir(scratch.path().join("real")).unwrap();
     std::os::unix::fs::symlink("real", scratch.path().join("link")).unwrap();

@@ -45,10 +45,13 @@ impl Target {
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-                "no platform has run on {}: start one with `hako up --data-dir {}` or name another with --data-dir",
+                "no platform runs on {}: start one with `hako up --data-dir {}` or name another with --data-dir",
                 self.data_dir.display(),
                 self.data_dir.display()
             ),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                bail!("{} may only be read by root: run this command with sudo", path.display())
+            }
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
         serde_json::from_slice(&text)

@@ -4,6 +4,7 @@
 use crate::cli::OutputFormat;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Logs go to standard error; `HAKO_LOG` (a tracing filter) decides over `-v`.
 pub(crate) fn init_logging(verbose: u8) {
@@ -28,10 +29,19 @@ pub(crate) fn line(text: &str) {
     bytes(format!("{text}\n").as_bytes());
 }
 
+/// Whether a closed standard output ends the program.
+static ENDS_WITH_READER: AtomicBool = AtomicBool::new(true);
+
+/// From now on a closed standard output is nobody's concern: what runs or has to be taken down counts for more.
+pub(crate) fn outlive_reader() {
+    ENDS_WITH_READER.store(false, Ordering::Relaxed);
+}
+
 /// Bytes of result, such as a container's output.
 pub(crate) fn bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    if written.is_err() && ENDS_WITH_READER.load(Ordering::Relaxed) {
         std::process::exit(0);
     }
 }

@@ -17,14 +17,25 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) async fn up(target: &Target, args: UpArgs) -> anyhow::Result<ExitCode> {
-    let began = Instant::now();
     require_root("up")?;
-    if args.detach {
-        return detach(target, &args);
+    let is_new = !target.data_dir().exists();
+    let outcome = if args.detach { detach(target, &args) } else { serve(target, &args).await };
+    if outcome.is_err() && is_new && target.data_dir().exists() {
+        // The reason it failed is the one to tell.
+        if let Err(error) = discard(target).await {
+            tracing::warn!("{error:#}");
+        }
     }
+    outcome
+}
+
+/// In the foreground, until a signal.
+async fn serve(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    output::outlive_reader();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
-    let starting = Platform::start(target.data_dir(), &args);
+    let starting = Platform::start(target.data_dir(), args);
     let platform = tokio::select! {
         platform = starting => platform?,
         _ = interrupts.recv() => bail!("interrupted while starting"),
@@ -123,6 +134,20 @@ pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<Exi
         purge(data_dir).with_context(|| format!("remove {}", data_dir.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes down what a start that failed has made, its directory included: nothing half done.
+async fn discard(target: &Target) -> anyhow::Result<()> {
+    let data_dir = target.data_dir();
+    // Once it was ready there is what somebody could miss; and what another start has made is not ours.
+    if target.server_file().exists() || platform::lock_holder(data_dir)?.is_some() {
+        return Ok(());
+    }
+    if data_dir.join("instance").exists() {
+        platform::take_down(data_dir).await?;
+        platform::release(data_dir);
+    }
+    purge(data_dir).with_context(|| format!("remove {}", data_dir.display()))
 }
 
 /// Removes the data directory; of a link to it, or a mount point, all that is in it.

@@ -127,8 +127,12 @@ fn parse(path: &Path, text: &str) -> anyhow::Result<Vec<Manifest>> {
 
 /// A parser's error with the file's line instead of the document's.
 fn describe(path: &Path, first_line: u64, error: &serde_saphyr::Error) -> anyhow::Error {
-    let text = error.without_snippet().to_string();
-    let text = text.lines().next().unwrap_or_default().to_owned();
+    let text = match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key {key:?} is there twice: remove one")
+        }
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
     match error.location() {
         Some(location) => {
             anyhow::anyhow!(

@@ -22,7 +22,8 @@ pub(crate) async fn scale(target: &Target, args: &ScaleArgs) -> anyhow::Result<E
     resource
         .api(&client, Some(&args.namespace))
         .patch(name, Some("scale"), &patch, &WriteOptions::default())
-        .await?;
+        .await
+        .with_context(|| format!("scale {}/{name} in namespace {}", resource.singular, args.namespace))?;
     output::line(&format!("{}/{name} scaled to {}", resource.singular, args.replicas));
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) async fn demo(args: &DemoArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     crate::up::require_root("demo")?;
+    output::outlive_reader();
     if !args.example.join("bin/hello").is_file() {
         bail!("{} is missing: `make demo` compiles it", args.example.join("bin/hello").display());
     }

@@ -1,11 +1,11 @@
 //! The platform that the demo plays on, and its first steps: start, build, deploy, answer.
 
 use super::load;
-use crate::cli::{ApplyArgs, BuildArgs, DemoArgs, OutputFormat};
+use crate::cli::{ApplyArgs, DemoArgs, OutputFormat};
 use crate::cluster;
 use crate::engine::{self, EngineClient};
 use crate::locate::{Running, Target};
-use crate::output::{self, Progress};
+use crate::output;
 use anyhow::{Context, bail};
 use hako_client::{Api, Client};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -159,25 +159,17 @@ impl Stage {
         self.record("build", "base image busybox imported", began.elapsed());
         for version in ["v1", "v2"] {
             let began = Instant::now();
-            engine::build_image(&engine, &self.build_args(version), &Progress::new()).await?;
+            engine::build_image(&engine, &self.build_args(version)).await?;
             self.record("build", &format!("hello:{version} built"), began.elapsed());
         }
         let began = Instant::now();
-        engine::build_image(&engine, &self.build_args("v2"), &Progress::new()).await?;
+        engine::build_image(&engine, &self.build_args("v2")).await?;
         self.record("build", "hello:v2 again, from cache", began.elapsed());
         Ok(())
     }
 
-    fn build_args(&self, version: &str) -> BuildArgs {
-        BuildArgs {
-            context: self.example.clone(),
-            tags: vec![format!("hello:{version}")],
-            file: "Dockerfile".into(),
-            build_args: vec![format!("VERSION={version}")],
-            target: None,
-            no_cache: false,
-            labels: Vec::new(),
-        }
+    fn build_args(&self, version: &str) -> engine::BuildArgs {
+        engine::of_directory(&self.example, &format!("hello:{version}"), vec![format!("VERSION={version}")])
     }
 
     pub(super) async fn deploy(&mut self) -> anyhow::Result<()> {
