@@ -1,7 +1,7 @@
 //! One stage, instruction by instruction.
 
 use super::{Compiler, Finished, at, is_predefined};
-use crate::dockerfile::{Instruction, Step, check_signal, expand, expand_words};
+use crate::dockerfile::{Instruction, Step, check_signal, expand, expand_words, exposed_ports};
 use crate::graph::{Node, NodeId, Op, Place};
 use crate::platform::Platform;
 use crate::state::State;
@@ -131,7 +131,7 @@ impl Stage<'_, '_> {
                     let words =
                         expand_words(word, self.compiler.file.escape, &|name| self.state.lookup(name));
                     for word in words.map_err(invalid)? {
-                        self.state.exposed.extend(ports(&word)?);
+                        self.state.exposed.extend(exposed_ports(&word).map_err(invalid)?);
                     }
                 }
             }
@@ -195,18 +195,4 @@ impl Stage<'_, '_> {
         self.state.record(text, Some(id));
         id
     }
-}
-
-/// `80`, `80/udp` or `8000-8010/tcp` as the configuration lists them.
-fn ports(word: &str) -> Result<Vec<String>> {
-    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let malformed = || invalid(format!("EXPOSE {word}: expected a port such as 80, 80/udp or 8000-8010"));
-    let (first, last): (u16, u16) =
-        (first.parse().map_err(|_| malformed())?, last.parse().map_err(|_| malformed())?);
-    let protocol = protocol.to_ascii_lowercase();
-    if first > last || first == 0 || !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(malformed());
-    }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }

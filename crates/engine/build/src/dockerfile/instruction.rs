@@ -3,6 +3,7 @@
 use super::chmod::FileMode;
 use super::copy::{Copy, copy};
 use super::expand::split_words;
+use super::expose::port_range;
 use super::flags::{Flags, split_flags};
 use super::health::healthcheck;
 use super::lines::{Logical, split_keyword};
@@ -138,7 +139,7 @@ pub(super) fn instruction(keyword: &str, rest: &str, logical: &Logical, escape: 
         "ARG" => arg(rest, escape),
         "WORKDIR" => Ok(Instruction::Workdir(rest.into())),
         "USER" => one_word("USER", rest).map(Instruction::User),
-        "EXPOSE" => Ok(Instruction::Expose(blank_separated(rest))),
+        "EXPOSE" => expose(rest),
         "VOLUME" => volume(rest),
         "CMD" => Ok(Instruction::Cmd(command(keyword, rest)?)),
         "ENTRYPOINT" => Ok(Instruction::Entrypoint(command(keyword, rest)?)),
@@ -203,6 +204,15 @@ fn shell(rest: &str) -> Parsed {
         Some(words) if !words.is_empty() => Ok(Instruction::Shell(words)),
         _ => refuse("SHELL takes a JSON array such as [\"/bin/sh\", \"-c\"]"),
     }
+}
+
+/// What has no variables is checked at once.
+fn expose(rest: &str) -> Parsed {
+    let words = blank_separated(rest);
+    for word in words.iter().filter(|word| !word.contains(['$', '"', '\'', '\\'])) {
+        port_range(word)?;
+    }
+    Ok(Instruction::Expose(words))
 }
 
 fn volume(rest: &str) -> Parsed {

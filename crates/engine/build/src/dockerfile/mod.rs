@@ -11,6 +11,7 @@ mod copy;
 mod csv;
 mod directives;
 mod expand;
+mod expose;
 mod fault;
 mod flags;
 mod glob;
@@ -30,6 +31,7 @@ pub use expand::{
     Expansion, Lookup, MAX_EXPANDED_BYTES, expand, expand_heredoc, expand_heredoc_noting, expand_noting,
     expand_words, split_words,
 };
+pub use expose::exposed_ports;
 pub use fault::{DockerfileError, Fault};
 pub use heredoc::Heredoc;
 pub use instruction::{Argument, Command, Instruction, check_signal};

@@ -61,6 +61,28 @@ fn words_that_are_not_strings_are_no_json_form() {
 }
 
 #[test]
+fn ports_are_listed_one_by_one_with_their_protocol() {
+    for (word, ports) in [
+        ("80", &["80/tcp"] as &[&str]),
+        ("53/UDP", &["53/udp"]),
+        ("80/", &["80/tcp"]),
+        ("5000-5002/sctp", &["5000/sctp", "5001/sctp", "5002/sctp"]),
+        ("8080:80", &["80/tcp"]),
+        ("127.0.0.1:8080:80/udp", &["80/udp"]),
+        ("[::1]::80", &["80/tcp"]),
+        ("1-2:3-4", &["3/tcp", "4/tcp"]),
+    ] {
+        assert_eq!(exposed_ports(word).unwrap(), ports, "{word}");
+    }
+    for word in
+        ["", "a", "-", "80-", "81-80", "65536", "+80", "80/icmp", "1-3:4-5", "x:80:80", "300.0.0.1:80:80"]
+    {
+        assert!(exposed_ports(word).is_err(), "{word}");
+        assert!(word.is_empty() || parse(&format!("FROM x\nEXPOSE {word}"), "f").is_err(), "{word}");
+    }
+}
+
+#[test]
 fn files_that_are_too_long_are_refused() {
     for (text, part) in [
         ("FROM x\nRUN ".to_owned() + &"a".repeat(70_000), "longer than 65535 bytes"),
