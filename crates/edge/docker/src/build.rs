@@ -207,7 +207,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
     params.filters()?.only(&[])?;
     let (keys, freed) = blocking(move || {
         let keys: Vec<String> = state.builder.cached()?.iter().map(|step| step.key.hex()).collect();
-        let pieces = state.sizes.of(&state.images, &state.images.list()?);
+        let pieces = state.sizes.everything(&state.images, &state.images.list()?);
         Ok((keys, pieces.freed(&state.builder.prune()?)))
     })
     .await?;

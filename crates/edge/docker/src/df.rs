@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use hako_container::{Container, ContainerEngine, Filter, MountSource};
 use hako_image::Image;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 const TYPES: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
@@ -76,15 +77,15 @@ async fn volumes(state: &DockerState, users: Vec<Container>) -> Result<Vec<Value
     .await
 }
 
-/// Results of build steps. One whose layer an image has too is shared: pruning it frees nothing.
+/// Results of build steps. One whose layer an image or another step has too is shared: pruning it alone frees nothing.
 async fn build_cache(state: &DockerState) -> Result<(u64, Vec<Value>), Failure> {
     let state = state.clone();
     blocking(move || {
         let pieces = state.sizes.of(&state.images, &state.images.list()?);
-        let (mut total, mut records) = (0, Vec::new());
+        let (mut total, mut records, mut counted) = (0, Vec::new(), HashSet::new());
         for step in state.builder.cached()? {
             let digest = step.layer.as_ref().map(|layer| layer.digest.to_string()).unwrap_or_default();
-            let (size, is_shared) = (step.layer.map_or(0, |layer| layer.size), pieces.has(&digest));
+            let (size, is_shared) = (step.layer.map_or(0, |layer| layer.size), pieces.has(&digest) || !counted.insert(digest));
             total += if is_shared { 0 } else { size };
             records.push(json!({
                 "ID": step.key.hex(), "Parents": [], "Parent": "", "Type": "regular", "Description": "a build step's layer",

@@ -65,6 +65,15 @@ impl Sizes {
         all
     }
 
+    /// The same and every other unpacked layer, such as those that only build steps have.
+    pub(crate) fn everything(&self, images: &ImageStore, list: &[Image]) -> Pieces {
+        let mut all = self.of(images, list);
+        for info in images.snapshots().list().into_iter().filter(|info| info.state == State::Committed) {
+            all.0.entry(info.name.clone()).or_insert_with(|| (self.snapshot(images, &info.name), 0));
+        }
+        all
+    }
+
     /// What of an image other images have too.
     pub(crate) fn shared(&self, images: &ImageStore, image: &Image, all: &Pieces) -> u64 {
         let pieces = self.pieces(images, image).into_iter();

@@ -11,7 +11,7 @@ use hako_names::Digest;
 use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ const PACE: Duration = Duration::from_millis(100);
 pub(super) struct Lines {
     sender: mpsc::UnboundedSender<Line>,
     paced: Arc<Mutex<HashMap<Digest, Instant>>>,
+    /// What was there already is not done a second time.
+    present: Arc<Mutex<HashSet<Digest>>>,
 }
 
 /// One line of the answer.
@@ -76,6 +78,11 @@ impl Lines {
                 return;
             }
             paced.insert(digest, Instant::now());
+        }
+        match state {
+            LayerState::Exists => drop(self.present.lock().insert(digest)),
+            LayerState::Done { .. } if self.present.lock().contains(&digest) => return,
+            _ => {}
         }
         self.send(line(way, digest, state));
     }
@@ -132,7 +139,7 @@ where
     W: Future<Output = Result<()>> + Send + 'static,
 {
     let (sender, mut receiver) = mpsc::unbounded_channel();
-    let lines = Lines { sender: sender.clone(), paced: Arc::default() };
+    let lines = Lines { sender: sender.clone(), paced: Arc::default(), present: Arc::default() };
     let work = work(lines);
     let running = tokio::spawn(async move {
         if let Err(error) = work.await {

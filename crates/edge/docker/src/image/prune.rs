@@ -22,7 +22,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
     let (deleted, freed) = blocking(move || {
         let images = &state.images;
         let list = images.list()?;
-        let pieces = state.sizes.of(images, &list);
+        let pieces = state.sizes.everything(images, &list);
         let (mut deleted, mut freed) = (Vec::<Value>::new(), 0);
         for image in list {
             let is_loose = (all || image.names.is_empty()) && !used.contains(&image.id.to_string());
