@@ -32,7 +32,13 @@ pub(crate) fn write(shared: &Shared, dir: &Path, destination: &str) -> Result<Op
     let (writer, diff_id) = encoder.finish()?;
     let blob = writer.commit(Expected::default())?;
     let media_type = media_type::LAYER_ZSTD.into();
-    Ok(Some(Layer { digest: blob.digest, size: blob.size, media_type, diff_id }))
+    Ok(Some(Layer {
+        digest: blob.digest,
+        size: blob.size,
+        media_type,
+        diff_id,
+        annotations: Default::default(),
+    }))
 }
 
 /// Writes a file that appears under its name when it is whole.

@@ -4,6 +4,7 @@ use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One layer of an image.
@@ -17,6 +18,9 @@ pub struct Layer {
     pub media_type: String,
     /// The digest of the uncompressed tar.
     pub diff_id: Digest,
+    /// The descriptor's annotations, such as where a layer in chunks has its table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// An image that is wholly in the content store.

@@ -14,6 +14,7 @@
 
 mod archive;
 mod busybox;
+mod chunked;
 mod error;
 mod image;
 pub mod layer;

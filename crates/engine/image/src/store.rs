@@ -405,6 +405,7 @@ impl ImageStore {
                 size: layer.size(),
                 media_type: layer.media_type().to_string(),
                 diff_id: diff_id.parse()?,
+                annotations: layer.annotations().clone().unwrap_or_default().into_iter().collect(),
             });
         }
         Ok(Parsed { id, config: Arc::new(config), raw_config: Arc::new(raw_config), layers, size })

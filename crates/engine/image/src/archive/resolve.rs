@@ -10,7 +10,7 @@ use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::media_type::{self, Compression};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 const FULL_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -200,6 +200,7 @@ impl Intake<'_> {
                 size: *size,
                 media_type: media_type.into(),
                 diff_id: diff_id.parse()?,
+                annotations: BTreeMap::new(),
             };
             self.check_diff_id(&layer)?;
             layers.push(layer);

@@ -113,6 +113,11 @@ impl<R: Read> TarReader<R> {
         Self { reader, remaining: 0, padding: 0 }
     }
 
+    /// What follows the archive's end.
+    pub(crate) fn into_inner(self) -> R {
+        self.reader
+    }
+
     /// The next entry; `None` at the end of the archive.
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut extensions = Extensions::default();

@@ -2,13 +2,14 @@
 
 use super::ImageStore;
 use crate::ImageError;
+use crate::chunked;
 use crate::image::{Image, Layer};
-use crate::layer::{DiffOptions, Encoder, diff};
+use crate::layer::{DiffOptions, diff};
 use hako_content::{Expected, Lease};
-use hako_error::Result;
+use hako_error::{Error, Kind, Result};
 use hako_names::ImageRef;
 use hako_oci::image::ImageConfiguration;
-use hako_oci::media_type::{self, Compression};
+use hako_oci::media_type;
 use hako_snapshot::Mounts;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -44,15 +45,28 @@ impl ImageStore {
         lease: &Lease,
     ) -> Result<Layer> {
         let writer = self.content().writer(format!("layer of {what}"))?.under(lease);
-        let mut encoder = Encoder::new(writer, Compression::Zstd)?;
         let upper = mounts.upper.as_deref().ok_or_else(|| ImageError::Unusable {
             what: what.to_owned(),
             reason: "a read-only view cannot have changes".into(),
         })?;
-        diff(upper, &mounts.lower, options, &mut encoder)?;
-        let (writer, diff_id) = encoder.finish()?;
-        let blob = writer.commit(Expected::default())?;
-        Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type::LAYER_ZSTD.into(), diff_id })
+        let (tar, sink) = std::io::pipe().map_err(ImageError::io("make a pipe for", upper))?;
+        let written = std::thread::scope(|scope| {
+            let made = scope.spawn(|| diff(upper, &mounts.lower, options, std::io::BufWriter::new(sink)));
+            let written = chunked::write(std::io::BufReader::new(tar), writer, what);
+            // A directory that cannot be read is why the tar is cut.
+            match made.join() {
+                Ok(made) => made.and(written),
+                Err(_) => Err(Error::new(Kind::Internal, "a thread that makes layers panicked")),
+            }
+        })?;
+        let blob = written.writer.commit(Expected::default())?;
+        Ok(Layer {
+            digest: blob.digest,
+            size: blob.size,
+            media_type: media_type::LAYER_ZSTD.into(),
+            diff_id: written.diff_id,
+            annotations: written.annotations,
+        })
     }
 
     /// Turns the unmounted active snapshot `key` into the snapshot of `chain_id`, so that the layer just
@@ -141,7 +155,14 @@ impl ImageStore {
 fn manifest_of(config: hako_names::Digest, size: u64, layers: &[Layer]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
-        .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))
+        .map(|layer| {
+            let mut descriptor =
+                json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size});
+            if !layer.annotations.is_empty() {
+                descriptor["annotations"] = json!(layer.annotations);
+            }
+            descriptor
+        })
         .collect();
     json!({
         "schemaVersion": 2,

@@ -10,6 +10,7 @@ use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::image::ImageConfiguration;
 use hako_oci::media_type::{self, Compression};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
@@ -81,6 +82,12 @@ impl ImageStore {
             return Err(crate::ImageError::Unusable { what, reason }.into());
         }
         let blob = writer.commit(Expected::default())?;
-        Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type.into(), diff_id })
+        Ok(Layer {
+            digest: blob.digest,
+            size: blob.size,
+            media_type: media_type.into(),
+            diff_id,
+            annotations: BTreeMap::new(),
+        })
     }
 }

@@ -6,6 +6,7 @@ use hako_error::Result;
 use hako_names::Digest;
 use hako_oci::media_type::{self, Compression};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// overlayfs stacks at most 500 lower directories, kernel source, `OVL_MAX_STACK`.
 const MOST_LAYERS: usize = 499;
@@ -22,6 +23,8 @@ pub(crate) struct Descriptor {
     pub(crate) size: u64,
     #[serde(default)]
     pub(crate) platform: Option<PlatformOf>,
+    #[serde(default)]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::pipe::{Alive, Ingest, Job, Origin, Outcome, Pipe};
 use super::{LayerState, Progress};
+use crate::chunked::Index;
 use crate::remote::{BlobStream, RemoteClient, RemoteError};
 use crate::store::{ImageStore, Loose};
 use crate::{ImageError, Layer};
@@ -10,6 +11,7 @@ use hako_error::Result;
 use hako_oci::media_type;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::sync::OnceCell;
 
 /// How many bytes come between two events of progress.
 const STEP: u64 = 512 << 10;
@@ -27,6 +29,8 @@ pub(super) struct Fetching {
     pub(super) lease: Arc<Lease>,
     pub(super) progress: Progress,
     pub(super) alive: Alive,
+    /// The parts of layers that are here; made by the first layer that can use it.
+    pub(super) index: Arc<OnceCell<Index>>,
     /// Set when the whole pull is refused: what came of other layers is then not kept either.
     pub(super) is_spoiled: Arc<AtomicBool>,
 }
@@ -37,6 +41,8 @@ pub(super) struct Fetched {
     pub(super) loose: Option<Loose>,
     pub(super) moved: u64,
     pub(super) saved: u64,
+    /// How much of `saved` are chunks of other layers.
+    pub(super) chunks_saved: u64,
 }
 
 impl Fetching {
@@ -59,20 +65,23 @@ impl Fetching {
             self.progress.layer(digest, LayerState::Exists);
             return self.take_here(&job).await;
         }
+        if let Some(fetched) = self.take_chunks(&job).await? {
+            return Ok(fetched);
+        }
         self.take_from_registry(&job).await
     }
 
     async fn take_here(&self, job: &Job) -> Result<Fetched> {
         let saved = if self.counts { job.size } else { 0 };
         if !job.unpack {
-            return Ok(Fetched { loose: None, moved: 0, saved });
+            return Ok(Fetched { loose: None, moved: 0, saved, chunks_saved: 0 });
         }
         let blob = self.store.content().open_blob(job.digest)?;
         let mut pipe = Pipe::start(&self.store, job, Origin::Blob(blob), &self.alive)?;
         pipe.replayed().await;
         self.progress.layer(job.digest, LayerState::Extracting { done: 0, total: job.size });
         let outcome = pipe.finish(job, &self.lease, true).await?;
-        Ok(Fetched { loose: loose_of(outcome), moved: 0, saved })
+        Ok(Fetched { loose: loose_of(outcome), moved: 0, saved, chunks_saved: 0 })
     }
 
     async fn take_from_registry(&self, job: &Job) -> Result<Fetched> {
@@ -89,7 +98,9 @@ impl Fetching {
         }
         let outcome = pipe.finish(job, &self.lease, received.is_ok()).await;
         match (received, outcome) {
-            (Ok(moved), outcome) => Ok(Fetched { loose: loose_of(outcome?), moved, saved: start }),
+            (Ok(moved), outcome) => {
+                Ok(Fetched { loose: loose_of(outcome?), moved, saved: start, chunks_saved: 0 })
+            }
             // The stages' own refusal is what ended the transfer, if there is one.
             (Err(Interrupted::Unwanted), outcome) => Err(outcome.err().unwrap_or_else(super::pipe::gone)),
             (Err(Interrupted::Network(error)), _) => Err(error.into()),
@@ -127,7 +138,7 @@ impl Fetching {
         Ok(at - start)
     }
 
-    async fn stream(
+    pub(super) async fn stream(
         &self,
         job: &Job,
         pipe: &Pipe,
@@ -171,7 +182,7 @@ impl Fetching {
 }
 
 /// Why not all bytes came.
-enum Interrupted {
+pub(super) enum Interrupted {
     /// The network's or the registry's fault.
     Network(RemoteError),
     /// The bytes are refused, or cannot be stored.
@@ -184,7 +195,7 @@ impl From<RemoteError> for Interrupted {
     }
 }
 
-fn loose_of(outcome: Outcome) -> Option<Loose> {
+pub(super) fn loose_of(outcome: Outcome) -> Option<Loose> {
     match outcome {
         Outcome::Unpacked(loose) => Some(loose),
         Outcome::Stored | Outcome::NeedsMerged => None,

@@ -14,6 +14,7 @@
 //! Invariant: a name points to an image only after every blob of it was verified and stored. A transfer that
 //! fails leaves no snapshot, and of the bytes only what a later attempt can continue.
 
+mod chunks;
 pub(crate) mod document;
 mod fetch;
 pub(crate) mod pipe;

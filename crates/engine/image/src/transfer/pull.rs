@@ -13,7 +13,7 @@ use hako_names::{Digest, ImageRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// How an image is pulled.
@@ -249,6 +249,7 @@ impl Pull<'_> {
     async fn layers(&self, layers: &[Layer], lease: &Arc<Lease>) -> Result<Vec<Fetched>> {
         let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
         let (chains, is_spoiled) = (chains(layers), Arc::new(AtomicBool::new(false)));
+        let index = Arc::new(OnceCell::new());
         let mut tasks = JoinSet::new();
         let mut seen = HashSet::new();
         for (at, layer) in layers.iter().enumerate() {
@@ -264,6 +265,7 @@ impl Pull<'_> {
                 lease: lease.clone(),
                 progress: self.progress.clone(),
                 alive: self.alive.clone(),
+                index: index.clone(),
                 is_spoiled: is_spoiled.clone(),
             };
             let places = places.clone();
@@ -290,7 +292,7 @@ struct Stacking<'a> {
     layers: &'a [Layer],
     chains: &'a [String],
     /// By position: whether it came, and what it was unpacked to.
-    ready: Vec<Option<Option<Loose>>>,
+    ready: Vec<Option<(Option<Loose>, u64)>>,
     next: usize,
 }
 
@@ -300,7 +302,7 @@ impl Stacking<'_> {
         while let Some(done) = tasks.join_next().await {
             let (at, fetched) = done.map_err(|_| super::pipe::gone())?;
             let mut fetched = fetched?;
-            self.ready[at] = Some(fetched.loose.take());
+            self.ready[at] = Some((fetched.loose.take(), fetched.chunks_saved));
             all.push(fetched);
             self.advance().await?;
         }
@@ -308,7 +310,7 @@ impl Stacking<'_> {
     }
 
     async fn advance(&mut self) -> Result<()> {
-        while let Some(loose) = self.ready.get_mut(self.next).and_then(Option::take) {
+        while let Some((loose, saved)) = self.ready.get_mut(self.next).and_then(Option::take) {
             let (at, store) = (self.next, self.pull.store.clone());
             self.next += 1;
             let layer = self.layers[at].clone();
@@ -327,7 +329,7 @@ impl Stacking<'_> {
                 })
                 .await?;
             }
-            self.pull.progress.layer(self.layers[at].digest, LayerState::Done { saved: 0 });
+            self.pull.progress.layer(self.layers[at].digest, LayerState::Done { saved });
         }
         Ok(())
     }
@@ -374,6 +376,7 @@ pub(crate) fn layers_of(what: &str, manifest: &Manifest, config: &[u8]) -> Resul
                 size: layer.size,
                 media_type: layer.media_type.clone(),
                 diff_id: diff_id.parse()?,
+                annotations: layer.annotations.clone().unwrap_or_default(),
             })
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use super::pipe::{blocking, gone};
 use super::{Event, LayerState, Progress};
+use crate::chunked;
 use crate::layer::Encoder;
 use crate::remote::{Mount, Payload, RemoteClient, RemoteOptions};
 use crate::{Image, ImageError, ImageStore, Layer};
@@ -9,7 +10,7 @@ use hako_content::{Expected, Lease};
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::media_type::{self, Compression};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -221,10 +222,16 @@ fn compress(store: &ImageStore, layer: &Layer, compression: Compression, lease: 
     let what = format!("layer {}, compressed", layer.digest);
     let mut plain = store.content().open_blob(layer.digest)?;
     let writer = store.content().writer(&what)?.under(lease);
-    let mut encoder = Encoder::new(writer, compression)?;
-    io::copy(&mut plain, &mut encoder)
-        .map_err(|source| crate::layer::ApplyError::Stream { layer: what.clone(), source })?;
-    let (writer, diff_id) = encoder.finish()?;
+    let (writer, diff_id, annotations) = if compression == Compression::Zstd {
+        let written = chunked::write(&mut plain, writer, &what)?;
+        (written.writer, written.diff_id, written.annotations)
+    } else {
+        let mut encoder = Encoder::new(writer, compression)?;
+        io::copy(&mut plain, &mut encoder)
+            .map_err(|source| crate::layer::ApplyError::Stream { layer: what.clone(), source })?;
+        let (writer, diff_id) = encoder.finish()?;
+        (writer, diff_id, BTreeMap::new())
+    };
     if diff_id != layer.diff_id {
         let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
         return Err(ImageError::DiffId { digest, expected, actual: diff_id.to_string() }.into());
@@ -235,7 +242,7 @@ fn compress(store: &ImageStore, layer: &Layer, compression: Compression, lease: 
         Compression::Gzip => media_type::LAYER_GZIP,
         Compression::Zstd => media_type::LAYER_ZSTD,
     };
-    Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type.into(), diff_id })
+    Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type.into(), diff_id, annotations })
 }
 
 fn media_type_of(manifest: &[u8]) -> String {

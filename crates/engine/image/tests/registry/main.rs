@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails is to stop")]
 
 mod archives;
+mod chunks;
 mod fake;
 mod faults;
 mod kill;

@@ -75,6 +75,11 @@ impl Store {
         self.commit(&Platform::host().architecture, name, Compression::Zstd, tars)
     }
 
+    /// The same, stored in this form.
+    pub fn image_from(&self, name: &str, compression: Compression, tars: &[Vec<u8>]) -> Image {
+        self.commit(&Platform::host().architecture, name, compression, tars)
+    }
+
     fn commit(&self, arch: &str, name: &str, compression: Compression, tars: &[Vec<u8>]) -> Image {
         let lease = self.images.lease("test").unwrap();
         let mut layers = Vec::new();
@@ -94,6 +99,7 @@ impl Store {
                 size: blob.size,
                 media_type: media_type.into(),
                 diff_id,
+                annotations: Default::default(),
             });
         }
         let names = vec![name.parse().unwrap()];
