@@ -6,7 +6,7 @@ COPY java/src src
 RUN ./mvnw package -DskipTests > app.jar
 
 FROM busybox
-RUN addgroup -S spring && adduser -S spring -G spring
+RUN echo 'spring:x:101:' >> /etc/group && echo 'spring:x:100:101::/:/bin/sh' >> /etc/passwd
 USER spring:spring
 COPY --from=build /workspace/app.jar /app.jar
 ENV JAVA_OPTS=""

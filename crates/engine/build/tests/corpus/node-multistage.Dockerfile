@@ -13,7 +13,7 @@ FROM busybox AS runner
 ENV NODE_ENV=production \
     PORT=3000
 WORKDIR /app
-RUN addgroup -S -g 1001 nodejs && adduser -S -D -H -u 1001 -G nodejs next
+RUN echo 'nodejs:x:1001:' >> /etc/group && echo 'next:x:1001:1001::/app:/bin/sh' >> /etc/passwd
 COPY --from=build --chown=next:nodejs /app/dist ./dist
 COPY --from=build --chown=1001:1001 /app/public ./public
 USER next

@@ -5,5 +5,5 @@ RUN mkdir -p ${APACHE_DOCUMENT_ROOT} \
 WORKDIR /var/www/html
 COPY php/composer.json ./
 COPY php/*.php public/
-RUN chown -R www-data:www-data public
+RUN echo 'www-data:x:33:' >> /etc/group && echo 'www-data:x:33:33::/var/www:/bin/sh' >> /etc/passwd && chown -R www-data:www-data public
 EXPOSE 80/tcp

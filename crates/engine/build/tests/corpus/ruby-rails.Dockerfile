@@ -15,7 +15,7 @@ COPY ruby .
 FROM base
 COPY --from=build /usr/local/bundle /usr/local/bundle
 COPY --from=build /rails /rails
-RUN adduser -D -u 1000 rails --shell /bin/sh && mkdir -p log tmp && chown -R rails:rails log tmp
+RUN echo 'rails:x:1000:' >> /etc/group && echo 'rails:x:1000:1000::/rails:/bin/sh' >> /etc/passwd && mkdir -p log tmp && chown -R rails:rails log tmp
 USER rails:rails
 COPY --chmod=755 scripts/entrypoint.sh /rails/bin/docker-entrypoint
 ENTRYPOINT ["/rails/bin/docker-entrypoint"]

@@ -1,5 +1,5 @@
 FROM busybox
-RUN addgroup -g 3000 g && adduser -D -u 3001 -G g u
+RUN mkdir -p /home/u && echo 'g:x:3000:' >> /etc/group && echo 'u:x:3001:3000::/home/u:/bin/sh' >> /etc/passwd && chown u:g /home/u
 USER u
 RUN id > /tmp/u
 USER u:root
