@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Show the whole road on this machine: build, deploy, heal, scale, roll, crash, adopt; leaves nothing behind
     Demo(DemoArgs),
     /// Build an image from a directory with a Dockerfile
-    Build(BuildArgs),
+    Build(Box<crate::engine::BuildArgs>),
     /// List images
     Images,
     /// Import images, look at them, remove them
@@ -158,30 +158,6 @@ pub(crate) struct DemoArgs {
     /// How long the load of the rolling update lasts at least
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]
     pub load_seconds: u64,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct BuildArgs {
-    /// The directory that is the build's context
-    pub context: PathBuf,
-    /// The image's name (repeat for more)
-    #[arg(short, long = "tag", value_name = "NAME")]
-    pub tags: Vec<String>,
-    /// The Dockerfile, relative to the context
-    #[arg(short, long, default_value = "Dockerfile", value_name = "FILE")]
-    pub file: String,
-    /// Set a build argument
-    #[arg(long = "build-arg", value_name = "KEY=VALUE")]
-    pub build_args: Vec<String>,
-    /// Build this stage only
-    #[arg(long, value_name = "STAGE")]
-    pub target: Option<String>,
-    /// Do not use results of earlier builds
-    #[arg(long)]
-    pub no_cache: bool,
-    /// Add a label
-    #[arg(long = "label", value_name = "KEY=VALUE")]
-    pub labels: Vec<String>,
 }
 
 #[derive(Args, Debug)]

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Some(word) if word == "runtime" => return hako_runtime::cli_main(arguments.collect()),
         _ => {}
     }
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::parse_from(engine::take_output(std::env::args_os()));
     output::init_logging(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

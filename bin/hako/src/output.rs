@@ -2,7 +2,7 @@
 #![expect(clippy::print_stderr, reason = "the one place where the command line prints")]
 
 use crate::cli::OutputFormat;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,35 +85,6 @@ fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String
     }
     line.truncate(line.trim_end().len());
     line
-}
-
-/// Progress of long work: one line that changes on a terminal, plain lines in a pipe.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    is_terminal: bool,
-}
-
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { is_terminal: std::io::stderr().is_terminal() }
-    }
-
-    /// What is being done now; on a terminal the next step replaces it.
-    pub(crate) fn step(&self, text: &str) {
-        if self.is_terminal {
-            let text: String = text.chars().take(100).collect();
-            eprint!("\r\x1b[K{text}");
-        } else {
-            error(text);
-        }
-    }
-
-    /// Clears the changing line.
-    pub(crate) fn finish(&self) {
-        if self.is_terminal {
-            eprint!("\r\x1b[K");
-        }
-    }
 }
 
 pub(crate) fn version(format: OutputFormat) -> anyhow::Result<ExitCode> {

@@ -14,7 +14,7 @@ mod system;
 mod transfer;
 
 pub(crate) use archive::{load, save};
-pub(crate) use build::{build, build_image};
+pub(crate) use build::{BuildArgs, build, build_image, of_directory, take_output};
 pub(crate) use client::{EngineClient, escape};
 pub(crate) use images::{history, image, images, import_busybox, rmi, tag};
 pub(crate) use list::{exec, logs, ps, rm, stop};

@@ -15,6 +15,7 @@ use hako_content::ContentStore;
 use hako_dataplane::{Dataplane, DataplaneConfig};
 use hako_docker::DockerState;
 use hako_image::ImageStore;
+use hako_image::remote::RemoteOptions;
 use hako_network::{Network, NetworkConfig, Ranges};
 use hako_node::{ClusterDns, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
 use hako_snapshot::Overlay;
@@ -234,7 +235,9 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
             cgroup: format!("/hako-{instance}/build"),
             parallel: 0,
             network: Some(Arc::clone(&network)),
-            ..BuilderConfig::default()
+            registry: Some(Arc::new(hako_build::Registries::new(images.clone(), |_| {
+                RemoteOptions::default()
+            }))),
         },
     )?;
     let engine = Engine::open(EngineConfig {

@@ -4,13 +4,13 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
+use ::hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::stream;
-use hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{Decoder, Limits, apply, sniff};
 use hako_names::ImageRef;
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// What a context may hold.
-const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };
+pub(crate) const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };
 
 /// Parameters that would change the result and are not built.
 const REFUSED: [&str; 10] = [
@@ -79,7 +79,7 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
 }
 
 /// A client that goes away cancels its build.
-struct AbortOnDrop(tokio::task::AbortHandle);
+pub(crate) struct AbortOnDrop(pub(crate) tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -111,10 +111,18 @@ fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::result::Resul
 }
 
 /// A directory with the client's files, removed when dropped.
-struct Context(PathBuf);
+pub(crate) struct Context(PathBuf);
 
 impl Context {
     fn unpack(parent: &Path, body: impl std::io::Read) -> Result<Self> {
+        Self::unpack_within(parent, body, CONTEXT_LIMITS)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn unpack_within(parent: &Path, body: impl std::io::Read, limits: Limits) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let failed = |source: std::io::Error| {
@@ -125,7 +133,7 @@ impl Context {
         std::fs::create_dir_all(&context.0).map_err(failed)?;
         let root = std::fs::File::open(&context.0).map_err(failed)?;
         let (compression, reader) = sniff(body)?;
-        apply(&root, Decoder::new(reader, compression)?, "the build context", CONTEXT_LIMITS)?;
+        apply(&root, Decoder::new(reader, compression)?, "the build context", limits)?;
         Ok(context)
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod frame;
 mod glob;
+mod hako_build;
 mod human;
 mod image;
 mod network;

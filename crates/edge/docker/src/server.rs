@@ -121,6 +121,7 @@ fn router(state: DockerState) -> Router {
         .route("/exec/{id}/json", get(exec::inspect))
         .route("/exec/{id}/resize", post(exec::resize))
         .route("/build", post(build::build))
+        .route("/hako/build", post(crate::hako_build::build))
         .route("/build/prune", post(build::prune))
         .route("/images/json", get(image::list))
         .route("/images/create", post(image::create))

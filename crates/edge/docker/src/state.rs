@@ -4,7 +4,7 @@ use crate::events::Log;
 use crate::exec::ExecRecord;
 use crate::registry::Insecure;
 use crate::sizes::Sizes;
-use hako_build::Builder;
+use ::hako_build::Builder;
 use hako_container::Engine;
 use hako_error::Result;
 use hako_image::ImageStore;

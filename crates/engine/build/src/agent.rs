@@ -72,3 +72,31 @@ impl Drop for Forwarded {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn both_sides_hear_each_other_until_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, socket) = (dir.path().join("agent"), dir.path().join("socket"));
+        let listener = UnixListener::bind(&agent).unwrap();
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().and_then(|_| listener.accept()).unwrap();
+            let mut asked = String::new();
+            client.read_to_string(&mut asked).unwrap();
+            client.write_all(asked.to_uppercase().as_bytes()).unwrap();
+        });
+        let forwarded = Forwarded::listen(&socket, &agent, Owner { mode: 0o600, uid: 0, gid: 0 }).unwrap();
+        let mut client = UnixStream::connect(&socket).unwrap();
+        client.write_all(b"sign").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "SIGN");
+        drop(forwarded);
+        assert!(UnixStream::connect(&socket).is_err());
+    }
+}

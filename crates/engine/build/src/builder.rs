@@ -2,7 +2,8 @@
 
 use crate::cache::{Cache, CachedStep};
 use crate::caches::Caches;
-use crate::context::{Contexts, Puller};
+use crate::check::CheckInput;
+use crate::context::{Contexts, Registry};
 use crate::error::BuildError;
 use crate::output::{self, Built};
 use crate::request::{BuildEvent, BuildRequest};
@@ -32,7 +33,7 @@ pub struct BuilderConfig {
     /// What RUN steps are connected to unless a build wants otherwise; without it they have only a loopback.
     pub network: Option<Arc<Network>>,
     /// How images that are not here are got; without it a build has only those of this machine.
-    pub puller: Option<Arc<dyn Puller>>,
+    pub registry: Option<Arc<dyn Registry>>,
 }
 
 impl fmt::Debug for BuilderConfig {
@@ -40,7 +41,7 @@ impl fmt::Debug for BuilderConfig {
         f.debug_struct("BuilderConfig")
             .field("cgroup", &self.cgroup)
             .field("parallel", &self.parallel)
-            .field("can_pull", &self.puller.is_some())
+            .field("can_pull", &self.registry.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -145,13 +146,24 @@ impl Builder {
         let contexts = Contexts::new(
             request,
             self.images.clone(),
-            self.config.puller.clone(),
+            self.config.registry.clone(),
             cancel.clone(),
             epoch_unix_s,
             scratch.path().to_owned(),
         );
         let request = &contexts.request;
+        if !request.cache_from.is_empty() || !request.cache_to.is_empty() {
+            let message =
+                "taking and giving results of steps by --cache-from and --cache-to is not implemented";
+            return Err(Error::new(Kind::Unimplemented, message));
+        }
         let found = contexts.dockerfile()?;
+        if request.check {
+            let input =
+                CheckInput { args: &request.args, ignore: found.ignore.as_deref(), base_env: &|_| None };
+            let report = crate::check::check(&found.text, &found.name, &input)?;
+            return Ok(Built { report: Some(report), ..Built::default() });
+        }
         let file = dockerfile::parse(&found.text, &found.name)?;
         let shared = Shared {
             images: self.images.clone(),
@@ -167,6 +179,7 @@ impl Builder {
             ssh: request.ssh.clone(),
             keep_failed: request.keep_failed,
             bridge: self.config.network.clone(),
+            registry: contexts.registry.clone(),
             cgroup: self.config.cgroup.clone(),
             scratch: scratch.path().to_owned(),
             epoch_unix_s,

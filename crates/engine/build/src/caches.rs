@@ -94,23 +94,6 @@ impl Caches {
         }
     }
 
-    /// Every cache that is whole: its id and its files.
-    pub(crate) fn list(&self) -> Result<Vec<(String, PathBuf)>, BuildError> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(BuildError::io("list", &self.dir))?.flatten() {
-            let path = entry.path();
-            let record = fs::read(path.join("record.json")).ok();
-            let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-            // Copies that were made because the first was in use are nobody's in particular.
-            let is_first = path.to_string_lossy().ends_with("-0");
-            if let Some(record) = record.filter(|_| is_first) {
-                found.push((record.id, path.join("data")));
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
     /// Removes every cache that no step uses.
     pub(crate) fn clear(&self) -> Result<(), BuildError> {
         let users = self.users.0.lock();

@@ -32,17 +32,19 @@ pub(crate) enum Named {
     Image(ImageRef),
 }
 
-/// How base images that are not here are got: `hako-image` speaks to registries asynchronously, builds do not.
-pub trait Puller: Send + Sync {
+/// How images move between a build and registries. Blocking; called from threads that may block.
+pub trait Registry: Send + Sync {
     /// Pulls the image for `os/arch[/variant]`.
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image>;
+    /// Pushes the image under that name.
+    fn push(&self, image: &Image, name: &ImageRef) -> Result<()>;
 }
 
 /// The sources of one build.
 pub(crate) struct Contexts {
     pub request: BuildRequest,
     pub images: ImageStore,
-    pub puller: Option<Arc<dyn Puller>>,
+    pub registry: Option<Arc<dyn Registry>>,
     pub cancel: Arc<Cancel>,
     pub epoch_unix_s: Option<i64>,
     /// Where downloads and checkouts go.
@@ -59,13 +61,15 @@ pub(crate) struct Found {
     /// Its name as errors show it.
     pub name: String,
     pub text: String,
+    /// The text of the .dockerignore that counts.
+    pub ignore: Option<String>,
 }
 
 impl Contexts {
     pub(crate) fn new(
         request: BuildRequest,
         images: ImageStore,
-        puller: Option<Arc<dyn Puller>>,
+        registry: Option<Arc<dyn Registry>>,
         cancel: Arc<Cancel>,
         epoch_unix_s: Option<i64>,
         dir: PathBuf,
@@ -73,7 +77,7 @@ impl Contexts {
         Self {
             request,
             images,
-            puller,
+            registry,
             cancel,
             epoch_unix_s,
             dir,
@@ -92,14 +96,15 @@ impl Contexts {
     /// The Dockerfile, and with it what the context leaves out.
     pub(crate) fn dockerfile(&self) -> Result<Found> {
         let (root, remote_file) = self.root()?;
-        let (found, beside) = match (&self.request.dockerfile_text, remote_file) {
-            (Some(text), _) => (Found { name: "Dockerfile".into(), text: text.clone() }, None),
-            (None, Some(text)) => (Found { name: "Dockerfile".into(), text }, None),
+        let (mut found, beside) = match (&self.request.dockerfile_text, remote_file) {
+            (Some(text), _) => (Found { name: "Dockerfile".into(), text: text.clone(), ignore: None }, None),
+            (None, Some(text)) => (Found { name: "Dockerfile".into(), text, ignore: None }, None),
             (None, None) => self.read_dockerfile(&root)?,
         };
         let ignore = beside
             .and_then(|path| fs::read_to_string(path).ok())
             .or_else(|| read_inside(&root, ".dockerignore"));
+        found.ignore.clone_from(&ignore);
         let ignore = parse_ignore(ignore)?;
         *self.main.lock() = Some(Arc::new(Source::context(&root, ignore)?));
         Ok(found)
@@ -148,7 +153,7 @@ impl Contexts {
         beside.push(".dockerignore");
         // Inside the context people know the file by its place there.
         let name = given.strip_prefix(root).unwrap_or(given).display().to_string();
-        Ok((Found { name, text }, Some(beside.into())))
+        Ok((Found { name, text, ignore: None }, Some(beside.into())))
     }
 
     /// The files that COPY without --from sees.
@@ -210,14 +215,14 @@ impl Contexts {
     pub(crate) fn image(&self, name: &ImageRef, platform: &Platform) -> Result<Image> {
         let here = self.images.resolve(name);
         let wants_newer = self.request.pull && name.digest().is_none();
-        match (here, &self.puller) {
-            (Ok(image), Some(puller)) if wants_newer => match puller.pull(name, &platform.to_string()) {
+        match (here, &self.registry) {
+            (Ok(image), Some(registry)) if wants_newer => match registry.pull(name, &platform.to_string()) {
                 // What only this machine has is no older for that.
                 Err(error) if error.is_not_found() => Ok(image),
                 pulled => pulled,
             },
-            (Err(error), Some(puller)) if error.is_not_found() => {
-                puller.pull(name, &platform.to_string()).map_err(|failed| match failed.kind() {
+            (Err(error), Some(registry)) if error.is_not_found() => {
+                registry.pull(name, &platform.to_string()).map_err(|failed| match failed.kind() {
                     Kind::NotFound => error,
                     _ => failed.context(format!("{name} is not on this machine and cannot be pulled")),
                 })

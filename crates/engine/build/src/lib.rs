@@ -31,6 +31,7 @@ mod network;
 mod output;
 mod pattern;
 mod platform;
+mod registry;
 mod request;
 mod run;
 mod scratch;
@@ -42,9 +43,10 @@ mod users;
 
 pub use builder::{Builder, BuilderConfig};
 pub use cache::CachedStep;
-pub use context::Puller;
+pub use context::Registry;
 pub use error::BuildError;
 pub use output::Built;
+pub use registry::Registries;
 pub use request::{
     BuildEvent, BuildRequest, CacheSpec, Entitlement, Output, OutputStream, RunNetwork, Secret, StepOutcome,
 };

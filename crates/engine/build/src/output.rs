@@ -9,7 +9,8 @@ use crate::solve::Results;
 use crate::{copy, link};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::TarWriter;
-use hako_image::{Image, Layer};
+use hako_image::{Image, Layer, SaveFormat};
+use hako_names::ImageRef;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
@@ -21,6 +22,8 @@ pub struct Built {
     pub image: Option<Image>,
     /// Base images and remote sources with their digests.
     pub materials: Vec<(String, String)>,
+    /// What a check found, where only that was asked for.
+    pub report: Option<crate::check::Report>,
 }
 
 /// Makes the image and brings it to where the request wants it.
@@ -41,17 +44,43 @@ pub(crate) fn deliver(
     }
     let materials = compiled.materials.into_iter().collect();
     if !is_image {
-        return Ok(Built { image: None, materials });
+        return Ok(Built { materials, ..Built::default() });
     }
     let new = compiled.state.into_image(results, &request.labels, request.tags.clone())?;
     let image = shared.images.commit_image(new)?;
+    let named = [(image.clone(), request.tags.clone())];
     for output in &request.outputs {
-        if let Output::Oci { .. } | Output::Docker { .. } | Output::Image { push: true } = output {
-            let message = format!("the output {output:?} is not implemented");
-            return Err(Error::new(Kind::Unimplemented, message));
+        match output {
+            Output::Oci { dest, tar: false } => shared.images.save_layout(&named, dest)?,
+            Output::Oci { dest, tar: true } => archive(shared, &named, SaveFormat::Oci, dest)?,
+            Output::Docker { dest } => archive(shared, &named, SaveFormat::Docker, dest)?,
+            Output::Image { push: true } => push(shared, request, &image)?,
+            Output::Image { push: false } | Output::Local { .. } | Output::Tar { .. } => {}
         }
     }
-    Ok(Built { image: Some(image), materials })
+    Ok(Built { image: Some(image), materials, report: None })
+}
+
+/// The image as one file.
+fn archive(shared: &Shared, named: &[(Image, Vec<ImageRef>)], format: SaveFormat, dest: &Path) -> Result<()> {
+    link::whole(dest, |file| {
+        shared.images.save(named, format, BufWriter::with_capacity(1 << 17, file))?;
+        Ok(())
+    })
+}
+
+/// The image to the registries of all its names.
+fn push(shared: &Shared, request: &BuildRequest, image: &Image) -> Result<()> {
+    let Some(registry) = &shared.registry else {
+        return Err(Error::new(
+            Kind::FailedPrecondition,
+            "this builder speaks to no registry, it cannot push",
+        ));
+    };
+    if request.tags.is_empty() {
+        return Err(Error::new(Kind::Invalid, "an image without a name cannot be pushed: give -t NAME"));
+    }
+    request.tags.iter().try_for_each(|name| registry.push(image, name))
 }
 
 /// The root's files as a directory.

@@ -56,10 +56,6 @@ pub struct BuildRequest {
     pub keep_failed: bool,
     /// Looks at the file only: no step runs.
     pub check: bool,
-    /// Adds an in-toto provenance statement to the image.
-    pub provenance: bool,
-    /// Adds an SPDX list of packages to the image.
-    pub sbom: bool,
 }
 
 /// A secret's value; never printed.

@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::caches::Caches;
+use crate::context::Registry;
 use crate::error::BuildError;
 use crate::request::{BuildEvent, Secret};
 use crate::run::Runner;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub ssh: BTreeMap<String, PathBuf>,
     pub keep_failed: bool,
     pub bridge: Option<Arc<Network>>,
+    pub registry: Option<Arc<dyn Registry>>,
     pub cgroup: String,
     /// Where steps keep files that end with them.
     pub scratch: PathBuf,

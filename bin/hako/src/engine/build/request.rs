@@ -1,0 +1,210 @@
+//! From flags to the builder's request. The builder is on this machine: paths are made absolute and go as they are.
+
+use super::args::BuildArgs;
+use anyhow::{Context, bail};
+use hako_build::{BuildRequest, Output, RunNetwork, Secret};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The request, and whether standard input is the context's tar.
+pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> {
+    let mut request = BuildRequest {
+        tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
+        args: build_args(&args.build_args),
+        contexts: build_contexts(&args.build_contexts)?,
+        secrets: secrets(&args.secrets)?,
+        ssh: agents(&args.ssh)?,
+        target: args.target.clone(),
+        platform: args.platform.clone(),
+        pull: args.pull,
+        labels: pairs(&args.labels),
+        network: network(&args.network)?,
+        allow: args
+            .allow
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(anyhow::Error::msg)?,
+        outputs: args.outputs.iter().map(|text| output(text)).collect::<anyhow::Result<_>>()?,
+        keep_failed: args.on_error.is_some(),
+        check: args.check,
+        ..BuildRequest::default()
+    };
+    match args.no_cache.as_deref() {
+        None => {}
+        Some([all]) if all.is_empty() => request.no_cache = true,
+        Some(stages) => request.no_cache_stages = stages.to_vec(),
+    }
+    let is_tar = context(args, &mut request)?;
+    Ok((request, is_tar))
+}
+
+fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool> {
+    let file = args.file.as_deref();
+    if file == Some("-") {
+        if args.context == "-" {
+            bail!("standard input cannot be both the context and the Dockerfile");
+        }
+        request.dockerfile_text =
+            Some(std::io::read_to_string(std::io::stdin()).context("read the Dockerfile")?);
+    } else {
+        request.dockerfile = file.map(PathBuf::from);
+    }
+    let context = args.context.as_str();
+    if context == "-" {
+        return Ok(true);
+    }
+    let is_remote =
+        ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|p| context.starts_with(p))
+            || context.starts_with("github.com/") && !Path::new(context).exists();
+    if is_remote {
+        request.remote = Some(context.to_owned());
+        return Ok(false);
+    }
+    let path = std::path::absolute(context)?;
+    if !path.is_dir() {
+        bail!("build context {} is not a directory", path.display());
+    }
+    if let Some(file) = file.filter(|file| *file != "-") {
+        // As docker has it: from where the command runs, or from the context.
+        let here = std::path::absolute(file)?;
+        let inside = path.join(file);
+        match (inside.is_file(), here.is_file()) {
+            (true, _) => request.dockerfile = Some(PathBuf::from(file)),
+            (false, true) => request.dockerfile = Some(here),
+            _ => bail!("no Dockerfile at {}: name one with --file", inside.display()),
+        }
+    } else if file.is_none() && !path.join("Dockerfile").is_file() {
+        bail!("no Dockerfile at {}: name one with --file", path.join("Dockerfile").display());
+    }
+    request.context = path;
+    Ok(false)
+}
+
+fn pairs(all: &[String]) -> BTreeMap<String, String> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    all.iter().map(pair).collect()
+}
+
+/// `KEY=VALUE`, or `KEY` with the environment's value; a variable that is not set is no argument.
+fn build_args(all: &[String]) -> BTreeMap<String, String> {
+    let value = |text: &String| match text.split_once('=') {
+        Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+        None => std::env::var(text).ok().map(|value| (text.clone(), value)),
+    };
+    all.iter().filter_map(value).collect()
+}
+
+fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut contexts = BTreeMap::new();
+    for text in all {
+        let (name, source) =
+            text.split_once('=').with_context(|| format!("--build-context {text}: expected NAME=SOURCE"))?;
+        let source = match source.strip_prefix("oci-layout://") {
+            Some(layout) => format!("oci-layout://{}", std::path::absolute(layout)?.display()),
+            None if Path::new(source).is_dir() => std::path::absolute(source)?.display().to_string(),
+            None => source.to_owned(),
+        };
+        contexts.insert(name.to_owned(), source);
+    }
+    Ok(contexts)
+}
+
+/// The fields of `a=b,c=d`.
+fn fields(text: &str) -> Vec<(&str, &str)> {
+    text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect()
+}
+
+fn secrets(all: &[String]) -> anyhow::Result<BTreeMap<String, Secret>> {
+    let mut secrets = BTreeMap::new();
+    for text in all {
+        let (mut id, mut file, mut variable) = (None, None, None);
+        for (key, value) in fields(text) {
+            match key {
+                "id" => id = Some(value),
+                "src" | "source" => file = Some(value),
+                "env" => variable = Some(value),
+                "type" if matches!(value, "file" | "env") => {}
+                _ => bail!("--secret {text}: expected id=ID with src=FILE or env=VARIABLE"),
+            }
+        }
+        let id = id.or(variable).with_context(|| format!("--secret {text}: it needs an id"))?;
+        let value = match (file, variable) {
+            (Some(file), _) => {
+                std::fs::read(file).with_context(|| format!("read the secret {id} from {file}"))?
+            }
+            (None, variable) => {
+                let variable = variable.unwrap_or(id);
+                match std::env::var(variable) {
+                    Ok(value) => value.into_bytes(),
+                    Err(_) if Path::new(id).is_file() => std::fs::read(id)?,
+                    Err(_) => bail!("--secret {text}: the variable {variable} is not set"),
+                }
+            }
+        };
+        secrets.insert(id.to_owned(), Secret(value));
+    }
+    Ok(secrets)
+}
+
+fn agents(all: &[String]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    use std::os::unix::fs::FileTypeExt;
+    let mut agents = BTreeMap::new();
+    for text in all {
+        let (id, socket) = text.split_once('=').unwrap_or((text, ""));
+        let socket = if socket.is_empty() {
+            std::env::var("SSH_AUTH_SOCK")
+                .with_context(|| format!("--ssh {text}: SSH_AUTH_SOCK is not set"))?
+        } else {
+            socket.to_owned()
+        };
+        let path = std::path::absolute(&socket)?;
+        let is_socket = std::fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket());
+        if !is_socket {
+            bail!("--ssh {text}: {socket} is no agent's socket; add keys to an agent with ssh-add");
+        }
+        agents.insert(id.to_owned(), path);
+    }
+    Ok(agents)
+}
+
+fn network(mode: &str) -> anyhow::Result<RunNetwork> {
+    Ok(match mode {
+        "default" | "bridge" => RunNetwork::Bridge,
+        "none" => RunNetwork::None,
+        "host" => RunNetwork::Host,
+        other => bail!("--network {other}: expected default, none or host"),
+    })
+}
+
+fn output(text: &str) -> anyhow::Result<Output> {
+    if !text.contains('=') {
+        return Ok(Output::Local { dest: std::path::absolute(text)? });
+    }
+    let (mut kind, mut dest, mut push, mut tar) = ("", None, false, true);
+    for (key, value) in fields(text) {
+        match key {
+            "type" => kind = value,
+            "dest" => dest = Some(std::path::absolute(value)?),
+            "push" => push = value != "false",
+            "tar" => tar = value != "false",
+            _ => bail!("an output has no field {key:?}, expected type, dest, push or tar"),
+        }
+    }
+    let needed = || dest.clone().with_context(|| format!("{text}: the output needs dest=PATH"));
+    Ok(match kind {
+        "local" => Output::Local { dest: needed()? },
+        "tar" => Output::Tar { dest: needed()? },
+        "oci" => Output::Oci { dest: needed()?, tar },
+        "docker" if dest.is_none() => Output::Image { push: false },
+        "docker" => Output::Docker { dest: needed()? },
+        "image" => Output::Image { push },
+        "registry" => Output::Image { push: true },
+        other => {
+            bail!("there is no output of type {other:?}, expected local, tar, oci, docker, image or registry")
+        }
+    })
+}

@@ -1,0 +1,167 @@
+//! A build's progress: a live view, or plain lines that are the same every time.
+
+use super::args::ProgressStyle;
+use crate::output;
+use hako_build::{BuildEvent, StepOutcome};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::Instant;
+
+/// The most steps that the live view shows at the same time.
+const SHOWN: usize = 12;
+
+/// Shows events as they come.
+pub(super) struct Show {
+    style: ProgressStyle,
+    running: BTreeMap<usize, Running>,
+    total: usize,
+    /// Lines of the live part that stand on the terminal now.
+    drawn: usize,
+    width: usize,
+    /// The image that a failed step left.
+    pub kept: Option<String>,
+}
+
+struct Running {
+    title: String,
+    began: Instant,
+    /// What the step wrote since the last end of a line.
+    partial: String,
+    last: String,
+}
+
+impl Show {
+    pub(super) fn new(style: ProgressStyle) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let style = match style {
+            ProgressStyle::Auto if is_terminal => ProgressStyle::Tty,
+            ProgressStyle::Auto => ProgressStyle::Plain,
+            style => style,
+        };
+        let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+        Self { style, running: BTreeMap::new(), total: 0, drawn: 0, width, kept: None }
+    }
+
+    pub(super) fn event(&mut self, event: &BuildEvent) {
+        if let BuildEvent::Kept { image } = event {
+            self.kept = Some(image.clone());
+        }
+        if self.style == ProgressStyle::Rawjson {
+            output::error(&serde_json::to_string(event).unwrap_or_default());
+            return;
+        }
+        let lines = self.lines(event);
+        if self.style == ProgressStyle::Plain {
+            lines.iter().for_each(|line| output::error(line));
+        } else {
+            self.draw(&lines);
+        }
+    }
+
+    /// The lines that stay.
+    fn lines(&mut self, event: &BuildEvent) -> Vec<String> {
+        let is_live = self.style == ProgressStyle::Tty;
+        match event {
+            BuildEvent::Planned { steps } => {
+                self.total = *steps;
+                Vec::new()
+            }
+            BuildEvent::StepStarted { step, stage, text } => {
+                let title = format!("[{stage} {step}/{}] {text}", self.total);
+                let line = format!("#{step} {title}");
+                let (partial, last) = (String::new(), String::new());
+                self.running.insert(*step, Running { title, began: Instant::now(), partial, last });
+                if is_live { Vec::new() } else { vec![line] }
+            }
+            BuildEvent::Output { step, bytes, .. } => self.written(*step, bytes, is_live),
+            BuildEvent::StepEnded { step, outcome, took } => {
+                let Some(run) = self.running.remove(step) else { return Vec::new() };
+                let word = match outcome {
+                    StepOutcome::Done => format!("DONE {:.1}s", took.as_secs_f64()),
+                    StepOutcome::Cached => "CACHED".to_owned(),
+                    StepOutcome::Failed => "FAILED".to_owned(),
+                };
+                if is_live {
+                    return vec![format!(" => {word} {}", run.title)];
+                }
+                let rest = (!run.partial.is_empty()).then(|| format!("#{step} {}", run.partial));
+                rest.into_iter().chain([format!("#{step} {word}")]).collect()
+            }
+            BuildEvent::Warning { line: 0, message } => vec![format!("warning: {message}")],
+            BuildEvent::Warning { line, message } => vec![format!("warning: line {line}: {message}")],
+            BuildEvent::Kept { .. } => Vec::new(),
+        }
+    }
+
+    fn written(&mut self, step: usize, bytes: &[u8], is_live: bool) -> Vec<String> {
+        let Some(run) = self.running.get_mut(&step) else { return Vec::new() };
+        run.partial.push_str(&String::from_utf8_lossy(bytes));
+        let Some(end) = run.partial.rfind('\n') else { return Vec::new() };
+        let whole: String = run.partial.drain(..=end).collect();
+        run.last = whole.lines().last().unwrap_or_default().to_owned();
+        if is_live {
+            return Vec::new();
+        }
+        whole.lines().map(|line| format!("#{step} {line}")).collect()
+    }
+
+    /// Takes the live part away, writes what stays, and draws the live part anew.
+    fn draw(&mut self, lines: &[String]) {
+        let mut text = String::new();
+        if self.drawn > 0 {
+            let _ = write!(text, "\x1b[{}A\x1b[J", self.drawn);
+        }
+        for line in lines {
+            let _ = writeln!(text, "{}", self.cut(line));
+        }
+        self.drawn = 0;
+        for run in self.running.values().take(SHOWN) {
+            let line = format!(" => {:.1}s {}", run.began.elapsed().as_secs_f64(), run.title);
+            let _ = writeln!(text, "{}", self.cut(&line));
+            self.drawn += 1;
+            if !run.last.is_empty() {
+                let _ = writeln!(text, "{}", self.cut(&format!("      {}", run.last)));
+                self.drawn += 1;
+            }
+        }
+        output::error_bytes(text.as_bytes());
+    }
+
+    /// What fits on one line; control characters would move the cursor.
+    fn cut(&self, line: &str) -> String {
+        line.chars().filter(|c| !c.is_control()).take(self.width.saturating_sub(1)).collect()
+    }
+
+    /// Takes the live part away.
+    pub(super) fn finish(&mut self) {
+        if self.style == ProgressStyle::Tty {
+            self.running.clear();
+            self.draw(&[]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hako_build::OutputStream;
+    use std::time::Duration;
+
+    #[test]
+    fn plain_lines_name_their_step_and_are_whole() {
+        let mut show = Show::new(ProgressStyle::Plain);
+        let mut lines = Vec::new();
+        let stream = OutputStream::Stdout;
+        for event in [
+            BuildEvent::Planned { steps: 2 },
+            BuildEvent::StepStarted { step: 1, stage: "a".into(), text: "RUN x".into() },
+            BuildEvent::Output { step: 1, stream, bytes: b"one\ntw".to_vec() },
+            BuildEvent::Output { step: 1, stream, bytes: b"o\nend".to_vec() },
+            BuildEvent::StepEnded { step: 1, outcome: StepOutcome::Done, took: Duration::from_millis(1234) },
+        ] {
+            lines.extend(show.lines(&event));
+        }
+        assert_eq!(lines, ["#1 [a 1/2] RUN x", "#1 one", "#1 two", "#1 end", "#1 DONE 1.2s"]);
+    }
+}

@@ -1,0 +1,114 @@
+//! `POST /hako/build`: builds with all that the builder can, for our own command line.
+//!
+//! ```text
+//! in:   the request as JSON on one line, then the context's tar if the request names no context
+//! out:  one JSON object a line: {"event": …}, at the end {"built": …} or {"error": …}
+//! ```
+//! The request has paths of this machine: who reaches the engine's socket is root here anyway.
+
+use crate::DockerState;
+use crate::build::{AbortOnDrop, CONTEXT_LIMITS, Context};
+use crate::error::{Answer, blocking, invalid};
+use crate::image::body_reader;
+use ::hako_build::{BuildRequest, Built};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures::stream;
+use hako_error::{Error, Kind, Result};
+use http::header;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+
+/// The longest request, with its secrets and its Dockerfile.
+const REQUEST_LIMIT: u64 = 64 << 20;
+/// A Dockerfile on standard input is no longer than this.
+const DOCKERFILE_LIMIT: u64 = 4 << 20;
+
+pub(crate) async fn build(State(state): State<DockerState>, request: Request) -> Answer {
+    let parent = state.images.dir().join("contexts");
+    let body = body_reader(request.into_body());
+    let (wanted, context) = blocking(move || read(BufReader::new(body), parent)).await?;
+    if wanted.context.as_os_str().is_empty() && wanted.remote.is_none() && wanted.dockerfile_text.is_none() {
+        return Err(invalid("the request names no context"));
+    }
+    let (sender, receiver) = mpsc::channel::<Value>(256);
+    let running = tokio::spawn(run(state, wanted, context, sender));
+    let guard = AbortOnDrop(running.abort_handle());
+    let lines = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(format!("{line}\n"))), (receiver, guard)))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// The request, and the context where it came along.
+fn read(mut body: impl BufRead, parent: PathBuf) -> Result<(BuildRequest, Option<Context>)> {
+    let failed = |source| Error::new(Kind::Invalid, "the build request cannot be read").with_source(source);
+    let mut line = String::new();
+    body.by_ref().take(REQUEST_LIMIT).read_line(&mut line).map_err(failed)?;
+    let mut wanted: BuildRequest = serde_json::from_str(&line)
+        .map_err(|source| Error::new(Kind::Invalid, "the build request is malformed").with_source(source))?;
+    let mut rest = BufReader::with_capacity(1 << 16, body);
+    let head = rest.fill_buf().map_err(failed)?;
+    if head.is_empty() {
+        return Ok((wanted, None));
+    }
+    // A tar in some form has bytes that no text has in its first block.
+    let is_text = !head.starts_with(&[0x1f, 0x8b]) && !head[..head.len().min(512)].contains(&0);
+    if is_text {
+        let mut text = String::new();
+        rest.take(DOCKERFILE_LIMIT).read_to_string(&mut text).map_err(failed)?;
+        wanted.dockerfile_text = Some(text);
+        return Ok((wanted, None));
+    }
+    let context = Context::unpack_within(&parent, rest, CONTEXT_LIMITS)?;
+    wanted.context = context.path().to_owned();
+    Ok((wanted, Some(context)))
+}
+
+async fn run(
+    state: DockerState,
+    wanted: BuildRequest,
+    context: Option<Context>,
+    sender: mpsc::Sender<Value>,
+) {
+    let (progress, mut events) = mpsc::unbounded_channel();
+    let lines = sender.clone();
+    let show = async move {
+        while let Some(event) = events.recv().await {
+            if lines.send(json!({ "event": event })).await.is_err() {
+                return;
+            }
+        }
+    };
+    let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
+    drop(context);
+    let last = match built {
+        Ok(built) => json!({ "built": outcome(&built) }),
+        Err(error) => json!({ "error": error.chain() }),
+    };
+    // Nobody may be left to tell.
+    let _ = sender.send(last).await;
+}
+
+fn outcome(built: &Built) -> Value {
+    if let Some(report) = &built.report {
+        return json!({ "report": report.to_string(), "findings": report.findings });
+    }
+    let Some(image) = &built.image else {
+        return json!({ "materials": built.materials });
+    };
+    json!({
+        "id": image.id,
+        "names": image.names,
+        "containerimage.digest": image.manifest_digest,
+        "containerimage.config.digest": image.id,
+        "image.name": image.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        "materials": built.materials,
+    })
+}

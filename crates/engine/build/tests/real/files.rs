@@ -1,0 +1,208 @@
+//! COPY and ADD of files, the cache of their layers, and what stages hand on.
+
+use crate::bed::Bed;
+use hako_build::{BuildRequest, Output, StepOutcome};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+/// The plain files below a directory, sorted.
+fn files(root: &Path) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path.strip_prefix(root).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn parents_excludes_modes_and_owners() {
+    let bed = Bed::new(
+        "FROM busybox\n\
+         COPY --parents src/./lib/**/*.txt src/main.rs /p/\n\
+         COPY --exclude=*.log --exclude=sub/x src /e\n\
+         COPY --chmod=u=rwX,go=rX src/main.rs src/lib /m/\n\
+         RUN echo 'web:x:33:34::/:/bin/sh' >> /etc/passwd && echo 'www:x:35:' >> /etc/group\n\
+         COPY --chown=web:www src/main.rs /o\n\
+         COPY --chown=web src/main.rs /u\n",
+    );
+    for path in [
+        "src/main.rs",
+        "src/a.log",
+        "src/lib/a.txt",
+        "src/lib/deep/b.txt",
+        "src/lib/c.bin",
+        "src/sub/x",
+        "src/sub/y",
+    ] {
+        bed.write(path, path);
+    }
+    let image = bed.build();
+    bed.look(&image, |root| {
+        let files = |dir: &str| files(&root.join(dir));
+        let mode = |path: &str| fs::metadata(root.join(path)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("m/deep"), mode("m/main.rs")), (0o755, 0o644));
+        assert_eq!(files("p"), ["lib/a.txt", "lib/deep/b.txt", "src/main.rs"]);
+        assert_eq!(files("e"), ["lib/a.txt", "lib/c.bin", "lib/deep/b.txt", "main.rs", "sub/y"]);
+        assert_eq!(files("m"), ["a.txt", "c.bin", "deep/b.txt", "main.rs"]);
+        let owner = |path: &str| fs::metadata(root.join(path)).map(|m| (m.uid(), m.gid())).unwrap();
+        assert_eq!((owner("o"), owner("u")), ((33, 35), (33, 34)));
+    });
+}
+
+#[test]
+fn a_linked_layer_survives_a_change_of_the_base() {
+    let text = |base: &str| {
+        format!(
+            "FROM busybox\nRUN echo {base} > /base\nCOPY --link a /tmp/x/\nRUN cat /base /tmp/x/a > /both\n"
+        )
+    };
+    let bed = Bed::new(&text("one"));
+    bed.write("a", "a");
+    let first = bed.build();
+    bed.write("Dockerfile", text("two"));
+    let ran = bed.run(bed.request());
+    assert_eq!(ran.counts(StepOutcome::Cached), 1, "only the linked one");
+    let second = ran.image();
+    assert_eq!(bed.read(&second, "both"), "two\na");
+    assert_eq!(first.layers[2], second.layers[2]);
+    bed.look(&second, |root| {
+        let mode = fs::metadata(root.join("tmp")).unwrap().mode() & 0o7777;
+        assert_eq!(mode, 0o1777, "the directory that was there is as it was");
+    });
+}
+
+#[test]
+fn what_comes_out_the_same_is_not_built_upon_again() {
+    let text = |comment: &str| {
+        format!(
+            "FROM busybox AS made\nRUN : {comment}; mkdir /o && echo same > /o/f && touch -d @0 /o/f /o\n\
+             FROM busybox\nCOPY --from=made /o/f /f\nRUN cat /f > /g\n"
+        )
+    };
+    let bed = Bed::new(&text("one"));
+    bed.build();
+    bed.write("Dockerfile", text("two"));
+    let ran = bed.run(bed.request());
+    assert_eq!(ran.counts(StepOutcome::Cached), 2, "{:?}", ran.events);
+}
+
+#[test]
+fn archives_are_unpacked_by_what_is_in_them() {
+    let bed = Bed::new(
+        "FROM scratch\nADD plain.tar /a/\nADD gz /b/\nADD bz2 /c/\nADD xz /d/\nADD zst /e/\n\
+         ADD --unpack=false gz /f/\nADD file.gz /g/\nCOPY plain.tar /h/\n",
+    );
+    bed.write("in/file", "packed");
+    let dir = bed.context();
+    for (flag, name) in [("", "plain.tar"), ("-z", "gz"), ("-j", "bz2"), ("-J", "xz"), ("--zstd", "zst")] {
+        let mut tar = Command::new("tar");
+        tar.current_dir(&dir).args(["-C", "in", "-cf", name]);
+        if !flag.is_empty() {
+            tar.arg(flag);
+        }
+        assert!(tar.arg("file").status().unwrap().success(), "{name}");
+    }
+    assert!(
+        Command::new("sh")
+            .current_dir(&dir)
+            .args(["-c", "echo x | gzip > file.gz"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let image = bed.build();
+    for path in ["a/file", "b/file", "c/file", "d/file", "e/file"] {
+        assert_eq!(bed.read(&image, path), "packed", "{path}");
+    }
+    bed.look(&image, |root| {
+        assert!(
+            root.join("f/gz").is_file()
+                && root.join("g/file.gz").is_file()
+                && root.join("h/plain.tar").is_file()
+        );
+    });
+}
+
+#[test]
+fn triggers_run_where_an_image_is_built_upon() {
+    let bed = Bed::new(
+        "FROM busybox\nONBUILD COPY in /in\nONBUILD RUN cat /in > /out\nONBUILD ENV X=y\nRUN test ! -e /in\n",
+    );
+    bed.write("in", "hello");
+    let tags = vec!["parent".parse().unwrap()];
+    let parent = bed.run(BuildRequest { tags, ..bed.request() }).image();
+    assert_eq!(parent.raw_config["config"]["OnBuild"].as_array().unwrap().len(), 3);
+    bed.write("Dockerfile", "FROM parent\nRUN test $X = y\n");
+    let image = bed.build();
+    assert_eq!(bed.read(&image, "out"), "hello");
+    assert!(image.raw_config["config"].get("OnBuild").is_none(), "triggers are for the next one only");
+}
+
+#[test]
+fn named_contexts_take_the_place_of_stages_and_images() {
+    let bed = Bed::new(
+        "FROM base\nCOPY --from=extra f /f\nCOPY --from=made /m /m\nFROM busybox AS unused\nRUN exit 1\n",
+    );
+    bed.write("../extra/f", "extra");
+    bed.write("../made/m", "made");
+    let path = |name: &str| bed.dir.path().join(name).display().to_string();
+    let contexts = BTreeMap::from([
+        ("base".to_owned(), "docker-image://busybox".to_owned()),
+        ("extra".to_owned(), path("extra")),
+        ("made".to_owned(), path("made")),
+    ]);
+    let image = bed.run(BuildRequest { contexts, target: Some("0".into()), ..bed.request() }).image();
+    assert_eq!(bed.read(&image, "f") + &bed.read(&image, "m"), "extramade");
+    assert!(bed.read(&image, "etc/passwd").contains("root"));
+}
+
+#[test]
+fn a_result_can_be_a_directory_or_a_tar() {
+    let bed = Bed::new("FROM scratch\nCOPY f /dir/f\n");
+    bed.write("f", "text");
+    let (dir, file) = (bed.dir.path().join("out"), bed.dir.path().join("out.tar"));
+    let outputs = vec![Output::Local { dest: dir.clone() }, Output::Tar { dest: file.clone() }];
+    let built = bed.run(BuildRequest { outputs, ..bed.request() }).result.unwrap();
+    assert!(built.image.is_none() && bed.images.list().unwrap().len() == 1, "no image was made");
+    assert_eq!(fs::read_to_string(dir.join("dir/f")).unwrap(), "text");
+    let listed = Command::new("tar").arg("-tf").arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), "dir\ndir/f\n");
+}
+
+#[test]
+fn with_an_epoch_the_same_file_gives_the_same_image_anywhere() {
+    let text = "FROM busybox\nCOPY . /c\nRUN date +%N > /dev/null; mkdir /d; echo x > /d/f; ls -l --full-time /d /c > /times\n\
+                COPY --link f /l/f\nWORKDIR /w\nLABEL b=1 a=2\n";
+    let args = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "1700000000".to_owned())]);
+    let digest = |no_cache| {
+        let bed = Bed::new(text);
+        bed.write("f", "x");
+        bed.run(BuildRequest { args: args.clone(), no_cache, ..bed.request() }).image().manifest_digest
+    };
+    assert_eq!(digest(false), digest(true));
+}
+
+#[test]
+fn a_failed_step_can_be_entered() {
+    let bed = Bed::new("FROM busybox\nWORKDIR /w\nENV A=b\nRUN echo half > half; exit 3\n");
+    let ran = bed.run(BuildRequest { keep_failed: true, ..bed.request() });
+    assert!(ran.result.is_err());
+    let kept = ran.events.iter().find_map(|event| match event {
+        hako_build::BuildEvent::Kept { image } => Some(image.clone()),
+        _ => None,
+    });
+    let image = bed.images.find(&kept.unwrap()).unwrap();
+    assert_eq!(bed.read(&image, "w/half"), "half\n");
+    assert_eq!(image.config.config().as_ref().unwrap().working_dir().as_deref(), Some("/w"));
+}

@@ -1,0 +1,10 @@
+//! Whole builds with real processes, as root, on a static busybox of this machine.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+
+mod bed;
+mod files;
+mod mounts;
+mod sources;
+
+// Linked in so that this executable can be a runtime's process.
+use hako_testkit as _;

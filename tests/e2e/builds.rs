@@ -1,0 +1,148 @@
+//! `hako build` as people call it: contexts, flags, outputs, progress, failures, a crash in the middle.
+
+use crate::platform::{HAKO, Platform, output, run, wait_until};
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn context(dir: &Path, dockerfile: &str) -> String {
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    dir.display().to_string()
+}
+
+/// Runs a build with standard input; gives both outputs.
+fn fed(platform: &Platform, arguments: &[&str], input: &[u8]) -> String {
+    let mut command = platform.hako();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn every_flag_of_a_build_does_what_it_says() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(dir.path().join("secret"), "s3cret-value").unwrap();
+    context(&dir.path().join("extra"), "");
+    fs::write(dir.path().join("extra/f"), "named").unwrap();
+    let main = context(
+        &dir.path().join("main"),
+        "FROM busybox AS base\nARG WHO=nobody\nRUN --mount=type=secret,id=s echo $WHO $(wc -c < /run/secrets/s) > /who\n\
+         FROM scratch AS out\nCOPY --from=base /who /who\nCOPY --from=extra f /f\n\
+         FROM base AS broken\nRUN echo the reason; exit 5\n",
+    );
+    let secret = format!("id=s,src={}", path("secret"));
+    let extra = format!("extra={}", path("extra"));
+    let flags = ["--target", "out", "--build-arg", "WHO=me", "--secret", &secret, "--build-context", &extra];
+    let build = |more: &[&str]| {
+        let all = [&["build"], &flags[..], more, &[&main]].concat();
+        run(platform.hako().args(all))
+    };
+    let (id_file, metadata) = (path("id"), path("metadata.json"));
+    let said = build(&["-t", "app:1", "--label", "a=b", "--iidfile", &id_file, "--metadata-file", &metadata]);
+    assert_eq!(said.trim(), fs::read_to_string(&id_file).unwrap());
+    let metadata: Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], said.trim());
+    build(&["--output", &format!("type=local,dest={}", path("out"))]);
+    assert_eq!(fs::read_to_string(dir.path().join("out/who")).unwrap(), "me 12\n");
+    assert_eq!(fs::read_to_string(dir.path().join("out/f")).unwrap(), "named");
+    build(&["-t", "app:1", "-o", &format!("type=oci,dest={}", path("app.tar"))]);
+    let skopeo = run(Command::new("skopeo").args(["inspect", &format!("oci-archive:{}", path("app.tar"))]));
+    assert_eq!(serde_json::from_str::<Value>(&skopeo).unwrap()["Layers"].as_array().unwrap().len(), 2);
+    build(&["-t", "app:1", "-o", &format!("type=docker,dest={}", path("docker.tar"))]);
+    run(Command::new("skopeo").args(["inspect", &format!("docker-archive:{}", path("docker.tar"))]));
+    let plain = |more: &[&str]| {
+        let all = [&["build"], &flags[..], more, &[&main]].concat();
+        let output = output(platform.hako().args(all));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(plain(&["--progress", "plain"]).contains("CACHED"));
+    assert!(!plain(&["--no-cache"]).contains("CACHED"));
+    let partly = plain(&["--no-cache=base"]);
+    assert!(partly.contains("CACHED") && partly.contains("DONE"), "{partly}");
+    assert!(plain(&["--progress=rawjson"]).contains("{\"step_started\""));
+    let failed = plain(&["--target", "broken", "--on-error", "shell"].map(|flag| flag));
+    assert!(failed.contains("cannot be used multiple times"), "{failed}");
+    let failed = output(platform.hako().args([
+        "build",
+        "--target",
+        "broken",
+        "--on-error=shell",
+        "--secret",
+        &secret,
+        &main,
+    ]));
+    let failed = String::from_utf8(failed.stderr).unwrap();
+    for part in ["Dockerfile:8", "exit code 5", "the reason", "hako run --rm -it localhost/hako-build-failed"]
+    {
+        assert!(failed.contains(part), "{part}: {failed}");
+    }
+    let checked = output(platform.hako().args([
+        "build",
+        "--check",
+        &context(&dir.path().join("odd"), "from busybox\nRUN true\n"),
+    ]));
+    assert!(
+        !checked.status.success()
+            && String::from_utf8_lossy(&checked.stdout).contains("ConsistentInstructionCasing")
+    );
+    platform.down();
+}
+
+#[test]
+fn contexts_come_from_standard_input_too() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let dir = tempfile::tempdir().unwrap();
+    let main = context(&dir.path().join("main"), "FROM scratch\nCOPY Dockerfile /d\n");
+    let tar = Command::new("tar").args(["-C", &main, "-czf", "-", "."]).output().unwrap().stdout;
+    fed(&platform, &["build", "-t", "tarred", "-"], &tar);
+    fed(&platform, &["build", "-t", "alone", "-"], b"FROM busybox\nRUN echo alone > /x\n");
+    fed(&platform, &["build", "-t", "both", "-f", "-", &main], b"FROM busybox\nCOPY Dockerfile /y\n");
+    assert_eq!(platform.run(&["run", "--rm", "alone", "cat", "/x"]), "alone\n");
+    assert!(platform.run(&["run", "--rm", "both", "cat", "/y"]).contains("COPY Dockerfile /d"));
+    platform.down();
+}
+
+#[test]
+fn a_build_that_is_killed_leaves_nothing() {
+    let mut platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let dir = tempfile::tempdir().unwrap();
+    let main = context(
+        &dir.path().join("main"),
+        "FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked --mount=from=busybox,target=/b echo x > /c/x; sleep 100\n",
+    );
+    let mut build = Command::new(HAKO);
+    build.args(platform.hako().get_args()).args(["build", &main]);
+    let mut build = build.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let cache = platform.data_dir().join("images/build-mounts");
+    let is_running = || {
+        let dirs = fs::read_dir(&cache).into_iter().flatten().flatten();
+        dirs.into_iter().any(|entry| entry.path().join("data/x").exists())
+    };
+    wait_until("the step runs", is_running);
+    platform.kill();
+    assert!(!build.wait().unwrap().success());
+    platform.up();
+    let names = fs::read_dir(platform.data_dir().join("snapshots/live")).unwrap().count();
+    assert_eq!(names, 0, "no snapshot is left");
+    assert_eq!(fs::read_dir(platform.data_dir().join("images/build-scratch")).unwrap().count(), 0);
+    fs::write(
+        dir.path().join("main/Dockerfile"),
+        "FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked cat /c/x\n",
+    )
+    .unwrap();
+    assert!(fs::read_to_string("/proc/mounts").unwrap().lines().all(|line| !line.contains("build-scratch")));
+    run(platform.hako().args(["build", "-t", "again", &main]));
+    platform.down();
+}
