@@ -9,7 +9,7 @@ use crate::writer::sync_parent;
 use hako_error::Result;
 use hako_names::Digest;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -61,6 +61,9 @@ struct Record {
 pub(crate) struct Leases {
     dir: PathBuf,
     records: HashMap<String, Record>,
+    /// While a collection runs: what was protected or let go of since it began. A name may have come to point to
+    /// such a blob after the collection asked for what is to be kept.
+    touched: Option<HashSet<Digest>>,
 }
 
 impl Leases {
@@ -81,7 +84,21 @@ impl Leases {
                 _ => fs::remove_file(&path).map_err(failed)?,
             }
         }
-        Ok(Self { dir, records })
+        Ok(Self { dir, records, touched: None })
+    }
+
+    /// From here on every blob that is protected or let go of survives, until [`Leases::end`].
+    pub(crate) fn begin(&mut self) {
+        self.touched = Some(HashSet::new());
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.touched = None;
+    }
+
+    /// Whether a collection that runs may not delete the blob.
+    pub(crate) fn spares(&mut self, digest: Digest) -> bool {
+        self.touched.as_ref().is_some_and(|touched| touched.contains(&digest)) || self.protects(digest)
     }
 
     pub(crate) fn grant(&mut self, id: &str, expires_in: Duration) -> Result<()> {
@@ -100,6 +117,9 @@ impl Leases {
     }
 
     pub(crate) fn protect(&mut self, id: &str, digest: Digest) -> Result<()> {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(digest);
+        }
         let Some(record) = self.records.get(id) else {
             return self.grant(id, Duration::from_secs(3600)).and_then(|()| self.protect(id, digest));
         };
@@ -112,7 +132,10 @@ impl Leases {
     }
 
     pub(crate) fn release(&mut self, id: &str) {
-        self.records.remove(id);
+        let released = self.records.remove(id);
+        if let (Some(touched), Some(released)) = (&mut self.touched, released) {
+            touched.extend(released.blobs);
+        }
         let _ = fs::remove_file(self.path(id));
     }
 

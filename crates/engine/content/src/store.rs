@@ -16,6 +16,8 @@ use std::time::Duration;
 /// The largest blob that [`ContentStore::read`] takes into memory: manifests and configurations, not layers.
 const READ_LIMIT: u64 = 16 << 20;
 
+/// How many blobs a collection looks at before it lets others in.
+const SWEEP_STEP: usize = 32;
 /// How long the start of a blob waits to be continued.
 const PARTIAL_LIFE: Duration = Duration::from_secs(24 * 3600);
 
@@ -41,6 +43,7 @@ pub(crate) struct Inner {
     ingest: PathBuf,
     /// INVARIANT: held while a blob appears, is protected or is deleted, so that none of these can interleave.
     pub(crate) leases: Mutex<Leases>,
+    collecting: Mutex<()>,
 }
 
 impl ContentStore {
@@ -57,7 +60,8 @@ impl ContentStore {
         }
         remove_stale_ingests(&ingest)?;
         let leases = Mutex::new(Leases::open(dir.join("leases"))?);
-        Ok(Self { inner: Arc::new(Inner { dir, blobs, ingest, leases }) })
+        let collecting = Mutex::new(());
+        Ok(Self { inner: Arc::new(Inner { dir, blobs, ingest, leases, collecting }) })
     }
 
     /// The directory the store was opened in.
@@ -178,19 +182,32 @@ impl ContentStore {
 
     /// Deletes every blob that is neither in `keep` nor under a lease; returns what went.
     ///
-    /// `keep` is asked for after the lease table is closed: a blob committed meanwhile is either leased or in
-    /// the answer.
+    /// In small steps, between which blobs are written, protected and released as ever: a blob that is touched so
+    /// after the collection began is spared by it. One collection runs at a time.
     pub fn collect(&self, keep: impl FnOnce() -> Result<HashSet<Digest>>) -> Result<Vec<Blob>> {
-        let mut leases = self.inner.leases.lock();
-        let keep = keep()?;
+        let _alone = self.inner.collecting.lock();
+        self.inner.leases.lock().begin();
+        let collected = keep().and_then(|keep| self.sweep(&keep));
+        self.inner.leases.lock().end();
+        collected
+    }
+
+    fn sweep(&self, keep: &HashSet<Digest>) -> Result<Vec<Blob>> {
+        let loose: Vec<Blob> = self.list()?.into_iter().filter(|blob| !keep.contains(&blob.digest)).collect();
         let mut deleted = Vec::new();
-        for blob in self.list()? {
-            if keep.contains(&blob.digest) || leases.protects(blob.digest) {
-                continue;
+        for step in loose.chunks(SWEEP_STEP) {
+            let mut leases = self.inner.leases.lock();
+            for blob in step {
+                if leases.spares(blob.digest) {
+                    continue;
+                }
+                let path = self.path(blob.digest);
+                match fs::remove_file(&path) {
+                    Ok(()) => deleted.push(*blob),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(ContentError::io("delete", &path, "a blob")(error).into()),
+                }
             }
-            let path = self.path(blob.digest);
-            fs::remove_file(&path).map_err(ContentError::io("delete", &path, "a blob"))?;
-            deleted.push(blob);
         }
         Ok(deleted)
     }

@@ -26,4 +26,4 @@ pub use archive::SaveFormat;
 pub use busybox::busybox_rootfs;
 pub use error::ImageError;
 pub use image::{Image, Layer, chain_id};
-pub use store::{Collected, ImageStore, NewImage, Pin, Removed, Roots};
+pub use store::{Budget, Collected, ImageStore, NewImage, Pin, Relieved, Removed, Roots};

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! DIR/names/<digest of the name>.json    {"name", "manifest"}
+//! DIR/used/<digest>                      empty; its time is that of the last use
 //! DIR/unnamed/<digest>.json              the same without a name: images that lost theirs
 //! ```
 
+mod budget;
 mod commit;
 mod import;
 mod names;
 mod stack;
 mod unpack;
 
+pub use budget::{Budget, Relieved};
 pub use commit::NewImage;
 pub(crate) use stack::{Loose, Stacked};
 
@@ -126,6 +129,8 @@ impl ImageStore {
     ) -> Result<Self> {
         let dir = dir.as_ref().to_path_buf();
         let names = RwLock::new(Names::open(&dir)?);
+        let used = dir.join("used");
+        std::fs::create_dir_all(&used).map_err(ImageError::io("create", &used))?;
         for info in snapshots.list() {
             if info.name.starts_with(unpack::KEY_PREFIX) && info.state != State::Committed {
                 snapshots.remove(&info.name)?;
@@ -268,6 +273,9 @@ impl ImageStore {
             }
             is_gone
         };
+        if is_gone {
+            self.untouch(image.manifest_digest);
+        }
         let collected = if is_gone { self.gc()? } else { Collected::default() };
         Ok(Removed { untagged, deleted: is_gone.then_some(image.id), collected })
     }

@@ -231,3 +231,27 @@ fn an_old_start_of_a_blob_goes_when_the_store_is_opened() {
     ContentStore::open(dir.path()).unwrap();
     assert_eq!(ingests(dir.path()), 0);
 }
+
+#[test]
+fn what_is_touched_while_a_collection_runs_survives_it() {
+    let (_dir, store) = store();
+    let lease = store.lease("early", Duration::from_secs(60)).unwrap();
+    let early = store.put("x", b"leased before, named and released meanwhile", Some(&lease)).unwrap();
+    let loose = store.put("x", b"wanted by nobody", None).unwrap();
+    let found = store.put("x", b"found here meanwhile", None).unwrap();
+    let mut lease = Some(lease);
+    let deleted = store
+        .collect(|| {
+            // What a pull does between the question and the deletion.
+            drop(lease.take());
+            let other = store.lease("other", Duration::from_secs(60)).unwrap();
+            other.protect(found.digest).unwrap();
+            Ok(HashSet::new())
+        })
+        .unwrap();
+    assert_eq!(deleted, [loose]);
+    assert!(store.exists(early.digest) && store.exists(found.digest));
+    let mut deleted = store.collect(|| Ok(HashSet::new())).unwrap();
+    deleted.sort_by_key(|blob| blob.size);
+    assert_eq!(deleted, [found, early]);
+}

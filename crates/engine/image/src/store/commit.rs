@@ -146,6 +146,7 @@ impl ImageStore {
                 table.keep(manifest)?;
             }
         }
+        self.touch(manifest);
         let mut image = self.image(manifest)?;
         image.name = names.first().cloned();
         Ok(image)

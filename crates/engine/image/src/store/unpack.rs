@@ -62,6 +62,7 @@ impl ImageStore {
     /// Makes sure that all layers are applied; returns the snapshot to prepare containers on, `None` for an
     /// image without layers.
     pub fn unpack(&self, image: &Image) -> Result<Option<String>> {
+        self.touch(image.manifest_digest);
         self.unpack_layers(&image.layers)
     }
 

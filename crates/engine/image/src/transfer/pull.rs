@@ -6,7 +6,7 @@ use super::pipe::{Alive, blocking};
 use super::{Event, LayerState, Platform, Progress};
 use crate::remote::{RemoteClient, RemoteError, RemoteManifest, RemoteOptions};
 use crate::store::{Loose, Pin, Stacked};
-use crate::{Image, ImageError, ImageStore, Layer, chain_id};
+use crate::{Budget, Image, ImageError, ImageStore, Layer, chain_id};
 use hako_content::{Expected, Lease};
 use hako_error::{Kind, Result};
 use hako_names::{Digest, ImageRef};
@@ -29,6 +29,8 @@ pub struct PullOptions {
     pub parallel: usize,
     /// Whether layers are unpacked as they come.
     pub unpack: bool,
+    /// When unused images go to make room; `None` for never.
+    pub budget: Option<Budget>,
 }
 
 impl Default for PullOptions {
@@ -39,6 +41,7 @@ impl Default for PullOptions {
             platform: Platform::host(),
             parallel: 4,
             unpack: true,
+            budget: Some(Budget::default()),
         }
     }
 }
@@ -117,8 +120,17 @@ impl Pull<'_> {
         let digests = [self.name.with_digest(plan.digest)];
         let (store, digest) = (self.store.clone(), plan.digest);
         let image = blocking(move || store.point(plan.manifest, &names, &digests)).await?;
+        self.make_room().await;
         let image = Image { name: Some(self.name.clone()), ..image };
         Ok(Pulled { image, digest, is_up_to_date: false, moved, saved })
+    }
+
+    /// A pull is what fills disks. What it brought is the newest and stays.
+    async fn make_room(&self) {
+        let (store, Some(budget)) = (self.store.clone(), self.options.budget) else { return };
+        if let Err(error) = blocking(move || store.relieve(&budget)).await {
+            tracing::warn!(error = error.chain(), "no room could be made for images");
+        }
     }
 
     /// The image, if the registry still has under the name what is here. Costs one HEAD.

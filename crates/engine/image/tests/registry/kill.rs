@@ -6,7 +6,8 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures::StreamExt;
 use hako_error::Kind;
-use hako_image::transfer::{Progress, pull};
+use hako_image::transfer::{Progress, PullOptions, pull};
+use hako_image::{Budget, NewImage};
 use hako_oci::media_type::Compression;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -104,6 +105,46 @@ fn a_full_disk_is_told_and_leaves_room() {
             store.gc().unwrap();
             assert_eq!(store.content().list().unwrap(), []);
             assert_eq!(store.snapshots().list(), []);
+        });
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn images_that_a_registry_has_go_when_the_disk_gets_full_and_those_in_use_stay() {
+    std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+        let disk = tempfile::tempdir().unwrap();
+        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some("size=5m")).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (here, fake) = (Store::new(), Fake::start().await);
+            let store = open(disk.path());
+            let budget = Budget { high_percent: 70, low_percent: 67, youngest: Duration::ZERO };
+            let options = PullOptions { budget: None, ..options() };
+            let mut images = Vec::new();
+            for (at, name) in ["running", "oldest", "older", "newest"].into_iter().enumerate() {
+                let image = here.image(name, Compression::Gzip, &[600_000 + at]);
+                fake.serve(&here.images, &image, name);
+                let name = fake.name(&format!("{name}:1"));
+                images.push(pull(&store, &name, &options, &Progress::none()).await.unwrap().image);
+            }
+            let local = store.commit_image(NewImage {
+                layers: Vec::new(),
+                names: vec!["local:1".parse().unwrap()],
+                ..NewImage::default()
+            });
+            store.snapshots().prepare("container", images[0].chain_id().as_deref()).unwrap();
+            let relieved = store.relieve(&budget).unwrap();
+            assert_eq!(relieved.images, [images[1].id], "one is enough, and it is the one used longest ago");
+            let left: Vec<_> = store.list().unwrap().into_iter().map(|image| image.id).collect();
+            for stays in [images[0].id, images[3].id, local.unwrap().id] {
+                assert!(left.contains(&stays));
+            }
+            assert!(store.relieve(&budget).unwrap().images.is_empty(), "there is room now");
         });
     })
     .join()
