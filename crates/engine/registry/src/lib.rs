@@ -68,7 +68,7 @@ mod stripes;
 mod uploads;
 mod upstream;
 
-pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs};
+pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs, S3Blobs};
 pub use check::{Checked, check};
 pub use config::Config;
 pub use error::{ErrorCode, RegistryError};

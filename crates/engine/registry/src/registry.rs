@@ -116,14 +116,11 @@ impl Registry {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<(Digest, ManifestRecord), RegistryError> {
-        match self.inner.metadata.manifest(repository, reference)? {
-            Some(found) => Ok(found),
-            None if self.inner.metadata.has_repository(repository)? => {
-                let (repository, reference) = (repository.clone(), reference.clone());
-                Err(RegistryError::ManifestUnknown { repository, reference })
-            }
-            None => Err(RegistryError::NameUnknown { repository: repository.clone() }),
-        }
+        let unknown = || {
+            let (repository, reference) = (repository.clone(), reference.clone());
+            RegistryError::ManifestUnknown { repository, reference }
+        };
+        self.inner.metadata.manifest(repository, reference)?.ok_or_else(unknown)
     }
 
     /// A manifest's bytes.

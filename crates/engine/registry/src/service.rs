@@ -1,7 +1,7 @@
 //! A registry that runs: stores opened, collector and listener at work.
 
 use crate::auth::Auth;
-use crate::blobs::{BlobStore, LocalBlobs};
+use crate::blobs::{BlobStore, LocalBlobs, S3Blobs};
 use crate::config::Config;
 use crate::error::RegistryError;
 use crate::events::Events;
@@ -67,8 +67,10 @@ fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<Tl
     std::fs::create_dir_all(dir).map_err(|error| {
         Error::new(Kind::Invalid, format!("cannot create {}", dir.display())).with_source(error)
     })?;
-    let content = ContentStore::open(dir.join("content"))?;
-    let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobs::new(content));
+    let blobs: Arc<dyn BlobStore> = match &config.s3 {
+        Some(bucket) => Arc::new(S3Blobs::open(bucket)?),
+        None => Arc::new(LocalBlobs::new(ContentStore::open(dir.join("content"))?)),
+    };
     let registry = Registry::open(&dir.join("metadata.redb"), blobs, config.limits, Policy::of(config))?;
     let auth = Auth::open(&config.auth, &config.rules, dir)?;
     let tls = config.tls.as_ref().map(|tls| acceptor(tls, dir)).transpose()?;

@@ -4,8 +4,10 @@
 //! Invariant: a blob that can be opened is complete and its bytes hash to its digest.
 
 mod local;
+mod s3;
 
 pub use local::LocalBlobs;
+pub use s3::S3Blobs;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -23,6 +23,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where it listens; port 0 lets the kernel choose.
     pub listen: SocketAddr,
+    /// The bucket that blobs are in; without one they are in the registry's directory, as its records always are.
+    pub s3: Option<S3Config>,
     /// How its connections are encrypted.
     pub tls: Option<Tls>,
     /// How callers prove who they are.
@@ -51,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            s3: None,
             tls: None,
             auth: AuthConfig::None,
             rules: Vec::new(),
@@ -64,6 +67,21 @@ impl Default for Config {
             collect_every: Duration::from_secs(30),
         }
     }
+}
+
+/// A bucket of an S3-compatible service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Config {
+    /// The bucket.
+    pub bucket: String,
+    /// Its region.
+    pub region: String,
+    /// The service's URL, where it is not Amazon's.
+    pub endpoint: Option<String>,
+    /// What all objects' names begin with.
+    pub prefix: String,
+    /// The access key's id, and the file with its secret; without them, the machine's role.
+    pub key: Option<(String, PathBuf)>,
 }
 
 /// Where certificate and key come from.
@@ -228,6 +246,7 @@ impl Config {
         let default = Self::default();
         let config = Self {
             listen: root.parsed("listen", "an address with a port").unwrap_or(default.listen),
+            s3: root.section("s3").map(s3),
             tls: root.section("tls").and_then(tls),
             auth: root.section("auth").map_or(AuthConfig::None, auth),
             rules: root.sections("rules").into_iter().map(rule).collect(),
@@ -250,6 +269,26 @@ impl Config {
 
 fn seconds(section: &mut Section, name: &str, default: Duration) -> Duration {
     section.number(name).map_or(default, Duration::from_secs)
+}
+
+fn s3(mut section: Section) -> S3Config {
+    let key = match (section.text("access_key_id"), section.text("secret_access_key_file")) {
+        (Some(id), Some(file)) => Some((id, file.into())),
+        (None, None) => None,
+        _ => {
+            section.fault("access_key_id", "access_key_id and secret_access_key_file go together");
+            None
+        }
+    };
+    let config = S3Config {
+        bucket: section.required_text("bucket"),
+        region: section.text("region").unwrap_or_else(|| "us-east-1".into()),
+        endpoint: section.text("endpoint"),
+        prefix: section.text("prefix").unwrap_or_default(),
+        key,
+    };
+    section.end();
+    config
 }
 
 fn tls(mut section: Section) -> Option<Tls> {

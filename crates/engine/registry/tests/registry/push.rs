@@ -173,7 +173,7 @@ fn names_paths_and_methods_that_mean_nothing_have_error_bodies() {
     let cases = [
         ("GET", "/v2/UPPER/tags/list", 400, "NAME_INVALID"),
         ("GET", "/v2/none/tags/list", 404, "NAME_UNKNOWN"),
-        ("GET", "/v2/none/manifests/latest", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/none/manifests/latest", 404, "MANIFEST_UNKNOWN"),
         ("GET", "/v2/none/manifests/.bad", 400, "TAG_INVALID"),
         ("GET", "/v2/none/blobs/sha256:0", 400, "DIGEST_INVALID"),
         ("POST", "/v2/none/tags/list", 405, "UNSUPPORTED"),

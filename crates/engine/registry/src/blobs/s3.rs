@@ -1,0 +1,217 @@
+//! A bucket of any S3-compatible service as a storage of the registry.
+//!
+//! ```text
+//! PREFIX/uploads/ID             what is being pushed: a multipart upload, then for a moment an object
+//! PREFIX/blobs/sha256/HEX       a blob: copied there by the service once its bytes were hashed
+//! ```
+//!
+//! A crash leaves objects below `uploads/`, which the sweep removes, and unfinished multipart uploads, which a lifecycle
+//! rule of the bucket should end (`AbortIncompleteMultipartUpload`). One process uses a prefix at a time: the records
+//! are in its directory.
+
+use super::{BlobBody, BlobStore, BlobUpload};
+use crate::config::S3Config;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _};
+use hako_content::Blob;
+use hako_error::{Error, Kind, Result};
+use hako_names::{Digest, Hasher};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The size of a part: 10,000 of them are 80 GiB.
+const PART_BYTES: usize = 8 << 20;
+/// Parts that are sent at once for one upload; with the one that is filled this bounds its memory.
+const PARTS: usize = 2;
+/// The largest blob that is read into memory.
+const READ_LIMIT: u64 = 16 << 20;
+
+/// Blobs in a bucket.
+#[derive(Clone, Debug)]
+pub struct S3Blobs {
+    store: Arc<AmazonS3>,
+    prefix: Path,
+}
+
+impl S3Blobs {
+    /// A storage in the bucket that `config` names. Nothing is asked of the service yet.
+    pub fn open(config: &S3Config) -> Result<Self> {
+        // The transport takes the process's provider; it may be set already, by us or by others.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = AmazonS3Builder::new().with_bucket_name(&config.bucket).with_region(&config.region);
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+        }
+        if let Some((id, file)) = &config.key {
+            let secret = std::fs::read_to_string(file).map_err(|error| {
+                Error::new(Kind::Invalid, format!("cannot read {}", file.display())).with_source(error)
+            })?;
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret.trim());
+        }
+        let store = builder
+            .build()
+            .map_err(|error| Error::new(Kind::Invalid, "the bucket cannot be used").with_source(error))?;
+        Ok(Self { store: Arc::new(store), prefix: Path::from(config.prefix.as_str()) })
+    }
+
+    fn below(&self, parts: &[&str]) -> Path {
+        parts.iter().fold(self.prefix.clone(), |path, part| path.join(*part))
+    }
+
+    fn blob(&self, digest: Digest) -> Path {
+        self.below(&["blobs", "sha256", &digest.hex()])
+    }
+
+    async fn remove(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("delete")(error)),
+        }
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(object_store::Error) -> Error {
+    move |error| {
+        let kind = match &error {
+            object_store::Error::NotFound { .. } => Kind::NotFound,
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Kind::Internal
+            }
+            _ => Kind::Unavailable,
+        };
+        Error::new(kind, format!("cannot {what} an object of the bucket")).with_source(error)
+    }
+}
+
+#[async_trait]
+impl BlobStore for S3Blobs {
+    async fn begin(&self, _what: &str) -> Result<Box<dyn BlobUpload>> {
+        let path = self.below(&["uploads", &uuid::Uuid::new_v4().to_string()]);
+        let upload = self.store.put_multipart(&path).await.map_err(failed("begin"))?;
+        let parts = Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES));
+        Ok(Box::new(S3Upload { blobs: self.clone(), path, parts, hasher: Hasher::new(), size: 0 }))
+    }
+
+    async fn put(&self, _what: &str, bytes: Bytes) -> Result<Blob> {
+        let blob = Blob { digest: Digest::of(&bytes), size: bytes.len() as u64 };
+        self.store.put(&self.blob(blob.digest), bytes.into()).await.map_err(failed("write"))?;
+        Ok(blob)
+    }
+
+    async fn read(&self, digest: Digest) -> Result<Bytes> {
+        let found = self.store.get(&self.blob(digest)).await.map_err(failed("read"))?;
+        if found.meta.size > READ_LIMIT {
+            return Err(Error::new(
+                Kind::Exhausted,
+                format!("blob {digest} is too large to be read at once"),
+            ));
+        }
+        let bytes = found.bytes().await.map_err(failed("read"))?;
+        if Digest::of(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(Error::new(Kind::DataLoss, format!("blob {digest} is damaged in the bucket")))
+        }
+    }
+
+    async fn open(&self, digest: Digest, range: Range<u64>) -> Result<BlobBody> {
+        if range.is_empty() {
+            return Ok(BlobBody::Stream(futures::stream::empty().boxed()));
+        }
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = self.store.get_opts(&self.blob(digest), options).await.map_err(failed("read"))?;
+        Ok(BlobBody::Stream(found.into_stream().map(|piece| piece.map_err(failed("read"))).boxed()))
+    }
+
+    async fn delete(&self, digest: Digest) -> Result<()> {
+        self.remove(&self.blob(digest)).await
+    }
+
+    async fn list(&self) -> Result<BoxStream<'static, Result<Digest>>> {
+        let mut stale = self.store.list(Some(&self.below(&["uploads"])));
+        while let Some(object) = stale.next().await {
+            self.remove(&object.map_err(failed("list"))?.location).await?;
+        }
+        let listed = self.store.list(Some(&self.below(&["blobs", "sha256"])));
+        let digest =
+            |object: object_store::ObjectMeta| format!("sha256:{}", object.location.filename()?).parse().ok();
+        Ok(listed
+            .filter_map(move |object| {
+                std::future::ready(match object {
+                    Ok(object) => digest(object).map(Ok),
+                    Err(error) => Some(Err(failed("list")(error))),
+                })
+            })
+            .boxed())
+    }
+}
+
+/// One multipart upload.
+struct S3Upload {
+    blobs: S3Blobs,
+    path: Path,
+    /// `None` once it ended.
+    parts: Option<WriteMultipart>,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl std::fmt::Debug for S3Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "S3Upload({}, {} bytes)", self.path, self.size)
+    }
+}
+
+impl S3Upload {
+    fn ended() -> Error {
+        Error::new(Kind::FailedPrecondition, "an earlier write of this upload failed; start again")
+    }
+}
+
+#[async_trait]
+impl BlobUpload for S3Upload {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn append(&mut self, batch: Vec<Bytes>) -> Result<()> {
+        let parts = self.parts.as_mut().ok_or_else(Self::ended)?;
+        parts.wait_for_capacity(PARTS).await.map_err(failed("write"))?;
+        for bytes in batch {
+            self.hasher.update(&bytes);
+            self.size += bytes.len() as u64;
+            parts.put(bytes);
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, expected: Digest) -> Result<Blob> {
+        let actual = std::mem::take(&mut self.hasher).finish();
+        if actual != expected {
+            return Err(Error::new(Kind::Invalid, format!("the bytes hash to {actual}")));
+        }
+        let parts = self.parts.take().ok_or_else(Self::ended)?;
+        let (blobs, path) = (self.blobs.clone(), self.path.clone());
+        parts.finish().await.map_err(failed("write"))?;
+        let copied = blobs.store.copy(&path, &blobs.blob(actual)).await.map_err(failed("copy"));
+        blobs.remove(&path).await?;
+        copied?;
+        Ok(Blob { digest: actual, size: self.size })
+    }
+}
+
+impl Drop for S3Upload {
+    fn drop(&mut self) {
+        if let (Some(parts), Ok(runtime)) = (self.parts.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                if let Err(error) = parts.abort().await {
+                    tracing::warn!(%error, "an upload to the bucket could not be ended");
+                }
+            });
+        }
+    }
+}
