@@ -1,13 +1,16 @@
 # One entry for every task. `make demo` and `make test` do all the set-up a fresh Debian 12 machine needs.
-.PHONY: help demo test lint fmt deny bench build release setup clean
+.PHONY: help demo test lint fmt deny bench build release setup setup-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
-setup: ## install the apt packages that building, demo and tests need
+setup: ## install the apt packages that building and the demo need
 	@scripts/setup
 
-build: setup ## build for development and tests
+setup-tests: ## install those of tests and benches too
+	@scripts/setup tests
+
+build: setup-tests ## build for development and tests
 	cargo build --workspace --all-targets
 
 release: setup ## build target/release/hako
@@ -20,7 +23,7 @@ examples/hello/bin/hello: examples/hello/hello.rs
 	mkdir -p $(@D)
 	rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols -o $@ $<
 
-test: setup examples/hello/bin/hello ## every test: unit, contract, end to end (as root)
+test: setup-tests examples/hello/bin/hello ## every test: unit, contract, end to end (as root)
 	scripts/test
 
 fmt: ## check the format
@@ -32,7 +35,7 @@ lint: ## clippy with the workspace's lints
 deny: ## licences, duplicates and sources of the dependencies
 	scripts/deny
 
-bench: setup release examples/hello/bin/hello ## side by side with the peers that are installed
+bench: setup-tests release examples/hello/bin/hello ## side by side with the peers that are installed
 	scripts/bench
 
 clean: ## remove everything that was built
