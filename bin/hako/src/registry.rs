@@ -13,6 +13,18 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) enum RegistryCommand {
     /// Serve images to every client that speaks OCI distribution 1.1; SIGTERM ends it
     Serve(ServeArgs),
+    /// Check the records and bytes of a registry that does not run; ends with 1 if anything is wrong
+    Check(CheckArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Where it keeps everything [default: DATA_DIR/registry]
+    #[arg(long, value_name = "DIR")]
+    pub storage: Option<PathBuf>,
+    /// Also hash every blob
+    #[arg(long)]
+    pub deep: bool,
 }
 
 #[derive(Args, Debug)]
@@ -35,7 +47,24 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn registry(target: &Target, command: RegistryCommand) -> anyhow::Result<ExitCode> {
     match command {
         RegistryCommand::Serve(args) => serve(target, args).await,
+        RegistryCommand::Check(args) => check(target, args).await,
     }
+}
+
+async fn check(target: &Target, args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
+    anyhow::ensure!(dir.join("metadata.redb").exists(), "{} holds no registry", dir.display());
+    let checked = tokio::task::spawn_blocking(move || hako_registry::check(&dir, args.deep)).await??;
+    for fault in &checked.faults {
+        crate::output::error(fault);
+    }
+    crate::output::line(&format!(
+        "{} blobs, {} bytes, {} faults",
+        checked.blobs,
+        checked.bytes,
+        checked.faults.len()
+    ));
+    Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {

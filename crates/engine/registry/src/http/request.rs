@@ -6,8 +6,12 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::HeaderMap;
 use http::header::HeaderName;
-use http_body_util::{BodyExt as _, BodyStream, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use std::time::Duration;
+
+/// How long a client may send nothing.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// The value of a query's parameter, decoded; the first one counts.
 pub(super) fn query(request: &Request, name: &str) -> Result<Option<String>, RegistryError> {
@@ -55,17 +59,27 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
     headers.get(name)?.to_str().ok()
 }
 
-/// A body as its chunks.
+/// A body as its chunks; a client that sends nothing for a while is cut off.
 pub(super) fn stream(body: Incoming) -> impl Stream<Item = Result<Bytes, RegistryError>> + Send + Unpin {
-    BodyStream::new(body).filter_map(|frame| {
-        std::future::ready(match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => {
-                tracing::debug!(%error, "a request's body was cut");
-                Some(Err(RegistryError::BodyCut))
+    let next = |mut body: Incoming| async move {
+        loop {
+            let frame = match tokio::time::timeout(IDLE, body.frame()).await {
+                Ok(None) => return None,
+                Ok(Some(frame)) => frame.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("nothing came for {IDLE:?}")),
+            };
+            match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(bytes)) => return Some((Ok(bytes), body)),
+                // Trailers.
+                Ok(Err(_)) => {}
+                Err(problem) => {
+                    tracing::debug!(problem, "a request's body was cut");
+                    return Some((Err(RegistryError::BodyCut), body));
+                }
             }
-        })
-    })
+        }
+    };
+    futures::stream::unfold(body, next).boxed()
 }
 
 /// A body of at most `limit` bytes, whole.
