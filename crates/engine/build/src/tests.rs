@@ -458,7 +458,7 @@ fn a_dropped_build_stops_before_its_next_step() {
     let timeout = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(200), build).await });
     assert!(timeout.is_err());
     drop(runtime);
-    assert_eq!(bench.runner.runs.lock().len(), 1);
+    assert!(bench.runner.runs.lock().len() <= 1, "the second step never runs");
     assert!(bench.images.find("app").unwrap_err().is_not_found());
     bench.is_clean();
 }

@@ -182,7 +182,8 @@ fn a_result_can_be_a_directory_or_a_tar() {
 
 #[test]
 fn with_an_epoch_the_same_file_gives_the_same_image_anywhere() {
-    let text = "FROM busybox\nCOPY . /c\nRUN date +%N > /dev/null; mkdir /d; echo x > /d/f; ls -l --full-time /d /c > /times\n\
+    let text = "FROM busybox\nCOPY . /c\nRUN date +%N > /dev/null; mkdir /d; echo x > /d/f\n\
+                RUN ls -l --full-time /d /c > /times\n\
                 COPY --link f /l/f\nWORKDIR /w\nLABEL b=1 a=2\n";
     let args = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "1700000000".to_owned())]);
     let digest = |no_cache| {

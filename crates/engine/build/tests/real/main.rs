@@ -4,6 +4,7 @@
 mod bed;
 mod files;
 mod mounts;
+mod peer;
 mod sources;
 
 // Linked in so that this executable can be a runtime's process.
