@@ -421,4 +421,6 @@ impl ImageStore {
 }
 
 #[cfg(test)]
+mod stack_tests;
+#[cfg(test)]
 mod tests;

@@ -56,6 +56,19 @@ pub struct Alone {
     pub implied: Vec<Vec<u8>>,
     /// Whether the layer says how the root directory looks.
     pub has_root: bool,
+    /// Whiteouts that were set. One that hides nothing must go: in a directory that overlayfs does not merge it
+    /// would be listed as a file that cannot be opened.
+    pub marks: Vec<Vec<u8>>,
+    /// Directories that hide the one below.
+    pub opaque: HashSet<Vec<u8>>,
+}
+
+impl Alone {
+    /// Whether the file lies in a directory that hides what is below.
+    pub(crate) fn is_under_opaque(&self, path: &std::path::Path) -> bool {
+        let mut above = path.ancestors().skip(1);
+        above.any(|dir| self.opaque.contains(std::os::unix::ffi::OsStrExt::as_bytes(dir.as_os_str())))
+    }
 }
 
 /// overlayfs' mark of a directory that hides the one below, kernel documentation, "whiteouts and opaque
@@ -86,7 +99,8 @@ pub fn apply_alone(root: &File, tar: impl Read, what: &str, limits: Limits) -> R
     apply.all(tar)?;
     let mut implied = apply.inside.take_implied();
     implied.retain(|path| !apply.made.contains(path));
-    Ok(Alone { implied, has_root: apply.has_root })
+    let marks = apply.marks.into_iter().collect();
+    Ok(Alone { implied, has_root: apply.has_root, marks, opaque: apply.opaque })
 }
 
 struct Apply<'a> {
@@ -102,6 +116,7 @@ struct Apply<'a> {
     is_alone: bool,
     /// The marks that were set.
     marks: HashSet<Vec<u8>>,
+    opaque: HashSet<Vec<u8>>,
     has_root: bool,
     buffer: Vec<u8>,
 }
@@ -117,6 +132,7 @@ impl<'a> Apply<'a> {
             directories: Vec::new(),
             is_alone,
             marks: HashSet::new(),
+            opaque: HashSet::new(),
             has_root: false,
             buffer: vec![0; 1 << 17],
         }
@@ -176,7 +192,7 @@ impl<'a> Apply<'a> {
     fn empty(&mut self, entry: &Entry, parent: &[u8]) -> Result<(), ApplyError> {
         if self.is_alone {
             let dir = self.inside.make_parent(parent).map_err(|error| self.failed("reach", entry, error))?;
-            return self.mark_opaque(entry, &dir, b".");
+            return self.mark_opaque(entry, &dir, b".", parent.to_vec());
         }
         self.inside
             .remove_lower(parent, &self.made, false)
@@ -205,8 +221,7 @@ impl<'a> Apply<'a> {
             .map_err(|error| self.failed("remove what is hidden by", entry, error))
     }
 
-    /// A device 0:0 hides the name below; a directory of that name, which this layer has, hides only what the one
-    /// below has in it.
+    /// A device 0:0 hides the name below.
     fn mark_hidden(
         &mut self,
         entry: &Entry,
@@ -222,7 +237,8 @@ impl<'a> Apply<'a> {
             }
             Err(Errno::EXIST) if self.marks.contains(&path) => Ok(()),
             Err(Errno::EXIST) => match self.inside.directory(&path) {
-                Ok(Some(_)) => self.mark_opaque(entry, &dir, hidden),
+                // The layer has a directory of that name itself: the merged tree decides what is hidden.
+                Ok(Some(_)) => Err(self.failed("mark what is hidden by", entry, Errno::EXIST)),
                 Ok(None) => Ok(()),
                 Err(error) => Err(self.failed("look at what is hidden by", entry, error)),
             },
@@ -230,7 +246,14 @@ impl<'a> Apply<'a> {
         }
     }
 
-    fn mark_opaque(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<(), ApplyError> {
+    fn mark_opaque(
+        &mut self,
+        entry: &Entry,
+        dir: &OwnedFd,
+        name: &[u8],
+        path: Vec<u8>,
+    ) -> Result<(), ApplyError> {
+        self.opaque.insert(path);
         lsetxattr(below(dir, name).as_slice(), OPAQUE_XATTR, b"y", XattrFlags::empty())
             .map_err(|error| self.failed("mark the directory of", entry, error))
     }
@@ -264,7 +287,7 @@ impl<'a> Apply<'a> {
             Err(error) => Err(self.failed("create", entry, error)),
         }?;
         if self.marks.remove(path) && is_directory {
-            return self.mark_opaque(entry, dir, name);
+            return self.mark_opaque(entry, dir, name, path.to_vec());
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use crate::layer::Alone;
 use hako_error::Result;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
-    flistxattr, fsetxattr, fstat, futimens, openat2,
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown,
+    fgetxattr, flistxattr, fsetxattr, fstat, futimens, openat, openat2, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -54,6 +54,37 @@ impl Loose {
     pub(crate) fn root(&self) -> Result<File> {
         Ok(File::open(&self.upper).map_err(ImageError::io("open", &self.upper))?)
     }
+
+    /// Removes the directories that only a whiteout walked through.
+    fn drop_empty<'a>(&self, paths: impl DoubleEndedIterator<Item = &'a Vec<u8>>) -> Result<()> {
+        let root = self.root()?;
+        // Those above were made first.
+        for path in paths.rev() {
+            match unlinkat(&root, path.as_slice(), AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT | Errno::NOTDIR | Errno::EXIST) => {}
+                Err(error) => return Err(ImageError::io("complete", &self.upper)(error.into()).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the whiteouts that hide nothing.
+    fn drop_marks(&self, hides: impl Fn(&Path) -> bool) -> Result<()> {
+        let root = self.root()?;
+        for mark in &self.alone.marks {
+            let path = Path::new(std::ffi::OsStr::from_bytes(mark));
+            let (Some(name), false) = (path.file_name(), hides(path)) else { continue };
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let dropped = open_plain(root.as_fd(), parent.unwrap_or(Path::new(".")))
+                .and_then(|dir| unlinkat(dir, name, AtFlags::empty()));
+            match dropped {
+                // Something else of the layer took its place.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(ImageError::io("complete", &self.upper)(error.into()).into()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ImageStore {
@@ -74,9 +105,15 @@ impl ImageStore {
             if self.is_unpacked(name) {
                 return Ok(Stacked::Done);
             }
-            if let Some(parent) = parent
-                && !self.complete(&loose, parent)?
-            {
+            let is_complete = match parent {
+                Some(parent) => self.complete(&loose, parent)?,
+                None => {
+                    loose.drop_marks(|_| false)?;
+                    loose.drop_empty(loose.alone.implied.iter())?;
+                    true
+                }
+            };
+            if !is_complete {
                 return Ok(Stacked::NeedsMerged);
             }
             self.snapshots().commit_onto(name, &loose.key, parent)?;
@@ -88,7 +125,8 @@ impl ImageStore {
     /// Gives the directories that the layer only walks through the looks that they have below; `false` if one
     /// of them is no directory there.
     fn complete(&self, loose: &Loose, parent: &str) -> Result<bool> {
-        if loose.alone.has_root && loose.alone.implied.is_empty() {
+        let alone = &loose.alone;
+        if alone.has_root && alone.implied.is_empty() && alone.marks.is_empty() {
             return Ok(true);
         }
         let look = Look::at(self, parent)?;
@@ -98,23 +136,26 @@ impl ImageStore {
             let below = File::open(&below).map_err(ImageError::io("open", &below))?;
             copy_looks(below.as_fd(), loose.root()?.as_fd()).map_err(io)?;
         }
-        if loose.alone.implied.is_empty() {
+        if loose.alone.implied.is_empty() && loose.alone.marks.is_empty() {
             return Ok(true);
         }
         let tree = self.snapshots().mounted(&look.mounts)?;
-        let root = loose.root()?;
-        for path in &loose.alone.implied {
-            let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        loose.drop_marks(|path| !loose.alone.is_under_opaque(path) && exists(tree.as_fd(), path))?;
+        let (root, mut only_here) = (loose.root()?, Vec::new());
+        for bytes in &loose.alone.implied {
+            let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
             match open_plain(tree.as_fd(), path) {
                 Ok(below) => {
-                    let here = open_plain(root.as_fd(), path).map_err(io)?;
+                    // The layer itself may have put something else there.
+                    let Ok(here) = open_plain(root.as_fd(), path) else { return Ok(false) };
                     copy_looks(below.as_fd(), here.as_fd()).map_err(io)?;
                 }
-                Err(Errno::NOENT) => {}
+                Err(Errno::NOENT) => only_here.push(bytes),
                 Err(Errno::LOOP | Errno::NOTDIR) => return Ok(false),
                 Err(error) => return Err(io(error).into()),
             }
         }
+        loose.drop_empty(only_here.into_iter())?;
         Ok(true)
     }
 }
@@ -138,6 +179,15 @@ impl Drop for Look<'_> {
     fn drop(&mut self) {
         let _ = self.store.snapshots().remove(&self.key);
     }
+}
+
+/// Whether there is a file of that name, on whose way there is no symlink.
+fn exists(root: impl AsFd, path: &Path) -> bool {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let found = open_plain(root, parent.unwrap_or(Path::new(".")));
+    found
+        .is_ok_and(|dir| path.file_name().is_some_and(|name| openat(dir, name, flags, Mode::empty()).is_ok()))
 }
 
 /// A directory below `root` on whose way there is no symlink.

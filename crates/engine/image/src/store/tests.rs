@@ -7,7 +7,7 @@ use hako_snapshot::Overlay;
 use std::fs;
 use std::io::Write;
 
-fn open(dir: &Path) -> ImageStore {
+pub(super) fn open(dir: &Path) -> ImageStore {
     let content = ContentStore::open(dir.join("content")).unwrap();
     let snapshots = Arc::new(Overlay::open(dir.join("snapshots")).unwrap());
     ImageStore::open(content, snapshots, dir.join("images")).unwrap()

@@ -409,7 +409,7 @@ fn apply_pieces(store: &ImageStore, unpack: &Unpack, mut pieces: Pieces) -> Resu
     let root = loose.root().map_err(Failed::Refused)?;
     let (name, limits) = (unpack.name.clone(), unpack.limits);
     let applied = if unpack.is_bottom {
-        apply_merged(&root, &mut pieces, &name, limits).map(|_| Alone { implied: Vec::new(), has_root: true })
+        apply_merged(&root, &mut pieces, &name, limits).map(|_| Alone { has_root: true, ..Alone::default() })
     } else {
         apply_alone(&root, &mut pieces, &name, limits)
     };
