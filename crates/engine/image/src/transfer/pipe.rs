@@ -99,6 +99,7 @@ pub(crate) struct Pipe {
     stored: oneshot::Receiver<Result<Option<Ingest>>>,
     unpacked: Option<Unpacking>,
     is_refused: Arc<AtomicBool>,
+    alive: Alive,
 }
 
 /// The stages behind the stored bytes.
@@ -184,7 +185,14 @@ impl Pipe {
             Origin::Network(ingest) => store_pieces(*ingest, pieces, next, size, tell).map(Some),
             Origin::Blob(file) => forward_file(file, next).map(|()| None),
         })?;
-        Ok(Self { feed: Some(feed), replayed: Some(replayed), stored, unpacked, is_refused })
+        Ok(Self {
+            feed: Some(feed),
+            replayed: Some(replayed),
+            stored,
+            unpacked,
+            is_refused,
+            alive: alive.clone(),
+        })
     }
 
     /// How many bytes an earlier attempt left, which are on their way already.
@@ -205,7 +213,7 @@ impl Pipe {
 
     /// Waits for all stages and makes the blob visible. The error is the one that explains the others: a digest
     /// that is wrong explains a stream that cannot be decompressed.
-    pub(crate) async fn finish(mut self, job: &Job, lease: &Lease, is_whole: bool) -> Result<Outcome> {
+    pub(crate) async fn finish(mut self, job: &Job, lease: &Arc<Lease>, is_whole: bool) -> Result<Outcome> {
         drop(self.feed.take());
         let stored = self.stored.await.map_err(|_| gone())?;
         let unpacked = match self.unpacked {
@@ -230,7 +238,15 @@ impl Pipe {
                 ingest.writer()?.check(expected)?;
                 return Err(error);
             }
-            blocking(move || ingest.commit(expected)).await?;
+            // An abort does not end blocking work: the lease lasts as long, and who waits for the end waits for it.
+            let (lease, alive) = (lease.clone(), self.alive.clone());
+            blocking(move || {
+                let committed = ingest.commit(expected);
+                drop(lease);
+                drop(alive);
+                committed
+            })
+            .await?;
         }
         lease.protect(job.digest)?;
         match unpacked {
