@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Show the whole road on this machine: build, deploy, heal, scale, roll, crash, adopt; leaves nothing behind
     Demo(DemoArgs),
     /// Build an image from a directory with a Dockerfile
-    Build(Box<crate::engine::BuildArgs>),
+    Build(crate::engine::BuildArgs),
     /// List images
     Images,
     /// Import images, look at them, remove them

@@ -1,5 +1,4 @@
 //! All that is printed: results on standard output, everything else on standard error.
-#![expect(clippy::print_stderr, reason = "the one place where the command line prints")]
 
 use crate::cli::OutputFormat;
 use std::io::Write;
