@@ -364,9 +364,9 @@ async fn what_cannot_be_done_is_said_in_status_and_events() {
             "volume \"v\": service account tokens are not issued yet, drop the source serviceAccountToken",
         ),
         (
-            json!({"containers": [{"name": "main", "image": "app"}], "shareProcessNamespace": true}),
+            json!({"containers": [{"name": "main", "image": "app"}], "hostUsers": false}),
             "ContainerCreating",
-            "shareProcessNamespace",
+            "hostUsers: false",
         ),
     ] {
         let fixture = Fixture::new(Duration::ZERO, false);

@@ -85,6 +85,9 @@ pub trait ContainerEngine: Send + Sync + 'static {
     /// What the container uses now.
     async fn stats(&self, id: &ContainerId) -> Result<Stats>;
 
+    /// Process ids, as the host counts, of all that runs in a container; `FailedPrecondition` when it does not run.
+    async fn processes(&self, id: &ContainerId) -> Result<Vec<u32>>;
+
     /// Changes the limits; fields that are `None` stay.
     async fn update(&self, id: &ContainerId, resources: Resources) -> Result<()>;
 

@@ -184,6 +184,16 @@ impl ContainerEngine for Engine {
         })
     }
 
+    async fn processes(&self, id: &ContainerId) -> Result<Vec<u32>> {
+        let container = self.core.container(id)?;
+        if !container.state().is_running() {
+            return Err(container.not_running().into());
+        }
+        let path = self.core.cgroup(&container.sandbox.id, Some(&container.id));
+        let core = Arc::clone(&self.core);
+        blocking(move || Ok(core.config.cgroups.open(&path)?.processes()?)).await
+    }
+
     async fn update(&self, id: &ContainerId, resources: Resources) -> Result<()> {
         let container = self.core.container(id)?;
         self.core.update(&container, resources).await

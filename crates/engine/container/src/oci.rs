@@ -25,7 +25,7 @@ pub(crate) struct Surroundings {
     /// The sandbox's host name.
     pub(crate) hostname: String,
     /// Whether processes of the host are visible.
-    pub(crate) host_pid: bool,
+    pub(crate) is_pid_shared: bool,
     /// Directory of the volume of this name.
     pub(crate) volumes: Vec<(String, PathBuf)>,
 }
@@ -190,7 +190,7 @@ fn fill_linux(
     resources: &Resources,
     around: &Surroundings,
 ) -> Result<(), EngineError> {
-    if around.host_pid {
+    if around.is_pid_shared {
         let kept = linux.namespaces().clone().unwrap_or_default();
         linux.set_namespaces(Some(
             kept.into_iter().filter(|one| one.typ() != LinuxNamespaceType::Pid).collect(),

@@ -192,6 +192,7 @@ impl Core {
                 net: mode(host_network),
                 ipc: mode(spec.host_ipc),
                 uts: mode(host_network),
+                shared_pid: spec.shared_pid && !spec.host_pid,
             },
             sysctls: spec.sysctls.clone(),
             cgroup,

@@ -37,6 +37,10 @@ pub struct SandboxSpec {
     pub host_ipc: bool,
     /// Whether containers see the host's processes.
     pub host_pid: bool,
+    /// Whether containers see each other's processes; their first process is then the sandbox's, not their own.
+    /// [`Self::host_pid`] comes first.
+    #[serde(default)]
+    pub shared_pid: bool,
     /// For selection in [`Filter`].
     pub labels: BTreeMap<String, String>,
     /// For the caller only.

@@ -143,7 +143,7 @@ impl Core {
             files: container.sandbox.files().mounts(),
             shm_size: sandbox.spec.shm_size,
             hostname: sandbox.hostname.clone(),
-            host_pid: sandbox.spec.host_pid,
+            is_pid_shared: sandbox.spec.host_pid || sandbox.spec.shared_pid,
             volumes,
         };
         let resources = container.status.read().resources.clone();

@@ -26,6 +26,10 @@ pub struct Namespaces {
     pub ipc: NamespaceMode,
     /// Host and domain name.
     pub uts: NamespaceMode,
+    /// Whether containers share one pid namespace, whose first process is the shim's and reaps what is orphaned.
+    /// A container gets it when its spec names no pid namespace.
+    #[serde(default)]
+    pub shared_pid: bool,
 }
 
 /// A tmpfs mounted in the shim's mount namespace, seen at its path by bind mounts of the sandbox's containers.

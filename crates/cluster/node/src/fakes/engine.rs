@@ -265,6 +265,10 @@ impl ContainerEngine for FakeEngine {
         Ok(futures::stream::empty().boxed())
     }
 
+    async fn processes(&self, _: &ContainerId) -> Result<Vec<u32>> {
+        Ok(Vec::new())
+    }
+
     async fn stats(&self, _id: &ContainerId) -> Result<Stats> {
         Ok(Stats::default())
     }

@@ -53,7 +53,6 @@ pub(crate) fn refusals(pod: &Pod) -> Vec<String> {
     };
     let is_other_os = spec.os.as_ref().is_some_and(|os| os.name != "linux");
     let fields = [
-        (spec.share_process_namespace == Some(true), "shareProcessNamespace"),
         (spec.host_users == Some(false), "hostUsers: false"),
         (spec.runtime_class_name.is_some(), "runtimeClassName"),
         (spec.resource_claims.iter().flatten().next().is_some(), "resourceClaims"),
@@ -119,6 +118,7 @@ pub(crate) fn sandbox(pod: &Pod, dns: &ClusterDns, volumes: &Volumes) -> Sandbox
             .collect(),
         host_ipc: spec.host_ipc == Some(true),
         host_pid: spec.host_pid == Some(true),
+        shared_pid: spec.share_process_namespace == Some(true),
         labels: labels::of_sandbox(pod),
         ..SandboxSpec::default()
     }

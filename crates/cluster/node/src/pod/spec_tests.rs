@@ -99,10 +99,11 @@ fn what_is_not_supported_is_said() {
         let error = with(security, "").unwrap_err().to_string();
         assert!(error.ends_with("is not supported by this node"), "{error}");
     }
-    let refused =
-        refusals(&pod(json!({"shareProcessNamespace": true, "runtimeClassName": "kata", "containers": [
-        {"name": "main", "volumeDevices": [{"name": "d", "devicePath": "/dev/x"}]}]})));
-    assert_eq!(refused, ["shareProcessNamespace", "runtimeClassName", "volumeDevices of container main"]);
+    let refused = refusals(&pod(
+        json!({"shareProcessNamespace": true, "hostUsers": false, "runtimeClassName": "kata", "containers": [
+        {"name": "main", "volumeDevices": [{"name": "d", "devicePath": "/dev/x"}]}]}),
+    ));
+    assert_eq!(refused, ["hostUsers: false", "runtimeClassName", "volumeDevices of container main"]);
     let noticed = notices(&pod(
         json!({"containers": [{"name": "main", "resources": {"limits": {"ephemeral-storage": "1Gi"}}}]}),
     ));

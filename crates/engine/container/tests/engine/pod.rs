@@ -3,7 +3,7 @@
 use crate::host::*;
 use hako_container::{
     ContainerEngine, ContainerSpec, ContainerState, Dns, Filter, MemoryVolume, Mount, MountSource,
-    SandboxSpec, SandboxState, WaitCondition,
+    NetworkMode, SandboxSpec, SandboxState, WaitCondition,
 };
 use hako_error::Kind;
 use std::collections::BTreeMap;
@@ -101,5 +101,41 @@ fn fifty_sandboxes_at_once_get_fifty_addresses() {
         eprintln!("50 sandboxes with a container each: {:?}", start.elapsed());
         let distinct: std::collections::HashSet<_> = made.iter().collect();
         assert_eq!(distinct.len(), 50);
+    });
+}
+
+#[test]
+fn containers_that_share_a_pid_namespace_see_each_other_and_end_one_by_one() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let spec = SandboxSpec { shared_pid: true, network: NetworkMode::None, ..SandboxSpec::default() };
+        let sandbox = engine.create_sandbox(spec).await.unwrap();
+        let start = async |script: &str| {
+            let id = engine.create_container(&sandbox.id, busybox(script)).await.unwrap();
+            engine.start(&id).await.unwrap();
+            id
+        };
+        // Its child is orphaned in the namespace, and goes with the container all the same.
+        let first = start("(sleep 4711 &); exec sleep 4712").await;
+        let second = start(
+            "until pidof sleep | grep -q ' '; do sleep 0.02; done; echo me $$; cat /proc/1/comm; ls -A /proc/1/root/; \
+             kill -0 1; for p in $(pidof sleep); do grep -q 4712 /proc/$p/cmdline && kill $p; done; exec sleep 4713",
+        )
+        .await;
+        assert_eq!(engine.wait(&first, WaitCondition::NotRunning).await.unwrap().code, 143);
+        let log = logged(&engine, &second, Default::default()).await;
+        assert!(log.contains("hako-pause\n") && !log.contains("me 1\n"), "{log}");
+        assert!(!log.contains("etc"), "the host's files are out of reach: {log}");
+        until("what the first left is gone", async || {
+            let script = "for p in $(pidof sleep); do grep 4711 /proc/$p/cmdline; done; exit 0";
+            let third = start(script).await;
+            engine.wait(&third, WaitCondition::NotRunning).await.unwrap();
+            logged(&engine, &third, Default::default()).await.is_empty()
+        })
+        .await;
+        assert!(state(&engine, &second).await.is_running());
+        let shim = sandbox.shim_pid.unwrap();
+        engine.remove_sandbox(&sandbox.id).await.unwrap();
+        until("nothing is left", async || !std::path::Path::new(&format!("/proc/{shim}")).exists()).await;
     });
 }

@@ -21,7 +21,12 @@ pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io
 
 /// Carries out one mount.
 pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitError> {
-    let doing = || format!("cannot mount {}", plan.target.display());
+    let doing = || match &plan.source {
+        MountSource::Bind { path, .. } => {
+            format!("cannot mount {} at {}", path.display(), plan.target.display())
+        }
+        _ => format!("cannot mount {}", plan.target.display()),
+    };
     let (tree, is_directory) = match &plan.source {
         MountSource::Bind { path, recursive } => bind(path, *recursive)?,
         MountSource::FileSystem { kind, source, parameters } => {
@@ -30,6 +35,9 @@ pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitEr
         MountSource::Cgroup(views) => return cgroup(root, plan, views),
     };
     let target = target_of(root, plan, is_directory)?;
+    if let MountSource::Bind { path, .. } = &plan.source {
+        same_kind(target.as_fd(), is_directory, path, &plan.target)?;
+    }
     let own = MountAttributes::new(plan.set, plan.clear);
     if matches!(plan.source, MountSource::Bind { .. }) {
         set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
@@ -38,6 +46,28 @@ pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitEr
     set_attributes(tree.as_fd(), &below, true).map_err(failed(doing()))?;
     attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))?;
     propagate(tree.as_fd(), plan)
+}
+
+/// The kernel puts files on files and directories on directories, and says of anything else that it is invalid.
+fn same_kind(
+    found: BorrowedFd<'_>,
+    is_directory: bool,
+    source: &Path,
+    target: &Path,
+) -> Result<(), InitError> {
+    let doing = || format!("cannot mount {} at {}", source.display(), target.display());
+    let stat = rustix::fs::fstat(found).map_err(failed(doing()))?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    if (kind == rustix::fs::FileType::Directory) == is_directory {
+        return Ok(());
+    }
+    let name = |is_directory| if is_directory { "a directory" } else { "a file" };
+    Err(InitError::new(format!(
+        "{}: {} of the host cannot be mounted on {} of the container; name the other kind on either side",
+        doing(),
+        name(is_directory),
+        name(!is_directory),
+    )))
 }
 
 /// What spreads is decided when the mount is in its place, for attaching changes it.
@@ -51,8 +81,11 @@ fn propagate(tree: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitError> {
 /// proc and sysfs must be where their name says: a link in the image would put the masks elsewhere.
 fn target_of(root: BorrowedFd<'_>, plan: &MountPlan, is_directory: bool) -> Result<OwnedFd, InitError> {
     let target = &plan.target;
-    let opened = open_or_create_in_root(root, target, is_directory)
-        .map_err(failed(format!("cannot create mount target {} in the container", target.display())))?;
+    let opened = open_or_create_in_root(root, target, is_directory).map_err(failed(format!(
+        "cannot create mount target {} in the container{}",
+        target.display(),
+        of(&plan.source)
+    )))?;
     let is_kernel =
         matches!(&plan.source, MountSource::FileSystem { kind, .. } if kind == "proc" || kind == "sysfs");
     if !is_kernel {
@@ -72,6 +105,14 @@ fn target_of(root: BorrowedFd<'_>, plan: &MountPlan, is_directory: bool) -> Resu
             target.display()
         ))
     })
+}
+
+/// What is to be mounted, for a message.
+fn of(source: &MountSource) -> String {
+    match source {
+        MountSource::Bind { path, .. } => format!(" for {}", path.display()),
+        _ => String::new(),
+    }
 }
 
 fn bind(path: &Path, recursive: bool) -> Result<(OwnedFd, bool), InitError> {

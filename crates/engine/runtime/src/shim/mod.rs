@@ -13,6 +13,7 @@ mod io;
 mod log;
 mod once;
 mod oom;
+mod pause;
 mod requests;
 mod server;
 mod setup;
@@ -59,8 +60,12 @@ fn run(is_once: bool) -> std::io::Result<()> {
     let Request::Configure(config) = first.request else {
         return Err(std::io::ErrorKind::InvalidData.into());
     };
-    let listener = match setup::prepare(&config) {
-        Ok(listener) => listener,
+    let prepared = setup::prepare(&config).and_then(|listener| {
+        let pause = config.namespaces.shared_pid.then(|| pause::start(&config.state_dir)).transpose()?;
+        Ok((listener, pause))
+    });
+    let (listener, pause) = match prepared {
+        Ok(prepared) => prepared,
         Err(message) => {
             let failed = FromShim::Failed { to: first.number, kind: WireKind::Internal, message };
             return send_blocking(control.as_fd(), &failed, &[]);
@@ -68,7 +73,7 @@ fn run(is_once: bool) -> std::io::Result<()> {
     };
     let answer = Answer::Pid(std::process::id());
     send_blocking(control.as_fd(), &FromShim::Reply { to: first.number, answer }, &[])?;
-    let mut server = server::Server::new(*config, listener)?;
+    let mut server = server::Server::new(*config, listener, pause)?;
     server.connect(control)?;
     hako_sys::trim_heap();
     server.serve()

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use hako_cgroup::CgroupRoot;
+use hako_sys::CloneFlags;
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -81,7 +82,7 @@ impl Server {
         let unified = create.unified.as_ref().map(File::open).transpose().map_err(failed)?;
         let how = Launch {
             clone: create.clone,
-            pid_namespace: create.join_pid.as_deref().map_or(PidNamespace::Own, PidNamespace::Path),
+            pid_namespace: self.pid_namespace(&create),
             unified: unified.as_ref().map(AsFd::as_fd),
             streams: streams.inside(),
         };
@@ -120,6 +121,16 @@ impl Server {
             self.add_output(&id, stream, fd).map_err(failed)?;
         }
         Ok(Outcome::Later)
+    }
+
+    /// A container whose spec names no pid namespace has the one that is shared, if there is one.
+    fn pid_namespace<'a>(&'a self, create: &'a Create) -> PidNamespace<'a> {
+        let has_own = CloneFlags(create.clone).has(CloneFlags::NEWPID);
+        match (&create.join_pid, &self.pause) {
+            (Some(path), _) => PidNamespace::Path(path),
+            (None, Some(pause)) if !has_own => PidNamespace::Of(pause.pidfd.as_fd()),
+            (None, _) => PidNamespace::Own,
+        }
     }
 
     /// Where the kernel cannot tell of kills as they happen, they are counted at the end only.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
+use hako_sys::Child;
 use rustix::event::epoll;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
@@ -54,12 +55,14 @@ pub(super) struct Server {
     pub connections: HashMap<u64, Connection>,
     pub attached: HashMap<u64, Attached>,
     pub containers: BTreeMap<String, Container>,
+    /// The first process of the containers' pid namespace, where they share one.
+    pub pause: Option<Child>,
     pub is_done: bool,
 }
 
 /// Why something could not be watched is of no use to anybody but the next write; it is noticed there.
 impl Server {
-    pub fn new(config: ShimConfig, listener: UnixListener) -> io::Result<Self> {
+    pub fn new(config: ShimConfig, listener: UnixListener, pause: Option<Child>) -> io::Result<Self> {
         let mut server = Self {
             config,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -70,6 +73,7 @@ impl Server {
             connections: HashMap::new(),
             attached: HashMap::new(),
             containers: BTreeMap::new(),
+            pause,
             is_done: false,
         };
         let token = server.token();
