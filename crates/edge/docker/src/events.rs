@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
-use hako_container::{Action, ContainerEngine, Event, Subject};
+use hako_container::{Action, Container, ContainerEngine, Event, Subject};
 use hako_image::Image;
 use http::header;
 use jiff::Timestamp;
@@ -59,6 +59,19 @@ impl Log {
             labels.into_iter().flatten().map(|(key, value)| (key, json!(value))).collect();
         attributes.insert("name".into(), json!(name));
         self.add(line("image", action, id, attributes, Timestamp::now()));
+    }
+
+    /// Something that only this face knows of happened to a container.
+    pub(crate) fn container(&self, action: &str, container: &Container) {
+        let labels = container.resolved.labels.iter();
+        let mut attributes: Map<String, Value> =
+            labels.map(|(key, value)| (key.clone(), json!(value))).collect();
+        let image = container.spec.image.as_written();
+        attributes.insert("image".into(), json!(image));
+        attributes.insert("name".into(), json!(container.spec.name));
+        let mut line = line("container", action, container.id.as_str(), attributes, Timestamp::now());
+        line["from"] = json!(image);
+        self.add(line);
     }
 
     /// Events since a moment, if one is given, and those from now on.
@@ -186,7 +199,8 @@ fn wanted(filters: &Filters, line: &Value) -> bool {
     let is_container = line["Type"] == "container";
     filters.any("type", |wanted| line["Type"] == wanted)
         && filters.any("container", |wanted| is_container && (wanted == name || id.starts_with(wanted)))
-        && filters.any("event", |wanted| wanted == action)
+        // `health_status` stands for `health_status: healthy` and its kind.
+        && filters.any("event", |wanted| wanted == action || action.split(": ").next() == Some(wanted))
         && filters.any("image", |wanted| match is_container {
             true => wanted == image,
             false => wanted == name || wanted == id,

@@ -1,6 +1,7 @@
 //! Exec: made in one call, started in another, asked about in a third.
 
 use crate::DockerState;
+use crate::container::body::JsonBody;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::frame;
 use crate::params::Params;
@@ -64,7 +65,7 @@ pub(crate) struct Create {
 pub(crate) async fn create(
     State(state): State<DockerState>,
     Path(name): Path<String>,
-    Json(wanted): Json<Create>,
+    JsonBody(wanted): JsonBody<Create>,
 ) -> Answer {
     let container = state.engine.resolve(&name).await?;
     if !state.engine.container(&container).await?.state.is_running() {

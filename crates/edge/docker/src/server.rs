@@ -29,6 +29,7 @@ pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
     // Ends with this future.
     let mut following = tokio::task::JoinSet::new();
     following.spawn(events::follow(state.clone()));
+    following.spawn(container::health::follow(state.clone()));
     let router = router(state);
     loop {
         let stream = match listener.accept().await {
@@ -180,6 +181,7 @@ fn containers() -> Router<DockerState> {
         .route("/containers/{id}/resize", post(container::stream::resize))
         .route("/containers/{id}/logs", get(container::stream::logs))
         .route("/containers/{id}/stats", get(stats::stats))
+        .route("/containers/{id}/top", get(container::top::top))
         .route("/containers/{id}/exec", post(exec::create))
         .route("/containers/{id}/export", get(container::export::export))
         .route("/commit", post(container::commit::commit))

@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use crate::container::health::Table;
 use crate::events::Log;
 use crate::exec::ExecRecord;
 use crate::registry::Insecure;
@@ -23,6 +24,7 @@ pub struct DockerState {
     pub(crate) sizes: Arc<Sizes>,
     pub(crate) events: Arc<Log>,
     pub(crate) insecure: Arc<Insecure>,
+    pub(crate) health: Arc<Table>,
     /// Execs made by clients: Docker makes them in one call and starts them in another.
     pub(crate) execs: Arc<Mutex<VecDeque<Arc<ExecRecord>>>>,
 }
@@ -45,6 +47,7 @@ impl DockerState {
             sizes: Arc::default(),
             events: Arc::default(),
             insecure: Arc::default(),
+            health: Arc::default(),
             execs: Arc::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! Volumes of the one driver there is.
 
+use crate::container::body::JsonBody;
 use crate::error::{Answer, blocking, unimplemented};
 use crate::params::Params;
 use crate::{DockerState, sizes};
@@ -43,7 +44,7 @@ pub(crate) struct Create {
     labels: Option<BTreeMap<String, String>>,
 }
 
-pub(crate) async fn create(State(state): State<DockerState>, Json(wanted): Json<Create>) -> Answer {
+pub(crate) async fn create(State(state): State<DockerState>, JsonBody(wanted): JsonBody<Create>) -> Answer {
     if !matches!(wanted.driver.as_str(), "" | "local") {
         return Err(unimplemented(format!("volume driver {:?} is unimplemented: use local", wanted.driver)));
     }

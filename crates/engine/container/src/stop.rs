@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 /// How long a killed process may take to be reaped before we say so.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first delay before a restart; it doubles with each.
@@ -37,6 +38,9 @@ impl Core {
     pub(crate) async fn kill(&self, container: &ContainerObject, signal: i32) -> Result<()> {
         if !container.state().is_running() {
             return Err(container.not_running().into());
+        }
+        if container.standalone() && is_meant_to_end(container, signal) {
+            container.change(|status, _| status.stopped_by_caller = true);
         }
         self.signal(container, signal, false).await?;
         self.container_event(container, Action::Kill { signal });
@@ -248,6 +252,13 @@ impl Core {
 /// The process ended between our look and our signal.
 fn is_gone(error: &Error) -> bool {
     matches!(error.kind(), hako_error::Kind::NotFound | hako_error::Kind::FailedPrecondition)
+}
+
+/// Docker's rule: a signal counts as a stop, unless the container has a stop signal of its own and this is another.
+fn is_meant_to_end(container: &ContainerObject, signal: i32) -> bool {
+    let stop_signal = container.record.resolved.stop_signal;
+    let has_own = container.record.spec.stop_signal.is_some() || stop_signal != SIGTERM;
+    signal == SIGKILL || !has_own || signal == stop_signal
 }
 
 fn restarts(policy: RestartPolicy, code: i32, count: u32) -> bool {

@@ -1,5 +1,7 @@
 //! `POST /containers/create`: Docker's words into the engine's.
 
+use super::body::JsonBody;
+use super::health::{Check, HEALTH};
 use super::host::{
     CreateRequest, HostConfig, LogConfig, MountRequest, NetworkingConfig, Restart, Words, refused,
 };
@@ -23,7 +25,7 @@ use std::path::PathBuf;
 pub(crate) async fn create(
     State(state): State<DockerState>,
     params: Params,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     if let Some(field) = refused(&body) {
         return Err(unimplemented(format!("container field {field} is unimplemented: leave it out")));
@@ -52,10 +54,14 @@ pub(crate) async fn create(
     let as_written = request.image.clone();
     let host = request.host_config.clone().unwrap_or_default();
     let sandbox = sandbox_spec(&request, &host, &exposed)?;
+    let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
     let mut spec = container_spec(request, host)?;
     spec.image = source;
     spec.name = params.get("name").unwrap_or_default().trim_start_matches('/').to_owned();
     spec.annotations.insert(IMAGE.to_owned(), as_written);
+    if let Some(check) = check {
+        spec.annotations.insert(HEALTH.to_owned(), json!(check).to_string());
+    }
     spec.annotations.insert(REQUEST.to_owned(), body.to_string());
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": [] }))).into_response())
@@ -200,7 +206,7 @@ fn container_spec(request: CreateRequest, host: HostConfig) -> Result<ContainerS
     Ok(ContainerSpec {
         command: request.entrypoint.map(Words::into_list).unwrap_or_default(),
         args: request.cmd.map(Words::into_list).unwrap_or_default(),
-        env: request.env.unwrap_or_default(),
+        env: environment(request.env)?,
         working_dir: request.working_dir,
         user: request.user,
         additional_gids: host.group_add.iter().flatten().map(gid).collect::<Result<_, _>>()?,
@@ -253,6 +259,15 @@ fn container_spec(request: CreateRequest, host: HostConfig) -> Result<ContainerS
     })
 }
 
+/// A variable has a name.
+fn environment(env: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
+    let env = env.unwrap_or_default();
+    match env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
+        Some(entry) => Err(invalid(format!("invalid environment variable: {entry}"))),
+        None => Ok(env),
+    }
+}
+
 /// -1 is unlimited.
 fn rlim(limit: i64) -> u64 {
     u64::try_from(limit).unwrap_or(u64::MAX)
@@ -291,7 +306,7 @@ fn no_copy(host: &HostConfig) -> Vec<PathBuf> {
     let binds = host.binds.iter().flatten().filter(asks).filter_map(|bind| bind.split(':').nth(1));
     let asks = |mount: &&MountRequest| mount.volume_options.as_ref().is_some_and(|options| options.no_copy);
     let mounts = host.mounts.iter().flatten().filter(asks).map(|mount| mount.target.as_str());
-    binds.chain(mounts).map(PathBuf::from).collect()
+    binds.chain(mounts).filter_map(destination).collect()
 }
 
 /// `SOURCE:TARGET[:OPTIONS]`, where a source that is no path is a volume; a bare `TARGET` is an anonymous one.
@@ -304,9 +319,8 @@ fn bind_mount(text: &str) -> Result<Mount, Failure> {
         [source, target, options] => (*source, *target, *options),
         _ => return Err(bad("it must be SOURCE:TARGET[:OPTIONS]")),
     };
-    if !target.starts_with('/') || target == "/" {
-        return Err(bad("the target must be an absolute path other than /"));
-    }
+    let target =
+        destination(target).ok_or_else(|| bad("the target must be an absolute path other than /"))?;
     let (mut read_only, mut propagation) = (false, Propagation::Private);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
@@ -321,10 +335,26 @@ fn bind_mount(text: &str) -> Result<Mount, Failure> {
         true => MountSource::Bind { path: source.into(), propagation, create: true },
         false => MountSource::Volume { name: source.to_owned() },
     };
-    Ok(Mount { target: target.into(), source, read_only })
+    Ok(Mount { target, source, read_only })
+}
+
+/// Where a mount goes, without `.` and `..`; `None` for what is not absolute, or the root.
+fn destination(target: &str) -> Option<PathBuf> {
+    let mut clean = PathBuf::from("/");
+    for part in target.strip_prefix('/')?.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(clean.pop()),
+            name => clean.push(name),
+        }
+    }
+    (clean.as_os_str() != "/").then_some(clean)
 }
 
 fn typed_mount(mount: &MountRequest) -> Result<Mount, Failure> {
+    let target = destination(&mount.target).ok_or_else(|| {
+        invalid(format!("mount target {:?} must be an absolute path other than /", mount.target))
+    })?;
     let source = match mount.r#type.as_str() {
         "bind" => {
             let options = mount.bind_options.clone().unwrap_or_default();
@@ -354,7 +384,7 @@ fn typed_mount(mount: &MountRequest) -> Result<Mount, Failure> {
             )));
         }
     };
-    Ok(Mount { target: mount.target.clone().into(), source, read_only: mount.read_only })
+    Ok(Mount { target, source, read_only: mount.read_only })
 }
 
 fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
@@ -370,7 +400,9 @@ fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
             _ => options.push(option.to_owned()),
         }
     }
-    Ok(Mount { target: target.into(), source: MountSource::Tmpfs { size, mode, options }, read_only })
+    let place = destination(target)
+        .ok_or_else(|| invalid(format!("tmpfs target {target:?} must be an absolute path other than /")))?;
+    Ok(Mount { target: place, source: MountSource::Tmpfs { size, mode, options }, read_only })
 }
 
 /// `64m` and the like.
@@ -396,10 +428,15 @@ pub(crate) fn resources(host: &HostConfig) -> Result<Resources, Failure> {
     if host.memory != 0 && host.memory < LEAST_MEMORY {
         return Err(invalid("Minimum memory limit allowed is 6MB"));
     }
-    if host.nano_cpus < 0 || (host.nano_cpus > 0 && (host.cpu_quota != 0 || host.cpu_period != 0)) {
-        return Err(invalid(
-            "NanoCpus must be positive and cannot be set together with CpuQuota or CpuPeriod",
-        ));
+    if host.nano_cpus > 0 && (host.cpu_quota != 0 || host.cpu_period != 0) {
+        return Err(invalid("NanoCpus cannot be set together with CpuQuota or CpuPeriod"));
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    if !(0..=most).contains(&host.nano_cpus) {
+        return Err(invalid(format!(
+            "Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        )));
     }
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());

@@ -1,5 +1,6 @@
 //! The fields of a create request, and those among them that cannot be honoured.
 
+use super::health::Check;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(crate) struct CreateRequest {
     pub(crate) open_stdin: bool,
     pub(crate) stdin_once: bool,
     pub(crate) stop_signal: Option<String>,
+    pub(crate) healthcheck: Option<Check>,
     pub(crate) host_config: Option<HostConfig>,
     pub(crate) networking_config: Option<NetworkingConfig>,
 }
@@ -159,9 +161,8 @@ pub(crate) struct NetworkingConfig {
 }
 
 /// Fields that would change what the container may do, with the values that ask for nothing.
-const REFUSED: [(&str, &[&str]); 26] = [
+const REFUSED: [(&str, &[&str]); 25] = [
     ("Domainname", &[]),
-    ("Healthcheck", &[r#"{"Test":["NONE"]}"#]),
     ("MacAddress", &[]),
     ("NetworkDisabled", &[]),
     ("HostConfig.Init", &[]),
@@ -217,7 +218,6 @@ mod tests {
             refused(&json!({ "HostConfig": { "Init": false, "MemorySwappiness": -1, "Links": [] } })),
             None
         );
-        assert_eq!(refused(&json!({ "Healthcheck": { "Test": ["CMD", "true"] } })), Some("Healthcheck"));
         assert_eq!(refused(&json!({ "SomethingNew": 1 })), None);
     }
 }

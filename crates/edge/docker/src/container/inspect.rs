@@ -1,6 +1,7 @@
 //! `GET /containers/{id}/json`.
 
 use super::REQUEST;
+use super::health::HEALTH;
 use crate::error::Answer;
 use crate::{DockerState, human, network};
 use axum::Json;
@@ -29,7 +30,7 @@ pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<S
         "Created": container.created_at.to_string(),
         "Path": resolved.argv.first(),
         "Args": resolved.argv.get(1..).unwrap_or_default(),
-        "State": state_json(&container),
+        "State": state_json(&container, state.health.inspect(&container)),
         "Image": resolved.image_id,
         "ResolvConfPath": "", "HostnamePath": "", "HostsPath": "",
         "LogPath": container.log_path,
@@ -45,7 +46,7 @@ pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<S
     .into_response())
 }
 
-fn state_json(container: &Container) -> Value {
+fn state_json(container: &Container, health: Option<Value>) -> Value {
     let (pid, started, running) = match &container.state {
         ContainerState::Running { pid, started_at } => (*pid, Some(*started_at), true),
         ContainerState::Exited(exit) => (0, exit.started_at, false),
@@ -53,7 +54,7 @@ fn state_json(container: &Container) -> Value {
     };
     let exit = container.state.exit();
     let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
-    json!({
+    let mut shown = json!({
         "Status": human::state(container),
         "Running": running || container.restarting, "Paused": false, "Restarting": container.restarting,
         "OOMKilled": exit.is_some_and(|exit| exit.oom_killed), "Dead": false, "Pid": pid,
@@ -61,7 +62,11 @@ fn state_json(container: &Container) -> Value {
         "Error": exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
         "StartedAt": time(started),
         "FinishedAt": time(exit.map(|exit| exit.finished_at)),
-    })
+    });
+    if let Some(health) = health {
+        shown["Health"] = health;
+    }
+    shown
 }
 
 /// What was asked for, with what it came to on top.
@@ -87,6 +92,9 @@ fn config(container: &Container, request: &Value) -> Value {
     ];
     for (name, value) in overlay {
         config.insert(name.to_owned(), value);
+    }
+    if let Some(check) = container.spec.annotations.get(HEALTH) {
+        config.insert("Healthcheck".to_owned(), serde_json::from_str(check).unwrap_or_default());
     }
     if config.get("Hostname").is_none_or(|name| name == "") {
         config.insert("Hostname".to_owned(), json!(container.id.short()));

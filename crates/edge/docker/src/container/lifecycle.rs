@@ -1,5 +1,6 @@
 //! Starting, ending, waiting, removing.
 
+use super::body::JsonBody;
 use super::create::resources;
 use super::host::{HostConfig, refused};
 use crate::DockerState;
@@ -121,7 +122,7 @@ pub(crate) async fn rename(
 pub(crate) async fn update(
     State(state): State<DockerState>,
     Path(name): Path<String>,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     if let Some(field) = refused(&json!({ "HostConfig": body })) {

@@ -1,5 +1,6 @@
 //! `GET /containers/json`.
 
+use super::health::Status;
 use crate::error::{Answer, Failure, blocking};
 use crate::params::{Filters, Params};
 use crate::{DockerState, human, network};
@@ -31,8 +32,9 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
             continue;
         }
         let sandbox = sandboxes.get(&container.sandbox);
-        if matches(&filters, &container, sandbox) {
-            shown.push(json(&container, sandbox, now));
+        let health = state.health.status(&container);
+        if matches(&filters, &container, sandbox, health) {
+            shown.push(json(&container, sandbox, now, health));
         }
     }
     shown.truncate(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
@@ -64,7 +66,7 @@ pub(crate) async fn all(state: &DockerState) -> Result<Vec<Value>, Failure> {
     let sandboxes = sandboxes(state).await?;
     let now = Timestamp::now();
     let list = newest_first(state).await?;
-    let show = |one: &Container| json(one, sandboxes.get(&one.sandbox), now);
+    let show = |one: &Container| json(one, sandboxes.get(&one.sandbox), now, state.health.status(one));
     let mut shown: Vec<Value> = list.iter().map(show).collect();
     add_sizes(state, &mut shown).await?;
     Ok(shown)
@@ -82,7 +84,7 @@ async fn sandboxes(state: &DockerState) -> Result<HashMap<SandboxId, Sandbox>, F
     Ok(sandboxes.into_iter().map(|sandbox| (sandbox.id.clone(), sandbox)).collect())
 }
 
-fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>) -> bool {
+fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>, health: Status) -> bool {
     let mode = sandbox.map_or("none", |sandbox| network::name(sandbox.spec.network));
     let image = super::image(container);
     let name = container.spec.image.as_written();
@@ -120,11 +122,12 @@ fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>) 
                 .iter()
                 .any(|port| port.split('/').next() == wanted.split('/').next())
         })
-        && filters.any("health", |wanted| wanted == "none")
+        && filters.any("health", |wanted| health.as_str() == wanted)
         && filters.labels(&container.resolved.labels)
 }
 
-fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp) -> Value {
+fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp, health: Status) -> Value {
+    let suffix = if container.state.is_running() { health.suffix() } else { "" };
     let mode = sandbox.map_or("bridge", |sandbox| network::name(sandbox.spec.network));
     json!({
         "Id": container.id,
@@ -136,7 +139,7 @@ fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp) -> Val
         "Ports": ports(container, sandbox),
         "Labels": container.resolved.labels,
         "State": human::state(container),
-        "Status": human::status(container, now),
+        "Status": human::status(container, now) + suffix,
         "HostConfig": { "NetworkMode": mode },
         "NetworkSettings": { "Networks": super::inspect::networks(sandbox) },
         "Mounts": super::inspect::mounts(container),

@@ -1,13 +1,16 @@
 //! `/containers/…`, one operation a file.
 
+pub(crate) mod body;
 pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod export;
+pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod stream;
+pub(crate) mod top;
 
 /// The annotation under which the create request is kept, for inspect.
 pub(crate) const REQUEST: &str = "docker.request";

@@ -3,6 +3,7 @@
 
 mod containers;
 mod daemon;
+mod health;
 mod images;
 mod registry;
 mod system;
