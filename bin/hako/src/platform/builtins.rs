@@ -60,10 +60,7 @@ impl Platform {
         let listener = listen(args.listen).await?;
         let address = listener.local_addr()?;
         let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
-        let node_name = args.node_name.clone().map_or_else(host_name, Ok)?;
-        if let [fault, ..] = &hako_kube::names::dns_subdomain(&node_name)[..] {
-            bail!("{node_name:?} is no name for a node: {fault}; give another one with --node-name");
-        }
+        let node_name = node_name(args)?;
         let node_ip = uplink_address().unwrap_or(ranges.gateway());
 
         let machine = tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges));
@@ -73,17 +70,13 @@ impl Platform {
         let machine = machine.await.context("open the engine")??;
 
         let (failed, failures) = mpsc::channel(1);
-        let mut servers = Vec::new();
-        servers.push(serve("the API", &failed, {
-            let server = server.clone();
-            async move { Ok(server.serve(listener).await?) }
-        }));
         let engine_socket = directory.run().join("engine.sock");
-        servers.push(serve(
-            "the engine's API",
-            &failed,
-            serve_docker(&engine_socket, &machine, args.insecure_registries.clone())?,
-        ));
+        let docker = serve_docker(&engine_socket, &machine, args.insecure_registries.clone())?;
+        let api = server.clone();
+        let servers = vec![
+            serve("the API", &failed, async move { Ok(api.serve(listener).await?) }),
+            serve("the engine's API", &failed, docker),
+        ];
 
         // One cache of each kind for everything in this process.
         let shared = server.client(Identity::new("hako:informers", &["system:masters"]));
@@ -168,6 +161,17 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
             bail!("{address} is in use by another program: choose another address with --listen")
         }
         Err(error) => Err(error).with_context(|| format!("listen on {address}")),
+    }
+}
+
+/// What was asked for, or the machine's own name.
+fn node_name(args: &UpArgs) -> anyhow::Result<String> {
+    let name = args.node_name.clone().map_or_else(host_name, Ok)?;
+    match &hako_kube::names::dns_subdomain(&name)[..] {
+        [] => Ok(name),
+        [fault, ..] => {
+            bail!("{name:?} is no name for a node: {fault}; give another one with --node-name")
+        }
     }
 }
 
