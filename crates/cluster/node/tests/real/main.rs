@@ -6,4 +6,5 @@
 )]
 
 mod machine;
+mod namespaces;
 mod volumes;
