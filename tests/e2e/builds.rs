@@ -25,77 +25,95 @@ fn fed(platform: &Platform, arguments: &[&str], input: &[u8]) -> String {
     text
 }
 
+/// A platform and a context with a secret, an argument, a named context and a stage that fails.
+struct Bench {
+    platform: Platform,
+    dir: tempfile::TempDir,
+    main: String,
+    flags: Vec<String>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let platform = Platform::start();
+        platform.run(&["image", "import-busybox"]);
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("secret"), "s3cret-value").unwrap();
+        context(&dir.path().join("extra"), "");
+        fs::write(dir.path().join("extra/f"), "named").unwrap();
+        let main = context(
+            &dir.path().join("main"),
+            "FROM busybox AS base\nARG WHO=nobody\nRUN --mount=type=secret,id=s echo $WHO $(wc -c < /run/secrets/s) > /who\n\
+             FROM scratch AS out\nCOPY --from=base /who /who\nCOPY --from=extra f /f\n\
+             FROM base AS broken\nRUN echo the reason; exit 5\n",
+        );
+        let secret = format!("--secret=id=s,src={}", dir.path().join("secret").display());
+        let extra = format!("--build-context=extra={}", dir.path().join("extra").display());
+        Self { platform, dir, main, flags: vec!["--build-arg=WHO=me".into(), secret, extra] }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// `hako build` of a stage.
+    fn command(&self, target: &str, more: &[&str]) -> Command {
+        let mut command = self.platform.hako();
+        command.args(["build", "--target", target]).args(&self.flags).args(more).arg(&self.main);
+        command
+    }
+
+    #[track_caller]
+    fn build(&self, more: &[&str]) -> String {
+        run(&mut self.command("out", more))
+    }
+
+    /// What a build says to people.
+    fn said(&self, target: &str, more: &[&str]) -> String {
+        String::from_utf8(output(&mut self.command(target, more)).stderr).unwrap()
+    }
+}
+
 #[test]
-fn every_flag_of_a_build_does_what_it_says() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    fs::write(dir.path().join("secret"), "s3cret-value").unwrap();
-    context(&dir.path().join("extra"), "");
-    fs::write(dir.path().join("extra/f"), "named").unwrap();
-    let main = context(
-        &dir.path().join("main"),
-        "FROM busybox AS base\nARG WHO=nobody\nRUN --mount=type=secret,id=s echo $WHO $(wc -c < /run/secrets/s) > /who\n\
-         FROM scratch AS out\nCOPY --from=base /who /who\nCOPY --from=extra f /f\n\
-         FROM base AS broken\nRUN echo the reason; exit 5\n",
-    );
-    let secret = format!("id=s,src={}", path("secret"));
-    let extra = format!("extra={}", path("extra"));
-    let flags = ["--target", "out", "--build-arg", "WHO=me", "--secret", &secret, "--build-context", &extra];
-    let build = |more: &[&str]| {
-        let all = [&["build"], &flags[..], more, &[&main]].concat();
-        run(platform.hako().args(all))
-    };
-    let (id_file, metadata) = (path("id"), path("metadata.json"));
-    let said = build(&["-t", "app:1", "--label", "a=b", "--iidfile", &id_file, "--metadata-file", &metadata]);
+fn a_build_gives_what_its_outputs_ask_for() {
+    let bench = Bench::start();
+    let (id_file, metadata) = (bench.path("id"), bench.path("metadata.json"));
+    let said =
+        bench.build(&["-t", "app:1", "--label", "a=b", "--iidfile", &id_file, "--metadata-file", &metadata]);
     assert_eq!(said.trim(), fs::read_to_string(&id_file).unwrap());
     let metadata: Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
     assert_eq!(metadata["containerimage.config.digest"], said.trim());
-    build(&["--output", &format!("type=local,dest={}", path("out"))]);
-    assert_eq!(fs::read_to_string(dir.path().join("out/who")).unwrap(), "me 12\n");
-    assert_eq!(fs::read_to_string(dir.path().join("out/f")).unwrap(), "named");
-    build(&["-t", "app:1", "-o", &format!("type=oci,dest={}", path("app.tar"))]);
-    let skopeo = run(Command::new("skopeo").args(["inspect", &format!("oci-archive:{}", path("app.tar"))]));
+    bench.build(&["--output", &format!("type=local,dest={}", bench.path("out"))]);
+    assert_eq!(fs::read_to_string(bench.path("out/who")).unwrap(), "me 12\n");
+    assert_eq!(fs::read_to_string(bench.path("out/f")).unwrap(), "named");
+    bench.build(&["-t", "app:1", "-o", &format!("type=oci,dest={}", bench.path("app.tar"))]);
+    let skopeo =
+        run(Command::new("skopeo").args(["inspect", &format!("oci-archive:{}", bench.path("app.tar"))]));
     assert_eq!(serde_json::from_str::<Value>(&skopeo).unwrap()["Layers"].as_array().unwrap().len(), 2);
-    build(&["-t", "app:1", "-o", &format!("type=docker,dest={}", path("docker.tar"))]);
-    run(Command::new("skopeo").args(["inspect", &format!("docker-archive:{}", path("docker.tar"))]));
-    let plain = |more: &[&str]| {
-        let all = [&["build"], &flags[..], more, &[&main]].concat();
-        let output = output(platform.hako().args(all));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(plain(&["--progress", "plain"]).contains("CACHED"));
-    assert!(!plain(&["--no-cache"]).contains("CACHED"));
-    let partly = plain(&["--no-cache=base"]);
+    bench.build(&["-t", "app:1", "-o", &format!("type=docker,dest={}", bench.path("docker.tar"))]);
+    run(Command::new("skopeo").args(["inspect", &format!("docker-archive:{}", bench.path("docker.tar"))]));
+    bench.platform.down();
+}
+
+#[test]
+fn a_build_shows_its_progress_and_why_it_failed() {
+    let bench = Bench::start();
+    bench.build(&[]);
+    assert!(bench.said("out", &["--progress", "plain"]).contains("CACHED"));
+    assert!(!bench.said("out", &["--no-cache"]).contains("CACHED"));
+    let partly = bench.said("out", &["--no-cache=base"]);
     assert!(partly.contains("CACHED") && partly.contains("DONE"), "{partly}");
-    assert!(plain(&["--progress=rawjson"]).contains("{\"step_started\""));
-    let failed = plain(&["--target", "broken", "--on-error", "shell"].map(|flag| flag));
-    assert!(failed.contains("cannot be used multiple times"), "{failed}");
-    let failed = output(platform.hako().args([
-        "build",
-        "--target",
-        "broken",
-        "--on-error=shell",
-        "--secret",
-        &secret,
-        &main,
-    ]));
-    let failed = String::from_utf8(failed.stderr).unwrap();
+    assert!(bench.said("out", &["--progress=rawjson"]).contains("{\"step_started\""));
+    let failed = bench.said("broken", &["--on-error=shell"]);
     for part in ["Dockerfile:8", "exit code 5", "the reason", "hako run --rm -it localhost/hako-build-failed"]
     {
         assert!(failed.contains(part), "{part}: {failed}");
     }
-    let checked = output(platform.hako().args([
-        "build",
-        "--check",
-        &context(&dir.path().join("odd"), "from busybox\nRUN true\n"),
-    ]));
-    assert!(
-        !checked.status.success()
-            && String::from_utf8_lossy(&checked.stdout).contains("ConsistentInstructionCasing")
-    );
-    platform.down();
+    let odd = context(&bench.dir.path().join("odd"), "from busybox\nRUN true\n");
+    let checked = output(bench.platform.hako().args(["build", "--check", &odd]));
+    let found = String::from_utf8_lossy(&checked.stdout);
+    assert!(!checked.status.success() && found.contains("ConsistentInstructionCasing"), "{found}");
+    bench.platform.down();
 }
 
 #[test]
