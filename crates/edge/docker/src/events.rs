@@ -173,6 +173,8 @@ fn json(event: &Event) -> Option<Value> {
         Action::Stop => "stop",
         Action::Rename => "rename",
         Action::Update => "update",
+        Action::Pause => "pause",
+        Action::Unpause => "unpause",
         Action::Destroy => "destroy",
         Action::ExecStart { exec } => {
             attributes.insert("execID".into(), json!(exec));

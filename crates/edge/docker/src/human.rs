@@ -13,6 +13,9 @@ pub(crate) fn status(container: &Container, now: Timestamp) -> String {
             format!("Restarting ({}) {when} ago", exit.map_or(0, |exit| exit.code))
         }
         ContainerState::Created => "Created".into(),
+        ContainerState::Running { started_at, .. } if container.paused => {
+            format!("Up {} (Paused)", since(started_at))
+        }
         ContainerState::Running { started_at, .. } => format!("Up {}", since(started_at)),
         ContainerState::Exited(exit) => format!("Exited ({}) {} ago", exit.code, since(&exit.finished_at)),
     }
@@ -23,6 +26,7 @@ pub(crate) fn state(container: &Container) -> &'static str {
     match &container.state {
         _ if container.restarting => "restarting",
         ContainerState::Created => "created",
+        ContainerState::Running { .. } if container.paused => "paused",
         ContainerState::Running { .. } => "running",
         ContainerState::Exited(_) => "exited",
     }

@@ -175,6 +175,8 @@ fn containers() -> Router<DockerState> {
         .route("/containers/{id}/restart", post(container::lifecycle::restart))
         .route("/containers/{id}/kill", post(container::lifecycle::kill))
         .route("/containers/{id}/wait", post(container::lifecycle::wait))
+        .route("/containers/{id}/pause", post(container::lifecycle::pause))
+        .route("/containers/{id}/unpause", post(container::lifecycle::unpause))
         .route("/containers/{id}/rename", post(container::lifecycle::rename))
         .route("/containers/{id}/update", post(container::lifecycle::update))
         .route("/containers/{id}/attach", post(container::stream::attach))

@@ -66,7 +66,8 @@ pub(crate) async fn version(State(state): State<DockerState>) -> Response {
 
 pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
     let containers = state.engine.containers(&Filter { standalone: Some(true), ..Filter::default() }).await?;
-    let running = containers.iter().filter(|container| container.state.is_running()).count();
+    let paused = containers.iter().filter(|container| container.paused).count();
+    let running = containers.iter().filter(|container| container.state.is_running()).count() - paused;
     let created = containers.iter().filter(|container| container.state == ContainerState::Created).count();
     let images = state.images.clone();
     let images = blocking(move || images.list()).await?.len();
@@ -75,8 +76,8 @@ pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
         "ID": "",
         "Containers": containers.len(),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
-        "ContainersStopped": containers.len() - running - created,
+        "ContainersPaused": paused,
+        "ContainersStopped": containers.len() - running - paused - created,
         "Images": images,
         "Driver": "overlay",
         "DriverStatus": [],

@@ -85,6 +85,12 @@ pub trait ContainerEngine: Send + Sync + 'static {
     /// What the container uses now.
     async fn stats(&self, id: &ContainerId) -> Result<Stats>;
 
+    /// Stops every process of a container where it is; `FailedPrecondition` when it does not run or is paused.
+    async fn pause(&self, id: &ContainerId) -> Result<()>;
+
+    /// Lets a paused container go on; `FailedPrecondition` when it is not paused.
+    async fn unpause(&self, id: &ContainerId) -> Result<()>;
+
     /// Process ids, as the host counts, of all that runs in a container; `FailedPrecondition` when it does not run.
     async fn processes(&self, id: &ContainerId) -> Result<Vec<u32>>;
 

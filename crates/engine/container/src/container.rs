@@ -130,6 +130,7 @@ impl ContainerObject {
             created_at: self.record.created_at,
             restart_count: status.restart_count,
             restarting: self.life.borrow().restarting,
+            paused: status.paused,
             log_path: self.log_path(),
         }
     }

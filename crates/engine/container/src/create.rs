@@ -165,6 +165,7 @@ impl Core {
             state: ContainerState::Created,
             restart_count: 0,
             stopped_by_caller: false,
+            paused: false,
             resources: spec.resources.clone(),
         };
         let record = ContainerRecord {

@@ -184,6 +184,14 @@ impl ContainerEngine for Engine {
         })
     }
 
+    async fn pause(&self, id: &ContainerId) -> Result<()> {
+        self.core.pause(&self.core.container(id)?).await
+    }
+
+    async fn unpause(&self, id: &ContainerId) -> Result<()> {
+        self.core.unpause(&self.core.container(id)?).await
+    }
+
     async fn processes(&self, id: &ContainerId) -> Result<Vec<u32>> {
         let container = self.core.container(id)?;
         if !container.state().is_running() {

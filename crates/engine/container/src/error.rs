@@ -19,6 +19,10 @@ pub(crate) enum EngineError {
     BadName { name: String },
     #[error("container {id} is not running")]
     NotRunning { id: String },
+    #[error("container {id} is paused: unpause it first")]
+    Paused { id: String },
+    #[error("container {id} is not paused")]
+    NotPaused { id: String },
     #[error("container {id} is already running")]
     Running { id: String },
     #[error("container {id} is running: stop it first or force its removal")]
@@ -66,6 +70,8 @@ impl Classify for EngineError {
             | Self::Value { .. }
             | Self::NoBindSource { .. } => Kind::Invalid,
             Self::NotRunning { .. }
+            | Self::Paused { .. }
+            | Self::NotPaused { .. }
             | Self::Running { .. }
             | Self::RemoveRunning { .. }
             | Self::Removing { .. }

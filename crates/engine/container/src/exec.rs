@@ -3,7 +3,7 @@
 use crate::container::ContainerObject;
 use crate::core::Core;
 use crate::create::snapshot_key;
-use crate::error::{blocking, io};
+use crate::error::{EngineError, blocking, io};
 use crate::layers::Layers;
 use crate::terminal::Terminal;
 use crate::{
@@ -88,6 +88,9 @@ impl Core {
         let ContainerState::Running { .. } = container.state() else {
             return Err(container.not_running().into());
         };
+        if container.status.read().paused {
+            return Err(EngineError::Paused { id: container.short() }.into());
+        }
         let live = container.sandbox.live().ok_or_else(|| container.not_running())?;
         let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), spec.clone());
         let process = blocking(move || core.exec_process(&object, &wanted)).await?;

@@ -21,6 +21,7 @@ mod layers;
 mod logs;
 mod monitor;
 mod oci;
+mod pause;
 mod populate;
 mod record;
 mod resolve;

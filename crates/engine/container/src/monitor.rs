@@ -136,6 +136,7 @@ impl Core {
         container.execs.finish_all(KILLED);
         container.change(|status, life| {
             status.state = ContainerState::Exited(exit);
+            status.paused = false;
             life.exits += 1;
             life.restarting = delay.is_some();
         });

@@ -76,6 +76,9 @@ pub(crate) struct ContainerStatus {
     pub(crate) restart_count: u32,
     /// A caller stopped it: `unless-stopped` does not start it again.
     pub(crate) stopped_by_caller: bool,
+    /// Its processes stand still.
+    #[serde(default)]
+    pub(crate) paused: bool,
     /// Limits as last updated.
     pub(crate) resources: Resources,
 }

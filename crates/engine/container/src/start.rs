@@ -27,7 +27,7 @@ impl Core {
         let started = {
             let _op = container.op.lock().await;
             self.may_start(container)?;
-            container.change(|status, _| status.stopped_by_caller = false);
+            container.change(|status, _| (status.stopped_by_caller, status.paused) = (false, false));
             let started = match container.standalone() {
                 true => self.start_standalone(container).await,
                 false => self.start_in_sandbox(container).await,

@@ -63,6 +63,8 @@ pub struct Container {
     pub restart_count: u32,
     /// Whether the engine will start it again after a back-off.
     pub restarting: bool,
+    /// Whether its processes stand still; it is running all the same.
+    pub paused: bool,
     /// The log file that is written now.
     pub log_path: PathBuf,
 }
@@ -226,6 +228,10 @@ pub enum Action {
     Rename,
     /// Its limits changed.
     Update,
+    /// Its processes stand still from now on.
+    Pause,
+    /// Its processes go on.
+    Unpause,
     /// It is gone.
     Destroy,
     /// An exec started.

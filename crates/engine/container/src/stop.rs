@@ -39,10 +39,14 @@ impl Core {
         if !container.state().is_running() {
             return Err(container.not_running().into());
         }
-        if container.standalone() && is_meant_to_end(container, signal) {
+        let is_end = is_meant_to_end(container, signal);
+        if container.standalone() && is_end {
             container.change(|status, _| status.stopped_by_caller = true);
         }
         self.signal(container, signal, false).await?;
+        if is_end {
+            self.thaw_or_gone(container).await?;
+        }
         self.container_event(container, Action::Kill { signal });
         Ok(())
     }
@@ -103,6 +107,14 @@ impl Core {
 
     async fn signal_or_gone(&self, container: &ContainerObject, signal: i32, all: bool) -> Result<()> {
         match self.signal(container, signal, all).await {
+            Err(error) if !container.state().is_running() || is_gone(&error) => Ok(()),
+            Ok(()) => self.thaw_or_gone(container).await,
+            result => result,
+        }
+    }
+
+    async fn thaw_or_gone(&self, container: &ContainerObject) -> Result<()> {
+        match self.thaw(container).await {
             Err(error) if !container.state().is_running() || is_gone(&error) => Ok(()),
             result => result,
         }

@@ -160,6 +160,7 @@ impl ContainerEngine for FakeEngine {
             created_at: Timestamp::now(),
             restart_count: 0,
             restarting: false,
+            paused: false,
             log_path: "/nonexistent".into(),
         });
         Ok(id)
@@ -263,6 +264,14 @@ impl ContainerEngine for FakeEngine {
 
     async fn logs(&self, _id: &ContainerId, _options: LogOptions) -> Result<LogStream> {
         Ok(futures::stream::empty().boxed())
+    }
+
+    async fn pause(&self, _: &ContainerId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn unpause(&self, _: &ContainerId) -> Result<()> {
+        Ok(())
     }
 
     async fn processes(&self, _: &ContainerId) -> Result<Vec<u32>> {

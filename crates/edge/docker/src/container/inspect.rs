@@ -56,7 +56,7 @@ fn state_json(container: &Container, health: Option<Value>) -> Value {
     let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
     let mut shown = json!({
         "Status": human::state(container),
-        "Running": running || container.restarting, "Paused": false, "Restarting": container.restarting,
+        "Running": running || container.restarting, "Paused": container.paused, "Restarting": container.restarting,
         "OOMKilled": exit.is_some_and(|exit| exit.oom_killed), "Dead": false, "Pid": pid,
         "ExitCode": exit.map_or(0, |exit| exit.code),
         "Error": exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),

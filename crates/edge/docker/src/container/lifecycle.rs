@@ -108,6 +108,18 @@ pub(crate) async fn kill(
     Ok(no_content())
 }
 
+pub(crate) async fn pause(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    state.engine.pause(&id).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn unpause(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    state.engine.unpause(&id).await?;
+    Ok(no_content())
+}
+
 pub(crate) async fn rename(
     State(state): State<DockerState>,
     Path(name): Path<String>,

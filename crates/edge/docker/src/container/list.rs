@@ -127,7 +127,7 @@ fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>, 
 }
 
 fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp, health: Status) -> Value {
-    let suffix = if container.state.is_running() { health.suffix() } else { "" };
+    let suffix = if container.state.is_running() && !container.paused { health.suffix() } else { "" };
     let mode = sandbox.map_or("bridge", |sandbox| network::name(sandbox.spec.network));
     json!({
         "Id": container.id,

@@ -98,6 +98,48 @@ fn top_shows_the_processes_of_a_container_only() {
 }
 
 #[test]
+fn a_paused_container_stands_still_until_it_goes_on_or_is_ended() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "app",
+            "busybox",
+            "sh",
+            "-c",
+            "trap 'exit 3' TERM; while :; do date >/at; usleep 5000; done",
+        ]);
+        docker.ok(&["pause", "app"]);
+        let shown = docker.ok(&["ps", "--filter", "status=paused", "--format", "{{.State}} {{.Status}}"]);
+        assert!(shown.starts_with("paused Up ") && shown.trim().ends_with("(Paused)"), "{shown}");
+        assert_eq!(
+            docker.ok(&["inspect", "-f", "{{.State.Running}} {{.State.Paused}}", "app"]),
+            "true true\n"
+        );
+        for (args, said) in [(vec!["pause", "app"], "paused"), (vec!["exec", "app", "true"], "unpause")] {
+            let (code, _, err) = docker.run(&args);
+            assert!(code != 0 && err.contains(said), "{args:?}: {err}");
+        }
+        docker.ok(&["unpause", "app"]);
+        docker.ok(&["exec", "app", "true"]);
+        let (code, _, err) = docker.run(&["unpause", "app"]);
+        assert!(code == 1 && err.contains("is not paused"), "{err}");
+        docker.ok(&["pause", "app"]);
+        docker.ok(&["stop", "app"]);
+        assert_eq!(docker.ok(&["wait", "app"]), "3\n");
+        docker.ok(&["start", "app"]);
+        docker.ok(&["pause", "app"]);
+        docker.ok(&["kill", "app"]);
+        assert_eq!(docker.ok(&["wait", "app"]), "137\n");
+        docker.ok(&["start", "app"]);
+        docker.ok(&["pause", "app"]);
+        docker.ok(&["rm", "-f", "app"]);
+    });
+}
+
+#[test]
 fn a_killed_container_stays_down_until_it_is_started_again() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -100,6 +100,9 @@ async fn monitor(state: DockerState, container: Container, check: Check, started
     loop {
         let is_early = since(started_at) < check.start_period() && state.health.is_starting(id);
         tokio::time::sleep(if is_early { check.start_interval() } else { check.interval() }).await;
+        if state.engine.container(id).await.is_ok_and(|container| container.paused) {
+            continue;
+        }
         let (start, age) = (Timestamp::now(), since(started_at));
         let (code, output) = run(&state, id, &check).await;
         let outcome = Outcome { start, end: Timestamp::now(), code, output };
