@@ -30,6 +30,8 @@ pub enum Target {
     AtLeast(f64),
     /// At most this share of the peer's.
     RatioAtMost(f64),
+    /// At least this many times the peer's.
+    RatioAtLeast(f64),
     /// Nothing is promised.
     None,
 }
@@ -41,6 +43,7 @@ impl Row {
         match self.target {
             Target::AtMost(bound) => Some(self.ours <= bound),
             Target::AtLeast(bound) => Some(self.ours >= bound),
+            Target::RatioAtLeast(bound) => self.peer.as_ref().map(|(_, peer)| self.ours >= bound * peer),
             Target::RatioAtMost(bound) => self.peer.as_ref().map(|(_, peer)| self.ours <= bound * peer),
             Target::None => None,
         }
@@ -58,6 +61,7 @@ impl Row {
             Target::AtMost(bound) => format!("<= {bound} {}", self.unit),
             Target::AtLeast(bound) => format!(">= {bound} {}", self.unit),
             Target::RatioAtMost(bound) => format!("ratio <= {bound}"),
+            Target::RatioAtLeast(bound) => format!("ratio >= {bound}"),
             Target::None => "-".to_owned(),
         };
         let verdict = match self.is_kept() {

@@ -1,0 +1,122 @@
+//! Our registry beside Debian's docker-registry: `registry HAKO [ROUNDS]`.
+//!
+//! Both keep their blobs in files below one temporary directory and speak plain HTTP on the loopback. In each round
+//! the same requests go over 32 connections to one and then to the other. The load generator discards bodies in the
+//! kernel; as it shares the processors with the server, the server's processor time is printed too.
+#![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
+
+mod load;
+mod push;
+mod servers;
+
+use anyhow::Context as _;
+use hako_benches::{Row, Target, has, median};
+use load::Measured;
+use servers::Server;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const CONNECTIONS: usize = 32;
+const WINDOW: Duration = Duration::from_millis(1500);
+const MIB: u64 = 1 << 20;
+
+/// One kind of request.
+struct Case {
+    what: &'static str,
+    path: String,
+    /// Whether the rate is told in MiB/s instead of requests.
+    is_bulk: bool,
+}
+
+/// The figures of one case for both servers, a sample a round.
+#[derive(Default)]
+struct Samples {
+    rates: [Vec<f64>; 2],
+    cpu: [Vec<f64>; 2],
+}
+
+/// Puts the same content into a registry; the requests that will be measured, and the path of a blob of 500 MB.
+fn fill(server: &Server) -> anyhow::Result<(Vec<Case>, String)> {
+    let mut paths = Vec::new();
+    for bytes in [MIB, 50_000_000, 500_000_000] {
+        let digest = push::blob(server.address, bytes)?;
+        paths.push(format!("/v2/bench/blobs/{digest}"));
+    }
+    let digest = push::manifest(server.address, MIB)?;
+    let case = |what, path: &str, is_bulk| Case { what, path: path.to_owned(), is_bulk };
+    let cases = vec![
+        case("manifest GET by tag", "/v2/bench/manifests/v1", false),
+        case("manifest GET by digest", &format!("/v2/bench/manifests/{digest}"), false),
+        case("blob GET, 1 MiB", &paths[0], true),
+        case("blob GET, 50 MB", &paths[1], true),
+    ];
+    Ok((cases, paths.swap_remove(2)))
+}
+
+fn sample(case: &Case, server: &Server, samples: &mut Samples, at: usize) -> anyhow::Result<()> {
+    let before = server.cpu_seconds()?;
+    let Measured { requests, bytes, took } = load::run(server.address, &case.path, CONNECTIONS, WINDOW)
+        .with_context(|| format!("{} of {}", case.what, server.name))?;
+    let cpu = server.cpu_seconds()? - before;
+    anyhow::ensure!(requests > 0.0 && bytes > 0, "{}: {} answered nothing", case.what, server.name);
+    let mib = bytes as f64 / MIB as f64;
+    let (rate, unit_cost) =
+        if case.is_bulk { (mib, cpu * 1e3 / mib) } else { (requests, cpu * 1e6 / requests) };
+    samples.rates[at].push(rate / took.as_secs_f64());
+    samples.cpu[at].push(unit_cost);
+    Ok(())
+}
+
+/// Peak resident memory in MiB while one blob of 500 MB is fetched.
+fn memory(server: &Server, path: &str) -> anyhow::Result<f64> {
+    server.reset_peak()?;
+    load::run(server.address, path, 1, Duration::ZERO)?;
+    server.peak_mib()
+}
+
+fn rows(cases: &[Case], samples: Vec<Samples>, peer: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (case, samples) in cases.iter().zip(samples) {
+        let mut row = |what: String, [ours, peers]: [Vec<f64>; 2], unit, target| {
+            let peer = Some((peer.to_owned(), median(peers)));
+            rows.push(Row { what, ours: median(ours), peer, unit, target });
+        };
+        let (rate, cost) = if case.is_bulk { ("MiB/s", "ms/MiB") } else { ("req/s", "us/req") };
+        row(format!("registry {}", case.what), samples.rates, rate, Target::RatioAtLeast(2.0));
+        row(format!("registry {}, server's CPU", case.what), samples.cpu, cost, Target::None);
+    }
+    rows
+}
+
+fn main() -> anyhow::Result<()> {
+    let hako =
+        PathBuf::from(std::env::args_os().nth(1).context("usage: registry HAKO [ROUNDS]")?).canonicalize()?;
+    let rounds = std::env::args().nth(2).map_or(Ok(3), |text| text.parse::<usize>())?;
+    if !has("docker-registry") {
+        println!("registry: docker-registry is not installed, nothing to compare with");
+        return Ok(());
+    }
+    let scratch = tempfile::Builder::new().prefix("hako-bench-registry-").tempdir()?;
+    let servers = [Server::hako(&hako, scratch.path())?, Server::docker(scratch.path())?];
+    let (cases, large) = fill(&servers[0])?;
+    fill(&servers[1])?;
+    let mut samples: Vec<Samples> = cases.iter().map(|_| Samples::default()).collect();
+    for _ in 0..rounds {
+        for (case, samples) in cases.iter().zip(&mut samples) {
+            for (at, server) in servers.iter().enumerate() {
+                sample(case, server, samples, at)?;
+            }
+        }
+    }
+    let peer = servers[1].name;
+    rows(&cases, samples, peer).iter().for_each(Row::print);
+    Row {
+        what: "registry peak memory while 500 MB are fetched".into(),
+        ours: memory(&servers[0], &large)?,
+        peer: Some((peer.into(), memory(&servers[1], &large)?)),
+        unit: "MiB",
+        target: Target::None,
+    }
+    .print();
+    Ok(())
+}
