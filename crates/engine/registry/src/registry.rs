@@ -19,6 +19,7 @@ use std::time::Duration;
 mod cache;
 mod collect;
 mod push;
+mod recent;
 mod retain;
 
 pub use collect::Collected;
@@ -54,6 +55,7 @@ struct Inner {
     blobs: Arc<dyn BlobStore>,
     uploads: Uploads,
     stripes: Stripes,
+    recent: recent::Recent,
     limits: Limits,
     policy: Policy,
 }
@@ -67,8 +69,8 @@ impl Registry {
         policy: Policy,
     ) -> Result<Self, RegistryError> {
         let metadata = Metadata::open(metadata)?;
-        let (uploads, stripes) = (Uploads::default(), Stripes::default());
-        Ok(Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, limits, policy }) })
+        let (uploads, stripes, recent) = Default::default();
+        Ok(Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, recent, limits, policy }) })
     }
 
     /// The records, for lists.
@@ -123,9 +125,14 @@ impl Registry {
         self.inner.metadata.manifest(repository, reference)?.ok_or_else(unknown)
     }
 
-    /// A manifest's bytes.
+    /// The bytes of a manifest that [`Registry::manifest`] found.
     pub(crate) async fn manifest_bytes(&self, digest: Digest) -> Result<Bytes, RegistryError> {
-        self.inner.blobs.read(digest).await.map_err(RegistryError::storage)
+        if let Some(bytes) = self.inner.recent.get(digest) {
+            return Ok(bytes);
+        }
+        let bytes = self.inner.blobs.read(digest).await.map_err(RegistryError::storage)?;
+        self.inner.recent.keep(digest, &bytes);
+        Ok(bytes)
     }
 
     /// Puts a manifest under its digest and perhaps under tags.

@@ -3,17 +3,10 @@
 use crate::blobs::BlobBody;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use std::fs::File;
-use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// How much of a file is read at once: enough that asking a thread costs little beside it.
-const PIECE_BYTES: u64 = 256 << 10;
 
 /// What a response carries.
 pub(crate) struct Body {
@@ -40,36 +33,11 @@ impl Body {
     /// A part of a blob that has `length` bytes.
     pub(crate) fn blob(body: BlobBody, length: u64) -> Self {
         let source = match body {
-            BlobBody::File { file, range } => file_stream(file, range),
+            BlobBody::File { file, range } => super::file::pieces(file, range),
             BlobBody::Stream(stream) => stream,
         };
         Self { left: length, source: Source::Stream(source) }
     }
-}
-
-/// Reads a file piece by piece; the next piece is read while one is sent, so two are in memory.
-fn file_stream(file: File, range: Range<u64>) -> BoxStream<'static, hako_error::Result<Bytes>> {
-    let file = Arc::new(file);
-    let starts = (range.start..range.end).step_by(usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX));
-    stream::iter(starts)
-        .map(move |start| {
-            let (file, length) = (Arc::clone(&file), PIECE_BYTES.min(range.end - start));
-            let read = tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
-                file.read_exact_at(&mut piece, start).map(|()| Bytes::from(piece))
-            });
-            async move {
-                let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-                    hako_error::Error::new(hako_error::Kind::Internal, "read a blob").with_source(source)
-                };
-                match read.await {
-                    Ok(piece) => piece.map_err(|error| failed(error.into())),
-                    Err(error) => Err(failed(error.into())),
-                }
-            }
-        })
-        .buffered(2)
-        .boxed()
 }
 
 impl HttpBody for Body {

@@ -6,6 +6,7 @@
 mod blobs;
 mod body;
 mod error;
+mod file;
 mod listen;
 mod lists;
 mod manifests;
