@@ -14,21 +14,32 @@ pub struct Engine {
     transfer: &'static [&'static str],
     load: &'static str,
     daemon: Option<Child>,
+    run: Option<tempfile::TempDir>,
 }
 
 impl Engine {
     pub fn hako(hako: &Path, scratch: &Path) -> anyhow::Result<Self> {
         let global = vec!["--data-dir".to_owned(), scratch.join("hako").display().to_string()];
-        let engine =
-            Self { name: "hako", program: hako.into(), global, transfer: &[], load: "--from", daemon: None };
+        let engine = Self {
+            name: "hako",
+            program: hako.into(),
+            global,
+            transfer: &[],
+            load: "--from",
+            daemon: None,
+            run: None,
+        };
         time(engine.command().args(["up", "--detach", "--listen", "127.0.0.1:0"]))?;
         Ok(engine)
     }
 
     /// `None` where it is not installed.
     pub fn podman(scratch: &Path) -> Option<Self> {
-        let path = |name: &str| scratch.join(name).display().to_string();
-        let global = vec!["--root".to_owned(), path("podman"), "--runroot".to_owned(), path("podman-run")];
+        // It refuses a longer name for what it keeps while it runs, which is no images.
+        let run = tempfile::tempdir_in("/run").ok()?;
+        let root = scratch.join("podman").display().to_string();
+        let global =
+            vec!["--root".to_owned(), root, "--runroot".to_owned(), run.path().display().to_string()];
         has("podman").then(|| Self {
             name: "podman",
             program: "podman".into(),
@@ -36,6 +47,7 @@ impl Engine {
             transfer: &["--tls-verify=false"],
             load: "-i",
             daemon: None,
+            run: Some(run),
         })
     }
 
@@ -62,6 +74,7 @@ impl Engine {
             transfer: &[],
             load: "-i",
             daemon: Some(daemon),
+            run: None,
         };
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
@@ -111,8 +124,11 @@ impl Drop for Engine {
                 let _ = Command::new("kill").arg(daemon.id().to_string()).status();
                 let _ = daemon.wait();
             }
-            None if self.name == "hako" => drop(time(self.command().args(["down", "--purge"]))),
-            None => drop(time(self.command().args(["system", "reset", "--force"]))),
+            None => match &self.run {
+                // podman leaves its directory mounted on itself.
+                Some(_) => drop(Command::new("umount").arg(format!("{}/overlay", self.global[1])).output()),
+                None => drop(time(self.command().args(["down", "--purge"]))),
+            },
         }
     }
 }
