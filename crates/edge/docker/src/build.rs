@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 pub(crate) const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };
 
 /// Parameters that would change the result and are not built.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 15] = [
     "remote",
     "memory",
     "memswap",
@@ -36,13 +36,17 @@ const REFUSED: [&str; 10] = [
     "squash",
     "extrahosts",
     "outputs",
+    "ulimits",
+    "shmsize",
+    "securityopt",
+    "cgroupparent",
+    "cachefrom",
 ];
 
 pub(crate) async fn build(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
-    if let Some(name) = REFUSED
-        .iter()
-        .find(|name| params.get(name).is_some_and(|value| !matches!(value, "0" | "null" | "[]" | "false")))
-    {
+    if let Some(name) = REFUSED.iter().find(|name| {
+        params.get(name).is_some_and(|value| !matches!(value, "" | "0" | "null" | "[]" | "false"))
+    }) {
         return Err(unimplemented(format!("build parameter {name} is unimplemented: leave it out")));
     }
     let platform = params.get("platform").unwrap_or("linux");

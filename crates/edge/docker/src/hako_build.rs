@@ -61,9 +61,9 @@ fn read(mut body: impl BufRead, parent: PathBuf) -> Result<(BuildRequest, Option
     // A tar in some form has bytes that no text has in its first block.
     let is_text = !head.starts_with(&[0x1f, 0x8b]) && !head[..head.len().min(512)].contains(&0);
     if is_text {
-        let mut text = String::new();
-        rest.take(DOCKERFILE_LIMIT).read_to_string(&mut text).map_err(failed)?;
-        wanted.dockerfile_text = Some(text);
+        let mut text = Vec::new();
+        rest.take(DOCKERFILE_LIMIT).read_to_end(&mut text).map_err(failed)?;
+        wanted.dockerfile_text = Some(String::from_utf8_lossy(&text).into_owned());
         return Ok((wanted, None));
     }
     let context = Context::unpack_within(&parent, rest, CONTEXT_LIMITS)?;

@@ -17,6 +17,8 @@ use hako_container::{
     NetworkMode, PortMapping, Propagation, Protocol, Resources, RestartPolicy, Rlimit, SandboxSpec, Seccomp,
     parse_signal,
 };
+use hako_error::{Error, Kind};
+use hako_image::Image;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,6 +47,7 @@ pub(crate) async fn create(
         }
         found => found?,
     };
+    check_platform(params.get("platform"), &image)?;
     let exposed =
         image.config.config().as_ref().and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
     let source = match request.image.parse() {
@@ -65,6 +68,32 @@ pub(crate) async fn create(
     spec.annotations.insert(REQUEST.to_owned(), body.to_string());
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": [] }))).into_response())
+}
+
+/// What `--platform` asks for is what the image is; another one of the same name is for `docker pull` to bring.
+fn check_platform(wanted: Option<&str>, image: &Image) -> Result<(), Failure> {
+    let Some(wanted) = wanted.filter(|text| !text.is_empty()) else { return Ok(()) };
+    let (os, architecture) = (image.config.os().to_string(), image.config.architecture().to_string());
+    let mut parts = wanted.split('/');
+    let fits_os = parts.next() == Some(os.as_str());
+    let fits_architecture = parts.next().is_none_or(|part| {
+        let part = match part {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        part == architecture
+    });
+    match fits_os && fits_architecture {
+        true => Ok(()),
+        false => Err(Failure::from(Error::new(
+            Kind::NotFound,
+            format!(
+                "image {} is here for {os}/{architecture}, not for {wanted}: pull it with --platform {wanted}",
+                image.display_name()
+            ),
+        ))),
+    }
 }
 
 fn with_tag(image: &str) -> String {

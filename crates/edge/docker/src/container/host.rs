@@ -161,7 +161,7 @@ pub(crate) struct NetworkingConfig {
 }
 
 /// Fields that would change what the container may do, with the values that ask for nothing.
-const REFUSED: [(&str, &[&str]); 25] = [
+const REFUSED: [(&str, &[&str]); 30] = [
     ("Domainname", &[]),
     ("MacAddress", &[]),
     ("NetworkDisabled", &[]),
@@ -183,6 +183,11 @@ const REFUSED: [(&str, &[&str]); 25] = [
     ("HostConfig.MemorySwappiness", &["-1"]),
     ("HostConfig.KernelMemory", &[]),
     ("HostConfig.BlkioWeight", &[]),
+    ("HostConfig.BlkioWeightDevice", &[]),
+    ("HostConfig.BlkioDeviceReadBps", &[]),
+    ("HostConfig.BlkioDeviceReadIOps", &[]),
+    ("HostConfig.BlkioDeviceWriteBps", &[]),
+    ("HostConfig.BlkioDeviceWriteIOps", &[]),
     ("HostConfig.CpuRealtimePeriod", &[]),
     ("HostConfig.CpuRealtimeRuntime", &[]),
     ("HostConfig.StorageOpt", &[]),

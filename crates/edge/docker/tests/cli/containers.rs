@@ -22,6 +22,12 @@ fn run_gives_output_and_exit_codes_and_removes_with_rm() {
         let (code, _, err) = docker.run(&["run", "--rm", "--init", "busybox", "true"]);
         assert_eq!(code, 125);
         assert!(err.contains("HostConfig.Init is unimplemented"), "{err}");
+        let limit = ["create", "--device-read-bps", "/dev/null:1mb", "busybox", "true"];
+        let (code, _, err) = docker.run(&limit);
+        assert!(code != 0 && err.contains("HostConfig.BlkioDeviceReadBps is unimplemented"), "{err}");
+        let (code, _, err) =
+            docker.run(&["create", "--pull=never", "--platform=linux/s390x", "busybox", "true"]);
+        assert!(code != 0 && err.contains("not for linux/s390x"), "{err}");
         assert_eq!(docker.ok(&["ps", "-aq"]), "");
     });
 }
