@@ -1,6 +1,7 @@
 //! Compression around a tar stream, and the digests taken on the way.
 
 use super::ApplyError;
+use super::gzip::ParallelGzip;
 use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use hako_oci::media_type::Compression;
@@ -103,7 +104,7 @@ pub struct Encoder<W: Write> {
 
 enum Sink<W: Write> {
     Plain(W),
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(ParallelGzip<W>),
     Zstd(zstd::Encoder<'static, W>),
 }
 
@@ -112,9 +113,7 @@ impl<W: Write> Encoder<W> {
     pub fn new(writer: W, compression: Compression) -> Result<Self> {
         let sink = match compression {
             Compression::None => Sink::Plain(writer),
-            Compression::Gzip => {
-                Sink::Gzip(flate2::write::GzEncoder::new(writer, flate2::Compression::default()))
-            }
+            Compression::Gzip => Sink::Gzip(ParallelGzip::new(writer)),
             Compression::Zstd => {
                 let encoder = zstd::Encoder::new(writer, ZSTD_LEVEL)
                     .map_err(|source| ApplyError::Stream { layer: "a zstd stream".into(), source })?;

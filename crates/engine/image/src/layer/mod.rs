@@ -10,6 +10,7 @@ mod apply;
 mod compress;
 mod diff;
 mod error;
+mod gzip;
 mod inside;
 mod reader;
 mod writer;
