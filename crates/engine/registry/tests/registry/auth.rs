@@ -124,6 +124,10 @@ fn tokens_grant_what_the_rules_allow_and_nothing_else() {
             registry.host()
         )
     );
+    let url = format!("http://{}/v2/", registry.host());
+    let by_http2 = run("curl", &["-si", "--http2-prior-knowledge", &url]);
+    let realm = format!("realm=\"http://{}/token\"", registry.host());
+    assert!(by_http2.starts_with("HTTP/2 401") && by_http2.contains(&realm), "{by_http2}");
     let ask = |user: &str, scope: &str| {
         let answer = as_user(&registry, user, "GET", &format!("/token?service=registry.test&scope={scope}"));
         assert_eq!(answer.status, 200, "{answer:?}");
