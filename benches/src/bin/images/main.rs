@@ -118,6 +118,8 @@ impl Bench<'_> {
             let moved = way.received() - before;
             println!("zstd:chunked, version {version}: {moved} bytes received");
             whole = if version == 1 { moved } else { whole };
+            // Else a layer was known here or there already, and the share would be of nothing.
+            anyhow::ensure!(whole > 10_000_000, "the first version's pull moved {whole} bytes only");
             if version == 2 {
                 let what = "pull of a version with 1 % of the files changed".into();
                 let ours = 100.0 * moved as f64 / whole as f64;
@@ -169,7 +171,10 @@ fn main() -> anyhow::Result<()> {
     );
     rows.push(row("load of a docker-archive", &bench.load()?, Target::RatioAtMost(0.5)));
     rows.push(row("pull of what is up to date", &bench.up_to_date()?, Target::AtMost(10.0)));
-    rows.push(bench.chunked(&engines[1], [&files.tar, &files.changed])?);
+    match bench.chunked(&engines[1], [&files.tar, &files.changed]) {
+        Ok(row) => rows.push(row),
+        Err(error) => println!("pull in chunks: could not be measured: {error}"),
+    }
     println!("load average after: {}", std::fs::read_to_string("/proc/loadavg")?.trim());
     rows.iter().for_each(Row::print);
     Ok(())
