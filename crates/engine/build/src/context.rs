@@ -101,9 +101,8 @@ impl Contexts {
             (None, Some(text)) => (Found { name: "Dockerfile".into(), text, ignore: None }, None),
             (None, None) => self.read_dockerfile(&root)?,
         };
-        let ignore = beside
-            .and_then(|path| fs::read_to_string(path).ok())
-            .or_else(|| read_inside(&root, ".dockerignore"));
+        let ignore =
+            beside.and_then(|path| read_text(&path).ok()).or_else(|| read_inside(&root, ".dockerignore"));
         found.ignore.clone_from(&ignore);
         let ignore = parse_ignore(ignore)?;
         *self.main.lock() = Some(Arc::new(Source::context(&root, ignore)?));
@@ -142,17 +141,18 @@ impl Contexts {
         let path = root.join(given);
         // The context of a remote must not name files of this machine.
         let path = if self.request.remote.is_some() { inside(root, &path)? } else { path };
+        // Inside the context people know the file by its place there; the context may be a copy.
+        let shown = given.strip_prefix(root).unwrap_or(given);
         let hint = "name another file with -f, or another directory";
         let failed =
-            |source| BuildError::Input { action: "read the Dockerfile", path: path.clone(), hint, source };
+            |source| BuildError::Input { action: "read the Dockerfile", path: shown.into(), hint, source };
         if fs::metadata(&path).map_err(failed)?.len() > LONGEST_FILE {
-            return Err(Error::new(Kind::Invalid, format!("{} is larger than 4 MiB", path.display())));
+            return Err(Error::new(Kind::Invalid, format!("{} is larger than 4 MiB", shown.display())));
         }
-        let text = fs::read_to_string(&path).map_err(failed)?;
+        let text = read_text(&path).map_err(failed)?;
         let mut beside = path.clone().into_os_string();
         beside.push(".dockerignore");
-        // Inside the context people know the file by its place there.
-        let name = given.strip_prefix(root).unwrap_or(given).display().to_string();
+        let name = shown.display().to_string();
         Ok((Found { name, text, ignore: None }, Some(beside.into())))
     }
 
@@ -224,7 +224,15 @@ impl Contexts {
             (Err(error), Some(registry)) if error.is_not_found() => {
                 registry.pull(name, &platform.to_string()).map_err(|failed| match failed.kind() {
                     Kind::NotFound => error,
-                    _ => failed.context(format!("{name} is not on this machine and cannot be pulled")),
+                    // The cause stands inside so that what to do comes last.
+                    kind => Error::new(
+                        kind,
+                        format!(
+                            "{name} is not on this machine and cannot be pulled ({}); import it with \"hako image \
+                             import ROOTFS.tar {name}\" or build it with \"hako build -t {name} DIR\"",
+                            failed.chain()
+                        ),
+                    ),
                 })
             }
             (here, _) => here,
@@ -256,7 +264,12 @@ fn read_inside(root: &Path, name: &str) -> Option<String> {
     let path = inside(root, &root.join(name)).ok()?;
     let is_small =
         fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_FILE);
-    if is_small { fs::read_to_string(path).ok() } else { None }
+    if is_small { read_text(&path).ok() } else { None }
+}
+
+/// A file's text; bytes that are none become U+FFFD, so that what they stand in is named with its line.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn inside(root: &Path, path: &Path) -> Result<PathBuf, BuildError> {

@@ -138,12 +138,7 @@ impl<'a> Job<'a> {
     fn dress(&self, root: &File) -> Result<Dress> {
         let owner = match &self.op.chown {
             Some(text) => {
-                let identity =
-                    users::resolve(root, text).map_err(|message| Error::new(Kind::Invalid, message))?;
-                // Docker gives the group the user's number if only that is said.
-                let gid =
-                    if text.contains(':') || identity.home.is_some() { identity.gid } else { identity.uid };
-                Some((identity.uid, gid))
+                Some(users::owner(root, text).map_err(|message| Error::new(Kind::Invalid, message))?)
             }
             None => None,
         };

@@ -41,8 +41,8 @@ pub enum BuildError {
         /// The instruction.
         text: String,
     },
-    /// A RUN's program failed.
-    #[error("{place}: the command ended with exit code {code}{note}\n  {line} | {text}\n{output}")]
+    /// A RUN's program failed. What it wrote was told while it ran and is not repeated.
+    #[error("{place}: the command ended with exit code {code}{note}\n  {line} | {text}")]
     Run {
         /// `FILE:LINE`.
         place: String,
@@ -54,8 +54,6 @@ pub enum BuildError {
         note: &'static str,
         /// The instruction.
         text: String,
-        /// The end of what it wrote.
-        output: String,
     },
     /// The build was withdrawn.
     #[error("the build was cancelled")]

@@ -14,16 +14,11 @@ use hako_oci::runtime::{
 use hako_runtime::spec::default_spec;
 use hako_runtime::{OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
-use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// How much of the output an error repeats.
-const TAIL: usize = 4096;
 /// Files of the host that a step with network sees.
 const NETWORK_FILES: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
 /// Where the runtime mounts something; what it has to make for that is no part of the layer.
@@ -54,20 +49,13 @@ pub(crate) struct Job<'a> {
     pub step: usize,
 }
 
-/// How it ended and the end of what it wrote.
-pub(crate) struct Ended {
-    pub exit: OnceExit,
-    pub tail: String,
-}
-
 /// Runs the job to its end, with its output as events.
-pub(crate) fn run(shared: &Shared, job: &Job) -> Result<Ended> {
+pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
     let step_mounts = StepMounts::prepare(shared, job.op, job.results)?;
     let (identity, missing) = inspect(shared, job, &step_mounts)?;
     let (Some(upper), Some(work)) = (job.mounts.upper.clone(), job.mounts.work.clone()) else {
         return Err(Error::new(Kind::Internal, "a step cannot run in a read-only view"));
     };
-    let tail = Arc::new(Mutex::new(VecDeque::new()));
     let _entered = shared.cancel.enter(&job.cgroup)?;
     let dir = work.parent().unwrap_or(&work);
     let connection = Connection::open(job.op.network, shared.bridge.as_ref(), job.key, dir)?;
@@ -81,25 +69,20 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<Ended> {
             },
             cgroup: job.cgroup.clone(),
             network: connection.for_run(),
-            output: output(shared, job.step, tail.clone()),
+            output: output(shared, job.step),
         };
         shared.runner.run(run)
     })?;
     drop(connection);
     shared.cancel.check()?;
     missing.iter().rev().for_each(|path| remove_stub(&upper, &job.mounts.lower, path));
-    let tail: Vec<u8> = tail.lock().iter().copied().collect();
-    Ok(Ended { exit, tail: String::from_utf8_lossy(&tail).into_owned() })
+    Ok(exit)
 }
 
-/// Hands output on as events and keeps its end.
-fn output(shared: &Shared, step: usize, tail: Arc<Mutex<VecDeque<u8>>>) -> hako_runtime::Output {
+/// Hands output on as events.
+fn output(shared: &Shared, step: usize) -> hako_runtime::Output {
     let events = shared.events.clone();
     Box::new(move |stream: OutputStream, bytes: &[u8]| {
-        let mut kept = tail.lock();
-        kept.extend(bytes);
-        let excess = kept.len().saturating_sub(TAIL);
-        kept.drain(..excess);
         let stream = match stream {
             OutputStream::Stdout => crate::OutputStream::Stdout,
             OutputStream::Stderr => crate::OutputStream::Stderr,

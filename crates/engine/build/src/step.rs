@@ -102,7 +102,7 @@ fn content_key(
     results: &Results,
 ) -> Result<Digest> {
     let mut hasher = Hasher::new();
-    hasher.update(format!("hako build 2 content {:?}\n", shared.epoch_unix_s).as_bytes());
+    hasher.update(format!("hako build 3 content {:?}\n", shared.epoch_unix_s).as_bytes());
     node.op.describe(&mut hasher);
     let chain = |layers: &[Layer]| {
         chain_id(layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()).unwrap_or_default()
@@ -142,8 +142,8 @@ fn root_of(shared: &Shared, mounts: &Mounts) -> Result<(File, hako_snapshot::Mou
 
 fn workdir(shared: &Shared, path: &str, user: &str, mounts: &Mounts) -> Result<()> {
     let (root, _tree) = root_of(shared, mounts)?;
-    let owner = crate::users::resolve(&root, user).map_err(|message| Error::new(Kind::Invalid, message))?;
-    make_directories(&root, path.as_bytes(), Some((owner.uid, owner.gid)))
+    let owner = crate::users::owner(&root, user).map_err(|message| Error::new(Kind::Invalid, message))?;
+    make_directories(&root, path.as_bytes(), Some(owner))
         .map_err(BuildError::io("make the directory", path))?;
     Ok(())
 }
@@ -159,21 +159,20 @@ fn run_step(
 ) -> Result<()> {
     let cgroup = format!("{}/{key}", shared.cgroup);
     let job = run::Job { op: run, results, mounts, key, cgroup, step: node.place.step };
-    let ended = run::run(shared, &job)?;
-    if ended.exit.code == 0 {
+    let exit = run::run(shared, &job)?;
+    if exit.code == 0 {
         return Ok(());
     }
     if shared.keep_failed {
         crate::failed::keep(shared, run, below, mounts)?;
     }
-    let note = if ended.exit.oom_killed { ", killed for lack of memory" } else { "" };
+    let note = if exit.oom_killed { ", killed for lack of memory" } else { "" };
     Err(BuildError::Run {
         place: format!("{}:{}", shared.file, node.place.line),
         line: node.place.line,
-        code: ended.exit.code,
+        code: exit.code,
         note,
         text: node.place.text.clone(),
-        output: ended.tail.trim_end().to_owned(),
     }
     .into())
 }

@@ -220,7 +220,7 @@ fn a_multi_stage_file_becomes_an_image() {
     assert!(config.env().clone().unwrap().contains(&"GREETING=hi".to_owned()));
     assert_eq!(image.raw_config["config"]["Healthcheck"]["Test"][1], "true");
     assert_eq!(image.config.created().as_deref(), Some("2023-11-14T22:13:20Z"));
-    assert_eq!(image.config.history().as_ref().unwrap().len(), 13);
+    assert_eq!(image.config.history().as_ref().unwrap().len(), 14);
     bench.is_clean();
 }
 
@@ -272,11 +272,17 @@ fn building_twice_without_the_cache_gives_the_same_digest() {
 fn a_failing_command_shows_its_output_and_leaves_nothing() {
     let bench = Bench::new("FROM busybox\nRUN echo before\nRUN echo the reason >&2; touch /x; exit 7\n");
     let before = bench.images.list().unwrap().len();
-    let error = bench.fails();
+    let (result, events) = bench.try_build(bench.request());
+    let error = result.unwrap_err();
     assert_eq!(error.kind(), Kind::FailedPrecondition);
-    for part in ["Dockerfile:3:", "exit code 7", "the reason", "3 | RUN echo the reason"] {
-        assert!(error.chain().contains(part), "{error:?}");
+    let message = error.chain();
+    for part in ["Dockerfile:3:", "exit code 7", "3 | RUN echo the reason"] {
+        assert!(message.contains(part), "{error:?}");
     }
+    let is_said =
+        |event: &&BuildEvent| matches!(event, BuildEvent::Output { bytes, .. } if bytes == b"the reason\n");
+    assert_eq!(events.iter().filter(is_said).count(), 1);
+    assert!(!message.contains("\nthe reason"), "what was told is told again: {message}");
     assert_eq!(bench.images.list().unwrap().len(), before);
 }
 
@@ -312,6 +318,28 @@ fn an_unknown_base_says_what_to_do() {
     for part in ["Dockerfile:1:", "nowhere:1", "hako image import"] {
         assert!(error.chain().contains(part), "{error:?}");
     }
+}
+
+#[test]
+fn files_that_are_no_text_are_named_by_their_line() {
+    let bench = Bench::new("FROM busybox\n");
+    std::fs::write(bench.context().join("Dockerfile"), b"FROM busybox\n\xff\xfe\0RUN\n").unwrap();
+    let error = bench.fails().chain();
+    assert!(error.contains("Dockerfile:2"), "{error}");
+    bench.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    std::fs::write(bench.context().join(".dockerignore"), b"caf\xe9\nleft-out\n").unwrap();
+    bench.write("left-out", "x");
+    bench.write("kept", "x");
+    let image = bench.build();
+    assert_eq!(bench.read(&image, "kept"), "x");
+    bench.write("Dockerfile", "FROM scratch\nCOPY left-out /\n");
+    assert!(bench.fails().chain().contains(".dockerignore leaves it out"));
+    std::fs::remove_file(bench.context().join("Dockerfile")).unwrap();
+    let error = bench.fails().chain();
+    assert!(
+        error.contains("\"Dockerfile\"") && !error.contains(bench.context().to_str().unwrap()),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::io::Read;
 pub(crate) struct Identity {
     pub uid: u32,
     pub gid: u32,
+    /// The supplementary groups, `gid` first: a rule that denies something to a group must not be escaped by having
+    /// it as the primary group only (CVE-2023-25173).
     pub groups: Vec<u32>,
     pub home: Option<String>,
 }
@@ -16,11 +18,20 @@ pub(crate) struct Identity {
 /// Larger user databases are cut; no image has one.
 const LIMIT: u64 = 4 << 20;
 
-/// Resolves `user[:group]`, each a name or a number, in a root file system.
+/// Resolves `user[:group]`, each a name or a number, in a root file system; nothing stands for user and group 0.
 pub(crate) fn resolve(root: &File, text: &str) -> Result<Identity, String> {
     let passwd = read(root, "etc/passwd");
     let groups = read(root, "etc/group");
     find(&passwd, &groups, text)
+}
+
+/// Whose a file shall be: a user's number without a group is the group's number too, whatever the image's own files
+/// say (Dockerfile reference, COPY --chown; BuildKit has it so for WORKDIR as well).
+pub(crate) fn owner(root: &File, text: &str) -> Result<(u32, u32), String> {
+    if let Ok(number) = text.parse() {
+        return Ok((number, number));
+    }
+    resolve(root, text).map(|identity| (identity.uid, identity.gid))
 }
 
 fn find(passwd: &str, groups: &str, text: &str) -> Result<Identity, String> {
@@ -28,7 +39,7 @@ fn find(passwd: &str, groups: &str, text: &str) -> Result<Identity, String> {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    let number: Option<u32> = user.parse().ok();
+    let number: Option<u32> = if user.is_empty() { Some(0) } else { user.parse().ok() };
     let record = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
         fields.len() >= 6 && (fields[0] == user || (number.is_some() && fields[2].parse().ok() == number))
     });
@@ -41,18 +52,20 @@ fn find(passwd: &str, groups: &str, text: &str) -> Result<Identity, String> {
             identity.home = Some(fields[5].to_owned());
         }
         (None, Some(number)) => identity.uid = number,
-        (None, None) if user.is_empty() => {}
         (None, None) => {
             return Err(format!(
                 "user {user:?} is not in the image's /etc/passwd; use a number, or add it in a RUN step"
             ));
         }
     }
+    let mut others = Vec::new();
     if let Some(group) = group.filter(|group| !group.is_empty()) {
         identity.gid = group_id(groups, group)?;
-    } else if let Some(fields) = &record {
-        identity.groups = memberships(groups, fields[0]);
+    } else if let Some(fields) = record.filter(|_| !user.is_empty()) {
+        others = memberships(groups, fields[0]);
     }
+    others.retain(|group| *group != identity.gid);
+    identity.groups = std::iter::once(identity.gid).chain(others).collect();
     Ok(identity)
 }
 
@@ -94,14 +107,16 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_found_in_the_images_own_files() {
-        let web = Identity { uid: 33, gid: 34, groups: vec![4], home: Some("/srv".into()) };
+        let web = Identity { uid: 33, gid: 34, groups: vec![34, 4], home: Some("/srv".into()) };
         assert_eq!(find(PASSWD, GROUP, "web").unwrap(), web);
         assert_eq!(find(PASSWD, GROUP, "33").unwrap(), web);
         let mixed = find(PASSWD, GROUP, "web:logs").unwrap();
-        assert_eq!((mixed.uid, mixed.gid, mixed.groups.len()), (33, 4, 0));
+        assert_eq!((mixed.uid, mixed.gid, mixed.groups), (33, 4, vec![4]));
         let free = find(PASSWD, GROUP, "1000:2000").unwrap();
         assert_eq!((free.uid, free.gid, free.home), (1000, 2000, None));
-        assert_eq!(find("", "", "").unwrap(), Identity::default());
+        let root = find(PASSWD, "root:x:0:\nwheel:x:10:root\n", "").unwrap();
+        assert_eq!((root.uid, root.groups, root.home.as_deref()), (0, vec![0], Some("/root")));
+        assert_eq!(find("", "", "").unwrap(), Identity { groups: vec![0], ..Identity::default() });
         for unknown in ["nobody", "web:nogroup"] {
             assert!(find(PASSWD, GROUP, unknown).unwrap_err().contains("image's"), "{unknown}");
         }

@@ -3,7 +3,7 @@
 use super::Access;
 use super::auth::{Auth, Credentials, Token, TokenAnswer, encode, scopes};
 use super::challenge::{self, Challenge};
-use super::connect::{Connector, Tls, is_not_tls, is_tls};
+use super::connect::{Connector, Tls, is_no_address, is_not_tls, is_tls};
 use super::error::{Cause, RemoteError};
 use super::payload::{Payload, SendBody};
 use bytes::{Bytes, BytesMut};
@@ -332,9 +332,15 @@ impl RemoteClient {
         if !error.is_connect() {
             return RemoteError::Broken { host, what: call.what.clone(), source: error.into() };
         }
-        let is_tls = is_tls(&error);
+        let (is_tls, is_no_address) = (is_tls(&error), is_no_address(&error));
         let source: Cause = error.into();
-        if is_tls { RemoteError::Tls { host, source } } else { RemoteError::Connect { host, source } }
+        if is_no_address {
+            RemoteError::NoAddress { host, source }
+        } else if is_tls {
+            RemoteError::Tls { host, source }
+        } else {
+            RemoteError::Connect { host, source }
+        }
     }
 
     /// The address of a call. The first one finds out whether the registry has TLS, if it may be without.

@@ -169,6 +169,16 @@ pub(super) fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     find(error, |_: &rustls::Error| true)
 }
 
+/// A name without an address. Asking again a moment later helps nobody who is offline.
+#[derive(Debug, thiserror::Error)]
+#[error("its name cannot be resolved")]
+struct NoAddress(#[source] io::Error);
+
+/// Whether a connection failed before it was tried, for want of an address.
+pub(super) fn is_no_address(error: &(dyn std::error::Error + 'static)) -> bool {
+    find(error, |_: &NoAddress| true)
+}
+
 /// Looks for an error of type `E` in a chain of causes, also inside `io::Error`s.
 fn find<E: std::error::Error + 'static>(
     error: &(dyn std::error::Error + 'static),
@@ -217,7 +227,9 @@ async fn connect(uri: Uri, tls: &Tls) -> Result<TokioIo<Stream>, Cause> {
     let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    let addresses: Vec<_> =
+        tokio::net::lookup_host((host.as_str(), port)).await.map_err(NoAddress)?.collect();
+    let tcp = TcpStream::connect(&*addresses).await?;
     tcp.set_nodelay(true)?;
     if !is_tls {
         return Ok(TokioIo::new(Stream::Plain(tcp)));

@@ -35,6 +35,14 @@ pub enum RemoteError {
         /// Why.
         source: Cause,
     },
+    /// The name service knows no address of the registry.
+    #[error("registry {host} has no address")]
+    NoAddress {
+        /// The registry.
+        host: String,
+        /// Why.
+        source: Cause,
+    },
     /// TLS failed for a registry that must not be spoken to in plain text.
     #[error(
         "registry {host} has no certificate that is trusted here; give its authority's file, or allow plain HTTP \
@@ -163,7 +171,7 @@ impl Classify for RemoteError {
     fn kind(&self) -> Kind {
         match self {
             Self::Host { .. } | Self::Authority { .. } => Kind::Invalid,
-            Self::Connect { .. } | Self::Broken { .. } => Kind::Unavailable,
+            Self::Connect { .. } | Self::NoAddress { .. } | Self::Broken { .. } => Kind::Unavailable,
             Self::Tls { .. } => Kind::FailedPrecondition,
             Self::Silent { .. } => Kind::DeadlineExceeded,
             Self::Unauthorized { .. } => Kind::Unauthorized,

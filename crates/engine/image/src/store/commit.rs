@@ -8,7 +8,7 @@ use crate::layer::{DiffOptions, diff};
 use hako_content::{Expected, Lease};
 use hako_error::{Error, Kind, Result};
 use hako_names::ImageRef;
-use hako_oci::image::ImageConfiguration;
+use hako_oci::image::{History, ImageConfiguration};
 use hako_oci::media_type;
 use hako_snapshot::Mounts;
 use serde_json::{Value, json};
@@ -180,6 +180,7 @@ fn config_bytes(new: &NewImage) -> Result<Vec<u8>> {
     let diff_ids: Vec<String> = new.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     config.rootfs_mut().set_typ("layers".into());
     config.rootfs_mut().set_diff_ids(diff_ids);
+    fill_history(&mut config, new.layers.len());
     let mut value =
         serde_json::to_value(&config).map_err(|source| ImageError::Document { what: what(), source })?;
     if !new.extra_config.is_empty() {
@@ -190,6 +191,18 @@ fn config_bytes(new: &NewImage) -> Result<Vec<u8>> {
     }
     value.sort_all_objects();
     to_vec(&value)
+}
+
+/// Every layer has its line of history: programs refuse images where the two do not agree. What has none lies
+/// lowest, it comes from a base that was imported without.
+fn fill_history(config: &mut ImageConfiguration, layers: usize) {
+    let mut history = config.history().clone().unwrap_or_default();
+    let told = history.iter().filter(|line| line.empty_layer() != Some(true)).count();
+    let mut line = History::default();
+    line.set_created(config.created().clone());
+    line.set_comment(Some("imported without history".to_owned()));
+    history.splice(0..0, std::iter::repeat_n(line, layers.saturating_sub(told)));
+    config.set_history(Some(history));
 }
 
 fn to_vec(value: &Value) -> Result<Vec<u8>> {
