@@ -45,8 +45,9 @@ fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool>
         if args.context == "-" {
             bail!("standard input cannot be both the context and the Dockerfile");
         }
-        request.dockerfile_text =
-            Some(std::io::read_to_string(std::io::stdin()).context("read the Dockerfile")?);
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut text).context("read the Dockerfile")?;
+        request.dockerfile_text = Some(String::from_utf8_lossy(&text).into_owned());
     } else {
         request.dockerfile = file.map(PathBuf::from);
     }

@@ -3,13 +3,16 @@
 use super::args::ProgressStyle;
 use crate::output;
 use hako_build::{BuildEvent, StepOutcome};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::Instant;
 
 /// The most steps that the live view shows at the same time.
 const SHOWN: usize = 12;
+
+/// How many lines of a failed step stay on the terminal, where its output was only passing by.
+const KEPT: usize = 20;
 
 /// Shows events as they come.
 pub(super) struct Show {
@@ -28,7 +31,8 @@ struct Running {
     began: Instant,
     /// What the step wrote since the last end of a line.
     partial: String,
-    last: String,
+    /// The last lines.
+    tail: VecDeque<String>,
 }
 
 impl Show {
@@ -70,8 +74,8 @@ impl Show {
             BuildEvent::StepStarted { step, stage, text } => {
                 let title = format!("[{stage} {step}/{}] {text}", self.total);
                 let line = format!("#{step} {title}");
-                let (partial, last) = (String::new(), String::new());
-                self.running.insert(*step, Running { title, began: Instant::now(), partial, last });
+                let (partial, tail) = (String::new(), VecDeque::new());
+                self.running.insert(*step, Running { title, began: Instant::now(), partial, tail });
                 if is_live { Vec::new() } else { vec![line] }
             }
             BuildEvent::Output { step, bytes, .. } => self.written(*step, bytes, is_live),
@@ -83,7 +87,11 @@ impl Show {
                     StepOutcome::Failed => "FAILED".to_owned(),
                 };
                 if is_live {
-                    return vec![format!(" => {word} {}", run.title)];
+                    let of_failed = (*outcome == StepOutcome::Failed).then_some((run.tail, run.partial));
+                    let tail =
+                        of_failed.into_iter().flat_map(|(tail, partial)| tail.into_iter().chain([partial]));
+                    let head = format!(" => {word} {}", run.title);
+                    return std::iter::once(head).chain(tail.filter(|line| !line.is_empty())).collect();
                 }
                 let rest = (!run.partial.is_empty()).then(|| format!("#{step} {}", run.partial));
                 rest.into_iter().chain([format!("#{step} {word}")]).collect()
@@ -99,7 +107,8 @@ impl Show {
         run.partial.push_str(&String::from_utf8_lossy(bytes));
         let Some(end) = run.partial.rfind('\n') else { return Vec::new() };
         let whole: String = run.partial.drain(..=end).collect();
-        run.last = whole.lines().last().unwrap_or_default().to_owned();
+        run.tail.extend(whole.lines().map(str::to_owned));
+        run.tail.drain(..run.tail.len().saturating_sub(KEPT));
         if is_live {
             return Vec::new();
         }
@@ -120,8 +129,8 @@ impl Show {
             let line = format!(" => {:.1}s {}", run.began.elapsed().as_secs_f64(), run.title);
             let _ = writeln!(text, "{}", self.cut(&line));
             self.drawn += 1;
-            if !run.last.is_empty() {
-                let _ = writeln!(text, "{}", self.cut(&format!("      {}", run.last)));
+            if let Some(last) = run.tail.back() {
+                let _ = writeln!(text, "{}", self.cut(&format!("      {last}")));
                 self.drawn += 1;
             }
         }
