@@ -61,6 +61,9 @@ pub struct Alone {
     pub marks: Vec<Vec<u8>>,
     /// Directories that hide the one below.
     pub opaque: HashSet<Vec<u8>>,
+    /// The layer puts something in the place of its own, or walks through its own links: what that means below only
+    /// the merged tree can tell.
+    pub needs_merged: bool,
 }
 
 impl Alone {
@@ -100,7 +103,8 @@ pub fn apply_alone(root: &File, tar: impl Read, what: &str, limits: Limits) -> R
     let mut implied = apply.inside.take_implied();
     implied.retain(|path| !apply.made.contains(path));
     let marks = apply.marks.into_iter().collect();
-    Ok(Alone { implied, has_root: apply.has_root, marks, opaque: apply.opaque })
+    let (has_root, opaque, needs_merged) = (apply.has_root, apply.opaque, apply.needs_merged);
+    Ok(Alone { implied, has_root, marks, opaque, needs_merged })
 }
 
 struct Apply<'a> {
@@ -118,6 +122,11 @@ struct Apply<'a> {
     marks: HashSet<Vec<u8>>,
     opaque: HashSet<Vec<u8>>,
     has_root: bool,
+    /// Directories in which this layer has something so far.
+    touched: HashSet<Vec<u8>>,
+    /// Symlinks that this layer brought.
+    links: HashSet<Vec<u8>>,
+    needs_merged: bool,
     buffer: Vec<u8>,
 }
 
@@ -134,6 +143,9 @@ impl<'a> Apply<'a> {
             marks: HashSet::new(),
             opaque: HashSet::new(),
             has_root: false,
+            touched: HashSet::new(),
+            links: HashSet::new(),
+            needs_merged: false,
             buffer: vec![0; 1 << 17],
         }
     }
@@ -150,6 +162,9 @@ impl<'a> Apply<'a> {
         self.count(entry)?;
         let path = clean(&entry.path).map_err(|reason| self.hostile(entry, reason))?;
         let (parent, name) = split(&path);
+        if self.is_alone {
+            self.look_at_way(parent, name == OPAQUE);
+        }
         if name == OPAQUE {
             return self.empty(entry, parent);
         }
@@ -173,6 +188,21 @@ impl<'a> Apply<'a> {
         }
         self.made.insert(path);
         Ok(())
+    }
+
+    /// Notes what the order of a layer's entries decides: an opaque directory should come before what is in it.
+    fn look_at_way(&mut self, parent: &[u8], is_opaque: bool) {
+        self.needs_merged |= self.is_behind_link(parent) || (is_opaque && self.touched.contains(parent));
+        let mut dir = parent;
+        while self.touched.insert(dir.to_vec()) && !dir.is_empty() {
+            dir = split(dir).0;
+        }
+    }
+
+    /// Whether one of the layer's own symlinks is on the way.
+    fn is_behind_link(&self, path: &[u8]) -> bool {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        !self.links.is_empty() && slashes.chain([path.len()]).any(|end| self.links.contains(&path[..end]))
     }
 
     fn count(&mut self, entry: &Entry) -> Result<(), ApplyError> {
@@ -275,6 +305,7 @@ impl<'a> Apply<'a> {
         match self.make(entry, dir, name)? {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
+                self.needs_merged |= !self.marks.contains(path) && !(is_directory && is_plain(dir, name));
                 self.inside
                     .clear(dir, path, name, is_directory)
                     .map_err(|error| self.failed("replace", entry, error))?;
@@ -286,6 +317,9 @@ impl<'a> Apply<'a> {
             }
             Err(error) => Err(self.failed("create", entry, error)),
         }?;
+        if matches!(entry.kind, EntryKind::Symlink(_)) {
+            self.links.insert(path.to_vec());
+        }
         if self.marks.remove(path) && is_directory {
             return self.mark_opaque(entry, dir, name, path.to_vec());
         }
@@ -328,6 +362,7 @@ impl<'a> Apply<'a> {
         let open = || openat(dir, name, flags, Mode::from_raw_mode(0o600));
         let file = match open() {
             Err(Errno::EXIST) => {
+                self.needs_merged |= !self.marks.contains(path);
                 self.inside
                     .clear(dir, path, name, false)
                     .map_err(|error| self.failed("replace", entry, error))?;
@@ -469,6 +504,12 @@ fn below(dir: &OwnedFd, name: &[u8]) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
     path
+}
+
+/// Whether a directory stands there, not a link to one.
+fn is_plain(dir: &OwnedFd, name: &[u8]) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty()).is_ok()
 }
 
 fn printable(entry: &Entry) -> String {

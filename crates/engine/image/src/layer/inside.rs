@@ -158,9 +158,7 @@ impl<'a> Inside<'a> {
         with_self: bool,
     ) -> Result<()> {
         self.last = None;
-        if with_self && spared.contains(path) {
-            return Ok(());
-        }
+        let with_self = with_self && !spared.contains(path);
         let (parent, name) = split(path);
         let dir = match self.open(or_dot(parent), OFlags::DIRECTORY | OFlags::PATH) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
@@ -189,7 +187,8 @@ fn or_dot(path: &[u8]) -> &[u8] {
     if path.is_empty() { b"." } else { path }
 }
 
-/// Removes `name` in `dir`; returns whether nothing of it was spared.
+/// Removes `name` in `dir`, or only what is in it; returns whether it is gone. Of a directory that is spared its other
+/// children go all the same: they are of lower layers.
 fn remove_tree(
     dir: &OwnedFd,
     name: &[u8],
@@ -200,8 +199,10 @@ fn remove_tree(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inner = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
         Err(Errno::NOTDIR | Errno::LOOP) => {
-            unlinkat(dir, name, AtFlags::empty())?;
-            return Ok(true);
+            if with_self {
+                unlinkat(dir, name, AtFlags::empty())?;
+            }
+            return Ok(with_self);
         }
         inner => inner?,
     };
@@ -212,13 +213,15 @@ fn remove_tree(
             path.push(b'/');
         }
         path.extend_from_slice(&child);
-        is_empty &= !spared.contains(path.as_slice()) && remove_tree(&inner, &child, path, spared, true)?;
+        let goes = !spared.contains(path.as_slice());
+        is_empty &= remove_tree(&inner, &child, path, spared, goes)?;
         path.truncate(length);
     }
-    if with_self && is_empty {
+    let goes = with_self && is_empty;
+    if goes {
         unlinkat(dir, name, AtFlags::REMOVEDIR)?;
     }
-    Ok(is_empty)
+    Ok(goes)
 }
 
 fn children(dir: &OwnedFd) -> Result<Vec<Vec<u8>>> {

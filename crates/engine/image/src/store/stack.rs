@@ -11,6 +11,7 @@ use rustix::fs::{
     fgetxattr, flistxattr, fsetxattr, fstat, futimens, openat, openat2, unlinkat,
 };
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -60,8 +61,9 @@ impl Loose {
         let root = self.root()?;
         // Those above were made first.
         for path in paths.rev() {
-            match unlinkat(&root, path.as_slice(), AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT | Errno::NOTDIR | Errno::EXIST) => {}
+            match remove_plain(root.as_fd(), Path::new(OsStr::from_bytes(path)), AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT | Errno::NOTDIR | Errno::EXIST | Errno::LOOP) => {
+                }
                 Err(error) => return Err(ImageError::io("complete", &self.upper)(error.into()).into()),
             }
         }
@@ -72,12 +74,11 @@ impl Loose {
     fn drop_marks(&self, hides: impl Fn(&Path) -> bool) -> Result<()> {
         let root = self.root()?;
         for mark in &self.alone.marks {
-            let path = Path::new(std::ffi::OsStr::from_bytes(mark));
-            let (Some(name), false) = (path.file_name(), hides(path)) else { continue };
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let dropped = open_plain(root.as_fd(), parent.unwrap_or(Path::new(".")))
-                .and_then(|dir| unlinkat(dir, name, AtFlags::empty()));
-            match dropped {
+            let path = Path::new(OsStr::from_bytes(mark));
+            if hides(path) {
+                continue;
+            }
+            match remove_plain(root.as_fd(), path, AtFlags::empty()) {
                 // Something else of the layer took its place.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => return Err(ImageError::io("complete", &self.upper)(error.into()).into()),
@@ -104,6 +105,9 @@ impl ImageStore {
         self.inner.flights.alone(name, || {
             if self.is_unpacked(name) {
                 return Ok(Stacked::Done);
+            }
+            if loose.alone.needs_merged {
+                return Ok(Stacked::NeedsMerged);
             }
             let is_complete = match parent {
                 Some(parent) => self.complete(&loose, parent)?,
@@ -143,12 +147,17 @@ impl ImageStore {
         loose.drop_marks(|path| !loose.alone.is_under_opaque(path) && exists(tree.as_fd(), path))?;
         let (root, mut only_here) = (loose.root()?, Vec::new());
         for bytes in &loose.alone.implied {
-            let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
+            let path = Path::new(OsStr::from_bytes(bytes));
             match open_plain(tree.as_fd(), path) {
                 Ok(below) => {
                     // The layer itself may have put something else there.
                     let Ok(here) = open_plain(root.as_fd(), path) else { return Ok(false) };
-                    copy_looks(below.as_fd(), here.as_fd()).map_err(io)?;
+                    // What an opaque directory hides gives nothing its looks.
+                    if alone.is_under_opaque(path) {
+                        only_here.push(bytes);
+                    } else {
+                        copy_looks(below.as_fd(), here.as_fd()).map_err(io)?;
+                    }
                 }
                 Err(Errno::NOENT) => only_here.push(bytes),
                 Err(Errno::LOOP | Errno::NOTDIR) => return Ok(false),
@@ -188,6 +197,13 @@ fn exists(root: impl AsFd, path: &Path) -> bool {
     let found = open_plain(root, parent.unwrap_or(Path::new(".")));
     found
         .is_ok_and(|dir| path.file_name().is_some_and(|name| openat(dir, name, flags, Mode::empty()).is_ok()))
+}
+
+/// Removes a file or an empty directory on whose way there is no symlink: the layer chose what stands there.
+fn remove_plain(root: impl AsFd, path: &Path, flags: AtFlags) -> rustix::io::Result<()> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    unlinkat(open_plain(root, parent.unwrap_or(Path::new(".")))?, name, flags)
 }
 
 /// A directory below `root` on whose way there is no symlink.
