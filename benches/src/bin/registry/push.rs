@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const PIECE: [u8; 1 << 16] = [0; 1 << 16];
+static PIECE: [u8; 1 << 16] = [0; 1 << 16];
 
 fn digest(pieces: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
     let mut context = Context::new(&SHA256);

@@ -305,7 +305,7 @@ impl<'a> Apply<'a> {
         match self.make(entry, dir, name)? {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
-                self.needs_merged |= !self.marks.contains(path) && !(is_directory && is_plain(dir, name));
+                self.needs_merged |= !(self.marks.contains(path) || is_directory && is_plain(dir, name));
                 self.inside
                     .clear(dir, path, name, is_directory)
                     .map_err(|error| self.failed("replace", entry, error))?;
