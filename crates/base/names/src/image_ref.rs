@@ -142,6 +142,10 @@ impl FromStr for ImageRef {
             return Err(ParseImageRefError::Tag { name: name.into(), tag: tag.into() });
         }
         let (registry, repository) = split_registry(name, path)?;
+        // The distribution reference's bound on the name with its registry.
+        if registry.len() + 1 + repository.len() > 255 {
+            return Err(ParseImageRefError::TooLong(name.to_owned()));
+        }
         if let Some(part) = repository.split('/').find(|part| !is_path_part(part)) {
             return Err(ParseImageRefError::Path { name: name.into(), part: part.into() });
         }
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn names_outside_the_grammar_are_refused() {
-        let long = "a".repeat(400);
+        let long = "a".repeat(240);
         for text in [
             "",
             ":tag",
