@@ -152,7 +152,8 @@ impl CgroupRoot {
 /// The group's directory in one hierarchy, made with its ancestors.
 pub(crate) fn make(hierarchy: &Hierarchy, path: &str) -> Result<(), CgroupError> {
     let full = hierarchy.mount.join(&path[1..]);
-    if full.is_dir() {
+    let is_cpuset = hierarchy.version == Version::V1 && hierarchy.has("cpuset");
+    if full.is_dir() && !(is_cpuset && is_empty_cpuset(&full)?) {
         return Ok(());
     }
     let mut parent = hierarchy.mount.clone();
@@ -162,12 +163,13 @@ pub(crate) fn make(hierarchy: &Hierarchy, path: &str) -> Result<(), CgroupError>
         }
         let child = parent.join(part);
         match fs::create_dir(&child) {
-            Ok(()) if hierarchy.has("cpuset") && hierarchy.version == Version::V1 => {
-                inherit_cpuset(&parent, &child)?
-            }
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(file::failed("create cgroup", &child, source)),
+        }
+        // Also where it existed: who made it may be about to do this, or was killed before.
+        if is_cpuset {
+            inherit_cpuset(&parent, &child)?;
         }
         parent = child;
     }
@@ -188,6 +190,14 @@ fn enable_controllers(parent: &Path) -> Result<(), CgroupError> {
         return Ok(());
     }
     file::write(&control, &missing.join(" "))
+}
+
+fn is_empty_cpuset(group: &Path) -> Result<bool, CgroupError> {
+    let mut is_empty = false;
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        is_empty |= file::read(&group.join(name))?.is_none_or(|own| own.is_empty());
+    }
+    Ok(is_empty)
 }
 
 /// A new cpuset group of version 1 is empty and takes no task until it has CPUs and memory nodes.
@@ -268,6 +278,28 @@ mod tests {
         let line = "40 30 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 none rw";
         assert_eq!(parse_mount(line).unwrap().version, Version::V2);
         assert_eq!(parse_mount("1 0 0:1 / / rw - ext4 /dev/vda rw"), None);
+    }
+
+    #[test]
+    fn a_cpuset_that_was_left_empty_is_filled() {
+        let root = tempfile::tempdir().unwrap();
+        let hierarchy = Hierarchy {
+            controllers: vec!["cpuset".into()],
+            mount: root.path().to_owned(),
+            ..parse_mount("31 30 0:27 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset").unwrap()
+        };
+        let (above, group) = (root.path().join("above"), root.path().join("above/group"));
+        fs::create_dir_all(&group).unwrap();
+        for (name, value) in [("cpuset.cpus", "0-1"), ("cpuset.mems", "0")] {
+            fs::write(root.path().join(name), value).unwrap();
+            fs::write(above.join(name), "").unwrap();
+            fs::write(group.join(name), "").unwrap();
+        }
+        make(&hierarchy, "/above/group").unwrap();
+        for dir in [above, group] {
+            assert_eq!(fs::read_to_string(dir.join("cpuset.cpus")).unwrap().trim(), "0-1");
+            assert_eq!(fs::read_to_string(dir.join("cpuset.mems")).unwrap().trim(), "0");
+        }
     }
 
     #[test]
