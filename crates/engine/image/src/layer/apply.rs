@@ -101,9 +101,12 @@ pub fn apply_alone(root: &File, tar: impl Read, what: &str, limits: Limits) -> R
     let mut apply = Apply::new(root, what, limits, true);
     apply.all(tar)?;
     let mut implied = apply.inside.take_implied();
+    let walked = implied.len();
     implied.retain(|path| !apply.made.contains(path));
     let marks = apply.marks.into_iter().collect();
-    let (has_root, opaque, needs_merged) = (apply.has_root, apply.opaque, apply.needs_merged);
+    let (has_root, opaque) = (apply.has_root, apply.opaque);
+    // What came before the directory that it is in may belong behind a link that stands there below.
+    let needs_merged = apply.needs_merged || implied.len() < walked;
     Ok(Alone { implied, has_root, marks, opaque, needs_merged })
 }
 

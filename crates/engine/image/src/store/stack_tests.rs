@@ -92,8 +92,13 @@ fn look(store: &ImageStore, chain: &str) -> BTreeMap<PathBuf, (u32, u32, i64, Ve
     seen
 }
 
+/// `PROPTEST_CASES` asks for more than what every run tries.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn stacking_gives_the_tree_that_applying_in_order_gives(
@@ -172,4 +177,15 @@ fn an_opaque_directory_hides_what_only_whiteouts_walked_through() {
         apply_alone(&loose.root().unwrap(), tar(&entries).as_slice(), "x", Limits::for_blob(1)).unwrap();
     assert_eq!(store.stack(loose, &chain, first.as_deref()).unwrap(), Stacked::Done);
     assert_eq!(look(&store, &chain).into_keys().collect::<Vec<_>>(), [PathBuf::from("a")], "stacked");
+}
+
+/// Found by the property above: the file belongs behind the link that the directory replaces afterwards.
+#[test]
+fn a_directory_named_after_what_is_in_it_needs_the_merged_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let entries = [plain("b/a"), Entry { kind: EntryKind::Directory, ..plain("b") }];
+    let loose = store.loose().unwrap();
+    let alone = apply_alone(&loose.root().unwrap(), tar(&entries).as_slice(), "x", Limits::for_blob(1)).unwrap();
+    assert!(alone.needs_merged);
 }
