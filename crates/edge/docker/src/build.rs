@@ -6,9 +6,11 @@ use crate::image::body_reader;
 use crate::params::Params;
 use ::hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome};
 use axum::Json;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
+use axum::routing::post;
 use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
@@ -20,6 +22,14 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new()
+        .route("/build", post(build))
+        .route("/hako/build", post(crate::hako_build::build))
+        .route("/build/prune", post(prune))
+}
 
 /// What a context may hold.
 pub(crate) const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };

@@ -6,9 +6,11 @@ use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::frame;
 use crate::params::Params;
 use axum::Json;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use hako_container::{ContainerEngine, ExecSpec, Output, Resize, Stream, TerminalSize};
@@ -20,6 +22,14 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new()
+        .route("/exec/{id}/start", post(start))
+        .route("/exec/{id}/json", get(inspect))
+        .route("/exec/{id}/resize", post(resize))
+}
 
 /// Execs remembered; the oldest that ended are forgotten first.
 const REMEMBERED: usize = 512;

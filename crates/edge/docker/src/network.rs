@@ -4,11 +4,24 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, unimplemented};
 use crate::params::Params;
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use hako_container::{ContainerEngine, Filter, NetworkMode, Sandbox};
 use hako_error::{Error, Kind};
 use serde_json::{Map, Value, json};
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new()
+        .route("/networks", get(list))
+        .route("/networks/create", post(not_built))
+        .route("/networks/prune", post(prune))
+        .route("/networks/{id}", get(inspect).delete(remove))
+        .route("/networks/{id}/connect", post(not_built))
+        .route("/networks/{id}/disconnect", post(not_built))
+}
 
 const NETWORKS: [(&str, &str, NetworkMode); 3] = [
     ("bridge", "bridge", NetworkMode::Bridge),

@@ -7,8 +7,10 @@ use crate::DockerState;
 use crate::container::body::JsonBody;
 use crate::error::{Answer, Failure, invalid};
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -20,6 +22,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new().route("/auth", post(auth)).route("/distribution/{*rest}", get(distribution))
+}
 
 /// The header that carries credentials, base64url of JSON.
 const AUTH: &str = "x-registry-auth";

@@ -1,13 +1,11 @@
 //! Connections, API versions and the table of routes.
 
 use crate::error::message;
-use crate::{
-    DockerState, build, container, df, drain, events, exec, image, network, registry, stats, system, volume,
-};
+use crate::{DockerState, build, container, drain, events, exec, image, network, registry, system, volume};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::{any, delete, get, post};
+use axum::routing::get;
 use hako_error::{Error, Kind, Result};
 use http::{Request, StatusCode, Uri};
 use hyper::service::service_fn;
@@ -111,36 +109,14 @@ fn strip_version(request: &mut Request<Body>) -> std::result::Result<(), String>
 
 fn router(state: DockerState) -> Router {
     Router::new()
-        .route("/_ping", get(system::ping).head(system::ping))
-        .route("/version", get(system::version))
-        .route("/info", get(system::info))
-        .route("/auth", post(registry::auth))
-        .route("/system/df", get(df::df))
-        .route("/events", get(events::events))
-        .merge(containers())
-        .route("/exec/{id}/start", post(exec::start))
-        .route("/exec/{id}/json", get(exec::inspect))
-        .route("/exec/{id}/resize", post(exec::resize))
-        .route("/build", post(build::build))
-        .route("/hako/build", post(crate::hako_build::build))
-        .route("/build/prune", post(build::prune))
-        .route("/images/json", get(image::list))
-        .route("/images/create", post(image::create))
-        .route("/images/load", post(image::load))
-        .route("/images/get", get(image::save_many))
-        .route("/images/prune", post(image::prune))
-        .route("/images/{*rest}", any(image::named))
-        .route("/distribution/{*rest}", get(registry::distribution))
-        .route("/networks", get(network::list))
-        .route("/networks/create", post(network::not_built))
-        .route("/networks/prune", post(network::prune))
-        .route("/networks/{id}", get(network::inspect).delete(network::remove))
-        .route("/networks/{id}/connect", post(network::not_built))
-        .route("/networks/{id}/disconnect", post(network::not_built))
-        .route("/volumes", get(volume::list))
-        .route("/volumes/create", post(volume::create))
-        .route("/volumes/prune", post(volume::prune))
-        .route("/volumes/{name}", get(volume::inspect).delete(volume::remove))
+        .merge(system::routes())
+        .merge(container::routes())
+        .merge(exec::routes())
+        .merge(build::routes())
+        .merge(image::routes())
+        .merge(registry::routes())
+        .merge(network::routes())
+        .merge(volume::routes())
         .merge(absent())
         .fallback(not_built)
         .method_not_allowed_fallback(not_built)
@@ -161,32 +137,6 @@ fn absent() -> Router<DockerState> {
 async fn no_swarm() -> Response {
     let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
     message(StatusCode::SERVICE_UNAVAILABLE, text)
-}
-
-fn containers() -> Router<DockerState> {
-    Router::new()
-        .route("/containers/create", post(container::create::create))
-        .route("/containers/json", get(container::list::list))
-        .route("/containers/prune", post(container::lifecycle::prune))
-        .route("/containers/{id}", delete(container::lifecycle::remove))
-        .route("/containers/{id}/json", get(container::inspect::inspect))
-        .route("/containers/{id}/start", post(container::lifecycle::start))
-        .route("/containers/{id}/stop", post(container::lifecycle::stop))
-        .route("/containers/{id}/restart", post(container::lifecycle::restart))
-        .route("/containers/{id}/kill", post(container::lifecycle::kill))
-        .route("/containers/{id}/wait", post(container::lifecycle::wait))
-        .route("/containers/{id}/pause", post(container::lifecycle::pause))
-        .route("/containers/{id}/unpause", post(container::lifecycle::unpause))
-        .route("/containers/{id}/rename", post(container::lifecycle::rename))
-        .route("/containers/{id}/update", post(container::lifecycle::update))
-        .route("/containers/{id}/attach", post(container::stream::attach))
-        .route("/containers/{id}/resize", post(container::stream::resize))
-        .route("/containers/{id}/logs", get(container::stream::logs))
-        .route("/containers/{id}/stats", get(stats::stats))
-        .route("/containers/{id}/top", get(container::top::top))
-        .route("/containers/{id}/exec", post(exec::create))
-        .route("/containers/{id}/export", get(container::export::export))
-        .route("/commit", post(container::commit::commit))
 }
 
 async fn not_built(request: Request<Body>) -> Response {

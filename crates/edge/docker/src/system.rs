@@ -4,11 +4,23 @@ use crate::DockerState;
 use crate::error::{Answer, blocking};
 use crate::server::{API_VERSION, MIN_API_VERSION};
 use axum::Json;
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use hako_container::{ContainerEngine, ContainerState, Filter};
 use http::header;
 use serde_json::{Value, json};
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new()
+        .route("/_ping", get(ping).head(ping))
+        .route("/version", get(version))
+        .route("/info", get(info))
+        .route("/system/df", get(crate::df::df))
+        .route("/events", get(crate::events::events))
+}
 
 fn text((major, minor): (u32, u32)) -> String {
     format!("{major}.{minor}")

@@ -5,14 +5,25 @@ use crate::error::{Answer, blocking, unimplemented};
 use crate::params::Params;
 use crate::{DockerState, sizes};
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use axum::routing::{get, post};
 use hako_container::Volume;
 use hako_error::Kind;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new()
+        .route("/volumes", get(list))
+        .route("/volumes/create", post(create))
+        .route("/volumes/prune", post(prune))
+        .route("/volumes/{name}", get(inspect).delete(remove))
+}
 
 pub(crate) fn json(volume: &Volume) -> Value {
     json!({

@@ -23,9 +23,11 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::params::Params;
 use axum::Json;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
 use futures::TryStreamExt;
 use hako_error::{Error, Kind};
 use hako_image::Image;
@@ -34,6 +36,17 @@ use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// The routes of this module.
+pub(crate) fn routes() -> Router<DockerState> {
+    Router::new()
+        .route("/images/json", get(list))
+        .route("/images/create", post(create))
+        .route("/images/load", post(load))
+        .route("/images/get", get(save_many))
+        .route("/images/prune", post(prune))
+        .route("/images/{*rest}", any(named))
+}
 
 /// `/images/NAME/json`, `/images/NAME/tag`, `/images/NAME/history`, `DELETE /images/NAME`.
 pub(crate) async fn named(

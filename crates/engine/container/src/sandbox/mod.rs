@@ -1,16 +1,19 @@
 //! A sandbox: shim, address and files, brought up and taken down.
 
+mod network;
+mod shim;
+
+pub(crate) use shim::limits;
+
 use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
 use crate::files::SandboxFiles;
 use crate::record::{self, SandboxPhase, SandboxRecord};
-use crate::{
-    Action, NetworkMode, PortMapping, Protocol, Resources, Sandbox, SandboxId, SandboxState, Subject,
-};
-use hako_cgroup::Limits;
-use hako_error::{Error, Kind, Result};
-use hako_network::{Attach, Attachment, PublishedPort};
-use hako_runtime::{NamespaceMode, Namespaces, Shim, ShimConfig, TmpfsMount};
+use crate::{Action, Sandbox, SandboxId, SandboxState, Subject};
+use hako_error::{Error, Result};
+use hako_network::Attachment;
+use hako_runtime::Shim;
+use network::granted;
 use parking_lot::RwLock;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,50 +92,6 @@ impl SandboxObject {
     }
 }
 
-fn granted(port: &PublishedPort) -> PortMapping {
-    PortMapping {
-        host_ip: port.host_ip,
-        host_port: port.host_port,
-        container_port: port.container_port,
-        protocol: match port.protocol {
-            hako_network::Protocol::Tcp => Protocol::Tcp,
-            hako_network::Protocol::Udp => Protocol::Udp,
-        },
-    }
-}
-
-fn published(port: &PortMapping) -> Result<PublishedPort> {
-    let protocol = match port.protocol {
-        Protocol::Tcp => hako_network::Protocol::Tcp,
-        Protocol::Udp => hako_network::Protocol::Udp,
-        Protocol::Sctp => {
-            let text = format!("port {}/sctp cannot be published: use tcp or udp", port.container_port);
-            return Err(Error::new(Kind::Unimplemented, text));
-        }
-    };
-    Ok(PublishedPort {
-        host_ip: port.host_ip,
-        host_port: port.host_port,
-        container_port: port.container_port,
-        protocol,
-    })
-}
-
-/// Limits as the control groups take them.
-pub(crate) fn limits(resources: &Resources) -> Limits {
-    Limits {
-        memory_bytes: resources.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-        memory_swap: resources.memory_swap,
-        cpu_quota_us: resources.cpu_quota_us,
-        cpu_period_us: resources.cpu_period_us,
-        cpu_shares: resources.cpu_shares,
-        pids: resources.pids,
-        cpuset_cpus: resources.cpuset_cpus.clone(),
-        cpuset_mems: resources.cpuset_mems.clone(),
-        ..Limits::default()
-    }
-}
-
 impl Core {
     /// Writes a new sandbox down. Nothing lives in it yet.
     pub(crate) fn prepare_sandbox(
@@ -158,83 +117,6 @@ impl Core {
             self.release(&sandbox.id, Some(shim)).await;
         }
         ready
-    }
-
-    /// Starts the shim with the sandbox's namespaces, group and limits.
-    pub(crate) async fn spawn_shim(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<Shim> {
-        let spec = &sandbox.record.spec;
-        sandbox.files().write(spec, &sandbox.record.hostname, None).map_err(io("write", &sandbox.dir))?;
-        let path = self.cgroup(&sandbox.id, None);
-        if spec.resources != Resources::default() {
-            self.config.cgroups.create(&path)?.set(&limits(&spec.resources))?;
-        }
-        let spawned = Shim::spawn(self.shim_config(sandbox, path)).await;
-        if spawned.is_err() {
-            self.release(&sandbox.id, None).await;
-        }
-        spawned.map_err(|error| error.context(format!("start the shim of sandbox {}", sandbox.id.short())))
-    }
-
-    fn shim_config(&self, sandbox: &SandboxObject, cgroup: String) -> ShimConfig {
-        let spec = &sandbox.record.spec;
-        let host_network = spec.network == NetworkMode::Host;
-        let mode = |host| {
-            if host { NamespaceMode::Host } else { NamespaceMode::New }
-        };
-        ShimConfig {
-            exe: self.config.exe.clone(),
-            socket: self.layout.socket(&sandbox.id),
-            state_dir: sandbox.state_dir(),
-            id: sandbox.id.to_string(),
-            hostname: if host_network { String::new() } else { sandbox.record.hostname.clone() },
-            domainname: String::new(),
-            namespaces: Namespaces {
-                net: mode(host_network),
-                ipc: mode(spec.host_ipc),
-                uts: mode(host_network),
-                shared_pid: spec.shared_pid && !spec.host_pid,
-            },
-            sysctls: spec.sysctls.clone(),
-            cgroup,
-            tmpfs: spec
-                .memory_volumes
-                .iter()
-                .map(|volume| TmpfsMount {
-                    path: volume.path.clone(),
-                    size_bytes: volume.size,
-                    mode: volume.mode.unwrap_or(0o777),
-                })
-                .collect(),
-            oom_score_adj: -998,
-        }
-    }
-
-    /// Gives the sandbox its address and completes its files.
-    pub(crate) async fn connect(
-        &self,
-        sandbox: &Arc<SandboxObject>,
-        shim: &Shim,
-    ) -> Result<Option<Attachment>> {
-        let spec = &sandbox.record.spec;
-        if spec.network != NetworkMode::Bridge {
-            return Ok(None);
-        }
-        let Some(network) = self.config.network.clone() else {
-            let text = "this engine has no bridge network: use the host's network or none";
-            return Err(Error::new(Kind::FailedPrecondition, text));
-        };
-        let ports = spec.ports.iter().map(published).collect::<Result<Vec<_>>>()?;
-        let request = Attach { id: sandbox.id.to_string(), netns: shim.netns(), ports };
-        let sandbox = Arc::clone(sandbox);
-        blocking(move || {
-            let attachment = network.attach(&request)?;
-            let (files, record) = (sandbox.files(), &sandbox.record);
-            files
-                .write(&record.spec, &record.hostname, Some(attachment.ip))
-                .map_err(io("write", &sandbox.dir))?;
-            Ok(Some(attachment))
-        })
-        .await
     }
 
     /// From here on a crash leaves the sandbox up.

@@ -1,0 +1,179 @@
+//! `POST /containers/create`: Docker's words into the engine's.
+
+mod config;
+mod log;
+mod mounts;
+mod network;
+mod resources;
+mod security;
+
+pub(crate) use resources::resources;
+
+use super::body::JsonBody;
+use super::health::{Check, HEALTH};
+use super::host::{CreateRequest, refused};
+use super::{IMAGE, REQUEST};
+use crate::DockerState;
+use crate::error::{Answer, Failure, blocking, invalid, message, unimplemented};
+use crate::params::Params;
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use config::container_spec;
+use hako_container::{ContainerEngine, ImageSource};
+use hako_error::{Error, Kind};
+use hako_image::Image;
+use http::StatusCode;
+use network::sandbox_spec;
+use serde_json::{Value, json};
+
+pub(crate) async fn create(
+    State(state): State<DockerState>,
+    params: Params,
+    JsonBody(body): JsonBody<Value>,
+) -> Answer {
+    if let Some(field) = refused(&body) {
+        return Err(unimplemented(format!("container field {field} is unimplemented: leave it out")));
+    }
+    let request: CreateRequest = serde_json::from_value(body.clone())
+        .map_err(|error| invalid(format!("container config: {error}")))?;
+    if request.image.is_empty() {
+        return Err(invalid("no image given: name one in Image"));
+    }
+    let (images, wanted) = (state.images.clone(), request.image.clone());
+    let image = match blocking(move || images.find(&wanted)).await {
+        Err(failure) if failure.0.is_not_found() => {
+            return Ok(message(
+                StatusCode::NOT_FOUND,
+                &format!("No such image: {}", with_tag(&request.image)),
+            ));
+        }
+        found => found?,
+    };
+    check_platform(params.get("platform"), &image)?;
+    let exposed =
+        image.config.config().as_ref().and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
+    let source = match request.image.parse() {
+        Ok(name) if image.name.is_some() => ImageSource::Name(name),
+        _ => ImageSource::Id(image.id.hex()),
+    };
+    let as_written = request.image.clone();
+    let host = request.host_config.clone().unwrap_or_default();
+    let sandbox = sandbox_spec(&request, &host, &exposed)?;
+    let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
+    let mut spec = container_spec(request, host)?;
+    spec.image = source;
+    spec.name = params.get("name").unwrap_or_default().trim_start_matches('/').to_owned();
+    spec.annotations.insert(IMAGE.to_owned(), as_written);
+    if let Some(check) = check {
+        spec.annotations.insert(HEALTH.to_owned(), json!(check).to_string());
+    }
+    spec.annotations.insert(REQUEST.to_owned(), body.to_string());
+    let id = state.engine.create_standalone(sandbox, spec).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": [] }))).into_response())
+}
+
+/// What `--platform` asks for is what the image is; another one of the same name is for `docker pull` to bring.
+fn check_platform(wanted: Option<&str>, image: &Image) -> Result<(), Failure> {
+    let Some(wanted) = wanted.filter(|text| !text.is_empty()) else { return Ok(()) };
+    let (os, architecture) = (image.config.os().to_string(), image.config.architecture().to_string());
+    let mut parts = wanted.split('/');
+    let fits_os = parts.next() == Some(os.as_str());
+    let fits_architecture = parts.next().is_none_or(|part| {
+        let part = match part {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        part == architecture
+    });
+    match fits_os && fits_architecture {
+        true => Ok(()),
+        false => Err(Failure::from(Error::new(
+            Kind::NotFound,
+            format!(
+                "image {} is here for {os}/{architecture}, not for {wanted}: pull it with --platform {wanted}",
+                image.display_name()
+            ),
+        ))),
+    }
+}
+
+fn with_tag(image: &str) -> String {
+    image.parse::<hako_names::ImageRef>().map_or_else(|_| image.to_owned(), |name| name.to_string())
+}
+
+/// `64m` and the like.
+fn bytes(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|end: char| !end.is_ascii_digit());
+    let factor = match lower[digits.len()..].trim_end_matches('b') {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mounts::bind_mount;
+    use super::*;
+    use hako_container::{ContainerSpec, Mount, MountSource, Propagation, RestartPolicy, SandboxSpec};
+    use std::path::PathBuf;
+
+    fn parsed(body: Value) -> (SandboxSpec, ContainerSpec) {
+        let request: CreateRequest = serde_json::from_value(body).unwrap();
+        let host = request.host_config.clone().unwrap_or_default();
+        (sandbox_spec(&request, &host, &["80/tcp".into()]).unwrap(), container_spec(request, host).unwrap())
+    }
+
+    #[test]
+    fn volumes_are_binds_names_or_anonymous() {
+        let mount = |text| bind_mount(text).unwrap();
+        let bind = MountSource::Bind { path: "/a".into(), propagation: Propagation::Slave, create: true };
+        assert_eq!(mount("/a:/b:ro,rslave"), Mount { target: "/b".into(), source: bind, read_only: true });
+        assert_eq!(mount("data:/b").source, MountSource::Volume { name: "data".into() });
+        assert_eq!(mount("/b").source, MountSource::Volume { name: String::new() });
+        for bad in ["/a:b", "/a:/b:odd", "/a:/", "a:b:c:d"] {
+            assert!(bind_mount(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn volumes_that_ask_for_it_get_no_copy_of_the_image() {
+        let (_, spec) = parsed(json!({ "Image": "busybox", "HostConfig": {
+            "Binds": ["a:/a:nocopy", "b:/b", "c:/c:ro,nocopy"],
+            "Mounts": [{ "Type": "volume", "Source": "d", "Target": "/d", "VolumeOptions": { "NoCopy": true } },
+                       { "Type": "volume", "Source": "e", "Target": "/e", "VolumeOptions": {} }] } }));
+        assert_eq!(spec.no_copy, ["/a", "/c", "/d"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_request_of_the_cli_becomes_a_spec() {
+        let (sandbox, spec) = parsed(json!({
+            "Image": "busybox", "Cmd": ["true"], "Entrypoint": null, "Labels": {"a": "b"}, "StopSignal": "SIGINT",
+            "HostConfig": {
+                "NetworkMode": "default", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}, "PublishAllPorts": true,
+                "Memory": 67_108_864, "NanoCpus": 1_500_000_000, "PidsLimit": 50, "CapDrop": ["ALL"], "Tmpfs": {"/t": "size=1m"},
+                "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "SecurityOpt": ["no-new-privileges"],
+            },
+        }));
+        assert_eq!(sandbox.ports.len(), 1);
+        assert_eq!((sandbox.ports[0].host_port, sandbox.ports[0].container_port), (8080, 80));
+        assert_eq!(spec.args, ["true"]);
+        assert_eq!(
+            (spec.resources.cpu_quota_us, spec.resources.cpu_period_us),
+            (Some(150_000), Some(100_000))
+        );
+        assert_eq!(
+            (spec.resources.memory, spec.resources.pids, spec.stop_signal),
+            (Some(64 << 20), Some(50), Some(2))
+        );
+        assert_eq!(spec.restart, RestartPolicy::OnFailure { max_retries: 3 });
+        assert!(spec.no_new_privs);
+        assert!(matches!(spec.mounts[0].source, MountSource::Tmpfs { size: Some(1_048_576), .. }));
+    }
+}

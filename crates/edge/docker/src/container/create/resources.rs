@@ -1,0 +1,76 @@
+//! Limits and devices.
+
+use super::super::host::HostConfig;
+use crate::error::{Failure, invalid};
+use hako_container::{Device, Resources, Rlimit};
+
+const PERIOD_US: i64 = 100_000;
+/// The least memory a container can live with, as Docker has it.
+const LEAST_MEMORY: i64 = 6 << 20;
+
+/// Docker's limits, where 0 is unlimited.
+pub(crate) fn resources(host: &HostConfig) -> Result<Resources, Failure> {
+    if host.memory != 0 && host.memory < LEAST_MEMORY {
+        return Err(invalid("Minimum memory limit allowed is 6MB"));
+    }
+    if host.nano_cpus > 0 && (host.cpu_quota != 0 || host.cpu_period != 0) {
+        return Err(invalid("NanoCpus cannot be set together with CpuQuota or CpuPeriod"));
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    if !(0..=most).contains(&host.nano_cpus) {
+        return Err(invalid(format!(
+            "Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        )));
+    }
+    let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
+    let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
+    let (quota, period) = match host.nano_cpus {
+        0 => (Some(host.cpu_quota).filter(|quota| *quota != 0), positive(host.cpu_period)),
+        nano => (Some(nano / (1_000_000_000 / PERIOD_US)), positive(PERIOD_US)),
+    };
+    Ok(Resources {
+        memory: positive(host.memory),
+        memory_swap: match host.memory_swap {
+            // Docker's default is as much swap as memory.
+            0 if host.memory > 0 => Some(host.memory.saturating_mul(2)),
+            0 => None,
+            both => Some(both),
+        },
+        cpu_quota_us: quota,
+        cpu_period_us: period,
+        cpu_shares: positive(host.cpu_shares),
+        pids: host.pids_limit.filter(|limit| *limit != 0),
+        cpuset_cpus: text(&host.cpuset_cpus),
+        cpuset_mems: text(&host.cpuset_mems),
+    })
+}
+
+pub(super) fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
+    host.ulimits
+        .iter()
+        .flatten()
+        .map(|limit| Rlimit { name: limit.name.clone(), soft: rlim(limit.soft), hard: rlim(limit.hard) })
+        .collect()
+}
+
+/// -1 is unlimited.
+fn rlim(limit: i64) -> u64 {
+    u64::try_from(limit).unwrap_or(u64::MAX)
+}
+
+pub(super) fn devices(host: &HostConfig) -> Vec<Device> {
+    host.devices
+        .iter()
+        .flatten()
+        .map(|device| Device {
+            host_path: device.path_on_host.clone().into(),
+            container_path: device.path_in_container.clone().into(),
+            access: if device.cgroup_permissions.is_empty() {
+                "rwm".into()
+            } else {
+                device.cgroup_permissions.clone()
+            },
+        })
+        .collect()
+}

@@ -1,0 +1,54 @@
+//! From a container's specification to the OCI runtime spec its shim is given.
+
+mod devices;
+mod linux;
+mod mounts;
+mod process;
+mod resources;
+
+pub(crate) use process::exec_process;
+
+use crate::error::EngineError;
+use crate::users::Identity;
+use crate::{ContainerSpec, Resolved, Resources};
+use hako_oci::runtime::Spec;
+use linux::fill_linux;
+use mounts::mounts;
+use process::fill_process;
+use std::path::PathBuf;
+
+/// What the sandbox and the engine add to a container's own specification.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// Host path and container path of the sandbox's files.
+    pub(crate) files: [(PathBuf, &'static str); 3],
+    /// Size of /dev/shm.
+    pub(crate) shm_size: Option<u64>,
+    /// The sandbox's host name.
+    pub(crate) hostname: String,
+    /// Whether processes of the host are visible.
+    pub(crate) is_pid_shared: bool,
+    /// Directory of the volume of this name.
+    pub(crate) volumes: Vec<(String, PathBuf)>,
+}
+
+/// The whole spec.
+pub(crate) fn runtime_spec(
+    base: Spec,
+    spec: &ContainerSpec,
+    resolved: &Resolved,
+    identity: &Identity,
+    resources: &Resources,
+    around: &Surroundings,
+) -> Result<Spec, EngineError> {
+    let mut oci = base;
+    let mut process = oci.process().clone().unwrap_or_default();
+    fill_process(&mut process, spec, resolved, identity, around)?;
+    let mut root = oci.root().clone().unwrap_or_default();
+    root.set_readonly(Some(spec.read_only_rootfs));
+    let mut linux = oci.linux().clone().unwrap_or_default();
+    fill_linux(&mut linux, spec, resources, around)?;
+    let mounts = mounts(oci.mounts().clone().unwrap_or_default(), spec, around)?;
+    oci.set_process(Some(process)).set_root(Some(root)).set_linux(Some(linux)).set_mounts(Some(mounts));
+    Ok(oci)
+}

@@ -1,0 +1,93 @@
+//! The mounts: defaults, the sandbox's files, the container's own.
+
+use super::Surroundings;
+use crate::error::EngineError;
+use crate::{ContainerSpec, MountSource, Propagation};
+use hako_oci::runtime::{Mount, MountBuilder};
+use std::path::Path;
+
+/// The default mounts, the sandbox's files, the container's own in order of their targets' depth, so that a mount inside another's target is not hidden by it.
+pub(super) fn mounts(
+    base: Vec<Mount>,
+    spec: &ContainerSpec,
+    around: &Surroundings,
+) -> Result<Vec<Mount>, EngineError> {
+    let own: Vec<&Path> = spec.mounts.iter().map(|mount| mount.target.as_path()).collect();
+    let mut all: Vec<Mount> =
+        base.into_iter().filter(|mount| !own.contains(&mount.destination().as_path())).collect();
+    for mount in &mut all {
+        adapt(mount, spec, around);
+    }
+    for (source, target) in &around.files {
+        if !own.contains(&Path::new(target)) {
+            all.extend(mount("bind", source, Path::new(target), &["rbind", "rprivate", "rw"]));
+        }
+    }
+    let mut wanted: Vec<&crate::Mount> = spec.mounts.iter().collect();
+    wanted.sort_by_key(|mount| mount.target.components().count());
+    for one in wanted {
+        all.push(own_mount(one, around)?);
+    }
+    Ok(all)
+}
+
+/// Adjusts a default mount: size of /dev/shm, writable /sys and cgroups when privileged.
+fn adapt(mount: &mut Mount, spec: &ContainerSpec, around: &Surroundings) {
+    let target = mount.destination().clone();
+    let mut options = mount.options().clone().unwrap_or_default();
+    if let (true, Some(size)) = (target == Path::new("/dev/shm"), around.shm_size) {
+        options.retain(|option| !option.starts_with("size="));
+        options.push(format!("size={size}"));
+    }
+    if spec.privileged && target.starts_with("/sys") {
+        options.retain(|option| option != "ro");
+    }
+    mount.set_options(Some(options));
+}
+
+fn mount(typ: &str, source: &Path, target: &Path, options: &[&str]) -> Option<Mount> {
+    let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+    MountBuilder::default().typ(typ).source(source).destination(target).options(options).build().ok()
+}
+
+fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, EngineError> {
+    let bad = |expected| EngineError::Value {
+        what: "mount target",
+        value: wanted.target.display().to_string(),
+        expected,
+    };
+    if !wanted.target.is_absolute() {
+        return Err(bad("an absolute path"));
+    }
+    let access = if wanted.read_only { "ro" } else { "rw" };
+    let built = match &wanted.source {
+        MountSource::Bind { path, propagation, create } => {
+            if *create && !path.exists() {
+                std::fs::create_dir_all(path).map_err(crate::error::io("make directory", path))?;
+            }
+            if !path.exists() {
+                return Err(EngineError::NoBindSource { path: path.clone() });
+            }
+            let propagation = match propagation {
+                Propagation::Private => "rprivate",
+                Propagation::Slave => "rslave",
+                Propagation::Shared => "rshared",
+            };
+            mount("bind", path, &wanted.target, &["rbind", propagation, access])
+        }
+        MountSource::Tmpfs { size, mode, options } => {
+            let mut all = vec!["nosuid".to_owned(), "nodev".to_owned(), access.to_owned()];
+            all.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
+            all.extend(size.map(|size| format!("size={size}")));
+            all.extend(options.iter().cloned());
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            mount("tmpfs", Path::new("tmpfs"), &wanted.target, &all)
+        }
+        MountSource::Volume { name } => {
+            let dir = around.volumes.iter().find(|(volume, _)| volume == name).map(|(_, dir)| dir);
+            let dir = dir.ok_or_else(|| EngineError::NoVolume { name: name.clone() })?;
+            mount("bind", dir, &wanted.target, &["rbind", "rprivate", access])
+        }
+    };
+    built.ok_or_else(|| bad("a path that the OCI runtime spec can hold"))
+}

@@ -1,0 +1,69 @@
+//! The sandbox's way into its network.
+
+use super::SandboxObject;
+use crate::core::Core;
+use crate::error::{blocking, io};
+use crate::{NetworkMode, PortMapping, Protocol};
+use hako_error::{Error, Kind, Result};
+use hako_network::{Attach, Attachment, PublishedPort};
+use hako_runtime::Shim;
+use std::sync::Arc;
+
+pub(super) fn granted(port: &PublishedPort) -> PortMapping {
+    PortMapping {
+        host_ip: port.host_ip,
+        host_port: port.host_port,
+        container_port: port.container_port,
+        protocol: match port.protocol {
+            hako_network::Protocol::Tcp => Protocol::Tcp,
+            hako_network::Protocol::Udp => Protocol::Udp,
+        },
+    }
+}
+
+fn published(port: &PortMapping) -> Result<PublishedPort> {
+    let protocol = match port.protocol {
+        Protocol::Tcp => hako_network::Protocol::Tcp,
+        Protocol::Udp => hako_network::Protocol::Udp,
+        Protocol::Sctp => {
+            let text = format!("port {}/sctp cannot be published: use tcp or udp", port.container_port);
+            return Err(Error::new(Kind::Unimplemented, text));
+        }
+    };
+    Ok(PublishedPort {
+        host_ip: port.host_ip,
+        host_port: port.host_port,
+        container_port: port.container_port,
+        protocol,
+    })
+}
+
+impl Core {
+    /// Gives the sandbox its address and completes its files.
+    pub(crate) async fn connect(
+        &self,
+        sandbox: &Arc<SandboxObject>,
+        shim: &Shim,
+    ) -> Result<Option<Attachment>> {
+        let spec = &sandbox.record.spec;
+        if spec.network != NetworkMode::Bridge {
+            return Ok(None);
+        }
+        let Some(network) = self.config.network.clone() else {
+            let text = "this engine has no bridge network: use the host's network or none";
+            return Err(Error::new(Kind::FailedPrecondition, text));
+        };
+        let ports = spec.ports.iter().map(published).collect::<Result<Vec<_>>>()?;
+        let request = Attach { id: sandbox.id.to_string(), netns: shim.netns(), ports };
+        let sandbox = Arc::clone(sandbox);
+        blocking(move || {
+            let attachment = network.attach(&request)?;
+            let (files, record) = (sandbox.files(), &sandbox.record);
+            files
+                .write(&record.spec, &record.hostname, Some(attachment.ip))
+                .map_err(io("write", &sandbox.dir))?;
+            Ok(Some(attachment))
+        })
+        .await
+    }
+}
