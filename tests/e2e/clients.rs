@@ -3,17 +3,10 @@
 use crate::platform::{Platform, output, repository, run, wait_until};
 use std::process::Command;
 
-fn deploy(platform: &Platform) {
-    platform.build_example();
-    let example = repository().join("examples/hello");
-    platform.kubectl(&["apply", "-f", example.to_str().unwrap()]);
-    platform.kubectl(&["-n", "hello", "rollout", "status", "deployment/hello", "--timeout=60s"]);
-}
-
 #[test]
 fn kubectl_drives_the_example() {
     let platform = Platform::start();
-    deploy(&platform);
+    platform.deploy_example();
     assert!(platform.kubectl(&["get", "nodes"]).contains(" Ready "));
     let pods = platform.kubectl(&["-n", "hello", "get", "pods", "-o", "wide"]);
     assert_eq!(pods.matches("1/1").count(), 3, "{pods}");
@@ -67,7 +60,7 @@ fn kubectl_drives_the_example() {
 #[test]
 fn names_resolve_inside_pods() {
     let platform = Platform::start();
-    deploy(&platform);
+    platform.deploy_example();
     platform.kubectl(&[
         "-n",
         "hello",

@@ -146,6 +146,14 @@ impl Platform {
         }
     }
 
+    /// Builds the example, applies it and waits until it is rolled out.
+    #[track_caller]
+    pub fn deploy_example(&self) {
+        self.build_example();
+        self.kubectl(&["apply", "-f", repository().join("examples/hello").to_str().unwrap()]);
+        self.kubectl(&["-n", "hello", "rollout", "status", "deployment/hello", "--timeout=60s"]);
+    }
+
     /// The processes of containers, with their start times.
     pub fn container_processes(&self) -> BTreeSet<(i32, u64)> {
         let needle = format!("/hako-{}/", self.instance());
