@@ -1,7 +1,8 @@
 //! Bad input: one clear line that names the object and the next step, exit code not 0, nothing half done.
 
-use crate::platform::{HAKO, Platform, output, repository, wait_until};
-use std::os::unix::process::CommandExt;
+use crate::images::Registry;
+use crate::platform::{Platform, output, run, wait_until};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs `hako` with arguments that must fail; gives the one line it says.
@@ -10,77 +11,117 @@ fn refusal(platform: &Platform, arguments: &[&str]) -> String {
     fails_with_one_line(platform.hako().args(arguments))
 }
 
+/// Runs a command that must fail; gives all that it says.
 #[track_caller]
-fn fails_with_one_line(command: &mut Command) -> String {
+fn failure(command: &mut Command) -> String {
     let output = output(command);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{command:?} succeeded: {said}");
-    // A fault of a file is followed by the file's line.
-    let start = said.rfind("hako: ").unwrap_or_else(|| panic!("no line of ours in {said:?}"));
-    said[start..].to_owned()
+    said
+}
+
+/// Runs a command that must fail and say one line, ours, and nothing else.
+#[track_caller]
+pub fn fails_with_one_line(command: &mut Command) -> String {
+    let said = failure(command);
+    assert!(
+        said.starts_with("hako: ") && said.ends_with('\n') && said.lines().count() == 1,
+        "not one line of ours: {said:?}"
+    );
+    said
 }
 
 #[track_caller]
-fn assert_says(line: &str, words: &[&str]) {
+pub fn assert_says(line: &str, words: &[&str]) {
     for word in words {
         assert!(line.contains(word), "{line:?} does not say {word:?}");
     }
 }
 
-#[test]
-fn every_kind_of_bad_input_is_named() {
-    let platform = Platform::start();
-    let scratch = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = scratch.path().join(name);
+/// Files with bad input.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
-    };
-    platform.run(&["image", "import-busybox"]);
+    }
+}
 
-    let empty = file("empty.tar", "");
-    assert_says(&refusal(&platform, &["image", "import", &empty, "x"]), &["empty.tar", "it is empty"]);
-    assert_eq!(refusal(&platform, &["stop", "nope"]), "hako: no such container: nope\n");
-    assert_eq!(refusal(&platform, &["image", "rm", "nope"]), "hako: No such image: nope\n");
+#[test]
+fn a_fault_in_a_manifest_is_named_with_its_line_and_nothing_of_the_file_is_applied() {
+    let platform = Platform::start();
+    let files = Files::new();
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [x\ndata: {}\n";
+    let broken = files.write("broken.yaml", yaml);
+    assert_says(&refusal(&platform, &["apply", "-f", &broken]), &["broken.yaml:5", "malformed YAML"]);
 
-    let yaml = file("broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [x\ndata: {}\n");
-    assert_says(&refusal(&platform, &["apply", "-f", &yaml]), &["broken.yaml:", "malformed YAML"]);
-
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: first\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicaz: 3\n  selector:\n    matchLabels: {a: b}\n  template:\n    metadata:\n      labels: {a: b}\n    spec:\n      containers:\n      - name: c\n        image: busybox\n";
-    let unknown = file("unknown.yaml", text);
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: first\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicaz: 3\n  selector:\n    matchLabels: {a: b}\n  template:\n    metadata:\n      labels: {a: b}\n    spec:\n      containers:\n      - name: c\n        image: busybox\n";
+    let unknown = files.write("unknown.yaml", yaml);
     assert_says(
         &refusal(&platform, &["apply", "-f", &unknown]),
         &["unknown.yaml:11", "spec.replicaz", "Deployment \"web\""],
     );
     assert_says(&refusal(&platform, &["get", "configmap/first"]), &["\"first\" not found"]);
+    assert_says(&refusal(&platform, &["get", "gizmos"]), &["gizmos", "known are"]);
+    platform.down();
+}
 
-    file("syntax/Dockerfile", "FROM busybox\nRUN true\nCOPPY a b\n");
-    let dir = scratch.path().join("syntax");
-    assert_says(
-        &refusal(&platform, &["build", "-t", "x", dir.to_str().unwrap()]),
-        &["Dockerfile:3", "COPPY a b"],
+/// A build that must fail: what its steps told, the one line, and the line of the Dockerfile that it quotes.
+#[track_caller]
+fn failed_build(platform: &Platform, dockerfile: &str) -> [String; 3] {
+    let files = Files::new();
+    files.write("Dockerfile", dockerfile);
+    let mut command = platform.hako();
+    let said = failure(command.args(["build", "-t", "half"]).arg(files.0.path()));
+    let mut lines: Vec<&str> = said.lines().collect();
+    let (quoted, line) = (lines.pop().unwrap_or_default(), lines.pop().unwrap_or_default());
+    assert!(
+        quoted.contains(" | ") && line.starts_with("hako: "),
+        "no line of ours and its quotation: {said}"
     );
-
-    file("base/Dockerfile", "FROM nowhere:v9\nRUN true\n");
-    let dir = scratch.path().join("base");
-    assert_says(
-        &refusal(&platform, &["build", "-t", "x", dir.to_str().unwrap()]),
-        &["nowhere:v9", "image import"],
-    );
-
-    file("failing/Dockerfile", "FROM busybox\nRUN echo what went wrong && exit 7\n");
-    let dir = scratch.path().join("failing");
-    assert_says(
-        &refusal(&platform, &["build", "-t", "half", dir.to_str().unwrap()]),
-        &["Dockerfile:2", "what went wrong", "exit code 7"],
-    );
+    assert!(lines.iter().all(|line| line.starts_with('#')), "more than steps and one line: {said}");
     assert!(!platform.run(&["images"]).contains("half"), "a failed build left an image");
+    [lines.join("\n"), line.to_owned(), quoted.to_owned()]
+}
 
+#[test]
+fn a_fault_in_a_dockerfile_is_named_with_the_line_it_is_in_and_leaves_no_image() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let [_, line, quoted] = failed_build(&platform, "FROM busybox\nRUN true\nCOPPY a b\n");
+    assert_says(&line, &["Dockerfile:3", "unknown instruction COPPY", "COPY"]);
+    assert_eq!(quoted, "  3 | COPPY a b");
+
+    let [_, line, quoted] = failed_build(&platform, "FROM nowhere:v9\nRUN true\n");
+    assert_says(&line, &["Dockerfile:1", "nowhere:v9", "image import"]);
+    assert_eq!(quoted, "  1 | FROM nowhere:v9");
+
+    let [told, line, quoted] = failed_build(&platform, "FROM busybox\nRUN echo what went wrong && exit 7\n");
+    assert!(told.lines().any(|line| line.ends_with(" what went wrong")), "{told}");
+    assert_says(&line, &["Dockerfile:2", "exit code 7"]);
+    assert_eq!(quoted, "  2 | RUN echo what went wrong && exit 7");
+    platform.down();
+}
+
+#[test]
+fn a_name_or_port_that_is_none_is_named_and_no_container_is_left() {
+    let platform = Platform::start();
+    let files = Files::new();
+    platform.run(&["image", "import-busybox"]);
     assert_says(&refusal(&platform, &["run", "not a name"]), &["not a name"]);
     assert_says(&refusal(&platform, &["run", "--rm", "absent:v1"]), &["absent:v1"]);
-    assert_says(&refusal(&platform, &["build", "-t", "UPPER", dir.to_str().unwrap()]), &["UPPER"]);
-    assert_says(&refusal(&platform, &["get", "gizmos"]), &["gizmos", "known are"]);
+    assert_says(&refusal(&platform, &["build", "-t", "UPPER", "."]), &["UPPER"]);
+    assert_eq!(refusal(&platform, &["stop", "nope"]), "hako: no such container: nope\n");
+    assert_eq!(refusal(&platform, &["image", "rm", "nope"]), "hako: No such image: nope\n");
+    let empty = files.write("empty.tar", "");
+    assert_says(&refusal(&platform, &["image", "import", &empty, "x"]), &["empty.tar", "it is empty"]);
 
     platform.run(&["run", "-d", "--name", "first", "-p", "18080:80", "busybox", "sleep", "1000"]);
     assert_says(
@@ -89,122 +130,66 @@ fn every_kind_of_bad_input_is_named() {
     );
     platform.run(&["rm", "--force", "first"]);
     assert_eq!(platform.run(&["ps", "--all", "--quiet"]), "", "a refused container was left");
-
-    let second = fails_with_one_line(platform.hako().args(["up", "--listen", "127.0.0.1:0"]));
-    assert_says(&second, &[platform.data_dir().to_str().unwrap(), &platform.pid().to_string()]);
     platform.down();
 }
 
 #[test]
-fn the_api_port_in_use_is_named() {
+fn bytes_that_are_not_what_their_digest_says_are_refused() {
     let platform = Platform::start();
-    let other = tempfile::tempdir().unwrap();
-    let mut command = Command::new(HAKO);
-    command.arg("--data-dir").arg(other.path()).args(["up", "--listen", platform.listen()]);
-    assert_says(&fails_with_one_line(&mut command), &[platform.listen(), "--listen"]);
-    crate::platform::run(Command::new(HAKO).arg("--data-dir").arg(other.path()).args(["down", "--purge"]));
+    let scratch = tempfile::tempdir().unwrap();
+    let registry = Registry::start(scratch.path(), false);
+    let name = format!("{}/fleet/box:v1", registry.host);
+    platform.run(&["image", "import-busybox"]);
+    platform.run(&["tag", "busybox", &name]);
+    platform.run(&["push", &name]);
+    let archive = scratch.path().join("whole.tar");
+    platform.run(&["save", "-o", archive.to_str().unwrap(), "busybox"]);
+    platform.run(&["rmi", &name, "busybox"]);
+    platform.run(&["system", "prune", "-a", "--force"]);
+
+    let blob = damage_the_largest(&scratch.path().join("data"));
+    let digest = blob.parent().unwrap().file_name().unwrap().to_str().unwrap();
+    let said = failure(platform.hako().args(["pull", &name]));
+    let (progress, line) = said.trim_end().rsplit_once('\n').unwrap();
+    assert!(line.starts_with("hako: ") && !progress.contains("hako: "), "more than one line of ours: {said}");
+    assert_says(line, &["digest mismatch", digest, &registry.host]);
+
+    let unpacked = scratch.path().join("unpacked");
+    std::fs::create_dir(&unpacked).unwrap();
+    run(Command::new("tar").arg("-C").arg(&unpacked).arg("-xf").arg(&archive));
+    let blob = damage_the_largest(&unpacked);
+    let damaged = scratch.path().join("damaged.tar");
+    run(Command::new("tar").arg("-C").arg(&unpacked).arg("-cf").arg(&damaged).arg("."));
+    assert_says(
+        &refusal(&platform, &["load", "-i", damaged.to_str().unwrap()]),
+        &["damaged.tar", blob.file_name().unwrap().to_str().unwrap()],
+    );
+    assert_eq!(platform.run(&["images", "--output", "name"]), "", "half an image was left");
     platform.down();
 }
 
-#[test]
-fn who_is_not_root_is_told_so() {
-    let mut command = Command::new(HAKO);
-    command.args(["up", "--data-dir", "/nonexistent/hako"]).uid(65534).gid(65534);
-    assert_says(&fails_with_one_line(&mut command), &["root", "sudo"]);
+/// Changes one byte of the largest file below a directory.
+fn damage_the_largest(directory: &Path) -> PathBuf {
+    let list = run(Command::new("find").arg(directory).args(["-type", "f", "-printf", "%s %p\\n"]));
+    let size = |line: &&str| line.split(' ').next().unwrap().parse::<u64>().unwrap();
+    let (_, path) = list.lines().max_by_key(size).unwrap().split_once(' ').unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    path.into()
 }
 
 #[test]
 fn a_pod_that_can_never_fit_is_explained() {
     let platform = Platform::start();
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("huge.yaml");
+    let files = Files::new();
     let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: huge\nspec:\n  containers:\n  - name: c\n    image: busybox\n    resources:\n      requests:\n        cpu: \"4000\"\n";
-    std::fs::write(&path, text).unwrap();
-    platform.run(&["apply", "-f", path.to_str().unwrap()]);
+    platform.run(&["apply", "-f", &files.write("huge.yaml", text)]);
     wait_until("the scheduler's verdict", || {
         platform.kubectl(&["get", "pod", "huge", "-o", "jsonpath={.status.conditions[0].reason}"])
             == "Unschedulable"
     });
     assert_says(&platform.run(&["why", "pod/huge"]), &["cpu", "4k", "->", "lower requests.cpu"]);
     platform.down();
-}
-
-#[test]
-fn a_full_disk_is_named_and_harms_nothing_that_runs() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
-    platform.run(&["run", "-d", "--name", "steady", "busybox", "sleep", "1000"]);
-    let before = platform.container_processes();
-    // A data directory on a small file system of its own, in this test's mount namespace only.
-    let small = tempfile::tempdir().unwrap();
-    let mount = format!(
-        "mount -t tmpfs -o size=12m tmpfs {0} && exec \"$0\" --data-dir {0}/data up --listen 127.0.0.1:0",
-        small.path().display()
-    );
-    let mut child = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &mount, HAKO])
-        .stderr(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    use std::io::BufRead;
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("ready"), "{line:?}");
-    let server = format!("/proc/{}/root{}/data/server.json", child.id(), small.path().display());
-    let server: serde_json::Value = serde_json::from_slice(&std::fs::read(server).unwrap()).unwrap();
-    let host = format!("unix://{}", server["engine_socket"].as_str().unwrap());
-    let zeros = small.path().join("never"); // the name only; the image is larger than the disk
-    let mut import = Command::new("sh");
-    import.args(["-c", &format!("mkdir -p {0}.d && head -c 64000000 /dev/urandom > {0}.d/blob && tar -C {0}.d -c . | \"$0\" --host {host} image import - big:v1; code=$?; rm -rf {0}.d; exit $code", zeros.display()), HAKO]);
-    let said = fails_with_one_line(&mut import);
-    assert_says(&said, &["no space left"]);
-    assert_eq!(platform.container_processes(), before, "a running container suffered");
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    let data = format!("{}/data", small.path().display());
-    crate::platform::run(Command::new("nsenter").args([
-        "--mount",
-        "--target",
-        &child.id().to_string(),
-        HAKO,
-        "--data-dir",
-        &data,
-        "down",
-    ]));
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-    child.wait().unwrap();
-    platform.down();
-    let _ = repository();
-}
-
-#[test]
-fn a_data_directory_is_ours_alone_and_kept_behind_a_link() {
-    crate::platform::enter_network_namespace();
-    let scratch = tempfile::tempdir().unwrap();
-    let hako = |data: &str, arguments: &[&str]| {
-        let mut command = Command::new(HAKO);
-        command.arg("--data-dir").arg(scratch.path().join(data)).args(arguments).current_dir(scratch.path());
-        command
-    };
-    std::fs::create_dir(scratch.path().join("home")).unwrap();
-    std::fs::write(scratch.path().join("home/letter"), "dear").unwrap();
-    for detach in [&["up", "--listen", "127.0.0.1:0"][..], &["up", "--detach", "--listen", "127.0.0.1:0"]] {
-        let said = fails_with_one_line(&mut hako("home", detach));
-        assert_says(&said, &["home is not empty", "letter", "--data-dir"]);
-        assert_eq!(std::fs::read_dir(scratch.path().join("home")).unwrap().count(), 1);
-    }
-    for detach in [&["up", "--node-name", "Bad_Name"][..], &["up", "--detach", "--node-name", "Bad_Name"]] {
-        let said = fails_with_one_line(&mut hako("new", detach));
-        assert_says(&said, &["Bad_Name", "--node-name"]);
-        assert!(!scratch.path().join("new").exists(), "a start that failed left its directory");
-    }
-
-    std::fs::create_dir(scratch.path().join("real")).unwrap();
-    std::os::unix::fs::symlink("real", scratch.path().join("link")).unwrap();
-    let up = ["up", "--detach", "--listen", "127.0.0.1:0", "--kubeconfig", "config"];
-    crate::platform::run(&mut hako("link", &up));
-    assert!(scratch.path().join("config").exists(), "the kubeconfig is not where it was asked for");
-    crate::platform::run(&mut hako("link", &["down", "--purge"]));
-    assert_eq!(std::fs::read_dir(scratch.path().join("real")).unwrap().count(), 0);
-    assert!(scratch.path().join("link").is_symlink());
 }

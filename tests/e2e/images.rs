@@ -11,13 +11,13 @@ use std::process::{Child, Command, Output, Stdio};
 const USERS: &str = "captain:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n";
 
 /// The distribution project's registry in the present network namespace, ended with the test.
-struct Registry {
+pub struct Registry {
     process: Child,
-    host: String,
+    pub host: String,
 }
 
 impl Registry {
-    fn start(dir: &Path, wants_password: bool) -> Self {
+    pub fn start(dir: &Path, wants_password: bool) -> Self {
         let mut config = format!(
             "version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}/data}}}}\n\
              http: {{addr: '127.0.0.1:0'}}\n",

@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod bad_machine;
 mod builds;
 mod clients;
 mod containers;

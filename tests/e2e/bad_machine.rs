@@ -1,0 +1,184 @@
+//! A machine that cannot do it, or is taken: one clear line that names what and the next step, nothing half done.
+
+use crate::bad_input::{assert_says, fails_with_one_line};
+use crate::platform::{HAKO, Platform, assert_nothing_left, enter_network_namespace, links, run};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// In the foreground and in the background a start fails alike.
+fn both_ways<'a>(arguments: &[&'a str]) -> [Vec<&'a str>; 2] {
+    [arguments.to_vec(), [arguments, &["--detach"]].concat()]
+}
+
+#[test]
+fn a_second_hako_on_a_data_directory_is_told_which_one_runs() {
+    let platform = Platform::start();
+    for up in both_ways(&["up", "--listen", "127.0.0.1:0"]) {
+        let second = fails_with_one_line(platform.hako().args(up));
+        assert_says(
+            &second,
+            &[platform.data_dir().to_str().unwrap(), &platform.pid().to_string(), "hako down"],
+        );
+    }
+    platform.down();
+}
+
+#[test]
+fn the_api_port_in_use_is_named_and_nothing_is_left() {
+    let platform = Platform::start();
+    let other = Platform::start_here("127.0.0.1:0");
+    other.run(&["down"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let new = scratch.path().join("data");
+    for up in both_ways(&["up", "--listen", platform.listen()]) {
+        for data_dir in [&other.data_dir(), &new] {
+            let mut command = Command::new(HAKO);
+            let said = fails_with_one_line(command.arg("--data-dir").arg(data_dir).args(&up));
+            assert_says(&said, &[platform.listen(), "--listen"]);
+            assert!(!new.exists(), "a start that failed left its directory");
+        }
+    }
+    other.down();
+    platform.down();
+}
+
+#[test]
+fn who_is_not_root_is_told_so() {
+    for up in both_ways(&["up", "--data-dir", "/nonexistent/hako"]) {
+        let mut command = Command::new(HAKO);
+        assert_says(&fails_with_one_line(command.args(up).uid(65534).gid(65534)), &["root", "sudo"]);
+    }
+}
+
+#[test]
+fn a_missing_feature_of_the_kernel_is_named_with_the_way_to_get_it() {
+    enter_network_namespace();
+    let links = links();
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    for up in both_ways(&["up", "--listen", "127.0.0.1:0"]) {
+        let mut command = Command::new("unshare");
+        // The control groups go in a mount namespace of this command's own.
+        command.args(["--mount", "sh", "-c", "umount --lazy /sys/fs/cgroup && exec \"$0\" \"$@\"", HAKO]);
+        let said = fails_with_one_line(command.arg("--data-dir").arg(&data).args(up));
+        assert_says(&said, &["lacks control groups", "mount -t cgroup2"]);
+        assert!(!data.exists(), "a start that failed left its directory");
+    }
+    assert_eq!(crate::platform::links(), links);
+}
+
+/// A platform on a small file system, in a mount namespace that goes with its process.
+struct SmallDisk {
+    directory: tempfile::TempDir,
+    links: BTreeSet<String>,
+    process: Child,
+}
+
+impl SmallDisk {
+    fn start() -> Self {
+        let (directory, links) = (tempfile::tempdir().unwrap(), links());
+        let script = "mount -t tmpfs -o size=12m tmpfs \"$1\" && exec \"$0\" --data-dir \"$1/data\" up --listen 127.0.0.1:0";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, HAKO]).arg(directory.path()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let disk = Self { directory, links, process };
+        assert!(line.starts_with("ready"), "{line:?}");
+        disk
+    }
+
+    fn server(&self) -> Value {
+        let path =
+            format!("/proc/{}/root{}/data/server.json", self.process.id(), self.directory.path().display());
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    /// `hako --host …`
+    fn hako(&self) -> Command {
+        let mut command = Command::new(HAKO);
+        command.arg("--host").arg(format!("unix://{}", self.server()["engine_socket"].as_str().unwrap()));
+        command
+    }
+
+    fn down(mut self) {
+        let instance = self.server()["instance"].as_str().unwrap().to_owned();
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &self.process.id().to_string(), HAKO, "--data-dir"]);
+        run(command.arg(self.directory.path().join("data")).arg("down"));
+        self.process.wait().unwrap();
+        assert_nothing_left(&instance, &self.links, self.directory.path());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // It has ended where all went well.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_harms_nothing_that_runs() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    platform.run(&["run", "-d", "--name", "steady", "busybox", "sleep", "1000"]);
+    let before = platform.container_processes();
+    let small = SmallDisk::start();
+    let scratch = tempfile::tempdir().unwrap();
+    let archive = larger_than_the_disk(scratch.path());
+    let said = fails_with_one_line(small.hako().args(["image", "import", &archive, "big:v1"]));
+    assert_says(&said, &["no space left"]);
+    assert_eq!(run(small.hako().args(["images", "--output", "name"])), "", "half an image was left");
+    assert_eq!(platform.container_processes(), before, "a running container suffered");
+    small.down();
+    platform.down();
+}
+
+fn larger_than_the_disk(directory: &Path) -> String {
+    let archive = directory.join("big.tar").to_str().unwrap().to_owned();
+    let script = "head -c 64000000 /dev/urandom > blob && tar -cf \"$0\" blob && rm blob";
+    run(Command::new("sh").args(["-c", script, &archive]).current_dir(directory));
+    archive
+}
+
+#[test]
+fn a_data_directory_is_ours_alone_and_kept_behind_a_link() {
+    enter_network_namespace();
+    let links = links();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    let hako = |data: &str, arguments: &[&str]| {
+        let mut command = Command::new(HAKO);
+        command.arg("--data-dir").arg(path(data)).args(arguments).current_dir(scratch.path());
+        command
+    };
+    std::fs::create_dir(path("home")).unwrap();
+    std::fs::write(path("home/letter"), "dear").unwrap();
+    for up in both_ways(&["up", "--listen", "127.0.0.1:0"]) {
+        let said = fails_with_one_line(&mut hako("home", &up));
+        assert_says(&said, &["home is not empty", "letter", "--data-dir"]);
+        assert_eq!(std::fs::read_dir(path("home")).unwrap().count(), 1);
+    }
+    for up in both_ways(&["up", "--node-name", "Bad_Name"]) {
+        let said = fails_with_one_line(&mut hako("new", &up));
+        assert_says(&said, &["Bad_Name", "--node-name"]);
+        assert!(!path("new").exists(), "a start that failed left its directory");
+    }
+
+    std::fs::create_dir(path("real")).unwrap();
+    std::os::unix::fs::symlink("real", path("link")).unwrap();
+    let up = ["up", "--detach", "--listen", "127.0.0.1:0", "--kubeconfig", "config"];
+    run(&mut hako("link", &up));
+    assert!(path("config").exists(), "the kubeconfig is not where it was asked for");
+    let instance = std::fs::read_to_string(path("real/instance")).unwrap();
+    run(&mut hako("link", &["down", "--purge"]));
+    assert_nothing_left(instance.trim(), &links, scratch.path());
+    assert_eq!(std::fs::read_dir(path("real")).unwrap().count(), 0);
+    assert!(path("link").is_symlink());
+}
