@@ -119,6 +119,8 @@ pub(crate) enum Command {
     /// Serve images to others
     #[command(subcommand)]
     Registry(crate::registry::RegistryCommand),
+    /// Run OCI bundles, as Docker, Podman and containerd call a runtime; its own manual is `hako runtime help`
+    Runtime(RuntimeArgs),
     /// Print the version
     Version,
 }
@@ -397,6 +399,13 @@ pub(crate) struct WhyArgs {
     pub namespace: String,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct RuntimeArgs {
+    /// A command of the runtime and what belongs to it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub arguments: Vec<std::ffi::OsString>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,6 +414,14 @@ mod tests {
     #[test]
     fn the_grammar_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_names_the_runtime_and_takes_whatever_it_takes() {
+        assert!(Cli::command().render_long_help().to_string().contains("hako runtime help"));
+        let cli = Cli::try_parse_from(["hako", "--verbose", "runtime", "--root", "/x", "list"]).unwrap();
+        let Command::Runtime(runtime) = cli.command else { panic!("not runtime") };
+        assert_eq!(runtime.arguments, ["--root", "/x", "list"]);
     }
 
     #[test]

@@ -27,6 +27,10 @@ fn main() -> ExitCode {
         _ => {}
     }
     let cli = cli::Cli::parse_from(engine::take_output(std::env::args_os()));
+    if let cli::Command::Runtime(args) = &cli.command {
+        // Flags stood before the word.
+        return hako_runtime::cli_main(args.arguments.clone());
+    }
     output::init_logging(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -75,6 +79,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Scale(args) => cluster::scale(&target, &args).await,
         Command::Why(args) => cluster::why(&target, &args, output).await,
         Command::Registry(command) => registry::registry(&target, command).await,
+        Command::Runtime(_) => unreachable!("it forks, so main answers it before there are threads"),
         Command::Version => output::version(output),
     }
 }
