@@ -15,4 +15,5 @@ mod crash;
 mod demo;
 mod images;
 mod platform;
+mod scripts;
 mod side_by_side;

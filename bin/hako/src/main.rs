@@ -50,7 +50,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     let target = locate::Target::new(cli.data_dir, cli.host);
     let output = cli.output;
     match cli.command {
-        Command::Up(args) => up::up(&target, args).await,
+        Command::Up(args) => up::up(&target, args, output).await,
         Command::Down(args) => up::down(&target, &args).await,
         Command::Demo(args) => demo::demo(&args, output).await,
         Command::Build(args) => engine::build(&target, &args, output).await,
@@ -66,7 +66,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Login(args) => engine::login(&target, &args).await,
         Command::Logout(args) => engine::logout(&args).await,
         Command::System(command) => engine::system(&target, command, output).await,
-        Command::Run(args) => engine::run(&target, args).await,
+        Command::Run(args) => engine::run(&target, args, output).await,
         Command::Ps(args) => engine::ps(&target, &args, output).await,
         Command::Exec(args) => engine::exec(&target, args).await,
         Command::Stop(args) => engine::stop(&target, &args).await,
@@ -75,8 +75,8 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => cluster::logs(&target, &args).await,
         Command::Get(args) => cluster::get(&target, &args, output).await,
         Command::Apply(args) => cluster::apply(&target, &args, output).await,
-        Command::Delete(args) => cluster::delete(&target, &args).await,
-        Command::Scale(args) => cluster::scale(&target, &args).await,
+        Command::Delete(args) => cluster::delete(&target, &args, output).await,
+        Command::Scale(args) => cluster::scale(&target, &args, output).await,
         Command::Why(args) => cluster::why(&target, &args, output).await,
         Command::Registry(command) => registry::registry(&target, command).await,
         Command::Runtime(_) => unreachable!("it forks, so main answers it before there are threads"),

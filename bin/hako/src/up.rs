@@ -3,7 +3,7 @@
 //! Crash-only: a signal ends `hako up` at once and touches no container; `hako down` is what stops them, and it
 //! works the same whether the process ended well, was killed, or still runs.
 
-use crate::cli::{DownArgs, UpArgs};
+use crate::cli::{DownArgs, OutputFormat, UpArgs};
 use crate::locate::Target;
 use crate::output;
 use crate::platform::{self, Platform};
@@ -16,10 +16,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(crate) async fn up(target: &Target, args: UpArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn up(target: &Target, args: UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     require_root("up")?;
     let is_new = !target.data_dir().exists();
-    let outcome = if args.detach { detach(target, &args) } else { serve(target, &args).await };
+    let outcome =
+        if args.detach { detach(target, &args, format) } else { serve(target, &args, format).await };
     if outcome.is_err() && is_new && target.data_dir().exists() {
         // The reason it failed is the one to tell.
         if let Err(error) = discard(target).await {
@@ -30,7 +31,7 @@ pub(crate) async fn up(target: &Target, args: UpArgs) -> anyhow::Result<ExitCode
 }
 
 /// In the foreground, until a signal.
-async fn serve(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
+async fn serve(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     output::outlive_reader();
     let mut interrupts = signal(SignalKind::interrupt())?;
@@ -41,7 +42,7 @@ async fn serve(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
         _ = interrupts.recv() => bail!("interrupted while starting"),
         _ = terminations.recv() => bail!("terminated while starting"),
     };
-    output::line(&format!("ready in {} ms", began.elapsed().as_millis()));
+    announce(target, began.elapsed().as_millis(), format)?;
     tokio::select! {
         _ = interrupts.recv() => {}
         _ = terminations.recv() => {}
@@ -52,6 +53,23 @@ async fn serve(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says that the node is Ready: one line, or all that a script needs to go on.
+fn announce(target: &Target, ready_ms: u128, format: OutputFormat) -> anyhow::Result<()> {
+    if format == OutputFormat::Json {
+        let mut running = serde_json::to_value(target.running()?).context("describe the platform")?;
+        running["ready_ms"] = u64::try_from(ready_ms)?.into();
+        output::json(&running);
+    } else {
+        output::line(&format!("ready in {ready_ms} ms"));
+    }
+    Ok(())
+}
+
+/// Reads the line of [`announce`], which the background process always gives.
+fn announced(line: &str) -> Option<u128> {
+    line.trim_end().strip_prefix("ready in ")?.strip_suffix(" ms")?.parse().ok()
+}
+
 pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("`hako {command}` needs root for namespaces, mounts and cgroups: run it with sudo");
@@ -60,7 +78,7 @@ pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
 }
 
 /// Starts this program again in a session of its own and waits for its line.
-fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
+fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     platform::refuse_foreign(target.data_dir())?;
     std::fs::create_dir_all(target.data_dir())
         .with_context(|| format!("create {}", target.data_dir().display()))?;
@@ -90,8 +108,8 @@ fn detach(target: &Target, args: &UpArgs) -> anyhow::Result<ExitCode> {
     let stdout = child.stdout.take().context("the pipe to the background process")?;
     let mut said = String::new();
     BufReader::new(stdout).read_line(&mut said).context("wait for the platform")?;
-    if said.starts_with("ready") {
-        output::line(said.trim_end());
+    if let Some(ready_ms) = announced(&said) {
+        announce(target, ready_ms, format)?;
         return Ok(ExitCode::SUCCESS);
     }
     let status = child.wait().context("wait for the platform")?;

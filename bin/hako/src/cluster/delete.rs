@@ -2,15 +2,20 @@
 
 use super::manifest;
 use super::resource::{self, Resource};
-use crate::cli::DeleteArgs;
+use crate::cli::{DeleteArgs, OutputFormat};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
 use hako_client::{Client, DeleteOptions};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-pub(crate) async fn delete(target: &Target, args: &DeleteArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn delete(
+    target: &Target,
+    args: &DeleteArgs,
+    format: OutputFormat,
+) -> anyhow::Result<ExitCode> {
     let client = super::client(target)?;
     let resources = resource::discover(&client).await?;
     let doomed = select(&resources, args)?;
@@ -20,11 +25,18 @@ pub(crate) async fn delete(target: &Target, args: &DeleteArgs) -> anyhow::Result
     for one in doomed {
         match one.resource.api(&client, Some(&one.namespace)).delete(&one.name, &options).await {
             Ok(()) => {
-                output::line(&format!("{}/{} deleted", one.resource.singular, one.name));
+                match format {
+                    OutputFormat::Json => {}
+                    OutputFormat::Name => output::line(&one.to_string()),
+                    _ => output::line(&format!("{one} deleted")),
+                }
                 gone.push(one);
             }
             Err(error) => code = crate::exit::report(&error.into()),
         }
+    }
+    if format == OutputFormat::Json {
+        output::json(&json!({ "deleted": gone.iter().map(Doomed::describe).collect::<Vec<_>>() }));
     }
     if !args.no_wait {
         for one in &gone {
@@ -38,6 +50,19 @@ struct Doomed<'a> {
     resource: &'a Resource,
     namespace: String,
     name: String,
+}
+
+impl Doomed<'_> {
+    fn describe(&self) -> Value {
+        let namespace = self.resource.is_namespaced.then_some(&self.namespace);
+        json!({ "kind": self.resource.kind, "namespace": namespace, "name": self.name })
+    }
+}
+
+impl std::fmt::Display for Doomed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.resource.singular, self.name)
+    }
 }
 
 fn select<'a>(resources: &'a [Resource], args: &DeleteArgs) -> anyhow::Result<Vec<Doomed<'a>>> {
@@ -79,12 +104,7 @@ async fn wait_until_gone(client: &Client, one: &Doomed<'_>) -> anyhow::Result<()
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error.into()),
             Ok(object) if began.elapsed() > LIMIT => {
-                bail!(
-                    "{}/{} is still there after 300 s; it waits for {}",
-                    one.resource.singular,
-                    one.name,
-                    object["metadata"]["finalizers"]
-                )
+                bail!("{one} is still there after 300 s; it waits for {}", object["metadata"]["finalizers"])
             }
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }

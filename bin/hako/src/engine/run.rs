@@ -2,7 +2,7 @@
 
 use super::attach::{self, RawTerminal, SizeFollower};
 use super::client::{EngineClient, Payload, escape};
-use crate::cli::{PullPolicy, RunArgs};
+use crate::cli::{OutputFormat, PullPolicy, RunArgs};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
@@ -12,14 +12,17 @@ use hyper::{Method, Response};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
-pub(crate) async fn run(target: &Target, args: RunArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(target: &Target, args: RunArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     let query = args.name.as_ref().map(|name| format!("?name={}", escape(name))).unwrap_or_default();
     let created = create(&engine, &format!("/containers/create{query}"), &args).await?;
     let id = created["Id"].as_str().context("the engine gave no id")?.to_owned();
     let ran = if args.detach {
         start(&engine, &id).await.map(|()| {
-            output::line(&id);
+            match format {
+                OutputFormat::Json => output::json(&json!({ "id": id })),
+                _ => output::line(&id),
+            }
             0
         })
     } else {
