@@ -117,7 +117,8 @@ impl<'a> Job<'a> {
     /// Copies into `root`.
     pub(crate) fn carry_out(&self, root: &File, epoch_unix_s: Option<i64>) -> Result<()> {
         let dress = self.dress(root)?;
-        let destination = self.op.destination.as_str();
+        let destination = landing(root, &self.op.destination)?;
+        let destination = destination.as_str();
         let names: usize = self.parts.iter().map(Part::count).sum();
         let is_directory = destination.ends_with('/') || names > 1 || is_directory(root, destination);
         let into = Into { root, destination, is_directory, dress: &dress };
@@ -260,6 +261,32 @@ pub(crate) fn send(
         drained.map_err(BuildError::io("copy", "the files"))?;
         Ok(())
     })
+}
+
+/// Links to follow before they are taken for a loop, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// Where a destination leads: a symlink in its place is written through, also one to what is not there yet.
+fn landing(root: &File, destination: &str) -> Result<String, BuildError> {
+    let (mut path, end) = match destination.strip_suffix('/') {
+        Some(path) => (path.to_owned(), "/"),
+        None => (destination.to_owned(), ""),
+    };
+    for _ in 0..MAX_LINKS {
+        let Some(target) = link_at(root, &path) else { return Ok(path + end) };
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        path = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
+    }
+    Err(BuildError::io("follow the links of", destination)(rustix::io::Errno::LOOP.into()))
+}
+
+/// Where the symlink at `path` points to; `None` if there is none.
+fn link_at(root: &File, path: &str) -> Option<String> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = path.trim_matches('/');
+    let link = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let target = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?;
+    Some(target.to_str().ok()?.trim_end_matches('/').to_owned())
 }
 
 fn is_directory(root: &File, path: &str) -> bool {

@@ -3,6 +3,7 @@
 use crate::dockerfile::FileMode;
 use crate::error::BuildError;
 use crate::ignore::Ignore;
+use crate::links::{Links, Seen};
 use crate::pattern;
 use hako_error::{Error, Kind, Result as HakoResult};
 use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
@@ -89,12 +90,9 @@ impl Source {
             _ => (String::new(), argument),
         };
         let pattern = if pivot.is_empty() { rest.to_owned() } else { format!("{pivot}/{rest}") };
-        let names = self.named(&pattern)?;
-        if names.is_empty() {
-            return Err(nothing(argument, from, false));
-        }
+        // A pattern that matches nothing copies nothing, as in BuildKit; a file that is named has to be there.
         let mut selected = Vec::new();
-        for name in names {
+        for name in self.named(&pattern)? {
             let is_ignored = self.is_ignored(&name);
             if self.resolve(&name).is_err() || is_ignored && self.walk(&name)?.is_empty() {
                 return Err(nothing(argument, from, is_ignored));
@@ -285,9 +283,14 @@ impl Source {
     }
 
     /// A digest over all that a copy of these files would carry, their times excepted.
-    pub(crate) fn digest(&self, files: &[Found]) -> Result<Digest, BuildError> {
-        let mut hasher = Hasher::new();
+    fn digest(&self, files: &[Found]) -> Result<Digest, BuildError> {
+        let (mut hasher, mut seen) = (Hasher::new(), Seen::default());
         for file in files {
+            if let Some(number) = seen.before(&file.metadata) {
+                hasher.update(format!("another name of {number}\n").as_bytes());
+                hasher.update(file.below.as_os_str().as_bytes());
+                continue;
+            }
             let mut entry = self.entry(file, &Dress::default(), b"")?;
             (entry.mtime_s, entry.mtime_ns) = (0, 0);
             hasher.update(format!("{entry:?}\n").as_bytes());
@@ -318,11 +321,13 @@ impl Source {
         name: &[u8],
         tar: &mut TarWriter<impl Write>,
     ) -> Result<(), BuildError> {
+        let mut links = Links::default();
         for file in files {
             if name.is_empty() && file.below.as_os_str().is_empty() {
                 continue;
             }
-            let entry = self.entry(file, dress, name)?;
+            let mut entry = self.entry(file, dress, name)?;
+            links.settle(&mut entry, &file.metadata);
             let packed = if entry.kind == EntryKind::File {
                 File::open(&file.path).and_then(|data| tar.append(&entry, data))
             } else {

@@ -8,7 +8,6 @@ use hako_error::Result;
 use hako_image::Layer;
 use hako_image::layer::{Encoder, TarWriter};
 use hako_oci::media_type::{self, Compression};
-use std::fs::{self, File};
 use std::path::Path;
 
 /// Writes what is in `dir` as a layer, except the directories on the way to `destination`.
@@ -39,20 +38,4 @@ pub(crate) fn write(shared: &Shared, dir: &Path, destination: &str) -> Result<Op
         diff_id,
         annotations: Default::default(),
     }))
-}
-
-/// Writes a file that appears under its name when it is whole.
-pub(crate) fn whole(dest: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<()> {
-    let mut name = dest.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = dest.with_file_name(name);
-    let file = File::create(&part).map_err(BuildError::io("create", &part))?;
-    let written = write(&file).and_then(|()| {
-        fs::rename(&part, dest).map_err(BuildError::io("write", dest))?;
-        Ok(())
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written
 }

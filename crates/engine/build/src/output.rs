@@ -6,7 +6,7 @@ use crate::files::{Dress, Source};
 use crate::request::{BuildRequest, Output};
 use crate::shared::Shared;
 use crate::solve::Results;
-use crate::{copy, link};
+use crate::{copy, dest};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::TarWriter;
 use hako_image::{Image, Layer, SaveFormat};
@@ -63,7 +63,7 @@ pub(crate) fn deliver(
 
 /// The image as one file.
 fn archive(shared: &Shared, named: &[(Image, Vec<ImageRef>)], format: SaveFormat, dest: &Path) -> Result<()> {
-    link::whole(dest, |file| {
+    dest::write(dest, |file| {
         shared.images.save(named, format, BufWriter::with_capacity(1 << 17, file))?;
         Ok(())
     })
@@ -97,7 +97,7 @@ fn tar(shared: &Shared, layers: &[Layer], dest: &Path) -> Result<()> {
     let view = copy::View::open(shared, layers)?;
     let source: &Source = &view.source;
     let files = source.walk("")?;
-    link::whole(dest, |file| {
+    dest::write(dest, |file| {
         let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 17, file));
         source.pack(&files, &Dress::default(), b"", &mut tar)?;
         tar.finish().map_err(BuildError::io("write", dest))?;

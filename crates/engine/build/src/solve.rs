@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// Changed whenever a step's result would be another for the same key.
-const KEYS: &str = "hako build 3";
+const KEYS: &str = "hako build 4";
 
 /// What a node came to.
 #[derive(Debug)]

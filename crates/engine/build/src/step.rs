@@ -102,7 +102,7 @@ fn content_key(
     results: &Results,
 ) -> Result<Digest> {
     let mut hasher = Hasher::new();
-    hasher.update(format!("hako build 3 content {:?}\n", shared.epoch_unix_s).as_bytes());
+    hasher.update(format!("hako build 4 content {:?}\n", shared.epoch_unix_s).as_bytes());
     node.op.describe(&mut hasher);
     let chain = |layers: &[Layer]| {
         chain_id(layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()).unwrap_or_default()

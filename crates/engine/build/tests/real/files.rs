@@ -207,3 +207,89 @@ fn a_failed_step_can_be_entered() {
     assert_eq!(bed.read(&image, "w/half"), "half\n");
     assert_eq!(image.config.config().as_ref().unwrap().working_dir().as_deref(), Some("/w"));
 }
+
+/// How many different files those names are.
+fn inodes(root: &Path, names: &[&str]) -> usize {
+    let inode = |name: &&str| fs::symlink_metadata(root.join(name)).unwrap().ino();
+    names.iter().map(inode).collect::<std::collections::BTreeSet<_>>().len()
+}
+
+#[test]
+fn hard_links_stay_hard_links_wherever_they_are_copied() {
+    let bed = Bed::new(
+        "FROM busybox AS made\n\
+         RUN mkdir /d /d/sub; echo x > /d/a; ln /d/a /d/b; ln /d/a /d/sub/c; ln -s a /d/s; ln /d/s /d/t\n\
+         FROM scratch\nCOPY --from=made /d /tree\nCOPY --from=made /d/? /flat/\n\
+         COPY --link --from=made /d /linked\nCOPY own /own\n",
+    );
+    bed.write("own/1", "same");
+    fs::hard_link(bed.context().join("own/1"), bed.context().join("own/2")).unwrap();
+    let (dir, file) = (bed.dir.path().join("out"), bed.dir.path().join("out.tar"));
+    let outputs = vec![
+        Output::Local { dest: dir.clone() },
+        Output::Tar { dest: file.clone() },
+        Output::Image { push: false },
+    ];
+    let image = bed.run(BuildRequest { outputs, ..bed.request() }).image();
+    let look = |root: &Path| {
+        assert_eq!(inodes(root, &["tree/a", "tree/b", "tree/sub/c"]), 1);
+        assert_eq!(inodes(root, &["tree/s", "tree/t"]), 1);
+        assert_eq!(inodes(root, &["flat/a", "flat/b"]), 2, "a pattern is as many copies as it has matches");
+        assert_eq!(inodes(root, &["linked/a", "linked/b", "linked/sub/c"]), 1);
+        assert_eq!(inodes(root, &["own/1", "own/2"]), 1);
+        assert_eq!(inodes(root, &["tree/a", "flat/a", "linked/a", "own/1"]), 4);
+    };
+    bed.look(&image, look);
+    look(&dir);
+    let unpacked = bed.dir.path().join("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    let mut tar = Command::new("tar");
+    assert!(tar.arg("-C").arg(&unpacked).arg("-xf").arg(&file).status().unwrap().success());
+    look(&unpacked);
+    // The same bytes in files of their own are something else, also for the cache.
+    fs::remove_file(bed.context().join("own/2")).unwrap();
+    bed.write("own/2", "same");
+    let image = bed.build();
+    bed.look(&image, |root| assert_eq!(inodes(root, &["own/1", "own/2"]), 2));
+}
+
+#[test]
+fn a_link_in_the_place_of_the_destination_is_written_through() {
+    let bed = Bed::new(
+        "FROM busybox\n\
+         RUN mkdir -p /a/b; echo old > /a/file; ln -s file /a/near; ln -s ../near /a/b/far; ln -s /new/x /none; \
+         ln -s /a/made /dir; ln -s loop /loop\n\
+         COPY f /a/b/far\nCOPY f /none\nCOPY d /dir\n",
+    );
+    bed.write("f", "new");
+    bed.write("d/inner", "inner");
+    let image = bed.build();
+    bed.look(&image, |root| {
+        let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+        let is_link = |name: &str| root.join(name).symlink_metadata().unwrap().is_symlink();
+        assert_eq!([text("a/file"), text("new/x"), text("a/made/inner")], ["new", "new", "inner"]);
+        assert!(["a/near", "a/b/far", "none", "dir"].into_iter().all(is_link));
+    });
+    let dockerfile = fs::read_to_string(bed.context().join("Dockerfile")).unwrap();
+    bed.write("Dockerfile", format!("{dockerfile}COPY f /loop\n"));
+    let error = bed.fails(bed.request()).chain();
+    assert!(error.contains("follow the links of \"/loop\""), "{error}");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_copies_nothing() {
+    let bed = Bed::new(
+        "FROM scratch\nCOPY f nothere* /x/\nCOPY nothere?/* /y/\nADD *.none /z/\nCOPY --link n* /l/\n\
+         COPY --parents **/none /p/\n",
+    );
+    bed.write("f", "f");
+    let image = bed.build();
+    assert_eq!(image.layers.len(), 1);
+    bed.look(&image, |root| {
+        assert_eq!(files(root), ["x/f"]);
+        assert_eq!(fs::read_dir(root).unwrap().count(), 1, "no destination is made for nothing");
+    });
+    bed.write("Dockerfile", "FROM scratch\nCOPY f nothere /x/\n");
+    let error = bed.fails(bed.request()).chain();
+    assert!(error.contains("there is no \"nothere\""), "{error}");
+}
