@@ -108,8 +108,9 @@ fn git(dir: &Path, args: &[&str]) -> String {
 
 fn daemon(base: &Path) -> Daemon {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child = Command::new("git")
-        .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+    // Not by way of `git daemon`, which would leave it behind when killed.
+    let child = Command::new(Path::new(&git(base, &["--exec-path"])).join("git-daemon"))
+        .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
         .arg(format!("--port={port}"))
         .arg(format!("--base-path={}", base.display()))
         .stdout(Stdio::null())
