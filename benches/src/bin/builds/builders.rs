@@ -60,9 +60,12 @@ pub struct Docker {
     socket: String,
 }
 
+/// Debian's own client: a newer one, which may come first in PATH, builds with BuildKit by a plug-in only.
+const CLIENT: &str = "/usr/bin/docker";
+
 impl Docker {
     pub fn start(scratch: &Path, base: &Path) -> anyhow::Result<Self> {
-        anyhow::ensure!(has("dockerd") && has("docker"), "not installed");
+        anyhow::ensure!(has("dockerd") && Path::new(CLIENT).exists(), "not installed");
         let path = |name: &str| scratch.join("docker").join(name);
         std::fs::create_dir(scratch.join("docker"))?;
         let socket = format!("unix://{}", path("docker.sock").display());
@@ -95,7 +98,7 @@ impl Docker {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("docker");
+        let mut command = Command::new(CLIENT);
         command.args(["--host", &self.socket]);
         command
     }
