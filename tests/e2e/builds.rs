@@ -7,14 +7,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn context(dir: &Path, dockerfile: &str) -> String {
+pub fn context(dir: &Path, dockerfile: &str) -> String {
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
     dir.display().to_string()
 }
 
 /// Runs a build with standard input; gives both outputs.
-fn fed(platform: &Platform, arguments: &[&str], input: &[u8]) -> String {
+pub fn fed(platform: &Platform, arguments: &[&str], input: &[u8]) -> String {
     let mut command = platform.hako();
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -83,6 +83,10 @@ fn a_build_gives_what_its_outputs_ask_for() {
     assert_eq!(said.trim(), fs::read_to_string(&id_file).unwrap());
     let metadata: Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
     assert_eq!(metadata["containerimage.config.digest"], said.trim());
+    bench.build(&["-t", "app:2", "--label", "a=b", "--metadata-file", &bench.path("metadata.json")]);
+    let metadata: Value = serde_json::from_slice(&fs::read(bench.path("metadata.json")).unwrap()).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], said.trim(), "it has two names now");
+    assert_eq!(metadata["image.name"], "app:2");
     bench.build(&["--output", &format!("type=local,dest={}", bench.path("out"))]);
     assert_eq!(fs::read_to_string(bench.path("out/who")).unwrap(), "me 12\n");
     assert_eq!(fs::read_to_string(bench.path("out/f")).unwrap(), "named");
@@ -109,6 +113,9 @@ fn a_build_shows_its_progress_and_why_it_failed() {
     {
         assert!(failed.contains(part), "{part}: {failed}");
     }
+    assert!(!failed.contains("--on-error"), "{failed}");
+    let failed = bench.said("broken", &[]);
+    assert!(failed.contains("build with --on-error=shell"), "{failed}");
     let odd = context(&bench.dir.path().join("odd"), "from busybox\nRUN true\n");
     let checked = output(bench.platform.hako().args(["build", "--check", &odd]));
     let found = String::from_utf8_lossy(&checked.stdout);
@@ -124,6 +131,11 @@ fn contexts_come_from_standard_input_too() {
     let main = context(&dir.path().join("main"), "FROM scratch\nCOPY Dockerfile /d\n");
     let tar = Command::new("tar").args(["-C", &main, "-czf", "-", "."]).output().unwrap().stdout;
     fed(&platform, &["build", "-t", "tarred", "-"], &tar);
+    for compression in ["--bzip2", "--xz", "--zstd"] {
+        let tar =
+            Command::new("tar").args(["-C", &main, compression, "-cf", "-", "."]).output().unwrap().stdout;
+        fed(&platform, &["build", "--no-cache", "-"], &tar);
+    }
     fed(&platform, &["build", "-t", "alone", "-"], b"FROM busybox\nRUN echo alone > /x\n");
     fed(&platform, &["build", "-t", "both", "-f", "-", &main], b"FROM busybox\nCOPY Dockerfile /y\n");
     assert_eq!(platform.run(&["run", "--rm", "alone", "cat", "/x"]), "alone\n");

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bad_machine;
+mod build_transfers;
 mod builds;
 mod clients;
 mod containers;

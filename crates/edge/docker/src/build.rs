@@ -4,7 +4,7 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
-use ::hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome};
+use ::hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome, decompressed};
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -14,7 +14,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
-use hako_image::layer::{Decoder, Limits, apply, sniff};
+use hako_image::layer::{Limits, apply};
 use hako_names::ImageRef;
 use http::header;
 use serde_json::{Value, json};
@@ -128,7 +128,7 @@ fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::result::Resul
 pub(crate) struct Context(PathBuf);
 
 impl Context {
-    fn unpack(parent: &Path, body: impl std::io::Read) -> Result<Self> {
+    fn unpack(parent: &Path, body: impl std::io::Read + 'static) -> Result<Self> {
         Self::unpack_within(parent, body, CONTEXT_LIMITS)
     }
 
@@ -136,7 +136,11 @@ impl Context {
         &self.0
     }
 
-    pub(crate) fn unpack_within(parent: &Path, body: impl std::io::Read, limits: Limits) -> Result<Self> {
+    pub(crate) fn unpack_within(
+        parent: &Path,
+        body: impl std::io::Read + 'static,
+        limits: Limits,
+    ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let failed = |source: std::io::Error| {
@@ -146,8 +150,7 @@ impl Context {
         let context = Self(parent.join(name));
         std::fs::create_dir_all(&context.0).map_err(failed)?;
         let root = std::fs::File::open(&context.0).map_err(failed)?;
-        let (compression, reader) = sniff(body)?;
-        apply(&root, Decoder::new(reader, compression)?, "the build context", limits)?;
+        apply(&root, decompressed(body)?, "the build context", limits)?;
         Ok(context)
     }
 }

@@ -10,13 +10,14 @@ use crate::DockerState;
 use crate::build::{AbortOnDrop, CONTEXT_LIMITS, Context};
 use crate::error::{Answer, blocking, invalid};
 use crate::image::body_reader;
-use ::hako_build::{BuildRequest, Built};
+use ::hako_build::{BuildRequest, Built, is_compressed};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
+use hako_names::ImageRef;
 use http::header;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -47,7 +48,7 @@ pub(crate) async fn build(State(state): State<DockerState>, request: Request) ->
 }
 
 /// The request, and the context where it came along.
-fn read(mut body: impl BufRead, parent: PathBuf) -> Result<(BuildRequest, Option<Context>)> {
+fn read(mut body: impl BufRead + 'static, parent: PathBuf) -> Result<(BuildRequest, Option<Context>)> {
     let failed = |source| Error::new(Kind::Invalid, "the build request cannot be read").with_source(source);
     let mut line = String::new();
     body.by_ref().take(REQUEST_LIMIT).read_line(&mut line).map_err(failed)?;
@@ -59,7 +60,7 @@ fn read(mut body: impl BufRead, parent: PathBuf) -> Result<(BuildRequest, Option
         return Ok((wanted, None));
     }
     // A tar in some form has bytes that no text has in its first block.
-    let is_text = !head.starts_with(&[0x1f, 0x8b]) && !head[..head.len().min(512)].contains(&0);
+    let is_text = !is_compressed(head) && !head[..head.len().min(512)].contains(&0);
     if is_text {
         let mut text = Vec::new();
         rest.take(DOCKERFILE_LIMIT).read_to_end(&mut text).map_err(failed)?;
@@ -86,17 +87,19 @@ async fn run(
             }
         }
     };
+    let names = wanted.tags.clone();
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);
     let last = match built {
-        Ok(built) => json!({ "built": outcome(&built) }),
+        Ok(built) => json!({ "built": outcome(&built, &names) }),
         Err(error) => json!({ "error": error.chain() }),
     };
     // Nobody may be left to tell.
     let _ = sender.send(last).await;
 }
 
-fn outcome(built: &Built) -> Value {
+/// The names are those that this build gave; the image may have more.
+fn outcome(built: &Built, names: &[ImageRef]) -> Value {
     if let Some(report) = &built.report {
         return json!({ "report": report.to_string(), "findings": report.findings });
     }
@@ -105,10 +108,10 @@ fn outcome(built: &Built) -> Value {
     };
     json!({
         "id": image.id,
-        "names": image.names,
+        "names": names,
         "containerimage.digest": image.manifest_digest,
         "containerimage.config.digest": image.id,
-        "image.name": image.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        "image.name": names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         "materials": built.materials,
     })
 }

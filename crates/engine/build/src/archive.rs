@@ -5,7 +5,7 @@ use hako_error::Result;
 use hako_image::layer::{Decoder, Limits, apply};
 use hako_oci::media_type::Compression;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 /// A tar's first header is that long.
@@ -44,18 +44,49 @@ pub(crate) fn unpack(directory: &File, path: &Path, what: &str, limits: Limits) 
 
 /// The file's bytes, decompressed.
 fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let mut file = File::open(path).map_err(BuildError::io("open", path))?;
-    let mut magic = Vec::new();
-    Read::by_ref(&mut file).take(6).read_to_end(&mut magic).map_err(BuildError::io("read", path))?;
-    file.rewind().map_err(BuildError::io("read", path))?;
-    let file = io::BufReader::with_capacity(1 << 17, file);
-    Ok(match magic.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(Decoder::new(file, Compression::Gzip)?),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(Decoder::new(file, Compression::Zstd)?),
-        [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(file)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
-            Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB))
-        }
-        _ => Box::new(file),
+    decompressed(File::open(path).map_err(BuildError::io("open", path))?)
+}
+
+/// How many bytes tell how a stream is compressed.
+const MAGIC: u64 = 6;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Gzip,
+    Zstd,
+    Bzip2,
+    Xz,
+}
+
+fn form(head: &[u8]) -> Form {
+    match head {
+        [0x1f, 0x8b, ..] => Form::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Form::Zstd,
+        // The size of a block, then the first of pi's digits.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => Form::Bzip2,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Form::Xz,
+        _ => Form::Plain,
+    }
+}
+
+/// Whether a stream that starts like this is compressed in one of the forms that contexts and archives come in.
+pub fn is_compressed(head: &[u8]) -> bool {
+    form(head) != Form::Plain
+}
+
+/// A stream's bytes, decompressed if they are gzip, zstd, bzip2 or xz.
+pub fn decompressed(mut stream: impl Read + 'static) -> Result<Box<dyn Read>> {
+    let mut head = Vec::new();
+    let read = stream.by_ref().take(MAGIC).read_to_end(&mut head);
+    read.map_err(BuildError::io("read", "an archive"))?;
+    let form = form(&head);
+    let stream = BufReader::with_capacity(1 << 17, io::Cursor::new(head).chain(stream));
+    Ok(match form {
+        Form::Plain => Box::new(stream),
+        Form::Gzip => Box::new(Decoder::new(stream, Compression::Gzip)?),
+        Form::Zstd => Box::new(Decoder::new(stream, Compression::Zstd)?),
+        Form::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(stream)),
+        Form::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(stream, true, XZ_MEMORY_KIB)),
     })
 }

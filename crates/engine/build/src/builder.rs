@@ -159,8 +159,9 @@ impl Builder {
         }
         let found = contexts.dockerfile()?;
         if request.check {
+            let base_env = |base: &str| contexts.environment_of(base);
             let input =
-                CheckInput { args: &request.args, ignore: found.ignore.as_deref(), base_env: &|_| None };
+                CheckInput { args: &request.args, ignore: found.ignore.as_deref(), base_env: &base_env };
             let report = crate::check::check(&found.text, &found.name, &input)?;
             return Ok(Built { report: Some(report), ..Built::default() });
         }
@@ -197,11 +198,10 @@ impl Builder {
     }
 }
 
-/// `SOURCE_DATE_EPOCH` of the request or the environment.
+/// `SOURCE_DATE_EPOCH` of the request; the environment of the one who builds is not this process's.
 fn epoch(request: &BuildRequest) -> Result<Option<i64>> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
-    let text = request.args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
-    match text.filter(|text| !text.is_empty()) {
+    match request.args.get(NAME).filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
             Error::new(Kind::Invalid, format!("{NAME}={text} is not a number of seconds since 1970"))

@@ -1,6 +1,6 @@
 //! Where a build takes files and base images from: the context, contexts with names, git, images.
 
-use crate::dockerfile::is_remote;
+use crate::dockerfile::{Instruction, is_remote, triggers};
 use crate::error::BuildError;
 use crate::files::Source;
 use crate::git::{self, Checkout, Wanted};
@@ -10,6 +10,7 @@ use crate::platform::Platform;
 use crate::request::BuildRequest;
 use crate::scratch::Scratch;
 use crate::shared::Cancel;
+use crate::state::State;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::Limits;
 use hako_image::{Image, ImageStore};
@@ -237,6 +238,25 @@ impl Contexts {
             }
             (here, _) => here,
         }
+    }
+
+    /// The variables that a stage on `base` starts with, as far as this machine knows the image; nothing is fetched.
+    pub(crate) fn environment_of(&self, base: &str) -> Option<Vec<(String, String)>> {
+        let name = match self.spelling(base) {
+            Some(key) => self.request.contexts[key].strip_prefix("docker-image://")?,
+            None => base,
+        };
+        let image = self.images.resolve(&name.parse().ok()?).ok()?;
+        let state = State::of(&image, None);
+        let triggers = triggers(&state.on_build, '\\', base).ok()?;
+        let set = triggers.into_iter().flat_map(|step| match step.instruction {
+            Instruction::Env(pairs) => pairs,
+            Instruction::Arg(names) => {
+                names.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()
+            }
+            _ => Vec::new(),
+        });
+        Some(state.env.into_iter().chain(set).collect())
     }
 
     /// A git repository at what its address says, once.

@@ -43,6 +43,7 @@ mod state;
 mod step;
 mod users;
 
+pub use archive::{decompressed, is_compressed};
 pub use builder::{Builder, BuilderConfig};
 pub use cache::CachedStep;
 pub use context::Registry;

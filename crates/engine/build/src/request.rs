@@ -22,7 +22,7 @@ pub struct BuildRequest {
     pub dockerfile_text: Option<String>,
     /// Names for the image; with none it is kept without a name.
     pub tags: Vec<ImageRef>,
-    /// Values for ARG; `SOURCE_DATE_EPOCH` here (or in the environment) fixes every time in the image.
+    /// Values for ARG; `SOURCE_DATE_EPOCH` here fixes every time in the image.
     pub args: BTreeMap<String, String>,
     /// More places to copy from or to build on, by name: `dir`, `docker-image://REF`, `oci-layout://DIR`, git.
     pub contexts: BTreeMap<String, String>,

@@ -3,6 +3,7 @@
 mod args;
 mod request;
 mod show;
+mod stdout;
 
 pub(crate) use args::{BuildArgs, take_output};
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 use show::Show;
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
+use stdout::Stdout;
 use tokio::sync::mpsc;
 
 /// Where the platform takes builds with all that the classic route has no words for.
@@ -34,7 +36,7 @@ pub(crate) async fn build(
     let mut show = Show::new(args.progress);
     let built = run(&engine, args, &mut show).await;
     show.finish();
-    let built = match (built, show.kept.take()) {
+    let Done { built, has_stdout } = match (built, show.kept.take()) {
         (Err(error), Some(image)) => return enter(target, &image, &error).await,
         (built, _) => built?,
     };
@@ -49,6 +51,7 @@ pub(crate) async fn build(
         std::fs::write(path, format!("{built:#}\n")).with_context(|| format!("write {}", path.display()))?;
     }
     match format {
+        _ if has_stdout => {}
         OutputFormat::Json => output::json(&built),
         _ if id.is_empty() => {}
         _ => output::line(id),
@@ -72,11 +75,22 @@ pub(crate) async fn build_image(engine: &EngineClient, args: &BuildArgs) -> anyh
     let mut show = Show::new(args.progress);
     let built = run(engine, args, &mut show).await;
     show.finish();
-    built?["id"].as_str().map(str::to_owned).context("the builder gave no image id")
+    built?.built["id"].as_str().map(str::to_owned).context("the builder gave no image id")
 }
 
-async fn run(engine: &EngineClient, args: &BuildArgs, show: &mut Show) -> anyhow::Result<Value> {
-    let (request, is_tar) = request::request(args)?;
+/// What to do about a step that failed.
+const ENTER: &str = "\n  build with --on-error=shell to look around in what the step left";
+
+/// What the builder answered.
+struct Done {
+    built: Value,
+    /// Whether standard output is the result's.
+    has_stdout: bool,
+}
+
+async fn run(engine: &EngineClient, args: &BuildArgs, show: &mut Show) -> anyhow::Result<Done> {
+    let (mut request, is_tar) = request::request(args)?;
+    let stdout = Stdout::take(&mut request.outputs)?;
     let head = format!("{}\n", serde_json::to_string(&request)?);
     let body = Payload::Tar(body(head, is_tar));
     let response = engine.send(Method::POST, ROUTE, body).await?;
@@ -90,10 +104,13 @@ async fn run(engine: &EngineClient, args: &BuildArgs, show: &mut Show) -> anyhow
         Ok(())
     })
     .await?;
-    match failure {
-        Some(failure) => bail!("build {}: {failure}", args.context),
-        None => built.context("the builder ended without a result"),
+    if let Some(failure) = failure {
+        let hint = if show.has_failed_run && !request.keep_failed { ENTER } else { "" };
+        bail!("build {}: {failure}{hint}", args.context);
     }
+    let has_stdout = stdout.is_some();
+    stdout.map_or(Ok(()), Stdout::finish)?;
+    Ok(Done { built: built.context("the builder ended without a result")?, has_stdout })
 }
 
 /// A shell in what a failed step left; the image goes when it ends.

@@ -90,13 +90,17 @@ fn pairs(all: &[String]) -> BTreeMap<String, String> {
     all.iter().map(pair).collect()
 }
 
+/// What settles every time in the image; the shell's counts without being named, as for other builders.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// `KEY=VALUE`, or `KEY` with the environment's value; a variable that is not set is no argument.
 fn build_args(all: &[String]) -> BTreeMap<String, String> {
     let value = |text: &String| match text.split_once('=') {
         Some((key, value)) => Some((key.to_owned(), value.to_owned())),
         None => std::env::var(text).ok().map(|value| (text.clone(), value)),
     };
-    all.iter().filter_map(value).collect()
+    let own = std::env::var(EPOCH).ok().map(|value| (EPOCH.to_owned(), value));
+    own.into_iter().chain(all.iter().filter_map(value)).collect()
 }
 
 fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
@@ -181,7 +185,29 @@ fn network(mode: &str) -> anyhow::Result<RunNetwork> {
     })
 }
 
+/// `-o -` and `dest=-`.
+const STDOUT: &str = "-";
+
+/// The file of an output that goes to standard output.
+pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut PathBuf>> {
+    let files = outputs.iter_mut().filter_map(|output| match output {
+        Output::Local { dest }
+        | Output::Tar { dest }
+        | Output::Oci { dest, .. }
+        | Output::Docker { dest } => Some(dest),
+        Output::Image { .. } => None,
+    });
+    let mut all: Vec<&mut PathBuf> = files.filter(|dest| dest.as_os_str() == STDOUT).collect();
+    if all.len() > 1 {
+        bail!("only one output can go to standard output");
+    }
+    Ok(all.pop())
+}
+
 fn output(text: &str) -> anyhow::Result<Output> {
+    if text == STDOUT {
+        return Ok(Output::Tar { dest: STDOUT.into() });
+    }
     if !text.contains('=') {
         return Ok(Output::Local { dest: std::path::absolute(text)? });
     }
@@ -189,11 +215,15 @@ fn output(text: &str) -> anyhow::Result<Output> {
     for (key, value) in fields(text) {
         match key {
             "type" => kind = value,
+            "dest" if value == STDOUT => dest = Some(STDOUT.into()),
             "dest" => dest = Some(std::path::absolute(value)?),
             "push" => push = value != "false",
             "tar" => tar = value != "false",
             _ => bail!("an output has no field {key:?}, expected type, dest, push or tar"),
         }
+    }
+    if dest.as_deref() == Some(Path::new(STDOUT)) && (kind == "local" || !tar) {
+        bail!("{text}: a directory cannot go to standard output, a tar can: type=tar");
     }
     let needed = || dest.clone().with_context(|| format!("{text}: the output needs dest=PATH"));
     Ok(match kind {

@@ -24,9 +24,12 @@ pub(super) struct Show {
     width: usize,
     /// The image that a failed step left.
     pub kept: Option<String>,
+    /// Whether a step failed whose files a shell could be started in.
+    pub has_failed_run: bool,
 }
 
 struct Running {
+    is_run: bool,
     title: String,
     began: Instant,
     /// What the step wrote since the last end of a line.
@@ -44,19 +47,17 @@ impl Show {
             style => style,
         };
         let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
-        Self { style, running: BTreeMap::new(), total: 0, drawn: 0, width, kept: None }
+        Self { style, running: BTreeMap::new(), total: 0, drawn: 0, width, kept: None, has_failed_run: false }
     }
 
     pub(super) fn event(&mut self, event: &BuildEvent) {
         if let BuildEvent::Kept { image } = event {
             self.kept = Some(image.clone());
         }
+        let lines = self.lines(event);
         if self.style == ProgressStyle::Rawjson {
             output::error(&serde_json::to_string(event).unwrap_or_default());
-            return;
-        }
-        let lines = self.lines(event);
-        if self.style == ProgressStyle::Plain {
+        } else if self.style == ProgressStyle::Plain {
             lines.iter().for_each(|line| output::error(line));
         } else {
             self.draw(&lines);
@@ -75,12 +76,14 @@ impl Show {
                 let title = format!("[{stage} {step}/{}] {text}", self.total);
                 let line = format!("#{step} {title}");
                 let (partial, tail) = (String::new(), VecDeque::new());
-                self.running.insert(*step, Running { title, began: Instant::now(), partial, tail });
+                let is_run = text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("RUN "));
+                self.running.insert(*step, Running { is_run, title, began: Instant::now(), partial, tail });
                 if is_live { Vec::new() } else { vec![line] }
             }
             BuildEvent::Output { step, bytes, .. } => self.written(*step, bytes, is_live),
             BuildEvent::StepEnded { step, outcome, took } => {
                 let Some(run) = self.running.remove(step) else { return Vec::new() };
+                self.has_failed_run |= run.is_run && *outcome == StepOutcome::Failed;
                 let word = match outcome {
                     StepOutcome::Done => format!("DONE {:.1}s", took.as_secs_f64()),
                     StepOutcome::Cached => "CACHED".to_owned(),
