@@ -19,6 +19,8 @@ pub struct Row {
     pub unit: &'static str,
     /// What the figure has to be.
     pub target: Target,
+    /// Why it is what it is and what would change it, from measurements of the same run; empty where that is not known.
+    pub why: String,
 }
 
 /// What a figure has to be.
@@ -73,6 +75,9 @@ impl Row {
             "{:<58} ours {:>10.2} {:<6} | {peer:<44} | {target:<16} {verdict}",
             self.what, self.ours, self.unit
         );
+        if self.is_kept() == Some(false) && !self.why.is_empty() {
+            println!("    why: {}", self.why);
+        }
     }
 }
 

@@ -83,7 +83,14 @@ fn rows(ours: &Measured, peers: &[Measured]) -> Vec<Row> {
         }
         let fastest = peers.iter().min_by(|a, b| figure(a).total_cmp(&figure(b)));
         let peer = fastest.map(|peer| (peer.name.to_owned(), figure(peer)));
-        rows.push(Row { what: what.into(), ours: figure(ours), peer, unit: "ms", target });
+        rows.push(Row {
+            what: what.into(),
+            ours: figure(ours),
+            peer,
+            unit: "ms",
+            target,
+            why: String::new(),
+        });
     }
     rows
 }

@@ -6,7 +6,9 @@ mod docker;
 mod pods;
 mod process;
 mod run;
+mod scheduler;
 mod start;
+mod upstream;
 
 use anyhow::Context;
 use hako_benches::Row;
@@ -28,8 +30,13 @@ fn main() -> anyhow::Result<()> {
         .canonicalize()?;
     let only: Vec<String> = std::env::args().skip(2).collect();
     type Bench = fn(&std::path::Path) -> anyhow::Result<Vec<Row>>;
-    let benches: [(&str, Bench); 4] =
-        [("start", start::start), ("bundle", bundle::bundle), ("run", run::run), ("pods", pods::pods)];
+    let benches: [(&str, Bench); 5] = [
+        ("start", start::start),
+        ("bundle", bundle::bundle),
+        ("run", run::run),
+        ("pods", pods::pods),
+        ("scheduler", scheduler::scheduler),
+    ];
     let mut failed = false;
     for (name, bench) in benches {
         if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {

@@ -42,6 +42,13 @@ impl Platform {
         Ok(self.server()?["kubeconfig"].as_str().context("kubeconfig")?.into())
     }
 
+    /// A client of its API, with the administrator's rights.
+    pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()?)?;
+        let options = kube::config::KubeConfigOptions::default();
+        Ok(kube::Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?)?)
+    }
+
     /// The pids of the shims.
     pub fn shims(&self) -> anyhow::Result<Vec<u64>> {
         let needle = format!("/hako-{}/shims", self.server()?["instance"].as_str().context("instance")?);
@@ -73,6 +80,30 @@ pub fn memory_kib(pid: u64, fields: &[&str]) -> anyhow::Result<f64> {
         .filter(|line| fields.iter().any(|field| line.starts_with(&format!("{field}:"))))
         .filter_map(value)
         .sum())
+}
+
+/// How busy the machine's cores are, all programs together: near 100 % says that only less work would be faster.
+pub struct Busy([f64; 2]);
+
+impl Busy {
+    pub fn start() -> anyhow::Result<Self> {
+        Ok(Self(Self::read()?))
+    }
+
+    pub fn percent(&self) -> anyhow::Result<f64> {
+        let [idle, all] = Self::read()?;
+        Ok(100.0 * (1.0 - (idle - self.0[0]) / (all - self.0[1]).max(1.0)))
+    }
+
+    /// Idle ticks and all ticks of all cores; proc(5), /proc/stat: idle and iowait are the fourth and fifth.
+    fn read() -> anyhow::Result<[f64; 2]> {
+        let text = std::fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().context("/proc/stat is empty")?;
+        let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|one| one.parse().ok()).collect();
+        anyhow::ensure!(ticks.len() >= 8, "/proc/stat starts with {line:?}");
+        // Guests' ticks, the ninth and tenth, are counted as users' too.
+        Ok([ticks[3] + ticks[4], ticks[..8].iter().sum()])
+    }
 }
 
 /// CPU seconds that a process has used.

@@ -27,5 +27,6 @@ pub fn run(hako: &Path) -> anyhow::Result<Vec<Row>> {
         peer,
         unit: "ms",
         target,
+        why: String::new(),
     }])
 }

@@ -79,7 +79,7 @@ fn rows(cases: &[Case], samples: Vec<Samples>, peer: &str) -> Vec<Row> {
     for (case, samples) in cases.iter().zip(samples) {
         let mut row = |what: String, [ours, peers]: [Vec<f64>; 2], unit, target| {
             let peer = Some((peer.to_owned(), median(peers)));
-            rows.push(Row { what, ours: median(ours), peer, unit, target });
+            rows.push(Row { what, ours: median(ours), peer, unit, target, why: String::new() });
         };
         let (rate, cost) = if case.is_bulk { ("MiB/s", "ms/MiB") } else { ("req/s", "us/req") };
         row(format!("registry {}", case.what), samples.rates, rate, Target::RatioAtLeast(2.0));
@@ -116,6 +116,7 @@ fn main() -> anyhow::Result<()> {
         peer: Some((peer.into(), memory(&servers[1], &large)?)),
         unit: "MiB",
         target: Target::None,
+        why: String::new(),
     }
     .print();
     Ok(())

@@ -1,13 +1,14 @@
 //! The embedded store on each database it could stand on, side by side in one run, every one in its own process:
 //! durable 1 KiB writes from 32 writers through the whole `Store` trait, then 100,000 objects, kill -9 and reopen.
 //!
-//! `store [SECONDS] [DIR]` prints `name ours peer ratio` per peer; ratios over 1 are in our favour.
+//! `store [SECONDS] [DIR]` prints a row per figure and peer.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it does")]
 
 mod fjall;
 mod sqlite;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use hako_benches::{Row, Target, median, ms};
 use hako_store::{Embedded, EmbeddedConfig, Expect, Store, Write};
 use serde::{Deserialize, Serialize};
 
@@ -83,31 +85,53 @@ fn compare(seconds: u64, parent: &Path) -> Result<()> {
         println!("# {database}: {load:?} {reopen:?}");
         results.push((load, reopen));
     }
+    let sync_ms = sync_ms(parent)?;
     let (ours, ours_reopen) = &results[0];
     for (peer, (load, reopen)) in PEERS.iter().zip(&results[1..]) {
-        line(
-            "store-writes-per-s",
-            peer,
-            ours.writes_per_s,
-            load.writes_per_s,
-            ours.writes_per_s / load.writes_per_s,
-        );
-        line("store-write-p99-us", peer, ours.p99_us, load.p99_us, load.p99_us / ours.p99_us);
-        line("store-rss-mib", peer, ours.rss_mib, load.rss_mib, load.rss_mib / ours.rss_mib);
-        line("store-disk-mib", peer, ours.disk_mib, load.disk_mib, load.disk_mib / ours.disk_mib);
-        line(
-            "store-reopen-100k-ms",
-            peer,
-            ours_reopen.open_ms,
-            reopen.open_ms,
-            reopen.open_ms / ours_reopen.open_ms,
-        );
+        let name = |figure: &str| format!("store {figure}");
+        for row in [
+            writes(ours, peer, load, sync_ms),
+            beside(name("write, 99th percentile"), peer, ours.p99_us, load.p99_us, "us"),
+            beside(name("resident memory under load"), peer, ours.rss_mib, load.rss_mib, "MiB"),
+            beside(name("disk after the load"), peer, ours.disk_mib, load.disk_mib, "MiB"),
+            beside(name("reopen 100,000 objects"), peer, ours_reopen.open_ms, reopen.open_ms, "ms"),
+        ] {
+            row.print();
+        }
     }
     Ok(())
 }
 
-fn line(name: &str, peer: &str, ours: f64, theirs: f64, ratio: f64) {
-    println!("{name}/{peer} {ours:.1} {theirs:.1} {ratio:.2}");
+fn beside(what: String, peer: &str, ours: f64, theirs: f64, unit: &'static str) -> Row {
+    Row { what, ours, peer: Some((peer.into(), theirs)), unit, target: Target::None, why: String::new() }
+}
+
+/// The promise, and which of disk and cores bounds it here.
+fn writes(ours: &Load, peer: &str, theirs: &Load, sync_ms: f64) -> Row {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let why = format!(
+        "an fdatasync takes {sync_ms:.2} ms here and makes at most {WRITERS} writes durable, so that {:.0} a second are \
+         the disk's bound; a write takes {:.0} us of CPU, so that {:.0} are that of {cores} cores",
+        WRITERS as f64 * 1e3 / sync_ms,
+        ours.cpu_us_per_write,
+        cores as f64 * 1e6 / ours.cpu_us_per_write,
+    );
+    let what = format!("store durable 1 KiB writes from {WRITERS} writers");
+    let row = beside(what, peer, ours.writes_per_s, theirs.writes_per_s, "1/s");
+    Row { target: Target::AtLeast(30_000.0), why, ..row }
+}
+
+/// The median time of appending 4 KiB and an fdatasync; milliseconds.
+fn sync_ms(parent: &Path) -> Result<f64> {
+    let mut file = tempfile::tempfile_in(parent)?;
+    let mut samples = Vec::new();
+    for _ in 0..200 {
+        file.write_all(&[1; 4096])?;
+        let began = Instant::now();
+        file.sync_data()?;
+        samples.push(ms(began.elapsed()));
+    }
+    Ok(median(samples))
 }
 
 fn open(database: &str, dir: &str) -> Result<Embedded> {
