@@ -107,6 +107,9 @@ impl ImageRef {
         }
         match self.repository.strip_prefix(DEFAULT_NAMESPACE) {
             Some(name) if !name.contains('/') => name.to_owned(),
+            _ if self.repository.split_once('/').is_some_and(|(first, _)| is_like_host(first)) => {
+                format!("{DEFAULT_REGISTRY}/{}", self.repository)
+            }
             _ => self.repository.clone(),
         }
     }
@@ -163,13 +166,15 @@ fn split_tag(rest: &str) -> (&str, Option<&str>) {
 }
 
 /// The part before the first slash is a host if it has a dot or a colon, is `localhost` or has capitals.
+fn is_like_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase())
+}
+
 fn split_registry(name: &str, path: &str) -> Result<(String, String), ParseImageRefError> {
     let Some((first, rest)) = path.split_once('/') else {
         return Ok((DEFAULT_REGISTRY.to_owned(), format!("{DEFAULT_NAMESPACE}{path}")));
     };
-    let is_host =
-        first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase());
-    if !is_host {
+    if !is_like_host(first) {
         return Ok((DEFAULT_REGISTRY.to_owned(), path.to_owned()));
     }
     if !is_host_and_port(first) {
@@ -269,6 +274,13 @@ mod tests {
     #[test]
     fn the_short_form_prints() {
         for text in ["busybox:latest", "me/app:v1", "example.com/app:1", "library.example.com:80/x/y:z"] {
+            assert_eq!(text.parse::<ImageRef>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_name_of_docker_hub_that_would_read_as_a_host_keeps_its_registry() {
+        for text in ["docker.io/localhost/app:1", "docker.io/a.b/c:1"] {
             assert_eq!(text.parse::<ImageRef>().unwrap().to_string(), text);
         }
     }
