@@ -21,7 +21,7 @@ pub struct Checked {
 /// Compares the records in `dir` with each other and with the bytes; `is_deep` hashes every blob. Of a registry whose
 /// bytes are in a bucket only the records are checked.
 pub fn check(dir: &Path, is_deep: bool) -> Result<Checked> {
-    let counted = Metadata::open(&dir.join("metadata.redb"))?.verify()?;
+    let counted = Metadata::open(dir)?.verify()?;
     let mut checked = Checked { faults: counted.faults, ..Checked::default() };
     if !dir.join("content").exists() {
         // The bytes are in a bucket: only the records can be checked.

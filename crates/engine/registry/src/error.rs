@@ -3,6 +3,7 @@
 use crate::name::{Reference, Repository};
 use hako_error::{Classify, Kind};
 use hako_names::{Digest, ParseDigestError};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The codes of OCI distribution, "Error codes".
@@ -253,6 +254,15 @@ pub enum RegistryError {
         /// What it said.
         source: hako_error::Error,
     },
+    /// The directory is another process's.
+    #[error(
+        "another registry runs in {}; one process uses a directory at a time: end that one, or give another directory",
+        dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Storage failed.
     #[error("{0}")]
     Storage(hako_error::Error),
@@ -309,7 +319,9 @@ impl RegistryError {
             Self::Upstream { source } if source.is_not_found() => ErrorCode::ManifestUnknown,
             Self::Upstream { .. } => ErrorCode::Unavailable,
             Self::Storage(error) if error.kind() == Kind::Unavailable => ErrorCode::Unavailable,
-            Self::Storage(_) | Self::Metadata { .. } | Self::Record { .. } => ErrorCode::Unknown,
+            Self::InUse { .. } | Self::Storage(_) | Self::Metadata { .. } | Self::Record { .. } => {
+                ErrorCode::Unknown
+            }
         }
     }
 
@@ -332,7 +344,7 @@ impl Classify for RegistryError {
             | Self::NotAcceptable { .. }
             | Self::NameUnknown { .. }
             | Self::NoRoute => Kind::NotFound,
-            Self::BlobHeld { .. } => Kind::FailedPrecondition,
+            Self::BlobHeld { .. } | Self::InUse { .. } => Kind::FailedPrecondition,
             Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::Denied { .. } => Kind::Forbidden,
             Self::Unsupported { .. } => Kind::Unimplemented,

@@ -12,7 +12,6 @@ use crate::uploads::Uploads;
 use bytes::Bytes;
 use hako_names::Digest;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,16 +60,10 @@ struct Inner {
 }
 
 impl Registry {
-    /// Opens the registry whose records are in `metadata` and whose bytes are in `blobs`.
-    pub(crate) fn open(
-        metadata: &Path,
-        blobs: Arc<dyn BlobStore>,
-        limits: Limits,
-        policy: Policy,
-    ) -> Result<Self, RegistryError> {
-        let metadata = Metadata::open(metadata)?;
+    /// The registry whose records are in `metadata` and whose bytes are in `blobs`.
+    pub(crate) fn new(metadata: Metadata, blobs: Arc<dyn BlobStore>, limits: Limits, policy: Policy) -> Self {
         let (uploads, stripes, recent) = Default::default();
-        Ok(Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, recent, limits, policy }) })
+        Self { inner: Arc::new(Inner { metadata, blobs, uploads, stripes, recent, limits, policy }) }
     }
 
     /// The records, for lists.

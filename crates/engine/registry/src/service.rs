@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::error::RegistryError;
 use crate::events::Events;
 use crate::http::{Front, Server, acceptor, serve};
+use crate::metadata::Metadata;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::upstream::Upstreams;
@@ -67,11 +68,14 @@ fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<Tl
     std::fs::create_dir_all(dir).map_err(|error| {
         Error::new(Kind::Invalid, format!("cannot create {}", dir.display())).with_source(error)
     })?;
+    // The records first: they tell whether another process is at work here, before opening the blobs removes what looks
+    // like uploads of a process that ended.
+    let metadata = Metadata::open(dir)?;
     let blobs: Arc<dyn BlobStore> = match &config.s3 {
         Some(bucket) => Arc::new(S3Blobs::open(bucket)?),
         None => Arc::new(LocalBlobs::new(ContentStore::open(dir.join("content"))?)),
     };
-    let registry = Registry::open(&dir.join("metadata.redb"), blobs, config.limits, Policy::of(config))?;
+    let registry = Registry::new(metadata, blobs, config.limits, Policy::of(config));
     let auth = Auth::open(&config.auth, &config.rules, dir)?;
     let tls = config.tls.as_ref().map(|tls| acceptor(tls, dir)).transpose()?;
     let upstreams = Upstreams::open(&config.upstreams)?;

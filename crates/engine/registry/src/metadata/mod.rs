@@ -20,7 +20,7 @@ pub(crate) use retain::AgedTag;
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository};
 use hako_names::Digest;
-use redb::{Database, ReadableDatabase};
+use redb::{Database, DatabaseError, ReadableDatabase};
 use std::path::Path;
 use std::sync::Arc;
 use tables::{BLOBS, EXPIRING, LINKS, MANIFESTS, REFERRERS, REPOSITORIES, TAGGED, TAGS, UNLINKED, decode};
@@ -32,9 +32,12 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Opens or creates the file.
-    pub(crate) fn open(path: &Path) -> Result<Self, RegistryError> {
-        let database = Database::create(path).map_err(RegistryError::metadata("open"))?;
+    /// Opens or creates the file in `dir`; the file is locked while it is open.
+    pub(crate) fn open(dir: &Path) -> Result<Self, RegistryError> {
+        let database = Database::create(dir.join("metadata.redb")).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => RegistryError::InUse { dir: dir.to_path_buf() },
+            other => RegistryError::metadata("open")(other),
+        })?;
         let metadata = Self { database: Arc::new(database) };
         metadata.write("create tables", |transaction| {
             transaction.open_table(REPOSITORIES)?;

@@ -123,3 +123,27 @@ fn bytes_that_a_crash_left_without_a_record_are_removed() {
     registry.until(|| registry.stored() == 0);
     assert_eq!(std::fs::read_dir(registry.dir.path().join("content/ingest")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_second_registry_in_a_directory_is_refused_and_disturbs_nothing() {
+    let registry = crate::support::Fixture::start();
+    let location = registry.send("POST", "/v2/a/blobs/uploads/", &[], "").header("location").to_owned();
+    assert_eq!(registry.send("PATCH", &location, &[("content-range", "0-4")], "under").status, 202);
+
+    let dir = registry.dir.path().to_path_buf();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = hako_registry::Config { listen: "127.0.0.1:0".parse().unwrap(), ..Default::default() };
+    let refused = runtime.block_on(hako_registry::Service::start(config, dir.clone())).unwrap_err();
+    for error in [refused, hako_registry::check(&dir, true).unwrap_err()] {
+        let said = error.chain();
+        assert!(
+            said.contains("another registry runs in") && said.contains(&dir.display().to_string()),
+            "{said}"
+        );
+    }
+
+    let digest = Digest::of(b"under way");
+    let put = registry.send("PUT", &format!("{location}?digest={digest}"), &[], " way");
+    assert_eq!(put.status, 201, "the upload that was under way goes on: {put:?}");
+    assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).body, b"under way");
+}
