@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const COST: u32 = 4;
 
-fn users(dir: &Path) -> std::path::PathBuf {
+pub fn users(dir: &Path) -> std::path::PathBuf {
     let line = |user: &str| format!("{user}:{}\n", bcrypt::hash(format!("{user}-password"), COST).unwrap());
     let path = dir.join("htpasswd");
     std::fs::write(&path, format!("# people\n{}{}{}", line("alice"), line("bob"), line("admin"))).unwrap();
