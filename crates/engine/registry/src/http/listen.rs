@@ -1,6 +1,8 @@
 //! Connections.
 
-use super::{Front, answer};
+use super::sendfile::{Direct, Queue};
+use super::{Front, Request, answer};
+use http::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -59,9 +61,13 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
         tasks.spawn(async move {
             let _ = stream.set_nodelay(true);
             match tls {
-                None => connection(front, peer, stream, stop).await,
+                None => {
+                    let queue = Queue::default();
+                    let stream = Direct::new(stream, queue.clone());
+                    connection(front, peer, stream, Some(queue), stop).await;
+                }
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(front, peer, stream, stop).await,
+                    Ok(Ok(stream)) => connection(front, peer, stream, None, stop).await,
                     _ => tracing::debug!("a TLS handshake failed"),
                 },
             }
@@ -72,13 +78,24 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
     let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
 }
 
-async fn connection<S>(front: Arc<Front>, peer: SocketAddr, stream: S, stop: CancellationToken)
-where
+/// Serves one connection; `queue` is that of a stream which sends files itself.
+async fn connection<S>(
+    front: Arc<Front>,
+    peer: SocketAddr,
+    stream: S,
+    queue: Option<Queue>,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request| {
         let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(answer(&front, Some(peer), request).await) }
+        // HTTP/2 wraps what it sends into frames of its own.
+        let queue = queue.clone().filter(|_| request.version() < Version::HTTP_2);
+        async move {
+            let response = answer(&front, Some(peer), request).await;
+            Ok::<_, Infallible>(response.map(|body| body.outgoing(queue)))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -13,6 +13,7 @@ mod manifests;
 mod range;
 mod request;
 mod route;
+mod sendfile;
 mod tls;
 mod tokens;
 mod uploads;
@@ -71,7 +72,7 @@ async fn answer(front: &Front, peer: Option<SocketAddr>, mut request: Request) -
     let text = |name: HeaderName| request::header(response.headers(), &name);
     happened.digest = text(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
     happened.media_type = text(CONTENT_TYPE).map(str::to_owned);
-    happened.size = http_body::Body::size_hint(response.body()).lower();
+    happened.size = response.body().length();
     happened.status = response.status().as_u16();
     happened.took = begun.elapsed();
     front.events.tell(&happened);

@@ -1,5 +1,7 @@
-use crate::support::{Fixture, OCI_INDEX, OCI_MANIFEST};
+use crate::support::{Fixture, OCI_INDEX, OCI_MANIFEST, run};
 use hako_names::Digest;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 #[test]
 fn blobs_have_ranges_conditions_and_heads() {
@@ -103,4 +105,64 @@ fn tags_and_repositories_come_in_pages() {
     let second = registry.get("/v2/_catalog?n=2&last=team%2Fapp");
     assert_eq!(second.json()["repositories"], serde_json::json!(["team/app2"]));
     assert_eq!(second.header("link"), "");
+}
+
+/// The next response on a connection: its head, and its body by `Content-Length`.
+fn read_response(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    (head, body)
+}
+
+#[test]
+fn bodies_from_memory_and_from_files_keep_their_order_on_one_connection() {
+    let registry = Fixture::start();
+    let bytes: Vec<u8> = (0..2_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let large = registry.push_blob("a", &bytes);
+    registry.push_image("a", "v1", b"a small layer");
+    let asked = [
+        (format!("/v2/a/blobs/{large}"), "x: y"),
+        ("/v2/a/manifests/v1".to_owned(), "x: y"),
+        (format!("/v2/a/blobs/{large}"), "range: bytes=7-7999989"),
+        (format!("/v2/a/blobs/{}", Digest::of(b"a small layer")), "x: y"),
+        (format!("/v2/a/blobs/{large}"), "range: bytes=7000001-"),
+    ];
+    let mut stream = TcpStream::connect(registry.host()).unwrap();
+    // All at once, before anything is read: the socket is full long before the first body is sent.
+    for (path, header) in &asked {
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n").unwrap();
+    }
+    let got = asked.map(|_| read_response(&mut stream).1);
+    assert!(got[0] == bytes);
+    assert_eq!(got[1], registry.get("/v2/a/manifests/v1").body);
+    assert!(got[2] == bytes[7..7_999_990]);
+    assert_eq!(got[3], b"a small layer");
+    assert!(got[4] == bytes[7_000_001..]);
+
+    // A client that goes away in the middle of a body takes nobody along.
+    write!(stream, "GET /v2/a/blobs/{large} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(stream);
+    assert!(registry.get(&format!("/v2/a/blobs/{large}")).body == bytes);
+}
+
+#[test]
+fn http_2_without_tls_gives_the_same_blobs() {
+    let registry = Fixture::start();
+    let bytes: Vec<u8> = (0..2_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let url = format!("http://{}/v2/a/blobs/{}", registry.host(), registry.push_blob("a", &bytes));
+    let file = registry.dir.path().join("got");
+    let version = run(
+        "curl",
+        &["-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "-o", file.to_str().unwrap(), &url],
+    );
+    assert_eq!(version, "2");
+    assert!(std::fs::read(file).unwrap() == bytes);
 }
