@@ -72,6 +72,7 @@ pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs, S3Blobs};
 pub use check::{Checked, check};
 pub use config::Config;
 pub use error::{ErrorCode, RegistryError};
+pub use manifest::Manifest;
 pub use name::{Reference, Repository, Tag};
 pub use registry::{Collected, Limits, Registry, Retired};
 pub use service::Service;

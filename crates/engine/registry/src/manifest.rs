@@ -28,7 +28,7 @@ const FOREIGN: [&str; 4] = [
 
 /// A manifest, read as far as the registry needs.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// One of the four types.
     pub media_type: String,
     /// Configuration and layers.
@@ -78,7 +78,7 @@ impl WireDescriptor {
 
 impl Manifest {
     /// Reads `bytes`, which the client calls `content_type`.
-    pub(crate) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, RegistryError> {
+    pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, RegistryError> {
         let invalid = |problem: String| RegistryError::ManifestInvalid { problem };
         let object: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
@@ -95,7 +95,8 @@ impl Manifest {
     }
 
     /// Whether it lists manifests instead of layers.
-    pub(crate) fn is_index(media_type: &str) -> bool {
+    #[must_use]
+    pub fn is_index(media_type: &str) -> bool {
         [OCI_INDEX, DOCKER_LIST].contains(&media_type)
     }
 }

@@ -1,20 +1,7 @@
 //! Any bytes as a Dockerfile, and what it says as triggers of another.
 #![no_main]
 
-use hako_build::dockerfile::{Instruction, parse, triggers};
-use libfuzzer_sys::fuzz_target;
+#[path = "../harness/dockerfile.rs"]
+mod harness;
 
-fuzz_target!(|data: &[u8]| {
-    let text = String::from_utf8_lossy(data);
-    match parse(&text, "Dockerfile") {
-        Err(error) => assert!(!error.faults.is_empty() && error.to_string().len() < 100_000),
-        Ok(file) => {
-            for step in file.stages.iter().flat_map(|stage| &stage.steps) {
-                assert!(step.line > 0 && step.line <= step.last_line);
-                if let Instruction::Onbuild(trigger) = &step.instruction {
-                    let _ = triggers(&[trigger.clone()], file.escape, "base");
-                }
-            }
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::run(data));

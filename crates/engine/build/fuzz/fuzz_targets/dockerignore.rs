@@ -1,14 +1,7 @@
 //! Any bytes as a .dockerignore, for the name that its last line gives.
 #![no_main]
 
-use hako_build::check::{CheckInput, check};
-use libfuzzer_sys::fuzz_target;
-use std::collections::BTreeMap;
+#[path = "../harness/dockerignore.rs"]
+mod harness;
 
-fuzz_target!(|data: &[u8]| {
-    let text = String::from_utf8_lossy(data);
-    let (ignore, name) = text.rsplit_once('\n').unwrap_or((&text, "a/b"));
-    let dockerfile = format!("FROM scratch\nCOPY {name} /x\n");
-    let input = CheckInput { args: &BTreeMap::new(), ignore: Some(ignore), base_env: &|_| None };
-    let _ = check(&dockerfile, "Dockerfile", &input);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::run(data));

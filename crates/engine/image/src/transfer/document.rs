@@ -16,15 +16,19 @@ pub(crate) const CONFIG_LIMIT: u64 = 8 << 20;
 /// OCI image specification, "Content Descriptors".
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Descriptor {
+pub struct Descriptor {
+    /// What the bytes are.
     #[serde(default)]
-    pub(crate) media_type: String,
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
+    pub media_type: String,
+    /// What they hash to.
+    pub digest: Digest,
+    /// How many they are.
+    pub size: u64,
     #[serde(default)]
     pub(crate) platform: Option<PlatformOf>,
+    /// What else is said of them.
     #[serde(default)]
-    pub(crate) annotations: Option<BTreeMap<String, String>>,
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -44,14 +48,16 @@ impl Descriptor {
 
 /// A manifest of one image.
 #[derive(Clone, Debug)]
-pub(crate) struct Manifest {
-    pub(crate) config: Descriptor,
-    pub(crate) layers: Vec<Descriptor>,
+pub struct Manifest {
+    /// The image's configuration.
+    pub config: Descriptor,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Descriptor>,
 }
 
 /// What a document is.
 #[derive(Clone, Debug)]
-pub(crate) enum Document {
+pub enum Document {
     /// One image.
     Manifest(Manifest),
     /// Several, to choose from.
@@ -78,7 +84,7 @@ fn unusable(what: &str, reason: impl Into<String>) -> ImageError {
 }
 
 /// Reads a document; `what` names it in errors, `said` is the type that its bearer gave it.
-pub(crate) fn parse(what: &str, said: &str, bytes: &[u8]) -> Result<Document> {
+pub fn parse(what: &str, said: &str, bytes: &[u8]) -> Result<Document> {
     let raw: Raw = serde_json::from_slice(bytes)
         .map_err(|source| ImageError::Document { what: what.to_owned(), source })?;
     let media_type = raw.media_type.as_deref().unwrap_or(said);

@@ -23,6 +23,7 @@ mod progress;
 mod pull;
 mod push;
 
+pub use document::{Descriptor, Document, Manifest, parse as parse_document};
 pub use platform::Platform;
 pub use progress::{Event, LayerState, Progress};
 pub(crate) use pull::layers_of;
