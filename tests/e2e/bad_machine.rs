@@ -169,6 +169,9 @@ fn a_data_directory_is_ours_alone_and_kept_behind_a_link() {
         let said = fails_with_one_line(&mut hako("new", &up));
         assert_says(&said, &["Bad_Name", "--node-name"]);
         assert!(!path("new").exists(), "a start that failed left its directory");
+        std::fs::create_dir(path("empty")).unwrap();
+        assert_says(&fails_with_one_line(&mut hako("empty", &up)), &["Bad_Name"]);
+        std::fs::remove_dir(path("empty")).expect("a start that failed left files");
     }
 
     std::fs::create_dir(path("real")).unwrap();

@@ -16,5 +16,6 @@ mod crash;
 mod demo;
 mod images;
 mod platform;
+mod private;
 mod scripts;
 mod side_by_side;

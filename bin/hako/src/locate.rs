@@ -24,6 +24,9 @@ pub(crate) struct Running {
     pub node_name: String,
 }
 
+/// The link beside a platform's sockets that leads to its data directory.
+pub(crate) const HOME_LINK: &str = "home";
+
 impl Target {
     pub(crate) fn new(data_dir: PathBuf, host: Option<String>) -> Self {
         // Sockets and mounts are named by this path from other working directories too.
@@ -56,6 +59,20 @@ impl Target {
         };
         serde_json::from_slice(&text)
             .with_context(|| format!("{} is damaged; run `hako up` again", path.display()))
+    }
+
+    /// The data directory of the platform that is meant: that behind HAKO_HOST's socket, where it is given.
+    pub(crate) fn home(&self) -> anyhow::Result<PathBuf> {
+        if self.host.is_none() {
+            return Ok(self.data_dir.clone());
+        }
+        let link = self.engine_socket()?.with_file_name(HOME_LINK);
+        std::fs::read_link(&link).with_context(|| {
+            format!(
+                "HAKO_HOST names no platform of this machine ({}): name it with --data-dir",
+                link.display()
+            )
+        })
     }
 
     /// The engine's socket: HAKO_HOST, or that of the platform on the data directory.
@@ -95,5 +112,15 @@ mod tests {
         let target = Target::new("/nowhere".into(), Some("unix:///run/hako/ab/engine.sock".into()));
         assert_eq!(target.engine_socket().unwrap(), Path::new("/run/hako/ab/engine.sock"));
         assert!(Target::new("/nowhere".into(), Some("tcp://x".into())).engine_socket().is_err());
+    }
+
+    #[test]
+    fn a_socket_leads_to_its_platforms_directory_and_never_to_another() {
+        let run = tempfile::tempdir().unwrap();
+        let host = format!("unix://{}/engine.sock", run.path().display());
+        let target = Target::new("/var/lib/other".into(), Some(host));
+        assert!(target.home().unwrap_err().to_string().contains("--data-dir"));
+        std::os::unix::fs::symlink("/srv/mine", run.path().join(HOME_LINK)).unwrap();
+        assert_eq!(target.home().unwrap(), Path::new("/srv/mine"));
     }
 }

@@ -9,7 +9,7 @@ use crate::output;
 use crate::platform::{self, Platform};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -18,12 +18,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) async fn up(target: &Target, args: UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     require_root("up")?;
-    let is_new = !target.data_dir().exists();
+    let was_there = target.data_dir().is_dir();
+    let is_new = platform::is_unused(target.data_dir());
     let outcome =
         if args.detach { detach(target, &args, format) } else { serve(target, &args, format).await };
     if outcome.is_err() && is_new && target.data_dir().exists() {
         // The reason it failed is the one to tell.
-        if let Err(error) = discard(target).await {
+        if let Err(error) = discard(target, was_there).await {
             tracing::warn!("{error:#}");
         }
     }
@@ -80,8 +81,7 @@ pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
 /// Starts this program again in a session of its own and waits for its line.
 fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     platform::refuse_foreign(target.data_dir())?;
-    std::fs::create_dir_all(target.data_dir())
-        .with_context(|| format!("create {}", target.data_dir().display()))?;
+    platform::make_private(target.data_dir())?;
     let log_path = target.data_dir().join("hako.log");
     let mut log = std::fs::File::options().create(true).append(true).read(true).open(&log_path);
     let log = log.as_mut().map_err(|error| anyhow::anyhow!("open {}: {error}", log_path.display()))?;
@@ -139,7 +139,7 @@ fn last_words(log: &Path, start: u64) -> Option<String> {
 
 pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<ExitCode> {
     require_root("down")?;
-    let data_dir = target.data_dir();
+    let data_dir = &target.home()?;
     if !data_dir.join("instance").exists() {
         bail!("no platform has run on {}: nothing to take down", data_dir.display());
     }
@@ -154,8 +154,8 @@ pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes down what a start that failed has made, its directory included: nothing half done.
-async fn discard(target: &Target) -> anyhow::Result<()> {
+/// Takes down what a start that failed has made, the directory included unless it `was_there`: nothing half done.
+async fn discard(target: &Target, was_there: bool) -> anyhow::Result<()> {
     let data_dir = target.data_dir();
     // Once it was ready there is what somebody could miss; and what another start has made is not ours.
     if target.server_file().exists() || platform::lock_holder(data_dir)?.is_some() {
@@ -165,26 +165,36 @@ async fn discard(target: &Target) -> anyhow::Result<()> {
         platform::take_down(data_dir).await?;
         platform::release(data_dir);
     }
-    purge(data_dir).with_context(|| format!("remove {}", data_dir.display()))
+    let gone = if was_there { empty(data_dir) } else { purge(data_dir) };
+    gone.with_context(|| format!("remove {}", data_dir.display()))
 }
 
 /// Removes the data directory; of a link to it, or a mount point, all that is in it.
 fn purge(data_dir: &Path) -> std::io::Result<()> {
+    empty(data_dir)?;
     let directory = std::fs::canonicalize(data_dir)?;
-    for entry in std::fs::read_dir(&directory)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => std::fs::remove_dir_all(entry.path())?,
-            false => std::fs::remove_file(entry.path())?,
-        }
-    }
     if data_dir.is_symlink() {
         return Ok(());
     }
     match std::fs::remove_dir(&directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::DirectoryNotEmpty) => {
+            Ok(())
+        }
         removed => removed,
     }
+}
+
+fn empty(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            // The file system's own.
+            true if entry.file_name() == "lost+found" => {}
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Ends the platform's process: politely, then not.

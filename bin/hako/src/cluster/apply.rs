@@ -105,14 +105,17 @@ fn explain(manifest: &Manifest, error: &hako_error::Error) -> anyhow::Error {
     let text = error.chain();
     let field = match error.causes().first() {
         Some(cause) => cause.field.clone(),
-        None => quoted_field(&text).unwrap_or_default().to_owned(),
+        None => quoted_field(&text).or_else(|| typed_field(&text)).unwrap_or_default().to_owned(),
     };
     let hint = if error.kind() == hako_error::Kind::Conflict {
         "; to take the fields over use --force-conflicts"
     } else {
         ""
     };
-    anyhow::anyhow!("{}: {}: {text}{hint}", manifest.position(&field), manifest.name())
+    // What is invalid, the API names itself.
+    let name = manifest.name();
+    let subject = if text.contains(&name) { String::new() } else { format!("{name}: ") };
+    anyhow::anyhow!("{}: {subject}{text}{hint}", manifest.position(&field))
 }
 
 /// The path in `unknown field "spec.foo"` and its like.
@@ -121,9 +124,22 @@ fn quoted_field(text: &str) -> Option<&str> {
     rest.split('"').next()
 }
 
+/// The path in `json: cannot unmarshal number into Go struct field ConfigMap.data of type string (at data.a)`.
+fn typed_field(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("json: cannot unmarshal ")?.1.split_once(" (at ")?;
+    rest.split(')').next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_field_is_read_from_an_error_of_its_type() {
+        let text =
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string (at data.a)";
+        assert_eq!(typed_field(text), Some("data.a"));
+    }
 
     #[test]
     fn the_field_is_read_from_a_strict_decoding_error() {

@@ -55,9 +55,12 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
     let everything = ListParams::default();
     let about_it = ListParams::default().fields(format!("involvedObject.name={name}"));
     let about_services = ListParams::default().fields("involvedObject.kind=Service");
+    let pod = pods.get(name).await?;
+    let mut about_pod = events.list(&about_it).await?.items;
+    about_pod.retain(|event| is_about(event, &pod));
     let evidence = Evidence {
-        pod: pods.get(name).await?,
-        events: events.list(&about_it).await?.items,
+        pod,
+        events: about_pod,
         service_events: events.list(&about_services).await?.items,
         nodes: nodes.list(&everything).await?.items,
         pods: all_pods.list(&everything).await?.items,
@@ -77,6 +80,11 @@ pub(crate) async fn why(target: &Target, args: &WhyArgs, format: OutputFormat) -
         _ => print(&evidence.pod, &findings),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A pod of the same name that was there before has other events.
+fn is_about(event: &Event, pod: &Pod) -> bool {
+    event.involved_object.uid.is_none() || event.involved_object.uid == pod.metadata.uid
 }
 
 /// What the engine has; nothing where it cannot be asked.
@@ -119,7 +127,8 @@ fn explain(evidence: &Evidence) -> Vec<Finding> {
     for container in containers {
         findings.extend(container_trouble(evidence, &container));
     }
-    if findings.is_empty() {
+    findings.dedup();
+    if findings.is_empty() && !is_ready(pod) {
         findings.extend(last_warning(evidence).map(|text| Finding::new(text, "")));
     }
     findings.extend(reachability(evidence));
@@ -193,10 +202,21 @@ fn container_trouble(evidence: &Evidence, container: &ContainerStatus) -> Vec<Fi
         "" if container.ready => Vec::new(),
         "" => not_ready(evidence, container),
         other => {
+            if let Some(text) = newest(evidence, |event| event.reason.as_deref() == Some("FailedMount")) {
+                return vec![unmounted(&text)];
+            }
             let detail = last_warning(evidence).unwrap_or(message);
             vec![Finding::new(format!("container {name} waits ({other}) {detail}").trim_end(), "")]
         }
     }
+}
+
+/// A volume holds up all containers: it is told once, whoever waits for it.
+fn unmounted(text: &str) -> Finding {
+    Finding::new(
+        format!("its containers wait for a volume: {text}"),
+        "make what the message names, or mark it `optional`; the node tries again by itself",
+    )
 }
 
 fn missing_image(evidence: &Evidence, container: &ContainerStatus, message: &str) -> Finding {
@@ -340,10 +360,7 @@ fn newest(evidence: &Evidence, wanted: impl Fn(&Event) -> bool) -> Option<String
 /// Which services lead to the pod, and whether they send it anything now.
 fn reachability(evidence: &Evidence) -> Vec<Finding> {
     let selecting = selecting(evidence);
-    let conditions = evidence.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let is_ready =
-        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let mut findings = match (selecting.is_empty(), is_ready) {
+    let mut findings = match (selecting.is_empty(), is_ready(&evidence.pod)) {
         (true, true) => vec![Finding::new(
             "it is Ready; no service selects it",
             "if it should be reached, give a Service the pod's labels as selector",
@@ -360,6 +377,11 @@ fn reachability(evidence: &Evidence) -> Vec<Finding> {
     };
     findings.extend(selecting.iter().filter_map(|service| node_port_in_use(evidence, service)));
     findings
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Names of the services whose selector the pod matches.
@@ -441,6 +463,38 @@ mod tests {
         let findings = explain(&evidence);
         assert!(findings[0].help.contains("liveness probe had it killed"), "{findings:?}");
         assert!(findings[1].help.contains("failureThreshold"), "{findings:?}");
+    }
+
+    #[test]
+    fn events_of_an_earlier_pod_of_the_name_are_not_its_own() {
+        let event = |uid: &str| -> Event {
+            let event =
+                json!({ "metadata": {}, "involvedObject": { "name": "p", "uid": uid }, "type": "Warning" });
+            serde_json::from_value(event).unwrap()
+        };
+        let now: Pod = serde_json::from_value(json!({ "metadata": { "name": "p", "uid": "2" } })).unwrap();
+        assert!(!is_about(&event("1"), &now));
+        assert!(is_about(&event("2"), &now));
+    }
+
+    #[test]
+    fn a_volume_that_cannot_be_mounted_is_told_once_with_what_helps() {
+        let waiting = |name: &str| {
+            json!({ "name": name, "image": "web", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "ContainerCreating" } } })
+        };
+        let status = json!({ "containerStatuses": [waiting("a"), waiting("b")] });
+        let mut evidence = evidence(pod(status));
+        let event = json!({ "metadata": {}, "involvedObject": {}, "type": "Warning", "reason": "FailedMount",
+            "message": "volume \"v\": secret \"s\" not found" });
+        evidence.events = vec![serde_json::from_value(event).unwrap()];
+        let findings = explain(&evidence);
+        assert_eq!(
+            findings.iter().filter(|finding| finding.what.contains("secret")).count(),
+            1,
+            "{findings:?}"
+        );
+        assert!(findings[0].help.contains("optional"), "{findings:?}");
     }
 
     #[test]

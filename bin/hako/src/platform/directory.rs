@@ -1,11 +1,11 @@
 //! The data directory: its lock, its instance, and the file by which commands find the process.
 
-use crate::locate::Running;
+use crate::locate::{HOME_LINK, Running};
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,12 @@ pub(super) struct DataDir {
 impl DataDir {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         refuse_foreign(path)?;
-        make(path, 0o711)?;
+        make_private(path)?;
         let lock = lock(path)?;
         let instance = instance(path)?;
         let directory = Self { path: path.into(), instance, _lock: lock };
-        make(&directory.run(), 0o700)?;
+        make_private(&directory.run())?;
+        directory.point_back()?;
         Ok(directory)
     }
 
@@ -42,6 +43,13 @@ impl DataDir {
     /// Where sockets and secrets are.
     pub(super) fn run(&self) -> PathBuf {
         run_dir(&self.instance)
+    }
+
+    /// Lets commands that know the socket find the directory.
+    fn point_back(&self) -> anyhow::Result<()> {
+        let link = self.run().join(HOME_LINK);
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&self.path, &link).with_context(|| format!("make {}", link.display()))
     }
 
     /// Says that the platform is ready and where.
@@ -69,13 +77,26 @@ pub(crate) fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Whether there is nothing yet: whatever a first start leaves behind is its own. One that starts in the background
+/// has found its log, which is not its own to remove.
+pub(crate) fn is_unused(path: &Path) -> bool {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.flatten().all(|entry| entry.file_name() == "lost+found"),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 fn run_dir(instance: &str) -> PathBuf {
     Path::new("/run/hako").join(instance)
 }
 
-fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.with_context(|| format!("create directory {}", path.display()))
+/// Makes a directory that only root may enter: images hold set-uid programs, objects hold secrets. An older one gets
+/// the mode too.
+pub(crate) fn make_private(path: &Path) -> anyhow::Result<()> {
+    const OWNER_ONLY: u32 = 0o700;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path);
+    made.and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(OWNER_ONLY)))
+        .with_context(|| format!("create directory {}", path.display()))
 }
 
 /// Writes beside and renames: readers see the old file or the new one.
@@ -178,6 +199,16 @@ mod tests {
         assert_eq!(instance(directory.path()).unwrap(), first);
         std::fs::write(directory.path().join("instance"), "../../x").unwrap();
         assert!(instance(directory.path()).is_err());
+    }
+
+    #[test]
+    fn only_root_enters_a_directory_also_one_that_was_open_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        make_private(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
     #[test]

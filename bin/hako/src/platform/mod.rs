@@ -9,4 +9,4 @@ mod builtins;
 mod directory;
 
 pub(crate) use builtins::{Platform, take_down};
-pub(crate) use directory::{lock_holder, refuse_foreign, release};
+pub(crate) use directory::{is_unused, lock_holder, make_private, refuse_foreign, release};

@@ -59,6 +59,12 @@ impl Overlay {
             let path = dir.join(name);
             fs::create_dir_all(&path).map_err(SnapshotError::io("create", &path, "store"))?;
         }
+        // Images hold set-uid programs of their own root: nobody else may reach them (CVE-2021-41103).
+        chmod(&dir, Mode::from_raw_mode(0o700)).map_err(SnapshotError::io(
+            "close to others",
+            &dir,
+            "store",
+        ))?;
         for name in [NEW, TRASH] {
             remove_children(&dir.join(name))?;
         }

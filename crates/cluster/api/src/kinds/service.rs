@@ -155,6 +155,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         ));
     }
     addresses(object, kind, &mut causes);
+    families(object, kind, &mut causes);
     meta::labels(object, &["spec", "selector"], "spec.selector", &mut causes);
     affinity(object, &mut causes);
     policies(object, kind, &mut causes);
@@ -196,6 +197,37 @@ fn addresses(object: &Value, kind: &str, causes: &mut Vec<FieldCause>) {
         let ip = ip.as_str().unwrap_or("");
         if ip.parse::<IpAddr>().is_err() {
             causes.push(field::invalid(field::index("spec.externalIPs", at), ip, DETAIL));
+        }
+    }
+}
+
+/// Services have IPv4 addresses only: what cannot be given is refused, as a cluster of one family does.
+fn families(object: &Value, kind: &str, causes: &mut Vec<FieldCause>) {
+    if kind == "ExternalName" {
+        return;
+    }
+    match text(object, &["spec", "ipFamilyPolicy"]) {
+        "" | "SingleStack" | "PreferDualStack" => {}
+        "RequireDualStack" => causes.push(field::invalid(
+            "spec.ipFamilyPolicy",
+            "RequireDualStack",
+            "this cluster is not configured for dual-stack services",
+        )),
+        other => causes.push(field::not_supported(
+            "spec.ipFamilyPolicy",
+            other,
+            &["PreferDualStack", "RequireDualStack", "SingleStack"],
+        )),
+    }
+    for (at, family) in items(object, &["spec", "ipFamilies"]).iter().enumerate() {
+        let path = field::index("spec.ipFamilies", at);
+        match family.as_str() {
+            Some("IPv4") if at == 0 => {}
+            Some("IPv4") => causes.push(field::duplicate(path, "IPv4")),
+            Some("IPv6") => {
+                causes.push(field::invalid(path, "IPv6", "not configured on this cluster"));
+            }
+            _ => causes.push(field::not_supported(path, family.clone(), &["IPv4", "IPv6"])),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Field ownership: which manager last wrote which field.
 
 use hako_error::Error;
+use hako_kube::field;
+use hako_kube::status::{self, Subject};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -39,9 +41,13 @@ impl<'a> Writer<'a> {
     /// The sender of an application, which has to say who it is.
     pub(super) fn applying(request: &Request, subresource: &'a str) -> Outcome<Self> {
         let Some(manager) = request.query.text("fieldManager") else {
-            let text = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply \
-                        patch";
-            return Err(Failure::bad_request(text));
+            let options = Subject {
+                group: "meta.k8s.io".to_owned(),
+                kind: "PatchOptions".to_owned(),
+                ..Subject::default()
+            };
+            let cause = field::required("fieldManager", "is required for apply patch");
+            return Err(Failure::about(&status::invalid(&options, vec![cause]), &options));
         };
         Ok(Self { manager: manager.to_owned(), subresource, record: Record::Applied })
     }

@@ -190,11 +190,13 @@ impl Controller {
         let name = set.metadata.name.clone().unwrap_or_default();
         match scene.api.create(&set).await {
             Ok(set) => {
-                self.events.normal(
-                    deployment,
-                    "ScalingReplicaSet",
-                    &format!("Scaled up replica set {name} from 0 to {size}"),
-                );
+                if size > 0 {
+                    self.events.normal(
+                        deployment,
+                        "ScalingReplicaSet",
+                        &format!("Scaled up replica set {name} from 0 to {size}"),
+                    );
+                }
                 Ok(set)
             }
             Err(error) if error.kind() == Kind::AlreadyExists => {

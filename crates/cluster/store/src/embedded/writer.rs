@@ -8,6 +8,7 @@
 //! then fails would not have been one.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -213,7 +214,9 @@ fn note(log: impl FnOnce()) {
 impl Writer {
     /// Opens the log and loads what is in it.
     pub fn open(shared: Arc<Shared>, opener: Opener) -> Result<Self, LogError> {
+        // It holds secrets.
         std::fs::create_dir_all(&shared.config.dir)?;
+        std::fs::set_permissions(&shared.config.dir, std::fs::Permissions::from_mode(0o700))?;
         let mut log = opener(&shared.config.dir)?;
         let Loaded { last_lease, fresh } = load(&shared, log.as_ref())?;
         if fresh {

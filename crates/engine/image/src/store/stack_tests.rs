@@ -186,6 +186,7 @@ fn a_directory_named_after_what_is_in_it_needs_the_merged_tree() {
     let store = open(dir.path());
     let entries = [plain("b/a"), Entry { kind: EntryKind::Directory, ..plain("b") }];
     let loose = store.loose().unwrap();
-    let alone = apply_alone(&loose.root().unwrap(), tar(&entries).as_slice(), "x", Limits::for_blob(1)).unwrap();
+    let alone =
+        apply_alone(&loose.root().unwrap(), tar(&entries).as_slice(), "x", Limits::for_blob(1)).unwrap();
     assert!(alone.needs_merged);
 }
