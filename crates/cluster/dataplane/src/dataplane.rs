@@ -1,6 +1,6 @@
 //! The services of one node: start, withdrawal, teardown.
 
-use crate::dns::{self, Dns};
+use crate::dns;
 use crate::drain::Drain;
 use crate::index::Index;
 use crate::kernel::Kernel;
@@ -69,8 +69,8 @@ impl Dataplane {
     pub async fn start(config: DataplaneConfig) -> Result<Arc<Self>> {
         let service_route = add_service_route(config.gateway, config.service_subnet)?;
         let index = Arc::new(RwLock::new(Index::default()));
-        let dns = Dns::new(&config, Arc::clone(&index))?;
-        let sockets = dns::bind(config.gateway).await?;
+        let dns = dns::server(&config, Arc::clone(&index))?;
+        let sockets = hako_dns::bind(config.gateway).await?;
         let (events, receiver) = mpsc::unbounded_channel();
         let (ready, is_ready) = oneshot::channel();
         let (services, slices) = (config.informers.get::<Service>(), config.informers.get::<EndpointSlice>());

@@ -2,6 +2,7 @@
 
 use crate::endpoints::{NamedEndpoint, endpoints_of};
 use crate::index::{Index, ServiceKey, cluster_ips, external_name, is_headless};
+use hako_dns::Answer;
 use hako_netlink::Ipv4Net;
 use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -21,25 +22,6 @@ pub(crate) struct Zone {
     /// Ranges whose reverse names nobody else knows.
     ranges: [Ipv4Net; 2],
     gateway: Ipv4Addr,
-}
-
-/// What a question gets.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Records {
-        answers: Vec<Record>,
-        additionals: Vec<Record>,
-    },
-    /// The name exists and has nothing of that type.
-    Empty,
-    NoSuchName,
-    /// The name is another name's alias, and that is not ours.
-    Alias {
-        record: Box<Record>,
-        target: Name,
-    },
-    /// Not ours.
-    Elsewhere,
 }
 
 impl Zone {

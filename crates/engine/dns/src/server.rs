@@ -1,13 +1,10 @@
 //! The listening side of DNS.
 
-use super::forward::{Carrier, forward, read_framed, write_framed};
-use super::zone::{Answer, Zone};
-use crate::dataplane::DataplaneConfig;
-use crate::index::Index;
+use crate::forward::{Carrier, forward, read_framed, write_framed};
+use crate::{Answer, Zone};
 use hako_error::{Error, Kind, Result};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use parking_lot::RwLock;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,6 +18,8 @@ const PORT: u16 = 53;
 /// Questions that wait for an upstream; more are dropped, and asked again by whoever asked.
 const FORWARDED_MAX: usize = 1024;
 const CONNECTIONS_MAX: usize = 256;
+/// Questions are short; a longer one is cut, and so malformed.
+const QUESTION_LEN: usize = 4096;
 const IDLE: Duration = Duration::from_secs(10);
 /// The largest datagram that passes everywhere in one piece.
 const PAYLOAD_MAX: u16 = 1232;
@@ -28,15 +27,13 @@ const PAYLOAD_MIN: u16 = 512;
 
 /// The DNS server.
 #[derive(Clone, Debug)]
-pub(crate) struct Dns {
+pub struct Dns {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    zone: Zone,
-    index: Arc<RwLock<Index>>,
-    upstreams: Vec<SocketAddr>,
+    zone: Arc<dyn Zone>,
     forwarded: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     /// Turns the order of addresses with each answer.
@@ -45,13 +42,30 @@ struct Shared {
 
 /// The sockets that are served.
 #[derive(Debug)]
-pub(crate) struct Sockets {
+pub struct Sockets {
     udp: UdpSocket,
     tcp: TcpListener,
 }
 
-/// Listens on the gateway.
-pub(crate) async fn bind(gateway: Ipv4Addr) -> Result<Sockets> {
+impl Sockets {
+    /// Sockets that somebody else has bound; they do not block.
+    ///
+    /// # Errors
+    /// When they cannot be waited for.
+    pub fn from_std(udp: std::net::UdpSocket, tcp: std::net::TcpListener) -> Result<Self> {
+        let failed = |source: io::Error| {
+            Error::new(Kind::Internal, "wait for questions about names").with_source(source)
+        };
+        let udp = UdpSocket::from_std(udp).map_err(failed)?;
+        Ok(Self { udp, tcp: TcpListener::from_std(tcp).map_err(failed)? })
+    }
+}
+
+/// Listens on an address.
+///
+/// # Errors
+/// `AlreadyExists` if somebody else does, `Forbidden` without the right to.
+pub async fn bind(gateway: Ipv4Addr) -> Result<Sockets> {
     let failed = |source: io::Error| {
         let (kind, hint) = match source.kind() {
             io::ErrorKind::AddrInUse => {
@@ -78,31 +92,26 @@ enum Reply {
 }
 
 impl Dns {
-    pub(crate) fn new(config: &DataplaneConfig, index: Arc<RwLock<Index>>) -> Result<Self> {
-        let mut domain = Name::from_ascii(&config.cluster_domain).map_err(|source| {
-            Error::new(Kind::Invalid, format!("{:?} is no domain name", config.cluster_domain))
-                .with_source(source)
-        })?;
-        domain.set_fqdn(true);
-        let zone = Zone::new(domain, [config.pod_subnet, config.service_subnet], config.gateway);
+    /// A server that answers from a zone.
+    #[must_use]
+    pub fn new(zone: Arc<dyn Zone>) -> Self {
         let shared = Shared {
             zone,
-            index,
-            upstreams: config.upstream_dns.clone(),
             forwarded: Arc::new(Semaphore::new(FORWARDED_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             turn: AtomicUsize::new(0),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
-    pub(crate) fn serve(self, sockets: Sockets, tasks: &mut JoinSet<()>) {
+    /// Serves until the tasks are dropped.
+    pub fn serve(self, sockets: Sockets, tasks: &mut JoinSet<()>) {
         tasks.spawn(self.clone().serve_udp(Arc::new(sockets.udp)));
         tasks.spawn(self.serve_tcp(sockets.tcp));
     }
 
     async fn serve_udp(self, socket: Arc<UdpSocket>) {
-        let mut buf = vec![0; 65_535];
+        let mut buf = vec![0; QUESTION_LEN];
         loop {
             let (len, client) = match socket.recv_from(&mut buf).await {
                 Ok(received) => received,
@@ -196,7 +205,7 @@ impl Shared {
 
     fn answer(&self, mut message: Message, question: &Query) -> Reply {
         let kind = question.query_type();
-        let answer = self.zone.answer(&self.index.read(), question.name(), kind);
+        let answer = self.zone.answer(question.name(), kind);
         message.metadata.authoritative = true;
         match answer {
             Answer::Elsewhere => return Reply::Forward,
@@ -210,11 +219,11 @@ impl Shared {
                 message.add_answers(answers).add_additionals(additionals);
             }
             Answer::Empty => {
-                message.add_authority(self.zone.soa());
+                message.add_authorities(self.zone.soa());
             }
             Answer::NoSuchName => {
                 message.metadata.response_code = ResponseCode::NXDomain;
-                message.add_authority(self.zone.soa());
+                message.add_authorities(self.zone.soa());
             }
             Answer::Alias { record, target } => {
                 message.add_answer(*record);
@@ -230,7 +239,7 @@ impl Shared {
             Reply::Now(message) => message.to_vec().ok(),
             Reply::Ignore => None,
             Reply::Forward => {
-                if let Some(answer) = forward(query, carrier, &self.upstreams).await {
+                if let Some(answer) = forward(query, carrier, &self.zone.upstreams()).await {
                     return Some(answer);
                 }
                 let mut message = respond_to(&Message::from_vec(query).ok()?);
@@ -241,7 +250,7 @@ impl Shared {
                 let mut question = Message::query();
                 question.metadata.recursion_desired = true;
                 question.add_query(Query::query(target, kind));
-                let found = forward(&question.to_vec().ok()?, Carrier::Udp, &self.upstreams).await;
+                let found = forward(&question.to_vec().ok()?, Carrier::Udp, &self.zone.upstreams()).await;
                 if let Some(found) = found.and_then(|found| Message::from_vec(&found).ok()) {
                     message.add_answers(found.answers);
                 }
