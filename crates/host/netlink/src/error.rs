@@ -19,6 +19,11 @@ impl Errno {
     /// It is in use.
     pub const BUSY: Self = Self(libc::EBUSY);
 
+    /// The kernel has no such kind of object.
+    pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
+    /// A bridge has as many ports as it can have.
+    pub const XFULL: Self = Self(libc::EXFULL);
+
     fn kind(self) -> Kind {
         match self.0 {
             libc::ENOENT | libc::ENODEV | libc::ESRCH | libc::EADDRNOTAVAIL | libc::ENXIO => Kind::NotFound,

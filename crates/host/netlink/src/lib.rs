@@ -5,6 +5,8 @@
 
 mod conntrack;
 mod error;
+mod inet;
+mod ip_net;
 mod ipv4_net;
 mod link;
 mod message;
@@ -12,13 +14,16 @@ mod namespace;
 pub mod nft;
 mod route;
 mod socket;
+mod stacked;
 
 pub use conntrack::{Connection, Conntrack, End, Filter, TcpState};
 pub use error::{Errno, NetlinkError};
+pub use ip_net::{IpNet, ParseIpNetError};
 pub use ipv4_net::{Ipv4Net, ParseIpv4NetError};
 pub use link::{Link, Links, Veth};
 pub use namespace::in_namespace;
 pub use route::{Address, Route, Scope};
+pub use stacked::{Stacked, StackedLink};
 
 /// What every call here returns.
 pub type Result<T, E = NetlinkError> = std::result::Result<T, E>;

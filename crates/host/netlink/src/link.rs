@@ -7,22 +7,23 @@ use crate::namespace::in_namespace;
 use crate::socket::{Socket, broken};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-const NEW: u16 = 16;
+pub(crate) const NEW: u16 = 16;
 const DEL: u16 = 17;
 const GET: u16 = 18;
 
-const ADDRESS: u16 = 1;
-const NAME: u16 = 3;
-const MTU: u16 = 4;
+pub(crate) const ADDRESS: u16 = 1;
+pub(crate) const NAME: u16 = 3;
+pub(crate) const MTU: u16 = 4;
 const MASTER: u16 = 10;
-const INFO: u16 = 18;
+pub(crate) const INFO: u16 = 18;
 const GROUP: u16 = 27;
-const NET_NS_FD: u16 = 28;
-const INFO_KIND: u16 = 1;
-const INFO_DATA: u16 = 2;
+pub(crate) const NET_NS_FD: u16 = 28;
+pub(crate) const INFO_KIND: u16 = 1;
+pub(crate) const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
 const PORT_MODE: u16 = 4;
+const PORT_ISOLATED: u16 = 33;
 const VETH_PEER: u16 = 1;
 
 const UP: u32 = 1;
@@ -68,7 +69,7 @@ pub struct Veth<'a> {
     pub mtu: Option<u32>,
 }
 
-fn header(index: u32, flags: u32, change: u32) -> [u8; 16] {
+pub(crate) fn header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     let mut header = [0; 16];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
@@ -170,6 +171,34 @@ impl Links {
                     data.bytes(PORT_MODE, &[1]);
                 });
             });
+        })?;
+        Ok(())
+    }
+
+    /// Keeps a port of a bridge from every other port that is isolated too.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such link, `EINVAL` if it is no port.
+    pub fn set_isolated(&mut self, name: &str) -> Result<()> {
+        let action = || format!("isolate link {name} from other ports of its bridge");
+        self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name).nest(INFO, |info| {
+                info.text(INFO_SLAVE_KIND, "bridge").nest(INFO_SLAVE_DATA, |data| {
+                    data.bytes(PORT_ISOLATED, &[1]);
+                });
+            });
+        })?;
+        Ok(())
+    }
+
+    /// Sets the largest packet of a link.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such link, `EINVAL` if it cannot carry that much.
+    pub fn set_mtu(&mut self, name: &str, mtu: u32) -> Result<()> {
+        let action = || format!("set the largest packet of link {name} to {mtu}");
+        self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name).u32(MTU, mtu);
         })?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::batch::{Data, Verdict, millis};
 use crate::message::Writer;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// One of the sixteen 32-bit registers; a longer value uses those that follow too.
@@ -98,6 +98,8 @@ pub enum Expression {
     DestinationType { to: Reg },
     /// Translates an address and, if given, a port.
     Nat { which: Nat, address: Reg, port: Option<Reg> },
+    /// Translates an IPv6 address and, if given, a port.
+    NatV6 { which: Nat, address: Reg, port: Option<Reg> },
     /// Translates the source to the address of the link it leaves by.
     Masquerade,
     /// Sends it to the host itself, to the port given.
@@ -127,7 +129,7 @@ impl Expression {
             Self::Load { .. } | Self::Verdict(_) => "immediate",
             Self::Random { .. } => "numgen",
             Self::DestinationType { .. } => "fib",
-            Self::Nat { .. } => "nat",
+            Self::Nat { .. } | Self::NatV6 { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Redirect { .. } => "redir",
             Self::Reject(_) => "reject",
@@ -182,7 +184,8 @@ impl Expression {
             Self::DestinationType { to } => {
                 w.be32(1, to.number()).be32(2, ADDRESS_TYPE).be32(3, DESTINATION);
             }
-            Self::Nat { which, address, port } => write_nat(w, *which, *address, *port),
+            Self::Nat { which, address, port } => write_nat(w, IPV4, *which, *address, *port),
+            Self::NatV6 { which, address, port } => write_nat(w, IPV6, *which, *address, *port),
             Self::Masquerade | Self::Counter => {}
             Self::Redirect { port } => {
                 w.be32(1, port.number());
@@ -235,12 +238,24 @@ fn write_immediate(w: &mut Writer, to: Reg, data: &Data) {
     w.be32(1, to.number()).nest(2, |inner| data.write(inner));
 }
 
-fn write_nat(w: &mut Writer, which: Nat, address: Reg, port: Option<Reg>) {
-    const IPV4: u32 = 2;
-    w.be32(1, which as u32).be32(2, IPV4).be32(3, address.number());
+const IPV4: u32 = 2;
+const IPV6: u32 = 10;
+
+fn write_nat(w: &mut Writer, family: u32, which: Nat, address: Reg, port: Option<Reg>) {
+    w.be32(1, which as u32).be32(2, family).be32(3, address.number());
     if let Some(port) = port {
         w.be32(5, port.number());
     }
+}
+
+/// A link's name as keys of sets and rules have it.
+#[must_use]
+pub fn padded_name(name: &str) -> [u8; 16] {
+    let mut padded = [0; 16];
+    for (to, from) in padded[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    padded
 }
 
 /// A rule that is being written: what has to match comes first, then what is to be done.
@@ -249,6 +264,8 @@ pub struct Rule(Vec<Expression>);
 
 impl Rule {
     const SCRATCH: Reg = Reg(15);
+    /// The first of four registers, for 16 bytes.
+    const WIDE: Reg = Reg(8);
 
     /// A rule that matches everything and does nothing.
     #[must_use]
@@ -274,11 +291,79 @@ impl Rule {
     /// Only IPv4.
     #[must_use]
     pub fn ipv4(self) -> Self {
+        self.family(2)
+    }
+
+    /// Only IPv6.
+    #[must_use]
+    pub fn ipv6(self) -> Self {
+        self.family(10)
+    }
+
+    fn family(self, family: u8) -> Self {
         self.then(Expression::Meta { key: Meta::NetworkProtocol, to: Self::SCRATCH }).compare(
             Self::SCRATCH,
             Comparison::Eq,
-            &[2],
+            &[family],
         )
+    }
+
+    /// Only packets of a network's family that come from inside of it.
+    #[must_use]
+    pub fn from_network(self, net: crate::IpNet) -> Self {
+        match net.base() {
+            IpAddr::V4(base) => self.ipv4().source(Comparison::Eq, crate::Ipv4Net::new(base, net.prefix())),
+            IpAddr::V6(base) => {
+                let mask = crate::IpNet::new(Ipv6Addr::from(u128::MAX).into(), net.prefix());
+                let IpAddr::V6(mask) = mask.base() else { return self };
+                let rule = self.ipv6().then(Expression::Network { offset: 8, len: 16, to: Self::WIDE });
+                let rule = rule.then(Expression::And { reg: Self::WIDE, mask: mask.octets().to_vec() });
+                rule.compare(Self::WIDE, Comparison::Eq, &base.octets())
+            }
+        }
+    }
+
+    /// Loads the destination address of IPv6, into four registers.
+    #[must_use]
+    pub fn load_destination_v6(self, to: Reg) -> Self {
+        self.then(Expression::Network { offset: 24, len: 16, to })
+    }
+
+    /// Does what a verdict map says of the name of the link that a packet came by.
+    #[must_use]
+    pub fn lookup_input(self, map: &str) -> Self {
+        self.lookup_link(Meta::InputName, map)
+    }
+
+    /// Does what a verdict map says of the name of the link that a packet leaves by.
+    #[must_use]
+    pub fn lookup_output(self, map: &str) -> Self {
+        self.lookup_link(Meta::OutputName, map)
+    }
+
+    fn lookup_link(self, key: Meta, map: &str) -> Self {
+        self.then(Expression::Meta { key, to: Self::WIDE })
+            .then(Expression::LookupVerdict { map: map.to_owned(), key: Self::WIDE })
+    }
+
+    /// Only packets that came by a link whose name is in a set.
+    #[must_use]
+    pub fn input_in(self, set: &str) -> Self {
+        self.link_in(Meta::InputName, set)
+    }
+
+    /// Only packets that leave by a link whose name is in a set.
+    #[must_use]
+    pub fn output_in(self, set: &str) -> Self {
+        self.link_in(Meta::OutputName, set)
+    }
+
+    fn link_in(self, key: Meta, set: &str) -> Self {
+        self.then(Expression::Meta { key, to: Self::WIDE }).then(Expression::Contains {
+            set: set.to_owned(),
+            key: Self::WIDE,
+            inverted: false,
+        })
     }
 
     /// Only this transport protocol.
@@ -304,12 +389,7 @@ impl Rule {
     }
 
     fn link(self, key: Meta, how: Comparison, name: &str) -> Self {
-        let mut padded = [0; 16];
-        for (to, from) in padded[..15].iter_mut().zip(name.bytes()) {
-            *to = from;
-        }
-        let reg = Reg(8);
-        self.then(Expression::Meta { key, to: reg }).compare(reg, how, &padded)
+        self.then(Expression::Meta { key, to: Self::WIDE }).compare(Self::WIDE, how, &padded_name(name))
     }
 
     /// Only packets whose source (`offset` 12) or destination (16) lies inside or outside of a network.

@@ -9,7 +9,7 @@ mod parts;
 mod read;
 
 pub use batch::{Batch, Chain, Data, Element, Hook, HookPoint, HookType, Map, Set, Verdict};
-pub use expression::{Comparison, Ct, Expression, Meta, Nat, Reg, Reject, Rule};
+pub use expression::{Comparison, Ct, Expression, Meta, Nat, Reg, Reject, Rule, padded_name};
 pub use parts::Part;
 pub use read::{ElementEntry, Nft};
 
@@ -41,12 +41,16 @@ pub mod datatype {
     pub const INTEGER: u32 = 4;
     /// An IPv4 address.
     pub const IPV4_ADDR: u32 = 7;
+    /// An IPv6 address.
+    pub const IPV6_ADDR: u32 = 8;
     /// A transport protocol.
     pub const INET_PROTO: u32 = 12;
     /// A port.
     pub const INET_SERVICE: u32 = 13;
     /// A packet mark.
     pub const MARK: u32 = 19;
+    /// A link's name.
+    pub const IFNAME: u32 = 41;
 
     /// The type of a concatenation.
     #[must_use]
