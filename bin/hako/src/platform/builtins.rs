@@ -16,7 +16,7 @@ use hako_dataplane::{Dataplane, DataplaneConfig};
 use hako_docker::DockerState;
 use hako_image::ImageStore;
 use hako_image::remote::RemoteOptions;
-use hako_network::{Network, NetworkConfig, Ranges};
+use hako_network::{Network, NetworkConfig, Networks, NetworksConfig, Ranges};
 use hako_node::{ClusterDns, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
 use hako_snapshot::Overlay;
 use hako_store::Embedded;
@@ -50,6 +50,7 @@ struct Machine {
     images: ImageStore,
     builder: Builder,
     network: Arc<Network>,
+    networks: Arc<Networks>,
 }
 
 impl Platform {
@@ -223,16 +224,21 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
             let snapshots = Overlay::open(&paths.snapshots)?;
             let images =
                 ImageStore::open(ContentStore::open(&paths.content)?, Arc::new(snapshots), &paths.images)?;
+            let networks = Networks::open(NetworksConfig {
+                instance: instance.clone(),
+                state_dir: paths.network.clone(),
+                pools: hako_network::default_pools(),
+            })?;
             let network = Network::open(NetworkConfig {
                 instance,
                 state_dir: paths.network.clone(),
                 subnet: Some(ranges.node),
             })?;
             let cgroups = CgroupRoot::detect()?;
-            Ok((images, Arc::new(network), cgroups, paths))
+            Ok((images, Arc::new(network), Arc::new(networks), cgroups, paths))
         }
     });
-    let (images, network, cgroups, paths) = opened.await.context("open the stores")??;
+    let (images, network, networks, cgroups, paths) = opened.await.context("open the stores")??;
     let builder = Builder::new(
         images.clone(),
         BuilderConfig {
@@ -251,10 +257,11 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
         exe: PathBuf::from("/proc/self/exe"),
         images: images.clone(),
         network: Some(Arc::clone(&network)),
+        networks: Some(Arc::clone(&networks)),
         cgroups,
     })
     .await?;
-    Ok(Machine { engine: Arc::new(engine), images, builder, network })
+    Ok(Machine { engine: Arc::new(engine), images, builder, network, networks })
 }
 
 fn names(node: &str, ip: Ipv4Addr, address: SocketAddr, ranges: Ranges) -> ServerNames {
@@ -430,6 +437,7 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     let machine = open_machine(paths(&directory), directory.instance().to_owned(), ranges).await?;
     stop_everything(&machine.engine).await?;
     machine.network.teardown()?;
+    machine.networks.teardown()?;
     let prefix = format!("hako-{}", directory.instance());
     let mut nft = hako_netlink::nft::Nft::open().map_err(hako_error::Error::from)?;
     for table in nft.tables(&prefix).map_err(hako_error::Error::from)? {

@@ -375,7 +375,7 @@ fn release(backends: &mut Backends, before: &Programme, kept: &BTreeSet<String>)
 
 fn published((protocol, port): NodePort) -> PublishedPort {
     let protocol = if protocol == TCP { Protocol::Tcp } else { Protocol::Udp };
-    PublishedPort { host_ip: Ipv4Addr::UNSPECIFIED, host_port: port, container_port: 0, protocol }
+    PublishedPort { host_ip: Ipv4Addr::UNSPECIFIED.into(), host_port: port, container_port: 0, protocol }
 }
 
 /// Datagrams have no end of connection: what the kernel remembers would go on leading to a target that is gone.

@@ -152,11 +152,20 @@ fn line(kind: &str, action: &str, id: &str, attributes: Map<String, Value>, at: 
 }
 
 fn json(event: &Event) -> Option<Value> {
-    let Subject::Container { id, .. } = &event.subject else { return None };
+    let (kind, id) = match &event.subject {
+        Subject::Container { id, .. } => ("container", id.as_str()),
+        Subject::Network(id) => ("network", id.as_str()),
+        Subject::Volume(name) => ("volume", name.as_str()),
+        Subject::Sandbox(_) => return None,
+    };
     let mut attributes: Map<String, Value> =
         event.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-    attributes.insert("image".into(), json!(event.image));
-    attributes.insert("name".into(), json!(event.name));
+    if kind == "container" {
+        attributes.insert("image".into(), json!(event.image));
+    }
+    if !event.name.is_empty() {
+        attributes.insert("name".into(), json!(event.name));
+    }
     let action = match &event.action {
         Action::Create => "create",
         Action::Attach => "attach",
@@ -176,6 +185,14 @@ fn json(event: &Event) -> Option<Value> {
         Action::Pause => "pause",
         Action::Unpause => "unpause",
         Action::Destroy => "destroy",
+        Action::Connect { container } => {
+            attributes.insert("container".into(), json!(container));
+            "connect"
+        }
+        Action::Disconnect { container } => {
+            attributes.insert("container".into(), json!(container));
+            "disconnect"
+        }
         Action::ExecStart { exec } => {
             attributes.insert("execID".into(), json!(exec));
             "exec_start"
@@ -186,8 +203,10 @@ fn json(event: &Event) -> Option<Value> {
             "exec_die"
         }
     };
-    let mut line = line("container", action, id.as_str(), attributes, event.at);
-    line["from"] = json!(event.image);
+    let mut line = line(kind, action, id, attributes, event.at);
+    if kind == "container" {
+        line["from"] = json!(event.image);
+    }
     Some(line)
 }
 
@@ -207,7 +226,9 @@ fn wanted(filters: &Filters, line: &Value) -> bool {
             true => wanted == image,
             false => wanted == name || wanted == id,
         })
-        && ["daemon", "network", "volume"].iter().all(|kind| filters.get(kind).is_empty())
+        && filters.any("network", |wanted| line["Type"] == "network" && (wanted == name || id.starts_with(wanted)))
+        && filters.any("volume", |wanted| line["Type"] == "volume" && wanted == id)
+        && ["daemon"].iter().all(|kind| filters.get(kind).is_empty())
         && filters.any("scope", |wanted| wanted == "local")
         && filters.labels(&labels.unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! Volumes of the one driver there is.
 
 use crate::container::body::JsonBody;
-use crate::error::{Answer, blocking, unimplemented};
+use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::params::Params;
 use crate::{DockerState, sizes};
 use axum::Json;
@@ -28,18 +28,23 @@ pub(crate) fn routes() -> Router<DockerState> {
 pub(crate) fn json(volume: &Volume) -> Value {
     json!({
         "Name": volume.name, "Driver": "local", "Mountpoint": volume.path, "CreatedAt": volume.created_at.to_string(),
-        "Labels": volume.labels, "Scope": "local", "Options": null,
+        "Labels": volume.labels, "Scope": "local", "Options": if volume.options.is_empty() { Value::Null } else { json!(volume.options) },
     })
 }
 
 pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
-    filters.only(&["name", "label", "driver"])?;
+    filters.only(&["name", "label", "label!", "driver", "dangling"])?;
+    let used = state.engine.used_volumes();
     let volumes = state.engine.volumes()?;
     let shown: Vec<Value> = volumes
         .iter()
         .filter(|volume| {
-            filters.any("name", |name| volume.name.contains(name)) && filters.labels(&volume.labels)
+            let is_dangling = !used.contains(&volume.name);
+            filters.any("name", |name| volume.name.contains(name))
+                && filters.any("driver", |driver| driver == "local")
+                && filters.any("dangling", |wanted| matches!(wanted, "1" | "true") == is_dangling)
+                && filters.labels(&volume.labels)
         })
         .map(json)
         .collect();
@@ -59,11 +64,29 @@ pub(crate) async fn create(State(state): State<DockerState>, JsonBody(wanted): J
     if !matches!(wanted.driver.as_str(), "" | "local") {
         return Err(unimplemented(format!("volume driver {:?} is unimplemented: use local", wanted.driver)));
     }
-    if wanted.driver_opts.is_some_and(|options| !options.is_empty()) {
-        return Err(unimplemented("volume field DriverOpts is unimplemented"));
-    }
-    let volume = state.engine.create_volume(&wanted.name, wanted.labels.unwrap_or_default())?;
+    let options = wanted.driver_opts.unwrap_or_default();
+    check_options(&options)?;
+    let volume = state.engine.create_volume(&wanted.name, wanted.labels.unwrap_or_default(), options)?;
     Ok((StatusCode::CREATED, Json(json(&volume))).into_response())
+}
+
+/// The options that Docker's `local` takes.
+fn check_options(options: &BTreeMap<String, String>) -> Result<(), Failure> {
+    if let Some(name) = options.keys().find(|name| !matches!(name.as_str(), "type" | "o" | "device")) {
+        return match name.as_str() {
+            "size" => Err(unimplemented("volume option size is unimplemented: use type=tmpfs with o=size=…")),
+            _ => Err(invalid(format!("invalid option: {name:?}"))),
+        };
+    }
+    let option = |name: &str| options.get(name).map_or("", String::as_str);
+    if !options.is_empty() && option("device").is_empty() {
+        return Err(invalid("missing device in volume options"));
+    }
+    let is_bind = matches!(option("type"), "" | "none" | "bind");
+    if is_bind && !options.is_empty() && !option("device").starts_with('/') {
+        return Err(invalid(format!("volume option device={:?} must be an absolute path", option("device"))));
+    }
+    Ok(())
 }
 
 pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {

@@ -49,7 +49,10 @@ impl Core {
             };
             let phase = readable(&dir.join("state.json")).unwrap_or(SandboxPhase::Prepared);
             phases.insert(id.clone(), phase);
-            self.sandboxes.write().insert(id.clone(), Arc::new(SandboxObject::new(id, dir, found)));
+            self.sandboxes.write().insert(
+                id.clone(),
+                Arc::new(SandboxObject::new(id, dir, found, self.config.networks.clone())),
+            );
         }
         for name in record::names(&self.layout.containers())? {
             match name.parse::<ContainerId>() {
@@ -146,6 +149,9 @@ impl Core {
         let attachment = self.config.network.as_ref().and_then(|network| network.get(sandbox.id.as_str()));
         *sandbox.live.write() = Some(Live { shim: shim.clone(), attachment });
         crate::monitor::watch(self, sandbox, &shim);
+        if let Err(error) = self.start_resolver(sandbox, &shim).await {
+            tracing::warn!(sandbox = sandbox.id.short(), error = %error.chain(), "a sandbox finds no names");
+        }
         let mut states: HashMap<String, hako_runtime::ContainerState> =
             shim.state().await?.into_iter().map(|state| (state.id.clone(), state)).collect();
         tracing::info!(
@@ -236,6 +242,9 @@ impl Core {
             let ids: Vec<String> = live.iter().map(ToString::to_string).collect();
             if let Some(network) = &core.config.network {
                 network.adopt(&ids)?;
+            }
+            if let Some(networks) = &core.config.networks {
+                networks.adopt(&core.claims(&live))?;
             }
             core.sweep_groups(&ids)
         })

@@ -9,7 +9,7 @@ use crate::sandbox::SandboxObject;
 use hako_cgroup::CgroupRoot;
 use hako_image::ImageStore;
 use hako_names::ContainerId;
-use hako_network::Network;
+use hako_network::{Network, Networks};
 use hako_oci::runtime::Spec;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub images: ImageStore,
     /// The bridge network; `None` refuses sandboxes that ask for it.
     pub network: Option<Arc<Network>>,
+    /// The networks that people make; `None` refuses sandboxes that ask for one.
+    pub networks: Option<Arc<Networks>>,
     /// The machine's control groups.
     pub cgroups: CgroupRoot,
 }

@@ -110,6 +110,7 @@ impl Core {
         container.change(|status, _| name.clone_into(&mut status.name));
         taken.name = None;
         self.names.lock().remove(&old);
+        self.rename_endpoints(&container.sandbox, &old, name)?;
         self.container_event(&container, Action::Rename);
         Ok(())
     }

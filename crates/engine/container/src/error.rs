@@ -9,6 +9,8 @@ pub(crate) enum EngineError {
     NoContainer { name: String },
     #[error("no such sandbox: {name}")]
     NoSandbox { name: String },
+    #[error("volume {name} exists with other options: choose another name")]
+    VolumeDiffers { name: String },
     #[error("container id {prefix:?} is ambiguous: give more digits")]
     Ambiguous { prefix: String },
     #[error(
@@ -63,7 +65,7 @@ impl Classify for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoContainer { .. } | Self::NoSandbox { .. } | Self::NoVolume { .. } => Kind::NotFound,
-            Self::NameTaken { .. } => Kind::AlreadyExists,
+            Self::VolumeDiffers { .. } | Self::NameTaken { .. } => Kind::AlreadyExists,
             Self::Ambiguous { .. }
             | Self::BadName { .. }
             | Self::NoCommand

@@ -72,6 +72,11 @@ impl ExecTable {
         }
     }
 
+    /// Ids of execs are a shim's own: those of the next one begin anew, and must not find the codes of these.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     pub(crate) fn list(&self) -> Vec<ExecInfo> {
         let info =
             |entry: &Entry| ExecInfo { id: entry.id.clone(), pid: entry.pid, code: *entry.code.borrow() };

@@ -1,8 +1,8 @@
 //! The files that a sandbox gives its containers: /etc/hosts, /etc/hostname and /etc/resolv.conf.
 
-use crate::{Dns, NetworkMode, SandboxSpec};
+use crate::{Dns, HostEntry, NetworkMode, SandboxSpec};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Where they are on the host, and where they appear inside.
@@ -26,33 +26,48 @@ impl SandboxFiles {
     }
 
     /// Writes all three. Written in place, so that running containers see the change through their bind mounts.
-    pub(crate) fn write(
-        &self,
-        spec: &SandboxSpec,
-        hostname: &str,
-        ip: Option<Ipv4Addr>,
-    ) -> std::io::Result<()> {
+    pub(crate) fn write(&self, spec: &SandboxSpec, hostname: &str, reached: &Reached) -> std::io::Result<()> {
         let host = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
         let hosts = match spec.network {
             NetworkMode::Host => host("/etc/hosts") + &extra_hosts(spec),
-            NetworkMode::Bridge | NetworkMode::None => hosts(spec, hostname, ip),
+            _ => hosts(spec, hostname, reached),
         };
         std::fs::write(self.dir.join("hosts"), hosts)?;
         std::fs::write(self.dir.join("hostname"), format!("{hostname}\n"))?;
-        let is_isolated = spec.network == NetworkMode::Bridge;
-        std::fs::write(
-            self.dir.join("resolv.conf"),
-            resolv_conf(&spec.dns, &host("/etc/resolv.conf"), is_isolated),
-        )
+        let is_isolated = matches!(spec.network, NetworkMode::Bridge | NetworkMode::Endpoints);
+        let host = host("/etc/resolv.conf");
+        let text = match reached.has_resolver {
+            true => own_resolver(&spec.dns, &host),
+            false => resolv_conf(&spec.dns, &host, is_isolated),
+        };
+        std::fs::write(self.dir.join("resolv.conf"), text)
     }
 }
 
-fn hosts(spec: &SandboxSpec, hostname: &str, ip: Option<Ipv4Addr>) -> String {
+/// How a sandbox is reached, and what it can reach.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reached {
+    /// Its own addresses.
+    pub(crate) ips: Vec<IpAddr>,
+    /// Whether it has a name server of its own.
+    pub(crate) has_resolver: bool,
+    /// Others that it knows by name.
+    pub(crate) others: Vec<HostEntry>,
+}
+
+impl Reached {
+    /// At one address.
+    pub(crate) fn at(ip: IpAddr) -> Self {
+        Self { ips: vec![ip], ..Self::default() }
+    }
+}
+
+fn hosts(spec: &SandboxSpec, hostname: &str, reached: &Reached) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
          ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
-    if let Some(ip) = ip {
+    for ip in &reached.ips {
         let _ = match spec.domain.as_str() {
             "" => writeln!(text, "{ip}\t{hostname}"),
             domain => {
@@ -62,11 +77,30 @@ fn hosts(spec: &SandboxSpec, hostname: &str, ip: Option<Ipv4Addr>) -> String {
             }
         };
     }
-    text + &extra_hosts(spec)
+    text + &lines(&reached.others) + &extra_hosts(spec)
 }
 
 fn extra_hosts(spec: &SandboxSpec) -> String {
-    spec.hosts.iter().map(|entry| format!("{}\t{}\n", entry.ip, entry.names.join(" "))).collect()
+    lines(&spec.hosts)
+}
+
+fn lines(entries: &[HostEntry]) -> String {
+    entries.iter().map(|entry| format!("{}\t{}\n", entry.ip, entry.names.join(" "))).collect()
+}
+
+/// The sandbox's own name server, with the search list and options that were asked for, else the host's search list.
+fn own_resolver(dns: &Dns, host: &str) -> String {
+    let mut text = format!("nameserver {}\n", hako_network::RESOLVER);
+    match dns.search.as_slice() {
+        [] => host.lines().filter(|line| line.starts_with("search ")).for_each(|line| {
+            let _ = writeln!(text, "{line}");
+        }),
+        // Docker's way to say that there is none.
+        [none] if none == "." => {}
+        search => drop(writeln!(text, "search {}", search.join(" "))),
+    }
+    let options = if dns.options.is_empty() { "ndots:0".to_owned() } else { dns.options.join(" ") };
+    text + "options " + &options + "\n"
 }
 
 /// What was asked for, else the host's file; without its loopback servers where they cannot be reached.
@@ -108,15 +142,26 @@ mod tests {
     }
 
     #[test]
+    fn a_sandbox_with_names_asks_its_own_server() {
+        let host = "nameserver 127.0.0.53\nsearch lan\n";
+        assert_eq!(
+            own_resolver(&Dns::default(), host),
+            "nameserver 127.0.0.11\nsearch lan\noptions ndots:0\n"
+        );
+        let dns = Dns { search: vec![".".into()], options: vec!["ndots:2".into()], ..Dns::default() };
+        assert_eq!(own_resolver(&dns, host), "nameserver 127.0.0.11\noptions ndots:2\n");
+    }
+
+    #[test]
     fn hosts_names_the_sandbox_itself_and_the_extra_entries() {
         let entry =
             crate::HostEntry { ip: "10.1.1.1".parse().unwrap(), names: vec!["db".into(), "db.x".into()] };
         let spec = SandboxSpec { hosts: vec![entry], ..SandboxSpec::default() };
-        let text = hosts(&spec, "web-0", Some(Ipv4Addr::new(10, 244, 0, 7)));
+        let text = hosts(&spec, "web-0", &Reached::at("10.244.0.7".parse().unwrap()));
         assert!(text.contains("10.244.0.7\tweb-0\n10.1.1.1\tdb db.x\n"), "{text}");
         let spec = SandboxSpec { domain: "web.shop.svc".into(), ..SandboxSpec::default() };
         for hostname in ["web-0", "web-0.web.shop.svc"] {
-            let text = hosts(&spec, hostname, Some(Ipv4Addr::new(10, 244, 0, 7)));
+            let text = hosts(&spec, hostname, &Reached::at("10.244.0.7".parse().unwrap()));
             assert!(text.ends_with("10.244.0.7\tweb-0.web.shop.svc\tweb-0\n"), "{text}");
         }
     }

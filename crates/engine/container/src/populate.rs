@@ -27,7 +27,10 @@ impl Core {
         let mut wanted = Vec::new();
         for mount in spec.mounts.iter().filter(|mount| !spec.no_copy.contains(&mount.target)) {
             if let MountSource::Volume { name } = &mount.source {
-                wanted.push((name, &mount.target, self.volume(name)?));
+                let volume = self.volume(name)?;
+                if volume.is_own() {
+                    wanted.push((name, &mount.target, volume));
+                }
             }
         }
         if wanted.is_empty() {

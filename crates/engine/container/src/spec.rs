@@ -3,7 +3,7 @@
 use hako_names::ImageRef;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What a sandbox is to be.
@@ -20,7 +20,9 @@ pub struct SandboxSpec {
     pub network: NetworkMode,
     /// What goes into resolv.conf; when all is empty, the host's file is used as it is.
     pub dns: Dns,
-    /// Ports of the host that lead into the sandbox. Only with [`NetworkMode::Bridge`].
+    /// The networks it is connected to at its first start. Only with [`NetworkMode::Endpoints`].
+    pub endpoints: Vec<EndpointSpec>,
+    /// Ports of the host that lead into the sandbox. Only with [`NetworkMode::Bridge`] and [`NetworkMode::Endpoints`].
     pub ports: Vec<PortMapping>,
     /// Namespaced kernel settings, such as `net.core.somaxconn`.
     pub sysctls: BTreeMap<String, String>,
@@ -58,6 +60,37 @@ pub enum NetworkMode {
     Host,
     /// Its own namespace with loopback only.
     None,
+    /// Its own namespace, connected to the networks that people make.
+    Endpoints,
+}
+
+/// How a sandbox is connected to one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointSpec {
+    /// The network's name.
+    pub network: String,
+    /// Names that others in the network find it by, besides its own.
+    pub aliases: Vec<String>,
+    /// Names that only it knows others by.
+    pub links: Vec<EndpointLink>,
+    /// A certain address of IPv4.
+    pub ip4: Option<IpAddr>,
+    /// A certain address of IPv6.
+    pub ip6: Option<IpAddr>,
+    /// A certain hardware address; empty for any.
+    pub mac: String,
+    /// The highest of a sandbox's networks leads its default route.
+    pub priority: i32,
+}
+
+/// A name that only one sandbox knows another container by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointLink {
+    /// Whom.
+    pub container: hako_names::ContainerId,
+    /// By which name.
+    pub alias: String,
 }
 
 /// What goes into resolv.conf.
@@ -75,10 +108,13 @@ pub struct Dns {
 /// One port of the host that leads into the sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortMapping {
-    /// Address of the host; unspecified means all.
-    pub host_ip: Ipv4Addr,
+    /// Address of the host; unspecified means all of its family.
+    pub host_ip: IpAddr,
     /// Port of the host; 0 picks a free one.
     pub host_port: u16,
+    /// The last port of the host of a range to pick one from; 0 for no range.
+    #[serde(default)]
+    pub host_port_last: u16,
     /// Port inside.
     pub container_port: u16,
     /// TCP, UDP or SCTP.

@@ -74,6 +74,7 @@ impl Core {
         if sandbox.live().is_some() {
             self.take_down(sandbox).await;
         }
+        container.execs.clear();
         let shim = self.spawn_shim(sandbox).await.map_err(not_the_program)?;
         crate::monitor::watch(self, sandbox, &shim);
         let started = async {
@@ -136,7 +137,7 @@ impl Core {
         let mut volumes = Vec::new();
         for mount in &record.spec.mounts {
             if let MountSource::Volume { name } = &mount.source {
-                volumes.push((name.clone(), self.ensure_volume(name)?.path));
+                volumes.push((name.clone(), self.ensure_volume(name)?.source()));
             }
         }
         let around = Surroundings {
@@ -147,7 +148,7 @@ impl Core {
             volumes,
         };
         let resources = container.status.read().resources.clone();
-        let spec = oci::runtime_spec(
+        let mut spec = oci::runtime_spec(
             self.base_spec.clone(),
             &record.spec,
             &record.resolved,
@@ -155,6 +156,7 @@ impl Core {
             &resources,
             &around,
         )?;
+        self.add_link_variables(container, &mut spec);
         *container.process.lock() = spec.process().clone().map(Arc::new);
         Ok((spec, mounts))
     }

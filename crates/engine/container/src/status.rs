@@ -1,6 +1,6 @@
 //! What is: sandboxes, containers, exits, events.
 
-use crate::{ContainerSpec, PortMapping, SandboxId, SandboxSpec};
+use crate::{ContainerSpec, EndpointSpec, PortMapping, SandboxId, SandboxSpec};
 use hako_names::ContainerId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub struct Sandbox {
     pub state: SandboxState,
     /// Its address, with the bridge network and while ready.
     pub ip: Option<Ipv4Addr>,
+    /// The networks that people made and it is to be connected to.
+    pub places: Vec<Place>,
     /// The host's ports that lead into it, as granted.
     pub ports: Vec<PortMapping>,
     /// Process id of the shim while ready.
@@ -30,6 +32,17 @@ pub struct Sandbox {
     pub created_at: Timestamp,
     /// Whether it belongs to one standalone container.
     pub standalone: bool,
+}
+
+/// A sandbox's place in a network, wanted or taken.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What was asked for.
+    pub spec: EndpointSpec,
+    /// The network's id; empty when there is no such network.
+    pub network_id: String,
+    /// What it has of it while it is up.
+    pub endpoint: Option<hako_network::Endpoint>,
 }
 
 /// Whether a sandbox holds namespaces.
@@ -199,6 +212,10 @@ pub enum Subject {
     },
     /// A sandbox.
     Sandbox(SandboxId),
+    /// A network, by its id; its driver is the label `type`.
+    Network(String),
+    /// A volume, by its name.
+    Volume(String),
 }
 
 /// What happened.
@@ -234,6 +251,16 @@ pub enum Action {
     Unpause,
     /// It is gone.
     Destroy,
+    /// A container was connected to it.
+    Connect {
+        /// Which.
+        container: ContainerId,
+    },
+    /// A container was taken off it.
+    Disconnect {
+        /// Which.
+        container: ContainerId,
+    },
     /// An exec started.
     ExecStart {
         /// The exec's id.

@@ -7,7 +7,7 @@ use crate::{Engine, MountSource};
 use hako_error::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 /// A volume.
@@ -21,6 +21,47 @@ pub struct Volume {
     pub created_at: Timestamp,
     /// For the caller only.
     pub labels: BTreeMap<String, String>,
+    /// What is mounted where the volume is used, in the words of mount(8): `type`, `device` and `o`. Empty for a
+    /// directory of the engine's.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a volume looks like to a container.
+#[derive(Clone, Debug)]
+pub(crate) enum VolumeSource {
+    /// A directory of the host, bound.
+    Directory(PathBuf),
+    /// A file system that each container mounts for itself, so that none is left on the host.
+    Mounted {
+        /// Its kind, such as `tmpfs`.
+        kind: String,
+        /// What it is made of.
+        device: PathBuf,
+        /// Its options.
+        options: Vec<String>,
+    },
+}
+
+impl Volume {
+    pub(crate) fn source(&self) -> VolumeSource {
+        let option = |name: &str| self.options.get(name).map_or("", String::as_str);
+        let mut options: Vec<String> =
+            option("o").split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+        let is_bind = matches!(option("type"), "" | "none" | "bind");
+        options.retain(|option| !(is_bind && matches!(option.as_str(), "bind" | "rbind")));
+        let device = PathBuf::from(option("device"));
+        match is_bind {
+            true if device.as_os_str().is_empty() => VolumeSource::Directory(self.path.clone()),
+            true => VolumeSource::Directory(device),
+            false => VolumeSource::Mounted { kind: option("type").to_owned(), device, options },
+        }
+    }
+
+    /// Whether its files are in the engine's own directory.
+    pub(crate) fn is_own(&self) -> bool {
+        self.options.is_empty()
+    }
 }
 
 impl Core {
@@ -33,17 +74,29 @@ impl Core {
     /// The volume of that name, made when missing.
     pub(crate) fn ensure_volume(&self, name: &str) -> Result<Volume, EngineError> {
         match self.volume(name) {
-            Err(EngineError::NoVolume { .. }) => self.make_volume(name, BTreeMap::new()),
+            Err(EngineError::NoVolume { .. }) => self.make_volume(name, BTreeMap::new(), BTreeMap::new()),
             found => found,
         }
     }
 
-    fn make_volume(&self, name: &str, labels: BTreeMap<String, String>) -> Result<Volume, EngineError> {
+    fn make_volume(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<Volume, EngineError> {
         let dir = self.layout.volumes().join(name);
         let path = dir.join("_data");
         std::fs::create_dir_all(&path).map_err(io("make directory", &path))?;
-        let volume = Volume { name: name.to_owned(), path, created_at: Timestamp::now(), labels };
+        let volume = Volume { name: name.to_owned(), path, created_at: Timestamp::now(), labels, options };
         record::write(&dir.join("volume.json"), &volume)?;
+        self.events.emit(
+            crate::Subject::Volume(volume.name.clone()),
+            crate::Action::Create,
+            "",
+            "",
+            &driver(),
+        );
         Ok(volume)
     }
 
@@ -64,14 +117,22 @@ impl Core {
 }
 
 impl Engine {
-    /// Makes a volume; one that exists already is returned as it is.
-    pub fn create_volume(&self, name: &str, labels: BTreeMap<String, String>) -> Result<Volume> {
+    /// Makes a volume; one that exists already with the same options is returned as it is.
+    pub fn create_volume(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<Volume> {
         let name = match name.is_empty() {
             true => crate::core::random_id()?.to_string(),
             false => name.to_owned(),
         };
         match self.core.volume(&name) {
-            Err(EngineError::NoVolume { .. }) => Ok(self.core.make_volume(&name, labels)?),
+            Err(EngineError::NoVolume { .. }) => Ok(self.core.make_volume(&name, labels, options)?),
+            Ok(found) if !options.is_empty() && found.options != options => {
+                Err(EngineError::VolumeDiffers { name }.into())
+            }
             found => Ok(found?),
         }
     }
@@ -94,8 +155,29 @@ impl Engine {
         if let Some(id) = self.core.volume_user(name) {
             return Err(EngineError::VolumeInUse { name: name.to_owned(), id }.into());
         }
-        Ok(self.core.delete_volume(name)?)
+        self.core.delete_volume(name)?;
+        let subject = crate::Subject::Volume(name.to_owned());
+        self.core.events.emit(subject, crate::Action::Destroy, "", "", &driver());
+        Ok(())
     }
+
+    /// The volumes that some container has, running or not.
+    #[must_use]
+    pub fn used_volumes(&self) -> HashSet<String> {
+        let containers = self.core.containers.read();
+        let mounts = containers.values().flat_map(|one| &one.record.spec.mounts);
+        mounts
+            .filter_map(|mount| match &mount.source {
+                MountSource::Volume { name } => Some(name.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// What events tell of a volume.
+fn driver() -> BTreeMap<String, String> {
+    [("driver".to_owned(), "local".to_owned())].into()
 }
 
 /// Docker's grammar, which also keeps a name from being a path.

@@ -1,7 +1,7 @@
 //! What a sandbox asks of the network and what it gets.
 
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 /// A request for a place on the network.
@@ -39,8 +39,8 @@ impl Protocol {
 /// A port of the host that leads to a port of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PublishedPort {
-    /// The host's address; unspecified (0.0.0.0) means all of them.
-    pub host_ip: Ipv4Addr,
+    /// The host's address; unspecified (0.0.0.0 or ::) means all of its family.
+    pub host_ip: IpAddr,
     /// The host's port; 0 in a request picks a free one.
     pub host_port: u16,
     /// The sandbox's port.

@@ -121,14 +121,14 @@ impl Bridge {
 /// Deletes disconnected links on a thread of its own, all that there are at a time: one deletion keeps the caller
 /// waiting for 18 ms, many together take hardly longer.
 #[derive(Debug)]
-struct Graveyard {
+pub(crate) struct Graveyard {
     /// Set on links that are to be deleted, also for whoever comes after a crash.
-    group: u32,
+    pub(crate) group: u32,
     calls: mpsc::Sender<()>,
 }
 
 impl Graveyard {
-    fn open(bridge: &str) -> Result<Self> {
+    pub(crate) fn open(bridge: &str) -> Result<Self> {
         // Small numbers are what administrators use.
         let group = hash(bridge.bytes()) | 1 << 31;
         let (calls, called) = mpsc::channel();
@@ -149,13 +149,13 @@ impl Graveyard {
         Ok(Self { group, calls })
     }
 
-    fn call(&self) {
+    pub(crate) fn call(&self) {
         // The thread lives as long as this does.
         let _ = self.calls.send(());
     }
 }
 
-fn bury(links: &mut Links, group: u32) -> Result<()> {
+pub(crate) fn bury(links: &mut Links, group: u32) -> Result<()> {
     match links.delete_group(group) {
         Err(error) if error.is_not_found() => Ok(()),
         other => Ok(other?),
@@ -187,7 +187,7 @@ pub(crate) fn link_name(instance: &str, ip: Ipv4Addr) -> String {
     format!("hv{hash:08x}")
 }
 
-fn hash(bytes: impl Iterator<Item = u8>) -> u32 {
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u32 {
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
@@ -196,14 +196,14 @@ pub(crate) fn mac_of(ip: Ipv4Addr) -> [u8; 6] {
 }
 
 /// A locally administered hardware address that follows from an address.
-fn mac(second: u8, ip: Ipv4Addr) -> [u8; 6] {
+pub(crate) fn mac(second: u8, ip: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = ip.octets();
     [0x02, second, a, b, c, d]
 }
 
 /// `ip_forward` is the only setting of the host's that is touched, and only if it is off: it has to be on for any
 /// packet to pass.
-fn configure(bridge: &str) -> Result<()> {
+pub(crate) fn configure(bridge: &str) -> Result<()> {
     let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
     if fs::read(forward).map_err(failed("read", forward))?.first() != Some(&b'1') {
         fs::write(forward, "1").map_err(failed("write", forward))?;

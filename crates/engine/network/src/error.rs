@@ -1,20 +1,20 @@
 //! Why the network could not do what was asked.
 
 use hako_error::{Classify, Kind};
-use hako_netlink::{Ipv4Net, NetlinkError};
+use hako_netlink::{IpNet, Ipv4Net, NetlinkError};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 /// Why the network could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
     #[error("port {port}/{protocol} on {ip} is in use, stop what listens there or publish another port")]
-    PortInUse { ip: Ipv4Addr, port: u16, protocol: &'static str },
+    PortInUse { ip: IpAddr, port: u16, protocol: &'static str },
     #[error("publish port {port}/{protocol}: this machine has no address {ip}")]
-    NoSuchAddress { ip: Ipv4Addr, port: u16, protocol: &'static str },
+    NoSuchAddress { ip: IpAddr, port: u16, protocol: &'static str },
     #[error("reserve port {port}/{protocol} on {ip}")]
-    Reserve { ip: Ipv4Addr, port: u16, protocol: &'static str, source: io::Error },
+    Reserve { ip: IpAddr, port: u16, protocol: &'static str, source: io::Error },
     #[error("no free address in {subnet}, remove containers or widen the range")]
     NoFreeAddress { subnet: Ipv4Net },
     #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
@@ -37,6 +37,58 @@ pub(crate) enum NetworkError {
     Damaged { path: PathBuf, source: serde_json::Error },
     #[error("start the thread that deletes links")]
     Thread { source: io::Error },
+    #[error(
+        "publish port {port} on {ip}: the container has no IPv6 address, connect it to a network with IPv6"
+    )]
+    NoIpv6 { ip: IpAddr, port: u16 },
+    #[error("{count} ports are too many for one container, at most {max} can be published")]
+    TooManyPorts { count: usize, max: usize },
+    #[error("network {name} not found")]
+    NoNetwork { name: String },
+    #[error("network {prefix} is ambiguous: it begins the ids of more than one network")]
+    AmbiguousNetwork { prefix: String },
+    #[error("network with name {name} already exists")]
+    NameTaken { name: String },
+    #[error("{name} is a pre-defined network and cannot be removed")]
+    Predefined { name: String },
+    #[error("error while removing network: network {name} id {id} has active endpoints")]
+    HasEndpoints { name: String, id: String },
+    #[error("endpoint of {sandbox} already exists in network {name}")]
+    Connected { sandbox: String, name: String },
+    #[error("invalid pool request: Pool overlaps with other one on this address space: {subnet} and {other}")]
+    PoolOverlaps { subnet: IpNet, other: IpNet },
+    #[error("all predefined address pools have been fully subnetted: choose a subnet")]
+    NoFreePool,
+    #[error("subnet {subnet} is too small, it needs room for a gateway and one container")]
+    PoolTooSmall { subnet: IpNet },
+    #[error("address {ip} lies outside of the subnet {subnet}")]
+    NotInSubnet { ip: IpAddr, subnet: IpNet },
+    #[error("no available addresses in {subnet}: remove containers or make a network with a wider subnet")]
+    PoolEmpty { subnet: IpNet },
+    #[error("Address already in use: {ip}")]
+    AddressInUse { ip: IpAddr },
+    #[error(
+        "invalid address {ip} for network {name}: user specified IP address is supported only when connecting to networks with user configured subnets"
+    )]
+    NotChosen { ip: IpAddr, name: String },
+    #[error("network {name} is full: a bridge takes 1023 containers")]
+    BridgeFull { name: String },
+    #[error("link {name} is no bridge: choose another name for the network's bridge")]
+    NoBridge { name: String },
+    #[error("a link named {name} exists: choose another name for the network's bridge")]
+    BridgeTaken { name: String },
+    #[error("there is no link {name:?} on this machine: name the parent by -o parent=LINK")]
+    NoParent { name: String },
+    #[error("driver {driver} needs a kernel with {option}")]
+    NoKernelSupport { driver: &'static str, option: &'static str },
+    #[error("option {name} cannot be {value:?}")]
+    BadOption { name: &'static str, value: String },
+    #[error("network option {name} is unimplemented")]
+    UnknownOption { name: String },
+    #[error("listen for names inside of a container")]
+    Resolver { source: io::Error },
+    #[error("read random bytes")]
+    Random { source: io::Error },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
 }
@@ -44,7 +96,26 @@ pub(crate) enum NetworkError {
 impl Classify for NetworkError {
     fn kind(&self) -> Kind {
         match self {
-            Self::PortInUse { .. } => Kind::AlreadyExists,
+            Self::PortInUse { .. } | Self::NameTaken { .. } => Kind::AlreadyExists,
+            Self::Connected { .. }
+            | Self::Predefined { .. }
+            | Self::HasEndpoints { .. }
+            | Self::PoolOverlaps { .. }
+            | Self::AddressInUse { .. } => Kind::Forbidden,
+            Self::NoNetwork { .. } => Kind::NotFound,
+            Self::UnknownOption { .. } | Self::NoKernelSupport { .. } => Kind::Unimplemented,
+            Self::NoFreePool | Self::PoolEmpty { .. } | Self::BridgeFull { .. } => Kind::Exhausted,
+            Self::NoIpv6 { .. }
+            | Self::TooManyPorts { .. }
+            | Self::AmbiguousNetwork { .. }
+            | Self::PoolTooSmall { .. }
+            | Self::NotInSubnet { .. }
+            | Self::NotChosen { .. }
+            | Self::NoBridge { .. }
+            | Self::BridgeTaken { .. }
+            | Self::NoParent { .. }
+            | Self::BadOption { .. } => Kind::Invalid,
+            Self::Resolver { .. } | Self::Random { .. } => Kind::Internal,
             Self::NoSuchAddress { .. }
             | Self::BadId { .. }
             | Self::BadInstance { .. }

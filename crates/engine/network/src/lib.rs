@@ -1,4 +1,5 @@
-//! The network of one instance on one machine: a bridge, an address for each sandbox, published ports.
+//! The network of one instance on one machine: a bridge, an address for each sandbox, published ports. And beside it
+//! the networks that people make, see [`Networks`].
 //!
 //! Owns: the bridge `hk<instance>`, the nft table `hako-<instance>`, the links on that bridge, the durable record
 //! of who has which address. Does not own: services, policies, DNS, and every rule and link of the host.
@@ -9,14 +10,16 @@ mod attachment;
 mod bridge;
 mod error;
 mod network;
+mod networks;
 mod ports;
 mod ranges;
 mod records;
 mod rules;
 
 pub use attachment::{Attach, Attachment, Protocol, PublishedPort};
-pub use hako_netlink::Ipv4Net;
+pub use hako_netlink::{IpNet, Ipv4Net};
 pub use network::{Network, NetworkConfig};
+pub use networks::*;
 pub use ports::Reservation;
 pub use ranges::Ranges;
 

@@ -83,6 +83,9 @@ impl Network {
         }
         let namespace = File::open(&request.netns)
             .map_err(|source| NetworkError::Namespace { path: request.netns.clone(), source })?;
+        if let Some(port) = request.ports.iter().find(|port| port.host_ip.is_ipv6()) {
+            return Err(NetworkError::NoIpv6 { ip: port.host_ip, port: port.container_port }.into());
+        }
         if let Some(attachment) = self.again(request, &namespace)? {
             return Ok(attachment);
         }

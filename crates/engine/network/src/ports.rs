@@ -3,10 +3,8 @@
 use crate::attachment::{Protocol, PublishedPort};
 use crate::error::{NetworkError, Result};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
-};
-use std::net::Ipv4Addr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// A bound socket: nobody else can bind the port. Packets never reach it, the rules lead them elsewhere.
@@ -38,7 +36,7 @@ pub(crate) fn reserve(ports: &[PublishedPort]) -> Result<Vec<Reservation>> {
     ports.iter().map(|port| reserve_one(*port)).collect()
 }
 
-fn reserve_one(port: PublishedPort) -> Result<Reservation> {
+pub(crate) fn reserve_one(port: PublishedPort) -> Result<Reservation> {
     let bound = match bind_port(&port, false) {
         // What is left of connections of a process that is gone also blocks a port, though nobody has it: one
         // who listens passes those by, yet not a living owner.
@@ -55,20 +53,24 @@ fn bind_port(port: &PublishedPort, reuse: bool) -> rustix::io::Result<(OwnedFd, 
         Protocol::Udp if reuse => return Err(Errno::ADDRINUSE),
         Protocol::Udp => SocketType::DGRAM,
     };
-    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    let family = if port.host_ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if port.host_ip.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     if reuse {
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
-    bind(&socket, &SocketAddrV4::new(port.host_ip, port.host_port))?;
+    bind(&socket, &SocketAddr::new(port.host_ip, port.host_port))?;
     if reuse {
         listen(&socket, 0)?;
     }
-    let name = SocketAddrV4::try_from(getsockname(&socket)?).map_err(|_| Errno::AFNOSUPPORT)?;
+    let name = SocketAddr::try_from(getsockname(&socket)?).map_err(|_| Errno::AFNOSUPPORT)?;
     Ok((socket, name.port()))
 }
 
 fn refusal(port: &PublishedPort, errno: Errno) -> NetworkError {
-    let (ip, protocol, port): (Ipv4Addr, _, _) = (port.host_ip, port.protocol.as_str(), port.host_port);
+    let (ip, protocol, port): (IpAddr, _, _) = (port.host_ip, port.protocol.as_str(), port.host_port);
     match errno {
         Errno::ADDRINUSE => NetworkError::PortInUse { ip, port, protocol },
         Errno::ADDRNOTAVAIL => NetworkError::NoSuchAddress { ip, port, protocol },

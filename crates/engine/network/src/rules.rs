@@ -11,7 +11,7 @@ use hako_netlink::nft::{
     Batch, Chain, Comparison, Element, Expression, Hook, HookPoint, HookType, Map, Nat, Nft, Reg, Rule, Set,
     Verdict, datatype,
 };
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// (protocol . port) → (address . port), for ports published on all addresses.
 const ANYWHERE: &str = "published";
@@ -116,14 +116,17 @@ fn elements(attachment: &Attachment) -> [(&'static str, Vec<Element>); 3] {
             SOMEWHERE,
             somewhere
                 .into_iter()
-                .map(|port| element(port, [&port.host_ip.octets()[..], &port_key(port)].concat()))
+                .filter_map(|port| {
+                    let IpAddr::V4(host_ip) = port.host_ip else { return None };
+                    Some(element(port, [&host_ip.octets()[..], &port_key(port)].concat()))
+                })
                 .collect(),
         ),
         (HAIRPIN, hairpin),
     ]
 }
 
-fn port_key(port: &PublishedPort) -> Vec<u8> {
+pub(crate) fn port_key(port: &PublishedPort) -> Vec<u8> {
     let protocol = match port.protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
@@ -131,7 +134,7 @@ fn port_key(port: &PublishedPort) -> Vec<u8> {
     [&[protocol, 0, 0, 0][..], &padded_port(port.host_port)].concat()
 }
 
-fn padded_port(port: u16) -> [u8; 4] {
+pub(crate) fn padded_port(port: u16) -> [u8; 4] {
     let [high, low] = port.to_be_bytes();
     [high, low, 0, 0]
 }
@@ -147,7 +150,7 @@ fn add_chains(batch: &mut Batch, bridge: &str, subnet: Ipv4Net) {
     add_chain(batch, "postrouting", nat(HookPoint::Postrouting, 100), &masquerade(bridge, subnet));
 }
 
-fn loopback() -> Ipv4Net {
+pub(crate) fn loopback() -> Ipv4Net {
     Ipv4Net::new(Ipv4Addr::LOCALHOST, 8)
 }
 
@@ -212,7 +215,7 @@ fn published() -> [Rule; 2] {
     ]
 }
 
-fn add_chain(batch: &mut Batch, name: &str, hook: Hook, rules: &[Rule]) {
+pub(crate) fn add_chain(batch: &mut Batch, name: &str, hook: Hook, rules: &[Rule]) {
     batch.add_chain(&Chain { name, hook: Some(hook) }).flush_chain(name);
     for rule in rules {
         batch.add_rule(name, rule);

@@ -41,7 +41,7 @@ fn netns(namespace: &File) -> PathBuf {
 }
 
 fn publish(host_ip: Ipv4Addr, host_port: u16, container_port: u16) -> PublishedPort {
-    PublishedPort { host_ip, host_port, container_port, protocol: Protocol::Tcp }
+    PublishedPort { host_ip: host_ip.into(), host_port, container_port, protocol: Protocol::Tcp }
 }
 
 struct Pod {

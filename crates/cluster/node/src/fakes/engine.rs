@@ -107,6 +107,7 @@ impl ContainerEngine for FakeEngine {
             ip: Some(Ipv4Addr::new(10, 244, 0, u8::try_from(state.next % 250).unwrap_or(0))),
             spec: Arc::new(spec),
             state: SandboxState::Ready,
+            places: Vec::new(),
             ports: Vec::new(),
             shim_pid: None,
             netns: None,

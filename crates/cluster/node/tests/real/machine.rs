@@ -140,6 +140,7 @@ async fn engine(dir: &Path, instance: &str, images: ImageStore, network: Arc<Net
         exe: hako_testkit::shim_exe(),
         images,
         network: Some(network),
+        networks: None,
         cgroups: CgroupRoot::detect().unwrap(),
     };
     Arc::new(Engine::open(config).await.unwrap())

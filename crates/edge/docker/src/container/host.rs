@@ -51,6 +51,7 @@ pub(crate) struct HostConfig {
     pub(crate) mounts: Option<Vec<MountRequest>>,
     pub(crate) tmpfs: Option<BTreeMap<String, String>>,
     pub(crate) network_mode: String,
+    pub(crate) links: Option<Vec<String>>,
     pub(crate) port_bindings: Option<BTreeMap<String, Option<Vec<PortBinding>>>>,
     pub(crate) publish_all_ports: bool,
     pub(crate) restart_policy: Option<Restart>,
@@ -161,13 +162,12 @@ pub(crate) struct NetworkingConfig {
 }
 
 /// Fields that would change what the container may do, with the values that ask for nothing.
-const REFUSED: [(&str, &[&str]); 30] = [
+const REFUSED: [(&str, &[&str]); 29] = [
     ("Domainname", &[]),
     ("MacAddress", &[]),
     ("NetworkDisabled", &[]),
     ("HostConfig.Init", &[]),
     ("HostConfig.VolumesFrom", &[]),
-    ("HostConfig.Links", &[]),
     ("HostConfig.UsernsMode", &[r#""host""#]),
     ("HostConfig.UTSMode", &[]),
     ("HostConfig.CgroupParent", &[]),

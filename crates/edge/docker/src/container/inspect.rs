@@ -7,9 +7,7 @@ use crate::{DockerState, human, network};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use hako_container::{
-    Container, ContainerEngine, ContainerState, MountSource, NetworkMode, RestartPolicy, Sandbox,
-};
+use hako_container::{Container, ContainerEngine, ContainerState, MountSource, RestartPolicy, Sandbox};
 use serde_json::{Map, Value, json};
 
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -119,7 +117,7 @@ fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>
     };
     let resources = &container.spec.resources;
     let overlay = [
-        ("NetworkMode", json!(sandbox.map_or("bridge", |sandbox| network::name(sandbox.spec.network)))),
+        ("NetworkMode", json!(sandbox.map_or_else(|| "bridge".to_owned(), network::mode))),
         ("RestartPolicy", json!({ "Name": policy, "MaximumRetryCount": retries })),
         ("AutoRemove", json!(container.spec.auto_remove)),
         ("Privileged", json!(container.spec.privileged)),
@@ -155,17 +153,6 @@ pub(crate) fn mounts(container: &Container) -> Vec<Value> {
     container.spec.mounts.iter().map(show).collect()
 }
 
-pub(crate) fn networks(sandbox: Option<&Sandbox>) -> Value {
-    let Some(sandbox) = sandbox else { return json!({}) };
-    let name = network::name(sandbox.spec.network);
-    let ip = sandbox.ip.map(|ip| ip.to_string()).unwrap_or_default();
-    json!({ name: {
-        "IPAMConfig": null, "Links": null, "Aliases": null, "NetworkID": network::id(name), "EndpointID": "", "Gateway": "",
-        "IPAddress": ip, "IPPrefixLen": if ip.is_empty() { 0 } else { 32 }, "IPv6Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "MacAddress": "", "DriverOpts": null, "DNSNames": null,
-    } })
-}
-
 fn network_settings(sandbox: Option<&Sandbox>) -> Value {
     let mut ports: Map<String, Value> = Map::new();
     for port in sandbox.iter().flat_map(|sandbox| &sandbox.ports) {
@@ -175,12 +162,17 @@ fn network_settings(sandbox: Option<&Sandbox>) -> Value {
             bindings.push(binding);
         }
     }
-    let bridged = sandbox.filter(|sandbox| sandbox.spec.network == NetworkMode::Bridge);
-    let ip = bridged.and_then(|sandbox| sandbox.ip).map(|ip| ip.to_string()).unwrap_or_default();
+    let networks = sandbox.map_or_else(|| json!({}), network::settings);
+    // What clients before API 1.21 know of: the default network.
+    let main = &networks["bridge"];
+    let ip = main["IPAddress"].as_str().unwrap_or_default();
     json!({
         "Bridge": "", "SandboxID": sandbox.map(|sandbox| sandbox.id.to_string()).unwrap_or_default(),
         "SandboxKey": sandbox.and_then(|sandbox| sandbox.netns.clone()).unwrap_or_default(),
-        "Ports": ports, "IPAddress": ip, "IPPrefixLen": if ip.is_empty() { 0 } else { 32 }, "Gateway": "", "MacAddress": "",
-        "Networks": networks(sandbox),
+        "Ports": ports, "IPAddress": ip, "IPPrefixLen": main["IPPrefixLen"].as_u64().unwrap_or(0),
+        "Gateway": main["Gateway"].as_str().unwrap_or_default(), "MacAddress": main["MacAddress"].as_str().unwrap_or_default(),
+        "EndpointID": main["EndpointID"].as_str().unwrap_or_default(), "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": "", "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null, "SecondaryIPv6Addresses": null, "Networks": networks,
     })
 }

@@ -140,8 +140,13 @@ pub(crate) async fn update(
     if let Some(field) = refused(&json!({ "HostConfig": body })) {
         return Err(unimplemented(format!("{field} is unimplemented: leave it out")));
     }
+    let changes_ports = body.get("PortBindings").is_some_and(|ports| !ports.is_null());
     let host: HostConfig =
         serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;
+    // Ours, beside Docker's fields: ports of a container that exists, also while it runs.
+    if changes_ports {
+        state.engine.publish(&id, super::create::ports(&host, &[])?).await?;
+    }
     if host.restart_policy.as_ref().is_some_and(|policy| !policy.name.is_empty()) {
         return Err(unimplemented("changing RestartPolicy is unimplemented: make the container anew"));
     }

@@ -85,7 +85,14 @@ async fn sandboxes(state: &DockerState) -> Result<HashMap<SandboxId, Sandbox>, F
 }
 
 fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>, health: Status) -> bool {
-    let mode = sandbox.map_or("none", |sandbox| network::name(sandbox.spec.network));
+    let mode = sandbox.map_or_else(|| "none".to_owned(), network::mode);
+    let is_in = |wanted: &str| {
+        let places = sandbox.map(|sandbox| sandbox.places.as_slice()).unwrap_or_default();
+        let is_place = |place: &hako_container::Place| {
+            place.spec.network == wanted || (!wanted.is_empty() && place.network_id.starts_with(wanted))
+        };
+        mode == wanted || places.iter().any(is_place)
+    };
     let image = super::image(container);
     let name = container.spec.image.as_written();
     let id_of_image = container.resolved.image_id.trim_start_matches("sha256:");
@@ -112,7 +119,7 @@ fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>, 
                 || name == format!("{wanted}:latest")
                 || id_of_image.starts_with(wanted.trim_start_matches("sha256:"))
         })
-        && filters.any("network", |wanted| mode == wanted || network::id(mode).starts_with(wanted))
+        && filters.any("network", is_in)
         && filters.any("volume", has_volume)
         && filters.any("publish", publishes)
         && filters.any("expose", |wanted| {
@@ -128,7 +135,7 @@ fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>, 
 
 fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp, health: Status) -> Value {
     let suffix = if container.state.is_running() && !container.paused { health.suffix() } else { "" };
-    let mode = sandbox.map_or("bridge", |sandbox| network::name(sandbox.spec.network));
+    let mode = sandbox.map_or_else(|| "bridge".to_owned(), network::mode);
     json!({
         "Id": container.id,
         "Names": [format!("/{}", container.spec.name)],
@@ -141,7 +148,7 @@ fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp, health
         "State": human::state(container),
         "Status": human::status(container, now) + suffix,
         "HostConfig": { "NetworkMode": mode },
-        "NetworkSettings": { "Networks": super::inspect::networks(sandbox) },
+        "NetworkSettings": { "Networks": sandbox.map_or_else(|| json!({}), network::settings) },
         "Mounts": super::inspect::mounts(container),
     })
 }

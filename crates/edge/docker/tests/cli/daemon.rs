@@ -6,7 +6,7 @@ use hako_container::{ContainerEngine, Engine, EngineConfig, Filter};
 use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
-use hako_network::{Network, NetworkConfig};
+use hako_network::{Network, NetworkConfig, Networks, NetworksConfig};
 use hako_snapshot::Overlay;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -33,7 +33,7 @@ pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
         let dir = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (engine, network, instance) = runtime.block_on(serve(dir.path()));
+        let (engine, network, networks, instance) = runtime.block_on(serve(dir.path()));
         let daemon = Daemon {
             socket: dir.path().join("engine.sock"),
             dir: dir.path().to_owned(),
@@ -54,6 +54,10 @@ pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
             daemon.until("everything is given back", is_clean);
         }
         network.teardown().unwrap();
+        networks.teardown().unwrap();
+        let left: Vec<String> = links.list().unwrap().into_iter().map(|link| link.name).collect();
+        let is_own = |name: &String| name != "lo" && !name.starts_with("hp") && !name.starts_with("parent");
+        assert!(!left.iter().any(is_own), "links are left: {left:?}");
         if let Ok(group) = CgroupRoot::detect().unwrap().open(&format!("/hako-{instance}")) {
             group.delete().unwrap();
         }
@@ -64,7 +68,7 @@ pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
     std::thread::spawn(run).join().unwrap();
 }
 
-async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
+async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String) {
     static NEXT: AtomicU32 = AtomicU32::new(0x80_0000);
     let number = std::process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let instance = format!("{:06x}", number & 0xff_ffff);
@@ -74,6 +78,12 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
     let subnet = Some("10.78.0.0/24".parse().unwrap());
     let config = NetworkConfig { instance: instance.clone(), state_dir: dir.join("network"), subnet };
     let network = Arc::new(Network::open(config).unwrap());
+    let config = NetworksConfig {
+        instance: instance.clone(),
+        state_dir: dir.join("network"),
+        pools: hako_network::default_pools(),
+    };
+    let networks = Arc::new(Networks::open(config).unwrap());
     let engine = Engine::open(EngineConfig {
         data_dir: dir.join("engine"),
         run_dir: dir.join("run"),
@@ -81,6 +91,7 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
         exe: hako_testkit::shim_exe(),
         images: images.clone(),
         network: Some(Arc::clone(&network)),
+        networks: Some(Arc::clone(&networks)),
         cgroups: CgroupRoot::detect().unwrap(),
     });
     let engine = Arc::new(engine.await.unwrap());
@@ -97,7 +108,7 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, String) {
     let state = DockerState::new(Arc::clone(&engine), images, builder, "0.0-test");
     let listener = tokio::net::UnixListener::bind(dir.join("engine.sock")).unwrap();
     tokio::spawn(hako_docker::serve(listener, state));
-    (engine, network, instance)
+    (engine, network, networks, instance)
 }
 
 impl Daemon {
@@ -137,6 +148,21 @@ impl Daemon {
         let (code, out, err) = self.run(args);
         assert_eq!(code, 0, "docker {args:?}: {out}{err}");
         out
+    }
+
+    /// A request of the API without a client; its answer must be a success.
+    pub fn post(&self, path: &str, body: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(&self.socket).unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.split(' ').nth(1).is_some_and(|status| status.starts_with('2')), "{path}: {answer}");
+        answer
     }
 
     pub fn import_busybox(&self) {

@@ -5,5 +5,7 @@ mod containers;
 mod daemon;
 mod health;
 mod images;
+mod networks;
 mod registry;
 mod system;
+mod volumes;

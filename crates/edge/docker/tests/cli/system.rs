@@ -17,9 +17,6 @@ fn version_info_and_unknown_routes_answer() {
         let (code, _, err) = docker.run(&["swarm", "init"]);
         assert_ne!(code, 0);
         assert!(err.contains("unimplemented"), "{err}");
-        let (code, _, err) = docker.run(&["network", "create", "mine"]);
-        assert_ne!(code, 0);
-        assert!(err.contains("unimplemented"), "{err}");
     });
 }
 
@@ -81,26 +78,6 @@ fn a_build_cache_is_counted_until_it_is_pruned() {
         assert!(freed.contains("Total reclaimed space: 1.8"), "{freed}");
         let rows = docker.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}"]);
         assert!(rows.contains("Build Cache 0 0B"), "{rows}");
-    });
-}
-
-#[test]
-fn networks_are_listed_and_what_is_not_built_says_so() {
-    with_daemon(|docker| {
-        docker.with_each_cli(|docker| {
-            for (command, route) in [
-                (&["network", "create", "mine"][..], "POST /networks/create is unimplemented"),
-                (&["network", "connect", "bridge", "x"], "POST /networks/bridge/connect is unimplemented"),
-                (&["network", "rm", "bridge"], "bridge is a pre-defined network"),
-                (&["network", "inspect", "mine"], "mine"),
-            ] {
-                let (code, _, err) = docker.run(command);
-                assert_eq!(code, 1, "{err}");
-                assert!(err.contains(route), "{err}");
-            }
-            docker.ok(&["network", "prune", "-f"]);
-            assert_eq!(docker.ok(&["network", "inspect", "-f", "{{.Driver}}", "none"]), "null\n");
-        });
     });
 }
 

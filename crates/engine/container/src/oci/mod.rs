@@ -10,6 +10,7 @@ pub(crate) use process::exec_process;
 
 use crate::error::EngineError;
 use crate::users::Identity;
+use crate::volume::VolumeSource;
 use crate::{ContainerSpec, Resolved, Resources};
 use hako_oci::runtime::Spec;
 use linux::fill_linux;
@@ -28,8 +29,8 @@ pub(crate) struct Surroundings {
     pub(crate) hostname: String,
     /// Whether processes of the host are visible.
     pub(crate) is_pid_shared: bool,
-    /// Directory of the volume of this name.
-    pub(crate) volumes: Vec<(String, PathBuf)>,
+    /// What the volume of this name is.
+    pub(crate) volumes: Vec<(String, VolumeSource)>,
 }
 
 /// The whole spec.

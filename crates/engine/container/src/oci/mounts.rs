@@ -2,6 +2,7 @@
 
 use super::Surroundings;
 use crate::error::EngineError;
+use crate::volume::VolumeSource;
 use crate::{ContainerSpec, MountSource, Propagation};
 use hako_oci::runtime::{Mount, MountBuilder};
 use std::path::Path;
@@ -84,9 +85,19 @@ fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, Engi
             mount("tmpfs", Path::new("tmpfs"), &wanted.target, &all)
         }
         MountSource::Volume { name } => {
-            let dir = around.volumes.iter().find(|(volume, _)| volume == name).map(|(_, dir)| dir);
-            let dir = dir.ok_or_else(|| EngineError::NoVolume { name: name.clone() })?;
-            mount("bind", dir, &wanted.target, &["rbind", "rprivate", access])
+            let source = around.volumes.iter().find(|(volume, _)| volume == name).map(|(_, source)| source);
+            match source.ok_or_else(|| EngineError::NoVolume { name: name.clone() })? {
+                VolumeSource::Directory(dir) if !dir.exists() => {
+                    return Err(EngineError::NoBindSource { path: dir.clone() });
+                }
+                VolumeSource::Directory(dir) => {
+                    mount("bind", dir, &wanted.target, &["rbind", "rprivate", access])
+                }
+                VolumeSource::Mounted { kind, device, options } => {
+                    let options: Vec<&str> = options.iter().map(String::as_str).chain([access]).collect();
+                    mount(kind, device, &wanted.target, &options)
+                }
+            }
         }
     };
     built.ok_or_else(|| bad("a path that the OCI runtime spec can hold"))

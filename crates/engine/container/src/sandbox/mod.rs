@@ -1,8 +1,11 @@
 //! A sandbox: shim, address and files, brought up and taken down.
 
+mod endpoints;
 mod network;
+mod resolver;
 mod shim;
 
+pub(crate) use endpoints::Wanted;
 pub(crate) use shim::limits;
 
 use crate::core::Core;
@@ -11,13 +14,14 @@ use crate::files::SandboxFiles;
 use crate::record::{self, SandboxPhase, SandboxRecord};
 use crate::{Action, Sandbox, SandboxId, SandboxState, Subject};
 use hako_error::{Error, Result};
-use hako_network::Attachment;
+use hako_network::{Attachment, Networks};
 use hako_runtime::Shim;
 use network::granted;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinSet;
 
 /// What a sandbox has while it is up.
 #[derive(Clone, Debug)]
@@ -35,13 +39,27 @@ pub(crate) struct SandboxObject {
     /// Taken after a container's own lock, never before.
     pub(crate) op: tokio::sync::RwLock<()>,
     pub(crate) live: RwLock<Option<Live>>,
+    /// The networks it is to be connected to, and its ports; changed under `op`.
+    pub(crate) wanted: RwLock<Wanted>,
+    networks: Option<Arc<Networks>>,
+    /// Its name server while it is up; ends when dropped.
+    resolver: Mutex<Option<JoinSet<()>>>,
     /// Going away: takes no more containers.
     closing: AtomicBool,
 }
 
 impl SandboxObject {
-    pub(crate) fn new(id: SandboxId, dir: PathBuf, record: SandboxRecord) -> Self {
+    pub(crate) fn new(
+        id: SandboxId,
+        dir: PathBuf,
+        record: SandboxRecord,
+        networks: Option<Arc<Networks>>,
+    ) -> Self {
+        let wanted = RwLock::new(Wanted::of(&dir, &record.spec));
         Self {
+            wanted,
+            networks,
+            resolver: Mutex::default(),
             id,
             dir,
             record,
@@ -76,14 +94,15 @@ impl SandboxObject {
     pub(crate) fn view(&self) -> Sandbox {
         let live = self.live();
         let attachment = live.as_ref().and_then(|live| live.attachment.as_ref());
+        let member = self.member().filter(|_| live.is_some()).unwrap_or_default();
+        let ports = attachment.map_or(&member.ports, |attachment| &attachment.ports);
         Sandbox {
             id: self.id.clone(),
             spec: Arc::clone(&self.record.spec),
             state: if live.is_some() { SandboxState::Ready } else { SandboxState::NotReady },
-            ip: attachment.map(|attachment| attachment.ip),
-            ports: attachment
-                .map(|attachment| attachment.ports.iter().map(granted).collect())
-                .unwrap_or_default(),
+            ip: attachment.map(|attachment| attachment.ip).or_else(|| endpoints::main_ip(&member)),
+            ports: ports.iter().map(granted).collect(),
+            places: self.places(&member),
             shim_pid: live.as_ref().map(|live| live.shim.pid()),
             netns: live.as_ref().map(|live| live.shim.netns()),
             created_at: self.record.created_at,
@@ -102,7 +121,7 @@ impl Core {
         let dir = self.layout.sandboxes().join(id.as_str());
         std::fs::create_dir(&dir).map_err(io("make directory", &dir))?;
         record::write(&dir.join("sandbox.json"), &record)?;
-        let sandbox = Arc::new(SandboxObject::new(id.clone(), dir, record));
+        let sandbox = Arc::new(SandboxObject::new(id.clone(), dir, record, self.config.networks.clone()));
         self.sandboxes.write().insert(id, Arc::clone(&sandbox));
         Ok(sandbox)
     }
@@ -141,7 +160,9 @@ impl Core {
             tracing::warn!(sandbox = sandbox.id.short(), error = %Error::from(error).chain(), "record the sandbox's end");
         }
         let shim = live.map(|live| live.shim);
+        let member = sandbox.member().unwrap_or_default();
         self.release(&sandbox.id, shim).await;
+        self.network_events(sandbox, &member, |container| Action::Disconnect { container });
         if was_up {
             self.sandbox_event(sandbox, Action::Stop);
         }
@@ -162,9 +183,15 @@ impl Core {
                 tracing::debug!(sandbox = id.short(), error = %error.chain(), "shim did not confirm its end");
             }
         };
-        let network = self.config.network.clone();
+        if let Some(sandbox) = self.sandboxes.read().get(id) {
+            sandbox.resolver.lock().take();
+        }
+        let (network, networks) = (self.config.network.clone(), self.config.networks.clone());
         let name = id.to_string();
-        let detach = blocking(move || network.map_or(Ok(()), |network| network.detach(&name)));
+        let detach = blocking(move || {
+            let released = networks.map_or(Ok(()), |networks| networks.release(&name));
+            network.map_or(Ok(()), |network| network.detach(&name)).and(released)
+        });
         let ((), detached) = tokio::join!(end_shim, detach);
         let (core, path) = (Arc::clone(self), self.cgroup(id, None));
         let deleted = blocking(move || core.delete_group(&path)).await;

@@ -3,6 +3,7 @@
 use super::SandboxObject;
 use crate::core::Core;
 use crate::error::{blocking, io};
+use crate::files::Reached;
 use crate::{NetworkMode, PortMapping, Protocol};
 use hako_error::{Error, Kind, Result};
 use hako_network::{Attach, Attachment, PublishedPort};
@@ -13,6 +14,7 @@ pub(super) fn granted(port: &PublishedPort) -> PortMapping {
     PortMapping {
         host_ip: port.host_ip,
         host_port: port.host_port,
+        host_port_last: 0,
         container_port: port.container_port,
         protocol: match port.protocol {
             hako_network::Protocol::Tcp => Protocol::Tcp,
@@ -21,7 +23,7 @@ pub(super) fn granted(port: &PublishedPort) -> PortMapping {
     }
 }
 
-fn published(port: &PortMapping) -> Result<PublishedPort> {
+pub(super) fn published(port: &PortMapping) -> Result<PublishedPort> {
     let protocol = match port.protocol {
         Protocol::Tcp => hako_network::Protocol::Tcp,
         Protocol::Udp => hako_network::Protocol::Udp,
@@ -45,10 +47,15 @@ impl Core {
         sandbox: &Arc<SandboxObject>,
         shim: &Shim,
     ) -> Result<Option<Attachment>> {
-        let spec = &sandbox.record.spec;
-        if spec.network != NetworkMode::Bridge {
-            return Ok(None);
+        match sandbox.record.spec.network {
+            NetworkMode::Bridge => self.attach_to_bridge(sandbox, shim).await.map(Some),
+            NetworkMode::Endpoints => self.connect_endpoints(sandbox, shim).await.map(|()| None),
+            NetworkMode::Host | NetworkMode::None => Ok(None),
         }
+    }
+
+    async fn attach_to_bridge(&self, sandbox: &Arc<SandboxObject>, shim: &Shim) -> Result<Attachment> {
+        let spec = &sandbox.record.spec;
         let Some(network) = self.config.network.clone() else {
             let text = "this engine has no bridge network: use the host's network or none";
             return Err(Error::new(Kind::FailedPrecondition, text));
@@ -60,9 +67,9 @@ impl Core {
             let attachment = network.attach(&request)?;
             let (files, record) = (sandbox.files(), &sandbox.record);
             files
-                .write(&record.spec, &record.hostname, Some(attachment.ip))
+                .write(&record.spec, &record.hostname, &Reached::at(attachment.ip.into()))
                 .map_err(io("write", &sandbox.dir))?;
-            Ok(Some(attachment))
+            Ok(attachment)
         })
         .await
     }

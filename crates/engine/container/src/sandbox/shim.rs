@@ -3,6 +3,7 @@
 use super::SandboxObject;
 use crate::core::Core;
 use crate::error::io;
+use crate::files::Reached;
 use crate::{NetworkMode, Resources};
 use hako_cgroup::Limits;
 use hako_error::Result;
@@ -28,7 +29,10 @@ impl Core {
     /// Starts the shim with the sandbox's namespaces, group and limits.
     pub(crate) async fn spawn_shim(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<Shim> {
         let spec = &sandbox.record.spec;
-        sandbox.files().write(spec, &sandbox.record.hostname, None).map_err(io("write", &sandbox.dir))?;
+        sandbox
+            .files()
+            .write(spec, &sandbox.record.hostname, &Reached::default())
+            .map_err(io("write", &sandbox.dir))?;
         let path = self.cgroup(&sandbox.id, None);
         if spec.resources != Resources::default() {
             self.config.cgroups.create(&path)?.set(&limits(&spec.resources))?;

@@ -10,7 +10,7 @@ use hako_content::ContentStore;
 use hako_image::ImageStore;
 use hako_names::ContainerId;
 use hako_netlink::Links;
-use hako_network::{Network, NetworkConfig};
+use hako_network::{Network, NetworkConfig, Networks, NetworksConfig};
 use hako_snapshot::Overlay;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,9 +82,20 @@ impl Host {
             exe: hako_testkit::shim_exe(),
             images: self.images.clone(),
             network: Some(Arc::clone(&self.network)),
+            networks: Some(Arc::new(self.networks())),
             cgroups: CgroupRoot::detect().unwrap(),
         };
         Engine::open(config).await.unwrap()
+    }
+
+    /// The networks as a process that starts now finds them.
+    pub fn networks(&self) -> Networks {
+        let config = NetworksConfig {
+            instance: self.instance.clone(),
+            state_dir: self.dir.path().join("network"),
+            pools: hako_network::default_pools(),
+        };
+        Networks::open(config).unwrap()
     }
 
     /// Removes everything and checks that it is gone.
@@ -99,6 +110,7 @@ impl Host {
         drop(engine);
         self.assert_nothing_left();
         self.network.teardown().unwrap();
+        self.networks().teardown().unwrap();
         let parent = format!("/hako-{}", self.instance);
         if let Ok(group) = CgroupRoot::detect().unwrap().open(&parent) {
             group.delete().unwrap();
@@ -140,7 +152,12 @@ impl Host {
             }
         }
         let links = Links::open().unwrap().list().unwrap();
-        left.extend(links.into_iter().map(|link| link.name).filter(|name| name.starts_with("hv")));
+        left.extend(
+            links
+                .into_iter()
+                .map(|link| link.name)
+                .filter(|name| name.starts_with("hv") || name.starts_with("hn")),
+        );
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         left.extend(
             mounts.lines().filter(|line| line.contains(self.dir.path().to_str().unwrap())).map(str::to_owned),

@@ -245,7 +245,8 @@ fn the_bridge_gives_an_address_and_published_ports() {
     on_host(|host| async move {
         let engine = host.open().await;
         let port = hako_container::PortMapping {
-            host_ip: std::net::Ipv4Addr::UNSPECIFIED,
+            host_ip: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            host_port_last: 0,
             host_port: 0,
             container_port: 80,
             protocol: hako_container::Protocol::Tcp,

@@ -9,6 +9,7 @@
 mod crash;
 mod host;
 mod life;
+mod networks;
 mod pod;
 mod streams;
 mod volumes;

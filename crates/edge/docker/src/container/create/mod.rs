@@ -7,6 +7,7 @@ mod network;
 mod resources;
 mod security;
 
+pub(crate) use network::ports;
 pub(crate) use resources::resources;
 
 use super::body::JsonBody;
@@ -20,7 +21,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use config::container_spec;
-use hako_container::{ContainerEngine, ImageSource};
+use hako_container::{ContainerEngine, ImageSource, NetworkMode};
 use hako_error::{Error, Kind};
 use hako_image::Image;
 use http::StatusCode;
@@ -58,8 +59,13 @@ pub(crate) async fn create(
         _ => ImageSource::Id(image.id.hex()),
     };
     let as_written = request.image.clone();
-    let host = request.host_config.clone().unwrap_or_default();
-    let sandbox = sandbox_spec(&request, &host, &exposed)?;
+    let mut host = request.host_config.clone().unwrap_or_default();
+    network::resolve_host_gateway(&state, &mut host).await?;
+    let mut sandbox = sandbox_spec(&request, &host, &exposed)?;
+    if sandbox.network == NetworkMode::Endpoints {
+        sandbox.endpoints = network::endpoints(&state, &request, &host).await?;
+        network::add_ipv6_ports(&state, &host, &mut sandbox).await?;
+    }
     let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
     let mut spec = container_spec(request, host)?;
     spec.image = source;

@@ -1,17 +1,18 @@
 //! The sandbox's part of a request: network, ports, names, shared namespaces.
 
-use super::super::host::{CreateRequest, HostConfig, NetworkingConfig};
-use crate::error::{Failure, invalid, unimplemented};
-use hako_container::{Dns, HostEntry, NetworkMode, PortMapping, Protocol, SandboxSpec};
-use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use super::super::host::{CreateRequest, HostConfig};
+use crate::DockerState;
+use crate::error::{Failure, blocking, invalid, unimplemented};
+use crate::network::{EndpointSettings, canonical, endpoint_spec, link};
+use hako_container::{Dns, EndpointSpec, HostEntry, NetworkMode, PortMapping, Protocol, SandboxSpec};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(super) fn sandbox_spec(
     request: &CreateRequest,
     host: &HostConfig,
     exposed: &[String],
 ) -> Result<SandboxSpec, Failure> {
-    let network = network(host, request.networking_config.as_ref())?;
+    let network = network(host)?;
     let ip = |text: &String| {
         text.parse::<IpAddr>().map_err(|_| invalid(format!("dns server {text:?} is not an IP address")))
     };
@@ -23,7 +24,7 @@ pub(super) fn sandbox_spec(
             search: host.dns_search.clone().unwrap_or_default(),
             options: host.dns_options.clone().unwrap_or_default(),
         },
-        ports: if network == NetworkMode::Bridge { ports(host, exposed)? } else { Vec::new() },
+        ports: if network == NetworkMode::Endpoints { ports(host, exposed)? } else { Vec::new() },
         sysctls: host.sysctls.clone().unwrap_or_default(),
         shm_size: Some(host.shm_size).filter(|size| *size > 0),
         hosts: host.extra_hosts.iter().flatten().map(|entry| host_entry(entry)).collect::<Result<_, _>>()?,
@@ -47,26 +48,102 @@ pub(super) fn sandbox_spec(
     })
 }
 
-fn network(host: &HostConfig, networking: Option<&NetworkingConfig>) -> Result<NetworkMode, Failure> {
-    for (name, endpoint) in
-        networking.iter().filter_map(|networking| networking.endpoints_config.as_ref()).flatten()
-    {
-        for field in ["IPAMConfig", "Links", "Aliases", "MacAddress"] {
-            let is_asked = !matches!(&endpoint[field], Value::Null)
-                && endpoint[field] != json!("")
-                && endpoint[field] != json!([]);
-            if is_asked && endpoint[field] != json!({}) {
-                return Err(unimplemented(format!(
-                    "endpoint field {field} of network {name} is unimplemented: leave it out"
-                )));
-            }
-        }
-    }
+fn network(host: &HostConfig) -> Result<NetworkMode, Failure> {
     match host.network_mode.as_str() {
-        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
-        other => Err(unimplemented(format!("network {other:?} is unimplemented: use bridge, host or none"))),
+        shared if shared.starts_with("container:") => {
+            Err(unimplemented(format!("network {shared:?} is unimplemented: use a network, host or none")))
+        }
+        _ => Ok(NetworkMode::Endpoints),
+    }
+}
+
+/// The networks that the container is to be connected to, that of its mode first. A network that does not exist is
+/// told by the start, as Docker does.
+pub(super) async fn endpoints(
+    state: &DockerState,
+    request: &CreateRequest,
+    host: &HostConfig,
+) -> Result<Vec<EndpointSpec>, Failure> {
+    let main = canonical(state, &host.network_mode).await?;
+    let mut settings: Vec<(String, EndpointSettings)> = vec![(main.clone(), EndpointSettings::default())];
+    let config =
+        request.networking_config.as_ref().and_then(|networking| networking.endpoints_config.clone());
+    for (name, value) in config.unwrap_or_default() {
+        let parsed: Option<EndpointSettings> = serde_json::from_value(value)
+            .map_err(|error| invalid(format!("endpoint of network {name}: {error}")))?;
+        let name = canonical(state, &name).await?;
+        match settings.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = parsed.unwrap_or_default(),
+            None => settings.push((name, parsed.unwrap_or_default())),
+        }
+    }
+    let mut endpoints = Vec::new();
+    for (name, settings) in settings {
+        endpoints.push(endpoint_spec(state, &name, settings).await?);
+    }
+    for text in host.links.iter().flatten() {
+        endpoints[0].links.push(link(state, text).await?);
+    }
+    Ok(endpoints)
+}
+
+/// The address that `host-gateway` stands for: the host's own on the default network.
+pub(super) async fn resolve_host_gateway(state: &DockerState, host: &mut HostConfig) -> Result<(), Failure> {
+    const WORD: &str = "host-gateway";
+    let is_asked = |entry: &String| entry.ends_with(WORD);
+    if !host.extra_hosts.iter().flatten().any(is_asked) {
+        return Ok(());
+    }
+    let networks = state.engine.networks()?;
+    let net = blocking(move || networks.default_network()).await?;
+    let gateway = net.ipam.iter().find_map(|ipam| ipam.gateway).map(|ip| ip.to_string()).unwrap_or_default();
+    for entry in host.extra_hosts.iter_mut().flatten().filter(|entry| is_asked(entry)) {
+        *entry = entry.replace(WORD, &gateway);
+    }
+    Ok(())
+}
+
+/// Ports without an address of the host are those of both families, where the container has both.
+pub(super) async fn add_ipv6_ports(
+    state: &DockerState,
+    host: &HostConfig,
+    spec: &mut SandboxSpec,
+) -> Result<(), Failure> {
+    let networks = state.engine.networks()?;
+    let has_ipv6 = |endpoint: &EndpointSpec| networks.find(&endpoint.network).is_ok_and(|net| net.has_ipv6());
+    if !spec.endpoints.iter().any(has_ipv6) {
+        return Ok(());
+    }
+    let everywhere = host.port_bindings.iter().flatten().flat_map(|(inside, bindings)| {
+        let bindings = bindings.iter().flatten().filter(|binding| binding.host_ip.is_empty());
+        bindings.map(move |binding| (inside, binding))
+    });
+    for (inside, binding) in everywhere {
+        let (container_port, protocol) = port(inside)?;
+        let (host_port, host_port_last) = host_ports(&binding.host_port)?;
+        let host_ip = Ipv6Addr::UNSPECIFIED.into();
+        let is_known =
+            spec.ports.iter().any(|known| known.host_ip == host_ip && known.host_port == host_port);
+        if host_port > 0 && !is_known {
+            spec.ports.push(PortMapping { host_ip, host_port, host_port_last, container_port, protocol });
+        }
+    }
+    Ok(())
+}
+
+/// A port of the host, or the first and last of a range to pick one from; none picks any.
+fn host_ports(text: &str) -> Result<(u16, u16), Failure> {
+    let bad = || invalid(format!("invalid host port {text:?}: it must be 0 to 65535, or a range of them"));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| bad());
+    match text.split_once('-') {
+        _ if text.is_empty() => Ok((0, 0)),
+        None => Ok((number(text)?, 0)),
+        Some((first, last)) => match (number(first)?, number(last)?) {
+            (first, last) if first > 0 && first <= last => Ok((first, last)),
+            _ => Err(bad()),
+        },
     }
 }
 
@@ -83,26 +160,26 @@ fn port(text: &str) -> Result<(u16, Protocol), Failure> {
     Ok((number.ok_or_else(|| invalid(format!("port {text:?} must be 1 to 65535")))?, protocol))
 }
 
-fn ports(host: &HostConfig, exposed: &[String]) -> Result<Vec<PortMapping>, Failure> {
+pub(crate) fn ports(host: &HostConfig, exposed: &[String]) -> Result<Vec<PortMapping>, Failure> {
     let mut ports = Vec::new();
     for (inside, bindings) in host.port_bindings.iter().flatten() {
         let (container_port, protocol) = port(inside)?;
         for binding in bindings.iter().flatten() {
-            let host_port = match binding.host_port.as_str() {
-                "" => 0,
-                text => {
-                    text.parse().map_err(|_| invalid(format!("host port {text:?} must be 0 to 65535")))?
-                }
-            };
+            let (host_port, host_port_last) = host_ports(&binding.host_port)?;
             let host_ip = match binding.host_ip.as_str() {
-                "" => Ipv4Addr::UNSPECIFIED,
-                // The CLI asks for both families; the bridge speaks one of them.
-                "::" if bindings.iter().flatten().count() > 1 => continue,
+                "" => Ipv4Addr::UNSPECIFIED.into(),
                 text => text
+                    .trim_matches(['[', ']'])
                     .parse()
-                    .map_err(|_| invalid(format!("host address {text:?} is not an IPv4 address")))?,
+                    .map_err(|_| invalid(format!("invalid host address {text:?} of a published port")))?,
             };
-            ports.push(PortMapping { host_ip, host_port, container_port, protocol });
+            if host_ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+                return Err(unimplemented("publishing on ::1 is unimplemented: use 127.0.0.1"));
+            }
+            if protocol == Protocol::Sctp {
+                return Err(unimplemented(format!("publishing {inside} is unimplemented: use tcp or udp")));
+            }
+            ports.push(PortMapping { host_ip, host_port, host_port_last, container_port, protocol });
         }
     }
     if host.publish_all_ports {
@@ -111,8 +188,9 @@ fn ports(host: &HostConfig, exposed: &[String]) -> Result<Vec<PortMapping>, Fail
             if !ports.iter().any(|known| (known.container_port, known.protocol) == (container_port, protocol))
             {
                 ports.push(PortMapping {
-                    host_ip: Ipv4Addr::UNSPECIFIED,
+                    host_ip: Ipv4Addr::UNSPECIFIED.into(),
                     host_port: 0,
+                    host_port_last: 0,
                     container_port,
                     protocol,
                 });

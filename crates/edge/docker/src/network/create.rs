@@ -1,0 +1,220 @@
+//! `POST /networks/create`.
+
+use crate::DockerState;
+use crate::container::body::JsonBody;
+use crate::error::{Answer, Failure, invalid, unimplemented};
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use hako_container::NetworkRequest;
+use hako_error::{Error, Kind};
+use hako_network::{Driver, IpNet, Ipam};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Request {
+    name: String,
+    driver: String,
+    scope: String,
+    internal: bool,
+    attachable: bool,
+    ingress: bool,
+    config_only: bool,
+    config_from: Option<ConfigFrom>,
+    #[serde(rename = "EnableIPv4")]
+    enable_ipv4: Option<bool>,
+    #[serde(rename = "EnableIPv6")]
+    enable_ipv6: Option<bool>,
+    #[serde(rename = "IPAM")]
+    ipam: Option<IpamRequest>,
+    options: Option<BTreeMap<String, Value>>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ConfigFrom {
+    network: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct IpamRequest {
+    driver: String,
+    options: Option<BTreeMap<String, String>>,
+    config: Option<Vec<IpamConfig>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct IpamConfig {
+    subnet: String,
+    #[serde(rename = "IPRange")]
+    range: String,
+    gateway: String,
+    #[serde(alias = "AuxiliaryAddresses")]
+    aux_address: Option<BTreeMap<String, String>>,
+}
+
+pub(super) async fn create(State(state): State<DockerState>, JsonBody(request): JsonBody<Request>) -> Answer {
+    let net = state.engine.create_network(wanted(request)?).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "Id": net.id, "Warning": "" }))).into_response())
+}
+
+fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
+    check(&request)?;
+    let driver = match request.driver.as_str() {
+        "" | "default" | "bridge" => Driver::Bridge,
+        "macvlan" => Driver::Macvlan,
+        "ipvlan" => Driver::Ipvlan,
+        "overlay" => {
+            return Err(unimplemented("driver overlay is unimplemented: this node is not in a swarm"));
+        }
+        other => {
+            let text = format!("could not find plugin {other} in v1 plugin registry: plugin not found");
+            return Err(Failure(Error::new(Kind::NotFound, text)));
+        }
+    };
+    let mut ipam = Vec::<Ipam>::new();
+    for config in request.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten()) {
+        let one = addresses(config)?;
+        if ipam.iter().any(|other| other.subnet.is_ipv6() == one.subnet.is_ipv6()) {
+            return Err(unimplemented(format!(
+                "a second subnet of one family is unimplemented: {}",
+                one.subnet
+            )));
+        }
+        ipam.push(one);
+    }
+    let has_v6 = ipam.iter().any(|one| one.subnet.is_ipv6());
+    let ipv6 = request.enable_ipv6.unwrap_or(has_v6);
+    if !ipv6 {
+        ipam.retain(|one| !one.subnet.is_ipv6());
+    }
+    let ipv4 = request.enable_ipv4.unwrap_or(true);
+    if !ipv4 && !ipv6 {
+        return Err(invalid("IPv4 or IPv6 must be enabled"));
+    }
+    Ok(NetworkRequest {
+        name: request.name,
+        driver,
+        internal: request.internal,
+        attachable: request.attachable,
+        ipv4,
+        ipv6,
+        ipam,
+        options: request
+            .options
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| (name, text(value)))
+            .collect(),
+        labels: request.labels.unwrap_or_default(),
+    })
+}
+
+/// What is refused, by name.
+fn check(request: &Request) -> Result<(), Failure> {
+    let name = request.name.as_str();
+    if name.trim().is_empty() || name.contains(['/', '\0']) {
+        return Err(invalid(format!("invalid network name: {name:?}")));
+    }
+    if matches!(name, "bridge" | "host" | "none" | "default") {
+        let text = format!("operation is not permitted on predefined {name} network");
+        return Err(Failure(Error::new(Kind::Forbidden, text)));
+    }
+    let ipam = request.ipam.clone().unwrap_or_default();
+    let refused = [
+        ("Ingress", request.ingress),
+        ("ConfigOnly", request.config_only),
+        ("ConfigFrom", request.config_from.as_ref().is_some_and(|from| !from.network.is_empty())),
+        ("Scope", !matches!(request.scope.as_str(), "" | "local")),
+        ("IPAM.Driver", !matches!(ipam.driver.as_str(), "" | "default")),
+        ("IPAM.Options", ipam.options.is_some_and(|options| !options.is_empty())),
+    ];
+    match refused.into_iter().find(|(_, is_asked)| *is_asked) {
+        Some((field, _)) => {
+            Err(unimplemented(format!("network field {field} is unimplemented: leave it out")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Options are texts, but some clients send numbers and truths.
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn addresses(config: &IpamConfig) -> Result<Ipam, Failure> {
+    let address = |text: &str| {
+        text.parse::<IpAddr>().map_err(|_| invalid(format!("invalid address {text:?} of a network")))
+    };
+    let range = match config.range.as_str() {
+        "" => None,
+        text => Some(net(text)?),
+    };
+    let gateway = match config.gateway.as_str() {
+        "" => None,
+        text => Some(address(text)?),
+    };
+    let mut aux = BTreeMap::new();
+    for (name, text) in config.aux_address.iter().flatten() {
+        aux.insert(name.clone(), address(text)?);
+    }
+    Ok(Ipam { subnet: net(&config.subnet)?, gateway, range, aux, chosen: true })
+}
+
+fn net(text: &str) -> Result<IpNet, Failure> {
+    let parts = text.split_once('/').and_then(|(ip, prefix)| Some((ip.parse().ok()?, prefix.parse().ok()?)));
+    let (ip, prefix): (IpAddr, u8) =
+        parts.ok_or_else(|| invalid(format!("invalid subnet {text}: invalid CIDR block notation")))?;
+    let net = IpNet::new(ip, prefix);
+    match text == net.to_string() || net.base() == ip {
+        true => Ok(net),
+        false => Err(invalid(format!("invalid subnet {text}: it should be {net}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(body: Value) -> Result<NetworkRequest, Failure> {
+        wanted(serde_json::from_value(body).unwrap())
+    }
+
+    #[test]
+    fn a_request_of_the_cli_becomes_a_network() {
+        let net = parsed(json!({
+            "Name": "app", "Driver": "bridge", "EnableIPv6": true, "Labels": { "a": "b" }, "Options": { "x": 1 },
+            "IPAM": { "Driver": "default", "Options": {}, "Config": [
+                { "Subnet": "172.30.0.0/16", "IPRange": "172.30.5.0/24", "Gateway": "172.30.0.9",
+                  "AuxiliaryAddresses": { "router": "172.30.0.2" } },
+                { "Subnet": "fd00:7::/64" } ] },
+        }))
+        .unwrap();
+        assert!(net.ipv4 && net.ipv6 && net.ipam.len() == 2);
+        assert_eq!(net.ipam[0].gateway, Some("172.30.0.9".parse().unwrap()));
+        assert_eq!(net.ipam[0].aux["router"], "172.30.0.2".parse::<IpAddr>().unwrap());
+        assert_eq!(net.options["x"], "1");
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        let text = |body: Value| parsed(body).unwrap_err().0.to_string();
+        assert!(text(json!({ "Name": "a", "Ingress": true })).contains("Ingress"));
+        assert!(text(json!({ "Name": "a", "IPAM": { "Driver": "dhcp" } })).contains("IPAM.Driver"));
+        assert!(text(json!({ "Name": "bridge" })).contains("predefined bridge"));
+        assert!(text(json!({ "Name": "a", "Driver": "weave" })).contains("weave"));
+        let subnet = json!({ "Name": "a", "IPAM": { "Config": [{ "Subnet": "10.0.0.1/8" }] } });
+        assert_eq!(text(subnet), "invalid subnet 10.0.0.1/8: it should be 10.0.0.0/8");
+    }
+}

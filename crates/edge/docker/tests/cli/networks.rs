@@ -1,0 +1,300 @@
+//! Networks that people make, with every docker command line of this machine.
+
+use crate::daemon::{Daemon, with_daemon};
+
+const SLEEP: [&str; 3] = ["busybox", "sleep", "1000"];
+
+impl Daemon {
+    /// Starts a container that does nothing.
+    fn sleeper(&self, options: &[&str]) -> String {
+        self.ok(&[&["run", "-d"], options, &SLEEP[..]].concat()).trim().to_owned()
+    }
+
+    fn ip(&self, container: &str, network: &str) -> String {
+        let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        self.ok(&["inspect", "-f", &format, container]).trim().to_owned()
+    }
+
+    /// The addresses that a container finds behind a name, in the order of the answer.
+    fn lookup(&self, container: &str, name: &str) -> Vec<String> {
+        let (_, out, _) = self.run(&["exec", container, "nslookup", "-type=a", name, "127.0.0.11"]);
+        let answer = out.split("Name:").skip(1).collect::<String>();
+        let lines = answer.lines().filter_map(|line| line.trim().strip_prefix("Address"));
+        lines.filter_map(|line| line.split_once(": ").map(|(_, ip)| ip.trim().to_owned())).collect()
+    }
+
+    fn reaches(&self, container: &str, ip: &str) -> bool {
+        self.run(&["exec", container, "ping", "-c", "1", "-W", "1", ip]).0 == 0
+    }
+}
+
+#[test]
+fn members_of_a_network_find_each_other_by_name_alias_and_short_id() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            let id = docker.ok(&["network", "create", "--label", "team=a", "app"]).trim().to_owned();
+            assert_eq!(id.len(), 64);
+            let web = docker.sleeper(&["--name", "web", "--network", "app", "--network-alias", "front"]);
+            docker.sleeper(&["--name", "db", "--network", "app"]);
+            let ip = docker.ip("web", "app");
+            for name in ["web", "front", &web[..12], "WEB", "web.app"] {
+                assert_eq!(docker.lookup("db", name), [ip.as_str()], "{name}");
+            }
+            assert!(docker.ok(&["exec", "db", "ping", "-c", "1", "web"]).contains(&ip));
+            let reverse = docker.ok(&["exec", "db", "nslookup", &ip]);
+            assert!(reverse.contains("web.app"), "{reverse}");
+            assert!(docker.lookup("db", "nobody").is_empty());
+            docker.ok(&["rename", "web", "shop"]);
+            assert_eq!(docker.lookup("db", "shop"), [ip.as_str()]);
+            assert!(docker.lookup("db", "web").is_empty());
+            let format = "{{range .Containers}}{{.Name}}={{.IPv4Address}} {{end}}";
+            let members = docker.ok(&["network", "inspect", "-f", format, "app"]);
+            assert!(members.contains(&format!("shop={ip}/16")), "{members}");
+            let (code, _, err) = docker.run(&["network", "rm", "app"]);
+            assert!(code == 1 && err.contains("has active endpoints"), "{err}");
+            docker.ok(&["rm", "-f", "shop", "db"]);
+            docker.ok(&["network", "rm", "app"]);
+        });
+    });
+}
+
+#[test]
+fn answers_turn_so_that_all_of_an_alias_are_used() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["network", "create", "app"]);
+        for name in ["aa", "bb", "cc"] {
+            docker.sleeper(&["--name", name, "--network", "app", "--network-alias", "all"]);
+        }
+        let answers: Vec<Vec<String>> = (0..12).map(|_| docker.lookup("aa", "all")).collect();
+        assert!(answers.iter().all(|answer| answer.len() == 3), "{answers:?}");
+        for name in ["aa", "bb", "cc"] {
+            let ip = docker.ip(name, "app");
+            assert!(answers.iter().any(|answer| answer[0] == ip), "{name} is never first: {answers:?}");
+        }
+        docker.ok(&["rm", "-f", "bb"]);
+        assert_eq!(docker.lookup("aa", "all").len(), 2);
+    });
+}
+
+#[test]
+fn networks_are_apart_and_internal_ones_have_no_way_out() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["network", "create", "one"]);
+        docker.ok(&["network", "create", "two"]);
+        docker.ok(&["network", "create", "--internal", "inner"]);
+        for (name, network) in [("aa", "one"), ("bb", "one"), ("cc", "two"), ("dd", "inner"), ("ee", "inner")]
+        {
+            docker.sleeper(&["--name", name, "--network", network]);
+        }
+        docker.sleeper(&["--name", "plain"]);
+        let (b, c, d, e) = (
+            docker.ip("bb", "one"),
+            docker.ip("cc", "two"),
+            docker.ip("dd", "inner"),
+            docker.ip("ee", "inner"),
+        );
+        assert!(docker.reaches("aa", &b) && docker.reaches("dd", &e));
+        for (from, to) in [("aa", &c), ("aa", &d), ("cc", &b), ("plain", &b), ("dd", &b)] {
+            assert!(!docker.reaches(from, to), "{from} reaches {to}");
+        }
+        assert!(docker.lookup("aa", "cc").is_empty());
+        assert!(!docker.ok(&["exec", "dd", "ip", "route"]).contains("default"));
+        assert!(docker.ok(&["exec", "aa", "ip", "route"]).contains("default via"));
+    });
+}
+
+#[test]
+fn a_running_container_is_connected_and_disconnected() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            docker.ok(&["network", "create", "--subnet", "10.99.0.0/24", "--gateway", "10.99.0.254", "side"]);
+            docker.sleeper(&["--name", "xx"]);
+            docker.sleeper(&["--name", "yy", "--network", "side", "--ip", "10.99.0.77"]);
+            assert_eq!(docker.ip("yy", "side"), "10.99.0.77");
+            assert!(!docker.reaches("xx", "10.99.0.77"));
+            docker.ok(&["network", "connect", "--alias", "ex", "--ip", "10.99.0.10", "side", "xx"]);
+            assert!(docker.reaches("xx", "10.99.0.77"));
+            assert_eq!(docker.lookup("xx", "yy"), ["10.99.0.77"]);
+            assert_eq!(docker.lookup("yy", "ex"), ["10.99.0.10"]);
+            assert!(docker.ok(&["exec", "xx", "cat", "/etc/hosts"]).contains("10.99.0.10"));
+            let (code, _, err) = docker.run(&["network", "connect", "side", "xx"]);
+            assert!(code == 1 && err.contains("already exists in network side"), "{err}");
+            docker.ok(&["restart", "-t", "0", "xx"]);
+            assert!(docker.reaches("xx", "10.99.0.77"), "after a restart");
+            docker.ok(&["network", "disconnect", "side", "xx"]);
+            assert!(!docker.reaches("xx", "10.99.0.77"));
+            let (code, _, err) = docker.run(&["network", "disconnect", "side", "xx"]);
+            assert!(code == 1 && err.contains("is not connected to network side"), "{err}");
+            docker.ok(&["network", "disconnect", "bridge", "xx"]);
+            let links = docker.ok(&["exec", "xx", "ip", "-o", "link"]);
+            assert!(!links.contains("eth"), "{links}");
+            docker.ok(&["network", "connect", "bridge", "xx"]);
+            assert!(docker.ok(&["exec", "xx", "ip", "route"]).contains("default via"));
+            docker.ok(&["rm", "-f", "xx", "yy"]);
+            docker.ok(&["network", "rm", "side"]);
+        });
+    });
+}
+
+#[test]
+fn addresses_that_cannot_be_had_are_refused() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["network", "create", "--subnet", "10.99.0.0/24", "side"]);
+        docker.ok(&["network", "create", "auto"]);
+        docker.sleeper(&["--network", "side", "--ip", "10.99.0.7"]);
+        for (network, ip, why) in [
+            ("side", "10.99.0.7", "Address already in use"),
+            ("side", "10.98.0.7", "outside of the subnet"),
+            ("auto", "172.18.0.9", "user configured subnets"),
+            ("nope", "10.0.0.1", "network nope not found"),
+        ] {
+            let (code, _, err) =
+                docker.run(&["run", "--rm", "--network", network, "--ip", ip, "busybox", "true"]);
+            assert!(code == 125 && err.contains(why), "{network} {ip}: {code} {err}");
+        }
+        for (arguments, why) in [
+            (&["--subnet", "10.99.0.0/16", "xx"][..], "Pool overlaps"),
+            (&["--subnet", "10.97.0.1/24", "xx"], "it should be 10.97.0.0/24"),
+            (&["side"], "already exists"),
+            (&["bridge"], "predefined bridge"),
+            (&["-d", "overlay", "xx"], "not in a swarm"),
+            (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=routed", "xx"], "unimplemented"),
+        ] {
+            let (code, _, err) = docker.run(&[&["network", "create"], arguments].concat());
+            assert!(code == 1 && err.contains(why), "{arguments:?}: {err}");
+        }
+    });
+}
+
+#[test]
+fn the_default_network_is_shown_with_its_addresses_and_stays() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            let format = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}";
+            let shown = docker.ok(&["network", "inspect", "-f", format, "bridge"]);
+            assert_eq!(shown.trim(), "172.17.0.0/16 172.17.0.1");
+            docker.sleeper(&["--name", "xx"]);
+            let format =
+                "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}} {{.HostConfig.NetworkMode}}";
+            let shown = docker.ok(&["inspect", "-f", format, "xx"]);
+            assert!(shown.starts_with("172.17.0.") && shown.contains(" 172.17.0.1 "), "{shown}");
+            let names = docker.ok(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]);
+            assert_eq!(names, "bridge bridge\nhost host\nnone null\n");
+            let (code, _, err) = docker.run(&["network", "rm", "bridge"]);
+            assert!(code == 1 && err.contains("bridge is a pre-defined network"), "{err}");
+            docker.ok(&["rm", "-f", "xx"]);
+        });
+    });
+}
+
+#[test]
+fn unused_networks_are_pruned_and_events_tell_of_networks() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let since = docker.ok(&["version", "-f", "{{.Server.Version}}"]);
+        assert!(!since.is_empty());
+        docker.ok(&["network", "create", "--label", "keep", "kept"]);
+        docker.ok(&["network", "create", "used"]);
+        docker.ok(&["network", "create", "gone"]);
+        docker.ok(&["create", "--name", "xx", "--network", "used", "busybox", "true"]);
+        docker.ok(&["start", "-a", "xx"]);
+        let pruned = docker.ok(&["network", "prune", "-f", "--filter", "label!=keep"]);
+        assert_eq!(pruned.trim(), "Deleted Networks:\ngone");
+        let dangling =
+            docker.ok(&["network", "ls", "-q", "--filter", "dangling=true", "--format", "{{.Name}}"]);
+        assert_eq!(dangling, "kept\n");
+        let seen = || {
+            let format = "{{.Action}} {{.Actor.Attributes.name}}";
+            docker.ok(&[
+                "events",
+                "--since",
+                "1",
+                "--until",
+                "1s",
+                "--filter",
+                "type=network",
+                "--format",
+                format,
+            ])
+        };
+        docker.until("events are told", || {
+            let seen = seen();
+            ["create used", "connect used", "disconnect used", "destroy gone"]
+                .iter()
+                .all(|line| seen.contains(line))
+        });
+        docker.ok(&["rm", "xx"]);
+    });
+}
+
+#[test]
+fn links_of_the_default_network_are_names_and_variables() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            docker.sleeper(&["--name", "db", "--expose", "5432", "-e", "SECRET=s"]);
+            let ip = docker.ip("db", "bridge");
+            let told = docker.ok(&[
+                "run",
+                "--rm",
+                "--link",
+                "db:store",
+                "busybox",
+                "sh",
+                "-c",
+                "cat /etc/hosts; env",
+            ]);
+            assert!(told.contains(&format!("{ip}\tstore ")), "{told}");
+            assert!(told.contains("STORE_ENV_SECRET=s") && told.contains("/store\n"), "{told}");
+            docker.ok(&["stop", "-t", "0", "db"]);
+            let (code, _, err) = docker.run(&["run", "--rm", "--link", "db:store", "busybox", "true"]);
+            assert!(code == 125 && err.contains("Cannot link to a non running container"), "{code} {err}");
+            docker.ok(&["rm", "db"]);
+            let hosts = ["run", "--rm", "--add-host", "up:host-gateway", "busybox", "cat", "/etc/hosts"];
+            assert!(docker.ok(&hosts).contains("172.17.0.1\tup"));
+        });
+    });
+}
+
+#[test]
+fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["network", "create", "--ipv6", "--subnet", "fd00:9::/64", "six"]);
+        let server = ["busybox", "httpd", "-f", "-p", "80"];
+        let run = |name: &str, ports: &[&str], network: &str| {
+            let start = [&["run", "-d", "--name", name, "--network", network], ports, &server[..]].concat();
+            docker.ok(&start)
+        };
+        run("one", &["-p", "127.0.0.1:18080-18090:80"], "bridge");
+        run("two", &["-p", "127.0.0.1:18080-18090:80"], "bridge");
+        let ports = |name: &str| docker.ok(&["port", name]);
+        assert_eq!(ports("one"), "80/tcp -> 127.0.0.1:18080\n");
+        assert_eq!(ports("two"), "80/tcp -> 127.0.0.1:18081\n");
+        run("six6", &["-p", "18100:80", "-p", "18101:81/udp"], "six");
+        let shown = ports("six6");
+        for line in ["80/tcp -> 0.0.0.0:18100", "80/tcp -> [::]:18100", "81/udp -> 0.0.0.0:18101"] {
+            assert!(shown.contains(line), "{shown}");
+        }
+        for address in ["127.0.0.1:18080", "127.0.0.1:18100", "[fd00:9::1]:18100"] {
+            docker.until("a published port answers", || std::net::TcpStream::connect(address).is_ok());
+        }
+        let (code, _, err) = docker.run(&["run", "--rm", "-p", "99:99/sctp", "busybox", "true"]);
+        assert!(code == 125 && err.contains("99/sctp is unimplemented"), "{err}");
+        let (code, _, err) = docker.run(&["run", "--rm", "-p", "[::]:99:99", "busybox", "true"]);
+        assert!(code == 125 && err.contains("no IPv6 address"), "{err}");
+        let body = r#"{"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"18200"}]}}"#;
+        docker.post("/containers/one/update", body);
+        assert_eq!(ports("one"), "80/tcp -> 127.0.0.1:18200\n");
+        assert!(std::net::TcpStream::connect("127.0.0.1:18200").is_ok());
+        assert!(std::net::TcpStream::connect("127.0.0.1:18080").is_err());
+        docker.ok(&["restart", "-t", "0", "one"]);
+        assert_eq!(ports("one"), "80/tcp -> 127.0.0.1:18200\n");
+    });
+}

@@ -1,0 +1,348 @@
+//! The sandbox's places in the networks that people make: at a start, and while it is up.
+
+use super::SandboxObject;
+use super::network::published;
+use crate::core::Core;
+use crate::error::{EngineError, blocking, io};
+use crate::files::Reached;
+use crate::record;
+use crate::{Action, EndpointSpec, HostEntry, Place, PortMapping, SandboxId, SandboxSpec, Subject};
+use hako_error::{Error, Kind, Result};
+use hako_names::ContainerId;
+use hako_network::{Connect, DEFAULT_NETWORK, Member, NetworkSpec, Networks, PublishedPort, parse_mac};
+use hako_runtime::Shim;
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// `endpoints.json`: what the next start connects and publishes. Absent until something changes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Wanted {
+    pub(crate) endpoints: Vec<EndpointSpec>,
+    pub(crate) ports: Vec<PortMapping>,
+}
+
+const FILE: &str = "endpoints.json";
+
+impl Wanted {
+    /// What was written last, else what the sandbox was made with.
+    pub(super) fn of(dir: &Path, spec: &SandboxSpec) -> Self {
+        match record::read(&dir.join(FILE)) {
+            Ok(Some(wanted)) => wanted,
+            _ => Self { endpoints: spec.endpoints.clone(), ports: spec.ports.clone() },
+        }
+    }
+}
+
+/// The address that a sandbox is shown with.
+pub(super) fn main_ip(member: &Member) -> Option<Ipv4Addr> {
+    member.endpoints.iter().filter_map(|endpoint| endpoint.v4()).find_map(|address| match address.ip {
+        std::net::IpAddr::V4(ip) => Some(ip),
+        std::net::IpAddr::V6(_) => None,
+    })
+}
+
+impl SandboxObject {
+    pub(crate) fn set_wanted(&self, wanted: Wanted) -> Result<(), EngineError> {
+        record::write(&self.dir.join(FILE), &wanted)?;
+        *self.wanted.write() = wanted;
+        Ok(())
+    }
+
+    /// What it has of networks.
+    pub(crate) fn member(&self) -> Option<Member> {
+        self.networks.as_ref()?.member(self.id.as_str())
+    }
+
+    /// Its places, wanted or taken.
+    pub(super) fn places(&self, member: &Member) -> Vec<Place> {
+        let wanted = self.wanted.read();
+        let place = |spec: &EndpointSpec| {
+            let net = self.networks.as_ref().and_then(|networks| networks.find(&spec.network).ok());
+            let network_id = net.map(|net| net.id).unwrap_or_default();
+            let endpoint = member.endpoints.iter().find(|endpoint| endpoint.network == network_id);
+            Place { spec: spec.clone(), endpoint: endpoint.cloned(), network_id }
+        };
+        wanted.endpoints.iter().map(place).collect()
+    }
+
+    /// Writes the files that name its addresses and those of others.
+    fn write_files(&self, networks: &Networks, others: Vec<HostEntry>) -> Result<()> {
+        let member = networks.member(self.id.as_str()).unwrap_or_default();
+        let addresses = member.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+        let reached = Reached {
+            ips: addresses.map(|address| address.ip).collect(),
+            has_resolver: networks.has_names(self.id.as_str()),
+            others,
+        };
+        let record = &self.record;
+        let written = self.files().write(&record.spec, &record.hostname, &reached);
+        Ok(written.map_err(io("write", &self.dir))?)
+    }
+}
+
+/// Who a sandbox is in its networks.
+struct Identity {
+    names: Vec<String>,
+}
+
+impl Core {
+    pub(crate) fn networks(&self) -> Result<Arc<Networks>> {
+        self.config.networks.clone().ok_or_else(|| {
+            Error::new(Kind::FailedPrecondition, "this engine has no networks but the host's and none")
+        })
+    }
+
+    /// The network of that name; the default one is made when first asked for.
+    pub(crate) fn network(networks: &Networks, name: &str) -> Result<NetworkSpec> {
+        if name == DEFAULT_NETWORK { networks.default_network() } else { networks.find(name) }
+    }
+
+    fn identity(&self, sandbox: &SandboxObject) -> Identity {
+        let mut names = Vec::new();
+        if let Some(container) = self.members(&sandbox.id).first() {
+            names.push(container.status.read().name.clone());
+            names.push(container.id.short().to_owned());
+        }
+        names.push(sandbox.record.hostname.clone());
+        names.dedup();
+        Identity { names }
+    }
+
+    /// Connects a sandbox that is on its way up to all its networks, and publishes its ports.
+    pub(super) async fn connect_endpoints(&self, sandbox: &Arc<SandboxObject>, shim: &Shim) -> Result<()> {
+        let networks = self.networks()?;
+        let wanted = sandbox.wanted.read().clone();
+        let ports = asked(&wanted.ports)?;
+        let mut endpoints = Vec::new();
+        for spec in &wanted.endpoints {
+            endpoints.push((spec.clone(), self.links(spec)?));
+        }
+        let others = self.linked_hosts(&networks, &wanted.endpoints)?;
+        endpoints.sort_by(|(a, _), (b, _)| {
+            (Reverse(a.priority), &a.network).cmp(&(Reverse(b.priority), &b.network))
+        });
+        let (object, identity, netns) = (Arc::clone(sandbox), self.identity(sandbox), shim.netns());
+        blocking(move || {
+            let netns = File::open(&netns).map_err(io("open", &netns))?;
+            // What an end that did not succeed left of the last time it was up.
+            networks.release(object.id.as_str())?;
+            for (spec, links) in endpoints {
+                connect_one(&networks, &object, &spec, links, &identity, &netns)?;
+            }
+            if !ports.is_empty() {
+                networks.publish(object.id.as_str(), &ports)?;
+            }
+            object.write_files(&networks, others)
+        })
+        .await?;
+        let member = sandbox.member().unwrap_or_default();
+        self.network_events(sandbox, &member, |container| Action::Connect { container });
+        self.start_resolver(sandbox, shim).await
+    }
+
+    /// The names of others that only this sandbox knows, as sandboxes.
+    fn links(&self, spec: &EndpointSpec) -> Result<Vec<(String, String)>> {
+        let links = spec.links.iter().map(|link| {
+            let target = self.container(&link.container)?;
+            Ok((link.alias.clone(), target.sandbox.id.to_string()))
+        });
+        links.collect()
+    }
+
+    /// In the default network nobody is found by name, so links are lines of the hosts file.
+    fn linked_hosts(&self, networks: &Networks, endpoints: &[EndpointSpec]) -> Result<Vec<HostEntry>> {
+        let mut hosts = Vec::new();
+        for spec in endpoints.iter().filter(|spec| spec.network == DEFAULT_NETWORK) {
+            for link in &spec.links {
+                let target = self.container(&link.container)?;
+                let name = target.status.read().name.clone();
+                let member = target.sandbox.member().unwrap_or_default();
+                let net = networks.find(DEFAULT_NETWORK)?;
+                let endpoint = member.endpoints.iter().find(|endpoint| endpoint.network == net.id);
+                let Some(address) = endpoint.and_then(|endpoint| endpoint.v4()) else {
+                    let text = format!("Cannot link to a non running container: /{name} AS {}", link.alias);
+                    return Err(Error::new(Kind::FailedPrecondition, text));
+                };
+                let names = vec![link.alias.clone(), target.id.short().to_owned(), name];
+                hosts.push(HostEntry { ip: address.ip, names });
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// Connects a sandbox to one more network, now if it is up and at every start. The caller holds its lock.
+    pub(crate) async fn connect_more(&self, sandbox: &Arc<SandboxObject>, spec: EndpointSpec) -> Result<()> {
+        let networks = self.networks()?;
+        let mut wanted = sandbox.wanted.read().clone();
+        if wanted.endpoints.iter().any(|known| known.network == spec.network) {
+            let text = format!(
+                "endpoint with name {} already exists in network {}",
+                self.name(sandbox),
+                spec.network
+            );
+            return Err(Error::new(Kind::Forbidden, text));
+        }
+        wanted.endpoints.push(spec.clone());
+        if let Some(live) = sandbox.live() {
+            let links = self.links(&spec)?;
+            let others = self.linked_hosts(&networks, &wanted.endpoints)?;
+            let (object, identity, netns) = (Arc::clone(sandbox), self.identity(sandbox), live.shim.netns());
+            let (adding, recorded) = (spec.clone(), wanted.clone());
+            blocking(move || {
+                let netns = File::open(&netns).map_err(io("open", &netns))?;
+                connect_one(&networks, &object, &adding, links, &identity, &netns)?;
+                object.set_wanted(recorded)?;
+                object.write_files(&networks, others)
+            })
+            .await?;
+            self.start_resolver(sandbox, &live.shim).await?;
+            let member = self.only(sandbox, &spec.network);
+            self.network_events(sandbox, &member, |container| Action::Connect { container });
+            return Ok(());
+        }
+        Ok(sandbox.set_wanted(wanted)?)
+    }
+
+    /// Takes a sandbox off a network, now if it is up and for every start. The caller holds its lock.
+    pub(crate) async fn disconnect_from(
+        &self,
+        sandbox: &Arc<SandboxObject>,
+        network: &NetworkSpec,
+    ) -> Result<()> {
+        let networks = self.networks()?;
+        let mut wanted = sandbox.wanted.read().clone();
+        let before = wanted.endpoints.len();
+        wanted.endpoints.retain(|known| known.network != network.name);
+        if wanted.endpoints.len() == before {
+            let text =
+                format!("container {} is not connected to network {}", self.name(sandbox), network.name);
+            return Err(Error::new(Kind::Forbidden, text));
+        }
+        let others = self.linked_hosts(&networks, &wanted.endpoints).unwrap_or_default();
+        let member = self.only(sandbox, &network.name);
+        sandbox.set_wanted(wanted)?;
+        let Some(live) = sandbox.live() else { return Ok(()) };
+        let (object, id, netns) = (Arc::clone(sandbox), network.id.clone(), live.shim.netns());
+        blocking(move || {
+            let netns = File::open(&netns).map_err(io("open", &netns))?;
+            networks.disconnect(&id, object.id.as_str(), Some(&netns))?;
+            object.write_files(&networks, others)
+        })
+        .await?;
+        self.network_events(sandbox, &member, |container| Action::Disconnect { container });
+        Ok(())
+    }
+
+    /// Makes `ports` the sandbox's published ports, now if it is up and at every start. The caller holds its lock.
+    pub(crate) async fn republish(
+        &self,
+        sandbox: &Arc<SandboxObject>,
+        ports: Vec<PortMapping>,
+    ) -> Result<()> {
+        let networks = self.networks()?;
+        let asked = asked(&ports)?;
+        if sandbox.live().is_some() {
+            let id = sandbox.id.to_string();
+            blocking(move || networks.publish(&id, &asked)).await?;
+        }
+        let wanted = Wanted { ports, ..sandbox.wanted.read().clone() };
+        Ok(sandbox.set_wanted(wanted)?)
+    }
+
+    /// The sandbox's container has another name now.
+    pub(crate) fn rename_endpoints(&self, sandbox: &SandboxObject, old: &str, new: &str) -> Result<()> {
+        let Some(networks) = &self.config.networks else { return Ok(()) };
+        networks.rename(sandbox.id.as_str(), |names| {
+            for name in names.iter_mut().filter(|name| *name == old) {
+                new.clone_into(name);
+            }
+        })
+    }
+
+    /// What live sandboxes say they have of networks: the rest is what a crash left.
+    pub(crate) fn claims(&self, live: &[SandboxId]) -> HashMap<String, HashSet<String>> {
+        let claim = |id: &SandboxId| {
+            let sandbox = self.sandbox(id).ok()?;
+            let networks = sandbox.networks.as_ref()?;
+            let wanted = sandbox.wanted.read();
+            let nets = wanted.endpoints.iter().filter_map(|spec| Some(networks.find(&spec.network).ok()?.id));
+            Some((id.to_string(), nets.collect()))
+        };
+        live.iter().filter_map(claim).collect()
+    }
+
+    fn name(&self, sandbox: &SandboxObject) -> String {
+        self.members(&sandbox.id)
+            .first()
+            .map(|container| container.status.read().name.clone())
+            .unwrap_or_default()
+    }
+
+    /// What the sandbox has of one network.
+    fn only(&self, sandbox: &SandboxObject, network: &str) -> Member {
+        let mut member = sandbox.member().unwrap_or_default();
+        let id = sandbox.networks.as_ref().and_then(|networks| networks.find(network).ok()).map(|net| net.id);
+        member.endpoints.retain(|endpoint| Some(&endpoint.network) == id.as_ref());
+        member
+    }
+
+    /// Tells of each of a sandbox's places that it is taken, or left.
+    pub(super) fn network_events(
+        &self,
+        sandbox: &SandboxObject,
+        member: &Member,
+        action: impl Fn(ContainerId) -> Action,
+    ) {
+        let (Some(networks), Some(container)) =
+            (&self.config.networks, self.members(&sandbox.id).first().map(|container| container.id.clone()))
+        else {
+            return;
+        };
+        for endpoint in &member.endpoints {
+            if let Ok(net) = networks.find(&endpoint.network) {
+                self.network_event(&net, action(container.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn network_event(&self, net: &NetworkSpec, action: Action) {
+        let labels = [("type".to_owned(), net.driver.as_str().to_owned())].into();
+        self.events.emit(Subject::Network(net.id.clone()), action, &net.name, "", &labels);
+    }
+}
+
+/// Ports as the networks take them: each with the last of its range.
+fn asked(ports: &[PortMapping]) -> Result<Vec<(PublishedPort, u16)>> {
+    ports.iter().map(|port| Ok((published(port)?, port.host_port_last))).collect()
+}
+
+fn connect_one(
+    networks: &Networks,
+    sandbox: &SandboxObject,
+    spec: &EndpointSpec,
+    links: Vec<(String, String)>,
+    identity: &Identity,
+    netns: &File,
+) -> Result<()> {
+    let net = Core::network(networks, &spec.network)?;
+    let mut names = identity.names.clone();
+    names.extend(spec.aliases.iter().filter(|alias| !identity.names.contains(alias)).cloned());
+    networks.connect(&Connect {
+        network: &net.id,
+        sandbox: sandbox.id.as_str(),
+        netns,
+        ip4: spec.ip4,
+        ip6: spec.ip6,
+        mac: parse_mac(&spec.mac),
+        names,
+        links,
+        priority: spec.priority,
+    })?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Containers in networks that people make, over the death of the engine's process.
+
+use crate::host::*;
+use hako_container::{
+    ContainerEngine, ContainerSpec, EndpointSpec, Engine, ExecSpec, NetworkMode, NetworkRequest, SandboxSpec,
+};
+use hako_names::ContainerId;
+use hako_network::Driver;
+use std::collections::BTreeMap;
+
+fn app() -> NetworkRequest {
+    NetworkRequest {
+        name: "app".into(),
+        driver: Driver::Bridge,
+        internal: false,
+        attachable: false,
+        ipv4: true,
+        ipv6: false,
+        ipam: Vec::new(),
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+fn endpoint(network: &str) -> EndpointSpec {
+    EndpointSpec { network: network.into(), ..EndpointSpec::default() }
+}
+
+async fn sleeper(engine: &Engine, name: &str) -> ContainerId {
+    let sandbox = SandboxSpec {
+        network: NetworkMode::Endpoints,
+        endpoints: vec![endpoint("app")],
+        ..SandboxSpec::default()
+    };
+    let spec = ContainerSpec { name: name.into(), ..busybox("exec sleep 100") };
+    let id = engine.create_standalone(sandbox, spec).await.unwrap();
+    engine.start(&id).await.unwrap();
+    id
+}
+
+async fn finds(engine: &Engine, from: &ContainerId, name: &str) -> bool {
+    let argv = ["nslookup", "-type=a", name, "127.0.0.11"].map(str::to_owned).to_vec();
+    let exec = engine.exec(from, ExecSpec { argv, ..ExecSpec::default() }).await.unwrap();
+    finish(exec).await.1.contains(&format!("Name:\t{name}"))
+}
+
+#[test]
+fn names_answer_again_after_the_engines_death_without_a_restart_of_containers() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        engine.create_network(app()).await.unwrap();
+        let (first, second) = (sleeper(&engine, "first").await, sleeper(&engine, "second").await);
+        assert!(finds(&engine, &first, "second").await);
+        let pids = (pid(&engine, &first).await, pid(&engine, &second).await);
+        drop(engine);
+        let engine = host.open().await;
+        assert_eq!((pid(&engine, &first).await, pid(&engine, &second).await), pids);
+        assert!(finds(&engine, &first, "second").await && finds(&engine, &second, "first").await);
+        engine.rename(&second, "other").await.unwrap();
+        assert!(finds(&engine, &first, "other").await && !finds(&engine, &first, "second").await);
+        engine.connect_network(&first, endpoint("bridge")).await.unwrap();
+        drop(engine);
+        let engine = host.open().await;
+        let sandbox = engine.container(&first).await.unwrap().sandbox;
+        let places = engine.sandbox(&sandbox).await.unwrap().places;
+        let taken = places.iter().filter(|place| place.endpoint.is_some()).count();
+        assert_eq!((places.len(), taken), (2, 2), "a connection made while running stays");
+    });
+}
+
+#[test]
+fn a_place_that_no_container_claims_is_given_back_by_the_next_open() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let net = engine.create_network(app()).await.unwrap();
+        let first = sleeper(&engine, "first").await;
+        let sandbox = engine.container(&first).await.unwrap().sandbox;
+        let netns = engine.sandbox(&sandbox).await.unwrap().netns.unwrap();
+        drop(engine);
+        // As if killed between the connection and its record in the engine.
+        let networks = host.networks();
+        let half = networks.default_network().unwrap();
+        networks
+            .connect(&hako_network::Connect {
+                network: &half.id,
+                sandbox: sandbox.as_str(),
+                netns: &std::fs::File::open(netns).unwrap(),
+                ip4: None,
+                ip6: None,
+                mac: None,
+                names: Vec::new(),
+                links: Vec::new(),
+                priority: 0,
+            })
+            .unwrap();
+        drop(networks);
+        let engine = host.open().await;
+        let networks = engine.networks().unwrap();
+        assert!(networks.endpoints(&half.id).is_empty());
+        assert_eq!(networks.endpoints(&net.id).len(), 1);
+        assert!(engine.remove_network("app").await.is_err(), "somebody is connected");
+        engine.remove(&first, true).await.unwrap();
+        engine.remove_network("app").await.unwrap();
+    });
+}

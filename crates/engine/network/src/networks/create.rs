@@ -1,0 +1,211 @@
+//! Making and removing networks.
+
+use super::ipam::{check, choose_v4, choose_v6, first};
+use super::spec::{
+    DEFAULT_NETWORK, Driver, Ipam, NetworkRequest, NetworkSpec, OPTION_ICC, OPTION_MASQUERADE, OPTION_MTU,
+    OPTION_NAME, OPTION_PARENT,
+};
+use super::table::Table;
+use super::{Networks, random, random_id};
+use crate::error::{NetworkError, Result};
+use crate::records::failed;
+use hako_netlink::{IpNet, Links};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+/// Held while a subnet is chosen until it shows on a bridge: instances of one machine must not choose the same.
+const LOCK_DIR: &str = "/run/hako";
+
+/// The bridge's name is at most what the kernel takes, its zero byte counted.
+const LINK_NAME_MAX: usize = 15;
+
+impl Networks {
+    /// Makes a network.
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a name that is taken, `Forbidden` for a subnet that overlaps, `Invalid` for a choice that
+    /// cannot work, `Exhausted` without a free subnet, `Unimplemented` for what the kernel lacks.
+    pub fn create(&self, request: NetworkRequest) -> hako_error::Result<NetworkSpec> {
+        Ok(self.create_as(request, None)?)
+    }
+
+    /// The network that containers get when they ask for none; made when first needed.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn default_network(&self) -> hako_error::Result<NetworkSpec> {
+        if let Ok(net) = self.table.read().find(DEFAULT_NETWORK) {
+            return Ok(net.clone());
+        }
+        let options = [(OPTION_ICC, "true"), (OPTION_MASQUERADE, "true"), (OPTION_MTU, "1500")];
+        let request = NetworkRequest {
+            name: DEFAULT_NETWORK.to_owned(),
+            driver: Driver::Bridge,
+            internal: false,
+            attachable: false,
+            ipv4: true,
+            ipv6: false,
+            ipam: Vec::new(),
+            options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            labels: BTreeMap::new(),
+        };
+        let bridge = format!("hd{}", self.instance);
+        match self.create_as(request, Some(bridge)) {
+            // Somebody else was faster.
+            Err(NetworkError::NameTaken { .. }) => Ok(self.table.read().find(DEFAULT_NETWORK)?.clone()),
+            other => Ok(other?),
+        }
+    }
+
+    fn create_as(&self, request: NetworkRequest, bridge: Option<String>) -> Result<NetworkSpec> {
+        let mut kernel = self.kernel.lock();
+        let _chosen = lock()?;
+        let net = self.plan(request, bridge)?;
+        self.table.write().put_net(&net)?;
+        let made = kernel.devices.make(&net).and_then(|()| kernel.rules.rewrite(&self.table.read()));
+        if let Err(error) = made {
+            // The first error says it.
+            let _ = kernel.devices.unmake(&net);
+            self.table.write().forget_net(&net.id)?;
+            return Err(error);
+        }
+        Ok(net)
+    }
+
+    fn plan(&self, request: NetworkRequest, bridge: Option<String>) -> Result<NetworkSpec> {
+        let table = self.table.read();
+        if table.nets().any(|net| net.name == request.name) {
+            return Err(NetworkError::NameTaken { name: request.name });
+        }
+        check_options(&request)?;
+        let id = random_id()?;
+        let bridge = match (bridge, request.options.get(OPTION_NAME)) {
+            (Some(bridge), _) => bridge,
+            (None, Some(name)) if request.driver == Driver::Bridge => own_name(&table, name)?,
+            _ => format!("br-{}", &id[..12]),
+        };
+        let ipam = self.addresses(&table, &request)?;
+        let NetworkRequest { name, driver, internal, attachable, mut options, labels, .. } = request;
+        if bridge.starts_with("hd") {
+            options.insert(OPTION_NAME.to_owned(), bridge.clone());
+        }
+        let created = Timestamp::now();
+        Ok(NetworkSpec { id, name, driver, internal, attachable, ipam, options, labels, created, bridge })
+    }
+
+    fn addresses(&self, table: &Table, request: &NetworkRequest) -> Result<Vec<Ipam>> {
+        let mut ipam = Vec::new();
+        for (is_wanted, v6) in [(request.ipv4, false), (request.ipv6, true)] {
+            let chosen = request.ipam.iter().find(|it| it.subnet.is_ipv6() == v6);
+            match chosen {
+                Some(chosen) => {
+                    check(chosen)?;
+                    let other = table.subnets().into_iter().find(|other| other.overlaps(chosen.subnet));
+                    if let Some(other) = other {
+                        return Err(NetworkError::PoolOverlaps { subnet: chosen.subnet, other });
+                    }
+                    ipam.push(chosen.clone());
+                }
+                None if is_wanted => ipam.push(automatic(self.choose(table, v6)?)),
+                None => {}
+            }
+        }
+        if request.driver == Driver::Bridge || request.ipam.is_empty() {
+            for one in &mut ipam {
+                one.gateway = one.gateway.or_else(|| first(one.subnet));
+            }
+        }
+        Ok(ipam)
+    }
+
+    fn choose(&self, table: &Table, v6: bool) -> Result<IpNet> {
+        if v6 {
+            return Ok(choose_v6(random()?));
+        }
+        let mut taken = Links::open()?.networks()?;
+        taken.extend(table.subnets());
+        choose_v4(&self.pools, &taken)
+    }
+
+    /// Removes a network that nobody is connected to.
+    ///
+    /// # Errors
+    /// `Forbidden` while somebody is, or for the network that is always there.
+    pub fn remove(&self, id: &str) -> hako_error::Result<()> {
+        let mut kernel = self.kernel.lock();
+        let mut table = self.table.write();
+        let net = table.net(id)?.clone();
+        if net.is_default() {
+            return Err(NetworkError::Predefined { name: net.name }.into());
+        }
+        if table.endpoints(id).next().is_some() {
+            return Err(NetworkError::HasEndpoints { name: net.name, id: net.id }.into());
+        }
+        table.forget_net(id)?;
+        kernel.rules.rewrite(&table)?;
+        Ok(kernel.devices.unmake(&net)?)
+    }
+}
+
+fn automatic(subnet: IpNet) -> Ipam {
+    Ipam { subnet, gateway: None, range: None, aux: BTreeMap::new(), chosen: false }
+}
+
+fn own_name(table: &Table, name: &str) -> Result<String> {
+    let is_name = !name.is_empty()
+        && name.len() <= LINK_NAME_MAX
+        && !name.contains(['/', ' ', '\0'])
+        && name != "."
+        && name != "..";
+    if !is_name {
+        return Err(NetworkError::BadOption { name: OPTION_NAME, value: name.to_owned() });
+    }
+    if table.nets().any(|net| net.bridge == name) || Links::open()?.find(name)?.is_some() {
+        return Err(NetworkError::BridgeTaken { name: name.to_owned() });
+    }
+    Ok(name.to_owned())
+}
+
+/// Options that would change what packets may do, and are not known, are refused.
+fn check_options(request: &NetworkRequest) -> Result<()> {
+    const BRIDGE: [&str; 5] = [
+        OPTION_NAME,
+        OPTION_ICC,
+        OPTION_MASQUERADE,
+        OPTION_MTU,
+        "com.docker.network.bridge.host_binding_ipv4",
+    ];
+    const MACVLAN: [&str; 3] = [OPTION_PARENT, "macvlan_mode", OPTION_MTU];
+    const IPVLAN: [&str; 4] = [OPTION_PARENT, "ipvlan_mode", "ipvlan_flag", OPTION_MTU];
+    let known: &[&str] = match request.driver {
+        Driver::Bridge => &BRIDGE,
+        Driver::Macvlan => &MACVLAN,
+        Driver::Ipvlan => &IPVLAN,
+    };
+    let is_ours = |name: &str| name.starts_with("com.docker.network.") || request.driver != Driver::Bridge;
+    if let Some(name) = request.options.keys().find(|name| is_ours(name) && !known.contains(&name.as_str())) {
+        return Err(NetworkError::UnknownOption { name: name.clone() });
+    }
+    match request.options.get(OPTION_MTU) {
+        Some(mtu) if mtu.parse::<u32>().is_err() => {
+            Err(NetworkError::BadOption { name: OPTION_MTU, value: mtu.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock() -> Result<File> {
+    let dir = Path::new(LOCK_DIR);
+    fs::create_dir_all(dir).map_err(failed("create", dir))?;
+    let path = dir.join("nets.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    file.lock().map_err(failed("lock", &path))?;
+    Ok(file)
+}

@@ -1,0 +1,179 @@
+//! Connecting sandboxes to networks, and taking them off again.
+
+use super::device::{
+    configure_end, delete_end, free_interface, lead_default_routes, link_name, mac_for, mac_text,
+};
+use super::ipam::allocate;
+use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Member, NetworkSpec};
+use super::table::Table;
+use super::{Networks, random_id};
+use crate::error::{NetworkError, Result};
+use std::fs::File;
+use std::net::IpAddr;
+
+impl Networks {
+    /// Gives the sandbox a place in a network. Its default route leads there if no other network comes first; published
+    /// ports follow it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if it has one, `Forbidden` for an address that is taken, `Exhausted` without a free one.
+    pub fn connect(&self, request: &Connect<'_>) -> hako_error::Result<Endpoint> {
+        let connected = self.connect_new(request);
+        if let Err(error) = &connected
+            && !matches!(error, NetworkError::Connected { .. })
+        {
+            // The first error says it; what is left is found by the next adoption.
+            let _ = self.disconnect(request.network, request.sandbox, Some(request.netns));
+        }
+        Ok(connected?)
+    }
+
+    fn connect_new(&self, request: &Connect<'_>) -> Result<Endpoint> {
+        let (endpoint, is_gateway) = {
+            let mut kernel = self.kernel.lock();
+            let (net, endpoint, before, now) = {
+                let mut table = self.table.write();
+                let net = table.net(request.network)?.clone();
+                let before = table.member(request.sandbox).cloned().unwrap_or_default();
+                let endpoint = self.plan_endpoint(&table, &net, &before, request)?;
+                let mut now = before.clone();
+                now.endpoints.push(endpoint.clone());
+                table.put_member(request.sandbox, now.clone())?;
+                (net, endpoint, before, now)
+            };
+            kernel.devices.connect(&net, &endpoint, request.netns)?;
+            let table = self.table.read();
+            kernel.rules.republish(&table, &before, &now)?;
+            let is_gateway = table.gateway(&now).is_some_and(|gateway| gateway.network == endpoint.network);
+            (endpoint, is_gateway)
+        };
+        configure_end(&endpoint, request.netns, is_gateway)?;
+        Ok(endpoint)
+    }
+
+    fn plan_endpoint(
+        &self,
+        table: &Table,
+        net: &NetworkSpec,
+        member: &Member,
+        request: &Connect<'_>,
+    ) -> Result<Endpoint> {
+        if member.endpoints.iter().any(|endpoint| endpoint.network == net.id) {
+            return Err(NetworkError::Connected {
+                sandbox: request.sandbox.to_owned(),
+                name: net.name.clone(),
+            });
+        }
+        let addresses = choose_addresses(table, net, request)?;
+        let first = addresses.first().map(|address| address.ip);
+        let mac = request.mac.or_else(|| match net.driver {
+            // It has its parent's.
+            Driver::Ipvlan => None,
+            Driver::Bridge | Driver::Macvlan => first.map(mac_for),
+        });
+        let is_taken = |name: &String| table.endpoints(&net.id).any(|(_, other)| other.link == *name);
+        let mut names = (0..=u8::MAX).map(|salt| link_name(&self.instance, &net.id, request.sandbox, salt));
+        let link = match net.driver {
+            Driver::Bridge => names.find(|name| !is_taken(name)).unwrap_or_default(),
+            Driver::Macvlan | Driver::Ipvlan => String::new(),
+        };
+        Ok(Endpoint {
+            network: net.id.clone(),
+            id: random_id()?,
+            interface: free_interface(&member.endpoints),
+            link,
+            mac: mac.map(mac_text).unwrap_or_default(),
+            addresses,
+            names: request.names.clone(),
+            links: request.links.clone(),
+            priority: request.priority,
+        })
+    }
+
+    /// Takes a sandbox off a network; it is a success if it is not on it. With its namespace, its default route goes
+    /// to the network that comes first now, else the namespace is taken to be gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses; then the record stays, for another try.
+    pub fn disconnect(&self, network: &str, sandbox: &str, netns: Option<&File>) -> hako_error::Result<()> {
+        Ok(self.disconnect_from(network, sandbox, netns)?)
+    }
+
+    fn disconnect_from(&self, network: &str, sandbox: &str, netns: Option<&File>) -> Result<()> {
+        let mut kernel = self.kernel.lock();
+        let Some(before) = self.table.read().member(sandbox).cloned() else { return Ok(()) };
+        let Some(gone) = before.endpoints.iter().find(|endpoint| endpoint.network == network) else {
+            return Ok(());
+        };
+        let mut now = before.clone();
+        now.endpoints.retain(|endpoint| endpoint.network != network);
+        kernel.rules.republish(&self.table.read(), &before, &now)?;
+        match netns {
+            Some(netns) if gone.link.is_empty() => delete_end(&gone.interface, netns)?,
+            _ if gone.link.is_empty() => {}
+            _ => kernel.devices.disconnect(&gone.link)?,
+        }
+        if netns.is_some() {
+            // It may ask for a link of this name again at once.
+            kernel.devices.bury()?;
+        }
+        self.table.write().put_member(sandbox, now.clone())?;
+        let table = self.table.read();
+        let gateway = |member| table.gateway(member).map(|endpoint| endpoint.network.clone());
+        if let Some(netns) = netns
+            && gateway(&before) != gateway(&now)
+        {
+            lead_default_routes(table.gateway(&now), netns)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away all that a sandbox has of networks; its namespace is gone, or about to go.
+    ///
+    /// # Errors
+    /// When the kernel refuses; then the record stays, for another try.
+    pub fn release(&self, sandbox: &str) -> hako_error::Result<()> {
+        Ok(self.release_all(sandbox)?)
+    }
+
+    fn release_all(&self, sandbox: &str) -> Result<()> {
+        let mut kernel = self.kernel.lock();
+        let Some(member) = self.table.read().member(sandbox).cloned() else { return Ok(()) };
+        kernel.rules.republish(&self.table.read(), &member, &Member::default())?;
+        for endpoint in member.endpoints.iter().filter(|endpoint| !endpoint.link.is_empty()) {
+            kernel.devices.disconnect(&endpoint.link)?;
+        }
+        kernel.reservations.remove(sandbox);
+        self.table.write().forget_member(sandbox)
+    }
+
+    /// Gives the sandbox's endpoints other names: `rename` gets the network and the present ones.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn rename(&self, sandbox: &str, rename: impl Fn(&mut Vec<String>)) -> hako_error::Result<()> {
+        let mut table = self.table.write();
+        let Some(mut member) = table.member(sandbox).cloned() else { return Ok(()) };
+        for endpoint in &mut member.endpoints {
+            rename(&mut endpoint.names);
+        }
+        Ok(table.put_member(sandbox, member)?)
+    }
+}
+
+fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> Result<Vec<EndpointAddress>> {
+    let used = table.used_addresses(&net.id);
+    for asked in [request.ip4, request.ip6].into_iter().flatten() {
+        let ipam = net.ipam.iter().find(|ipam| ipam.subnet.is_ipv6() == asked.is_ipv6());
+        if ipam.is_none_or(|ipam| !ipam.chosen) {
+            return Err(NetworkError::NotChosen { ip: asked, name: net.name.clone() });
+        }
+    }
+    let address = |ipam: &super::Ipam| {
+        let asked: Option<IpAddr> = if ipam.subnet.is_ipv6() { request.ip6 } else { request.ip4 };
+        let ip = allocate(ipam, asked, &used)?;
+        let gateway = ipam.gateway.filter(|_| !net.internal);
+        Ok(EndpointAddress { ip, prefix: ipam.subnet.prefix(), gateway })
+    };
+    net.ipam.iter().map(address).collect()
+}

@@ -1,0 +1,190 @@
+//! The networks that people make, beside the one of the pods: bridges, macvlan, ipvlan.
+//!
+//! Owns: the bridges of these networks (`br-<id>`, and `hd<instance>` for the one named "bridge"), the nft table
+//! `hako-<instance>-nets`, the links of sandboxes in them, their durable records, and who is called what. Does not
+//! own: sandboxes, the name server, other links and rules of the host.
+//! Invariant: a record is written before the kernel hears of it and removed after; so what a crash leaves is either
+//! recorded, or a link on a recorded bridge. The next open makes what is recorded whole; [`Networks::adopt`] takes
+//! away what nobody claims.
+//!
+//! | killed while | recorded and in the kernel | the next open and adoption |
+//! |---|---|---|
+//! | a network is made | record, perhaps a bridge | makes bridge and rules |
+//! | a sandbox is connected | record, perhaps a link | the caller does not claim it: both go |
+//! | ports are published | record | the table is written from the records |
+//! | a sandbox is disconnected | record, perhaps no link | the caller does not claim it: it goes |
+//! | a network is removed | record, perhaps no bridge | it is there again, as a whole |
+
+mod create;
+mod device;
+mod endpoint;
+mod ipam;
+mod names;
+mod publish;
+mod resolver;
+mod rules;
+mod spec;
+mod table;
+
+pub use device::parse_mac;
+pub use ipam::default_pools;
+pub use resolver::{RESOLVER, ResolverSockets, resolver_sockets};
+pub use spec::{
+    Connect, DEFAULT_NETWORK, Driver, Endpoint, EndpointAddress, Ipam, Member, NetworkRequest, NetworkSpec,
+};
+
+use crate::error::{NetworkError, Result};
+use crate::ports::Reservation;
+use device::Devices;
+use hako_netlink::IpNet;
+use parking_lot::{Mutex, RwLock};
+use rules::Rules;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use table::Table;
+
+/// What [`Networks`] are opened with.
+#[derive(Clone, Debug)]
+pub struct NetworksConfig {
+    /// Six hex digits that tell instances on one machine apart.
+    pub instance: String,
+    /// Where networks and their members are recorded; made if missing.
+    pub state_dir: PathBuf,
+    /// Where subnets come from when nobody chooses them: pools and the prefix of each subnet.
+    pub pools: Vec<(IpNet, u8)>,
+}
+
+/// The networks of one instance. All calls are synchronous and safe from many threads; calls about one sandbox are the
+/// caller's to put in order.
+#[derive(Debug)]
+pub struct Networks {
+    instance: String,
+    pools: Vec<(IpNet, u8)>,
+    /// Taken before `table`, and by whoever changes it.
+    kernel: Mutex<Kernel>,
+    table: RwLock<Table>,
+}
+
+#[derive(Debug)]
+struct Kernel {
+    devices: Devices,
+    rules: Rules,
+    reservations: HashMap<String, Vec<Reservation>>,
+}
+
+impl Networks {
+    /// Opens the instance's networks and makes in the kernel what is recorded and missing. Published ports go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses a link or rule, or the state cannot be read.
+    pub fn open(config: NetworksConfig) -> hako_error::Result<Self> {
+        let NetworksConfig { instance, state_dir, pools } = config;
+        let table = Table::open(&state_dir)?;
+        let mut devices = Devices::open(&instance)?;
+        let mut rules = Rules::open(&instance)?;
+        for net in table.nets() {
+            if let Err(error) = devices.make(net) {
+                // The others go on; who connects to this one is told.
+                tracing::warn!(network = net.name, %error, "a network cannot be made");
+            }
+        }
+        rules.rewrite(&table)?;
+        let reservations = publish::reserve_again(&table);
+        let kernel = Mutex::new(Kernel { devices, rules, reservations });
+        Ok(Self { instance, pools, kernel, table: RwLock::new(table) })
+    }
+
+    /// The network of that id, name or unique prefix of an id, in this order.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Invalid` if the prefix stands for many.
+    pub fn find(&self, wanted: &str) -> hako_error::Result<NetworkSpec> {
+        Ok(self.table.read().find(wanted)?.clone())
+    }
+
+    /// All networks.
+    #[must_use]
+    pub fn list(&self) -> Vec<NetworkSpec> {
+        self.table.read().nets().cloned().collect()
+    }
+
+    /// What a sandbox has of networks.
+    #[must_use]
+    pub fn member(&self, sandbox: &str) -> Option<Member> {
+        self.table.read().member(sandbox).cloned()
+    }
+
+    /// The endpoints in a network, by their sandboxes.
+    #[must_use]
+    pub fn endpoints(&self, network: &str) -> Vec<(String, Endpoint)> {
+        let table = self.table.read();
+        table.endpoints(network).map(|(sandbox, endpoint)| (sandbox.clone(), endpoint.clone())).collect()
+    }
+
+    /// After a restart: keeps the places that the sandboxes in `claims` say they have, takes away all others and every
+    /// link on the bridges that belongs to none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn adopt(&self, claims: &HashMap<String, HashSet<String>>) -> hako_error::Result<()> {
+        let recorded: Vec<(String, Member)> =
+            self.table.read().members().map(|(id, member)| (id.clone(), member.clone())).collect();
+        for (sandbox, member) in recorded {
+            match claims.get(&sandbox) {
+                None => self.release(&sandbox)?,
+                Some(claimed) => {
+                    for endpoint in member.endpoints.iter().filter(|it| !claimed.contains(&it.network)) {
+                        self.disconnect(&endpoint.network, &sandbox, None)?;
+                    }
+                }
+            }
+        }
+        Ok(self.sweep()?)
+    }
+
+    fn sweep(&self) -> Result<()> {
+        let mut kernel = self.kernel.lock();
+        let table = self.table.read();
+        for net in table.nets().filter(|net| net.driver == Driver::Bridge) {
+            let known = table.endpoints(&net.id).map(|(_, endpoint)| endpoint.link.clone()).collect();
+            kernel.devices.keep(&net.bridge, &known)?;
+        }
+        kernel.devices.bury()
+    }
+
+    /// Takes everything out of the kernel: links, bridges, rules. The networks stay recorded, without members.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn teardown(&self) -> hako_error::Result<()> {
+        let mut kernel = self.kernel.lock();
+        let mut table = self.table.write();
+        kernel.rules.delete()?;
+        let nets: Vec<NetworkSpec> = table.nets().cloned().collect();
+        for net in &nets {
+            kernel.devices.unmake(net)?;
+        }
+        kernel.reservations.clear();
+        let members: Vec<String> = table.members().map(|(id, _)| id.clone()).collect();
+        for sandbox in members {
+            table.forget_member(&sandbox)?;
+        }
+        Ok(())
+    }
+}
+
+/// `count` random bytes.
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
+        filled += got.map_err(|errno| NetworkError::Random { source: errno.into() })?;
+    }
+    Ok(bytes)
+}
+
+/// An id that no other object has.
+fn random_id() -> Result<String> {
+    Ok(random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,250 @@
+//! What a network is asked to be, what it became, and what a sandbox has of it.
+
+use crate::PublishedPort;
+use hako_netlink::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::IpAddr;
+
+/// What carries a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge of this machine; the host routes and translates.
+    #[default]
+    Bridge,
+    /// Links with hardware addresses of their own on a link of the host.
+    Macvlan,
+    /// Links that share the hardware address of a link of the host.
+    Ipvlan,
+}
+
+impl Driver {
+    /// The name as Docker writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+        }
+    }
+}
+
+/// A request for a network.
+#[derive(Clone, Debug)]
+pub struct NetworkRequest {
+    /// Unique among the networks of an instance.
+    pub name: String,
+    /// What carries it.
+    pub driver: Driver,
+    /// No way out: no default route, and no packet passes to or from elsewhere.
+    pub internal: bool,
+    /// Kept for display only: there is no swarm.
+    pub attachable: bool,
+    /// Whether it has IPv4 addresses.
+    pub ipv4: bool,
+    /// Whether it has IPv6 addresses.
+    pub ipv6: bool,
+    /// At most one of each family; a family without one gets a subnet that nobody else uses.
+    pub ipam: Vec<Ipam>,
+    /// Options of the driver, by Docker's names.
+    pub options: BTreeMap<String, String>,
+    /// For people and filters.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipam {
+    /// All of them.
+    #[serde(with = "text")]
+    pub subnet: IpNet,
+    /// The host's own address in a bridge network, somebody else's with other drivers; the first if not given.
+    pub gateway: Option<IpAddr>,
+    /// Those that are given out to whoever asks for none in particular.
+    #[serde(with = "optional_text", default)]
+    pub range: Option<IpNet>,
+    /// Addresses that are never given out, by names.
+    #[serde(default)]
+    pub aux: BTreeMap<String, IpAddr>,
+    /// Whether a caller chose the subnet: only then may a caller choose addresses in it.
+    #[serde(default)]
+    pub chosen: bool,
+}
+
+/// A network as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// 64 hex digits.
+    pub id: String,
+    /// Unique.
+    pub name: String,
+    /// What carries it.
+    pub driver: Driver,
+    /// No way out.
+    pub internal: bool,
+    /// For display.
+    pub attachable: bool,
+    /// One for each family it has.
+    pub ipam: Vec<Ipam>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// For people and filters.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The bridge's name on the host.
+    pub bridge: String,
+}
+
+/// The name of the network that containers get when they ask for none.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
+impl NetworkSpec {
+    /// Whether it is the one that is always there.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.name == DEFAULT_NETWORK
+    }
+
+    /// Whether it has IPv6 addresses.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        self.ipam.iter().any(|ipam| ipam.subnet.is_ipv6())
+    }
+
+    /// Whether it has IPv4 addresses.
+    #[must_use]
+    pub fn has_ipv4(&self) -> bool {
+        self.ipam.iter().any(|ipam| !ipam.subnet.is_ipv6())
+    }
+
+    /// A switch among the options that is on unless it says otherwise.
+    pub(crate) fn is_on(&self, option: &str) -> bool {
+        self.options.get(option).is_none_or(|value| is_true(value))
+    }
+
+    pub(crate) fn mtu(&self) -> Option<u32> {
+        self.options.get(OPTION_MTU)?.parse().ok()
+    }
+}
+
+pub(crate) const OPTION_MTU: &str = "com.docker.network.driver.mtu";
+pub(crate) const OPTION_NAME: &str = "com.docker.network.bridge.name";
+pub(crate) const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
+pub(crate) const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+pub(crate) const OPTION_PARENT: &str = "parent";
+
+pub(crate) fn is_true(value: &str) -> bool {
+    !matches!(value, "false" | "0" | "f" | "F" | "False" | "FALSE")
+}
+
+/// A request for a place of a sandbox in a network.
+#[derive(Debug)]
+pub struct Connect<'a> {
+    /// The network's id.
+    pub network: &'a str,
+    /// The sandbox's id; a file name.
+    pub sandbox: &'a str,
+    /// The sandbox's network namespace.
+    pub netns: &'a File,
+    /// A certain address of IPv4.
+    pub ip4: Option<IpAddr>,
+    /// A certain address of IPv6.
+    pub ip6: Option<IpAddr>,
+    /// A certain hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// The names that others in the network find it by; the first is its own.
+    pub names: Vec<String>,
+    /// Names that only this sandbox knows others by: (name, sandbox).
+    pub links: Vec<(String, String)>,
+    /// The highest of a sandbox's networks leads its default route; among equals the first by name.
+    pub priority: i32,
+}
+
+/// A sandbox's place in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The network's id.
+    pub network: String,
+    /// 64 hex digits.
+    pub id: String,
+    /// The link's name in the sandbox.
+    pub interface: String,
+    /// The host's end; empty when there is none.
+    pub link: String,
+    /// The hardware address.
+    pub mac: String,
+    /// The addresses, at most one of each family, with the subnet's prefix.
+    pub addresses: Vec<EndpointAddress>,
+    /// The names that others find it by; the first is its own.
+    pub names: Vec<String>,
+    /// Names that only this sandbox knows others by: (name, sandbox).
+    pub links: Vec<(String, String)>,
+    /// See [`Connect::priority`].
+    pub priority: i32,
+}
+
+/// An address of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// The subnet's prefix.
+    pub prefix: u8,
+    /// Where everything else is reached, if anywhere.
+    pub gateway: Option<IpAddr>,
+}
+
+impl Endpoint {
+    /// Its address of IPv4.
+    #[must_use]
+    pub fn v4(&self) -> Option<EndpointAddress> {
+        self.addresses.iter().copied().find(|address| address.ip.is_ipv4())
+    }
+
+    /// Its address of IPv6.
+    #[must_use]
+    pub fn v6(&self) -> Option<EndpointAddress> {
+        self.addresses.iter().copied().find(|address| address.ip.is_ipv6())
+    }
+}
+
+/// All that a sandbox has of networks; one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its places, in the order in which it got them.
+    pub endpoints: Vec<Endpoint>,
+    /// Ports of the host that lead to it, as granted.
+    pub ports: Vec<PublishedPort>,
+}
+
+mod text {
+    use hako_netlink::IpNet;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(net: &IpNet, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(net)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<IpNet, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod optional_text {
+    use hako_netlink::IpNet;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(net: &Option<IpNet>, to: S) -> Result<S::Ok, S::Error> {
+        net.map(|net| net.to_string()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<IpNet>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}

@@ -1,0 +1,279 @@
+//! Networks that people make on a real kernel: every test has a namespace of its own as "the host".
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+
+use hako_error::Kind;
+use hako_netlink::{Links, in_namespace, nft::Nft};
+use hako_network::{
+    Connect, Driver, Endpoint, Ipam, NetworkRequest, NetworkSpec, Networks, NetworksConfig, Protocol,
+    PublishedPort, default_pools,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+fn new_namespace() -> File {
+    let make = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        File::open("/proc/thread-self/ns/net").unwrap()
+    };
+    std::thread::spawn(make).join().unwrap()
+}
+
+/// Runs a test with a fresh namespace as the host, `lo` being up.
+fn on_host<T: Send>(test: impl FnOnce(&Path) -> T + Send) -> T {
+    let dir = tempfile::tempdir().unwrap();
+    in_namespace(new_namespace().as_fd(), || {
+        Links::open().unwrap().set_up("lo").unwrap();
+        test(dir.path())
+    })
+    .unwrap()
+}
+
+fn open(dir: &Path) -> Networks {
+    let config =
+        NetworksConfig { instance: "abc123".into(), state_dir: dir.to_owned(), pools: default_pools() };
+    Networks::open(config).unwrap()
+}
+
+fn request(name: &str) -> NetworkRequest {
+    NetworkRequest {
+        name: name.to_owned(),
+        driver: Driver::Bridge,
+        internal: false,
+        attachable: false,
+        ipv4: true,
+        ipv6: false,
+        ipam: Vec::new(),
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+struct Sandbox {
+    id: String,
+    namespace: File,
+}
+
+impl Sandbox {
+    fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), namespace: new_namespace() }
+    }
+
+    fn connect(&self, networks: &Networks, net: &NetworkSpec) -> hako_error::Result<Endpoint> {
+        networks.connect(&Connect {
+            network: &net.id,
+            sandbox: &self.id,
+            netns: &self.namespace,
+            ip4: None,
+            ip6: None,
+            mac: None,
+            names: vec![self.id.clone()],
+            links: Vec::new(),
+            priority: 0,
+        })
+    }
+
+    /// Answers every connection with the address it came from.
+    fn serve(&self, ip: IpAddr, port: u16) {
+        let listener =
+            in_namespace(self.namespace.as_fd(), || TcpListener::bind((ip, port)).unwrap()).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let peer = stream.peer_addr().unwrap().ip().to_string();
+                let _ = stream.write_all(peer.as_bytes());
+            }
+        });
+    }
+
+    fn ask(&self, to: (IpAddr, u16)) -> std::io::Result<String> {
+        in_namespace(self.namespace.as_fd(), || ask(to)).unwrap()
+    }
+}
+
+fn ask(to: (IpAddr, u16)) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from(to), Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn port(host_ip: &str, host_port: u16) -> (PublishedPort, u16) {
+    (PublishedPort { host_ip: ip(host_ip), host_port, container_port: 80, protocol: Protocol::Tcp }, 0)
+}
+
+fn links() -> HashSet<String> {
+    Links::open().unwrap().list().unwrap().into_iter().map(|link| link.name).collect()
+}
+
+#[test]
+fn ports_are_changed_while_connections_go_on() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("app")).unwrap();
+        let a = Sandbox::new("a");
+        let endpoint = a.connect(&networks, &net).unwrap();
+        a.serve(ip("0.0.0.0"), 80);
+        let first = networks.publish("a", &[port("0.0.0.0", 0)]).unwrap()[0];
+        let here = ip("127.0.0.1");
+        assert!(ask((here, first.host_port)).is_ok());
+        let both = networks.publish("a", &[port("0.0.0.0", first.host_port), port("127.0.0.1", 0)]).unwrap();
+        assert_eq!(both[0], first);
+        assert!(ask((here, first.host_port)).is_ok() && ask((here, both[1].host_port)).is_ok());
+        let taken = TcpListener::bind((here, 0)).unwrap();
+        let busy = taken.local_addr().unwrap().port();
+        let refused = networks.publish("a", &[port("0.0.0.0", busy)]).unwrap_err();
+        assert_eq!(refused.kind(), Kind::AlreadyExists);
+        assert!(ask((here, first.host_port)).is_ok(), "nothing has changed");
+        networks.publish("a", &[]).unwrap();
+        assert!(ask((here, first.host_port)).is_err());
+        let range = (PublishedPort { host_port: busy, ..first }, busy + 20);
+        let picked = networks.publish("a", &[range]).unwrap()[0].host_port;
+        assert!(picked > busy && picked <= busy + 20);
+        assert_eq!(a.ask((endpoint.v4().unwrap().gateway.unwrap(), picked)).unwrap(), net_gateway(&net));
+        networks.publish("a", &[]).unwrap();
+        assert!(ask((here, picked)).is_err());
+        networks.teardown().unwrap();
+    });
+}
+
+fn net_gateway(net: &NetworkSpec) -> String {
+    net.ipam[0].gateway.unwrap().to_string()
+}
+
+#[test]
+fn ipv6_reaches_neighbours_the_host_and_published_ports() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let subnet = "fd00:7::/64".parse().unwrap();
+        let ipam = Ipam { subnet, gateway: None, range: None, aux: BTreeMap::new(), chosen: true };
+        let six = NetworkRequest { ipv6: true, ipam: vec![ipam], ..request("six") };
+        let net = networks.create(six).unwrap();
+        let (a, b) = (Sandbox::new("a"), Sandbox::new("b"));
+        let (at_a, at_b) = (a.connect(&networks, &net).unwrap(), b.connect(&networks, &net).unwrap());
+        assert_eq!(at_a.v6().unwrap().ip, ip("fd00:7::2"));
+        b.serve(ip("::"), 80);
+        assert_eq!(a.ask((at_b.v6().unwrap().ip, 80)).unwrap(), "fd00:7::2");
+        assert_eq!(ask((at_b.v6().unwrap().ip, 80)).unwrap(), "fd00:7::1");
+        let granted = networks.publish("b", &[port("::", 0)]).unwrap()[0];
+        assert!(ask((ip("fd00:7::1"), granted.host_port)).is_ok());
+        assert_eq!(a.ask((ip("fd00:7::1"), granted.host_port)).unwrap(), "fd00:7::1");
+        let plain = networks.create(request("plain")).unwrap();
+        let c = Sandbox::new("c");
+        c.connect(&networks, &plain).unwrap();
+        assert_eq!(networks.publish("c", &[port("::", 0)]).unwrap_err().kind(), Kind::Invalid);
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn after_a_restart_the_claimed_go_on_and_the_rest_is_gone() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let (net, other) =
+            (networks.create(request("app")).unwrap(), networks.create(request("other")).unwrap());
+        let (a, b) = (Sandbox::new("a"), Sandbox::new("b"));
+        let endpoint = a.connect(&networks, &net).unwrap();
+        a.connect(&networks, &other).unwrap();
+        let lost = b.connect(&networks, &net).unwrap();
+        a.serve(ip("0.0.0.0"), 80);
+        let granted = networks.publish("a", &[port("0.0.0.0", 0)]).unwrap()[0];
+        drop(networks);
+        Links::open().unwrap().delete(&other.bridge).unwrap();
+        let networks = open(dir);
+        assert!(ask((ip("127.0.0.1"), granted.host_port)).is_ok());
+        assert!(links().contains(&other.bridge), "a bridge that is missing is made");
+        let claims = HashMap::from([("a".to_owned(), HashSet::from([net.id.clone()]))]);
+        networks.adopt(&claims).unwrap();
+        assert_eq!(networks.member("a").unwrap().endpoints.first(), Some(&endpoint));
+        assert_eq!(networks.member("a").unwrap().endpoints.len(), 1);
+        assert!(networks.member("b").is_none() && !links().contains(&lost.link));
+        assert_eq!(networks.resolve("a", "a"), Some(vec![endpoint.v4().unwrap().ip]));
+        assert!(ask((ip("127.0.0.1"), granted.host_port)).is_ok());
+        networks.release("a").unwrap();
+        networks.remove(&net.id).unwrap();
+        assert_eq!(networks.find("app").unwrap_err().kind(), Kind::NotFound);
+        networks.teardown().unwrap();
+        assert_eq!(links(), HashSet::from(["lo".to_owned()]));
+        assert!(Nft::open().unwrap().tables("hako-").unwrap().is_empty());
+        assert_eq!(open(dir).list(), [other], "networks outlive what is in the kernel");
+    });
+}
+
+#[test]
+fn macvlan_sits_on_a_parent_and_what_the_kernel_lacks_is_named() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let peer = new_namespace();
+        let veth = hako_netlink::Veth {
+            name: "parent0",
+            master: None,
+            peer_name: "far0",
+            peer_mac: [2, 0, 0, 0, 0, 9],
+            peer_namespace: peer.as_fd(),
+            mtu: None,
+        };
+        Links::open().unwrap().create_veth(&veth).unwrap();
+        in_namespace(peer.as_fd(), || {
+            let mut links = Links::open().unwrap();
+            links.set_up("far0").unwrap();
+            let far = links.get("far0").unwrap().index;
+            links.add_ip(far, ip("10.60.0.1"), 24).unwrap();
+        })
+        .unwrap();
+        let subnet = "10.60.0.0/24".parse().unwrap();
+        let gateway = Some(ip("10.60.0.1"));
+        let ipam = Ipam { subnet, gateway, range: None, aux: BTreeMap::new(), chosen: true };
+        let options = BTreeMap::from([("parent".to_owned(), "parent0".to_owned())]);
+        let lan = NetworkRequest { driver: Driver::Macvlan, ipam: vec![ipam], options, ..request("lan") };
+        match networks.create(NetworkRequest { driver: Driver::Ipvlan, ..lan.clone() }) {
+            Ok(net) => networks.remove(&net.id).unwrap(),
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Unimplemented, "{error:?}");
+                assert!(error.to_string().contains("CONFIG_IPVLAN"), "{error}");
+            }
+        }
+        let net = networks.create(lan.clone()).unwrap();
+        let (a, b) = (Sandbox::new("a"), Sandbox::new("b"));
+        a.connect(&networks, &net).unwrap();
+        let at_b = b.connect(&networks, &net).unwrap();
+        b.serve(ip("0.0.0.0"), 80);
+        assert_eq!(a.ask((at_b.v4().unwrap().ip, 80)).unwrap(), "10.60.0.2");
+        networks.disconnect(&net.id, "a", Some(&a.namespace)).unwrap();
+        assert!(a.ask((at_b.v4().unwrap().ip, 80)).is_err());
+        networks.release("b").unwrap();
+        networks.remove(&net.id).unwrap();
+        let nowhere = NetworkRequest { options: BTreeMap::new(), ..lan };
+        assert_eq!(networks.create(nowhere).unwrap_err().kind(), Kind::Invalid);
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn a_network_without_inter_container_traffic_keeps_its_members_apart() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let options =
+            BTreeMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
+        let net = networks.create(NetworkRequest { options, ..request("apart") }).unwrap();
+        let (a, b) = (Sandbox::new("a"), Sandbox::new("b"));
+        a.connect(&networks, &net).unwrap();
+        let at_b = b.connect(&networks, &net).unwrap();
+        b.serve(ip("0.0.0.0"), 80);
+        assert!(a.ask((at_b.v4().unwrap().ip, 80)).is_err());
+        assert!(ask((at_b.v4().unwrap().ip, 80)).is_ok());
+        let granted = networks.publish("b", &[port("0.0.0.0", 0)]).unwrap()[0];
+        let gateway = net.ipam[0].gateway.unwrap();
+        assert!(a.ask((gateway, granted.host_port)).is_ok(), "published ports are for everybody");
+        networks.teardown().unwrap();
+    });
+}
