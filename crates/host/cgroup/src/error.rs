@@ -33,6 +33,24 @@ pub enum CgroupError {
         /// The group's path inside the hierarchies.
         path: String,
     },
+    /// A limit that this kernel, or this version of control groups, does not have.
+    #[error("{limit} cannot be limited here: {path} is not known to this kernel; drop the limit")]
+    Unsupported {
+        /// The limit, in words.
+        limit: &'static str,
+        /// The file or directory it would have gone to.
+        path: PathBuf,
+    },
+    /// More memory is in use than the new limit allows.
+    #[error("memory limit {limit} of cgroup {path} is below its present usage of {usage} bytes")]
+    BelowUsage {
+        /// The limit asked for.
+        limit: u64,
+        /// What is used.
+        usage: u64,
+        /// The group's path inside the hierarchies.
+        path: String,
+    },
     /// Processes are left in a group that is to be removed.
     #[error("cgroup {path} still has processes; kill them first")]
     Busy {
@@ -54,10 +72,10 @@ pub enum CgroupError {
 impl Classify for CgroupError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoHierarchy | Self::NoController { .. } => Kind::Unimplemented,
+            Self::NoHierarchy | Self::NoController { .. } | Self::Unsupported { .. } => Kind::Unimplemented,
             Self::BadPath { .. } => Kind::Invalid,
             Self::NotFound { .. } => Kind::NotFound,
-            Self::Busy { .. } => Kind::FailedPrecondition,
+            Self::Busy { .. } | Self::BelowUsage { .. } => Kind::FailedPrecondition,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Kind::NotFound,
                 io::ErrorKind::PermissionDenied => Kind::Forbidden,

@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use crate::device::DeviceRule;
 use crate::error::CgroupError;
 use crate::file;
-use crate::limits::{Limits, swap_alone, weight_of_shares};
-use crate::root::{CgroupRoot, Hierarchy, Version, make, open_directory};
-use crate::stats::Stats;
+use crate::root::{CgroupRoot, Hierarchy, Version, enable_for, make, open_directory};
 
 /// How long [`Cgroup::delete`] and [`Cgroup::freeze`] wait for the kernel to let go of exiting tasks.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -21,8 +18,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// A group: the same path in every hierarchy.
 #[derive(Clone, Debug)]
 pub struct Cgroup {
-    root: CgroupRoot,
-    path: String,
+    pub(crate) root: CgroupRoot,
+    pub(crate) path: String,
 }
 
 impl Cgroup {
@@ -36,7 +33,7 @@ impl Cgroup {
         &self.path
     }
 
-    fn directory(&self, hierarchy: &Hierarchy) -> PathBuf {
+    pub(crate) fn directory(&self, hierarchy: &Hierarchy) -> PathBuf {
         hierarchy.mount.join(&self.path[1..])
     }
 
@@ -47,15 +44,16 @@ impl Cgroup {
     }
 
     /// The group's directory under a controller and the version of that hierarchy.
-    fn under(&self, controller: &'static str) -> Option<(Version, PathBuf)> {
+    pub(crate) fn under(&self, controller: &'static str) -> Option<(Version, PathBuf)> {
         let hierarchy = self.root.with(controller)?;
         Some((hierarchy.version, self.directory(hierarchy)))
     }
 
-    fn needed(&self, controller: &'static str) -> Result<(Version, PathBuf), CgroupError> {
+    pub(crate) fn needed(&self, controller: &'static str) -> Result<(Version, PathBuf), CgroupError> {
         let missing = || CgroupError::NoController { controller, path: self.path.clone() };
         let hierarchy = self.root.with(controller).ok_or_else(missing)?;
         make(hierarchy, &self.path)?;
+        enable_for(hierarchy, &self.path, controller)?;
         Ok((hierarchy.version, self.directory(hierarchy)))
     }
 
@@ -81,163 +79,6 @@ impl Cgroup {
             file::write(&path.join("cgroup.procs"), &pid.to_string())?;
         }
         Ok(())
-    }
-
-    /// Sets limits; those that are `None` stay.
-    pub fn set(&self, limits: &Limits) -> Result<(), CgroupError> {
-        self.set_memory(limits)?;
-        self.set_cpu(limits)?;
-        if let Some(pids) = limits.pids {
-            let (_, path) = self.needed("pids")?;
-            file::write(&path.join("pids.max"), &max_or(pids))?;
-        }
-        for (file, value) in [("cpuset.cpus", &limits.cpuset_cpus), ("cpuset.mems", &limits.cpuset_mems)] {
-            if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-                let (_, path) = self.needed("cpuset")?;
-                file::write(&path.join(file), value)?;
-            }
-        }
-        self.set_blkio(limits)?;
-        if let Some(rules) = &limits.devices {
-            self.set_devices(rules)?;
-        }
-        for (name, value) in &limits.unified {
-            self.set_unified(name, value)?;
-        }
-        Ok(())
-    }
-
-    fn set_memory(&self, limits: &Limits) -> Result<(), CgroupError> {
-        if limits.memory_bytes.is_none()
-            && limits.memory_swap.is_none()
-            && limits.memory_reservation.is_none()
-        {
-            return Ok(());
-        }
-        let (version, path) = self.needed("memory")?;
-        let (hard, soft) = match version {
-            Version::V2 => ("memory.max", "memory.low"),
-            _ => ("memory.limit_in_bytes", "memory.soft_limit_in_bytes"),
-        };
-        let text = |bytes: i64| {
-            if version == Version::V2 { max_or(bytes) } else { bytes.to_string() }
-        };
-        let swap = path.join("memory.memsw.limit_in_bytes");
-        let both = limits.memory_swap.filter(|_| version != Version::V2 && swap.exists());
-        // Version 1 wants memory <= memory+swap at every moment: raise the sum first, lower it last.
-        let raised_first = both.is_some_and(|both| file::write(&swap, &both.to_string()).is_ok());
-        if let Some(bytes) = limits.memory_bytes {
-            file::write(&path.join(hard), &text(bytes))?;
-        }
-        if let Some(both) = both.filter(|_| !raised_first) {
-            file::write(&swap, &both.to_string())?;
-        }
-        if let Some(both) = limits.memory_swap.filter(|_| version == Version::V2) {
-            let file = path.join("memory.swap.max");
-            if let Some(alone) = swap_alone(limits.memory_bytes, both).filter(|_| file.exists()) {
-                file::write(&file, &max_or(alone))?;
-            }
-        }
-        if let Some(bytes) = limits.memory_reservation {
-            file::write(&path.join(soft), &text(bytes))?;
-        }
-        Ok(())
-    }
-
-    fn set_cpu(&self, limits: &Limits) -> Result<(), CgroupError> {
-        if limits.cpu_quota_us.is_none() && limits.cpu_period_us.is_none() && limits.cpu_shares.is_none() {
-            return Ok(());
-        }
-        let (version, path) = self.needed("cpu")?;
-        if let Some(shares) = limits.cpu_shares.filter(|shares| *shares > 0) {
-            match version {
-                Version::V2 => file::write(&path.join("cpu.weight"), &weight_of_shares(shares).to_string())?,
-                _ => file::write(&path.join("cpu.shares"), &shares.to_string())?,
-            }
-        }
-        let (quota, period) = (limits.cpu_quota_us, limits.cpu_period_us.filter(|period| *period > 0));
-        if version == Version::V2 {
-            if quota.is_some() || period.is_some() {
-                let quota = max_or(quota.filter(|quota| *quota != 0).unwrap_or(-1));
-                file::write(&path.join("cpu.max"), &format!("{quota} {}", period.unwrap_or(100_000)))?;
-            }
-            return Ok(());
-        }
-        if let Some(period) = period {
-            file::write(&path.join("cpu.cfs_period_us"), &period.to_string())?;
-        }
-        if let Some(quota) = quota.filter(|quota| *quota != 0) {
-            file::write(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn set_blkio(&self, limits: &Limits) -> Result<(), CgroupError> {
-        let Some(weight) = limits.blkio_weight.filter(|weight| *weight > 0) else {
-            return Ok(());
-        };
-        if let Some((Version::V2, path)) = self.under("io") {
-            let file = ["io.bfq.weight", "io.weight"]
-                .map(|name| path.join(name))
-                .into_iter()
-                .find(|file| file.exists());
-            return file.map_or(Ok(()), |file| file::write(&file, &weight.to_string()));
-        }
-        let (_, path) = self.needed("blkio")?;
-        let file = ["blkio.bfq.weight", "blkio.weight"]
-            .map(|name| path.join(name))
-            .into_iter()
-            .find(|file| file.exists());
-        file.map_or(Ok(()), |file| file::write(&file, &weight.to_string()))
-    }
-
-    fn set_devices(&self, rules: &[DeviceRule]) -> Result<(), CgroupError> {
-        if let Some((Version::V1, _)) = self.under("devices") {
-            let (_, path) = self.needed("devices")?;
-            for rule in rules {
-                let name = if rule.allow { "devices.allow" } else { "devices.deny" };
-                file::write(&path.join(name), &rule.to_v1())?;
-            }
-            return Ok(());
-        }
-        let missing = CgroupError::NoController { controller: "devices", path: self.path.clone() };
-        let hierarchy = self.root.unified().ok_or(missing)?;
-        crate::device::attach(&self.directory(hierarchy), rules)
-    }
-
-    fn set_unified(&self, name: &str, value: &str) -> Result<(), CgroupError> {
-        let missing = CgroupError::NoController { controller: "unified", path: self.path.clone() };
-        let hierarchy = self.root.unified().ok_or(missing)?;
-        if name.contains('/') {
-            return Err(CgroupError::BadPath { path: name.to_owned() });
-        }
-        file::write(&self.directory(hierarchy).join(name), value)
-    }
-
-    /// Reads the counters.
-    pub fn stats(&self) -> Result<Stats, CgroupError> {
-        let mut stats = Stats::default();
-        if let Some((version, path)) = self.under("memory") {
-            let (usage, limit, inactive) = match version {
-                Version::V2 => ("memory.current", "memory.max", "inactive_file"),
-                _ => ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"),
-            };
-            stats.memory_usage = file::read_number(&path.join(usage))?.unwrap_or(0);
-            // Version 1 writes "no limit" as the largest page-aligned number.
-            stats.memory_limit = file::read_number(&path.join(limit))?.filter(|limit| *limit < 1 << 62);
-            let inactive = file::read_keyed(&path.join("memory.stat"), inactive)?.unwrap_or(0);
-            stats.memory_working_set = stats.memory_usage.saturating_sub(inactive);
-        }
-        if let Some((Version::V1, path)) = self.under("cpuacct") {
-            stats.cpu_ns = file::read_number(&path.join("cpuacct.usage"))?.unwrap_or(0);
-        } else if let Some(hierarchy) = self.root.unified() {
-            let path = self.directory(hierarchy).join("cpu.stat");
-            stats.cpu_ns = file::read_keyed(&path, "usage_usec")?.unwrap_or(0).saturating_mul(1000);
-        }
-        if let Some((_, path)) = self.under("pids") {
-            stats.pids = file::read_number(&path.join("pids.current"))?.unwrap_or(0);
-        }
-        Ok(stats)
     }
 
     /// How often the OOM killer killed in this group.
@@ -316,6 +157,16 @@ impl Cgroup {
         self.settle(|| Ok(file::read_keyed(&events, "frozen")? == Some(u64::from(frozen))))
     }
 
+    /// Whether its tasks are stopped, by [`Cgroup::freeze`] or by a group above.
+    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+        if let Some((Version::V1, path)) = self.under("freezer") {
+            return Ok(file::read(&path.join("freezer.state"))?.is_some_and(|state| state != "THAWED"));
+        }
+        let Some(unified) = self.root.unified() else { return Ok(false) };
+        let events = self.directory(unified).join("cgroup.events");
+        Ok(file::read_keyed(&events, "frozen")? == Some(1))
+    }
+
     /// Removes the group and its descendants from every hierarchy. Tasks that are exiting are waited for;
     /// [`CgroupError::Busy`] when others are left.
     pub fn delete(&self) -> Result<(), CgroupError> {
@@ -338,11 +189,6 @@ impl Cgroup {
         }
         Ok(())
     }
-}
-
-/// `max` for -1, as version 2 and `pids.max` write it.
-fn max_or(value: i64) -> String {
-    if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
 fn thaw(path: &Path) -> Result<(), CgroupError> {

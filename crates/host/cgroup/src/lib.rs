@@ -13,11 +13,12 @@ mod file;
 mod group;
 mod limits;
 mod root;
+mod set;
 mod stats;
 
 pub use device::{Device, DeviceKind, DeviceRule};
 pub use error::CgroupError;
 pub use group::Cgroup;
-pub use limits::Limits;
+pub use limits::{BlockDevice, BlockLimits, Limits};
 pub use root::{CgroupRoot, Hierarchy, Version};
-pub use stats::Stats;
+pub use stats::{IoStat, Stats, Throttling};

@@ -192,6 +192,23 @@ fn enable_controllers(parent: &Path) -> Result<(), CgroupError> {
     file::write(&control, &missing.join(" "))
 }
 
+/// Enables one controller of version 2 that only some groups need, from the root to the group's parent.
+pub(crate) fn enable_for(hierarchy: &Hierarchy, path: &str, controller: &str) -> Result<(), CgroupError> {
+    if hierarchy.version != Version::V2 || BASE_V2.contains(&controller) {
+        return Ok(());
+    }
+    let mut parent = hierarchy.mount.clone();
+    for part in path[1..].split('/') {
+        let control = parent.join("cgroup.subtree_control");
+        let enabled = file::read(&control)?.unwrap_or_default();
+        if !enabled.split_whitespace().any(|on| on == controller) {
+            file::write(&control, &format!("+{controller}"))?;
+        }
+        parent.push(part);
+    }
+    Ok(())
+}
+
 fn is_empty_cpuset(group: &Path) -> Result<bool, CgroupError> {
     let mut is_empty = false;
     for name in ["cpuset.cpus", "cpuset.mems"] {

@@ -6,7 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use hako_cgroup::{Cgroup, CgroupRoot, Device, DeviceKind, DeviceRule, Hierarchy, Limits, Version};
+use hako_cgroup::{
+    BlockDevice, BlockLimits, Cgroup, CgroupError, CgroupRoot, Device, DeviceKind, DeviceRule, Hierarchy,
+    Limits, Version,
+};
 
 fn unique(name: &str) -> String {
     format!("/hako-cgroup-test-{}-{name}", std::process::id())
@@ -187,4 +190,143 @@ fn version_2_files_are_written_in_its_own_units() {
     assert_eq!((stats.cpu_ns, stats.pids), (7000, 5));
     assert_eq!(group.oom_kills().unwrap(), 2);
     assert_eq!(group.oom_file(), Some((inside.join("memory.events"), None)));
+}
+
+/// The rarer limits of version 1, read back from the kernel's files.
+#[test]
+fn rare_limits_of_version_1_are_in_force() {
+    let root = CgroupRoot::detect().unwrap();
+    if root.with("memory").is_none_or(|one| one.version == Version::V2) {
+        return;
+    }
+    let group = Removed(root.create(&unique("rare")).unwrap());
+    let limits = Limits {
+        memory_bytes: Some(64 << 20),
+        memory_reservation: Some(32 << 20),
+        swappiness: Some(7),
+        oom_kill_disable: Some(true),
+        cpu_quota_us: Some(50_000),
+        cpu_burst_us: Some(10_000),
+        cpu_idle: Some(1),
+        blkio_weight: Some(300),
+        ..Limits::default()
+    };
+    group.0.set(&limits).unwrap();
+    let read = |controller: &str, file: &str| {
+        let directory = root.with(controller).unwrap().mount.join(&group.0.path()[1..]);
+        fs::read_to_string(directory.join(file)).unwrap().trim().to_owned()
+    };
+    assert_eq!(read("memory", "memory.swappiness"), "7");
+    assert_eq!(read("memory", "memory.soft_limit_in_bytes"), (32 << 20).to_string());
+    assert!(read("memory", "memory.oom_control").contains("oom_kill_disable 1"));
+    assert_eq!(
+        (read("cpu", "cpu.cfs_burst_us"), read("cpu", "cpu.idle")),
+        ("10000".to_owned(), "1".to_owned())
+    );
+    assert!(read("blkio", "blkio.bfq.weight").ends_with("300"));
+    // A rate for a device that is there: the kernel refuses others.
+    let device = fs::read_dir("/sys/block").unwrap().filter_map(|entry| {
+        let text = fs::read_to_string(entry.ok()?.path().join("dev")).ok()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        Some(BlockDevice { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    });
+    if let Some(device) = device.into_iter().next() {
+        let blkio = BlockLimits {
+            read_bps: vec![(device, 1 << 20)],
+            write_iops: vec![(device, 100)],
+            ..BlockLimits::default()
+        };
+        group.0.set(&Limits { blkio, ..Limits::default() }).unwrap();
+        assert_eq!(read("blkio", "blkio.throttle.read_bps_device"), format!("{device} 1048576"));
+        assert_eq!(read("blkio", "blkio.throttle.write_iops_device"), format!("{device} 100"));
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_there_is_refused_by_name() {
+    let root = CgroupRoot::detect().unwrap();
+    let group = Removed(root.create(&unique("absent")).unwrap());
+    let huge = Limits { hugetlb: vec![("3KB".to_owned(), 0)], ..Limits::default() };
+    let error = group.0.set(&huge).unwrap_err().to_string();
+    assert!(error.contains("huge pages") || error.contains("hugetlb"), "{error}");
+    if root.with("net_cls").is_none() {
+        let class = Limits { net_class: Some(1), ..Limits::default() };
+        let error = group.0.set(&class).unwrap_err();
+        assert!(matches!(error, CgroupError::NoController { controller: "net_cls", .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_below_the_usage_is_refused_when_that_is_asked_for() {
+    let root = CgroupRoot::detect().unwrap();
+    let group = Removed(root.create(&unique("usage")).unwrap());
+    let mut shell = shell();
+    group.0.add_process(shell.id()).unwrap();
+    assert_eq!(ask(&mut shell, "x=$(head -c 4000000 /dev/zero | tr '\\0' x); echo grown"), "grown");
+    let limits = Limits { memory_bytes: Some(4096), check_memory_usage: true, ..Limits::default() };
+    let error = group.0.set(&limits).unwrap_err();
+    assert!(matches!(error, CgroupError::BelowUsage { .. }), "{error}");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+}
+
+#[test]
+fn version_2_takes_rare_limits_in_its_own_words_and_refuses_what_it_lacks() {
+    let tree = tempfile::tempdir().unwrap();
+    let mount = tree.path().to_owned();
+    let controllers = "cpuset cpu io memory pids hugetlb";
+    write_files(&mount, &[("cgroup.controllers", controllers), ("cgroup.subtree_control", controllers)]);
+    let hierarchy = Hierarchy { mount: mount.clone(), version: Version::V2, controllers: Vec::new() };
+    let root = CgroupRoot::new(vec![hierarchy]).unwrap();
+    let group = root.create("/g").unwrap();
+    let inside = mount.join("g");
+    let files = ["cpu.max.burst", "cpu.idle", "io.weight", "io.max", "hugetlb.2MB.max"];
+    write_files(&inside, &files.map(|name| (name, "")));
+    let device = BlockDevice { major: 8, minor: 16 };
+    let limits = Limits {
+        cpu_burst_us: Some(5),
+        cpu_idle: Some(1),
+        blkio_weight: Some(1000),
+        blkio: BlockLimits { write_bps: vec![(device, 7)], ..BlockLimits::default() },
+        hugetlb: vec![("2MB".to_owned(), 4 << 20)],
+        oom_kill_disable: Some(false),
+        ..Limits::default()
+    };
+    group.set(&limits).unwrap();
+    let read = |name: &str| fs::read_to_string(inside.join(name)).unwrap();
+    assert_eq!(files.map(read), ["5", "1", "10000", "8:16 wbps=7", "4194304"].map(str::to_owned));
+    for (limits, name) in [
+        (Limits { swappiness: Some(1), ..Limits::default() }, "swappiness"),
+        (Limits { oom_kill_disable: Some(true), ..Limits::default() }, "OOM killer"),
+        (Limits { cpu_rt_runtime_us: Some(1), ..Limits::default() }, "real-time runtime"),
+        (Limits { kernel_memory: Some(1), ..Limits::default() }, "kernel memory"),
+    ] {
+        let error = group.set(&limits).unwrap_err().to_string();
+        assert!(error.contains(name), "{name}: {error}");
+    }
+    write_files(
+        &inside,
+        &[
+            ("memory.current", "10\n"),
+            ("memory.peak", "20\n"),
+            ("memory.stat", "anon 3\nfile 4\n"),
+            ("memory.swap.current", "2\n"),
+            ("memory.events", "low 0\nmax 6\noom_kill 0\n"),
+            (
+                "cpu.stat",
+                "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 9\nnr_throttled 2\nthrottled_usec 1\n",
+            ),
+            ("io.stat", "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n"),
+            ("pids.max", "100\n"),
+            ("hugetlb.2MB.current", "2097152\n"),
+        ],
+    );
+    let stats = group.stats().unwrap();
+    assert_eq!((stats.memory_peak, stats.memory_failures, stats.swap_usage), (20, 6, 2));
+    assert_eq!((stats.memory["anon"], stats.memory["file"]), (3, 4));
+    assert_eq!((stats.cpu_user_ns, stats.cpu_system_ns), (4000, 3000));
+    let throttling = stats.throttling;
+    assert_eq!((throttling.periods, throttling.throttled, throttling.throttled_ns), (9, 2, 1000));
+    assert_eq!((stats.io[1].operation.as_str(), stats.io[1].bytes, stats.io[1].requests), ("Write", 2, 4));
+    assert_eq!((stats.pids_limit, stats.hugetlb["2MB"]), (Some(100), 2 << 20));
 }
