@@ -97,6 +97,32 @@ pub fn keep_only(fds: &[BorrowedFd<'_>]) -> io::Result<Vec<OwnedFd>> {
     Ok(kept)
 }
 
+/// Copies of descriptors this process was started with, by number.
+pub fn inherited(first: u32, count: u32) -> io::Result<Vec<OwnedFd>> {
+    let one = |number: u32| {
+        let number = i32::try_from(number).map_err(io::Error::other)?;
+        // SAFETY: fcntl alone looks at the number, and fails for one that is not open.
+        match unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) } {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: the kernel made a new descriptor that nobody else owns.
+            copy => Ok(unsafe { OwnedFd::from_raw_fd(copy) }),
+        }
+    };
+    (first..first.saturating_add(count)).map(one).collect()
+}
+
+/// Lets descriptors, by number, stay open in the program that is executed next.
+pub fn keep_on_exec(first: u32, count: u32) -> io::Result<()> {
+    for number in first..first.saturating_add(count) {
+        let number = i32::try_from(number).map_err(io::Error::other)?;
+        // SAFETY: only clears a flag.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, 0) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Marks every descriptor from `first` up as closed on exec (CVE-2024-21626: none may reach the program).
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: only sets a flag on descriptors.

@@ -25,12 +25,16 @@ pub use caps::{
     own_bounding_names,
 };
 pub use exe::{is_read_only_exe, read_only_exe};
-pub use fds::{MAX_FDS, close_on_exec_from, keep_only, receive, receive_nonblocking, send, socket_pair};
+pub use fds::{
+    MAX_FDS, close_on_exec_from, inherited, keep_on_exec, keep_only, receive, receive_nonblocking, send,
+    socket_pair,
+};
 pub use features::{Feature, FeatureError, Features};
 pub use mount::{MountAttributes, Propagation, set_attributes};
 pub use process::{
-    Child, CloneFlags, child_signals, exec, exit_now, join_session_keyring, reset_signals, set_domain_name,
-    set_ids, set_rlimit, set_up_loopback, signal, spawn, trim_heap, unshare,
+    Child, CloneFlags, SingleThreaded, all_signals, block_signals, child_signals, exec, exit_now, fork,
+    join_session_keyring, reset_signals, set_domain_name, set_ids, set_rlimit, set_up_loopback, signal,
+    spawn, take_signal, trim_heap, unshare, wait_signal,
 };
 pub use resolve::{open_in_root, open_or_create_in_root};
 pub use seccomp::{SeccompInstruction, load_seccomp};

@@ -109,6 +109,61 @@ pub fn spawn(
     }
 }
 
+/// The word that this process has one thread and starts no other, for [`fork`] where /proc cannot be asked any more.
+#[derive(Debug)]
+pub struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks at /proc, which has to be this pid namespace's or an outer one's.
+    pub fn check() -> io::Result<Self> {
+        // Every thread is a subdirectory: links = threads + 2.
+        match fs::metadata("/proc/self/task")?.nlink() {
+            ..=3 => Ok(Self(())),
+            _ => Err(io::Error::other("a process with several threads cannot be copied")),
+        }
+    }
+}
+
+/// Starts a child that is a copy of this process in the same namespaces, by the oldest call there is: filters of
+/// containers answer others with errors. Returns its pid, as seen from here.
+pub fn fork(_word: &SingleThreaded, body: impl FnOnce() -> i32) -> io::Result<u32> {
+    // SAFETY: by `SingleThreaded` no other thread's locks are copied in a held state.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit_now(catch_unwind(AssertUnwindSafe(body)).unwrap_or(70)),
+        pid => u32::try_from(pid).map_err(io::Error::other),
+    }
+}
+
+/// Blocks all signals, so that they are waited for by [`wait_signal`] and none ends this process.
+pub fn block_signals() -> io::Result<()> {
+    // SAFETY: the set is initialised by sigfillset before use.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const all, ptr::null_mut()).into())
+    }
+}
+
+/// The next signal that came, after [`block_signals`].
+pub fn wait_signal() -> io::Result<i32> {
+    loop {
+        // SAFETY: the set is initialised by sigfillset before use; a null info is not written to.
+        let signal = unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigwaitinfo(&raw const all, ptr::null_mut())
+        };
+        if signal != -1 {
+            return Ok(signal);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 /// Moves the calling thread into new namespaces; a pid namespace counts for its children only.
 pub fn unshare(kinds: CloneFlags) -> io::Result<()> {
     let kinds = c_int::try_from(kinds.0).map_err(io::Error::other)?;
@@ -167,6 +222,31 @@ pub fn child_signals() -> io::Result<OwnedFd> {
         let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         check(fd.into())?;
         Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Blocks all signals, and returns a descriptor that [`take_signal`] reads them from.
+pub fn all_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigfillset before use; signalfd returns a new descriptor.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()).into())?;
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(fd.into())?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// The next signal that waits in a descriptor of [`all_signals`].
+pub fn take_signal(signals: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(signals, &mut info) {
+        Ok(0) | Err(rustix::io::Errno::AGAIN) => Ok(None),
+        // The structure begins with the number.
+        Ok(_) => Ok(Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))),
+        Err(rustix::io::Errno::INTR) => take_signal(signals),
+        Err(error) => Err(error.into()),
     }
 }
 
