@@ -21,7 +21,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     // Before anything else: a shim's start is part of every container's start, and it must stay small.
-    match arguments.nth(1) {
+    if arguments.next().is_some_and(|name| hako_runtime::is_runtime_name(&name)) {
+        return hako_runtime::cli_main(arguments.collect());
+    }
+    match arguments.next() {
         Some(word) if word == "shim" => hako_runtime::shim_main(arguments.collect()),
         Some(word) if word == "runtime" => return hako_runtime::cli_main(arguments.collect()),
         _ => {}

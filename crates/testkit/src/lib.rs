@@ -3,7 +3,7 @@
 //! Owns: the shim executable of tests ([`shim_exe`]).
 //! Does not own: anything production code could need; nothing depends on this crate outside tests.
 //! Invariant: a test binary that links this crate behaves as `hako` when it is re-executed with `shim` or
-//! `runtime` as its first argument.
+//! `runtime` as its first argument, or under the name `hako-runtime`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,7 +19,10 @@ pub fn shim_exe() -> PathBuf {
 /// must not start the test harness.
 #[ctor::ctor(unsafe)]
 fn enter_shim() {
-    let mut args = std::env::args_os().skip(1);
+    let mut args = std::env::args_os();
+    if args.next().is_some_and(|name| hako_runtime::is_runtime_name(&name)) {
+        std::process::exit(hako_runtime::cli_code(args.collect::<Vec<OsString>>()).into());
+    }
     match args.next() {
         Some(first) if first == "shim" => hako_runtime::shim_main(args.collect::<Vec<OsString>>()),
         Some(first) if first == "runtime" => {

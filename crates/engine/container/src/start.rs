@@ -110,6 +110,7 @@ impl Core {
             path: container.log_path(),
             max_size: settings.log.max_size,
             max_files: settings.log.max_files,
+            ..LogFile::default()
         };
         let request = CreateContainer {
             id: container.id.to_string(),
@@ -122,7 +123,10 @@ impl Core {
                 tty: settings.tty,
                 size: None,
                 log: Some(log),
+                ..Stdio::default()
             },
+            init: false,
+            pid_namespace: None,
         };
         shim.create(request).await
     }

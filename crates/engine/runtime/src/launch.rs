@@ -11,7 +11,7 @@ use rustix::thread::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::init::{ERROR, Gate, READY, run_container, run_exec};
+use crate::init::{ERROR, Gate, MOUNTED, READY, run_container, run_exec};
 use crate::plan::{ContainerPlan, ExecPlan, decode, encode};
 
 /// Whose pid namespace a child is born into, unless it gets a new one.
@@ -23,6 +23,8 @@ pub(crate) enum PidNamespace<'a> {
     Path(&'a Path),
     /// A process's, by pidfd.
     Of(BorrowedFd<'a>),
+    /// The one a descriptor of it says.
+    Entered(BorrowedFd<'a>),
 }
 
 /// How a child is started.
@@ -32,11 +34,15 @@ pub(crate) struct Launch<'a> {
     pub pid_namespace: PidNamespace<'a>,
     pub unified: Option<BorrowedFd<'a>>,
     pub streams: [BorrowedFd<'a>; 3],
+    /// What the program gets as 3, 4, … besides.
+    pub preserved: &'a [OwnedFd],
 }
 
 /// What an init says.
 #[derive(Debug)]
 pub(crate) enum Status {
+    /// Set up but for its root, while hooks of the host run.
+    Mounted,
     /// Set up; with the terminal's master, if it has one.
     Ready(Option<OwnedFd>),
     /// It gave up.
@@ -59,6 +65,7 @@ pub(crate) fn read_status(socket: BorrowedFd<'_>, wait: bool) -> io::Result<Opti
         other => other?,
     };
     Ok(Some(match data[..count] {
+        [MOUNTED, ..] => Status::Mounted,
         [READY, ..] => Status::Ready(fds.pop()),
         [ERROR, code, ref text @ ..] => {
             Status::Failed { code, message: String::from_utf8_lossy(text).into_owned() }
@@ -76,6 +83,7 @@ pub(crate) fn launch(
 ) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = hako_sys::socket_pair()?;
     let mut fds = how.streams.to_vec();
+    fds.extend(how.preserved.iter().map(AsFd::as_fd));
     fds.push(theirs.as_fd());
     fds.extend_from_slice(extra);
     let home = match how.pid_namespace {
@@ -87,10 +95,16 @@ pub(crate) fn launch(
         PidNamespace::Path(path) => {
             move_into_link_name_space(File::open(path)?.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
         }
+        PidNamespace::Entered(namespace) => {
+            move_into_link_name_space(namespace, Some(LinkNameSpaceType::ProcessID))?;
+        }
         PidNamespace::Of(process) => move_into_thread_name_spaces(process, ThreadNameSpaceType::PROCESS_ID)?,
     }
     let child = hako_sys::spawn(CloneFlags(how.clone), how.unified, || match hako_sys::keep_only(&fds) {
-        Ok(kept) => body(kept),
+        Ok(mut kept) => {
+            leave_open(kept.drain(3..3 + how.preserved.len()));
+            body(kept)
+        }
         Err(_) => 1,
     });
     if let Some(home) = home {

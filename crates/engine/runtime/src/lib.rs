@@ -10,9 +10,12 @@
 
 mod cli;
 mod client;
+pub mod devices;
+mod hooks;
 mod init;
 mod launch;
 mod once;
+mod oom;
 mod plan;
 mod prepare;
 pub mod seccomp;
@@ -21,11 +24,13 @@ pub mod spec;
 mod types;
 mod wire;
 
-pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, Shim};
+pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim};
 pub use once::{Network, OnceExit, Output, RunOnce, run_once};
+pub use plan::sysctl;
 pub use types::{
-    ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, LogFile, NamespaceMode,
-    Namespaces, Rootfs, ShimConfig, ShimEvent, Stdio, TmpfsMount, TtySize,
+    ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, IdMap, IdRange, LogFile,
+    LogFormat, NamespaceMode, Namespaces, Rootfs, ShimConfig, ShimEvent, Stdio, SyslogAddress, SyslogFormat,
+    SyslogTarget, TmpfsMount, TtySize,
 };
 
 use std::ffi::OsString;
@@ -40,6 +45,14 @@ pub fn shim_main(args: Vec<OsString>) -> ! {
 #[must_use]
 pub fn cli_main(args: Vec<OsString>) -> ExitCode {
     ExitCode::from(cli::main(args))
+}
+
+/// Whether a program started under this name is the OCI runtime: engines take the name of a file, and no words behind
+/// it. A link `hako-runtime` to the executable is one.
+#[must_use]
+pub fn is_runtime_name(name: &std::ffi::OsStr) -> bool {
+    let name = std::path::Path::new(name).file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with("hako-runtime")
 }
 
 /// As [`cli_main`], with the exit code as a number.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hako_cgroup::{Cgroup, CgroupRoot, Version};
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::{Process, Spec};
+use hako_oci::runtime::{Hook, Process, Spec};
 
 use crate::launch::plan_file;
 use crate::plan::{
@@ -69,7 +69,7 @@ pub(crate) fn prepare(
     }
     let root = cgroup_root()?;
     let group = root.create(cgroup)?;
-    let result = with_group(id, &spec, rootfs, root, &group, stdio, mountpoint);
+    let result = with_group(id, &spec, rootfs, root, &group, stdio, (mountpoint, is_in_sandbox));
     if result.is_err() {
         // The first error is the one to tell.
         let _left_behind = group.delete();
@@ -84,9 +84,12 @@ fn with_group(
     root: &CgroupRoot,
     group: &Cgroup,
     stdio: Stdio,
-    mountpoint: &Path,
+    (mountpoint, is_in_sandbox): (&Path, bool),
 ) -> Result<Prepared> {
-    group.set(&limits(spec))?;
+    if is_in_sandbox {
+        check_hooks(spec)?;
+    }
+    group.set(&limits(spec)?)?;
     let around = Surroundings {
         cgroup_dirs: group.v1_paths(),
         cgroup_views: cgroup_views(root, group.path()),
@@ -94,7 +97,9 @@ fn with_group(
         tty: stdio.tty,
         tty_size: stdio.size,
     };
-    let (plan, seccomp) = container_plan(spec, rootfs, around)?;
+    let (mut plan, seccomp) = container_plan(spec, rootfs, around)?;
+    plan.hook_state = serde_json::json!({"ociVersion": spec.version(), "id": id, "bundle": ""}).to_string();
+    plan.waits_for_hooks = !is_in_sandbox && has_hooks_before_create(spec);
     let create = Create {
         id: id.to_owned(),
         clone: plan.namespaces.clone,
@@ -103,8 +108,34 @@ fn with_group(
         cgroup: group.path().to_owned(),
         oom: group.oom_file(),
         stdio,
+        joins_pid: false,
     };
     Ok(Prepared { plan, seccomp, create })
+}
+
+fn has_hooks_before_create(spec: &Spec) -> bool {
+    let hooks = spec.hooks().as_ref();
+    let any = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    hooks.is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()))
+}
+
+/// In a sandbox nobody runs the hooks of the host.
+fn check_hooks(spec: &Spec) -> Result<()> {
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    let lists = [
+        ("prestart", hooks.prestart()),
+        ("createRuntime", hooks.create_runtime()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    match lists.iter().find(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty())) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let text =
+                format!("hooks.{name} is not supported in a sandbox; use createContainer or startContainer");
+            Err(Error::new(Kind::Unimplemented, text))
+        }
+    }
 }
 
 impl Prepared {

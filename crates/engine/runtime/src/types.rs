@@ -1,13 +1,15 @@
 //! The words the engine and the runtime share.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hako_oci::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
-/// Whether a sandbox gets its own namespace of a kind or stays in the host's.
+/// Whose namespace of a kind a sandbox is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceMode {
     /// A new one, held by the shim.
@@ -15,6 +17,8 @@ pub enum NamespaceMode {
     New,
     /// The host's.
     Host,
+    /// Another sandbox's, handed over as a descriptor when the shim is started.
+    Join,
 }
 
 /// The namespaces all containers of a sandbox share.
@@ -43,8 +47,28 @@ pub struct TmpfsMount {
     pub mode: u32,
 }
 
+/// One range of a user namespace's ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first id inside.
+    pub inside: u32,
+    /// The id of the host it means.
+    pub outside: u32,
+    /// How many follow.
+    pub count: u32,
+}
+
+/// A user namespace's ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// Users.
+    pub uids: Vec<IdRange>,
+    /// Groups.
+    pub gids: Vec<IdRange>,
+}
+
 /// What a new shim is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ShimConfig {
     /// The executable to start with the arguments `shim …`; `/proc/self/exe` for the running one.
     pub exe: PathBuf,
@@ -68,6 +92,13 @@ pub struct ShimConfig {
     pub tmpfs: Vec<TmpfsMount>,
     /// The shim's own score for the OOM killer (best effort: lowering needs CAP_SYS_RESOURCE).
     pub oom_score_adj: i32,
+    /// Whether the shim keeps a UDP and a TCP socket on 127.0.0.11 of the sandbox's own network namespace, for the
+    /// engine to answer names at (see [`crate::Shim::dns_sockets`]).
+    #[serde(default)]
+    pub dns: bool,
+    /// The ids of a user namespace for the sandbox's containers; `None` is the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<IdMap>,
 }
 
 /// Where a container's root comes from.
@@ -86,8 +117,25 @@ pub enum Rootfs {
     },
 }
 
-/// A log file in the CRI's format, rotated by size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How lines stand in a log file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// `<time> <stream> <F|P> <text>`, as the CRI has it.
+    #[default]
+    Cri,
+    /// `{"log":"…\n","stream":"stdout","time":"…"}`, as Docker's json-file has it.
+    Json,
+}
+
+impl LogFormat {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_cri(&self) -> bool {
+        *self == Self::Cri
+    }
+}
+
+/// A log file, rotated by size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFile {
     /// The current file; older ones get `.1`, `.2`, … behind their name.
     pub path: PathBuf,
@@ -95,6 +143,54 @@ pub struct LogFile {
     pub max_size: u64,
     /// Files kept, the current one included; at least 1.
     pub max_files: u32,
+    /// The form of its lines.
+    #[serde(default, skip_serializing_if = "LogFormat::is_cri")]
+    pub format: LogFormat,
+    /// What every line of [`LogFormat::Json`] says besides, such as labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// Where a log daemon listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyslogAddress {
+    /// A datagram socket of this machine, such as /dev/log.
+    Datagram(PathBuf),
+    /// A stream socket of this machine.
+    Stream(PathBuf),
+    /// UDP.
+    Udp(SocketAddr),
+    /// TCP.
+    Tcp(SocketAddr),
+}
+
+/// The form of messages to a log daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyslogFormat {
+    /// `<priority>month day time tag[pid]: text`: for daemons of the same machine.
+    #[default]
+    Local,
+    /// RFC 3164: `<priority>month day time host tag[pid]: text`.
+    Rfc3164,
+    /// RFC 5424.
+    Rfc5424,
+    /// RFC 5424 with microseconds.
+    Rfc5424Micro,
+}
+
+/// A log daemon that output goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyslogTarget {
+    /// Where it listens.
+    pub address: SyslogAddress,
+    /// The form of its messages.
+    pub format: SyslogFormat,
+    /// The facility's number, such as 3 for `daemon`.
+    pub facility: u8,
+    /// Who speaks.
+    pub tag: String,
+    /// This machine's name.
+    pub hostname: String,
 }
 
 /// A container's standard streams.
@@ -110,8 +206,11 @@ pub struct Stdio {
     /// The first size of the terminal.
     #[serde(default)]
     pub size: Option<TtySize>,
-    /// Where output is logged.
+    /// The file output is logged to.
     pub log: Option<LogFile>,
+    /// The daemon output is logged to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<SyslogTarget>,
 }
 
 /// A terminal's size in characters.
@@ -137,6 +236,10 @@ pub struct CreateContainer {
     pub cgroup: String,
     /// Its streams.
     pub stdio: Stdio,
+    /// Whether its first process is ours: one that starts the program, passes signals on to it and takes orphans.
+    pub init: bool,
+    /// The pid namespace it enters, of another container; its spec names none then.
+    pub pid_namespace: Option<Arc<OwnedFd>>,
 }
 
 /// The streams of an exec'd process.

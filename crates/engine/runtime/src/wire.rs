@@ -5,8 +5,10 @@
 //!           the descriptors travel with the frame's first byte (SCM_RIGHTS)
 //!
 //!   engine                                   shim
-//!     | Configure  (first, on the inherited socket; connections by path start with Hello)
-//!     |                    Reply Pid ---------- |
+//!     | Configure [net, ipc, uts: those joined]   (first, on the inherited socket)
+//!     |        Reply Pid [udp, tcp of DNS] ---- |
+//!     | Hello  (first, on connections by path)
+//!     |        Reply Hello [udp, tcp of DNS] -- |
 //!     | Create [plan] -----------------------> | clone3, init sets up
 //!     |                    Reply Pid ---------- |
 //!     | Start -------------------------------> | 'S' to the init, exec closes the status socket
@@ -35,6 +37,12 @@ use crate::types::{ContainerState, ShimConfig, ShimEvent, Stdio, TtySize};
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
 const HEADER: usize = 8;
+
+/// What this shim can do, told by `Hello`; a shim that tells none is 0. Fields that an older shim would ignore are only
+/// sent to one that knows them.
+///
+/// 1: log formats, syslog, init, joined namespaces, DNS sockets.
+pub(crate) const VERSION: u32 = 1;
 
 /// What the engine asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,6 +96,9 @@ pub(crate) struct Create {
     /// The file that counts OOM kills, and version 1's file for registering.
     pub oom: Option<(PathBuf, Option<PathBuf>)>,
     pub stdio: Stdio,
+    /// Whether the pid namespace to enter is a descriptor behind the plan.
+    #[serde(default)]
+    pub joins_pid: bool,
 }
 
 /// A successful answer.
@@ -97,6 +108,8 @@ pub(crate) enum Answer {
     Hello {
         pid: u32,
         state_dir: PathBuf,
+        #[serde(default)]
+        version: u32,
     },
     Pid(u32),
     Tty(bool),
@@ -244,6 +257,28 @@ mod tests {
         }
         assembler.push(&bytes[bytes.len() - 1..], Vec::new());
         assert_eq!(assembler.next::<ToShim>().unwrap().unwrap().0.number, 7);
+    }
+
+    /// A shim of the release before: what it says and what it is told must keep their spelling.
+    #[test]
+    fn what_a_shim_of_version_0_says_and_reads_stays_readable() {
+        let hello = br#"{"Reply":{"to":1,"answer":{"Hello":{"pid":7,"state_dir":"/s"}}}}"#;
+        let FromShim::Reply { answer: Answer::Hello { version, .. }, .. } =
+            serde_json::from_slice(hello).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(version, 0);
+        let log =
+            crate::types::LogFile { path: "/l".into(), max_size: 1, max_files: 2, ..Default::default() };
+        let stdio = Stdio { log: Some(log), ..Stdio::default() };
+        let told = r#"{"stdin":false,"stdin_once":false,"tty":false,"size":null,"log":{"path":"/l","max_size":1,"max_files":2}}"#;
+        assert_eq!(serde_json::to_string(&stdio).unwrap(), told);
+        assert_eq!(serde_json::from_str::<Stdio>(told).unwrap(), stdio);
+        let config = r#"{"exe":"/e","socket":"/s","state_dir":"/d","id":"i","hostname":"h","domainname":"",
+            "namespaces":{"net":"New","ipc":"Host","uts":"New"},"sysctls":{},"cgroup":"/g","tmpfs":[],"oom_score_adj":0}"#;
+        let config: ShimConfig = serde_json::from_str(config).unwrap();
+        assert!(!config.dns && config.user.is_none());
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Core {
                 })
                 .collect(),
             oom_score_adj: -998,
+            ..ShimConfig::default()
         }
     }
 }

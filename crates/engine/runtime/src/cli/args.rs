@@ -1,48 +1,12 @@
-//! Flags in the form Go programs take them: `--name value`, `--name=value`, `-name`, and flags before and after the
-//! command.
+//! Flags in the form Go programs take them: `--name value`, `--name=value`, `-name`, those of all commands before the
+//! command and its own behind it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use hako_error::{Error, Kind, Result};
 
-/// Flags that take a value, with their short forms.
-const VALUED: [(&str, &str); 17] = [
-    ("root", ""),
-    ("log", ""),
-    ("log-format", ""),
-    ("rootless", ""),
-    ("criu", ""),
-    ("bundle", "b"),
-    ("pid-file", ""),
-    ("console-socket", ""),
-    ("process", "p"),
-    ("cwd", ""),
-    ("env", "e"),
-    ("user", "u"),
-    ("cap", "c"),
-    ("format", "f"),
-    ("preserve-fds", ""),
-    ("apparmor", ""),
-    ("process-label", ""),
-];
-
-/// Flags that are on or off, with their short forms.
-const SWITCHES: [(&str, &str); 13] = [
-    ("debug", ""),
-    ("systemd-cgroup", ""),
-    ("version", "v"),
-    ("help", "h"),
-    ("no-pivot", ""),
-    ("no-new-keyring", ""),
-    ("detach", "d"),
-    ("all", "a"),
-    ("force", ""),
-    ("tty", "t"),
-    ("quiet", "q"),
-    ("no-new-privs", ""),
-    ("keep", ""),
-];
+use super::flags;
 
 /// What was given on the command line.
 #[derive(Debug, Default)]
@@ -58,49 +22,55 @@ impl Args {
                 .into_string()
                 .map_err(|bad| Error::new(Kind::Invalid, format!("argument {bad:?} is not UTF-8")))
         };
+        let mut rest = arguments.into_iter().map(text).collect::<Result<Vec<_>>>()?.into_iter();
         let mut args = Self::default();
-        let mut rest = arguments.into_iter().map(text);
         while let Some(argument) = rest.next() {
-            let argument = argument?;
-            // Behind `exec ID` everything belongs to the program.
-            let is_program = args.words.len() >= 2 && args.words[0] == "exec";
-            if is_program || argument == "-" || !argument.starts_with('-') {
+            if args.takes_as_word(&argument) {
                 args.words.push_back(argument);
-                continue;
-            }
-            if argument == "--" {
-                for word in rest.by_ref() {
-                    args.words.push_back(word?);
-                }
-                break;
-            }
-            let body = argument.trim_start_matches('-');
-            let (name, value) =
-                body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value.to_owned())));
-            let is = |(long, short): &&(&str, &str)| *long == name || (!short.is_empty() && *short == name);
-            // `delete -f` is force, `list -f` is format.
-            let is_delete = name == "f" && args.words.front().is_some_and(|word| word == "delete");
-            if is_delete {
-                args.flags.push(("force", None));
-            } else if let Some((long, _)) = VALUED.iter().find(is) {
-                let missing = || Error::new(Kind::Invalid, format!("flag --{long} needs a value"));
-                let value = match value {
-                    Some(value) => value,
-                    None => rest.next().ok_or_else(missing)??,
-                };
-                args.flags.push((long, Some(value)));
-            } else if let Some((long, _)) = SWITCHES.iter().find(is) {
-                if value.as_deref() != Some("false") {
-                    args.flags.push((long, None));
-                }
+            } else if argument == "--" {
+                args.words.extend(rest.by_ref());
             } else {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    format!("unknown flag {argument}; see hako runtime help"),
-                ));
+                args.flag(&argument, &mut rest)?;
             }
         }
         Ok(args)
+    }
+
+    fn takes_as_word(&self, argument: &str) -> bool {
+        // Behind `exec ID` everything belongs to the program.
+        let is_program = self.words.len() >= 2 && flags::is_program(&self.words[0]);
+        let is_refused = self.words.front().is_some_and(|command| flags::is_refused(command));
+        is_program || is_refused || argument == "-" || !argument.starts_with('-')
+    }
+
+    fn flag(&mut self, argument: &str, rest: &mut impl Iterator<Item = String>) -> Result<()> {
+        let invalid = |text: String| Error::new(Kind::Invalid, text);
+        let table = match self.words.front() {
+            None => flags::GLOBAL,
+            // A command that is not there is told as such later.
+            Some(command) => flags::of(command).unwrap_or_default(),
+        };
+        let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).unwrap_or(argument);
+        let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
+        let found =
+            table.iter().find(|flag| flag.name == name || (!flag.short.is_empty() && flag.short == name));
+        let Some(flag) = found else {
+            let of = self.words.front().map_or_else(String::new, |command| format!(" of {command}"));
+            return Err(invalid(format!("unknown flag {argument}{of}; see hako runtime help")));
+        };
+        let value = match (flag.takes_value, value) {
+            (true, Some(value)) => Some(value.to_owned()),
+            (true, None) => {
+                Some(rest.next().ok_or_else(|| invalid(format!("flag --{} needs a value", flag.name)))?)
+            }
+            (false, None | Some("true")) => None,
+            (false, Some("false")) => return Ok(()),
+            (false, Some(value)) => {
+                return Err(invalid(format!("flag --{} is on or off, not {value:?}", flag.name)));
+            }
+        };
+        self.flags.push((flag.name, value));
+        Ok(())
     }
 
     /// The last value of a flag.
@@ -122,6 +92,18 @@ impl Args {
         self.flags.extract_if(.., |(known, _)| *known == name).count() > 0
     }
 
+    /// The last value of a flag, as a number.
+    pub fn take_number<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        let bad = |_| Error::new(Kind::Invalid, format!("flag --{name} takes a number, not {text:?}"));
+        text.parse().map(Some).map_err(bad)
+    }
+
+    /// Whether this is the command.
+    pub fn is_command(&self, name: &str) -> bool {
+        self.words.front().is_some_and(|word| word == name)
+    }
+
     pub fn command(&mut self) -> Option<String> {
         self.words.pop_front()
     }
@@ -137,6 +119,14 @@ impl Args {
             ));
         }
         Ok(id)
+    }
+
+    /// Refuses words nothing was made of.
+    pub fn is_done(&self) -> Result<()> {
+        match self.words.front() {
+            Some(word) => Err(Error::new(Kind::Invalid, format!("{word:?} is one argument too many"))),
+            None => Ok(()),
+        }
     }
 
     /// What is left.
@@ -159,6 +149,18 @@ mod tests {
         assert_eq!(args.take_all("env"), ["A=B", "C=D"]);
         assert_eq!((args.command().unwrap(), args.id().unwrap()), ("exec".into(), "id".into()));
         assert_eq!(args.rest(), ["prog", "--user", "x"]);
+    }
+
+    #[test]
+    fn a_flag_of_another_command_is_refused() {
+        let parse = |text: &str| Args::new(text.split(' ').map(OsString::from).collect());
+        assert!(parse("kill --all id 9").is_ok());
+        for text in ["start --all id", "kill --bundle x id", "--bundle x run id", "delete --force=maybe id"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(parse("delete -f id").unwrap().take_flag("force"));
+        assert_eq!(parse("list -f json").unwrap().take("format").unwrap(), "json");
+        assert!(!parse("delete --force=false id").unwrap().take_flag("force"));
     }
 
     #[test]

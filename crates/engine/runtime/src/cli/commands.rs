@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use hako_error::{Error, Kind, Result};
@@ -9,16 +10,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::args::Args;
-use super::state::{Home, Record, load_spec, oci_state, start_time};
+use super::state::{Home, Phase, Record, load_spec, oci_state, start_time};
 use super::{Global, OCI_VERSION, hooks, internal, print};
 use crate::prepare::{cgroup_root, remove_group};
-use crate::types::ContainerStatus;
 
 pub(super) fn start(global: &Global, args: &mut Args) -> Result<()> {
     let id = args.id()?;
     let home = Home::of(&global.root, &id);
     let record = home.load()?;
-    if home.status(&record) != ContainerStatus::Created {
+    if home.phase(&record) != Phase::Created {
         return Err(Error::new(
             Kind::FailedPrecondition,
             format!("container {id} is not waiting to be started"),
@@ -32,48 +32,58 @@ pub(super) fn start(global: &Global, args: &mut Args) -> Result<()> {
     options.open(&pipe).and_then(|mut pipe| pipe.write_all(b"S")).map_err(failed())?;
     fs::remove_file(&pipe).map_err(failed())?;
     let spec = load_spec(&record.bundle).ok();
-    let poststart = spec.and_then(|spec| spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone()));
-    hooks::run(poststart.as_ref(), &record, ContainerStatus::Running)
+    hooks::after_start(spec.as_ref(), &record).inspect_err(|_| {
+        // The hook's failure is the one to tell.
+        let _ended = kill_and_wait(record.pid, record.start_time);
+    })
 }
 
 pub(super) fn state(global: &Global, args: &mut Args) -> Result<()> {
     let home = Home::of(&global.root, &args.id()?);
     let record = home.load()?;
-    print(&format!("{:#}\n", oci_state(&record, home.status(&record))))
+    print(&format!("{:#}\n", oci_state(&record, home.phase(&record))))
 }
 
 pub(super) fn list(global: &Global, args: &mut Args) -> Result<()> {
+    let (is_quiet, format) = (args.take_flag("quiet"), args.take("format"));
     let entries = fs::read_dir(&global.root).into_iter().flatten().filter_map(std::result::Result::ok);
-    let mut records: Vec<(Record, ContainerStatus)> = entries
+    let mut records: Vec<(Record, Phase)> = entries
         .filter_map(|entry| {
             let home = Home::of(&global.root, entry.file_name().to_str()?);
             let record = home.load().ok()?;
-            let status = home.status(&record);
-            Some((record, status))
+            let phase = home.phase(&record);
+            Some((record, phase))
         })
         .collect();
     records.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
-    let states: Vec<_> = records.iter().map(|(record, status)| oci_state(record, *status)).collect();
-    if args.take_flag("quiet") {
+    if is_quiet {
         return records.iter().try_for_each(|(record, _)| print(&format!("{}\n", record.id)));
     }
-    if args.take("format").as_deref() == Some("json") {
-        return print(&format!("{}\n", serde_json::Value::Array(states)));
+    let states: Vec<_> = records.iter().map(|(record, phase)| oci_state(record, *phase)).collect();
+    match format.as_deref().unwrap_or("table") {
+        "json" => print(&format!("{}\n", serde_json::Value::Array(states))),
+        "table" => print(&table(&states)),
+        other => Err(Error::new(Kind::Invalid, format!("format {other:?} is not known; use table or json"))),
     }
-    print("ID          PID         STATUS      BUNDLE      CREATED\n")?;
-    for state in states {
-        let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
-        let line = format!(
-            "{:<12}{:<12}{:<12}{:<12}{}\n",
-            text("id"),
-            state["pid"],
-            text("status"),
-            text("bundle"),
-            text("created")
-        );
-        print(&line)?;
-    }
-    Ok(())
+}
+
+/// The columns of a list, each as wide as its widest cell.
+fn table(states: &[serde_json::Value]) -> String {
+    const COLUMNS: [&str; 6] = ["id", "pid", "status", "bundle", "created", "owner"];
+    let cell = |state: &serde_json::Value, column: &str| match &state[column] {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut rows = vec![COLUMNS.map(str::to_uppercase)];
+    rows.extend(states.iter().map(|state| COLUMNS.map(|column| cell(state, column))));
+    let widths: Vec<usize> = (0..COLUMNS.len())
+        .map(|column| rows.iter().map(|row| row[column].len() + 3).max().unwrap_or(0).max(12))
+        .collect();
+    let line = |row: &[String; 6]| {
+        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.trim_end())
+    };
+    rows.iter().map(line).collect()
 }
 
 pub(super) fn kill(global: &Global, args: &mut Args) -> Result<()> {
@@ -86,12 +96,26 @@ pub(super) fn kill(global: &Global, args: &mut Args) -> Result<()> {
     let record = home.load()?;
     if all {
         let group = cgroup_root()?.open(&record.cgroup)?;
-        return group.processes()?.into_iter().try_for_each(|pid| send(pid, signal));
+        group.processes()?.into_iter().try_for_each(|pid| send(pid, signal))?;
+        return if signal == libc::SIGKILL { thaw(&record) } else { Ok(()) };
     }
-    if home.status(&record) == ContainerStatus::Stopped {
+    if home.phase(&record) == Phase::Stopped {
         return Err(Error::new(Kind::FailedPrecondition, format!("container {id} is not running")));
     }
-    send(record.pid, signal)
+    send(record.pid, signal)?;
+    if signal == libc::SIGKILL {
+        thaw(&record)?;
+    }
+    Ok(())
+}
+
+/// In version 1 what is frozen dies only when it is thawed.
+fn thaw(record: &Record) -> Result<()> {
+    let Ok(group) = cgroup_root()?.open(&record.cgroup) else { return Ok(()) };
+    if group.is_frozen()? {
+        group.freeze(false)?;
+    }
+    Ok(())
 }
 
 fn send(pid: u32, signal: i32) -> Result<()> {
@@ -120,7 +144,16 @@ fn signal_number(name: &str) -> Option<i32> {
 }
 
 pub(super) fn freeze(global: &Global, args: &mut Args, frozen: bool) -> Result<()> {
-    let record = Home::of(&global.root, &args.id()?).load()?;
+    let home = Home::of(&global.root, &args.id()?);
+    let record = home.load()?;
+    let phase = home.phase(&record);
+    let (is_fit, wanted) = match frozen {
+        true => (matches!(phase, Phase::Created | Phase::Running), "running or created"),
+        false => (phase == Phase::Paused, "paused"),
+    };
+    if !is_fit {
+        return Err(Error::new(Kind::FailedPrecondition, format!("container {} is not {wanted}", record.id)));
+    }
     cgroup_root()?.open(&record.cgroup)?.freeze(frozen)?;
     Ok(())
 }
@@ -131,46 +164,56 @@ pub(super) fn delete(global: &Global, args: &mut Args) -> Result<()> {
     let home = Home::of(&global.root, &id);
     let record = match home.load() {
         Ok(record) => record,
-        // Forced: what a failed create left goes, and nothing is no error.
-        Err(_) if force && home.exists() => return home.remove(),
+        // Forced: what a create that was killed left goes, and nothing is no error.
+        Err(_) if force && home.exists() => return home.clear(),
         Err(error) if force && error.is_not_found() => return Ok(()),
         Err(error) => return Err(error),
     };
-    if home.status(&record) == ContainerStatus::Running && !force {
+    if home.phase(&record).has_started() && !force {
         return Err(Error::new(
             Kind::FailedPrecondition,
             format!("container {id} is running; kill it first or use --force"),
         ));
     }
-    kill_and_wait(&record)?;
+    send_if_same(record.pid, record.start_time)?;
+    thaw(&record)?;
+    kill_and_wait(record.pid, record.start_time)?;
     remove(&home, &record)
 }
 
-/// Ends the init, if it still is one, and waits for that: it need not be our child.
-fn kill_and_wait(record: &Record) -> Result<()> {
-    let Some(pid) = i32::try_from(record.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+/// Kills a process unless its number means another by now; `None` when it has ended.
+fn send_if_same(pid: u32, time: u64) -> Result<Option<OwnedFd>> {
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    let Ok(handle) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(None) };
     // Checked with the handle in hand, so that the number cannot have changed its meaning since.
-    if start_time(record.pid) != Some(record.start_time) {
-        return Ok(());
+    if start_time(pid) != Some(time) {
+        return Ok(None);
     }
-    send(record.pid, libc::SIGKILL)?;
+    send(pid, libc::SIGKILL)?;
+    Ok(Some(handle))
+}
+
+/// Ends an init, if it still is one, and waits for that: it need not be our child.
+pub(super) fn kill_and_wait(pid: u32, time: u64) -> Result<()> {
+    let Some(handle) = send_if_same(pid, time)? else { return Ok(()) };
     let mut fds = [PollFd::new(&handle, PollFlags::IN)];
     rustix::io::retry_on_intr(|| poll(&mut fds, None))
         .map(drop)
-        .map_err(|errno| internal(format!("cannot wait for container {}", record.id))(errno.into()))
+        .map_err(|errno| internal(format!("cannot wait for process {pid}"))(errno.into()))
 }
 
 /// Removes what is left of a container that ended.
 pub(super) fn remove(home: &Home, record: &Record) -> Result<()> {
     remove_group(&record.cgroup)?;
     home.remove()?;
-    let spec = load_spec(&record.bundle).ok();
-    let poststop = spec.and_then(|spec| spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()));
-    hooks::run(poststop.as_ref(), record, ContainerStatus::Stopped)
+    hooks::after_delete(record);
+    Ok(())
 }
 
 pub(super) fn spec(args: &mut Args) -> Result<()> {
+    if args.take_flag("rootless") {
+        return Err(Error::new(Kind::Unimplemented, "a spec for containers without root is not supported"));
+    }
     let path = args.take_path("bundle").unwrap_or_else(|| PathBuf::from(".")).join("config.json");
     let spec = crate::spec::default_spec();
     let text = serde_json::to_string_pretty(&spec)
@@ -186,12 +229,12 @@ pub(super) fn features() -> Result<()> {
     let features = serde_json::json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
-        "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": crate::plan::mount_options(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
             "capabilities": capabilities,
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
+            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
@@ -199,9 +242,12 @@ pub(super) fn features() -> Result<()> {
                 "operators": ["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
                     "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"],
             },
-            "apparmor": {"enabled": false},
+            "apparmor": {"enabled": true},
             "selinux": {"enabled": false},
+            "intelRdt": {"enabled": false},
+            "mountExtensions": {"idmap": {"enabled": false}},
         },
+        "potentiallyUnsafeConfigAnnotations": [],
     });
     print(&format!("{features:#}\n"))
 }

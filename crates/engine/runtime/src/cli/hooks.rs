@@ -1,58 +1,40 @@
-//! The programs a spec wants to be run around a container's life.
-
-use std::io::Write;
-use std::process::{Command, Stdio};
+//! The hooks that run on the host, with the state as the OCI has it.
 
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Hook, Spec};
 
-use super::state::{Record, oci_state};
-use crate::types::ContainerStatus;
+use super::state::{Phase, Record, load_spec, oci_state};
+use crate::hooks::{plans, run_all};
 
-/// Refuses hooks that would have to run inside the container: better no container than one that lacks them.
-pub(super) fn check(spec: &Spec) -> Result<()> {
-    let Some(hooks) = spec.hooks() else { return Ok(()) };
-    for (name, list) in
-        [("createContainer", hooks.create_container()), ("startContainer", hooks.start_container())]
-    {
-        if list.as_ref().is_some_and(|list| !list.is_empty()) {
-            return Err(Error::new(
-                Kind::Unimplemented,
-                format!("hooks.{name} is not supported; use createRuntime or poststart"),
-            ));
-        }
+fn run(hooks: Option<&Vec<Hook>>, record: &Record, phase: Phase) -> Result<()> {
+    let hooks = plans(hooks);
+    if hooks.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    run_all(&hooks, &oci_state(record, phase).to_string())
+        .map_err(|text| Error::new(Kind::FailedPrecondition, text))
 }
 
-/// Runs hooks in order; the first that fails ends it.
-pub(super) fn run(hooks: Option<&Vec<Hook>>, record: &Record, status: ContainerStatus) -> Result<()> {
-    let state = oci_state(record, status).to_string();
-    for hook in hooks.into_iter().flatten() {
-        let failed = |why: String| {
-            Error::new(Kind::FailedPrecondition, format!("hook {} failed: {why}", hook.path().display()))
-        };
-        let args = hook.args().clone().unwrap_or_default();
-        let env = hook.env().clone().unwrap_or_default();
-        let mut command = Command::new(hook.path());
-        if let Some(name) = args.first() {
-            std::os::unix::process::CommandExt::arg0(&mut command, name);
-        }
-        let mut child = command
-            .args(args.iter().skip(1))
-            .env_clear()
-            .envs(env.iter().filter_map(|one| one.split_once('=')))
-            .stdin(Stdio::piped())
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A hook need not read its state.
-            let _unread = stdin.write_all(state.as_bytes());
-        }
-        let status = child.wait().map_err(|error| failed(error.to_string()))?;
-        if !status.success() {
-            return Err(failed(status.to_string()));
+/// Before the container is told to be created: the old kind, and the one that replaced it.
+pub(super) fn before_create(spec: &Spec, record: &Record) -> Result<()> {
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    run(hooks.prestart().as_ref(), record, Phase::Creating)?;
+    run(hooks.create_runtime().as_ref(), record, Phase::Creating)
+}
+
+/// When the program runs.
+pub(super) fn after_start(spec: Option<&Spec>, record: &Record) -> Result<()> {
+    let hooks = spec.and_then(|spec| spec.hooks().as_ref());
+    run(hooks.and_then(|hooks| hooks.poststart().as_ref()), record, Phase::Running)
+}
+
+/// When nothing is left. The container is gone whatever they say, so their failure is a warning.
+pub(super) fn after_delete(record: &Record) {
+    let spec = load_spec(&record.bundle).ok();
+    let hooks = spec.as_ref().and_then(|spec| spec.hooks().as_ref());
+    for hook in hooks.and_then(|hooks| hooks.poststop().as_ref()).into_iter().flatten() {
+        if let Err(error) = run(Some(&vec![hook.clone()]), record, Phase::Stopped) {
+            super::warn(&error.to_string());
         }
     }
-    Ok(())
 }

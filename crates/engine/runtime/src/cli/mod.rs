@@ -8,9 +8,14 @@
 mod args;
 mod commands;
 mod create;
+mod events;
 mod exec;
+mod flags;
+mod foreground;
 mod hooks;
+mod ps;
 mod state;
+mod update;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -26,13 +31,19 @@ const OCI_VERSION: &str = "1.2.0";
 const HELP: &str = "\
 usage: hako runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND
 
-  create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] ID   set a container up
+  create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] [--pidfd-socket SOCKET]
+         [--preserve-fds N] [--no-pivot] [--no-new-keyring] ID   set a container up
   start ID                                         run the program of a created container
-  run [--bundle DIR] [--detach] [--pid-file FILE] [--console-socket SOCKET] ID   both, and wait for its end
-  exec [--process FILE] [--cwd DIR] [--env K=V] [--user UID[:GID]] [--detach] [--pid-file FILE]
-       [--tty --console-socket SOCKET] ID PROGRAM [ARG...]   run another process in it
+  run [--detach] [--keep] [--no-subreaper] [as create] ID   both, and wait for its end
+  exec [--process FILE] [--cwd DIR] [--env K=V] [--user UID[:GID]] [--additional-gids GID] [--cap CAP]
+       [--no-new-privs] [--apparmor PROFILE] [--cgroup PATH] [--ignore-paused] [--detach] [--tty]
+       [--pid-file FILE] [--console-socket SOCKET] [--pidfd-socket SOCKET] [--preserve-fds N]
+       ID PROGRAM [ARG...]                         run another process in it
   state ID                                         show a container as JSON
   list [--format table|json] [--quiet]             show all containers
+  ps [--format table|json] ID [PS OPTION...]       show its processes
+  events [--stats] [--interval TIME] ID            show its counters and out-of-memory kills as JSON
+  update [--resources FILE|-] [--memory BYTES] [--cpu-quota US] [...] ID   change its limits
   kill [--all] ID [SIGNAL]                         signal it (default TERM)
   pause ID, resume ID                              freeze it, let it go on
   delete [--force] ID                              remove what is left of it
@@ -59,16 +70,33 @@ pub(crate) fn main(arguments: Vec<OsString>) -> u8 {
         log: args.take_path("log"),
         log_is_json: args.take("log-format").as_deref() == Some("json"),
     };
+    // As runc: what goes wrong before the program of an exec runs must not be taken for the program's own code.
+    let code = if args.is_command("exec") { 255 } else { 1 };
     match run(&global, &mut args) {
         Ok(code) => code,
-        Err(error) => fail(Some(&global), &error),
+        Err(error) => {
+            fail(Some(&global), &error);
+            code
+        }
     }
 }
 
 fn run(global: &Global, args: &mut Args) -> Result<u8> {
     // Cgroups are always named by path, never asked of systemd, so this only changes how the path is read.
     let is_systemd = args.take_flag("systemd-cgroup");
-    let _ignored = (args.take_flag("debug"), args.take("rootless"), args.take("criu"));
+    // More is said than an error only where there is something to say; no checkpoint needs criu.
+    let _without_effect = (args.take_flag("debug"), args.take("criu"));
+    let rootless = args.take("rootless");
+    if rootless.as_deref().is_some_and(|word| !matches!(word, "false" | "auto")) {
+        return Err(Error::new(
+            Kind::Unimplemented,
+            "--rootless true: containers without root are not supported",
+        ));
+    }
+    if args.take_flag("help") {
+        print(HELP)?;
+        return Ok(0);
+    }
     if args.take_flag("version") {
         print(&format!("hako-runtime version {}\nspec: {OCI_VERSION}\n", env!("CARGO_PKG_VERSION")))?;
         return Ok(0);
@@ -87,6 +115,13 @@ fn run(global: &Global, args: &mut Args) -> Result<u8> {
         "kill" => commands::kill(global, args).map(|()| 0),
         "pause" => commands::freeze(global, args, true).map(|()| 0),
         "resume" => commands::freeze(global, args, false).map(|()| 0),
+        "ps" => ps::ps(global, args).map(|()| 0),
+        "events" => events::events(global, args).map(|()| 0),
+        "update" => update::update(global, args).map(|()| 0),
+        "checkpoint" | "restore" => {
+            let text = format!("{command} is not supported: the state of processes cannot be kept in files");
+            Err(Error::new(Kind::Unimplemented, text))
+        }
         "delete" => commands::delete(global, args).map(|()| 0),
         "spec" => commands::spec(args).map(|()| 0),
         "features" => commands::features().map(|()| 0),
@@ -98,6 +133,11 @@ fn run(global: &Global, args: &mut Args) -> Result<u8> {
 fn print(text: &str) -> Result<()> {
     let write = || std::io::stdout().lock().write_all(text.as_bytes());
     write().map_err(|error| Error::new(Kind::Internal, "cannot write to standard output").with_source(error))
+}
+
+/// One line to standard error for what does not change the outcome.
+fn warn(text: &str) {
+    let _unheard = writeln!(std::io::stderr().lock(), "hako runtime: warning: {text}");
 }
 
 /// One line to the log, where engines look for it, and to standard error.

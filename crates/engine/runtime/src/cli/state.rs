@@ -9,7 +9,7 @@ use hako_oci::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use super::{OCI_VERSION, internal};
-use crate::types::ContainerStatus;
+use crate::prepare::cgroup_root;
 
 /// The record of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,46 @@ pub(super) struct Record {
     pub annotations: HashMap<String, String>,
 }
 
+/// Where a container is in its life, as the OCI and runc name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Being set up; only hooks see it.
+    Creating,
+    /// Set up and waiting for `start`.
+    Created,
+    Running,
+    /// Running, and its processes are frozen.
+    Paused,
+    Stopped,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether its program runs, be it frozen.
+    pub fn has_started(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+/// What is known of a container while it is made, for whoever finds that its maker was killed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Unfinished {
+    /// Who makes it: pid and start time.
+    pub maker: (u32, u64),
+    pub cgroup: String,
+    /// Its init, once there is one.
+    pub init: Option<(u32, u64)>,
+}
+
 /// A container's directory.
 #[derive(Clone, Debug)]
 pub(super) struct Home(PathBuf);
@@ -36,10 +76,13 @@ impl Home {
         Self(root.join(id))
     }
 
-    /// Makes the directory; it is what makes an id taken.
+    /// Makes the directory; it is what makes an id taken. What a maker that was killed left under that id goes first.
     pub fn create(root: &Path, id: &str) -> Result<Self> {
         let home = Self::of(root, id);
         fs::create_dir_all(root).map_err(internal(format!("cannot create {}", root.display())))?;
+        if home.is_abandoned() {
+            home.clear()?;
+        }
         match fs::create_dir(&home.0) {
             Ok(()) => Ok(home),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::new(
@@ -52,6 +95,49 @@ impl Home {
 
     pub fn pipe(&self) -> PathBuf {
         self.0.join("start")
+    }
+
+    /// Whether its maker was killed before there was a state.
+    pub fn is_abandoned(&self) -> bool {
+        if !self.exists() || self.0.join("state.json").exists() {
+            return false;
+        }
+        // Without a note it was killed between its first two steps, or has just begun.
+        let Some(unfinished) = self.unfinished() else { return self.is_old() };
+        let (pid, time) = unfinished.maker;
+        start_time(pid) != Some(time)
+    }
+
+    /// Whether the directory is older than the step between it and its note takes.
+    fn is_old(&self) -> bool {
+        let age = fs::metadata(&self.0).and_then(|found| found.modified()).map(|at| at.elapsed());
+        age.is_ok_and(|age| age.is_ok_and(|age| age > std::time::Duration::from_secs(10)))
+    }
+
+    fn unfinished(&self) -> Option<Unfinished> {
+        serde_json::from_slice(&fs::read(self.0.join("unfinished.json")).ok()?).ok()
+    }
+
+    /// Notes how far making it came.
+    pub fn note(&self, unfinished: &Unfinished) -> Result<()> {
+        let (path, whole) = (self.0.join("unfinished.json"), self.0.join("unfinished.new"));
+        let bytes = serde_json::to_vec(unfinished)
+            .map_err(|error| Error::new(Kind::Internal, "cannot encode a note").with_source(error))?;
+        let write = || fs::write(&whole, bytes).and_then(|()| fs::rename(&whole, &path));
+        write().map_err(internal(format!("cannot write {}", path.display())))
+    }
+
+    /// Removes what a maker that was killed left: init, group, directory.
+    pub fn clear(&self) -> Result<()> {
+        if let Some(unfinished) = self.unfinished() {
+            if let Some((pid, time)) = unfinished.init {
+                super::commands::kill_and_wait(pid, time)?;
+            }
+            if !unfinished.cgroup.is_empty() {
+                crate::prepare::remove_group(&unfinished.cgroup)?;
+            }
+        }
+        self.remove()
     }
 
     pub fn load(&self) -> Result<Record> {
@@ -84,16 +170,23 @@ impl Home {
         self.0.is_dir()
     }
 
-    /// Where the container is in its life, and whether its processes are frozen is not told apart.
-    pub fn status(&self, record: &Record) -> ContainerStatus {
+    /// Where the container is in its life.
+    pub fn phase(&self, record: &Record) -> Phase {
         match start_time(record.pid) {
             Some(time) if time == record.start_time => match self.pipe().exists() {
-                true => ContainerStatus::Created,
-                false => ContainerStatus::Running,
+                _ if is_frozen(&record.cgroup) => Phase::Paused,
+                true => Phase::Created,
+                false => Phase::Running,
             },
-            _ => ContainerStatus::Stopped,
+            _ => Phase::Stopped,
         }
     }
+}
+
+/// A group that cannot be looked at is taken for running: its processes are.
+fn is_frozen(cgroup: &str) -> bool {
+    let group = cgroup_root().and_then(|root| Ok(root.open(cgroup)?));
+    group.is_ok_and(|group| group.is_frozen().unwrap_or(false))
 }
 
 /// A process's start time; `None` when it has ended, be it reaped or not.
@@ -109,17 +202,12 @@ pub(super) fn start_time(pid: u32) -> Option<u64> {
 }
 
 /// The state as the OCI has it, for `state` and for hooks.
-pub(super) fn oci_state(record: &Record, status: ContainerStatus) -> serde_json::Value {
-    let name = match status {
-        ContainerStatus::Created => "created",
-        ContainerStatus::Running => "running",
-        ContainerStatus::Stopped => "stopped",
-    };
+pub(super) fn oci_state(record: &Record, phase: Phase) -> serde_json::Value {
     serde_json::json!({
         "ociVersion": OCI_VERSION,
         "id": record.id,
-        "pid": if status == ContainerStatus::Stopped { 0 } else { record.pid },
-        "status": name,
+        "pid": if phase == Phase::Stopped { 0 } else { record.pid },
+        "status": phase.name(),
         "bundle": record.bundle,
         "rootfs": record.rootfs,
         "created": record.created,

@@ -20,14 +20,17 @@ use std::time::Duration;
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{LinuxSeccomp, Process};
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use tokio::sync::broadcast;
 
+use crate::plan::sysctl::{self, Own};
 use crate::prepare::{blocking, exec_plan_file, prepare, remove_group};
 use crate::types::{
-    ContainerState, CreateContainer, ExecIo, ExecStarted, Exit, ShimConfig, ShimEvent, TtySize,
+    ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, LogFormat, ShimConfig,
+    ShimEvent, TtySize,
 };
-use crate::wire::{Answer, Request};
+use crate::wire::{Answer, Request, VERSION};
 use connection::Connection;
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.
@@ -40,6 +43,12 @@ struct Inner {
     state_dir: PathBuf,
     connection: Connection,
     next_exec: AtomicU64,
+    /// What the shim can do.
+    version: u32,
+    /// The shim, whatever becomes of its pid.
+    process: Option<OwnedFd>,
+    /// Where names are asked for: UDP and TCP.
+    dns: Option<[OwnedFd; 2]>,
     /// What execs need of their container's spec: its group and its profile.
     contexts: Mutex<HashMap<String, Context>>,
 }
@@ -56,18 +65,18 @@ fn internal(what: &str, error: impl std::error::Error + Send + Sync + 'static) -
 
 /// A shim answers within a millisecond; one that somebody has stopped (SIGSTOP, a debugger) is woken, one that does not
 /// answer even then is ended: a sandbox that nobody can reach must not keep all others from being adopted.
-async fn greet(connection: &Connection, peer: Option<Pid>, socket: &Path) -> Result<Answer> {
+async fn greet(connection: &Connection, peer: Option<Pid>, socket: &Path) -> Result<(Answer, Vec<OwnedFd>)> {
     const USUAL: Duration = Duration::from_secs(1);
     const LIMIT: Duration = Duration::from_secs(20);
     let mut hello = pin!(connection.call(Request::Hello, &[]));
     if let Ok(answer) = tokio::time::timeout(USUAL, &mut hello).await {
-        return answer.map(|(answer, _)| answer);
+        return answer;
     }
     let signal = |signal| peer.map(|pid| rustix::process::kill_process(pid, signal));
     tracing::warn!(?peer, "a shim does not answer: wake it");
     signal(Signal::CONT);
     if let Ok(answer) = tokio::time::timeout(LIMIT, &mut hello).await {
-        return answer.map(|(answer, _)| answer);
+        return answer;
     }
     tracing::error!(?peer, "a shim does not answer: end it");
     signal(Signal::KILL);
@@ -77,6 +86,17 @@ async fn greet(connection: &Connection, peer: Option<Pid>, socket: &Path) -> Res
 impl Shim {
     /// Starts a shim and connects to it; returns when its namespaces are ready.
     pub async fn spawn(config: ShimConfig) -> Result<Self> {
+        Self::spawn_joining(config, Vec::new()).await
+    }
+
+    /// As [`Shim::spawn`], with the namespaces whose mode is [`crate::NamespaceMode::Join`], in the order net, ipc, uts
+    /// (see [`Shim::namespace`]).
+    pub async fn spawn_joining(config: ShimConfig, joined: Vec<OwnedFd>) -> Result<Self> {
+        let own = Own::from(&config.namespaces);
+        config.sysctls.keys().try_for_each(|name| sysctl::check(name, own))?;
+        if config.user.is_some() {
+            return Err(Error::new(Kind::Unimplemented, "a user namespace for a sandbox is not supported"));
+        }
         let state_dir = config.state_dir.clone();
         let cgroup = config.cgroup.clone();
         let exe = config.exe.clone();
@@ -90,8 +110,9 @@ impl Shim {
         .await?;
         let connection = Connection::new(socket)?;
         let group = config.cgroup.clone();
-        match connection.call(Request::Configure(Box::new(config)), &[]).await {
-            Ok((answer, _)) => Self::with(connection, answer, state_dir),
+        match connection.call(Request::Configure(Box::new(config)), &joined).await {
+            Ok((Answer::Pid(pid), dns)) => Ok(Self::with(connection, pid, state_dir, VERSION, dns)),
+            Ok(_) => Err(unexpected()),
             Err(error) => {
                 // The reason it failed is the one to tell.
                 let _left_behind = blocking(move || remove_group(&group)).await;
@@ -113,22 +134,25 @@ impl Shim {
         })?;
         let peer = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.pid);
         let connection = Connection::new(stream.into())?;
-        let answer = greet(&connection, peer.ok(), socket).await?;
-        let Answer::Hello { pid, state_dir } = answer else { return Err(unexpected()) };
-        let shim = Self::with(connection, Answer::Pid(pid), state_dir)?;
+        let (answer, dns) = greet(&connection, peer.ok(), socket).await?;
+        let Answer::Hello { pid, state_dir, version } = answer else { return Err(unexpected()) };
+        let shim = Self::with(connection, pid, state_dir, version, dns);
         shim.load_contexts();
         Ok(shim)
     }
 
-    fn with(connection: Connection, answer: Answer, state_dir: PathBuf) -> Result<Self> {
-        let Answer::Pid(pid) = answer else { return Err(unexpected()) };
-        Ok(Self(Arc::new(Inner {
+    fn with(connection: Connection, pid: u32, state_dir: PathBuf, version: u32, dns: Vec<OwnedFd>) -> Self {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        Self(Arc::new(Inner {
             pid,
             state_dir,
             connection,
             next_exec: AtomicU64::new(1),
+            version,
+            process: number.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+            dns: <[OwnedFd; 2]>::try_from(dns).ok(),
             contexts: Mutex::default(),
-        })))
+        }))
     }
 
     /// The exit record a shim left in its state directory, if there is one.
@@ -159,6 +183,41 @@ impl Shim {
         PathBuf::from(format!("/proc/{}/ns/net", self.0.pid))
     }
 
+    /// One of the sandbox's namespaces, for another sandbox to join. [`Kind::FailedPrecondition`] when the shim is gone.
+    pub fn namespace(&self, kind: SharedNamespace) -> Result<OwnedFd> {
+        let gone =
+            || Error::new(Kind::FailedPrecondition, "the sandbox whose namespace is to be joined has ended");
+        let path = format!("/proc/{}/ns/{}", self.0.pid, kind.name());
+        let namespace = std::fs::File::open(path).map_err(|_| gone())?;
+        // Asked afterwards: while the process lives its pid means nothing else.
+        let process = self.0.process.as_ref().ok_or_else(gone)?;
+        if has_ended(process) { Err(gone()) } else { Ok(namespace.into()) }
+    }
+
+    /// The pid namespace of a running container, for another one to join.
+    pub async fn pid_namespace(&self, id: &str) -> Result<OwnedFd> {
+        let ended = || Error::new(Kind::FailedPrecondition, format!("container {id} is not running"));
+        let pid = async || -> Result<Option<u32>> {
+            let states = self.state().await?;
+            let mut alive =
+                states.iter().filter(|one| one.id == id && one.status != ContainerStatus::Stopped);
+            Ok(alive.next().map(|one| one.pid))
+        };
+        let before = pid().await?.ok_or_else(ended)?;
+        let namespace = std::fs::File::open(format!("/proc/{before}/ns/pid")).map_err(|_| ended())?;
+        // The shim reaps it: while it says so the pid means nothing else.
+        if pid().await? == Some(before) { Ok(namespace.into()) } else { Err(ended()) }
+    }
+
+    /// The sockets at which the sandbox's containers ask for names, if [`ShimConfig::dns`] asked for them. They are the
+    /// shim's: questions wait in them while no engine is there.
+    pub fn dns_sockets(&self) -> Result<Option<(std::net::UdpSocket, std::net::TcpListener)>> {
+        let Some([udp, tcp]) = &self.0.dns else { return Ok(None) };
+        let copy =
+            |fd: &OwnedFd| fd.try_clone().map_err(|error| internal("cannot copy a socket for names", error));
+        Ok(Some((copy(udp)?.into(), copy(tcp)?.into())))
+    }
+
     async fn call(&self, request: Request, fds: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
         self.0.connection.call(request, fds).await
     }
@@ -166,18 +225,24 @@ impl Shim {
     /// Sets a container up to the point where its program would run; returns its pid. A program that is not there is
     /// [`Kind::NotFound`], one that cannot be executed [`Kind::Forbidden`]: exit codes 127 and 126 where those count.
     pub async fn create(&self, container: CreateContainer) -> Result<u32> {
-        let CreateContainer { id, spec, rootfs, cgroup, stdio } = container;
+        self.check_version(&container)?;
+        let CreateContainer { id, spec, rootfs, cgroup, stdio, init, pid_namespace } = container;
         let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
         let context = Context { cgroup: cgroup.clone(), seccomp };
         let mountpoint = self.0.state_dir.join(crate::shim::ROOT);
         let (name, group) = (id.clone(), cgroup.clone());
-        let (create, plan) = blocking(move || {
-            let prepared = prepare(&name, spec, rootfs, &group, stdio, &mountpoint, true)?;
-            let plan = prepared.plan_file()?;
-            Ok((prepared.create, plan))
+        let (create, fds) = blocking(move || {
+            let mut prepared = prepare(&name, spec, rootfs, &group, stdio, &mountpoint, true)?;
+            prepared.plan.process.init = init;
+            let mut fds = vec![prepared.plan_file()?];
+            if let Some(namespace) = pid_namespace {
+                prepared.create.joins_pid = true;
+                fds.push(namespace.try_clone().map_err(|error| internal("cannot copy a namespace", error))?);
+            }
+            Ok((prepared.create, fds))
         })
         .await?;
-        match self.call(Request::Create(Box::new(create)), &[plan]).await {
+        match self.call(Request::Create(Box::new(create)), &fds).await {
             Ok((Answer::Pid(pid), _)) => {
                 self.save_context(&id, &context)?;
                 self.0.contexts.lock().insert(id, context);
@@ -191,6 +256,20 @@ impl Shim {
                 Err(error)
             }
         }
+    }
+
+    /// A shim that was started by an older engine would drop what it does not know.
+    fn check_version(&self, container: &CreateContainer) -> Result<()> {
+        let stdio = &container.stdio;
+        let is_new = container.init
+            || container.pid_namespace.is_some()
+            || stdio.syslog.is_some()
+            || stdio.log.as_ref().is_some_and(|log| log.format != LogFormat::Cri);
+        if self.0.version >= VERSION || !is_new {
+            return Ok(());
+        }
+        let message = "the sandbox was started by an older version, which lacks what this container needs; start it anew";
+        Err(Error::new(Kind::FailedPrecondition, message))
     }
 
     fn context_path(&self, id: &str) -> PathBuf {
@@ -312,6 +391,33 @@ impl Shim {
         }
         blocking(move || remove_group(&group)).await
     }
+}
+
+/// The namespaces one sandbox can take from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedNamespace {
+    /// Network.
+    Net,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+}
+
+impl SharedNamespace {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+        }
+    }
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let now = rustix::event::Timespec::default();
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 fn unexpected() -> Error {

@@ -9,6 +9,8 @@
 //!   parent                         init
 //!     | clone3 ----------------------> join groups, cgroup namespace, enter namespaces
 //!     |                                root, mounts, devices, pivot_root, ids, capabilities, seccomp
+//!     | <--- 'M' --------------------- mounted        (only when the host has hooks to run)
+//!     | ---- 'H' --------------------> hooks of the container, root, ids, capabilities, seccomp
 //!     | <--- 'R' (+ terminal master) - ready
 //!     | ---- 'S' --------------------> exec          (the socket closes: end of file at the parent)
 //!     | <--- 'E' code text ----------- or why not, then exit with that code
@@ -18,13 +20,13 @@ mod devices;
 mod error;
 mod mounts;
 mod program;
+mod reaper;
 mod root;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
-use hako_sys::{CloneFlags, SeccompInstruction};
+use hako_sys::{CloneFlags, SeccompInstruction, SingleThreaded};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub(crate) use error::InitError;
@@ -34,6 +36,10 @@ use crate::plan::{ContainerPlan, ExecPlan, ProcessPlan};
 
 /// The message that says the container is set up.
 pub(crate) const READY: u8 = b'R';
+/// The message that says that everything is mounted and hooks of the host may run.
+pub(crate) const MOUNTED: u8 = b'M';
+/// The message that says that they ran.
+pub(crate) const HOOKS_RAN: u8 = b'H';
 /// The message that says start.
 pub(crate) const START: u8 = b'S';
 /// The message that says what failed: a byte of exit code and a text follow.
@@ -57,8 +63,8 @@ pub(crate) fn run_container(
     status: &OwnedFd,
     gate: &Gate,
 ) -> i32 {
-    let prepared = prepare(plan);
-    finish(prepared, &plan.process, seccomp, status, gate)
+    let prepared = prepare(plan, status);
+    finish(prepared, &plan.process, seccomp, status, (gate, &|| start_hooks(plan)))
 }
 
 /// Enters a running container and becomes a program there; returns the exit code when that fails.
@@ -69,36 +75,62 @@ pub(crate) fn run_exec(
     status: &OwnedFd,
 ) -> i32 {
     let prepared = enter(plan, target);
-    finish(prepared, &plan.process, seccomp, status, &Gate::Open)
+    finish(prepared, &plan.process, seccomp, status, (&Gate::Open, &|| Ok(())))
 }
 
 /// A terminal's two ends, if the process gets one.
 type Terminal = Option<(OwnedFd, OwnedFd)>;
 
+/// What is kept from before the host's /proc goes.
+struct Kept {
+    word: SingleThreaded,
+    /// Where the profile of the next program is written.
+    profile: Option<fs::File>,
+}
+
 fn finish(
-    prepared: Result<Terminal, InitError>,
+    prepared: Result<(Terminal, Kept), InitError>,
     process: &ProcessPlan,
     seccomp: &[SeccompInstruction],
     status: &OwnedFd,
-    gate: &Gate,
+    (gate, before_exec): (&Gate, &dyn Fn() -> Result<(), InitError>),
 ) -> i32 {
-    let result = prepared.and_then(|terminal| {
+    let result = prepared.and_then(|(terminal, kept)| {
         let program =
             program::become_user(process, seccomp, terminal.as_ref().map(|(_, slave)| slave.as_fd()))?;
         let master: Vec<BorrowedFd<'_>> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
         // A parent that is gone cannot be told; the gate below finds that out.
         let _sent = hako_sys::send(status.as_fd(), &[READY], &master);
-        Ok(program)
+        Ok((program, kept))
     });
     let error = match result {
-        Ok(program) => {
+        Ok((program, kept)) => {
             if !wait(gate, status) {
                 return 1;
             }
-            program.exec()
+            if let Err(error) = before_exec() {
+                return tell(status, &error);
+            }
+            let become_it =
+                || change_profile(process, kept.profile).map_or_else(|error| error, |()| program.exec());
+            match process.init {
+                true => reaper::run(&kept.word, process.tty, || tell(status, &become_it())),
+                false => become_it(),
+            }
         }
         Err(error) => error,
     };
+    tell(status, &error)
+}
+
+fn change_profile(process: &ProcessPlan, file: Option<fs::File>) -> Result<(), InitError> {
+    let (Some(name), Some(mut file)) = (&process.apparmor, file) else { return Ok(()) };
+    std::io::Write::write_all(&mut file, format!("exec {name}").as_bytes())
+        .map_err(failed(format!("cannot change to AppArmor profile {name:?}; is it loaded?")))
+}
+
+/// Says why the program does not run; returns the exit code.
+fn tell(status: &OwnedFd, error: &InitError) -> i32 {
     let mut message = vec![ERROR, error.code];
     message.extend(error.to_string().bytes().take(4000));
     if hako_sys::send(status.as_fd(), &message, &[]).is_err() {
@@ -121,7 +153,8 @@ fn wait(gate: &Gate, status: &OwnedFd) -> bool {
     }
 }
 
-fn common() -> Result<(), InitError> {
+fn common(process: &ProcessPlan) -> Result<Kept, InitError> {
+    let word = SingleThreaded::check().map_err(failed("cannot set the container up"))?;
     hako_sys::reset_signals();
     // Until exec, nobody in the container may look into this process (it still has the host's executable).
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
@@ -129,12 +162,54 @@ fn common() -> Result<(), InitError> {
     rustix::process::setsid().map_err(failed("cannot start a session"))?;
     let _old = rustix::process::umask(rustix::fs::Mode::empty());
     // Without keyrings there is none to leave.
-    let _none = hako_sys::join_session_keyring();
-    Ok(())
+    if !process.keeps_keyring {
+        let _none = hako_sys::join_session_keyring();
+    }
+    let profile = process.apparmor.as_ref().map(|_| open_profile()).transpose()?;
+    Ok(Kept { word, profile })
 }
 
-fn prepare(plan: &ContainerPlan) -> Result<Terminal, InitError> {
-    common()?;
+/// The host's own file, which the image has no hand in (CVE-2019-16884).
+fn open_profile() -> Result<fs::File, InitError> {
+    let open = |path: &str| fs::OpenOptions::new().write(true).open(path);
+    open("/proc/thread-self/attr/apparmor/exec")
+        .or_else(|_| open("/proc/thread-self/attr/exec"))
+        .map_err(failed("cannot open the file for AppArmor profiles"))
+}
+
+/// The state of a hook in the container: its pid is the one it sees there.
+fn hook_state(plan: &ContainerPlan, status: &str) -> String {
+    let mut state: serde_json::Value = serde_json::from_str(&plan.hook_state).unwrap_or_default();
+    state["pid"] = rustix::process::getpid().as_raw_nonzero().get().into();
+    state["status"] = status.into();
+    state.to_string()
+}
+
+fn start_hooks(plan: &ContainerPlan) -> Result<(), InitError> {
+    if plan.start_hooks.is_empty() {
+        return Ok(());
+    }
+    crate::hooks::run_all(&plan.start_hooks, &hook_state(plan, "created")).map_err(InitError::new)
+}
+
+/// Between the last mount and the root: hooks of the host, which the parent runs, then those of the container.
+fn create_hooks(plan: &ContainerPlan, status: &OwnedFd) -> Result<(), InitError> {
+    if plan.waits_for_hooks {
+        hako_sys::send(status.as_fd(), &[MOUNTED], &[]).map_err(failed("cannot wait for hooks"))?;
+        let mut byte = [0];
+        let received = hako_sys::receive(status.as_fd(), &mut byte, &mut Vec::new());
+        if !matches!(received, Ok(1)) || byte != [HOOKS_RAN] {
+            return Err(InitError::new("a hook failed"));
+        }
+    }
+    if plan.create_hooks.is_empty() {
+        return Ok(());
+    }
+    crate::hooks::run_all(&plan.create_hooks, &hook_state(plan, "creating")).map_err(InitError::new)
+}
+
+fn prepare(plan: &ContainerPlan, status: &OwnedFd) -> Result<(Terminal, Kept), InitError> {
+    let kept = common(&plan.process)?;
     join_groups(&plan.cgroup_dirs)?;
     if plan.namespaces.cgroup {
         hako_sys::unshare(CloneFlags::NEWCGROUP).map_err(failed("cannot make a cgroup namespace"))?;
@@ -153,11 +228,11 @@ fn prepare(plan: &ContainerPlan) -> Result<Terminal, InitError> {
         set_sysctl(key, value)?;
     }
     set_names(plan)?;
-    root::build(plan)
+    Ok((root::build(plan, &|| create_hooks(plan, status))?, kept))
 }
 
-fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<Terminal, InitError> {
-    common()?;
+fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<(Terminal, Kept), InitError> {
+    let kept = common(&plan.process)?;
     join_groups(&plan.cgroup_dirs)?;
     set_oom_score(&plan.process)?;
     use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -169,7 +244,7 @@ fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<Terminal, InitError>
     move_into_thread_name_spaces(target, all)
         .map_err(failed("cannot enter the container's namespaces; has it exited?"))?;
     if !plan.process.tty {
-        return Ok(None);
+        return Ok((None, kept));
     }
     let pts = rustix::fs::open(
         "/dev/pts",
@@ -177,7 +252,7 @@ fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<Terminal, InitError>
         rustix::fs::Mode::empty(),
     )
     .map_err(failed("cannot open /dev/pts in the container; mount devpts there"))?;
-    open_terminal(&plan.process, pts.as_fd()).map(Some)
+    Ok((Some(open_terminal(&plan.process, pts.as_fd())?), kept))
 }
 
 fn open_terminal(process: &ProcessPlan, pts: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), InitError> {
@@ -222,11 +297,7 @@ fn set_oom_score(process: &ProcessPlan) -> Result<(), InitError> {
 
 /// Sets a kernel parameter of the present namespaces, through the host's /proc.
 pub(crate) fn set_sysctl(key: &str, value: &str) -> Result<(), InitError> {
-    let path =
-        Path::new("/proc/sys").join(if key.contains('/') { key.to_owned() } else { key.replace('.', "/") });
-    if path.components().any(|part| part == std::path::Component::ParentDir) {
-        return Err(InitError::new(format!("sysctl {key:?} is not a name")));
-    }
+    let path = crate::plan::sysctl::file(key).map_err(|error| InitError::new(error.to_string()))?;
     fs::write(&path, value).map_err(failed(format!(
         "cannot set sysctl {key} to {value:?}; does it exist and belong to a namespace?"
     )))

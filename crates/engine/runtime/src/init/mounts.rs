@@ -11,7 +11,7 @@ use rustix::mount::{
 };
 
 use super::error::{InitError, failed};
-use crate::plan::{MountPlan, MountSource};
+use crate::plan::{IN_PROC, MountPlan, MountSource};
 
 /// Puts a detached mount on what `target` refers to.
 pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -35,6 +35,7 @@ pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitEr
         MountSource::Cgroup(views) => return cgroup(root, plan, views),
     };
     let target = target_of(root, plan, is_directory)?;
+    stays_out_of_proc(tree.as_fd(), target.as_fd(), plan)?;
     if let MountSource::Bind { path, .. } = &plan.source {
         same_kind(target.as_fd(), is_directory, path, &plan.target)?;
     }
@@ -47,6 +48,30 @@ pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitEr
     attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))?;
     propagate(tree.as_fd(), plan)
 }
+
+/// The plan refused targets that are named inside /proc; here a link of the image is found that leads there, and a
+/// bind onto /proc that is no procfs.
+fn stays_out_of_proc(
+    tree: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    plan: &MountPlan,
+) -> Result<(), InitError> {
+    let is_proc =
+        |fd: BorrowedFd<'_>| rustix::fs::fstatfs(fd).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC);
+    let is_named = IN_PROC.iter().any(|known| plan.target == Path::new(known));
+    let is_fake = plan.target == Path::new("/proc") && !is_proc(tree);
+    let is_inside = plan.target != Path::new("/proc") && !is_named && is_proc(target);
+    if is_fake || is_inside {
+        return Err(InitError::new(format!(
+            "{} cannot be mounted: it is inside /proc; choose another place",
+            plan.target.display()
+        )));
+    }
+    Ok(())
+}
+
+/// What statfs calls procfs.
+const PROC_SUPER_MAGIC: rustix::fs::FsWord = 0x9fa0;
 
 /// The kernel puts files on files and directories on directories, and says of anything else that it is invalid.
 fn same_kind(

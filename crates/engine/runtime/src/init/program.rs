@@ -20,12 +20,15 @@ pub(super) struct Program {
     path: CString,
     args: Vec<CString>,
     env: Vec<CString>,
+    preserve_fds: u32,
 }
 
 impl Program {
     /// Becomes the program; returns why not.
     pub fn exec(&self) -> InitError {
-        if let Err(error) = hako_sys::close_on_exec_from(3) {
+        let kept = hako_sys::close_on_exec_from(3 + self.preserve_fds)
+            .and_then(|()| hako_sys::keep_on_exec(3, self.preserve_fds));
+        if let Err(error) = kept {
             return failed("cannot close descriptors")(error);
         }
         let error = hako_sys::exec(&self.path, &self.args, &self.env);
@@ -87,6 +90,7 @@ pub(super) fn become_user(
         path: c_string(path.display().to_string())?,
         args: plan.args.iter().map(|arg| c_string(arg.clone())).collect::<Result<_, _>>()?,
         env: env.into_iter().map(c_string).collect::<Result<_, _>>()?,
+        preserve_fds: plan.preserve_fds,
     };
     if plan.no_new_privileges {
         load_seccomp(plan, seccomp)?;
@@ -189,7 +193,8 @@ fn find(name: &str, env: &[String], cwd: &Path) -> Result<PathBuf, InitError> {
     Err(match worst {
         Denied::Missing => InitError::with_code(
             127,
-            format!("executable file {name:?} not found in PATH {search:?} of the container"),
+            // Docker takes these words for exit code 127.
+            format!("exec {name:?}: executable file not found in PATH {search:?} of the container"),
         ),
         denied => denied.error(name),
     })
@@ -205,9 +210,10 @@ enum Denied {
 impl Denied {
     fn error(&self, name: &str) -> InitError {
         match self {
-            Self::Missing => {
-                InitError::with_code(127, format!("executable file {name:?} not found in the container"))
-            }
+            Self::Missing => InitError::with_code(
+                127,
+                format!("exec {name:?}: executable file not found in the container"),
+            ),
             Self::Directory => {
                 InitError::with_code(126, format!("cannot execute {name:?}: it is a directory"))
             }

@@ -17,7 +17,10 @@ use crate::plan::{ContainerPlan, MountSource, RootPropagation};
 use crate::types::Rootfs;
 
 /// Mounts the root and everything in it; the terminal is opened in its own devpts.
-pub(super) fn build(plan: &ContainerPlan) -> Result<Terminal, InitError> {
+pub(super) fn build(
+    plan: &ContainerPlan,
+    hooks: &dyn Fn() -> Result<(), InitError>,
+) -> Result<Terminal, InitError> {
     detach_from_host(plan)?;
     let root = mount_root(&plan.rootfs, &plan.mountpoint)?;
     let root_fd = root.as_fd();
@@ -36,6 +39,7 @@ pub(super) fn build(plan: &ContainerPlan) -> Result<Terminal, InitError> {
         true => Some(console(root_fd, plan)?),
         false => None,
     };
+    hooks()?;
     for path in &plan.read_only_paths {
         make_read_only(root_fd, path)?;
     }
@@ -44,7 +48,7 @@ pub(super) fn build(plan: &ContainerPlan) -> Result<Terminal, InitError> {
         set_attributes(root_fd, &MountAttributes::read_only(), false)
             .map_err(failed("cannot make the root read-only"))?;
     }
-    enter(root_fd, plan.root_propagation)?;
+    enter(root_fd, plan)?;
     Ok(terminal)
 }
 
@@ -208,16 +212,11 @@ fn empty_directory() -> rustix::io::Result<OwnedFd> {
 }
 
 /// Makes the built root `/` and lets go of the host's.
-fn enter(root: BorrowedFd<'_>, propagation: RootPropagation) -> Result<(), InitError> {
+fn enter(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<(), InitError> {
     rustix::process::fchdir(root).map_err(failed("cannot change to the container's root"))?;
-    // With "." for both, the old root ends up on top of the new one and can be unmounted without a directory for it.
-    rustix::process::pivot_root(".", ".").map_err(failed("cannot pivot into the container's root"))?;
-    // Unmounting must not reach the host's own mounts.
-    rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(failed("cannot detach the host's root"))?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("cannot unmount the host's root"))?;
+    if plan.no_pivot { move_over() } else { pivot() }?;
     rustix::process::chdir("/").map_err(failed("cannot change to the new root"))?;
-    let wanted = match propagation {
+    let wanted = match plan.root_propagation {
         RootPropagation::Shared => Propagation::Shared,
         RootPropagation::Private => Propagation::Private,
         RootPropagation::Slave => return Ok(()),
@@ -225,4 +224,20 @@ fn enter(root: BorrowedFd<'_>, propagation: RootPropagation) -> Result<(), InitE
     };
     let attributes = MountAttributes::default().propagation(wanted);
     set_attributes(root, &attributes, false).map_err(failed("cannot set the root's propagation"))
+}
+
+/// The old root stays mounted below, out of reach.
+fn move_over() -> Result<(), InitError> {
+    rustix::mount::mount_move(".", "/")
+        .map_err(failed("cannot move the container's root over the old one"))?;
+    rustix::process::chroot(".").map_err(failed("cannot enter the container's root"))
+}
+
+fn pivot() -> Result<(), InitError> {
+    // With "." for both, the old root ends up on top of the new one and can be unmounted without a directory for it.
+    rustix::process::pivot_root(".", ".").map_err(failed("cannot pivot into the container's root"))?;
+    // Unmounting must not reach the host's own mounts.
+    rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(failed("cannot detach the host's root"))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("cannot unmount the host's root"))
 }

@@ -9,6 +9,8 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod process;
+pub mod sysctl;
+mod unsupported;
 
 use std::path::PathBuf;
 
@@ -17,11 +19,12 @@ use hako_oci::runtime::{LinuxDeviceType, Spec};
 use hako_sys::SeccompInstruction;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use limits::limits;
-pub(crate) use mounts::{MountPlan, MountSource, mount_options};
+pub(crate) use limits::{limits, resource_limits};
+pub(crate) use mounts::{IN_PROC, MountPlan, MountSource, mount_options};
 pub(crate) use namespaces::{NamespacePlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};
 
+use crate::hooks::{HookPlan, plans};
 use crate::types::{Rootfs, TtySize};
 
 /// What is wrong with a spec.
@@ -31,6 +34,14 @@ pub(crate) enum PlanError {
     Missing { field: &'static str },
     #[error("{field} {value:?} is not valid; {expected}")]
     Bad { field: &'static str, value: String, expected: &'static str },
+    #[error("sysctl {name} does not belong to a namespace: it would change the host; drop it")]
+    HostSysctl { name: String },
+    #[error(
+        "sysctl {name} needs a {namespace} namespace that is not the host's; make one or drop the sysctl"
+    )]
+    SharedSysctl { name: String, namespace: &'static str },
+    #[error("{target} cannot be mounted: it is inside /proc; choose another place")]
+    InsideProc { target: String },
     #[error("{what} is not supported; {remedy}")]
     Unsupported { what: String, remedy: &'static str },
 }
@@ -86,6 +97,21 @@ pub(crate) struct ContainerPlan {
     pub domainname: Option<String>,
     pub sysctls: Vec<(String, String)>,
     pub process: ProcessPlan,
+    /// Whether it stops before its root is entered, for hooks of the host.
+    #[serde(default)]
+    pub waits_for_hooks: bool,
+    /// Run before the root is entered, in the container's namespaces.
+    #[serde(default)]
+    pub create_hooks: Vec<HookPlan>,
+    /// Run by the container's user before its program.
+    #[serde(default)]
+    pub start_hooks: Vec<HookPlan>,
+    /// The state hooks are told, but for pid and status.
+    #[serde(default)]
+    pub hook_state: String,
+    /// Whether the root is moved over the old one, for roots that cannot be pivoted from (an initramfs).
+    #[serde(default)]
+    pub no_pivot: bool,
 }
 
 /// Another process in a running container.
@@ -113,11 +139,14 @@ pub(crate) fn container_plan(
     around: Surroundings,
 ) -> Result<(ContainerPlan, std::sync::Arc<[SeccompInstruction]>)> {
     let process = spec.process().as_ref().ok_or(PlanError::Missing { field: "process" })?;
+    unsupported::check(spec)?;
     let linux = spec.linux().clone().unwrap_or_default();
     if linux.uid_mappings().is_some() || linux.gid_mappings().is_some() {
-        return Err(unsupported("a user namespace (linux.uidMappings)", "remove the mappings"));
+        return Err(not_supported("a user namespace (linux.uidMappings)", "remove the mappings"));
     }
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
+    let sysctls: Vec<_> = linux.sysctl().clone().unwrap_or_default().into_iter().collect();
+    sysctls.iter().try_for_each(|(name, _)| sysctl::check(name, namespaces.own()))?;
     let seccomp = match linux.seccomp() {
         Some(profile) => crate::seccomp::program(profile)?,
         None => std::sync::Arc::from([]),
@@ -138,13 +167,18 @@ pub(crate) fn container_plan(
         read_only_paths: paths(linux.readonly_paths().as_deref()),
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
-        sysctls: linux.sysctl().clone().unwrap_or_default().into_iter().collect(),
+        sysctls,
         process,
+        waits_for_hooks: false,
+        create_hooks: plans(spec.hooks().as_ref().and_then(|hooks| hooks.create_container().as_ref())),
+        start_hooks: plans(spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref())),
+        hook_state: String::new(),
+        no_pivot: false,
     };
     Ok((plan, seccomp))
 }
 
-fn unsupported(what: impl Into<String>, remedy: &'static str) -> Error {
+fn not_supported(what: impl Into<String>, remedy: &'static str) -> Error {
     PlanError::Unsupported { what: what.into(), remedy }.into()
 }
 

@@ -1,6 +1,6 @@
 //! Mounts and their options.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use hako_error::Result;
 use hako_oci::runtime::Mount;
@@ -96,6 +96,52 @@ pub(crate) fn mount_options() -> Vec<String> {
     attributes.chain(others.map(str::to_owned)).collect()
 }
 
+/// What may be mounted inside /proc: files that show a container its own share of the machine, as lxcfs has them.
+pub(crate) const IN_PROC: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// A path without `.` and `..`, which at the root means the root.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// A mount inside /proc could hide what the masks are for, or make the init write where it does not mean to
+/// (CVE-2025-52881). The init looks again at what the target turns out to be.
+fn check_target(target: &Path, mount: &Mount) -> Result<()> {
+    let is_in_proc = target.starts_with("/proc") && target != Path::new("/proc");
+    let is_fake = target == Path::new("/proc") && is_other_than_proc(mount);
+    if is_fake || (is_in_proc && !IN_PROC.iter().any(|known| target == Path::new(known))) {
+        return Err(PlanError::InsideProc { target: target.display().to_string() }.into());
+    }
+    Ok(())
+}
+
+/// /proc itself is a procfs or the bind of one, which the init finds out.
+fn is_other_than_proc(mount: &Mount) -> bool {
+    let is_bind = |option: &String| option == "bind" || option == "rbind";
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    kind != "proc" && kind != "bind" && !mount.options().iter().flatten().any(is_bind)
+}
+
 pub(super) fn plan(mounts: &[Mount], cgroup_views: &[(String, PathBuf)]) -> Result<Vec<MountPlan>> {
     mounts.iter().map(|mount| one(mount, cgroup_views)).collect()
 }
@@ -103,7 +149,7 @@ pub(super) fn plan(mounts: &[Mount], cgroup_views: &[(String, PathBuf)]) -> Resu
 fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)]) -> Result<MountPlan> {
     let bad = |field, value: String, expected| PlanError::Bad { field, value, expected };
     // Old specs have relative destinations; they are meant from the root.
-    let target = PathBuf::from("/").join(mount.destination());
+    let target = clean(&PathBuf::from("/").join(mount.destination()));
     let mut plan = MountPlan {
         target,
         source: MountSource::Cgroup(cgroup_views.to_vec()),
@@ -113,6 +159,7 @@ fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)]) -> Result<MountPlan> {
         recursive_clear: 0,
         propagation: None,
     };
+    check_target(&plan.target, mount)?;
     let (mut bind, mut parameters) = (None, Vec::new());
     for option in mount.options().iter().flatten() {
         match option.as_str() {
@@ -199,6 +246,28 @@ mod tests {
         assert_eq!(plan.propagation, Some((MountPropagation::Slave, true)));
         let MountSource::FileSystem { parameters, .. } = plan.source else { panic!() };
         assert_eq!(parameters, [("size".to_owned(), Some("64k".to_owned()))]);
+    }
+
+    fn at(target: &str, kind: &str) -> hako_error::Result<MountPlan> {
+        let mount = MountBuilder::default()
+            .destination(target)
+            .typ(kind)
+            .source("/src")
+            .options(vec!["ro".to_owned()]);
+        one(&mount.build().unwrap(), &[])
+    }
+
+    #[test]
+    fn cve_2025_52881_nothing_is_mounted_inside_proc_but_what_shows_the_machine() {
+        for target in ["/proc/self/attr", "/proc/1", "proc/sys", "/x/../proc/sysrq-trigger", "/proc/./scsi"] {
+            assert!(at(target, "bind").unwrap_err().to_string().contains("inside /proc"), "{target}");
+        }
+        assert!(at("/proc", "tmpfs").is_err());
+        for (target, kind) in
+            [("/proc", "proc"), ("/proc", "bind"), ("/proc/uptime", "bind"), ("/process", "tmpfs")]
+        {
+            assert!(at(target, kind).is_ok(), "{target}");
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Which namespaces are made and which are entered.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use hako_error::Result;
 use hako_oci::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use hako_sys::CloneFlags;
 use serde::{Deserialize, Serialize};
 
-use super::unsupported;
+use super::not_supported;
+use super::sysctl::Own;
 
 /// The namespaces of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,19 +36,41 @@ impl NamespacePlan {
     }
 }
 
+impl NamespacePlan {
+    /// Which namespaces are not the caller's: one entered by path may still be.
+    pub fn own(&self) -> Own {
+        let is_own = |kind: CloneFlags, name: &str| {
+            let mut entered = self.join.iter().filter(|(bit, _)| *bit == kind.0);
+            self.is_new(kind)
+                || entered.any(|(_, path)| !is_same(path, &Path::new("/proc/self/ns").join(name)))
+        };
+        Own {
+            net: is_own(CloneFlags::NEWNET, "net"),
+            ipc: is_own(CloneFlags::NEWIPC, "ipc"),
+            uts: is_own(CloneFlags::NEWUTS, "uts"),
+        }
+    }
+}
+
+/// Whether two files are one; what cannot be looked at is taken for the same.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (std::fs::metadata(one), std::fs::metadata(other)) else { return true };
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
 pub(super) fn plan(namespaces: &[LinuxNamespace]) -> Result<NamespacePlan> {
     let mut plan = NamespacePlan { clone: CloneFlags::NEWNS.0, ..NamespacePlan::default() };
     for namespace in namespaces {
         let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
         match (namespace.typ(), path) {
             (LinuxNamespaceType::User, _) => {
-                return Err(unsupported("a user namespace", "remove it from linux.namespaces"));
+                return Err(not_supported("a user namespace", "remove it from linux.namespaces"));
             }
             (LinuxNamespaceType::Time, _) => {
-                return Err(unsupported("a time namespace", "remove it from linux.namespaces"));
+                return Err(not_supported("a time namespace", "remove it from linux.namespaces"));
             }
             (LinuxNamespaceType::Mount, Some(_)) => {
-                return Err(unsupported(
+                return Err(not_supported(
                     "joining a mount namespace",
                     "remove the path of the mount namespace",
                 ));

@@ -33,6 +33,18 @@ pub(crate) struct ProcessPlan {
     /// Whether it is killed when the process that started it dies.
     #[serde(default)]
     pub dies_with_parent: bool,
+    /// Whether a process of ours stays above it.
+    #[serde(default)]
+    pub init: bool,
+    /// Descriptors from 3 on that stay open.
+    #[serde(default)]
+    pub preserve_fds: u32,
+    /// Whether the caller's session keyring stays.
+    #[serde(default)]
+    pub keeps_keyring: bool,
+    /// The AppArmor profile it changes to.
+    #[serde(default)]
+    pub apparmor: Option<String>,
 }
 
 impl ProcessPlan {
@@ -90,7 +102,25 @@ pub(crate) fn process_plan(process: &Process, seccomp_flags: u32, has_seccomp: b
         has_seccomp,
         seccomp_flags,
         dies_with_parent: false,
+        init: false,
+        preserve_fds: 0,
+        keeps_keyring: false,
+        apparmor: apparmor(process)?,
     })
+}
+
+/// The profile, which a kernel without AppArmor cannot honour.
+fn apparmor(process: &Process) -> Result<Option<String>> {
+    let profile = process.apparmor_profile().clone();
+    let Some(profile) = profile.filter(|name| !name.is_empty() && name != "unconfined") else {
+        return Ok(None);
+    };
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    if !enabled.starts_with('Y') {
+        let what = format!("process.apparmorProfile {profile:?} on a kernel without AppArmor");
+        return Err(super::not_supported(what, "remove it from the spec"));
+    }
+    Ok(Some(profile))
 }
 
 /// A set of capabilities as bits; names this kernel does not know are dropped as Docker does.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use super::log::Log;
-use super::oom::Oom;
+use crate::oom::Oom;
 use crate::types::{ContainerState, ContainerStatus, Exit};
 
 /// A request that is answered later: connection and number.
@@ -28,7 +28,7 @@ pub(super) struct Container {
     pub cgroup: String,
     pub unified: Option<PathBuf>,
     pub oom: Option<Oom>,
-    pub log: Option<Log>,
+    pub log: Log,
     /// Where input goes: a pipe or the terminal's master.
     pub input: Option<OwnedFd>,
     pub input_waiting: Vec<u8>,
@@ -61,7 +61,7 @@ impl Container {
             pid: self.pid,
             status: self.status,
             exit: self.exit.clone(),
-            log_lines_dropped: self.log.as_ref().map_or(0, |log| log.dropped),
+            log_lines_dropped: self.log.dropped(),
         }
     }
 

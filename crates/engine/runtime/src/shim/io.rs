@@ -30,8 +30,8 @@ impl Server {
             self.end_output(token, &id, stream);
             return false;
         }
-        if let Some(log) = self.containers.get_mut(&id).and_then(|container| container.log.as_mut()) {
-            log.write(stream, &data[..count]);
+        if let Some(container) = self.containers.get_mut(&id) {
+            container.log.write(stream, &data[..count]);
         }
         let clients = self.clients_of(&id);
         for client in clients {
@@ -49,9 +49,7 @@ impl Server {
         }
         if let Some(container) = self.containers.get_mut(id) {
             container.outputs.retain(|output| *output != token);
-            if let Some(log) = &mut container.log {
-                log.finish(stream);
-            }
+            container.log.finish(stream);
         }
     }
 
@@ -65,9 +63,9 @@ impl Server {
                 }
             }
         }
-        if let Some(log) = self.containers.get_mut(id).and_then(|container| container.log.as_mut()) {
-            log.finish(1);
-            log.finish(2);
+        if let Some(container) = self.containers.get_mut(id) {
+            container.log.finish(1);
+            container.log.finish(2);
         }
     }
 

@@ -12,7 +12,6 @@ mod container;
 mod io;
 mod log;
 mod once;
-mod oom;
 mod pause;
 mod requests;
 mod server;
@@ -60,11 +59,7 @@ fn run(is_once: bool) -> std::io::Result<()> {
     let Request::Configure(config) = first.request else {
         return Err(std::io::ErrorKind::InvalidData.into());
     };
-    let prepared = setup::prepare(&config).and_then(|listener| {
-        let pause = config.namespaces.shared_pid.then(|| pause::start(&config.state_dir)).transpose()?;
-        Ok((listener, pause))
-    });
-    let (listener, pause) = match prepared {
+    let prepared = match setup::prepare(&config, fds) {
         Ok(prepared) => prepared,
         Err(message) => {
             let failed = FromShim::Failed { to: first.number, kind: WireKind::Internal, message };
@@ -72,8 +67,9 @@ fn run(is_once: bool) -> std::io::Result<()> {
         }
     };
     let answer = Answer::Pid(std::process::id());
-    send_blocking(control.as_fd(), &FromShim::Reply { to: first.number, answer }, &[])?;
-    let mut server = server::Server::new(*config, listener, pause)?;
+    let sockets: Vec<_> = prepared.dns.iter().flatten().map(AsFd::as_fd).collect();
+    send_blocking(control.as_fd(), &FromShim::Reply { to: first.number, answer }, &sockets)?;
+    let mut server = server::Server::new(*config, prepared)?;
     server.connect(control)?;
     hako_sys::trim_heap();
     server.serve()

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::oom::Oom;
 use crate::init::START;
 use crate::launch::{Launch, PidNamespace, Status, container_child, launch, read_status};
+use crate::oom::Oom;
 use crate::wire::{Answer, Create, FromShim, Request, ToShim, WireKind, send_blocking};
 
 pub(super) fn run(control: &OwnedFd, message: ToShim, fds: Vec<OwnedFd>) -> io::Result<()> {
@@ -38,6 +38,7 @@ fn run_container(control: &OwnedFd, create: Create, fds: Vec<OwnedFd>) -> Result
         pid_namespace: create.join_pid.as_deref().map_or(PidNamespace::Own, PidNamespace::Path),
         unified: unified.as_ref().map(AsFd::as_fd),
         streams: [null.as_fd(), out.as_fd(), err.as_fd()],
+        preserved: &[],
     };
     let (child, init) = launch(&how, &[plan.as_fd()], container_child).map_err(failed)?;
     // The caller sees the end of output when the container alone holds the streams.

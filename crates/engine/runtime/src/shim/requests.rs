@@ -13,11 +13,11 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::container::{Container, Exec};
 use super::log::Log;
-use super::oom::Oom;
 use super::server::{Server, Source};
 use super::{Refusal, refuse};
 use crate::init::START;
 use crate::launch::{Launch, PidNamespace, Status, container_child, exec_child, launch, read_status};
+use crate::oom::Oom;
 use crate::types::{ContainerStatus, TtySize};
 use crate::wire::{Answer, Create, Request, ToShim, WireKind};
 
@@ -30,11 +30,10 @@ enum Outcome {
 impl Server {
     pub(super) fn request(&mut self, connection: u64, message: ToShim, fds: Vec<OwnedFd>) {
         let to = (connection, message.number);
+        if matches!(message.request, Request::Hello) {
+            return self.hello(to);
+        }
         let outcome = match message.request {
-            Request::Hello => Ok(Outcome::Now(Answer::Hello {
-                pid: std::process::id(),
-                state_dir: self.config.state_dir.clone(),
-            })),
             Request::Create(create) => self.create(*create, fds, to),
             Request::Start { id } => self.start(&id, to),
             Request::Kill { id, exec, signal, all } => self.kill(&id, exec.as_deref(), signal, all),
@@ -46,7 +45,7 @@ impl Server {
                 Ok(Outcome::Now(Answer::State(self.containers.values().map(Container::state).collect())))
             }
             Request::Shutdown { force } => self.shutdown(force),
-            Request::Configure(_) | Request::Once(_) => {
+            Request::Configure(_) | Request::Once(_) | Request::Hello => {
                 refuse(WireKind::Invalid, "this shim is configured already")
             }
         };
@@ -55,6 +54,18 @@ impl Server {
             Ok(Outcome::Later) => {}
             Err((kind, message)) => self.fail(to, kind, message),
         }
+    }
+
+    fn hello(&mut self, to: (u64, u64)) {
+        let answer = Answer::Hello {
+            pid: std::process::id(),
+            state_dir: self.config.state_dir.clone(),
+            version: crate::wire::VERSION,
+        };
+        // One that cannot be copied leaves the engine without names, not without containers.
+        let sockets: Vec<OwnedFd> = self.dns.iter().flatten().filter_map(|fd| fd.try_clone().ok()).collect();
+        let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        self.reply(to, answer, &fds);
     }
 
     fn container(&mut self, id: &str) -> Result<&mut Container, Refusal> {
@@ -69,22 +80,21 @@ impl Server {
                 format!("container {} exists already; delete it first", create.id),
             );
         }
-        let Ok([plan]) = <[OwnedFd; 1]>::try_from(fds) else {
-            return refuse(WireKind::Invalid, "a create request carries one plan");
-        };
+        let (plan, entered) = create_descriptors(&create, fds)?;
         let id = create.id.clone();
         let failed =
             |error: io::Error| (WireKind::Internal, format!("cannot create container {id}: {error}"));
-        let log = create.stdio.log.clone().map(Log::open).transpose().map_err(|error| {
+        let log = Log::open(&create.stdio, self.home_net.as_ref()).map_err(|error| {
             (WireKind::FailedPrecondition, format!("cannot open the log of container {id}: {error}"))
         })?;
         let streams = Streams::new(create.stdio.stdin, create.stdio.tty).map_err(failed)?;
         let unified = create.unified.as_ref().map(File::open).transpose().map_err(failed)?;
         let how = Launch {
             clone: create.clone,
-            pid_namespace: self.pid_namespace(&create),
+            pid_namespace: self.pid_namespace(&create, entered.as_ref()),
             unified: unified.as_ref().map(AsFd::as_fd),
             streams: streams.inside(),
+            preserved: &[],
         };
         let (child, init) = launch(&how, &[plan.as_fd()], container_child).map_err(failed)?;
         let token = self.token();
@@ -124,7 +134,10 @@ impl Server {
     }
 
     /// A container whose spec names no pid namespace has the one that is shared, if there is one.
-    fn pid_namespace<'a>(&'a self, create: &'a Create) -> PidNamespace<'a> {
+    fn pid_namespace<'a>(&'a self, create: &'a Create, entered: Option<&'a OwnedFd>) -> PidNamespace<'a> {
+        if let Some(entered) = entered {
+            return PidNamespace::Entered(entered.as_fd());
+        }
         let has_own = CloneFlags(create.clone).has(CloneFlags::NEWPID);
         match (&create.join_pid, &self.pause) {
             (Some(path), _) => PidNamespace::Path(path),
@@ -162,7 +175,8 @@ impl Server {
             return;
         };
         match read_status(socket.as_fd(), false) {
-            Ok(None) => {}
+            // A shim's containers have no hooks of the host to wait for.
+            Ok(None | Some(Status::Mounted)) => {}
             Ok(Some(Status::Ready(terminal))) => self.init_ready(id, exec, terminal),
             Ok(Some(Status::Failed { code, message })) => self.init_failed(id, exec, code, &message),
             Ok(Some(Status::Closed)) | Err(_) => {
@@ -357,6 +371,7 @@ impl Server {
             pid_namespace: PidNamespace::Of(container.pidfd.as_fd()),
             unified: unified.as_ref().map(AsFd::as_fd),
             streams: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
+            preserved: &[],
         };
         let (child, init) =
             launch(&how, &[plan.as_fd(), container.pidfd.as_fd()], exec_child).map_err(failed)?;
@@ -445,6 +460,15 @@ impl Server {
         // So that nobody connects to what is going.
         let _absent = std::fs::remove_file(&self.config.socket);
         Ok(Outcome::Now(Answer::Group(self.config.cgroup.clone())))
+    }
+}
+
+/// What comes with a create request: a plan and, if it says so, a pid namespace.
+fn create_descriptors(create: &Create, fds: Vec<OwnedFd>) -> Result<(OwnedFd, Option<OwnedFd>), Refusal> {
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next(), fds.next()) {
+        (Some(plan), entered, None) if entered.is_some() == create.joins_pid => Ok((plan, entered)),
+        _ => refuse(WireKind::Invalid, "a create request carries one plan, and the pid namespace it names"),
     }
 }
 

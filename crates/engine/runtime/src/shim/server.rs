@@ -12,6 +12,7 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 use super::attach::Attached;
 use super::connection::Connection;
 use super::container::Container;
+use super::setup::Prepared;
 use crate::types::{ContainerStatus, Exit, ShimConfig, ShimEvent};
 use crate::wire::{Answer, FromShim, ToShim, WireKind};
 
@@ -57,12 +58,17 @@ pub(super) struct Server {
     pub containers: BTreeMap<String, Container>,
     /// The first process of the containers' pid namespace, where they share one.
     pub pause: Option<Child>,
+    /// Where names are asked for: UDP and TCP.
+    pub dns: Option<[OwnedFd; 2]>,
+    /// The network namespace the shim came from, from where log daemons are reached.
+    pub home_net: Option<OwnedFd>,
     pub is_done: bool,
 }
 
 /// Why something could not be watched is of no use to anybody but the next write; it is noticed there.
 impl Server {
-    pub fn new(config: ShimConfig, listener: UnixListener, pause: Option<Child>) -> io::Result<Self> {
+    pub fn new(config: ShimConfig, prepared: Prepared) -> io::Result<Self> {
+        let Prepared { listener, pause, dns, home_net } = prepared;
         let mut server = Self {
             config,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -74,6 +80,8 @@ impl Server {
             attached: HashMap::new(),
             containers: BTreeMap::new(),
             pause,
+            dns,
+            home_net,
             is_done: false,
         };
         let token = server.token();

@@ -1,22 +1,37 @@
 //! From a fresh process to the holder of a sandbox.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use hako_cgroup::{CgroupRoot, Version};
-use hako_sys::CloneFlags;
+use hako_sys::{Child, CloneFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::pause;
+use crate::plan::sysctl::{self, Own};
 use crate::types::{NamespaceMode, ShimConfig, TmpfsMount};
 
 fn text<E: std::fmt::Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
     move |error| format!("{doing}: {error}")
 }
 
-/// Makes the namespaces and what is in them; returns the socket connections come to.
-pub(super) fn prepare(config: &ShimConfig) -> Result<UnixListener, String> {
+/// What a shim has before it serves.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Where connections come to.
+    pub listener: UnixListener,
+    pub pause: Option<Child>,
+    pub dns: Option<[OwnedFd; 2]>,
+    pub home_net: Option<OwnedFd>,
+}
+
+/// Makes the namespaces and what is in them. `joined` are those that are another sandbox's.
+pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepared, String> {
     rustix::process::setsid().map_err(text("cannot start a session"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(text("cannot become subreaper"))?;
@@ -26,14 +41,25 @@ pub(super) fn prepare(config: &ShimConfig) -> Result<UnixListener, String> {
     let _unchanged = fs::write("/proc/self/oom_score_adj", config.oom_score_adj.to_string());
     leave_callers_groups(&config.cgroup)?;
     let namespaces = &config.namespaces;
+    let home_net = fs::File::open("/proc/self/ns/net").map_err(text("cannot open the network namespace"))?;
+    let home_net = (namespaces.net != NamespaceMode::Host).then(|| home_net.into());
+    let own = Own::from(namespaces);
+    config.sysctls.keys().try_for_each(|name| sysctl::check(name, own)).map_err(|error| error.to_string())?;
     let mut kinds = CloneFlags::NEWNS;
-    for (mode, kind) in [
-        (namespaces.net, CloneFlags::NEWNET),
-        (namespaces.ipc, CloneFlags::NEWIPC),
-        (namespaces.uts, CloneFlags::NEWUTS),
+    let mut joined = joined.into_iter();
+    for (mode, kind, name) in [
+        (namespaces.net, CloneFlags::NEWNET, LinkNameSpaceType::Network),
+        (namespaces.ipc, CloneFlags::NEWIPC, LinkNameSpaceType::InterProcessCommunication),
+        (namespaces.uts, CloneFlags::NEWUTS, LinkNameSpaceType::HostNameAndNISDomainName),
     ] {
-        if mode == NamespaceMode::New {
-            kinds = kinds.with(kind);
+        match mode {
+            NamespaceMode::New => kinds = kinds.with(kind),
+            NamespaceMode::Host => {}
+            NamespaceMode::Join => {
+                let namespace = joined.next().ok_or("a namespace to join did not come with the request")?;
+                move_into_link_name_space(namespace.as_fd(), Some(name))
+                    .map_err(text("cannot join another sandbox's namespace"))?;
+            }
         }
     }
     hako_sys::unshare(kinds).map_err(text("cannot make the sandbox's namespaces"))?;
@@ -60,7 +86,20 @@ pub(super) fn prepare(config: &ShimConfig) -> Result<UnixListener, String> {
     }
     fs::create_dir_all(&config.state_dir).map_err(text("cannot create the state directory"))?;
     fs::create_dir_all(config.state_dir.join(ROOT)).map_err(text("cannot create the directory for roots"))?;
-    listen(&config.socket)
+    let pause = namespaces.shared_pid.then(|| pause::start(&config.state_dir)).transpose()?;
+    let dns = config.dns.then(|| dns_sockets(config)).transpose()?;
+    Ok(Prepared { listener: listen(&config.socket)?, pause, dns, home_net })
+}
+
+/// The sockets outlive every engine: what is asked while none is there waits in them.
+fn dns_sockets(config: &ShimConfig) -> Result<[OwnedFd; 2], String> {
+    const ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 11), 0);
+    if config.namespaces.net != NamespaceMode::New {
+        return Err("names are answered in a network namespace of the sandbox's own only".to_owned());
+    }
+    let udp = UdpSocket::bind(ADDRESS).map_err(text("cannot listen for names"))?;
+    let tcp = TcpListener::bind(ADDRESS).map_err(text("cannot listen for names"))?;
+    Ok([udp.into(), tcp.into()])
 }
 
 /// The directory under the state directory where each container's root is mounted, in that container's own mount

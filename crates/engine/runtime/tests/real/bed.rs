@@ -35,7 +35,7 @@ pub fn busybox_root(root: &Path) {
     for name in [
         "sh", "cat", "ls", "true", "false", "id", "sleep", "hostname", "echo", "kill", "mount", "head",
         "tail", "wc", "stat", "touch", "mkdir", "tty", "stty", "readlink", "dd", "seq", "env", "pwd", "grep",
-        "unshare", "test", "ip", "umount", "mknod",
+        "unshare", "test", "ip", "umount", "mknod", "awk", "cut",
     ] {
         symlink("busybox", root.join("bin").join(name)).unwrap();
     }
@@ -72,6 +72,7 @@ impl Bed {
             cgroup: format!("{instance}/sandbox"),
             tmpfs: Vec::new(),
             oom_score_adj: 0,
+            ..ShimConfig::default()
         };
         change(&mut config);
         let shim = Shim::spawn(config.clone()).await.unwrap();
@@ -105,9 +106,16 @@ impl Bed {
             rootfs: self.overlay(id),
             cgroup: self.cgroup(id),
             stdio: Stdio {
-                log: Some(LogFile { path: self.path(&format!("{id}.log")), max_size: 1 << 20, max_files: 3 }),
+                log: Some(LogFile {
+                    path: self.path(&format!("{id}.log")),
+                    max_size: 1 << 20,
+                    max_files: 3,
+                    ..LogFile::default()
+                }),
                 ..Stdio::default()
             },
+            init: false,
+            pid_namespace: None,
         }
     }
 

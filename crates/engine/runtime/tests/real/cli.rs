@@ -1,89 +1,16 @@
 //! The OCI command line, and the same bundle under a peer.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
 
-use hako_oci::runtime::Spec;
-use tempfile::TempDir;
+use hako_oci::runtime::{Hook, HookBuilder, Hooks, Spec};
 
-use crate::bed::{busybox_root, set_args, shell, unique};
-
-/// A bundle and a state directory.
-struct Bundle {
-    directory: TempDir,
-    id: String,
-}
-
-impl Bundle {
-    fn new(mut spec: Spec) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let id = unique("hako-cli-");
-        busybox_root(&directory.path().join("rootfs"));
-        let linux = spec.linux_mut().as_mut().unwrap();
-        linux.set_cgroups_path(Some(PathBuf::from(format!("/{id}"))));
-        fs::write(directory.path().join("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
-        Self { directory, id }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        if program == "/proc/self/exe" {
-            command.arg("runtime");
-        }
-        let args: Vec<String> = args.iter().map(|arg| arg.replace("ID", &self.id)).collect();
-        command.arg("--root").arg(self.path("state")).args(args).current_dir(self.directory.path());
-        command
-    }
-
-    fn hako(&self, args: &[&str]) -> Output {
-        self.command("/proc/self/exe", args).output().unwrap()
-    }
-
-    /// Runs a command that must succeed; its output.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.hako(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn status(&self) -> String {
-        let state: serde_json::Value = serde_json::from_str(&self.ok(&["state", "ID"])).unwrap();
-        state["status"].as_str().unwrap().to_owned()
-    }
-
-    fn until(&self, status: &str) {
-        let deadline = std::time::Instant::now() + crate::bed::DEADLINE;
-        while self.status() != status {
-            assert!(std::time::Instant::now() < deadline, "not {status} in time");
-        }
-    }
-
-    fn check_clean(&self) {
-        assert_eq!(fs::read_dir(self.path("state")).unwrap().count(), 0);
-        assert!(hako_cgroup::CgroupRoot::detect().unwrap().open(&format!("/{}", self.id)).is_err());
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(&self.directory.path().display().to_string()));
-    }
-}
-
-impl Drop for Bundle {
-    fn drop(&mut self) {
-        let _ = self.command("/proc/self/exe", &["delete", "--force", "ID"]).output();
-    }
-}
-
-/// `create` leaves its streams to the container, so its output cannot be waited for through a pipe.
-fn create(bundle: &Bundle, args: &[&str]) {
-    let out = fs::File::create(bundle.path("out")).unwrap();
-    let status =
-        bundle.command("/proc/self/exe", args).stdout(out.try_clone().unwrap()).stderr(out).status().unwrap();
-    assert!(status.success(), "{}", fs::read_to_string(bundle.path("out")).unwrap());
-}
+use crate::bed::{set_args, shell};
+use crate::bundle::{Bundle, HAKO, create};
 
 #[test]
 fn a_container_goes_through_create_start_exec_kill_and_delete() {
@@ -130,7 +57,10 @@ fn what_fails_says_so_in_the_log_and_leaves_nothing() {
     assert!(!output.status.success());
     let text = fs::read_to_string(bundle.path("log")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert!(record["msg"].as_str().unwrap().contains("executable file \"nonesuch\" not found"), "{text}");
+    assert!(
+        record["msg"].as_str().unwrap().contains("exec \"nonesuch\": executable file not found"),
+        "{text}"
+    );
     bundle.check_clean();
     assert!(!bundle.hako(&["state", "ID"]).status.success());
 }
@@ -164,7 +94,10 @@ fn hooks_run_with_the_state_on_their_input() {
     assert_eq!(bundle.hako(&["run", "ID"]).status.code(), Some(0));
     let state: serde_json::Value =
         serde_json::from_slice(&fs::read(directory.path().join("hook")).unwrap()).unwrap();
-    assert_eq!((state["id"].as_str(), state["status"].as_str()), (Some(bundle.id.as_str()), Some("created")));
+    assert_eq!(
+        (state["id"].as_str(), state["status"].as_str()),
+        (Some(bundle.id.as_str()), Some("creating"))
+    );
 }
 
 /// Where the peer and we differ on the same bundle, one of us is wrong.
@@ -202,4 +135,294 @@ fn compare_with_runc(bundle: &Bundle, ours: &str) {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+fn hook(script: &str) -> Hook {
+    let args = ["sh", "-c", script].map(str::to_owned).to_vec();
+    HookBuilder::default().path("/bin/sh").args(args).build().unwrap()
+}
+
+fn with_hooks(script: &str, change: impl FnOnce(&mut Hooks)) -> Spec {
+    let (mut spec, mut hooks) = (shell(script), Hooks::default());
+    change(&mut hooks);
+    spec.set_hooks(Some(hooks));
+    spec
+}
+
+#[test]
+fn what_goes_wrong_before_an_exec_ends_with_255() {
+    let bundle = Bundle::new(shell("sleep 1000"));
+    assert_eq!(bundle.hako(&["exec", "ID", "true"]).status.code(), Some(255));
+    create(&bundle, &["create", "ID"]);
+    bundle.ok(&["start", "ID"]);
+    assert_eq!(bundle.hako(&["exec", "ID", "nonesuch"]).status.code(), Some(255));
+    assert_eq!(bundle.hako(&["exec", "--bundle", "x", "ID", "true"]).status.code(), Some(1), "a usage error");
+    assert_eq!(bundle.hako(&["kill", "ID", "NONESUCH"]).status.code(), Some(1));
+    bundle.ok(&["delete", "--force", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
+fn a_paused_container_says_so_and_takes_no_exec_unless_told() {
+    let bundle = Bundle::new(shell("sleep 1000"));
+    create(&bundle, &["create", "ID"]);
+    assert!(!bundle.hako(&["resume", "ID"]).status.success(), "it is not paused");
+    bundle.ok(&["start", "ID"]);
+    bundle.ok(&["pause", "ID"]);
+    assert_eq!(bundle.status(), "paused");
+    assert!(bundle.ok(&["list"]).contains("paused"));
+    let refused = bundle.hako(&["exec", "ID", "true"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is paused"));
+    bundle.ok(&["kill", "ID", "KILL"]);
+    bundle.until("stopped");
+    bundle.ok(&["delete", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
+fn processes_counters_and_limits_are_shown_and_changed() {
+    let bundle = Bundle::new(shell("sleep 1000"));
+    create(&bundle, &["create", "ID"]);
+    bundle.ok(&["start", "ID"]);
+    let pids: Vec<u32> = serde_json::from_str(&bundle.ok(&["ps", "--format", "json", "ID"])).unwrap();
+    assert_eq!(pids.len(), 1);
+    let table = bundle.ok(&["ps", "ID", "-o", "pid,comm"]);
+    assert_eq!(table.lines().count(), 2, "{table}");
+    bundle.ok(&["update", "--memory", "64M", "--pids-limit", "77", "--cpu-share", "512", "ID"]);
+    let events: serde_json::Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "ID"])).unwrap();
+    assert_eq!((events["type"].as_str(), events["id"].as_str()), (Some("stats"), Some(bundle.id.as_str())));
+    let data = &events["data"];
+    assert_eq!(
+        (data["memory"]["usage"]["limit"].as_u64(), data["pids"]["limit"].as_u64()),
+        (Some(64 << 20), Some(77))
+    );
+    assert!(data["cpu"]["usage"]["total"].as_u64().unwrap() > 0);
+    let mut child = bundle.command(HAKO, &["update", "-r", "-", "ID"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(br#"{"memory":{"limit":134217728},"pids":{"limit":78}}"#).unwrap();
+    assert!(child.wait().unwrap().success());
+    let events: serde_json::Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "ID"])).unwrap();
+    assert_eq!(events["data"]["memory"]["usage"]["limit"].as_u64(), Some(128 << 20));
+    assert!(!bundle.hako(&["update", "ID"]).status.success(), "no limit is given");
+    assert!(!bundle.hako(&["update", "--l3-cache-schema", "x", "ID"]).status.success());
+    bundle.ok(&["delete", "--force", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
+fn events_come_until_the_container_ends() {
+    let bundle = Bundle::new(shell("sleep 1000"));
+    create(&bundle, &["create", "ID"]);
+    bundle.ok(&["start", "ID"]);
+    let mut events = bundle.command(HAKO, &["events", "--interval", "10ms", "ID"]);
+    let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.stdout.take().unwrap()));
+    for _ in 0..3 {
+        let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["type"], "stats");
+    }
+    bundle.ok(&["kill", "ID", "KILL"]);
+    assert!(lines.all(|line| line.is_ok()));
+    assert!(events.wait().unwrap().success());
+    bundle.ok(&["delete", "--force", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let bundle = Bundle::new(shell("true"));
+    for (args, text) in [
+        (&["checkpoint", "--image-path", "x", "ID"][..], "checkpoint"),
+        (&["restore", "ID"], "restore"),
+        (&["run", "--nonesuch", "ID"], "--nonesuch"),
+        (&["create", "ID", "extra"], "extra"),
+        (&["--rootless", "true", "run", "ID"], "rootless"),
+    ] {
+        let output = bundle.hako(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(text), "{args:?}");
+    }
+    let mut spec = shell("true");
+    spec.process_mut().as_mut().unwrap().set_selinux_label(Some("a:b:c".to_owned()));
+    let output = Bundle::new(spec).hako(&["run", "ID"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("process.selinuxLabel"));
+}
+
+#[test]
+fn signals_of_a_run_in_the_foreground_go_to_the_program() {
+    let bundle = Bundle::new(shell("trap 'echo got; exit 4' USR1; echo ready; while :; do sleep 0.02; done"));
+    let mut run = bundle.command(HAKO, &["run", "ID"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(run.stdout.take().unwrap()));
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "got");
+    assert_eq!(run.wait().unwrap().code(), Some(4));
+    bundle.check_clean();
+}
+
+#[test]
+fn a_run_in_the_foreground_copies_its_terminal() {
+    let mut spec = shell("tty; read line; echo \"<$line>\"; stty size");
+    spec.process_mut().as_mut().unwrap().set_terminal(Some(true));
+    let bundle = Bundle::new(spec);
+    assert!(!bundle.hako(&["create", "ID"]).status.success(), "nobody takes the terminal");
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let slave = fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+    let size = rustix::termios::Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&master, size).unwrap();
+    let mut command = bundle.command(HAKO, &["run", "ID"]);
+    command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+    let mut run = command.spawn().unwrap();
+    drop(command);
+    let mut file = fs::File::from(master);
+    file.write_all(b"typed\r").unwrap();
+    let (mut text, mut data) = (String::new(), [0; 4096]);
+    // The end of the other side is an error of the terminal.
+    while let Ok(count @ 1..) = file.read(&mut data) {
+        text.push_str(&String::from_utf8_lossy(&data[..count]));
+    }
+    assert_eq!(run.wait().unwrap().code(), Some(0), "{text}");
+    for wanted in ["/dev/pts/0", "<typed>", "33 99"] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    bundle.check_clean();
+}
+
+#[test]
+fn descriptors_groups_and_capabilities_are_handed_on_when_asked_for() {
+    let bundle = Bundle::new(shell("cat <&3; sleep 1000"));
+    fs::write(bundle.path("text"), "through").unwrap();
+    let file = fs::File::open(bundle.path("text")).unwrap();
+    let number = file.as_raw_fd();
+    let mut command = bundle.command(HAKO, &["run", "--detach", "--preserve-fds", "1", "ID"]);
+    let out = fs::File::create(bundle.path("out")).unwrap();
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+    let fd = rustix::io::fcntl_dupfd_cloexec(file.as_fd(), 100).unwrap();
+    assert!(number < fd.as_raw_fd());
+    let source = fd.as_raw_fd();
+    // SAFETY: dup2 is async-signal-safe.
+    #[expect(unsafe_code, reason = "only a child can be given a descriptor by number")]
+    unsafe {
+        command.pre_exec(move || match libc::dup2(source, 3) {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    assert!(command.status().unwrap().success(), "{}", fs::read_to_string(bundle.path("out")).unwrap());
+    let began = std::time::Instant::now();
+    while fs::read_to_string(bundle.path("out")).unwrap() != "through" {
+        assert!(began.elapsed() < crate::bed::DEADLINE);
+    }
+    let script = "id -G; grep CapEff /proc/self/status";
+    let said = bundle.ok(&["exec", "-g", "77", "--cap", "CAP_SYS_ADMIN", "ID", "sh", "-c", script]);
+    let without = bundle.ok(&["exec", "ID", "sh", "-c", script]);
+    assert!(said.starts_with("0 77\n"), "{said}");
+    assert_ne!(said.lines().nth(1), without.lines().nth(1));
+    assert_eq!(bundle.hako(&["exec", "--cap", "CAP_NONESUCH", "ID", "true"]).status.code(), Some(255));
+    bundle.ok(&["delete", "--force", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
+fn hooks_run_in_their_order_and_places() {
+    let directory = tempfile::tempdir().unwrap();
+    let order = directory.path().join("order").display().to_string();
+    let note = |name: &str| vec![hook(&format!("cat > /dev/null; echo {name} >> {order}"))];
+    let spec = with_hooks("echo program >> /order", |hooks| {
+        hooks.set_prestart(Some(note("prestart")));
+        hooks.set_create_runtime(Some(note("createRuntime")));
+        hooks.set_create_container(Some(note("createContainer")));
+        hooks.set_poststart(Some(note("poststart")));
+        hooks.set_poststop(Some(note("poststop")));
+        // In the container's own root, told its own pid there.
+        hooks.set_start_container(Some(vec![hook("cat > /state; echo startContainer >> /order")]));
+    });
+    let bundle = Bundle::new(spec);
+    let output = bundle.hako(&["run", "ID"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&order).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines, ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]);
+    assert_eq!(fs::read_to_string(bundle.path("rootfs/order")).unwrap(), "startContainer\nprogram\n");
+    let state: serde_json::Value =
+        serde_json::from_slice(&fs::read(bundle.path("rootfs/state")).unwrap()).unwrap();
+    assert_eq!((state["pid"].as_u64(), state["status"].as_str()), (Some(1), Some("created")));
+    assert_eq!(state["id"].as_str(), Some(bundle.id.as_str()));
+    bundle.check_clean();
+}
+
+#[test]
+fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
+    let failing = vec![hook("echo because >&2; exit 3")];
+    let mut slow = hook("exec sleep 1000");
+    slow.set_timeout(Some(1));
+    for (name, change) in [
+        (
+            "prestart",
+            &(|hooks: &mut Hooks| {
+                hooks.set_prestart(Some(failing.clone()));
+            }) as &dyn Fn(&mut Hooks),
+        ),
+        ("createContainer", &|hooks| {
+            hooks.set_create_container(Some(failing.clone()));
+        }),
+        ("startContainer", &|hooks| {
+            hooks.set_start_container(Some(failing.clone()));
+        }),
+        ("poststart", &|hooks| {
+            hooks.set_poststart(Some(failing.clone()));
+        }),
+        ("slow", &|hooks| {
+            hooks.set_create_runtime(Some(vec![slow.clone()]));
+        }),
+    ] {
+        let bundle = Bundle::new(with_hooks("sleep 1000", change));
+        let output = bundle.hako(&["run", "ID"]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let wanted = if name == "slow" { "longer than 1 s" } else { "because" };
+        assert!(errors.contains(wanted), "{name}: {errors}");
+        bundle.ok(&["delete", "--force", "ID"]);
+        bundle.check_clean();
+    }
+    let bundle = Bundle::new(with_hooks("true", |hooks| {
+        hooks.set_poststop(Some(failing.clone()));
+    }));
+    let output = bundle.hako(&["run", "ID"]);
+    assert_eq!(output.status.code(), Some(0), "what is gone is gone");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("because"));
+    bundle.check_clean();
+}
+
+/// The hook kills the command that runs it: what is left is a directory, a group and an init.
+fn killed_create() -> Bundle {
+    let spec = with_hooks("true", |hooks| {
+        hooks.set_prestart(Some(vec![hook("kill -9 $PPID")]));
+    });
+    let bundle = Bundle::new(spec);
+    let status = bundle.command(HAKO, &["create", "ID"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status.unwrap()), Some(9));
+    assert!(bundle.path("state").join(&bundle.id).is_dir());
+    bundle
+}
+
+#[test]
+fn what_a_killed_create_left_goes_with_a_forced_delete() {
+    let bundle = killed_create();
+    assert!(!bundle.hako(&["state", "ID"]).status.success());
+    assert!(!bundle.hako(&["delete", "ID"]).status.success());
+    bundle.ok(&["delete", "--force", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
+fn what_a_killed_create_left_is_in_nobodys_way() {
+    let bundle = killed_create();
+    bundle.write_spec(shell("echo again"));
+    assert_eq!(bundle.ok(&["run", "ID"]), "again\n");
+    bundle.check_clean();
 }

@@ -10,7 +10,7 @@ use crate::bed::{Bed, null_streams, process, shell, wait_exit};
 
 /// CVE-2021-30465, CVE-2025-31133: mount targets that are links lead to places in the image, never on the host.
 #[tokio::test]
-async fn links_in_the_image_do_not_lead_mounts_out_of_it() {
+async fn cve_2021_30465_cve_2025_31133_links_in_the_image_do_not_lead_mounts_out_of_it() {
     let bed = Bed::new().await;
     let (outside, image) = (bed.path("outside"), bed.image());
     fs::create_dir(&outside).unwrap();
@@ -49,7 +49,7 @@ async fn an_image_whose_proc_is_a_link_is_refused() {
 
 /// CVE-2024-21626: neither a descriptor nor a working directory of the host reaches the program.
 #[tokio::test]
-async fn no_descriptor_of_ours_reaches_the_program() {
+async fn cve_2024_21626_no_descriptor_of_ours_reaches_the_program() {
     let bed = Bed::new().await;
     let _leak = fs::File::open("/").unwrap();
     let (_, output) = bed.sh("ls /proc/self/fd").await;
@@ -66,7 +66,7 @@ async fn no_descriptor_of_ours_reaches_the_program() {
 
 /// CVE-2019-5736: the host's executable, reached by a program that names it as its own, cannot be written.
 #[tokio::test]
-async fn our_executable_cannot_be_overwritten_from_inside() {
+async fn cve_2019_5736_our_executable_cannot_be_overwritten_from_inside() {
     let own = tempfile::tempdir().unwrap();
     let copy = own.path().join("hako");
     fs::copy("/proc/self/exe", &copy).unwrap();
@@ -83,9 +83,9 @@ async fn our_executable_cannot_be_overwritten_from_inside() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
 }
 
-/// The init and exec'd processes cannot be looked into before they became their program.
+/// CVE-2016-9962: the init and exec'd processes cannot be looked into before they became their program.
 #[tokio::test]
-async fn a_process_that_enters_shows_nothing_to_those_inside() {
+async fn cve_2016_9962_a_process_that_enters_shows_nothing_to_those_inside() {
     let bed = Bed::new().await;
     let script =
         "while :; do for p in /proc/[0-9]*; do case $p in /proc/1) ;; *) readlink $p/exe; esac; done; done";

@@ -10,7 +10,7 @@ use rustix::fs::inotify;
 
 /// A group's counter of OOM kills, and the descriptor that becomes readable when it may have changed.
 #[derive(Debug)]
-pub(super) struct Oom {
+pub(crate) struct Oom {
     counter: PathBuf,
     pub reported: u64,
 }
