@@ -76,6 +76,22 @@ fn images_travel_as_archives_and_leave_nothing_when_pruned() {
     assert_eq!(platform.run(&["rmi", "busybox", "team/app:v1"]), "busybox\nteam/app:v1\n");
     assert_eq!(platform.run(&["images", "--output", "name"]), "");
     assert_eq!(platform.run(&["load", "-i", &path("images.tar")]), "busybox:latest\nteam/app:v1\n");
+    let loaded: Value = serde_json::from_str(&platform.run(&["image", "inspect", "busybox"])).unwrap();
+    platform.run(&["save", "--format", "oci-dir", "-o", &path("layout"), "team/app:v1"]);
+    let there = run(Command::new("skopeo").args(["inspect", "--config", &format!("oci:{}", path("layout"))]));
+    let there: Value = serde_json::from_str(&there).unwrap();
+    assert_eq!(there["rootfs"]["diff_ids"], loaded["RootFS"]["Layers"]);
+    let again =
+        output(platform.hako().args(["save", "--format", "oci-dir", "-o", &path("layout"), "busybox"]));
+    assert!(!again.status.success() && said(&again).contains("not empty"), "{}", said(&again));
+    platform.run(&["rmi", "busybox", "team/app:v1"]);
+    assert_eq!(platform.run(&["load", "-i", &path("layout")]), "team/app:v1\n");
+    platform.run(&["tag", "team/app:v1", "busybox"]);
+    let none = output(platform.hako().args(["load", "-i", scratch.path().to_str().unwrap()]));
+    assert!(!none.status.success() && said(&none).contains("no index.json"), "{}", said(&none));
+    let odd =
+        output(platform.hako().args(["save", "--compression", "estargz", "-o", &path("odd"), "busybox"]));
+    assert!(!odd.status.success() && said(&odd).contains("zstd:chunked"), "{}", said(&odd));
     platform.run(&["image", "import", &path("root.tar"), "again:v1"]);
     assert_eq!(platform.run(&["run", "--rm", "again:v1", "/bin/busybox", "echo", "whole"]), "whole\n");
 
@@ -129,6 +145,9 @@ fn who_is_logged_in_pushes_and_pulls() {
 
     let pushed: Value = serde_json::from_str(&run(&mut hako(&["push", "--output", "json", &name]))).unwrap();
     let digest = pushed["digest"].as_str().unwrap().to_owned();
+    assert!(pushed["moved"].as_u64().unwrap() > 500_000 && pushed["saved"] == 0, "{pushed}");
+    let nothing: Value = serde_json::from_str(&run(&mut hako(&["push", "--output", "json", &name]))).unwrap();
+    assert!(nothing["moved"] == 0 && nothing["saved"] == pushed["moved"], "{nothing}");
     // Another client sees what was pushed, with the same credentials file.
     let mut peer = Command::new("skopeo");
     peer.args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &format!("docker://{name}")]);
@@ -137,7 +156,9 @@ fn who_is_logged_in_pushes_and_pulls() {
     platform.run(&["rmi", &name, "busybox"]);
     let pulled = output(&mut hako(&["pull", &name]));
     assert_eq!(String::from_utf8_lossy(&pulled.stdout), format!("{name}\n"));
-    for words in ["Pulling from fleet/box", ": Pull complete", &digest, "Downloaded newer image"] {
+    for words in
+        ["Pulling from fleet/box", ": Pull complete", &digest, "Downloaded newer image", "saved 0B (0 %)"]
+    {
         assert!(said(&pulled).contains(words), "{words} is not in {}", said(&pulled));
     }
     assert!(!said(&pulled).contains('\x1b'), "a pipe is no terminal");

@@ -1,6 +1,7 @@
 //! The grammar of the commands about images, registries and disk space.
 
 use clap::{Args, Subcommand, ValueEnum};
+use hako_image::LayerForm;
 use std::path::PathBuf;
 
 /// When an image is pulled before it is run.
@@ -52,9 +53,9 @@ pub(crate) enum ImageCommand {
     Pull(PullArgs),
     /// Send an image to a registry
     Push(PushArgs),
-    /// Write images to an archive that `hako load` and `docker load` read
+    /// Write images to an archive that `hako load` and `docker load` read, or to an OCI image layout
     Save(SaveArgs),
-    /// Read images from an archive
+    /// Read images from an archive or an OCI image layout
     Load(LoadArgs),
     /// Give an image another name
     Tag(TagArgs),
@@ -80,6 +81,10 @@ pub(crate) struct PullArgs {
 pub(crate) struct PushArgs {
     /// The image, by the name it is to have there; give it that name with `hako tag`
     pub name: String,
+    /// How layers are sent: gzip, zstd, zstd:chunked (a pull of the next version fetches what changed), uncompressed or
+    /// stored [default: what was pulled as it came, else gzip]
+    #[arg(long, value_name = "FORM")]
+    pub compression: Option<LayerForm>,
     /// Print nothing but the image's name
     #[arg(short, long)]
     pub quiet: bool,
@@ -103,11 +108,29 @@ pub(crate) struct RmiArgs {
     pub names: Vec<String>,
 }
 
+/// What images are saved as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArchiveFormat {
+    /// One file that `docker load` and all others read
+    #[default]
+    Docker,
+    /// An OCI image layout as one file, layers as they are stored
+    Oci,
+    /// An OCI image layout as a directory
+    OciDir,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct SaveArgs {
-    /// The archive to write; without it, standard output
-    #[arg(long = "to", short = 'o', value_name = "FILE")]
+    /// The archive or directory to write; without it, standard output
+    #[arg(long = "to", short = 'o', value_name = "PATH")]
     pub file: Option<PathBuf>,
+    /// What is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: ArchiveFormat,
+    /// How layers are compressed: uncompressed, gzip, zstd, zstd:chunked or stored
+    #[arg(long, value_name = "FORM")]
+    pub compression: Option<LayerForm>,
     /// Names or ids
     #[arg(required = true)]
     pub names: Vec<String>,
@@ -115,8 +138,8 @@ pub(crate) struct SaveArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LoadArgs {
-    /// The archive to read; without it, standard input
-    #[arg(long = "from", short = 'i', value_name = "FILE")]
+    /// The archive, or directory with an OCI image layout, to read; without it, standard input
+    #[arg(long = "from", short = 'i', value_name = "PATH")]
     pub file: Option<PathBuf>,
 }
 

@@ -3,7 +3,7 @@
 use super::client::{EngineClient, Payload, escape};
 use super::images::chunks;
 use super::transfer;
-use crate::cli::{LoadArgs, OutputFormat, SaveArgs};
+use crate::cli::{ArchiveFormat, LoadArgs, OutputFormat, SaveArgs};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
@@ -12,15 +12,24 @@ use hyper::Method;
 use hyper::body::Incoming;
 use serde_json::json;
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::{BufReader, BufWriter, IsTerminal, PipeReader, PipeWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 
 pub(crate) async fn save(target: &Target, args: &SaveArgs) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
-    let file = Destination::open(args.file.as_deref(), "-o FILE")?;
-    let names: Vec<String> = args.names.iter().map(|name| format!("names={}", escape(name))).collect();
-    let path = format!("/images/get?{}", names.join("&"));
+    let file = match (args.format, args.file.as_deref()) {
+        (ArchiveFormat::OciDir, Some(dir)) => Destination::layout(dir)?,
+        (ArchiveFormat::OciDir, None) => bail!("a directory is no standard output: give -o DIR"),
+        (_, file) => Destination::open(file, "-o FILE")?,
+    };
+    let mut query: Vec<String> = args.names.iter().map(|name| format!("names={}", escape(name))).collect();
+    if args.format != ArchiveFormat::Docker {
+        query.push("format=oci".to_owned());
+    }
+    query.extend(args.compression.map(|form| format!("compression={}", escape(&form.to_string()))));
+    let path = format!("/images/get?{}", query.join("&"));
     let response = engine.send(Method::GET, &path, Payload::Empty).await?;
     file.fill(response.into_body()).await?;
     Ok(ExitCode::SUCCESS)
@@ -29,6 +38,7 @@ pub(crate) async fn save(target: &Target, args: &SaveArgs) -> anyhow::Result<Exi
 pub(crate) async fn load(target: &Target, args: &LoadArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
     let (payload, what) = match &args.file {
+        Some(path) if path.is_dir() => (chunks(layout(path)?), format!("load {}", path.display())),
         Some(path) => {
             let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
             (chunks(file), format!("load {}", path.display()))
@@ -69,9 +79,61 @@ pub(super) async fn export(engine: &EngineClient, name: &str, archive: &Path) ->
     exported.and(removed.map(drop))
 }
 
-/// A file that appears under its name when it is whole, or standard output.
+/// An OCI image layout as the tar that the engine reads.
+fn layout(dir: &Path) -> anyhow::Result<PipeReader> {
+    if !dir.join("index.json").is_file() {
+        bail!("{} is no OCI image layout: it has no index.json", dir.display());
+    }
+    let (reader, writer) = std::io::pipe()?;
+    let dir = dir.to_owned();
+    std::thread::spawn(move || {
+        let mut tar = tar::Builder::new(BufWriter::with_capacity(1 << 18, writer));
+        // Links could lead out of the layout, and none belong into it.
+        tar.follow_symlinks(false);
+        let packed = ["oci-layout", "index.json", "manifest.json", "blobs"]
+            .into_iter()
+            .filter(|name| dir.join(name).exists())
+            .try_for_each(|name| match name {
+                "blobs" => tar.append_dir_all(name, dir.join(name)),
+                _ => tar.append_path_with_name(dir.join(name), name),
+            });
+        // A tar without its end is refused by who reads it.
+        if let Err(error) = packed.and_then(|()| tar.into_inner()?.flush()) {
+            output::error(&format!("read {}: {error}", dir.display()));
+        }
+    });
+    Ok(reader)
+}
+
+/// What has another name until it is whole, and is removed if it never is.
+struct Unfinished {
+    path: PathBuf,
+    beside: PathBuf,
+}
+
+impl Unfinished {
+    fn new(path: &Path) -> anyhow::Result<Self> {
+        let mut name = path.file_name().with_context(|| format!("{} is no file", path.display()))?.to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        Ok(Self { path: path.to_owned(), beside: path.with_file_name(name) })
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        std::fs::rename(&self.beside, &self.path).with_context(|| format!("write {}", self.path.display()))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is gone when it has its name.
+        let _ = std::fs::remove_file(&self.beside).or_else(|_| std::fs::remove_dir_all(&self.beside));
+    }
+}
+
+/// A file or directory, or standard output.
 enum Destination {
-    File { path: PathBuf, beside: PathBuf, file: File },
+    File { file: File, made: Unfinished },
+    Layout { sink: PipeWriter, unpacking: JoinHandle<std::io::Result<()>>, made: Unfinished },
     Stdout,
 }
 
@@ -83,12 +145,23 @@ impl Destination {
             }
             return Ok(Self::Stdout);
         };
-        let mut name = path.file_name().with_context(|| format!("{} is no file", path.display()))?.to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let beside = path.with_file_name(name);
-        let file = File::options().create_new(true).write(true).open(&beside);
-        let file = file.with_context(|| format!("create {}", beside.display()))?;
-        Ok(Self::File { path: path.to_owned(), beside, file })
+        let made = Unfinished::new(path)?;
+        let file = File::options().create_new(true).write(true).open(&made.beside);
+        let file = file.with_context(|| format!("create {}", made.beside.display()))?;
+        Ok(Self::File { file, made })
+    }
+
+    /// A directory that an archive is unpacked to as it comes.
+    fn layout(path: &Path) -> anyhow::Result<Self> {
+        if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!("{} is not empty: a layout is written to a directory of its own", path.display());
+        }
+        let made = Unfinished::new(path)?;
+        std::fs::create_dir(&made.beside).with_context(|| format!("create {}", made.beside.display()))?;
+        let (reader, sink) = std::io::pipe()?;
+        let dir = made.beside.clone();
+        let unpacking = std::thread::spawn(move || unpack(reader, &dir));
+        Ok(Self::Layout { sink, unpacking, made })
     }
 
     async fn fill(mut self, mut body: Incoming) -> anyhow::Result<()> {
@@ -96,25 +169,42 @@ impl Destination {
             let frame = frame.context("read the archive from the engine")?;
             let Some(data) = frame.data_ref() else { continue };
             match &mut self {
-                Self::File { file, beside, .. } => {
-                    file.write_all(data).with_context(|| format!("write {}", beside.display()))?;
+                Self::File { file, made } => {
+                    file.write_all(data).with_context(|| format!("write {}", made.beside.display()))?;
+                }
+                Self::Layout { sink, .. } => {
+                    if sink.write_all(data).is_err() {
+                        // Why nobody reads any more, its thread says.
+                        break;
+                    }
                 }
                 Self::Stdout => output::bytes(data),
             }
         }
-        if let Self::File { path, beside, file } = &mut self {
-            file.sync_all().with_context(|| format!("write {}", beside.display()))?;
-            std::fs::rename(&*beside, &*path).with_context(|| format!("write {}", path.display()))?;
+        self.finish()
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::File { file, made } => {
+                file.sync_all().with_context(|| format!("write {}", made.beside.display()))?;
+                made.finish()
+            }
+            Self::Layout { sink, unpacking, made } => {
+                drop(sink);
+                let Ok(unpacked) = unpacking.join() else { bail!("a thread that unpacks panicked") };
+                unpacked.with_context(|| format!("write {}", made.beside.display()))?;
+                made.finish()
+            }
+            Self::Stdout => Ok(()),
         }
-        Ok(())
     }
 }
 
-impl Drop for Destination {
-    fn drop(&mut self) {
-        if let Self::File { beside, .. } = self {
-            // It is gone when it has its name.
-            let _ = std::fs::remove_file(beside);
-        }
-    }
+fn unpack(archive: PipeReader, dir: &Path) -> std::io::Result<()> {
+    let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 18, archive));
+    archive.set_preserve_mtime(false);
+    archive.unpack(dir)?;
+    // What comes behind the archive's end.
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map(drop)
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use hako_names::ImageRef;
 use hyper::Method;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
 
@@ -20,13 +20,20 @@ fn credentials(registry: &str) -> anyhow::Result<Option<String>> {
     Ok(login.map(|login| login.header(key(registry))))
 }
 
-/// Pulls an image with the credentials that are kept for its registry; gives the digest there.
+/// What a pull did.
+pub(super) struct Brought {
+    digest: String,
+    /// Bytes that were moved and that need not be, `null` where nothing was to do.
+    traffic: Value,
+}
+
+/// Pulls an image with the credentials that are kept for its registry.
 pub(super) async fn bring(
     engine: &EngineClient,
     name: &str,
     platform: Option<&str>,
     is_quiet: bool,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Brought> {
     let name: ImageRef = name.parse()?;
     let repository = format!("{}/{}", name.registry(), name.repository());
     let reference = name.digest().map(|digest| digest.to_string()).or(name.tag().map(str::to_owned));
@@ -39,18 +46,23 @@ pub(super) async fn bring(
     let response = engine.send_with(Method::POST, &path, Payload::Empty, credentials.as_deref()).await?;
     let said = transfer::watch(response.into_body(), is_quiet).await?;
     let digest = said.lines.iter().find_map(|line| line.strip_prefix("Digest: ")).unwrap_or_default();
-    Ok(digest.to_owned())
+    let traffic = said.aux.iter().find(|aux| aux.get("Moved").is_some()).cloned().unwrap_or_default();
+    Ok(Brought { digest: digest.to_owned(), traffic })
 }
 
 pub(crate) async fn pull(target: &Target, args: &PullArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     let name: ImageRef = args.name.parse()?;
     let engine = EngineClient::new(target.engine_socket()?);
-    let digest = bring(&engine, &args.name, args.platform.as_deref(), args.quiet).await?;
+    let brought = bring(&engine, &args.name, args.platform.as_deref(), args.quiet).await?;
     match format {
         OutputFormat::Json => {
             let path = format!("/images/{}/json", escape(&name.to_string()));
             let image = engine.json(Method::GET, &path, Payload::Empty).await?;
-            output::json(&json!({ "name": name.to_string(), "id": image["Id"], "digest": digest }));
+            output::json(&json!({
+                "name": name.to_string(), "id": image["Id"], "digest": brought.digest,
+                "moved": brought.traffic["Moved"].as_u64().unwrap_or(0),
+                "saved": brought.traffic["Saved"].as_u64(),
+            }));
         }
         _ => output::line(&name.to_string()),
     }
@@ -64,7 +76,10 @@ pub(crate) async fn push(target: &Target, args: &PushArgs, format: OutputFormat)
     };
     let engine = EngineClient::new(target.engine_socket()?);
     let repository = format!("{}/{}", name.registry(), name.repository());
-    let path = format!("/images/{}/push?tag={}", escape(&repository), escape(tag));
+    let mut path = format!("/images/{}/push?tag={}", escape(&repository), escape(tag));
+    if let Some(form) = args.compression {
+        path.push_str(&format!("&compression={}", escape(&form.to_string())));
+    }
     let credentials = credentials(name.registry())?;
     // The engine wants the header here, if only to say that there is nobody.
     let credentials = credentials.unwrap_or_else(|| "e30=".to_owned());
@@ -73,9 +88,10 @@ pub(crate) async fn push(target: &Target, args: &PushArgs, format: OutputFormat)
     let pushed = said.aux.first().cloned().unwrap_or_default();
     match format {
         OutputFormat::Json => {
-            output::json(
-                &json!({ "name": name.to_string(), "digest": pushed["Digest"], "size": pushed["Size"] }),
-            );
+            output::json(&json!({
+                "name": name.to_string(), "digest": pushed["Digest"], "size": pushed["Size"],
+                "moved": pushed["Moved"], "saved": pushed["Saved"],
+            }));
         }
         _ => output::line(&name.to_string()),
     }

@@ -13,7 +13,7 @@ use crate::shared::Cancel;
 use crate::state::State;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::Limits;
-use hako_image::{Image, ImageStore};
+use hako_image::{Image, ImageStore, LayerForm};
 use hako_names::ImageRef;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -37,8 +37,8 @@ pub(crate) enum Named {
 pub trait Registry: Send + Sync {
     /// Pulls the image for `os/arch[/variant]`.
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image>;
-    /// Pushes the image under that name.
-    fn push(&self, image: &Image, name: &ImageRef) -> Result<()>;
+    /// Pushes the image under that name, its layers in that form.
+    fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()>;
 }
 
 /// The sources of one build.

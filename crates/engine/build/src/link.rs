@@ -3,11 +3,9 @@
 use crate::error::BuildError;
 use crate::files::{Dress, Source, clean};
 use crate::shared::Shared;
-use hako_content::Expected;
 use hako_error::Result;
 use hako_image::Layer;
-use hako_image::layer::{Encoder, TarWriter};
-use hako_oci::media_type::{self, Compression};
+use hako_image::layer::TarWriter;
 use std::path::Path;
 
 /// Writes what is in `dir` as a layer, except the directories on the way to `destination`.
@@ -23,19 +21,11 @@ pub(crate) fn write(shared: &Shared, dir: &Path, destination: &str) -> Result<Op
     if files.is_empty() {
         return Ok(None);
     }
-    let writer = shared.images.content().writer("layer of COPY --link")?.under(&shared.lease);
-    let mut encoder = Encoder::new(writer, Compression::Zstd)?;
-    let mut tar = TarWriter::new(&mut encoder);
-    source.pack(&files, &Dress::default(), b"", &mut tar)?;
-    tar.finish().map_err(BuildError::io("write", "a layer"))?;
-    let (writer, diff_id) = encoder.finish()?;
-    let blob = writer.commit(Expected::default())?;
-    let media_type = media_type::LAYER_ZSTD.into();
-    Ok(Some(Layer {
-        digest: blob.digest,
-        size: blob.size,
-        media_type,
-        diff_id,
-        annotations: Default::default(),
-    }))
+    let (layer, ()) = shared.images.write_tar("layer of COPY --link", &shared.lease, |sink| {
+        let mut tar = TarWriter::new(sink);
+        source.pack(&files, &Dress::default(), b"", &mut tar)?;
+        tar.finish().map_err(BuildError::io("write", "a layer"))?;
+        Ok(())
+    })?;
+    Ok(Some(layer))
 }

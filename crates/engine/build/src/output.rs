@@ -9,7 +9,7 @@ use crate::solve::Results;
 use crate::{copy, dest};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::TarWriter;
-use hako_image::{Image, Layer, SaveFormat};
+use hako_image::{Image, Layer, LayerForm, SaveFormat, SaveOptions};
 use hako_names::ImageRef;
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -51,26 +51,42 @@ pub(crate) fn deliver(
     let named = [(image.clone(), request.tags.clone())];
     for output in &request.outputs {
         match output {
-            Output::Oci { dest, tar: false } => shared.images.save_layout(&named, dest)?,
-            Output::Oci { dest, tar: true } => archive(shared, &named, SaveFormat::Oci, dest)?,
-            Output::Docker { dest } => archive(shared, &named, SaveFormat::Docker, dest)?,
-            Output::Image { push: true } => push(shared, request, &image)?,
-            Output::Image { push: false } | Output::Local { .. } | Output::Tar { .. } => {}
+            Output::Oci { dest, tar: false, compression } => {
+                shared.images.save_layout(&named, *compression, dest)?;
+            }
+            Output::Oci { dest, tar: true, compression } => {
+                archive(shared, &named, SaveOptions { format: SaveFormat::Oci, form: *compression }, dest)?;
+            }
+            Output::Docker { dest, compression } => {
+                archive(
+                    shared,
+                    &named,
+                    SaveOptions { format: SaveFormat::Docker, form: *compression },
+                    dest,
+                )?;
+            }
+            Output::Image { push: true, compression } => push(shared, request, &image, *compression)?,
+            Output::Image { push: false, .. } | Output::Local { .. } | Output::Tar { .. } => {}
         }
     }
     Ok(Built { image: Some(image), materials, report: None })
 }
 
 /// The image as one file.
-fn archive(shared: &Shared, named: &[(Image, Vec<ImageRef>)], format: SaveFormat, dest: &Path) -> Result<()> {
+fn archive(
+    shared: &Shared,
+    named: &[(Image, Vec<ImageRef>)],
+    options: SaveOptions,
+    dest: &Path,
+) -> Result<()> {
     dest::write(dest, |file| {
-        shared.images.save(named, format, BufWriter::with_capacity(1 << 17, file))?;
+        shared.images.save(named, options, BufWriter::with_capacity(1 << 17, file))?;
         Ok(())
     })
 }
 
 /// The image to the registries of all its names.
-fn push(shared: &Shared, request: &BuildRequest, image: &Image) -> Result<()> {
+fn push(shared: &Shared, request: &BuildRequest, image: &Image, form: Option<LayerForm>) -> Result<()> {
     let Some(registry) = &shared.registry else {
         return Err(Error::new(
             Kind::FailedPrecondition,
@@ -80,7 +96,7 @@ fn push(shared: &Shared, request: &BuildRequest, image: &Image) -> Result<()> {
     if request.tags.is_empty() {
         return Err(Error::new(Kind::Invalid, "an image without a name cannot be pushed: give -t NAME"));
     }
-    request.tags.iter().try_for_each(|name| registry.push(image, name))
+    request.tags.iter().try_for_each(|name| registry.push(image, name, form))
 }
 
 /// The root's files as a directory.

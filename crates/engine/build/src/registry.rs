@@ -4,7 +4,7 @@ use crate::context::Registry;
 use hako_error::{Error, Kind, Result};
 use hako_image::remote::RemoteOptions;
 use hako_image::transfer::{self, Platform, Progress, PullOptions, PushOptions};
-use hako_image::{Image, ImageStore};
+use hako_image::{Image, ImageStore, LayerForm};
 use hako_names::ImageRef;
 use std::fmt;
 use std::future::Future;
@@ -47,8 +47,8 @@ impl Registry for Registries {
         Ok(wait(transfer::pull(&self.images, name, &options, &Progress::none()))?.image)
     }
 
-    fn push(&self, image: &Image, name: &ImageRef) -> Result<()> {
-        let options = PushOptions { remote: (self.login)(name), ..PushOptions::default() };
+    fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()> {
+        let options = PushOptions { remote: (self.login)(name), form, ..PushOptions::default() };
         wait(transfer::push(&self.images, image, name, &options, &Progress::none())).map(drop)
     }
 }

@@ -1,5 +1,6 @@
 //! What a build is asked for and what it tells while it runs.
 
+use hako_image::LayerForm;
 use hako_names::ImageRef;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,16 +113,25 @@ pub enum Output {
         dest: PathBuf,
         /// Whether it is one file.
         tar: bool,
+        /// How layers are compressed; `None` for as they are stored.
+        #[serde(default)]
+        compression: Option<LayerForm>,
     },
     /// What `docker load` reads.
     Docker {
         /// Where to.
         dest: PathBuf,
+        /// How layers are compressed; `None` for what every `docker load` reads.
+        #[serde(default)]
+        compression: Option<LayerForm>,
     },
     /// An image of this machine, sent to its registry if `push`.
     Image {
         /// Whether it is pushed under every name.
         push: bool,
+        /// How layers are compressed on the way; `None` for what every client reads.
+        #[serde(default)]
+        compression: Option<LayerForm>,
     },
 }
 

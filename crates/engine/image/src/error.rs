@@ -68,6 +68,24 @@ pub enum ImageError {
         /// What came out.
         actual: String,
     },
+    /// No form of layers.
+    #[error("{text:?} is no compression, expected gzip, zstd, zstd:chunked, uncompressed or stored")]
+    Form {
+        /// What was asked for.
+        text: String,
+    },
+    /// The same layer came out otherwise than before.
+    #[error("layer {digest} is {actual} as {form} now, it was {expected}; try again")]
+    Unsteady {
+        /// The layer as it is stored.
+        digest: String,
+        /// The form it was to get.
+        form: String,
+        /// What it was before.
+        expected: String,
+        /// What came out.
+        actual: String,
+    },
     /// No space left.
     #[error("no space left on the disk for {what}; free some space under {path:?}")]
     Full {
@@ -96,7 +114,9 @@ impl Classify for ImageError {
             | Self::Document { .. }
             | Self::Unusable { .. }
             | Self::MediaType { .. }
+            | Self::Form { .. }
             | Self::DiffId { .. } => Kind::Invalid,
+            Self::Unsteady { .. } => Kind::Unavailable,
             Self::Named { .. } => Kind::Conflict,
             Self::Full { .. } => Kind::Exhausted,
             Self::Io { .. } => Kind::Internal,

@@ -16,14 +16,16 @@ mod archive;
 mod busybox;
 mod chunked;
 mod error;
+mod form;
 mod image;
 pub mod layer;
 pub mod remote;
 mod store;
 pub mod transfer;
 
-pub use archive::SaveFormat;
+pub use archive::{SaveFormat, SaveOptions};
 pub use busybox::busybox_rootfs;
 pub use error::ImageError;
+pub use form::LayerForm;
 pub use image::{Image, Layer, chain_id};
 pub use store::{Budget, Collected, ImageStore, NewImage, Pin, Relieved, Removed, Roots};

@@ -8,13 +8,16 @@
 
 mod budget;
 mod commit;
+mod convert;
 mod import;
 mod names;
 mod stack;
 mod unpack;
+mod write;
 
 pub use budget::{Budget, Relieved};
 pub use commit::NewImage;
+pub(crate) use convert::{Outgoing, Planned};
 pub(crate) use stack::{Loose, Stacked};
 
 use crate::image::{Image, Layer, parse_config};
@@ -147,7 +150,9 @@ impl ImageStore {
             pins: Mutex::default(),
             roots: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let store = Self { inner: Arc::new(inner) };
+        store.forget_converted();
+        Ok(store)
     }
 
     /// The content store below.

@@ -62,7 +62,7 @@ pub(crate) struct BuildArgs {
     /// Allow steps what they may not: security.insecure, network.host
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
-    /// Where the result goes: type=local|tar|oci|docker|image|registry[,dest=PATH][,push=true]
+    /// Where the result goes: type=local|tar|oci|docker|image|registry[,dest=PATH][,push=true][,compression=FORM]
     // Also as `--output`, which is every command's: [`take_output`].
     #[arg(short = 'o', long = "to", value_name = "OUTPUT")]
     pub outputs: Vec<String>,

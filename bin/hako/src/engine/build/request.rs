@@ -3,6 +3,7 @@
 use super::args::BuildArgs;
 use anyhow::{Context, bail};
 use hako_build::{BuildRequest, Output, RunNetwork, Secret};
+use hako_image::LayerForm;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -211,7 +212,7 @@ fn output(text: &str) -> anyhow::Result<Output> {
     if !text.contains('=') {
         return Ok(Output::Local { dest: std::path::absolute(text)? });
     }
-    let (mut kind, mut dest, mut push, mut tar) = ("", None, false, true);
+    let (mut kind, mut dest, mut push, mut tar, mut compression) = ("", None, false, true, None);
     for (key, value) in fields(text) {
         match key {
             "type" => kind = value,
@@ -219,7 +220,8 @@ fn output(text: &str) -> anyhow::Result<Output> {
             "dest" => dest = Some(std::path::absolute(value)?),
             "push" => push = value != "false",
             "tar" => tar = value != "false",
-            _ => bail!("an output has no field {key:?}, expected type, dest, push or tar"),
+            "compression" => compression = Some(value.parse::<LayerForm>()?),
+            _ => bail!("an output has no field {key:?}, expected type, dest, push, tar or compression"),
         }
     }
     if dest.as_deref() == Some(Path::new(STDOUT)) && (kind == "local" || !tar) {
@@ -229,11 +231,11 @@ fn output(text: &str) -> anyhow::Result<Output> {
     Ok(match kind {
         "local" => Output::Local { dest: needed()? },
         "tar" => Output::Tar { dest: needed()? },
-        "oci" => Output::Oci { dest: needed()?, tar },
-        "docker" if dest.is_none() => Output::Image { push: false },
-        "docker" => Output::Docker { dest: needed()? },
-        "image" => Output::Image { push },
-        "registry" => Output::Image { push: true },
+        "oci" => Output::Oci { dest: needed()?, tar, compression },
+        "docker" if dest.is_none() => Output::Image { push: false, compression },
+        "docker" => Output::Docker { dest: needed()?, compression },
+        "image" => Output::Image { push, compression },
+        "registry" => Output::Image { push: true, compression },
         other => {
             bail!("there is no output of type {other:?}, expected local, tar, oci, docker, image or registry")
         }

@@ -6,9 +6,9 @@ use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::Params;
 use crate::{DockerState, archive};
 use axum::extract::{Request, State};
-use hako_error::{Error, Kind, Result};
+use hako_error::{Error, Kind};
 use hako_image::transfer::{Event, Progress};
-use hako_image::{Image, SaveFormat};
+use hako_image::{Image, SaveFormat, SaveOptions};
 use hako_names::ImageRef;
 use serde_json::json;
 use std::io::Read;
@@ -18,11 +18,24 @@ const REST: u64 = 1 << 30;
 
 pub(crate) async fn save_many(State(state): State<DockerState>, params: Params) -> Answer {
     let names: Vec<&str> = params.all("names").collect();
-    save(&state, &names).await
+    save(&state, &names, &params).await
+}
+
+/// `format` and `compression` are ours: no client of docker's sends them.
+fn options(params: &Params) -> Result<SaveOptions, Failure> {
+    let format = match params.get("format") {
+        None | Some("docker") => SaveFormat::Docker,
+        Some("oci") => SaveFormat::Oci,
+        Some(other) => {
+            return Err(invalid(format!("there is no format {other:?} of archives: use docker or oci")));
+        }
+    };
+    Ok(SaveOptions { format, form: params.get("compression").map(str::parse).transpose()? })
 }
 
 /// An archive of these images with the names that were asked for.
-pub(super) async fn save(state: &DockerState, names: &[&str]) -> Answer {
+pub(super) async fn save(state: &DockerState, names: &[&str], params: &Params) -> Answer {
+    let options = options(params)?;
     if names.is_empty() {
         return Err(invalid("names is missing: say which images are to be saved"));
     }
@@ -40,7 +53,7 @@ pub(super) async fn save(state: &DockerState, names: &[&str]) -> Answer {
         state.events.image("save", &id, &id, image);
     }
     let images = state.images.clone();
-    Ok(archive::answer(move |out| images.save(&wanted, SaveFormat::Docker, out)))
+    Ok(archive::answer(move |out| images.save(&wanted, options, out)))
 }
 
 /// A name with a tag means that; one without means all tags of its repository; an id has no name.
@@ -76,7 +89,7 @@ async fn run(
     mut body: impl Read + Send + 'static,
     is_quiet: bool,
     lines: Lines,
-) -> Result<()> {
+) -> hako_error::Result<()> {
     let listener = {
         let lines = lines.clone();
         move |event| {

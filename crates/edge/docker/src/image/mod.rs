@@ -59,7 +59,7 @@ pub(crate) async fn named(
     match (request.method(), operation) {
         (&Method::GET, Some((name, "json"))) => inspect(&state, name).await,
         (&Method::GET, Some((name, "history"))) => history::history(&state, name).await,
-        (&Method::GET, Some((name, "get"))) => files::save(&state, &[name]).await,
+        (&Method::GET, Some((name, "get"))) => files::save(&state, &[name], &params).await,
         (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
         (&Method::DELETE, _) => remove::remove(&state, &rest, &params).await,
         (&Method::POST, Some((name, "push"))) => push::push(&state, name, &params, request.headers()).await,

@@ -117,6 +117,18 @@ fn line(way: Way, digest: Digest, state: &LayerState) -> Value {
     line
 }
 
+/// What a transfer took, and what it did not have to move.
+pub(super) fn traffic(moved: u64, saved: u64) -> String {
+    let size = crate::human::size;
+    match moved + saved {
+        0 => "Moved nothing".to_owned(),
+        all => {
+            let percent = u128::from(saved) * 100 / u128::from(all);
+            format!("Moved {}, saved {} ({percent} %)", size(moved), size(saved))
+        }
+    }
+}
+
 /// The bar that clients print which do not draw their own: `[====>     ]  1.5MB/3MB`.
 fn bar(done: u64, total: u64) -> String {
     const WIDTH: usize = 50;
@@ -192,6 +204,8 @@ mod tests {
         assert_eq!(line(Way::Push, digest, &LayerState::Exists)["status"], "Layer already exists");
         assert_eq!(bar(9, 3).matches('=').count(), 50);
         assert_eq!(bar(9, 0), "9B");
+        assert_eq!(traffic(1_000_000, 99_000_000), "Moved 1MB, saved 99MB (99 %)");
+        assert_eq!(traffic(0, 0), "Moved nothing");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `POST /images/create?fromImage=…`.
 
-use super::progress::{Lines, Way, streamed};
+use super::progress::{Lines, Way, streamed, traffic};
 use crate::error::{Answer, Failure, status};
 use crate::params::Params;
 use crate::{DockerState, registry};
@@ -9,6 +9,7 @@ use hako_image::remote::{Credentials, RemoteClient};
 use hako_image::transfer::{Event, Platform, Progress, PullOptions, Pulled};
 use hako_names::{Digest, ImageRef};
 use http::{HeaderMap, StatusCode};
+use serde_json::json;
 
 /// The page size when all tags are wanted.
 const TAGS: u32 = 1000;
@@ -93,10 +94,14 @@ async fn one(
             name.digest().map_or_else(|| name.tag().unwrap_or_default().to_owned(), |d| d.to_string());
         move |event| match event {
             Event::Resolved { .. } => {
-                lines.send(serde_json::json!({ "status": format!("Pulling from {repository}"), "id": shown }))
+                lines.send(json!({ "status": format!("Pulling from {repository}"), "id": shown }))
             }
             Event::Layer { digest, state } => lines.layer(Way::Pull, digest, &state),
-            Event::Finished { .. } => {}
+            Event::Finished { is_up_to_date: true, .. } => {}
+            Event::Finished { moved, saved, .. } => {
+                lines.status(traffic(moved, saved));
+                lines.send(json!({ "aux": { "Moved": moved, "Saved": saved } }));
+            }
         }
     };
     let options =

@@ -5,9 +5,9 @@ use crate::error::{Answer, Failure, blocking};
 use crate::params::Params;
 use crate::{DockerState, registry};
 use hako_error::{Error, Kind, Result};
-use hako_image::Image;
 use hako_image::remote::{Credentials, RemoteClient};
 use hako_image::transfer::{Event, Progress, PushOptions};
+use hako_image::{Image, LayerForm};
 use hako_names::ImageRef;
 use http::HeaderMap;
 use serde_json::json;
@@ -22,9 +22,11 @@ pub(super) async fn push(state: &DockerState, name: &str, params: &Params, heade
     let has_tag =
         params.get("tag").is_some() || name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
     let credentials = registry::credentials(headers)?;
+    // Ours: no client of docker's sends it.
+    let form = params.get("compression").map(str::parse).transpose()?;
     let found = local(state, &wanted, !has_tag).await?;
     let state = state.clone();
-    streamed(|lines| run(state, wanted, found, credentials, lines), plain).await
+    streamed(|lines| run(state, wanted, found, form, credentials, lines), plain).await
 }
 
 /// The images to push with the names to push them by.
@@ -62,6 +64,7 @@ async fn run(
     state: DockerState,
     wanted: ImageRef,
     found: Vec<(ImageRef, Image)>,
+    form: Option<LayerForm>,
     credentials: Credentials,
     lines: Lines,
 ) -> Result<()> {
@@ -78,13 +81,17 @@ async fn run(
                 told.layer(Way::Push, digest, &state);
             }
         };
-        let options = PushOptions { client: Some(client.clone()), ..PushOptions::default() };
+        let options = PushOptions { client: Some(client.clone()), form, ..PushOptions::default() };
         let progress = Progress::new(listener);
         let pushed = hako_image::transfer::push(&state.images, &image, &name, &options, &progress).await?;
         let tag = name.tag().unwrap_or_default();
         state.events.image("push", &name.to_string(), &name.familiar_name(), &image);
         lines.status(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
-        let aux = json!({ "Tag": tag, "Digest": pushed.digest, "Size": pushed.size });
+        lines.status(super::progress::traffic(pushed.moved, pushed.saved));
+        let aux = json!({
+            "Tag": tag, "Digest": pushed.digest, "Size": pushed.size,
+            "Moved": pushed.moved, "Saved": pushed.saved,
+        });
         lines.send(json!({ "progressDetail": {}, "aux": aux }));
     }
     Ok(())

@@ -20,4 +20,4 @@ mod load;
 mod resolve;
 mod save;
 
-pub use save::SaveFormat;
+pub use save::{SaveFormat, SaveOptions};

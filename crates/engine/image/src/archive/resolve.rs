@@ -140,9 +140,26 @@ impl Intake<'_> {
         }
         self.unpack(&layers)?;
         let names = names_of(named, saved, manifest.config.digest);
+        // A layout is its digests; of docker's archives the images count, whatever form their layers have there.
+        if !saved.is_empty()
+            && let Some(here) = self.already_here(manifest.config.digest)
+        {
+            return Ok(Some(self.store.point(here, &names, &[])?));
+        }
         let digests: Vec<ImageRef> = names.iter().map(|name| name.with_digest(top)).collect();
         let digests = if top == digest { &[][..] } else { &digests };
         Ok(Some(self.store.point(digest, &names, digests)?))
+    }
+
+    /// The manifest of an image with that configuration that is wholly here, and stays.
+    fn already_here(&self, id: Digest) -> Option<Digest> {
+        let images = self.store.list().unwrap_or_default();
+        let found = images.into_iter().find(|image| {
+            let layers = image.layers.iter().map(|layer| layer.digest);
+            image.id == id
+                && layers.chain([image.manifest_digest, id]).all(|blob| self.lease.protect(blob).is_ok())
+        });
+        found.map(|image| image.manifest_digest)
     }
 
     fn has(&self, descriptor: &Descriptor) -> bool {
@@ -207,7 +224,10 @@ impl Intake<'_> {
         }
         self.unpack(&layers)?;
         let names = tags_of(saved);
-        let image = self.store.manifest_for(id, &layers, self.lease)?;
+        let image = match self.already_here(id) {
+            Some(here) => here,
+            None => self.store.manifest_for(id, &layers, self.lease)?,
+        };
         self.store.point(image, &names, &[])
     }
 

@@ -1,12 +1,15 @@
 //! Writing archives and layout directories. Equal images give equal archives.
 
-use crate::layer::{ApplyError, Decoder, Entry, EntryKind, TarWriter};
+use crate::form::LayerForm;
+use crate::layer::{ApplyError, Entry, EntryKind, TarWriter};
+use crate::store::Planned;
 use crate::{Image, ImageError, ImageStore, Layer};
+use hako_content::Lease;
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::media_type;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -17,12 +20,47 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SaveFormat {
     /// An OCI layout with `manifest.json` beside it, as today's `docker save` writes and all readers understand.
+    /// Without another wish, zstd layers are written uncompressed: readers from before 2023 know no zstd.
     #[default]
     Docker,
-    /// The OCI layout alone.
+    /// The OCI layout alone. Without another wish, layers are written as they are stored.
     Oci,
     /// One directory a layer, uncompressed, for readers from before 2023.
     DockerLegacy,
+}
+
+/// How images are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// What is written.
+    pub format: SaveFormat,
+    /// How layers are compressed; `None` for what suits the format.
+    pub form: Option<LayerForm>,
+}
+
+impl From<SaveFormat> for SaveOptions {
+    fn from(format: SaveFormat) -> Self {
+        Self { format, form: None }
+    }
+}
+
+impl SaveOptions {
+    fn form_of(self, layer: &Layer) -> LayerForm {
+        let usual = match self.format {
+            SaveFormat::Docker if LayerForm::Zstd.is_of(layer) => LayerForm::Uncompressed,
+            _ => LayerForm::Stored,
+        };
+        self.form.unwrap_or(usual)
+    }
+}
+
+/// An image as it is written.
+struct Written<'a> {
+    image: &'a Image,
+    names: &'a [ImageRef],
+    layers: Vec<Planned>,
+    manifest: Vec<u8>,
+    digest: Digest,
 }
 
 /// A place for the files of an archive.
@@ -50,7 +88,7 @@ impl<W: Write> Sink for Tar<W> {
             xattrs: Vec::new(),
             sparse: None,
         };
-        Ok(self.0.append(&entry, data).map_err(written)?)
+        Ok(self.0.append(&entry, data).map_err(written_to)?)
     }
 }
 
@@ -68,7 +106,7 @@ impl Sink for Dir<'_> {
     }
 }
 
-fn written(source: io::Error) -> ApplyError {
+fn written_to(source: io::Error) -> ApplyError {
     ApplyError::Stream { layer: "the archive being written".into(), source }
 }
 
@@ -77,78 +115,86 @@ impl ImageStore {
     pub fn save(
         &self,
         images: &[(Image, Vec<ImageRef>)],
-        format: SaveFormat,
+        options: impl Into<SaveOptions>,
         writer: impl Write,
     ) -> Result<()> {
+        let options = options.into();
+        let lease = self.lease("save")?;
         let mut tar = Tar(TarWriter::new(writer));
-        match format {
-            SaveFormat::Docker | SaveFormat::Oci => {
-                self.layout(images, &mut tar)?;
-                if format == SaveFormat::Docker {
-                    let path = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
-                    let layers =
-                        |image: &Image| image.layers.iter().map(|layer| path(layer.digest)).collect();
-                    tar.bytes("manifest.json", &manifest_json(images, &|image| path(image.id), &layers)?)?;
-                    tar.bytes("repositories", &repositories(images)?)?;
-                }
+        if options.format == SaveFormat::DockerLegacy {
+            self.legacy(images, &mut tar)?;
+        } else {
+            let written = self.written(images, options, &lease)?;
+            self.layout(&written, &lease, &mut tar)?;
+            if options.format == SaveFormat::Docker {
+                let path = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
+                let layers =
+                    |at: usize| written[at].layers.iter().map(|planned| path(planned.layer.digest)).collect();
+                tar.bytes("manifest.json", &manifest_json(images, &|image| path(image.id), &layers)?)?;
+                tar.bytes("repositories", &repositories(images)?)?;
             }
-            SaveFormat::DockerLegacy => self.legacy(images, &mut tar)?,
         }
-        tar.0.finish().map_err(written)?;
+        tar.0.finish().map_err(written_to)?;
         Ok(())
     }
 
     /// Writes images as an OCI layout into a directory, which is made where it is missing.
-    pub fn save_layout(&self, images: &[(Image, Vec<ImageRef>)], dir: &Path) -> Result<()> {
+    pub fn save_layout(
+        &self,
+        images: &[(Image, Vec<ImageRef>)],
+        form: Option<LayerForm>,
+        dir: &Path,
+    ) -> Result<()> {
         fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
-        self.layout(images, &mut Dir(dir))
+        let lease = self.lease("save")?;
+        let options = SaveOptions { format: SaveFormat::Oci, form };
+        self.layout(&self.written(images, options, &lease)?, &lease, &mut Dir(dir))
     }
 
-    fn layout(&self, images: &[(Image, Vec<ImageRef>)], sink: &mut dyn Sink) -> Result<()> {
-        let mut blobs = BTreeSet::new();
-        for (image, _) in images {
-            blobs.extend([image.manifest_digest, image.id]);
-            blobs.extend(image.layers.iter().map(|layer| layer.digest));
+    fn written<'a>(
+        &self,
+        images: &'a [(Image, Vec<ImageRef>)],
+        options: SaveOptions,
+        lease: &Lease,
+    ) -> Result<Vec<Written<'a>>> {
+        let write = |(image, names): &'a (Image, Vec<ImageRef>)| {
+            let made = self.outgoing(image, |layer| options.form_of(layer), lease)?;
+            Ok(Written { image, names, layers: made.layers, manifest: made.manifest, digest: made.digest })
+        };
+        images.iter().map(write).collect()
+    }
+
+    fn layout(&self, images: &[Written<'_>], lease: &Lease, sink: &mut dyn Sink) -> Result<()> {
+        let mut blobs: BTreeMap<Digest, Blob<'_>> = BTreeMap::new();
+        for written in images {
+            blobs.insert(written.digest, Blob::Bytes(&written.manifest));
+            blobs.insert(written.image.id, Blob::Stored(written.image.id));
+            let layers = written.layers.iter();
+            blobs.extend(layers.map(|planned| (planned.layer.digest, Blob::Layer(planned))));
         }
-        for digest in blobs {
-            let size = self.content().size(digest)?;
-            let mut blob = self.content().open_blob(digest)?;
-            sink.file(&format!("blobs/sha256/{}", digest.hex()), size, &mut blob)?;
+        for (digest, blob) in blobs {
+            self.blob(&format!("blobs/sha256/{}", digest.hex()), &blob, lease, sink)?;
         }
-        let mut manifests = Vec::new();
-        for (image, names) in images {
-            manifests.extend(self.descriptors(image, names)?);
-        }
+        let manifests: Vec<Value> = images.iter().flat_map(descriptors).collect();
         let index = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests});
         sink.bytes("index.json", &to_vec(&index)?)?;
         sink.bytes("oci-layout", LAYOUT.as_bytes())
     }
 
-    /// One descriptor a name, as containerd reads and writes them.
-    fn descriptors(&self, image: &Image, names: &[ImageRef]) -> Result<Vec<Value>> {
-        let digest = image.manifest_digest;
-        let bytes = self.content().read(digest)?;
-        let manifest: Value = serde_json::from_slice(&bytes)
-            .map_err(|source| ImageError::Document { what: format!("manifest {digest}"), source })?;
-        let kind = manifest["mediaType"].as_str().unwrap_or(media_type::MANIFEST);
-        let text = |key: &str| image.raw_config.get(key).cloned().unwrap_or(Value::Null);
-        let plain = json!({
-            "mediaType": kind, "digest": digest, "size": bytes.len(),
-            "platform": {"architecture": text("architecture"), "os": text("os")},
-        });
-        if names.is_empty() {
-            return Ok(vec![plain]);
-        }
-        let named = names.iter().map(|name| {
-            let mut descriptor = plain.clone();
-            let tag = name.tag().unwrap_or("latest");
-            descriptor["annotations"] = json!({
-                "io.containerd.image.name": name.canonical(),
-                "org.opencontainers.image.ref.name": tag,
-            });
-            descriptor
-        });
-        Ok(named.collect())
+    fn blob(&self, path: &str, blob: &Blob<'_>, lease: &Lease, sink: &mut dyn Sink) -> Result<()> {
+        let stored = match blob {
+            Blob::Bytes(bytes) => return sink.bytes(path, bytes),
+            Blob::Stored(digest) => *digest,
+            // Nothing is stored for a plain layer: it is decompressed into the archive.
+            Blob::Layer(Planned { layer, from: Some((from, LayerForm::Uncompressed)) }) => {
+                return sink.file(path, layer.size, &mut self.plain(from)?);
+            }
+            Blob::Layer(planned) => {
+                self.provide(planned, lease)?;
+                planned.layer.digest
+            }
+        };
+        sink.file(path, self.content().size(stored)?, &mut self.content().open_blob(stored)?)
     }
 
     fn legacy(&self, images: &[(Image, Vec<ImageRef>)], tar: &mut dyn Sink) -> Result<()> {
@@ -164,8 +210,8 @@ impl ImageStore {
             }
         }
         let config = |image: &Image| format!("{}.json", image.id.hex());
-        let layers = |image: &Image| {
-            layer_ids(image).into_iter().map(|id| format!("{id}/layer.tar")).collect::<Vec<_>>()
+        let layers = |at: usize| {
+            layer_ids(&images[at].0).into_iter().map(|id| format!("{id}/layer.tar")).collect::<Vec<_>>()
         };
         tar.bytes("manifest.json", &manifest_json(images, &config, &layers)?)?;
         tar.bytes("repositories", &repositories(images)?)
@@ -185,19 +231,41 @@ impl ImageStore {
         tar.bytes(&format!("{id}/VERSION"), b"1.0")?;
         tar.bytes(&format!("{id}/json"), &to_vec(&head)?)?;
         // A tar's header wants the size first: the layer is decompressed twice rather than kept.
-        let size = io::copy(&mut self.plain(layer)?, &mut io::sink()).map_err(written)?;
+        let size = io::copy(&mut self.plain(layer)?, &mut io::sink()).map_err(written_to)?;
         tar.file(&format!("{id}/layer.tar"), size, &mut self.plain(layer)?)
     }
+}
 
-    /// A layer's uncompressed tar.
-    pub(crate) fn plain(&self, layer: &Layer) -> Result<Decoder<io::BufReader<File>>> {
-        let compression = media_type::layer_compression(&layer.media_type).ok_or_else(|| {
-            let (digest, media_type) = (layer.digest.to_string(), layer.media_type.clone());
-            ImageError::MediaType { digest, media_type }
-        })?;
-        let blob = self.content().open_blob(layer.digest)?;
-        Decoder::new(io::BufReader::with_capacity(1 << 17, blob), compression)
+/// A file of a layout.
+enum Blob<'a> {
+    Bytes(&'a [u8]),
+    Stored(Digest),
+    Layer(&'a Planned),
+}
+
+/// One descriptor a name, as containerd reads and writes them.
+fn descriptors(written: &Written<'_>) -> Vec<Value> {
+    let kind: Option<Value> = serde_json::from_slice(&written.manifest).ok();
+    let kind = kind.as_ref().and_then(|manifest| manifest["mediaType"].as_str());
+    let text = |key: &str| written.image.raw_config.get(key).cloned().unwrap_or(Value::Null);
+    let plain = json!({
+        "mediaType": kind.unwrap_or(media_type::MANIFEST), "digest": written.digest,
+        "size": written.manifest.len(),
+        "platform": {"architecture": text("architecture"), "os": text("os")},
+    });
+    if written.names.is_empty() {
+        return vec![plain];
     }
+    let named = written.names.iter().map(|name| {
+        let mut descriptor = plain.clone();
+        let tag = name.tag().unwrap_or("latest");
+        descriptor["annotations"] = json!({
+            "io.containerd.image.name": name.canonical(),
+            "org.opencontainers.image.ref.name": tag,
+        });
+        descriptor
+    });
+    named.collect()
 }
 
 /// Legacy ids of an image's layers: unique for each stack, as the chain id is.
@@ -209,14 +277,15 @@ fn layer_ids(image: &Image) -> Vec<String> {
 fn manifest_json(
     images: &[(Image, Vec<ImageRef>)],
     config: &dyn Fn(&Image) -> String,
-    layers: &dyn Fn(&Image) -> Vec<String>,
+    layers: &dyn Fn(usize) -> Vec<String>,
 ) -> Result<Vec<u8>> {
     let list: Vec<Value> = images
         .iter()
-        .map(|(image, names)| {
+        .enumerate()
+        .map(|(at, (image, names))| {
             let tags: Vec<String> = names.iter().map(ToString::to_string).collect();
             let tags = if tags.is_empty() { Value::Null } else { tags.into() };
-            json!({"Config": config(image), "RepoTags": tags, "Layers": layers(image)})
+            json!({"Config": config(image), "RepoTags": tags, "Layers": layers(at)})
         })
         .collect();
     to_vec(&Value::Array(list))

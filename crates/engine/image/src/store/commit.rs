@@ -2,15 +2,12 @@
 
 use super::ImageStore;
 use crate::ImageError;
-use crate::chunked;
 use crate::image::{Image, Layer};
-use crate::layer::{DiffOptions, diff};
-use hako_content::{Expected, Lease};
-use hako_error::{Error, Kind, Result};
+use hako_content::Lease;
+use hako_error::Result;
 use hako_names::ImageRef;
 use hako_oci::image::{History, ImageConfiguration};
 use hako_oci::media_type;
-use hako_snapshot::Mounts;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -34,39 +31,6 @@ impl ImageStore {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         self.content().lease(&id, Duration::from_secs(24 * 3600))
-    }
-
-    /// Writes what an active snapshot changes as a layer blob. Equal directories give equal layers.
-    pub fn write_layer(
-        &self,
-        mounts: &Mounts,
-        options: &DiffOptions,
-        what: &str,
-        lease: &Lease,
-    ) -> Result<Layer> {
-        let writer = self.content().writer(format!("layer of {what}"))?.under(lease);
-        let upper = mounts.upper.as_deref().ok_or_else(|| ImageError::Unusable {
-            what: what.to_owned(),
-            reason: "a read-only view cannot have changes".into(),
-        })?;
-        let (tar, sink) = std::io::pipe().map_err(ImageError::io("make a pipe for", upper))?;
-        let written = std::thread::scope(|scope| {
-            let made = scope.spawn(|| diff(upper, &mounts.lower, options, std::io::BufWriter::new(sink)));
-            let written = chunked::write(std::io::BufReader::new(tar), writer, what);
-            // A directory that cannot be read is why the tar is cut.
-            match made.join() {
-                Ok(made) => made.and(written),
-                Err(_) => Err(Error::new(Kind::Internal, "a thread that makes layers panicked")),
-            }
-        })?;
-        let blob = written.writer.commit(Expected::default())?;
-        Ok(Layer {
-            digest: blob.digest,
-            size: blob.size,
-            media_type: media_type::LAYER_ZSTD.into(),
-            diff_id: written.diff_id,
-            annotations: written.annotations,
-        })
     }
 
     /// Turns the unmounted active snapshot `key` into the snapshot of `chain_id`, so that the layer just
@@ -99,21 +63,12 @@ impl ImageStore {
         Ok(self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest)
     }
 
-    /// The same image with its layers stored in another form; all names of `image` point to it.
-    pub(crate) fn replace_layers(&self, image: &Image, layers: &[Layer], lease: &Lease) -> Result<Image> {
-        let manifest = self.manifest_for(image.id, layers, lease)?;
-        let replaced = self.point(manifest, &image.names, &[])?;
-        if manifest != image.manifest_digest {
-            self.inner.names.write().drop_image(image.manifest_digest)?;
-        }
-        Ok(replaced)
-    }
-
-    /// The repositories of the same registry that images with this blob were pulled from or pushed to.
-    pub(crate) fn repositories_with(&self, name: &ImageRef, blob: hako_names::Digest) -> Vec<String> {
+    /// The repositories of the same registry that images with one of these blobs were pulled from or pushed to.
+    pub(crate) fn repositories_with(&self, name: &ImageRef, blobs: &[hako_names::Digest]) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for image in self.list().unwrap_or_default() {
-            let has_it = image.id == blob || image.layers.iter().any(|layer| layer.digest == blob);
+            let has_it =
+                blobs.contains(&image.id) || image.layers.iter().any(|layer| blobs.contains(&layer.digest));
             let there = image.repo_digests.iter().filter(|known| {
                 has_it && known.registry() == name.registry() && known.repository() != name.repository()
             });
@@ -153,12 +108,16 @@ impl ImageStore {
     }
 }
 
-fn manifest_of(config: hako_names::Digest, size: u64, layers: &[Layer]) -> Value {
+pub(super) fn manifest_of(config: hako_names::Digest, size: u64, layers: &[Layer]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
         .map(|layer| {
-            let mut descriptor =
-                json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size});
+            // A layer of a base with Docker's types bears OCI's name for the same thing here.
+            let media_type = match layer.media_type.as_str() {
+                media_type::DOCKER_LAYER_GZIP => media_type::LAYER_GZIP,
+                own => own,
+            };
+            let mut descriptor = json!({"mediaType": media_type, "digest": layer.digest, "size": layer.size});
             if !layer.annotations.is_empty() {
                 descriptor["annotations"] = json!(layer.annotations);
             }
@@ -205,7 +164,7 @@ fn fill_history(config: &mut ImageConfiguration, layers: usize) {
     config.set_history(Some(history));
 }
 
-fn to_vec(value: &Value) -> Result<Vec<u8>> {
+pub(super) fn to_vec(value: &Value) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(value)
         .map_err(|source| ImageError::Document { what: "a manifest".into(), source })?)
 }

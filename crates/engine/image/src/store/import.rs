@@ -4,7 +4,7 @@ use super::unpack::apply_all;
 use super::{ImageStore, NewImage};
 use crate::chain_id;
 use crate::image::{Image, Layer};
-use crate::layer::{Decoder, Encoder, Tee, sniff};
+use crate::layer::{Decoder, Tee, sniff};
 use hako_content::Expected;
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
@@ -57,30 +57,35 @@ impl ImageStore {
         lease: &hako_content::Lease,
     ) -> Result<Layer> {
         let (compression, tar) = sniff(tar)?;
-        let mut writer = self.content().writer(format!("layer of {name}"))?.under(lease);
         let what = format!("the tar of {name}");
-        let (diff_id, writer, media_type) = if compression == Compression::None {
-            let mut encoder = Encoder::new(writer, Compression::Zstd)?;
-            apply_all(root, Tee::new(tar, &mut encoder), &what, u64::MAX)?;
-            let (writer, diff_id): (_, Digest) = encoder.finish()?;
-            (diff_id, writer, media_type::LAYER_ZSTD)
+        let layer = if compression == Compression::None {
+            self.write_tar(&what, lease, |sink| apply_all(root, Tee::new(tar, sink), &what, u64::MAX))?.0
         } else {
-            let mut stored = Tee::new(tar, &mut writer);
-            let diff_id = apply_all(root, Decoder::new(&mut stored, compression)?, &what, u64::MAX)?;
-            std::io::copy(&mut stored, &mut std::io::sink())
-                .map_err(|source| crate::layer::ApplyError::Stream { layer: what, source })?;
-            let media_type = if compression == Compression::Gzip {
-                media_type::LAYER_GZIP
-            } else {
-                media_type::LAYER_ZSTD
-            };
-            (diff_id, writer, media_type)
+            self.import_compressed(tar, compression, root, &what, lease)?
         };
-        if diff_id == Digest::of(b"") {
-            let (what, reason) =
-                (format!("the tar of {name}"), "it is empty, not even an archive's end".into());
+        if layer.diff_id == Digest::of(b"") {
+            let reason = "it is empty, not even an archive's end".into();
             return Err(crate::ImageError::Unusable { what, reason }.into());
         }
+        Ok(layer)
+    }
+
+    /// What is compressed is stored as it comes.
+    fn import_compressed(
+        &self,
+        tar: impl Read,
+        compression: Compression,
+        root: &File,
+        what: &str,
+        lease: &hako_content::Lease,
+    ) -> Result<Layer> {
+        let mut writer = self.content().writer(what)?.under(lease);
+        let mut stored = Tee::new(tar, &mut writer);
+        let diff_id = apply_all(root, Decoder::new(&mut stored, compression)?, what, u64::MAX)?;
+        std::io::copy(&mut stored, &mut std::io::sink())
+            .map_err(|source| crate::layer::ApplyError::Stream { layer: what.to_owned(), source })?;
+        let is_gzip = compression == Compression::Gzip;
+        let media_type = if is_gzip { media_type::LAYER_GZIP } else { media_type::LAYER_ZSTD };
         let blob = writer.commit(Expected::default())?;
         Ok(Layer {
             digest: blob.digest,

@@ -2,16 +2,15 @@
 
 use super::pipe::{blocking, gone};
 use super::{Event, LayerState, Progress};
-use crate::chunked;
-use crate::layer::Encoder;
+use crate::form::LayerForm;
 use crate::remote::{Mount, Payload, RemoteClient, RemoteOptions};
-use crate::{Image, ImageError, ImageStore, Layer};
-use hako_content::{Expected, Lease};
+use crate::store::{Outgoing, Planned};
+use crate::{Image, ImageStore};
+use hako_content::Lease;
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
-use hako_oci::media_type::{self, Compression};
-use std::collections::{BTreeMap, HashSet};
-use std::io;
+use hako_oci::media_type;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
@@ -31,19 +30,14 @@ pub struct PushOptions {
     pub parallel: usize,
     /// The largest piece of a blob in one request, in bytes.
     pub piece: u64,
-    /// How layers that are stored uncompressed are compressed on the way; equal layers give equal blobs.
-    pub compression: Compression,
+    /// How layers are compressed; equal layers give equal blobs. `None` sends what a registry has already as it is
+    /// there, and all else as gzip, which every client reads.
+    pub form: Option<LayerForm>,
 }
 
 impl Default for PushOptions {
     fn default() -> Self {
-        Self {
-            remote: RemoteOptions::default(),
-            client: None,
-            parallel: 4,
-            piece: 1 << 40,
-            compression: Compression::Gzip,
-        }
+        Self { remote: RemoteOptions::default(), client: None, parallel: 4, piece: 1 << 40, form: None }
     }
 }
 
@@ -87,63 +81,74 @@ struct Push<'a> {
 impl Push<'_> {
     async fn run(&self, image: &Image) -> Result<Pushed> {
         let lease = Arc::new(self.store.lease("push")?);
-        let image = self.compressed(image, &lease).await?;
-        let mut blobs = vec![(image.id, self.store.content().size(image.id)?)];
-        blobs.extend(image.layers.iter().map(|layer| (layer.digest, layer.size)));
-        let (moved, saved) = self.blobs(&blobs, &lease).await?;
-        let content = self.store.content().clone();
-        let digest = image.manifest_digest;
-        let bytes = blocking(move || content.read(digest)).await?;
+        let outgoing = self.outgoing(image, &lease).await?;
+        let size = self.store.content().size(image.id)?;
+        let mut blobs = vec![(image.id, size, None)];
+        for planned in outgoing.layers {
+            blobs.push((planned.layer.digest, planned.layer.size, Some(planned)));
+        }
+        let (moved, saved) = self.blobs(blobs, &lease).await?;
+        let (digest, bytes) = (outgoing.digest, outgoing.manifest);
         let (size, media_type) = (bytes.len() as u64, media_type_of(&bytes));
         let reference = match (self.name.tag(), self.name.digest()) {
             (Some(tag), _) => tag.to_owned(),
             (None, _) => digest.to_string(),
         };
         let repository = self.name.repository();
-        self.client.put_manifest(repository, &reference, &media_type, bytes.into()).await?;
+        self.client.put_manifest(repository, &reference, &media_type, bytes.clone().into()).await?;
         let (store, known) = (self.store.clone(), self.name.with_digest(digest));
-        blocking(move || store.point(digest, &[], &[known]).map(drop)).await?;
+        let here = image.manifest_digest;
+        blocking(move || {
+            // What a registry calls the image is kept, as an index is of which one was chosen.
+            store.content().put("a pushed manifest", &bytes, Some(&lease))?;
+            store.point(here, &[], &[known]).map(drop)
+        })
+        .await?;
         self.progress.tell(Event::Finished { digest, is_up_to_date: moved == 0, moved, saved });
         Ok(Pushed { digest, size, moved, saved })
     }
 
-    /// The image itself, or, where layers are stored uncompressed, one with the same content and compressed
-    /// layers; the names of the image then point to that one.
-    async fn compressed(&self, image: &Image, lease: &Arc<Lease>) -> Result<Image> {
-        let is_plain =
-            |layer: &Layer| media_type::layer_compression(&layer.media_type) == Some(Compression::None);
-        if self.options.compression == Compression::None || !image.layers.iter().any(is_plain) {
-            return Ok(image.clone());
-        }
+    /// What is to be sent. The image here stays as it is.
+    async fn outgoing(&self, image: &Image, lease: &Arc<Lease>) -> Result<Outgoing> {
         let (store, image, lease) = (self.store.clone(), image.clone(), lease.clone());
-        let compression = self.options.compression;
+        let wanted = self.options.form;
         blocking(move || {
-            let mut layers = image.layers.clone();
-            for layer in layers.iter_mut().filter(|layer| is_plain(layer)) {
-                *layer = compress(&store, layer, compression, &lease)?;
+            let layers = image.layers.iter().map(|layer| layer.digest);
+            for blob in layers.chain([image.manifest_digest, image.id]) {
+                lease.protect(blob)?;
             }
-            store.replace_layers(&image, &layers, &lease)
+            let usual = || if store.is_elsewhere(&image) { LayerForm::Stored } else { LayerForm::Gzip };
+            let form = wanted.unwrap_or_else(usual);
+            store.outgoing(&image, |_| form, &lease)
         })
         .await
     }
 
     /// Sends what the registry lacks; returns how many bytes that were, and how many it had.
-    async fn blobs(&self, blobs: &[(Digest, u64)], lease: &Arc<Lease>) -> Result<(u64, u64)> {
+    async fn blobs(
+        &self,
+        blobs: Vec<(Digest, u64, Option<Planned>)>,
+        lease: &Arc<Lease>,
+    ) -> Result<(u64, u64)> {
         let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
         let (mut tasks, mut seen) = (JoinSet::new(), HashSet::new());
-        for (digest, size) in blobs {
-            if !seen.insert(*digest) {
+        for (digest, size, planned) in blobs {
+            if !seen.insert(digest) {
                 continue;
             }
-            lease.protect(*digest)?;
-            self.progress.layer(*digest, LayerState::Waiting);
+            self.progress.layer(digest, LayerState::Waiting);
+            let stored = planned.as_ref().and_then(|planned| planned.from.as_ref());
+            let known: Vec<Digest> =
+                stored.map(|(layer, _)| layer.digest).into_iter().chain([digest]).collect();
             let sending = Sending {
                 client: self.client.clone(),
                 repository: self.name.repository().to_owned(),
-                digest: *digest,
-                size: *size,
-                path: self.store.content().path(*digest),
-                sources: self.store.repositories_with(self.name, *digest),
+                digest,
+                size,
+                store: self.store.clone(),
+                lease: lease.clone(),
+                planned,
+                sources: self.store.repositories_with(self.name, &known),
                 piece: self.options.piece,
                 progress: self.progress.clone(),
             };
@@ -168,8 +173,11 @@ struct Sending {
     repository: String,
     digest: Digest,
     size: u64,
-    path: std::path::PathBuf,
-    /// Repositories of the same registry that are known to have it.
+    store: ImageStore,
+    lease: Arc<Lease>,
+    /// How it is made if it is not here.
+    planned: Option<Planned>,
+    /// Repositories of the same registry that probably have it.
     sources: Vec<String>,
     piece: u64,
     progress: Progress,
@@ -198,14 +206,21 @@ impl Sending {
             Some(upload) => upload,
             None => self.client.start_upload(&self.repository).await?,
         };
+        self.provide().await?;
         upload.send_all(self.digest, &self.payload(), self.piece).await?;
         self.progress.layer(self.digest, LayerState::Done { saved: 0 });
         Ok((self.size, true))
     }
 
+    async fn provide(&self) -> Result<()> {
+        let Some(planned) = self.planned.clone() else { return Ok(()) };
+        let (store, lease) = (self.store.clone(), self.lease.clone());
+        blocking(move || store.provide(&planned, &lease)).await
+    }
+
     fn payload(&self) -> Payload {
         let (progress, digest, total) = (self.progress.clone(), self.digest, self.size);
-        let (sent, told) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (path, sent, told) = (self.store.content().path(digest), AtomicU64::new(0), AtomicU64::new(0));
         let sent = Arc::new(move |count| {
             let done = (sent.fetch_add(count, Ordering::Relaxed) + count).min(total);
             if done == total || done >= told.load(Ordering::Relaxed) + STEP {
@@ -213,36 +228,8 @@ impl Sending {
                 progress.layer(digest, LayerState::Uploading { done, total });
             }
         });
-        Payload::File { path: self.path.clone(), offset: 0, length: self.size, sent: Some(sent) }
+        Payload::File { path, offset: 0, length: self.size, sent: Some(sent) }
     }
-}
-
-/// Stores a compressed form of a layer that is stored plain. The same bytes come out each time.
-fn compress(store: &ImageStore, layer: &Layer, compression: Compression, lease: &Lease) -> Result<Layer> {
-    let what = format!("layer {}, compressed", layer.digest);
-    let mut plain = store.content().open_blob(layer.digest)?;
-    let writer = store.content().writer(&what)?.under(lease);
-    let (writer, diff_id, annotations) = if compression == Compression::Zstd {
-        let written = chunked::write(&mut plain, writer, &what)?;
-        (written.writer, written.diff_id, written.annotations)
-    } else {
-        let mut encoder = Encoder::new(writer, compression)?;
-        io::copy(&mut plain, &mut encoder)
-            .map_err(|source| crate::layer::ApplyError::Stream { layer: what.clone(), source })?;
-        let (writer, diff_id) = encoder.finish()?;
-        (writer, diff_id, BTreeMap::new())
-    };
-    if diff_id != layer.diff_id {
-        let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
-        return Err(ImageError::DiffId { digest, expected, actual: diff_id.to_string() }.into());
-    }
-    let blob = writer.commit(Expected::default())?;
-    let media_type = match compression {
-        Compression::None => media_type::LAYER_TAR,
-        Compression::Gzip => media_type::LAYER_GZIP,
-        Compression::Zstd => media_type::LAYER_ZSTD,
-    };
-    Ok(Layer { digest: blob.digest, size: blob.size, media_type: media_type.into(), diff_id, annotations })
 }
 
 fn media_type_of(manifest: &[u8]) -> String {

@@ -4,7 +4,7 @@ use crate::stores::{Store, leaning_layers, name, tar};
 use hako_error::Kind;
 use hako_image::layer::Encoder;
 use hako_image::transfer::Progress;
-use hako_image::{Image, SaveFormat};
+use hako_image::{Image, SaveFormat, SaveOptions};
 use hako_oci::media_type::{self, Compression};
 use std::io::Write;
 use std::path::Path;
@@ -54,16 +54,53 @@ fn what_is_saved_loads_again_the_same() {
             let there = Store::new();
             let loaded = load(&there, &archive);
             assert_same(&there, &loaded, &image);
-            if format != SaveFormat::DockerLegacy {
+            let is_as_stored = match format {
+                SaveFormat::Docker => compression != Compression::Zstd,
+                SaveFormat::Oci => true,
+                SaveFormat::DockerLegacy => false,
+            };
+            if is_as_stored {
                 assert_eq!(loaded[0].manifest_digest, image.manifest_digest);
             }
         }
         let dir = tempfile::tempdir().unwrap();
-        here.images.save_layout(&[(image.clone(), image.names.clone())], &dir.path().join("x")).unwrap();
+        here.images
+            .save_layout(&[(image.clone(), image.names.clone())], None, &dir.path().join("x"))
+            .unwrap();
         let there = Store::new();
         let loaded = there.images.load_layout(&dir.path().join("x"), &Progress::none()).unwrap();
         assert_same(&there, &loaded, &image);
     }
+}
+
+#[test]
+fn layers_are_saved_in_the_form_that_is_wanted_and_zstd_is_for_none_of_dockers_archives() {
+    let here = Store::new();
+    let image = image(&here, Compression::Zstd);
+    let save = |format, form: Option<&str>| {
+        let form = form.map(|form| form.parse().unwrap());
+        let mut bytes = Vec::new();
+        let options = SaveOptions { format, form };
+        here.images.save(&[(image.clone(), image.names.clone())], options, &mut bytes).unwrap();
+        let there = Store::new();
+        let loaded = load(&there, &bytes);
+        assert_same(&there, &loaded, &image);
+        (loaded[0].layers[0].media_type.clone(), loaded[0].layers[0].digest)
+    };
+    let plain = (media_type::LAYER_TAR.to_owned(), image.layers[0].diff_id);
+    assert_eq!(save(SaveFormat::Docker, None), plain);
+    assert_eq!(save(SaveFormat::Oci, Some("uncompressed")), plain);
+    assert_eq!(save(SaveFormat::Docker, Some("gzip")).0, media_type::LAYER_GZIP);
+    assert_eq!(save(SaveFormat::Oci, Some("stored")).1, image.layers[0].digest);
+    let chunked = save(SaveFormat::Oci, Some("zstd:chunked"));
+    assert!(chunked.0 == media_type::LAYER_ZSTD && chunked.1 != image.layers[0].digest, "{chunked:?}");
+    here.images.gc().unwrap();
+    let blobs = here.images.content().list().unwrap().len();
+    assert_eq!(blobs, 2 + image.layers.len(), "nothing that was only saved stays");
+    // What is here already is not stored a second time in another form.
+    let loaded = load(&here, &saved(&here, &image, SaveFormat::Docker));
+    assert_eq!(loaded[0].manifest_digest, image.manifest_digest);
+    assert_eq!(here.images.list().unwrap().len(), 1);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::peer::{Access, Peer};
 use crate::stores::{Store, name, noise, tar};
-use hako_image::Image;
 use hako_image::transfer::{Event, LayerState, Progress, PullOptions, Pulled, PushOptions, pull, push};
+use hako_image::{Image, Layer, LayerForm};
 use hako_names::Digest;
 use hako_oci::media_type::Compression;
 use parking_lot::Mutex;
@@ -30,12 +30,23 @@ fn version(number: u64, changed: u64) -> Vec<u8> {
     whole
 }
 
-/// Pushes a version in chunks; returns the image as it was pushed.
+/// Pushes a version in chunks; returns the image as it is at the registry.
 async fn publish(store: &Store, peer: &Peer, number: u64, changed: u64) -> Image {
     let image = store.image_from("app", Compression::None, &[version(number, changed)]);
-    let options = PushOptions { compression: Compression::Zstd, ..PushOptions::default() };
-    push(&store.images, &image, &peer.name("app:1"), &options, &Progress::none()).await.unwrap();
-    store.images.resolve(&name("app")).unwrap()
+    let options = PushOptions { form: Some(LayerForm::Chunked), ..PushOptions::default() };
+    let pushed = push(&store.images, &image, &peer.name("app:1"), &options, &Progress::none()).await.unwrap();
+    assert_eq!(store.images.resolve(&name("app")).unwrap().manifest_digest, image.manifest_digest);
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&store.images.content().read(pushed.digest).unwrap()).unwrap();
+    let sent = &manifest["layers"][0];
+    let layer = Layer {
+        digest: sent["digest"].as_str().unwrap().parse().unwrap(),
+        size: sent["size"].as_u64().unwrap(),
+        media_type: sent["mediaType"].as_str().unwrap().into(),
+        diff_id: image.layers[0].diff_id,
+        annotations: serde_json::from_value(sent["annotations"].clone()).unwrap(),
+    };
+    Image { manifest_digest: pushed.digest, layers: vec![layer], ..image }
 }
 
 async fn fetch(store: &Store, peer: &Peer, progress: &Progress) -> Pulled {
@@ -67,6 +78,22 @@ async fn a_new_version_moves_what_changed() {
     assert_eq!(there.read(&second.image, "dir/large"), here.read(&image, "dir/large"));
     assert_eq!(there.read(&second.image, "dir/small000"), here.read(&image, "dir/small000"));
     assert!(there.ingests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_of_an_imported_root_file_system_moves_what_changed() {
+    let peer = Peer::start(Access::Open);
+    let (here, there) = (Store::new(), Store::new());
+    let options = PushOptions { form: Some(LayerForm::Stored), ..PushOptions::default() };
+    let mut moved = Vec::new();
+    for number in [1, 2] {
+        let root = version(number, number - 1);
+        let imported = here.images.import_rootfs(&root[..], &name("app"), Default::default()).unwrap();
+        assert_eq!(imported.layers[0].diff_id, Digest::of(&root));
+        push(&here.images, &imported, &peer.name("app:1"), &options, &Progress::none()).await.unwrap();
+        moved.push(fetch(&there, &peer, &Progress::none()).await.moved);
+    }
+    assert!(moved[1] < moved[0] / 20, "{moved:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use crate::peer::{Access, Peer};
 use crate::stores::{Store, name};
 use hako_error::Kind;
+use hako_image::LayerForm;
 use hako_image::remote::{Credentials, PlainHttp, RemoteClient, RemoteOptions};
 use hako_image::transfer::{
     Event, LayerState, Platform, Progress, PullOptions, Pulled, PushOptions, pull, push,
@@ -27,8 +28,8 @@ async fn what_is_pushed_is_pulled_byte_for_byte() {
         let (here, there) = (Store::new(), Store::new());
         let image = here.image("app", compression, &[300_000, 200_000, 10]);
         let target = peer.name(&format!("a/app-{compression:?}:1").to_lowercase());
-        let pushed = push(&here.images, &image, &target, &PushOptions::default(), &Progress::none()).await;
-        let pushed = pushed.unwrap();
+        let options = PushOptions { form: Some(LayerForm::Stored), ..PushOptions::default() };
+        let pushed = push(&here.images, &image, &target, &options, &Progress::none()).await.unwrap();
         assert_eq!(pushed.digest, image.manifest_digest);
         let pulled = pull(&there.images, &target, &PullOptions::default(), &Progress::none()).await.unwrap();
         assert!(!pulled.is_up_to_date && pulled.moved == pushed.moved && pulled.saved == 0);
@@ -204,6 +205,47 @@ async fn plain_layers_are_compressed_alike_each_time() {
     }
     assert_eq!(pushed[0].digest, pushed[1].digest);
     assert_eq!(pulled(&Store::new(), &peer, "app").await.image.id, digests[0].1.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_here_goes_as_gzip_and_what_was_pulled_as_it_came() {
+    let peer = Peer::start(Access::Open);
+    let store = Store::new();
+    let image = store.image("app", Compression::Zstd, &[20_000, 300]);
+    store.images.tag(&image, &peer.name("app")).unwrap();
+    let options = PushOptions::default();
+    let first = push(&store.images, &image, &peer.name("app"), &options, &Progress::none()).await.unwrap();
+    let raw = peer.skopeo(&["inspect", "--raw", "--tls-verify=false", "docker://app:latest"]);
+    assert_eq!(raw.matches(media_type::LAYER_GZIP).count(), 2, "{raw}");
+    // The format that knows no zstd.
+    let dir = tempfile::tempdir().unwrap();
+    let archive = format!("docker-archive:{}/app.tar", dir.path().display());
+    peer.skopeo(&["copy", "--src-tls-verify=false", "docker://app:latest", &archive]);
+
+    let here = store.images.resolve(&name("app")).unwrap();
+    assert_eq!(here.manifest_digest, image.manifest_digest, "nothing changes here");
+    assert_eq!(here.repo_digests, [peer.name("app").with_digest(first.digest)]);
+    assert!(pulled(&store, &peer, "app").await.is_up_to_date);
+
+    // The compressed layers go; that the registry has them is known without making them again.
+    store.images.gc().unwrap();
+    let blobs = store.images.content().list().unwrap().len();
+    let again = push(&store.images, &here, &peer.name("app"), &options, &Progress::none()).await.unwrap();
+    assert_eq!((again.moved, again.digest), (0, first.digest));
+    assert_eq!(store.images.content().list().unwrap().len(), blobs);
+    let other = Peer::start(Access::Open);
+    let elsewhere =
+        push(&store.images, &here, &other.name("app"), &options, &Progress::none()).await.unwrap();
+    assert_eq!((elsewhere.moved, elsewhere.digest), (first.moved, first.digest));
+
+    let chunked = PushOptions { form: Some(LayerForm::Chunked), ..PushOptions::default() };
+    let target = peer.name("chunked");
+    let asked = push(&store.images, &here, &target, &chunked, &Progress::none()).await.unwrap();
+    let there = Store::new();
+    let found = pulled(&there, &peer, "chunked").await.image;
+    assert!(found.layers.iter().all(|layer| layer.annotations.len() == 2), "{:?}", found.layers);
+    let onward = push(&there.images, &found, &other.name("onward"), &options, &Progress::none()).await;
+    assert_eq!(onward.unwrap().digest, asked.digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

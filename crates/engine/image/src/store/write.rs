@@ -1,0 +1,68 @@
+//! New layers, in chunks.
+
+use super::ImageStore;
+use crate::layer::{ApplyError, DiffOptions, diff};
+use crate::{ImageError, Layer, chunked};
+use hako_content::{Expected, Lease};
+use hako_error::{Error, Kind, Result};
+use hako_oci::media_type;
+use hako_snapshot::Mounts;
+use std::io::{BufReader, BufWriter, Write};
+
+impl ImageStore {
+    /// Writes what an active snapshot changes as a layer blob. Equal directories give equal layers.
+    pub fn write_layer(
+        &self,
+        mounts: &Mounts,
+        options: &DiffOptions,
+        what: &str,
+        lease: &Lease,
+    ) -> Result<Layer> {
+        let upper = mounts.upper.as_deref().ok_or_else(|| ImageError::Unusable {
+            what: what.to_owned(),
+            reason: "a read-only view cannot have changes".into(),
+        })?;
+        let what = format!("layer of {what}");
+        Ok(self.write_tar(&what, lease, |tar| diff(upper, &mounts.lower, options, tar))?.0)
+    }
+
+    /// Writes the tar that `make` makes as a layer blob, while it is made; also returns what `make` returns. `what`
+    /// names the layer in errors.
+    pub fn write_tar<T>(
+        &self,
+        what: &str,
+        lease: &Lease,
+        make: impl FnOnce(&mut dyn Write) -> Result<T>,
+    ) -> Result<(Layer, T)> {
+        let writer = self.content().writer(what)?.under(lease);
+        let broken = |source| ApplyError::Stream { layer: what.to_owned(), source };
+        let (tar, sink) = std::io::pipe().map_err(broken)?;
+        let (made, written) = std::thread::scope(|scope| {
+            let writing = scope.spawn(|| chunked::write(BufReader::new(tar), writer, what));
+            let mut sink = BufWriter::with_capacity(1 << 16, sink);
+            let made = make(&mut sink).and_then(|made| {
+                sink.flush().map_err(broken)?;
+                Ok(made)
+            });
+            drop(sink);
+            let panicked = |_| Err(Error::new(Kind::Internal, "a thread that makes layers panicked"));
+            (made, writing.join().unwrap_or_else(panicked))
+        });
+        let (made, written) = match (made, written) {
+            (Ok(made), written) => (made, written?),
+            // A full disk is why the tar could not be handed on.
+            (Err(_), Err(full)) if full.kind() == Kind::Exhausted => return Err(full),
+            // What cannot be read is why the tar is cut.
+            (Err(error), _) => return Err(error),
+        };
+        let blob = written.writer.commit(Expected::default())?;
+        let layer = Layer {
+            digest: blob.digest,
+            size: blob.size,
+            media_type: media_type::LAYER_ZSTD.into(),
+            diff_id: written.diff_id,
+            annotations: written.annotations,
+        };
+        Ok((layer, made))
+    }
+}
