@@ -69,6 +69,7 @@ impl Platform {
         let server = open_server(&directory, Arc::clone(&pki), ranges, node_ip, address).await?;
         let kubeconfig = write_kubeconfigs(&directory, &pki, address, args)?;
         let machine = machine.await.context("open the engine")??;
+        collect_leftovers(machine.images.clone());
 
         let (failed, failures) = mpsc::channel(1);
         let engine_socket = directory.run().join("engine.sock");
@@ -262,6 +263,17 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
     })
     .await?;
     Ok(Machine { engine: Arc::new(engine), images, builder, network, networks })
+}
+
+/// What an earlier process left behind goes while all else starts.
+fn collect_leftovers(images: ImageStore) {
+    tokio::task::spawn_blocking(move || match images.gc() {
+        Ok(collected) => {
+            let (blobs, snapshots) = (collected.blobs.len(), collected.snapshots.len());
+            tracing::debug!(blobs, snapshots, "leftovers of an earlier process are gone");
+        }
+        Err(error) => tracing::warn!(error = error.chain(), "leftovers of an earlier process stay"),
+    });
 }
 
 fn names(node: &str, ip: Ipv4Addr, address: SocketAddr, ranges: Ranges) -> ServerNames {

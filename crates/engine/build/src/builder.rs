@@ -141,6 +141,18 @@ impl Builder {
         events: mpsc::UnboundedSender<BuildEvent>,
         cancel: Arc<Cancel>,
     ) -> Result<Built> {
+        self.images.make_room();
+        let built = self.build_in_room(request, events, cancel);
+        self.images.make_room();
+        built
+    }
+
+    fn build_in_room(
+        &self,
+        request: BuildRequest,
+        events: mpsc::UnboundedSender<BuildEvent>,
+        cancel: Arc<Cancel>,
+    ) -> Result<Built> {
         let epoch_unix_s = epoch(&request)?;
         let scratch = Scratch::new(&self.scratch)?;
         let contexts = Contexts::new(

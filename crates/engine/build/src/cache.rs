@@ -4,12 +4,16 @@
 //! files beside the images, so that they outlive the process; their layers are roots of collection.
 
 use crate::error::BuildError;
+use hako_content::Lease;
 use hako_error::Result;
-use hako_image::{ImageStore, Layer, Roots};
+use hako_image::{ImageStore, Layer, Roots, Spare};
 use hako_names::Digest;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Records that no build asked for so long are dropped when the builder starts.
@@ -43,8 +47,12 @@ pub struct CachedStep {
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
-    images: ImageStore,
+    /// What each record keeps, so that a collection need not read them all.
+    kept: Arc<Mutex<HashMap<PathBuf, Kept>>>,
 }
+
+/// A record's layer and snapshot.
+type Kept = (Option<Digest>, Option<String>);
 
 impl Cache {
     pub(crate) fn open(images: &ImageStore) -> Result<Self> {
@@ -58,18 +66,21 @@ impl Cache {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        let roots = dir.clone();
-        images.add_roots(move || Ok(read_roots(&roots)));
-        Ok(Self { dir, images: images.clone() })
+        let cache = Self { kept: Arc::new(Mutex::new(read_all(&dir))), dir };
+        let roots = cache.clone();
+        images.add_roots(move || Ok(roots.roots()));
+        let spares = cache.clone();
+        images.add_spares(move || Ok(spares.spares()?));
+        Ok(cache)
     }
 
-    /// The record of that key, if its layer is still there.
-    pub(crate) fn get(&self, key: Digest) -> Option<Record> {
+    /// The record of that key, if its layer is still there; it is under `lease` from then on.
+    pub(crate) fn get(&self, key: Digest, lease: &Lease) -> Option<Record> {
         let path = self.path(key);
         let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-        let is_whole = record.layer.as_ref().is_none_or(|layer| self.images.content().exists(layer.digest));
-        if !is_whole {
-            let _ = fs::remove_file(&path);
+        // Who prunes may have removed it this moment.
+        if record.layer.as_ref().is_some_and(|layer| lease.protect(layer.digest).is_err()) {
+            let _ = self.forget(&path);
             return None;
         }
         let _ = fs::File::options()
@@ -87,7 +98,9 @@ impl Cache {
             .map_err(std::io::Error::from)
             .and_then(|bytes| fs::write(&new, bytes))
             .and_then(|()| fs::rename(&new, &path));
-        written.map_err(BuildError::io("write", path))
+        written.map_err(BuildError::io("write", &path))?;
+        self.kept.lock().insert(path, kept(record));
+        Ok(())
     }
 
     /// Every record, in no particular order; one that cannot be read is left out.
@@ -109,9 +122,46 @@ impl Cache {
     /// Forgets every result.
     pub(crate) fn clear(&self) -> Result<(), BuildError> {
         for entry in fs::read_dir(&self.dir).map_err(BuildError::io("list", &self.dir))?.flatten() {
-            fs::remove_file(entry.path()).map_err(BuildError::io("remove", entry.path()))?;
+            // What has another ending is being written by a build that runs.
+            if entry.path().extension().is_some_and(|extension| extension == "json") {
+                self.forget(&entry.path())?;
+            }
         }
         Ok(())
+    }
+
+    /// Forgets one result; returns what it kept.
+    fn forget(&self, path: &Path) -> Result<Roots, BuildError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(BuildError::io("remove", path)(error));
+            }
+            _ => {}
+        }
+        let (blob, snapshot) = self.kept.lock().remove(path).unwrap_or_default();
+        Ok(Roots { blobs: blob.into_iter().collect(), snapshots: snapshot.into_iter().collect() })
+    }
+
+    fn roots(&self) -> Roots {
+        let kept = self.kept.lock();
+        Roots {
+            blobs: kept.values().filter_map(|(blob, _)| *blob).collect(),
+            snapshots: kept.values().filter_map(|(_, snapshot)| snapshot.clone()).collect(),
+        }
+    }
+
+    /// Every result can be had again.
+    fn spares(&self) -> Result<Vec<Spare>, BuildError> {
+        let mut spares = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(BuildError::io("list", &self.dir))?.flatten() {
+            let path = entry.path();
+            let Ok(used) = entry.metadata().and_then(|metadata| metadata.modified()) else { continue };
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let (cache, name) = (self.clone(), format!("build step {}", path.display()));
+                spares.push(Spare { name, used, forget: Box::new(move || Ok(cache.forget(&path)?)) });
+            }
+        }
+        Ok(spares)
     }
 
     fn path(&self, key: Digest) -> PathBuf {
@@ -119,15 +169,14 @@ impl Cache {
     }
 }
 
-fn read_roots(dir: &Path) -> Roots {
-    let mut roots = Roots::default();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let record =
-            fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-        if let Some(record) = record {
-            roots.blobs.extend(record.layer.map(|layer| layer.digest));
-            roots.snapshots.extend(record.snapshot);
-        }
-    }
-    roots
+fn kept(record: &Record) -> Kept {
+    (record.layer.as_ref().map(|layer| layer.digest), record.snapshot.clone())
+}
+
+fn read_all(dir: &Path) -> HashMap<PathBuf, Kept> {
+    let read = |path: PathBuf| {
+        let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        Some((path, kept(&record)))
+    };
+    fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| read(entry.path())).collect()
 }

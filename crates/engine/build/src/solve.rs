@@ -120,7 +120,7 @@ fn settle(shared: &Shared, graph: &Graph, id: NodeId, key: Digest, known: &[Opti
         Op::Base(_) => Some(Known::Given),
         Op::Join(link) => known[*link].as_ref().map(|_| Known::Given),
         _ if !node.use_cache => None,
-        _ => shared.cache.get(key).map(|record| Known::Recorded(Box::new(record))),
+        _ => shared.cache.get(key, &shared.lease).map(|record| Known::Recorded(Box::new(record))),
     }
 }
 

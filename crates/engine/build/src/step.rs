@@ -65,7 +65,7 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
     };
     let content = content_key(shared, node, &below, job.as_ref(), results)?;
     if node.use_cache
-        && let Some(record) = shared.cache.get(content)
+        && let Some(record) = shared.cache.get(content, &shared.lease)
     {
         shared.cache.put(definition, &record)?;
         return from_record(shared, below, record);

@@ -64,6 +64,8 @@ pub(crate) struct Leases {
     /// While a collection runs: what was protected or let go of since it began. A name may have come to point to
     /// such a blob after the collection asked for what is to be kept.
     touched: Option<HashSet<Digest>>,
+    /// Let go of since a collection last looked. At most one a blob that was ever leased.
+    loose: HashSet<Digest>,
 }
 
 impl Leases {
@@ -84,7 +86,7 @@ impl Leases {
                 _ => fs::remove_file(&path).map_err(failed)?,
             }
         }
-        Ok(Self { dir, records, touched: None })
+        Ok(Self { dir, records, touched: None, loose: HashSet::new() })
     }
 
     /// From here on every blob that is protected or let go of survives, until [`Leases::end`].
@@ -132,11 +134,24 @@ impl Leases {
     }
 
     pub(crate) fn release(&mut self, id: &str) {
-        let released = self.records.remove(id);
-        if let (Some(touched), Some(released)) = (&mut self.touched, released) {
-            touched.extend(released.blobs);
+        if let Some(released) = self.records.remove(id) {
+            if let Some(touched) = &mut self.touched {
+                touched.extend(&released.blobs);
+            }
+            self.loose.extend(released.blobs);
         }
         let _ = fs::remove_file(self.path(id));
+    }
+
+    pub(crate) fn release_all(&mut self, is_over: impl Fn(&str) -> bool) {
+        let over: Vec<String> = self.records.keys().filter(|id| is_over(id)).cloned().collect();
+        for id in over {
+            self.release(&id);
+        }
+    }
+
+    pub(crate) fn take_loose(&mut self) -> HashSet<Digest> {
+        std::mem::take(&mut self.loose)
     }
 
     /// Whether an unexpired lease holds the blob; expired ones are dropped on the way.

@@ -180,20 +180,47 @@ impl ContentStore {
         Ok(fs::remove_file(&path).map_err(|source| missing_or(digest, "delete", &path, source))?)
     }
 
-    /// Deletes every blob that is neither in `keep` nor under a lease; returns what went.
+    /// Deletes every blob that is neither in `keep` nor under a lease; returns what went. `keep` is told how many
+    /// blobs there are.
     ///
     /// In small steps, between which blobs are written, protected and released as ever: a blob that is touched so
     /// after the collection began is spared by it. One collection runs at a time.
-    pub fn collect(&self, keep: impl FnOnce() -> Result<HashSet<Digest>>) -> Result<Vec<Blob>> {
+    pub fn collect(&self, keep: impl FnOnce(usize) -> Result<HashSet<Digest>>) -> Result<Vec<Blob>> {
+        self.collecting(|| {
+            // All are looked at: nothing is left to be looked at later.
+            self.inner.leases.lock().take_loose();
+            let all = self.list()?;
+            let keep = keep(all.len())?;
+            self.sweep(all, &keep)
+        })
+    }
+
+    /// The same, looking only at `candidates` and at what leases let go of since the last collection.
+    pub fn collect_among(
+        &self,
+        candidates: impl IntoIterator<Item = Digest>,
+        keep: impl FnOnce(usize) -> Result<HashSet<Digest>>,
+    ) -> Result<Vec<Blob>> {
+        self.collecting(|| {
+            let mut all = self.inner.leases.lock().take_loose();
+            all.extend(candidates);
+            let keep = keep(all.len())?;
+            let blobs =
+                all.into_iter().filter_map(|digest| Some(Blob { digest, size: self.size(digest).ok()? }));
+            self.sweep(blobs.collect(), &keep)
+        })
+    }
+
+    fn collecting<T>(&self, collect: impl FnOnce() -> Result<T>) -> Result<T> {
         let _alone = self.inner.collecting.lock();
         self.inner.leases.lock().begin();
-        let collected = keep().and_then(|keep| self.sweep(&keep));
+        let collected = collect();
         self.inner.leases.lock().end();
         collected
     }
 
-    fn sweep(&self, keep: &HashSet<Digest>) -> Result<Vec<Blob>> {
-        let loose: Vec<Blob> = self.list()?.into_iter().filter(|blob| !keep.contains(&blob.digest)).collect();
+    fn sweep(&self, blobs: Vec<Blob>, keep: &HashSet<Digest>) -> Result<Vec<Blob>> {
+        let loose: Vec<Blob> = blobs.into_iter().filter(|blob| !keep.contains(&blob.digest)).collect();
         let mut deleted = Vec::new();
         for step in loose.chunks(SWEEP_STEP) {
             let mut leases = self.inner.leases.lock();
@@ -217,6 +244,11 @@ impl ContentStore {
     pub fn lease(&self, id: &str, expires_in: Duration) -> Result<Lease> {
         self.inner.leases.lock().grant(id, expires_in)?;
         Ok(Lease::new(self.clone(), id.to_owned()))
+    }
+
+    /// Ends leases by their ids: those of holders that are known to be dead.
+    pub fn end_leases(&self, is_over: impl Fn(&str) -> bool) {
+        self.inner.leases.lock().release_all(is_over);
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod budget;
+mod collect;
 mod commit;
 mod convert;
 mod import;
@@ -15,21 +16,24 @@ mod stack;
 mod unpack;
 mod write;
 
-pub use budget::{Budget, Relieved};
+pub use budget::{Budget, Relieved, Spare};
+pub use collect::{Collected, Pin, Roots};
 pub use commit::NewImage;
 pub(crate) use convert::{Outgoing, Planned};
 pub(crate) use stack::{Loose, Stacked};
 
 use crate::image::{Image, Layer, parse_config};
 use crate::{ImageError, chain_id};
-use hako_content::{Blob, ContentStore};
+use budget::SparesOf;
+use collect::{Pins, RootsOf};
+use hako_content::ContentStore;
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::image::{ImageConfiguration, ImageManifest};
 use hako_snapshot::{Snapshotter, State};
 use names::Names;
 use parking_lot::{Mutex, RwLock};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,11 +53,14 @@ struct Inner {
     parsed: Mutex<HashMap<Digest, Arc<Parsed>>>,
     flights: Flights,
     downloads: Downloads,
-    pins: Mutex<HashMap<String, usize>>,
+    pins: Mutex<Pins>,
     roots: Mutex<Vec<RootsOf>>,
+    spares: Mutex<Vec<SparesOf>>,
+    /// Held by the collection that runs.
+    collecting: Mutex<()>,
+    /// Held by who makes room.
+    relieving: Mutex<()>,
 }
-
-type RootsOf = Box<dyn Fn() -> Result<Roots> + Send + Sync>;
 
 /// A manifest and its configuration, read once.
 struct Parsed {
@@ -61,25 +68,9 @@ struct Parsed {
     config: Arc<ImageConfiguration>,
     raw_config: Arc<serde_json::Value>,
     layers: Vec<Layer>,
+    /// The snapshot with all layers.
+    chain: Option<String>,
     size: u64,
-}
-
-/// What somebody else still needs of the stores.
-#[derive(Clone, Debug, Default)]
-pub struct Roots {
-    /// Blobs.
-    pub blobs: HashSet<Digest>,
-    /// Committed snapshots; their parents are kept by them.
-    pub snapshots: HashSet<String>,
-}
-
-/// What a collection removed.
-#[derive(Clone, Debug, Default)]
-pub struct Collected {
-    /// Blobs.
-    pub blobs: Vec<Blob>,
-    /// Snapshots.
-    pub snapshots: Vec<String>,
 }
 
 /// What removing an image did.
@@ -93,38 +84,15 @@ pub struct Removed {
     pub collected: Collected,
 }
 
-/// Keeps a snapshot from being collected while it is held.
-pub struct Pin {
-    store: ImageStore,
-    snapshot: String,
-}
-
 impl fmt::Debug for ImageStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageStore").field("dir", &self.inner.dir).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pin({})", self.snapshot)
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut pins = self.store.inner.pins.lock();
-        if let Some(count) = pins.get_mut(&self.snapshot) {
-            *count -= 1;
-            if *count == 0 {
-                pins.remove(&self.snapshot);
-            }
-        }
-    }
-}
-
 impl ImageStore {
-    /// Opens or creates the images in `dir`; half-unpacked layers of an earlier process go.
+    /// Opens or creates the images in `dir`; half-unpacked layers of an earlier process go, and so do its leases,
+    /// except those of pulls: what came is there to be continued with.
     pub fn open(
         content: ContentStore,
         snapshots: Arc<dyn Snapshotter>,
@@ -139,6 +107,8 @@ impl ImageStore {
                 snapshots.remove(&info.name)?;
             }
         }
+        let own = format!("-{}-", std::process::id());
+        content.end_leases(|id| !id.starts_with("pull-") && !id.contains(&own));
         let inner = Inner {
             content,
             snapshots,
@@ -149,6 +119,9 @@ impl ImageStore {
             downloads: Downloads::default(),
             pins: Mutex::default(),
             roots: Mutex::default(),
+            spares: Mutex::default(),
+            collecting: Mutex::default(),
+            relieving: Mutex::default(),
         };
         let store = Self { inner: Arc::new(inner) };
         store.forget_converted();
@@ -242,6 +215,11 @@ impl ImageStore {
 
     /// Points another name to an image; an image that loses its last name by this stays, without a name.
     pub fn tag(&self, image: &Image, name: &ImageRef) -> Result<Image> {
+        // Its last other name may be on its way out.
+        let lease = self.lease("tag")?;
+        for blob in image.layers.iter().map(|layer| layer.digest).chain([image.id, image.manifest_digest]) {
+            lease.protect(blob)?;
+        }
         self.inner.names.write().set(name, image.manifest_digest)?;
         self.resolve(name)
     }
@@ -278,88 +256,16 @@ impl ImageStore {
             }
             is_gone
         };
+        let mut collected = Collected::default();
         if is_gone {
             self.untouch(image.manifest_digest);
+            let parsed = self.inner.parsed.lock().remove(&image.manifest_digest);
+            if let Some(parsed) = parsed {
+                let pieces = Self::pieces(&parsed, image.manifest_digest, &image.repo_digests);
+                collected = self.collect_among(pieces)?;
+            }
         }
-        let collected = if is_gone { self.gc()? } else { Collected::default() };
         Ok(Removed { untagged, deleted: is_gone.then_some(image.id), collected })
-    }
-
-    /// Adds a source of roots: what it names survives every later collection.
-    pub fn add_roots(&self, roots: impl Fn() -> Result<Roots> + Send + Sync + 'static) {
-        self.inner.roots.lock().push(Box::new(roots));
-    }
-
-    /// Keeps a committed snapshot while the pin is held, also before any image reaches it.
-    #[must_use]
-    pub fn pin(&self, snapshot: &str) -> Pin {
-        *self.inner.pins.lock().entry(snapshot.to_owned()).or_default() += 1;
-        Pin { store: self.clone(), snapshot: snapshot.to_owned() }
-    }
-
-    /// Removes every blob and committed snapshot that no name, lease, pin, root, container or other snapshot
-    /// reaches.
-    pub fn gc(&self) -> Result<Collected> {
-        let mut wanted_snapshots = HashSet::new();
-        let blobs = self.inner.content.collect(|| {
-            let roots = self.reachable()?;
-            wanted_snapshots = roots.snapshots;
-            Ok(roots.blobs)
-        })?;
-        Ok(Collected { blobs, snapshots: self.collect_snapshots(&wanted_snapshots)? })
-    }
-
-    fn reachable(&self) -> Result<Roots> {
-        let mut roots = Roots::default();
-        for extra in self.inner.roots.lock().iter() {
-            let extra = extra()?;
-            roots.blobs.extend(extra.blobs);
-            roots.snapshots.extend(extra.snapshots);
-        }
-        // Indexes, where the digest is one's.
-        roots.blobs.extend(self.inner.names.read().digests());
-        let manifests = self.inner.names.read().manifests();
-        for manifest in manifests {
-            // An image that cannot be read keeps its manifest: nothing is lost that could be repaired.
-            roots.blobs.insert(manifest);
-            let Ok(parsed) = self.parsed(manifest) else {
-                continue;
-            };
-            roots.blobs.insert(parsed.id);
-            roots.blobs.extend(parsed.layers.iter().map(|layer| layer.digest));
-            roots
-                .snapshots
-                .extend(chain_id(parsed.layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()));
-        }
-        Ok(roots)
-    }
-
-    fn collect_snapshots(&self, wanted: &HashSet<String>) -> Result<Vec<String>> {
-        let mut removed = Vec::new();
-        loop {
-            let all = self.inner.snapshots.list();
-            let parents: HashSet<&str> = all.iter().filter_map(|info| info.parent.as_deref()).collect();
-            let loose: Vec<&str> = all
-                .iter()
-                .filter(|info| info.state == State::Committed && !wanted.contains(&info.name))
-                .map(|info| info.name.as_str())
-                .filter(|name| !parents.contains(name) && !self.inner.pins.lock().contains_key(*name))
-                .collect();
-            let mut progress = false;
-            for name in loose {
-                match self.inner.snapshots.remove(name) {
-                    Ok(()) => {
-                        removed.push(name.to_owned());
-                        progress = true;
-                    }
-                    Err(error) if error.kind() == hako_error::Kind::FailedPrecondition => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            if !progress {
-                return Ok(removed);
-            }
-        }
     }
 
     /// The image whose manifest is in the content store.
@@ -421,7 +327,8 @@ impl ImageStore {
                 annotations: layer.annotations().clone().unwrap_or_default().into_iter().collect(),
             });
         }
-        Ok(Parsed { id, config: Arc::new(config), raw_config: Arc::new(raw_config), layers, size })
+        let chain = chain_id(layers.iter().map(|layer: &Layer| layer.diff_id)).map(|id| id.hex());
+        Ok(Parsed { id, config: Arc::new(config), raw_config: Arc::new(raw_config), layers, chain, size })
     }
 }
 

@@ -70,7 +70,11 @@ pub trait Snapshotter: Send + Sync {
     /// directory must be written so that it stands on that parent, whiteouts included.
     fn commit_onto(&self, name: &str, key: &str, parent: Option<&str>) -> Result<()>;
     /// Removes a snapshot; refuses while it has children.
-    fn remove(&self, name: &str) -> Result<()>;
+    fn remove(&self, name: &str) -> Result<()> {
+        self.retire(name)?.delete()
+    }
+    /// The same at once, its files being left to be deleted.
+    fn retire(&self, name: &str) -> Result<Retired>;
     /// What is known of a snapshot.
     fn stat(&self, name: &str) -> Result<Info>;
     /// All snapshots, sorted by name.
@@ -79,6 +83,22 @@ pub trait Snapshotter: Send + Sync {
     fn usage(&self, name: &str) -> Result<Usage>;
     /// Mounts a merged view that only the returned descriptor reaches.
     fn mounted(&self, mounts: &Mounts) -> Result<MountedTree>;
+}
+
+/// The files of a snapshot that is no more. What is not deleted goes when the snapshots are opened again.
+#[derive(Debug)]
+#[must_use = "its files take space until they are deleted"]
+pub struct Retired {
+    name: String,
+    trash: PathBuf,
+}
+
+impl Retired {
+    /// Deletes them.
+    pub fn delete(self) -> Result<()> {
+        let removed = std::fs::remove_dir_all(&self.trash);
+        Ok(removed.map_err(SnapshotError::io("remove", &self.trash, &self.name))?)
+    }
 }
 
 /// What a snapshot takes on disk.

@@ -9,7 +9,7 @@
 //! `<dir>` is the name, or 16 hex digits of its digest when it is long: mount options are limited to a page.
 
 use crate::durable::{Syncer, boot_id};
-use crate::{Info, MountedTree, Mounts, SnapshotError, Snapshotter, State, Usage};
+use crate::{Info, MountedTree, Mounts, Retired, SnapshotError, Snapshotter, State, Usage};
 use hako_error::Result;
 use hako_names::Digest;
 use parking_lot::Mutex;
@@ -200,7 +200,7 @@ impl Snapshotter for Overlay {
         Ok(())
     }
 
-    fn remove(&self, name: &str) -> Result<()> {
+    fn retire(&self, name: &str) -> Result<Retired> {
         let trash = self.fresh(TRASH);
         let mut index = self.index.lock();
         let info = index.get(name).ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
@@ -211,10 +211,7 @@ impl Snapshotter for Overlay {
         let place = self.place(floor, name);
         fs::rename(&place, &trash).map_err(SnapshotError::io("remove", &place, name))?;
         index.remove(name);
-        drop(index);
-        // What a crash leaves in the trash, the next open removes.
-        fs::remove_dir_all(&trash).map_err(SnapshotError::io("remove", &trash, name))?;
-        Ok(())
+        Ok(Retired { name: name.into(), trash })
     }
 
     fn stat(&self, name: &str) -> Result<Info> {

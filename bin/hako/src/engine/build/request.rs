@@ -195,7 +195,7 @@ pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut Pa
         Output::Local { dest }
         | Output::Tar { dest }
         | Output::Oci { dest, .. }
-        | Output::Docker { dest } => Some(dest),
+        | Output::Docker { dest, .. } => Some(dest),
         Output::Image { .. } => None,
     });
     let mut all: Vec<&mut PathBuf> = files.filter(|dest| dest.as_os_str() == STDOUT).collect();

@@ -27,7 +27,12 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
         for image in list {
             let is_loose = (all || image.names.is_empty()) && !used.contains(&image.id.to_string());
             if is_loose && is_chosen(&filters, &image, until) {
-                let removed = images.remove(&image.id.to_string(), true)?;
+                let removed = match images.remove(&image.id.to_string(), true) {
+                    Ok(removed) => removed,
+                    // Somebody else was faster.
+                    Err(error) if error.is_not_found() => continue,
+                    Err(error) => return Err(error),
+                };
                 if let Some(id) = removed.deleted.map(|id| id.to_string()) {
                     state.events.image("delete", &id, &id, &image);
                 }

@@ -228,7 +228,7 @@ fn hard_links_stay_hard_links_wherever_they_are_copied() {
     let outputs = vec![
         Output::Local { dest: dir.clone() },
         Output::Tar { dest: file.clone() },
-        Output::Image { push: false },
+        Output::Image { push: false, compression: None },
     ];
     let image = bed.run(BuildRequest { outputs, ..bed.request() }).image();
     let look = |root: &Path| {

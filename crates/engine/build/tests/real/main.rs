@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 mod bed;
+mod collect;
 mod files;
 mod mounts;
 mod peer;

@@ -94,7 +94,7 @@ fn collection_spares_what_is_kept_or_leased() {
     let leased = store.put("x", b"leased", Some(&lease)).unwrap();
     let kept = store.put("x", b"kept", None).unwrap();
     let loose = store.put("x", b"loose", None).unwrap();
-    let collect = |store: &ContentStore| store.collect(|| Ok(HashSet::from([kept.digest]))).unwrap();
+    let collect = |store: &ContentStore| store.collect(|_| Ok(HashSet::from([kept.digest]))).unwrap();
     assert_eq!(collect(&store), [loose]);
     assert_eq!(store.delete(leased.digest).unwrap_err().kind(), Kind::FailedPrecondition);
     // Another process after a crash finds the lease again.
@@ -114,7 +114,7 @@ fn an_expired_lease_protects_nothing() {
     fs::write(&file, text).unwrap();
     let reopened = ContentStore::open(dir.path()).unwrap();
     assert!(!file.exists());
-    assert_eq!(reopened.collect(|| Ok(HashSet::new())).unwrap(), [blob]);
+    assert_eq!(reopened.collect(|_| Ok(HashSet::new())).unwrap(), [blob]);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn what_is_touched_while_a_collection_runs_survives_it() {
     let found = store.put("x", b"found here meanwhile", None).unwrap();
     let mut lease = Some(lease);
     let deleted = store
-        .collect(|| {
+        .collect(|_| {
             // What a pull does between the question and the deletion.
             drop(lease.take());
             let other = store.lease("other", Duration::from_secs(60)).unwrap();
@@ -251,7 +251,30 @@ fn what_is_touched_while_a_collection_runs_survives_it() {
         .unwrap();
     assert_eq!(deleted, [loose]);
     assert!(store.exists(early.digest) && store.exists(found.digest));
-    let mut deleted = store.collect(|| Ok(HashSet::new())).unwrap();
+    let mut deleted = store.collect(|_| Ok(HashSet::new())).unwrap();
     deleted.sort_by_key(|blob| blob.size);
     assert_eq!(deleted, [found, early]);
+}
+
+#[test]
+fn a_collection_among_candidates_looks_at_these_and_at_what_leases_let_go_of() {
+    let (_dir, store) = store();
+    let put = |text: &str, lease| store.put(text, text.as_bytes(), lease).unwrap();
+    let lease = store.lease("pull", Duration::from_secs(60)).unwrap();
+    let others: Vec<Blob> = (0..40).map(|number| put(&format!("other {number}"), None)).collect();
+    let (named, leased, loose) = (put("named", None), put("leased", Some(&lease)), put("loose", None));
+    let among = |candidates: &[Blob], keep: &[Blob]| {
+        let mut looked_at = 0;
+        let candidates: Vec<Digest> = candidates.iter().map(|blob| blob.digest).collect();
+        let deleted = store.collect_among(candidates, |count| {
+            looked_at = count;
+            Ok(keep.iter().map(|blob| blob.digest).collect())
+        });
+        (looked_at, deleted.unwrap())
+    };
+    assert_eq!(among(&[named, leased, loose], &[named]), (3, vec![loose]));
+    drop(lease);
+    assert_eq!(among(&[], &[]), (1, vec![leased]), "the lease let go of it");
+    assert_eq!(among(&[], &[]), (0, vec![]));
+    assert_eq!(store.list().unwrap().len(), others.len() + 1, "what is no candidate is not looked at");
 }

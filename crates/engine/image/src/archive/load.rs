@@ -58,6 +58,7 @@ impl ImageStore {
         progress: &Progress,
         take: impl FnOnce(&mut Intake<'_>) -> Result<()>,
     ) -> Result<Vec<Image>> {
+        self.make_room();
         let (alive, mut all_gone) = mpsc::channel(1);
         let loaded = {
             let lease = self.lease("load")?;
@@ -67,8 +68,9 @@ impl ImageStore {
         // As after a pull: threads that were cut off clean up first.
         let _ = all_gone.blocking_recv();
         if loaded.is_err() {
-            self.gc()?;
+            self.collect_released()?;
         }
+        self.make_room();
         loaded.map_err(|error| error.context("cannot load the archive"))
     }
 }

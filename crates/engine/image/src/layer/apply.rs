@@ -489,7 +489,7 @@ impl<'a> Apply<'a> {
     }
 
     fn failed(&self, action: &'static str, entry: &Entry, error: Errno) -> ApplyError {
-        ApplyError::Write { layer: self.what.into(), action, entry: printable(entry), source: error.into() }
+        ApplyError::of(self.what, action, entry, error)
     }
 
     fn write(&self, entry: &Entry, source: io::Error) -> ApplyError {

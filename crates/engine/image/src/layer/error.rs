@@ -1,6 +1,8 @@
 //! What can go wrong with a layer.
 
+use super::reader::{Entry, EntryKind};
 use hako_error::{Classify, Kind};
+use rustix::io::Errno;
 use std::io;
 use std::path::PathBuf;
 
@@ -24,6 +26,18 @@ pub enum ApplyError {
         entry: String,
         /// Why.
         reason: &'static str,
+    },
+    /// A name or link that has no place in the root file system.
+    #[error("{layer}: entry {entry:?} is refused, {reason}")]
+    Misplaced {
+        /// Which layer.
+        layer: String,
+        /// The entry's name.
+        entry: String,
+        /// Why.
+        reason: String,
+        /// What the file system said.
+        source: io::Error,
     },
     /// Beyond what such a layer may take.
     #[error("{layer}: {what} exceeds the limit of {limit}")]
@@ -53,7 +67,9 @@ impl Classify for ApplyError {
     fn kind(&self) -> Kind {
         match self {
             Self::Stream { source, .. } | Self::Write { source, .. } if is_full(source) => Kind::Exhausted,
-            Self::Stream { .. } | Self::Hostile { .. } | Self::TooBig { .. } => Kind::Invalid,
+            Self::Stream { .. } | Self::Hostile { .. } | Self::Misplaced { .. } | Self::TooBig { .. } => {
+                Kind::Invalid
+            }
             Self::Write { .. } => Kind::Internal,
         }
     }
@@ -62,7 +78,28 @@ impl Classify for ApplyError {
 impl ApplyError {
     /// Whether a system call failed for what is, or is not, in the directory: not for lack of space.
     pub(crate) fn is_of_this_place(&self) -> bool {
-        matches!(self, Self::Write { source, .. } if !is_full(source))
+        match self {
+            Self::Write { source, .. } => !is_full(source),
+            Self::Misplaced { .. } => true,
+            Self::Stream { .. } | Self::Hostile { .. } | Self::TooBig { .. } => false,
+        }
+    }
+
+    /// What a system call said of an entry: some of it is the entry's own fault.
+    pub(super) fn of(layer: &str, action: &'static str, entry: &Entry, error: Errno) -> Self {
+        let (layer, source) = (layer.to_owned(), io::Error::from(error));
+        let name = String::from_utf8_lossy(&entry.path).into_owned();
+        let reason = match (&entry.kind, action, error) {
+            (EntryKind::HardLink(target), "create", Errno::NOENT | Errno::NOTDIR | Errno::PERM) => {
+                let target = String::from_utf8_lossy(target);
+                format!("it is a hard link to {target:?}, and there is no such file in the image")
+            }
+            (_, "reach", Errno::EXIST | Errno::NOTDIR | Errno::LOOP) => {
+                "its way leads through a file, or through a symlink to nothing in the image".to_owned()
+            }
+            _ => return Self::Write { layer, action, entry: name, source },
+        };
+        Self::Misplaced { layer, entry: name, reason, source }
     }
 }
 

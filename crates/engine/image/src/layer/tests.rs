@@ -322,6 +322,18 @@ fn a_name_that_leaves_the_root_is_refused_by_name() {
         assert_eq!(error.kind(), Kind::Invalid, "{path}: {error:?}");
         assert!(error.chain().contains(path), "{error:?}");
     }
+    let away = soft(Path::new("/nowhere"));
+    for (entries, reason) in [
+        (vec![("h", hard("/etc/shadow"), "")], "hard link to \"/etc/shadow\""),
+        (vec![("l", away, ""), ("l/x", EntryKind::File, "")], "symlink to nothing in the image"),
+        (vec![("f", EntryKind::File, ""), ("f/x", EntryKind::File, "")], "through a file"),
+    ] {
+        let (_copy, applied) = unpack(&tar(&entries));
+        let error = applied.unwrap_err();
+        let (name, _, _) = entries.last().unwrap();
+        assert!(error.chain().contains(reason) && error.chain().contains(name), "{error:?}");
+        assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+    }
     let device = EntryKind::Character { major: 0, minor: 0 };
     let (_copy, applied) = unpack(&tar(&[("ghost", device, "")]));
     assert_eq!(applied.unwrap_err().kind(), Kind::Invalid);

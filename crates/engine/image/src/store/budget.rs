@@ -6,6 +6,7 @@ use hako_error::Result;
 use hako_names::Digest;
 use hako_snapshot::State;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -33,41 +34,110 @@ impl Default for Budget {
 pub struct Relieved {
     /// The ids of the images that went.
     pub images: Vec<Digest>,
+    /// How many spares went.
+    pub spares: usize,
     /// What went with them.
     pub collected: Collected,
 }
 
+/// Something beside images that can be had again, such as the result of a build's step.
+pub struct Spare {
+    /// What it is, for the log.
+    pub name: String,
+    /// When it was last used.
+    pub used: SystemTime,
+    /// Forgets it; returns what it kept.
+    pub forget: Box<dyn FnOnce() -> Result<Roots> + Send>,
+}
+
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spare").field("name", &self.name).field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+pub(super) type SparesOf = Box<dyn Fn() -> Result<Vec<Spare>> + Send + Sync>;
+
+enum Candidate {
+    Image(Box<Image>),
+    Spare(Spare),
+}
+
 impl ImageStore {
+    /// Adds a source of things that may go to make room.
+    pub fn add_spares(&self, spares: impl Fn() -> Result<Vec<Spare>> + Send + Sync + 'static) {
+        self.inner.spares.lock().push(Box::new(spares));
+    }
+
+    /// Makes room as the default budget has it, before and after what fills disks. That there is none is no reason
+    /// not to try.
+    pub fn make_room(&self) {
+        if let Err(error) = self.relieve(&Budget::default()) {
+            tracing::warn!(error = error.chain(), "no room could be made for images");
+        }
+    }
+
     /// Makes room if the disk is fuller than `budget` allows: first by collecting what nothing reaches, then by
-    /// removing images, those used longest ago first. Only images go that a registry has, or that lost their
-    /// name; none that a container, a snapshot or another root uses.
+    /// removing images and spares, those used longest ago first. Only images go that a registry has, or that lost
+    /// their name; none that a container, a snapshot or another root uses.
     pub fn relieve(&self, budget: &Budget) -> Result<Relieved> {
         let mut relieved = Relieved::default();
         if self.used_percent()? <= budget.high_percent {
             return Ok(relieved);
         }
-        relieved.collected = self.gc()?;
-        let mut candidates: Vec<(SystemTime, Image)> = Vec::new();
-        for image in self.list()? {
-            let used = self.last_used(image.manifest_digest);
-            let is_old = used.elapsed().is_ok_and(|age| age >= budget.youngest);
-            let is_elsewhere = !image.repo_digests.is_empty() || image.names.is_empty();
-            if is_old && is_elsewhere && !self.is_in_use(&image)? {
-                candidates.push((used, image));
-            }
+        // Who waits for another one that makes room finds it made.
+        let _alone = self.inner.relieving.lock();
+        if self.used_percent()? <= budget.high_percent {
+            return Ok(relieved);
         }
-        candidates.sort_by_key(|(used, image)| (*used, image.id));
-        for (_, image) in candidates {
+        relieved.collected = self.gc()?;
+        for (_, candidate) in self.candidates(budget)? {
             if self.used_percent()? <= budget.low_percent {
                 break;
             }
-            tracing::info!(image = image.display_name(), "an unused image is removed to make room");
-            let removed = self.remove(&image.manifest_digest.to_string(), true)?;
-            relieved.images.extend(removed.deleted);
-            relieved.collected.blobs.extend(removed.collected.blobs);
-            relieved.collected.snapshots.extend(removed.collected.snapshots);
+            match candidate {
+                Candidate::Image(image) => self.evict(&image, &mut relieved)?,
+                Candidate::Spare(spare) => {
+                    tracing::info!(spare = spare.name, "an unused result is forgotten to make room");
+                    relieved.collected.add(self.collect_among((spare.forget)()?)?);
+                    relieved.spares += 1;
+                }
+            }
         }
         Ok(relieved)
+    }
+
+    /// What may go, used longest ago first.
+    fn candidates(&self, budget: &Budget) -> Result<Vec<(SystemTime, Candidate)>> {
+        let is_old = |used: SystemTime| used.elapsed().is_ok_and(|age| age >= budget.youngest);
+        let mut candidates: Vec<(SystemTime, Candidate)> = Vec::new();
+        for image in self.list()? {
+            let used = self.last_used(image.manifest_digest);
+            let is_elsewhere = !image.repo_digests.is_empty() || image.names.is_empty();
+            if is_old(used) && is_elsewhere && !self.is_in_use(&image)? {
+                candidates.push((used, Candidate::Image(Box::new(image))));
+            }
+        }
+        for spares in self.inner.spares.lock().iter() {
+            let spares = spares()?.into_iter().filter(|spare| is_old(spare.used));
+            candidates.extend(spares.map(|spare| (spare.used, Candidate::Spare(spare))));
+        }
+        candidates.sort_by_key(|(used, _)| *used);
+        Ok(candidates)
+    }
+
+    fn evict(&self, image: &Image, relieved: &mut Relieved) -> Result<()> {
+        tracing::info!(image = image.display_name(), "an unused image is removed to make room");
+        match self.remove(&image.manifest_digest.to_string(), true) {
+            Ok(removed) => {
+                relieved.images.extend(removed.deleted);
+                relieved.collected.add(removed.collected);
+                Ok(())
+            }
+            // Somebody else was faster.
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// How full the file system is, in percent of what unprivileged users may fill.
@@ -80,12 +150,7 @@ impl ImageStore {
     }
 
     fn is_in_use(&self, image: &Image) -> Result<bool> {
-        let mut roots = Roots::default();
-        for extra in self.inner.roots.lock().iter() {
-            let extra = extra()?;
-            roots.blobs.extend(extra.blobs);
-            roots.snapshots.extend(extra.snapshots);
-        }
+        let roots = self.roots()?;
         if roots.blobs.contains(&image.manifest_digest) || roots.blobs.contains(&image.id) {
             return Ok(true);
         }
@@ -99,7 +164,7 @@ impl ImageStore {
         let mut used: Vec<String> = above.into_iter().collect();
         let mut seen = HashSet::new();
         while let Some(name) = used.pop() {
-            if name == chain || self.inner.pins.lock().contains_key(&chain) {
+            if name == chain || self.inner.pins.lock().holds(&chain) {
                 return Ok(true);
             }
             if seen.insert(name.clone()) {

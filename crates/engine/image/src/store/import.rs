@@ -23,6 +23,7 @@ impl ImageStore {
         name: &ImageRef,
         config: ImageConfiguration,
     ) -> Result<Image> {
+        self.make_room();
         let lease = self.lease("import")?;
         let key = super::unpack::fresh_key();
         let mounts = self.snapshots().prepare(&key, None)?;

@@ -4,8 +4,10 @@ use crate::{NewImage, busybox_rootfs};
 use hako_error::Kind;
 use hako_oci::media_type::Compression;
 use hako_snapshot::Overlay;
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
+use std::time::Duration;
 
 pub(super) fn open(dir: &Path) -> ImageStore {
     let content = ContentStore::open(dir.join("content")).unwrap();
@@ -120,6 +122,112 @@ fn an_image_goes_with_its_last_name_and_takes_its_layers() {
     assert_eq!((removed.collected.blobs.len(), removed.collected.snapshots.len()), (3, 1));
     assert!(store.find(&image.id.short()).unwrap_err().is_not_found());
     assert_eq!(store.list().unwrap().len(), 1);
+}
+
+#[test]
+fn removing_an_image_looks_at_what_it_had_however_many_there_are() {
+    let (_dir, store) = store();
+    for number in 0..30 {
+        import(&store, &format!("other:{number}"), &format!("other {number}"));
+    }
+    import(&store, "one", "x");
+    store.gc().unwrap();
+    let removed = store.remove("one", false).unwrap();
+    let Collected { blobs, snapshots, looked_at } = removed.collected;
+    // Manifest, configuration, layer and snapshot; that many more would be looked at if all were.
+    assert_eq!((blobs.len(), snapshots.len(), looked_at), (3, 1, 4));
+    assert_eq!(store.gc().unwrap().looked_at, 4 * 30);
+}
+
+#[test]
+fn what_a_failed_import_left_goes_with_the_next_removal() {
+    let (_dir, store) = store();
+    import(&store, "one", "x");
+    let lease = store.lease("build").unwrap();
+    let left = store.content().put("left", b"left", Some(&lease)).unwrap();
+    drop(lease);
+    let removed = store.remove("one", false).unwrap();
+    assert!(removed.collected.blobs.contains(&left), "{removed:?}");
+    assert_eq!(store.content().list().unwrap(), []);
+}
+
+#[test]
+fn spares_that_nobody_used_go_to_make_room_and_so_does_what_they_kept() {
+    let (_dir, store) = store();
+    let put = |text: &str| store.content().put(text, text.as_bytes(), None).unwrap();
+    let (old, young) = (put("old"), put("young"));
+    let kept = Arc::new(Mutex::new(HashMap::from([
+        (old.digest, std::time::UNIX_EPOCH),
+        (young.digest, std::time::SystemTime::now()),
+    ])));
+    let roots = kept.clone();
+    store.add_roots(move || Ok(Roots { blobs: roots.lock().keys().copied().collect(), ..Roots::default() }));
+    store.add_spares(move || {
+        let spare = |(digest, used): (&Digest, &std::time::SystemTime)| {
+            let (digest, kept) = (*digest, kept.clone());
+            let forget = move || {
+                kept.lock().remove(&digest);
+                Ok(Roots { blobs: HashSet::from([digest]), ..Roots::default() })
+            };
+            Spare { name: "a result".into(), used: *used, forget: Box::new(forget) }
+        };
+        Ok(kept.lock().iter().map(spare).collect())
+    });
+    // Every disk has something on it.
+    let tight = Budget { high_percent: 0, low_percent: 0, youngest: Duration::from_secs(3600) };
+    let relieved = store.relieve(&tight).unwrap();
+    assert_eq!((relieved.spares, relieved.collected.blobs), (1, vec![old]));
+    assert_eq!(store.relieve(&tight).unwrap().spares, 0);
+    assert!(store.content().exists(young.digest));
+}
+
+#[test]
+fn leases_of_a_dead_process_end_at_the_next_start_except_those_of_pulls() {
+    let (dir, store) = store();
+    let kept = |what: &str, text: &[u8]| {
+        // As another process would call it.
+        let id = format!("{what}-1-0");
+        let lease = store.content().lease(&id, Duration::from_secs(3600)).unwrap();
+        let blob = store.content().put(what, text, Some(&lease)).unwrap();
+        std::mem::forget(lease);
+        blob.digest
+    };
+    let (built, pulled) = (kept("build", b"built"), kept("pull", b"pulled"));
+    let own = store.lease("build").unwrap();
+    let mine = store.content().put("mine", b"mine", Some(&own)).unwrap().digest;
+    std::mem::forget(own);
+    let reopened = open(dir.path());
+    reopened.gc().unwrap();
+    let exists = |digest| reopened.content().exists(digest);
+    assert!(!exists(built) && exists(pulled) && exists(mine));
+}
+
+#[test]
+fn collections_side_by_side_with_imports_and_removals_lose_nothing() {
+    let (_dir, store) = store();
+    let base = import(&store, "base", "base");
+    std::thread::scope(|scope| {
+        for worker in 0..3 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..15 {
+                    let name = format!("app{worker}");
+                    // Two of three have the same layer.
+                    let image = import(store, &name, &format!("{} {round}", worker / 2));
+                    let parent = store.unpack(&image).unwrap();
+                    store.remove(&name, false).unwrap();
+                    drop(parent);
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| (0..40).for_each(|_| drop(store.gc().unwrap())));
+        }
+    });
+    store.gc().unwrap();
+    assert_eq!(store.content().list().unwrap().len(), 3, "the base is left");
+    assert_eq!(store.snapshots().list().len(), 1);
+    assert!(store.unpack(&base).unwrap().is_some());
 }
 
 #[test]

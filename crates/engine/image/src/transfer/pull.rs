@@ -108,6 +108,7 @@ impl Pull<'_> {
         if let Some(found) = self.present(&reference).await? {
             return Ok(found);
         }
+        self.make_room().await;
         let lease = Arc::new(self.store.lease("pull")?);
         let plan = self.plan(&reference, &lease).await?;
         let _pins = pins(self.store, &plan.layers);
@@ -155,8 +156,12 @@ impl Pull<'_> {
         let is_ours = here.manifest_digest == digest || self.options.platform.rank(&platform).is_some();
         let is_whole = here.layers.iter().all(|layer| self.store.content().exists(layer.digest));
         let is_unpacked = here.chain_id().is_none_or(|chain| self.store.is_unpacked(&chain));
-        if !(is_same && is_ours && is_whole && (is_unpacked || !self.options.unpack)) {
+        if !(is_same && is_ours && is_whole) {
             return Ok(None);
+        }
+        if self.options.unpack && !is_unpacked {
+            let (store, image) = (self.store.clone(), here.clone());
+            blocking(move || store.unpack(&image).map(drop)).await?;
         }
         self.progress.tell(Event::Resolved { name: self.name.clone(), digest });
         let saved = here.layers.iter().map(|layer| layer.size).sum();

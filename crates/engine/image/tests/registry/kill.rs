@@ -150,3 +150,53 @@ fn images_that_a_registry_has_go_when_the_disk_gets_full_and_those_in_use_stay()
     .join()
     .unwrap();
 }
+
+#[test]
+fn what_fills_disks_makes_room_first() {
+    std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+        let disk = tempfile::tempdir().unwrap();
+        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some("size=5m")).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (here, fake) = (Store::new(), Fake::start().await);
+            let store = open(disk.path());
+            let saved = {
+                let image = here.image("local", Compression::Gzip, &[10]);
+                let mut saved = Vec::new();
+                let named = [(image.clone(), image.names.clone())];
+                here.images.save(&named, hako_image::SaveFormat::Oci, &mut saved).unwrap();
+                saved
+            };
+            let pull_old = async |at: usize| {
+                let image = here.image("old", Compression::Gzip, &[600_000 + at]);
+                fake.serve(&here.images, &image, "old");
+                let options = PullOptions { budget: None, ..options() };
+                let pulled = pull(&store, &fake.name("old:1"), &options, &Progress::none()).await.unwrap();
+                let used = disk.path().join("images/used").join(pulled.image.manifest_digest.hex());
+                let used = std::fs::File::options().append(true).open(used).unwrap();
+                used.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
+            };
+            // More than 85 % with the image, less without.
+            std::fs::write(disk.path().join("filler"), vec![1; 3_700_000]).unwrap();
+            pull_old(0).await;
+            let archive = crate::stores::tar("dir/x", b"x", None);
+            let config = hako_oci::image::ImageConfiguration::default();
+            store.import_rootfs(&archive[..], &"imported:1".parse().unwrap(), config).unwrap();
+            let names = |store: &hako_image::ImageStore| -> Vec<String> {
+                let images = store.list().unwrap().into_iter();
+                images.flat_map(|image| image.names).map(|name| name.to_string()).collect()
+            };
+            assert_eq!(names(&store), ["imported:1"]);
+            pull_old(1).await;
+            tokio::task::block_in_place(|| store.load(&saved[..], &Progress::none())).unwrap();
+            let mut left = names(&store);
+            left.sort();
+            assert_eq!(left, ["imported:1", "local:latest"]);
+        });
+    })
+    .join()
+    .unwrap();
+}

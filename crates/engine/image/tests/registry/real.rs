@@ -249,6 +249,51 @@ async fn what_was_made_here_goes_as_gzip_and_what_was_pulled_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pulls_go_on_while_images_are_removed_and_everything_is_collected() {
+    let peer = Peer::start(Access::Open);
+    let (here, there) = (Store::new(), Store::new());
+    for (name, sizes) in [("one", [40_000, 100]), ("two", [40_000, 200])] {
+        // The first layer is the same.
+        let image = here.image(name, Compression::Gzip, &sizes);
+        push(&here.images, &image, &peer.name(name), &PushOptions::default(), &Progress::none())
+            .await
+            .unwrap();
+    }
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let collecting = {
+        let (images, is_over) = (there.images.clone(), is_over.clone());
+        tokio::task::spawn_blocking(move || {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                images.gc().unwrap();
+            }
+        })
+    };
+    let pulls = ["one", "two"].map(|name| {
+        let (images, name) = (there.images.clone(), peer.name(name));
+        tokio::spawn(async move {
+            for _ in 0..12 {
+                let options = PullOptions::default();
+                let found = pull(&images, &name, &options, &Progress::none()).await.unwrap();
+                assert!(images.is_unpacked(&found.image.chain_id().unwrap()));
+                images.remove(&name.to_string(), false).unwrap();
+            }
+            pull(&images, &name, &PullOptions::default(), &Progress::none()).await.unwrap()
+        })
+    });
+    for pulled in futures::future::join_all(pulls).await {
+        let pulled = pulled.unwrap();
+        assert!(there.read(&pulled.image, "dir/file1").is_some());
+        pulled.image.layers.iter().for_each(|layer| there.images.content().verify(layer.digest).unwrap());
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    collecting.await.unwrap();
+    there.images.gc().unwrap();
+    // A manifest and a configuration each, one layer of their own, and the one that both have.
+    assert_eq!(there.images.content().list().unwrap().len(), 7);
+    assert_eq!(there.images.snapshots().list().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn blobs_go_in_pieces_and_what_is_there_is_listed() {
     let peer = Peer::start(Access::Open);
     let store = Store::new();
