@@ -26,7 +26,7 @@ use crate::image::{Image, Layer, parse_config};
 use crate::{ImageError, chain_id};
 use budget::SparesOf;
 use collect::{Pins, RootsOf};
-use hako_content::ContentStore;
+use hako_content::{ContentStore, Lease};
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::image::{ImageConfiguration, ImageManifest};
@@ -217,11 +217,26 @@ impl ImageStore {
     pub fn tag(&self, image: &Image, name: &ImageRef) -> Result<Image> {
         // Its last other name may be on its way out.
         let lease = self.lease("tag")?;
-        for blob in image.layers.iter().map(|layer| layer.digest).chain([image.id, image.manifest_digest]) {
-            lease.protect(blob)?;
-        }
+        self.hold(image, &lease)?;
         self.inner.names.write().set(name, image.manifest_digest)?;
         self.resolve(name)
+    }
+
+    /// Protects all that an image has, also from losing its last name.
+    pub(crate) fn hold(&self, image: &Image, lease: &Lease) -> Result<()> {
+        let layers = image.layers.iter().map(|layer| layer.digest);
+        layers.chain([image.id, image.manifest_digest]).try_for_each(|blob| lease.protect(blob))
+    }
+
+    /// The image that a registry calls so.
+    pub(crate) fn called(&self, digest: &ImageRef) -> Option<Image> {
+        let manifest = self.inner.names.read().get(digest)?;
+        self.image(manifest).ok()
+    }
+
+    /// Whether any image here was pulled from or pushed to the repository of `name`.
+    pub(crate) fn knows_repository(&self, name: &ImageRef) -> bool {
+        self.inner.names.read().knows_repository(name)
     }
 
     /// Removes the name `text`, or the image with that id; the image goes with its last name. An id with

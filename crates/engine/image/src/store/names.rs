@@ -86,6 +86,13 @@ impl Names {
         self.named.iter().filter(move |(_, digest)| **digest == manifest).map(|(name, _)| name)
     }
 
+    /// Whether a registry's digest in the repository of `name` is known.
+    pub(super) fn knows_repository(&self, name: &ImageRef) -> bool {
+        let is_there =
+            |known: &ImageRef| (known.registry(), known.repository()) == (name.registry(), name.repository());
+        self.named.keys().any(|known| known.digest().is_some() && is_there(known))
+    }
+
     /// Remembers what a registry calls a manifest.
     pub(super) fn set_digest(&mut self, name: &ImageRef, manifest: Digest) -> Result<()> {
         if self.get(name) == Some(manifest) {

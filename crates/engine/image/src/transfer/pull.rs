@@ -134,46 +134,67 @@ impl Pull<'_> {
         }
     }
 
-    /// The image, if the registry still has under the name what is here. Costs one HEAD.
+    /// The image, if the registry has under the name what is here. Costs one HEAD.
     async fn present(&self, reference: &str) -> Result<Option<Pulled>> {
-        let Ok(here) = self.store.resolve(self.name) else { return Ok(None) };
-        let digest = match self.name.digest() {
-            Some(digest) => digest,
-            None => match self.client.head_manifest(self.name.repository(), reference).await {
-                Ok(Some(head)) => match head.digest {
-                    Some(digest) => digest,
-                    None => return Ok(None),
-                },
-                Ok(None) => return Ok(None),
-                // Some registries answer HEAD with less than GET.
-                Err(error) if error.status().is_some_and(|status| status.as_u16() >= 404) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            },
-        };
-        let is_same =
-            here.manifest_digest == digest || here.repo_digests.contains(&self.name.with_digest(digest));
-        let platform = platform_of(&here);
-        let is_ours = here.manifest_digest == digest || self.options.platform.rank(&platform).is_some();
-        let is_whole = here.layers.iter().all(|layer| self.store.content().exists(layer.digest));
-        let is_unpacked = here.chain_id().is_none_or(|chain| self.store.is_unpacked(&chain));
-        if !(is_same && is_ours && is_whole) {
+        let named = self.store.resolve(self.name).ok();
+        if named.is_none() && !self.store.knows_repository(self.name) {
             return Ok(None);
         }
-        if self.options.unpack && !is_unpacked {
-            let (store, image) = (self.store.clone(), here.clone());
-            blocking(move || store.unpack(&image).map(drop)).await?;
+        let Some(digest) = self.digest_there(reference).await? else { return Ok(None) };
+        let name = self.name.with_digest(digest);
+        let is_same = |here: &Image| here.manifest_digest == digest || here.repo_digests.contains(&name);
+        let named = named.filter(is_same);
+        let is_up_to_date = named.is_some();
+        // What was pushed from here, or pulled by another tag, needs only the name.
+        let Some(here) = named.or_else(|| self.store.called(&name)) else { return Ok(None) };
+        let is_ours =
+            here.manifest_digest == digest || self.options.platform.rank(&platform_of(&here)).is_some();
+        if !(is_ours && here.layers.iter().all(|layer| self.store.content().exists(layer.digest))) {
+            return Ok(None);
         }
         self.progress.tell(Event::Resolved { name: self.name.clone(), digest });
         let saved = here.layers.iter().map(|layer| layer.size).sum();
-        let (store, name) = (self.store.clone(), self.name.clone());
-        let known = here.repo_digests.contains(&name.with_digest(digest));
-        let image = if known {
-            here
-        } else {
-            blocking(move || store.point(here.manifest_digest, &[], &[name.with_digest(digest)])).await?
-        };
-        let image = Image { name: Some(self.name.clone()), ..image };
-        Ok(Some(Pulled { image, digest, is_up_to_date: true, moved: 0, saved }))
+        if !is_up_to_date {
+            here.layers.iter().for_each(|layer| self.progress.layer(layer.digest, LayerState::Exists));
+        }
+        let image = self.adopt(here, name, is_up_to_date).await?;
+        Ok(Some(Pulled { image, digest, is_up_to_date, moved: 0, saved }))
+    }
+
+    /// What the registry has under the name now; `None` if only a pull can tell.
+    async fn digest_there(&self, reference: &str) -> Result<Option<Digest>> {
+        if let Some(digest) = self.name.digest() {
+            return Ok(Some(digest));
+        }
+        match self.client.head_manifest(self.name.repository(), reference).await {
+            Ok(head) => Ok(head.and_then(|head| head.digest)),
+            // Some registries answer HEAD with less than GET.
+            Err(error) if error.status().is_some_and(|status| status.as_u16() >= 404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives an image that is here the names that it was asked for by, unpacked as a pulled one is.
+    async fn adopt(&self, here: Image, digest: ImageRef, is_named: bool) -> Result<Image> {
+        let is_unpacked = here.chain_id().is_none_or(|chain| self.store.is_unpacked(&chain));
+        let unpack = self.options.unpack && !is_unpacked;
+        let is_known = here.repo_digests.contains(&digest);
+        let tag = self.name.tag().filter(|_| !is_named).map(|_| self.name.without_digest());
+        let store = self.store.clone();
+        let image = blocking(move || {
+            if unpack {
+                store.unpack(&here)?;
+            }
+            if is_known && tag.is_none() {
+                return Ok(here);
+            }
+            let names: Vec<ImageRef> = tag.into_iter().collect();
+            let lease = store.lease("pull")?;
+            store.hold(&here, &lease)?;
+            store.point(here.manifest_digest, &names, &[digest])
+        })
+        .await?;
+        Ok(Image { name: Some(self.name.clone()), ..image })
     }
 
     /// Fetches index, manifest and configuration.

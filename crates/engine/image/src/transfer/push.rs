@@ -113,10 +113,7 @@ impl Push<'_> {
         let (store, image, lease) = (self.store.clone(), image.clone(), lease.clone());
         let wanted = self.options.form;
         blocking(move || {
-            let layers = image.layers.iter().map(|layer| layer.digest);
-            for blob in layers.chain([image.manifest_digest, image.id]) {
-                lease.protect(blob)?;
-            }
+            store.hold(&image, &lease)?;
             let usual = || if store.is_elsewhere(&image) { LayerForm::Stored } else { LayerForm::Gzip };
             let form = wanted.unwrap_or_else(usual);
             store.outgoing(&image, |_| form, &lease)

@@ -227,6 +227,13 @@ async fn what_was_made_here_goes_as_gzip_and_what_was_pulled_as_it_came() {
     assert_eq!(here.repo_digests, [peer.name("app").with_digest(first.digest)]);
     assert!(pulled(&store, &peer, "app").await.is_up_to_date);
 
+    // Nor does another copy come if only the name is missing.
+    store.images.remove(&peer.name("app").to_string(), false).unwrap();
+    let renamed = pulled(&store, &peer, "app").await;
+    assert_eq!((renamed.is_up_to_date, renamed.moved), (false, 0));
+    assert_eq!(renamed.image.manifest_digest, image.manifest_digest);
+    assert_eq!(store.images.list().unwrap().len(), 1);
+
     // The compressed layers go; that the registry has them is known without making them again.
     store.images.gc().unwrap();
     let blobs = store.images.content().list().unwrap().len();
