@@ -103,3 +103,37 @@ async fn cve_2016_9962_a_process_that_enters_shows_nothing_to_those_inside() {
     }
     bed.finish().await;
 }
+
+/// CVE-2025-52565: the terminal is bound onto /dev/console, which an image without a /dev of its own mount chooses.
+#[tokio::test]
+async fn cve_2025_52565_a_console_that_is_a_link_leads_nowhere_on_the_host() {
+    let bed = Bed::new().await;
+    let (outside, image) = (bed.path("outside"), bed.image());
+    fs::write(&outside, "untouched").unwrap();
+    fs::create_dir(image.join("dev")).unwrap();
+    symlink(&outside, image.join("dev/console")).unwrap();
+    let mut spec = shell("echo > /dev/console; echo wrote");
+    spec.mounts_mut()
+        .as_mut()
+        .unwrap()
+        .retain(|mount| !matches!(mount.destination().to_str(), Some("/dev" | "/dev/shm" | "/dev/mqueue")));
+    let mut container = bed.container("c", spec);
+    container.stdio.tty = true;
+    let exit = bed.run(container).await;
+    assert_eq!(exit.code, 0, "{}", bed.log("c"));
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
+    bed.finish().await;
+}
+
+/// CVE-2022-0492: whoever mounts a hierarchy of version 1 sets its release agent, which the host runs.
+#[tokio::test]
+async fn cve_2022_0492_a_container_mounts_no_hierarchy() {
+    let bed = Bed::new().await;
+    let script = "mkdir /m; mount -t cgroup -o memory none /m 2>/dev/null && echo mounted; \
+                  unshare -U -r -m true 2>/dev/null && echo unshared; \
+                  for f in $(ls -d /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/release_agent 2>/dev/null); do \
+                  echo x > $f 2>/dev/null && echo wrote; done; echo end";
+    let (_, output) = bed.sh(script).await;
+    assert_eq!(output, "end\n");
+    bed.finish().await;
+}
