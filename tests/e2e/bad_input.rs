@@ -116,7 +116,7 @@ fn a_name_or_port_that_is_none_is_named_and_no_container_is_left() {
     let files = Files::new();
     platform.run(&["image", "import-busybox"]);
     assert_says(&refusal(&platform, &["run", "not a name"]), &["not a name"]);
-    assert_says(&refusal(&platform, &["run", "--rm", "absent:v1"]), &["absent:v1"]);
+    assert_says(&refusal(&platform, &["run", "--rm", "absent:v1"]), &["absent:v1", "hako build -t"]);
     assert_says(&refusal(&platform, &["build", "-t", "UPPER", "."]), &["UPPER"]);
     assert_eq!(refusal(&platform, &["stop", "nope"]), "hako: no such container: nope\n");
     assert_eq!(refusal(&platform, &["image", "rm", "nope"]), "hako: No such image: nope\n");

@@ -1,7 +1,7 @@
 //! A machine that cannot do it, or is taken: one clear line that names what and the next step, nothing half done.
 
 use crate::bad_input::{assert_says, fails_with_one_line};
-use crate::platform::{HAKO, Platform, assert_nothing_left, enter_network_namespace, links, run};
+use crate::platform::{HAKO, Platform, assert_nothing_left, enter_network_namespace, links, output, run};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -134,6 +134,13 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
     let archive = larger_than_the_disk(scratch.path());
     let said = fails_with_one_line(small.hako().args(["image", "import", &archive, "big:v1"]));
     assert_says(&said, &["no space left"]);
+    std::fs::write(scratch.path().join("Dockerfile"), "FROM scratch\nCOPY big.tar /\n").unwrap();
+    let built = output(small.hako().args(["build", "-t", "big:v1"]).arg(scratch.path()));
+    assert!(!built.status.success(), "a build did not need the space that there is not");
+    assert_says(
+        &String::from_utf8_lossy(&built.stderr),
+        &["Dockerfile:2", "big.tar", "No space left on device"],
+    );
     assert_eq!(run(small.hako().args(["images", "--output", "name"])), "", "half an image was left");
     assert_eq!(platform.container_processes(), before, "a running container suffered");
     small.down();

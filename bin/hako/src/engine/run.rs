@@ -55,7 +55,9 @@ async fn create(engine: &EngineClient, path: &str, args: &RunArgs) -> anyhow::Re
     let created = engine.json(Method::POST, path, Payload::Json(body.clone())).await;
     match created {
         Err(_) if args.pull == PullPolicy::Missing && is_missing(engine, &args.image).await => {
-            super::remote::bring(engine, &args.image, None, false).await?;
+            super::remote::bring(engine, &args.image, None, false)
+                .await
+                .with_context(|| format!("image {0} is not here: build it with `hako build -t {0} DIR` or import it; it could not be pulled either", args.image))?;
             engine.json(Method::POST, path, Payload::Json(body)).await
         }
         created => created,

@@ -255,9 +255,15 @@ pub(crate) fn send(
         let drained = std::io::copy(&mut reader, &mut std::io::sink());
         drop(reader);
         let packed = packing.join().unwrap_or(Err(BuildError::Cancelled));
-        // If packing failed, unpacking saw only that its stream was cut short.
-        packed?;
-        applied?;
+        match (packed, applied) {
+            // A full disk is why nobody reads the stream any more.
+            (Err(_), Err(full)) if full.kind() == Kind::Exhausted => return Err(full),
+            // If packing failed, unpacking saw only that its stream was cut short.
+            (packed, applied) => {
+                packed?;
+                applied?;
+            }
+        }
         drained.map_err(BuildError::io("copy", "the files"))?;
         Ok(())
     })
