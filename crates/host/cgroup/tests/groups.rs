@@ -1,5 +1,9 @@
 //! One suite on what this machine has, and version 2's file logic on a directory that looks like it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot set up its case has failed, one that cannot run says so"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -68,10 +72,15 @@ fn what_this_machine_has_keeps_the_promises() {
     suite(&CgroupRoot::detect().unwrap(), "machine");
 }
 
+/// No test is skipped silently.
+fn lacks(what: &str) {
+    eprintln!("not tested: this machine has not {what}");
+}
+
 #[test]
 fn the_unified_hierarchy_alone_keeps_them_too() {
     let root = CgroupRoot::detect().unwrap();
-    let Some(unified) = root.unified() else { return };
+    let Some(unified) = root.unified() else { return lacks("a hierarchy of version 2") };
     suite(&CgroupRoot::new(vec![unified.clone()]).unwrap(), "unified");
 }
 
@@ -133,7 +142,7 @@ fn device_rules_are_in_force_in_version_1() {
 #[test]
 fn device_rules_are_in_force_in_version_2() {
     let root = CgroupRoot::detect().unwrap();
-    let Some(unified) = root.unified() else { return };
+    let Some(unified) = root.unified() else { return lacks("a hierarchy of version 2") };
     devices(&CgroupRoot::new(vec![unified.clone()]).unwrap(), "devices-2");
 }
 
@@ -197,7 +206,7 @@ fn version_2_files_are_written_in_its_own_units() {
 fn rare_limits_of_version_1_are_in_force() {
     let root = CgroupRoot::detect().unwrap();
     if root.with("memory").is_none_or(|one| one.version == Version::V2) {
-        return;
+        return lacks("the memory controller of version 1");
     }
     let group = Removed(root.create(&unique("rare")).unwrap());
     let limits = Limits {

@@ -214,7 +214,11 @@ fn host_ports(spec: &PodSpec) -> Vec<PortMapping> {
     let ports = containers(spec).flat_map(|container| container.ports.iter().flatten());
     let mapping = |port: &k8s_openapi::api::core::v1::ContainerPort| {
         Some(PortMapping {
-            host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            host_ip: port
+                .host_ip
+                .as_deref()
+                .and_then(|ip| ip.parse().ok())
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             host_port: u16::try_from(port.host_port?).ok().filter(|port| *port > 0)?,
             host_port_last: 0,
             container_port: u16::try_from(port.container_port).ok()?,
