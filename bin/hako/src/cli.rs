@@ -143,6 +143,10 @@ pub(crate) struct UpArgs {
     /// machine always may (repeat for more)
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]|ADDRESS/PREFIX")]
     pub insecure_registries: Vec<String>,
+    /// Also serve the Docker API here, such as on /var/run/docker.sock (repeat for more); with the default data
+    /// directory it is on /run/hako/docker.sock in any case
+    #[arg(long = "docker-socket", value_name = "PATH")]
+    pub docker_sockets: Vec<PathBuf>,
 }
 
 #[derive(Args, Debug)]

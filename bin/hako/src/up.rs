@@ -98,6 +98,9 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     for registry in &args.insecure_registries {
         command.args(["--insecure-registry", registry]);
     }
+    for socket in &args.docker_sockets {
+        command.arg("--docker-socket").arg(std::path::absolute(socket).context("the current directory")?);
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

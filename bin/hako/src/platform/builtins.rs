@@ -2,6 +2,7 @@
 
 use super::adapters::Drain;
 use super::directory::DataDir;
+use super::sockets;
 use crate::cli::UpArgs;
 use crate::locate::Running;
 use anyhow::{Context, bail};
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -73,7 +74,7 @@ impl Platform {
 
         let (failed, failures) = mpsc::channel(1);
         let engine_socket = directory.run().join("engine.sock");
-        let docker = serve_docker(&engine_socket, &machine, args.insecure_registries.clone())?;
+        let docker = serve_docker(&engine_socket, data_dir, &machine, args)?;
         let api = server.clone();
         let servers = vec![
             serve("the API", &failed, async move { Ok(api.serve(listener).await?) }),
@@ -329,24 +330,19 @@ fn write_kubeconfigs(
 
 fn serve_docker(
     socket: &Path,
+    data_dir: &Path,
     machine: &Machine,
-    insecure_registries: Vec<String>,
+    args: &UpArgs,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("remove {}", socket.display()));
-        }
-        _ => {}
-    }
-    let listener = UnixListener::bind(socket).with_context(|| format!("listen on {}", socket.display()))?;
+    let listeners = sockets::open_all(socket, data_dir, &args.docker_sockets)?;
     let state = DockerState::new(
         Arc::clone(&machine.engine),
         machine.images.clone(),
         machine.builder.clone(),
         env!("CARGO_PKG_VERSION"),
     )
-    .with_insecure_registries(insecure_registries)?;
-    Ok(async move { Ok(hako_docker::serve(listener, state).await?) })
+    .with_insecure_registries(args.insecure_registries.clone())?;
+    Ok(async move { Ok(hako_docker::serve_all(listeners, state).await?) })
 }
 
 fn start_controllers(pki: &Pki, client: Client, informers: &Informers) -> hako_controllers::Handle {

@@ -7,6 +7,7 @@
 mod adapters;
 mod builtins;
 mod directory;
+mod sockets;
 
 pub(crate) use builtins::{Platform, take_down};
 pub(crate) use directory::{is_unused, lock_holder, make_private, refuse_foreign, release};

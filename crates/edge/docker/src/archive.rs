@@ -31,7 +31,53 @@ pub(crate) fn answer(write: impl FnOnce(&mut dyn Write) -> Result<()> + Send + '
     ([(header::CONTENT_TYPE, "application/x-tar")], body).into_response()
 }
 
+/// An archive that somebody else writes, and the answer that it becomes.
+pub(crate) fn pipe() -> (Pipe, Response) {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let out = BufWriter::with_capacity(PIECE, Pieces(sender));
+    let body = Body::from_stream(ReceiverStream::new(receiver));
+    (Pipe(out), ([(header::CONTENT_TYPE, "application/x-tar")], body).into_response())
+}
+
+/// The writing end. Not finished, it breaks the connection off.
+pub(crate) struct Pipe(BufWriter<Pieces>);
+
+impl Pipe {
+    /// What breaks the connection off when the writing end is gone.
+    pub(crate) fn breaker(&self) -> Breaker {
+        Breaker(self.0.get_ref().0.clone())
+    }
+
+    /// The archive is whole.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.0.flush().map_err(|error| {
+            hako_error::Error::new(hako_error::Kind::Cancelled, "the client went away").with_source(error)
+        })
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.0.flush()
+    }
+}
+
+/// Ends an archive so that it does not look whole.
+pub(crate) struct Breaker(mpsc::Sender<Result<Bytes, Error>>);
+
+impl Breaker {
+    pub(crate) async fn fail(self, error: &hako_error::Error) {
+        // Nobody listens if the client went away.
+        let _ = self.0.send(Err(Error::other(error.chain()))).await;
+    }
+}
+
 /// Hands written bytes on to the connection.
+#[derive(Debug)]
 struct Pieces(mpsc::Sender<Result<Bytes, Error>>);
 
 impl Write for Pieces {

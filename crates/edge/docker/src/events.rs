@@ -74,6 +74,11 @@ impl Log {
         self.add(line);
     }
 
+    /// How many clients listen.
+    pub(crate) fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
     /// Events since a moment, if one is given, and those from now on.
     fn listen(&self, since: Option<Timestamp>) -> (VecDeque<Arc<Value>>, broadcast::Receiver<Arc<Value>>) {
         let past = self.past.lock();
@@ -115,11 +120,15 @@ pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> 
         "scope",
     ])?;
     let now = Timestamp::now();
-    let left = match params.time("until")? {
+    let until = params.time("until")?;
+    let left = match until {
         Some(until) => Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO),
         None => Duration::from_secs(u64::MAX >> 32),
     };
-    let (past, receiver) = state.events.listen(params.time("since")?);
+    let (mut past, receiver) = state.events.listen(params.time("since")?);
+    if let Some(until) = until {
+        past.retain(|line| is_until(line, until));
+    }
     let live = stream::unfold(receiver, |mut receiver| async {
         loop {
             match receiver.recv().await {
@@ -137,6 +146,14 @@ pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> 
         future::ready(is_wanted.then(|| Ok::<_, Infallible>(Bytes::from(format!("{line}\n")))))
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+/// Clients give whole seconds for "now": what happened within that second is in.
+fn is_until(line: &Value, until: Timestamp) -> bool {
+    match until.subsec_nanosecond() {
+        0 => line["time"].as_i64().unwrap_or(0) <= until.as_second(),
+        _ => line["timeNano"].as_i64().unwrap_or(0) <= nanoseconds(until),
+    }
 }
 
 fn nanoseconds(time: Timestamp) -> i64 {
@@ -231,4 +248,19 @@ fn wanted(filters: &Filters, line: &Value) -> bool {
         && ["daemon"].iter().all(|kind| filters.get(kind).is_empty())
         && filters.any("scope", |wanted| wanted == "local")
         && filters.labels(&labels.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_after_until_is_cut_off() {
+        let at = Timestamp::new(100, 500).unwrap();
+        let line = line("image", "tag", "id", Map::new(), at);
+        assert!(is_until(&line, Timestamp::new(100, 0).unwrap()), "the same second");
+        assert!(!is_until(&line, Timestamp::new(99, 0).unwrap()));
+        assert!(!is_until(&line, Timestamp::new(100, 499).unwrap()));
+        assert!(is_until(&line, Timestamp::new(100, 500).unwrap()));
+    }
 }

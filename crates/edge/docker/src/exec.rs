@@ -1,6 +1,7 @@
 //! Exec: made in one call, started in another, asked about in a third.
 
 use crate::DockerState;
+use crate::api::ApiVersion;
 use crate::container::body::JsonBody;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::frame;
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
-use hako_container::{ContainerEngine, ExecSpec, Output, Resize, Stream, TerminalSize};
+use hako_container::{Container, ContainerEngine, ExecSpec, Output, Resize, Stream, TerminalSize};
 use hako_error::{Error, Kind};
 use hako_names::ContainerId;
 use http::StatusCode;
@@ -78,14 +79,9 @@ pub(crate) async fn create(
     JsonBody(wanted): JsonBody<Create>,
 ) -> Answer {
     let container = state.engine.resolve(&name).await?;
-    if !state.engine.container(&container).await?.state.is_running() {
-        return Err(Failure(Error::new(
-            Kind::FailedPrecondition,
-            format!("container {name} is not running"),
-        )));
-    }
+    may_exec(&state.engine.container(&container).await?)?;
     let argv =
-        wanted.cmd.filter(|cmd| !cmd.is_empty()).ok_or_else(|| invalid("no exec command specified"))?;
+        wanted.cmd.filter(|cmd| !cmd.is_empty()).ok_or_else(|| invalid("No exec command specified"))?;
     let spec = ExecSpec {
         argv,
         env: wanted.env.unwrap_or_default(),
@@ -103,6 +99,20 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(json!({ "Id": id }))).into_response())
 }
 
+/// A process needs a container that runs and is not held.
+fn may_exec(container: &Container) -> Result<(), Failure> {
+    let id = &container.id;
+    let text = match &container.state {
+        _ if container.restarting => {
+            format!("Container {id} is restarting, wait until the container is running")
+        }
+        state if !state.is_running() => format!("container {id} is not running"),
+        _ if container.paused => format!("Container {id} is paused, unpause the container before exec"),
+        _ => return Ok(()),
+    };
+    Err(Failure(Error::new(Kind::FailedPrecondition, text)))
+}
+
 /// 64 hexadecimal digits that no other exec has.
 fn exec_id() -> String {
     use std::hash::{BuildHasher, RandomState};
@@ -118,22 +128,32 @@ fn remember(state: &DockerState, record: ExecRecord) {
     execs.push_back(Arc::new(record));
 }
 
+/// Execs of a container that live; null where there is none, as Docker shows it.
+pub(crate) fn running(state: &DockerState, container: &ContainerId) -> Option<Vec<String>> {
+    let execs = state.execs.lock();
+    let lives = |exec: &&Arc<ExecRecord>| {
+        exec.container == *container && matches!(*exec.progress.lock(), Progress::Running { .. })
+    };
+    Some(execs.iter().filter(lives).map(|exec| exec.id.clone()).collect::<Vec<_>>())
+        .filter(|ids| !ids.is_empty())
+}
+
 fn find(state: &DockerState, id: &str) -> Result<Arc<ExecRecord>, Failure> {
     let found = state.execs.lock().iter().find(|exec| exec.id == id).cloned();
-    found.ok_or_else(|| Failure(Error::new(Kind::NotFound, format!("no such exec instance: {id}"))))
+    found.ok_or_else(|| Failure(Error::new(Kind::NotFound, format!("No such exec instance: {id}"))))
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Start {
     detach: bool,
-    tty: bool,
     console_size: Option<[u16; 2]>,
 }
 
 pub(crate) async fn start(
     State(state): State<DockerState>,
     Path(id): Path<String>,
+    version: ApiVersion,
     mut request: Request,
 ) -> Answer {
     let record = find(&state, &id)?;
@@ -147,9 +167,11 @@ pub(crate) async fn start(
         false => serde_json::from_slice(&body).map_err(|error| invalid(format!("body: {error}")))?,
     };
     if !matches!(*record.progress.lock(), Progress::Made) {
-        return Err(Failure(Error::new(Kind::FailedPrecondition, format!("exec {id} was started before"))));
+        return Err(Failure(Error::new(
+            Kind::FailedPrecondition,
+            format!("exec command {id} was started before"),
+        )));
     }
-    let _ = wanted.tty;
     let mut spec = record.spec.clone();
     spec.size = wanted.console_size.map(|[rows, columns]| TerminalSize { rows, columns }).or(spec.size);
     if wanted.detach {
@@ -165,15 +187,13 @@ pub(crate) async fn start(
                     run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));
                 frame::pump(connection, tty, stdin, output).await;
             });
-            frame::upgraded(tty)
+            frame::upgraded(tty, version)
         }
-        _ if spec.stdin => Err(invalid(
-            "standard input needs a connection upgrade: send Connection: Upgrade and Upgrade: tcp",
-        )),
+        _ if spec.stdin => Err(frame::needs_upgrade()),
         _ => {
             let (_, output) =
                 run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));
-            Ok(frame::streamed(tty, output))
+            Ok(frame::streamed(tty, version, output))
         }
     }
 }

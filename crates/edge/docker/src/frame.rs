@@ -1,5 +1,6 @@
 //! Docker's framing of two streams in one connection, and the hijacked connection itself.
 
+use crate::api::ApiVersion;
 use crate::error::{Answer, Failure};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -34,8 +35,8 @@ pub(crate) fn wire(tty: bool, stream: Stream, payload: Bytes) -> Bytes {
     if tty { payload } else { frame(stream, &payload) }
 }
 
-pub(crate) fn content_type(tty: bool) -> &'static str {
-    if tty { RAW } else { MULTIPLEXED }
+pub(crate) fn content_type(tty: bool, version: ApiVersion) -> &'static str {
+    if tty || !version.has(42) { RAW } else { MULTIPLEXED }
 }
 
 /// Whether the client asked for a raw connection.
@@ -43,11 +44,35 @@ pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"tcp"))
 }
 
+/// Whether the client sends a body, which then is the process's standard input.
+pub(crate) fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+pub(crate) fn needs_upgrade() -> Failure {
+    crate::error::invalid(
+        "standard input needs a connection upgrade (Connection: Upgrade and Upgrade: tcp) or a body",
+    )
+}
+
+/// The request's body as standard input.
+pub(crate) async fn pump_body(body: Body, stdin: Option<Input>) {
+    let Some(mut stdin) = stdin else { return };
+    let mut pieces = body.into_data_stream();
+    while let Some(Ok(piece)) = pieces.next().await {
+        if stdin.write_all(&piece).await.is_err() {
+            return;
+        }
+    }
+    let _ = stdin.shutdown().await;
+}
+
 /// The answer after which the connection carries raw bytes.
-pub(crate) fn upgraded(tty: bool) -> Answer {
+pub(crate) fn upgraded(tty: bool, version: ApiVersion) -> Answer {
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(header::CONTENT_TYPE, content_type(tty))
+        .header(header::CONTENT_TYPE, content_type(tty, version))
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "tcp")
         .body(Body::empty());
@@ -57,9 +82,9 @@ pub(crate) fn upgraded(tty: bool) -> Answer {
 }
 
 /// Output as the body of an ordinary answer, for clients that do not upgrade.
-pub(crate) fn streamed(tty: bool, output: Output) -> Response {
+pub(crate) fn streamed(tty: bool, version: ApiVersion, output: Output) -> Response {
     let pieces = output.map(move |piece| piece.map(|(stream, payload)| wire(tty, stream, payload)));
-    ([(header::CONTENT_TYPE, content_type(tty))], Body::from_stream(pieces)).into_response()
+    ([(header::CONTENT_TYPE, content_type(tty, version))], Body::from_stream(pieces)).into_response()
 }
 
 /// Both directions of a hijacked connection, until the output ends or the client is gone.
@@ -109,6 +134,8 @@ mod tests {
     #[test]
     fn a_frame_is_stream_length_payload() {
         assert_eq!(frame(Stream::Stderr, b"hi")[..], [2, 0, 0, 0, 0, 0, 0, 2, b'h', b'i']);
+        assert_eq!(content_type(false, ApiVersion(1, 41)), RAW);
+        assert_eq!(content_type(false, ApiVersion(1, 42)), MULTIPLEXED);
         assert_eq!(wire(true, Stream::Stdout, Bytes::from_static(b"x"))[..], *b"x");
     }
 }

@@ -5,6 +5,7 @@
 //! Invariant: a field that cannot be honoured is refused by name, a route that is not built answers 501; nothing is
 //! accepted and then ignored that would change what a container may do.
 
+mod api;
 mod archive;
 mod build;
 mod container;
@@ -18,6 +19,7 @@ mod glob;
 mod hako_build;
 mod human;
 mod image;
+mod info;
 mod network;
 mod params;
 mod registry;
@@ -27,6 +29,7 @@ mod state;
 mod stats;
 mod system;
 mod volume;
+mod websocket;
 
-pub use server::serve;
+pub use server::{serve, serve_all};
 pub use state::DockerState;

@@ -1,13 +1,16 @@
 //! Connections, API versions and the table of routes.
 
-use crate::error::message;
+use crate::api::{ApiVersion, NEWEST, OLDEST};
+use crate::error::{Answer, message, unimplemented};
+use crate::params::Params;
 use crate::{DockerState, build, container, drain, events, exec, image, network, registry, system, volume};
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
-use axum::routing::get;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
 use hako_error::{Error, Kind, Result};
-use http::{Request, StatusCode, Uri};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -15,20 +18,34 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tower::ServiceExt;
 
-/// The newest version of the API we speak.
-pub(crate) const API_VERSION: (u32, u32) = (1, 45);
-/// The oldest one.
-pub(crate) const MIN_API_VERSION: (u32, u32) = (1, 24);
+/// How long a client may take to send a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How many headers a request may have.
+const MAX_HEADERS: usize = 100;
+/// Bytes that a request's head may have.
+const MAX_HEAD: usize = 64 << 10;
 /// Pause after a failed accept, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the API on a unix socket until dropped.
 pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
+    serve_all(vec![listener], state).await
+}
+
+/// Serves the API on several unix sockets until dropped, or until one of them fails.
+pub async fn serve_all(listeners: Vec<UnixListener>, state: DockerState) -> Result<()> {
     // Ends with this future.
     let mut following = tokio::task::JoinSet::new();
     following.spawn(events::follow(state.clone()));
     following.spawn(container::health::follow(state.clone()));
+    let server = format!("Docker/{} (linux)", state.version);
+    let server = HeaderValue::try_from(server).unwrap_or(HeaderValue::from_static("Docker"));
     let router = router(state);
+    let accepting = listeners.into_iter().map(|listener| accept(listener, router.clone(), server.clone()));
+    futures::future::try_join_all(accepting).await.map(drop)
+}
+
+async fn accept(listener: UnixListener, router: Router, server: HeaderValue) -> Result<()> {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -41,13 +58,13 @@ pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
                 return Err(Error::new(Kind::Internal, "the engine's socket is closed").with_source(error));
             }
         };
-        let router = router.clone();
+        let (router, server) = (router.clone(), server.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let router = router.clone();
+                let (router, server) = (router.clone(), server.clone());
                 let (request, rest) = drain::split(request);
                 async move {
-                    let response = answer(router, request).await;
+                    let response = answer(router, request, &server).await;
                     if response.status().is_client_error() || response.status().is_server_error() {
                         rest.drain().await;
                     }
@@ -57,6 +74,9 @@ pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
             let mut http = hyper::server::conn::http1::Builder::new();
             let served = http
                 .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEAD)
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = served.with_upgrades().await {
@@ -66,14 +86,22 @@ pub async fn serve(listener: UnixListener, state: DockerState) -> Result<()> {
     }
 }
 
-async fn answer(router: Router, mut request: Request<Body>) -> Response {
-    if let Err(text) = strip_version(&mut request) {
-        return message(StatusCode::BAD_REQUEST, &text);
-    }
-    tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
-    match router.oneshot(request).await {
-        Ok(response) => response,
-    }
+async fn answer(router: Router, mut request: Request<Body>, server: &HeaderValue) -> Response {
+    let mut response = match strip_version(&mut request) {
+        Err(text) => message(StatusCode::BAD_REQUEST, &text),
+        Ok(()) => {
+            tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
+            match router.oneshot(request).await {
+                Ok(response) => response,
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert("api-version", HeaderValue::from_static("1.51"));
+    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+    headers.insert("ostype", HeaderValue::from_static("linux"));
+    headers.insert(header::SERVER, server.clone());
+    response
 }
 
 /// Takes `/v1.45` from the path's front and checks it.
@@ -83,25 +111,19 @@ fn strip_version(request: &mut Request<Body>) -> std::result::Result<(), String>
     else {
         return Ok(());
     };
-    let number = |text: &str| text.parse::<u32>().ok();
-    let Some(asked) =
-        version.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)))
-    else {
-        return Ok(());
-    };
-    let text = |version: (u32, u32)| format!("{}.{}", version.0, version.1);
-    if asked > API_VERSION {
+    let rest = rest.to_owned();
+    let Some(asked) = ApiVersion::parse(version) else { return Ok(()) };
+    if asked > NEWEST {
         return Err(format!(
-            "client version {version} is too new. Maximum supported API version is {}",
-            text(API_VERSION)
+            "client version {version} is too new. Maximum supported API version is {NEWEST}"
         ));
     }
-    if asked < MIN_API_VERSION {
+    if asked < OLDEST {
         return Err(format!(
-            "client version {version} is too old. Minimum supported API version is {}, please upgrade your client to a newer version",
-            text(MIN_API_VERSION)
+            "client version {version} is too old. Minimum supported API version is {OLDEST}, please upgrade your client to a newer version"
         ));
     }
+    request.extensions_mut().insert(asked);
     *request.uri_mut() =
         format!("/{rest}").parse::<Uri>().map_err(|error| format!("path is not valid: {error}"))?;
     Ok(())
@@ -118,30 +140,73 @@ fn router(state: DockerState) -> Router {
         .merge(network::routes())
         .merge(volume::routes())
         .merge(absent())
-        .fallback(not_built)
-        .method_not_allowed_fallback(not_built)
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
         .with_state(state)
 }
 
+/// Roots of the cluster's resources.
+const SWARM: [&str; 6] = ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"];
+
 /// What a client asks for to learn that it is not here.
 fn absent() -> Router<DockerState> {
-    let swarm = ["/nodes", "/services", "/tasks", "/secrets", "/configs", "/swarm"];
     let router = Router::new()
-        .route("/plugins", get(async || axum::Json(serde_json::json!([]))))
-        .route("/plugins/{name}/json", get(async || message(StatusCode::NOT_FOUND, "plugin not found")));
-    swarm.into_iter().fold(router, |router, path| {
-        router.route(path, get(no_swarm)).route(&format!("{path}/{{id}}"), get(no_swarm))
+        .route("/plugins", get(plugins))
+        .route("/plugins/privileges", get(no_plugins))
+        .route("/plugins/pull", post(no_plugins))
+        .route("/plugins/create", post(no_plugins))
+        .route("/plugins/{*rest}", any(no_plugin))
+        .route("/swarm/init", post(no_swarm_mode))
+        .route("/swarm/join", post(no_swarm_mode))
+        .route("/swarm/leave", post(not_in_a_swarm));
+    SWARM.into_iter().fold(router, |router, path| {
+        router.route(path, any(no_manager)).route(&format!("{path}/{{*rest}}"), any(no_manager))
     })
 }
 
-async fn no_swarm() -> Response {
+async fn plugins(params: Params) -> Answer {
+    params.filters()?.only(&["capability", "enable"])?;
+    Ok(axum::Json(serde_json::json!([])).into_response())
+}
+
+async fn no_plugins() -> Answer {
+    Err(unimplemented("plugins are unimplemented: what the engine has is built in"))
+}
+
+async fn no_plugin(Path(rest): Path<String>) -> Response {
+    let verbs = ["json", "enable", "disable", "set", "push", "upgrade"];
+    let named = rest.rsplit_once('/').filter(|(_, verb)| verbs.contains(verb));
+    let name = named.map_or(rest.as_str(), |(name, _)| name);
+    message(StatusCode::NOT_FOUND, &format!("plugin {name:?} not found"))
+}
+
+async fn no_swarm_mode() -> Answer {
+    Err(unimplemented(
+        "swarm mode is unimplemented: `hako up` on several machines makes a Kubernetes cluster",
+    ))
+}
+
+/// Docker's answers of a node that is in no swarm.
+async fn not_in_a_swarm() -> Response {
+    message(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm")
+}
+
+async fn no_manager() -> Response {
     let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
     message(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-async fn not_built(request: Request<Body>) -> Response {
-    let text = format!("{} {} is unimplemented", request.method(), request.uri().path());
-    message(StatusCode::NOT_IMPLEMENTED, &text)
+/// Paths of the API that we know and have not built.
+const NOT_BUILT: [&str; 4] = ["/session", "/grpc", "/build/cancel", "/images/search"];
+
+/// What is not in the table: known and not built, or not of this API at all.
+async fn unknown(request: Request<Body>) -> Response {
+    let path = request.uri().path();
+    if NOT_BUILT.contains(&path) {
+        let text = format!("{} {path} is unimplemented", request.method());
+        return message(StatusCode::NOT_IMPLEMENTED, &text);
+    }
+    message(StatusCode::NOT_FOUND, "page not found")
 }
 
 #[cfg(test)]
@@ -159,7 +224,8 @@ mod tests {
         assert_eq!(stripped("/containers/json").unwrap(), "/containers/json");
         assert_eq!(stripped("/volumes/create").unwrap(), "/volumes/create");
         let newer = stripped("/v1.99/info").unwrap_err();
-        assert_eq!(newer, "client version 1.99 is too new. Maximum supported API version is 1.45");
+        assert_eq!(NEWEST.to_string(), "1.51");
+        assert_eq!(newer, "client version 1.99 is too new. Maximum supported API version is 1.51");
         assert!(
             stripped("/v1.12/info").unwrap_err().contains("too old. Minimum supported API version is 1.24")
         );

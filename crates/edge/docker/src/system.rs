@@ -1,14 +1,12 @@
 //! Who we are: ping, version, info.
 
 use crate::DockerState;
-use crate::error::{Answer, blocking};
-use crate::server::{API_VERSION, MIN_API_VERSION};
+use crate::api::{NEWEST, OLDEST};
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hako_container::{ContainerEngine, ContainerState, Filter};
 use http::header;
 use serde_json::{Value, json};
 
@@ -17,16 +15,12 @@ pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
         .route("/_ping", get(ping).head(ping))
         .route("/version", get(version))
-        .route("/info", get(info))
+        .route("/info", get(crate::info::info))
         .route("/system/df", get(crate::df::df))
         .route("/events", get(crate::events::events))
 }
 
-fn text((major, minor): (u32, u32)) -> String {
-    format!("{major}.{minor}")
-}
-
-fn file(path: &str) -> String {
+pub(crate) fn file(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
@@ -41,13 +35,11 @@ pub(crate) fn architecture() -> &'static str {
 
 pub(crate) async fn ping() -> Response {
     let headers = [
-        ("Api-Version", text(API_VERSION)),
-        ("Ostype", "linux".into()),
-        ("Docker-Experimental", "false".into()),
         // The classic builder: the one whose stream we speak.
-        ("Builder-Version", "1".into()),
-        ("Cache-Control", "no-cache, no-store, must-revalidate".into()),
-        ("Pragma", "no-cache".into()),
+        ("Builder-Version", "1"),
+        ("Swarm", "inactive"),
+        ("Cache-Control", "no-cache, no-store, must-revalidate"),
+        ("Pragma", "no-cache"),
     ];
     let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "OK").into_response();
     for (name, value) in headers {
@@ -59,13 +51,16 @@ pub(crate) async fn ping() -> Response {
 }
 
 pub(crate) async fn version(State(state): State<DockerState>) -> Response {
-    let details = json!({ "ApiVersion": text(API_VERSION), "MinAPIVersion": text(MIN_API_VERSION), "Arch": architecture(), "Os": "linux", "Experimental": "false" });
+    let details = json!({ "ApiVersion": NEWEST.to_string(), "MinAPIVersion": OLDEST.to_string(), "Arch": architecture(), "Os": "linux", "Experimental": "false" });
     Json(json!({
         "Platform": { "Name": "Hakobune" },
-        "Components": [{ "Name": "Engine", "Version": &*state.version, "Details": details }],
+        "Components": [
+            { "Name": "Engine", "Version": &*state.version, "Details": details },
+            { "Name": "hako-runtime", "Version": &*state.version, "Details": { "GitCommit": "" } },
+        ],
         "Version": &*state.version,
-        "ApiVersion": text(API_VERSION),
-        "MinAPIVersion": text(MIN_API_VERSION),
+        "ApiVersion": NEWEST.to_string(),
+        "MinAPIVersion": OLDEST.to_string(),
         "GitCommit": "",
         "GoVersion": "",
         "Os": "linux",
@@ -76,52 +71,8 @@ pub(crate) async fn version(State(state): State<DockerState>) -> Response {
     .into_response()
 }
 
-pub(crate) async fn info(State(state): State<DockerState>) -> Answer {
-    let containers = state.engine.containers(&Filter { standalone: Some(true), ..Filter::default() }).await?;
-    let paused = containers.iter().filter(|container| container.paused).count();
-    let running = containers.iter().filter(|container| container.state.is_running()).count() - paused;
-    let created = containers.iter().filter(|container| container.state == ContainerState::Created).count();
-    let images = state.images.clone();
-    let images = blocking(move || images.list()).await?.len();
-    let memory = memory_total();
-    let body: Value = json!({
-        "ID": "",
-        "Containers": containers.len(),
-        "ContainersRunning": running,
-        "ContainersPaused": paused,
-        "ContainersStopped": containers.len() - running - paused - created,
-        "Images": images,
-        "Driver": "overlay",
-        "DriverStatus": [],
-        "DockerRootDir": state.images.dir().parent().unwrap_or(state.images.dir()),
-        "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["json-file"] },
-        "MemoryLimit": true, "SwapLimit": true, "PidsLimit": true, "CPUShares": true, "CPUSet": true,
-        "CpuCfsPeriod": true, "CpuCfsQuota": true, "IPv4Forwarding": true,
-        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
-        "MemTotal": memory,
-        "Name": file("/proc/sys/kernel/hostname"),
-        "ServerVersion": &*state.version,
-        "OSType": "linux",
-        "OperatingSystem": "Linux",
-        "Architecture": std::env::consts::ARCH,
-        "KernelVersion": file("/proc/sys/kernel/osrelease"),
-        "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": registries(&state),
-        "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs",
-        "CgroupVersion": if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" },
-        "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false },
-        "Runtimes": { "hako": { "path": "hako" } },
-        "DefaultRuntime": "hako",
-        "SecurityOptions": ["name=seccomp,profile=builtin"],
-        "Labels": [],
-        "Warnings": [],
-    });
-    Ok(Json(body).into_response())
-}
-
 /// Which registries need no TLS.
-fn registries(state: &DockerState) -> Value {
+pub(crate) fn registries(state: &DockerState) -> Value {
     let (mut ranges, names) = state.insecure.ranges_and_names();
     let loopback = ["::1/128", "127.0.0.0/8"].map(str::to_owned);
     ranges.extend(&loopback);

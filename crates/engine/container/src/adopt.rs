@@ -6,7 +6,7 @@ use crate::create::SNAPSHOT_PREFIX;
 use crate::error::blocking;
 use crate::record::{self, ContainerRecord, ContainerStatus, SandboxPhase, SandboxRecord};
 use crate::sandbox::{Live, SandboxObject};
-use crate::{ContainerState, Engine, SandboxId};
+use crate::{ContainerState, Engine, Removal, SandboxId};
 use hako_error::{Error, Result};
 use hako_names::ContainerId;
 use hako_runtime::Shim;
@@ -84,8 +84,11 @@ impl Core {
     fn empty_trash(&self) -> Result<()> {
         for name in record::names(&self.layout.trash())? {
             let dir = self.layout.trash().join(&name);
-            if let Some(id) = name.strip_prefix("c-").and_then(|id| id.parse::<ContainerId>().ok()) {
-                let found: Option<ContainerRecord> = readable(&dir.join("container.json"));
+            if let Some((mark @ ("c" | "v"), id)) = name.split_once('-')
+                && let Ok(id) = id.parse::<ContainerId>()
+            {
+                let found: Option<ContainerRecord> =
+                    readable(&dir.join("container.json")).filter(|_| mark == "v");
                 self.unmake(&id, &found.map(|found| found.anonymous_volumes).unwrap_or_default());
             }
             record::remove_tree(&dir)?;
@@ -163,6 +166,13 @@ impl Core {
         for container in members {
             let state = states.remove(container.id.as_str());
             self.adopt_container(&container, &shim, state).await;
+            let stands_still = container.status.read().paused;
+            if container.state().is_running() && !stands_still {
+                // A commit that was cut off has left it frozen.
+                if let Err(error) = self.freeze(&container, false).await {
+                    tracing::warn!(container = container.id.short(), error = %error.chain(), "let a container go on");
+                }
+            }
         }
         for stray in states.into_keys() {
             if let Err(error) = shim.delete(&stray, true).await {
@@ -273,7 +283,9 @@ impl Core {
         for container in containers.into_iter().filter(|container| container.standalone()) {
             let is_exited = container.state().exit().is_some();
             if is_exited && container.record.spec.auto_remove {
-                if let Err(error) = self.remove_container(&container, true).await {
+                if let Err(error) =
+                    self.remove_container(&container, Removal { force: true, volumes: true }).await
+                {
                     tracing::warn!(container = container.id.short(), error = %error.chain(), "remove an exited container");
                 }
             } else if is_exited

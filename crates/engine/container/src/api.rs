@@ -2,7 +2,7 @@
 
 use crate::{
     AttachOptions, AttachSession, Container, ContainerSpec, Event, ExecInfo, ExecSession, ExecSpec, Exit,
-    Filter, LogOptions, LogStream, Resources, Sandbox, SandboxId, SandboxSpec, Stats, TerminalSize,
+    Filter, LogOptions, LogStream, Removal, Sandbox, SandboxId, SandboxSpec, Stats, TerminalSize, Update,
     WaitCondition,
 };
 use async_trait::async_trait;
@@ -49,14 +49,17 @@ pub trait ContainerEngine: Send + Sync + 'static {
     /// Sends the stop signal (the container's own, unless `signal` is given), after `grace` SIGKILL, and waits for the exit.
     async fn stop(&self, id: &ContainerId, signal: Option<i32>, grace: Duration) -> Result<()>;
 
+    /// Stops the container as [`stop`](Self::stop) does, if it runs, and starts it again. One that goes when it exits stays.
+    async fn restart(&self, id: &ContainerId, signal: Option<i32>, grace: Duration) -> Result<()>;
+
     /// Sends a signal to the container's first process. `FailedPrecondition` when it does not run.
     async fn kill(&self, id: &ContainerId, signal: i32) -> Result<()>;
 
     /// Waits until the condition holds.
     async fn wait(&self, id: &ContainerId, condition: WaitCondition) -> Result<Exit>;
 
-    /// Removes a container that does not run; with `force` kills it first. Logs go with it.
-    async fn remove(&self, id: &ContainerId, force: bool) -> Result<()>;
+    /// Removes a container; its logs go with it. `FailedPrecondition` when it runs and is not to be killed.
+    async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()>;
 
     /// The container as it is now.
     async fn container(&self, id: &ContainerId) -> Result<Container>;
@@ -94,8 +97,8 @@ pub trait ContainerEngine: Send + Sync + 'static {
     /// Process ids, as the host counts, of all that runs in a container; `FailedPrecondition` when it does not run.
     async fn processes(&self, id: &ContainerId) -> Result<Vec<u32>>;
 
-    /// Changes the limits; fields that are `None` stay.
-    async fn update(&self, id: &ContainerId, resources: Resources) -> Result<()>;
+    /// Changes what can change of a container that exists.
+    async fn update(&self, id: &ContainerId, update: Update) -> Result<()>;
 
     /// What is known of the execs of a container, running ones included.
     async fn execs(&self, id: &ContainerId) -> Result<Vec<ExecInfo>>;

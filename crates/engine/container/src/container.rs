@@ -23,11 +23,13 @@ pub(crate) struct Life {
     /// The engine will start it again.
     pub(crate) restarting: bool,
     pub(crate) removed: bool,
+    /// It is being restarted: its exit does not remove it.
+    pub(crate) held: bool,
 }
 
 impl Life {
     pub(crate) fn new(state: ContainerState) -> Self {
-        Self { state, exits: 0, restarting: false, removed: false }
+        Self { state, exits: 0, restarting: false, removed: false, held: false }
     }
 
     /// Nothing runs and nothing is about to.
@@ -115,8 +117,10 @@ impl ContainerObject {
     pub(crate) fn view(&self) -> Container {
         let status = self.status.read();
         let mut spec = Arc::clone(&self.record.spec);
-        if spec.name != status.name || spec.resources != status.resources {
+        let restart = status.restart.unwrap_or(spec.restart);
+        if spec.name != status.name || spec.resources != status.resources || spec.restart != restart {
             let changed = Arc::make_mut(&mut spec);
+            changed.restart = restart;
             changed.name.clone_from(&status.name);
             changed.resources = status.resources.clone();
         }
@@ -154,7 +158,17 @@ impl ContainerObject {
     }
 
     pub(crate) fn not_running(&self) -> EngineError {
-        EngineError::NotRunning { id: self.short() }
+        EngineError::NotRunning { id: self.id.to_string() }
+    }
+
+    /// Why it cannot be removed.
+    pub(crate) fn is_in_use(&self) -> EngineError {
+        let status = self.status.read();
+        let is_paused = status.paused;
+        EngineError::RemoveRunning {
+            name: status.name.clone(),
+            state: if is_paused { "paused" } else { "running" },
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use crate::error::{EngineError, blocking, io};
 use crate::record::{self, ContainerRecord, ContainerStatus, SandboxRecord};
 use crate::sandbox::SandboxObject;
 use crate::{
-    Action, ContainerSpec, ContainerState, ImageSource, Mount, MountSource, Resolved, SandboxId, SandboxSpec,
+    Action, Below, ContainerSpec, ContainerState, ImageSource, Mount, MountSource, Resolved, SandboxId,
+    SandboxSpec,
 };
 use hako_error::Result;
 use hako_image::Image;
@@ -168,6 +169,7 @@ impl Core {
             stopped_by_caller: false,
             paused: false,
             resources: spec.resources.clone(),
+            restart: None,
         };
         let record = ContainerRecord {
             sandbox: sandbox.id.clone(),
@@ -199,7 +201,7 @@ impl Core {
             for target in declared.into_iter().map(PathBuf::from) {
                 if !spec.mounts.iter().any(|mount| mount.target == target) {
                     let source = MountSource::Volume { name: String::new() };
-                    spec.mounts.push(Mount { target, source, read_only: false });
+                    spec.mounts.push(Mount { target, source, read_only: false, below: Below::default() });
                 }
             }
         }
@@ -221,10 +223,13 @@ impl Core {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         };
-        let dirs = [self.layout.containers().join(id.as_str()), self.layout.trash().join(format!("c-{id}"))];
+        let trash = |mark: &str| self.layout.trash().join(format!("{mark}-{id}"));
+        let dirs = [self.layout.containers().join(id.as_str()), trash("c"), trash("v")];
         let trees = dirs.iter().try_for_each(|dir| record::remove_tree(dir)).map_err(hako_error::Error::from);
-        let volumes =
-            volumes.iter().try_for_each(|name| self.delete_volume(name)).map_err(hako_error::Error::from);
+        // One that another container has taken over (`--volumes-from`) stays with it.
+        let unused = volumes.iter().filter(|name| self.volume_user(name).is_none());
+        let volumes = unused.map(|name| self.delete_volume(name)).collect::<Result<Vec<_>, _>>();
+        let volumes = volumes.map(drop).map_err(hako_error::Error::from);
         for error in [removed, trees, volumes].into_iter().filter_map(Result::err) {
             tracing::warn!(container = id.short(), error = %error.chain(), "not all of a container was removed");
         }

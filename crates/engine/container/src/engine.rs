@@ -5,8 +5,8 @@ use crate::error::blocking;
 use crate::record::SandboxRecord;
 use crate::{
     AttachOptions, AttachSession, Container, ContainerEngine, ContainerSpec, Event, ExecInfo, ExecSession,
-    ExecSpec, Exit, Filter, LogOptions, LogStream, Resources, Sandbox, SandboxId, SandboxSpec, Stats,
-    TerminalSize, WaitCondition,
+    ExecSpec, Exit, Filter, LogOptions, LogStream, Removal, Sandbox, SandboxId, SandboxSpec, Stats,
+    TerminalSize, Update, WaitCondition,
 };
 use async_trait::async_trait;
 use hako_error::Result;
@@ -103,6 +103,13 @@ impl ContainerEngine for Engine {
         self.core.stop(&container, signal, grace).await
     }
 
+    async fn restart(&self, id: &ContainerId, signal: Option<i32>, grace: Duration) -> Result<()> {
+        let (core, container) = (Arc::clone(&self.core), self.core.container(id)?);
+        // A task of its own: a caller that goes away does not leave the container stopped.
+        let restarting = tokio::spawn(async move { core.restart(&container, signal, grace).await });
+        restarting.await.map_err(|source| crate::error::EngineError::Task { source })?
+    }
+
     async fn kill(&self, id: &ContainerId, signal: i32) -> Result<()> {
         let container = self.core.container(id)?;
         self.core.kill(&container, signal).await
@@ -113,9 +120,9 @@ impl ContainerEngine for Engine {
         Ok(self.core.wait(&container, condition).await)
     }
 
-    async fn remove(&self, id: &ContainerId, force: bool) -> Result<()> {
+    async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()> {
         let container = self.core.container(id)?;
-        self.core.remove_container(&container, force).await
+        self.core.remove_container(&container, removal).await
     }
 
     async fn container(&self, id: &ContainerId) -> Result<Container> {
@@ -202,9 +209,9 @@ impl ContainerEngine for Engine {
         blocking(move || Ok(core.config.cgroups.open(&path)?.processes()?)).await
     }
 
-    async fn update(&self, id: &ContainerId, resources: Resources) -> Result<()> {
+    async fn update(&self, id: &ContainerId, update: Update) -> Result<()> {
         let container = self.core.container(id)?;
-        self.core.update(&container, resources).await
+        self.core.update(&container, update).await
     }
 
     async fn execs(&self, id: &ContainerId) -> Result<Vec<ExecInfo>> {
@@ -213,6 +220,22 @@ impl ContainerEngine for Engine {
 
     fn events(&self) -> broadcast::Receiver<Arc<Event>> {
         self.core.events.subscribe()
+    }
+}
+
+impl Engine {
+    /// Where a volume's files are, or would be.
+    #[must_use]
+    pub fn volume_path(&self, name: &str) -> std::path::PathBuf {
+        self.core.layout.volumes().join(name).join("_data")
+    }
+
+    /// The host's paths of a sandbox's hosts file, host name and resolver's configuration.
+    ///
+    /// # Errors
+    /// `NotFound` when the sandbox is not there.
+    pub fn sandbox_files(&self, id: &SandboxId) -> Result<[std::path::PathBuf; 3]> {
+        Ok(self.core.sandbox(id)?.files().mounts().map(|(path, _)| path))
     }
 }
 

@@ -1,35 +1,43 @@
 //! What can go wrong with the engine's objects, beyond what the crates below report.
+//!
+//! Where Docker has a sentence for it, it is that sentence: scripts look for its words.
 
 use hako_error::{Classify, Kind};
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    #[error("no such container: {name}")]
+    #[error("No such container: {name}")]
     NoContainer { name: String },
     #[error("no such sandbox: {name}")]
     NoSandbox { name: String },
     #[error("volume {name} exists with other options: choose another name")]
     VolumeDiffers { name: String },
-    #[error("container id {prefix:?} is ambiguous: give more digits")]
+    #[error("multiple IDs found with provided prefix: {prefix}")]
     Ambiguous { prefix: String },
     #[error(
-        "the container name {name:?} is already in use by container {id}: remove or rename that container to reuse the name"
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
     NameTaken { name: String, id: String },
-    #[error("container name {name:?} is not valid: use [a-zA-Z0-9][a-zA-Z0-9_.-]*, at least two characters")]
+    #[error("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     BadName { name: String },
     #[error("container {id} is not running")]
     NotRunning { id: String },
-    #[error("container {id} is paused: unpause it first")]
+    #[error("container {id} is paused, unpause the container before exec")]
     Paused { id: String },
+    #[error("container {id} is already paused")]
+    AlreadyPaused { id: String },
+    #[error("container {id} goes when it exits: it cannot have a restart policy")]
+    AutoRemove { id: String },
     #[error("container {id} is not paused")]
     NotPaused { id: String },
     #[error("container {id} is already running")]
     Running { id: String },
-    #[error("container {id} is running: stop it first or force its removal")]
-    RemoveRunning { id: String },
-    #[error("container {id} is being removed")]
+    #[error(
+        "cannot remove container \"/{name}\": container is {state}: stop the container before removing or force remove"
+    )]
+    RemoveRunning { name: String, state: &'static str },
+    #[error("removal of container {id} is already in progress")]
     Removing { id: String },
     #[error("container {id} has exited: only a standalone container can be started again")]
     Spent { id: String },
@@ -47,16 +55,24 @@ pub(crate) enum EngineError {
     RootForbidden { user: String },
     #[error("{what} {value:?} is not valid: {expected}")]
     Value { what: &'static str, value: String, expected: &'static str },
-    #[error("{path} is not on the host: make it, or ask for it to be made")]
+    #[error("bind source path does not exist: {path}")]
     NoBindSource { path: PathBuf },
-    #[error("no such volume: {name}")]
+    #[error("get {name}: no such volume")]
     NoVolume { name: String },
-    #[error("volume {name} is in use by container {id}: remove that container first")]
+    #[error("remove {name}: volume is in use - [{id}]")]
     VolumeInUse { name: String, id: String },
     #[error("{op} {path}")]
     Io { op: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is not readable as a record of the engine")]
     Record { path: PathBuf, source: serde_json::Error },
+    #[error("Could not find the file {path} in container {container}")]
+    NoFile { path: String, container: String },
+    #[error("extraction point is not a directory: {path}")]
+    NoDirectory { path: String },
+    #[error("{what} is marked read-only")]
+    ReadOnly { what: &'static str },
+    #[error("a thread of the engine ended early")]
+    Thread,
     #[error("a task of the engine ended early")]
     Task { source: tokio::task::JoinError },
 }
@@ -64,15 +80,21 @@ pub(crate) enum EngineError {
 impl Classify for EngineError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoContainer { .. } | Self::NoSandbox { .. } | Self::NoVolume { .. } => Kind::NotFound,
+            Self::NoContainer { .. }
+            | Self::NoSandbox { .. }
+            | Self::NoVolume { .. }
+            | Self::NoFile { .. } => Kind::NotFound,
             Self::VolumeDiffers { .. } | Self::NameTaken { .. } => Kind::AlreadyExists,
             Self::Ambiguous { .. }
             | Self::BadName { .. }
             | Self::NoCommand
+            | Self::NoDirectory { .. }
             | Self::Value { .. }
             | Self::NoBindSource { .. } => Kind::Invalid,
             Self::NotRunning { .. }
             | Self::Paused { .. }
+            | Self::AlreadyPaused { .. }
+            | Self::AutoRemove { .. }
             | Self::NotPaused { .. }
             | Self::Running { .. }
             | Self::RemoveRunning { .. }
@@ -85,7 +107,8 @@ impl Classify for EngineError {
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,
             Self::Io { source, .. } => Kind::of_io(source),
-            Self::Task { .. } => Kind::Internal,
+            Self::ReadOnly { .. } => Kind::Forbidden,
+            Self::Task { .. } | Self::Thread => Kind::Internal,
         }
     }
 }

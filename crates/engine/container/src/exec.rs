@@ -94,7 +94,7 @@ impl Core {
             return Err(container.not_running().into());
         };
         if container.status.read().paused {
-            return Err(EngineError::Paused { id: container.short() }.into());
+            return Err(EngineError::Paused { id: container.id.to_string() }.into());
         }
         let live = container.sandbox.live().ok_or_else(|| container.not_running())?;
         let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), spec.clone());
@@ -114,7 +114,7 @@ impl Core {
         }
         let mounts = self.config.images.snapshots().mounts(&snapshot_key(container.id.as_str()))?;
         let layers = Layers::new(mounts.upper.iter().chain(&mounts.lower).map(std::path::PathBuf::as_path));
-        let identity = users::resolve(&layers, &spec.user, &[])?;
+        let identity = users::resolve(&layers, &spec.user, &[], &[])?;
         Ok(oci::exec_process(&base, spec, Some(&identity))?)
     }
 }

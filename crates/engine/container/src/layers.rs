@@ -25,9 +25,9 @@ pub(crate) struct Layers<'a> {
 }
 
 /// A directory as the stack shows it: the same path in each layer that contributes, topmost first.
-type Merged = Vec<OwnedFd>;
+pub(crate) type Merged = Vec<OwnedFd>;
 
-enum Found {
+pub(crate) enum Found {
     Dir(Merged),
     File(OwnedFd),
     Link(PathBuf),
@@ -113,7 +113,7 @@ fn open_dir(at: impl AsFd, name: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// One name in a merged directory.
-fn step(here: &Merged, name: &Path) -> std::io::Result<Found> {
+pub(crate) fn step(here: &Merged, name: &Path) -> std::io::Result<Found> {
     let mut merged = Vec::new();
     for layer in here {
         let stat = match rustix::fs::statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -153,7 +153,7 @@ fn leaf(layer: &OwnedFd, name: &Path, kind: FileType) -> std::io::Result<Found> 
     }
 }
 
-fn is_opaque(dir: &OwnedFd) -> bool {
+pub(crate) fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = [0_u8; 4];
     let read = rustix::fs::fgetxattr(dir, "trusted.overlay.opaque", &mut value);
     matches!(read, Ok(1) if matches!(value[0], b'y' | b'x'))

@@ -9,6 +9,7 @@
 mod adopt;
 mod api;
 mod attach;
+mod changes;
 mod container;
 mod core;
 mod create;
@@ -28,23 +29,28 @@ mod populate;
 mod record;
 mod resolve;
 mod sandbox;
+mod seccomp;
 mod spec;
 mod start;
 mod status;
 mod stop;
 mod stream;
 mod terminal;
+mod tree;
 mod users;
 mod volume;
 
 pub use api::ContainerEngine;
+pub use changes::{Change, ChangeKind};
 pub use core::EngineConfig;
 pub use create::snapshot_key;
 pub use engine::{Engine, parse_signal};
 pub use hako_network::{NetworkRequest, NetworkSpec};
+pub use seccomp::SeccompProfile;
 pub use spec::*;
 pub use status::*;
 pub use stream::*;
+pub use tree::{Extraction, PathStat, Tree};
 pub use volume::Volume;
 
 /// The id of a sandbox. Same form as a container's.

@@ -151,7 +151,8 @@ impl Core {
             }
             return;
         }
-        if delay.is_none() && container.record.spec.auto_remove {
+        let is_held = container.life.borrow().held;
+        if delay.is_none() && container.record.spec.auto_remove && !is_held {
             if let Err(error) = self.remove_exited(container).await {
                 tracing::warn!(container = container.id.short(), error = %error.chain(), "remove an exited container");
             }

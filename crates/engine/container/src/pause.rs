@@ -1,10 +1,11 @@
 //! Stopping all processes of a container where they are, and letting them go on.
 
-use crate::Action;
 use crate::container::ContainerObject;
 use crate::core::Core;
 use crate::error::{EngineError, blocking};
+use crate::{Action, Engine};
 use hako_error::Result;
+use hako_names::ContainerId;
 use std::sync::Arc;
 
 impl Core {
@@ -14,7 +15,7 @@ impl Core {
             return Err(container.not_running().into());
         }
         if container.status.read().paused {
-            return Err(EngineError::Paused { id: container.short() }.into());
+            return Err(EngineError::AlreadyPaused { id: container.id.to_string() }.into());
         }
         self.freeze(container, true).await?;
         container.change(|status, _| status.paused = true);
@@ -25,7 +26,7 @@ impl Core {
     pub(crate) async fn unpause(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         let _op = container.op.lock().await;
         if !container.status.read().paused {
-            return Err(EngineError::NotPaused { id: container.short() }.into());
+            return Err(EngineError::NotPaused { id: container.id.to_string() }.into());
         }
         self.go_on(container).await
     }
@@ -47,9 +48,37 @@ impl Core {
         Ok(())
     }
 
-    async fn freeze(&self, container: &ContainerObject, frozen: bool) -> Result<()> {
+    pub(crate) async fn freeze(&self, container: &ContainerObject, frozen: bool) -> Result<()> {
         let path = self.cgroup(&container.sandbox.id, Some(&container.id));
         let group = self.config.cgroups.open(&path)?;
         blocking(move || Ok(group.freeze(frozen)?)).await
+    }
+}
+
+impl Engine {
+    /// Does something while no process of a container runs. One that does not run, or is paused, stays as it is. Who
+    /// gives up waiting does not leave it standing still; after a crash the next open lets it go on.
+    ///
+    /// # Errors
+    /// When the container is not there or cannot be held.
+    pub async fn standing_still<T: Send + 'static>(
+        &self,
+        id: &ContainerId,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let (core, container) = (Arc::clone(&self.core), self.core.container(id)?);
+        let task = tokio::spawn(async move {
+            let _op = container.op.lock().await;
+            let is_held = container.state().is_running() && !container.status.read().paused;
+            if is_held {
+                core.freeze(&container, true).await?;
+            }
+            let done = work.await;
+            if is_held {
+                core.freeze(&container, false).await?;
+            }
+            Ok(done)
+        });
+        task.await.map_err(|source| EngineError::Task { source })?
     }
 }

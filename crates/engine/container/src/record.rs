@@ -8,7 +8,8 @@
 //! <data>/containers/<id>/container.json   what was asked for and resolved; written once, last step of create
 //!                        state.json       name, run state, limits; replaced by rename
 //!                        log/container.log[.N]
-//! <data>/trash/{c,s}-<id>                 removed, not yet deleted: the rename into here is the removal
+//! <data>/trash/{c,v,s}-<id>               removed, not yet deleted: the rename into here is the removal; `v` is a
+//!                                         container whose anonymous volumes go with it
 //! <data>/volumes/<name>/{volume.json,_data}
 //! <run>/s/<short id>.sock                 the shim's socket; its name follows from the id
 //! ```
@@ -29,7 +30,7 @@
 //! half-made one. Renames keep a kill -9 of the daemon from ever showing a torn record.
 
 use crate::error::{EngineError, io};
-use crate::{ContainerSpec, ContainerState, Resolved, Resources, SandboxSpec};
+use crate::{ContainerSpec, ContainerState, Resolved, Resources, RestartPolicy, SandboxSpec};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,9 @@ pub(crate) struct ContainerStatus {
     pub(crate) paused: bool,
     /// Limits as last updated.
     pub(crate) resources: Resources,
+    /// The restart policy as last updated; what was asked for at first when `None`.
+    #[serde(default)]
+    pub(crate) restart: Option<RestartPolicy>,
 }
 
 /// Where everything is.

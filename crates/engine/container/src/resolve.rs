@@ -35,7 +35,9 @@ pub(crate) fn merge(spec: &ContainerSpec, image: &ImageConfiguration) -> Result<
         config.labels().clone().unwrap_or_default().into_iter().collect();
     labels.extend(spec.labels.clone());
     let mut exposed_ports = config.exposed_ports().clone().unwrap_or_default();
+    exposed_ports.extend(spec.exposed_ports.iter().cloned());
     exposed_ports.sort();
+    exposed_ports.dedup();
     Ok(Resolved {
         argv,
         entrypoint,

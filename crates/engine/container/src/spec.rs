@@ -1,10 +1,12 @@
 //! What a caller asks for.
 
+use crate::seccomp::SeccompProfile;
 use hako_names::ImageRef;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a sandbox is to be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,10 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// The domain that /etc/hosts names it in, besides the bare host name; none when empty.
     pub domain: String,
+    /// The NIS domain name of its UTS namespace (Docker's `Domainname`); none when empty.
+    pub nis_domain: String,
+    /// Whether the sandbox uses the host's host name.
+    pub host_uts: bool,
     /// The network it is connected to.
     pub network: NetworkMode,
     /// What goes into resolv.conf; when all is empty, the host's file is used as it is.
@@ -186,6 +192,8 @@ pub struct ContainerSpec {
     pub user: String,
     /// Further groups of the first process.
     pub additional_gids: Vec<u32>,
+    /// Further groups by their names in the image's /etc/group.
+    pub additional_groups: Vec<String>,
     /// Fail instead of running as user 0.
     pub run_as_non_root: bool,
     /// What is mounted besides /proc, /dev, /sys and the sandbox's files.
@@ -210,6 +218,8 @@ pub struct ContainerSpec {
     pub rlimits: Vec<Rlimit>,
     /// Devices of the host.
     pub devices: Vec<Device>,
+    /// What else the container may do with devices whose nodes it makes or finds.
+    pub device_rules: Vec<DeviceRule>,
     /// Whether the first process has a terminal.
     pub tty: bool,
     /// Whether standard input is open. Otherwise it is /dev/null.
@@ -218,6 +228,8 @@ pub struct ContainerSpec {
     pub stdin_once: bool,
     /// The signal that asks the container to end; the image's, else SIGTERM.
     pub stop_signal: Option<i32>,
+    /// How long it may take to end after that signal, where a caller does not say; 10 s when `None`.
+    pub stop_timeout: Option<Duration>,
     /// Bounds of the log files.
     pub log: LogSettings,
     /// The kernel's out-of-memory score adjustment.
@@ -232,6 +244,12 @@ pub struct ContainerSpec {
     pub restart: RestartPolicy,
     /// Remove it when it has exited. Only for standalone containers.
     pub auto_remove: bool,
+    /// Ports that it says it listens on besides the image's, such as `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// The terminal's size at the start.
+    pub console_size: Option<TerminalSize>,
+    /// Whether it sees the host's control groups.
+    pub host_cgroupns: bool,
     /// For selection in [`Filter`].
     pub labels: BTreeMap<String, String>,
     /// For the caller only.
@@ -249,6 +267,7 @@ impl Default for ContainerSpec {
             working_dir: String::new(),
             user: String::new(),
             additional_gids: Vec::new(),
+            additional_groups: Vec::new(),
             run_as_non_root: false,
             mounts: Vec::new(),
             no_copy: Vec::new(),
@@ -261,10 +280,12 @@ impl Default for ContainerSpec {
             seccomp: Seccomp::Default,
             rlimits: Vec::new(),
             devices: Vec::new(),
+            device_rules: Vec::new(),
             tty: false,
             stdin: false,
             stdin_once: false,
             stop_signal: None,
+            stop_timeout: None,
             log: LogSettings::default(),
             oom_score_adj: None,
             masked_paths: None,
@@ -272,6 +293,9 @@ impl Default for ContainerSpec {
             image_volumes: false,
             restart: RestartPolicy::No,
             auto_remove: false,
+            exposed_ports: Vec::new(),
+            console_size: None,
+            host_cgroupns: false,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -313,6 +337,22 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether it cannot be written.
     pub read_only: bool,
+    /// What becomes of mounts below a bind's source.
+    #[serde(default)]
+    pub below: Below,
+}
+
+/// What becomes of the mounts below a bind's source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Below {
+    /// They come along and can be written, also where the mount itself cannot.
+    #[default]
+    Writable,
+    /// They come along and cannot be written where the mount itself cannot.
+    Same,
+    /// They stay away.
+    Hidden,
 }
 
 /// What appears at a mount's target.
@@ -380,14 +420,16 @@ pub struct Resources {
 }
 
 /// The system call filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Seccomp {
-    /// Docker's.
+    /// Docker's, for the capabilities that the container has.
     #[default]
     Default,
     /// None.
     Unconfined,
+    /// The caller's own.
+    Profile(Box<SeccompProfile>),
 }
 
 /// One resource limit of setrlimit(2).
@@ -410,6 +452,49 @@ pub struct Device {
     pub container_path: PathBuf,
     /// Some of `r`, `w`, `m`.
     pub access: String,
+}
+
+/// A rule of the device control group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Which kind of device.
+    pub kind: DeviceKind,
+    /// The major number; all when `None`.
+    pub major: Option<u32>,
+    /// The minor number; all when `None`.
+    pub minor: Option<u32>,
+    /// Some of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// Kinds of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// All.
+    All,
+    /// Character devices.
+    Char,
+    /// Block devices.
+    Block,
+}
+
+/// What is to change of a container; `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Limits.
+    pub resources: Resources,
+    /// What the engine does when it exits. Only for standalone containers.
+    pub restart: Option<RestartPolicy>,
+}
+
+/// How a container is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Kill it first if it runs.
+    pub force: bool,
+    /// Remove the anonymous volumes that were made for it, too.
+    pub volumes: bool,
 }
 
 /// Bounds of the log files of a container.

@@ -13,7 +13,7 @@ use crate::error::{EngineError, blocking};
 use crate::layers::Layers;
 use crate::oci::{self, Surroundings};
 use crate::sandbox::Live;
-use crate::{Action, ContainerState, Exit, MountSource, users};
+use crate::{Action, ContainerState, Exit, MountSource, Removal, users};
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Process, Spec};
 use hako_runtime::{CreateContainer, LogFile, Rootfs, Shim, Stdio};
@@ -38,13 +38,13 @@ impl Core {
             started
         };
         if started.is_err() && container.standalone() && container.record.spec.auto_remove {
-            self.remove_container(container, true).await?;
+            self.remove_container(container, Removal { force: true, volumes: true }).await?;
         }
         started
     }
 
     fn may_start(&self, container: &ContainerObject) -> Result<(), EngineError> {
-        let id = container.short();
+        let id = container.id.to_string();
         if container.life.borrow().removed || container.is_forgotten() {
             return Err(EngineError::Removing { id });
         }
@@ -121,7 +121,7 @@ impl Core {
                 stdin: settings.stdin,
                 stdin_once: settings.stdin_once,
                 tty: settings.tty,
-                size: None,
+                size: settings.console_size.map(crate::exec::tty_size),
                 log: Some(log),
                 ..Stdio::default()
             },
@@ -136,7 +136,12 @@ impl Core {
         let record = &container.record;
         let mounts = self.config.images.snapshots().mounts(&snapshot_key(container.id.as_str()))?;
         let layers = Layers::new(mounts.upper.iter().chain(&mounts.lower).map(std::path::PathBuf::as_path));
-        let identity = users::resolve(&layers, &record.resolved.user, &record.spec.additional_gids)?;
+        let identity = users::resolve(
+            &layers,
+            &record.resolved.user,
+            &record.spec.additional_gids,
+            &record.spec.additional_groups,
+        )?;
         let sandbox = &container.sandbox.record;
         let mut volumes = Vec::new();
         for mount in &record.spec.mounts {

@@ -3,7 +3,7 @@
 use crate::container::{ContainerObject, Life};
 use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
-use crate::{Action, ContainerState, Exit, Resources, RestartPolicy, WaitCondition};
+use crate::{Action, ContainerState, Exit, Removal, Resources, RestartPolicy, Update, WaitCondition};
 use hako_error::{Error, Result};
 use hako_runtime::Shim;
 use std::sync::Arc;
@@ -105,6 +105,20 @@ impl Core {
         }
     }
 
+    /// Stops, if it runs, and starts. A container that goes when it exits stays for the start.
+    pub(crate) async fn restart(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        signal: Option<i32>,
+        grace: Duration,
+    ) -> Result<()> {
+        let held = Held::new(container);
+        self.stop(container, signal, grace).await?;
+        let started = self.start(container).await;
+        drop(held);
+        started
+    }
+
     async fn signal_or_gone(&self, container: &ContainerObject, signal: i32, all: bool) -> Result<()> {
         match self.signal(container, signal, all).await {
             Err(error) if !container.state().is_running() || is_gone(&error) => Ok(()),
@@ -146,7 +160,7 @@ impl Core {
         let record = &container.record;
         if !container.standalone()
             || status.stopped_by_caller
-            || !restarts(record.spec.restart, exit.code, status.restart_count)
+            || !restarts(status.restart.unwrap_or(record.spec.restart), exit.code, status.restart_count)
         {
             return None;
         }
@@ -161,17 +175,17 @@ impl Core {
     pub(crate) async fn remove_container(
         self: &Arc<Self>,
         container: &Arc<ContainerObject>,
-        force: bool,
+        removal: Removal,
     ) -> Result<()> {
         if container.state().is_running() {
-            if !force {
-                return Err(EngineError::RemoveRunning { id: container.short() }.into());
+            if !removal.force {
+                return Err(container.is_in_use().into());
             }
             self.kill_and_wait(container).await?;
         }
         let _op = container.op.lock().await;
-        if let Some(shim) = self.forget_container(container).await? {
-            self.clean_up(container, shim).await?;
+        if let Some(shim) = self.forget_container(container, removal.volumes).await? {
+            self.clean_up(container, shim, removal.volumes).await?;
             self.tell_removed(container);
         }
         Ok(())
@@ -181,29 +195,34 @@ impl Core {
     /// ports are free; the rest is given back behind that, or by the next open.
     pub(crate) async fn remove_exited(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         let op = container.op.lock().await;
-        let Some(shim) = self.forget_container(container).await? else { return Ok(()) };
+        let Some(shim) = self.forget_container(container, true).await? else { return Ok(()) };
         drop(op);
         let has_ports = !container.sandbox.record.spec.ports.is_empty();
         if has_ports {
-            self.clean_up(container, shim).await?;
+            self.clean_up(container, shim, true).await?;
             self.tell_removed(container);
             return Ok(());
         }
         self.tell_removed(container);
-        self.clean_up(container, shim).await
+        self.clean_up(container, shim, true).await
     }
 
     /// The removal itself: renames into the trash. Returns the shim that is still to be ended, `None` when somebody
     /// else has removed the container. The caller holds its lock.
-    async fn forget_container(&self, container: &Arc<ContainerObject>) -> Result<Option<Option<Shim>>> {
+    async fn forget_container(
+        &self,
+        container: &Arc<ContainerObject>,
+        volumes: bool,
+    ) -> Result<Option<Option<Shim>>> {
         if container.life.borrow().removed || container.is_forgotten() {
             return Ok(None);
         }
         if container.state().is_running() {
-            return Err(EngineError::RemoveRunning { id: container.short() }.into());
+            return Err(container.is_in_use().into());
         }
         self.stop_quietly(container);
-        let trash = self.layout.trash().join(format!("c-{}", container.id));
+        let mark = if volumes { 'v' } else { 'c' };
+        let trash = self.layout.trash().join(format!("{mark}-{}", container.id));
         std::fs::rename(&container.dir, &trash).map_err(io("remove", &container.dir))?;
         container.attaching.lock().clear();
         self.containers.write().remove(&container.id);
@@ -221,13 +240,19 @@ impl Core {
     }
 
     /// Gives back what a forgotten container had.
-    async fn clean_up(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: Option<Shim>) -> Result<()> {
+    async fn clean_up(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        shim: Option<Shim>,
+        volumes: bool,
+    ) -> Result<()> {
         if container.standalone() && (shim.is_some() || self.layout.socket(&container.sandbox.id).exists()) {
             self.release(&container.sandbox.id, shim).await;
         }
         let (core, object) = (Arc::clone(self), Arc::clone(container));
         blocking(move || {
-            core.unmake(&object.id, &object.record.anonymous_volumes);
+            let volumes = if volumes { object.record.anonymous_volumes.as_slice() } else { &[] };
+            core.unmake(&object.id, volumes);
             if object.standalone() {
                 crate::record::remove_tree(&core.layout.trash().join(format!("s-{}", object.sandbox.id)))?;
             }
@@ -244,9 +269,13 @@ impl Core {
     pub(crate) async fn update(
         self: &Arc<Self>,
         container: &Arc<ContainerObject>,
-        resources: Resources,
+        update: Update,
     ) -> Result<()> {
         let _op = container.op.lock().await;
+        let Update { resources, restart } = update;
+        if restart.is_some_and(|restart| restart != RestartPolicy::No) && container.record.spec.auto_remove {
+            return Err(EngineError::AutoRemove { id: container.id.to_string() }.into());
+        }
         if container.state().is_running() {
             let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), resources.clone());
             blocking(move || {
@@ -255,9 +284,28 @@ impl Core {
             })
             .await?;
         }
-        container.change(|status, _| merge(&mut status.resources, resources));
+        container.change(|status, _| {
+            merge(&mut status.resources, resources);
+            status.restart = restart.or(status.restart);
+        });
         self.container_event(container, Action::Update);
         Ok(())
+    }
+}
+
+/// Keeps a container that goes when it exits, while it is restarted.
+struct Held<'a>(&'a ContainerObject);
+
+impl<'a> Held<'a> {
+    fn new(container: &'a ContainerObject) -> Self {
+        container.life.send_modify(|life| life.held = true);
+        Self(container)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.life.send_modify(|life| life.held = false);
     }
 }
 
@@ -298,7 +346,7 @@ pub(crate) fn starts_at_open(container: &ContainerObject) -> bool {
     let ContainerState::Exited(exit) = &status.state else {
         return false;
     };
-    match container.record.spec.restart {
+    match status.restart.unwrap_or(container.record.spec.restart) {
         RestartPolicy::Always => true,
         policy => !status.stopped_by_caller && restarts(policy, exit.code, status.restart_count),
     }

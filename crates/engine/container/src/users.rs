@@ -33,7 +33,12 @@ impl Classify for UserError {
 }
 
 /// Resolves `user[:group]`, empty meaning root, with the groups that list the user as member.
-pub(crate) fn resolve(layers: &Layers<'_>, user: &str, additional: &[u32]) -> Result<Identity, UserError> {
+pub(crate) fn resolve(
+    layers: &Layers<'_>,
+    user: &str,
+    additional: &[u32],
+    named: &[String],
+) -> Result<Identity, UserError> {
     let (user, group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (user, None),
@@ -45,7 +50,8 @@ pub(crate) fn resolve(layers: &Layers<'_>, user: &str, additional: &[u32]) -> Re
         identity.gid = find_group(&groups, group)?;
         identity.groups.clear();
     }
-    for gid in additional {
+    let named = named.iter().map(|name| find_group(&groups, name)).collect::<Result<Vec<_>, _>>()?;
+    for gid in additional.iter().chain(&named) {
         if !identity.groups.contains(gid) {
             identity.groups.push(*gid);
         }
@@ -112,7 +118,7 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:Web:/srv:/bin/false\nbroken\n";
         std::fs::write(tmp.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(tmp.path().join("etc/group"), "root:x:0:\nlog:x:7:web,root\nweb:x:44:\n").unwrap();
-        resolve(&Layers::new([tmp.path()]), user, &[7, 9])
+        resolve(&Layers::new([tmp.path()]), user, &[7, 9], &[])
     }
 
     #[test]

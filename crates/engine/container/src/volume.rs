@@ -112,7 +112,7 @@ impl Core {
         let containers = self.containers.read();
         let user =
             containers.values().find(|one| one.record.spec.mounts.iter().any(|mount| uses(&mount.source)));
-        user.map(|container| container.short())
+        user.map(|container| container.id.to_string())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hako_oci::runtime::{
     Capabilities, Capability, Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace,
-    LinuxNamespaceType, LinuxResources, Mount, Process, Root, Spec, User,
+    LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, Process, Root, Spec, User,
 };
 
 use crate::seccomp::default_profile;
@@ -81,6 +81,12 @@ fn set_capabilities(spec: &mut Spec, capabilities: Capabilities) {
     if let Some(linux) = spec.linux_mut().as_mut().filter(|linux| linux.seccomp().is_some()) {
         linux.set_seccomp(Some(default_profile(bits)));
     }
+}
+
+/// Docker's default seccomp profile for a process that has these capabilities.
+#[must_use]
+pub fn seccomp_for(capabilities: &Capabilities) -> LinuxSeccomp {
+    default_profile(crate::plan::capability_bits(capabilities))
 }
 
 fn root() -> Root {

@@ -195,6 +195,11 @@ impl ContainerEngine for FakeEngine {
         Ok(())
     }
 
+    async fn restart(&self, id: &ContainerId, signal: Option<i32>, grace: Duration) -> Result<()> {
+        self.stop(id, signal, grace).await?;
+        self.start(id).await
+    }
+
     async fn kill(&self, id: &ContainerId, _signal: i32) -> Result<()> {
         self.end(|c| c.id == *id, 137);
         Ok(())
@@ -210,7 +215,7 @@ impl ContainerEngine for FakeEngine {
         }
     }
 
-    async fn remove(&self, id: &ContainerId, _force: bool) -> Result<()> {
+    async fn remove(&self, id: &ContainerId, _removal: Removal) -> Result<()> {
         self.state.lock().containers.retain(|c| c.id != *id);
         Ok(())
     }
@@ -283,7 +288,7 @@ impl ContainerEngine for FakeEngine {
         Ok(Stats::default())
     }
 
-    async fn update(&self, _id: &ContainerId, _resources: Resources) -> Result<()> {
+    async fn update(&self, _id: &ContainerId, _update: Update) -> Result<()> {
         Ok(())
     }
 

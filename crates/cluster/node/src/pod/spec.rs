@@ -369,6 +369,7 @@ fn mounts(parts: &Parts<'_>) -> Result<Vec<Mount>, ConfigError> {
                 create: false,
             },
             read_only: false,
+            below: Default::default(),
         });
     }
     Ok(mounts)

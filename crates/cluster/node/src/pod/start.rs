@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::env::{self, PodFacts, service_environment};
 use crate::seams::LocalImage;
 use crate::volume::{self, PodDirs, Volumes};
-use hako_container::{ContainerState, SandboxId, SandboxState as EngineSandbox};
+use hako_container::{ContainerState, Removal, SandboxId, SandboxState as EngineSandbox};
 use hako_error::{Error, Kind, Result};
 use hako_names::{ContainerId, ImageRef};
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -206,7 +206,7 @@ impl Start {
                 message: error.chain(),
             };
         }
-        if let Err(error) = engine.remove(id, true).await {
+        if let Err(error) = engine.remove(id, Removal { force: true, volumes: true }).await {
             tracing::warn!(container = %id, error = %error.chain(), "container that did not start not removed");
         }
         start_error("RunContainerError", error.chain())
@@ -314,7 +314,7 @@ pub(crate) async fn remove_old_runs(context: PodContext, name: String, attempt: 
         let Some(number) = number.filter(|number| number + 1 < attempt && !old.state.is_running()) else {
             continue;
         };
-        if let Err(error) = engine.remove(&old.id, false).await {
+        if let Err(error) = engine.remove(&old.id, Removal { force: false, volumes: true }).await {
             tracing::warn!(container = %old.id, error = %error.chain(), "old run not removed");
         }
         let _ = std::fs::remove_file(context.dirs.termination_message(&name, number));

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::probe::{Endpoint, HttpRequest, exec, get, port_of};
 use futures::StreamExt;
 use hako_client::DeleteOptions;
-use hako_container::{Exit, LogOptions, SandboxId, WaitCondition};
+use hako_container::{Exit, LogOptions, Removal, SandboxId, WaitCondition};
 use hako_error::{Kind, Result};
 use hako_names::ContainerId;
 use jiff::Timestamp;
@@ -247,7 +247,7 @@ pub(crate) async fn remove_all(
         engine.remove_sandbox(&sandbox.id).await?;
     }
     for container in engine.containers(filter).await? {
-        engine.remove(&container.id, true).await?;
+        engine.remove(&container.id, Removal { force: true, volumes: true }).await?;
     }
     Ok(())
 }

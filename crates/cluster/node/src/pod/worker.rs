@@ -128,7 +128,9 @@ impl Worker {
         let useless = std::mem::take(&mut self.useless);
         let engine = &self.node.config.engine;
         for id in useless.containers {
-            if let Err(error) = engine.remove(&id, true).await {
+            if let Err(error) =
+                engine.remove(&id, hako_container::Removal { force: true, volumes: true }).await
+            {
                 tracing::warn!(container = %id, error = %error.chain(), "useless container not removed");
             }
         }

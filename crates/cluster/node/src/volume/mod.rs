@@ -369,6 +369,7 @@ impl Volumes {
             target: absolute(&mount.mount_path),
             source: MountSource::Bind { create: self.unchecked.contains(&path), path, propagation },
             read_only: is_read_only,
+            below: Default::default(),
         })
     }
 

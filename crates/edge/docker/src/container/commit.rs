@@ -1,7 +1,7 @@
 //! `POST /commit`: what a container changed becomes a layer on top of its image.
 
 use crate::DockerState;
-use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
+use crate::error::{Answer, Failure, blocking, invalid};
 use crate::image::{changes, target};
 use crate::params::Params;
 use axum::Json;
@@ -17,9 +17,9 @@ use serde_json::{Map, Value, json};
 /// Fields of a configuration that OCI does not know and Docker does.
 const DOCKERS: [&str; 3] = ["Healthcheck", "Shell", "OnBuild"];
 
-/// The container need not stand still: `pause` stops nothing here, files may change while they are read.
+/// The container stands still while its files are read, unless `pause` is false.
 pub(crate) async fn commit(State(state): State<DockerState>, params: Params, body: Bytes) -> Answer {
-    refuse_body(&body)?;
+    let body = body_config(&body)?;
     let name = params.get("container").ok_or_else(|| invalid("container is missing"))?;
     let id = state.engine.resolve(name).await?;
     let container = state.engine.container(&id).await?;
@@ -29,9 +29,11 @@ pub(crate) async fn commit(State(state): State<DockerState>, params: Params, bod
     };
     let (images, wanted) = (state.images.clone(), container.resolved.image_id.clone());
     let base = blocking(move || images.find(&wanted)).await?;
-    let (config, extra_config) = configuration(&base, &container, &params)?;
+    let (config, extra_config) = configuration(&base, &container, &params, &body)?;
     let images = state.images.clone();
-    let image = blocking(move || {
+    let pauses = params.get("pause").is_none() || params.flag("pause");
+    let of = id.clone();
+    let write = blocking(move || {
         let mounts = images.snapshots().mounts(&snapshot_key(id.as_str()))?;
         let lease = images.lease("commit")?;
         let layer = images.write_layer(&mounts, &DiffOptions::default(), id.short(), &lease)?;
@@ -41,28 +43,67 @@ pub(crate) async fn commit(State(state): State<DockerState>, params: Params, bod
         })?;
         let layers = [base.layers, vec![layer]].concat();
         images.commit_image(NewImage { config, extra_config, layers, names })
-    })
-    .await?;
+    });
+    let image = match pauses {
+        true => state.engine.standing_still(&of, write).await??,
+        false => write.await?,
+    };
+    state.events.container("commit", &container);
     Ok((StatusCode::CREATED, Json(json!({ "Id": image.id }))).into_response())
 }
 
-/// A body would replace fields of the configuration; what it sets is not silently dropped.
-fn refuse_body(body: &[u8]) -> Result<(), Failure> {
+/// Fields of an image's configuration that a body may set.
+const FIELDS: [&str; 12] = [
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Cmd",
+    "Entrypoint",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "Healthcheck",
+    "Shell",
+    "OnBuild",
+];
+
+/// What a body sets of the configuration; the rest of a container's configuration is not an image's.
+fn body_config(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     let value: Value = match body.trim_ascii().is_empty() {
         true => Value::Null,
         false => serde_json::from_slice(body).map_err(|error| invalid(format!("commit: {error}")))?,
     };
     let is_set = |value: &Value| match value {
         Value::Null => false,
-        Value::Bool(flag) => *flag,
         Value::String(text) => !text.is_empty(),
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty(),
-        Value::Number(number) => number.as_f64() != Some(0.0),
+        _ => true,
     };
-    match value.as_object().and_then(|fields| fields.iter().find(|(_, value)| is_set(value))) {
-        Some((field, _)) => Err(unimplemented(format!("commit field {field} is unimplemented: use changes"))),
-        None => Ok(()),
+    let fields = value.as_object().cloned().unwrap_or_default().into_iter();
+    Ok(fields.filter(|(name, value)| FIELDS.contains(&name.as_str()) && is_set(value)).collect())
+}
+
+/// A body's lists of variables, ports, volumes and labels add to the container's, its other fields replace them.
+fn merge_body(config: &mut Value, body: &Map<String, Value>) {
+    for (name, value) in body {
+        match (name.as_str(), value) {
+            ("Env", Value::Array(entries)) => {
+                let key =
+                    |entry: &Value| entry.as_str().and_then(|text| text.split('=').next()).map(str::to_owned);
+                let mut env = config["Env"].as_array().cloned().unwrap_or_default();
+                env.retain(|old| !entries.iter().any(|new| key(new) == key(old)));
+                env.extend(entries.iter().cloned());
+                config["Env"] = json!(env);
+            }
+            (_, Value::Object(new)) if name != "Healthcheck" => {
+                let mut all = config[name].as_object().cloned().unwrap_or_default();
+                all.extend(new.clone());
+                config[name] = Value::Object(all);
+            }
+            _ => config[name] = value.clone(),
+        }
     }
 }
 
@@ -71,11 +112,13 @@ fn configuration(
     base: &Image,
     container: &Container,
     params: &Params,
+    body: &Map<String, Value>,
 ) -> Result<(Value, Map<String, Value>), Failure> {
     let mut whole = (*base.raw_config).clone();
     let mut config = whole["config"].as_object().cloned().unwrap_or_default();
     config.extend(of_container(&container.resolved));
     let mut config = Value::Object(config);
+    merge_body(&mut config, body);
     changes::apply(params, &mut config)?;
     let extra =
         DOCKERS.iter().filter_map(|field| Some(((*field).to_owned(), config.get(*field)?.clone()))).collect();
@@ -112,4 +155,22 @@ fn of_container(resolved: &Resolved) -> Map<String, Value> {
         .filter(|(_, value)| is_said(value))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_adds_to_lists_and_replaces_the_rest() {
+        let body = br#"{"Env":["A=2","C=3"],"Cmd":["new"],"Labels":{"l":"1"},"Hostname":"h","User":""}"#;
+        let mut config =
+            json!({ "Env": ["A=1", "B=2"], "Cmd": ["old"], "Labels": { "k": "0" }, "User": "me" });
+        merge_body(&mut config, &body_config(body).unwrap());
+        let expected = json!({
+            "Env": ["B=2", "A=2", "C=3"], "Cmd": ["new"], "Labels": { "k": "0", "l": "1" }, "User": "me",
+        });
+        assert_eq!(config, expected);
+        assert!(body_config(b"").unwrap().is_empty() && body_config(b"{").is_err());
+    }
 }

@@ -1,4 +1,4 @@
-//! The fields of a create request, and those among them that cannot be honoured.
+//! The fields of a create request that are read.
 
 use super::health::Check;
 use serde::Deserialize;
@@ -14,6 +14,10 @@ pub(crate) struct CreateRequest {
     pub(crate) entrypoint: Option<Words>,
     pub(crate) env: Option<Vec<String>>,
     pub(crate) hostname: String,
+    pub(crate) domainname: String,
+    pub(crate) network_disabled: bool,
+    pub(crate) exposed_ports: Option<BTreeMap<String, Value>>,
+    pub(crate) volumes: Option<BTreeMap<String, Value>>,
     pub(crate) user: String,
     pub(crate) working_dir: String,
     pub(crate) labels: Option<BTreeMap<String, String>>,
@@ -21,6 +25,7 @@ pub(crate) struct CreateRequest {
     pub(crate) open_stdin: bool,
     pub(crate) stdin_once: bool,
     pub(crate) stop_signal: Option<String>,
+    pub(crate) stop_timeout: Option<i64>,
     pub(crate) healthcheck: Option<Check>,
     pub(crate) host_config: Option<HostConfig>,
     pub(crate) networking_config: Option<NetworkingConfig>,
@@ -71,6 +76,12 @@ pub(crate) struct HostConfig {
     pub(crate) security_opt: Option<Vec<String>>,
     pub(crate) ulimits: Option<Vec<Ulimit>>,
     pub(crate) devices: Option<Vec<DeviceRequest>>,
+    pub(crate) device_cgroup_rules: Option<Vec<String>>,
+    pub(crate) console_size: Option<[u16; 2]>,
+    pub(crate) volumes_from: Option<Vec<String>>,
+    pub(crate) cgroupns_mode: String,
+    #[serde(rename = "UTSMode")]
+    pub(crate) uts_mode: String,
     pub(crate) dns: Option<Vec<String>>,
     pub(crate) dns_search: Option<Vec<String>>,
     pub(crate) dns_options: Option<Vec<String>>,
@@ -102,12 +113,16 @@ pub(crate) struct MountRequest {
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct VolumeOptions {
     pub(crate) no_copy: bool,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct BindOptions {
     pub(crate) propagation: String,
+    pub(crate) non_recursive: bool,
+    pub(crate) read_only_non_recursive: bool,
+    pub(crate) read_only_force_recursive: bool,
     pub(crate) create_mountpoint: bool,
 }
 
@@ -116,6 +131,8 @@ pub(crate) struct BindOptions {
 pub(crate) struct TmpfsOptions {
     pub(crate) size_bytes: Option<u64>,
     pub(crate) mode: Option<u32>,
+    /// Each `[name]` or `[name, value]`.
+    pub(crate) options: Option<Vec<Vec<String>>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -159,70 +176,4 @@ pub(crate) struct LogConfig {
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct NetworkingConfig {
     pub(crate) endpoints_config: Option<BTreeMap<String, Value>>,
-}
-
-/// Fields that would change what the container may do, with the values that ask for nothing.
-const REFUSED: [(&str, &[&str]); 29] = [
-    ("Domainname", &[]),
-    ("MacAddress", &[]),
-    ("NetworkDisabled", &[]),
-    ("HostConfig.Init", &[]),
-    ("HostConfig.VolumesFrom", &[]),
-    ("HostConfig.UsernsMode", &[r#""host""#]),
-    ("HostConfig.UTSMode", &[]),
-    ("HostConfig.CgroupParent", &[]),
-    ("HostConfig.CgroupnsMode", &[r#""private""#]),
-    ("HostConfig.Cgroup", &[]),
-    ("HostConfig.DeviceRequests", &[]),
-    ("HostConfig.DeviceCgroupRules", &[]),
-    ("HostConfig.VolumeDriver", &[r#""local""#]),
-    ("HostConfig.Isolation", &[r#""default""#]),
-    ("HostConfig.Runtime", &[r#""runc""#, r#""hako""#]),
-    ("HostConfig.OomKillDisable", &[]),
-    ("HostConfig.MemoryReservation", &[]),
-    ("HostConfig.MemorySwappiness", &["-1"]),
-    ("HostConfig.KernelMemory", &[]),
-    ("HostConfig.BlkioWeight", &[]),
-    ("HostConfig.BlkioWeightDevice", &[]),
-    ("HostConfig.BlkioDeviceReadBps", &[]),
-    ("HostConfig.BlkioDeviceReadIOps", &[]),
-    ("HostConfig.BlkioDeviceWriteBps", &[]),
-    ("HostConfig.BlkioDeviceWriteIOps", &[]),
-    ("HostConfig.CpuRealtimePeriod", &[]),
-    ("HostConfig.CpuRealtimeRuntime", &[]),
-    ("HostConfig.StorageOpt", &[]),
-    ("HostConfig.IOMaximumBandwidth", &[]),
-];
-
-/// The first field of the request that cannot be honoured.
-pub(crate) fn refused(request: &Value) -> Option<&'static str> {
-    let asks_for_nothing = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        Value::Bool(true) => false,
-    };
-    let is_refused = |(path, harmless): &(&str, &[&str])| {
-        let value = path.split('.').try_fold(request, |value, name| value.get(name)).unwrap_or(&Value::Null);
-        !asks_for_nothing(value) && !harmless.contains(&value.to_string().as_str())
-    };
-    REFUSED.iter().find(|field| is_refused(field)).map(|(path, _)| *path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_wish_that_cannot_be_honoured_is_named() {
-        assert_eq!(refused(&json!({ "HostConfig": { "Init": true } })), Some("HostConfig.Init"));
-        assert_eq!(
-            refused(&json!({ "HostConfig": { "Init": false, "MemorySwappiness": -1, "Links": [] } })),
-            None
-        );
-        assert_eq!(refused(&json!({ "SomethingNew": 1 })), None);
-    }
 }

@@ -3,6 +3,7 @@
 use super::REQUEST;
 use super::health::HEALTH;
 use crate::error::Answer;
+use crate::params::Params;
 use crate::{DockerState, human, network};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -12,7 +13,11 @@ use serde_json::{Map, Value, json};
 
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn inspect(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
     let sandbox = state.engine.sandbox(&container.sandbox).await.ok();
@@ -23,25 +28,31 @@ pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<S
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
     let resolved = &container.resolved;
-    Ok(Json(json!({
+    let [hosts, hostname, resolv_conf] = state.engine.sandbox_files(&container.sandbox)?;
+    let mut shown = json!({
         "Id": container.id,
         "Created": container.created_at.to_string(),
         "Path": resolved.argv.first(),
         "Args": resolved.argv.get(1..).unwrap_or_default(),
         "State": state_json(&container, state.health.inspect(&container)),
         "Image": resolved.image_id,
-        "ResolvConfPath": "", "HostnamePath": "", "HostsPath": "",
+        "ResolvConfPath": resolv_conf, "HostnamePath": hostname, "HostsPath": hosts,
         "LogPath": container.log_path,
         "Name": format!("/{}", container.spec.name),
         "RestartCount": container.restart_count,
-        "Driver": "overlay", "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": null,
+        "Driver": "overlay", "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": crate::exec::running(&state, &id),
         "HostConfig": host_config(&container, &request, sandbox.as_ref()),
         "GraphDriver": { "Name": "overlay", "Data": {} },
-        "Mounts": mounts(&container),
+        "Mounts": mounts(&state, &container),
         "Config": config(&container, &request),
         "NetworkSettings": network_settings(sandbox.as_ref()),
-    }))
-    .into_response())
+    });
+    if params.flag("size") {
+        let (written, whole) = super::sizes(&state, &id, &container.resolved.image_id).await?;
+        shown["SizeRw"] = json!(written);
+        shown["SizeRootFs"] = json!(whole);
+    }
+    Ok(Json(shown).into_response())
 }
 
 fn state_json(container: &Container, health: Option<Value>) -> Value {
@@ -108,7 +119,27 @@ fn config(container: &Container, request: &Value) -> Value {
 }
 
 fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>) -> Value {
-    let mut host: Map<String, Value> = request["HostConfig"].as_object().cloned().unwrap_or_default();
+    let mut host: Map<String, Value> = defaults()
+        .iter()
+        .filter_map(Value::as_object)
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let asked = request["HostConfig"].as_object().cloned().unwrap_or_default();
+    host.extend(asked.into_iter().filter(|(_, value)| !value.is_null()));
+    let log_type = match request["HostConfig"]["LogConfig"]["Type"].as_str() {
+        None | Some("") => "json-file",
+        Some(name) => name,
+    };
+    let log_options = request["HostConfig"]["LogConfig"]["Config"].as_object().cloned().unwrap_or_default();
+    if host["ShmSize"] == 0 {
+        host.insert("ShmSize".into(), json!(64 << 20));
+    }
+    for (name, usual) in [("IpcMode", "private"), ("CgroupnsMode", "private"), ("Runtime", "hako")] {
+        if host[name] == "" {
+            host.insert(name.into(), json!(usual));
+        }
+    }
     let (policy, retries) = match container.spec.restart {
         RestartPolicy::No => ("no", 0),
         RestartPolicy::Always => ("always", 0),
@@ -124,7 +155,7 @@ fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>
         ("ReadonlyRootfs", json!(container.spec.read_only_rootfs)),
         ("Memory", json!(resources.memory.unwrap_or(0))),
         ("PidsLimit", json!(resources.pids)),
-        ("LogConfig", json!({ "Type": "json-file", "Config": {} })),
+        ("LogConfig", json!({ "Type": log_type, "Config": log_options })),
     ];
     for (name, value) in overlay {
         host.insert(name.to_owned(), value);
@@ -132,7 +163,27 @@ fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>
     Value::Object(host)
 }
 
-pub(crate) fn mounts(container: &Container) -> Vec<Value> {
+/// What a HostConfig is that asks for nothing.
+fn defaults() -> [Value; 2] {
+    let resources = json!({
+        "CpuShares": 0, "NanoCpus": 0, "CgroupParent": "", "BlkioWeight": 0,
+        "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [], "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [], "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0,
+        "CpusetCpus": "", "CpusetMems": "", "Devices": [], "DeviceCgroupRules": null, "DeviceRequests": null,
+        "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": null, "OomKillDisable": null, "PidsLimit": null,
+        "Ulimits": [], "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0,
+    });
+    let rest = json!({
+        "Binds": null, "ContainerIDFile": "", "PortBindings": {}, "VolumeDriver": "", "VolumesFrom": null, "ConsoleSize": [0, 0],
+        "CapAdd": null, "CapDrop": null, "CgroupnsMode": "private", "Dns": [], "DnsOptions": [], "DnsSearch": [],
+        "ExtraHosts": null, "GroupAdd": null, "IpcMode": "private", "Cgroup": "", "Links": null, "OomScoreAdj": 0,
+        "PidMode": "", "PublishAllPorts": false, "SecurityOpt": null, "UTSMode": "", "UsernsMode": "", "ShmSize": 64 << 20,
+        "Runtime": "hako", "Isolation": "",
+    });
+    [resources, rest]
+}
+
+pub(crate) fn mounts(state: &DockerState, container: &Container) -> Vec<Value> {
     let show = |mount: &hako_container::Mount| {
         let (kind, name, source, propagation) = match &mount.source {
             MountSource::Bind { path, propagation, .. } => {
@@ -144,11 +195,19 @@ pub(crate) fn mounts(container: &Container) -> Vec<Value> {
                 ("bind", "", path.display().to_string(), propagation)
             }
             MountSource::Tmpfs { .. } => ("tmpfs", "", String::new(), ""),
-            MountSource::Volume { name } => ("volume", name.as_str(), String::new(), ""),
+            MountSource::Volume { name } => {
+                ("volume", name.as_str(), state.engine.volume_path(name).display().to_string(), "")
+            }
         };
-        json!({
-            "Type": kind, "Name": name, "Source": source, "Destination": mount.target, "Mode": "", "RW": !mount.read_only, "Propagation": propagation,
-        })
+        let mut shown = json!({
+            "Type": kind, "Source": source, "Destination": mount.target, "Mode": if mount.read_only { "ro" } else { "" },
+            "RW": !mount.read_only, "Propagation": propagation,
+        });
+        if kind == "volume" {
+            shown["Name"] = json!(name);
+            shown["Driver"] = json!("local");
+        }
+        shown
     };
     container.spec.mounts.iter().map(show).collect()
 }

@@ -1,9 +1,10 @@
 //! Starting, ending, waiting, removing.
 
 use super::body::JsonBody;
-use super::create::resources;
-use super::host::{HostConfig, refused};
+use super::create::{refuse, resources, restart_policy};
+use super::host::HostConfig;
 use crate::DockerState;
+use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::params::Params;
 use axum::Json;
@@ -12,7 +13,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use hako_container::{ContainerEngine, Filter, WaitCondition, parse_signal};
+use hako_container::{ContainerEngine, Filter, Removal, Update, WaitCondition, parse_signal};
 use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
 use http::{StatusCode, header};
@@ -33,19 +34,31 @@ async fn is_running(state: &DockerState, id: &ContainerId) -> Result<bool> {
     Ok(container.state.is_running() || container.restarting)
 }
 
-/// `t` or its older name `timeout` in seconds; negative is for ever.
-fn grace(params: &Params) -> Result<Duration, Failure> {
-    Ok(match params.number::<i64>("t")? {
-        None => GRACE,
-        Some(seconds) => u64::try_from(seconds).map_or(FOREVER, Duration::from_secs),
-    })
+/// `t` in seconds, else the container's own; negative is for ever.
+async fn grace(state: &DockerState, id: &ContainerId, params: &Params) -> Result<Duration, Failure> {
+    match params.number::<i64>("t")? {
+        None => Ok(state.engine.container(id).await?.spec.stop_timeout.unwrap_or(GRACE)),
+        Some(seconds) => Ok(timeout(seconds)),
+    }
+}
+
+/// Seconds as Docker writes them: negative is for ever.
+pub(crate) fn timeout(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(FOREVER, Duration::from_secs)
 }
 
 fn signal(params: &Params) -> Result<Option<i32>, Failure> {
     Ok(params.get("signal").map(parse_signal).transpose()?)
 }
 
-pub(crate) async fn start(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn start(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer {
+    if params.get("checkpoint").or(params.get("checkpoint-dir")).is_some() {
+        return Err(unimplemented("starting from a checkpoint is unimplemented: start the container anew"));
+    }
     let id = state.engine.resolve(&name).await?;
     if state.engine.container(&id).await?.state.is_running() {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
@@ -74,7 +87,8 @@ pub(crate) async fn stop(
     if !is_running(&state, &id).await? {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    gone_is_done(state.engine.stop(&id, signal(&params)?, grace(&params)?).await)?;
+    let grace = grace(&state, &id, &params).await?;
+    gone_is_done(state.engine.stop(&id, signal(&params)?, grace).await)?;
     Ok(no_content())
 }
 
@@ -92,8 +106,8 @@ pub(crate) async fn restart(
     params: Params,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
-    state.engine.stop(&id, signal(&params)?, grace(&params)?).await?;
-    state.engine.start(&id).await.map_err(start_failure)?;
+    let grace = grace(&state, &id, &params).await?;
+    state.engine.restart(&id, signal(&params)?, grace).await.map_err(start_failure)?;
     Ok(no_content())
 }
 
@@ -126,7 +140,7 @@ pub(crate) async fn rename(
     params: Params,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
-    let wanted = params.get("name").ok_or_else(|| invalid("name is missing"))?;
+    let wanted = params.get("name").ok_or_else(|| invalid("Neither old nor new names may be empty"))?;
     state.engine.rename(&id, wanted.trim_start_matches('/')).await?;
     Ok(no_content())
 }
@@ -137,9 +151,7 @@ pub(crate) async fn update(
     JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
-    if let Some(field) = refused(&json!({ "HostConfig": body })) {
-        return Err(unimplemented(format!("{field} is unimplemented: leave it out")));
-    }
+    refuse(&json!({ "HostConfig": body }))?;
     let changes_ports = body.get("PortBindings").is_some_and(|ports| !ports.is_null());
     let host: HostConfig =
         serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;
@@ -147,10 +159,9 @@ pub(crate) async fn update(
     if changes_ports {
         state.engine.publish(&id, super::create::ports(&host, &[])?).await?;
     }
-    if host.restart_policy.as_ref().is_some_and(|policy| !policy.name.is_empty()) {
-        return Err(unimplemented("changing RestartPolicy is unimplemented: make the container anew"));
-    }
-    state.engine.update(&id, resources(&host)?).await?;
+    let policy = host.restart_policy.as_ref().filter(|policy| !policy.name.is_empty());
+    let restart = policy.map(|policy| restart_policy(Some(policy), false)).transpose()?;
+    state.engine.update(&id, Update { resources: resources(&host)?, restart }).await?;
     Ok(Json(json!({ "Warnings": [] })).into_response())
 }
 
@@ -159,12 +170,15 @@ pub(crate) async fn wait(
     State(state): State<DockerState>,
     Path(name): Path<String>,
     params: Params,
+    version: ApiVersion,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let condition = match params.get("condition").unwrap_or("not-running") {
         "not-running" => WaitCondition::NotRunning,
         "next-exit" => WaitCondition::NextExit,
         "removed" => WaitCondition::Removed,
+        // Checked since 1.30.
+        _ if !version.has(30) => WaitCondition::NotRunning,
         other => return Err(invalid(format!("invalid condition: {other:?}"))),
     };
     let engine = state.engine.clone();
@@ -197,7 +211,8 @@ pub(crate) async fn remove(
         return Err(unimplemented("links are unimplemented"));
     }
     let id = state.engine.resolve(&name).await?;
-    state.engine.remove(&id, params.flag("force")).await?;
+    let removal = Removal { force: params.flag("force"), volumes: params.flag("v") };
+    state.engine.remove(&id, removal).await?;
     Ok(no_content())
 }
 
@@ -213,7 +228,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
             continue;
         }
         let bytes = super::written(&state, &container.id).await;
-        state.engine.remove(&container.id, false).await?;
+        state.engine.remove(&container.id, Removal::default()).await?;
         freed += bytes;
         deleted.push(container.id);
     }

@@ -1,29 +1,25 @@
 //! `GET /containers/json`.
 
+use super::filters::Wanted;
 use super::health::Status;
-use crate::error::{Answer, Failure, blocking};
-use crate::params::{Filters, Params};
+use crate::error::{Answer, Failure};
+use crate::params::Params;
 use crate::{DockerState, human, network};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use hako_container::{Container, ContainerEngine, Filter, MountSource, Sandbox, SandboxId};
+use hako_container::{Container, ContainerEngine, Filter, Sandbox, SandboxId};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-const FILTERS: [&str; 11] = [
-    "id", "name", "label", "status", "ancestor", "network", "volume", "exited", "publish", "expose", "health",
-];
-
 pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
-    filters.only(&FILTERS)?;
+    let wanted = Wanted::read(&state, &filters).await?;
     let limit = params.number::<i64>("limit")?.filter(|limit| *limit > 0);
     let shows_all = params.flag("all")
         || limit.is_some()
-        || !filters.get("status").is_empty()
-        || !filters.get("exited").is_empty();
+        || ["status", "exited", "before", "since"].iter().any(|name| !filters.get(name).is_empty());
     let sandboxes = sandboxes(&state).await?;
     let now = Timestamp::now();
     let mut shown = Vec::new();
@@ -33,8 +29,8 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
         }
         let sandbox = sandboxes.get(&container.sandbox);
         let health = state.health.status(&container);
-        if matches(&filters, &container, sandbox, health) {
-            shown.push(json(&container, sandbox, now, health));
+        if wanted.holds(&filters, &container, sandbox, health) {
+            shown.push(json(&state, &container, sandbox, now, health));
         }
     }
     shown.truncate(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
@@ -48,15 +44,10 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
 async fn add_sizes(state: &DockerState, shown: &mut [Value]) -> Result<(), Failure> {
     for one in shown {
         let Some(id) = one["Id"].as_str().and_then(|id| id.parse().ok()) else { continue };
-        let written = super::written(state, &id).await;
-        let (state, image) = (state.clone(), one["ImageID"].as_str().unwrap_or_default().to_owned());
-        let below = blocking(move || {
-            // The image may have been removed under its container.
-            let image = state.images.find(&image).ok();
-            Ok(image.map_or(0, |image| state.sizes.unpacked(&state.images, &image).iter().sum::<u64>()))
-        });
+        let image = one["ImageID"].as_str().unwrap_or_default().to_owned();
+        let (written, whole) = super::sizes(state, &id, &image).await?;
         one["SizeRw"] = json!(written);
-        one["SizeRootFs"] = json!(written + below.await?);
+        one["SizeRootFs"] = json!(whole);
     }
     Ok(())
 }
@@ -66,7 +57,7 @@ pub(crate) async fn all(state: &DockerState) -> Result<Vec<Value>, Failure> {
     let sandboxes = sandboxes(state).await?;
     let now = Timestamp::now();
     let list = newest_first(state).await?;
-    let show = |one: &Container| json(one, sandboxes.get(&one.sandbox), now, state.health.status(one));
+    let show = |one: &Container| json(state, one, sandboxes.get(&one.sandbox), now, state.health.status(one));
     let mut shown: Vec<Value> = list.iter().map(show).collect();
     add_sizes(state, &mut shown).await?;
     Ok(shown)
@@ -84,56 +75,13 @@ async fn sandboxes(state: &DockerState) -> Result<HashMap<SandboxId, Sandbox>, F
     Ok(sandboxes.into_iter().map(|sandbox| (sandbox.id.clone(), sandbox)).collect())
 }
 
-fn matches(filters: &Filters, container: &Container, sandbox: Option<&Sandbox>, health: Status) -> bool {
-    let mode = sandbox.map_or_else(|| "none".to_owned(), network::mode);
-    let is_in = |wanted: &str| {
-        let places = sandbox.map(|sandbox| sandbox.places.as_slice()).unwrap_or_default();
-        let is_place = |place: &hako_container::Place| {
-            place.spec.network == wanted || (!wanted.is_empty() && place.network_id.starts_with(wanted))
-        };
-        mode == wanted || places.iter().any(is_place)
-    };
-    let image = super::image(container);
-    let name = container.spec.image.as_written();
-    let id_of_image = container.resolved.image_id.trim_start_matches("sha256:");
-    let has_volume = |wanted: &str| {
-        container.spec.mounts.iter().any(|mount| {
-            mount.target.as_os_str() == wanted
-                || matches!(&mount.source, MountSource::Volume { name } if name == wanted)
-        })
-    };
-    let publishes = |wanted: &str| {
-        let port = wanted.split('/').next().unwrap_or_default();
-        let ports = sandbox.map(|sandbox| sandbox.spec.ports.as_slice()).unwrap_or_default();
-        ports.iter().any(|mapping| mapping.container_port.to_string() == port)
-    };
-    filters.any("id", |wanted| container.id.as_str().starts_with(wanted))
-        && filters.any("name", |wanted| container.spec.name.contains(wanted.trim_matches(['/', '^', '$'])))
-        && filters.any("status", |wanted| human::state(container) == wanted)
-        && filters.any("exited", |wanted| {
-            container.state.exit().is_some_and(|exit| exit.code.to_string() == wanted)
-        })
-        && filters.any("ancestor", |wanted| {
-            image == wanted
-                || name == wanted
-                || name == format!("{wanted}:latest")
-                || id_of_image.starts_with(wanted.trim_start_matches("sha256:"))
-        })
-        && filters.any("network", is_in)
-        && filters.any("volume", has_volume)
-        && filters.any("publish", publishes)
-        && filters.any("expose", |wanted| {
-            container
-                .resolved
-                .exposed_ports
-                .iter()
-                .any(|port| port.split('/').next() == wanted.split('/').next())
-        })
-        && filters.any("health", |wanted| health.as_str() == wanted)
-        && filters.labels(&container.resolved.labels)
-}
-
-fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp, health: Status) -> Value {
+fn json(
+    state: &DockerState,
+    container: &Container,
+    sandbox: Option<&Sandbox>,
+    now: Timestamp,
+    health: Status,
+) -> Value {
     let suffix = if container.state.is_running() && !container.paused { health.suffix() } else { "" };
     let mode = sandbox.map_or_else(|| "bridge".to_owned(), network::mode);
     json!({
@@ -149,7 +97,7 @@ fn json(container: &Container, sandbox: Option<&Sandbox>, now: Timestamp, health
         "Status": human::status(container, now) + suffix,
         "HostConfig": { "NetworkMode": mode },
         "NetworkSettings": { "Networks": sandbox.map_or_else(|| json!({}), network::settings) },
-        "Mounts": super::inspect::mounts(container),
+        "Mounts": super::inspect::mounts(state, container),
     })
 }
 

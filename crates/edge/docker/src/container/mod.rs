@@ -1,9 +1,11 @@
 //! `/containers/…`, one operation a file.
 
+pub(crate) mod archive;
 pub(crate) mod body;
 pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod export;
+mod filters;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod inspect;
@@ -14,7 +16,7 @@ pub(crate) mod top;
 
 use crate::DockerState;
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 /// The routes of this module.
 pub(crate) fn routes() -> Router<DockerState> {
@@ -40,7 +42,17 @@ pub(crate) fn routes() -> Router<DockerState> {
         .route("/containers/{id}/top", get(top::top))
         .route("/containers/{id}/exec", post(crate::exec::create))
         .route("/containers/{id}/export", get(export::export))
+        .route("/containers/{id}/archive", get(archive::get).head(archive::head).put(archive::put))
+        .route("/containers/{id}/changes", get(archive::changes))
+        .route("/containers/{id}/attach/ws", get(stream::attach_ws))
+        .route("/containers/{id}/checkpoints", any(checkpoints))
+        .route("/containers/{id}/checkpoints/{name}", any(checkpoints))
         .route("/commit", post(commit::commit))
+}
+
+/// Checkpoints freeze a process into files; nothing here does.
+async fn checkpoints() -> crate::error::Answer {
+    Err(crate::error::unimplemented("checkpoints are unimplemented: stop the container, or pause it"))
 }
 
 /// The annotation under which the create request is kept, for inspect.
@@ -58,4 +70,20 @@ pub(crate) async fn written(state: &DockerState, id: &hako_names::ContainerId) -
     let (images, key) = (state.images.clone(), hako_container::snapshot_key(id.as_str()));
     let measured = crate::error::blocking(move || Ok(images.snapshots().usage(&key)?.bytes)).await;
     measured.unwrap_or_default()
+}
+
+/// What a container wrote, and that with its image's layers.
+pub(crate) async fn sizes(
+    state: &DockerState,
+    id: &hako_names::ContainerId,
+    image: &str,
+) -> Result<(u64, u64), crate::error::Failure> {
+    let written = written(state, id).await;
+    let (state, image) = (state.clone(), image.to_owned());
+    let below = crate::error::blocking(move || {
+        // The image may have been removed under its container.
+        let image = state.images.find(&image).ok();
+        Ok(image.map_or(0, |image| state.sizes.unpacked(&state.images, &image).iter().sum::<u64>()))
+    });
+    Ok((written, written + below.await?))
 }

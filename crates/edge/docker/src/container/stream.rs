@@ -1,10 +1,11 @@
 //! A container's streams: attach, resize, logs.
 
 use crate::DockerState;
+use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, invalid};
 use crate::exec::size;
-use crate::frame;
 use crate::params::Params;
+use crate::{frame, websocket};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -14,12 +15,14 @@ use hako_container::{AttachOptions, Container, ContainerEngine, LogLine, LogOpti
 use hako_error::{Error, Kind};
 use http::header;
 use hyper::upgrade::OnUpgrade;
+use serde_json::Value;
 use std::future;
 
 pub(crate) async fn attach(
     State(state): State<DockerState>,
     Path(name): Path<String>,
     params: Params,
+    version: ApiVersion,
     mut request: Request,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
@@ -34,10 +37,8 @@ pub(crate) async fn attach(
                 stdout: params.flag("stdout"),
                 stderr: params.flag("stderr"),
             };
-            if options.stdin && connection.is_none() {
-                return Err(invalid(
-                    "standard input needs a connection upgrade: send Connection: Upgrade and Upgrade: tcp",
-                ));
+            if options.stdin && connection.is_none() && !frame::has_body(request.headers()) {
+                return Err(frame::needs_upgrade());
             }
             let session = state.engine.attach(&id, options).await?;
             (session.stdin, session.output)
@@ -51,10 +52,43 @@ pub(crate) async fn attach(
     match connection {
         Some(connection) => {
             tokio::spawn(frame::pump(connection, tty, stdin, output));
-            frame::upgraded(tty)
+            frame::upgraded(tty, version)
         }
-        None => Ok(frame::streamed(tty, output)),
+        None => {
+            tokio::spawn(frame::pump_body(request.into_body(), stdin));
+            Ok(frame::streamed(tty, version, output))
+        }
     }
+}
+
+/// The same over a WebSocket: binary messages of the raw streams, both ways.
+pub(crate) async fn attach_ws(
+    State(state): State<DockerState>,
+    Path(name): Path<String>,
+    params: Params,
+    mut request: Request,
+) -> Answer {
+    let id = state.engine.resolve(&name).await?;
+    let container = state.engine.container(&id).await?;
+    let (connection, answer) = websocket::accept(&mut request)?;
+    let options = AttachOptions {
+        stdin: params.flag("stdin"),
+        stdout: params.flag("stdout"),
+        stderr: params.flag("stderr"),
+    };
+    let (stdin, output) = match params.flag("stream") {
+        true => {
+            let session = state.engine.attach(&id, options).await?;
+            (session.stdin, session.output)
+        }
+        false => (None, futures::stream::empty().boxed()),
+    };
+    let output = match params.flag("logs") {
+        true => past(&state, &container, &params).await?.chain(output).boxed(),
+        false => output,
+    };
+    tokio::spawn(websocket::pump(connection, stdin, output));
+    Ok(answer)
 }
 
 /// What was written before now.
@@ -79,6 +113,7 @@ pub(crate) async fn logs(
     State(state): State<DockerState>,
     Path(name): Path<String>,
     params: Params,
+    version: ApiVersion,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
@@ -86,10 +121,8 @@ pub(crate) async fn logs(
         follow: params.flag("follow"),
         since: params.time("since")?,
         until: params.time("until")?,
-        tail: match params.get("tail") {
-            None | Some("all") => None,
-            Some(text) => text.parse().ok(),
-        },
+        // What is no number means all, as Docker has it.
+        tail: params.get("tail").and_then(|text| text.parse().ok()),
         limit_bytes: None,
         stdout: params.flag("stdout"),
         stderr: params.flag("stderr"),
@@ -98,29 +131,59 @@ pub(crate) async fn logs(
         return Err(invalid("Bad parameters: you must choose at least one stream"));
     }
     let (tty, timestamps) = (container.spec.tty, params.flag("timestamps"));
+    let details = if params.flag("details") { details(&container) } else { None };
     let mut continues = false;
     let lines = state.engine.logs(&id, options).await?;
     let pieces = lines.map(move |line| {
         line.map(|line| {
-            let stamp = timestamps && !std::mem::replace(&mut continues, line.partial);
-            frame::wire(tty, line.stream, text(&line, stamp))
+            let is_start = !std::mem::replace(&mut continues, line.partial);
+            let details = details.as_deref().filter(|_| is_start);
+            frame::wire(tty, line.stream, text(&line, timestamps && is_start, details))
         })
     });
     // A container that is removed while its log is followed ends the answer, not the connection.
     let pieces = pieces.take_while(|piece| future::ready(!matches!(piece, Err(error) if is_gone(error))));
-    Ok(([(header::CONTENT_TYPE, frame::content_type(tty))], Body::from_stream(pieces)).into_response())
+    Ok(([(header::CONTENT_TYPE, frame::content_type(tty, version))], Body::from_stream(pieces))
+        .into_response())
 }
 
 fn is_gone(error: &Error) -> bool {
     error.kind() == Kind::NotFound
 }
 
-fn text(line: &LogLine, stamp: bool) -> Bytes {
-    if !stamp {
+/// What the log's options ask to be told with each line: `key=value,…` of labels and variables.
+fn details(container: &Container) -> Option<String> {
+    let request: Value = serde_json::from_str(container.spec.annotations.get(super::REQUEST)?).ok()?;
+    let options = &request["HostConfig"]["LogConfig"]["Config"];
+    let named = |option: &str| -> Vec<String> {
+        let list = options[option].as_str().unwrap_or_default();
+        list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    };
+    let resolved = &container.resolved;
+    let labels = named("labels")
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), resolved.labels.get(&name)?.clone())));
+    let variables = named("env").into_iter().filter_map(|name| {
+        let found =
+            resolved.env.iter().find_map(|entry| entry.split_once('=').filter(|(key, _)| *key == name));
+        found.map(|(key, value)| (key.to_owned(), value.to_owned()))
+    });
+    let pairs: Vec<String> = labels.chain(variables).map(|(key, value)| format!("{key}={value}")).collect();
+    Some(pairs.join(","))
+}
+
+fn text(line: &LogLine, stamp: bool, details: Option<&str>) -> Bytes {
+    if !stamp && details.is_none() {
         return line.bytes.clone();
     }
     let mut text = BytesMut::with_capacity(40 + line.bytes.len());
-    text.put_slice(format!("{:.9} ", line.time).as_bytes());
+    if stamp {
+        text.put_slice(format!("{:.9} ", line.time).as_bytes());
+    }
+    if let Some(details) = details {
+        text.put_slice(details.as_bytes());
+        text.put_u8(b' ');
+    }
     text.put_slice(&line.bytes);
     text.freeze()
 }

@@ -2,7 +2,7 @@
 
 use hako_build::{Builder, BuilderConfig};
 use hako_cgroup::CgroupRoot;
-use hako_container::{ContainerEngine, Engine, EngineConfig, Filter};
+use hako_container::{ContainerEngine, Engine, EngineConfig, Filter, Removal};
 use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
@@ -42,7 +42,7 @@ pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&daemon)));
         runtime.block_on(async {
             for container in engine.containers(&Filter::default()).await.unwrap() {
-                let _ = engine.remove(&container.id, true).await;
+                let _ = engine.remove(&container.id, Removal { force: true, volumes: true }).await;
             }
         });
         let is_clean = || {

@@ -1,11 +1,15 @@
 //! The docker command line against the real router, engine and builder. Needs root and the docker CLI.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
+mod archive;
 mod containers;
 mod daemon;
 mod health;
+mod hostconfig;
 mod images;
 mod networks;
 mod registry;
+mod sdk;
+mod streams;
 mod system;
 mod volumes;

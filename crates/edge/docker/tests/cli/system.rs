@@ -7,7 +7,7 @@ fn version_info_and_unknown_routes_answer() {
     with_daemon(|docker| {
         assert_eq!(
             docker.ok(&["version", "--format", "{{.Server.Version}} {{.Server.APIVersion}}"]),
-            "0.0-test 1.45\n"
+            "0.0-test 1.51\n"
         );
         assert_eq!(
             docker.ok(&["info", "--format", "{{.ContainersRunning}} {{.Swarm.LocalNodeState}}"]),

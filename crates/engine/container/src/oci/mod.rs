@@ -48,7 +48,7 @@ pub(crate) fn runtime_spec(
     let mut root = oci.root().clone().unwrap_or_default();
     root.set_readonly(Some(spec.read_only_rootfs));
     let mut linux = oci.linux().clone().unwrap_or_default();
-    fill_linux(&mut linux, spec, resources, around)?;
+    fill_linux(&mut linux, spec, &process, resources, around)?;
     let mounts = mounts(oci.mounts().clone().unwrap_or_default(), spec, around)?;
     oci.set_process(Some(process)).set_root(Some(root)).set_linux(Some(linux)).set_mounts(Some(mounts));
     Ok(oci)

@@ -3,7 +3,7 @@
 use super::Surroundings;
 use crate::error::EngineError;
 use crate::volume::VolumeSource;
-use crate::{ContainerSpec, MountSource, Propagation};
+use crate::{Below, ContainerSpec, MountSource, Propagation};
 use hako_oci::runtime::{Mount, MountBuilder};
 use std::path::Path;
 
@@ -61,6 +61,11 @@ fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, Engi
         return Err(bad("an absolute path"));
     }
     let access = if wanted.read_only { "ro" } else { "rw" };
+    let (bind, bind_access) = match (wanted.below, wanted.read_only) {
+        (Below::Hidden, _) => ("bind", access),
+        (Below::Same, true) => ("rbind", "rro"),
+        _ => ("rbind", access),
+    };
     let built = match &wanted.source {
         MountSource::Bind { path, propagation, create } => {
             if *create && !path.exists() {
@@ -74,7 +79,7 @@ fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, Engi
                 Propagation::Slave => "rslave",
                 Propagation::Shared => "rshared",
             };
-            mount("bind", path, &wanted.target, &["rbind", propagation, access])
+            mount("bind", path, &wanted.target, &[bind, propagation, bind_access])
         }
         MountSource::Tmpfs { size, mode, options } => {
             let mut all = vec!["nosuid".to_owned(), "nodev".to_owned(), access.to_owned()];

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
 use crate::files::SandboxFiles;
 use crate::record::{self, SandboxPhase, SandboxRecord};
-use crate::{Action, Sandbox, SandboxId, SandboxState, Subject};
+use crate::{Action, Removal, Sandbox, SandboxId, SandboxState, Subject};
 use hako_error::{Error, Result};
 use hako_network::{Attachment, Networks};
 use hako_runtime::Shim;
@@ -236,7 +236,7 @@ impl Core {
     pub(crate) async fn remove_sandbox(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
         self.stop_sandbox(sandbox).await?;
         for container in self.members(&sandbox.id) {
-            self.remove_container(&container, true).await?;
+            self.remove_container(&container, Removal { force: true, volumes: true }).await?;
         }
         self.discard_sandbox(sandbox).await
     }

@@ -47,6 +47,7 @@ impl Core {
     fn shim_config(&self, sandbox: &SandboxObject, cgroup: String) -> ShimConfig {
         let spec = &sandbox.record.spec;
         let host_network = spec.network == NetworkMode::Host;
+        let host_uts = host_network || spec.host_uts;
         let mode = |host| {
             if host { NamespaceMode::Host } else { NamespaceMode::New }
         };
@@ -55,12 +56,12 @@ impl Core {
             socket: self.layout.socket(&sandbox.id),
             state_dir: sandbox.state_dir(),
             id: sandbox.id.to_string(),
-            hostname: if host_network { String::new() } else { sandbox.record.hostname.clone() },
-            domainname: String::new(),
+            hostname: if host_uts { String::new() } else { sandbox.record.hostname.clone() },
+            domainname: if host_uts { String::new() } else { spec.nis_domain.clone() },
             namespaces: Namespaces {
                 net: mode(host_network),
                 ipc: mode(spec.host_ipc),
-                uts: mode(host_network),
+                uts: mode(host_uts),
                 shared_pid: spec.shared_pid && !spec.host_pid,
             },
             sysctls: spec.sysctls.clone(),

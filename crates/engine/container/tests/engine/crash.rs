@@ -53,7 +53,12 @@ fn an_exit_while_nobody_listened_is_known_after_the_open() {
             propagation: Default::default(),
             create: false,
         };
-        let mounts = vec![hako_container::Mount { target: "/mem".into(), source: bind, read_only: false }];
+        let mounts = vec![hako_container::Mount {
+            target: "/mem".into(),
+            source: bind,
+            read_only: false,
+            below: Default::default(),
+        }];
         let spec = |code: i32| ContainerSpec {
             mounts: mounts.clone(),
             ..busybox(&format!("{wait} echo bye; touch /mem/{code}; exit {code}"))
@@ -134,7 +139,7 @@ async fn crash_under_load(host: &Host, after: Duration) {
             let sandbox = if number % 2 == 0 { no_network() } else { SandboxSpec::default() };
             let id = engine.create_standalone(sandbox, busybox("sleep 0.05")).await.unwrap();
             if engine.start(&id).await.is_ok() && number % 3 == 0 {
-                let _ = engine.remove(&id, true).await;
+                let _ = engine.remove(&id, KILL).await;
             }
         })
     });
@@ -161,7 +166,7 @@ fn opening_again_and_again_under_load_loses_nothing() {
             let _ = tokio::time::timeout(DEADLINE, engine.wait(&container.id, WaitCondition::NotRunning))
                 .await
                 .unwrap();
-            let _ = engine.remove(&container.id, true).await;
+            let _ = engine.remove(&container.id, KILL).await;
         }
         host.assert_nothing_left();
     });

@@ -102,7 +102,7 @@ impl Host {
     async fn take_down(&self) {
         let engine = self.open().await;
         for container in engine.containers(&Default::default()).await.unwrap() {
-            let _ = engine.remove(&container.id, true).await;
+            let _ = engine.remove(&container.id, KILL).await;
         }
         for sandbox in engine.sandboxes(&Default::default()).await.unwrap() {
             engine.remove_sandbox(&sandbox.id).await.unwrap();
@@ -229,3 +229,8 @@ pub async fn actions(events: &mut Receiver<Arc<Event>>, wanted: &ContainerId) ->
         }
     }
 }
+
+/// Kills it first and takes its volumes along.
+pub const KILL: hako_container::Removal = hako_container::Removal { force: true, volumes: true };
+/// Takes its volumes along.
+pub const WITH_VOLUMES: hako_container::Removal = hako_container::Removal { force: false, volumes: true };

@@ -3,7 +3,7 @@
 use crate::host::*;
 use hako_container::{
     Action, ContainerEngine, ContainerSpec, ContainerState, Mount, MountSource, Resources, RestartPolicy,
-    SandboxSpec, SandboxState, WaitCondition,
+    SandboxSpec, SandboxState, Update, WaitCondition,
 };
 use hako_error::Kind;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn a_container_runs_to_its_exit_code_and_tells_so_in_order() {
         assert_eq!(logged(&engine, &id, Default::default()).await, "out\nerr\n");
         assert_eq!(engine.resolve("one").await.unwrap(), id);
         assert_eq!(engine.resolve(&id.as_str()[..6]).await.unwrap(), id);
-        engine.remove(&id, false).await.unwrap();
+        engine.remove(&id, WITH_VOLUMES).await.unwrap();
         let seen = actions(&mut events, &id).await;
         assert_eq!(seen, [Action::Create, Action::Start, Action::Die { code: 7 }, Action::Destroy]);
         assert_eq!(engine.container(&id).await.unwrap_err().kind(), Kind::NotFound);
@@ -43,13 +43,13 @@ fn a_name_is_taken_once_and_free_again_after_removal() {
         let id = engine.create_standalone(no_network(), named()).await.unwrap();
         let error = engine.create_standalone(no_network(), named()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::AlreadyExists);
-        assert!(error.chain().contains("\"same\" is already in use"), "{error:?}");
+        assert!(error.chain().contains("\"/same\" is already in use"), "{error:?}");
         let other = engine
             .create_standalone(no_network(), ContainerSpec { name: "other".into(), ..busybox("true") })
             .await
             .unwrap();
         assert_eq!(engine.rename(&other, "same").await.unwrap_err().kind(), Kind::AlreadyExists);
-        engine.remove(&id, false).await.unwrap();
+        engine.remove(&id, WITH_VOLUMES).await.unwrap();
         engine.rename(&other, "same").await.unwrap();
         assert_eq!(engine.resolve("same").await.unwrap(), other);
     });
@@ -101,7 +101,7 @@ fn a_program_that_is_missing_or_not_executable_leaves_the_shells_codes() {
             let error = engine.start(&id).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{program}: {error:?}");
             assert_eq!(state(&engine, &id).await.exit().unwrap().code, code, "{program}");
-            engine.remove(&id, false).await.unwrap();
+            engine.remove(&id, WITH_VOLUMES).await.unwrap();
         }
         host.assert_nothing_left();
     });
@@ -158,16 +158,18 @@ fn user_environment_directory_mounts_and_limits_are_what_was_asked_for() {
                       touch /tmpfs/x /vol/x && echo written; hostname; ulimit -n; grep CapEff /proc/self/status";
         let bind = MountSource::Bind { path: shared.clone(), propagation: Default::default(), create: false };
         let mounts = vec![
-            Mount { target: "/data".into(), source: bind, read_only: true },
+            Mount { target: "/data".into(), source: bind, read_only: true, below: Default::default() },
             Mount {
                 target: "/tmpfs".into(),
                 source: MountSource::Tmpfs { size: Some(1 << 20), mode: None, options: vec![] },
                 read_only: false,
+                below: Default::default(),
             },
             Mount {
                 target: "/vol".into(),
                 source: MountSource::Volume { name: String::new() },
                 read_only: false,
+                below: Default::default(),
             },
         ];
         let spec = ContainerSpec {
@@ -194,7 +196,7 @@ fn user_environment_directory_mounts_and_limits_are_what_was_asked_for() {
         assert!(log.contains("written\nnamed\n100\n"), "{log}");
         assert!(log.contains("CapEff:\t0000000000002000"), "{log}");
         assert_eq!(engine.volumes().unwrap().len(), 1);
-        engine.remove(&id, false).await.unwrap();
+        engine.remove(&id, WITH_VOLUMES).await.unwrap();
         assert!(engine.volumes().unwrap().is_empty(), "an anonymous volume goes with its container");
     });
 }
@@ -229,7 +231,16 @@ fn memory_over_the_limit_is_an_oom_kill_and_limits_can_change() {
         let id = engine.create_standalone(no_network(), spec).await.unwrap();
         engine.start(&id).await.unwrap();
         assert_eq!(engine.stats(&id).await.unwrap().memory_limit, Some(16 << 20));
-        engine.update(&id, Resources { memory: Some(15 << 20), ..Resources::default() }).await.unwrap();
+        engine
+            .update(
+                &id,
+                Update {
+                    resources: Resources { memory: Some(15 << 20), ..Resources::default() },
+                    restart: None,
+                },
+            )
+            .await
+            .unwrap();
         assert_eq!(engine.stats(&id).await.unwrap().memory_limit, Some(15 << 20));
         assert_eq!(engine.container(&id).await.unwrap().spec.resources.memory, Some(15 << 20));
         let exit = tokio::time::timeout(DEADLINE, engine.wait(&id, WaitCondition::NotRunning))
@@ -278,7 +289,7 @@ fn the_bridge_gives_an_address_and_published_ports() {
             })
             .await;
         }
-        engine.remove(&id, true).await.unwrap();
+        engine.remove(&id, KILL).await.unwrap();
         host.assert_nothing_left();
     });
 }

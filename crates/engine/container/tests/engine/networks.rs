@@ -99,7 +99,7 @@ fn a_place_that_no_container_claims_is_given_back_by_the_next_open() {
         assert!(networks.endpoints(&half.id).is_empty());
         assert_eq!(networks.endpoints(&net.id).len(), 1);
         assert!(engine.remove_network("app").await.is_err(), "somebody is connected");
-        engine.remove(&first, true).await.unwrap();
+        engine.remove(&first, KILL).await.unwrap();
         engine.remove_network("app").await.unwrap();
     });
 }

@@ -38,7 +38,7 @@ fn exec_has_streams_environment_user_and_exit_code() {
         assert_eq!(missing.unwrap_err().kind(), Kind::NotFound);
         let codes: Vec<_> = engine.execs(&id).await.unwrap().into_iter().map(|exec| exec.code).collect();
         assert_eq!(codes, [Some(9), Some(0), Some(2)]);
-        engine.remove(&id, true).await.unwrap();
+        engine.remove(&id, KILL).await.unwrap();
     });
 }
 

@@ -34,7 +34,7 @@ fn with_volume(name: &str, script: &str) -> ContainerSpec {
     let source = MountSource::Volume { name: name.to_owned() };
     ContainerSpec {
         image: ImageSource::Name("db".parse().unwrap()),
-        mounts: vec![Mount { target: "/data".into(), source, read_only: false }],
+        mounts: vec![Mount { target: "/data".into(), source, read_only: false, below: Default::default() }],
         ..busybox(script)
     }
 }
@@ -44,7 +44,7 @@ async fn said(engine: &Engine, spec: ContainerSpec) -> String {
     engine.start(&id).await.unwrap();
     engine.wait(&id, WaitCondition::NotRunning).await.unwrap();
     let said = logged(engine, &id, Default::default()).await;
-    engine.remove(&id, false).await.unwrap();
+    engine.remove(&id, WITH_VOLUMES).await.unwrap();
     said
 }
 
@@ -82,7 +82,8 @@ fn a_volume_that_is_in_use_is_filled_where_it_is() {
         image_with_data(&host);
         let engine = host.open().await;
         let source = MountSource::Volume { name: "shared".into() };
-        let mounts = vec![Mount { target: "/here".into(), source, read_only: false }];
+        let mounts =
+            vec![Mount { target: "/here".into(), source, read_only: false, below: Default::default() }];
         let waits = "until [ -e /here/sub/file ] && [ -e /here/link ]; do sleep 0.01; done; cat /here/link";
         let first = ContainerSpec { mounts, ..busybox(waits) };
         let first = engine.create_standalone(no_network(), first).await.unwrap();
@@ -90,7 +91,7 @@ fn a_volume_that_is_in_use_is_filled_where_it_is() {
         assert_eq!(said(&engine, with_volume("shared", "cat /data/link")).await, "of the image\n");
         engine.wait(&first, WaitCondition::NotRunning).await.unwrap();
         assert_eq!(logged(&engine, &first, Default::default()).await, "of the image\n");
-        engine.remove(&first, false).await.unwrap();
+        engine.remove(&first, WITH_VOLUMES).await.unwrap();
         engine.remove_volume("shared").unwrap();
     });
 }

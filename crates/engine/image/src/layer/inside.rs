@@ -95,8 +95,10 @@ impl<'a> Inside<'a> {
                 Err(Errno::NOENT) => {
                     mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
                     self.implied.push(so_far.clone());
-                    // The umask may have taken bits away.
-                    rustix::fs::chmodat(&dir, part, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+                    // The umask may have taken bits away. By descriptor: who shares the tree may have put a link here.
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let made = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
+                    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
                     if let Some((uid, gid)) = owner {
                         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
                         chownat(&dir, part, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;

@@ -1,21 +1,25 @@
 //! `POST /containers/create`: Docker's words into the engine's.
 
 mod config;
+mod fields;
 mod log;
 mod mounts;
 mod network;
 mod resources;
 mod security;
 
+pub(crate) use config::restart_policy;
+pub(crate) use fields::refuse;
 pub(crate) use network::ports;
 pub(crate) use resources::resources;
 
 use super::body::JsonBody;
 use super::health::{Check, HEALTH};
-use super::host::{CreateRequest, refused};
+use super::host::CreateRequest;
 use super::{IMAGE, REQUEST};
 use crate::DockerState;
-use crate::error::{Answer, Failure, blocking, invalid, message, unimplemented};
+use crate::api::ApiVersion;
+use crate::error::{Answer, Failure, blocking, invalid, message};
 use crate::params::Params;
 use axum::Json;
 use axum::extract::State;
@@ -25,17 +29,17 @@ use hako_container::{ContainerEngine, ImageSource, NetworkMode};
 use hako_error::{Error, Kind};
 use hako_image::Image;
 use http::StatusCode;
+use mounts::{labelled_volumes, take_volumes};
 use network::sandbox_spec;
 use serde_json::{Value, json};
 
 pub(crate) async fn create(
     State(state): State<DockerState>,
     params: Params,
+    version: ApiVersion,
     JsonBody(body): JsonBody<Value>,
 ) -> Answer {
-    if let Some(field) = refused(&body) {
-        return Err(unimplemented(format!("container field {field} is unimplemented: leave it out")));
-    }
+    refuse(&body)?;
     let request: CreateRequest = serde_json::from_value(body.clone())
         .map_err(|error| invalid(format!("container config: {error}")))?;
     if request.image.is_empty() {
@@ -52,8 +56,9 @@ pub(crate) async fn create(
         found => found?,
     };
     check_platform(params.get("platform"), &image)?;
-    let exposed =
-        image.config.config().as_ref().and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
+    let config = image.config.config().as_ref();
+    let mut exposed = config.and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
+    exposed.extend(request.exposed_ports.iter().flatten().map(|(port, _)| port.clone()));
     let source = match request.image.parse() {
         Ok(name) if image.name.is_some() => ImageSource::Name(name),
         _ => ImageSource::Id(image.id.hex()),
@@ -67,7 +72,9 @@ pub(crate) async fn create(
         network::add_ipv6_ports(&state, &host, &mut sandbox).await?;
     }
     let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
-    let mut spec = container_spec(request, host)?;
+    let (volumes_from, labelled) = (host.volumes_from.clone().unwrap_or_default(), labelled_volumes(&host));
+    let mut spec = container_spec(request, host, version)?;
+    take_volumes(&state, &volumes_from, &mut spec.mounts).await?;
     spec.image = source;
     spec.name = params.get("name").unwrap_or_default().trim_start_matches('/').to_owned();
     spec.annotations.insert(IMAGE.to_owned(), as_written);
@@ -75,6 +82,9 @@ pub(crate) async fn create(
         spec.annotations.insert(HEALTH.to_owned(), json!(check).to_string());
     }
     spec.annotations.insert(REQUEST.to_owned(), body.to_string());
+    for (name, labels) in labelled {
+        state.engine.create_volume(&name, labels, std::collections::BTreeMap::new())?;
+    }
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": [] }))).into_response())
 }
@@ -127,24 +137,32 @@ fn bytes(text: &str) -> Option<u64> {
 mod tests {
     use super::mounts::bind_mount;
     use super::*;
+    use crate::api::{ApiVersion, NEWEST};
+    use hako_container::Below;
     use hako_container::{ContainerSpec, Mount, MountSource, Propagation, RestartPolicy, SandboxSpec};
     use std::path::PathBuf;
 
     fn parsed(body: Value) -> (SandboxSpec, ContainerSpec) {
         let request: CreateRequest = serde_json::from_value(body).unwrap();
         let host = request.host_config.clone().unwrap_or_default();
-        (sandbox_spec(&request, &host, &["80/tcp".into()]).unwrap(), container_spec(request, host).unwrap())
+        (
+            sandbox_spec(&request, &host, &["80/tcp".into()]).unwrap(),
+            container_spec(request, host, crate::api::NEWEST).unwrap(),
+        )
     }
 
     #[test]
     fn volumes_are_binds_names_or_anonymous() {
-        let mount = |text| bind_mount(text).unwrap();
+        let mount = |text| bind_mount(text, NEWEST).unwrap();
         let bind = MountSource::Bind { path: "/a".into(), propagation: Propagation::Slave, create: true };
-        assert_eq!(mount("/a:/b:ro,rslave"), Mount { target: "/b".into(), source: bind, read_only: true });
+        let read_only = Mount { target: "/b".into(), source: bind, read_only: true, below: Below::Same };
+        assert_eq!(mount("/a:/b:ro,rslave"), read_only);
+        let older = bind_mount("/a:/b:ro", ApiVersion(1, 43)).unwrap();
+        assert_eq!(older.below, Below::Writable, "recursive since 1.44");
         assert_eq!(mount("data:/b").source, MountSource::Volume { name: "data".into() });
         assert_eq!(mount("/b").source, MountSource::Volume { name: String::new() });
         for bad in ["/a:b", "/a:/b:odd", "/a:/", "a:b:c:d"] {
-            assert!(bind_mount(bad).is_err(), "{bad}");
+            assert!(bind_mount(bad, NEWEST).is_err(), "{bad}");
         }
     }
 
@@ -155,6 +173,16 @@ mod tests {
             "Mounts": [{ "Type": "volume", "Source": "d", "Target": "/d", "VolumeOptions": { "NoCopy": true } },
                        { "Type": "volume", "Source": "e", "Target": "/e", "VolumeOptions": {} }] } }));
         assert_eq!(spec.no_copy, ["/a", "/c", "/d"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn options_of_another_type_of_mount_are_refused() {
+        let body = json!({ "Image": "busybox", "HostConfig": {
+            "Mounts": [{ "Type": "tmpfs", "Target": "/t", "BindOptions": { "Propagation": "rslave" } }] } });
+        let request: CreateRequest = serde_json::from_value(body).unwrap();
+        let host = request.host_config.clone().unwrap_or_default();
+        let refused = container_spec(request, host, NEWEST).unwrap_err().0.chain();
+        assert!(refused.contains("cannot mix BindOptions with mount type tmpfs"), "{refused}");
     }
 
     #[test]

@@ -1,23 +1,81 @@
 //! Binds, volumes and tmpfs in each of the spellings Docker has for them.
 
-use super::super::host::{HostConfig, MountRequest};
+use super::super::host::{BindOptions, HostConfig, MountRequest};
 use super::bytes;
+use crate::DockerState;
+use crate::api::ApiVersion;
 use crate::error::{Failure, invalid, unimplemented};
-use hako_container::{Mount, MountSource, Propagation};
+use hako_container::{Below, ContainerEngine, Mount, MountSource, Propagation};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub(super) fn mounts(host: &HostConfig) -> Result<Vec<Mount>, Failure> {
+/// All mounts of a request; `volumes` are targets that get an anonymous volume unless something else is mounted there.
+pub(super) fn mounts<'a>(
+    host: &HostConfig,
+    volumes: impl Iterator<Item = &'a str>,
+    version: ApiVersion,
+) -> Result<Vec<Mount>, Failure> {
     let mut mounts = Vec::new();
     for bind in host.binds.iter().flatten() {
-        mounts.push(bind_mount(bind)?);
+        mounts.push(bind_mount(bind, version)?);
     }
     for mount in host.mounts.iter().flatten() {
-        mounts.push(typed_mount(mount)?);
+        mounts.push(typed_mount(mount, version)?);
     }
     for (target, options) in host.tmpfs.iter().flatten() {
         mounts.push(tmpfs(target, options)?);
     }
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts[..index].iter().any(|other| other.target == mount.target) {
+            return Err(invalid(format!("Duplicate mount point: {}", mount.target.display())));
+        }
+    }
+    for target in volumes {
+        let volume = bind_mount(target, version)?;
+        if !mounts.iter().any(|mount| mount.target == volume.target) {
+            mounts.push(volume);
+        }
+    }
     Ok(mounts)
+}
+
+/// Takes over the mounts of other containers, `NAME[:ro|rw]`, where the request mounts nothing itself.
+pub(super) async fn take_volumes(
+    state: &DockerState,
+    wanted: &[String],
+    mounts: &mut Vec<Mount>,
+) -> Result<(), Failure> {
+    for entry in wanted {
+        let (name, mode) = entry.split_once(':').unwrap_or((entry, ""));
+        let mut read_only = None;
+        for option in mode.split(',').filter(|option| !option.is_empty()) {
+            match option {
+                "ro" => read_only = Some(true),
+                "rw" => read_only = Some(false),
+                "z" | "Z" => {}
+                _ => return Err(invalid(format!("invalid mode for volumes-from: {mode}"))),
+            }
+        }
+        let id = state.engine.resolve(name).await?;
+        let container = state.engine.container(&id).await?;
+        let taken =
+            container.spec.mounts.iter().filter(|mount| !matches!(mount.source, MountSource::Tmpfs { .. }));
+        for mount in taken {
+            if !mounts.iter().any(|known| known.target == mount.target) {
+                mounts.push(Mount { read_only: read_only.unwrap_or(mount.read_only), ..mount.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Named volumes that are to have labels when they are made.
+pub(super) fn labelled_volumes(host: &HostConfig) -> Vec<(String, BTreeMap<String, String>)> {
+    let labels = |mount: &MountRequest| {
+        let labels = mount.volume_options.as_ref()?.labels.clone().filter(|labels| !labels.is_empty())?;
+        Some((mount.source.clone(), labels))
+    };
+    host.mounts.iter().flatten().filter(|mount| !mount.source.is_empty()).filter_map(labels).collect()
 }
 
 /// Targets of the volumes that ask for `nocopy`.
@@ -30,7 +88,7 @@ pub(super) fn no_copy(host: &HostConfig) -> Vec<PathBuf> {
 }
 
 /// `SOURCE:TARGET[:OPTIONS]`, where a source that is no path is a volume; a bare `TARGET` is an anonymous one.
-pub(super) fn bind_mount(text: &str) -> Result<Mount, Failure> {
+pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failure> {
     let bad = |why: &str| invalid(format!("invalid volume specification {text:?}: {why}"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
@@ -55,7 +113,12 @@ pub(super) fn bind_mount(text: &str) -> Result<Mount, Failure> {
         true => MountSource::Bind { path: source.into(), propagation, create: true },
         false => MountSource::Volume { name: source.to_owned() },
     };
-    Ok(Mount { target, source, read_only })
+    Ok(Mount { target, source, read_only, below: below(version) })
+}
+
+/// What is mounted below a read-only bind is read-only too, since 1.44.
+fn below(version: ApiVersion) -> Below {
+    if version.has(44) { Below::Same } else { Below::Writable }
 }
 
 /// Where a mount goes, without `.` and `..`; `None` for what is not absolute, or the root.
@@ -71,7 +134,58 @@ fn destination(target: &str) -> Option<PathBuf> {
     (clean.as_os_str() != "/").then_some(clean)
 }
 
-fn typed_mount(mount: &MountRequest) -> Result<Mount, Failure> {
+/// Each type of mount has a block of options of its own.
+fn check_options(mount: &MountRequest) -> Result<(), Failure> {
+    let blocks = [
+        ("BindOptions", "bind", mount.bind_options.is_some()),
+        ("VolumeOptions", "volume", mount.volume_options.is_some()),
+        ("TmpfsOptions", "tmpfs", mount.tmpfs_options.is_some()),
+    ];
+    match blocks.into_iter().find(|(_, owner, is_given)| *is_given && *owner != mount.r#type) {
+        Some((block, ..)) => Err(invalid(format!(
+            "invalid mount config for type {:?}: cannot mix {block} with mount type {}",
+            mount.r#type, mount.r#type
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn bind_below(options: &BindOptions, read_only: bool, version: ApiVersion) -> Result<Below, Failure> {
+    if options.read_only_force_recursive
+        && (!read_only || options.non_recursive || options.read_only_non_recursive)
+    {
+        return Err(invalid(
+            "mount options conflict: ReadOnlyForceRecursive needs ReadOnly and a recursive bind",
+        ));
+    }
+    if options.read_only_non_recursive && !read_only {
+        return Err(invalid(
+            "mount source is set to be non-recursively read-only but mount is not read-only",
+        ));
+    }
+    Ok(match options {
+        _ if options.non_recursive => Below::Hidden,
+        _ if options.read_only_non_recursive => Below::Writable,
+        _ if options.read_only_force_recursive => Below::Same,
+        _ => below(version),
+    })
+}
+
+/// `[[name], [name, value]]` as mount(8) writes them.
+fn tmpfs_options(options: &[Vec<String>]) -> Result<Vec<String>, Failure> {
+    let word = |option: &Vec<String>| match option.as_slice() {
+        [name] => Ok(name.clone()),
+        [name, value] => Ok(format!("{name}={value}")),
+        _ => Err(invalid(
+            "invalid mount config for type \"tmpfs\": an option is a name, or a name and a value",
+        )),
+    };
+    options.iter().map(word).collect()
+}
+
+fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failure> {
+    check_options(mount)?;
+    let mut below = below(version);
     let target = destination(&mount.target).ok_or_else(|| {
         invalid(format!("mount target {:?} must be an absolute path other than /", mount.target))
     })?;
@@ -85,8 +199,12 @@ fn typed_mount(mount: &MountRequest) -> Result<Mount, Failure> {
                 other => return Err(invalid(format!("bind propagation {other:?} is unknown"))),
             };
             if !options.create_mountpoint && !std::path::Path::new(&mount.source).exists() {
-                return Err(invalid(format!("bind source path does not exist: {}", mount.source)));
+                return Err(invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    mount.source
+                )));
             }
+            below = bind_below(&options, mount.read_only, version)?;
             MountSource::Bind {
                 path: mount.source.clone().into(),
                 propagation,
@@ -96,7 +214,13 @@ fn typed_mount(mount: &MountRequest) -> Result<Mount, Failure> {
         "volume" => MountSource::Volume { name: mount.source.clone() },
         "tmpfs" => {
             let options = mount.tmpfs_options.clone().unwrap_or_default();
-            MountSource::Tmpfs { size: options.size_bytes, mode: options.mode, options: Vec::new() }
+            if !mount.source.is_empty() {
+                return Err(invalid(
+                    "invalid mount config for type \"tmpfs\": field Source must not be specified",
+                ));
+            }
+            let words = tmpfs_options(options.options.as_deref().unwrap_or_default())?;
+            MountSource::Tmpfs { size: options.size_bytes, mode: options.mode, options: words }
         }
         other => {
             return Err(unimplemented(format!(
@@ -104,7 +228,7 @@ fn typed_mount(mount: &MountRequest) -> Result<Mount, Failure> {
             )));
         }
     };
-    Ok(Mount { target, source, read_only: mount.read_only })
+    Ok(Mount { target, source, read_only: mount.read_only, below })
 }
 
 fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
@@ -122,5 +246,6 @@ fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
     }
     let place = destination(target)
         .ok_or_else(|| invalid(format!("tmpfs target {target:?} must be an absolute path other than /")))?;
-    Ok(Mount { target: place, source: MountSource::Tmpfs { size, mode, options }, read_only })
+    let source = MountSource::Tmpfs { size, mode, options };
+    Ok(Mount { target: place, source, read_only, below: Below::default() })
 }

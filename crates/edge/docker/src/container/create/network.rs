@@ -12,12 +12,24 @@ pub(super) fn sandbox_spec(
     host: &HostConfig,
     exposed: &[String],
 ) -> Result<SandboxSpec, Failure> {
-    let network = network(host)?;
+    let network = match request.network_disabled {
+        true => NetworkMode::None,
+        false => network(host)?,
+    };
+    let host_uts = match host.uts_mode.as_str() {
+        "" => false,
+        "host" if request.hostname.is_empty() => true,
+        "host" => return Err(invalid("conflicting options: hostname and the UTS mode")),
+        mode => return Err(invalid(format!("invalid UTS mode: {mode:?}: use host or leave it out"))),
+    };
     let ip = |text: &String| {
         text.parse::<IpAddr>().map_err(|_| invalid(format!("dns server {text:?} is not an IP address")))
     };
     Ok(SandboxSpec {
         hostname: request.hostname.clone(),
+        domain: request.domainname.clone(),
+        nis_domain: request.domainname.clone(),
+        host_uts,
         network,
         dns: Dns {
             servers: host.dns.iter().flatten().map(ip).collect::<Result<_, _>>()?,

@@ -2,7 +2,7 @@
 
 use super::super::host::HostConfig;
 use crate::error::{Failure, invalid};
-use hako_container::{Device, Resources, Rlimit};
+use hako_container::{Device, DeviceKind, DeviceRule, Resources, Rlimit};
 
 const PERIOD_US: i64 = 100_000;
 /// The least memory a container can live with, as Docker has it.
@@ -73,4 +73,50 @@ pub(super) fn devices(host: &HostConfig) -> Vec<Device> {
             },
         })
         .collect()
+}
+
+/// `c 1:3 rwm`, where a number may be `*`.
+pub(super) fn device_rules(host: &HostConfig) -> Result<Vec<DeviceRule>, Failure> {
+    let rules = host.device_cgroup_rules.iter().flatten();
+    rules
+        .map(|text| {
+            device_rule(text).ok_or_else(|| invalid(format!("invalid device cgroup rule format: '{text}'")))
+        })
+        .collect()
+}
+
+fn device_rule(text: &str) -> Option<DeviceRule> {
+    let mut words = text.split_whitespace();
+    let (kind, numbers, access) = (words.next()?, words.next()?, words.next()?);
+    let (major, minor) = numbers.split_once(':')?;
+    let number = |text: &str| match text {
+        "*" => Some(None),
+        text => text.parse().ok().map(Some),
+    };
+    let kind = match kind {
+        "a" => DeviceKind::All,
+        "b" => DeviceKind::Block,
+        "c" => DeviceKind::Char,
+        _ => return None,
+    };
+    let is_access =
+        !access.is_empty() && access.len() <= 3 && access.bytes().all(|letter| b"rwm".contains(&letter));
+    let rule = DeviceRule { kind, major: number(major)?, minor: number(minor)?, access: access.to_owned() };
+    (is_access && words.next().is_none()).then_some(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_rules_have_numbers_or_stars() {
+        let rule = device_rule("c 1:* rw").unwrap();
+        assert_eq!((rule.kind, rule.major, rule.minor), (DeviceKind::Char, Some(1), None));
+        assert!(
+            ["x 1:1 r", "c 1 r", "c 1:1 q", "c 1:1", "c a:1 r", "c 1:1 r w"]
+                .iter()
+                .all(|text| device_rule(text).is_none())
+        );
+    }
 }

@@ -1,0 +1,157 @@
+//! `GET /info`: what this engine is and can.
+
+use crate::DockerState;
+use crate::api::ApiVersion;
+use crate::error::{Answer, Failure, blocking};
+use crate::system::{file, memory_total, registries};
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use hako_container::{ContainerEngine, ContainerState, Filter};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub(crate) async fn info(State(state): State<DockerState>, version: ApiVersion) -> Answer {
+    let mut body = engine(&state).await?;
+    for part in [counts(&state).await?, machine(), limits(), empty()] {
+        if let (Value::Object(all), Value::Object(part)) = (&mut body, part) {
+            all.extend(part);
+        }
+    }
+    if !version.has(50) {
+        for name in ["BridgeNfIptables", "BridgeNfIp6tables"] {
+            body[name] = json!(false);
+        }
+    }
+    if version.has(49) {
+        body["FirewallBackend"] = json!({ "Driver": "nftables" });
+    }
+    Ok(Json(body).into_response())
+}
+
+async fn engine(state: &DockerState) -> Result<Value, Failure> {
+    let root = state.images.dir().parent().unwrap_or(state.images.dir()).to_owned();
+    let id_file = root.join("engine-id");
+    let id = blocking(move || Ok(engine_id(&id_file))).await?;
+    Ok(json!({
+        "ID": id,
+        "ServerVersion": &*state.version,
+        "Driver": "overlay",
+        "DriverStatus": [["Supports d_type", "true"], ["Native Overlay Diff", "true"]],
+        "DockerRootDir": root,
+        "Plugins": {
+            "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local"],
+        },
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": registries(state),
+        "LoggingDriver": "json-file",
+        "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false, "Error": "", "RemoteManagers": null },
+        "Runtimes": { "hako": { "path": "hako" }, "runc": { "path": "hako" } },
+        "DefaultRuntime": "hako",
+        "LiveRestoreEnabled": true,
+        "NEventsListener": state.events.listeners(),
+        "NGoroutines": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+    }))
+}
+
+async fn counts(state: &DockerState) -> Result<Value, Failure> {
+    let containers = state.engine.containers(&Filter { standalone: Some(true), ..Filter::default() }).await?;
+    let paused = containers.iter().filter(|container| container.paused).count();
+    let running = containers.iter().filter(|container| container.state.is_running()).count() - paused;
+    let images = state.images.clone();
+    let images = blocking(move || images.list()).await?.len();
+    Ok(json!({
+        "Containers": containers.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": containers.iter().filter(|container| !matches!(container.state, ContainerState::Running { .. })).count(),
+        "Images": images,
+    }))
+}
+
+fn machine() -> Value {
+    let release = file("/etc/os-release");
+    json!({
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory_total(),
+        "Name": file("/proc/sys/kernel/hostname"),
+        "OSType": "linux",
+        "OperatingSystem": release_field(&release, "PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
+        "OSVersion": release_field(&release, "VERSION_ID").unwrap_or_default(),
+        "Architecture": std::env::consts::ARCH,
+        "KernelVersion": file("/proc/sys/kernel/osrelease"),
+        "SystemTime": Timestamp::now().to_string(),
+        "NFd": std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": if is_unified() { "2" } else { "1" },
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"],
+    })
+}
+
+fn limits() -> Value {
+    json!({
+        "MemoryLimit": true, "SwapLimit": true, "PidsLimit": true, "CPUShares": true, "CPUSet": true,
+        "CpuCfsPeriod": true, "CpuCfsQuota": true, "IPv4Forwarding": true, "OomKillDisable": !is_unified(),
+    })
+}
+
+/// What clients expect to be there, and what there is nothing to say of.
+fn empty() -> Value {
+    let commit = json!({ "ID": "", "Expected": "" });
+    json!({
+        "Debug": false, "ExperimentalBuild": false, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Labels": [],
+        "GenericResources": null, "InitBinary": "", "InitCommit": commit, "RuncCommit": commit, "ContainerdCommit": commit,
+        "DefaultAddressPools": [], "DiscoveredDevices": [], "Isolation": "", "ProductLicense": "", "Warnings": [],
+    })
+}
+
+fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// A value of os-release(5), without its quotes.
+fn release_field(text: &str, name: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+    Some(value.trim_matches(['"', '\'']).to_owned())
+}
+
+/// Drawn once for a data directory; empty where it cannot be kept.
+fn engine_id(path: &Path) -> String {
+    let known =
+        || std::fs::read_to_string(path).ok().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
+    if let Some(id) = known() {
+        return id;
+    }
+    let drawn = file("/proc/sys/kernel/random/uuid");
+    match std::fs::write(path, &drawn) {
+        Ok(()) => known().unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "keep the engine's id");
+            String::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_s_name_has_no_quotes() {
+        let text = "NAME=Debian\nPRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID='12'\n";
+        assert_eq!(release_field(text, "PRETTY_NAME").unwrap(), "Debian GNU/Linux 12");
+        assert_eq!(release_field(text, "VERSION_ID").unwrap(), "12");
+        assert_eq!(release_field(text, "BUILD_ID"), None);
+    }
+
+    #[test]
+    fn an_engine_keeps_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine-id");
+        let id = engine_id(&path);
+        assert!(!id.is_empty() && engine_id(&path) == id);
+        assert_eq!(engine_id(&dir.path().join("none/engine-id")), "");
+    }
+}

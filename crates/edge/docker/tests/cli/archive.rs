@@ -1,0 +1,166 @@
+//! Files in and out of containers: docker cp, docker diff.
+
+use crate::daemon::{Daemon, with_daemon};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Stdio;
+
+fn path(docker: &Daemon, name: &str) -> String {
+    docker.dir.join(name).display().to_string()
+}
+
+#[test]
+fn files_go_both_ways_from_containers_that_run_and_that_do_not() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let source = docker.dir.join("source");
+        std::fs::create_dir_all(source.join("sub")).unwrap();
+        std::fs::write(source.join("sub/file"), "content\n").unwrap();
+        std::fs::set_permissions(source.join("sub/file"), std::fs::Permissions::from_mode(0o4751)).unwrap();
+        std::fs::hard_link(source.join("sub/file"), source.join("again")).unwrap();
+        symlink("sub/file", source.join("link")).unwrap();
+        docker.ok(&["create", "--name", "rest", "-v", "data:/data", "busybox", "cat", "/data/source/link"]);
+        docker.ok(&["run", "-d", "--name", "up", "-v", "data:/data", "busybox", "sleep", "100"]);
+        docker.with_each_cli(|docker| {
+            for name in ["rest", "up"] {
+                docker.ok(&["cp", source.to_str().unwrap(), &format!("{name}:/tmp/")]);
+                let back = path(docker, "back");
+                docker.ok(&["cp", &format!("{name}:/tmp/source"), &back]);
+                let meta = std::fs::metadata(format!("{back}/sub/file")).unwrap();
+                assert_eq!((meta.mode() & 0o7777, meta.nlink()), (0o4751, 2), "{name}");
+                assert_eq!(std::fs::read_link(format!("{back}/link")).unwrap().to_str(), Some("sub/file"));
+                std::fs::remove_dir_all(&back).unwrap();
+                docker.ok(&["cp", &format!("{name}:/tmp/source/."), &back]);
+                assert_eq!(std::fs::read_to_string(format!("{back}/again")).unwrap(), "content\n");
+                std::fs::remove_dir_all(&back).unwrap();
+                let one = path(docker, "one");
+                docker.ok(&["cp", "-L", &format!("{name}:/tmp/source/link"), &one]);
+                assert_eq!(std::fs::read_to_string(&one).unwrap(), "content\n");
+                std::fs::remove_file(&one).unwrap();
+            }
+        });
+        docker.ok(&["cp", source.to_str().unwrap(), "rest:/data"]);
+        assert_eq!(
+            docker.ok(&["exec", "up", "cat", "/data/source/link"]),
+            "content\n",
+            "a volume is a volume"
+        );
+        assert_eq!(docker.ok(&["start", "-a", "rest"]), "content\n");
+        docker.ok(&["pause", "up"]);
+        docker.ok(&["cp", "up:/data/source/sub/file", &path(docker, "paused")]);
+        docker.ok(&["rm", "-f", "up", "rest"]);
+        docker.ok(&["volume", "rm", "data"]);
+    });
+}
+
+#[test]
+fn archives_go_through_pipes_and_whole_roots_come_out() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "box", "busybox"]);
+        let out = docker.output(&["cp", "box:/bin/busybox", "-"]);
+        assert!(out.status.success());
+        let mut child = docker.command(&["cp", "-", "box:/tmp"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&out.stdout).unwrap();
+        assert!(child.wait().unwrap().success());
+        let again = docker.output(&["cp", "box:/tmp/busybox", "-"]);
+        assert_eq!(again.stdout.len(), out.stdout.len());
+        let root = path(docker, "root");
+        docker.ok(&["cp", "box:/", &root]);
+        assert!(std::path::Path::new(&root).join("bin/busybox").exists());
+        docker.ok(&["rm", "box"]);
+    });
+}
+
+#[test]
+fn refusals_of_a_copy_have_docker_s_words() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        std::fs::write(docker.dir.join("file"), "x").unwrap();
+        let file = path(docker, "file");
+        docker.ok(&["create", "--name", "box", "--read-only", "-v", "/data", "busybox"]);
+        let refused = |args: &[&str], words: &str| {
+            let (code, out, err) = docker.run(args);
+            assert!(code != 0 && err.contains(words), "{args:?}: {out}{err}");
+        };
+        refused(&["cp", "box:/nothing", "-"], "Could not find the file /nothing in container box");
+        refused(&["cp", &file, "box:/nowhere/file"], "Could not find the file /nowhere in container box");
+        refused(&["cp", &file, "box:/etc/"], "container rootfs is marked read-only");
+        docker.ok(&["cp", &file, "box:/data/"]);
+        docker.ok(&["rm", "-v", "box"]);
+    });
+}
+
+#[test]
+fn cve_2018_15664_links_of_a_container_lead_nowhere_else() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let outside = docker.dir.join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("secret"), "of the host\n").unwrap();
+        std::fs::write(docker.dir.join("evil"), "evil\n").unwrap();
+        let evil = path(docker, "evil");
+        // It swaps a directory for a link to the host's path all the time.
+        let script = format!(
+            "mkdir -p {0} /a; ln -s {0} /b; echo mine >{0}/secret; while :; do mv /a /c; mv /b /a; mv /a /b; mv /c /a; done",
+            outside.display()
+        );
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", &script]);
+        docker.until("it is at it", || docker.run(&["exec", "box", "ls", "-d", "/b"]).0 == 0);
+        for round in 0..25 {
+            let _ = docker.run(&["cp", &evil, &format!("box:/a/evil-{round}")]);
+            let got = path(docker, "got");
+            let _ = docker.run(&["cp", "box:/a/secret", &got]);
+            if let Ok(text) = std::fs::read_to_string(&got) {
+                assert_eq!(text, "mine\n");
+                std::fs::remove_file(&got).unwrap();
+            }
+        }
+        let names: Vec<_> =
+            std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["secret"]);
+        assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "of the host\n");
+    });
+}
+
+#[test]
+fn cve_2019_14271_nothing_of_the_container_is_loaded_or_run() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        // What dockerd once loaded from inside the container: a library of the name service.
+        let script = "mkdir -p /lib/x86_64-linux-gnu /etc; echo broken >/lib/x86_64-linux-gnu/libnss_files.so.2; \
+                      echo 'passwd: evil' >/etc/nsswitch.conf; echo ok >/ok; sleep 100";
+        docker.ok(&["run", "-d", "--name", "box", "-u", "0", "busybox", "sh", "-c", script]);
+        docker.until("it is ready", || docker.run(&["exec", "box", "test", "-e", "/ok"]).0 == 0);
+        let got = path(docker, "got");
+        docker.ok(&["cp", "box:/ok", &got]);
+        assert_eq!(std::fs::read_to_string(&got).unwrap(), "ok\n");
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        assert!(!maps.contains("libnss_files"), "nothing was loaded into the engine");
+    });
+}
+
+#[test]
+fn diff_says_what_was_added_changed_and_deleted() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&[
+            "run",
+            "--name",
+            "box",
+            "-v",
+            "/data/deep",
+            "busybox",
+            "sh",
+            "-c",
+            "echo x >/etc/new; mkdir /made; rm /bin/wc; chmod 700 /etc; touch /data/deep/x",
+        ]);
+        let diff = docker.ok(&["diff", "box"]);
+        let mut lines: Vec<&str> = diff.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["A /etc/new", "A /made", "C /bin", "C /etc", "D /bin/wc"]);
+        docker.ok(&["create", "--name", "fresh", "busybox"]);
+        assert_eq!(docker.ok(&["diff", "fresh"]), "");
+        docker.ok(&["rm", "-v", "box", "fresh"]);
+    });
+}

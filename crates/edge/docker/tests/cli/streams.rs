@@ -1,0 +1,133 @@
+//! What goes over the wire beside the docker command's own ways: WebSockets, bodies as input, headers.
+
+use crate::daemon::{Daemon, with_daemon};
+use futures::{SinkExt, StreamExt};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use tokio_tungstenite::tungstenite::Message;
+
+/// Head and body of an answer, by curl on the socket.
+fn curl(docker: &Daemon, args: &[&str], path: &str) -> String {
+    let output = Command::new("curl")
+        .args(["-sS", "-i", "--max-time", "20", "--unix-socket"])
+        .arg(&docker.socket)
+        .args(args)
+        .arg(format!("http://docker{path}"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_websocket_carries_both_directions() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "-i", "--name", "echo", "busybox", "cat"]);
+        docker.ok(&["start", "echo"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stream = tokio::net::UnixStream::connect(&docker.socket).await.unwrap();
+            let url = "ws://docker/v1.51/containers/echo/attach/ws?stream=1&stdin=1&stdout=1";
+            let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+            socket.send(Message::binary("typed\n")).await.unwrap();
+            let mut heard = Vec::new();
+            while heard != b"typed\n" {
+                heard.extend(socket.next().await.unwrap().unwrap().into_data());
+            }
+            socket.close(None).await.unwrap();
+        });
+        let refused = curl(docker, &[], "/containers/echo/attach/ws?stream=1");
+        assert!(
+            refused.starts_with("HTTP/1.1 400") && refused.contains("not a WebSocket handshake"),
+            "{refused}"
+        );
+    });
+}
+
+#[test]
+fn a_body_is_standard_input_where_the_connection_is_not_upgraded() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "-i", "--name", "echo", "busybox", "cat"]);
+        docker.ok(&["start", "echo"]);
+        let mut child = Command::new("curl")
+            .args(["-sS", "--max-time", "20", "-T", "-", "-X", "POST", "--unix-socket"])
+            .arg(&docker.socket)
+            .arg("http://docker/v1.41/containers/echo/attach?stream=1&stdin=1&stdout=1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.stdout.ends_with(b"typed\n"), "{:?}", output.stdout);
+    });
+}
+
+#[test]
+fn headers_and_refusals_are_docker_s() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "--name", "said", "busybox", "echo", "said"]);
+        let older = curl(docker, &[], "/v1.41/containers/said/logs?stdout=1");
+        assert!(older.contains("content-type: application/vnd.docker.raw-stream"), "{older}");
+        let newer = curl(docker, &[], "/v1.42/containers/said/logs?stdout=1");
+        assert!(newer.contains("content-type: application/vnd.docker.multiplexed-stream"), "{newer}");
+        let ping = curl(docker, &[], "/_ping");
+        for header in ["api-version: 1.51", "ostype: linux", "server: Docker/", "swarm: inactive"] {
+            assert!(ping.to_lowercase().contains(&header.to_lowercase()), "{header}: {ping}");
+        }
+        let unknown = curl(docker, &[], "/v1.51/nothing");
+        assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("page not found"), "{unknown}");
+        for (method, path) in
+            [("POST", "/services/create"), ("GET", "/nodes"), ("DELETE", "/secrets/one/two")]
+        {
+            let answer = curl(docker, &["-X", method], path);
+            assert!(
+                answer.starts_with("HTTP/1.1 503") && answer.contains("not a swarm manager"),
+                "{path}: {answer}"
+            );
+        }
+        assert!(curl(docker, &[], "/plugins").ends_with("[]"));
+        let checkpoint = curl(docker, &["-X", "POST"], "/containers/said/checkpoints");
+        assert!(checkpoint.starts_with("HTTP/1.1 501"), "{checkpoint}");
+        let bad =
+            curl(docker, &["-G", "--data-urlencode", "filters={\"status\":[\"odd\"]}"], "/containers/json");
+        assert!(bad.starts_with("HTTP/1.1 400") && bad.contains("invalid filter 'status=odd'"), "{bad}");
+    });
+}
+
+#[test]
+fn a_request_with_too_many_headers_is_refused() {
+    with_daemon(|docker| {
+        let many: Vec<String> = (0..200).map(|number| format!("X-Header-{number}: x")).collect();
+        let args: Vec<&str> = many.iter().flat_map(|header| ["-H", header.as_str()]).collect();
+        let answer = curl(docker, &args, "/_ping");
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        assert!(curl(docker, &[], "/_ping").starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn lists_are_filtered_by_pattern_order_and_port() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        for name in ["web-1", "web-2", "other"] {
+            docker.ok(&["create", "--name", name, "--expose", "8000-8003", "busybox"]);
+        }
+        let names = |filter: &str| {
+            let out = docker.ok(&["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]);
+            let mut names: Vec<String> = out.lines().map(str::to_owned).collect();
+            names.sort();
+            names.join(" ")
+        };
+        assert_eq!(names("name=^web-[0-9]$"), "web-1 web-2");
+        assert_eq!(names("name=eb-2"), "web-2");
+        assert_eq!(names("before=web-2"), "web-1");
+        assert_eq!(names("since=web-1"), "other web-2");
+        assert_eq!(names("expose=8002/tcp"), "other web-1 web-2");
+        assert_eq!(names("expose=8002/udp"), "");
+        assert_eq!(names("is-task=true"), "");
+    });
+}

@@ -1,0 +1,144 @@
+"""The life of a container through docker-py."""
+
+import io
+import tarfile
+
+import docker
+from docker.errors import APIError, NotFound
+
+client = docker.from_env(timeout=60)
+assert client.ping()
+version = client.version()
+assert version["ApiVersion"] == "1.51", version
+info = client.info()
+assert info["ID"] and info["OperatingSystem"] and info["Swarm"]["LocalNodeState"] == "inactive", info
+
+# run, its output, its exit code
+assert client.containers.run("busybox", ["echo", "hello"], remove=True) == b"hello\n"
+try:
+    client.containers.run("busybox", ["sh", "-c", "echo bad >&2; exit 3"], remove=True)
+    raise AssertionError("an exit code of 3 is a failure")
+except docker.errors.ContainerError as error:
+    assert error.exit_status == 3 and b"bad" in error.stderr, error
+
+web = client.containers.run(
+    "busybox",
+    ["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"],
+    name="web",
+    detach=True,
+    environment={"A": "b"},
+    labels={"tier": "one"},
+    mem_limit="64m",
+    pids_limit=30,
+    cap_drop=["NET_RAW"],
+    tmpfs={"/scratch": "size=1m"},
+    volumes={"data": {"bind": "/data", "mode": "rw"}},
+    ulimits=[docker.types.Ulimit(name="nofile", soft=100, hard=200)],
+    stop_signal="SIGTERM",
+    working_dir="/tmp",
+    hostname="inside",
+    domainname="example.test",
+    init=False,
+)
+for line in web.logs(stream=True, follow=True):
+    assert line == b"up\n", line
+    break
+web.reload()
+assert web.status == "running" and web.attrs["Config"]["Hostname"] == "inside"
+assert web.attrs["HostConfig"]["Memory"] == 64 << 20
+assert any(mount["Destination"] == "/data" for mount in web.attrs["Mounts"])
+assert [c.name for c in client.containers.list(filters={"label": "tier=one"})] == ["web"]
+assert client.containers.list(filters={"label": "tier=two"}) == []
+
+# exec: with its code, its streams apart, as a stream and over a socket
+code, out = web.exec_run(["sh", "-c", "echo $A; pwd; exit 5"])
+assert (code, out) == (5, b"b\n/tmp\n"), (code, out)
+code, (out, err) = web.exec_run(["sh", "-c", "echo o; echo e >&2"], demux=True)
+assert (out, err) == (b"o\n", b"e\n")
+_, stream = web.exec_run(["sh", "-c", "echo 1; echo 2"], stream=True)
+assert b"".join(stream) == b"1\n2\n"
+_, socket = web.exec_run(["cat"], stdin=True, socket=True, tty=True)
+raw = socket._sock
+raw.sendall(b"typed\n")
+assert b"typed" in raw.recv(64)
+socket.close()
+assert web.exec_run(["true"], user="nobody")[0] in (0, 126)
+
+# files in and out
+data = io.BytesIO()
+with tarfile.open(fileobj=data, mode="w") as archive:
+    member = tarfile.TarInfo("dir/file")
+    member.size = 3
+    archive.addfile(member, io.BytesIO(b"abc"))
+assert web.put_archive("/tmp", data.getvalue())
+stream, stat = web.get_archive("/tmp/dir/file")
+assert stat["name"] == "file" and stat["size"] == 3, stat
+with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+    assert archive.extractfile("file").read() == b"abc"
+try:
+    web.get_archive("/nothing")
+    raise AssertionError("there is nothing")
+except NotFound:
+    pass
+assert {"Path": "/tmp/dir", "Kind": 1} in web.diff()
+
+# looking on
+assert web.stats(stream=False)["memory_stats"]["usage"] > 0
+assert web.top()["Titles"]
+web.pause()
+web.reload()
+assert web.status == "paused"
+web.unpause()
+web.rename("renamed")
+web.update(mem_limit="32m", memswap_limit="64m", restart_policy={"Name": "on-failure", "MaximumRetryCount": 2})
+web.reload()
+assert web.attrs["HostConfig"]["Memory"] == 32 << 20
+assert web.attrs["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
+image = web.commit(repository="made", tag="one")
+assert "made:one" in image.tags
+web.restart(timeout=1)
+web.stop(timeout=5)
+assert web.wait()["StatusCode"] == 0
+web.start()
+web.kill()
+assert web.wait()["StatusCode"] == 137
+
+# conflicts and refusals
+try:
+    client.containers.create("busybox", name="renamed")
+    raise AssertionError("the name is taken")
+except APIError as error:
+    assert error.status_code == 409 and "already in use by container" in error.explanation, error
+try:
+    client.containers.get("nobody")
+    raise AssertionError("there is nobody")
+except NotFound as error:
+    assert "No such container: nobody" in error.explanation
+web.remove()
+client.images.remove("made:one")
+
+# attach to a container before it starts
+box = client.containers.create("busybox", ["cat"], stdin_open=True, tty=False)
+attached = box.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+box.start()
+attached._sock.sendall(b"through\n")
+attached._sock.shutdown(1)
+assert box.wait()["StatusCode"] == 0
+assert box.logs() == b"through\n"
+box.remove()
+
+# over a WebSocket, as browsers do, where the library for it is there
+volume = client.volumes.get("data")
+assert volume.name == "data"
+volume.remove()
+events = client.events(since=1, until=2, decode=True)
+assert list(events) == []
+assert {network.name for network in client.networks.list()} >= {"bridge", "host", "none"}
+assert client.df()["Images"]
+try:
+    client.swarm.reload()
+    raise AssertionError("there is no swarm")
+except APIError as error:
+    assert error.status_code == 503 and "not a swarm manager" in error.explanation
+assert client.plugins.list() == []
+print("done")

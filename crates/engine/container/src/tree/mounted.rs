@@ -1,0 +1,104 @@
+//! The root of a container at rest, mounted for this thread alone.
+
+use crate::container::ContainerObject;
+use crate::core::Core;
+use crate::error::{EngineError, io};
+use crate::volume::VolumeSource;
+use crate::{Below, Mount, MountSource, snapshot_key};
+use hako_error::Result;
+use hako_sys::{MountAttributes, open_or_create_in_root, set_attributes};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+impl Core {
+    /// The overlay and what the container mounts on it. It ends with this thread and its namespace, also by `kill -9`.
+    pub(super) fn mounted_root(&self, container: &ContainerObject) -> Result<OwnedFd> {
+        // Covered in this namespace only.
+        let place = container.dir.join("log");
+        let failed = |op| {
+            let place = place.clone();
+            move |error: rustix::io::Errno| io(op, place)(error.into())
+        };
+        unshare(CloneFlags::CLONE_NEWNS).map_err(|error| io("leave the mounts of", &place)(error.into()))?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .map_err(failed("make private mounts for"))?;
+        let snapshots = self.config.images.snapshots();
+        let overlay = snapshots.mounted(&snapshots.mounts(&snapshot_key(container.id.as_str()))?)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(overlay.as_fd(), "", CWD, &place, flags).map_err(failed("mount over"))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, &place, flags, Mode::empty()).map_err(failed("open"))?;
+        for (source, mount) in self.sources(container)? {
+            bind(&root, &source, &mount)?;
+        }
+        if container.record.spec.read_only_rootfs {
+            set_attributes(root.as_fd(), &MountAttributes::read_only(), false)
+                .map_err(io("make read-only", &place))?;
+        }
+        Ok(root)
+    }
+
+    /// What is mounted from the host, outer targets first.
+    fn sources(&self, container: &ContainerObject) -> Result<Vec<(PathBuf, Mount)>> {
+        let mut wanted = Vec::new();
+        for mount in &container.record.spec.mounts {
+            let source = match &mount.source {
+                MountSource::Volume { name } => match self.ensure_volume(name)?.source() {
+                    VolumeSource::Directory(path) => path,
+                    // A file system that only the container itself mounts.
+                    VolumeSource::Mounted { .. } => continue,
+                },
+                MountSource::Bind { path, .. } => path.clone(),
+                MountSource::Tmpfs { .. } => continue,
+            };
+            wanted.push((source, mount.clone()));
+        }
+        for (source, target) in container.sandbox.files().mounts() {
+            let is_own = wanted.iter().any(|(_, mount)| mount.target == Path::new(target));
+            // Written by the first start.
+            if !is_own && source.exists() {
+                let file = MountSource::Bind {
+                    path: source.clone(),
+                    propagation: Default::default(),
+                    create: false,
+                };
+                wanted.push((
+                    source,
+                    Mount { target: target.into(), source: file, read_only: false, below: Below::Hidden },
+                ));
+            }
+        }
+        wanted.sort_by_key(|(_, mount)| mount.target.components().count());
+        Ok(wanted)
+    }
+}
+
+fn bind(root: &OwnedFd, source: &Path, mount: &Mount) -> Result<()> {
+    let Ok(meta) = std::fs::metadata(source) else {
+        return Err(EngineError::NoBindSource { path: source.to_owned() }.into());
+    };
+    let target = open_or_create_in_root(root.as_fd(), &mount.target, meta.is_dir())
+        .map_err(io("open", &mount.target))?;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if mount.below != Below::Hidden {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let clone =
+        open_tree(CWD, source, flags).map_err(|error| io("clone the mount of", source)(error.into()))?;
+    if mount.read_only {
+        let is_deep = mount.below == Below::Same;
+        set_attributes(clone.as_fd(), &MountAttributes::read_only(), is_deep)
+            .map_err(io("make read-only", source))?;
+    }
+    attach(clone.as_fd(), target.as_fd()).map_err(|error| io("mount on", &mount.target)(error.into()).into())
+}
+
+fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", target, "", flags)
+}

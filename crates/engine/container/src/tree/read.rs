@@ -1,0 +1,150 @@
+//! A path of a container as an archive.
+
+use super::Tree;
+use super::path::{is_content, last_part, stat_of};
+use crate::error::io;
+use hako_error::Result;
+use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, getxattr, listxattr, major, minor, openat, readlinkat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Directories below each other: each holds a descriptor.
+const MAX_DEPTH: usize = 512;
+/// Bytes of a list of names of xattrs, and of a value: Linux' own bounds.
+const MAX_XATTR: usize = 64 << 10;
+
+impl Tree {
+    /// Writes what the path names as a tar whose names begin with the path's last part. Files may change meanwhile: one
+    /// that goes away is left out, one that shrinks ends in zeroes.
+    ///
+    /// # Errors
+    /// `NotFound` in Docker's words, or why a file could not be read.
+    pub fn archive(&self, path: &str, out: impl Write) -> Result<()> {
+        let found = self.find(path)?;
+        let name = match last_part(path).as_str() {
+            _ if is_content(path) => ".".to_owned(),
+            "/" => String::new(),
+            name => name.to_owned(),
+        };
+        let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new() };
+        walk.node(&found.node, &found.stat, name.as_bytes(), 0).map_err(io("read", path))?;
+        walk.tar.finish().map_err(io("send", path))?;
+        Ok(())
+    }
+}
+
+struct Walk<W> {
+    tar: TarWriter<W>,
+    /// Device and inode of files with several names, and the name that was written first.
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl<W: Write> Walk<W> {
+    fn node(&mut self, node: &OwnedFd, stat: &Stat, name: &[u8], depth: usize) -> std::io::Result<()> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let Some(mut entry) = describe(node, stat, kind, name)? else { return Ok(()) };
+        if stat.st_nlink > 1 && kind != FileType::Directory {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                entry.kind = EntryKind::HardLink(first.clone());
+                entry.size = 0;
+                entry.xattrs.clear();
+                return self.tar.append(&entry, std::io::empty());
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), name.to_vec());
+        }
+        match kind {
+            FileType::RegularFile => self.file(node, &entry),
+            FileType::Directory => {
+                self.tar.append(&entry, std::io::empty())?;
+                self.directory(node, name, depth)
+            }
+            _ => self.tar.append(&entry, std::io::empty()),
+        }
+    }
+
+    /// The node was looked at: it is a regular file, and no other is opened.
+    fn file(&mut self, node: &OwnedFd, entry: &Entry) -> std::io::Result<()> {
+        let file = File::from(reopen(node, OFlags::RDONLY)?);
+        let padded = std::io::Read::chain(file, std::io::repeat(0));
+        self.tar.append(entry, padded)
+    }
+
+    fn directory(&mut self, node: &OwnedFd, name: &[u8], depth: usize) -> std::io::Result<()> {
+        if depth >= MAX_DEPTH {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        let dir = reopen(node, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut names: Vec<Vec<u8>> = Dir::read_from(&dir)?
+            .filter_map(|entry| entry.ok().map(|entry| entry.file_name().to_bytes().to_vec()))
+            .filter(|name| !matches!(name.as_slice(), b"." | b".."))
+            .collect();
+        names.sort();
+        for child in names {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let child_node = match openat(&dir, child.as_slice(), flags, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                opened => opened?,
+            };
+            let stat = stat_of(&child_node)?;
+            self.node(&child_node, &stat, &[name, b"/", &child].concat(), depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens what a descriptor names: the magic link leads to that very node, whatever its name is by now.
+fn reopen(node: &OwnedFd, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+}
+
+/// `None` for a socket, which means nothing without its process.
+fn describe(node: &OwnedFd, stat: &Stat, kind: FileType, name: &[u8]) -> std::io::Result<Option<Entry>> {
+    let device = (major(stat.st_rdev), minor(stat.st_rdev));
+    let kind = match kind {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink(readlinkat(node, "", Vec::new())?.into_bytes()),
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::CharacterDevice => EntryKind::Character { major: device.0, minor: device.1 },
+        FileType::BlockDevice => EntryKind::Block { major: device.0, minor: device.1 },
+        _ => return Ok(None),
+    };
+    let mut path = name.to_vec();
+    if kind == EntryKind::Directory {
+        path.push(b'/');
+    }
+    Ok(Some(Entry {
+        path,
+        size: if kind == EntryKind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+        xattrs: if matches!(kind, EntryKind::Symlink(_)) { Vec::new() } else { xattrs(node) },
+        kind,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime_s: stat.st_mtime,
+        mtime_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        sparse: None,
+    }))
+}
+
+/// File capabilities and what users set; a file system without xattrs has none.
+fn xattrs(node: &OwnedFd) -> Xattrs {
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    let mut names = vec![0; MAX_XATTR];
+    let length = listxattr(&path, names.as_mut_slice()).unwrap_or(0);
+    let wanted = names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| *name == b"security.capability" || name.starts_with(b"user."));
+    let value = |name: &[u8]| {
+        let mut value = vec![0; MAX_XATTR];
+        let length = getxattr(&path, name, value.as_mut_slice()).ok()?;
+        value.truncate(length);
+        Some((name.to_vec(), value))
+    };
+    wanted.filter_map(value).collect()
+}
