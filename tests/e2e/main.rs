@@ -15,6 +15,7 @@ mod containers;
 mod crash;
 mod demo;
 mod images;
+mod images_crash;
 mod interchange;
 mod platform;
 mod private;
