@@ -13,6 +13,7 @@ mod builds;
 mod clients;
 mod containers;
 mod crash;
+mod debian;
 mod demo;
 mod images;
 mod images_crash;
