@@ -186,7 +186,7 @@ impl State {
         if !self.on_build.is_empty() {
             extra_config.insert("OnBuild".into(), self.on_build.into());
         }
-        Ok(NewImage { config, extra_config, layers, names })
+        Ok(NewImage { config, extra_config, layers, names, ..NewImage::default() })
     }
 
     fn settle_history(&mut self, results: &Results) -> Vec<History> {

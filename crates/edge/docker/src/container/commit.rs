@@ -42,7 +42,7 @@ pub(crate) async fn commit(State(state): State<DockerState>, params: Params, bod
                 .with_source(error)
         })?;
         let layers = [base.layers, vec![layer]].concat();
-        images.commit_image(NewImage { config, extra_config, layers, names })
+        images.commit_image(NewImage { config, extra_config, layers, names, ..NewImage::default() })
     });
     let image = match pauses {
         true => state.engine.standing_still(&of, write).await??,

@@ -18,6 +18,8 @@ pub struct NewImage {
     pub config: ImageConfiguration,
     /// Fields for the configuration's `config` object that OCI does not know, such as `Healthcheck`.
     pub extra_config: serde_json::Map<String, Value>,
+    /// Fields beside `config` that OCI does not know.
+    pub extra_fields: serde_json::Map<String, Value>,
     /// The layers, lowest first; their blobs are in the content store.
     pub layers: Vec<Layer>,
     /// Names to point to it; with none the image is kept without a name.
@@ -147,6 +149,9 @@ fn config_bytes(new: &NewImage) -> Result<Vec<u8>> {
         for (key, extra) in &new.extra_config {
             inner[key.as_str()] = extra.clone();
         }
+    }
+    for (key, extra) in &new.extra_fields {
+        value[key.as_str()] = extra.clone();
     }
     value.sort_all_objects();
     to_vec(&value)

@@ -14,6 +14,7 @@
 //! Invariant: a name points to an image only after every blob of it was verified and stored. A transfer that
 //! fails leaves no snapshot, and of the bytes only what a later attempt can continue.
 
+mod artifact;
 mod chunks;
 pub(crate) mod document;
 mod fetch;
@@ -23,6 +24,7 @@ mod progress;
 mod pull;
 mod push;
 
+pub use artifact::{Parcel, Repository, push_documents};
 pub use document::{Descriptor, Document, Manifest, parse as parse_document};
 pub use platform::Platform;
 pub use progress::{Event, LayerState, Progress};

@@ -374,7 +374,7 @@ impl Stacking<'_> {
 }
 
 /// The tag or digest to ask the registry for.
-fn reference(name: &ImageRef) -> String {
+pub(super) fn reference(name: &ImageRef) -> String {
     match (name.digest(), name.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),

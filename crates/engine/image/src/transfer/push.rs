@@ -70,12 +70,12 @@ pub async fn push(
     push.run(image).await.map_err(|error| error.context(format!("cannot push {name}")))
 }
 
-struct Push<'a> {
-    store: &'a ImageStore,
-    name: &'a ImageRef,
-    options: &'a PushOptions,
-    progress: &'a Progress,
-    client: RemoteClient,
+pub(super) struct Push<'a> {
+    pub(super) store: &'a ImageStore,
+    pub(super) name: &'a ImageRef,
+    pub(super) options: &'a PushOptions,
+    pub(super) progress: &'a Progress,
+    pub(super) client: RemoteClient,
 }
 
 impl Push<'_> {
@@ -122,7 +122,7 @@ impl Push<'_> {
     }
 
     /// Sends what the registry lacks; returns how many bytes that were, and how many it had.
-    async fn blobs(
+    pub(super) async fn blobs(
         &self,
         blobs: Vec<(Digest, u64, Option<Planned>)>,
         lease: &Arc<Lease>,
@@ -229,7 +229,7 @@ impl Sending {
     }
 }
 
-fn media_type_of(manifest: &[u8]) -> String {
+pub(super) fn media_type_of(manifest: &[u8]) -> String {
     let value: Option<serde_json::Value> = serde_json::from_slice(manifest).ok();
     let own = value.as_ref().and_then(|value| value["mediaType"].as_str());
     own.unwrap_or(media_type::MANIFEST).to_owned()
