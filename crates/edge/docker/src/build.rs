@@ -4,7 +4,7 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
-use ::hako_build::{BuildEvent, BuildRequest, Built, RunNetwork, StepOutcome, decompressed};
+use ::hako_build::{BuildEvent, BuildRequest, Built, CacheSource, RunNetwork, StepOutcome, decompressed};
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Router<DockerState> {
 pub(crate) const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };
 
 /// Parameters that would change the result and are not built.
-const REFUSED: [&str; 15] = [
+const REFUSED: [&str; 14] = [
     "remote",
     "memory",
     "memswap",
@@ -50,7 +50,6 @@ const REFUSED: [&str; 15] = [
     "shmsize",
     "securityopt",
     "cgroupparent",
-    "cachefrom",
 ];
 
 pub(crate) async fn build(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
@@ -76,6 +75,7 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         no_cache: params.flag("nocache"),
         labels: params.map("labels")?,
         network: network(&params)?,
+        cache_from: cache_from(&params)?,
         pull: params.flag("pull"),
         platform: params.get("platform").filter(|text| !text.is_empty()).map(str::to_owned),
         ..BuildRequest::default()
@@ -99,6 +99,17 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A JSON list of images that may carry results of their steps.
+fn cache_from(params: &Params) -> std::result::Result<Vec<CacheSource>, Failure> {
+    let text = params.get("cachefrom").unwrap_or_default();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Option<Vec<ImageRef>> = serde_json::from_str(text)
+        .map_err(|_| invalid(format!("cachefrom {text:?} is no list of images")))?;
+    Ok(names.unwrap_or_default().into_iter().map(|reference| CacheSource::Inline { reference }).collect())
 }
 
 fn network(params: &Params) -> std::result::Result<RunNetwork, Failure> {

@@ -5,6 +5,7 @@ use crate::caches::Caches;
 use crate::check::CheckInput;
 use crate::context::{Contexts, Registry};
 use crate::error::BuildError;
+use crate::exchange::{self, Imports};
 use crate::output::{self, Built};
 use crate::request::{BuildEvent, BuildRequest};
 use crate::run::{Runner, Runtime};
@@ -164,11 +165,7 @@ impl Builder {
             scratch.path().to_owned(),
         );
         let request = &contexts.request;
-        if !request.cache_from.is_empty() || !request.cache_to.is_empty() {
-            let message =
-                "taking and giving results of steps by --cache-from and --cache-to is not implemented";
-            return Err(Error::new(Kind::Unimplemented, message));
-        }
+        exchange::check(request, self.config.registry.is_some())?;
         let found = contexts.dockerfile()?;
         if request.check {
             let base_env = |base: &str| contexts.environment_of(base);
@@ -182,6 +179,7 @@ impl Builder {
             images: self.images.clone(),
             cache: self.cache.clone(),
             caches: self.caches.clone(),
+            imports: Imports::open(&contexts, &events)?,
             runner: self.runner.clone(),
             permits: self.permits.clone(),
             cancel,
@@ -206,7 +204,9 @@ impl Builder {
         let results = solve::solve(&shared, &compiled.graph, compiled.target)?;
         solve::tell_before(&shared, &compiled.tail);
         shared.cancel.check()?;
-        output::deliver(&shared, request, compiled, &results)
+        let built = output::deliver(&shared, request, &compiled, &results)?;
+        exchange::export(&shared, request, &compiled.graph, compiled.target, &results)?;
+        Ok(built)
     }
 }
 

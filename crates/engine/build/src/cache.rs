@@ -28,6 +28,9 @@ pub(crate) struct Record {
     pub snapshot: Option<String>,
     /// When it was made.
     pub created: String,
+    /// The content key, where it is the definition's record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
 }
 
 /// A step's result that is kept, for those who ask what takes space.

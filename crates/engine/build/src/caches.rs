@@ -82,10 +82,19 @@ impl Caches {
         Ok(held)
     }
 
+    /// Whether there is a cache of that id, of those that steps share.
+    pub(crate) fn exists(&self, id: &str) -> bool {
+        self.path(id, 0).join("data").exists()
+    }
+
+    fn path(&self, id: &str, number: usize) -> PathBuf {
+        let name = Digest::of(id.as_bytes()).hex();
+        self.dir.join(format!("{}-{number}", &name[..32]))
+    }
+
     /// The directory that may be used now.
     fn free(&self, users: &HashMap<PathBuf, Users>, id: &str, sharing: Sharing) -> Option<PathBuf> {
-        let name = Digest::of(id.as_bytes()).hex();
-        let path = |number: usize| self.dir.join(format!("{}-{number}", &name[..32]));
+        let path = |number: usize| self.path(id, number);
         let of = |path: &Path| users.get(path).map_or((0, false), |users| (users.count, users.is_alone));
         match sharing {
             Sharing::Shared => Some(path(0)).filter(|path| !of(path).1),

@@ -11,10 +11,12 @@ use crate::request::BuildRequest;
 use crate::scratch::Scratch;
 use crate::shared::Cancel;
 use crate::state::State;
+use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::Limits;
-use hako_image::{Image, ImageStore, LayerForm};
-use hako_names::ImageRef;
+use hako_image::transfer::Parcel;
+use hako_image::{Image, ImageStore, Layer, LayerForm};
+use hako_names::{Digest, ImageRef};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -39,6 +41,16 @@ pub trait Registry: Send + Sync {
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image>;
     /// Pushes the image under that name, its layers in that form.
     fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()>;
+    /// The manifest under that name, or another of its repository by digest.
+    fn manifest(&self, name: &ImageRef, digest: Option<Digest>) -> Result<Vec<u8>>;
+    /// Whether the repository of that name has the blob.
+    fn has(&self, name: &ImageRef, digest: Digest) -> Result<bool>;
+    /// A small blob of the repository, verified.
+    fn bytes(&self, name: &ImageRef, digest: Digest, size: u64) -> Result<Vec<u8>>;
+    /// Brings a layer of the repository into the content store, verified against digest and size.
+    fn layer(&self, name: &ImageRef, layer: &Layer, lease: &Lease) -> Result<()>;
+    /// Sends documents with their blobs; the last one gets the name.
+    fn send(&self, name: &ImageRef, parcel: &Parcel) -> Result<()>;
 }
 
 /// The sources of one build.

@@ -19,6 +19,7 @@ mod copy;
 mod dest;
 pub mod dockerfile;
 mod error;
+mod exchange;
 mod failed;
 mod files;
 mod git;
@@ -51,7 +52,8 @@ pub use error::BuildError;
 pub use output::Built;
 pub use registry::Registries;
 pub use request::{
-    BuildEvent, BuildRequest, CacheSpec, Entitlement, Output, OutputStream, RunNetwork, Secret, StepOutcome,
+    BuildEvent, BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output,
+    OutputStream, RunNetwork, Secret, StepOutcome,
 };
 
 #[cfg(test)]

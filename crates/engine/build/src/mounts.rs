@@ -105,16 +105,16 @@ impl Mounts {
             MountKind::Bind { input, source, is_read_only, .. } => {
                 self.bind(shared, results, mount, input, source, *is_read_only, dir)
             }
-            MountKind::Cache { input, source, is_read_only, owner, .. } => {
+            MountKind::Cache { id, input, source, is_read_only, owner, .. } => {
                 let Some(held) = cache else {
                     return Err(Error::new(Kind::Internal, "a cache was not taken"));
                 };
                 if held.is_new {
-                    fill(shared, results, input.as_ref(), source, &held.data())?;
-                    let mode = fs::Permissions::from_mode(owner.mode);
-                    fs::set_permissions(held.data(), mode).map_err(BuildError::io("change", held.data()))?;
-                    chown(held.data(), Some(owner.uid), Some(owner.gid))
-                        .map_err(BuildError::io("change", held.data()))?;
+                    let data = held.data();
+                    if !crate::exchange::fill(shared, id, &data)? {
+                        fill(shared, results, input.as_ref(), source, &data)?;
+                    }
+                    dress(&data, *owner)?;
                 }
                 self.list.push(bind(&held.data(), &mount.target, *is_read_only)?);
                 self.held.push(held);
@@ -339,6 +339,13 @@ fn materialise(files: &Source, source: &str, dir: &Path) -> Result<PathBuf> {
     let name: &[u8] = if is_dir { b"" } else { b"file" };
     send(&root, |tar| files.pack(&one.files, &Dress::default(), name, tar))?;
     Ok(if is_dir { dir.to_owned() } else { dir.join("file") })
+}
+
+/// Gives a new cache the mode and owner that its step asks for.
+fn dress(data: &Path, owner: crate::dockerfile::Owner) -> Result<(), BuildError> {
+    fs::set_permissions(data, fs::Permissions::from_mode(owner.mode))
+        .and_then(|()| chown(data, Some(owner.uid), Some(owner.gid)))
+        .map_err(BuildError::io("change", data))
 }
 
 /// What a new cache starts with.

@@ -6,7 +6,7 @@ use crate::files::{Dress, Source};
 use crate::request::{BuildRequest, Output};
 use crate::shared::Shared;
 use crate::solve::Results;
-use crate::{copy, dest};
+use crate::{copy, dest, exchange};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::TarWriter;
 use hako_image::{Image, Layer, LayerForm, SaveFormat, SaveOptions};
@@ -30,7 +30,7 @@ pub struct Built {
 pub(crate) fn deliver(
     shared: &Shared,
     request: &BuildRequest,
-    compiled: Compiled,
+    compiled: &Compiled,
     results: &Results,
 ) -> Result<Built> {
     let layers = results.below(compiled.target)?;
@@ -42,11 +42,12 @@ pub(crate) fn deliver(
             _ => is_image = true,
         }
     }
-    let materials = compiled.materials.into_iter().collect();
+    let materials = compiled.materials.clone().into_iter().collect();
     if !is_image {
         return Ok(Built { materials, ..Built::default() });
     }
-    let new = compiled.state.into_image(results, &request.labels, request.tags.clone())?;
+    let mut new = compiled.state.clone().into_image(results, &request.labels, request.tags.clone())?;
+    new.extra_fields.extend(exchange::inline(shared, request, &compiled.graph, compiled.target, results)?);
     let image = shared.images.commit_image(new)?;
     let named = [(image.clone(), request.tags.clone())];
     for output in &request.outputs {

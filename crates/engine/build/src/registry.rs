@@ -1,11 +1,12 @@
 //! Registries as builds use them.
 
 use crate::context::Registry;
+use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
 use hako_image::remote::RemoteOptions;
-use hako_image::transfer::{self, Platform, Progress, PullOptions, PushOptions};
-use hako_image::{Image, ImageStore, LayerForm};
-use hako_names::ImageRef;
+use hako_image::transfer::{self, Parcel, Platform, Progress, PullOptions, PushOptions};
+use hako_image::{Image, ImageStore, Layer, LayerForm};
+use hako_names::{Digest, ImageRef};
 use std::fmt;
 use std::future::Future;
 
@@ -31,6 +32,17 @@ impl Registries {
     }
 }
 
+impl Registries {
+    fn read<T>(
+        &self,
+        name: &ImageRef,
+        work: impl AsyncFnOnce(&transfer::Repository) -> Result<T>,
+    ) -> Result<T> {
+        // Inside the runtime: a client has connections.
+        wait(async { work(&transfer::Repository::new(name, (self.login)(name))?).await })
+    }
+}
+
 /// Waits for a transfer from a thread that may block.
 fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let failed = |source| Error::new(Kind::Internal, "no runtime to reach a registry by").with_source(source);
@@ -50,5 +62,26 @@ impl Registry for Registries {
     fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()> {
         let options = PushOptions { remote: (self.login)(name), form, ..PushOptions::default() };
         wait(transfer::push(&self.images, image, name, &options, &Progress::none())).map(drop)
+    }
+
+    fn manifest(&self, name: &ImageRef, digest: Option<Digest>) -> Result<Vec<u8>> {
+        Ok(self.read(name, async |repository| repository.manifest(digest).await)?.bytes.to_vec())
+    }
+
+    fn has(&self, name: &ImageRef, digest: Digest) -> Result<bool> {
+        self.read(name, async |repository| repository.has(digest).await)
+    }
+
+    fn bytes(&self, name: &ImageRef, digest: Digest, size: u64) -> Result<Vec<u8>> {
+        self.read(name, async |repository| repository.bytes(digest, size).await)
+    }
+
+    fn layer(&self, name: &ImageRef, layer: &Layer, lease: &Lease) -> Result<()> {
+        self.read(name, async |repository| repository.layer(&self.images, layer, lease).await)
+    }
+
+    fn send(&self, name: &ImageRef, parcel: &Parcel) -> Result<()> {
+        let options = PushOptions { remote: (self.login)(name), ..PushOptions::default() };
+        wait(transfer::push_documents(&self.images, parcel, name, &options, &Progress::none()))
     }
 }

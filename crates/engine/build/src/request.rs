@@ -1,7 +1,7 @@
 //! What a build is asked for and what it tells while it runs.
 
 use hako_image::LayerForm;
-use hako_names::ImageRef;
+use hako_names::{Digest, ImageRef};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -50,9 +50,9 @@ pub struct BuildRequest {
     /// Where the result goes; with none it becomes an image of this machine.
     pub outputs: Vec<Output>,
     /// Where to look for results of steps that this machine has not.
-    pub cache_from: Vec<CacheSpec>,
+    pub cache_from: Vec<CacheSource>,
     /// Where to put results of steps for others.
-    pub cache_to: Vec<CacheSpec>,
+    pub cache_to: Vec<CacheExport>,
     /// Keeps what a failed RUN left as an image, for a shell in it.
     pub keep_failed: bool,
     /// Looks at the file only: no step runs.
@@ -135,25 +135,73 @@ pub enum Output {
     },
 }
 
-/// A place for results of steps.
+/// A place that results of steps are taken from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "type")]
-pub enum CacheSpec {
+pub enum CacheSource {
     /// A directory in the form of an OCI image layout.
     Local {
         /// Where it is.
         path: PathBuf,
+        /// Which of its manifests.
+        tag: String,
+        /// The manifest itself, instead of the tag.
+        digest: Option<Digest>,
     },
-    /// The image itself carries them.
+    /// A manifest of a registry: of a cache, or of an image that carries its own.
+    Registry {
+        /// Its name.
+        reference: ImageRef,
+    },
+    /// An image that carries its own: of this machine, else of its registry.
     Inline {
-        /// The image to look into; `None` when exporting.
-        reference: Option<ImageRef>,
+        /// Its name.
+        reference: ImageRef,
+    },
+}
+
+/// A place that results of steps are given to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum CacheTarget {
+    /// A directory in the form of an OCI image layout.
+    Local {
+        /// Where it is.
+        path: PathBuf,
+        /// What the manifest is called there.
+        tag: String,
     },
     /// A manifest of a registry.
     Registry {
         /// Its name.
         reference: ImageRef,
     },
+    /// The image's own configuration.
+    Inline,
+}
+
+/// Results of steps for others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheExport {
+    /// Where to.
+    pub target: CacheTarget,
+    /// Of which steps.
+    pub mode: CacheMode,
+    /// Whether what cache mounts hold goes with them.
+    pub mounts: bool,
+    /// Whether the build succeeds also where this does not.
+    pub ignore_error: bool,
+}
+
+/// Which steps' results are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheMode {
+    /// Of those whose layers the image has.
+    #[default]
+    Min,
+    /// Of all.
+    Max,
 }
 
 /// What RUN steps are connected to.

@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::caches::Caches;
 use crate::context::Registry;
 use crate::error::BuildError;
+use crate::exchange::Imports;
 use crate::request::{BuildEvent, Secret};
 use crate::run::Runner;
 use hako_cgroup::CgroupRoot;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub images: ImageStore,
     pub cache: Cache,
     pub caches: Caches,
+    /// Results of others that the build may use.
+    pub imports: Imports,
     pub runner: Arc<dyn Runner>,
     pub permits: Arc<Permits>,
     pub cancel: Arc<Cancel>,

@@ -9,6 +9,7 @@
 
 use crate::cache::Record;
 use crate::error::BuildError;
+use crate::exchange::Imported;
 use crate::graph::{Graph, NodeId, Op, Place};
 use crate::request::{BuildEvent, StepOutcome};
 use crate::shared::Shared;
@@ -20,7 +21,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// Changed whenever a step's result would be another for the same key.
-const KEYS: &str = "hako build 4";
+pub(crate) const KEYS: &str = "hako build 4";
 
 /// What a node came to.
 #[derive(Debug)]
@@ -70,12 +71,7 @@ pub(crate) fn solve(shared: &Shared, graph: &Graph, target: Option<NodeId>) -> R
         keys: definition_keys(shared, graph),
     };
     let Some(target) = target else { return Ok(results) };
-    let mut known: Vec<Option<Known>> = Vec::new();
-    for id in 0..graph.nodes.len() {
-        let settled = settle(shared, graph, id, results.keys[id], &known);
-        known.push(settled);
-    }
-    let needed = needed(graph, target, &known);
+    let (known, needed) = settled(shared, graph, target, &results.keys)?;
     for id in 0..graph.nodes.len() {
         if needed[id]
             && let Some(settled) = &known[id]
@@ -93,6 +89,67 @@ enum Known {
     /// It is what the node says.
     Given,
     Recorded(Box<Record>),
+    /// A record of somebody else, whose layer is not here.
+    Offered(Box<Imported>),
+}
+
+/// What is settled and what of it is needed; what is needed and elsewhere was brought here. Where that fails,
+/// the node is not settled, and others may be needed for it.
+fn settled(
+    shared: &Shared,
+    graph: &Graph,
+    target: NodeId,
+    keys: &[Digest],
+) -> Result<(Vec<Option<Known>>, Vec<bool>)> {
+    loop {
+        let mut known: Vec<Option<Known>> = Vec::new();
+        for (id, key) in keys.iter().enumerate() {
+            let settled = settle(shared, graph, id, *key, &known);
+            known.push(settled);
+        }
+        let needed = needed(graph, target, &known);
+        let mut is_complete = true;
+        for id in (0..graph.nodes.len()).filter(|id| needed[*id]) {
+            if let Some(Known::Offered(imported)) = &known[id] {
+                is_complete = false;
+                shared.cancel.check()?;
+                let node = &graph.nodes[id];
+                let below = stack(graph, &known, node.parent);
+                let taken = shared.imports.take(shared, node, keys[id], (**imported).clone(), &below)?;
+                if taken.is_none() {
+                    break;
+                }
+            }
+        }
+        if is_complete {
+            return Ok((known, needed));
+        }
+    }
+}
+
+/// The layers of a settled node.
+fn stack(graph: &Graph, known: &[Option<Known>], id: Option<NodeId>) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    let mut next = id;
+    while let Some(id) = next {
+        let node = &graph.nodes[id];
+        match &node.op {
+            Op::Base(base) => layers.extend(base.iter().rev().cloned()),
+            Op::Join(link) => layers.extend(own(known, *link)),
+            _ => layers.extend(own(known, id)),
+        }
+        next = node.parent;
+    }
+    layers.reverse();
+    layers
+}
+
+fn own(known: &[Option<Known>], id: NodeId) -> Option<Layer> {
+    match known[id].as_ref()? {
+        Known::Given => None,
+        Known::Recorded(record) => record.layer.clone(),
+        Known::Offered(imported) => imported.record.layer.clone(),
+    }
 }
 
 fn definition_keys(shared: &Shared, graph: &Graph) -> Vec<Digest> {
@@ -120,7 +177,10 @@ fn settle(shared: &Shared, graph: &Graph, id: NodeId, key: Digest, known: &[Opti
         Op::Base(_) => Some(Known::Given),
         Op::Join(link) => known[*link].as_ref().map(|_| Known::Given),
         _ if !node.use_cache => None,
-        _ => shared.cache.get(key, &shared.lease).map(|record| Known::Recorded(Box::new(record))),
+        _ => match shared.cache.get(key, &shared.lease) {
+            Some(record) => Some(Known::Recorded(Box::new(record))),
+            None => shared.imports.get(key).map(|imported| Known::Offered(Box::new(imported))),
+        },
     }
 }
 
@@ -154,7 +214,9 @@ fn take(shared: &Shared, graph: &Graph, id: NodeId, known: &Known, results: &Res
             let pin = pin(shared, layers);
             Done { layers: layers.clone(), own: None, created: None, outcome: StepOutcome::Done, _pin: pin }
         }
-        (Known::Given, _) => return Err(Error::new(Kind::Internal, "a step was taken for given")),
+        (Known::Given | Known::Offered(_), _) => {
+            return Err(Error::new(Kind::Internal, "a step was taken for given"));
+        }
     };
     let outcome = done.outcome;
     let _ = results.done[id].set(Arc::new(done));

@@ -7,7 +7,7 @@ use crate::graph::{CopyOp, Input, MountKind, Node, Op, RunOp};
 use crate::request::StepOutcome;
 use crate::run;
 use crate::shared::Shared;
-use crate::solve::{Done, Results, pin};
+use crate::solve::{Done, KEYS, Results, pin};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{DiffOptions, make_directories};
 use hako_image::{Layer, chain_id};
@@ -65,7 +65,7 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
     };
     let content = content_key(shared, node, &below, job.as_ref(), results)?;
     if node.use_cache
-        && let Some(record) = shared.cache.get(content, &shared.lease)
+        && let Some(record) = known(shared, node, content, &below)?
     {
         shared.cache.put(definition, &record)?;
         return from_record(shared, below, record);
@@ -85,12 +85,23 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
         }
         _ => return Err(Error::new(Kind::Internal, "a step that makes nothing was run")),
     };
-    let record = Record { layer: layer.clone(), snapshot, created: now(shared) };
+    let record = Record { layer: layer.clone(), snapshot, created: now(shared), content: Some(content) };
     shared.cache.put(content, &record)?;
     shared.cache.put(definition, &record)?;
     let layers: Vec<Layer> = below.into_iter().chain(layer.clone()).collect();
     let pin = pin(shared, &layers);
     Ok(Done { layers, own: layer, created: Some(record.created), outcome: StepOutcome::Done, _pin: pin })
+}
+
+/// The result of the same content, of this machine or of others.
+fn known(shared: &Shared, node: &Node, content: Digest, below: &[Layer]) -> Result<Option<Record>> {
+    if let Some(record) = shared.cache.get(content, &shared.lease) {
+        return Ok(Some(record));
+    }
+    match shared.imports.get(content) {
+        Some(imported) => shared.imports.take(shared, node, content, imported, below),
+        None => Ok(None),
+    }
 }
 
 /// A digest over what the node does and what its inputs turned out to be.
@@ -102,7 +113,7 @@ fn content_key(
     results: &Results,
 ) -> Result<Digest> {
     let mut hasher = Hasher::new();
-    hasher.update(format!("hako build 4 content {:?}\n", shared.epoch_unix_s).as_bytes());
+    hasher.update(format!("{KEYS} content {:?}\n", shared.epoch_unix_s).as_bytes());
     node.op.describe(&mut hasher);
     let chain = |layers: &[Layer]| {
         chain_id(layers.iter().map(|layer| layer.diff_id)).map(|id| id.hex()).unwrap_or_default()

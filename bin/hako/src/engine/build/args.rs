@@ -50,6 +50,12 @@ pub(crate) struct BuildArgs {
     /// Do not use results of earlier builds, or not those of these stages
     #[arg(long, value_name = "STAGES", num_args = 0..=1, require_equals = true, default_missing_value = "", value_delimiter = ',')]
     pub no_cache: Option<Vec<String>>,
+    /// Take results of steps from elsewhere: NAME, type=registry|inline,ref=NAME or type=local,src=DIR
+    #[arg(long, value_name = "SOURCE")]
+    pub cache_from: Vec<String>,
+    /// Give results of steps to others: type=registry,ref=NAME, type=local,dest=DIR or type=inline
+    #[arg(long, value_name = "TARGET")]
+    pub cache_to: Vec<String>,
     /// Ask the registry for newer base images
     #[arg(long)]
     pub pull: bool,

@@ -1,6 +1,7 @@
 //! From flags to the builder's request. The builder is on this machine: paths are made absolute and go as they are.
 
 use super::args::BuildArgs;
+use super::cache;
 use anyhow::{Context, bail};
 use hako_build::{BuildRequest, Output, RunNetwork, Secret};
 use hako_image::LayerForm;
@@ -27,6 +28,8 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
             .collect::<Result<_, _>>()
             .map_err(anyhow::Error::msg)?,
         outputs: args.outputs.iter().map(|text| output(text)).collect::<anyhow::Result<_>>()?,
+        cache_from: args.cache_from.iter().map(|text| cache::source(text)).collect::<anyhow::Result<_>>()?,
+        cache_to: args.cache_to.iter().map(|text| cache::export(text)).collect::<anyhow::Result<_>>()?,
         keep_failed: args.on_error.is_some(),
         check: args.check,
         ..BuildRequest::default()
@@ -120,7 +123,7 @@ fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// The fields of `a=b,c=d`.
-fn fields(text: &str) -> Vec<(&str, &str)> {
+pub(super) fn fields(text: &str) -> Vec<(&str, &str)> {
     text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect()
 }
 

@@ -10,7 +10,7 @@ pub fn run(data: &[u8]) {
             for step in file.stages.iter().flat_map(|stage| &stage.steps) {
                 assert!(step.line > 0 && step.line <= step.last_line);
                 if let Instruction::Onbuild(trigger) = &step.instruction {
-                    let _ = triggers(&[trigger.clone()], file.escape, "base");
+                    let _ = triggers(std::slice::from_ref(trigger), file.escape, "base");
                 }
             }
         }

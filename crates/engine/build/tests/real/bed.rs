@@ -1,8 +1,11 @@
 //! A builder with stores of its own.
 
-use hako_build::{BuildEvent, BuildRequest, Builder, BuilderConfig, Built, RunNetwork, StepOutcome};
+use hako_build::{
+    BuildEvent, BuildRequest, Builder, BuilderConfig, Built, Registries, RunNetwork, StepOutcome,
+};
 use hako_content::ContentStore;
 use hako_error::{Error, Result};
+use hako_image::remote::RemoteOptions;
 use hako_image::{Image, ImageStore, busybox_rootfs};
 use hako_oci::image::ImageConfiguration;
 use hako_snapshot::{Overlay, State};
@@ -37,7 +40,12 @@ impl Bed {
             .unwrap();
         let name = dir.path().file_name().unwrap().to_string_lossy().replace('.', "");
         let group = format!("/hako-test-{}-{name}", std::process::id());
-        let config = BuilderConfig { cgroup: format!("{group}/build"), ..BuilderConfig::default() };
+        let registries = Registries::new(images.clone(), |_| RemoteOptions::default());
+        let config = BuilderConfig {
+            cgroup: format!("{group}/build"),
+            registry: Some(Arc::new(registries)),
+            ..BuilderConfig::default()
+        };
         let builder = Builder::new(images.clone(), config).unwrap();
         let bed = Self { dir, images, builder, group };
         bed.write("Dockerfile", dockerfile);

@@ -3,6 +3,8 @@
 
 mod bed;
 mod collect;
+mod distribution;
+mod exchange;
 mod files;
 mod mounts;
 mod peer;
