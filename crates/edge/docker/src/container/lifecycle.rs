@@ -72,7 +72,7 @@ pub(crate) async fn start(
 fn start_failure(error: Error) -> Failure {
     let text = error.chain();
     match error.kind() {
-        Kind::NotFound => invalid(format!("{text}: executable file not found")),
+        Kind::NotFound => invalid(text),
         Kind::Forbidden => invalid(format!("{text}: permission denied")),
         _ => Failure(error),
     }
