@@ -34,7 +34,7 @@ pub(super) fn pieces(file: File, range: Range<u64>) -> BoxStream<'static, Result
     .boxed()
 }
 
-/// Whether sending segments is cheaper than reading: measured, in docs/decisions/0007-sendfile.md.
+/// Whether sending segments is cheaper than reading: measured, in docs/decisions/0009-sendfile.md.
 pub(super) fn is_worth_segments(range: &Range<u64>) -> bool {
     range.end.saturating_sub(range.start) > READ_BYTES
 }
