@@ -10,7 +10,7 @@ use hako_network::{
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -86,6 +86,19 @@ impl Sandbox {
                 let mut stream = stream.unwrap();
                 let peer = stream.peer_addr().unwrap().ip().to_string();
                 let _ = stream.write_all(peer.as_bytes());
+            }
+        });
+    }
+
+    /// Answers every datagram with its own name.
+    fn answer_datagrams(&self, port: u16) {
+        let name = self.id.clone();
+        let bind = || UdpSocket::bind((ip("0.0.0.0"), port)).unwrap();
+        let socket = in_namespace(self.namespace.as_fd(), bind).unwrap();
+        std::thread::spawn(move || {
+            let mut question = [0; 8];
+            while let Ok((_, client)) = socket.recv_from(&mut question) {
+                let _ = socket.send_to(name.as_bytes(), client);
             }
         });
     }
@@ -274,6 +287,38 @@ fn a_network_without_inter_container_traffic_keeps_its_members_apart() {
         let granted = networks.publish("b", &[port("0.0.0.0", 0)]).unwrap()[0];
         let gateway = net.ipam[0].gateway.unwrap();
         assert!(a.ask((gateway, granted.host_port)).is_ok(), "published ports are for everybody");
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn datagrams_follow_a_published_port_to_another_sandbox() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("app")).unwrap();
+        let (a, b) = (Sandbox::new("a"), Sandbox::new("b"));
+        for sandbox in [&a, &b] {
+            sandbox.connect(&networks, &net).unwrap();
+            sandbox.answer_datagrams(80);
+        }
+        let udp = |host_port| {
+            let (port, last) = port("0.0.0.0", host_port);
+            [(PublishedPort { protocol: Protocol::Udp, ..port }, last)]
+        };
+        let granted = networks.publish("a", &udp(0)).unwrap()[0].host_port;
+        let client = UdpSocket::bind((ip("127.0.0.1"), 0)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        client.connect((ip("127.0.0.1"), granted)).unwrap();
+        let who = || {
+            client.send(b"who").unwrap();
+            let mut answer = [0; 8];
+            let len = client.recv(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer[..len]).into_owned()
+        };
+        assert_eq!(who(), "a");
+        networks.publish("a", &[]).unwrap();
+        networks.publish("b", &udp(granted)).unwrap();
+        assert_eq!(who(), "b");
         networks.teardown().unwrap();
     });
 }

@@ -10,13 +10,15 @@
 
 use super::spec::{Driver, Member, NetworkSpec, OPTION_ICC, OPTION_MASQUERADE};
 use super::table::Table;
-use crate::attachment::PublishedPort;
+use crate::attachment::{Protocol, PublishedPort};
 use crate::error::Result;
 use crate::rules::{add_chain, loopback, padded_port, port_key};
+use hako_netlink::Conntrack;
 use hako_netlink::nft::{
     Batch, Chain, Comparison, Element, Expression, Hook, HookPoint, HookType, Map, Nat, Nft, Reg, Rule, Set,
     Verdict, datatype, padded_name,
 };
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 const BRIDGES: &str = "bridges";
@@ -27,6 +29,7 @@ const ANYWHERE: [&str; 2] = ["published", "published6"];
 /// (address . protocol . port), for ports published on one address.
 const SOMEWHERE: [&str; 2] = ["published-on", "published-on6"];
 
+const UDP: u8 = 17;
 const INVALID: u32 = 1;
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 
@@ -36,13 +39,13 @@ pub(super) struct Rules {
     table: String,
     /// The bridge of this instance's pods: what comes from there is let in.
     pods: String,
-    exists: bool,
+    conntrack: Conntrack,
 }
 
 impl Rules {
     pub(super) fn open(instance: &str) -> Result<Self> {
         let (table, pods) = (format!("hako-{instance}-nets"), format!("hk{instance}"));
-        Ok(Self { nft: Nft::open()?, table, pods, exists: false })
+        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()? })
     }
 
     /// Makes the table say what it should, in one step; what it said before goes on until then. Without networks
@@ -64,9 +67,7 @@ impl Rules {
         for (_, member) in table.members() {
             add_ports(&mut batch, table, member);
         }
-        self.nft.commit(batch)?;
-        self.exists = true;
-        Ok(())
+        Ok(self.nft.commit(batch)?)
     }
 
     /// Puts the ports of a sandbox as they are now in place of those that were.
@@ -79,11 +80,36 @@ impl Rules {
             batch.delete_elements(set, &elements);
         }
         add_ports(&mut batch, table, now);
-        if batch.is_empty() { Ok(()) } else { Ok(self.nft.commit(batch)?) }
+        if !batch.is_empty() {
+            self.nft.commit(batch)?;
+        }
+        if let Err(error) = self.forget_datagrams(table, before, now) {
+            tracing::warn!(%error, "datagrams may still go where a published port led before");
+        }
+        Ok(())
+    }
+
+    /// Datagrams have no end of connection: what the kernel remembers would go on leading past the rules of now, to a
+    /// sandbox that is gone or to nobody.
+    fn forget_datagrams(&mut self, table: &Table, before: &Member, now: &Member) -> Result<()> {
+        let udp = |member: &Member| -> HashSet<u16> {
+            let ports = member.ports.iter().filter(|port| port.protocol == Protocol::Udp);
+            ports.map(|port| port.host_port).collect()
+        };
+        let target = |member: &Member| Some(table.gateway(member)?.v4()?.ip);
+        let ports: HashSet<u16> = udp(before).union(&udp(now)).copied().collect();
+        if ports.is_empty() || (udp(before) == udp(now) && target(before) == target(now)) {
+            return Ok(());
+        }
+        for connection in self.conntrack.list()? {
+            if connection.protocol == UDP && ports.contains(&connection.destination.1) {
+                self.conntrack.delete(&connection)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn delete(&mut self) -> Result<()> {
-        self.exists = false;
         match self.nft.delete_table(&self.table) {
             Err(error) if error.is_not_found() => Ok(()),
             other => Ok(other?),
