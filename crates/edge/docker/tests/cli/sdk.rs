@@ -65,17 +65,19 @@ fn script(docker: &Daemon, program: &Path, file: &str, dir: &Path) {
 
 #[test]
 fn docker_py_lives_through_a_container() {
-    with_daemon(|docker| {
+    // The daemon's network namespace leads nowhere.
+    let python = python();
+    with_daemon(move |docker| {
         docker.import_busybox();
-        script(docker, &python(), "life.py", Path::new("/"));
+        script(docker, &python, "life.py", Path::new("/"));
     });
 }
 
 #[test]
 fn dockerode_lives_through_a_container() {
-    with_daemon(|docker| {
+    let packages = node();
+    with_daemon(move |docker| {
         docker.import_busybox();
-        let packages = node();
         script(docker, Path::new("node"), "life.js", &packages);
     });
 }
