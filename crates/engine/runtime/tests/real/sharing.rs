@@ -41,6 +41,8 @@ async fn a_sandbox_joins_the_namespaces_of_another_and_outlives_it() {
     container.cgroup = format!("{}/second/c", bed.instance);
     second.create(container).await.unwrap();
     bed.shim.shutdown(true).await.unwrap();
+    // Its connection ends a moment before its process does.
+    eventually("the first shim is gone", || bed.shim.namespace(SharedNamespace::Net).is_err()).await;
     let gone = bed.shim.namespace(SharedNamespace::Net).unwrap_err();
     assert_eq!(gone.kind(), Kind::FailedPrecondition);
     second.start("c").await.unwrap();
