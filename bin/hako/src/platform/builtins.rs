@@ -250,6 +250,7 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
             registry: Some(Arc::new(hako_build::Registries::new(images.clone(), |_| {
                 RemoteOptions::default()
             }))),
+            cdi: hako_cdi::Directories::default(),
         },
     )?;
     let engine = Engine::open(EngineConfig {
@@ -261,6 +262,7 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
         network: Some(Arc::clone(&network)),
         networks: Some(Arc::clone(&networks)),
         cgroups,
+        cdi: hako_cdi::Directories::default(),
     })
     .await?;
     Ok(Machine { engine: Arc::new(engine), images, builder, network, networks })

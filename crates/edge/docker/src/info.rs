@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub(crate) async fn info(State(state): State<DockerState>, version: ApiVersion) -> Answer {
     let mut body = engine(&state).await?;
-    for part in [counts(&state).await?, machine(), limits(), empty()] {
+    for part in [counts(&state).await?, devices(&state).await?, machine(), limits(), empty()] {
         if let (Value::Object(all), Value::Object(part)) = (&mut body, part) {
             all.extend(part);
         }
@@ -70,6 +70,15 @@ async fn counts(state: &DockerState) -> Result<Value, Failure> {
     }))
 }
 
+/// Where vendors describe devices, and which they describe.
+async fn devices(state: &DockerState) -> Result<Value, Failure> {
+    let cdi = state.engine.cdi().clone();
+    let paths = cdi.paths().to_vec();
+    let found = blocking(move || Ok(cdi.read())).await?;
+    let found: Vec<Value> = found.names().map(|name| json!({ "Source": "cdi", "ID": name })).collect();
+    Ok(json!({ "CDISpecDirs": paths, "DiscoveredDevices": found }))
+}
+
 fn machine() -> Value {
     let release = file("/etc/os-release");
     json!({
@@ -86,7 +95,6 @@ fn machine() -> Value {
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": if is_unified() { "2" } else { "1" },
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-        "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"],
     })
 }
 
@@ -103,7 +111,7 @@ fn empty() -> Value {
     json!({
         "Debug": false, "ExperimentalBuild": false, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Labels": [],
         "GenericResources": null, "InitBinary": "", "InitCommit": commit, "RuncCommit": commit, "ContainerdCommit": commit,
-        "DefaultAddressPools": [], "DiscoveredDevices": [], "Isolation": "", "ProductLicense": "", "Warnings": [],
+        "DefaultAddressPools": [], "Isolation": "", "ProductLicense": "", "Warnings": [],
     })
 }
 

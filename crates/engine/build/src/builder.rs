@@ -35,6 +35,8 @@ pub struct BuilderConfig {
     pub network: Option<Arc<Network>>,
     /// How images that are not here are got; without it a build has only those of this machine.
     pub registry: Option<Arc<dyn Registry>>,
+    /// Where `RUN --device` finds what devices need.
+    pub cdi: hako_cdi::Directories,
 }
 
 impl fmt::Debug for BuilderConfig {
@@ -192,10 +194,11 @@ impl Builder {
             bridge: self.config.network.clone(),
             registry: contexts.registry.clone(),
             cgroup: self.config.cgroup.clone(),
+            cdi: self.config.cdi.clone(),
             scratch: scratch.path().to_owned(),
             epoch_unix_s,
         };
-        let compiled = compile::compile(&file, &found.name, request, &contexts)?;
+        let compiled = compile::compile(&file, &found.name, request, &contexts, &self.config.cdi)?;
         let _ = shared.events.send(BuildEvent::Planned { steps: compiled.steps });
         for argument in &compiled.unused {
             let message = format!("build argument {argument} is not used, no ARG asks for it");

@@ -144,6 +144,8 @@ pub(crate) struct RunOp {
     pub mounts: Vec<RunMount>,
     pub network: RunNetwork,
     pub is_insecure: bool,
+    /// Full names of CDI devices.
+    pub devices: Vec<String>,
     /// Name and text of a script that is the program.
     pub script: Option<(String, String)>,
 }
@@ -265,6 +267,7 @@ impl RunOp {
         field("run");
         field(&format!("{:?} {:?} {} {}", self.words, self.env, self.workdir, self.user));
         field(&format!("{:?} {} {:?}", self.network, self.is_insecure, self.script));
+        self.devices.iter().for_each(|device| field(&format!("device {device}")));
         for mount in &self.mounts {
             field(&mount.target);
             match &mount.kind {

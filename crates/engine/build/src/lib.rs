@@ -17,6 +17,7 @@ mod compile;
 mod context;
 mod copy;
 mod dest;
+mod devices;
 pub mod dockerfile;
 mod error;
 mod exchange;

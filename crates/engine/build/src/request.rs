@@ -71,7 +71,7 @@ impl fmt::Debug for Secret {
 }
 
 /// What has to be allowed by the one who builds, not by the Dockerfile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Entitlement {
     /// `RUN --security=insecure`: all capabilities, no seccomp, all devices.
     #[serde(rename = "security.insecure")]
@@ -79,6 +79,9 @@ pub enum Entitlement {
     /// `RUN --network=host`.
     #[serde(rename = "network.host")]
     NetworkHost,
+    /// `RUN --device`: every device, or that of one full name.
+    #[serde(rename = "device")]
+    Device(Option<String>),
 }
 
 impl std::str::FromStr for Entitlement {
@@ -88,7 +91,14 @@ impl std::str::FromStr for Entitlement {
         match text {
             "security.insecure" => Ok(Self::SecurityInsecure),
             "network.host" => Ok(Self::NetworkHost),
-            other => Err(format!("{other:?} is no entitlement, expected security.insecure or network.host")),
+            "device" => Ok(Self::Device(None)),
+            other => match other.strip_prefix("device=").filter(|name| hako_cdi::is_qualified(name)) {
+                Some(name) => Ok(Self::Device(Some(name.to_owned()))),
+                None => Err(format!(
+                    "{other:?} is no entitlement, expected security.insecure, network.host, device or \
+                     device=vendor.com/class=name"
+                )),
+            },
         }
     }
 }

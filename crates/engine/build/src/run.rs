@@ -58,10 +58,11 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
     };
     let _entered = shared.cancel.enter(&job.cgroup)?;
     let dir = work.parent().unwrap_or(&work);
+    let bundle = Bundle(shared.scratch.join(format!("{}-bundle", job.key)));
     let connection = Connection::open(job.op.network, shared.bridge.as_ref(), job.key, dir)?;
     let exit = step_mounts.inside(|list| {
         let run = RunOnce {
-            spec: spec(job, &identity, &connection, &step_mounts.env, list)?,
+            spec: spec(shared, job, &identity, &connection, &step_mounts.env, list)?,
             rootfs: Rootfs::Overlay {
                 lower: job.mounts.lower.clone(),
                 upper: upper.clone(),
@@ -69,6 +70,7 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
             },
             cgroup: job.cgroup.clone(),
             network: connection.for_run(),
+            bundle: bundle.0.clone(),
             output: output(shared, job.step),
         };
         shared.runner.run(run)
@@ -99,7 +101,8 @@ fn inspect(shared: &Shared, job: &Job, mounts: &StepMounts) -> Result<(Identity,
     let identity =
         users::resolve(&root, &job.op.user).map_err(|message| Error::new(Kind::Invalid, message))?;
     let mut missing: Vec<PathBuf> = Vec::new();
-    for point in MOUNT_POINTS.iter().map(PathBuf::from).chain(mounts.targets()) {
+    let own = MOUNT_POINTS.iter().map(PathBuf::from).chain(mounts.targets());
+    for point in own.chain(device_mounts(shared, job)?) {
         for path in missing_parts(&root, &point) {
             if !missing.contains(&path) {
                 missing.push(path);
@@ -108,6 +111,14 @@ fn inspect(shared: &Shared, job: &Job, mounts: &StepMounts) -> Result<(Identity,
     }
     missing.sort_by_key(|path| path.components().count());
     Ok((identity, missing))
+}
+
+/// Where the devices of a step have something mounted.
+fn device_mounts(shared: &Shared, job: &Job) -> Result<Vec<PathBuf>> {
+    let mut spec = Spec::default();
+    spec.set_mounts(None);
+    shared.cdi.read().inject(job.op.devices.iter().map(String::as_str), &mut spec)?;
+    Ok(spec.mounts().iter().flatten().map(|mount| mount.destination().clone()).collect())
 }
 
 /// The parts of a path that do not exist in `root`, outermost first, with links on the way resolved.
@@ -135,6 +146,7 @@ fn missing_parts(root: &File, path: &Path) -> Vec<PathBuf> {
 }
 
 fn spec(
+    shared: &Shared,
     job: &Job,
     identity: &Identity,
     connection: &Connection,
@@ -175,7 +187,20 @@ fn spec(
     }
     mounts.extend(more_mounts);
     spec.set_mounts(Some(mounts));
+    if !job.op.devices.is_empty() {
+        shared.cdi.read().inject(job.op.devices.iter().map(String::as_str), &mut spec)?;
+    }
     Ok(spec)
+}
+
+/// The bundle for hooks of a step; gone with it.
+struct Bundle(PathBuf);
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // Made only for steps whose devices have hooks.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// All capabilities, every device, nothing masked and no filter of system calls: what `security.insecure` allows.

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub bridge: Option<Arc<Network>>,
     pub registry: Option<Arc<dyn Registry>>,
     pub cgroup: String,
+    /// Where devices are described.
+    pub cdi: hako_cdi::Directories,
     /// Where steps keep files that end with them.
     pub scratch: PathBuf,
     /// `SOURCE_DATE_EPOCH`.

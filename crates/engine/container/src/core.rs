@@ -37,6 +37,8 @@ pub struct EngineConfig {
     pub networks: Option<Arc<Networks>>,
     /// The machine's control groups.
     pub cgroups: CgroupRoot,
+    /// Where vendors describe what devices need.
+    pub cdi: hako_cdi::Directories,
 }
 
 impl fmt::Debug for EngineConfig {

@@ -226,6 +226,10 @@ impl ContainerEngine for Engine {
 impl Engine {
     /// Where a volume's files are, or would be.
     #[must_use]
+    pub fn cdi(&self) -> &hako_cdi::Directories {
+        &self.core.config.cdi
+    }
+
     pub fn volume_path(&self, name: &str) -> std::path::PathBuf {
         self.core.layout.volumes().join(name).join("_data")
     }

@@ -71,6 +71,10 @@ pub(crate) enum EngineError {
     NoDirectory { path: String },
     #[error("{what} is marked read-only")]
     ReadOnly { what: &'static str },
+    #[error("CDI device injection failed")]
+    Cdi { source: hako_cdi::CdiError },
+    #[error("{refusal}")]
+    NoDevice { refusal: String, source: hako_cdi::CdiError },
     #[error("a thread of the engine ended early")]
     Thread,
     #[error("a task of the engine ended early")]
@@ -107,6 +111,7 @@ impl Classify for EngineError {
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,
             Self::Io { source, .. } => Kind::of_io(source),
+            Self::Cdi { source } | Self::NoDevice { source, .. } => source.kind(),
             Self::ReadOnly { .. } => Kind::Forbidden,
             Self::Task { .. } | Self::Thread => Kind::Internal,
         }

@@ -220,6 +220,8 @@ pub struct ContainerSpec {
     pub devices: Vec<Device>,
     /// What else the container may do with devices whose nodes it makes or finds.
     pub device_rules: Vec<DeviceRule>,
+    /// Devices as their vendors describe them.
+    pub cdi_devices: Vec<CdiDevice>,
     /// Whether the first process has a terminal.
     pub tty: bool,
     /// Whether standard input is open. Otherwise it is /dev/null.
@@ -281,6 +283,7 @@ impl Default for ContainerSpec {
             rlimits: Vec::new(),
             devices: Vec::new(),
             device_rules: Vec::new(),
+            cdi_devices: Vec::new(),
             tty: false,
             stdin: false,
             stdin_once: false,
@@ -417,6 +420,16 @@ pub struct Resources {
     pub cpuset_cpus: Option<String>,
     /// Memory nodes.
     pub cpuset_mems: Option<String>,
+}
+
+/// A device of the Container Device Interface, looked up at each start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CdiDevice {
+    /// `vendor.com/class=name`.
+    pub name: String,
+    /// What is told first when it is not there; empty when it was asked for by its name.
+    pub refusal: String,
 }
 
 /// The system call filter.

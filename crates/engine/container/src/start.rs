@@ -13,7 +13,7 @@ use crate::error::{EngineError, blocking};
 use crate::layers::Layers;
 use crate::oci::{self, Surroundings};
 use crate::sandbox::Live;
-use crate::{Action, ContainerState, Exit, MountSource, Removal, users};
+use crate::{Action, CdiDevice, ContainerState, Exit, MountSource, Removal, users};
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Process, Spec};
 use hako_runtime::{CreateContainer, LogFile, Rootfs, Shim, Stdio};
@@ -165,9 +165,24 @@ impl Core {
             &resources,
             &around,
         )?;
+        self.add_cdi_devices(&record.spec.cdi_devices, &mut spec)?;
         self.add_link_variables(container, &mut spec);
         *container.process.lock() = spec.process().clone().map(Arc::new);
         Ok((spec, mounts))
+    }
+
+    /// What vendors say of devices, as it is at this start.
+    fn add_cdi_devices(&self, wanted: &[CdiDevice], spec: &mut Spec) -> Result<(), EngineError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let devices = self.config.cdi.read();
+        let missing = wanted.iter().find(|device| devices.get(&device.name).is_none());
+        if let Some(CdiDevice { name, refusal }) = missing.filter(|device| !device.refusal.is_empty()) {
+            return Err(EngineError::NoDevice { refusal: refusal.clone(), source: devices.missing(name) });
+        }
+        let names = wanted.iter().map(|device| device.name.as_str());
+        devices.inject(names, spec).map_err(|source| EngineError::Cdi { source })
     }
 
     /// The process that execs are made from.

@@ -9,7 +9,7 @@ use hako_oci::runtime::{LinuxNamespaceBuilder, LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::client::{OutputStream, start_process};
-use crate::prepare::{Prepared, prepare, remove_group};
+use crate::prepare::{Prepared, check_hooks, prepare, remove_group, write_bundle};
 use crate::types::{Rootfs, Stdio};
 use crate::wire::{Answer, Assembler, FromShim, Request, ToShim, send_blocking};
 
@@ -37,6 +37,8 @@ pub struct RunOnce {
     pub cgroup: String,
     /// Its network.
     pub network: Network,
+    /// A directory made for its hooks, if the spec has some; the caller removes it.
+    pub bundle: PathBuf,
     /// Receives stdout and stderr.
     pub output: Output,
 }
@@ -59,16 +61,18 @@ pub struct OnceExit {
 /// Runs a process to its end; blocking. It dies with the caller's process. Call it by `spawn_blocking`. A program
 /// that is not there is [`Kind::NotFound`], one that cannot be executed [`Kind::Forbidden`].
 pub fn run_once(run: RunOnce) -> Result<OnceExit> {
-    let RunOnce { mut spec, rootfs, cgroup, network, mut output } = run;
+    let RunOnce { mut spec, rootfs, cgroup, network, bundle, mut output } = run;
     set_network(&mut spec, network)?;
+    check_hooks(&spec)?;
     let mountpoint = match &rootfs {
         Rootfs::Bind(path) => path.clone(),
         Rootfs::Overlay { upper, .. } => upper.clone(),
     };
     let id = cgroup.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut prepared = prepare(&id, spec, rootfs, &cgroup, Stdio::default(), &mountpoint, false)?;
+    let mut prepared = prepare(&id, spec.clone(), rootfs, &cgroup, Stdio::default(), &mountpoint, false)?;
     prepared.plan.process.dies_with_parent = true;
-    let result = run_prepared(prepared, &mut output);
+    let result = write_bundle(&mut prepared, &spec, &bundle, &mountpoint)
+        .and_then(|()| run_prepared(prepared, &mut output));
     let removed = remove_group(&cgroup);
     let exit = result?;
     removed?;

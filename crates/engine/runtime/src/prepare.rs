@@ -113,14 +113,37 @@ fn with_group(
     Ok(Prepared { plan, seccomp, create })
 }
 
+/// Hooks that run in a container find its specification in a bundle, as those of vendors expect. Without hooks nothing
+/// is written. `root` is where the root is when they run.
+pub(crate) fn write_bundle(prepared: &mut Prepared, spec: &Spec, bundle: &Path, root: &Path) -> Result<()> {
+    if prepared.plan.create_hooks.is_empty() && prepared.plan.start_hooks.is_empty() {
+        return Ok(());
+    }
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let text = format!("cannot write the bundle {}", bundle.display());
+        Error::new(Kind::Internal, text).with_source(error)
+    };
+    let mut described = spec.clone();
+    let mut place = described.root().clone().unwrap_or_default();
+    place.set_path(root.to_owned());
+    described.set_root(Some(place));
+    std::fs::create_dir_all(bundle).map_err(|error| failed(error.into()))?;
+    let text = serde_json::to_vec(&described).map_err(|error| failed(error.into()))?;
+    std::fs::write(bundle.join("config.json"), text).map_err(|error| failed(error.into()))?;
+    let id = &prepared.create.id;
+    let state = serde_json::json!({"ociVersion": spec.version(), "id": id, "bundle": bundle});
+    prepared.plan.hook_state = state.to_string();
+    Ok(())
+}
+
 fn has_hooks_before_create(spec: &Spec) -> bool {
     let hooks = spec.hooks().as_ref();
     let any = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|list| !list.is_empty());
     hooks.is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()))
 }
 
-/// In a sandbox nobody runs the hooks of the host.
-fn check_hooks(spec: &Spec) -> Result<()> {
+/// In a sandbox, and in a run to its end, nobody runs the hooks of the host.
+pub(crate) fn check_hooks(spec: &Spec) -> Result<()> {
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     let lists = [
         ("prestart", hooks.prestart()),
@@ -131,8 +154,7 @@ fn check_hooks(spec: &Spec) -> Result<()> {
     match lists.iter().find(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty())) {
         None => Ok(()),
         Some((name, _)) => {
-            let text =
-                format!("hooks.{name} is not supported in a sandbox; use createContainer or startContainer");
+            let text = format!("hooks.{name} is not supported here; use createContainer or startContainer");
             Err(Error::new(Kind::Unimplemented, text))
         }
     }

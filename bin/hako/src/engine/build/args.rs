@@ -65,7 +65,7 @@ pub(crate) struct BuildArgs {
     /// The network of RUN steps: default, none or host
     #[arg(long, default_value = "default", value_name = "MODE")]
     pub network: String,
-    /// Allow steps what they may not: security.insecure, network.host
+    /// Allow steps what they may not: security.insecure, network.host, device[=vendor.com/class=name]
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
     /// Where the result goes: type=local|tar|oci|docker|image|registry[,dest=PATH][,push=true][,compression=FORM]

@@ -142,6 +142,7 @@ async fn engine(dir: &Path, instance: &str, images: ImageStore, network: Arc<Net
         network: Some(network),
         networks: None,
         cgroups: CgroupRoot::detect().unwrap(),
+        cdi: hako_cdi::Directories::default(),
     };
     Arc::new(Engine::open(config).await.unwrap())
 }

@@ -75,7 +75,8 @@ pub(crate) struct HostConfig {
     pub(crate) readonly_rootfs: bool,
     pub(crate) security_opt: Option<Vec<String>>,
     pub(crate) ulimits: Option<Vec<Ulimit>>,
-    pub(crate) devices: Option<Vec<DeviceRequest>>,
+    pub(crate) devices: Option<Vec<DeviceMapping>>,
+    pub(crate) device_requests: Option<Vec<DeviceRequest>>,
     pub(crate) device_cgroup_rules: Option<Vec<String>>,
     pub(crate) console_size: Option<[u16; 2]>,
     pub(crate) volumes_from: Option<Vec<String>>,
@@ -159,10 +160,21 @@ pub(crate) struct Ulimit {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(crate) struct DeviceRequest {
+pub(crate) struct DeviceMapping {
     pub(crate) path_on_host: String,
     pub(crate) path_in_container: String,
     pub(crate) cgroup_permissions: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct DeviceRequest {
+    pub(crate) driver: String,
+    pub(crate) count: i64,
+    #[serde(rename = "DeviceIDs")]
+    pub(crate) device_ids: Option<Vec<String>>,
+    pub(crate) capabilities: Option<Vec<Vec<String>>>,
+    pub(crate) options: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -93,6 +93,7 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String)
         network: Some(Arc::clone(&network)),
         networks: Some(Arc::clone(&networks)),
         cgroups: CgroupRoot::detect().unwrap(),
+        cdi: hako_cdi::Directories::new(vec![dir.join("cdi")]),
     });
     let engine = Arc::new(engine.await.unwrap());
     let builder = Builder::new(
@@ -101,6 +102,7 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String)
             cgroup: format!("/hako-{instance}/build"),
             parallel: 0,
             network: Some(Arc::clone(&network)),
+            cdi: hako_cdi::Directories::new(vec![dir.join("cdi")]),
             ..BuilderConfig::default()
         },
     )

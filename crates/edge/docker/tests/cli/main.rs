@@ -4,6 +4,7 @@
 mod archive;
 mod containers;
 mod daemon;
+mod devices;
 mod health;
 mod hostconfig;
 mod images;

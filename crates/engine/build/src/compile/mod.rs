@@ -52,6 +52,7 @@ struct Compiler<'a> {
     name: &'a str,
     request: &'a BuildRequest,
     contexts: &'a Contexts,
+    cdi: &'a hako_cdi::Directories,
     globals: BTreeMap<String, String>,
     platform: Platform,
     graph: Graph,
@@ -68,6 +69,7 @@ pub(crate) fn compile(
     name: &str,
     request: &BuildRequest,
     contexts: &Contexts,
+    cdi: &hako_cdi::Directories,
 ) -> Result<Compiled> {
     let platform = Platform::wanted(request.platform.as_deref())?;
     let globals = arguments::globals(file, name, request, &platform)?;
@@ -77,6 +79,7 @@ pub(crate) fn compile(
         name,
         request,
         contexts,
+        cdi,
         globals,
         platform,
         graph: Graph::default(),

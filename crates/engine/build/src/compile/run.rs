@@ -2,6 +2,7 @@
 
 use super::is_predefined;
 use super::stage::{Stage, invalid};
+use crate::devices;
 use crate::dockerfile::{Mount, Network, Program, Run, Security};
 use crate::graph::{Input, MountKind, Op, Place, RunMount, RunOp};
 use crate::request::{Entitlement, RunNetwork};
@@ -10,6 +11,7 @@ use hako_error::{Error, Kind, Result};
 impl Stage<'_, '_> {
     pub(super) fn run(&mut self, place: Place, run: &Run) -> Result<()> {
         self.check_run(run)?;
+        let devices = self.devices(run)?;
         let words = run.program.words(&self.state.shell);
         let mut mounts = Vec::new();
         for flag in &run.mounts {
@@ -37,6 +39,7 @@ impl Stage<'_, '_> {
             mounts,
             network,
             is_insecure: run.security == Security::Insecure,
+            devices,
             script,
         };
         self.node(Op::Run(Box::new(op)), place, &text);
@@ -51,10 +54,6 @@ impl Stage<'_, '_> {
                 self.platform
             );
             return Err(invalid(message));
-        }
-        if let Some(device) = run.devices.first() {
-            let message = format!("RUN --device={} is not implemented", device.name);
-            return Err(Error::new(Kind::Unimplemented, message));
         }
         let asks = [
             (
@@ -73,6 +72,24 @@ impl Stage<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The full names of the devices that a step gets.
+    fn devices(&self, run: &Run) -> Result<Vec<String>> {
+        if run.devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.compiler.cdi.read();
+        let mut names: Vec<String> = Vec::new();
+        for wanted in &run.devices {
+            for name in devices::select(&known, wanted)? {
+                devices::check_allowed(&known, name, &self.compiler.request.allow)?;
+                if !names.iter().any(|one| one == name) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        Ok(names)
     }
 
     fn mount(&mut self, mount: Mount, index: usize, place: &Place) -> Result<RunMount> {

@@ -44,6 +44,7 @@ impl Bed {
         let config = BuilderConfig {
             cgroup: format!("{group}/build"),
             registry: Some(Arc::new(registries)),
+            cdi: hako_cdi::Directories::new(vec![dir.path().join("cdi")]),
             ..BuilderConfig::default()
         };
         let builder = Builder::new(images.clone(), config).unwrap();

@@ -3,6 +3,7 @@
 
 mod bed;
 mod collect;
+mod devices;
 mod distribution;
 mod exchange;
 mod files;

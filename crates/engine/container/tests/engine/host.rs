@@ -84,6 +84,7 @@ impl Host {
             network: Some(Arc::clone(&self.network)),
             networks: Some(Arc::new(self.networks())),
             cgroups: CgroupRoot::detect().unwrap(),
+            cdi: hako_cdi::Directories::default(),
         };
         Engine::open(config).await.unwrap()
     }

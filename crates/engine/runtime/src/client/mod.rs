@@ -25,7 +25,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use tokio::sync::broadcast;
 
 use crate::plan::sysctl::{self, Own};
-use crate::prepare::{blocking, exec_plan_file, prepare, remove_group};
+use crate::prepare::{blocking, exec_plan_file, prepare, remove_group, write_bundle};
 use crate::types::{
     ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, LogFormat, ShimConfig,
     ShimEvent, TtySize,
@@ -230,9 +230,10 @@ impl Shim {
         let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
         let context = Context { cgroup: cgroup.clone(), seccomp };
         let mountpoint = self.0.state_dir.join(crate::shim::ROOT);
-        let (name, group) = (id.clone(), cgroup.clone());
+        let (name, group, bundle) = (id.clone(), cgroup.clone(), self.bundle_path(&id));
         let (create, fds) = blocking(move || {
-            let mut prepared = prepare(&name, spec, rootfs, &group, stdio, &mountpoint, true)?;
+            let mut prepared = prepare(&name, spec.clone(), rootfs, &group, stdio, &mountpoint, true)?;
+            write_bundle(&mut prepared, &spec, &bundle, &mountpoint)?;
             prepared.plan.process.init = init;
             let mut fds = vec![prepared.plan_file()?];
             if let Some(namespace) = pid_namespace {
@@ -270,6 +271,11 @@ impl Shim {
         }
         let message = "the sandbox was started by an older version, which lacks what this container needs; start it anew";
         Err(Error::new(Kind::FailedPrecondition, message))
+    }
+
+    /// What hooks are told of a container.
+    fn bundle_path(&self, id: &str) -> PathBuf {
+        self.0.state_dir.join(format!("{id}.bundle"))
     }
 
     fn context_path(&self, id: &str) -> PathBuf {
@@ -364,6 +370,7 @@ impl Shim {
         self.0.contexts.lock().remove(id);
         // Absent when it was created by an older engine.
         let _absent = std::fs::remove_file(self.context_path(id));
+        let _without_hooks = std::fs::remove_dir_all(self.bundle_path(id));
         blocking(move || remove_group(&group)).await
     }
 

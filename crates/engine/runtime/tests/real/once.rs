@@ -18,6 +18,7 @@ fn run(root: &std::path::Path, script: &[&str], network: Network) -> hako_error:
         rootfs: Rootfs::Bind(root.to_owned()),
         cgroup: unique("/hako-test-once-"),
         network,
+        bundle: root.join("bundle"),
         output: Box::new(move |stream, data| {
             let mark = if stream == OutputStream::Stderr { "!" } else { "" };
             sink.lock().unwrap().push_str(&format!("{mark}{}", String::from_utf8_lossy(data)));
@@ -83,6 +84,7 @@ fn the_caller_that_is_killed() {
         rootfs: Rootfs::Bind(root.clone()),
         cgroup: format!("/{}", name_of(&root)),
         network: Network::None,
+        bundle: root.join("bundle"),
         output: Box::new(|_, _| {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }),

@@ -1,6 +1,7 @@
 //! The container's own part of a request: process, user, limits of its files.
 
 use super::super::host::{CreateRequest, HostConfig, Restart, Words};
+use super::devices::cdi_devices;
 use super::log::log_settings;
 use super::mounts::{mounts, no_copy};
 use super::resources::{device_rules, devices, resources, rlimits};
@@ -45,6 +46,7 @@ pub(super) fn container_spec(
         rlimits: rlimits(&host),
         devices: devices(&host),
         device_rules: device_rules(&host)?,
+        cdi_devices: cdi_devices(&host)?,
         tty: request.tty,
         stdin: request.open_stdin,
         stdin_once: request.stdin_once,

@@ -65,7 +65,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("HostConfig.CpusetMems", Mapped),
     ("HostConfig.Devices", Mapped),
     ("HostConfig.DeviceCgroupRules", Mapped),
-    ("HostConfig.DeviceRequests", NOTHING),
+    ("HostConfig.DeviceRequests", Mapped),
     ("HostConfig.KernelMemory", NOTHING),
     ("HostConfig.KernelMemoryTCP", NOTHING),
     ("HostConfig.MemoryReservation", NOTHING),

@@ -1,6 +1,7 @@
 //! `POST /containers/create`: Docker's words into the engine's.
 
 mod config;
+mod devices;
 mod fields;
 mod log;
 mod mounts;
