@@ -47,7 +47,13 @@ impl Sizes {
             let bytes = self.snapshot(images, &chain);
             (chain, bytes)
         });
-        let all: HashMap<String, u64> = std::iter::once(documents).chain(blobs).chain(unpacked).collect();
+        // Images for other machines, and what is said about this one.
+        let beside = images.index_blobs(image).into_iter();
+        let own = [image.manifest_digest, image.id];
+        let beside = beside.filter(|(digest, _)| !own.contains(digest));
+        let beside = beside.map(|(digest, size)| (digest.to_string(), size));
+        let own = std::iter::once(documents).chain(blobs).chain(unpacked);
+        let all: HashMap<String, u64> = own.chain(beside).collect();
         all.into_iter().collect()
     }
 

@@ -34,6 +34,9 @@ pub struct Image {
     pub repo_digests: Vec<ImageRef>,
     /// The manifest's digest.
     pub manifest_digest: Digest,
+    /// The index that the name stands for, where the manifest is one of several: with images for other machines, or
+    /// with what is said about this one.
+    pub index: Option<Digest>,
     /// The image's id: the configuration's digest.
     pub id: Digest,
     /// The configuration.
@@ -60,6 +63,17 @@ impl Image {
             Some(name) => name.to_string(),
             None => self.id.short(),
         }
+    }
+
+    /// What it runs on, as descriptors say it.
+    #[must_use]
+    pub fn platform_json(&self) -> serde_json::Value {
+        let text = |key: &str| self.raw_config.get(key).cloned().unwrap_or_default();
+        let mut platform = serde_json::json!({"architecture": text("architecture"), "os": text("os")});
+        if let Some(variant) = self.raw_config.get("variant") {
+            platform["variant"] = variant.clone();
+        }
+        platform
     }
 
     /// When the image was made, if it says so.

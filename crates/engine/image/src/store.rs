@@ -1,7 +1,7 @@
 //! The images of one data directory.
 //!
 //! ```text
-//! DIR/names/<digest of the name>.json    {"name", "manifest"}
+//! DIR/names/<digest of the name>.json    {"name", "manifest"}, with "index" where it is one of several
 //! DIR/used/<digest>                      empty; its time is that of the last use
 //! DIR/unnamed/<digest>.json              the same without a name: images that lost theirs
 //! ```
@@ -11,6 +11,7 @@ mod collect;
 mod commit;
 mod convert;
 mod import;
+mod index;
 mod names;
 mod stack;
 mod unpack;
@@ -20,6 +21,7 @@ pub use budget::{Budget, Relieved, Spare};
 pub use collect::{Collected, Pin, Roots};
 pub use commit::NewImage;
 pub(crate) use convert::{Outgoing, Planned};
+pub use index::Sibling;
 pub(crate) use stack::{Loose, Stacked};
 
 use crate::image::{Image, Layer, parse_config};
@@ -51,6 +53,8 @@ struct Inner {
     dir: PathBuf,
     names: RwLock<Names>,
     parsed: Mutex<HashMap<Digest, Arc<Parsed>>>,
+    /// What each index has that a name stands for.
+    indexed: Mutex<HashMap<Digest, Arc<Roots>>>,
     flights: Flights,
     downloads: Downloads,
     pins: Mutex<Pins>,
@@ -115,6 +119,7 @@ impl ImageStore {
             dir,
             names,
             parsed: Mutex::default(),
+            indexed: Mutex::default(),
             flights: Flights::default(),
             downloads: Downloads::default(),
             pins: Mutex::default(),
@@ -146,7 +151,8 @@ impl ImageStore {
         &self.inner.dir
     }
 
-    /// The image of that name. With a digest in the name, the image must have it as manifest digest or id.
+    /// The image of that name. With a digest in the name, the image must have it as manifest digest or id, or be the
+    /// one of an index with that digest that is for this machine.
     pub fn resolve(&self, name: &ImageRef) -> Result<Image> {
         let manifest = match name.digest() {
             Some(digest) => {
@@ -157,6 +163,10 @@ impl ImageStore {
         };
         let manifest = manifest.ok_or_else(|| ImageError::NotFound { name: name.to_string() })?;
         let mut image = self.image(manifest)?;
+        image.index = match name.digest() {
+            Some(digest) => image.index.filter(|index| *index == digest),
+            None => self.inner.names.read().index_of(name),
+        };
         image.name = Some(name.clone());
         Ok(image)
     }
@@ -176,10 +186,14 @@ impl ImageStore {
     }
 
     fn by_digest(&self, digest: Digest) -> Option<Digest> {
-        let known = self.inner.names.read().manifests();
-        known.into_iter().find(|manifest| {
+        let (known, of_index) = {
+            let names = self.inner.names.read();
+            (names.manifests(), names.manifest_of(digest))
+        };
+        let found = known.into_iter().find(|manifest| {
             *manifest == digest || self.parsed(*manifest).is_ok_and(|parsed| parsed.id == digest)
-        })
+        });
+        found.or(of_index)
     }
 
     fn by_prefix(&self, text: &str) -> Result<Option<Image>> {
@@ -218,14 +232,18 @@ impl ImageStore {
         // Its last other name may be on its way out.
         let lease = self.lease("tag")?;
         self.hold(image, &lease)?;
-        self.inner.names.write().set(name, image.manifest_digest)?;
+        self.rename(|names| names.set(name, image.manifest_digest, image.index))?;
         self.resolve(name)
     }
 
     /// Protects all that an image has, also from losing its last name.
     pub(crate) fn hold(&self, image: &Image, lease: &Lease) -> Result<()> {
         let layers = image.layers.iter().map(|layer| layer.digest);
-        layers.chain([image.id, image.manifest_digest]).try_for_each(|blob| lease.protect(blob))
+        layers.chain([image.id, image.manifest_digest]).try_for_each(|blob| lease.protect(blob))?;
+        match image.index {
+            Some(index) => self.indexed(index)?.blobs.iter().try_for_each(|blob| lease.protect(*blob)),
+            None => Ok(()),
+        }
     }
 
     /// The image that a registry calls so.
@@ -260,8 +278,7 @@ impl ImageStore {
             }
             None => image.names.clone(),
         };
-        let is_gone = {
-            let mut names = self.inner.names.write();
+        let (is_gone, mut pieces) = self.renaming(|names| {
             for name in &untagged {
                 names.unset(name)?;
             }
@@ -269,32 +286,34 @@ impl ImageStore {
             if is_gone {
                 names.drop_image(image.manifest_digest)?;
             }
-            is_gone
-        };
-        let mut collected = Collected::default();
+            Ok(is_gone)
+        })?;
         if is_gone {
             self.untouch(image.manifest_digest);
             let parsed = self.inner.parsed.lock().remove(&image.manifest_digest);
             if let Some(parsed) = parsed {
-                let pieces = Self::pieces(&parsed, image.manifest_digest, &image.repo_digests);
-                collected = self.collect_among(pieces)?;
+                pieces.add(Self::pieces(&parsed, image.manifest_digest, &image.repo_digests));
             }
         }
+        let is_loose = is_gone || !pieces.blobs.is_empty();
+        let collected = if is_loose { self.collect_among(pieces)? } else { Collected::default() };
         Ok(Removed { untagged, deleted: is_gone.then_some(image.id), collected })
     }
 
     /// The image whose manifest is in the content store.
     fn image(&self, manifest_digest: Digest) -> Result<Image> {
         let parsed = self.parsed(manifest_digest)?;
-        let (names, repo_digests) = {
+        let (names, repo_digests, index) = {
             let table = self.inner.names.read();
-            (table.names_of(manifest_digest), table.digests_of(manifest_digest))
+            let index = table.index_with(manifest_digest);
+            (table.names_of(manifest_digest), table.digests_of(manifest_digest), index)
         };
         Ok(Image {
             name: None,
             names,
             repo_digests,
             manifest_digest,
+            index,
             id: parsed.id,
             config: parsed.config.clone(),
             raw_config: parsed.raw_config.clone(),

@@ -42,7 +42,9 @@ pub(super) async fn save(state: &DockerState, names: &[&str], params: &Params) -
     let mut wanted: Vec<(Image, Vec<ImageRef>)> = Vec::new();
     for name in names {
         for (image, name) in meant(state, name).await? {
-            match wanted.iter_mut().find(|(known, _)| known.manifest_digest == image.manifest_digest) {
+            let is_same =
+                |known: &Image| (known.manifest_digest, known.index) == (image.manifest_digest, image.index);
+            match wanted.iter_mut().find(|(known, _)| is_same(known)) {
                 Some((_, known)) => known.extend(name.filter(|name| !known.contains(name))),
                 None => wanted.push((image, name.into_iter().collect())),
             }
@@ -61,13 +63,14 @@ async fn meant(state: &DockerState, text: &str) -> Result<Vec<(Image, Option<Ima
     let has_tag = text.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) || text.contains('@');
     if let (false, Ok(repository)) = (has_tag, text.parse::<ImageRef>()) {
         let images = state.images.clone();
-        let list = blocking(move || images.list()).await?;
-        let is_meant =
-            |name: &&ImageRef| name.tag().is_some() && name.familiar_name() == repository.familiar_name();
-        let of_image = |image: &Image| -> Vec<_> {
-            image.names.iter().filter(is_meant).map(|name| (image.clone(), Some(name.clone()))).collect()
+        let of_repository = move || -> hako_error::Result<Vec<_>> {
+            let all = images.list()?.into_iter().flat_map(|image| image.names);
+            let is_meant =
+                |name: &ImageRef| name.tag().is_some() && name.familiar_name() == repository.familiar_name();
+            // By name: each may stand for an index of its own.
+            all.filter(is_meant).map(|name| Ok((images.resolve(&name)?, Some(name)))).collect()
         };
-        let named: Vec<_> = list.iter().flat_map(of_image).collect();
+        let named = blocking(of_repository).await?;
         if !named.is_empty() {
             return Ok(named);
         }

@@ -44,10 +44,9 @@ async fn local(state: &DockerState, wanted: &ImageRef, all: bool) -> Result<Vec<
             |one: &ImageRef| one.familiar_name() == name.familiar_name() && one.tag().is_some();
         let list = images.list()?;
         let named = list.iter().flat_map(|image| image.names.iter().map(move |name| (name, image)));
-        Ok(named
-            .filter(|(name, _)| of_repository(name))
-            .map(|(name, image)| (name.clone(), image.clone()))
-            .collect())
+        // By name: each may stand for an index of its own.
+        let named = named.filter(|(name, _)| of_repository(name));
+        named.map(|(name, _)| Ok((name.clone(), images.resolve(name)?))).collect()
     })
     .await?;
     if found.is_empty() {

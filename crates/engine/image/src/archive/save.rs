@@ -2,7 +2,7 @@
 
 use crate::form::LayerForm;
 use crate::layer::{ApplyError, Entry, EntryKind, TarWriter};
-use crate::store::Planned;
+use crate::store::{Outgoing, Planned};
 use crate::{Image, ImageError, ImageStore, Layer};
 use hako_content::Lease;
 use hako_error::Result;
@@ -20,10 +20,12 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SaveFormat {
     /// An OCI layout with `manifest.json` beside it, as today's `docker save` writes and all readers understand.
-    /// Without another wish, zstd layers are written uncompressed: readers from before 2023 know no zstd.
+    /// Without another wish, zstd layers are written uncompressed: readers from before 2023 know no zstd. Of an index
+    /// this machine's image is written: those readers know one manifest a name.
     #[default]
     Docker,
-    /// The OCI layout alone. Without another wish, layers are written as they are stored.
+    /// The OCI layout alone, with the index that a name stands for. Without another wish, layers are written as they are
+    /// stored.
     Oci,
     /// One directory a layer, uncompressed, for readers from before 2023.
     DockerLegacy,
@@ -58,9 +60,7 @@ impl SaveOptions {
 struct Written<'a> {
     image: &'a Image,
     names: &'a [ImageRef],
-    layers: Vec<Planned>,
-    manifest: Vec<u8>,
-    digest: Digest,
+    outgoing: Outgoing,
 }
 
 /// A place for the files of an archive.
@@ -128,8 +128,9 @@ impl ImageStore {
             self.layout(&written, &lease, &mut tar)?;
             if options.format == SaveFormat::Docker {
                 let path = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
-                let layers =
-                    |at: usize| written[at].layers.iter().map(|planned| path(planned.layer.digest)).collect();
+                let layers = |at: usize| {
+                    written[at].outgoing.layers.iter().map(|planned| path(planned.layer.digest)).collect()
+                };
                 tar.bytes("manifest.json", &manifest_json(images, &|image| path(image.id), &layers)?)?;
                 tar.bytes("repositories", &repositories(images)?)?;
             }
@@ -158,8 +159,12 @@ impl ImageStore {
         lease: &Lease,
     ) -> Result<Vec<Written<'a>>> {
         let write = |(image, names): &'a (Image, Vec<ImageRef>)| {
-            let made = self.outgoing(image, |layer| options.form_of(layer), lease)?;
-            Ok(Written { image, names, layers: made.layers, manifest: made.manifest, digest: made.digest })
+            let form = |layer: &Layer| options.form_of(layer);
+            let outgoing = match options.format {
+                SaveFormat::Oci => self.outgoing(image, &form, lease)?,
+                _ => self.outgoing_image(image, &form, lease)?,
+            };
+            Ok(Written { image, names, outgoing })
         };
         images.iter().map(write).collect()
     }
@@ -167,10 +172,10 @@ impl ImageStore {
     fn layout(&self, images: &[Written<'_>], lease: &Lease, sink: &mut dyn Sink) -> Result<()> {
         let mut blobs: BTreeMap<Digest, Blob<'_>> = BTreeMap::new();
         for written in images {
-            blobs.insert(written.digest, Blob::Bytes(&written.manifest));
-            blobs.insert(written.image.id, Blob::Stored(written.image.id));
-            let layers = written.layers.iter();
-            blobs.extend(layers.map(|planned| (planned.layer.digest, Blob::Layer(planned))));
+            let Outgoing { layers, blobs: stored, documents } = &written.outgoing;
+            blobs.extend(documents.iter().map(|(digest, bytes)| (*digest, Blob::Bytes(bytes))));
+            blobs.extend(stored.iter().map(|(digest, _)| (*digest, Blob::Stored(*digest))));
+            blobs.extend(layers.iter().map(|planned| (planned.layer.digest, Blob::Layer(planned))));
         }
         for (digest, blob) in blobs {
             self.blob(&format!("blobs/sha256/{}", digest.hex()), &blob, lease, sink)?;
@@ -245,14 +250,14 @@ enum Blob<'a> {
 
 /// One descriptor a name, as containerd reads and writes them.
 fn descriptors(written: &Written<'_>) -> Vec<Value> {
-    let kind: Option<Value> = serde_json::from_slice(&written.manifest).ok();
+    let (digest, bytes) = written.outgoing.top();
+    let kind: Option<Value> = serde_json::from_slice(bytes).ok();
     let kind = kind.as_ref().and_then(|manifest| manifest["mediaType"].as_str());
-    let text = |key: &str| written.image.raw_config.get(key).cloned().unwrap_or(Value::Null);
-    let plain = json!({
-        "mediaType": kind.unwrap_or(media_type::MANIFEST), "digest": written.digest,
-        "size": written.manifest.len(),
-        "platform": {"architecture": text("architecture"), "os": text("os")},
-    });
+    let kind = kind.unwrap_or(media_type::MANIFEST);
+    let mut plain = json!({"mediaType": kind, "digest": digest, "size": bytes.len()});
+    if kind != media_type::INDEX {
+        plain["platform"] = written.image.platform_json();
+    }
     if written.names.is_empty() {
         return vec![plain];
     }

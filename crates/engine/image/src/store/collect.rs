@@ -27,6 +27,13 @@ pub struct Roots {
     pub snapshots: HashSet<String>,
 }
 
+impl Roots {
+    pub(super) fn add(&mut self, other: Self) {
+        self.blobs.extend(other.blobs);
+        self.snapshots.extend(other.snapshots);
+    }
+}
+
 pub(super) type RootsOf = Box<dyn Fn() -> Result<Roots> + Send + Sync>;
 
 /// What a collection removed.
@@ -192,12 +199,18 @@ impl ImageStore {
     /// What roots name and what the images have, whether it is there or not.
     fn reachable(&self) -> Result<Roots> {
         let mut reached = self.roots()?;
-        let manifests = {
+        let (manifests, indexes) = {
             let names = self.inner.names.read();
             // Indexes, where the digest is one's.
             reached.blobs.extend(names.digests());
-            names.manifests()
+            (names.manifests(), names.indexes())
         };
+        for index in indexes {
+            reached.blobs.insert(index);
+            // As below. What other machines run needs no snapshot here.
+            let Ok(parts) = self.indexed(index) else { continue };
+            reached.blobs.extend(&parts.blobs);
+        }
         for manifest in manifests {
             // An image that cannot be read keeps its manifest: nothing is lost that could be repaired.
             reached.blobs.insert(manifest);
@@ -215,9 +228,7 @@ impl ImageStore {
     pub(super) fn roots(&self) -> Result<Roots> {
         let mut roots = Roots::default();
         for extra in self.inner.roots.lock().iter() {
-            let extra = extra()?;
-            roots.blobs.extend(extra.blobs);
-            roots.snapshots.extend(extra.snapshots);
+            roots.add(extra()?);
         }
         Ok(roots)
     }

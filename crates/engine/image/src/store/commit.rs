@@ -44,14 +44,19 @@ impl ImageStore {
     /// Stores configuration and manifest and points the names to them; the same input gives the same digest.
     pub fn commit_image(&self, new: NewImage) -> Result<Image> {
         let lease = self.lease("commit")?;
+        let manifest = self.write_image(&new, &lease)?.manifest_digest;
+        self.point(manifest, &new.names, &[])
+    }
+
+    /// Stores configuration and manifest only: the image goes with the lease unless an index gets it.
+    pub fn write_image(&self, new: &NewImage, lease: &Lease) -> Result<Image> {
         for layer in &new.layers {
             lease.protect(layer.digest)?;
         }
-        let config = self.content().put("an image configuration", &config_bytes(&new)?, Some(&lease))?;
+        let config = self.content().put("an image configuration", &config_bytes(new)?, Some(lease))?;
         let manifest = manifest_of(config.digest, config.size, &new.layers);
-        let bytes = to_vec(&manifest)?;
-        let manifest = self.content().put("a manifest", &bytes, Some(&lease))?.digest;
-        self.point(manifest, &new.names, &[])
+        let manifest = self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest;
+        self.image(manifest)
     }
 
     /// Stores a manifest for a configuration and layers that are here.
@@ -89,23 +94,38 @@ impl ImageStore {
         names: &[ImageRef],
         digests: &[ImageRef],
     ) -> Result<Image> {
+        self.point_among(manifest, None, names, digests)
+    }
+
+    /// The same for a manifest of an index.
+    pub(super) fn point_among(
+        &self,
+        manifest: hako_names::Digest,
+        index: Option<hako_names::Digest>,
+        names: &[ImageRef],
+        digests: &[ImageRef],
+    ) -> Result<Image> {
         // Reading it first: what cannot be used gets no name.
         self.parsed(manifest)?;
-        {
-            let mut table = self.inner.names.write();
+        self.rename(|table| {
             for name in names {
-                table.set(name, manifest)?;
+                table.set(name, manifest, index)?;
             }
             for digest in digests {
                 table.set_digest(digest, manifest)?;
             }
             if table.names_of(manifest).is_empty() {
-                table.keep(manifest)?;
+                let index = index.or_else(|| table.index_with(manifest));
+                table.keep(manifest, index)?;
             }
-        }
+            Ok(())
+        })?;
         self.touch(manifest);
         let mut image = self.image(manifest)?;
         image.name = names.first().cloned();
+        if let Some(name) = &image.name {
+            image.index = self.inner.names.read().index_of(name);
+        }
         Ok(image)
     }
 }

@@ -39,22 +39,43 @@ pub(crate) struct Planned {
     pub(crate) from: Option<(Layer, LayerForm)>,
 }
 
-/// An image as it leaves this machine.
-#[derive(Clone, Debug)]
+/// An image, or an index with its images, as it leaves this machine.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outgoing {
     pub(crate) layers: Vec<Planned>,
-    pub(crate) manifest: Vec<u8>,
-    /// The manifest's.
-    pub(crate) digest: Digest,
+    /// Configurations and other small blobs, which are in the content store, with sizes.
+    pub(crate) blobs: Vec<(Digest, u64)>,
+    /// Manifests, each after those that it names: the last is what the name stands for.
+    pub(crate) documents: Vec<(Digest, Vec<u8>)>,
+}
+
+impl Outgoing {
+    /// What the name stands for.
+    pub(crate) fn top(&self) -> (Digest, &[u8]) {
+        self.documents.last().map_or((Digest::of(b""), &[]), |(digest, bytes)| (*digest, bytes))
+    }
 }
 
 impl ImageStore {
-    /// Plans an image with each layer in the form that `form` wants for it. Layers that never had the form before
-    /// are made now, except plain ones, which are only measured.
+    /// Plans an image, or the index that its name stands for, with each layer in the form that `form` wants for it.
+    /// Layers that never had the form before are made now, except plain ones, which are only measured.
     pub(crate) fn outgoing(
         &self,
         image: &Image,
-        form: impl Fn(&Layer) -> LayerForm,
+        form: &dyn Fn(&Layer) -> LayerForm,
+        lease: &Lease,
+    ) -> Result<Outgoing> {
+        match image.index {
+            Some(index) => self.outgoing_index(index, form, lease),
+            None => self.outgoing_image(image, form, lease),
+        }
+    }
+
+    /// Plans the image alone.
+    pub(crate) fn outgoing_image(
+        &self,
+        image: &Image,
+        form: &dyn Fn(&Layer) -> LayerForm,
         lease: &Lease,
     ) -> Result<Outgoing> {
         let stored = self.content().read(image.manifest_digest)?;
@@ -62,18 +83,19 @@ impl ImageStore {
         for layer in &image.layers {
             layers.push(self.plan(layer, form(layer), lease)?);
         }
+        let size = self.content().size(image.id)?;
+        let blobs = vec![(image.id, size)];
         if layers.iter().all(|planned| planned.from.is_none()) {
-            return Ok(Outgoing { layers, manifest: stored, digest: image.manifest_digest });
+            return Ok(Outgoing { layers, blobs, documents: vec![(image.manifest_digest, stored)] });
         }
         let all: Vec<Layer> = layers.iter().map(|planned| planned.layer.clone()).collect();
-        let mut manifest = super::commit::manifest_of(image.id, self.content().size(image.id)?, &all);
+        let mut manifest = super::commit::manifest_of(image.id, size, &all);
         let old: Option<Value> = serde_json::from_slice(&stored).ok();
         if let Some(annotations) = old.and_then(|old| old.get("annotations").cloned()) {
             manifest["annotations"] = annotations;
         }
         let manifest = super::commit::to_vec(&manifest)?;
-        let digest = Digest::of(&manifest);
-        Ok(Outgoing { layers, manifest, digest })
+        Ok(Outgoing { layers, blobs, documents: vec![(Digest::of(&manifest), manifest)] })
     }
 
     /// Whether some registry has the image in the form that it has here: it was pulled, or pushed so.

@@ -14,6 +14,9 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<ImageRef>,
     manifest: Digest,
+    /// The index that the name stands for, where the manifest is one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<Digest>,
 }
 
 /// The table of names, in memory and as files.
@@ -22,7 +25,10 @@ pub(super) struct Names {
     named_dir: PathBuf,
     unnamed_dir: PathBuf,
     named: BTreeMap<ImageRef, Digest>,
-    unnamed: BTreeSet<Digest>,
+    /// By manifest, with the index that its last name stood for.
+    unnamed: BTreeMap<Digest, Option<Digest>>,
+    /// The indexes that names stand for.
+    indexes: BTreeMap<ImageRef, Digest>,
 }
 
 impl Names {
@@ -32,7 +38,8 @@ impl Names {
             named_dir: named_dir.clone(),
             unnamed_dir: unnamed_dir.clone(),
             named: BTreeMap::new(),
-            unnamed: BTreeSet::new(),
+            unnamed: BTreeMap::new(),
+            indexes: BTreeMap::new(),
         };
         for dir in [&named_dir, &unnamed_dir] {
             fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
@@ -51,10 +58,12 @@ impl Names {
         let bytes = fs::read(path).map_err(ImageError::io("read", path))?;
         let record: Record = serde_json::from_slice(&bytes)
             .map_err(|source| ImageError::Document { what: path.display().to_string(), source })?;
-        match record.name {
-            Some(name) => drop(self.named.insert(name, record.manifest)),
-            None => drop(self.unnamed.insert(record.manifest)),
-        }
+        let Some(name) = record.name else {
+            self.unnamed.insert(record.manifest, record.index);
+            return Ok(());
+        };
+        self.indexes.extend(record.index.map(|index| (name.clone(), index)));
+        self.named.insert(name, record.manifest);
         Ok(())
     }
 
@@ -69,7 +78,30 @@ impl Names {
 
     /// Every manifest once.
     pub(super) fn manifests(&self) -> BTreeSet<Digest> {
-        self.named.values().chain(&self.unnamed).copied().collect()
+        self.named.values().chain(self.unnamed.keys()).copied().collect()
+    }
+
+    /// The index that a name stands for.
+    pub(super) fn index_of(&self, name: &ImageRef) -> Option<Digest> {
+        self.indexes.get(name).copied()
+    }
+
+    /// An index that a name of a manifest stands for, or that its last name stood for.
+    pub(super) fn index_with(&self, manifest: Digest) -> Option<Digest> {
+        let unnamed = self.unnamed.get(&manifest).copied().flatten();
+        unnamed.or_else(|| self.pointing_to(manifest).find_map(|name| self.index_of(name)))
+    }
+
+    /// The manifest that names of an index point to.
+    pub(super) fn manifest_of(&self, index: Digest) -> Option<Digest> {
+        let name = self.indexes.iter().find(|(_, known)| **known == index).map(|(name, _)| name);
+        let unnamed = || self.unnamed.iter().find(|(_, known)| **known == Some(index)).map(|(it, _)| *it);
+        name.and_then(|name| self.get(name)).or_else(unnamed)
+    }
+
+    /// Every index once.
+    pub(super) fn indexes(&self) -> BTreeSet<Digest> {
+        self.indexes.values().copied().chain(self.unnamed.values().copied().flatten()).collect()
     }
 
     /// The tags that point to a manifest, sorted.
@@ -98,36 +130,40 @@ impl Names {
         if self.get(name) == Some(manifest) {
             return Ok(());
         }
-        write(&self.path(name), &Record { name: Some(name.clone()), manifest })?;
+        write(&self.path(name), &Record { name: Some(name.clone()), manifest, index: None })?;
         self.named.insert(name.clone(), manifest);
         Ok(())
     }
 
-    /// Points `name` to `manifest`. What it pointed to before is kept as unnamed, if this was its last name.
-    pub(super) fn set(&mut self, name: &ImageRef, manifest: Digest) -> Result<()> {
+    /// Points `name` to `manifest`, one of `index` if that is given. What it pointed to before is kept as unnamed, if
+    /// this was its last name.
+    pub(super) fn set(&mut self, name: &ImageRef, manifest: Digest, index: Option<Digest>) -> Result<()> {
         if name.digest().is_some() {
             return self.set_digest(name, manifest);
         }
         let previous = self.get(name).filter(|previous| *previous != manifest);
         if let Some(previous) = previous.filter(|previous| self.names_of(*previous).len() == 1) {
-            self.keep(previous)?;
+            self.keep(previous, self.index_of(name))?;
         }
         let path = self.path(name);
-        write(&path, &Record { name: Some(name.clone()), manifest })?;
+        write(&path, &Record { name: Some(name.clone()), manifest, index })?;
         self.named.insert(name.clone(), manifest);
+        self.indexes.remove(name);
+        self.indexes.extend(index.map(|index| (name.clone(), index)));
         self.forget(manifest)
     }
 
     pub(super) fn unset(&mut self, name: &ImageRef) -> Result<()> {
         remove(&self.path(name))?;
         self.named.remove(name);
+        self.indexes.remove(name);
         Ok(())
     }
 
-    /// Keeps an image that has no name.
-    pub(super) fn keep(&mut self, manifest: Digest) -> Result<()> {
-        write(&self.unnamed_path(manifest), &Record { name: None, manifest })?;
-        self.unnamed.insert(manifest);
+    /// Keeps an image that has no name, and the index that it is one of.
+    pub(super) fn keep(&mut self, manifest: Digest, index: Option<Digest>) -> Result<()> {
+        write(&self.unnamed_path(manifest), &Record { name: None, manifest, index })?;
+        self.unnamed.insert(manifest, index);
         Ok(())
     }
 
@@ -141,7 +177,7 @@ impl Names {
 
     /// No longer keeps an image without a name.
     pub(super) fn forget(&mut self, manifest: Digest) -> Result<()> {
-        if self.unnamed.contains(&manifest) {
+        if self.unnamed.contains_key(&manifest) {
             remove(&self.unnamed_path(manifest))?;
             self.unnamed.remove(&manifest);
         }

@@ -44,7 +44,7 @@ impl Default for PushOptions {
 /// What a push did.
 #[derive(Clone, Debug)]
 pub struct Pushed {
-    /// The manifest's digest at the registry.
+    /// The digest of manifest or index at the registry.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
@@ -54,7 +54,8 @@ pub struct Pushed {
     pub saved: u64,
 }
 
-/// Sends `image` to the registry, repository and tag of `name`: blobs first, the manifest last.
+/// Sends `image`, or the index that its name stands for, to the registry, repository and tag of `name`: blobs first,
+/// what gets the tag last.
 pub async fn push(
     store: &ImageStore,
     image: &Image,
@@ -82,20 +83,22 @@ impl Push<'_> {
     async fn run(&self, image: &Image) -> Result<Pushed> {
         let lease = Arc::new(self.store.lease("push")?);
         let outgoing = self.outgoing(image, &lease).await?;
-        let size = self.store.content().size(image.id)?;
-        let mut blobs = vec![(image.id, size, None)];
+        let (digest, bytes) = outgoing.top();
+        let (size, bytes) = (bytes.len() as u64, bytes.to_vec());
+        let mut blobs: Vec<_> =
+            outgoing.blobs.into_iter().map(|(digest, size)| (digest, size, None)).collect();
         for planned in outgoing.layers {
             blobs.push((planned.layer.digest, planned.layer.size, Some(planned)));
         }
         let (moved, saved) = self.blobs(blobs, &lease).await?;
-        let (digest, bytes) = (outgoing.digest, outgoing.manifest);
-        let (size, media_type) = (bytes.len() as u64, media_type_of(&bytes));
-        let reference = match (self.name.tag(), self.name.digest()) {
-            (Some(tag), _) => tag.to_owned(),
-            (None, _) => digest.to_string(),
-        };
-        let repository = self.name.repository();
-        self.client.put_manifest(repository, &reference, &media_type, bytes.clone().into()).await?;
+        for (own, bytes) in outgoing.documents {
+            // All but the last are found by their digests.
+            let tag = self.name.tag().filter(|_| own == digest);
+            let reference = tag.map_or_else(|| own.to_string(), str::to_owned);
+            let media_type = media_type_of(&bytes);
+            let repository = self.name.repository();
+            self.client.put_manifest(repository, &reference, &media_type, bytes.into()).await?;
+        }
         let (store, known) = (self.store.clone(), self.name.with_digest(digest));
         let here = image.manifest_digest;
         blocking(move || {
@@ -116,7 +119,7 @@ impl Push<'_> {
             store.hold(&image, &lease)?;
             let usual = || if store.is_elsewhere(&image) { LayerForm::Stored } else { LayerForm::Gzip };
             let form = wanted.unwrap_or_else(usual);
-            store.outgoing(&image, |_| form, &lease)
+            store.outgoing(&image, &|_| form, &lease)
         })
         .await
     }
