@@ -109,7 +109,7 @@ fn outcome(built: &Built, names: &[ImageRef]) -> Value {
     json!({
         "id": image.id,
         "names": names,
-        "containerimage.digest": image.manifest_digest,
+        "containerimage.digest": image.index.unwrap_or(image.manifest_digest),
         "containerimage.config.digest": image.id,
         "image.name": names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         "materials": built.materials,

@@ -1,5 +1,6 @@
 //! A build from its request to its image.
 
+use crate::attest::{self, Began};
 use crate::cache::{Cache, CachedStep};
 use crate::caches::Caches;
 use crate::check::CheckInput;
@@ -168,6 +169,8 @@ impl Builder {
         );
         let request = &contexts.request;
         exchange::check(request, self.config.registry.is_some())?;
+        attest::check(request)?;
+        let at = jiff::Timestamp::now();
         let found = contexts.dockerfile()?;
         if request.check {
             let base_env = |base: &str| contexts.environment_of(base);
@@ -207,7 +210,8 @@ impl Builder {
         let results = solve::solve(&shared, &compiled.graph, compiled.target)?;
         solve::tell_before(&shared, &compiled.tail);
         shared.cancel.check()?;
-        let built = output::deliver(&shared, request, &compiled, &results)?;
+        let began = Began { at, text: found.text, materials: compiled.materials.clone() };
+        let built = output::deliver(&shared, request, &compiled, &results, &began)?;
         exchange::export(&shared, request, &compiled.graph, compiled.target, &results)?;
         Ok(built)
     }

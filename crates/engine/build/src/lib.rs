@@ -9,6 +9,7 @@
 
 mod agent;
 mod archive;
+mod attest;
 mod builder;
 mod cache;
 mod caches;
@@ -54,7 +55,7 @@ pub use output::Built;
 pub use registry::Registries;
 pub use request::{
     BuildEvent, BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output,
-    OutputStream, RunNetwork, Secret, StepOutcome,
+    OutputStream, Provenance, ProvenanceMode, RunNetwork, Secret, StepOutcome,
 };
 
 #[cfg(test)]

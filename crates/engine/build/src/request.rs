@@ -53,6 +53,10 @@ pub struct BuildRequest {
     pub cache_from: Vec<CacheSource>,
     /// Where to put results of steps for others.
     pub cache_to: Vec<CacheExport>,
+    /// Whether a list of the result's packages stands beside it.
+    pub sbom: bool,
+    /// Whether and how fully it is said beside the result how it was made.
+    pub provenance: Option<Provenance>,
     /// Keeps what a failed RUN left as an image, for a shell in it.
     pub keep_failed: bool,
     /// Looks at the file only: no step runs.
@@ -143,6 +147,27 @@ pub enum Output {
         #[serde(default)]
         compression: Option<LayerForm>,
     },
+}
+
+/// What is said about how a result was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// How much.
+    pub mode: ProvenanceMode,
+    /// Who builds, as a URI; `None` for a word that names only the program.
+    pub builder_id: Option<String>,
+}
+
+/// How much of a build is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProvenanceMode {
+    /// What it started from, and when.
+    #[default]
+    Min,
+    /// The Dockerfile, arguments and labels too.
+    Max,
 }
 
 /// A place that results of steps are taken from.

@@ -56,6 +56,15 @@ pub(crate) struct BuildArgs {
     /// Give results of steps to others: type=registry,ref=NAME, type=local,dest=DIR or type=inline
     #[arg(long, value_name = "TARGET")]
     pub cache_to: Vec<String>,
+    /// Put a list of the result's packages beside it
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub sbom: Option<String>,
+    /// Say beside the result how it was made: true, false, mode=min|max[,builder-id=URI]
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub provenance: Option<String>,
+    /// Either of them: type=sbom or type=provenance[,mode=min|max]
+    #[arg(long, value_name = "ATTESTATION")]
+    pub attest: Vec<String>,
     /// Ask the registry for newer base images
     #[arg(long)]
     pub pull: bool,

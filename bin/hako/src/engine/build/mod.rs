@@ -1,6 +1,7 @@
 //! `hako build`: sends the request to the builder of this machine and shows what it says.
 
 mod args;
+mod attest;
 mod cache;
 mod request;
 mod show;

@@ -1,7 +1,7 @@
 //! From flags to the builder's request. The builder is on this machine: paths are made absolute and go as they are.
 
 use super::args::BuildArgs;
-use super::cache;
+use super::{attest, cache};
 use anyhow::{Context, bail};
 use hako_build::{BuildRequest, Output, RunNetwork, Secret};
 use hako_image::LayerForm;
@@ -30,6 +30,8 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
         outputs: args.outputs.iter().map(|text| output(text)).collect::<anyhow::Result<_>>()?,
         cache_from: args.cache_from.iter().map(|text| cache::source(text)).collect::<anyhow::Result<_>>()?,
         cache_to: args.cache_to.iter().map(|text| cache::export(text)).collect::<anyhow::Result<_>>()?,
+        sbom: attest::sbom(args)?,
+        provenance: attest::provenance(args)?,
         keep_failed: args.on_error.is_some(),
         check: args.check,
         ..BuildRequest::default()

@@ -1,6 +1,7 @@
 //! Whole builds with real processes, as root, on a static busybox of this machine.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
+mod attest;
 mod bed;
 mod collect;
 mod devices;
