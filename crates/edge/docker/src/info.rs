@@ -41,7 +41,7 @@ async fn engine(state: &DockerState) -> Result<Value, Failure> {
         "DriverStatus": [["Supports d_type", "true"], ["Native Overlay Diff", "true"]],
         "DockerRootDir": root,
         "Plugins": {
-            "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local"],
+            "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local", "none", "syslog"],
         },
         "IndexServerAddress": "https://index.docker.io/v1/",
         "RegistryConfig": registries(state),

@@ -89,10 +89,6 @@ impl ContainerObject {
         self.sandbox.record.standalone
     }
 
-    pub(crate) fn log_path(&self) -> PathBuf {
-        self.dir.join("log/container.log")
-    }
-
     pub(crate) fn state(&self) -> ContainerState {
         self.status.read().state.clone()
     }

@@ -170,7 +170,8 @@ impl ContainerEngine for Engine {
 
     async fn logs(&self, id: &ContainerId, options: LogOptions) -> Result<LogStream> {
         let container = self.core.container(id)?;
-        crate::logs::read(container.log_path(), options, container.life.subscribe())
+        let path = container.log_path().ok_or(crate::error::EngineError::Unreadable)?;
+        crate::logs::read(path, options, container.life.subscribe())
     }
 
     async fn stats(&self, id: &ContainerId) -> Result<Stats> {

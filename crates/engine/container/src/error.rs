@@ -71,6 +71,10 @@ pub(crate) enum EngineError {
     NoDirectory { path: String },
     #[error("{what} is marked read-only")]
     ReadOnly { what: &'static str },
+    #[error("configured logging driver does not support reading")]
+    Unreadable,
+    #[error("failed to initialize logging driver: nobody listens for logs at {address}")]
+    NoLogDaemon { address: String },
     #[error("CDI device injection failed")]
     Cdi { source: hako_cdi::CdiError },
     #[error("{refusal}")]
@@ -107,10 +111,12 @@ impl Classify for EngineError {
             | Self::NotReady { .. }
             | Self::Standalone { .. }
             | Self::VolumeInUse { .. }
+            | Self::NoLogDaemon { .. }
             | Self::RootForbidden { .. } => Kind::FailedPrecondition,
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,
             Self::Io { source, .. } => Kind::of_io(source),
+            Self::Unreadable => Kind::Unimplemented,
             Self::Cdi { source } | Self::NoDevice { source, .. } => source.kind(),
             Self::ReadOnly { .. } => Kind::Forbidden,
             Self::Task { .. } | Self::Thread => Kind::Internal,

@@ -1,5 +1,6 @@
-//! Reading a container's log files, which its shim writes in the CRI's format:
-//! `<RFC 3339 with nanoseconds> stdout|stderr F|P <text>`, one entry a line, rotated by size to `.1`, `.2`, ….
+//! Reading a container's log files, which its shim writes in the CRI's format
+//! (`<RFC 3339 with nanoseconds> stdout|stderr F|P <text>`) or in Docker's JSON, one entry a line, rotated by size to
+//! `.1`, `.2`, …, or compressed to `.1.gz`, `.2.gz`, ….
 //!
 //! A reader holds a descriptor, so rotation never cuts it off: at the end of a file that was renamed it goes on
 //! with the next newer one, found by inode. Nothing is held in memory but one chunk.
@@ -8,12 +9,15 @@ use crate::container::Life;
 use crate::error::{EngineError, io};
 use crate::{LogLine, LogOptions, LogStream, Stream};
 use bytes::{Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use futures::{StreamExt, stream};
 use hako_error::Result;
 use jiff::Timestamp;
 use rustix::fs::inotify;
-use std::collections::VecDeque;
+use serde::Deserialize;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -42,7 +46,7 @@ pub(crate) fn read(path: PathBuf, options: LogOptions, state: watch::Receiver<Li
 
 /// A place in the files.
 struct Position {
-    file: Option<File>,
+    file: Option<Open>,
     offset: u64,
     rest: BytesMut,
 }
@@ -126,12 +130,13 @@ impl Position {
         let files = files(path)?;
         let mut at = Self { file: None, offset: 0, rest: BytesMut::new() };
         let Some(tail) = tail else {
-            at.file = files.into_iter().next();
+            at.file = files.into_iter().next().map(|part| part.open(path)).transpose()?;
             return Ok(at);
         };
         let mut wanted = tail;
         for file in files.into_iter().rev() {
-            let (offset, found) = last_lines(&file, wanted).map_err(io("read", path))?;
+            let file = file.open(path)?;
+            let (offset, found) = last_lines(&file.text, wanted).map_err(io("read", path))?;
             at = Self { file: Some(file), offset, rest: BytesMut::new() };
             wanted -= found;
             if wanted == 0 {
@@ -144,19 +149,19 @@ impl Position {
     /// One chunk's complete lines, and whether anything was read or the file changed.
     fn read(&mut self, path: &Path) -> Result<(bool, Vec<Bytes>), EngineError> {
         if self.file.is_none() {
-            self.file = files(path)?.into_iter().next();
+            self.file = files(path)?.into_iter().next().map(|part| part.open(path)).transpose()?;
         }
         let Some(file) = &self.file else {
             return Ok((false, Vec::new()));
         };
         let mut chunk = vec![0; CHUNK];
-        let mut read = file.read_at(&mut chunk, self.offset).map_err(io("read", path))?;
+        let mut read = file.text.read_at(&mut chunk, self.offset).map_err(io("read", path))?;
         if read == 0 {
             let Some(next) = successor(path, file)? else {
                 return Ok((false, Vec::new()));
             };
             // The shim may have written between our read and its rename: the old file is final only now.
-            read = file.read_at(&mut chunk, self.offset).map_err(io("read", path))?;
+            read = file.text.read_at(&mut chunk, self.offset).map_err(io("read", path))?;
             if read == 0 {
                 self.file = Some(next);
                 self.offset = 0;
@@ -173,61 +178,128 @@ impl Position {
     }
 }
 
+/// Device and inode of a file.
+type Identity = (u64, u64);
+
+/// One of a log's files, open and not read.
+struct Part {
+    file: File,
+    /// Its own.
+    identity: Identity,
+    /// Of the file that was compressed to it; its own where it is not compressed.
+    written_as: Identity,
+    is_compressed: bool,
+}
+
+/// A file that is being read, as text.
+struct Open {
+    text: File,
+    /// Held, so that its inode is nobody else's.
+    part: Part,
+}
+
+impl Part {
+    fn find(name: &Path) -> std::io::Result<Self> {
+        let file = File::open(name)?;
+        let is_compressed = name.extension().is_some_and(|extension| extension == "gz");
+        let identity = inode(&file)?;
+        let written_as = if is_compressed { written_as(&file)? } else { identity };
+        Ok(Self { file, identity, written_as, is_compressed })
+    }
+
+    /// A compressed one becomes text in memory, for as long as it is read.
+    fn open(self, path: &Path) -> Result<Open, EngineError> {
+        let text = || -> std::io::Result<File> {
+            if !self.is_compressed {
+                return self.file.try_clone();
+            }
+            let mut text = File::from(rustix::fs::memfd_create("log", rustix::fs::MemfdFlags::CLOEXEC)?);
+            (&self.file).seek(std::io::SeekFrom::Start(0))?;
+            std::io::copy(&mut GzDecoder::new(&self.file), &mut text)?;
+            Ok(text)
+        };
+        Ok(Open { text: text().map_err(io("read", path))?, part: self })
+    }
+}
+
+/// What the comment of a compressed file says.
+fn written_as(file: &File) -> std::io::Result<Identity> {
+    let mut decoder = GzDecoder::new(file);
+    // The header is read with the first byte.
+    let _first = decoder.read(&mut [0])?;
+    let comment = decoder.header().and_then(|header| header.comment()).unwrap_or_default();
+    let numbers = std::str::from_utf8(comment).ok().and_then(|text| text.split_once(':'));
+    let numbers = numbers.and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+    numbers.map_or_else(|| inode(file), Ok)
+}
+
 /// All files of a log, oldest first. A rotation while they are opened could hide one between two others, so what was
 /// opened counts only if the names still lead to the same files afterwards.
-fn files(path: &Path) -> Result<Vec<File>, EngineError> {
+fn files(path: &Path) -> Result<Vec<Part>, EngineError> {
     loop {
         let names = names(path);
         let mut open = Vec::new();
         let mut is_stable = true;
         for name in &names {
-            match File::open(name) {
-                Ok(file) => open.push((name, file)),
+            match Part::find(name) {
+                Ok(part) => open.push((name, part)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => is_stable &= name == path,
                 Err(error) => return Err(io("open", name)(error)),
             }
         }
-        let is_same = |(name, file): &(&PathBuf, File)| {
-            let now = std::fs::metadata(name).and_then(|meta| Ok((meta.dev(), meta.ino()) == inode(file)?));
+        let is_same = |(name, part): &(&PathBuf, Part)| {
+            let now =
+                std::fs::metadata(name).and_then(|meta| Ok((meta.dev(), meta.ino()) == inode(&part.file)?));
             now.unwrap_or(false)
         };
         if is_stable && open.iter().all(is_same) && self::names(path) == names {
-            return Ok(open.into_iter().map(|(_, file)| file).collect());
+            return Ok(open.into_iter().map(|(_, part)| part).collect());
         }
     }
 }
 
-fn inode(file: &File) -> std::io::Result<(u64, u64)> {
+fn inode(file: &File) -> std::io::Result<Identity> {
     file.metadata().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// The names of a log's files, oldest first, the one that is written now last.
 fn names(path: &Path) -> Vec<PathBuf> {
-    let mut numbers = Vec::new();
+    let mut numbers = BTreeMap::new();
     let (dir, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default().to_string_lossy());
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let entry = entry.file_name();
-        let number = entry
-            .to_str()
-            .and_then(|entry| entry.strip_prefix(&*name)?.strip_prefix('.')?.parse::<u32>().ok());
-        numbers.extend(number);
+        let file = entry.file_name();
+        let Some(rest) = file.to_str().and_then(|file| file.strip_prefix(&*name)?.strip_prefix('.')) else {
+            continue;
+        };
+        let plain = rest.strip_suffix(".gz").unwrap_or(rest);
+        if let Ok(number) = plain.parse::<u32>() {
+            // While a file is compressed it is there in both forms.
+            let is_plain = numbers.entry(number).or_insert(plain == rest);
+            *is_plain |= plain == rest;
+        }
     }
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let rotated = numbers.into_iter().map(|number| PathBuf::from(format!("{}.{number}", path.display())));
-    rotated.chain([path.to_owned()]).collect()
+    let named = |(number, is_plain): (u32, bool)| {
+        PathBuf::from(format!("{}.{number}{}", path.display(), if is_plain { "" } else { ".gz" }))
+    };
+    numbers.into_iter().rev().map(named).chain([path.to_owned()]).collect()
 }
 
 /// The next newer file than `file`, the oldest one when `file` is no longer there, `None` when it is the newest.
-fn successor(path: &Path, file: &File) -> Result<Option<File>, EngineError> {
-    let current = inode(file).map_err(io("stat", path))?;
+fn successor(path: &Path, file: &Open) -> Result<Option<Open>, EngineError> {
     let newest = std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    if newest == Some(current) {
+    let own = file.part.identity;
+    if newest == Some(own) {
         return Ok(None);
     }
     let mut all = files(path)?;
-    let at = all.iter().position(|file| inode(file).is_ok_and(|other| other == current));
+    // A file that was compressed meanwhile is the newest that says so: inodes of those before it are used again.
+    let is_same = |part: &Part| match file.part.is_compressed {
+        true => part.identity == own,
+        false => part.written_as == own,
+    };
+    let at = all.iter().rposition(is_same);
     let next = at.map_or(0, |at| at + 1);
-    Ok((next < all.len()).then(|| all.swap_remove(next)))
+    (next < all.len()).then(|| all.swap_remove(next)).map(|part| part.open(path)).transpose()
 }
 
 /// Where the last `wanted` lines begin, and how many there are.
@@ -256,9 +328,22 @@ fn last_lines(file: &File, wanted: u64) -> std::io::Result<(u64, u64)> {
     Ok((0, found + u64::from(size > 0)))
 }
 
+/// One line of Docker's json-file.
+#[derive(Deserialize)]
+struct JsonLine {
+    log: String,
+    stream: Stream,
+    time: Timestamp,
+}
+
 /// One entry. A line that is not in the format is skipped: the disk was full while it was written.
 fn parse(line: &Bytes) -> Option<LogLine> {
     let text: &[u8] = line;
+    if text.starts_with(b"{") {
+        let JsonLine { log, stream, time } = serde_json::from_slice(text).ok()?;
+        let partial = !log.ends_with('\n');
+        return Some(LogLine { time, stream, partial, bytes: log.into() });
+    }
     let space = |from: usize| Some(from + text.get(from..)?.iter().position(|byte| *byte == b' ')?);
     let first = space(0)?;
     let second = space(first + 1)?;
@@ -390,6 +475,44 @@ mod tests {
         assert_eq!(texts(&seen), expected);
         state.send_modify(|life| life.removed = true);
         assert!(lines.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn compressed_files_are_read_and_known_to_who_had_them_open() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = three_files(tmp.path());
+        let older = tmp.path().join("container.log.2");
+        let open = Part::find(&older).unwrap().open(&path).unwrap();
+        let file = File::create(tmp.path().join("container.log.2.gz")).unwrap();
+        let comment = format!("{}:{}", open.part.identity.0, open.part.identity.1);
+        let mut out = flate2::GzBuilder::new().comment(comment).write(file, flate2::Compression::fast());
+        out.write_all(&std::fs::read(&older).unwrap()).unwrap();
+        out.finish().unwrap();
+        assert_eq!(
+            texts(&collect(&path, LogOptions::default()).await),
+            ["a", "b", "c", "d", "e"],
+            "both forms"
+        );
+        std::fs::remove_file(&older).unwrap();
+        assert_eq!(texts(&collect(&path, LogOptions::default()).await), ["a", "b", "c", "d", "e"]);
+        let tail = LogOptions { tail: Some(5), ..LogOptions::default() };
+        assert_eq!(texts(&collect(&path, tail).await), ["b", "c", "d", "e"]);
+        let next = successor(&path, &open).unwrap().unwrap();
+        assert_eq!(next.part.identity, Part::find(&tmp.path().join("container.log.1")).unwrap().identity);
+    }
+
+    #[test]
+    fn lines_of_json_are_entries_too() {
+        let line =
+            br#"{"log":"a \"b\"\n","stream":"stderr","attrs":{"tag":"x"},"time":"2026-01-01T00:00:00.5Z"}"#;
+        let whole = parse(&Bytes::from_static(line)).unwrap();
+        assert_eq!(
+            (whole.stream, whole.partial, &whole.bytes[..]),
+            (Stream::Stderr, false, &b"a \"b\"\n"[..])
+        );
+        let part = br#"{"log":"a","stream":"stdout","time":"2026-01-01T00:00:00Z"}"#;
+        assert!(parse(&Bytes::from_static(part)).unwrap().partial);
+        assert_eq!(parse(&Bytes::from_static(b"{\"log\":\"cut")), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::seccomp::SeccompProfile;
 use hako_names::ImageRef;
+use hako_runtime::SyslogFormat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -232,8 +233,10 @@ pub struct ContainerSpec {
     pub stop_signal: Option<i32>,
     /// How long it may take to end after that signal, where a caller does not say; 10 s when `None`.
     pub stop_timeout: Option<Duration>,
-    /// Bounds of the log files.
+    /// Where its output is kept.
     pub log: LogSettings,
+    /// Whether a small program of ours is its first process, starts its own, hands signals on and takes orphans.
+    pub init: bool,
     /// The kernel's out-of-memory score adjustment.
     pub oom_score_adj: Option<i32>,
     /// Instead of the default masked paths.
@@ -290,6 +293,7 @@ impl Default for ContainerSpec {
             stop_signal: None,
             stop_timeout: None,
             log: LogSettings::default(),
+            init: false,
             oom_score_adj: None,
             masked_paths: None,
             readonly_paths: None,
@@ -510,18 +514,88 @@ pub struct Removal {
     pub volumes: bool,
 }
 
-/// Bounds of the log files of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a container's output is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LogSettings {
     /// Bytes of one file before it is rotated.
     pub max_size: u64,
     /// Number of files, the present one included.
     pub max_files: u32,
+    /// In which form, or where to.
+    pub driver: LogDriver,
+    /// Whether older files are compressed.
+    pub compress: bool,
+    /// What every line says besides, where the driver can.
+    pub extra: LogExtra,
+}
+
+/// The form of a container's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogDriver {
+    /// A file as the CRI has it.
+    #[default]
+    Cri,
+    /// A file as Docker's json-file has it.
+    Json,
+    /// No file; output goes to those who are attached.
+    None,
+    /// A log daemon.
+    Syslog {
+        /// Where it listens.
+        address: LogAddress,
+        /// The form of its messages.
+        format: SyslogFormat,
+        /// The facility's number.
+        facility: u8,
+        /// Whether a file of the first form is kept too, for readers.
+        keeps_file: bool,
+    },
+}
+
+/// Where a log daemon listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAddress {
+    /// At one of the usual sockets of this machine.
+    #[default]
+    Local,
+    /// A datagram socket of this machine.
+    Datagram(PathBuf),
+    /// A stream socket of this machine.
+    Stream(PathBuf),
+    /// UDP, `host:port`.
+    Udp(String),
+    /// TCP, `host:port`.
+    Tcp(String),
+}
+
+/// What is told with every line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogExtra {
+    /// Labels by their names.
+    pub labels: Vec<String>,
+    /// Labels whose names match.
+    pub labels_regex: String,
+    /// Variables by their names.
+    pub env: Vec<String>,
+    /// Variables whose names match.
+    pub env_regex: String,
+    /// Docker's template of a tag, such as `{{.Name}}`.
+    pub tag: String,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { max_size: 10 << 20, max_files: 5 }
+        Self {
+            max_size: 10 << 20,
+            max_files: 5,
+            driver: LogDriver::default(),
+            compress: false,
+            extra: LogExtra::default(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::sandbox::Live;
 use crate::{Action, CdiDevice, ContainerState, Exit, MountSource, Removal, users};
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Process, Spec};
-use hako_runtime::{CreateContainer, LogFile, Rootfs, Shim, Stdio};
+use hako_runtime::{CreateContainer, Rootfs, Shim, Stdio};
 use hako_snapshot::Mounts;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -97,7 +97,11 @@ impl Core {
     async fn create_in_shim(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: &Shim) -> Result<u32> {
         let core = Arc::clone(self);
         let object = Arc::clone(container);
-        let (spec, mounts) = blocking(move || core.runtime_spec(&object)).await.map_err(not_the_program)?;
+        let prepared = blocking(move || {
+            let (spec, mounts) = core.runtime_spec(&object)?;
+            Ok((spec, mounts, object.log_file()?, object.log_daemon()?))
+        });
+        let (spec, mounts, log, syslog) = prepared.await.map_err(not_the_program)?;
         let settings = &container.record.spec;
         let (Some(upper), Some(work)) = (mounts.upper, mounts.work) else {
             let text = format!(
@@ -105,12 +109,6 @@ impl Core {
                 container.id.short()
             );
             return Err(Error::new(Kind::DataLoss, text));
-        };
-        let log = LogFile {
-            path: container.log_path(),
-            max_size: settings.log.max_size,
-            max_files: settings.log.max_files,
-            ..LogFile::default()
         };
         let request = CreateContainer {
             id: container.id.to_string(),
@@ -122,10 +120,10 @@ impl Core {
                 stdin_once: settings.stdin_once,
                 tty: settings.tty,
                 size: settings.console_size.map(crate::exec::tty_size),
-                log: Some(log),
-                ..Stdio::default()
+                log,
+                syslog,
             },
-            init: false,
+            init: settings.init,
             pid_namespace: None,
         };
         shim.create(request).await

@@ -78,8 +78,8 @@ pub struct Container {
     pub restarting: bool,
     /// Whether its processes stand still; it is running all the same.
     pub paused: bool,
-    /// The log file that is written now.
-    pub log_path: PathBuf,
+    /// The log file that is written now, if there is one.
+    pub log_path: Option<PathBuf>,
 }
 
 /// What the image and the request together came to.

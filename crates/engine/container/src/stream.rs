@@ -10,7 +10,8 @@ use std::fmt;
 use tokio::io::AsyncWrite;
 
 /// Which stream a piece of output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// Standard output, and everything of a terminal.
     Stdout,

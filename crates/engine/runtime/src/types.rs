@@ -146,6 +146,9 @@ pub struct LogFile {
     /// The form of its lines.
     #[serde(default, skip_serializing_if = "LogFormat::is_cri")]
     pub format: LogFormat,
+    /// Whether older files are compressed: they get `.1.gz`, `.2.gz`, … behind their name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compress: bool,
     /// What every line of [`LogFormat::Json`] says besides, such as labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attrs: BTreeMap<String, String>,

@@ -162,7 +162,7 @@ impl ContainerEngine for FakeEngine {
             restart_count: 0,
             restarting: false,
             paused: false,
-            log_path: "/nonexistent".into(),
+            log_path: None,
         });
         Ok(id)
     }

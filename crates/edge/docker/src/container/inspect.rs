@@ -37,7 +37,7 @@ pub(crate) async fn inspect(
         "State": state_json(&container, state.health.inspect(&container)),
         "Image": resolved.image_id,
         "ResolvConfPath": resolv_conf, "HostnamePath": hostname, "HostsPath": hosts,
-        "LogPath": container.log_path,
+        "LogPath": container.log_path.as_deref().unwrap_or(std::path::Path::new("")),
         "Name": format!("/{}", container.spec.name),
         "RestartCount": container.restart_count,
         "Driver": "overlay", "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": crate::exec::running(&state, &id),

@@ -8,6 +8,7 @@ mod devices;
 mod health;
 mod hostconfig;
 mod images;
+mod logs;
 mod networks;
 mod registry;
 mod sdk;

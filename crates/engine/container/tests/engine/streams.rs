@@ -98,7 +98,7 @@ fn attaching_before_the_start_misses_nothing_and_input_reaches_the_container() {
 fn logs_follow_until_the_exit_and_survive_rotation() {
     on_host(|host| async move {
         let engine = host.open().await;
-        let log = hako_container::LogSettings { max_size: 4096, max_files: 100 };
+        let log = hako_container::LogSettings { max_size: 4096, max_files: 100, ..Default::default() };
         let spec = ContainerSpec {
             log,
             ..busybox("i=0; while [ $i -lt 1000 ]; do echo line $i; i=$((i+1)); done; printf end")

@@ -265,7 +265,7 @@ impl Shim {
         let is_new = container.init
             || container.pid_namespace.is_some()
             || stdio.syslog.is_some()
-            || stdio.log.as_ref().is_some_and(|log| log.format != LogFormat::Cri);
+            || stdio.log.as_ref().is_some_and(|log| log.format != LogFormat::Cri || log.compress);
         if self.0.version >= VERSION || !is_new {
             return Ok(());
         }

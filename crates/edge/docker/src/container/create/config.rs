@@ -62,6 +62,7 @@ pub(super) fn container_spec(
             .filter(|size| *size != [0, 0])
             .map(|[rows, columns]| TerminalSize { rows, columns }),
         host_cgroupns: cgroup_namespace(&host)?,
+        init: host.init.unwrap_or_default(),
         log: log_settings(host.log_config.as_ref())?,
         oom_score_adj: Some(host.oom_score_adj).filter(|adjustment| *adjustment != 0),
         masked_paths: paths(&host.masked_paths),

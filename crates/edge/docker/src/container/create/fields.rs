@@ -73,7 +73,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("HostConfig.MemorySwappiness", Refused(&["-1"])),
     ("HostConfig.NanoCpus", Mapped),
     ("HostConfig.OomKillDisable", NOTHING),
-    ("HostConfig.Init", NOTHING),
+    ("HostConfig.Init", Mapped),
     ("HostConfig.PidsLimit", Mapped),
     ("HostConfig.Ulimits", Mapped),
     ("HostConfig.CpuCount", Kept),

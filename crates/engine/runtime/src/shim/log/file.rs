@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 
 use super::Stream;
@@ -140,9 +142,13 @@ impl FileLog {
     fn rotate(&mut self) {
         let keep = self.config.max_files.max(1);
         for number in (1..keep.saturating_sub(1)).rev() {
-            // Missing ones are the first rotations.
-            let _missing = fs::rename(self.numbered(number), self.numbered(number + 1));
+            let (from, to) = (self.numbered(number), self.numbered(number + 1));
+            // Missing ones are the first rotations, or in the other form.
+            let _missing = (fs::remove_file(&to), fs::remove_file(gzipped(&to)));
+            let _missing = (fs::rename(&from, &to), fs::rename(gzipped(&from), gzipped(&to)));
         }
+        // With two files there is nothing to move on, and the older one goes in either form.
+        let _missing = fs::remove_file(gzipped(&self.numbered(1)));
         let moved = if keep == 1 {
             fs::remove_file(&self.config.path)
         } else {
@@ -151,9 +157,43 @@ impl FileLog {
         if moved.is_ok() {
             self.file = None;
             self.size = 0;
+            if self.config.compress && keep > 1 {
+                let path = self.numbered(1);
+                // One that could not be compressed is as good as it was.
+                let _left_as_it_is = compress(&path);
+            }
         } else {
             // Growing beyond its size is better than losing lines; it is tried again after another full size.
             self.config.max_size = self.config.max_size.saturating_mul(2);
+        }
+    }
+}
+
+fn gzipped(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".gz");
+    name.into()
+}
+
+/// Puts a compressed file in the place of one that is complete. Its comment says which file it was, for readers that
+/// have that one open. Level 1 is quick enough to be done between two writes.
+fn compress(path: &Path) -> io::Result<()> {
+    let mut plain = File::open(path)?;
+    let found = plain.metadata()?;
+    let (whole, mut part) = (gzipped(path), gzipped(path).into_os_string());
+    part.push(".part");
+    let written = File::create(&part).and_then(|file| {
+        let comment = format!("{}:{}", found.dev(), found.ino());
+        let mut out = GzBuilder::new().comment(comment).write(file, Compression::fast());
+        io::copy(&mut plain, &mut out)?;
+        out.finish()?;
+        fs::rename(&part, &whole)
+    });
+    match written {
+        Ok(()) => fs::remove_file(path),
+        Err(error) => {
+            let _not_there = fs::remove_file(&part);
+            Err(error)
         }
     }
 }

@@ -200,6 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn older_files_are_compressed_where_that_is_wanted() {
+        use std::io::Read;
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log(directory.path(), 100);
+        file(&mut log).config.compress = true;
+        for number in 0..20 {
+            log.write(1, format!("line number {number:02}\n").as_bytes());
+        }
+        let mut names: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["log", "log.1.gz", "log.2.gz"]);
+        let mut text = String::new();
+        for name in ["log.2.gz", "log.1.gz"] {
+            let file = fs::File::open(directory.path().join(name)).unwrap();
+            flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+        }
+        text.push_str(&fs::read_to_string(directory.path().join("log")).unwrap());
+        let numbers: Vec<&str> = text.lines().map(|line| &line[line.len() - 2..]).collect();
+        assert_eq!(numbers, ["17", "18", "19"], "whole files, in their order");
+    }
+
+    #[test]
     fn what_a_full_disk_loses_is_counted_and_noted() {
         let directory = tempfile::tempdir().unwrap();
         let mut log = log(directory.path(), 1 << 20);
