@@ -251,6 +251,7 @@ async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow:
                 RemoteOptions::default()
             }))),
             cdi: hako_cdi::Directories::default(),
+            binfmt: None,
         },
     )?;
     let engine = Engine::open(EngineConfig {

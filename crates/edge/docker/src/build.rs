@@ -58,8 +58,9 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
     }) {
         return Err(unimplemented(format!("build parameter {name} is unimplemented: leave it out")));
     }
-    let platform = params.get("platform").unwrap_or("linux");
-    if !platform.starts_with("linux") {
+    let platforms = params.get("platform").unwrap_or_default().split(',').filter(|text| !text.is_empty());
+    let platforms: Vec<String> = platforms.map(str::to_owned).collect();
+    if let Some(platform) = platforms.iter().find(|platform| !platform.starts_with("linux")) {
         return Err(unimplemented(format!("platform {platform:?} is unimplemented: build for linux")));
     }
     let tags = params.all("t").map(str::parse).collect::<std::result::Result<Vec<ImageRef>, _>>()?;
@@ -77,7 +78,7 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         network: network(&params)?,
         cache_from: cache_from(&params)?,
         pull: params.flag("pull"),
-        platform: params.get("platform").filter(|text| !text.is_empty()).map(str::to_owned),
+        platforms,
         ..BuildRequest::default()
     };
     check_inside(&context.0, wanted.dockerfile.as_deref())?;
@@ -208,11 +209,11 @@ async fn run(
 
 fn outcome(built: Result<Built>, tags: &[ImageRef]) -> Vec<Value> {
     match built {
-        Ok(Built { image: None, .. }) => Vec::new(),
-        Ok(Built { image: Some(image), .. }) => {
+        Ok(built) => {
+            let Some(id) = built.id() else { return Vec::new() };
             let mut lines = vec![
-                json!({ "aux": { "ID": image.id } }),
-                json!({ "stream": format!("Successfully built {}\n", image.id.short()) }),
+                json!({ "aux": { "ID": id } }),
+                json!({ "stream": format!("Successfully built {}\n", id.short()) }),
             ];
             lines.extend(tags.iter().map(|tag| json!({ "stream": format!("Successfully tagged {tag}\n") })));
             lines

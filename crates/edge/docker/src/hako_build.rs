@@ -106,12 +106,16 @@ fn outcome(built: &Built, names: &[ImageRef]) -> Value {
     let Some(image) = &built.image else {
         return json!({ "materials": built.materials });
     };
-    json!({
-        "id": image.id,
+    let mut outcome = json!({
+        "id": built.id(),
         "names": names,
         "containerimage.digest": image.index.unwrap_or(image.manifest_digest),
-        "containerimage.config.digest": image.id,
         "image.name": names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        "platforms": built.platforms,
         "materials": built.materials,
-    })
+    });
+    if built.platforms.len() < 2 {
+        outcome["containerimage.config.digest"] = json!(image.id);
+    }
+    outcome
 }

@@ -1,6 +1,7 @@
 //! A build from its request to its image.
 
-use crate::attest::{self, Began};
+use crate::attest::Began;
+use crate::binfmt;
 use crate::cache::{Cache, CachedStep};
 use crate::caches::Caches;
 use crate::check::CheckInput;
@@ -38,6 +39,8 @@ pub struct BuilderConfig {
     pub registry: Option<Arc<dyn Registry>>,
     /// Where `RUN --device` finds what devices need.
     pub cdi: hako_cdi::Directories,
+    /// Where the kernel says which programs it gives to emulators; `None` for `/proc/sys/fs/binfmt_misc`.
+    pub binfmt: Option<PathBuf>,
 }
 
 impl fmt::Debug for BuilderConfig {
@@ -165,11 +168,12 @@ impl Builder {
             self.config.registry.clone(),
             cancel.clone(),
             epoch_unix_s,
+            self.config.binfmt.clone().unwrap_or_else(|| binfmt::DIR.into()),
             scratch.path().to_owned(),
         );
         let request = &contexts.request;
         exchange::check(request, self.config.registry.is_some())?;
-        attest::check(request)?;
+        output::check(request)?;
         let at = jiff::Timestamp::now();
         let found = contexts.dockerfile()?;
         if request.check {
@@ -207,12 +211,12 @@ impl Builder {
             let message = format!("build argument {argument} is not used, no ARG asks for it");
             let _ = shared.events.send(BuildEvent::Warning { line: 0, message });
         }
-        let results = solve::solve(&shared, &compiled.graph, compiled.target)?;
-        solve::tell_before(&shared, &compiled.tail);
+        let results = solve::solve(&shared, &compiled.graph, &compiled.nodes())?;
+        compiled.targets.iter().for_each(|target| solve::tell_before(&shared, &target.tail));
         shared.cancel.check()?;
         let began = Began { at, text: found.text, materials: compiled.materials.clone() };
         let built = output::deliver(&shared, request, &compiled, &results, &began)?;
-        exchange::export(&shared, request, &compiled.graph, compiled.target, &results)?;
+        exchange::export(&shared, request, &compiled)?;
         Ok(built)
     }
 }

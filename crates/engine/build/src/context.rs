@@ -15,7 +15,7 @@ use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::Limits;
 use hako_image::transfer::Parcel;
-use hako_image::{Image, ImageStore, Layer, LayerForm};
+use hako_image::{Image, ImageStore, Layer, LayerForm, Sibling};
 use hako_names::{Digest, ImageRef};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ pub(crate) enum Named {
 pub trait Registry: Send + Sync {
     /// Pulls the image for `os/arch[/variant]`.
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image>;
+    /// The same beside the one that has the name here: it gets none.
+    fn pull_beside(&self, name: &ImageRef, platform: &str) -> Result<Image>;
     /// Pushes the image under that name, its layers in that form.
     fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()>;
     /// The manifest under that name, or another of its repository by digest.
@@ -60,6 +62,8 @@ pub(crate) struct Contexts {
     pub registry: Option<Arc<dyn Registry>>,
     pub cancel: Arc<Cancel>,
     pub epoch_unix_s: Option<i64>,
+    /// Where the kernel says which programs it gives to emulators.
+    pub binfmt: PathBuf,
     /// Where downloads and checkouts go.
     dir: PathBuf,
     main: Mutex<Option<Arc<Source>>>,
@@ -85,6 +89,7 @@ impl Contexts {
         registry: Option<Arc<dyn Registry>>,
         cancel: Arc<Cancel>,
         epoch_unix_s: Option<i64>,
+        binfmt: PathBuf,
         dir: PathBuf,
     ) -> Self {
         Self {
@@ -93,6 +98,7 @@ impl Contexts {
             registry,
             cancel,
             epoch_unix_s,
+            binfmt,
             dir,
             main: Mutex::default(),
             named: Mutex::default(),
@@ -229,6 +235,7 @@ impl Contexts {
         let here = self.images.resolve(name);
         let wants_newer = self.request.pull && name.digest().is_none();
         match (here, &self.registry) {
+            (Ok(image), _) if !platform.is_of(&image) => self.sibling(name, image, platform),
             (Ok(image), Some(registry)) if wants_newer => match registry.pull(name, &platform.to_string()) {
                 // What only this machine has is no older for that.
                 Err(error) if error.is_not_found() => Ok(image),
@@ -250,6 +257,38 @@ impl Contexts {
             }
             (here, _) => here,
         }
+    }
+
+    /// The image of that name for another platform than the one that is here, which keeps the name. Where there is none,
+    /// the one that is here.
+    fn sibling(&self, name: &ImageRef, here: Image, platform: &Platform) -> Result<Image> {
+        let wanted = platform.to_string();
+        let known = self.images.sibling(&here, &platform.of_images())?;
+        match (known, &self.registry) {
+            (Sibling::Here(image), None) => return Ok(*image),
+            (Sibling::Here(image), _) if !self.request.pull => return Ok(*image),
+            // Of the same index as the one that is here, also when the tag has moved on.
+            (Sibling::Elsewhere(digest), Some(registry)) if !self.request.pull => {
+                if let Ok(image) = registry.pull_beside(&digest, &wanted) {
+                    return Ok(image);
+                }
+            }
+            (Sibling::Elsewhere(_) | Sibling::Unknown, None) => return Ok(here),
+            _ => {}
+        }
+        let Some(registry) = &self.registry else { return Ok(here) };
+        registry.pull_beside(name, &wanted).or_else(|failed| match failed.kind() {
+            Kind::Cancelled => Err(failed),
+            _ => {
+                let said = here.config.architecture();
+                let message = format!(
+                    "platform {wanted} is wanted, {name} on this machine is for linux/{said}, and one for {wanted} \
+                     cannot be pulled ({})",
+                    failed.chain()
+                );
+                Err(Error::new(failed.kind(), message))
+            }
+        })
     }
 
     /// The variables that a stage on `base` starts with, as far as this machine knows the image; nothing is fetched.

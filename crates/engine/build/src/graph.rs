@@ -15,12 +15,17 @@
 //! **content key** is the digest of what it does and of what its inputs turned out to be (the chain id of the
 //! layers below, the digest of the files copied): a step whose inputs were made anew with the same result is
 //! not run again. Times of files are in neither, so touching a file invalidates nothing.
+//!
+//! A build for several platforms is one graph: what has the same definition for two of them is one node.
 
 use crate::dockerfile::{FileMode, Owner, Sharing};
 use crate::files::Source;
 use crate::request::RunNetwork;
+use crate::solve::KEYS;
+use crate::step;
 use hako_image::Layer;
 use hako_names::{Digest, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A node's place in [`Graph::nodes`].
@@ -30,6 +35,11 @@ pub(crate) type NodeId = usize;
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
+    /// Their definition keys.
+    pub keys: Vec<Digest>,
+    epoch_unix_s: Option<i64>,
+    /// The nodes of platforms that are done with.
+    earlier: HashMap<Digest, NodeId>,
 }
 
 /// One step of the build.
@@ -192,20 +202,55 @@ pub(crate) enum MountKind {
 }
 
 impl Graph {
+    /// A graph whose results have no later time than that.
+    pub(crate) fn new(epoch_unix_s: Option<i64>) -> Self {
+        Self { epoch_unix_s, ..Self::default() }
+    }
+
+    /// What comes now is for another platform.
+    pub(crate) fn next_platform(&mut self) {
+        self.earlier = self.keys.iter().enumerate().map(|(id, key)| (*key, id)).collect();
+    }
+
+    /// Adds a node, unless an earlier platform has it.
     pub(crate) fn push(&mut self, node: Node) -> NodeId {
+        let key = self.definition(&node);
+        if let Some(known) = self.earlier.get(&key)
+            && self.nodes[*known].use_cache == node.use_cache
+        {
+            return *known;
+        }
         self.nodes.push(node);
+        self.keys.push(key);
         self.nodes.len() - 1
+    }
+
+    fn definition(&self, node: &Node) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.update(format!("{KEYS} definition {:?}\n", self.epoch_unix_s).as_bytes());
+        node.op.describe(&mut hasher);
+        for input in node.parent.iter().chain(&node.op.inputs()) {
+            hasher.update(self.keys[*input].hex().as_bytes());
+        }
+        step::known_digests(&node.op).for_each(|digest| hasher.update(digest.hex().as_bytes()));
+        hasher.finish()
     }
 
     /// The nodes that a node takes files from, besides its parent.
     pub(crate) fn inputs(&self, id: NodeId) -> Vec<NodeId> {
+        self.nodes[id].op.inputs()
+    }
+}
+
+impl Op {
+    fn inputs(&self) -> Vec<NodeId> {
         let mut found = Vec::new();
         let mut add = |input: &Input| {
             if let Input::Node(node) = input {
                 found.push(*node);
             }
         };
-        match &self.nodes[id].op {
+        match self {
             Op::Copy(copy) | Op::Link(copy) => copy.items.iter().for_each(|item| add(&item.input)),
             Op::Run(run) => {
                 for mount in &run.mounts {
@@ -222,9 +267,7 @@ impl Graph {
         }
         found
     }
-}
 
-impl Op {
     /// What the node does, without what it does it to: the part that both keys have in common.
     pub(crate) fn describe(&self, hasher: &mut Hasher) {
         let mut field = |text: &str| {

@@ -10,6 +10,7 @@
 mod agent;
 mod archive;
 mod attest;
+mod binfmt;
 mod builder;
 mod cache;
 mod caches;

@@ -1,6 +1,8 @@
 //! For which machines an image is.
 
 use hako_error::{Error, Kind, Result};
+use hako_image::{Image, transfer};
+use serde_json::{Value, json};
 use std::fmt;
 
 /// `os/arch[/variant]` in the images' words.
@@ -23,6 +25,18 @@ impl Platform {
             None => Ok(Self::own()),
             Some(text) => Self::parse(text),
         }
+    }
+
+    /// Those of a request, each once; none means this machine.
+    pub(crate) fn all(texts: &[String]) -> Result<Vec<Self>> {
+        let mut all: Vec<Self> = Vec::new();
+        for text in texts {
+            let platform = Self::wanted(Some(text))?;
+            if !all.contains(&platform) {
+                all.push(platform);
+            }
+        }
+        Ok(if all.is_empty() { vec![Self::own()] } else { all })
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -57,6 +71,38 @@ impl Platform {
         };
         let variant = variant.filter(|variant| variant != implied);
         Ok(Self { os: os.to_ascii_lowercase(), architecture, variant })
+    }
+
+    /// Whether it is this machine's, of whatever variant.
+    pub(crate) fn is_own(&self) -> bool {
+        self.os == "linux" && self.architecture == own_architecture()
+    }
+
+    /// The same in the words of who chooses images.
+    pub(crate) fn of_images(&self) -> transfer::Platform {
+        transfer::Platform::new(&self.os, &self.architecture, self.variant.as_deref())
+    }
+
+    /// Whether an image was made for exactly that. One that says nothing is taken to be.
+    pub(crate) fn is_of(&self, image: &Image) -> bool {
+        let text = |key: &str| image.raw_config.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+        let is_same = |own: &str, said: &str| own.is_empty() || said.is_empty() || own == said;
+        is_same(&self.architecture, text("architecture"))
+            && is_same(self.variant.as_deref().unwrap_or_default(), text("variant"))
+    }
+
+    /// As descriptors say it.
+    pub(crate) fn json(&self) -> Value {
+        let mut platform = json!({"architecture": self.architecture, "os": self.os});
+        if let Some(variant) = &self.variant {
+            platform["variant"] = variant.as_str().into();
+        }
+        platform
+    }
+
+    /// As a directory is called: `linux_arm64`.
+    pub(crate) fn directory(&self) -> String {
+        self.to_string().replace('/', "_")
     }
 
     /// Whether programs of that platform run here.
@@ -94,6 +140,12 @@ mod tests {
         assert_eq!(text("linux/arm/v7").unwrap(), "linux/arm/v7");
         assert_eq!(text("x86_64").unwrap(), "linux/amd64");
         assert_eq!(Platform::wanted(None).unwrap(), Platform::own());
+        let all = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+            Platform::all(&texts).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&["linux/arm64", "arm64", "linux/arm/v7"]), ["linux/arm64", "linux/arm/v7"]);
+        assert_eq!(all(&[]), [Platform::own().to_string()]);
         for bad in ["linux//x", "a/b/c/d", "linux/ä"] {
             assert!(text(bad).is_err(), "{bad}");
         }

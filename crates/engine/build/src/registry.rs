@@ -33,6 +33,15 @@ impl Registries {
 }
 
 impl Registries {
+    fn bring(&self, name: &ImageRef, platform: &str, is_named: bool) -> Result<Image> {
+        let platform: Platform = platform
+            .parse()
+            .map_err(|source| Error::new(Kind::Invalid, "the platform").with_source(source))?;
+        let options =
+            PullOptions { remote: (self.login)(name), platform, is_named, ..PullOptions::default() };
+        Ok(wait(transfer::pull(&self.images, name, &options, &Progress::none()))?.image)
+    }
+
     fn read<T>(
         &self,
         name: &ImageRef,
@@ -52,11 +61,11 @@ fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 impl Registry for Registries {
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image> {
-        let platform: Platform = platform
-            .parse()
-            .map_err(|source| Error::new(Kind::Invalid, "the platform").with_source(source))?;
-        let options = PullOptions { remote: (self.login)(name), platform, ..PullOptions::default() };
-        Ok(wait(transfer::pull(&self.images, name, &options, &Progress::none()))?.image)
+        self.bring(name, platform, true)
+    }
+
+    fn pull_beside(&self, name: &ImageRef, platform: &str) -> Result<Image> {
+        self.bring(name, platform, false)
     }
 
     fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()> {

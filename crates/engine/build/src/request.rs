@@ -33,8 +33,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// The stage to build, by name or number; `None` for the last.
     pub target: Option<String>,
-    /// `os/arch[/variant]` of the image; `None` for this machine's.
-    pub platform: Option<String>,
+    /// `os/arch[/variant]` of the image, or of each of several; empty for this machine's.
+    pub platforms: Vec<String>,
     /// Runs every step, also those whose result is known.
     pub no_cache: bool,
     /// The same for the steps of these stages only.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! settled    its result is known without running anything: all of its parents' are, and so is its own
-//! needed     the target is; so are a settled node's parent, and an unsettled node's parent and inputs
+//! needed     the targets are; so are a settled node's parent, and an unsettled node's parent and inputs
 //! ```
 //! A copy from a stage whose result is known asks nothing of that stage. A step on top of one that ran anew is
 //! never taken by its definition: what it found below may have been something else.
@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::step;
 use hako_error::{Error, Kind, Result};
 use hako_image::{Layer, Pin, chain_id};
-use hako_names::{Digest, Hasher};
+use hako_names::Digest;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,6 @@ pub(crate) struct Done {
 #[derive(Debug)]
 pub(crate) struct Results {
     done: Vec<OnceLock<Arc<Done>>>,
-    /// The definition keys.
-    pub keys: Vec<Digest>,
 }
 
 impl Results {
@@ -64,14 +62,10 @@ impl Results {
     }
 }
 
-/// Brings the target about; returns what every needed node came to.
-pub(crate) fn solve(shared: &Shared, graph: &Graph, target: Option<NodeId>) -> Result<Results> {
-    let results = Results {
-        done: (0..graph.nodes.len()).map(|_| OnceLock::new()).collect(),
-        keys: definition_keys(shared, graph),
-    };
-    let Some(target) = target else { return Ok(results) };
-    let (known, needed) = settled(shared, graph, target, &results.keys)?;
+/// Brings the targets about; returns what every needed node came to.
+pub(crate) fn solve(shared: &Shared, graph: &Graph, targets: &[NodeId]) -> Result<Results> {
+    let results = Results { done: (0..graph.nodes.len()).map(|_| OnceLock::new()).collect() };
+    let (known, needed) = settled(shared, graph, targets)?;
     for id in 0..graph.nodes.len() {
         if needed[id]
             && let Some(settled) = &known[id]
@@ -95,19 +89,14 @@ enum Known {
 
 /// What is settled and what of it is needed; what is needed and elsewhere was brought here. Where that fails,
 /// the node is not settled, and others may be needed for it.
-fn settled(
-    shared: &Shared,
-    graph: &Graph,
-    target: NodeId,
-    keys: &[Digest],
-) -> Result<(Vec<Option<Known>>, Vec<bool>)> {
+fn settled(shared: &Shared, graph: &Graph, targets: &[NodeId]) -> Result<(Vec<Option<Known>>, Vec<bool>)> {
     loop {
         let mut known: Vec<Option<Known>> = Vec::new();
-        for (id, key) in keys.iter().enumerate() {
+        for (id, key) in graph.keys.iter().enumerate() {
             let settled = settle(shared, graph, id, *key, &known);
             known.push(settled);
         }
-        let needed = needed(graph, target, &known);
+        let needed = needed(graph, targets, &known);
         let mut is_complete = true;
         for id in (0..graph.nodes.len()).filter(|id| needed[*id]) {
             if let Some(Known::Offered(imported)) = &known[id] {
@@ -115,7 +104,8 @@ fn settled(
                 shared.cancel.check()?;
                 let node = &graph.nodes[id];
                 let below = stack(graph, &known, node.parent);
-                let taken = shared.imports.take(shared, node, keys[id], (**imported).clone(), &below)?;
+                let taken =
+                    shared.imports.take(shared, node, graph.keys[id], (**imported).clone(), &below)?;
                 if taken.is_none() {
                     break;
                 }
@@ -152,22 +142,6 @@ fn own(known: &[Option<Known>], id: NodeId) -> Option<Layer> {
     }
 }
 
-fn definition_keys(shared: &Shared, graph: &Graph) -> Vec<Digest> {
-    let mut keys: Vec<Digest> = Vec::new();
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let mut hasher = Hasher::new();
-        hasher.update(format!("{KEYS} definition {:?}\n", shared.epoch_unix_s).as_bytes());
-        node.op.describe(&mut hasher);
-        let inputs = graph.inputs(id);
-        for input in node.parent.iter().chain(&inputs) {
-            hasher.update(keys[*input].hex().as_bytes());
-        }
-        step::known_digests(&node.op).for_each(|digest| hasher.update(digest.hex().as_bytes()));
-        keys.push(hasher.finish());
-    }
-    keys
-}
-
 fn settle(shared: &Shared, graph: &Graph, id: NodeId, key: Digest, known: &[Option<Known>]) -> Option<Known> {
     let node = &graph.nodes[id];
     if node.parent.is_some_and(|parent| known[parent].is_none()) {
@@ -184,14 +158,13 @@ fn settle(shared: &Shared, graph: &Graph, id: NodeId, key: Digest, known: &[Opti
     }
 }
 
-fn needed(graph: &Graph, target: NodeId, known: &[Option<Known>]) -> Vec<bool> {
+fn needed(graph: &Graph, targets: &[NodeId], known: &[Option<Known>]) -> Vec<bool> {
     let mut needed = vec![false; graph.nodes.len()];
-    needed[target] = true;
-    for id in (0..graph.nodes.len()).rev().filter(|id| *id <= target) {
+    targets.iter().for_each(|target| needed[*target] = true);
+    for id in (0..graph.nodes.len()).rev() {
         if !needed[id] {
             continue;
         }
-        needed[id] = true;
         let node = &graph.nodes[id];
         let is_join = matches!(node.op, Op::Join(_));
         let inputs = if known[id].is_none() || is_join { graph.inputs(id) } else { Vec::new() };
@@ -297,7 +270,7 @@ fn node(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result
     }
     let mut done = None;
     tell(shared, &node.place, || {
-        let made = step::carry_out(shared, node, results.keys[id], results)
+        let made = step::carry_out(shared, node, graph.keys[id], results)
             .map_err(|error| crate::compile::at(&shared.file, node.place.line, &node.place.text, error))?;
         Ok(done.insert(made).outcome)
     })?;

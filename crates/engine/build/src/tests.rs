@@ -1,5 +1,7 @@
 //! Whole builds, on a busybox of this machine, with processes run by the tools of the system.
 
+mod platforms;
+
 use crate::run::Runner;
 use crate::{BuildEvent, BuildRequest, Builder, BuilderConfig, Built, StepOutcome};
 use hako_content::ContentStore;

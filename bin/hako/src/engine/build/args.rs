@@ -44,9 +44,9 @@ pub(crate) struct BuildArgs {
     /// Build this stage only
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
-    /// Build for this platform
-    #[arg(long, value_name = "OS/ARCH")]
-    pub platform: Option<String>,
+    /// Build for this platform, or for several (repeat or separate by commas)
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Do not use results of earlier builds, or not those of these stages
     #[arg(long, value_name = "STAGES", num_args = 0..=1, require_equals = true, default_missing_value = "", value_delimiter = ',')]
     pub no_cache: Option<Vec<String>>,

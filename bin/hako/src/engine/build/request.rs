@@ -17,7 +17,7 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
         secrets: secrets(&args.secrets)?,
         ssh: agents(&args.ssh)?,
         target: args.target.clone(),
-        platform: args.platform.clone(),
+        platforms: args.platform.clone(),
         pull: args.pull,
         labels: pairs(&args.labels),
         network: network(&args.network)?,

@@ -16,9 +16,10 @@ mod sbom;
 
 use crate::error::BuildError;
 use crate::files::Source;
-use crate::request::{BuildRequest, Output};
+use crate::platform::Platform;
+use crate::request::BuildRequest;
 use crate::shared::Shared;
-use hako_error::{Error, Kind, Result};
+use hako_error::Result;
 use hako_image::{Image, NewImage};
 use hako_names::{Digest, Hasher, ImageRef, percent};
 use hako_oci::media_type;
@@ -48,22 +49,12 @@ pub(crate) struct Said {
     predicate: Value,
 }
 
-/// Refuses what nobody could find afterwards.
-pub(crate) fn check(request: &BuildRequest) -> Result<()> {
-    let is_wanted = request.sbom || request.provenance.is_some();
-    if is_wanted && request.outputs.iter().any(|output| matches!(output, Output::Docker { .. })) {
-        let message = "what docker load reads has no place for attestations: write type=oci, or leave --sbom, \
-                       --provenance and --attest out";
-        return Err(Error::new(Kind::Invalid, message));
-    }
-    Ok(())
-}
-
 /// What the request wants said about an image.
 pub(crate) fn say(
     shared: &Shared,
     request: &BuildRequest,
     began: &Began,
+    platform: &Platform,
     image: &NewImage,
 ) -> Result<Vec<Said>> {
     let mut said = Vec::new();
@@ -72,7 +63,7 @@ pub(crate) fn say(
         said.push(Said { kind: sbom::PREDICATE, file: "sbom.spdx.json", predicate });
     }
     if let Some(wanted) = &request.provenance {
-        let predicate = provenance::predicate(shared, request, began, wanted);
+        let predicate = provenance::predicate(shared, request, began, platform, wanted);
         said.push(Said { kind: provenance::PREDICATE, file: "provenance.json", predicate });
     }
     Ok(said)
@@ -95,10 +86,11 @@ impl Said {
 pub(crate) fn beside_image(
     shared: &Shared,
     request: &BuildRequest,
+    platform: &Platform,
     image: &Image,
     said: &[Said],
 ) -> Result<Value> {
-    let subjects = subjects_of_image(image, &request.tags);
+    let subjects = subjects_of_image(image, platform, &request.tags);
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
     for one in said {
         let (digest, size) = put(shared, &one.statement(&subjects))?;
@@ -135,12 +127,9 @@ fn put(shared: &Shared, value: &Value) -> Result<(Digest, u64)> {
 }
 
 /// The image under each of its names, as a package-url.
-fn subjects_of_image(image: &Image, names: &[ImageRef]) -> Vec<Value> {
+fn subjects_of_image(image: &Image, platform: &Platform, names: &[ImageRef]) -> Vec<Value> {
     let digest = json!({"sha256": image.manifest_digest.hex()});
-    let platform = image.platform_json();
-    let parts = ["os", "architecture", "variant"].map(|key| platform[key].as_str().unwrap_or_default());
-    let platform = parts.join("/");
-    let platform = percent::encode(platform.trim_end_matches('/'));
+    let platform = percent::encode(&platform.to_string());
     let named = names.iter().map(|name| {
         let (repository, tag) = (name.familiar_name(), name.tag().unwrap_or("latest"));
         json!({"name": format!("pkg:docker/{repository}@{tag}?platform={platform}"), "digest": digest})

@@ -20,6 +20,7 @@ pub(super) fn predicate(
     shared: &Shared,
     request: &BuildRequest,
     began: &Began,
+    platform: &Platform,
     wanted: &Provenance,
 ) -> Value {
     let epoch = shared.epoch_unix_s.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
@@ -32,7 +33,7 @@ pub(super) fn predicate(
     json!({
         "buildDefinition": {
             "buildType": BUILD_TYPE,
-            "externalParameters": parameters(shared, request, began, wanted.mode),
+            "externalParameters": parameters(shared, request, began, platform, wanted.mode),
             "internalParameters": {"builderPlatform": Platform::own().to_string()},
             "resolvedDependencies": dependencies,
         },
@@ -56,14 +57,19 @@ fn dependency(uri: &str, digest: &str) -> Value {
 }
 
 /// Values that people gave are in mode=max only; of secrets and agents only their ids are, in no mode their values.
-fn parameters(shared: &Shared, request: &BuildRequest, began: &Began, mode: ProvenanceMode) -> Value {
+fn parameters(
+    shared: &Shared,
+    request: &BuildRequest,
+    began: &Began,
+    platform: &Platform,
+    mode: ProvenanceMode,
+) -> Value {
     // The Dockerfile by its place in the context, never a path of this machine.
     let path = Path::new(&shared.file);
-    let path = if path.is_absolute() { path.file_name().map(Path::new).unwrap_or(path) } else { path };
+    let path = if path.is_absolute() { path.file_name().map_or(path, Path::new) } else { path };
     let mut source = Map::from_iter([("path".to_owned(), json!(path.to_string_lossy()))]);
     source.extend(request.remote.iter().map(|remote| ("uri".to_owned(), json!(without_secrets(remote)))));
-    let mut parameters =
-        json!({"configSource": source, "request": {"target": request.target, "platform": request.platform}});
+    let mut parameters = json!({"configSource": source, "request": {"target": request.target, "platform": platform.to_string()}});
     if mode == ProvenanceMode::Max {
         parameters["configSource"]["text"] = began.text.clone().into();
         let told = &mut parameters["request"];

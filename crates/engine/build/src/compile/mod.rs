@@ -26,17 +26,37 @@ pub(crate) use arguments::is_predefined;
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub graph: Graph,
-    /// The last node of the target; `None` if it has no files at all.
-    pub target: Option<NodeId>,
-    /// The target's configuration.
-    pub state: State,
-    /// Instructions behind the target's last node.
-    pub tail: Vec<Place>,
+    /// What each platform of the request comes to, in its order.
+    pub targets: Vec<Target>,
     pub steps: usize,
     /// Build arguments that no ARG asks for.
     pub unused: Vec<String>,
     /// Base images and remote sources with their digests, for provenance.
     pub materials: BTreeMap<String, String>,
+}
+
+/// An image to be.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub platform: Platform,
+    /// Its configuration.
+    pub state: State,
+    /// Instructions behind its last node.
+    pub tail: Vec<Place>,
+}
+
+impl Target {
+    /// Its last node; `None` if it has no files at all.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.state.node
+    }
+}
+
+impl Compiled {
+    /// The last nodes of all images.
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.targets.iter().filter_map(Target::node).collect()
+    }
 }
 
 /// What a stage came to.
@@ -54,7 +74,9 @@ struct Compiler<'a> {
     contexts: &'a Contexts,
     cdi: &'a hako_cdi::Directories,
     globals: BTreeMap<String, String>,
+    /// Which image is compiled now.
     platform: Platform,
+    is_one_of_several: bool,
     graph: Graph,
     finished: HashMap<usize, Finished>,
     /// Nodes of base images, by layers.
@@ -71,8 +93,7 @@ pub(crate) fn compile(
     contexts: &Contexts,
     cdi: &hako_cdi::Directories,
 ) -> Result<Compiled> {
-    let platform = Platform::wanted(request.platform.as_deref())?;
-    let globals = arguments::globals(file, name, request, &platform)?;
+    let platforms = Platform::all(&request.platforms)?;
     let target = target(file, name, request)?;
     let mut compiler = Compiler {
         file,
@@ -80,21 +101,39 @@ pub(crate) fn compile(
         request,
         contexts,
         cdi,
-        globals,
-        platform,
-        graph: Graph::default(),
+        globals: BTreeMap::new(),
+        platform: Platform::own(),
+        is_one_of_several: platforms.len() > 1,
+        graph: Graph::new(contexts.epoch_unix_s),
         finished: HashMap::new(),
         bases: HashMap::new(),
         steps: 0,
         materials: BTreeMap::new(),
     };
-    for index in compiler.needed(target)? {
-        compiler.stage(index)?;
+    // This machine's first: a base image that is not here yet then gets its name from what runs here.
+    let mut order: Vec<usize> = (0..platforms.len()).collect();
+    order.sort_by_key(|at| !platforms[*at].is_own());
+    let mut targets = Vec::new();
+    for at in order {
+        targets.push((at, compiler.image(&platforms[at], target)?));
     }
-    let Finished { state, tail } = compiler.stage(target)?;
+    targets.sort_by_key(|(at, _)| *at);
+    let mut targets: Vec<Target> = targets.into_iter().map(|(_, target)| target).collect();
     let unused = arguments::unused(file, request);
-    let Compiler { graph, steps, materials, .. } = compiler;
-    Ok(Compiled { graph, target: state.node, state, tail, steps, unused, materials })
+    let Compiler { mut graph, materials, .. } = compiler;
+    let steps = number(&mut graph, &mut targets);
+    Ok(Compiled { graph, targets, steps, unused, materials })
+}
+
+/// Counts the steps anew: those of a platform that an earlier one has too are none.
+fn number(graph: &mut Graph, targets: &mut [Target]) -> usize {
+    let nodes = graph.nodes.iter_mut().flat_map(|node| node.before.iter_mut().chain([&mut node.place]));
+    let tails = targets.iter_mut().flat_map(|target| &mut target.tail);
+    let mut places: Vec<&mut Place> = nodes.chain(tails).filter(|place| place.step > 0).collect();
+    let numbers: BTreeSet<usize> = places.iter().map(|place| place.step).collect();
+    let numbers: HashMap<usize, usize> = numbers.into_iter().zip(1..).collect();
+    places.iter_mut().for_each(|place| place.step = numbers[&place.step]);
+    numbers.len()
 }
 
 /// Names a place of the file in errors.
@@ -132,6 +171,19 @@ fn target(file: &Dockerfile, name: &str, request: &BuildRequest) -> Result<usize
 }
 
 impl Compiler<'_> {
+    /// Compiles the stages that the image for a platform needs.
+    fn image(&mut self, platform: &Platform, target: usize) -> Result<Target> {
+        self.globals = arguments::globals(self.file, self.name, self.request, platform)?;
+        self.platform = platform.clone();
+        self.finished.clear();
+        self.graph.next_platform();
+        for index in self.needed(target)? {
+            self.stage(index)?;
+        }
+        let Finished { state, tail } = self.stage(target)?;
+        Ok(Target { platform: platform.clone(), state, tail })
+    }
+
     /// The stages that the file says the target needs, in its order. ONBUILD of a base may need more.
     fn needed(&self, target: usize) -> Result<Vec<usize>> {
         let (mut needed, mut open) = (BTreeSet::new(), vec![target]);
@@ -173,7 +225,12 @@ impl Compiler<'_> {
     /// A place of the next number.
     fn place(&mut self, index: usize, line: usize, text: &str) -> Place {
         self.steps += 1;
-        let stage = self.file.stages[index].name.clone().unwrap_or_else(|| index.to_string());
+        let mut stage = self.file.stages[index].name.clone().unwrap_or_else(|| index.to_string());
+        if self.is_one_of_several
+            && let Ok(platform) = self.platform_of(index)
+        {
+            stage = format!("{platform} {stage}");
+        }
         Place { step: self.steps, stage, line, text: text.to_owned() }
     }
 

@@ -2,9 +2,11 @@
 
 use super::is_predefined;
 use super::stage::{Stage, invalid};
+use crate::binfmt;
 use crate::devices;
 use crate::dockerfile::{Mount, Network, Program, Run, Security};
 use crate::graph::{Input, MountKind, Op, Place, RunMount, RunOp};
+use crate::platform::Platform;
 use crate::request::{Entitlement, RunNetwork};
 use hako_error::{Error, Kind, Result};
 
@@ -48,13 +50,7 @@ impl Stage<'_, '_> {
 
     fn check_run(&self, run: &Run) -> Result<()> {
         let request = self.compiler.request;
-        if !self.platform.runs_here() {
-            let message = format!(
-                "programs of {} do not run on this machine; build them in a stage FROM --platform=$BUILDPLATFORM",
-                self.platform
-            );
-            return Err(invalid(message));
-        }
+        self.check_platform()?;
         let asks = [
             (
                 run.security == Security::Insecure,
@@ -90,6 +86,23 @@ impl Stage<'_, '_> {
             }
         }
         Ok(names)
+    }
+
+    /// Programs of another architecture need an emulator.
+    fn check_platform(&self) -> Result<()> {
+        if self.platform.runs_here() {
+            return Ok(());
+        }
+        let emulator = binfmt::emulator(&self.compiler.contexts.binfmt, &self.platform.architecture);
+        let Some(lack) = emulator.lack() else { return Ok(()) };
+        let message = format!(
+            "programs of {} do not run on this machine, which is {}, and {lack}; build them in a stage FROM \
+             --platform=$BUILDPLATFORM, or give the kernel an emulator: binfmt_misc, with the flag F, as the package \
+             qemu-user-static does",
+            self.platform,
+            Platform::own(),
+        );
+        Err(Error::new(Kind::FailedPrecondition, message))
     }
 
     fn mount(&mut self, mount: Mount, index: usize, place: &Place) -> Result<RunMount> {

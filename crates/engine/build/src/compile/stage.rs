@@ -44,7 +44,7 @@ impl<'a> Compiler<'a> {
         Ok(finished)
     }
 
-    fn platform_of(&self, index: usize) -> Result<Platform> {
+    pub(super) fn platform_of(&self, index: usize) -> Result<Platform> {
         let Some(text) = &self.file.stages[index].platform else {
             return Ok(self.platform.clone());
         };

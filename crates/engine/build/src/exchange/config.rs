@@ -139,7 +139,7 @@ impl CacheConfig {
     }
 
     /// What can be used of it.
-    pub(super) fn offer(self, source: Source, layers: &[Layer]) -> Result<Offer> {
+    pub(super) fn offer(self, source: &Arc<Source>, layers: &[Layer]) -> Result<Offer> {
         if self.keys != KEYS {
             return Err(unusable("it was written by another version of the builder, whose keys are others"));
         }
@@ -165,7 +165,7 @@ impl CacheConfig {
             steps.push((definition, record));
         }
         let mounts = self.mounts.into_iter().map(|mount| Ok((mount.id, layer(mount.layer)?)));
-        Ok(Offer { source: Arc::new(source), steps, mounts: mounts.collect::<Result<_>>()? })
+        Ok(Offer { source: source.clone(), steps, mounts: mounts.collect::<Result<_>>()? })
     }
 }
 
@@ -197,8 +197,9 @@ mod tests {
     #[test]
     fn a_record_is_found_by_both_of_its_keys() {
         let zstd = layer(hako_oci::media_type::LAYER_ZSTD);
-        let offer =
-            config(0, "1970-01-01T00:00:00Z").offer(Source::Here, std::slice::from_ref(&zstd)).unwrap();
+        let offer = config(0, "1970-01-01T00:00:00Z")
+            .offer(&Arc::new(Source::Here), std::slice::from_ref(&zstd))
+            .unwrap();
         let keys: Vec<Digest> = offer.steps.iter().map(|(key, _)| *key).collect();
         assert_eq!(keys, [Digest::of(b"c"), Digest::of(b"d")]);
         assert!(offer.steps.iter().all(|(_, record)| record.layer.as_ref() == Some(&zstd)));
@@ -219,7 +220,7 @@ mod tests {
                 "names layer 7",
             ),
         ] {
-            let error = config.offer(Source::Here, &layers).unwrap_err();
+            let error = config.offer(&Arc::new(Source::Here), &layers).unwrap_err();
             assert!(error.chain().contains(part), "{part}: {error:?}");
         }
     }

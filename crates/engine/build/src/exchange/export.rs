@@ -4,6 +4,7 @@ use super::config::{CONFIG_TYPE, CacheConfig, INLINE_FIELD, MountRecord, StepRec
 use super::source::Source;
 use super::{layout, mounts};
 use crate::cache::Record;
+use crate::compile::Compiled;
 use crate::graph::{Graph, NodeId, Op};
 use crate::request::{BuildEvent, BuildRequest, CacheExport, CacheMode, CacheTarget, Output};
 use crate::shared::Shared;
@@ -49,20 +50,13 @@ fn invalid(message: &str) -> Error {
 }
 
 /// Writes the caches that the request asks for, except inline.
-pub(crate) fn export(
-    shared: &Shared,
-    request: &BuildRequest,
-    graph: &Graph,
-    target: Option<NodeId>,
-    results: &Results,
-) -> Result<()> {
+pub(crate) fn export(shared: &Shared, request: &BuildRequest, compiled: &Compiled) -> Result<()> {
     for to in &request.cache_to {
         if to.target == CacheTarget::Inline {
             continue;
         }
         shared.cancel.check()?;
-        let written =
-            Cache::gather(shared, graph, target, results, to).and_then(|cache| cache.write(shared, to));
+        let written = Cache::gather(shared, compiled, to).and_then(|cache| cache.write(shared, to));
         match written {
             Err(error) if to.ignore_error => {
                 let message = format!("the cache was not written: {}", error.chain());
@@ -88,7 +82,7 @@ pub(crate) fn inline(
     }
     let mut cache = Cache { layers: results.below(target)?, ..Cache::default() };
     for id in own(graph, target) {
-        cache.step(shared, results.keys[id]);
+        cache.step(shared, graph.keys[id]);
     }
     let config = CacheConfig { records: cache.records, ..CacheConfig::new() };
     let value = serde_json::to_value(config)
@@ -121,20 +115,17 @@ struct Cache {
 }
 
 impl Cache {
-    fn gather(
-        shared: &Shared,
-        graph: &Graph,
-        target: Option<NodeId>,
-        results: &Results,
-        to: &CacheExport,
-    ) -> Result<Self> {
+    fn gather(shared: &Shared, compiled: &Compiled, to: &CacheExport) -> Result<Self> {
         let mut cache = Self::default();
-        let nodes = match to.mode {
-            CacheMode::Min => own(graph, target),
+        let graph = &compiled.graph;
+        let nodes: BTreeSet<NodeId> = match to.mode {
+            CacheMode::Min => {
+                compiled.nodes().into_iter().flat_map(|target| own(graph, Some(target))).collect()
+            }
             CacheMode::Max => (0..graph.nodes.len()).collect(),
         };
         for id in nodes {
-            cache.step(shared, results.keys[id]);
+            cache.step(shared, graph.keys[id]);
         }
         if to.mounts {
             for mounts::Packed { id, layer, source } in mounts::pack(shared, graph)? {

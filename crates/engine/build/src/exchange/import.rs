@@ -1,5 +1,6 @@
 //! Results of others that a build may ask for.
 
+use super::config::Offer;
 use super::source::{self, Source};
 use crate::cache::Record;
 use crate::context::Contexts;
@@ -34,21 +35,11 @@ impl Imports {
     /// read is told of: the build then does the work itself.
     pub(crate) fn open(contexts: &Contexts, events: &mpsc::UnboundedSender<BuildEvent>) -> Result<Self> {
         let request = &contexts.request;
-        let platform = Platform::wanted(request.platform.as_deref())?;
+        let platforms = Platform::all(&request.platforms)?;
         let imports = Self::default();
         for from in &request.cache_from {
-            match source::open(from, &contexts.images, contexts.registry.as_ref(), &platform) {
-                Ok(offer) => {
-                    let mut steps = imports.steps.lock();
-                    for (key, record) in offer.steps {
-                        let source = offer.source.clone();
-                        steps.entry(key).or_insert(Imported { source, record });
-                    }
-                    let mut mounts = imports.mounts.lock();
-                    for (id, layer) in offer.mounts {
-                        mounts.entry(id).or_insert((offer.source.clone(), layer));
-                    }
-                }
+            match source::open(from, &contexts.images, contexts.registry.as_ref(), &platforms) {
+                Ok(offers) => offers.into_iter().for_each(|offer| imports.add(offer)),
                 Err(error) => {
                     let message = format!("the cache {} is not used: {}", name(from), error.chain());
                     let _ = events.send(BuildEvent::Warning { line: 0, message });
@@ -57,6 +48,18 @@ impl Imports {
             contexts.cancel.check()?;
         }
         Ok(imports)
+    }
+
+    fn add(&self, offer: Offer) {
+        let mut steps = self.steps.lock();
+        for (key, record) in offer.steps {
+            let source = offer.source.clone();
+            steps.entry(key).or_insert(Imported { source, record });
+        }
+        let mut mounts = self.mounts.lock();
+        for (id, layer) in offer.mounts {
+            mounts.entry(id).or_insert((offer.source.clone(), layer));
+        }
     }
 
     /// What others have for that key.

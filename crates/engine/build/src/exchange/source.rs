@@ -7,7 +7,7 @@ use crate::platform::Platform;
 use crate::request::CacheSource;
 use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
-use hako_image::{ImageStore, Layer};
+use hako_image::{ImageStore, Layer, Sibling};
 use hako_names::{Digest, ImageRef};
 use std::fmt;
 use std::path::PathBuf;
@@ -38,50 +38,66 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Reads what is offered at a place.
+/// Reads what is offered at a place; of an index, what is offered for each of the platforms.
 pub(super) fn open(
     from: &CacheSource,
     images: &ImageStore,
     registry: Option<&Arc<dyn Registry>>,
-    platform: &Platform,
-) -> Result<Offer> {
+    platforms: &[Platform],
+) -> Result<Vec<Offer>> {
     match from {
         CacheSource::Local { path, tag, digest } => {
             let manifest = match digest {
                 Some(digest) => *digest,
                 None => layout::find(path, tag)?,
             };
-            Source::Directory(path.clone()).offer(Some(manifest), platform)
+            offers(&Arc::new(Source::Directory(path.clone())), Some(manifest), platforms)
         }
-        CacheSource::Registry { reference } => remote(reference, registry)?.offer(None, platform),
-        CacheSource::Inline { reference } => match here(images, reference)? {
-            Some(offer) => Ok(offer),
-            None => remote(reference, registry)?.offer(None, platform),
+        CacheSource::Registry { reference } => offers(&remote(reference, registry)?, None, platforms),
+        CacheSource::Inline { reference } => match here(images, reference, platforms)? {
+            found if !found.is_empty() => Ok(found),
+            _ => offers(&remote(reference, registry)?, None, platforms),
         },
     }
 }
 
-fn remote(name: &ImageRef, registry: Option<&Arc<dyn Registry>>) -> Result<Source> {
+fn remote(name: &ImageRef, registry: Option<&Arc<dyn Registry>>) -> Result<Arc<Source>> {
     let registry = registry
         .cloned()
         .ok_or_else(|| Error::new(Kind::FailedPrecondition, "this builder speaks to no registry"))?;
-    Ok(Source::Registry { registry, name: name.clone() })
+    Ok(Arc::new(Source::Registry { registry, name: name.clone() }))
 }
 
-/// The records of an image of this machine, if it carries any.
-fn here(images: &ImageStore, name: &ImageRef) -> Result<Option<Offer>> {
-    let Ok(image) = images.resolve(name) else { return Ok(None) };
-    let Some(records) = CacheConfig::of_image(&image.raw_config)? else { return Ok(None) };
-    records.offer(Source::Here, &image.layers).map(Some)
+/// The records of the images of this machine that have the name, if they carry any.
+fn here(images: &ImageStore, name: &ImageRef, platforms: &[Platform]) -> Result<Vec<Offer>> {
+    let Ok(image) = images.resolve(name) else { return Ok(Vec::new()) };
+    let mut offers = Vec::new();
+    for platform in platforms {
+        let sibling = match platform.is_of(&image) {
+            true => Sibling::Here(Box::new(image.clone())),
+            false => images.sibling(&image, &platform.of_images())?,
+        };
+        let Sibling::Here(image) = sibling else { continue };
+        if let Some(records) = CacheConfig::of_image(&image.raw_config)? {
+            offers.push(records.offer(&Arc::new(Source::Here), &image.layers)?);
+        }
+    }
+    Ok(offers)
+}
+
+/// What a manifest offers, or of an index those for the platforms.
+fn offers(source: &Arc<Source>, manifest: Option<Digest>, platforms: &[Platform]) -> Result<Vec<Offer>> {
+    let document: Document = parse("the manifest", &source.manifest(manifest)?)?;
+    let Some(manifests) = &document.manifests else { return Ok(vec![source.offer(&document)?]) };
+    let mut offers = Vec::new();
+    for chosen in of_platforms(manifests, platforms)? {
+        offers.push(source.offer(&parse("the manifest", &source.manifest(Some(chosen))?)?)?);
+    }
+    Ok(offers)
 }
 
 impl Source {
-    fn offer(self, manifest: Option<Digest>, platform: &Platform) -> Result<Offer> {
-        let mut document: Document = parse("the manifest", &self.manifest(manifest)?)?;
-        if let Some(manifests) = &document.manifests {
-            let chosen = of_platform(manifests, platform)?;
-            document = parse("the manifest", &self.manifest(Some(chosen))?)?;
-        }
+    fn offer(self: &Arc<Self>, document: &Document) -> Result<Offer> {
         let Some(config) = &document.config else {
             return Err(unusable("it is neither a cache nor an image"));
         };
@@ -122,12 +138,22 @@ impl Source {
     }
 }
 
-fn of_platform(manifests: &[Descriptor], platform: &Platform) -> Result<Digest> {
-    let is_wanted = |one: &&Descriptor| {
-        one.platform.as_ref().is_some_and(|offered| {
-            offered["os"] == platform.os.as_str() && offered["architecture"] == platform.architecture.as_str()
-        })
-    };
-    let found = manifests.iter().find(is_wanted);
-    found.map(|one| one.digest).ok_or_else(|| unusable(format!("it has nothing for {platform}")))
+fn of_platforms(manifests: &[Descriptor], platforms: &[Platform]) -> Result<Vec<Digest>> {
+    let found = platforms.iter().filter_map(|platform| {
+        let is_wanted = |one: &&Descriptor| {
+            one.platform.as_ref().is_some_and(|offered| {
+                let variant = platform.variant.as_deref();
+                offered["os"] == platform.os.as_str()
+                    && offered["architecture"] == platform.architecture.as_str()
+                    && variant.is_none_or(|variant| offered["variant"] == variant)
+            })
+        };
+        manifests.iter().find(is_wanted).map(|one| one.digest)
+    });
+    let found: Vec<Digest> = found.collect();
+    if found.is_empty() {
+        let all: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+        return Err(unusable(format!("it has nothing for {}", all.join(", "))));
+    }
+    Ok(found)
 }

@@ -10,6 +10,7 @@ mod exchange;
 mod files;
 mod mounts;
 mod peer;
+mod platforms;
 mod sources;
 
 // Linked in so that this executable can be a runtime's process.

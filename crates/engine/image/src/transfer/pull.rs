@@ -29,6 +29,8 @@ pub struct PullOptions {
     pub parallel: usize,
     /// Whether layers are unpacked as they come.
     pub unpack: bool,
+    /// Whether the name is pointed to the image. Otherwise it stays without one, beside what has the name.
+    pub is_named: bool,
     /// When unused images go to make room; `None` for never.
     pub budget: Option<Budget>,
 }
@@ -41,6 +43,7 @@ impl Default for PullOptions {
             platform: Platform::host(),
             parallel: 4,
             unpack: true,
+            is_named: true,
             budget: Some(Budget::default()),
         }
     }
@@ -117,13 +120,20 @@ impl Pull<'_> {
             moved += fetched.moved;
             saved += fetched.saved;
         }
-        let names: Vec<ImageRef> = self.name.tag().map(|_| self.name.without_digest()).into_iter().collect();
-        let digests = [self.name.with_digest(plan.digest)];
+        let names: Vec<ImageRef> = self.tag().into_iter().collect();
+        // What a registry calls the index is the one for this machine.
+        let digest = if self.options.is_named { plan.digest } else { plan.manifest };
+        let digests = [self.name.with_digest(digest)];
         let (store, digest) = (self.store.clone(), plan.digest);
         let image = blocking(move || store.point(plan.manifest, &names, &digests)).await?;
         self.make_room().await;
         let image = Image { name: Some(self.name.clone()), ..image };
         Ok(Pulled { image, digest, is_up_to_date: false, moved, saved })
+    }
+
+    /// The name to point to the image.
+    fn tag(&self) -> Option<ImageRef> {
+        self.name.tag().filter(|_| self.options.is_named).map(|_| self.name.without_digest())
     }
 
     /// A pull is what fills disks. What it brought is the newest and stays.
@@ -179,7 +189,7 @@ impl Pull<'_> {
         let is_unpacked = here.chain_id().is_none_or(|chain| self.store.is_unpacked(&chain));
         let unpack = self.options.unpack && !is_unpacked;
         let is_known = here.repo_digests.contains(&digest);
-        let tag = self.name.tag().filter(|_| !is_named).map(|_| self.name.without_digest());
+        let tag = self.tag().filter(|_| !is_named);
         let store = self.store.clone();
         let image = blocking(move || {
             if unpack {

@@ -1,0 +1,150 @@
+//! Builds for machines other than this one.
+
+use super::{Bench, config};
+use crate::{BuildEvent, BuildRequest, Builder, BuilderConfig, Output, StepOutcome};
+use hako_image::{Image, Sibling};
+use std::fs;
+
+/// A root whose programs are this machine's, whatever platform it is said to be for.
+const FOREIGN: &str = "FROM --platform=$BUILDPLATFORM busybox AS tools\nFROM scratch\nCOPY --from=tools / /\n\
+    ARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n";
+
+fn of(bench: &Bench, platforms: &[&str]) -> BuildRequest {
+    BuildRequest { platforms: platforms.iter().map(ToString::to_string).collect(), ..bench.request() }
+}
+
+/// A bench on a machine whose kernel has that table of emulators.
+fn with_emulators(entries: &[(&str, &str)]) -> Bench {
+    let mut bench = Bench::new(FOREIGN);
+    let dir = bench.dir.path().join("binfmt");
+    fs::create_dir_all(&dir).unwrap();
+    for (name, text) in entries {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let config = BuilderConfig { binfmt: Some(dir), ..config() };
+    bench.builder = Builder::with_runner(bench.images.clone(), config, bench.runner.clone()).unwrap();
+    bench
+}
+
+fn sibling(bench: &Bench, image: &Image, platform: &str) -> Image {
+    match bench.images.sibling(image, &platform.parse().unwrap()).unwrap() {
+        Sibling::Here(image) => *image,
+        other => panic!("{platform}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_foreign_program_runs_where_the_kernel_has_an_emulator() {
+    let entry = "enabled\ninterpreter /usr/bin/qemu-s390x-static\nflags: F\noffset 0\n\
+        magic 7f454c4602020100000000000000000000020016\nmask ffffffffffffff00fffffffffffffffffffeffff\n";
+    let bench = with_emulators(&[("status", "enabled\n"), ("qemu-s390x", entry)]);
+    let (image, events) = bench.try_build(of(&bench, &["linux/amd64", "linux/s390x"]));
+    let image = image.unwrap_or_else(|error| panic!("{}: {events:?}", error.chain()));
+    assert_eq!(bench.read(&image, "arch"), "amd64\n");
+    let other = sibling(&bench, &image, "linux/s390x");
+    assert_eq!(other.config.architecture().to_string(), "s390x");
+    assert_eq!(bench.read(&other, "arch"), "s390x\n");
+}
+
+#[test]
+fn a_foreign_program_is_refused_by_platform_place_and_what_would_help() {
+    let bench = with_emulators(&[("status", "enabled\n")]);
+    let error = bench.try_build(of(&bench, &["linux/s390x"])).0.unwrap_err();
+    for part in ["Dockerfile:5: ", "linux/s390x", "no emulator", "$BUILDPLATFORM", "binfmt_misc", "flag F"] {
+        assert!(error.chain().contains(part), "{part}: {}", error.chain());
+    }
+    bench.is_clean();
+    let unknown = with_emulators(&[]);
+    let error = unknown.try_build(of(&unknown, &["linux/amd64", "linux/s390x"])).0.unwrap_err();
+    assert!(error.chain().contains("binfmt_misc is not mounted on /"), "{}", error.chain());
+}
+
+#[test]
+fn what_platforms_have_in_common_is_made_once_and_counted_once() {
+    let bench = Bench::new(
+        "FROM --platform=$BUILDPLATFORM busybox AS build\nWORKDIR /w\nRUN echo once > once\n\
+         ARG TARGETARCH\nRUN echo $TARGETARCH > who\nFROM scratch\nCOPY --from=build /w /\nENV A=b\n",
+    );
+    let (image, events) = bench.try_build(of(&bench, &["linux/arm64", "linux/amd64", "linux/arm/v7"]));
+    let image = image.unwrap();
+    let count = |text: &str| {
+        let is_it = |event: &&BuildEvent| matches!(event, BuildEvent::StepStarted { text: it, .. } if it.contains(text));
+        events.iter().filter(is_it).count()
+    };
+    assert_eq!((count("once > once"), count("> who"), count("ENV")), (1, 3, 3));
+    let stages: Vec<&str> = events
+        .iter()
+        .filter_map(|event| match event {
+            BuildEvent::StepStarted { stage, text, .. } if text.starts_with("ENV") => Some(stage.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(stages, ["linux/arm64 1", "linux/amd64 1", "linux/arm/v7 1"]);
+    let steps = |event: &BuildEvent| match event {
+        BuildEvent::StepEnded { step, outcome, .. } => Some((*step, *outcome)),
+        _ => None,
+    };
+    let ended: Vec<(usize, StepOutcome)> = events.iter().filter_map(steps).collect();
+    let mut numbers: Vec<usize> = ended.iter().map(|(step, _)| *step).collect();
+    numbers.sort_unstable();
+    assert!(events.contains(&BuildEvent::Planned { steps: numbers.len() }));
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
+    assert_eq!(
+        image.config.architecture().to_string(),
+        "amd64",
+        "what this machine runs, whatever comes first"
+    );
+    for (platform, architecture) in [("linux/arm64", "arm64"), ("linux/arm/v7", "arm")] {
+        let other = sibling(&bench, &image, platform);
+        assert_eq!(bench.read(&other, "who"), format!("{architecture}\n"));
+    }
+    let (again, events) = bench.try_build(of(&bench, &["linux/arm64", "linux/amd64", "linux/arm/v7"]));
+    assert_eq!(again.unwrap().index, image.index);
+    let runs = events.iter().filter_map(|event| match event {
+        BuildEvent::StepStarted { step, text, .. } if text.starts_with("RUN") => Some(*step),
+        _ => None,
+    });
+    let runs: Vec<usize> = runs.collect();
+    let again = events.iter().filter_map(steps).filter(|(step, _)| runs.contains(step));
+    assert!(
+        again.clone().count() == 0 || again.into_iter().all(|(_, outcome)| outcome == StepOutcome::Cached)
+    );
+}
+
+#[test]
+fn each_platform_has_its_own_words_for_target_and_all_the_same_for_build() {
+    let bench = Bench::new(
+        "FROM scratch\nARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM\n\
+         LABEL is=\"$TARGETPLATFORM|$TARGETOS|$TARGETARCH|$TARGETVARIANT|$BUILDPLATFORM\"\nCOPY Dockerfile /\n",
+    );
+    let image = bench.try_build(of(&bench, &["linux/amd64", "linux/arm/v7"])).0.unwrap();
+    let label = |image: &Image| image.raw_config["config"]["Labels"]["is"].as_str().unwrap().to_owned();
+    assert_eq!(label(&image), "linux/amd64|linux|amd64||linux/amd64");
+    let other = sibling(&bench, &image, "linux/arm/v7");
+    assert_eq!(label(&other), "linux/arm/v7|linux|arm|v7|linux/amd64");
+    assert_eq!(other.raw_config["variant"], "v7");
+}
+
+#[test]
+fn files_for_several_platforms_have_a_directory_each() {
+    let bench = Bench::new("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /who\n");
+    for architecture in ["amd64", "arm64"] {
+        bench.write(architecture, architecture);
+    }
+    let (dir, tar) = (bench.dir.path().join("out"), bench.dir.path().join("out.tar"));
+    let outputs = vec![Output::Local { dest: dir.clone() }, Output::Tar { dest: tar.clone() }];
+    let request = BuildRequest { outputs, sbom: true, ..of(&bench, &["linux/amd64", "linux/arm64"]) };
+    assert!(bench.try_build_to(request).0.unwrap().image.is_none());
+    assert_eq!(fs::read_to_string(dir.join("linux_arm64/who")).unwrap(), "arm64");
+    assert_eq!(fs::read_to_string(dir.join("linux_amd64/who")).unwrap(), "amd64");
+    assert!(dir.join("linux_arm64/sbom.spdx.json").is_file());
+    let listed = std::process::Command::new("tar").arg("-tf").arg(&tar).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for name in ["linux_amd64/who", "linux_arm64/who", "linux_arm64/sbom.spdx.json"] {
+        assert!(listed.lines().any(|line| line == name), "{name}: {listed}");
+    }
+    let outputs = vec![Output::Docker { dest: tar, compression: None }];
+    let request = BuildRequest { outputs, ..of(&bench, &["linux/amd64", "linux/arm64"]) };
+    let error = bench.try_build_to(request).0.unwrap_err();
+    assert!(error.chain().contains("several platforms: write type=oci"), "{}", error.chain());
+}

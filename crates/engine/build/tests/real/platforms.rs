@@ -1,0 +1,153 @@
+//! Images for several platforms under one name: here, at a registry, in a layout.
+
+use crate::bed::Bed;
+use crate::distribution::Distribution;
+use hako_build::{BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Output, StepOutcome};
+use hako_image::{Image, Sibling};
+use hako_names::{Digest, ImageRef};
+use serde_json::Value;
+use std::fs;
+use std::process::Command;
+
+const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
+const DOCKERFILE: &str = "FROM --platform=$BUILDPLATFORM busybox AS build\n\
+    RUN cat /proc/sys/kernel/random/uuid > /once\nARG TARGETARCH\nRUN echo $TARGETARCH > /who\n\
+    FROM scratch\nCOPY --from=build /once /who /\n";
+
+fn of(bed: &Bed, name: &ImageRef) -> BuildRequest {
+    BuildRequest {
+        platforms: PLATFORMS.map(str::to_owned).into(),
+        tags: vec![name.clone()],
+        args: [("SOURCE_DATE_EPOCH".to_owned(), "7".to_owned())].into(),
+        ..bed.request()
+    }
+}
+
+fn sibling(bed: &Bed, image: &Image) -> Option<Image> {
+    match bed.images.sibling(image, &"linux/arm64".parse().unwrap()).unwrap() {
+        Sibling::Here(image) => Some(*image),
+        _ => None,
+    }
+}
+
+/// The platforms of an index's images, and how many of its manifests say something of one of them.
+fn listed(index: &str) -> (Vec<String>, usize) {
+    let index: Value = serde_json::from_str(index).unwrap();
+    let (mut platforms, mut said) = (Vec::new(), 0);
+    let manifests = index["manifests"].as_array().unwrap();
+    for manifest in manifests {
+        let platform = &manifest["platform"];
+        let (os, architecture) =
+            (platform["os"].as_str().unwrap(), platform["architecture"].as_str().unwrap());
+        if os == "unknown" {
+            let of = &manifest["annotations"]["vnd.docker.reference.digest"];
+            assert!(manifests.iter().any(|it| &it["digest"] == of), "{index}");
+            said += 1;
+        } else {
+            platforms.push(format!("{os}/{architecture}"));
+        }
+    }
+    (platforms, said)
+}
+
+#[test]
+fn every_client_finds_its_own_image_at_the_registry_and_builds_go_on_from_it() {
+    let registry = Distribution::start();
+    let name = registry.name("team/app:v1");
+    let bed = Bed::new(DOCKERFILE);
+    let outputs = vec![Output::Image { push: true, compression: None }];
+    let image = bed.run(BuildRequest { outputs, sbom: true, ..of(&bed, &name) }).image();
+    let once = bed.read(&image, "once");
+    let other = sibling(&bed, &image).unwrap();
+    assert_eq!((bed.read(&other, "once"), bed.read(&other, "who")), (once.clone(), "arm64\n".into()));
+
+    assert_eq!(listed(&registry.inspect("team/app:v1")), (PLATFORMS.map(str::to_owned).into(), 2));
+    for (architecture, digest) in [("amd64", image.id), ("arm64", other.id)] {
+        let output = Command::new("skopeo")
+            .args(["--override-arch", architecture, "inspect", "--config", "--raw", "--tls-verify=false"])
+            .arg(format!("docker://{name}"))
+            .output()
+            .unwrap();
+        assert_eq!(Digest::of(&output.stdout), digest, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    let next = Bed::new(&format!("FROM {name}\nCOPY more /more\n"));
+    next.write("more", "more");
+    let built = next.run(of(&next, &"app".parse().unwrap())).image();
+    assert_eq!(next.read(&built, "who"), "amd64\n");
+    let other = sibling(&next, &built).unwrap();
+    assert_eq!((next.read(&other, "who"), next.read(&other, "more")), ("arm64\n".into(), "more".into()));
+    let base = next.images.resolve(&name).unwrap();
+    assert_eq!(base.config.architecture().to_string(), "amd64", "the name stays this machine's");
+    // What was fetched for the other machine is found again, also without the registry.
+    drop(registry);
+    next.write("more", "most");
+    let built = next.run(of(&next, &"app".parse().unwrap())).image();
+    assert_eq!(next.read(&sibling(&next, &built).unwrap(), "more"), "most");
+}
+
+#[test]
+fn a_name_keeps_what_it_has_for_other_machines_and_takes_it_along_when_it_goes() {
+    let bed = Bed::new(DOCKERFILE);
+    let name: ImageRef = "app".parse().unwrap();
+    let layout = bed.dir.path().join("oci");
+    let outputs = vec![Output::Oci { dest: layout.clone(), tar: false, compression: None }];
+    let ran = bed.run(BuildRequest { outputs, ..of(&bed, &name) });
+    let built = ran.result.unwrap();
+    let (id, image) = (built.id().unwrap(), built.image.unwrap());
+    assert_eq!(Some(id), image.index);
+    assert_eq!(
+        bed.images.find(&id.to_string()).unwrap().id,
+        image.id,
+        "the index's digest means this machine's"
+    );
+    let top: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    assert_eq!(top["manifests"][0]["digest"].as_str().unwrap(), id.to_string());
+    let index = fs::read_to_string(layout.join("blobs/sha256").join(id.hex())).unwrap();
+    assert_eq!(listed(&index), (PLATFORMS.map(str::to_owned).into(), 0));
+
+    bed.builder.prune().unwrap();
+    let other = sibling(&bed, &image).unwrap();
+    assert_eq!(bed.read(&other, "who"), "arm64\n", "unpacked anew from what the name keeps");
+    // Built on here, for the other machine.
+    bed.write("Dockerfile", "FROM app\nCOPY more /more\n");
+    bed.write("more", "more");
+    let next = BuildRequest { platforms: vec!["linux/arm64".into()], ..of(&bed, &"next".parse().unwrap()) };
+    let next = bed.run(next).image();
+    assert_eq!(
+        (bed.read(&next, "who"), next.config.architecture().to_string()),
+        ("arm64\n".into(), "arm64".into())
+    );
+    bed.images.remove("next", false).unwrap();
+    bed.images.remove("app", false).unwrap();
+    bed.builder.prune().unwrap();
+    for blob in [other.manifest_digest, other.id, other.layers[0].digest, id] {
+        assert!(!bed.images.content().exists(blob), "{blob}");
+    }
+}
+
+#[test]
+fn the_cache_of_a_build_for_several_platforms_serves_all_of_them() {
+    let registry = Distribution::start();
+    let name = registry.name("team/app:v1");
+    let dir = tempfile::tempdir().unwrap();
+    let exports =
+        [CacheTarget::Inline, CacheTarget::Local { path: dir.path().to_owned(), tag: "latest".into() }];
+    let warm = Bed::new(DOCKERFILE);
+    let cache_to = exports
+        .map(|target| CacheExport { target, mode: CacheMode::Min, mounts: false, ignore_error: false })
+        .into();
+    let outputs = vec![Output::Image { push: true, compression: None }];
+    let image = warm.run(BuildRequest { outputs, cache_to, ..of(&warm, &name) }).image();
+    for from in [
+        CacheSource::Registry { reference: name.clone() },
+        CacheSource::Local { path: dir.path().to_owned(), tag: "latest".into(), digest: None },
+    ] {
+        let cold = Bed::new(DOCKERFILE);
+        let ran = cold.run(BuildRequest { cache_from: vec![from], ..of(&cold, &name) });
+        assert_eq!(ran.counts(StepOutcome::Cached), 2, "a COPY for each platform: {:?}", ran.events);
+        let built = ran.image();
+        assert_eq!(cold.read(&built, "once"), warm.read(&image, "once"));
+        assert_eq!(cold.read(&sibling(&cold, &built).unwrap(), "who"), "arm64\n");
+    }
+}
