@@ -22,6 +22,7 @@ pub use collect::{Collected, Pin, Roots};
 pub use commit::NewImage;
 pub(crate) use convert::{Outgoing, Planned};
 pub use index::Sibling;
+pub(crate) use index::named_by;
 pub(crate) use stack::{Loose, Stacked};
 
 use crate::image::{Image, Layer, parse_config};

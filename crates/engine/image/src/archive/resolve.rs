@@ -147,8 +147,26 @@ impl Intake<'_> {
             return Ok(Some(self.store.point(here, &names, &[])?));
         }
         let digests: Vec<ImageRef> = names.iter().map(|name| name.with_digest(top)).collect();
-        let digests = if top == digest { &[][..] } else { &digests };
-        Ok(Some(self.store.point(digest, &names, digests)?))
+        if top == digest {
+            return Ok(Some(self.store.point(digest, &names, &[])?));
+        }
+        let index = (saved.is_empty() && self.has_all(top)?).then_some(top);
+        Ok(Some(self.store.point_among(digest, index, &names, &digests)?))
+    }
+
+    /// Whether all that an index names came along; the name then stands for it. It is protected then.
+    fn has_all(&self, index: Digest) -> Result<bool> {
+        let take = |digest: Digest| self.lease.protect(digest).is_ok() || self.document(digest).is_ok();
+        let Ok(manifests) = crate::store::named_by(&self.document(index)?) else { return Ok(false) };
+        for manifest in manifests {
+            // What is no image and no attestation, such as an index again, is not taken along.
+            let blobs = take(manifest).then(|| crate::store::named_by(&self.document(manifest)?));
+            let Some(Ok(blobs)) = blobs else { return Ok(false) };
+            if !blobs.into_iter().all(take) {
+                return Ok(false);
+            }
+        }
+        Ok(self.store.is_usable(index))
     }
 
     /// The manifest of an image with that configuration that is wholly here, and stays.

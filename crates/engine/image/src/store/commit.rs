@@ -98,7 +98,7 @@ impl ImageStore {
     }
 
     /// The same for a manifest of an index.
-    pub(super) fn point_among(
+    pub(crate) fn point_among(
         &self,
         manifest: hako_names::Digest,
         index: Option<hako_names::Digest>,

@@ -104,6 +104,11 @@ impl ImageStore {
         Ok(parts)
     }
 
+    /// Whether a name can stand for an index: all that it names is here, and is an image or said of one.
+    pub(crate) fn is_usable(&self, index: Digest) -> bool {
+        self.indexed(index).is_ok()
+    }
+
     /// Changes names, and lets go what indexes had that no name stands for any more.
     pub(super) fn rename<T>(&self, change: impl FnOnce(&mut super::Names) -> Result<T>) -> Result<T> {
         let (changed, loose) = self.renaming(change)?;
@@ -233,6 +238,15 @@ impl Outgoing {
         }
         Ok(descriptor)
     }
+}
+
+/// The digests in an index or manifest.
+pub(crate) fn named_by(document: &[u8]) -> Result<Vec<Digest>> {
+    let document: Value = serde_json::from_slice(document)
+        .map_err(|source| ImageError::Document { what: "a document of an index".into(), source })?;
+    let config = document.get("config");
+    let all = list(&document["manifests"]).chain(list(&document["layers"])).chain(config);
+    all.map(digest_of).collect()
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
