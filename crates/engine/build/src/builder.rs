@@ -206,7 +206,7 @@ impl Builder {
             epoch_unix_s,
         };
         let compiled = compile::compile(&file, &found.name, request, &contexts, &self.config.cdi)?;
-        let _ = shared.events.send(BuildEvent::Planned { steps: compiled.steps });
+        let _ = shared.events.send(BuildEvent::Planned { steps: compiled.steps + exchange::steps(request) });
         for argument in &compiled.unused {
             let message = format!("build argument {argument} is not used, no ARG asks for it");
             let _ = shared.events.send(BuildEvent::Warning { line: 0, message });

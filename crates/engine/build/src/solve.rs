@@ -97,6 +97,11 @@ fn settled(shared: &Shared, graph: &Graph, targets: &[NodeId]) -> Result<(Vec<Op
             known.push(settled);
         }
         let needed = needed(graph, targets, &known);
+        let offered = known.iter().zip(&needed).filter_map(|(known, needed)| match known {
+            Some(Known::Offered(imported)) if *needed => Some(&**imported),
+            _ => None,
+        });
+        shared.imports.fetch(shared, offered);
         let mut is_complete = true;
         for id in (0..graph.nodes.len()).filter(|id| needed[*id]) {
             if let Some(Known::Offered(imported)) = &known[id] {
@@ -284,7 +289,11 @@ pub(crate) fn tell_before(shared: &Shared, places: &[Place]) {
     }
 }
 
-fn tell(shared: &Shared, place: &Place, work: impl FnOnce() -> Result<StepOutcome>) -> Result<StepOutcome> {
+pub(crate) fn tell(
+    shared: &Shared,
+    place: &Place,
+    work: impl FnOnce() -> Result<StepOutcome>,
+) -> Result<StepOutcome> {
     // Nodes without a number are parts of another one.
     if place.step == 0 {
         return work();

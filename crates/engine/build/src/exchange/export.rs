@@ -5,10 +5,10 @@ use super::source::Source;
 use super::{layout, mounts};
 use crate::cache::Record;
 use crate::compile::Compiled;
-use crate::graph::{Graph, NodeId, Op};
-use crate::request::{BuildEvent, BuildRequest, CacheExport, CacheMode, CacheTarget, Output};
+use crate::graph::{Graph, NodeId, Op, Place};
+use crate::request::{BuildEvent, BuildRequest, CacheExport, CacheMode, CacheTarget, Output, StepOutcome};
 use crate::shared::Shared;
-use crate::solve::Results;
+use crate::solve::{self, Results};
 use hako_error::{Error, Kind, Result};
 use hako_image::Layer;
 use hako_image::transfer::Parcel;
@@ -17,6 +17,9 @@ use hako_oci::media_type;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+/// What asks for the image's own cache where there is no `--cache-to`: BuildKit's word for `docker build`.
+const INLINE_ARGUMENT: &str = "BUILDKIT_INLINE_CACHE";
 
 /// Refuses what cannot be given before anything runs.
 pub(crate) fn check(request: &BuildRequest, has_registry: bool) -> Result<()> {
@@ -51,22 +54,42 @@ fn invalid(message: &str) -> Error {
 
 /// Writes the caches that the request asks for, except inline.
 pub(crate) fn export(shared: &Shared, request: &BuildRequest, compiled: &Compiled) -> Result<()> {
-    for to in &request.cache_to {
-        if to.target == CacheTarget::Inline {
-            continue;
-        }
+    for (at, to) in apart(request).enumerate() {
         shared.cancel.check()?;
-        let written = Cache::gather(shared, compiled, to).and_then(|cache| cache.write(shared, to));
+        let written = solve::tell(shared, &place(compiled.steps + at + 1, &to.target), || {
+            Cache::gather(shared, compiled, to)?.write(shared, to)?;
+            Ok(StepOutcome::Done)
+        });
         match written {
             Err(error) if to.ignore_error => {
                 let message = format!("the cache was not written: {}", error.chain());
                 let _ = shared.events.send(BuildEvent::Warning { line: 0, message });
             }
             Err(error) => return Err(error.context("the cache was not written")),
-            Ok(()) => {}
+            Ok(_) => {}
         }
     }
     Ok(())
+}
+
+/// The caches that are written when all else is done.
+fn apart(request: &BuildRequest) -> impl Iterator<Item = &CacheExport> {
+    request.cache_to.iter().filter(|to| to.target != CacheTarget::Inline)
+}
+
+/// How many steps [`export`] is.
+pub(crate) fn steps(request: &BuildRequest) -> usize {
+    apart(request).count()
+}
+
+/// An export as people see it.
+fn place(step: usize, target: &CacheTarget) -> Place {
+    let to = match target {
+        CacheTarget::Local { path, .. } => path.display().to_string(),
+        CacheTarget::Registry { reference } => reference.to_string(),
+        CacheTarget::Inline => "the image".to_owned(),
+    };
+    Place { step, stage: "cache".into(), line: 0, text: format!("exporting cache to {to}") }
 }
 
 /// The field of the image's configuration that holds its own records, where the request wants it.
@@ -77,7 +100,9 @@ pub(crate) fn inline(
     target: Option<NodeId>,
     results: &Results,
 ) -> Result<Option<(String, Value)>> {
-    if !request.cache_to.iter().any(|to| to.target == CacheTarget::Inline) {
+    let is_asked =
+        request.args.get(INLINE_ARGUMENT).is_some_and(|value| matches!(value.as_str(), "1" | "true"));
+    if !is_asked && !request.cache_to.iter().any(|to| to.target == CacheTarget::Inline) {
         return Ok(None);
     }
     let mut cache = Cache { layers: results.below(target)?, ..Cache::default() };

@@ -16,6 +16,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// How many layers are fetched at the same time: as many as of an image.
+const PARALLEL: usize = 4;
+
 /// All that a build's sources offer. Nothing of it is here yet.
 #[derive(Debug, Default)]
 pub(crate) struct Imports {
@@ -69,6 +72,34 @@ impl Imports {
 
     pub(super) fn mount(&self, id: &str) -> Option<(Arc<Source>, Layer)> {
         self.mounts.lock().get(id).cloned()
+    }
+
+    /// Fetches the layers of results that are going to be taken, several at a time. What cannot be had is told of when it
+    /// is taken.
+    pub(crate) fn fetch<'a>(&self, shared: &Shared, offered: impl Iterator<Item = &'a Imported>) {
+        let mut wanted: Vec<(&Imported, &Layer)> = Vec::new();
+        for imported in offered {
+            if let Some(layer) = &imported.record.layer
+                && wanted.iter().all(|(_, known)| known.digest != layer.digest)
+            {
+                wanted.push((imported, layer));
+            }
+        }
+        if wanted.len() < 2 {
+            return;
+        }
+        let threads = wanted.len().min(PARALLEL);
+        let wanted = Mutex::new(wanted.into_iter());
+        let next = || wanted.lock().next().filter(|_| shared.cancel.check().is_ok());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some((imported, layer)) = next() {
+                        let _ = imported.bring(shared, layer);
+                    }
+                });
+            }
+        });
     }
 
     /// Makes a result one of this machine: its layer is fetched, verified and unpacked on `below`. `None` if that

@@ -20,6 +20,6 @@ mod layout;
 mod mounts;
 mod source;
 
-pub(crate) use export::{check, export, inline};
+pub(crate) use export::{check, export, inline, steps};
 pub(crate) use import::{Imported, Imports};
 pub(crate) use mounts::fill;

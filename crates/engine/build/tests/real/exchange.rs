@@ -48,7 +48,8 @@ impl Ran {
 
     /// How many steps made files anew.
     fn made(&self) -> usize {
-        self.texts(StepOutcome::Done).iter().filter(|text| !text.starts_with("FROM")).count()
+        let makes = |text: &&String| !text.starts_with("FROM") && !text.starts_with("exporting");
+        self.texts(StepOutcome::Done).iter().filter(makes).count()
     }
 
     fn texts(&self, wanted: StepOutcome) -> Vec<String> {
@@ -71,6 +72,8 @@ fn warm(mode: CacheMode) -> (Bed, PathBuf, Digest) {
     let path = warm.dir.path().join("cache");
     let ran = warm.run(BuildRequest { cache_to: to_directory(&path, mode), ..warm.request() });
     assert_eq!(ran.warnings(), [""; 0]);
+    let exported = format!("exporting cache to {}", path.display());
+    assert_eq!(ran.texts(StepOutcome::Done).last(), Some(&exported));
     (warm, path, ran.image().id)
 }
 
@@ -347,6 +350,7 @@ fn a_cache_that_cannot_be_written_fails_the_build_unless_that_is_allowed() {
     let to = to.into_iter().map(|to| CacheExport { ignore_error: true, ..to }).collect();
     let ran = bed.run(BuildRequest { cache_to: to, ..bed.request() });
     assert!(ran.warnings()[0].contains("the cache was not written"), "{:?}", ran.warnings());
+    assert_eq!(ran.texts(StepOutcome::Failed).len(), 1, "the step that says so: {:?}", ran.events);
     let inline = export(CacheTarget::Inline, CacheMode::Max);
     let error = bed.fails(BuildRequest { cache_to: inline, ..bed.request() });
     assert!(error.chain().contains("mode=max"), "{error:?}");
