@@ -151,6 +151,19 @@ impl Bench {
         name
     }
 
+    /// An image for several platforms with attestations, in the registry.
+    fn several(&self) -> String {
+        let name = self.name("several");
+        let text = "FROM --platform=$BUILDPLATFORM busybox AS tools\nFROM scratch\nCOPY --from=tools / /\n\
+                    COPY who /who\nCMD [\"cat\", \"/who\"]\n";
+        std::fs::write(self.scratch.path().join("context/Several"), text).unwrap();
+        let wanted =
+            ["--platform", "linux/arm64,linux/amd64", "--sbom", "--provenance", "-o", "type=registry"];
+        let build = ["build", "-t", &name, "-f", "Several"];
+        self.platform.run(&[&build[..], &wanted, &[&self.path("context")]].concat());
+        name
+    }
+
     /// Runs an image of theirs here, got both ways.
     #[track_caller]
     fn run_theirs(&self, name: &str, archive: &str, expected: &str) {
@@ -175,6 +188,10 @@ fn docker_runs_what_hako_builds_and_hako_what_docker_builds() {
     }
     docker.run(&["pull", &ours]);
     assert_eq!(docker.run(&runs), "built by\nhako\n", "pulled");
+    let several = bench.several();
+    docker.run(&["pull", &several]);
+    let runs = ["run", "--rm", "--network", "none", &several];
+    assert_eq!(docker.run(&runs), "built by\n", "one of several, with attestations");
 
     docker.run(&["load", "-i", &bench.path("busybox.tar")]);
     let theirs = bench.name("theirs");
@@ -200,6 +217,9 @@ fn podman_runs_what_hako_builds_and_hako_what_podman_builds() {
     }
     podman.run(&["pull", "-q", "--tls-verify=false", &ours]);
     assert_eq!(podman.run_image(&ours), "built by\nhako\n", "pulled");
+    let several = bench.several();
+    podman.run(&["pull", "-q", "--tls-verify=false", &several]);
+    assert_eq!(podman.run_image(&several), "built by\n", "one of several, with attestations");
     // The format that knows no zstd.
     podman.run(&["save", "-q", "--format", "docker-archive", "-o", &bench.path("again.tar"), &ours]);
 

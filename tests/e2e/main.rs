@@ -19,6 +19,7 @@ mod images;
 mod images_crash;
 mod interchange;
 mod platform;
+mod platforms;
 mod private;
 mod scripts;
 mod side_by_side;

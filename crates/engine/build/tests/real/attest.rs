@@ -3,6 +3,7 @@
 use crate::bed::Bed;
 use crate::distribution::Distribution;
 use hako_build::{BuildRequest, Output, Provenance, ProvenanceMode, Secret};
+use hako_image::transfer::Progress;
 use hako_image::{LayerForm, SaveOptions};
 use hako_names::Digest;
 use serde_json::Value;
@@ -147,6 +148,13 @@ fn an_index_is_saved_tagged_and_kept_with_all_that_it_names_and_goes_with_its_la
     assert_eq!(named["manifests"][0]["digest"].as_str().unwrap(), image.index.unwrap().to_string());
     let index = of_layout(&layout, named["manifests"][0]["digest"].as_str().unwrap());
     assert_eq!(statements(&index, |digest| of_layout(&layout, digest)).len(), 2);
+
+    let elsewhere = Bed::new(DOCKERFILE);
+    let loaded = elsewhere.images.load_layout(&layout, &Progress::none()).unwrap();
+    assert_eq!((loaded.len(), loaded[0].index), (1, image.index), "a layout that is whole is taken as it is");
+    elsewhere.builder.prune().unwrap();
+    let beside = index["manifests"][1]["digest"].as_str().unwrap();
+    assert!(elsewhere.images.content().exists(beside.parse().unwrap()));
 
     let other = "other:v2".parse().unwrap();
     bed.images.tag(&bed.images.find("app").unwrap(), &other).unwrap();

@@ -30,6 +30,11 @@ pub struct Ran {
 impl Bed {
     /// A context with that Dockerfile.
     pub fn new(dockerfile: &str) -> Self {
+        Self::with(dockerfile, |_| {})
+    }
+
+    /// The same with a builder that is set up otherwise.
+    pub fn with(dockerfile: &str, set_up: impl FnOnce(&mut BuilderConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let content = ContentStore::open(dir.path().join("content")).unwrap();
         let snapshots = Arc::new(Overlay::open(dir.path().join("snapshots")).unwrap());
@@ -41,12 +46,13 @@ impl Bed {
         let name = dir.path().file_name().unwrap().to_string_lossy().replace('.', "");
         let group = format!("/hako-test-{}-{name}", std::process::id());
         let registries = Registries::new(images.clone(), |_| RemoteOptions::default());
-        let config = BuilderConfig {
+        let mut config = BuilderConfig {
             cgroup: format!("{group}/build"),
             registry: Some(Arc::new(registries)),
             cdi: hako_cdi::Directories::new(vec![dir.path().join("cdi")]),
             ..BuilderConfig::default()
         };
+        set_up(&mut config);
         let builder = Builder::new(images.clone(), config).unwrap();
         let bed = Self { dir, images, builder, group };
         bed.write("Dockerfile", dockerfile);

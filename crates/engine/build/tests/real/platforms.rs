@@ -151,3 +151,58 @@ fn the_cache_of_a_build_for_several_platforms_serves_all_of_them() {
         assert_eq!(cold.read(&sibling(&cold, &built).unwrap(), "who"), "arm64\n");
     }
 }
+
+/// The header of a program for s390x, and what of it counts.
+const HEADER: &str = "7f454c4602020100000000000000000000020016";
+const MASK: &str = "ffffffffffffff00fffffffffffffffffffeffff";
+
+/// An emulator that the kernel has for programs of s390x, as long as this lives: the busybox of this machine, which takes
+/// a program's name for what it is to do.
+struct Emulator {
+    table: tempfile::TempDir,
+    name: String,
+}
+
+impl Emulator {
+    fn register() -> Self {
+        // The table is mounted for this test alone; what is in it is the kernel's.
+        hako_sys::unshare(hako_sys::CloneFlags::NEWNS).unwrap();
+        let table = tempfile::tempdir().unwrap();
+        let run = |arguments: &[&str]| {
+            let done = Command::new("mount").args(arguments).status().unwrap();
+            assert!(done.success(), "mount {arguments:?}");
+        };
+        run(&["--make-rprivate", "/"]);
+        run(&["-t", "binfmt_misc", "none", table.path().to_str().unwrap()]);
+        let emulator = Self { table, name: format!("hako-test-{}", std::process::id()) };
+        let bytes = |hex: &str| -> String {
+            (0..hex.len()).step_by(2).map(|at| format!("\\x{}", &hex[at..at + 2])).collect()
+        };
+        let entry = format!(":{}:M::{}:{}:/bin/busybox:F", emulator.name, bytes(HEADER), bytes(MASK));
+        fs::write(emulator.table.path().join("register"), entry).unwrap();
+        emulator
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = fs::write(self.table.path().join(&self.name), "-1");
+        let _ = Command::new("umount").arg(self.table.path()).status();
+    }
+}
+
+#[test]
+fn the_kernel_runs_a_steps_foreign_program_by_its_emulator() {
+    let emulator = Emulator::register();
+    let bed = Bed::with("FROM scratch\nCOPY sh /bin/\nRUN echo $0 was here > /seen\n", |config| {
+        config.binfmt = Some(emulator.table.path().to_owned());
+    });
+    // A program that no machine runs: what makes it one of s390x, and nothing else.
+    let header = (0..HEADER.len()).step_by(2).map(|at| u8::from_str_radix(&HEADER[at..at + 2], 16).unwrap());
+    bed.write("sh", header.chain([0; 64]).collect::<Vec<u8>>());
+    let path = bed.context().join("sh");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let image = bed.run(BuildRequest { platforms: vec!["linux/s390x".into()], ..bed.request() }).image();
+    assert_eq!(image.config.architecture().to_string(), "s390x");
+    assert!(bed.read(&image, "seen").ends_with("was here\n"));
+}
