@@ -49,6 +49,7 @@ impl Core {
             };
             let phase = readable(&dir.join("state.json")).unwrap_or(SandboxPhase::Prepared);
             phases.insert(id.clone(), phase);
+            self.know_group_parent(&id, &found.spec);
             self.sandboxes.write().insert(
                 id.clone(),
                 Arc::new(SandboxObject::new(id, dir, found, self.config.networks.clone())),

@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) containers: RwLock<BTreeMap<ContainerId, Arc<ContainerObject>>>,
     /// Names of standalone containers. A name is taken here before slow work begins.
     pub(crate) names: Mutex<HashMap<String, ContainerId>>,
+    /// The groups that sandboxes have asked to be below. Kept until their own group is gone.
+    pub(crate) group_parents: RwLock<HashMap<SandboxId, String>>,
     /// Held while volumes are filled from images.
     pub(crate) filling: Mutex<()>,
     /// Dropped with the engine, which ends its background tasks.
@@ -78,6 +80,7 @@ impl Core {
             sandboxes: RwLock::default(),
             containers: RwLock::default(),
             names: Mutex::default(),
+            group_parents: RwLock::default(),
             filling: Mutex::default(),
             alive: watch::Sender::new(()),
         })
@@ -133,9 +136,10 @@ impl Core {
 
     /// The group of a sandbox, or of a container in it, inside every hierarchy.
     pub(crate) fn cgroup(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> String {
+        let parent = self.group_parents.read().get(sandbox).cloned().unwrap_or_default();
         match container {
-            None => format!("/hako-{}/{sandbox}", self.config.instance),
-            Some(container) => format!("/hako-{}/{sandbox}/{container}", self.config.instance),
+            None => format!("{parent}/hako-{}/{sandbox}", self.config.instance),
+            Some(container) => format!("{parent}/hako-{}/{sandbox}/{container}", self.config.instance),
         }
     }
 }

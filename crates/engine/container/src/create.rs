@@ -66,9 +66,10 @@ impl Core {
             spec.name = format!("c-{}", id.short());
         }
         let mut name = self.take_name(&spec.name, &id)?;
-        let hostname = match sandbox.hostname.is_empty() {
-            true => id.short().to_owned(),
-            false => sandbox.hostname.clone(),
+        let hostname = match (&sandbox.share.net, sandbox.hostname.is_empty()) {
+            (Some(other), _) => self.container(other)?.sandbox.record.hostname.clone(),
+            (None, true) => id.short().to_owned(),
+            (None, false) => sandbox.hostname.clone(),
         };
         if sandbox.name.is_empty() {
             sandbox.name.clone_from(&spec.name);

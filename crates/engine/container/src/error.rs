@@ -75,6 +75,18 @@ pub(crate) enum EngineError {
     Unreadable,
     #[error("failed to initialize logging driver: nobody listens for logs at {address}")]
     NoLogDaemon { address: String },
+    #[error(
+        "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+    )]
+    MemoryAboveSwap,
+    #[error("cannot join {what} of a non running container: {id}")]
+    JoinStopped { what: &'static str, id: String },
+    #[error(
+        "can't join IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+    )]
+    NotShareable { id: String },
+    #[error("{path} is no block device of this machine: name its node")]
+    NoBlockDevice { path: PathBuf },
     #[error("CDI device injection failed")]
     Cdi { source: hako_cdi::CdiError },
     #[error("{refusal}")]
@@ -98,6 +110,7 @@ impl Classify for EngineError {
             | Self::NoCommand
             | Self::NoDirectory { .. }
             | Self::Value { .. }
+            | Self::NoBlockDevice { .. }
             | Self::NoBindSource { .. } => Kind::Invalid,
             Self::NotRunning { .. }
             | Self::Paused { .. }
@@ -112,6 +125,9 @@ impl Classify for EngineError {
             | Self::Standalone { .. }
             | Self::VolumeInUse { .. }
             | Self::NoLogDaemon { .. }
+            | Self::MemoryAboveSwap
+            | Self::JoinStopped { .. }
+            | Self::NotShareable { .. }
             | Self::RootForbidden { .. } => Kind::FailedPrecondition,
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,

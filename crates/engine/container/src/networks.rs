@@ -83,6 +83,9 @@ fn check_mode(container: &ContainerObject) -> Result<()> {
         NetworkMode::Host => {
             "container sharing network namespace with the host cannot be connected to any network"
         }
+        NetworkMode::Shared => {
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        }
         NetworkMode::None => "container cannot be connected to a network with its network mode none",
         NetworkMode::Bridge => "container was made by an older version: make it again to change its networks",
     };

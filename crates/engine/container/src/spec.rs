@@ -42,6 +42,12 @@ pub struct SandboxSpec {
     pub shm_size: Option<u64>,
     /// Lines for /etc/hosts besides the usual ones.
     pub hosts: Vec<HostEntry>,
+    /// The containers whose namespaces it is in. Only for standalone containers.
+    pub share: Share,
+    /// Who else may use its interprocess communication, and whether there is a /dev/shm.
+    pub ipc: Ipc,
+    /// The group that its own is below; the root when empty.
+    pub cgroup_parent: String,
     /// Whether the sandbox uses the host's interprocess communication namespace.
     pub host_ipc: bool,
     /// Whether containers see the host's processes.
@@ -54,6 +60,31 @@ pub struct SandboxSpec {
     pub labels: BTreeMap<String, String>,
     /// For the caller only.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// The containers whose namespaces a sandbox is in. They have to run when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Share {
+    /// The network, with its files in /etc. Only with [`NetworkMode::Shared`].
+    pub net: Option<hako_names::ContainerId>,
+    /// Interprocess communication, with /dev/shm.
+    pub ipc: Option<hako_names::ContainerId>,
+    /// Processes.
+    pub pid: Option<hako_names::ContainerId>,
+}
+
+/// Interprocess communication of a sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ipc {
+    /// Its own.
+    #[default]
+    Private,
+    /// Its own, and other sandboxes may join it.
+    Shareable,
+    /// Its own, and its containers have no /dev/shm.
+    None,
 }
 
 /// The network of a sandbox.
@@ -69,6 +100,8 @@ pub enum NetworkMode {
     None,
     /// Its own namespace, connected to the networks that people make.
     Endpoints,
+    /// Another container's, see [`Share::net`].
+    Shared,
 }
 
 /// How a sandbox is connected to one network.
@@ -424,6 +457,39 @@ pub struct Resources {
     pub cpuset_cpus: Option<String>,
     /// Memory nodes.
     pub cpuset_mems: Option<String>,
+    /// Bytes of memory below which it is spared when memory is short.
+    pub memory_reservation: Option<u64>,
+    /// How eagerly its memory is swapped, 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Whether it waits for memory instead of being killed for lack of it.
+    pub oom_kill_disable: Option<bool>,
+    /// Bytes of TCP buffers.
+    pub kernel_memory_tcp: Option<u64>,
+    /// The period of real-time tasks in microseconds.
+    pub cpu_realtime_period_us: Option<u64>,
+    /// The time of real-time tasks a period in microseconds.
+    pub cpu_realtime_runtime_us: Option<i64>,
+    /// Weight of block I/O, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// Weights of block I/O for single devices.
+    pub blkio_weight_device: Vec<DeviceRate>,
+    /// Bytes read a second.
+    pub blkio_read_bps: Vec<DeviceRate>,
+    /// Bytes written a second.
+    pub blkio_write_bps: Vec<DeviceRate>,
+    /// Reads a second.
+    pub blkio_read_iops: Vec<DeviceRate>,
+    /// Writes a second.
+    pub blkio_write_iops: Vec<DeviceRate>,
+}
+
+/// A limit of one block device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// The device's node.
+    pub path: PathBuf,
+    /// The rate or weight.
+    pub rate: u64,
 }
 
 /// A device of the Container Device Interface, looked up at each start.

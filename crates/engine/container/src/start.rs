@@ -124,7 +124,7 @@ impl Core {
                 syslog,
             },
             init: settings.init,
-            pid_namespace: None,
+            pid_namespace: self.joined_pid(&container.sandbox.record.spec).await.map_err(not_the_program)?,
         };
         shim.create(request).await
     }
@@ -148,10 +148,13 @@ impl Core {
             }
         }
         let around = Surroundings {
-            files: container.sandbox.files().mounts(),
+            files: self.network_files(&container.sandbox)?.mounts(),
+            shm: container.sandbox.shm(),
             shm_size: sandbox.spec.shm_size,
             hostname: sandbox.hostname.clone(),
-            is_pid_shared: sandbox.spec.host_pid || sandbox.spec.shared_pid,
+            is_pid_shared: sandbox.spec.host_pid
+                || sandbox.spec.shared_pid
+                || sandbox.spec.share.pid.is_some(),
             volumes,
         };
         let resources = container.status.read().resources.clone();

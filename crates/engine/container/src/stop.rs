@@ -249,6 +249,7 @@ impl Core {
         if container.standalone() && (shim.is_some() || self.layout.socket(&container.sandbox.id).exists()) {
             self.release(&container.sandbox.id, shim).await;
         }
+        self.group_parents.write().remove(&container.sandbox.id);
         let (core, object) = (Arc::clone(self), Arc::clone(container));
         blocking(move || {
             let volumes = if volumes { object.record.anonymous_volumes.as_slice() } else { &[] };
@@ -276,11 +277,13 @@ impl Core {
         if restart.is_some_and(|restart| restart != RestartPolicy::No) && container.record.spec.auto_remove {
             return Err(EngineError::AutoRemove { id: container.id.to_string() }.into());
         }
+        let known = container.status.read().resources.clone();
+        check_swap(&known, &resources)?;
         if container.state().is_running() {
             let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), resources.clone());
             blocking(move || {
                 let path = core.cgroup(&object.sandbox.id, Some(&object.id));
-                Ok(core.config.cgroups.open(&path)?.set(&crate::sandbox::limits(&wanted))?)
+                Ok(core.config.cgroups.open(&path)?.set(&crate::sandbox::limits(&wanted)?)?)
             })
             .await?;
         }
@@ -329,6 +332,16 @@ fn restarts(policy: RestartPolicy, code: i32, count: u32) -> bool {
     }
 }
 
+/// The kernel takes no limit of memory above that of memory and swap together.
+fn check_swap(known: &Resources, update: &Resources) -> Result<(), EngineError> {
+    let memory = update.memory.and_then(|bytes| i64::try_from(bytes).ok());
+    let both = update.memory_swap.or(known.memory_swap).filter(|both| *both > 0);
+    match (memory, both) {
+        (Some(memory), Some(both)) if memory > both => Err(EngineError::MemoryAboveSwap),
+        _ => Ok(()),
+    }
+}
+
 fn merge(resources: &mut Resources, update: Resources) {
     macro_rules! take {
         ($($field:ident),*) => {$(
@@ -338,6 +351,8 @@ fn merge(resources: &mut Resources, update: Resources) {
         )*};
     }
     take!(memory, memory_swap, cpu_quota_us, cpu_period_us, cpu_shares, pids, cpuset_cpus, cpuset_mems);
+    take!(memory_reservation, memory_swappiness, oom_kill_disable, kernel_memory_tcp, blkio_weight);
+    take!(cpu_realtime_period_us, cpu_realtime_runtime_us);
 }
 
 /// Whether a container that is at rest when the engine opens is to be started.

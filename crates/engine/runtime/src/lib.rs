@@ -29,8 +29,8 @@ pub use once::{Network, OnceExit, Output, RunOnce, run_once};
 pub use plan::sysctl;
 pub use types::{
     ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, IdMap, IdRange, LogFile,
-    LogFormat, NamespaceMode, Namespaces, Rootfs, ShimConfig, ShimEvent, Stdio, SyslogAddress, SyslogFormat,
-    SyslogTarget, TmpfsMount, TtySize,
+    LogFormat, NamespaceMode, Namespaces, Rootfs, SharedMount, ShimConfig, ShimEvent, Stdio, SyslogAddress,
+    SyslogFormat, SyslogTarget, TmpfsMount, TtySize,
 };
 
 use std::ffi::OsString;

@@ -47,6 +47,15 @@ pub struct TmpfsMount {
     pub mode: u32,
 }
 
+/// A mount of another sandbox's shim that is to be seen in this one's too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedMount {
+    /// Where the other has it.
+    pub from: PathBuf,
+    /// Where it appears; created when missing.
+    pub to: PathBuf,
+}
+
 /// One range of a user namespace's ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
@@ -90,6 +99,9 @@ pub struct ShimConfig {
     pub cgroup: String,
     /// Sandbox-wide tmpfs mounts.
     pub tmpfs: Vec<TmpfsMount>,
+    /// Mounts of the sandbox whose mount namespace is handed over last (see [`crate::SharedNamespace::Mount`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedMount>,
     /// The shim's own score for the OOM killer (best effort: lowering needs CAP_SYS_RESOURCE).
     pub oom_score_adj: i32,
     /// Whether the shim keeps a UDP and a TCP socket on 127.0.0.11 of the sandbox's own network namespace, for the

@@ -69,6 +69,23 @@ pub(crate) struct HostConfig {
     pub(crate) cpuset_cpus: String,
     pub(crate) cpuset_mems: String,
     pub(crate) pids_limit: Option<i64>,
+    pub(crate) memory_reservation: i64,
+    pub(crate) memory_swappiness: Option<i64>,
+    pub(crate) oom_kill_disable: Option<bool>,
+    pub(crate) kernel_memory: i64,
+    #[serde(rename = "KernelMemoryTCP")]
+    pub(crate) kernel_memory_tcp: i64,
+    pub(crate) cpu_realtime_period: i64,
+    pub(crate) cpu_realtime_runtime: i64,
+    pub(crate) blkio_weight: u16,
+    pub(crate) blkio_weight_device: Option<Vec<BlockLimit>>,
+    pub(crate) blkio_device_read_bps: Option<Vec<BlockLimit>>,
+    pub(crate) blkio_device_write_bps: Option<Vec<BlockLimit>>,
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub(crate) blkio_device_read_iops: Option<Vec<BlockLimit>>,
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub(crate) blkio_device_write_iops: Option<Vec<BlockLimit>>,
+    pub(crate) cgroup_parent: String,
     pub(crate) cap_add: Option<Words>,
     pub(crate) cap_drop: Option<Words>,
     pub(crate) privileged: bool,
@@ -165,6 +182,15 @@ pub(crate) struct DeviceMapping {
     pub(crate) path_on_host: String,
     pub(crate) path_in_container: String,
     pub(crate) cgroup_permissions: String,
+}
+
+/// A weight or a rate of one block device.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct BlockLimit {
+    pub(crate) path: String,
+    #[serde(alias = "Weight")]
+    pub(crate) rate: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -148,21 +148,23 @@ pub(crate) async fn rename(
 pub(crate) async fn update(
     State(state): State<DockerState>,
     Path(name): Path<String>,
+    version: ApiVersion,
     JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     refuse(&json!({ "HostConfig": body }))?;
     let changes_ports = body.get("PortBindings").is_some_and(|ports| !ports.is_null());
-    let host: HostConfig =
+    let mut host: HostConfig =
         serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;
+    let warnings = super::create::settle(|feature| state.engine.has(feature), &mut host, version)?;
     // Ours, beside Docker's fields: ports of a container that exists, also while it runs.
     if changes_ports {
         state.engine.publish(&id, super::create::ports(&host, &[])?).await?;
     }
     let policy = host.restart_policy.as_ref().filter(|policy| !policy.name.is_empty());
     let restart = policy.map(|policy| restart_policy(Some(policy), false)).transpose()?;
-    state.engine.update(&id, Update { resources: resources(&host)?, restart }).await?;
-    Ok(Json(json!({ "Warnings": [] })).into_response())
+    state.engine.update(&id, Update { resources: resources(&host, false)?, restart }).await?;
+    Ok(Json(json!({ "Warnings": warnings })).into_response())
 }
 
 /// The answer's head goes out at once, its body when the condition holds: the CLI waits for the former before it starts the container.

@@ -91,6 +91,9 @@ pub(crate) fn settings(sandbox: &Sandbox) -> Value {
         let shown = sandbox.places.iter().map(|place| (place.spec.network.clone(), endpoint(place)));
         return Value::Object(shown.collect());
     }
+    if sandbox.spec.network == NetworkMode::Shared {
+        return json!({});
+    }
     let name = mode(sandbox);
     let ip = sandbox.ip.map(|ip| ip.to_string()).unwrap_or_default();
     json!({ name.clone(): {

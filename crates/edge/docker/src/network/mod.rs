@@ -94,6 +94,9 @@ pub(crate) fn mode(sandbox: &Sandbox) -> String {
         NetworkMode::Bridge => "bridge".to_owned(),
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::None => "none".to_owned(),
+        NetworkMode::Shared => {
+            sandbox.spec.share.net.as_ref().map_or_else(|| "none".to_owned(), |id| format!("container:{id}"))
+        }
         NetworkMode::Endpoints => {
             sandbox.spec.endpoints.first().map_or_else(|| "none".to_owned(), |spec| spec.network.clone())
         }

@@ -39,7 +39,7 @@ pub(super) fn fill_linux(
         linux.set_readonly_paths(Some(texts(paths)));
     }
     let mut limits = linux.resources().clone().unwrap_or_default();
-    fill_resources(&mut limits, resources);
+    fill_resources(&mut limits, resources)?;
     let mut allowed = limits.devices().clone().unwrap_or_default();
     if spec.privileged {
         allowed = LinuxDeviceCgroupBuilder::default().allow(true).access("rwm").build().into_iter().collect();

@@ -23,7 +23,9 @@ use std::path::PathBuf;
 pub(crate) struct Surroundings {
     /// Host path and container path of the sandbox's files.
     pub(crate) files: [(PathBuf, &'static str); 3],
-    /// Size of /dev/shm.
+    /// What is at /dev/shm.
+    pub(crate) shm: Shm,
+    /// Size of /dev/shm, where it is the container's own.
     pub(crate) shm_size: Option<u64>,
     /// The sandbox's host name.
     pub(crate) hostname: String,
@@ -31,6 +33,17 @@ pub(crate) struct Surroundings {
     pub(crate) is_pid_shared: bool,
     /// What the volume of this name is.
     pub(crate) volumes: Vec<(String, VolumeSource)>,
+}
+
+/// What a container has at /dev/shm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shm {
+    /// Memory of its own.
+    Own,
+    /// The directory of that place.
+    Bound(PathBuf),
+    /// Nothing.
+    Absent,
 }
 
 /// The whole spec.

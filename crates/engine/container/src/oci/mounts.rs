@@ -1,6 +1,6 @@
 //! The mounts: defaults, the sandbox's files, the container's own.
 
-use super::Surroundings;
+use super::{Shm, Surroundings};
 use crate::error::EngineError;
 use crate::volume::VolumeSource;
 use crate::{Below, ContainerSpec, MountSource, Propagation};
@@ -18,6 +18,15 @@ pub(super) fn mounts(
         base.into_iter().filter(|mount| !own.contains(&mount.destination().as_path())).collect();
     for mount in &mut all {
         adapt(mount, spec, around);
+    }
+    let shm = Path::new("/dev/shm");
+    if around.shm != Shm::Own {
+        all.retain(|mount| mount.destination() != shm);
+    }
+    if let Shm::Bound(place) = &around.shm
+        && !own.contains(&shm)
+    {
+        all.extend(mount("bind", place, shm, &["rbind", "rprivate", "rw", "nosuid", "nodev", "noexec"]));
     }
     for (source, target) in &around.files {
         if !own.contains(&Path::new(target)) {

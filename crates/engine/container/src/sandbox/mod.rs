@@ -87,6 +87,11 @@ impl SandboxObject {
         self.dir.join("shim")
     }
 
+    /// Where /dev/shm is mounted for others to join, in the shim's own mount namespace.
+    pub(crate) fn shm_dir(&self) -> PathBuf {
+        self.dir.join("shm")
+    }
+
     pub(crate) fn set_phase(&self, phase: SandboxPhase) -> Result<(), EngineError> {
         record::write(&self.dir.join("state.json"), &phase)
     }
@@ -121,9 +126,32 @@ impl Core {
         let dir = self.layout.sandboxes().join(id.as_str());
         std::fs::create_dir(&dir).map_err(io("make directory", &dir))?;
         record::write(&dir.join("sandbox.json"), &record)?;
+        self.know_group_parent(&id, &record.spec);
         let sandbox = Arc::new(SandboxObject::new(id.clone(), dir, record, self.config.networks.clone()));
         self.sandboxes.write().insert(id, Arc::clone(&sandbox));
         Ok(sandbox)
+    }
+
+    pub(crate) fn know_group_parent(&self, id: &SandboxId, spec: &crate::SandboxSpec) {
+        if !spec.cgroup_parent.is_empty() {
+            let parent = format!("/{}", spec.cgroup_parent.trim_matches('/'));
+            self.group_parents.write().insert(id.clone(), parent);
+        }
+    }
+
+    /// Below a group of the caller's, ours goes with the last sandbox in it. Blocking.
+    fn leave_group_parent(&self, id: &SandboxId) {
+        let Some(parent) = self.group_parents.read().get(id).cloned() else { return };
+        let own = format!("{}/hako-{}", parent.trim_start_matches('/'), self.config.instance);
+        for hierarchy in self.config.cgroups.hierarchies() {
+            let dir = hierarchy.mount.join(&own);
+            if record::names(&dir)
+                .is_ok_and(|names| names.iter().all(|name| name.parse::<SandboxId>().is_err()))
+            {
+                remove_group(&dir.join("shims"));
+                remove_group(&dir);
+            }
+        }
     }
 
     /// The whole way up, for a sandbox of its own. The caller holds its lock exclusively.
@@ -194,7 +222,13 @@ impl Core {
         });
         let ((), detached) = tokio::join!(end_shim, detach);
         let (core, path) = (Arc::clone(self), self.cgroup(id, None));
-        let deleted = blocking(move || core.delete_group(&path)).await;
+        let owner = id.clone();
+        let deleted = blocking(move || {
+            let deleted = core.delete_group(&path);
+            core.leave_group_parent(&owner);
+            deleted
+        })
+        .await;
         for (what, result) in [("network", detached), ("cgroup", deleted)] {
             if let Err(error) = result {
                 tracing::warn!(sandbox = id.short(), what, error = %error.chain(), "not all of a sandbox was given back");
@@ -249,6 +283,7 @@ impl Core {
             renamed => renamed.map_err(io("remove", &sandbox.dir))?,
         }
         self.sandboxes.write().remove(&sandbox.id);
+        self.group_parents.write().remove(&sandbox.id);
         blocking(move || Ok(record::remove_tree(&trash)?)).await?;
         self.sandbox_event(sandbox, Action::Destroy);
         Ok(())
@@ -260,5 +295,17 @@ impl Core {
             return;
         }
         self.events.emit(Subject::Sandbox(sandbox.id.clone()), action, &spec.name, "", &spec.labels);
+    }
+}
+
+/// Removes one group without groups in it. Its last process may be about to go; who else is in it keeps it.
+fn remove_group(dir: &std::path::Path) {
+    for _ in 0..20 {
+        match std::fs::remove_dir(dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            _ => return,
+        }
     }
 }

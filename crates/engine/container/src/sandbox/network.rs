@@ -50,7 +50,7 @@ impl Core {
         match sandbox.record.spec.network {
             NetworkMode::Bridge => self.attach_to_bridge(sandbox, shim).await.map(Some),
             NetworkMode::Endpoints => self.connect_endpoints(sandbox, shim).await.map(|()| None),
-            NetworkMode::Host | NetworkMode::None => Ok(None),
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Shared => Ok(None),
         }
     }
 

@@ -1,19 +1,33 @@
 //! The sandbox's shim: its namespaces, its group and limits.
 
 use super::SandboxObject;
+use crate::blkio::resolved;
 use crate::core::Core;
 use crate::error::io;
 use crate::files::Reached;
-use crate::{NetworkMode, Resources};
-use hako_cgroup::Limits;
+use crate::{Ipc, NetworkMode, Resources};
+use hako_cgroup::{BlockDevice, BlockLimits, Limits};
 use hako_error::Result;
-use hako_runtime::{NamespaceMode, Namespaces, Shim, ShimConfig, TmpfsMount};
+use hako_runtime::{NamespaceMode, Namespaces, SharedMount, Shim, ShimConfig, TmpfsMount};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Docker's default.
+const SHM_SIZE: u64 = 64 << 20;
+
 /// Limits as the control groups take them.
-pub(crate) fn limits(resources: &Resources) -> Limits {
-    Limits {
-        memory_bytes: resources.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+pub(crate) fn limits(resources: &Resources) -> Result<Limits> {
+    let signed = |bytes: Option<u64>| bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    Ok(Limits {
+        memory_bytes: signed(resources.memory),
+        memory_reservation: signed(resources.memory_reservation),
+        swappiness: resources.memory_swappiness,
+        oom_kill_disable: resources.oom_kill_disable,
+        kernel_memory_tcp: signed(resources.kernel_memory_tcp),
+        cpu_rt_period_us: resources.cpu_realtime_period_us,
+        cpu_rt_runtime_us: resources.cpu_realtime_runtime_us,
+        blkio_weight: resources.blkio_weight,
+        blkio: block_limits(resources)?,
         memory_swap: resources.memory_swap,
         cpu_quota_us: resources.cpu_quota_us,
         cpu_period_us: resources.cpu_period_us,
@@ -22,7 +36,22 @@ pub(crate) fn limits(resources: &Resources) -> Limits {
         cpuset_cpus: resources.cpuset_cpus.clone(),
         cpuset_mems: resources.cpuset_mems.clone(),
         ..Limits::default()
-    }
+    })
+}
+
+fn block_limits(resources: &Resources) -> Result<BlockLimits> {
+    let rates = |rates| -> Result<Vec<(BlockDevice, u64)>> {
+        let found = resolved(rates)?.into_iter();
+        Ok(found.map(|((major, minor), rate)| (BlockDevice { major, minor }, rate)).collect())
+    };
+    let weight = |(device, weight): (BlockDevice, u64)| (device, u16::try_from(weight).unwrap_or(u16::MAX));
+    Ok(BlockLimits {
+        weights: rates(&resources.blkio_weight_device)?.into_iter().map(weight).collect(),
+        read_bps: rates(&resources.blkio_read_bps)?,
+        write_bps: rates(&resources.blkio_write_bps)?,
+        read_iops: rates(&resources.blkio_read_iops)?,
+        write_iops: rates(&resources.blkio_write_iops)?,
+    })
 }
 
 impl Core {
@@ -35,22 +64,41 @@ impl Core {
             .map_err(io("write", &sandbox.dir))?;
         let path = self.cgroup(&sandbox.id, None);
         if spec.resources != Resources::default() {
-            self.config.cgroups.create(&path)?.set(&limits(&spec.resources))?;
+            self.config.cgroups.create(&path)?.set(&limits(&spec.resources)?)?;
         }
-        let spawned = Shim::spawn(self.shim_config(sandbox, path)).await;
+        let joined = self.joined(&sandbox.record.spec)?;
+        let config = self.shim_config(sandbox, path, joined.shared_memory);
+        let spawned = Shim::spawn_joining(config, joined.namespaces).await;
         if spawned.is_err() {
             self.release(&sandbox.id, None).await;
         }
         spawned.map_err(|error| error.context(format!("start the shim of sandbox {}", sandbox.id.short())))
     }
 
-    fn shim_config(&self, sandbox: &SandboxObject, cgroup: String) -> ShimConfig {
+    fn shim_config(
+        &self,
+        sandbox: &SandboxObject,
+        cgroup: String,
+        shared_memory: Option<PathBuf>,
+    ) -> ShimConfig {
         let spec = &sandbox.record.spec;
         let host_network = spec.network == NetworkMode::Host;
         let host_uts = host_network || spec.host_uts;
-        let mode = |host| {
-            if host { NamespaceMode::Host } else { NamespaceMode::New }
+        let mode = |is_host, is_joined| match (is_host, is_joined) {
+            (true, _) => NamespaceMode::Host,
+            (false, true) => NamespaceMode::Join,
+            (false, false) => NamespaceMode::New,
         };
+        let volumes = spec.memory_volumes.iter().map(|volume| TmpfsMount {
+            path: volume.path.clone(),
+            size_bytes: volume.size,
+            mode: volume.mode.unwrap_or(0o777),
+        });
+        let own_memory = (spec.ipc == Ipc::Shareable).then(|| TmpfsMount {
+            path: sandbox.shm_dir(),
+            size_bytes: Some(spec.shm_size.unwrap_or(SHM_SIZE)),
+            mode: 0o1777,
+        });
         ShimConfig {
             exe: self.config.exe.clone(),
             socket: self.layout.socket(&sandbox.id),
@@ -59,21 +107,17 @@ impl Core {
             hostname: if host_uts { String::new() } else { sandbox.record.hostname.clone() },
             domainname: if host_uts { String::new() } else { spec.nis_domain.clone() },
             namespaces: Namespaces {
-                net: mode(host_network),
-                ipc: mode(spec.host_ipc),
-                uts: mode(host_uts),
+                net: mode(host_network, spec.network == NetworkMode::Shared),
+                ipc: mode(spec.host_ipc, spec.share.ipc.is_some()),
+                uts: mode(host_uts, false),
                 shared_pid: spec.shared_pid && !spec.host_pid,
             },
             sysctls: spec.sysctls.clone(),
             cgroup,
-            tmpfs: spec
-                .memory_volumes
-                .iter()
-                .map(|volume| TmpfsMount {
-                    path: volume.path.clone(),
-                    size_bytes: volume.size,
-                    mode: volume.mode.unwrap_or(0o777),
-                })
+            tmpfs: volumes.chain(own_memory).collect(),
+            shared: shared_memory
+                .into_iter()
+                .map(|from| SharedMount { from, to: sandbox.shm_dir() })
                 .collect(),
             oom_score_adj: -998,
             ..ShimConfig::default()

@@ -89,8 +89,8 @@ impl Shim {
         Self::spawn_joining(config, Vec::new()).await
     }
 
-    /// As [`Shim::spawn`], with the namespaces whose mode is [`crate::NamespaceMode::Join`], in the order net, ipc, uts
-    /// (see [`Shim::namespace`]).
+    /// As [`Shim::spawn`], with the namespaces whose mode is [`crate::NamespaceMode::Join`], in the order net, ipc, uts,
+    /// and the mount namespace that shared mounts come from (see [`Shim::namespace`]).
     pub async fn spawn_joining(config: ShimConfig, joined: Vec<OwnedFd>) -> Result<Self> {
         let own = Own::from(&config.namespaces);
         config.sysctls.keys().try_for_each(|name| sysctl::check(name, own))?;
@@ -409,6 +409,8 @@ pub enum SharedNamespace {
     Ipc,
     /// Host and domain name.
     Uts,
+    /// The shim's mounts, to take single ones from ([`crate::SharedMount`]).
+    Mount,
 }
 
 impl SharedNamespace {
@@ -417,6 +419,7 @@ impl SharedNamespace {
             Self::Net => "net",
             Self::Ipc => "ipc",
             Self::Uts => "uts",
+            Self::Mount => "mnt",
         }
     }
 }

@@ -9,12 +9,15 @@ use std::path::Path;
 
 use hako_cgroup::{CgroupRoot, Version};
 use hako_sys::{Child, CloneFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::fs::CWD;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::pause;
 use crate::plan::sysctl::{self, Own};
-use crate::types::{NamespaceMode, ShimConfig, TmpfsMount};
+use crate::types::{NamespaceMode, SharedMount, ShimConfig, TmpfsMount};
 
 fn text<E: std::fmt::Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
     move |error| format!("{doing}: {error}")
@@ -84,6 +87,10 @@ pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepa
     for mount in &config.tmpfs {
         tmpfs(mount)?;
     }
+    if !config.shared.is_empty() {
+        let other = joined.next().ok_or("the mount namespace to take mounts from did not come")?;
+        take_mounts(&other, &config.shared)?;
+    }
     fs::create_dir_all(&config.state_dir).map_err(text("cannot create the state directory"))?;
     fs::create_dir_all(config.state_dir.join(ROOT)).map_err(text("cannot create the directory for roots"))?;
     let pause = namespaces.shared_pid.then(|| pause::start(&config.state_dir)).transpose()?;
@@ -140,6 +147,30 @@ fn tmpfs(mount: &TmpfsMount) -> Result<(), String> {
         std::ffi::CString::new(format!("mode={:o}{owner}{size}", mount.mode)).map_err(text(&doing))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", &mount.path, "tmpfs", flags, options.as_c_str()).map_err(text(&doing))
+}
+
+/// A mount is copied where it is and put up here; both sides then see one file system.
+fn take_mounts(other: &OwnedFd, wanted: &[SharedMount]) -> Result<(), String> {
+    let own = fs::File::open("/proc/self/ns/mnt").map_err(text("cannot open the mount namespace"))?;
+    let enter = |namespace| {
+        move_into_link_name_space(namespace, None).map_err(text("cannot enter another sandbox's mounts"))
+    };
+    enter(other.as_fd())?;
+    let copied: Result<Vec<OwnedFd>, String> = wanted
+        .iter()
+        .map(|mount| {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            open_tree(CWD, &mount.from, flags).map_err(text("cannot take another sandbox's mount"))
+        })
+        .collect();
+    enter(own.as_fd())?;
+    for (tree, mount) in copied?.iter().zip(wanted) {
+        let doing = format!("cannot mount at {}", mount.to.display());
+        fs::create_dir_all(&mount.to).map_err(text(&doing))?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(tree, "", CWD, &mount.to, flags).map_err(text(&doing))?;
+    }
+    Ok(())
 }
 
 fn listen(path: &Path) -> Result<UnixListener, String> {

@@ -36,7 +36,7 @@ pub(super) fn container_spec(
             .collect(),
         mounts: mounts(&host, volumes, version)?,
         no_copy: no_copy(&host),
-        resources: resources(&host)?,
+        resources: resources(&host, true)?,
         cap_add: host.cap_add.clone().map(Words::into_list).unwrap_or_default(),
         cap_drop: host.cap_drop.clone().map(Words::into_list).unwrap_or_default(),
         privileged: host.privileged,

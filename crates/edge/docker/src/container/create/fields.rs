@@ -50,29 +50,29 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("Shell", Kept),
     ("HostConfig.CpuShares", Mapped),
     ("HostConfig.Memory", Mapped),
-    ("HostConfig.CgroupParent", NOTHING),
-    ("HostConfig.BlkioWeight", NOTHING),
-    ("HostConfig.BlkioWeightDevice", NOTHING),
-    ("HostConfig.BlkioDeviceReadBps", NOTHING),
-    ("HostConfig.BlkioDeviceWriteBps", NOTHING),
-    ("HostConfig.BlkioDeviceReadIOps", NOTHING),
-    ("HostConfig.BlkioDeviceWriteIOps", NOTHING),
+    ("HostConfig.CgroupParent", Mapped),
+    ("HostConfig.BlkioWeight", Mapped),
+    ("HostConfig.BlkioWeightDevice", Mapped),
+    ("HostConfig.BlkioDeviceReadBps", Mapped),
+    ("HostConfig.BlkioDeviceWriteBps", Mapped),
+    ("HostConfig.BlkioDeviceReadIOps", Mapped),
+    ("HostConfig.BlkioDeviceWriteIOps", Mapped),
     ("HostConfig.CpuPeriod", Mapped),
     ("HostConfig.CpuQuota", Mapped),
-    ("HostConfig.CpuRealtimePeriod", NOTHING),
-    ("HostConfig.CpuRealtimeRuntime", NOTHING),
+    ("HostConfig.CpuRealtimePeriod", Mapped),
+    ("HostConfig.CpuRealtimeRuntime", Mapped),
     ("HostConfig.CpusetCpus", Mapped),
     ("HostConfig.CpusetMems", Mapped),
     ("HostConfig.Devices", Mapped),
     ("HostConfig.DeviceCgroupRules", Mapped),
     ("HostConfig.DeviceRequests", Mapped),
-    ("HostConfig.KernelMemory", NOTHING),
-    ("HostConfig.KernelMemoryTCP", NOTHING),
-    ("HostConfig.MemoryReservation", NOTHING),
+    ("HostConfig.KernelMemory", Mapped),
+    ("HostConfig.KernelMemoryTCP", Mapped),
+    ("HostConfig.MemoryReservation", Mapped),
     ("HostConfig.MemorySwap", Mapped),
-    ("HostConfig.MemorySwappiness", Refused(&["-1"])),
+    ("HostConfig.MemorySwappiness", Mapped),
     ("HostConfig.NanoCpus", Mapped),
-    ("HostConfig.OomKillDisable", NOTHING),
+    ("HostConfig.OomKillDisable", Mapped),
     ("HostConfig.Init", Mapped),
     ("HostConfig.PidsLimit", Mapped),
     ("HostConfig.Ulimits", Mapped),
@@ -238,11 +238,8 @@ mod tests {
 
     #[test]
     fn wishes_that_cannot_be_honoured_are_named_all_at_once() {
-        let both = said(json!({ "HostConfig": { "StorageOpt": { "size": "1G" }, "CpuRealtimePeriod": 7 } }));
-        assert!(
-            both.contains("HostConfig.CpuRealtimePeriod, HostConfig.StorageOpt are unimplemented"),
-            "{both}"
-        );
+        let both = said(json!({ "HostConfig": { "StorageOpt": { "size": "1G" }, "Cgroup": "x" } }));
+        assert!(both.contains("HostConfig.Cgroup, HostConfig.StorageOpt are unimplemented"), "{both}");
         let mount = said(json!({ "HostConfig": { "Mounts": [{ "ClusterOptions": { "a": 1 } }] } }));
         assert!(mount.contains("HostConfig.Mounts[].ClusterOptions is unimplemented"), "{mount}");
         let small = said(json!({ "hostconfig": { "storageopt": { "size": "1G" } } }));

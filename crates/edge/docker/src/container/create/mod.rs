@@ -3,14 +3,17 @@
 mod config;
 mod devices;
 mod fields;
+mod limits;
 mod log;
 mod mounts;
 mod network;
 mod resources;
 mod security;
+mod share;
 
 pub(crate) use config::restart_policy;
 pub(crate) use fields::refuse;
+pub(crate) use limits::settle;
 pub(crate) use network::ports;
 pub(crate) use resources::resources;
 
@@ -38,7 +41,7 @@ pub(crate) async fn create(
     State(state): State<DockerState>,
     params: Params,
     version: ApiVersion,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(mut body): JsonBody<Value>,
 ) -> Answer {
     refuse(&body)?;
     let request: CreateRequest = serde_json::from_value(body.clone())
@@ -66,8 +69,10 @@ pub(crate) async fn create(
     };
     let as_written = request.image.clone();
     let mut host = request.host_config.clone().unwrap_or_default();
+    let warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
     network::resolve_host_gateway(&state, &mut host).await?;
     let mut sandbox = sandbox_spec(&request, &host, &exposed)?;
+    sandbox.share = share::share(&state, &request, &host, &mut body).await?;
     if sandbox.network == NetworkMode::Endpoints {
         sandbox.endpoints = network::endpoints(&state, &request, &host).await?;
         network::add_ipv6_ports(&state, &host, &mut sandbox).await?;
@@ -87,7 +92,7 @@ pub(crate) async fn create(
         state.engine.create_volume(&name, labels, std::collections::BTreeMap::new())?;
     }
     let id = state.engine.create_standalone(sandbox, spec).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": [] }))).into_response())
+    Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
 }
 
 /// What `--platform` asks for is what the image is; another one of the same name is for `docker pull` to bring.

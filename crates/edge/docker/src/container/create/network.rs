@@ -4,7 +4,7 @@ use super::super::host::{CreateRequest, HostConfig};
 use crate::DockerState;
 use crate::error::{Failure, blocking, invalid, unimplemented};
 use crate::network::{EndpointSettings, canonical, endpoint_spec, link};
-use hako_container::{Dns, EndpointSpec, HostEntry, NetworkMode, PortMapping, Protocol, SandboxSpec};
+use hako_container::{Dns, EndpointSpec, HostEntry, Ipc, NetworkMode, PortMapping, Protocol, SandboxSpec};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(super) fn sandbox_spec(
@@ -14,7 +14,7 @@ pub(super) fn sandbox_spec(
 ) -> Result<SandboxSpec, Failure> {
     let network = match request.network_disabled {
         true => NetworkMode::None,
-        false => network(host)?,
+        false => network(host),
     };
     let host_uts = match host.uts_mode.as_str() {
         "" => false,
@@ -40,34 +40,44 @@ pub(super) fn sandbox_spec(
         sysctls: host.sysctls.clone().unwrap_or_default(),
         shm_size: Some(host.shm_size).filter(|size| *size > 0),
         hosts: host.extra_hosts.iter().flatten().map(|entry| host_entry(entry)).collect::<Result<_, _>>()?,
-        host_ipc: match host.ipc_mode.as_str() {
-            "" | "private" | "shareable" => false,
-            "host" => true,
-            mode => {
-                return Err(unimplemented(format!("IpcMode {mode:?} is unimplemented: use private or host")));
-            }
+        ipc: match host.ipc_mode.as_str() {
+            "shareable" => Ipc::Shareable,
+            "none" => Ipc::None,
+            _ => Ipc::Private,
         },
-        host_pid: match host.pid_mode.as_str() {
-            "" | "private" => false,
-            "host" => true,
-            mode => {
-                return Err(unimplemented(format!(
-                    "PidMode {mode:?} is unimplemented: use host or leave it out"
-                )));
-            }
-        },
+        host_ipc: is_host("IPC", &host.ipc_mode, &["private", "shareable", "none"])?,
+        host_pid: is_host("PID", &host.pid_mode, &["private"])?,
+        cgroup_parent: cgroup_parent(&host.cgroup_parent)?,
         ..SandboxSpec::default()
     })
 }
 
-fn network(host: &HostConfig) -> Result<NetworkMode, Failure> {
+/// Whether a namespace is the host's; `own` are the modes of a namespace of the container's own.
+fn is_host(kind: &str, mode: &str, own: &[&str]) -> Result<bool, Failure> {
+    match mode {
+        "host" => Ok(true),
+        "" => Ok(false),
+        mode if mode.starts_with("container:") || own.contains(&mode) => Ok(false),
+        _ => Err(invalid(format!("invalid {kind} mode: {mode}"))),
+    }
+}
+
+/// A path of groups, which cannot lead out of the hierarchy or among our own.
+fn cgroup_parent(path: &str) -> Result<String, Failure> {
+    let mut parts = path.trim_matches('/').split('/');
+    let is_bad = |part: &str| part == "." || part == ".." || part.starts_with("hako-") || part.contains('\0');
+    match parts.any(is_bad) {
+        true => Err(invalid(format!("invalid cgroup parent: {path:?}"))),
+        false => Ok(path.to_owned()),
+    }
+}
+
+fn network(host: &HostConfig) -> NetworkMode {
     match host.network_mode.as_str() {
-        "host" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
-        shared if shared.starts_with("container:") => {
-            Err(unimplemented(format!("network {shared:?} is unimplemented: use a network, host or none")))
-        }
-        _ => Ok(NetworkMode::Endpoints),
+        "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
+        shared if shared.starts_with("container:") => NetworkMode::Shared,
+        _ => NetworkMode::Endpoints,
     }
 }
 

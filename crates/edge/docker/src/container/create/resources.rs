@@ -1,15 +1,15 @@
 //! Limits and devices.
 
-use super::super::host::HostConfig;
+use super::super::host::{BlockLimit, HostConfig};
 use crate::error::{Failure, invalid};
-use hako_container::{Device, DeviceKind, DeviceRule, Resources, Rlimit};
+use hako_container::{Device, DeviceKind, DeviceRate, DeviceRule, Resources, Rlimit};
 
 const PERIOD_US: i64 = 100_000;
 /// The least memory a container can live with, as Docker has it.
 const LEAST_MEMORY: i64 = 6 << 20;
 
-/// Docker's limits, where 0 is unlimited.
-pub(crate) fn resources(host: &HostConfig) -> Result<Resources, Failure> {
+/// Docker's limits, where 0 is unlimited. `is_new` says that what is not there gets its default.
+pub(crate) fn resources(host: &HostConfig, is_new: bool) -> Result<Resources, Failure> {
     if host.memory != 0 && host.memory < LEAST_MEMORY {
         return Err(invalid("Minimum memory limit allowed is 6MB"));
     }
@@ -33,7 +33,7 @@ pub(crate) fn resources(host: &HostConfig) -> Result<Resources, Failure> {
         memory: positive(host.memory),
         memory_swap: match host.memory_swap {
             // Docker's default is as much swap as memory.
-            0 if host.memory > 0 => Some(host.memory.saturating_mul(2)),
+            0 if host.memory > 0 && is_new => Some(host.memory.saturating_mul(2)),
             0 => None,
             both => Some(both),
         },
@@ -43,7 +43,24 @@ pub(crate) fn resources(host: &HostConfig) -> Result<Resources, Failure> {
         pids: host.pids_limit.filter(|limit| *limit != 0),
         cpuset_cpus: text(&host.cpuset_cpus),
         cpuset_mems: text(&host.cpuset_mems),
+        memory_reservation: positive(host.memory_reservation),
+        memory_swappiness: host.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
+        oom_kill_disable: host.oom_kill_disable.filter(|is_disabled| *is_disabled),
+        kernel_memory_tcp: positive(host.kernel_memory_tcp),
+        cpu_realtime_period_us: positive(host.cpu_realtime_period),
+        cpu_realtime_runtime_us: Some(host.cpu_realtime_runtime).filter(|runtime| *runtime != 0),
+        blkio_weight: Some(host.blkio_weight).filter(|weight| *weight != 0),
+        blkio_weight_device: rates(host.blkio_weight_device.as_ref()),
+        blkio_read_bps: rates(host.blkio_device_read_bps.as_ref()),
+        blkio_write_bps: rates(host.blkio_device_write_bps.as_ref()),
+        blkio_read_iops: rates(host.blkio_device_read_iops.as_ref()),
+        blkio_write_iops: rates(host.blkio_device_write_iops.as_ref()),
     })
+}
+
+fn rates(list: Option<&Vec<BlockLimit>>) -> Vec<DeviceRate> {
+    let one = |limit: &BlockLimit| DeviceRate { path: limit.path.clone().into(), rate: limit.rate };
+    list.into_iter().flatten().map(one).collect()
 }
 
 pub(super) fn rlimits(host: &HostConfig) -> Vec<Rlimit> {

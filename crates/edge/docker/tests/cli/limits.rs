@@ -1,0 +1,167 @@
+//! Limits as the kernel's groups have them.
+
+use crate::daemon::{Daemon, with_daemon};
+use std::path::{Path, PathBuf};
+
+/// The files of that name in groups below a parent, of any hierarchy.
+fn found(parent: &str, name: &str) -> Vec<PathBuf> {
+    fn visit(dir: &Path, name: &str, all: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => visit(&path, name, all),
+                _ if path.ends_with(name) => all.push(path),
+                _ => {}
+            }
+        }
+    }
+    let cgroups = hako_cgroup::CgroupRoot::detect().unwrap();
+    let mut all = Vec::new();
+    for hierarchy in cgroups.hierarchies() {
+        visit(&hierarchy.mount.join(parent), name, &mut all);
+    }
+    all
+}
+
+/// The value that the deepest such group has: the container's.
+fn value(parent: &str, name: &str) -> String {
+    let deepest = found(parent, name).into_iter().max_by_key(|path| path.components().count());
+    let path = deepest.unwrap_or_else(|| panic!("no {name} below {parent}"));
+    std::fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+struct Parent(String);
+
+impl Parent {
+    fn new(docker: &Daemon) -> Self {
+        let unique = docker.dir.file_name().unwrap().to_string_lossy().replace('.', "");
+        Self(format!("test-{unique}"))
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        if let Ok(group) = hako_cgroup::CgroupRoot::detect().unwrap().open(&format!("/{}", self.0)) {
+            let _ = group.delete();
+        }
+    }
+}
+
+/// No test is skipped silently.
+#[expect(clippy::print_stderr, reason = "for who reads the test's output")]
+fn lacks(what: &str) {
+    eprintln!("not tested: this machine has not {what}");
+}
+
+fn is_legacy() -> bool {
+    hako_cgroup::CgroupRoot::detect().unwrap().version() != hako_cgroup::Version::V2
+}
+
+#[test]
+fn limits_reach_the_group_below_its_parent_and_change() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let parent = Parent::new(docker);
+        docker.with_each_cli(|docker| {
+            let below = format!("/{}", parent.0);
+            let limits = [
+                "-m",
+                "64m",
+                "--memory-reservation",
+                "32m",
+                "--memory-swappiness",
+                "7",
+                "--cpuset-mems",
+                "0",
+            ];
+            let run = ["run", "-d", "--name", "bound", "--cgroup-parent", &below];
+            docker.ok(&[&run[..], &limits, &["busybox", "sleep", "1000"]].concat());
+            if is_legacy() {
+                assert_eq!(value(&parent.0, "memory.soft_limit_in_bytes"), (32 << 20).to_string());
+                assert_eq!(value(&parent.0, "memory.swappiness"), "7");
+                docker.ok(&["update", "--memory-reservation", "16m", "bound"]);
+                assert_eq!(value(&parent.0, "memory.soft_limit_in_bytes"), (16 << 20).to_string());
+            } else {
+                assert_eq!(value(&parent.0, "memory.low"), (32 << 20).to_string());
+                docker.ok(&["update", "--memory-reservation", "16m", "bound"]);
+                assert_eq!(value(&parent.0, "memory.low"), (16 << 20).to_string());
+            }
+            assert_eq!(value(&parent.0, "cpuset.mems"), "0");
+            let (code, _, err) = docker.run(&["update", "-m", "500m", "bound"]);
+            assert!(code != 0 && err.contains("already set memoryswap limit"), "{err}");
+            docker.ok(&["update", "-m", "100m", "--memory-swap", "200m", "bound"]);
+            docker.ok(&["rm", "-f", "bound"]);
+            docker.until("no group of ours is left", || {
+                !found(&parent.0, "cgroup.procs").iter().any(|path| path.to_string_lossy().contains("hako-"))
+            });
+        });
+        let (code, _, err) = docker.run(&["create", "--cgroup-parent", "/a/../b", "busybox"]);
+        assert!(code != 0 && err.contains("cgroup parent"), "{err}");
+    });
+}
+
+#[test]
+fn block_devices_are_throttled_by_their_nodes() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let parent = Parent::new(docker);
+        let below = format!("/{}", parent.0);
+        // Throttling needs no medium in it.
+        let device = "/dev/loop0";
+        if !Path::new(device).exists() {
+            return lacks(device);
+        }
+        let rate = |rate: &str| format!("{device}:{rate}");
+        docker.with_each_cli(|docker| {
+            let run = [
+                "run",
+                "-d",
+                "--name",
+                "slow",
+                "--cgroup-parent",
+                &below,
+                "--device-read-bps",
+                &rate("1mb"),
+                "--device-write-bps",
+                &rate("2mb"),
+                "--device-read-iops",
+                &rate("30"),
+                "--device-write-iops",
+                &rate("40"),
+                "busybox",
+                "sleep",
+                "1000",
+            ];
+            docker.ok(&run);
+            if is_legacy() {
+                let of = |name: &str| value(&parent.0, &format!("blkio.throttle.{name}_device"));
+                assert_eq!([of("read_bps"), of("write_bps")], ["7:0 1048576", "7:0 2097152"]);
+                assert_eq!([of("read_iops"), of("write_iops")], ["7:0 30", "7:0 40"]);
+            } else {
+                assert_eq!(value(&parent.0, "io.max"), "7:0 rbps=1048576 wbps=2097152 riops=30 wiops=40");
+            }
+            docker.ok(&["rm", "-f", "slow"]);
+            let (code, _, err) =
+                docker.run(&["run", "--rm", "--device-read-bps", "/dev/null:1mb", "busybox", "true"]);
+            assert!(code != 0 && err.contains("/dev/null"), "{err}");
+        });
+    });
+}
+
+#[test]
+fn what_is_left_away_is_told_and_what_contradicts_itself_is_refused() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let (code, _, err) = docker.run(&["create", "--name", "stubborn", "--oom-kill-disable", "busybox"]);
+        let words = if is_legacy() { "no memory limit is set" } else { "OomKillDisable discarded" };
+        assert!(code == 0 && err.contains(words), "{err}");
+        docker.ok(&["rm", "stubborn"]);
+        let body = r#"{"Image":"busybox","HostConfig":{"KernelMemory":1073741824}}"#;
+        assert!(docker.post("/v1.41/containers/create", body).contains("kernel memory limit"));
+        assert!(docker.post("/v1.42/containers/create", body).contains(r#""Warnings":[]"#));
+        let (code, _, err) = docker.run(&["create", "-m", "20m", "--memory-reservation", "30m", "busybox"]);
+        assert!(code != 0 && err.contains("memory reservation limit"), "{err}");
+        let (code, _, err) = docker.run(&["create", "--blkio-weight", "5", "busybox"]);
+        assert!(code != 0 && err.contains("from 10 to 1000"), "{err}");
+    });
+}
