@@ -6,6 +6,7 @@ use crate::cache::{Cache, CachedStep};
 use crate::caches::Caches;
 use crate::check::CheckInput;
 use crate::context::{Contexts, Registry};
+use crate::digests::Digests;
 use crate::error::BuildError;
 use crate::exchange::{self, Imports};
 use crate::output::{self, Built};
@@ -59,6 +60,7 @@ pub struct Builder {
     images: ImageStore,
     cache: Cache,
     caches: Caches,
+    digests: Digests,
     /// Where builds keep files that end with them.
     scratch: PathBuf,
     config: BuilderConfig,
@@ -108,7 +110,16 @@ impl Builder {
             }
             _ => fs::create_dir_all(&scratch).map_err(BuildError::io("create", &scratch))?,
         }
-        Ok(Self { images, cache, caches, scratch, config, permits: Arc::new(Permits::new(parallel)), runner })
+        Ok(Self {
+            images,
+            cache,
+            caches,
+            digests: Digests::default(),
+            scratch,
+            config,
+            permits: Arc::new(Permits::new(parallel)),
+            runner,
+        })
     }
 
     /// Builds an image. Progress goes to `progress`; a receiver that is gone does no harm. Dropping the future
@@ -188,6 +199,7 @@ impl Builder {
             images: self.images.clone(),
             cache: self.cache.clone(),
             caches: self.caches.clone(),
+            digests: self.digests.clone(),
             imports: Imports::open(&contexts, &events)?,
             runner: self.runner.clone(),
             permits: self.permits.clone(),

@@ -1,6 +1,7 @@
 //! Carrying out COPY and ADD.
 
 use crate::archive;
+use crate::digests::Wanted;
 use crate::error::BuildError;
 use crate::files::{Dress, Found, Selected, Source, clean};
 use crate::graph::{CopyItem, CopyOp, FileData, Input, OneFile};
@@ -49,7 +50,37 @@ impl Drop for View {
     }
 }
 
-/// What a COPY names, found: ready to be digested and copied.
+/// A digest over all that a COPY copies; a source that names nothing is an error.
+pub(crate) fn digest(shared: &Shared, op: &CopyOp, results: &Results) -> Result<Digest> {
+    let mut hasher = Hasher::new();
+    for item in &op.items {
+        hasher.update(digest_of(shared, op, item, results)?.hex().as_bytes());
+    }
+    Ok(hasher.finish())
+}
+
+fn digest_of(shared: &Shared, op: &CopyOp, item: &CopyItem, results: &Results) -> Result<Digest> {
+    if let Some(digest) = item.digest {
+        return Ok(digest);
+    }
+    let layers = match &item.input {
+        Input::File(file) => return Ok(file.digest),
+        Input::Files(source) => {
+            return source.digest_of(&item.pattern, &op.excludes, op.keeps_parents);
+        }
+        Input::Node(node) => results.layers(*node)?,
+        Input::Scratch => Vec::new(),
+    };
+    let wanted = Wanted {
+        pattern: &item.pattern,
+        excludes: &op.excludes,
+        keeps_parents: op.keeps_parents,
+        from: &op.from,
+    };
+    shared.digests.of(shared, &layers, wanted)
+}
+
+/// What a COPY names, found: ready to be copied.
 pub(crate) struct Job<'a> {
     op: &'a CopyOp,
     views: HashMap<usize, View>,
@@ -96,22 +127,6 @@ impl<'a> Job<'a> {
             (_, Some(view)) => Ok(&view.source),
             _ => Err(Error::new(Kind::Internal, "a source of COPY was not opened")),
         }
-    }
-
-    /// A digest over all that is copied.
-    pub(crate) fn digest(&self) -> Result<Digest> {
-        let mut hasher = Hasher::new();
-        for (number, part) in self.parts.iter().enumerate() {
-            let digest = match part {
-                Part::File { item, file } => item.digest.unwrap_or(file.digest),
-                Part::Tree { item, selected } => match item.digest {
-                    Some(digest) => digest,
-                    None => self.source(number, item)?.digest_all(selected)?,
-                },
-            };
-            hasher.update(digest.hex().as_bytes());
-        }
-        Ok(hasher.finish())
     }
 
     /// Copies into `root`.

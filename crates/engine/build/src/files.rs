@@ -285,6 +285,7 @@ impl Source {
     /// A digest over all that a copy of these files would carry, their times excepted.
     fn digest(&self, files: &[Found]) -> Result<Digest, BuildError> {
         let (mut hasher, mut seen) = (Hasher::new(), Seen::default());
+        let mut buffer = vec![0; 1 << 16];
         for file in files {
             if let Some(number) = seen.before(&file.metadata) {
                 hasher.update(format!("another name of {number}\n").as_bytes());
@@ -298,7 +299,6 @@ impl Source {
             if entry.kind == EntryKind::File {
                 let mut content = Hasher::new();
                 let mut file = File::open(&file.path).map_err(BuildError::io("open", &file.path))?;
-                let mut buffer = vec![0; 1 << 16];
                 loop {
                     let count =
                         file.read(&mut buffer).map_err(BuildError::io("read", "a file of the context"))?;

@@ -20,6 +20,7 @@ mod context;
 mod copy;
 mod dest;
 mod devices;
+mod digests;
 pub mod dockerfile;
 mod error;
 mod exchange;

@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::caches::Caches;
 use crate::context::Registry;
+use crate::digests::Digests;
 use crate::error::BuildError;
 use crate::exchange::Imports;
 use crate::request::{BuildEvent, Secret};
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub images: ImageStore,
     pub cache: Cache,
     pub caches: Caches,
+    /// What is known of the files of layers.
+    pub digests: Digests,
     /// Results of others that the build may use.
     pub imports: Imports,
     pub runner: Arc<dyn Runner>,

@@ -17,6 +17,7 @@ use crate::step;
 use hako_error::{Error, Kind, Result};
 use hako_image::{Layer, Pin, chain_id};
 use hako_names::Digest;
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -218,6 +219,7 @@ pub(crate) fn pin(shared: &Shared, layers: &[Layer]) -> Option<Pin> {
 /// Runs the nodes of `work`, each in a thread of its own as soon as its inputs are there.
 fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Result<()> {
     let mut waiting: Vec<NodeId> = work.to_vec();
+    let mut ahead = HashSet::new();
     let mut first_error: Option<Error> = None;
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel::<(NodeId, Result<Done>)>();
@@ -234,6 +236,11 @@ fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Re
                         let _ = sender.send((id, node(shared, graph, id, results)));
                     });
                     running += 1;
+                }
+                for id in waiting.iter().copied() {
+                    if can_look_ahead(graph, id, results) && ahead.insert(id) {
+                        scope.spawn(move || look_ahead(shared, &graph.nodes[id].op, results));
+                    }
                 }
             }
             if running == 0 {
@@ -261,8 +268,24 @@ fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Re
 }
 
 fn is_ready(graph: &Graph, id: NodeId, results: &Results) -> bool {
-    let inputs = graph.inputs(id);
-    graph.nodes[id].parent.iter().chain(&inputs).all(|input| results.known(*input).is_some())
+    graph.nodes[id].parent.is_none_or(|parent| results.known(parent).is_some())
+        && has_inputs(graph, id, results)
+}
+
+fn has_inputs(graph: &Graph, id: NodeId, results: &Results) -> bool {
+    graph.inputs(id).iter().all(|input| results.known(*input).is_some())
+}
+
+/// Whether what a node copies is there, though not yet what it copies it to.
+fn can_look_ahead(graph: &Graph, id: NodeId, results: &Results) -> bool {
+    matches!(graph.nodes[id].op, Op::Copy(_)) && has_inputs(graph, id, results)
+}
+
+/// Digests what a copy will ask for, while it waits. What fails here fails there, where it is told.
+fn look_ahead(shared: &Shared, op: &Op, results: &Results) {
+    if let Op::Copy(copy) = op {
+        let _ = crate::copy::digest(shared, copy, results);
+    }
 }
 
 /// Carries out one node with the events around it.

@@ -1,7 +1,8 @@
 //! One node that has to be carried out: its content key, its snapshot, its layer.
 
 use crate::cache::Record;
-use crate::copy::{Job as CopyJob, View};
+use crate::copy::{self, Job as CopyJob};
+use crate::digests::Wanted;
 use crate::error::BuildError;
 use crate::graph::{CopyOp, Input, MountKind, Node, Op, RunOp};
 use crate::request::StepOutcome;
@@ -59,11 +60,7 @@ pub(crate) fn from_record(shared: &Shared, below: Vec<Layer>, record: Record) ->
 /// Carries out a node whose inputs are there.
 pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, results: &Results) -> Result<Done> {
     let below = results.below(node.parent)?;
-    let job = match &node.op {
-        Op::Copy(copy) | Op::Link(copy) => Some(CopyJob::find(shared, copy, results)?),
-        _ => None,
-    };
-    let content = content_key(shared, node, &below, job.as_ref(), results)?;
+    let content = content_key(shared, node, &below, results)?;
     if node.use_cache
         && let Some(record) = known(shared, node, content, &below)?
     {
@@ -72,18 +69,23 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
     }
     let _permit = shared.permits.acquire();
     shared.cancel.check()?;
-    let (layer, snapshot) = match (&node.op, job) {
-        (Op::Copy(_), Some(job)) => in_snapshot(shared, &below, node, |mounts, _| {
-            job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)
-        })?,
-        (Op::Link(copy), Some(job)) => (linked(shared, copy, &job)?, None),
-        (Op::Run(run), _) => in_snapshot(shared, &below, node, |mounts, key| {
+    let (layer, snapshot) = match &node.op {
+        Op::Copy(copy) => {
+            let job = CopyJob::find(shared, copy, results)?;
+            in_snapshot(shared, &below, node, |mounts, _| {
+                job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)
+            })?
+        }
+        Op::Link(copy) => (linked(shared, copy, &CopyJob::find(shared, copy, results)?)?, None),
+        Op::Run(run) => in_snapshot(shared, &below, node, |mounts, key| {
             run_step(shared, node, run, results, &below, mounts, key)
         })?,
-        (Op::Workdir { path, user }, _) => {
+        Op::Workdir { path, user } => {
             in_snapshot(shared, &below, node, |mounts, _| workdir(shared, path, user, mounts))?
         }
-        _ => return Err(Error::new(Kind::Internal, "a step that makes nothing was run")),
+        Op::Base(_) | Op::Join(_) => {
+            return Err(Error::new(Kind::Internal, "a step that makes nothing was run"));
+        }
     };
     let record = Record { layer: layer.clone(), snapshot, created: now(shared), content: Some(content) };
     shared.cache.put(content, &record)?;
@@ -105,13 +107,7 @@ fn known(shared: &Shared, node: &Node, content: Digest, below: &[Layer]) -> Resu
 }
 
 /// A digest over what the node does and what its inputs turned out to be.
-fn content_key(
-    shared: &Shared,
-    node: &Node,
-    below: &[Layer],
-    job: Option<&CopyJob>,
-    results: &Results,
-) -> Result<Digest> {
+fn content_key(shared: &Shared, node: &Node, below: &[Layer], results: &Results) -> Result<Digest> {
     let mut hasher = Hasher::new();
     hasher.update(format!("{KEYS} content {:?}\n", shared.epoch_unix_s).as_bytes());
     node.op.describe(&mut hasher);
@@ -121,8 +117,8 @@ fn content_key(
     if !matches!(node.op, Op::Link(_)) {
         hasher.update(chain(below).as_bytes());
     }
-    if let Some(job) = job {
-        hasher.update(job.digest()?.hex().as_bytes());
+    if let Op::Copy(op) | Op::Link(op) = &node.op {
+        hasher.update(copy::digest(shared, op, results)?.hex().as_bytes());
     }
     if let Op::Run(run) = &node.op {
         for mount in &run.mounts {
@@ -134,8 +130,9 @@ fn content_key(
                     if crate::files::clean(source).is_empty() {
                         hasher.update(chain(&layers).as_bytes());
                     } else {
-                        let view = View::open(shared, &layers)?;
-                        hasher.update(view.source.digest_of(source, &[], false)?.hex().as_bytes());
+                        let wanted =
+                            Wanted { pattern: source, excludes: &[], keeps_parents: false, from: "" };
+                        hasher.update(shared.digests.of(shared, &layers, wanted)?.hex().as_bytes());
                     }
                 }
                 _ => {}

@@ -1,17 +1,16 @@
 //! Leases: what keeps blobs that no name reaches yet.
 //!
 //! A lease is one file, written before what it protects becomes visible, so that a crash at any point leaves
-//! either a protected blob or none. A lease whose holder died ends at its expiry.
+//! either a protected blob or none. A lease whose holder died ends at its expiry. Leases are not synced: they need
+//! not outlive a power cut, as what they are for does not either.
 
 use crate::error::ContentError;
 use crate::store::ContentStore;
-use crate::writer::sync_parent;
 use hako_error::Result;
 use hako_names::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -177,11 +176,8 @@ impl Leases {
         let (path, new) = (self.path(id), self.dir.join(format!(".{id}.new")));
         let what = "a lease";
         let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec(&record).unwrap_or_default())?;
-            file.sync_data()?;
-            fs::rename(&new, &path)?;
-            sync_parent(&path)
+            fs::write(&new, serde_json::to_vec(&record).unwrap_or_default())?;
+            fs::rename(&new, &path)
         };
         if let Err(error) = write() {
             let _ = fs::remove_file(&new);
