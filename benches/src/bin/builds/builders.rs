@@ -38,6 +38,15 @@ impl Hako {
     }
 }
 
+impl Hako {
+    /// Milliseconds that a program takes in a container of the base image.
+    pub fn alone(&self, script: &str) -> anyhow::Result<f64> {
+        let mut command = self.command();
+        command.args(["run", "--rm", "--network", "none", "localhost/debian-base", "sh", "-c", script]);
+        time(&mut command)
+    }
+}
+
 impl Builder for &Hako {
     fn build(&self, context: &Path) -> Command {
         let mut command = self.command();

@@ -5,6 +5,7 @@
 //! kernel; as it shares the processors with the server, the server's processor time is printed too.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
+mod bare;
 mod load;
 mod push;
 mod servers;
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use hako_benches::{Row, Target, has, median};
 use load::Measured;
 use servers::Server;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ struct Case {
     path: String,
     /// Whether the rate is told in MiB/s instead of requests.
     is_bulk: bool,
+    /// Where a bare loop serves as many bytes.
+    bare: Option<SocketAddr>,
 }
 
 /// The figures of one case for both servers, a sample a round.
@@ -35,6 +39,8 @@ struct Case {
 struct Samples {
     rates: [Vec<f64>; 2],
     cpu: [Vec<f64>; 2],
+    /// Of a bare loop of sendfile(2), where the case is bulk.
+    bare: Vec<f64>,
 }
 
 /// Puts the same content into a registry; the requests that will be measured, and the path of a blob of 500 MB.
@@ -45,12 +51,17 @@ fn fill(server: &Server) -> anyhow::Result<(Vec<Case>, String)> {
         paths.push(format!("/v2/bench/blobs/{digest}"));
     }
     let digest = push::manifest(server.address, MIB)?;
-    let case = |what, path: &str, is_bulk| Case { what, path: path.to_owned(), is_bulk };
+    let case = |what, path: &str, bare: Option<SocketAddr>| Case {
+        what,
+        path: path.to_owned(),
+        is_bulk: bare.is_some(),
+        bare,
+    };
     let cases = vec![
-        case("manifest GET by tag", "/v2/bench/manifests/v1", false),
-        case("manifest GET by digest", &format!("/v2/bench/manifests/{digest}"), false),
-        case("blob GET, 1 MiB", &paths[0], true),
-        case("blob GET, 50 MB", &paths[1], true),
+        case("manifest GET by tag", "/v2/bench/manifests/v1", None),
+        case("manifest GET by digest", &format!("/v2/bench/manifests/{digest}"), None),
+        case("blob GET, 1 MiB", &paths[0], Some(bare::serve(MIB)?)),
+        case("blob GET, 50 MB", &paths[1], Some(bare::serve(50_000_000)?)),
     ];
     Ok((cases, paths.swap_remove(2)))
 }
@@ -79,15 +90,29 @@ fn memory(server: &Server, path: &str) -> anyhow::Result<f64> {
 fn rows(cases: &[Case], samples: Vec<Samples>, peer: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     for (case, samples) in cases.iter().zip(samples) {
+        let why = why(&samples);
         let mut row = |what: String, [ours, peers]: [Vec<f64>; 2], unit, target| {
             let peer = Some((peer.to_owned(), median(peers)));
-            rows.push(Row { what, ours: median(ours), peer, unit, target, why: String::new() });
+            rows.push(Row { what, ours: median(ours), peer, unit, target, why: why.clone() });
         };
         let (rate, cost) = if case.is_bulk { ("MiB/s", "ms/MiB") } else { ("req/s", "us/req") };
         row(format!("registry {}", case.what), samples.rates, rate, Target::RatioAtLeast(2.0));
         row(format!("registry {}, server's CPU", case.what), samples.cpu, cost, Target::None);
     }
     rows
+}
+
+/// What a bare loop reaches says how much of the rate is the machine's.
+fn why(samples: &Samples) -> String {
+    if samples.bare.is_empty() {
+        return String::new();
+    }
+    let (bare, ours) = (median(samples.bare.clone()), median(samples.rates[0].clone()));
+    format!(
+        "a bare loop of sendfile(2), without HTTP, rights or a log, gives this client {bare:.0} MiB/s; ours is {:.2} \
+         of that: the loopback and the client on the same processors are the bound",
+        ours / bare
+    )
 }
 
 fn main() -> anyhow::Result<()> {
@@ -107,6 +132,10 @@ fn main() -> anyhow::Result<()> {
         for (case, samples) in cases.iter().zip(&mut samples) {
             for (at, server) in servers.iter().enumerate() {
                 sample(case, server, samples, at)?;
+            }
+            if let Some(address) = case.bare {
+                let measured = load::run(address, &case.path, CONNECTIONS, WINDOW)?;
+                samples.bare.push(measured.bytes as f64 / MIB as f64 / measured.took.as_secs_f64());
             }
         }
     }

@@ -12,12 +12,17 @@ use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, lgetxattr, llistxattr, major, minor,
     openat2, utimensat,
 };
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+/// From so many files on, they are digested on all processors.
+const PARALLEL_FROM: usize = 256;
 
 /// A directory that files are copied from. Nothing outside of it can be reached.
 #[derive(Debug)]
@@ -243,7 +248,8 @@ impl Source {
         // .dockerignore speaks of where a file lies, not of the link that was named.
         let name = real.strip_prefix(&self.path).unwrap_or(Path::new("")).to_string_lossy().into_owned();
         let mut found = Vec::new();
-        self.collect(real, PathBuf::new(), &name, &mut found)?;
+        let metadata = fs::symlink_metadata(&real).map_err(BuildError::io("read", &real))?;
+        self.collect(real, PathBuf::new(), &name, metadata, &mut found)?;
         Ok(found)
     }
 
@@ -252,10 +258,10 @@ impl Source {
         path: PathBuf,
         below: PathBuf,
         name: &str,
+        metadata: Metadata,
         found: &mut Vec<Found>,
     ) -> Result<(), BuildError> {
         let is_left_out = self.excludes(name);
-        let metadata = fs::symlink_metadata(&path).map_err(BuildError::io("read", &path))?;
         let is_dir = metadata.is_dir();
         if is_left_out && !(is_dir && self.ignore.may_reenter()) {
             return Ok(());
@@ -265,15 +271,10 @@ impl Source {
             found.push(Found { path: path.clone(), below: below.clone(), metadata });
         }
         if is_dir {
-            let mut names = Vec::new();
-            for entry in fs::read_dir(&path).map_err(BuildError::io("list", &path))? {
-                names.push(entry.map_err(BuildError::io("list", &path))?.file_name());
-            }
-            names.sort();
-            for child in names {
+            for (child, metadata) in children(&path)? {
                 let text = child.to_string_lossy();
                 let child_name = if name.is_empty() { text.into_owned() } else { format!("{name}/{text}") };
-                self.collect(path.join(&child), below.join(&child), &child_name, found)?;
+                self.collect(path.join(&child), below.join(&child), &child_name, metadata, found)?;
             }
             if is_left_out && found.len() == place + 1 {
                 found.pop();
@@ -284,33 +285,55 @@ impl Source {
 
     /// A digest over all that a copy of these files would carry, their times excepted.
     fn digest(&self, files: &[Found]) -> Result<Digest, BuildError> {
-        let (mut hasher, mut seen) = (Hasher::new(), Seen::default());
-        let mut buffer = vec![0; 1 << 16];
-        for file in files {
-            if let Some(number) = seen.before(&file.metadata) {
-                hasher.update(format!("another name of {number}\n").as_bytes());
-                hasher.update(file.below.as_os_str().as_bytes());
-                continue;
-            }
-            let mut entry = self.entry(file, &Dress::default(), b"")?;
-            (entry.mtime_s, entry.mtime_ns) = (0, 0);
-            hasher.update(format!("{entry:?}\n").as_bytes());
-            hasher.update(file.below.as_os_str().as_bytes());
-            if entry.kind == EntryKind::File {
-                let mut content = Hasher::new();
-                let mut file = File::open(&file.path).map_err(BuildError::io("open", &file.path))?;
-                loop {
-                    let count =
-                        file.read(&mut buffer).map_err(BuildError::io("read", "a file of the context"))?;
-                    if count == 0 {
-                        break;
-                    }
-                    content.update(&buffer[..count]);
-                }
-                hasher.update(content.finish().hex().as_bytes());
-            }
-        }
+        let mut seen = Seen::default();
+        let before: Vec<Option<usize>> = files.iter().map(|file| seen.before(&file.metadata)).collect();
+        let threads =
+            if files.len() < PARALLEL_FROM { 1 } else { available_parallelism().map_or(1, Into::into) };
+        let share = files.len().div_ceil(threads).max(1);
+        let parts = std::thread::scope(|scope| {
+            let shares = files.chunks(share).zip(before.chunks(share));
+            let digesting: Vec<_> =
+                shares.map(|(files, before)| scope.spawn(|| self.digest_each(files, before))).collect();
+            digesting
+                .into_iter()
+                .map(|part| part.join().unwrap_or(Err(BuildError::Cancelled)))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut hasher = Hasher::new();
+        parts.iter().flatten().for_each(|digest| hasher.update(digest.hex().as_bytes()));
         Ok(hasher.finish())
+    }
+
+    /// `before` says which file each is another name of.
+    fn digest_each(&self, files: &[Found], before: &[Option<usize>]) -> Result<Vec<Digest>, BuildError> {
+        let mut buffer = vec![0; 1 << 16];
+        let digest = |(file, before): (&Found, &Option<usize>)| {
+            let mut hasher = Hasher::new();
+            hasher.update(file.below.as_os_str().as_bytes());
+            match before {
+                Some(number) => hasher.update(format!("\nanother name of {number}").as_bytes()),
+                None => self.digest_one(file, &mut hasher, &mut buffer)?,
+            }
+            Ok(hasher.finish())
+        };
+        files.iter().zip(before).map(digest).collect()
+    }
+
+    fn digest_one(&self, file: &Found, hasher: &mut Hasher, buffer: &mut [u8]) -> Result<(), BuildError> {
+        let mut entry = self.entry(file, &Dress::default(), b"")?;
+        (entry.mtime_s, entry.mtime_ns) = (0, 0);
+        hasher.update(format!("\n{entry:?}\n").as_bytes());
+        if entry.kind != EntryKind::File {
+            return Ok(());
+        }
+        let mut file = File::open(&file.path).map_err(BuildError::io("open", &file.path))?;
+        loop {
+            let count = file.read(buffer).map_err(BuildError::io("read", "a file of the context"))?;
+            if count == 0 {
+                return Ok(());
+            }
+            hasher.update(&buffer[..count]);
+        }
     }
 
     /// Writes the files as a tar whose names start with `name`; without one the topmost is left out.
@@ -366,6 +389,18 @@ impl Source {
             sparse: None,
         })
     }
+}
+
+/// What a directory holds, sorted by name. Metadata is asked for by the open directory: paths may be long.
+fn children(path: &Path) -> Result<Vec<(OsString, Metadata)>, BuildError> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir(path).map_err(BuildError::io("list", path))? {
+        let entry = entry.map_err(BuildError::io("list", path))?;
+        let metadata = entry.metadata().map_err(BuildError::io("read", &entry.path()))?;
+        children.push((entry.file_name(), metadata));
+    }
+    children.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(children)
 }
 
 /// Patterns match paths below the directory that was named, or the file that was named itself.

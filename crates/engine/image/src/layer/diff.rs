@@ -41,20 +41,21 @@ struct Diff<'a, W> {
 impl<W: Write> Diff<'_, W> {
     fn directory(&mut self, relative: &Path) -> Result<(), DiffError> {
         let path = self.upper.join(relative);
-        let mut names = Vec::new();
+        let mut children = Vec::new();
         for entry in fs::read_dir(&path).map_err(io_error("list", &path))? {
-            names.push(entry.map_err(io_error("list", &path))?.file_name());
+            let entry = entry.map_err(io_error("list", &path))?;
+            // By the open directory, not by its long path.
+            children.push((entry.file_name(), entry.metadata().map_err(io_error("stat", &entry.path()))?));
         }
-        names.sort();
-        for name in names {
-            self.entry(&relative.join(name))?;
+        children.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, metadata) in children {
+            self.entry(&relative.join(name), &metadata)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, relative: &Path) -> Result<(), DiffError> {
+    fn entry(&mut self, relative: &Path, metadata: &Metadata) -> Result<(), DiffError> {
         let path = self.upper.join(relative);
-        let metadata = fs::symlink_metadata(&path).map_err(io_error("stat", &path))?;
         let kind = metadata.file_type();
         if kind.is_socket() {
             // A socket means nothing without its process; tar has no type for it.
@@ -64,9 +65,9 @@ impl<W: Write> Diff<'_, W> {
             return self.marker(&whiteout_of(relative));
         }
         let mut is_opaque = false;
-        let mut entry = self.describe(relative, &path, &metadata)?;
+        let mut entry = self.describe(relative, &path, metadata)?;
         entry.xattrs = self.xattrs(&path, &mut is_opaque)?;
-        if metadata.nlink() > 1 && !kind.is_dir() && self.is_link(&mut entry, &metadata) {
+        if metadata.nlink() > 1 && !kind.is_dir() && self.is_link(&mut entry, metadata) {
             return self.append(&entry, &path, io::empty());
         }
         if entry.kind == EntryKind::File {
