@@ -141,10 +141,10 @@ impl Names {
         if name.digest().is_some() {
             return self.set_digest(name, manifest);
         }
-        if self.get(name) == Some(manifest) {
+        if self.get(name) == Some(manifest) && self.index_of(name) == index {
             return self.forget(manifest);
         }
-        let previous = self.get(name);
+        let previous = self.get(name).filter(|previous| *previous != manifest);
         if let Some(previous) = previous.filter(|previous| self.names_of(*previous).len() == 1) {
             self.keep(previous, self.index_of(name))?;
         }
