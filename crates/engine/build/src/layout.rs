@@ -19,7 +19,8 @@ pub(crate) fn import(contexts: &Contexts, layout: &str) -> Result<ImageRef> {
     };
     let images = contexts.images.load_layout(Path::new(dir), &Progress::none())?;
     let is_meant = |image: &&hako_image::Image| {
-        digest.is_none_or(|digest| image.manifest_digest == digest || image.id == digest)
+        let own = [Some(image.manifest_digest), Some(image.id), image.index];
+        digest.is_none_or(|digest| own.contains(&Some(digest)))
             && tag.is_none_or(|tag| image.names.iter().any(|name| name.tag() == Some(tag)))
     };
     let mut meant = images.iter().filter(is_meant);
@@ -30,6 +31,7 @@ pub(crate) fn import(contexts: &Contexts, layout: &str) -> Result<ImageRef> {
         let message = format!("oci-layout://{layout} has several images; name one by :TAG or @sha256:…");
         return Err(Error::new(Kind::Invalid, message));
     }
-    let text = format!("localhost/oci-layout@{}", image.manifest_digest);
+    // By its index, where there is one: other platforms are found by it.
+    let text = format!("localhost/oci-layout@{}", image.index.unwrap_or(image.manifest_digest));
     text.parse().map_err(|_| Error::new(Kind::Internal, "cannot name an image of a layout"))
 }

@@ -106,6 +106,12 @@ fn a_name_keeps_what_it_has_for_other_machines_and_takes_it_along_when_it_goes()
     let index = fs::read_to_string(layout.join("blobs/sha256").join(id.hex())).unwrap();
     assert_eq!(listed(&index), (PLATFORMS.map(str::to_owned).into(), 0));
 
+    let based = Bed::new("FROM base\nLABEL a=b\n");
+    let contexts = [("base".to_owned(), format!("oci-layout://{}", layout.display()))].into();
+    let next = based.run(BuildRequest { contexts, ..of(&based, &name) }).image();
+    assert_eq!(based.read(&next, "who"), "amd64\n");
+    assert_eq!(based.read(&sibling(&based, &next).unwrap(), "who"), "arm64\n");
+
     bed.builder.prune().unwrap();
     let other = sibling(&bed, &image).unwrap();
     assert_eq!(bed.read(&other, "who"), "arm64\n", "unpacked anew from what the name keeps");
