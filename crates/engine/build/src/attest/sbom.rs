@@ -1,4 +1,4 @@
-//! What is in an image: SPDX 2.3, from the databases of its package programs.
+//! What is in an image: SPDX 2.3, from what its packages left there.
 
 use super::packages::{Package, installed, system};
 use crate::copy::View;
@@ -16,7 +16,7 @@ const UNKNOWN: &str = "NOASSERTION";
 /// list, however they are stored.
 pub(super) fn document(shared: &Shared, request: &BuildRequest, image: &NewImage) -> Result<Value> {
     let view = View::open(shared, &image.layers)?;
-    let (packages, system) = (installed(&view.source), system(&view.source).unwrap_or_default());
+    let (packages, system) = (installed(&view.source)?, system(&view.source).unwrap_or_default());
     let created = image.config.created().as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let created = created.unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let name = request.tags.first().map_or_else(|| "image".to_owned(), ToString::to_string);
@@ -67,17 +67,36 @@ fn entry(package: &Package, id: &str, system: &str) -> Value {
     entry
 }
 
-/// package-url specification: `pkg:type/namespace/name@version?arch=…`.
+/// package-url specification: `pkg:type/namespace/name@version?arch=…`, with what each type says of names.
 fn purl(package: &Package, system: &str) -> String {
-    let system = match (system, package.kind) {
-        ("", "deb") => "debian",
-        ("", _) => "alpine",
-        (system, _) => system,
+    let name = match (package.kind, system) {
+        ("deb", "") => format!("debian/{}", package.name),
+        ("apk", "") => format!("alpine/{}", package.name),
+        ("deb" | "apk", system) => format!("{system}/{}", package.name),
+        ("pypi", _) => package.name.to_ascii_lowercase().replace('_', "-"),
+        _ => package.name.clone(),
     };
-    let (name, version) = (percent::encode(&package.name), percent::encode(&package.version));
-    let mut purl = format!("pkg:{}/{system}/{name}@{version}", package.kind);
+    let name: Vec<String> = name.split('/').map(percent::encode).collect();
+    let mut purl = format!("pkg:{}/{}@{}", package.kind, name.join("/"), percent::encode(&package.version));
     if !package.architecture.is_empty() {
         purl.push_str(&format!("?arch={}", package.architecture));
     }
     purl
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_urls_are_spelled_as_their_types_want() {
+        let purl = |kind: &'static str, name: &str| {
+            let package = Package { name: name.into(), version: "1+b".into(), kind, ..Package::default() };
+            purl(&package, "")
+        };
+        assert_eq!(purl("deb", "libx"), "pkg:deb/debian/libx@1%2Bb");
+        assert_eq!(purl("pypi", "Typing_Extensions"), "pkg:pypi/typing-extensions@1%2Bb");
+        assert_eq!(purl("npm", "@scope/name"), "pkg:npm/%40scope/name@1%2Bb");
+        assert_eq!(purl("golang", "golang.org/x/sys"), "pkg:golang/golang.org/x/sys@1%2Bb");
+    }
 }

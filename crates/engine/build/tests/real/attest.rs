@@ -219,6 +219,21 @@ fn beside_files_there_are_files_that_speak_of_each_of_them() {
 }
 
 #[test]
+fn packages_of_languages_are_listed_where_they_are_installed() {
+    let bed = Bed::new("FROM scratch\nCOPY app /app\n");
+    bed.write("app/site/Flask-3.0.dist-info/METADATA", "Name: Flask\nVersion: 3.0\n\nText\n");
+    bed.write("app/node_modules/@a/b/package.json", r#"{"name": "@a/b", "version": "1.2.3"}"#);
+    bed.write("app/package.json", r#"{"name": "own", "version": "0.0.0"}"#);
+    let dest = bed.dir.path().join("out");
+    let outputs = vec![Output::Local { dest: dest.clone() }];
+    bed.run(BuildRequest { outputs, sbom: true, ..bed.request() }).result.unwrap();
+    let statement: Value = serde_json::from_slice(&fs::read(dest.join("sbom.spdx.json")).unwrap()).unwrap();
+    let packages = statement["predicate"]["packages"].as_array().unwrap().iter().skip(1);
+    let purls: Vec<&Value> = packages.map(|one| &one["externalRefs"][0]["referenceLocator"]).collect();
+    assert_eq!(purls, ["pkg:npm/%40a/b@1.2.3", "pkg:pypi/flask@3.0"]);
+}
+
+#[test]
 fn what_docker_load_reads_has_no_place_for_attestations() {
     let bed = Bed::new(DOCKERFILE);
     let outputs = vec![Output::Docker { dest: bed.dir.path().join("out"), compression: None }];

@@ -1,6 +1,11 @@
-//! Databases of package programs: dpkg's and apk's.
+//! What is in a root: packages of the system, by its database, and of languages, by the files that name them.
+
+mod databases;
+mod go;
+mod languages;
 
 use crate::files::Source;
+use hako_error::Result;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,35 +14,27 @@ use std::io::Read;
 const LARGEST: u64 = 64 << 20;
 
 /// An installed package.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Package {
     pub name: String,
     pub version: String,
     pub architecture: String,
-    /// `deb` or `apk`, of package-url.
+    /// The type of package-url: `deb`, `apk`, `pypi`, `npm` or `golang`.
     pub kind: &'static str,
     pub licence: Option<String>,
     pub maintainer: Option<String>,
 }
 
 /// What is in the root, sorted.
-pub(super) fn installed(root: &Source) -> BTreeSet<Package> {
-    let mut found = BTreeSet::new();
-    if let Some(text) = read(root, "var/lib/dpkg/status") {
-        found.extend(dpkg(&text));
-    }
-    // Images without a shell have one file a package.
-    let parts = root.resolve("var/lib/dpkg/status.d").and_then(fs::read_dir);
-    for part in parts.into_iter().flatten().flatten() {
-        let name = part.file_name().to_string_lossy().into_owned();
-        if let Some(text) = read(root, &format!("var/lib/dpkg/status.d/{name}")) {
-            found.extend(dpkg(&text));
+pub(super) fn installed(root: &Source) -> Result<BTreeSet<Package>> {
+    let mut found: BTreeSet<Package> = databases::installed(root).into_iter().collect();
+    for file in root.walk("")? {
+        if file.metadata.is_file() {
+            found.extend(languages::package(&file));
+            found.extend(go::modules(&file));
         }
     }
-    for path in ["lib/apk/db/installed", "usr/lib/apk/db/installed"] {
-        found.extend(read(root, path).map(|text| apk(&text)).unwrap_or_default());
-    }
-    found
+    Ok(found)
 }
 
 /// The system's `ID` of os-release.
@@ -55,62 +52,4 @@ fn read(root: &Source, path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Paragraphs of `Field: value`, deb822.
-fn dpkg(text: &str) -> Vec<Package> {
-    let package = |paragraph: &str| {
-        let field = |name: &str| {
-            let value =
-                |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned());
-            paragraph.lines().find_map(value)
-        };
-        // What was removed and left its configuration is not installed.
-        if field("Status").is_some_and(|status| !status.ends_with(" installed")) {
-            return None;
-        }
-        Some(Package {
-            name: field("Package")?,
-            version: field("Version")?,
-            architecture: field("Architecture").unwrap_or_default(),
-            kind: "deb",
-            licence: None,
-            maintainer: field("Maintainer"),
-        })
-    };
-    text.split("\n\n").filter_map(package).collect()
-}
-
-/// Paragraphs of `P:name`, apk's installed database.
-fn apk(text: &str) -> Vec<Package> {
-    let package = |paragraph: &str| {
-        let field =
-            |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        Some(Package {
-            name: field("P:")?,
-            version: field("V:")?,
-            architecture: field("A:").unwrap_or_default(),
-            kind: "apk",
-            licence: field("L:"),
-            maintainer: field("m:"),
-        })
-    };
-    text.split("\n\n").filter_map(package).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn installed_packages_are_read_and_removed_ones_are_not() {
-        let text = "Package: a\nStatus: install ok installed\nVersion: 1:2-3\nArchitecture: amd64\n\n\
-            Package: b\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: c\nVersion: 4\n";
-        let found: Vec<(String, String)> =
-            dpkg(text).into_iter().map(|one| (one.name, one.version)).collect();
-        assert_eq!(found, [("a".into(), "1:2-3".into()), ("c".into(), "4".into())]);
-        let found = apk("C:Q1\nP:musl\nV:1.2.5-r0\nA:x86_64\nL:MIT\n\nP:half\n");
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].name.as_str(), found[0].licence.as_deref()), ("musl", Some("MIT")));
-    }
 }
