@@ -15,6 +15,7 @@ mod containers;
 mod crash;
 mod debian;
 mod demo;
+mod engine;
 mod images;
 mod images_crash;
 mod interchange;

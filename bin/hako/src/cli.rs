@@ -143,10 +143,21 @@ pub(crate) struct UpArgs {
     /// machine always may (repeat for more)
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]|ADDRESS/PREFIX")]
     pub insecure_registries: Vec<String>,
+    /// Start this part alone
+    #[arg(long, value_name = "PART", conflicts_with_all = ["listen", "kubeconfig", "node_name"])]
+    pub only: Option<Role>,
     /// Also serve the Docker API here, such as on /var/run/docker.sock (repeat for more); with the default data
     /// directory it is on /run/hako/docker.sock in any case
     #[arg(long = "docker-socket", value_name = "PATH")]
     pub docker_sockets: Vec<PathBuf>,
+}
+
+/// A part of the platform that can be had alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Containers, images, builder, networks and the Docker API: no cluster, no Kubernetes API, no services. Pods of an
+    /// earlier start run on, and nobody looks after them
+    Engine,
 }
 
 #[derive(Args, Debug)]

@@ -18,8 +18,16 @@ pub(crate) struct Target {
 pub(crate) struct Running {
     pub pid: u32,
     pub instance: String,
-    pub api: String,
     pub engine_socket: PathBuf,
+    /// `None` where it is an engine without a cluster.
+    #[serde(flatten)]
+    pub cluster: Option<ClusterPlace>,
+}
+
+/// Where a platform's cluster is reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ClusterPlace {
+    pub api: String,
     pub kubeconfig: PathBuf,
     pub node_name: String,
 }
@@ -88,11 +96,15 @@ impl Target {
 
     /// The administrator's kubeconfig: KUBECONFIG's platform is never touched by accident.
     pub(crate) fn kubeconfig(&self) -> anyhow::Result<PathBuf> {
-        match self.host.as_deref().and_then(|url| url.strip_prefix("unix://")) {
-            // server.json's neighbour by the instance: the engine's socket stands in /run/hako/INSTANCE.
-            Some(path) => Ok(Path::new(path).with_file_name("kubeconfig")),
-            None => Ok(self.running()?.kubeconfig),
-        }
+        // server.json's neighbour by the instance: the engine's socket stands in /run/hako/INSTANCE.
+        let neighbour = |path: &str| Path::new(path).with_file_name("kubeconfig");
+        let found = match self.host.as_deref().and_then(|url| url.strip_prefix("unix://")) {
+            Some(path) => Some(neighbour(path)).filter(|file| file.exists() || !Path::new(path).exists()),
+            None => self.running()?.cluster.map(|cluster| cluster.kubeconfig),
+        };
+        found.context(
+            "only the engine runs there, and this command asks a cluster: run `hako up` without --only",
+        )
     }
 }
 

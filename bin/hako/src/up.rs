@@ -3,7 +3,7 @@
 //! Crash-only: a signal ends `hako up` at once and touches no container; `hako down` is what stops them, and it
 //! works the same whether the process ended well, was killed, or still runs.
 
-use crate::cli::{DownArgs, OutputFormat, UpArgs};
+use crate::cli::{DownArgs, OutputFormat, Role, UpArgs};
 use crate::locate::Target;
 use crate::output;
 use crate::platform::{self, Platform};
@@ -87,7 +87,11 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     let log = log.as_mut().map_err(|error| anyhow::anyhow!("open {}: {error}", log_path.display()))?;
     let start = log.seek(SeekFrom::End(0))?;
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
-    command.arg("--data-dir").arg(target.data_dir()).args(["up", "--listen", &args.listen.to_string()]);
+    command.arg("--data-dir").arg(target.data_dir()).arg("up");
+    match args.only {
+        Some(Role::Engine) => command.args(["--only", "engine"]),
+        None => command.args(["--listen", &args.listen.to_string()]),
+    };
     if let Some(path) = &args.kubeconfig {
         // The background process works in another directory.
         command.arg("--kubeconfig").arg(std::path::absolute(path).context("the current directory")?);

@@ -113,13 +113,13 @@ impl Stage {
         let listen = self
             .running
             .as_ref()
-            .and_then(|running| running.api.strip_prefix("https://"))
+            .and_then(|running| running.cluster.as_ref()?.api.strip_prefix("https://"))
             .unwrap_or("127.0.0.1:0")
             .to_owned();
         let said = self.hako(&["up", "--detach", "--listen", &listen]).await?;
         let running = self.target.running()?;
         self.instance.clone_from(&running.instance);
-        self.client = Some(Client::from_kubeconfig(&running.kubeconfig)?.named("hako-demo"));
+        self.client = Some(Client::from_kubeconfig(&self.target.kubeconfig()?)?.named("hako-demo"));
         self.running = Some(running);
         Ok(said.trim().to_owned())
     }

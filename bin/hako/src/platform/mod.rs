@@ -6,7 +6,9 @@
 
 mod adapters;
 mod builtins;
+mod cluster;
 mod directory;
+mod machine;
 mod sockets;
 
 pub(crate) use builtins::{Platform, take_down};

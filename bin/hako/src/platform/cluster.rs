@@ -1,0 +1,305 @@
+//! The roles of a cluster: API, controllers, scheduler, services, and the node agent of this machine.
+
+use super::adapters::Drain;
+use super::builtins::{Failures, serve};
+use super::directory::DataDir;
+use super::machine::Machine;
+use crate::cli::UpArgs;
+use crate::locate::ClusterPlace;
+use anyhow::{Context, bail};
+use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
+use hako_api::{Identity, Server, ServerConfig};
+use hako_client::{Client, Informers};
+use hako_container::{ContainerEngine, Engine};
+use hako_dataplane::{Dataplane, DataplaneConfig};
+use hako_network::Ranges;
+use hako_node::{ClusterDns, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
+use hako_store::Embedded;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const VERSION: &str = "v1.36.0+hako";
+const CLUSTER_DOMAIN: &str = "cluster.local";
+const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The API as it is opened, before anything uses it.
+pub(super) struct Control {
+    listener: TcpListener,
+    address: SocketAddr,
+    pki: Arc<Pki>,
+    server: Server,
+    kubeconfig: PathBuf,
+    node_name: String,
+    node_ip: Ipv4Addr,
+    ranges: Ranges,
+}
+
+/// All roles, running.
+pub(super) struct Cluster {
+    server: Server,
+    node: NodeHandle,
+    controllers: hako_controllers::Handle,
+    scheduler: hako_scheduler::Handle,
+    /// Serves the API; ends only by a failure.
+    serving: JoinHandle<()>,
+}
+
+impl Control {
+    /// Opens store and API; the kubeconfigs are there when this returns.
+    pub(super) async fn open(
+        directory: &DataDir,
+        listener: TcpListener,
+        args: &UpArgs,
+        ranges: Ranges,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let node_name = node_name(args)?;
+        let node_ip = uplink_address().unwrap_or(ranges.gateway());
+        let pki = Arc::new(Pki::open(&directory.join("pki"), &names(&node_name, node_ip, address, ranges))?);
+        let server = open_server(directory, Arc::clone(&pki), ranges, node_ip, address).await?;
+        let kubeconfig = write_kubeconfigs(directory, &pki, address, args)?;
+        Ok(Self { listener, address, pki, server, kubeconfig, node_name, node_ip, ranges })
+    }
+
+    /// Where it is reached.
+    pub(super) fn place(&self) -> ClusterPlace {
+        ClusterPlace {
+            api: format!("https://{}", self.address),
+            kubeconfig: self.kubeconfig.clone(),
+            node_name: self.node_name.clone(),
+        }
+    }
+
+    /// Starts all roles and returns when the node is Ready.
+    pub(super) async fn start(
+        self,
+        directory: &DataDir,
+        machine: &Machine,
+        failures: &Failures,
+    ) -> anyhow::Result<Cluster> {
+        let Self { listener, pki, server, node_name, node_ip, ranges, .. } = self;
+        let api = server.clone();
+        let serving = serve("the API", failures, async move { Ok(api.serve(listener).await?) });
+        // One cache of each kind for everything in this process.
+        let shared = server.client(Identity::new("hako:informers", &["system:masters"]));
+        let informers = Informers::new(shared.clone());
+        let client = |user: &str| server.client(Identity::component(&format!("system:{user}"))).named(user);
+        let controllers = start_controllers(&pki, client("kube-controller-manager"), &informers);
+        let scheduler = start_scheduler(client("kube-scheduler"), &informers);
+        let dataplane =
+            start_dataplane(directory, client("kube-proxy"), &informers, &node_name, ranges).await?;
+        let node = server.client(Identity::node(&node_name)).named("hako-node");
+        let node = start_node(
+            directory,
+            &pki,
+            node,
+            &informers,
+            machine,
+            &dataplane,
+            NodeIdentity { name: node_name, ip: node_ip, api: (ranges.api_service(), 443) },
+            ranges,
+        )
+        .await?;
+        node.ready().await;
+        Ok(Cluster { server, node, controllers, scheduler, serving })
+    }
+}
+
+impl Cluster {
+    pub(super) fn stop(&self) {
+        self.node.stop();
+        self.controllers.stop();
+        self.scheduler.stop();
+        self.server.stop();
+        self.serving.abort();
+    }
+}
+
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("{address} is in use by another program: choose another address with --listen")
+        }
+        Err(error) => Err(error).with_context(|| format!("listen on {address}")),
+    }
+}
+
+/// What was asked for, or the machine's own name.
+fn node_name(args: &UpArgs) -> anyhow::Result<String> {
+    let name = args.node_name.clone().map_or_else(host_name, Ok)?;
+    match &hako_kube::names::dns_subdomain(&name)[..] {
+        [] => Ok(name),
+        [fault, ..] => {
+            bail!("{name:?} is no name for a node: {fault}; give another one with --node-name")
+        }
+    }
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    if name.is_empty() {
+        bail!("the machine has no host name: give the node one with --node-name")
+    } else {
+        Ok(name)
+    }
+}
+
+/// The address of the link that the default route leaves through.
+fn uplink_address() -> Option<Ipv4Addr> {
+    // Connecting a datagram socket asks the routing table and sends nothing.
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 254), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
+        _ => None,
+    }
+}
+
+fn names(node: &str, ip: Ipv4Addr, address: SocketAddr, ranges: Ranges) -> ServerNames {
+    let mut ips = vec![IpAddr::V4(ip), IpAddr::V4(ranges.api_service())];
+    if !address.ip().is_unspecified() {
+        ips.push(address.ip());
+    }
+    ServerNames { dns: vec![node.to_owned()], ips }
+}
+
+async fn open_server(
+    directory: &DataDir,
+    pki: Arc<Pki>,
+    ranges: Ranges,
+    ip: Ipv4Addr,
+    address: SocketAddr,
+) -> anyhow::Result<Server> {
+    let path = directory.join("store");
+    let store =
+        tokio::task::spawn_blocking(move || Embedded::open(path)).await.context("open the store")??;
+    let advertise = match address.ip() {
+        IpAddr::V4(listening) if !listening.is_unspecified() => listening,
+        _ => ip,
+    };
+    let config = ServerConfig {
+        service_cidr: (ranges.services.base(), ranges.services.prefix()),
+        advertise: (advertise, address.port()),
+        ..ServerConfig::new(Arc::new(store), pki)
+    };
+    Ok(Server::new(config).await?)
+}
+
+/// The administrator's kubeconfig: in the data directory, beside the sockets, and where it was asked for.
+fn write_kubeconfigs(
+    directory: &DataDir,
+    pki: &Pki,
+    address: SocketAddr,
+    args: &UpArgs,
+) -> anyhow::Result<PathBuf> {
+    let mut reachable = address;
+    if reachable.ip().is_unspecified() {
+        reachable.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let main = directory.join("kubeconfig");
+    for path in [Some(main.clone()), Some(directory.run().join("kubeconfig")), args.kubeconfig.clone()]
+        .into_iter()
+        .flatten()
+    {
+        write_kubeconfig(&path, "hako", &format!("https://{reachable}"), pki.ca(), pki.admin())?;
+    }
+    Ok(main)
+}
+
+fn start_controllers(pki: &Pki, client: Client, informers: &Informers) -> hako_controllers::Handle {
+    hako_controllers::start(hako_controllers::ControllersConfig {
+        client,
+        informers: informers.clone(),
+        ca_pem: pki.ca().to_owned(),
+    })
+}
+
+fn start_scheduler(client: Client, informers: &Informers) -> hako_scheduler::Handle {
+    hako_scheduler::start(hako_scheduler::SchedulerConfig::new(client, informers.clone()))
+}
+
+async fn start_dataplane(
+    directory: &DataDir,
+    client: Client,
+    informers: &Informers,
+    node_name: &str,
+    ranges: Ranges,
+) -> anyhow::Result<Arc<Dataplane>> {
+    let config = DataplaneConfig {
+        client,
+        informers: informers.clone(),
+        node_name: node_name.to_owned(),
+        instance: directory.instance().to_owned(),
+        pod_subnet: ranges.pods,
+        gateway: ranges.gateway(),
+        service_subnet: ranges.services,
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        upstream_dns: upstream_dns(ranges.gateway()),
+    };
+    Ok(Dataplane::start(config).await?)
+}
+
+/// The host's own name servers, without ourselves.
+fn upstream_dns(gateway: Ipv4Addr) -> Vec<SocketAddr> {
+    let text = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
+    let servers =
+        text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    servers.filter(|ip| *ip != IpAddr::V4(gateway)).map(|ip| SocketAddr::new(ip, 53)).collect()
+}
+
+/// Who the node is.
+struct NodeIdentity {
+    name: String,
+    ip: Ipv4Addr,
+    api: (Ipv4Addr, u16),
+}
+
+#[expect(clippy::too_many_arguments, reason = "the wiring of one crate to all it needs, in one place")]
+async fn start_node(
+    directory: &DataDir,
+    pki: &Pki,
+    client: Client,
+    informers: &Informers,
+    machine: &Machine,
+    dataplane: &Arc<Dataplane>,
+    identity: NodeIdentity,
+    ranges: Ranges,
+) -> anyhow::Result<NodeHandle> {
+    let ip = IpAddr::V4(identity.ip);
+    let pair = pki.node_server(&identity.name, &[ip])?;
+    let engine: Arc<dyn ContainerEngine> = Arc::<Engine>::clone(&machine.engine);
+    let config = NodeConfig {
+        client,
+        informers: informers.clone(),
+        engine,
+        images: Arc::new(StoredImages(Arc::new(machine.images.clone()))),
+        drain: Arc::new(Drain(Arc::clone(dataplane))),
+        node_name: identity.name,
+        node_ip: ip,
+        data_dir: directory.join("node"),
+        run_dir: directory.run().join("node"),
+        pod_cidr: ranges.node.to_string(),
+        dns: ClusterDns {
+            servers: vec![IpAddr::V4(dataplane.nameserver())],
+            domain: CLUSTER_DOMAIN.to_owned(),
+            host_resolv_conf: HOST_RESOLV_CONF.into(),
+        },
+        api_server: Some((IpAddr::V4(identity.api.0), identity.api.1)),
+        server: NodeServer {
+            listen: SocketAddr::new(ip, 0),
+            certificate_pem: pair.certificate,
+            key_pem: pair.key,
+            client_ca_pem: pki.ca().to_owned(),
+        },
+        labels: BTreeMap::new(),
+        capacity: BTreeMap::new(),
+        version: VERSION.to_owned(),
+    };
+    tracing::debug!(bridge = machine.network.bridge(), "node starts");
+    Ok(Node::start(config).await?)
+}

@@ -1,0 +1,44 @@
+//! `hako up --only engine`: containers without a cluster.
+
+use crate::platform::{Platform, enter_network_namespace, output, run};
+use std::net::TcpStream;
+
+#[test]
+fn the_engine_runs_without_a_cluster_and_says_so_to_who_asks_for_one() {
+    enter_network_namespace();
+    let mut platform = Platform::start_here("127.0.0.1:0");
+    platform.run(&["image", "import-busybox"]);
+    platform.run(&["run", "-d", "--name", "kept", "busybox", "sleep", "1000"]);
+    let (kept, api) = (platform.container_processes(), platform.listen().to_owned());
+    platform.kill();
+
+    run(platform.hako().args(["up", "--detach", "--only", "engine"]));
+    assert_eq!(platform.container_processes(), kept, "the container was not adopted");
+    assert!(platform.run(&["ps"]).contains("kept"));
+    assert_eq!(platform.run(&["run", "--rm", "busybox", "echo", "hello"]), "hello\n");
+    assert!(TcpStream::connect(&api).is_err(), "something serves the Kubernetes API");
+    assert!(platform.server().get("api").is_none(), "{}", platform.server());
+    let host = format!("unix://{}", platform.server()["engine_socket"].as_str().unwrap());
+    for command in [&mut platform.hako(), platform.hako().env("HAKO_HOST", host)] {
+        let asked = output(command.args(["get", "pods"]));
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert!(!asked.status.success() && said.contains("without --only"), "{said}");
+    }
+
+    platform.kill();
+    platform.up();
+    assert_eq!(platform.container_processes(), kept);
+    platform.kubectl(&["get", "nodes"]);
+    platform.down();
+}
+
+#[test]
+fn what_only_a_cluster_has_is_refused_beside_it() {
+    for option in [["--kubeconfig", "/nowhere"], ["--node-name", "n"], ["--listen", "127.0.0.1:0"]] {
+        let mut command = std::process::Command::new(crate::platform::HAKO);
+        let refused = output(command.args(["up", "--only", "engine"]).args(option));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(option[0]), "{said}");
+    }
+}
