@@ -84,7 +84,12 @@ fn packages_and_origin_are_told_in_the_form_that_buildkits_readers_know() {
     assert_eq!(purl, "pkg:deb/debian/libx@1%3A2.3-4?arch=amd64");
     assert_eq!(told[1]["predicateType"], "https://slsa.dev/provenance/v1");
     let made = told[1]["predicate"].to_string();
-    for part in ["pkg:docker/busybox", "\"WHO\":\"me\"", "FROM busybox", "1970-01-01T00:00:07Z"] {
+    for part in [
+        "pkg:docker/busybox@latest?platform=linux%2Famd64",
+        "\"WHO\":\"me\"",
+        "FROM busybox",
+        "1970-01-01T00:00:07Z",
+    ] {
         assert!(made.contains(part), "{part}: {made}");
     }
     assert!(!made.contains("s3cret-value"), "{made}");
@@ -216,6 +221,28 @@ fn beside_files_there_are_files_that_speak_of_each_of_them() {
     bed.write("Dockerfile", "FROM scratch\nCOPY status /sbom.spdx.json\n");
     let error = bed.fails(request);
     assert!(error.chain().contains("\"sbom.spdx.json\" of its own"), "{error:?}");
+}
+
+#[test]
+fn a_list_of_contents_that_is_larger_than_a_manifest_may_be_is_pushed_saved_and_loaded() {
+    let registry = Distribution::start();
+    let bed = Bed::new("FROM scratch\nCOPY status /var/lib/dpkg/status\n");
+    let package = |number| format!("Package: p{number}\nVersion: 1\nMaintainer: {}\n\n", "m".repeat(400));
+    bed.write("status", (0..6000).map(package).collect::<String>());
+    let (name, layout) = (registry.name("team/app:v1"), bed.dir.path().join("oci"));
+    let outputs = vec![
+        Output::Image { push: true, compression: None },
+        Output::Oci { dest: layout.clone(), tar: false, compression: None },
+    ];
+    let request = BuildRequest { outputs, sbom: true, tags: vec![name.clone()], ..bed.request() };
+    let image = bed.run(request).image();
+    let largest = bed.images.index_blobs(&image).into_iter().map(|(_, size)| size).max();
+    assert!(largest.unwrap() > 4 << 20);
+    let elsewhere = Bed::new("FROM scratch\n");
+    let loaded = elsewhere.images.load_layout(&layout, &Progress::none()).unwrap();
+    assert_eq!(loaded[0].index, image.index);
+    let based = Bed::new(&format!("FROM {name}\nLABEL a=b\n"));
+    assert_eq!(based.build().layers.len(), 1);
 }
 
 #[test]

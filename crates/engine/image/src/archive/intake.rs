@@ -72,7 +72,9 @@ impl<'a> Intake<'a> {
         let mut head = Vec::new();
         data.take(PIECE as u64).read_to_end(&mut head).map_err(cut)?;
         let Some(compression) = compression_of(&head) else {
-            if size > MANIFEST_LIMIT as u64 {
+            // A blob may be a list of contents, which has no limit of its own.
+            let limit = if path.starts_with(b"blobs/") { SMALL_LIMIT } else { MANIFEST_LIMIT };
+            if size > limit as u64 {
                 return Err(unusable(&name, "it is no layer and too large for a document").into());
             }
             data.read_to_end(&mut head).map_err(cut)?;

@@ -1,6 +1,7 @@
 //! What the files of an archive mean.
 
 use super::intake::{Intake, Part, unusable};
+use crate::remote::MANIFEST_LIMIT;
 use crate::store::Stacked;
 use crate::transfer::document::{self, Descriptor, Document};
 use crate::transfer::{LayerState, Platform, layers_of};
@@ -100,7 +101,16 @@ impl Intake<'_> {
     /// A document of a layout, verified against its digest; what the archive lacks may be here already.
     fn document(&self, digest: Digest) -> Result<Bytes> {
         let path = format!("blobs/sha256/{}", digest.hex());
-        let Some(bytes) = self.small(&path) else {
+        let bytes = self.small_blob(&path, digest)?;
+        if bytes.len() > MANIFEST_LIMIT {
+            return Err(unusable(&format!("{path} of the archive"), "it is too large for a document").into());
+        }
+        Ok(bytes)
+    }
+
+    /// A blob of a layout that is no layer, verified.
+    fn small_blob(&self, path: &str, digest: Digest) -> Result<Bytes> {
+        let Some(bytes) = self.small(path) else {
             let known = self.store.content().read(digest);
             return known
                 .map(Bytes::from)
@@ -111,7 +121,7 @@ impl Intake<'_> {
             let what = format!("{path} of the archive");
             return Err(unusable(&what, format!("its bytes hash to {actual}")).into());
         }
-        self.store.content().put(&path, &bytes, Some(self.lease))?;
+        self.store.content().put(path, &bytes, Some(self.lease))?;
         Ok(bytes)
     }
 
@@ -156,7 +166,10 @@ impl Intake<'_> {
 
     /// Whether all that an index names came along; the name then stands for it. It is protected then.
     fn has_all(&self, index: Digest) -> Result<bool> {
-        let take = |digest: Digest| self.lease.protect(digest).is_ok() || self.document(digest).is_ok();
+        let take = |digest: Digest| {
+            let path = format!("blobs/sha256/{}", digest.hex());
+            self.lease.protect(digest).is_ok() || self.small_blob(&path, digest).is_ok()
+        };
         let Ok(manifests) = crate::store::named_by(&self.document(index)?) else { return Ok(false) };
         for manifest in manifests {
             // What is no image and no attestation, such as an index again, is not taken along.
