@@ -83,12 +83,14 @@ fn tags(image: &Image) -> Vec<String> {
     image.names.iter().filter(|name| name.tag().is_some()).map(ToString::to_string).collect()
 }
 
-/// What registries call it, and its own manifest under each repository that no registry has named it in.
+/// What registries call it, and its own manifest, or the index it is one of, under each repository that no registry has
+/// named it in.
 fn digests(image: &Image) -> Vec<String> {
     let told = &image.repo_digests;
     let is_told = |name: &ImageRef| told.iter().any(|digest| digest.familiar_name() == name.familiar_name());
     let own = image.names.iter().filter(|name| !is_told(name));
-    let own = own.map(|name| format!("{}@{}", name.familiar_name(), image.manifest_digest));
+    let digest = image.index.unwrap_or(image.manifest_digest);
+    let own = own.map(|name| format!("{}@{digest}", name.familiar_name()));
     let mut digests: Vec<String> = told.iter().map(ToString::to_string).chain(own).collect();
     digests.sort();
     digests.dedup();
