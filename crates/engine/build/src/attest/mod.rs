@@ -129,13 +129,20 @@ fn put(shared: &Shared, value: &Value) -> Result<(Digest, u64)> {
 /// The image under each of its names, as a package-url.
 fn subjects_of_image(image: &Image, platform: &Platform, names: &[ImageRef]) -> Vec<Value> {
     let digest = json!({"sha256": image.manifest_digest.hex()});
-    let platform = percent::encode(&platform.to_string());
-    let named = names.iter().map(|name| {
-        let (repository, tag) = (name.familiar_name(), name.tag().unwrap_or("latest"));
-        json!({"name": format!("pkg:docker/{repository}@{tag}?platform={platform}"), "digest": digest})
-    });
+    let named = names.iter().map(|name| json!({"name": image_purl(name, platform), "digest": digest}));
     let named: Vec<Value> = named.collect();
     if named.is_empty() { vec![json!({"name": "_", "digest": digest})] } else { named }
+}
+
+/// package-url specification, type `docker`, with BuildKit's qualifiers.
+pub(crate) fn image_purl(name: &ImageRef, platform: &Platform) -> String {
+    let mut purl = format!("pkg:docker/{}", name.familiar_name());
+    if let Some(tag) = name.tag() {
+        purl.push('@');
+        purl.push_str(tag);
+    }
+    let digest = name.digest().map(|digest| format!("digest={digest}&")).unwrap_or_default();
+    format!("{purl}?{digest}platform={}", percent::encode(&platform.to_string()))
 }
 
 /// Every regular file.

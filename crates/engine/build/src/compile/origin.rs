@@ -54,7 +54,7 @@ impl Stage<'_, '_> {
     /// An image of this machine, from its registry where it is not here.
     fn image(&mut self, name: &ImageRef) -> Result<Image> {
         let image = self.compiler.contexts.image(name, &self.platform)?;
-        let material = format!("pkg:docker/{name}?platform={}", self.platform);
+        let material = crate::attest::image_purl(name, &self.platform);
         self.compiler.materials.insert(material, image.manifest_digest.to_string());
         let architecture = image.config.architecture().to_string();
         // Images that say nothing are taken to be for what is wanted.

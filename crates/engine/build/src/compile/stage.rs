@@ -44,7 +44,11 @@ impl<'a> Compiler<'a> {
         Ok(finished)
     }
 
+    /// What a stage is for: what the one that it starts from is for, else what its FROM says, else what is asked for.
     pub(super) fn platform_of(&self, index: usize) -> Result<Platform> {
+        if let Some(stage) = self.earlier(index, &self.base_name(index)?, false) {
+            return self.platform_of(stage);
+        }
         let Some(text) = &self.file.stages[index].platform else {
             return Ok(self.platform.clone());
         };

@@ -126,6 +126,19 @@ fn each_platform_has_its_own_words_for_target_and_all_the_same_for_build() {
 }
 
 #[test]
+fn a_stage_is_for_what_the_stage_that_it_starts_from_is_for() {
+    let bench = Bench::new(
+        "FROM --platform=$BUILDPLATFORM busybox AS tools\nFROM tools AS cross\nARG TARGETARCH\n\
+         RUN echo $TARGETARCH > /who\nFROM scratch\nCOPY --from=cross /who /\n",
+    );
+    let image = bench.try_build(of(&bench, &["linux/s390x"])).0.unwrap();
+    assert_eq!(
+        (bench.read(&image, "who"), image.config.architecture().to_string()),
+        ("s390x\n".into(), "s390x".into())
+    );
+}
+
+#[test]
 fn files_for_several_platforms_have_a_directory_each() {
     let bench = Bench::new("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /who\n");
     for architecture in ["amd64", "arm64"] {
