@@ -5,6 +5,7 @@ use crate::binfmt;
 use crate::cache::{Cache, CachedStep};
 use crate::caches::Caches;
 use crate::check::CheckInput;
+use crate::client::{Client, Lent};
 use crate::context::{Contexts, Registry};
 use crate::digests::Digests;
 use crate::error::BuildError;
@@ -129,10 +130,21 @@ impl Builder {
         request: BuildRequest,
         progress: mpsc::UnboundedSender<BuildEvent>,
     ) -> Result<Built> {
+        self.build_for(None, request, progress).await
+    }
+
+    /// The same for a client that is asked for what the request does not say.
+    pub async fn build_for(
+        &self,
+        client: Option<Arc<dyn Client>>,
+        request: BuildRequest,
+        progress: mpsc::UnboundedSender<BuildEvent>,
+    ) -> Result<Built> {
         let cancel = Arc::new(Cancel::default());
         let _on_drop = OnDrop(cancel.clone());
         let builder = self.clone();
-        let work = move || builder.build_blocking(request, progress, cancel);
+        let lent = Lent { client, secrets: request.secrets.clone(), ssh: request.ssh.clone() };
+        let work = move || builder.build_blocking(request, lent, progress, cancel);
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => {
@@ -156,11 +168,12 @@ impl Builder {
     fn build_blocking(
         &self,
         request: BuildRequest,
+        lent: Lent,
         events: mpsc::UnboundedSender<BuildEvent>,
         cancel: Arc<Cancel>,
     ) -> Result<Built> {
         self.images.make_room();
-        let built = self.build_in_room(request, events, cancel);
+        let built = self.build_in_room(request, lent, events, cancel);
         self.images.make_room();
         built
     }
@@ -168,22 +181,26 @@ impl Builder {
     fn build_in_room(
         &self,
         request: BuildRequest,
+        lent: Lent,
         events: mpsc::UnboundedSender<BuildEvent>,
         cancel: Arc<Cancel>,
     ) -> Result<Built> {
         let epoch_unix_s = epoch(&request)?;
         let scratch = Scratch::new(&self.scratch)?;
+        let own = lent.client.as_ref().and_then(|client| client.registry());
+        let registry = own.or_else(|| self.config.registry.clone());
         let contexts = Contexts::new(
             request,
             self.images.clone(),
-            self.config.registry.clone(),
+            registry,
+            lent.clone(),
             cancel.clone(),
             epoch_unix_s,
             self.config.binfmt.clone().unwrap_or_else(|| binfmt::DIR.into()),
             scratch.path().to_owned(),
         );
         let request = &contexts.request;
-        exchange::check(request, self.config.registry.is_some())?;
+        exchange::check(request, contexts.registry.is_some())?;
         output::check(request)?;
         let at = jiff::Timestamp::now();
         let found = contexts.dockerfile()?;
@@ -207,8 +224,7 @@ impl Builder {
             events,
             lease: self.images.lease("build")?,
             file: found.name.clone(),
-            secrets: request.secrets.clone(),
-            ssh: request.ssh.clone(),
+            lent,
             keep_failed: request.keep_failed,
             bridge: self.config.network.clone(),
             registry: contexts.registry.clone(),

@@ -1,5 +1,6 @@
 //! Where a build takes files and base images from: the context, contexts with names, git, images.
 
+use crate::client::Lent;
 use crate::dockerfile::{Instruction, is_remote, triggers};
 use crate::error::BuildError;
 use crate::files::Source;
@@ -60,12 +61,15 @@ pub(crate) struct Contexts {
     pub request: BuildRequest,
     pub images: ImageStore,
     pub registry: Option<Arc<dyn Registry>>,
+    pub lent: Lent,
     pub cancel: Arc<Cancel>,
     pub epoch_unix_s: Option<i64>,
     /// Where the kernel says which programs it gives to emulators.
     pub binfmt: PathBuf,
     /// Where downloads and checkouts go.
     dir: PathBuf,
+    /// Whether a client brought its files.
+    is_here: Mutex<bool>,
     main: Mutex<Option<Arc<Source>>>,
     named: Mutex<HashMap<String, Named>>,
     checkouts: Mutex<HashMap<String, Arc<Checkout>>>,
@@ -87,6 +91,7 @@ impl Contexts {
         request: BuildRequest,
         images: ImageStore,
         registry: Option<Arc<dyn Registry>>,
+        lent: Lent,
         cancel: Arc<Cancel>,
         epoch_unix_s: Option<i64>,
         binfmt: PathBuf,
@@ -96,10 +101,12 @@ impl Contexts {
             request,
             images,
             registry,
+            lent,
             cancel,
             epoch_unix_s,
             binfmt,
             dir,
+            is_here: Mutex::default(),
             main: Mutex::default(),
             named: Mutex::default(),
             checkouts: Mutex::default(),
@@ -116,16 +123,26 @@ impl Contexts {
     pub(crate) fn dockerfile(&self) -> Result<Found> {
         let (root, remote_file) = self.root()?;
         let (mut found, beside) = match (&self.request.dockerfile_text, remote_file) {
-            (Some(text), _) => (Found { name: "Dockerfile".into(), text: text.clone(), ignore: None }, None),
+            (Some(text), _) => (Found { name: self.text_name(), text: text.clone(), ignore: None }, None),
             (None, Some(text)) => (Found { name: "Dockerfile".into(), text, ignore: None }, None),
             (None, None) => self.read_dockerfile(&root)?,
         };
-        let ignore =
-            beside.and_then(|path| read_text(&path).ok()).or_else(|| read_inside(&root, ".dockerignore"));
+        let ignore = match &self.request.ignore_text {
+            Some(text) => Some(text.clone()),
+            None => {
+                beside.and_then(|path| read_text(&path).ok()).or_else(|| read_inside(&root, ".dockerignore"))
+            }
+        };
         found.ignore.clone_from(&ignore);
         let ignore = parse_ignore(ignore)?;
         *self.main.lock() = Some(Arc::new(Source::context(&root, ignore)?));
         Ok(found)
+    }
+
+    /// What a Dockerfile that is no file is called.
+    fn text_name(&self) -> String {
+        let name = self.request.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile"));
+        name.display().to_string()
     }
 
     /// The context's directory; for an address that is a Dockerfile, an empty one and its text.
@@ -177,6 +194,15 @@ impl Contexts {
 
     /// The files that COPY without --from sees.
     pub(crate) fn main(&self) -> Result<Arc<Source>> {
+        if let Some(client) = &self.lent.client
+            && self.request.remote.is_none()
+        {
+            let mut is_here = self.is_here.lock();
+            if !*is_here {
+                client.context()?;
+                *is_here = true;
+            }
+        }
         let main = self.main.lock().clone();
         main.ok_or_else(|| Error::new(Kind::Internal, "the context was not opened"))
     }

@@ -159,7 +159,7 @@ impl Git<'_> {
         }
     }
 
-    fn command(&self, dir: &Path, args: &[&str]) -> Command {
+    fn command(&self, dir: &Path, args: &[&str]) -> Result<Command> {
         let mut command = Command::new("git");
         command.current_dir(dir).env_clear();
         for name in [
@@ -185,11 +185,11 @@ impl Git<'_> {
             .env("GIT_ALLOW_PROTOCOL", "http:https:git:ssh")
             .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new")
             .env("LC_ALL", "C");
-        if let Some(agent) = self.contexts.request.ssh.get("default") {
+        if let Some(agent) = self.contexts.lent.ssh_agent("default")? {
             command.env("SSH_AUTH_SOCK", agent);
         }
         // By the environment: arguments are for everybody to see.
-        if let Some(token) = self.contexts.request.secrets.get(TOKEN) {
+        if let Some(token) = self.contexts.lent.secret(TOKEN)? {
             let token = String::from_utf8_lossy(&token.0);
             command
                 .env("GIT_CONFIG_COUNT", "1")
@@ -213,12 +213,12 @@ impl Git<'_> {
             "core.autocrlf=false",
         ]);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
+        Ok(command)
     }
 
     /// Runs git to its end, or until the build is cancelled; returns what it wrote.
     fn run(&self, dir: &Path, args: &[&str]) -> Result<String> {
-        let mut child = self.command(dir, args).spawn().map_err(|source| {
+        let mut child = self.command(dir, args)?.spawn().map_err(|source| {
             let hint = "a git repository needs the program git on this machine; install it";
             Error::new(Kind::FailedPrecondition, hint).with_source(source)
         })?;

@@ -153,6 +153,7 @@ pub(crate) struct RunOp {
     pub user: String,
     pub mounts: Vec<RunMount>,
     pub network: RunNetwork,
+    pub extra_hosts: Vec<(String, std::net::IpAddr)>,
     pub is_insecure: bool,
     /// Full names of CDI devices.
     pub devices: Vec<String>,
@@ -311,6 +312,9 @@ impl RunOp {
         field(&format!("{:?} {:?} {} {}", self.words, self.env, self.workdir, self.user));
         field(&format!("{:?} {} {:?}", self.network, self.is_insecure, self.script));
         self.devices.iter().for_each(|device| field(&format!("device {device}")));
+        if !self.extra_hosts.is_empty() {
+            field(&format!("hosts {:?}", self.extra_hosts));
+        }
         for mount in &self.mounts {
             field(&mount.target);
             match &mount.kind {

@@ -133,7 +133,7 @@ impl Mounts {
                 Ok(())
             }
             MountKind::Secret { id, env, is_required, owner } => {
-                let Some(secret) = shared.secrets.get(id) else {
+                let Some(secret) = shared.lent.secret(id)? else {
                     return missing(*is_required, &format!("--secret id={id}"), "secret", id);
                 };
                 if let Some(env) = env {
@@ -143,17 +143,17 @@ impl Mounts {
                     let secrets = dir.with_file_name("secrets");
                     let file = secrets.join(self.secrets.len().to_string());
                     self.late.push((file.clone(), String::new(), mount.target.clone(), true));
-                    self.secrets.push((file, secret.0.clone(), *owner));
+                    self.secrets.push((file, secret.0, *owner));
                     self.secrets_dir = Some(secrets);
                 }
                 Ok(())
             }
             MountKind::Ssh { id, is_required, owner } => {
-                let Some(agent) = shared.ssh.get(id) else {
+                let Some(agent) = shared.lent.ssh_agent(id)? else {
                     return missing(*is_required, &format!("--ssh {id}"), "ssh agent", id);
                 };
                 let socket = dir.with_extension("sock");
-                self.agents.push(Forwarded::listen(&socket, agent, *owner)?);
+                self.agents.push(Forwarded::listen(&socket, &agent, *owner)?);
                 self.list.push(bind(&socket, &mount.target, false)?);
                 if !self.env.iter().any(|pair| pair.starts_with("SSH_AUTH_SOCK=")) {
                     self.env.push(format!("SSH_AUTH_SOCK={}", mount.target));

@@ -1,5 +1,7 @@
 //! The network of a RUN step: a namespace that lives as long as the step, on the instance's bridge or on none.
 
+use crate::error::BuildError;
+use crate::graph::RunOp;
 use crate::request::RunNetwork;
 use hako_error::{Error, Kind, Result};
 use hako_network::{Attach, Network};
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
 /// Where a host with a resolver of its own on loopback keeps the servers behind it.
 const RESOLV_CONF_BEHIND: &str = "/run/systemd/resolve/resolv.conf";
 /// Attachments of steps, of this process or of one that was killed.
@@ -25,17 +28,18 @@ pub(crate) struct Connection {
     wanted: RunNetwork,
     /// What the step sees as its resolv.conf instead of the host's.
     resolv_conf: Option<PathBuf>,
+    /// The same for hosts.
+    hosts: Option<PathBuf>,
 }
 
 impl Connection {
     /// Connects the step `key`; files that are only for it are made in `dir`.
-    pub(crate) fn open(
-        wanted: RunNetwork,
-        network: Option<&Arc<Network>>,
-        key: &str,
-        dir: &Path,
-    ) -> Result<Self> {
-        let mut connection = Self { namespace: None, attached: None, wanted, resolv_conf: None };
+    pub(crate) fn open(op: &RunOp, network: Option<&Arc<Network>>, key: &str, dir: &Path) -> Result<Self> {
+        let wanted = op.network;
+        let mut connection = Self { namespace: None, attached: None, wanted, resolv_conf: None, hosts: None };
+        if !op.extra_hosts.is_empty() {
+            connection.replace_hosts(&op.extra_hosts, dir)?;
+        }
         if wanted == RunNetwork::Host {
             return Ok(connection);
         }
@@ -72,6 +76,9 @@ impl Connection {
 
     /// The file that the step sees at `path`, `/etc/resolv.conf` or `/etc/hosts`; none without a network.
     pub(crate) fn source(&self, path: &Path) -> Option<PathBuf> {
+        if let Some(own) = self.hosts.as_ref().filter(|_| path == Path::new(HOSTS)) {
+            return Some(own.clone());
+        }
         if self.wanted == RunNetwork::None {
             return None;
         }
@@ -82,6 +89,19 @@ impl Connection {
         source.exists().then_some(source)
     }
 
+    /// The host's names and those that the build adds.
+    fn replace_hosts(&mut self, extra: &[(String, IpAddr)], dir: &Path) -> Result<()> {
+        let mut text = fs::read_to_string(HOSTS).unwrap_or_default();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.extend(extra.iter().map(|(name, address)| format!("{address}\t{name}\n")));
+        let path = dir.join("hosts");
+        fs::write(&path, text).map_err(BuildError::io("write", path.clone()))?;
+        self.hosts = Some(path);
+        Ok(())
+    }
+
     /// A resolver on the host's loopback cannot be reached from the namespace.
     fn replace_resolv_conf(&mut self, dir: &Path) -> Result<()> {
         let host = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
@@ -90,8 +110,7 @@ impl Connection {
         }
         let behind = fs::read_to_string(RESOLV_CONF_BEHIND).unwrap_or_default();
         let path = dir.join("resolv.conf");
-        fs::write(&path, reachable(&host, &behind))
-            .map_err(crate::error::BuildError::io("write", path.clone()))?;
+        fs::write(&path, reachable(&host, &behind)).map_err(BuildError::io("write", path.clone()))?;
         self.resolv_conf = Some(path);
         Ok(())
     }
@@ -99,7 +118,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(path) = &self.resolv_conf {
+        for path in self.resolv_conf.iter().chain(&self.hosts) {
             let _ = fs::remove_file(path);
         }
         if let Some((network, id)) = &self.attached

@@ -5,6 +5,7 @@ use hako_names::{Digest, ImageRef};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ pub struct BuildRequest {
     pub remote: Option<String>,
     /// The Dockerfile; relative paths start at the context. `None` for `Dockerfile`.
     pub dockerfile: Option<PathBuf>,
-    /// The Dockerfile's text, where it is no file.
+    /// The Dockerfile's text, where it is no file; `dockerfile` then is only what messages call it.
     pub dockerfile_text: Option<String>,
+    /// The text of the .dockerignore that counts, where it is no file.
+    pub ignore_text: Option<String>,
     /// Names for the image; with none it is kept without a name.
     pub tags: Vec<ImageRef>,
     /// Values for ARG; `SOURCE_DATE_EPOCH` here fixes every time in the image.
@@ -45,6 +48,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Network of RUN steps.
     pub network: RunNetwork,
+    /// Names that RUN steps know besides those of the host, with their addresses.
+    pub extra_hosts: Vec<(String, IpAddr)>,
     /// What steps may do that they may not without being asked.
     pub allow: BTreeSet<Entitlement>,
     /// Where the result goes; with none it becomes an image of this machine.

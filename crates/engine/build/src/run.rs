@@ -59,7 +59,7 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
     let _entered = shared.cancel.enter(&job.cgroup)?;
     let dir = work.parent().unwrap_or(&work);
     let bundle = Bundle(shared.scratch.join(format!("{}-bundle", job.key)));
-    let connection = Connection::open(job.op.network, shared.bridge.as_ref(), job.key, dir)?;
+    let connection = Connection::open(job.op, shared.bridge.as_ref(), job.key, dir)?;
     let exit = step_mounts.inside(|list| {
         let run = RunOnce {
             spec: spec(shared, job, &identity, &connection, &step_mounts.env, list)?,

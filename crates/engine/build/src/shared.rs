@@ -2,11 +2,12 @@
 
 use crate::cache::Cache;
 use crate::caches::Caches;
+use crate::client::Lent;
 use crate::context::Registry;
 use crate::digests::Digests;
 use crate::error::BuildError;
 use crate::exchange::Imports;
-use crate::request::{BuildEvent, Secret};
+use crate::request::BuildEvent;
 use crate::run::Runner;
 use hako_cgroup::CgroupRoot;
 use hako_content::Lease;
@@ -14,7 +15,7 @@ use hako_error::Result;
 use hako_image::ImageStore;
 use hako_network::Network;
 use parking_lot::{Condvar, Mutex};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,8 +39,7 @@ pub(crate) struct Shared {
     pub lease: Lease,
     /// The Dockerfile's name in errors.
     pub file: String,
-    pub secrets: BTreeMap<String, Secret>,
-    pub ssh: BTreeMap<String, PathBuf>,
+    pub lent: Lent,
     pub keep_failed: bool,
     pub bridge: Option<Arc<Network>>,
     pub registry: Option<Arc<dyn Registry>>,

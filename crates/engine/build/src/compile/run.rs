@@ -40,6 +40,7 @@ impl Stage<'_, '_> {
             user: self.state.user.clone(),
             mounts,
             network,
+            extra_hosts: request.extra_hosts.clone(),
             is_insecure: run.security == Security::Insecure,
             devices,
             script,
