@@ -29,6 +29,9 @@ pub(crate) fn routes() -> Router<DockerState> {
         .route("/build", post(build))
         .route("/hako/build", post(crate::hako_build::build))
         .route("/build/prune", post(prune))
+        .route("/build/cancel", post(crate::buildkit::cancel))
+        .route("/grpc", post(crate::buildkit::grpc))
+        .route("/session", post(crate::buildkit::session))
 }
 
 /// What a context may hold.
@@ -53,11 +56,10 @@ const REFUSED: [&str; 14] = [
 ];
 
 pub(crate) async fn build(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
-    if let Some(name) = REFUSED.iter().find(|name| {
-        params.get(name).is_some_and(|value| !matches!(value, "" | "0" | "null" | "[]" | "false"))
-    }) {
-        return Err(unimplemented(format!("build parameter {name} is unimplemented: leave it out")));
+    if params.get("version") == Some("2") {
+        return crate::buildkit::build(state, &params, request).await;
     }
+    refuse(&params, &["extrahosts"])?;
     let platforms = params.get("platform").unwrap_or_default().split(',').filter(|text| !text.is_empty());
     let platforms: Vec<String> = platforms.map(str::to_owned).collect();
     if let Some(platform) = platforms.iter().find(|platform| !platform.starts_with("linux")) {
@@ -76,6 +78,7 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         no_cache: params.flag("nocache"),
         labels: params.map("labels")?,
         network: network(&params)?,
+        extra_hosts: params.all("extrahosts").map(crate::buildkit::host).collect::<Result<_>>()?,
         cache_from: cache_from(&params)?,
         pull: params.flag("pull"),
         platforms,
@@ -91,6 +94,17 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         Some((Ok::<_, Infallible>(Bytes::from(format!("{line}\r\n"))), (receiver, guard)))
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+/// Refuses what is not built, except what the caller has built.
+pub(crate) fn refuse(params: &Params, built: &[&str]) -> std::result::Result<(), Failure> {
+    let is_set = |name: &str| {
+        params.get(name).is_some_and(|value| !matches!(value, "" | "0" | "null" | "[]" | "false"))
+    };
+    match REFUSED.iter().find(|name| !built.contains(name) && is_set(name)) {
+        Some(name) => Err(unimplemented(format!("build parameter {name} is unimplemented: leave it out"))),
+        None => Ok(()),
+    }
 }
 
 /// A client that goes away cancels its build.
@@ -125,7 +139,7 @@ fn network(params: &Params) -> std::result::Result<RunNetwork, Failure> {
 }
 
 /// The Dockerfile is a file of the context, also by way of links.
-fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::result::Result<(), Failure> {
+pub(crate) fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::result::Result<(), Failure> {
     let path = dockerfile.map_or_else(|| context.join("Dockerfile"), Path::to_owned);
     let shown = path.strip_prefix(context).unwrap_or(&path).display().to_string();
     let real = path.canonicalize().ok().filter(|path| path.is_file());
@@ -148,23 +162,30 @@ impl Context {
         &self.0
     }
 
+    /// One with nothing in it yet.
+    pub(crate) fn empty(parent: &Path) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let context = Self(parent.join(name));
+        std::fs::create_dir_all(&context.0).map_err(failed(parent))?;
+        Ok(context)
+    }
+
     pub(crate) fn unpack_within(
         parent: &Path,
         body: impl std::io::Read + 'static,
         limits: Limits,
     ) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let failed = |source: std::io::Error| {
-            Error::new(Kind::Internal, format!("make a build context in {}", parent.display()))
-                .with_source(source)
-        };
-        let context = Self(parent.join(name));
-        std::fs::create_dir_all(&context.0).map_err(failed)?;
-        let root = std::fs::File::open(&context.0).map_err(failed)?;
+        let context = Self::empty(parent)?;
+        let root = std::fs::File::open(&context.0).map_err(failed(parent))?;
         apply(&root, decompressed(body)?, "the build context", limits)?;
         Ok(context)
     }
+}
+
+fn failed(parent: &Path) -> impl Fn(std::io::Error) -> Error {
+    let text = format!("make a build context in {}", parent.display());
+    move |source| Error::new(Kind::Internal, text.clone()).with_source(source)
 }
 
 impl Drop for Context {

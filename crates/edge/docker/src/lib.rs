@@ -8,6 +8,7 @@
 mod api;
 mod archive;
 mod build;
+mod buildkit;
 mod container;
 mod df;
 mod drain;

@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use crate::buildkit;
 use crate::container::health::Table;
 use crate::events::Log;
 use crate::exec::ExecRecord;
@@ -25,6 +26,7 @@ pub struct DockerState {
     pub(crate) events: Arc<Log>,
     pub(crate) insecure: Arc<Insecure>,
     pub(crate) health: Arc<Table>,
+    pub(crate) buildkit: Arc<buildkit::Table>,
     /// Execs made by clients: Docker makes them in one call and starts them in another.
     pub(crate) execs: Arc<Mutex<VecDeque<Arc<ExecRecord>>>>,
 }
@@ -48,6 +50,7 @@ impl DockerState {
             events: Arc::default(),
             insecure: Arc::default(),
             health: Arc::default(),
+            buildkit: Arc::default(),
             execs: Arc::default(),
         }
     }

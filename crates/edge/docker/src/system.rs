@@ -35,8 +35,8 @@ pub(crate) fn architecture() -> &'static str {
 
 pub(crate) async fn ping() -> Response {
     let headers = [
-        // The classic builder: the one whose stream we speak.
-        ("Builder-Version", "1"),
+        // BuildKit's protocol; who asks for version 1 gets the classic builder's stream.
+        ("Builder-Version", "2"),
         ("Swarm", "inactive"),
         ("Cache-Control", "no-cache, no-store, must-revalidate"),
         ("Pragma", "no-cache"),

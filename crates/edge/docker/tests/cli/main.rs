@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 mod archive;
+mod bollard_sdk;
+mod buildkit;
 mod containers;
+mod control;
 mod daemon;
 mod devices;
 mod health;

@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 const USERS: &str = "captain:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n";
 
 /// A registry in this test's network namespace, ended with the test.
-struct Registry {
+pub struct Registry {
     process: Child,
-    host: String,
+    pub host: String,
 }
 
 impl Registry {
-    fn start(docker: &Daemon, name: &str, wants_password: bool) -> Self {
+    pub fn start(docker: &Daemon, name: &str, wants_password: bool) -> Self {
         let dir = docker.dir.join(name);
         std::fs::create_dir(&dir).unwrap();
         let mut config = format!(
@@ -55,7 +55,7 @@ impl Drop for Registry {
 }
 
 /// An image with a layer of its own on top of busybox.
-fn build(docker: &Daemon, name: &str) {
+pub fn build(docker: &Daemon, name: &str) {
     docker.import_busybox();
     let context = docker.dir.join("context");
     std::fs::create_dir(&context).unwrap();
