@@ -103,6 +103,8 @@ impl Core {
             let Some(id) = info.name.strip_prefix(SNAPSHOT_PREFIX) else {
                 continue;
             };
+            // Of a container itself, or of an image that it mounts.
+            let id = id.split('.').next().unwrap_or(id);
             if id.parse().is_ok_and(|id| self.container(&id).is_ok()) {
                 continue;
             }

@@ -22,6 +22,11 @@ pub fn snapshot_key(id: &str) -> String {
     format!("{SNAPSHOT_PREFIX}{id}")
 }
 
+/// The key under which the files of a mounted image are kept.
+fn view_key(id: &ContainerId, index: usize) -> String {
+    format!("{}.m{index}", snapshot_key(id.as_str()))
+}
+
 /// What tells our snapshots from those of others.
 pub(crate) const SNAPSHOT_PREFIX: &str = "container-";
 
@@ -161,6 +166,7 @@ impl Core {
         drop(pin);
         self.make_volumes(&mut spec, &image, anonymous)?;
         self.populate_volumes(&spec, &rootfs)?;
+        self.view_images(id, &spec)?;
         let dir = self.layout.containers().join(id.as_str());
         std::fs::create_dir_all(dir.join("log")).map_err(io("make directory", &dir))?;
         let status = ContainerStatus {
@@ -202,7 +208,13 @@ impl Core {
             for target in declared.into_iter().map(PathBuf::from) {
                 if !spec.mounts.iter().any(|mount| mount.target == target) {
                     let source = MountSource::Volume { name: String::new() };
-                    spec.mounts.push(Mount { target, source, read_only: false, below: Below::default() });
+                    spec.mounts.push(Mount {
+                        target,
+                        source,
+                        read_only: false,
+                        below: Below::default(),
+                        subpath: String::new(),
+                    });
                 }
             }
         }
@@ -218,12 +230,50 @@ impl Core {
         Ok(())
     }
 
+    /// Keeps the files of the images that are mounted.
+    fn view_images(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
+        let images = &self.config.images;
+        for (index, mount) in spec.mounts.iter().enumerate() {
+            let MountSource::Image { name } = &mount.source else { continue };
+            let image = images.find(name).map_err(|error| match error.is_not_found() {
+                true => EngineError::NoImage { name: name.clone() }.into(),
+                false => error,
+            })?;
+            let pin = image.chain_id().map(|chain| images.pin(&chain));
+            let parent = images.unpack(&image)?;
+            images.snapshots().view(&view_key(id, index), parent.as_deref())?;
+            drop(pin);
+        }
+        Ok(())
+    }
+
+    /// The layers of each image that is mounted, by the mount's place in the list.
+    pub(crate) fn image_layers(
+        &self,
+        id: &ContainerId,
+        spec: &ContainerSpec,
+    ) -> Result<Vec<(usize, Vec<PathBuf>)>> {
+        let images = spec.mounts.iter().enumerate();
+        let images = images.filter(|(_, mount)| matches!(mount.source, MountSource::Image { .. }));
+        let layers =
+            |(index, _)| Ok((index, self.config.images.snapshots().mounts(&view_key(id, index))?.lower));
+        images.map(layers).collect()
+    }
+
+    fn remove_views(&self, id: &ContainerId) -> Result<()> {
+        let snapshots = self.config.images.snapshots();
+        let own = format!("{}.", snapshot_key(id.as_str()));
+        let views = snapshots.list().into_iter().filter(|info| info.name.starts_with(&own));
+        views.map(|info| snapshots.remove(&info.name)).collect()
+    }
+
     /// Undoes what a container has outside of any shim. Best effort: the next open looks for the rest.
     pub(crate) fn unmake(&self, id: &ContainerId, volumes: &[String]) {
         let removed = match self.config.images.snapshots().remove(&snapshot_key(id.as_str())) {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         };
+        let views = self.remove_views(id);
         let trash = |mark: &str| self.layout.trash().join(format!("{mark}-{id}"));
         let dirs = [self.layout.containers().join(id.as_str()), trash("c"), trash("v")];
         let trees = dirs.iter().try_for_each(|dir| record::remove_tree(dir)).map_err(hako_error::Error::from);
@@ -231,7 +281,7 @@ impl Core {
         let unused = volumes.iter().filter(|name| self.volume_user(name).is_none());
         let volumes = unused.map(|name| self.delete_volume(name)).collect::<Result<Vec<_>, _>>();
         let volumes = volumes.map(drop).map_err(hako_error::Error::from);
-        for error in [removed, trees, volumes].into_iter().filter_map(Result::err) {
+        for error in [removed, views, trees, volumes].into_iter().filter_map(Result::err) {
             tracing::warn!(container = id.short(), error = %error.chain(), "not all of a container was removed");
         }
     }

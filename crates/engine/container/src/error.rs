@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub(crate) enum EngineError {
     #[error("No such container: {name}")]
     NoContainer { name: String },
+    #[error("No such image: {name}")]
+    NoImage { name: String },
     #[error("no such sandbox: {name}")]
     NoSandbox { name: String },
     #[error("volume {name} exists with other options: choose another name")]
@@ -108,6 +110,7 @@ impl Classify for EngineError {
             Self::Ambiguous { .. }
             | Self::BadName { .. }
             | Self::NoCommand
+            | Self::NoImage { .. }
             | Self::NoDirectory { .. }
             | Self::Value { .. }
             | Self::NoBlockDevice { .. }

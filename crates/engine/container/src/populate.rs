@@ -25,7 +25,11 @@ impl Core {
     /// place, any other at once by a rename, so that none is half full after a crash.
     pub(crate) fn populate_volumes(&self, spec: &ContainerSpec, rootfs: &Mounts) -> Result<()> {
         let mut wanted = Vec::new();
-        for mount in spec.mounts.iter().filter(|mount| !spec.no_copy.contains(&mount.target)) {
+        for mount in spec
+            .mounts
+            .iter()
+            .filter(|mount| !spec.no_copy.contains(&mount.target) && mount.subpath.is_empty())
+        {
             if let MountSource::Volume { name } = &mount.source {
                 let volume = self.volume(name)?;
                 if volume.is_own() {

@@ -380,6 +380,9 @@ pub struct Mount {
     /// What becomes of mounts below a bind's source.
     #[serde(default)]
     pub below: Below,
+    /// The part of a volume or an image that appears there, relative to its root; all of it when empty.
+    #[serde(default)]
+    pub subpath: String,
 }
 
 /// What becomes of the mounts below a bind's source.
@@ -420,6 +423,11 @@ pub enum MountSource {
     /// A volume of the engine, made when missing. An anonymous one (empty name) goes with its container.
     Volume {
         /// The volume's name.
+        name: String,
+    },
+    /// The files of an image, which cannot be written.
+    Image {
+        /// As the caller wrote it; resolved when the container is created.
         name: String,
     },
 }

@@ -156,6 +156,7 @@ impl Core {
                 || sandbox.spec.shared_pid
                 || sandbox.spec.share.pid.is_some(),
             volumes,
+            images: self.image_layers(&container.id, &record.spec)?,
         };
         let resources = container.status.read().resources.clone();
         let mut spec = oci::runtime_spec(

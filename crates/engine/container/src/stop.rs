@@ -191,14 +191,14 @@ impl Core {
         Ok(())
     }
 
-    /// Removes a container that has just exited. Who waits for its removal is told once its record, its name and its
-    /// ports are free; the rest is given back behind that, or by the next open.
+    /// Removes a container that has just exited. Who waits for its removal is told once its record, its name, its ports
+    /// and its volumes are free; the rest is given back behind that, or by the next open.
     pub(crate) async fn remove_exited(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         let op = container.op.lock().await;
         let Some(shim) = self.forget_container(container, true).await? else { return Ok(()) };
         drop(op);
         let has_ports = !container.sandbox.record.spec.ports.is_empty();
-        if has_ports {
+        if has_ports || !container.record.anonymous_volumes.is_empty() {
             self.clean_up(container, shim, true).await?;
             self.tell_removed(container);
             return Ok(());

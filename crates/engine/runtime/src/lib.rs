@@ -26,6 +26,7 @@ mod wire;
 
 pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim};
 pub use once::{Network, OnceExit, Output, RunOnce, run_once};
+pub use plan::SUBPATH_OPTION;
 pub use plan::sysctl;
 pub use types::{
     ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, IdMap, IdRange, LogFile,

@@ -370,6 +370,7 @@ fn mounts(parts: &Parts<'_>) -> Result<Vec<Mount>, ConfigError> {
             },
             read_only: false,
             below: Default::default(),
+            subpath: String::new(),
         });
     }
     Ok(mounts)

@@ -370,6 +370,7 @@ impl Volumes {
             source: MountSource::Bind { create: self.unchecked.contains(&path), path, propagation },
             read_only: is_read_only,
             below: Default::default(),
+            subpath: String::new(),
         })
     }
 

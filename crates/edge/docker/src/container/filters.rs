@@ -136,7 +136,7 @@ fn has_volume(container: &Container, wanted: &str) -> bool {
             || match &mount.source {
                 MountSource::Volume { name } => name == wanted,
                 MountSource::Bind { path, .. } => path.as_os_str() == wanted,
-                MountSource::Tmpfs { .. } => false,
+                MountSource::Tmpfs { .. } | MountSource::Image { .. } => false,
             }
     })
 }

@@ -126,12 +126,20 @@ pub(crate) struct MountRequest {
     pub(crate) bind_options: Option<BindOptions>,
     pub(crate) tmpfs_options: Option<TmpfsOptions>,
     pub(crate) volume_options: Option<VolumeOptions>,
+    pub(crate) image_options: Option<ImageOptions>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct ImageOptions {
+    pub(crate) subpath: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct VolumeOptions {
     pub(crate) no_copy: bool,
+    pub(crate) subpath: String,
     pub(crate) labels: Option<BTreeMap<String, String>>,
 }
 

@@ -195,6 +195,7 @@ pub(crate) fn mounts(state: &DockerState, container: &Container) -> Vec<Value> {
                 ("bind", "", path.display().to_string(), propagation)
             }
             MountSource::Tmpfs { .. } => ("tmpfs", "", String::new(), ""),
+            MountSource::Image { name } => ("image", name.as_str(), name.clone(), ""),
             MountSource::Volume { name } => {
                 ("volume", name.as_str(), state.engine.volume_path(name).display().to_string(), "")
             }

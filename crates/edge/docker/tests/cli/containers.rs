@@ -19,12 +19,11 @@ fn run_gives_output_and_exit_codes_and_removes_with_rm() {
         let (code, _, err) = docker.run(&["run", "--rm", "nothing:here", "true"]);
         assert_eq!(code, 125, "{err}");
         assert!(err.contains("nothing:here"), "{err}");
-        let (code, _, err) = docker.run(&["run", "--rm", "--init", "busybox", "true"]);
+        let (code, _, err) = docker.run(&["run", "--rm", "--storage-opt", "size=1G", "busybox", "true"]);
         assert_eq!(code, 125);
-        assert!(err.contains("HostConfig.Init is unimplemented"), "{err}");
-        let limit = ["create", "--device-read-bps", "/dev/null:1mb", "busybox", "true"];
-        let (code, _, err) = docker.run(&limit);
-        assert!(code != 0 && err.contains("HostConfig.BlkioDeviceReadBps is unimplemented"), "{err}");
+        assert!(err.contains("HostConfig.StorageOpt is unimplemented"), "{err}");
+        let (code, _, err) = docker.run(&["create", "--runtime", "other", "busybox", "true"]);
+        assert!(code != 0 && err.contains("HostConfig.Runtime is unimplemented"), "{err}");
         let (code, _, err) =
             docker.run(&["create", "--pull=never", "--platform=linux/s390x", "busybox", "true"]);
         assert!(code != 0 && err.contains("not for linux/s390x"), "{err}");

@@ -95,3 +95,135 @@ fn volumes_are_found_by_use_driver_and_label() {
         docker.until("events are told", || seen().contains("create idle") && seen().contains("destroy busy"));
     });
 }
+
+#[test]
+fn a_part_of_a_volume_is_mounted_and_links_do_not_lead_out() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let fill =
+            "mkdir -p /v/a/b; echo inside >/v/a/b/file; ln -s /etc /v/out; ln -s a/b /v/in; ln -s /a /v/root";
+        docker.ok(&["run", "--rm", "-v", "data:/v", "busybox", "sh", "-c", fill]);
+        let part = |path: &str| format!("type=volume,src=data,dst=/part,volume-subpath={path}");
+        for (path, file) in [("a/b", "file"), ("in", "file"), ("root", "b/file"), ("a/b/file", "")] {
+            let file = format!("/part/{file}");
+            let said = docker.ok(&[
+                "run",
+                "--rm",
+                "--mount",
+                &part(path),
+                "busybox",
+                "cat",
+                file.trim_end_matches('/'),
+            ]);
+            assert_eq!(said, "inside\n", "{path}");
+        }
+        for path in ["out", "nowhere"] {
+            let (code, _, err) =
+                docker.run(&["run", "--rm", "--mount", &part(path), "busybox", "ls", "/part"]);
+            assert!(code != 0 && err.contains("subpath"), "{path}: {err}");
+        }
+        let (code, _, err) = docker.run(&["create", "--mount", &part("../x"), "busybox"]);
+        assert!(code != 0 && err.contains("relative path within the volume"), "{err}");
+        docker.ok(&["create", "--name", "rest", "--mount", &part("a"), "busybox"]);
+        let copied = docker.dir.join("copied");
+        docker.ok(&["cp", "rest:/part/b/file", copied.to_str().unwrap()]);
+        assert_eq!(std::fs::read_to_string(copied).unwrap(), "inside\n");
+        docker.ok(&["rm", "rest"]);
+        docker.ok(&["volume", "rm", "data"]);
+    });
+}
+
+/// CVE-2021-25741: a part of a volume that becomes a link between the look at it and its mount.
+#[test]
+fn cve_2021_25741_a_part_that_is_swapped_for_a_link_never_shows_the_host() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["volume", "create", "data"]);
+        let path = docker.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]);
+        let root = std::path::PathBuf::from(path.trim());
+        let secret = docker.dir.join("secret");
+        std::fs::create_dir(&secret).unwrap();
+        std::fs::write(secret.join("host"), "").unwrap();
+        std::fs::create_dir(root.join("part")).unwrap();
+        std::os::unix::fs::symlink(&secret, root.join("link")).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                while !is_over.load(Ordering::Relaxed) {
+                    let (one, two) = (root.join("part"), root.join("link"));
+                    rustix::fs::renameat_with(rustix::fs::CWD, &one, rustix::fs::CWD, &two, exchange)
+                        .unwrap();
+                }
+            });
+            for _ in 0..12 {
+                let mount = "type=volume,src=data,dst=/part,volume-subpath=part";
+                let (_, out, _) = docker.run(&["run", "--rm", "--mount", mount, "busybox", "ls", "/part"]);
+                assert!(!out.contains("host"), "{out}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        docker.ok(&["volume", "rm", "data"]);
+    });
+}
+
+#[test]
+fn files_of_an_image_are_mounted_and_kept_while_the_container_is_there() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let dockerfile = docker.dir.join("Dockerfile");
+        std::fs::write(&dockerfile, "FROM scratch\nCOPY Dockerfile /sub/file\nCOPY Dockerfile /other\n")
+            .unwrap();
+        docker.ok(&[
+            "build",
+            "-q",
+            "-t",
+            "tools",
+            docker.dir.to_str().unwrap(),
+            "-f",
+            dockerfile.to_str().unwrap(),
+        ]);
+        let script = "ls /tools; touch /tools/x 2>/dev/null || echo refused";
+        let run = |options: &str| {
+            let mount = format!("type=image,source=tools,target=/tools{options}");
+            docker.run(&["run", "--rm", "--mount", &mount, "busybox", "sh", "-c", script])
+        };
+        assert_eq!(run("").1, "other\nsub\nrefused\n");
+        let (_, out, err) = run(",image-subpath=sub");
+        assert_eq!(out, "file\nrefused\n", "{err}");
+        let mount = "type=image,source=tools,target=/tools";
+        docker.ok(&["create", "--name", "user", "--mount", mount, "busybox", "cat", "/tools/sub/file"]);
+        docker.ok(&["rmi", "-f", "tools"]);
+        assert!(docker.ok(&["start", "-a", "user"]).starts_with("FROM scratch"));
+        docker.ok(&["rm", "user"]);
+        let (code, _, err) = docker.run(&["create", "--mount", mount, "busybox"]);
+        assert!(code != 0 && err.contains("No such image: tools"), "{err}");
+        let left = std::fs::read_dir(docker.dir.join("snapshots/live")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "no view is left");
+    });
+}
+
+#[test]
+fn a_tmpfs_has_the_options_that_a_mount_gives_it() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let run = |options: &str| {
+            let body = format!(
+                r#"{{"Image":"busybox","Cmd":["grep"," /t ","/proc/mounts"],"HostConfig":{{"Mounts":[{{"Type":"tmpfs","Target":"/t",
+                "TmpfsOptions":{{"SizeBytes":65536,"Mode":448,"Options":{options}}}}}]}}}}"#
+            );
+            docker.post("/v1.46/containers/create?name=one", &body);
+            let said = docker.ok(&["start", "-a", "one"]);
+            docker.ok(&["rm", "one"]);
+            said
+        };
+        let usual = run("[]");
+        assert!(
+            usual.contains("noexec") && usual.contains("size=64k") && usual.contains("mode=700"),
+            "{usual}"
+        );
+        let changed = run(r#"[["exec"],["uid","77"]]"#);
+        assert!(!changed.contains("noexec") && changed.contains("uid=77"), "{changed}");
+    });
+}

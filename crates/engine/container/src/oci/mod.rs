@@ -33,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_pid_shared: bool,
     /// What the volume of this name is.
     pub(crate) volumes: Vec<(String, VolumeSource)>,
+    /// The layers of the images that are mounted, topmost first, by the mount's place in the list.
+    pub(crate) images: Vec<(usize, Vec<PathBuf>)>,
 }
 
 /// What a container has at /dev/shm.

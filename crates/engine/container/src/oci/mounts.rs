@@ -33,10 +33,15 @@ pub(super) fn mounts(
             all.extend(mount("bind", source, Path::new(target), &["rbind", "rprivate", "rw"]));
         }
     }
-    let mut wanted: Vec<&crate::Mount> = spec.mounts.iter().collect();
-    wanted.sort_by_key(|mount| mount.target.components().count());
-    for one in wanted {
-        all.push(own_mount(one, around)?);
+    let mut wanted: Vec<(usize, &crate::Mount)> = spec.mounts.iter().enumerate().collect();
+    wanted.sort_by_key(|(_, mount)| mount.target.components().count());
+    for (index, one) in wanted {
+        let mut built = own_mount(index, one, around)?;
+        if !one.subpath.is_empty() {
+            let part = format!("{}{}", hako_runtime::SUBPATH_OPTION, one.subpath);
+            built.options_mut().get_or_insert_default().push(part);
+        }
+        all.push(built);
     }
     Ok(all)
 }
@@ -60,7 +65,7 @@ fn mount(typ: &str, source: &Path, target: &Path, options: &[&str]) -> Option<Mo
     MountBuilder::default().typ(typ).source(source).destination(target).options(options).build().ok()
 }
 
-fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, EngineError> {
+fn own_mount(index: usize, wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, EngineError> {
     let bad = |expected| EngineError::Value {
         what: "mount target",
         value: wanted.target.display().to_string(),
@@ -112,6 +117,14 @@ fn own_mount(wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, Engi
                     mount(kind, device, &wanted.target, &options)
                 }
             }
+        }
+        MountSource::Image { name } => {
+            let layers = around.images.iter().find(|(known, _)| *known == index).map(|(_, layers)| layers);
+            let layers = layers.ok_or_else(|| EngineError::NoImage { name: name.clone() })?;
+            let options: Vec<String> =
+                layers.iter().map(|layer| format!("lowerdir+={}", layer.display())).collect();
+            let options: Vec<&str> = ["ro"].into_iter().chain(options.iter().map(String::as_str)).collect();
+            mount("overlay", Path::new("overlay"), &wanted.target, &options)
         }
     };
     built.ok_or_else(|| bad("a path that the OCI runtime spec can hold"))

@@ -6,9 +6,9 @@ use crate::error::{EngineError, io};
 use crate::volume::VolumeSource;
 use crate::{Below, Mount, MountSource, snapshot_key};
 use hako_error::Result;
-use hako_sys::{MountAttributes, open_or_create_in_root, set_attributes};
+use hako_sys::{MountAttributes, open_in_root, open_or_create_in_root, set_attributes};
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
 };
@@ -54,7 +54,8 @@ impl Core {
                     VolumeSource::Mounted { .. } => continue,
                 },
                 MountSource::Bind { path, .. } => path.clone(),
-                MountSource::Tmpfs { .. } => continue,
+                // Files of an image are not the container's.
+                MountSource::Tmpfs { .. } | MountSource::Image { .. } => continue,
             };
             wanted.push((source, mount.clone()));
         }
@@ -69,7 +70,13 @@ impl Core {
                 };
                 wanted.push((
                     source,
-                    Mount { target: target.into(), source: file, read_only: false, below: Below::Hidden },
+                    Mount {
+                        target: target.into(),
+                        source: file,
+                        read_only: false,
+                        below: Below::Hidden,
+                        subpath: String::new(),
+                    },
                 ));
             }
         }
@@ -79,17 +86,25 @@ impl Core {
 }
 
 fn bind(root: &OwnedFd, source: &Path, mount: &Mount) -> Result<()> {
-    let Ok(meta) = std::fs::metadata(source) else {
+    let Ok(mut found) = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
         return Err(EngineError::NoBindSource { path: source.to_owned() }.into());
     };
-    let target = open_or_create_in_root(root.as_fd(), &mount.target, meta.is_dir())
-        .map_err(io("open", &mount.target))?;
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if !mount.subpath.is_empty() {
+        // No link in the volume leads out of it.
+        found = open_in_root(found.as_fd(), Path::new(&mount.subpath), OFlags::PATH)
+            .map_err(io("open a part of", source))?;
+    }
+    let stat = fstat(&found).map_err(|error| io("stat", source)(error.into()))?;
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let target =
+        open_or_create_in_root(root.as_fd(), &mount.target, is_dir).map_err(io("open", &mount.target))?;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if mount.below != Below::Hidden {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     let clone =
-        open_tree(CWD, source, flags).map_err(|error| io("clone the mount of", source)(error.into()))?;
+        open_tree(&found, "", flags).map_err(|error| io("clone the mount of", source)(error.into()))?;
     if mount.read_only {
         let is_deep = mount.below == Below::Same;
         set_attributes(clone.as_fd(), &MountAttributes::read_only(), is_deep)

@@ -58,6 +58,7 @@ fn an_exit_while_nobody_listened_is_known_after_the_open() {
             source: bind,
             read_only: false,
             below: Default::default(),
+            subpath: String::new(),
         }];
         let spec = |code: i32| ContainerSpec {
             mounts: mounts.clone(),

@@ -158,18 +158,26 @@ fn user_environment_directory_mounts_and_limits_are_what_was_asked_for() {
                       touch /tmpfs/x /vol/x && echo written; hostname; ulimit -n; grep CapEff /proc/self/status";
         let bind = MountSource::Bind { path: shared.clone(), propagation: Default::default(), create: false };
         let mounts = vec![
-            Mount { target: "/data".into(), source: bind, read_only: true, below: Default::default() },
+            Mount {
+                target: "/data".into(),
+                source: bind,
+                read_only: true,
+                below: Default::default(),
+                subpath: String::new(),
+            },
             Mount {
                 target: "/tmpfs".into(),
                 source: MountSource::Tmpfs { size: Some(1 << 20), mode: None, options: vec![] },
                 read_only: false,
                 below: Default::default(),
+                subpath: String::new(),
             },
             Mount {
                 target: "/vol".into(),
                 source: MountSource::Volume { name: String::new() },
                 read_only: false,
                 below: Default::default(),
+                subpath: String::new(),
             },
         ];
         let spec = ContainerSpec {

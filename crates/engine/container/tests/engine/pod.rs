@@ -29,8 +29,13 @@ fn containers_of_a_sandbox_share_its_network_name_files_and_memory_volumes() {
         let sandbox = engine.create_sandbox(spec).await.unwrap();
         let (ip, shim) = (sandbox.ip.unwrap(), sandbox.shim_pid.unwrap());
         let bind = MountSource::Bind { path: shared.clone(), propagation: Default::default(), create: false };
-        let mount =
-            Mount { target: "/mem".into(), source: bind, read_only: false, below: Default::default() };
+        let mount = Mount {
+            target: "/mem".into(),
+            source: bind,
+            read_only: false,
+            below: Default::default(),
+            subpath: String::new(),
+        };
         let make = |script: &str| ContainerSpec { mounts: vec![mount.clone()], ..busybox(script) };
         let first = engine
             .create_container(&sandbox.id, make("hostname >/mem/x; exec httpd -f -p 127.0.0.1:99 -h /etc"))

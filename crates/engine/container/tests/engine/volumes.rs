@@ -34,7 +34,13 @@ fn with_volume(name: &str, script: &str) -> ContainerSpec {
     let source = MountSource::Volume { name: name.to_owned() };
     ContainerSpec {
         image: ImageSource::Name("db".parse().unwrap()),
-        mounts: vec![Mount { target: "/data".into(), source, read_only: false, below: Default::default() }],
+        mounts: vec![Mount {
+            target: "/data".into(),
+            source,
+            read_only: false,
+            below: Default::default(),
+            subpath: String::new(),
+        }],
         ..busybox(script)
     }
 }
@@ -82,8 +88,13 @@ fn a_volume_that_is_in_use_is_filled_where_it_is() {
         image_with_data(&host);
         let engine = host.open().await;
         let source = MountSource::Volume { name: "shared".into() };
-        let mounts =
-            vec![Mount { target: "/here".into(), source, read_only: false, below: Default::default() }];
+        let mounts = vec![Mount {
+            target: "/here".into(),
+            source,
+            read_only: false,
+            below: Default::default(),
+            subpath: String::new(),
+        }];
         let waits = "until [ -e /here/sub/file ] && [ -e /here/link ]; do sleep 0.01; done; cat /here/link";
         let first = ContainerSpec { mounts, ..busybox(waits) };
         let first = engine.create_standalone(no_network(), first).await.unwrap();

@@ -28,9 +28,13 @@ pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitEr
         _ => format!("cannot mount {}", plan.target.display()),
     };
     let (tree, is_directory) = match &plan.source {
-        MountSource::Bind { path, recursive } => bind(path, *recursive)?,
+        MountSource::Bind { path, recursive } => bind(path, *recursive, plan.below.as_deref())?,
         MountSource::FileSystem { kind, source, parameters } => {
-            (file_system(kind, source.as_deref(), parameters, plan)?, true)
+            let whole = file_system(kind, source.as_deref(), parameters, plan)?;
+            match &plan.below {
+                None => (whole, true),
+                Some(below) => part(whole.as_fd(), below, false)?,
+            }
         }
         MountSource::Cgroup(views) => return cgroup(root, plan, views),
     };
@@ -140,16 +144,37 @@ fn of(source: &MountSource) -> String {
     }
 }
 
-fn bind(path: &Path, recursive: bool) -> Result<(OwnedFd, bool), InitError> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
+fn bind(path: &Path, recursive: bool, below: Option<&Path>) -> Result<(OwnedFd, bool), InitError> {
     let doing = || format!("cannot bind {}", path.display());
-    let tree = open_tree(CWD.as_fd(), path, flags).map_err(failed(doing()))?;
-    let stat = rustix::fs::fstat(&tree).map_err(failed(doing()))?;
-    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
+    if let Some(below) = below {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let whole = rustix::fs::open(path, flags, Mode::empty()).map_err(failed(doing()))?;
+        return part(whole.as_fd(), below, recursive);
+    }
+    let tree = open_tree(CWD.as_fd(), path, clone_flags(recursive)).map_err(failed(doing()))?;
+    let is_directory = is_directory(tree.as_fd()).map_err(failed(doing()))?;
     Ok((tree, is_directory))
+}
+
+/// What is below a directory, where links are of no more use than to somebody whose root that is: what is found is
+/// what is mounted, whatever happens to its name meanwhile.
+fn part(whole: BorrowedFd<'_>, below: &Path, recursive: bool) -> Result<(OwnedFd, bool), InitError> {
+    let doing = || format!("cannot mount the subpath {}", below.display());
+    let found = open_in_root(whole, below, OFlags::PATH).map_err(failed(doing()))?;
+    let flags = clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(found.as_fd(), "", flags).map_err(failed(doing()))?;
+    let is_directory = is_directory(tree.as_fd()).map_err(failed(doing()))?;
+    Ok((tree, is_directory))
+}
+
+fn clone_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
+}
+
+fn is_directory(found: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let stat = rustix::fs::fstat(found)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory)
 }
 
 fn file_system(
@@ -186,7 +211,7 @@ fn cgroup(
     if let [(name, directory)] = views
         && name.is_empty()
     {
-        let (tree, _) = bind(directory, false)?;
+        let (tree, _) = bind(directory, false, None)?;
         set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
         return attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()));
     }
@@ -200,7 +225,7 @@ fn cgroup(
     }
     attach(tmpfs.as_fd(), target.as_fd()).map_err(failed(doing()))?;
     for (name, directory) in views {
-        let (tree, _) = bind(directory, false)?;
+        let (tree, _) = bind(directory, false, None)?;
         set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
         let place = open_in_root(tmpfs.as_fd(), Path::new(name), OFlags::PATH).map_err(failed(doing()))?;
         attach(tree.as_fd(), place.as_fd()).map_err(failed(doing()))?;

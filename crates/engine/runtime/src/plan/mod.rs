@@ -20,6 +20,7 @@ use hako_sys::SeccompInstruction;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use limits::{limits, resource_limits};
+pub use mounts::SUBPATH_OPTION;
 pub(crate) use mounts::{IN_PROC, MountPlan, MountSource, mount_options};
 pub(crate) use namespaces::{NamespacePlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};

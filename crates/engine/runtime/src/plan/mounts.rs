@@ -32,7 +32,13 @@ pub(crate) struct MountPlan {
     pub recursive_set: u64,
     pub recursive_clear: u64,
     pub propagation: Option<(MountPropagation, bool)>,
+    /// The part of the source that is shown, as seen by somebody whose root the source is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<PathBuf>,
 }
+
+/// An option of ours: the part of the source that is shown. No link in the source leads out of it.
+pub const SUBPATH_OPTION: &str = "x-hako.subpath=";
 
 /// How a mount spreads; the flag beside it says whether that goes for those below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +164,7 @@ fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)]) -> Result<MountPlan> {
         recursive_set: 0,
         recursive_clear: 0,
         propagation: None,
+        below: None,
     };
     check_target(&plan.target, mount)?;
     let (mut bind, mut parameters) = (None, Vec::new());
@@ -218,6 +225,10 @@ fn option_of(plan: &mut MountPlan, parameters: &mut Vec<(String, Option<String>)
             return;
         }
     }
+    if let Some(below) = option.strip_prefix(SUBPATH_OPTION) {
+        plan.below = Some(PathBuf::from(below));
+        return;
+    }
     if IGNORED.contains(&option) || option.starts_with("x-") {
         return;
     }
@@ -246,6 +257,12 @@ mod tests {
         assert_eq!(plan.propagation, Some((MountPropagation::Slave, true)));
         let MountSource::FileSystem { parameters, .. } = plan.source else { panic!() };
         assert_eq!(parameters, [("size".to_owned(), Some("64k".to_owned()))]);
+    }
+
+    #[test]
+    fn a_part_of_the_source_is_an_option_of_ours() {
+        let plan = mount("none", &["bind", "x-hako.subpath=a/b", "x-other=c"]);
+        assert_eq!(plan.below, Some(PathBuf::from("a/b")));
     }
 
     fn at(target: &str, kind: &str) -> hako_error::Result<MountPlan> {

@@ -161,7 +161,13 @@ mod tests {
     fn volumes_are_binds_names_or_anonymous() {
         let mount = |text| bind_mount(text, NEWEST).unwrap();
         let bind = MountSource::Bind { path: "/a".into(), propagation: Propagation::Slave, create: true };
-        let read_only = Mount { target: "/b".into(), source: bind, read_only: true, below: Below::Same };
+        let read_only = Mount {
+            target: "/b".into(),
+            source: bind,
+            read_only: true,
+            below: Below::Same,
+            subpath: String::new(),
+        };
         assert_eq!(mount("/a:/b:ro,rslave"), read_only);
         let older = bind_mount("/a:/b:ro", ApiVersion(1, 43)).unwrap();
         assert_eq!(older.below, Below::Writable, "recursive since 1.44");
@@ -188,7 +194,37 @@ mod tests {
         let request: CreateRequest = serde_json::from_value(body).unwrap();
         let host = request.host_config.clone().unwrap_or_default();
         let refused = container_spec(request, host, NEWEST).unwrap_err().0.chain();
-        assert!(refused.contains("cannot mix BindOptions with mount type tmpfs"), "{refused}");
+        assert!(refused.contains("field BindOptions must not be specified"), "{refused}");
+    }
+
+    #[test]
+    fn parts_of_volumes_and_images_stay_inside() {
+        let mount = |mount: Value, version| {
+            let body = json!({ "Image": "busybox", "HostConfig": { "Mounts": [mount] } });
+            let request: CreateRequest = serde_json::from_value(body).unwrap();
+            let host = request.host_config.clone().unwrap_or_default();
+            let spec = container_spec(request, host, version).map_err(|failure| failure.0.chain())?;
+            Ok::<_, String>(spec.mounts[0].clone())
+        };
+        let volume = |subpath| json!({ "Type": "volume", "Source": "v", "Target": "/t", "VolumeOptions": { "Subpath": subpath } });
+        assert_eq!(mount(volume("a/b"), NEWEST).unwrap().subpath, "a/b");
+        for bad in ["/a", "../a", "a/../b"] {
+            assert!(
+                mount(volume(bad), NEWEST).unwrap_err().contains("relative path within the volume"),
+                "{bad}"
+            );
+        }
+        let image = json!({ "Type": "image", "Source": "busybox", "Target": "/t", "ImageOptions": { "Subpath": "bin" } });
+        let read = mount(image.clone(), NEWEST).unwrap();
+        assert!(read.read_only && read.subpath == "bin");
+        assert!(mount(image, ApiVersion(1, 47)).unwrap_err().contains("needs API v1.48"));
+        assert!(
+            mount(json!({ "Type": "odd", "Target": "/t" }), NEWEST)
+                .unwrap_err()
+                .contains("mount type unknown")
+        );
+        let mixed = json!({ "Type": "bind", "Source": "/", "Target": "/t", "ImageOptions": {} });
+        assert!(mount(mixed, NEWEST).unwrap_err().contains("field ImageOptions must not be specified"));
     }
 
     #[test]

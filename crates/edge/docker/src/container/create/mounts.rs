@@ -113,7 +113,7 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
         true => MountSource::Bind { path: source.into(), propagation, create: true },
         false => MountSource::Volume { name: source.to_owned() },
     };
-    Ok(Mount { target, source, read_only, below: below(version) })
+    Ok(Mount { target, source, read_only, below: below(version), subpath: String::new() })
 }
 
 /// What is mounted below a read-only bind is read-only too, since 1.44.
@@ -140,11 +140,12 @@ fn check_options(mount: &MountRequest) -> Result<(), Failure> {
         ("BindOptions", "bind", mount.bind_options.is_some()),
         ("VolumeOptions", "volume", mount.volume_options.is_some()),
         ("TmpfsOptions", "tmpfs", mount.tmpfs_options.is_some()),
+        ("ImageOptions", "image", mount.image_options.is_some()),
     ];
     match blocks.into_iter().find(|(_, owner, is_given)| *is_given && *owner != mount.r#type) {
         Some((block, ..)) => Err(invalid(format!(
-            "invalid mount config for type {:?}: cannot mix {block} with mount type {}",
-            mount.r#type, mount.r#type
+            "invalid mount config for type {:?}: field {block} must not be specified",
+            mount.r#type
         ))),
         None => Ok(()),
     }
@@ -183,6 +184,22 @@ fn tmpfs_options(options: &[Vec<String>]) -> Result<Vec<String>, Failure> {
     options.iter().map(word).collect()
 }
 
+/// The part of a volume or an image that is mounted. That it is there, and inside, is found out by the start.
+fn subpath(mount: &MountRequest) -> Result<String, Failure> {
+    let of_volume = mount.volume_options.as_ref().map(|options| options.subpath.clone());
+    let of_image = mount.image_options.as_ref().map(|options| options.subpath.clone());
+    let path = of_volume.or(of_image).unwrap_or_default();
+    let leads_out = path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0');
+    match leads_out {
+        true => {
+            let kind = &mount.r#type;
+            let text = "subpath must be a relative path within the volume";
+            Err(invalid(format!("invalid mount config for type {kind:?}: {text}")))
+        }
+        false => Ok(path),
+    }
+}
+
 fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failure> {
     check_options(mount)?;
     let mut below = below(version);
@@ -219,16 +236,27 @@ fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failu
                     "invalid mount config for type \"tmpfs\": field Source must not be specified",
                 ));
             }
-            let words = tmpfs_options(options.options.as_deref().unwrap_or_default())?;
+            // The last of two that contradict each other counts.
+            let mut words = vec!["noexec".to_owned()];
+            words.extend(tmpfs_options(options.options.as_deref().unwrap_or_default())?);
             MountSource::Tmpfs { size: options.size_bytes, mode: options.mode, options: words }
         }
-        other => {
+        "image" if !version.has(48) => {
+            return Err(invalid("Mount type \"image\" needs API v1.48 or newer"));
+        }
+        "image" if mount.source.is_empty() => {
+            return Err(invalid("invalid mount config for type \"image\": field Source must not be empty"));
+        }
+        "image" => MountSource::Image { name: mount.source.clone() },
+        other @ ("cluster" | "npipe") => {
             return Err(unimplemented(format!(
-                "mount type {other:?} is unimplemented: use bind, volume or tmpfs"
+                "mount type {other:?} is unimplemented: use bind, volume, image or tmpfs"
             )));
         }
+        other => return Err(invalid(format!("mount type unknown: {other:?}"))),
     };
-    Ok(Mount { target, source, read_only: mount.read_only, below })
+    let read_only = mount.read_only || mount.r#type == "image";
+    Ok(Mount { target, source, read_only, below, subpath: subpath(mount)? })
 }
 
 fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
@@ -247,5 +275,5 @@ fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
     let place = destination(target)
         .ok_or_else(|| invalid(format!("tmpfs target {target:?} must be an absolute path other than /")))?;
     let source = MountSource::Tmpfs { size, mode, options };
-    Ok(Mount { target: place, source, read_only, below: Below::default() })
+    Ok(Mount { target: place, source, read_only, below: Below::default(), subpath: String::new() })
 }
