@@ -4,7 +4,9 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
-use ::hako_build::{BuildEvent, BuildRequest, Built, CacheSource, RunNetwork, StepOutcome, decompressed};
+use ::hako_build::{
+    BuildEvent, BuildRequest, Built, CacheSource, Keep, RunNetwork, StepOutcome, decompressed,
+};
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -78,7 +80,7 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         no_cache: params.flag("nocache"),
         labels: params.map("labels")?,
         network: network(&params)?,
-        extra_hosts: params.all("extrahosts").map(crate::buildkit::host).collect::<Result<_>>()?,
+        extra_hosts: params.all("extrahosts").map(::hako_build::extra_host).collect::<Result<_>>()?,
         cache_from: cache_from(&params)?,
         pull: params.flag("pull"),
         platforms,
@@ -260,14 +262,31 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
     Some(json!({ "stream": text }))
 }
 
-/// Forgets the results of all steps, whether `all` is set or not: every one can be made again.
+/// Forgets results of steps, whether `all` is set or not: every one can be made again.
 pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
-    params.filters()?.only(&[])?;
+    let keep = keep(&params)?;
     let (keys, freed) = blocking(move || {
-        let keys: Vec<String> = state.builder.cached()?.iter().map(|step| step.key.hex()).collect();
         let pieces = state.sizes.everything(&state.images, &state.images.list()?);
-        Ok((keys, pieces.freed(&state.builder.prune()?)))
+        let (steps, collected) = match keep {
+            Keep { bytes: None, since: None } => (state.builder.cached()?, state.builder.prune()?),
+            keep => state.builder.prune_to(keep)?,
+        };
+        let keys: Vec<String> = steps.iter().map(|step| step.key.hex()).collect();
+        Ok((keys, pieces.freed(&collected)))
     })
     .await?;
     Ok(Json(json!({ "CachesDeleted": keys, "SpaceReclaimed": freed })).into_response())
+}
+
+/// What `--keep-storage`, which newer clients call `--reserved-space`, and the filter `until` leave.
+fn keep(params: &Params) -> std::result::Result<Keep, Failure> {
+    for name in ["max-used-space", "min-free-space"] {
+        if params.number::<u64>(name)?.is_some_and(|bytes| bytes > 0) {
+            return Err(unimplemented(format!("{name} is unimplemented: use reserved-space")));
+        }
+    }
+    let filters = params.filters()?;
+    filters.only(&["until"])?;
+    let reserved = params.number("reserved-space")?.or(params.number("keep-storage")?);
+    Ok(Keep { bytes: reserved.filter(|bytes| *bytes > 0), since: filters.until(jiff::Timestamp::now())? })
 }

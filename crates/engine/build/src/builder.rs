@@ -2,7 +2,7 @@
 
 use crate::attest::Began;
 use crate::binfmt;
-use crate::cache::{Cache, CachedStep};
+use crate::cache::{Cache, CachedStep, Keep};
 use crate::caches::Caches;
 use crate::check::CheckInput;
 use crate::client::{Client, Lent};
@@ -156,6 +156,12 @@ impl Builder {
     /// The results of steps that later builds can use.
     pub fn cached(&self) -> Result<Vec<CachedStep>> {
         Ok(self.cache.list()?)
+    }
+
+    /// Forgets the results of steps that do not stay; caches that steps share stay all. Returns what went with them.
+    pub fn prune_to(&self, keep: Keep) -> Result<(Vec<CachedStep>, hako_image::Collected)> {
+        let gone = self.cache.thin(keep)?;
+        Ok((gone, self.images.gc()?))
     }
 
     /// Forgets the results of all steps and the caches that no step uses; returns what went with them.

@@ -10,7 +10,7 @@ use hako_image::{ImageStore, Layer, Roots, Spare};
 use hako_names::Digest;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,15 @@ pub struct CachedStep {
     pub created: String,
     /// When a build last asked for it.
     pub used: jiff::Timestamp,
+}
+
+/// Which results of steps stay when others go; without either none does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keep {
+    /// Those used last, with layers of at most so many bytes together.
+    pub bytes: Option<u64>,
+    /// Those used since then.
+    pub since: Option<jiff::Timestamp>,
 }
 
 /// The directory of records.
@@ -131,6 +140,25 @@ impl Cache {
             }
         }
         Ok(())
+    }
+
+    /// Forgets the results that do not stay; returns them.
+    pub(crate) fn thin(&self, keep: Keep) -> Result<Vec<CachedStep>, BuildError> {
+        let mut steps = self.list()?;
+        steps.sort_by_key(|step| std::cmp::Reverse(step.used));
+        let (mut room, mut counted) = (keep.bytes, HashSet::new());
+        let mut gone = Vec::new();
+        for step in steps {
+            let layer = step.layer.as_ref().filter(|layer| counted.insert(layer.digest));
+            // What is older than the first that has no room goes too.
+            room = room.and_then(|room| room.checked_sub(layer.map_or(0, |layer| layer.size)));
+            let is_recent = keep.since.is_some_and(|since| step.used >= since);
+            if room.is_none() && !is_recent {
+                self.forget(&self.path(step.key))?;
+                gone.push(step);
+            }
+        }
+        Ok(gone)
     }
 
     /// Forgets one result; returns what it kept.

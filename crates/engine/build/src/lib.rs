@@ -51,7 +51,7 @@ mod users;
 
 pub use archive::{decompressed, is_compressed};
 pub use builder::{Builder, BuilderConfig};
-pub use cache::CachedStep;
+pub use cache::{CachedStep, Keep};
 pub use client::Client;
 pub use context::Registry;
 pub use error::BuildError;
@@ -59,7 +59,7 @@ pub use output::Built;
 pub use registry::Registries;
 pub use request::{
     BuildEvent, BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output,
-    OutputStream, Provenance, ProvenanceMode, RunNetwork, Secret, StepOutcome,
+    OutputStream, Provenance, ProvenanceMode, RunNetwork, Secret, StepOutcome, extra_host,
 };
 
 #[cfg(test)]

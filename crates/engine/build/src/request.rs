@@ -1,5 +1,6 @@
 //! What a build is asked for and what it tells while it runs.
 
+use hako_error::{Error, Kind};
 use hako_image::LayerForm;
 use hako_names::{Digest, ImageRef};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,26 @@ pub struct BuildRequest {
     pub keep_failed: bool,
     /// Looks at the file only: no step runs.
     pub check: bool,
+}
+
+/// Reads `name:address` or `name=address`.
+///
+/// # Errors
+/// `Invalid` for what is neither, `Unimplemented` for Docker's word for the host itself.
+pub fn extra_host(text: &str) -> Result<(String, IpAddr), Error> {
+    let bad = || Error::new(Kind::Invalid, format!("the extra host {text:?} is no NAME:ADDRESS"));
+    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
+    if address == "host-gateway" {
+        return Err(Error::new(
+            Kind::Unimplemented,
+            "host-gateway for a build is unimplemented: give an address",
+        ));
+    }
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return Err(bad());
+    }
+    Ok((name.to_owned(), address.trim_matches(['[', ']']).parse().map_err(|_| bad())?))
 }
 
 /// A secret's value; never printed.
@@ -327,4 +348,20 @@ pub enum BuildEvent {
         /// The image that holds the state.
         image: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_hosts_are_names_with_addresses() {
+        let host = |text: &str| extra_host(text).map(|(name, address)| format!("{name} {address}"));
+        assert_eq!(host("a:1.2.3.4").unwrap(), "a 1.2.3.4");
+        assert_eq!(host("b=::1").unwrap(), "b ::1");
+        assert_eq!(host("c:[fe80::1]").unwrap(), "c fe80::1");
+        for bad in ["a", "a:", ":1.2.3.4", "a b:1.2.3.4", "a\nb:1.2.3.4", "a:host-gateway"] {
+            assert!(host(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod caches;
 mod platforms;
 
 use crate::run::Runner;
-use crate::{BuildEvent, BuildRequest, Builder, BuilderConfig, Built, StepOutcome};
+use crate::{BuildEvent, BuildRequest, Builder, BuilderConfig, Built, Keep, StepOutcome};
 use hako_content::ContentStore;
 use hako_error::{Error, Kind, Result};
 use hako_image::{Image, ImageStore, busybox_rootfs};
@@ -258,6 +258,33 @@ fn unchanged_steps_come_from_the_cache_also_after_a_restart() {
     bench.images.remove("app", true).unwrap();
     bench.builder.prune().unwrap();
     assert_eq!(bench.cached().0, 0);
+}
+
+#[test]
+fn results_that_were_used_last_stay_as_far_as_there_is_room() {
+    let bench = Bench::new("FROM busybox\nCOPY a /a\nCOPY b /b\n");
+    bench.write("a", "1");
+    bench.write("b", "2");
+    bench.cached();
+    // A step has more than one record, under what it says and under what it found.
+    let layers = || {
+        let steps = bench.builder.cached().unwrap();
+        steps
+            .iter()
+            .filter_map(|step| step.layer.clone())
+            .map(|layer| (layer.digest, layer.size))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let left = |keep: Keep| {
+        bench.builder.prune_to(keep).unwrap();
+        layers().len()
+    };
+    let (now, hour) = (jiff::Timestamp::now(), jiff::SignedDuration::from_hours(1));
+    assert_eq!(left(Keep { bytes: Some(u64::MAX), since: None }), 2);
+    assert_eq!(left(Keep { bytes: Some(1), since: Some(now - hour) }), 2);
+    let largest = layers().into_values().max();
+    assert_eq!(left(Keep { bytes: largest, since: None }), 1);
+    assert_eq!(left(Keep { bytes: None, since: Some(now + hour) }), 0);
 }
 
 #[test]

@@ -74,6 +74,9 @@ pub(crate) struct BuildArgs {
     /// The network of RUN steps: default, none or host
     #[arg(long, default_value = "default", value_name = "MODE")]
     pub network: String,
+    /// Tell RUN steps the address of a name
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    pub extra_hosts: Vec<String>,
     /// Allow steps what they may not: security.insecure, network.host, device[=vendor.com/class=name]
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,

@@ -3,7 +3,7 @@
 use super::args::BuildArgs;
 use super::{attest, cache};
 use anyhow::{Context, bail};
-use hako_build::{BuildRequest, Output, RunNetwork, Secret};
+use hako_build::{BuildRequest, Output, RunNetwork, Secret, extra_host};
 use hako_image::LayerForm;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
         pull: args.pull,
         labels: pairs(&args.labels),
         network: network(&args.network)?,
+        extra_hosts: args.extra_hosts.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
         allow: args
             .allow
             .iter()

@@ -6,13 +6,13 @@ use super::session::Session;
 use super::solve::{Source, solve, unpack};
 use super::table::Place;
 use super::wire::News;
-use super::wish::{Asked, Entry, host};
+use super::wish::{Asked, Entry};
 use crate::DockerState;
 use crate::build::{AbortOnDrop, refuse};
 use crate::error::{Answer, Failure, invalid};
 use crate::image::body_reader;
 use crate::params::Params;
-use ::hako_build::Built;
+use ::hako_build::{Built, extra_host};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -182,7 +182,8 @@ fn asked(params: &Params) -> Result<Asked, Failure> {
             set(&format!("{prefix}{name}"), value);
         }
     }
-    let hosts: Vec<(String, std::net::IpAddr)> = params.all("extrahosts").map(host).collect::<Result<_>>()?;
+    let hosts: Vec<(String, std::net::IpAddr)> =
+        params.all("extrahosts").map(extra_host).collect::<Result<_>>()?;
     if !hosts.is_empty() {
         let hosts: Vec<String> = hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
         set("add-hosts", hosts.join(","));

@@ -28,4 +28,3 @@ mod wish;
 pub(crate) use api::{build, cancel, session};
 pub(crate) use control::grpc;
 pub(crate) use table::Table;
-pub(crate) use wish::host;

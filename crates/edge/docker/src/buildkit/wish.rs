@@ -2,7 +2,7 @@
 
 use hako_build::{
     BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output, Provenance,
-    ProvenanceMode, RunNetwork,
+    ProvenanceMode, RunNetwork, extra_host,
 };
 use hako_error::{Error, Kind, Result};
 use hako_names::ImageRef;
@@ -206,22 +206,7 @@ fn network(value: &str) -> Result<RunNetwork> {
 
 /// `name=address,name=address`, as the frontend has it.
 fn hosts(value: &str) -> Result<Vec<(String, IpAddr)>> {
-    value.split(',').filter(|host| !host.is_empty()).map(host).collect()
-}
-
-/// `name=address`, `name:address`.
-pub(crate) fn host(text: &str) -> Result<(String, IpAddr)> {
-    let bad = || invalid(format!("the extra host {text:?} is no NAME:ADDRESS"));
-    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
-    if address == "host-gateway" {
-        return Err(unimplemented("host-gateway for a build".into()));
-    }
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    if name.is_empty() || !name.bytes().all(is_name) {
-        return Err(bad());
-    }
-    let address = address.trim_matches(['[', ']']).parse().map_err(|_| bad())?;
-    Ok((name.to_owned(), address))
+    value.split(',').filter(|host| !host.is_empty()).map(extra_host).collect()
 }
 
 fn images(value: &str) -> Result<Vec<CacheSource>> {
@@ -318,8 +303,6 @@ mod tests {
             assert_eq!(error.kind(), Kind::Unimplemented);
             assert!(error.chain().contains(key), "{error}");
         }
-        assert!(host("a:host-gateway").is_err() && host("a b:1.2.3.4").is_err() && host("a").is_err());
-        assert_eq!(host("a:::1").unwrap().1, "::1".parse::<IpAddr>().unwrap());
     }
 
     #[test]

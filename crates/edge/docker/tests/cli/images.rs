@@ -179,7 +179,11 @@ fn prune_says_what_it_freed_and_spares_what_containers_have() {
         assert!(images.to_lowercase().contains("untagged: loose:latest"), "{images}");
         assert!(images.to_lowercase().contains("deleted: sha256:"), "{images}");
         assert_eq!(docker.ok(&["images", "--format", "{{.Repository}}"]), "busybox\n");
-        // The build's cache still has the layer.
+        // The build's cache still has the layer, and keeps it as long as it is young or has room.
+        for left in [["--keep-storage", "100MB"], ["--filter", "until=1h"]] {
+            let kept = docker.ok(&[["builder", "prune", "-af"].as_slice(), left.as_slice()].concat());
+            assert!(bytes(&kept) < 1.0, "{left:?}: {kept}");
+        }
         assert!(bytes(&docker.ok(&["builder", "prune", "-af"])) > 8e6);
         assert!(bytes(&docker.ok(&["container", "prune", "-f"])) > 2.9e6);
         let all = docker.ok(&["system", "prune", "-af"]);
