@@ -123,7 +123,9 @@ pub(crate) async fn follow(
                 file.clone().end(false, None);
             }
             BuildEvent::StepStarted { step, stage, text } => {
-                steps.insert(step, progress.begin(&format!("[{stage} {step}/{total}] {text}")));
+                // A stage without a name is called by its number.
+                let kind = if stage.bytes().all(|byte| byte.is_ascii_digit()) { "stage-" } else { "" };
+                steps.insert(step, progress.begin(&format!("[{kind}{stage} {step}/{total}] {text}")));
             }
             BuildEvent::Output { step, stream, bytes } => {
                 let stream = if stream == OutputStream::Stdout { STDOUT } else { STDERR };
@@ -182,8 +184,8 @@ mod tests {
         }
         let shown: Vec<_> =
             all.vertexes.iter().map(|v| (v.name.as_str(), v.cached, v.error.as_str())).collect();
-        assert_eq!(shown[2..4], [("[0 1/2] FROM a", false, ""), ("[0 1/2] FROM a", true, "")]);
-        assert_eq!(shown[5], ("[0 2/2] RUN b", false, "the step failed"));
+        assert_eq!(shown[2..4], [("[stage-0 1/2] FROM a", false, ""), ("[stage-0 1/2] FROM a", true, "")]);
+        assert_eq!(shown[5], ("[stage-0 2/2] RUN b", false, "the step failed"));
         assert_eq!(all.vertexes[4].digest, all.logs[0].vertex);
         assert_eq!((all.logs[0].stream, all.logs[0].message.as_slice()), (STDERR, &b"no"[..]));
     }

@@ -6,7 +6,7 @@ use super::peer::{metadata, piece};
 use super::progress::{self, Progress, Task};
 use super::session::{FILE_SEND, Session};
 use super::wire::{Packet, Piece};
-use super::wish::{Asked, Export};
+use super::wish::Asked;
 use crate::DockerState;
 use crate::build::{CONTEXT_LIMITS, Context};
 use ::hako_build::{BuildRequest, Built, Client, Output};
@@ -263,11 +263,9 @@ async fn export(
     built: &Built,
 ) -> Result<()> {
     for (number, (export, output)) in asked.exports.iter().zip(outputs).enumerate() {
-        let task = progress.begin(&match export.is_image() {
-            true => "exporting to image".to_owned(),
-            false => format!("exporting to client {}", export.kind),
-        });
-        let done = deliver(&task, session, export, output, number, built).await;
+        let task =
+            progress.begin(if export.is_image() { "exporting to image" } else { "exporting to client" });
+        let done = deliver(&task, session, output, number, built).await;
         task.ends(done)?;
     }
     Ok(())
@@ -276,7 +274,6 @@ async fn export(
 async fn deliver(
     task: &Task,
     session: Option<&Session>,
-    _export: &Export,
     output: &Output,
     number: usize,
     built: &Built,
@@ -294,9 +291,15 @@ async fn deliver(
             }
             Ok(())
         }
-        Output::Local { dest } => send_tree(to_client()?, dest, number).await,
+        Output::Local { dest } => {
+            send_tree(to_client()?, dest, number).await?;
+            task.counted("copying files", 0);
+            Ok(())
+        }
         Output::Tar { dest } | Output::Oci { dest, .. } | Output::Docker { dest, .. } => {
-            send_file(to_client()?, dest, number).await
+            send_file(to_client()?, dest, number).await?;
+            task.counted("sending tarball", 0);
+            Ok(())
         }
     }
 }

@@ -228,7 +228,7 @@ fn results_go_to_the_client_as_files() {
         let dest = docker.dir.join("dest");
         let output = format!("type=local,dest={}", dest.display());
         let told = built(docker, &["--output", &output, dir.to_str().unwrap()]);
-        assert!(told.contains("exporting to client local"), "{told}");
+        assert!(told.contains("exporting to client") && told.contains("copying files"), "{told}");
         let many: String = (1..=200_000).map(|number| format!("{number}\n")).collect();
         assert_eq!(fs::read_to_string(dest.join("a/many")).unwrap(), many);
         assert_eq!(fs::read_to_string(dest.join("twin")).unwrap(), many);
@@ -249,7 +249,7 @@ fn results_go_to_the_client_as_files() {
 }
 
 #[test]
-fn contexts_and_dockerfiles_come_from_standard_input() {
+fn contexts_and_dockerfiles_come_from_standard_input_and_addresses() {
     with_daemon(|docker| {
         docker.import_busybox();
         let dir = context(docker, &[("Dockerfile", "FROM busybox\nCOPY file /f\n"), ("file", "piped\n")]);
@@ -264,6 +264,9 @@ fn contexts_and_dockerfiles_come_from_standard_input() {
         let done = fed(docker.buildkit(&["-t", "other", "-f", "-", dir.to_str().unwrap()]), other);
         assert!(done.status.success(), "{}", text(&done.stderr));
         assert_eq!(docker.ok(&["run", "--rm", "other", "cat", "/other"]), "piped\n");
+        let address = crate::control::serve("FROM busybox\nRUN echo remote > /f\n");
+        built(docker, &["-t", "remote", &address]);
+        assert_eq!(docker.ok(&["run", "--rm", "remote", "cat", "/f"]), "remote\n");
         assert_nothing_left(docker);
     });
 }

@@ -17,6 +17,8 @@ struct Solve {
     reference: String,
     #[prost(message, optional, tag = "2")]
     definition: Option<Definition>,
+    #[prost(string, tag = "5")]
+    session: String,
     #[prost(string, tag = "6")]
     frontend: String,
     #[prost(map = "string, string", tag = "7")]
@@ -100,6 +102,18 @@ struct Vertex {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct Piece {
+    #[prost(bytes = "vec", tag = "1")]
+    data: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Health {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct Nothing {}
 
 /// A connection to the control service.
@@ -179,7 +193,7 @@ fn image(name: &str) -> Vec<Exporter> {
 }
 
 /// Serves a Dockerfile at an address.
-fn serve(text: &'static str) -> String {
+pub fn serve(text: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/Dockerfile", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -195,6 +209,91 @@ fn serve(text: &'static str) -> String {
         }
     });
     address
+}
+
+/// What the client of a session answers: that it lives, and what it was given to upload.
+async fn client(
+    request: http::Request<hyper::body::Incoming>,
+    upload: Vec<u8>,
+) -> http::Response<tonic::body::Body> {
+    use tonic::{Request, Response, server};
+    match request.uri().path() {
+        "/grpc.health.v1.Health/Check" => {
+            let alive =
+                tower::service_fn(async |_: Request<Nothing>| Ok(Response::new(Health { status: 1 })));
+            server::Grpc::new(ProstCodec::<Health, Nothing>::default()).unary(alive, request).await
+        }
+        "/moby.upload.v1.Upload/Pull" => {
+            let give = tower::service_fn(async |_: Request<Streaming<Piece>>| {
+                let piece = Piece { data: upload.clone() };
+                Ok(Response::new(futures::stream::iter([Ok::<_, Status>(piece)])))
+            });
+            server::Grpc::new(ProstCodec::<Piece, Piece>::default()).streaming(give, request).await
+        }
+        other => Status::unimplemented(other).into_http(),
+    }
+}
+
+/// Opens a session inside a call, as clients do that have no `/session`.
+async fn carry(control: &Control, id: &str, upload: Vec<u8>) {
+    let (near, far) = tokio::io::duplex(16 << 10);
+    let service = hyper::service::service_fn(move |request| {
+        let upload = upload.clone();
+        async move { Ok::<_, std::convert::Infallible>(client(request, upload).await) }
+    });
+    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+    let (mut read, mut write) = tokio::io::split(near);
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 4096];
+        while let Ok(length @ 1..) = read.read(&mut buffer).await {
+            if sender.send(Piece { data: buffer[..length].to_vec() }).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut grpc = control.grpc();
+    grpc.ready().await.unwrap();
+    let mut request = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(receiver));
+    request.metadata_mut().insert("x-docker-expose-session-uuid", id.parse().unwrap());
+    let path = PathAndQuery::from_static("/moby.buildkit.v1.Control/Session");
+    let answer = grpc.streaming(request, path, ProstCodec::<Piece, Piece>::default()).await.unwrap();
+    tokio::spawn(async move {
+        let mut pieces = answer.into_inner();
+        while let Ok(Some(piece)) = pieces.message().await {
+            write.write_all(&piece.data).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_session_may_be_carried_inside_a_call() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let mut tar = tar::Builder::new(Vec::new());
+        let dockerfile = "FROM busybox\nRUN echo carried > /how\n";
+        let mut header = tar::Header::new_gnu();
+        header.set_size(dockerfile.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "Dockerfile", dockerfile.as_bytes()).unwrap();
+        let upload = tar.into_inner().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let control = Control::connect(docker).await;
+            carry(&control, "s1", upload).await;
+            let solve = Solve {
+                reference: "c1".into(),
+                session: "s1".into(),
+                frontend: "dockerfile.v0".into(),
+                attributes: attributes(&[("context", "http://buildkit-session/given")]),
+                exporters: image("carried"),
+                ..Solve::default()
+            };
+            let _: Solved = control.ask(SOLVE, "", solve).await.unwrap();
+        });
+        assert_eq!(docker.ok(&["run", "--rm", "carried", "cat", "/how"]), "carried\n");
+    });
 }
 
 const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
