@@ -185,7 +185,7 @@ fn provenance(value: &str) -> Result<Option<Provenance>> {
     for word in words(value) {
         match word.split_once('=').unwrap_or((word, "")) {
             ("disabled", "true") | ("inline-only", "true") => return Ok(None),
-            ("disabled" | "inline-only", "false") | ("version", "v0.2") => {}
+            ("disabled" | "inline-only", "false") | ("version", "v0.2" | "v1") => {}
             ("mode", "min") => wanted.mode = ProvenanceMode::Min,
             ("mode", "max") => wanted.mode = ProvenanceMode::Max,
             ("builder-id", id) if !id.is_empty() => wanted.builder_id = Some(id.to_owned()),
@@ -291,7 +291,7 @@ mod tests {
         assert!(wanted("attest:sbom", "").sbom && !wanted("attest:sbom", "disabled=true").sbom);
         let told = |value: &str| wanted("attest:provenance", value).provenance;
         assert_eq!(told("mode=max,builder-id=me").unwrap().builder_id.as_deref(), Some("me"));
-        assert_eq!(told("mode=max").unwrap().mode, ProvenanceMode::Max);
+        assert_eq!(told("mode=max,version=v1").unwrap().mode, ProvenanceMode::Max);
         assert!(told("mode=min,inline-only=true").is_none() && told("disabled=true").is_none());
         assert_eq!(wanted("platform", "linux/amd64,linux/arm64").platforms.len(), 2);
     }
