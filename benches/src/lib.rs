@@ -3,6 +3,9 @@
 //! Invariant: a ratio is printed only from figures of the same run.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
+pub mod bare;
+pub mod load;
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -56,6 +56,14 @@ impl Docker {
         None
     }
 
+    /// The daemon and the containerd that it started.
+    pub fn pids(&self) -> anyhow::Result<Vec<u64>> {
+        let own = u64::from(self.daemon.id());
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        Ok([own].into_iter().chain(children).collect())
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new("docker");
         command.arg("--host").arg(format!("unix://{}", self.directory.path().join("docker.sock").display()));

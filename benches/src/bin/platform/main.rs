@@ -3,6 +3,7 @@
 
 mod bundle;
 mod docker;
+mod engine;
 mod pods;
 mod process;
 mod run;
@@ -30,10 +31,11 @@ fn main() -> anyhow::Result<()> {
         .canonicalize()?;
     let only: Vec<String> = std::env::args().skip(2).collect();
     type Bench = fn(&std::path::Path) -> anyhow::Result<Vec<Row>>;
-    let benches: [(&str, Bench); 5] = [
+    let benches: [(&str, Bench); 6] = [
         ("start", start::start),
         ("bundle", bundle::bundle),
         ("run", run::run),
+        ("engine", engine::engine),
         ("pods", pods::pods),
         ("scheduler", scheduler::scheduler),
     ];

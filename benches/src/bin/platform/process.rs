@@ -13,10 +13,27 @@ pub struct Platform {
 
 impl Platform {
     pub fn start(hako: &Path) -> anyhow::Result<Self> {
+        Self::up(hako, &["--listen", "127.0.0.1:0"])
+    }
+
+    /// The engine without a cluster.
+    pub fn engine(hako: &Path) -> anyhow::Result<Self> {
+        Self::up(hako, &["--only", "engine"])
+    }
+
+    fn up(hako: &Path, options: &[&str]) -> anyhow::Result<Self> {
         let platform =
             Self { hako: hako.into(), directory: tempfile::Builder::new().prefix("hako-bench-").tempdir()? };
-        time(platform.command().args(["up", "--detach", "--listen", "127.0.0.1:0"]))?;
+        time(platform.command().args(["up", "--detach"]).args(options))?;
         Ok(platform)
+    }
+
+    /// Docker's own command on the engine's socket.
+    pub fn docker(&self) -> anyhow::Result<Command> {
+        let socket = self.server()?["engine_socket"].as_str().context("engine_socket")?.to_owned();
+        let mut command = Command::new("docker");
+        command.arg("--host").arg(format!("unix://{socket}"));
+        Ok(command)
     }
 
     pub fn command(&self) -> Command {

@@ -5,16 +5,15 @@
 //! kernel; as it shares the processors with the server, the server's processor time is printed too.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
-mod bare;
-mod load;
 mod push;
 mod servers;
 
 use anyhow::Context as _;
+use hako_benches::bare;
+use hako_benches::load::{self, Measured};
 use hako_benches::{Row, Target, has, median};
-use load::Measured;
 use servers::Server;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,8 +59,8 @@ fn fill(server: &Server) -> anyhow::Result<(Vec<Case>, String)> {
     let cases = vec![
         case("manifest GET by tag", "/v2/bench/manifests/v1", None),
         case("manifest GET by digest", &format!("/v2/bench/manifests/{digest}"), None),
-        case("blob GET, 1 MiB", &paths[0], Some(bare::serve(MIB)?)),
-        case("blob GET, 50 MB", &paths[1], Some(bare::serve(50_000_000)?)),
+        case("blob GET, 1 MiB", &paths[0], Some(bare::serve(TcpListener::bind("127.0.0.1:0")?, MIB)?)),
+        case("blob GET, 50 MB", &paths[1], Some(bare::serve(TcpListener::bind("127.0.0.1:0")?, 50_000_000)?)),
     ];
     Ok((cases, paths.swap_remove(2)))
 }

@@ -13,6 +13,7 @@ const HEAD_BYTES: usize = 16 << 10;
 const DISCARD_BYTES: usize = 1 << 20;
 
 /// What came back.
+#[derive(Debug)]
 pub struct Measured {
     pub requests: f64,
     /// Of bodies.
