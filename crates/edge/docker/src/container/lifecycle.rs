@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
 
+/// How long `kill` waits for the end of what cannot refuse it.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = 9;
 /// How long a container may take to end when the client does not say.
 const GRACE: Duration = Duration::from_secs(10);
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -119,6 +122,11 @@ pub(crate) async fn kill(
     let id = state.engine.resolve(&name).await?;
     let signal = parse_signal(params.get("signal").unwrap_or("KILL"))?;
     state.engine.kill(&id, signal).await?;
+    if signal == SIGKILL {
+        // As Docker does, so that a start right after it starts. One that cannot die keeps nobody waiting.
+        let ended = state.engine.wait(&id, WaitCondition::NotRunning);
+        let _ = tokio::time::timeout(DEATH_LIMIT, ended).await;
+    }
     Ok(no_content())
 }
 

@@ -32,6 +32,18 @@ fn run_gives_output_and_exit_codes_and_removes_with_rm() {
 }
 
 #[test]
+fn a_container_that_was_killed_has_ended_and_starts_again_at_once() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "up", "busybox", "sleep", "100"]);
+        for _ in 0..10 {
+            docker.ok(&["kill", "up"]);
+            docker.ok(&["start", "up"]);
+        }
+    });
+}
+
+#[test]
 fn standard_input_goes_through_run_and_exec() {
     with_daemon(|docker| {
         docker.import_busybox();
