@@ -54,7 +54,9 @@ async fn images(state: &DockerState, users: Vec<Container>) -> Result<(u64, Vec<
             shown["Containers"] = json!(users.iter().filter(|user| user.resolved.image_id == id).count());
             shown
         };
-        Ok((pieces.total(), list.iter().map(show).collect()))
+        // What pulls that were cut left takes space too, until they go on or it is pruned.
+        let total = pieces.total() + state.images.content().partial_bytes()?;
+        Ok((total, list.iter().map(show).collect()))
     })
     .await
 }

@@ -142,8 +142,9 @@ impl Leases {
         let _ = fs::remove_file(self.path(id));
     }
 
-    pub(crate) fn release_all(&mut self, is_over: impl Fn(&str) -> bool) {
-        let over: Vec<String> = self.records.keys().filter(|id| is_over(id)).cloned().collect();
+    pub(crate) fn release_all(&mut self, is_over: impl Fn(&str, &BTreeSet<Digest>) -> bool) {
+        let over = self.records.iter().filter(|(id, record)| is_over(id, &record.blobs));
+        let over: Vec<String> = over.map(|(id, _)| id.clone()).collect();
         for id in over {
             self.release(&id);
         }

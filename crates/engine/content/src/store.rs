@@ -6,7 +6,7 @@ use crate::writer::{PARTIAL, Writer};
 use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -250,9 +250,32 @@ impl ContentStore {
         Ok(Lease::new(self.clone(), id.to_owned()))
     }
 
-    /// Ends leases by their ids: those of holders that are known to be dead.
-    pub fn end_leases(&self, is_over: impl Fn(&str) -> bool) {
+    /// Ends leases, by their ids and what they protect: those of holders that are known to be dead.
+    pub fn end_leases(&self, is_over: impl Fn(&str, &BTreeSet<Digest>) -> bool) {
         self.inner.leases.lock().release_all(is_over);
+    }
+
+    /// How many bytes of blobs wait to be continued.
+    pub fn partial_bytes(&self) -> Result<u64> {
+        let partials = partials(&self.inner.ingest)?;
+        Ok(partials.iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum())
+    }
+
+    /// Forgets what waits to be continued and was not written for so long; what somebody is at stays. Returns how many
+    /// bytes that were.
+    pub fn drop_partials(&self, unused_for: Duration) -> Result<u64> {
+        let mut freed = 0;
+        for path in partials(&self.inner.ingest)? {
+            // Who writes holds the lock; one that ended meanwhile needs nobody.
+            let Ok(file) = File::open(&path) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            let is_fresh =
+                metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < unused_for);
+            if !is_fresh && file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
+                freed += metadata.len();
+            }
+        }
+        Ok(freed)
     }
 }
 
@@ -262,6 +285,17 @@ fn missing_or(digest: Digest, action: &'static str, path: &Path, source: io::Err
     } else {
         ContentError::Io { action, path: path.into(), source }
     }
+}
+
+/// The ingests that a later attempt continues.
+fn partials(ingest: &Path) -> Result<Vec<PathBuf>, ContentError> {
+    let failed = |source| ContentError::Io { action: "list", path: ingest.into(), source };
+    let mut partials = Vec::new();
+    for entry in fs::read_dir(ingest).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        partials.extend(path.to_string_lossy().ends_with(PARTIAL).then_some(path));
+    }
+    Ok(partials)
 }
 
 /// What can be continued stays for a day.

@@ -36,10 +36,11 @@ use hako_oci::image::{ImageConfiguration, ImageManifest};
 use hako_snapshot::{Snapshotter, State};
 use names::Names;
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use unpack::{Downloads, Flights};
 
 /// All images of one data directory. Cheap to clone; one process owns a directory at a time.
@@ -95,7 +96,29 @@ impl fmt::Debug for ImageStore {
     }
 }
 
+/// Starts the ids of leases that outlive their process.
+const PULL: &str = "pull-";
+
+/// Whether the lease is of a pull of an earlier process.
+fn is_of_cut_pull(id: &str) -> bool {
+    id.starts_with(PULL) && !id.contains(&format!("-{}-", std::process::id()))
+}
+
 impl ImageStore {
+    /// Forgets what pulls that were cut left to be continued, if it is older than `unused_for`; what they had whole
+    /// goes with the next collection. Returns how many bytes are free by now.
+    pub fn forget_cut_pulls(&self, unused_for: Duration) -> Result<u64> {
+        self.content().end_leases(|id, _| is_of_cut_pull(id));
+        self.content().drop_partials(unused_for)
+    }
+
+    /// An image that is here needs nothing more of earlier attempts at it.
+    pub(crate) fn settle_cut_pulls(&self, layers: &[Layer]) {
+        let has = |blob: &Digest| layers.iter().any(|layer| layer.digest == *blob);
+        let is_over = |blobs: &BTreeSet<Digest>| blobs.is_empty() || blobs.iter().any(has);
+        self.content().end_leases(|id, blobs| is_of_cut_pull(id) && is_over(blobs));
+    }
+
     /// Opens or creates the images in `dir`; half-unpacked layers of an earlier process go, and so do its leases,
     /// except those of pulls: what came is there to be continued with.
     pub fn open(
@@ -113,7 +136,7 @@ impl ImageStore {
             }
         }
         let own = format!("-{}-", std::process::id());
-        content.end_leases(|id| !id.starts_with("pull-") && !id.contains(&own));
+        content.end_leases(|id, _| !id.starts_with(PULL) && !id.contains(&own));
         let inner = Inner {
             content,
             snapshots,

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use hako_container::{ContainerEngine, Filter};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Removes what no name points to; with the filter `dangling=false`, also named images that no container has.
 pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
@@ -41,6 +42,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
                 freed += pieces.freed(&removed.collected);
             }
         }
+        freed += images.forget_cut_pulls(Duration::ZERO)?;
         freed += pieces.freed(&images.gc()?);
         Ok((deleted, freed))
     })

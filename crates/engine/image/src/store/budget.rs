@@ -90,6 +90,7 @@ impl ImageStore {
         if self.used_percent()? <= budget.high_percent {
             return Ok(relieved);
         }
+        self.forget_cut_pulls(budget.youngest)?;
         relieved.collected = self.gc()?;
         for (_, candidate) in self.candidates(budget)? {
             if self.used_percent()? <= budget.low_percent {

@@ -125,7 +125,13 @@ impl Pull<'_> {
         let digest = if self.options.is_named { plan.digest } else { plan.manifest };
         let digests = [self.name.with_digest(digest)];
         let (store, digest) = (self.store.clone(), plan.digest);
-        let image = blocking(move || store.point(plan.manifest, &names, &digests)).await?;
+        let layers = plan.layers;
+        let image = blocking(move || {
+            let image = store.point(plan.manifest, &names, &digests)?;
+            store.settle_cut_pulls(&layers);
+            Ok(image)
+        })
+        .await?;
         self.make_room().await;
         let image = Image { name: Some(self.name.clone()), ..image };
         Ok(Pulled { image, digest, is_up_to_date: false, moved, saved })

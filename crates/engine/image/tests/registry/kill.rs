@@ -7,7 +7,7 @@ use axum::response::Response;
 use futures::StreamExt;
 use hako_error::Kind;
 use hako_image::transfer::{Progress, PullOptions, pull};
-use hako_image::{Budget, NewImage};
+use hako_image::{Budget, Image, ImageStore, NewImage};
 use hako_oci::media_type::Compression;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -32,11 +32,9 @@ fn received(dir: &Path) -> u64 {
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).max().unwrap_or(0)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_pull_leaves_nothing_half_done_and_continues_where_it_was() {
-    let here = Store::new();
+/// An image that a process was pulling into `dir` when it was killed: 400,000 bytes of its first layer are there.
+async fn killed(here: &Store, fake: &Fake, dir: &Path) -> Image {
     let image = here.image("app", Compression::Gzip, &[900_000, 2000]);
-    let fake = Fake::start().await;
     fake.serve(&here.images, &image, "app");
     let layer = image.layers[0].digest.to_string();
     let bytes = std::fs::read(here.images.content().path(image.layers[0].digest)).unwrap();
@@ -49,21 +47,37 @@ async fn a_killed_pull_leaves_nothing_half_done_and_continues_where_it_was() {
             Response::builder().header(http::header::CONTENT_LENGTH, total).body(body).unwrap()
         })
     });
-    let dir = tempfile::tempdir().unwrap();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::victim", "--ignored"])
-        .env(DIR, dir.path())
+        .env(DIR, dir)
         .env(NAME, fake.name("app:1").to_string())
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while received(dir.path()) < 400_000 {
+    while received(dir) < 400_000 {
         assert!(Instant::now() < deadline && victim.try_wait().unwrap().is_none(), "the victim pulls");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     victim.kill().unwrap();
     victim.wait().unwrap();
+    image
+}
+
+/// Nothing is left but what names reach.
+fn assert_clean(store: &ImageStore, dir: &Path) {
+    store.gc().unwrap();
+    assert_eq!(store.content().list().unwrap(), []);
+    assert_eq!(store.snapshots().list(), []);
+    for name in ["content/ingest", "content/leases"] {
+        assert_eq!(std::fs::read_dir(dir.join(name)).unwrap().count(), 0, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_pull_leaves_nothing_half_done_and_continues_where_it_was() {
+    let (here, fake, dir) = (Store::new(), Fake::start().await, tempfile::tempdir().unwrap());
+    let image = killed(&here, &fake, dir.path()).await;
     let store = open(dir.path());
     assert!(store.list().unwrap().is_empty());
     assert_eq!(store.snapshots().list(), []);
@@ -77,8 +91,18 @@ async fn a_killed_pull_leaves_nothing_half_done_and_continues_where_it_was() {
     assert_eq!(received(dir.path()), 0);
     drop(pulled);
     store.remove(&fake.name("app:1").to_string(), true).unwrap();
-    // The dead process's lease ends with its day; what it protected here was small.
-    assert!(store.snapshots().list().is_empty());
+    assert_clean(&store, dir.path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_pull_left_is_counted_and_can_be_had_back() {
+    let (here, fake, dir) = (Store::new(), Fake::start().await, tempfile::tempdir().unwrap());
+    killed(&here, &fake, dir.path()).await;
+    let store = open(dir.path());
+    assert!(store.content().partial_bytes().unwrap() >= 400_000);
+    assert_eq!(store.forget_cut_pulls(Duration::from_secs(3600)).unwrap(), 0, "it may still go on");
+    assert!(store.forget_cut_pulls(Duration::ZERO).unwrap() >= 400_000);
+    assert_clean(&store, dir.path());
 }
 
 #[test]
