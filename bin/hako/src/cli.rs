@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Show the whole road on this machine: build, deploy, heal, scale, roll, crash, adopt; leaves nothing behind
     Demo(DemoArgs),
     /// Build an image from a directory with a Dockerfile
-    Build(crate::engine::BuildArgs),
+    Build(Box<crate::engine::BuildArgs>),
     /// List images
     Images,
     /// Import images, look at them, remove them
@@ -95,7 +95,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     System(SystemCommand),
     /// Run a command in a new container
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// List containers
     Ps(PsArgs),
     /// Print a container's or a pod's output

@@ -69,7 +69,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Login(args) => engine::login(&target, &args).await,
         Command::Logout(args) => engine::logout(&args).await,
         Command::System(command) => engine::system(&target, command, output).await,
-        Command::Run(args) => engine::run(&target, args, output).await,
+        Command::Run(args) => engine::run(&target, *args, output).await,
         Command::Ps(args) => engine::ps(&target, &args, output).await,
         Command::Exec(args) => engine::exec(&target, args).await,
         Command::Stop(args) => engine::stop(&target, &args).await,

@@ -6,7 +6,7 @@ use crate::cache::{Cache, CachedStep, Keep};
 use crate::caches::Caches;
 use crate::check::CheckInput;
 use crate::client::{Client, Lent};
-use crate::context::{Contexts, Registry};
+use crate::context::{Contexts, Ground, Registry};
 use crate::digests::Digests;
 use crate::error::BuildError;
 use crate::exchange::{self, Imports};
@@ -184,6 +184,25 @@ impl Builder {
         built
     }
 
+    fn ground(
+        &self,
+        lent: &Lent,
+        cancel: &Arc<Cancel>,
+        epoch_unix_s: Option<i64>,
+        scratch: &Scratch,
+    ) -> Ground {
+        let own = lent.client.as_ref().and_then(|client| client.registry());
+        Ground {
+            images: self.images.clone(),
+            registry: own.or_else(|| self.config.registry.clone()),
+            lent: lent.clone(),
+            cancel: cancel.clone(),
+            epoch_unix_s,
+            binfmt: self.config.binfmt.clone().unwrap_or_else(|| binfmt::DIR.into()),
+            dir: scratch.path().to_owned(),
+        }
+    }
+
     fn build_in_room(
         &self,
         request: BuildRequest,
@@ -193,18 +212,7 @@ impl Builder {
     ) -> Result<Built> {
         let epoch_unix_s = epoch(&request)?;
         let scratch = Scratch::new(&self.scratch)?;
-        let own = lent.client.as_ref().and_then(|client| client.registry());
-        let registry = own.or_else(|| self.config.registry.clone());
-        let contexts = Contexts::new(
-            request,
-            self.images.clone(),
-            registry,
-            lent.clone(),
-            cancel.clone(),
-            epoch_unix_s,
-            self.config.binfmt.clone().unwrap_or_else(|| binfmt::DIR.into()),
-            scratch.path().to_owned(),
-        );
+        let contexts = Contexts::new(request, self.ground(&lent, &cancel, epoch_unix_s, &scratch));
         let request = &contexts.request;
         exchange::check(request, contexts.registry.is_some())?;
         output::check(request)?;

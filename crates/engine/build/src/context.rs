@@ -86,17 +86,23 @@ pub(crate) struct Found {
     pub ignore: Option<String>,
 }
 
+/// What a build's contexts stand on.
+pub(crate) struct Ground {
+    pub images: ImageStore,
+    pub registry: Option<Arc<dyn Registry>>,
+    pub lent: Lent,
+    pub cancel: Arc<Cancel>,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch_unix_s: Option<i64>,
+    /// Where the kernel tells of its emulators.
+    pub binfmt: PathBuf,
+    /// For files that end with the build.
+    pub dir: PathBuf,
+}
+
 impl Contexts {
-    pub(crate) fn new(
-        request: BuildRequest,
-        images: ImageStore,
-        registry: Option<Arc<dyn Registry>>,
-        lent: Lent,
-        cancel: Arc<Cancel>,
-        epoch_unix_s: Option<i64>,
-        binfmt: PathBuf,
-        dir: PathBuf,
-    ) -> Self {
+    pub(crate) fn new(request: BuildRequest, ground: Ground) -> Self {
+        let Ground { images, registry, lent, cancel, epoch_unix_s, binfmt, dir } = ground;
         Self {
             request,
             images,
@@ -303,16 +309,16 @@ impl Contexts {
             _ => {}
         }
         let Some(registry) = &self.registry else { return Ok(here) };
-        registry.pull_beside(name, &wanted).or_else(|failed| match failed.kind() {
-            Kind::Cancelled => Err(failed),
-            _ => {
+        registry.pull_beside(name, &wanted).map_err(|failed| match failed.kind() {
+            Kind::Cancelled => failed,
+            kind => {
                 let said = here.config.architecture();
                 let message = format!(
                     "platform {wanted} is wanted, {name} on this machine is for linux/{said}, and one for {wanted} \
                      cannot be pulled ({})",
                     failed.chain()
                 );
-                Err(Error::new(failed.kind(), message))
+                Error::new(kind, message)
             }
         })
     }

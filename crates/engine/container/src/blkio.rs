@@ -12,7 +12,10 @@ fn numbers(path: &Path) -> Result<(u32, u32), EngineError> {
     Ok((rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev())))
 }
 
+/// A device's numbers and its rate.
+type Resolved = ((u32, u32), u64);
+
 /// The devices as they are now, with their rates.
-pub(crate) fn resolved(rates: &[DeviceRate]) -> Result<Vec<((u32, u32), u64)>, EngineError> {
+pub(crate) fn resolved(rates: &[DeviceRate]) -> Result<Vec<Resolved>, EngineError> {
     rates.iter().map(|one| Ok((numbers(&one.path)?, one.rate))).collect()
 }

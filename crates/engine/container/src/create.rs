@@ -263,8 +263,8 @@ impl Core {
     fn remove_views(&self, id: &ContainerId) -> Result<()> {
         let snapshots = self.config.images.snapshots();
         let own = format!("{}.", snapshot_key(id.as_str()));
-        let views = snapshots.list().into_iter().filter(|info| info.name.starts_with(&own));
-        views.map(|info| snapshots.remove(&info.name)).collect()
+        let mut views = snapshots.list().into_iter().filter(|info| info.name.starts_with(&own));
+        views.try_for_each(|info| snapshots.remove(&info.name))
     }
 
     /// Undoes what a container has outside of any shim. Best effort: the next open looks for the rest.

@@ -130,7 +130,7 @@ async fn enter(target: &Target, image: &str, error: &anyhow::Error) -> anyhow::R
     let crate::cli::Command::Run(run) = crate::cli::Cli::parse_from(words).command else {
         bail!("there is no command run");
     };
-    let entered = super::run(target, run, OutputFormat::Table).await;
+    let entered = super::run(target, *run, OutputFormat::Table).await;
     let engine = EngineClient::new(target.engine_socket()?);
     engine.send(Method::DELETE, &format!("/images/{image}?force=1"), Payload::Empty).await?;
     entered.map(|_| ExitCode::FAILURE)

@@ -65,6 +65,23 @@ fn mount(typ: &str, source: &Path, target: &Path, options: &[&str]) -> Option<Mo
     MountBuilder::default().typ(typ).source(source).destination(target).options(options).build().ok()
 }
 
+fn volume_mount(
+    name: &str,
+    target: &Path,
+    access: &str,
+    around: &Surroundings,
+) -> Result<Option<Mount>, EngineError> {
+    let source = around.volumes.iter().find(|(volume, _)| volume == name).map(|(_, source)| source);
+    match source.ok_or_else(|| EngineError::NoVolume { name: name.to_owned() })? {
+        VolumeSource::Directory(dir) if !dir.exists() => Err(EngineError::NoBindSource { path: dir.clone() }),
+        VolumeSource::Directory(dir) => Ok(mount("bind", dir, target, &["rbind", "rprivate", access])),
+        VolumeSource::Mounted { kind, device, options } => {
+            let options: Vec<&str> = options.iter().map(String::as_str).chain([access]).collect();
+            Ok(mount(kind, device, target, &options))
+        }
+    }
+}
+
 fn own_mount(index: usize, wanted: &crate::Mount, around: &Surroundings) -> Result<Mount, EngineError> {
     let bad = |expected| EngineError::Value {
         what: "mount target",
@@ -103,21 +120,7 @@ fn own_mount(index: usize, wanted: &crate::Mount, around: &Surroundings) -> Resu
             let all: Vec<&str> = all.iter().map(String::as_str).collect();
             mount("tmpfs", Path::new("tmpfs"), &wanted.target, &all)
         }
-        MountSource::Volume { name } => {
-            let source = around.volumes.iter().find(|(volume, _)| volume == name).map(|(_, source)| source);
-            match source.ok_or_else(|| EngineError::NoVolume { name: name.clone() })? {
-                VolumeSource::Directory(dir) if !dir.exists() => {
-                    return Err(EngineError::NoBindSource { path: dir.clone() });
-                }
-                VolumeSource::Directory(dir) => {
-                    mount("bind", dir, &wanted.target, &["rbind", "rprivate", access])
-                }
-                VolumeSource::Mounted { kind, device, options } => {
-                    let options: Vec<&str> = options.iter().map(String::as_str).chain([access]).collect();
-                    mount(kind, device, &wanted.target, &options)
-                }
-            }
-        }
+        MountSource::Volume { name } => volume_mount(name, &wanted.target, access, around)?,
         MountSource::Image { name } => {
             let layers = around.images.iter().find(|(known, _)| *known == index).map(|(_, layers)| layers);
             let layers = layers.ok_or_else(|| EngineError::NoImage { name: name.clone() })?;

@@ -164,7 +164,7 @@ impl Tree {
     fn entry(&mut self, stat: Stat) -> Result<Option<Packet>> {
         let id = self.next;
         self.next = self.next.checked_add(1).ok_or_else(|| self.broken("too many entries"))?;
-        if u64::from(self.next) > CONTEXT_LIMITS.entries as u64 {
+        if u64::from(self.next) > CONTEXT_LIMITS.entries {
             let text = format!("{}: more than {} entries", self.doing, CONTEXT_LIMITS.entries);
             return Err(Error::new(Kind::Exhausted, text));
         }
