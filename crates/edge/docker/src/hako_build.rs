@@ -109,7 +109,7 @@ fn outcome(built: &Built, names: &[ImageRef]) -> Value {
     let mut outcome = json!({
         "id": built.id(),
         "names": names,
-        "containerimage.digest": image.index.unwrap_or(image.manifest_digest),
+        "containerimage.digest": built.pushed.or(image.index).unwrap_or(image.manifest_digest),
         "image.name": names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         "platforms": built.platforms,
         "materials": built.materials,

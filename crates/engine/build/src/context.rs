@@ -43,7 +43,7 @@ pub trait Registry: Send + Sync {
     /// The same beside the one that has the name here: it gets none.
     fn pull_beside(&self, name: &ImageRef, platform: &str) -> Result<Image>;
     /// Pushes the image under that name, its layers in that form.
-    fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()>;
+    fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<Digest>;
     /// The manifest under that name, or another of its repository by digest.
     fn manifest(&self, name: &ImageRef, digest: Option<Digest>) -> Result<Vec<u8>>;
     /// Whether the repository of that name has the blob.

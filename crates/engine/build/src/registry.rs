@@ -68,9 +68,9 @@ impl Registry for Registries {
         self.bring(name, platform, false)
     }
 
-    fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<()> {
+    fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<Digest> {
         let options = PushOptions { remote: (self.login)(name), form, ..PushOptions::default() };
-        wait(transfer::push(&self.images, image, name, &options, &Progress::none())).map(drop)
+        Ok(wait(transfer::push(&self.images, image, name, &options, &Progress::none()))?.digest)
     }
 
     fn manifest(&self, name: &ImageRef, digest: Option<Digest>) -> Result<Vec<u8>> {

@@ -22,6 +22,8 @@ use std::path::Path;
 pub struct Built {
     /// The image, unless the result went elsewhere only; of several the one that this machine runs.
     pub image: Option<Image>,
+    /// What the registry calls it, where it was pushed: layers may leave in another form than they are stored in.
+    pub pushed: Option<Digest>,
     /// For what there is an image each, where that was asked for: `os/arch[/variant]`.
     pub platforms: Vec<String>,
     /// Base images and remote sources with their digests.
@@ -86,8 +88,13 @@ pub(crate) fn deliver(
     }
     let materials = compiled.materials.clone().into_iter().collect();
     let platforms = parts.iter().map(|part| part.platform.to_string()).collect();
-    let image = if is_image { Some(image(shared, request, parts)?) } else { None };
-    Ok(Built { image, platforms, materials, report: None })
+    let (image, pushed) = if is_image {
+        let (image, pushed) = image(shared, request, parts)?;
+        (Some(image), pushed)
+    } else {
+        (None, None)
+    };
+    Ok(Built { image, pushed, platforms, materials, report: None })
 }
 
 fn part<'a>(
@@ -106,9 +113,10 @@ fn part<'a>(
     Ok(Part { platform: &target.platform, new, said, directory })
 }
 
-/// The image of this machine, sent and written to where the request wants it.
-fn image(shared: &Shared, request: &BuildRequest, parts: Vec<Part<'_>>) -> Result<Image> {
+/// The image of this machine, sent and written to where the request wants it; and its digest where it was pushed.
+fn image(shared: &Shared, request: &BuildRequest, parts: Vec<Part<'_>>) -> Result<(Image, Option<Digest>)> {
     let image = commit(shared, request, parts)?;
+    let mut pushed = None;
     let named = [(image.clone(), request.tags.clone())];
     for output in &request.outputs {
         match output {
@@ -126,11 +134,13 @@ fn image(shared: &Shared, request: &BuildRequest, parts: Vec<Part<'_>>) -> Resul
                     dest,
                 )?;
             }
-            Output::Image { push: true, compression } => push(shared, request, &image, *compression)?,
+            Output::Image { push: true, compression } => {
+                pushed = push(shared, request, &image, *compression)?;
+            }
             Output::Image { push: false, .. } | Output::Local { .. } | Output::Tar { .. } => {}
         }
     }
-    Ok(image)
+    Ok((image, pushed))
 }
 
 /// Stores the image; several, or one with what is said about it, with an index.
@@ -175,8 +185,13 @@ fn archive(
     })
 }
 
-/// The image to the registries of all its names.
-fn push(shared: &Shared, request: &BuildRequest, image: &Image, form: Option<LayerForm>) -> Result<()> {
+/// The image to the registries of all its names; its digest there.
+fn push(
+    shared: &Shared,
+    request: &BuildRequest,
+    image: &Image,
+    form: Option<LayerForm>,
+) -> Result<Option<Digest>> {
     let Some(registry) = &shared.registry else {
         return Err(Error::new(
             Kind::FailedPrecondition,
@@ -186,5 +201,9 @@ fn push(shared: &Shared, request: &BuildRequest, image: &Image, form: Option<Lay
     if request.tags.is_empty() {
         return Err(Error::new(Kind::Invalid, "an image without a name cannot be pushed: give -t NAME"));
     }
-    request.tags.iter().try_for_each(|name| registry.push(image, name, form))
+    let mut pushed = None;
+    for name in &request.tags {
+        pushed = Some(registry.push(image, name, form)?);
+    }
+    Ok(pushed)
 }

@@ -114,7 +114,10 @@ pub(super) fn entry(typed: &Typed) -> Entry {
 fn told(built: &Built, asked: &Asked) -> HashMap<String, String> {
     let Some(id) = built.id().map(|id| id.to_string()) else { return HashMap::new() };
     let mut told = HashMap::from([
-        ("containerimage.digest".to_owned(), id.clone()),
+        (
+            "containerimage.digest".to_owned(),
+            built.pushed.map_or_else(|| id.clone(), |digest| digest.to_string()),
+        ),
         ("containerimage.config.digest".to_owned(), id),
     ]);
     let names: Vec<String> = asked.tags().unwrap_or_default().iter().map(ToString::to_string).collect();
