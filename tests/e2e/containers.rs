@@ -46,6 +46,15 @@ fn a_container_lives_its_life() {
     wait_until("the first line", || platform.run(&["logs", "web"]).contains("up"));
     assert_eq!(platform.run(&["exec", "web", "sh", "-c", "echo $COLOUR"]), "red\n");
     assert_eq!(output(platform.hako().args(["exec", "web", "sh", "-c", "exit 9"])).status.code(), Some(9));
+    let inspected: serde_json::Value =
+        serde_json::from_str(&platform.run(&["inspect", "web", "busybox"])).unwrap();
+    assert_eq!(
+        (&inspected[0]["Name"], &inspected[1]["RepoTags"][0]),
+        (&"/web".into(), &"busybox:latest".into())
+    );
+    let missing = output(platform.hako().args(["inspect", "nothing"]));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("is called \"nothing\""));
+    assert!(!platform.run(&["prune", "--all", "--force"]).contains("busybox"), "a container has it");
     platform.run(&["stop", "web"]);
     assert!(platform.run(&["ps", "--all"]).contains("Exited (3)"));
     platform.run(&["rm", "web"]);

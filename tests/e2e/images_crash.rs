@@ -100,11 +100,13 @@ fn a_push_that_is_killed_leaves_the_image_whole_and_is_pushed_again() {
     let before = blobs(&platform);
 
     let mut push = platform.hako();
-    push.args(["push", &name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut push = push.spawn().unwrap();
+    push.args(["push", &name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let push = push.spawn().unwrap();
     wait_until("the push to be in the middle of a layer", || gate.is_shut());
     platform.kill();
-    assert!(!push.wait().unwrap().success());
+    let pushed = push.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
+    assert!(!pushed.status.success() && said.contains("start it with `hako up`"), "{said}");
     let there = format!("docker://{}/fleet/box", registry.host);
     let tags = output(Command::new("skopeo").args(["list-tags", "--tls-verify=false", &there]));
     assert!(!String::from_utf8_lossy(&tags.stdout).contains("v1"), "what is not whole has no name");

@@ -87,6 +87,10 @@ pub(crate) enum Command {
     Load(LoadArgs),
     /// Show how an image came to be, newest step first
     History(HistoryArgs),
+    /// Show all that is known of containers and images, as JSON
+    Inspect(InspectArgs),
+    /// Remove images without a name, or all that no container has
+    Prune(ImagePruneArgs),
     /// Remember the credentials for a registry, in the file that docker uses too
     Login(LoginArgs),
     /// Forget the credentials for a registry

@@ -66,6 +66,8 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Save(args) => engine::save(&target, &args).await,
         Command::Load(args) => engine::load(&target, &args, output).await,
         Command::History(args) => engine::history(&target, &args, output).await,
+        Command::Inspect(args) => engine::inspect(&target, &args).await,
+        Command::Prune(args) => engine::image(&target, cli::ImageCommand::Prune(args), output).await,
         Command::Login(args) => engine::login(&target, &args).await,
         Command::Logout(args) => engine::logout(&args).await,
         Command::System(command) => engine::system(&target, command, output).await,

@@ -160,6 +160,13 @@ pub(crate) struct ImagePruneArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Containers or images; of both with one name the container
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct LoginArgs {
     /// The registry's HOST[:PORT]
     #[arg(default_value = "docker.io")]

@@ -2,7 +2,7 @@
 
 use super::client::{EngineClient, Payload, escape};
 use super::system;
-use crate::cli::{HistoryArgs, ImageCommand, OutputFormat, RmiArgs, TagArgs};
+use crate::cli::{HistoryArgs, ImageCommand, InspectArgs, OutputFormat, RmiArgs, TagArgs};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
@@ -233,6 +233,30 @@ pub(super) fn chunks(mut reader: impl Read + Send + 'static) -> mpsc::Receiver<s
     receiver
 }
 
+/// `hako inspect`: all that is known of containers and images, an array as docker's.
+pub(crate) async fn inspect(target: &Target, args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let engine = EngineClient::new(target.engine_socket()?);
+    let mut found = Vec::new();
+    for name in &args.names {
+        let route = |kind: &str| format!("/{kind}/{}/json", escape(name));
+        let mut one = engine.json(Method::GET, &route("containers"), Payload::Empty).await;
+        if one.as_ref().is_err_and(is_missing) {
+            one = engine.json(Method::GET, &route("images"), Payload::Empty).await;
+        }
+        match one {
+            Err(error) if is_missing(&error) => anyhow::bail!("no container and no image is called {name:?}"),
+            one => found.push(one?),
+        }
+    }
+    output::json(&Value::Array(found));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the engine said, in Docker's words, that it has nothing of that name.
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.to_string().to_lowercase().starts_with("no such")
+}
+
 /// Calls `each` with every JSON message of a progress stream.
 pub(super) async fn for_each_json(
     mut body: Incoming,
@@ -240,7 +264,9 @@ pub(super) async fn for_each_json(
 ) -> anyhow::Result<()> {
     let mut pending = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.context("read the engine's progress")?;
+        let frame = frame.context(
+            "the platform ended before this was done: start it with `hako up`, then run the command again",
+        )?;
         pending.extend_from_slice(frame.data_ref().map(|data| &data[..]).unwrap_or_default());
         let mut messages = serde_json::Deserializer::from_slice(&pending).into_iter::<Value>();
         let mut consumed = 0;

@@ -27,8 +27,11 @@ pub(crate) struct Happened {
     pub repository: Option<Repository>,
     pub reference: Option<Reference>,
     pub digest: Option<Digest>,
+    /// Of the answer's body.
     pub media_type: Option<String>,
     pub size: u64,
+    /// What came with a PUT.
+    pub sent: Option<Sent>,
     pub status: u16,
     pub took: Duration,
     pub user: Option<String>,
@@ -37,7 +40,22 @@ pub(crate) struct Happened {
     pub host: Option<String>,
 }
 
+/// What a request brought.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub media_type: Option<String>,
+    pub size: u64,
+}
+
 impl Happened {
+    /// Media type and size of what it was about: a PUT brings it, a GET gets it.
+    pub(crate) fn target(&self) -> (Option<&str>, u64) {
+        match &self.sent {
+            Some(sent) => (sent.media_type.as_deref(), sent.size),
+            None => (self.media_type.as_deref(), self.size),
+        }
+    }
+
     /// What was done, in one word.
     pub(crate) fn action(&self) -> &'static str {
         match (self.route, &self.method) {

@@ -81,13 +81,14 @@ fn event(happened: &Happened) -> serde_json::Value {
         Some(Reference::Tag(tag)) => Some(tag.as_str()),
         _ => None,
     };
+    let (media_type, size) = happened.target();
     serde_json::json!({
         "id": uuid::Uuid::new_v4().to_string(),
         "timestamp": jiff::Timestamp::now().to_string(),
         "action": happened.action(),
         "target": {
-            "mediaType": happened.media_type, "digest": happened.digest, "size": happened.size,
-            "length": happened.size, "repository": happened.repository, "tag": tag,
+            "mediaType": media_type, "digest": happened.digest, "size": size,
+            "length": size, "repository": happened.repository, "tag": tag,
         },
         "request": {
             "id": uuid::Uuid::new_v4().to_string(), "addr": happened.peer.map(|peer| peer.to_string()),

@@ -23,12 +23,12 @@ pub(crate) use tls::acceptor;
 
 use crate::auth::{Action, Auth, Caller};
 use crate::error::RegistryError;
-use crate::events::{Events, Happened};
+use crate::events::{Events, Happened, Sent};
 use crate::registry::Registry;
 use crate::upstream::Upstreams;
 use body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use route::Route;
@@ -99,6 +99,10 @@ fn observe(route: Option<&Route>, peer: Option<SocketAddr>, request: &Request) -
         digest: None,
         media_type: None,
         size: 0,
+        sent: route.filter(|_| request.method() == Method::PUT).map(|_| Sent {
+            media_type: text(CONTENT_TYPE),
+            size: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0),
+        }),
         status: 0,
         took: Duration::ZERO,
         user: None,

@@ -48,7 +48,9 @@ fn webhooks_get_each_event_again_until_they_take_it() {
         }];
     });
     let digest = registry.push_image("team/app", "v1", b"layer");
-    assert_eq!(registry.get("/v2/team/app/manifests/v1").status, 200);
+    let there = registry.get("/v2/team/app/manifests/v1");
+    assert_eq!(there.status, 200);
+    let size = there.body.len() as u64;
     assert_eq!(registry.send("DELETE", &format!("/v2/team/app/manifests/{digest}"), &[], "").status, 202);
     let first = taken.recv().unwrap();
     let event = &first["events"][0];
@@ -59,6 +61,11 @@ fn webhooks_get_each_event_again_until_they_take_it() {
     assert_eq!(
         (event["target"]["digest"].as_str().unwrap(), event["target"]["tag"].as_str()),
         (digest.to_string().as_str(), Some("v1"))
+    );
+    assert_eq!(event["target"]["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(
+        (event["target"]["size"].as_u64(), event["target"]["length"].as_u64()),
+        (Some(size), Some(size))
     );
     assert_eq!(taken.recv().unwrap()["events"][0]["action"], "delete", "a pull was not asked for");
 }
