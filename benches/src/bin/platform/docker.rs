@@ -75,7 +75,9 @@ impl Docker {
         let root = self.directory.path().join("rootfs");
         std::fs::create_dir_all(root.join("bin"))?;
         std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
-        std::os::unix::fs::symlink("busybox", root.join("bin/true"))?;
+        for name in ["true", "sleep"] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(name))?;
+        }
         time(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg("."))?;
         time(self.command().arg("import").arg(&tar).arg("busybox")).map(drop)
     }
