@@ -54,7 +54,9 @@ impl Index {
         let blob = self.blobs.len();
         self.blobs.push(path);
         for (range, key) in segments(table, end) {
-            self.parts.entry(key).or_insert((blob, range.start));
+            if let Some(key) = key {
+                self.parts.entry(key).or_insert((blob, range.start));
+            }
         }
     }
 }
@@ -64,7 +66,7 @@ pub(crate) fn plan(index: &Index, table: &Table, end: u64) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for (range, key) in segments(table, end) {
         let length = range.end - range.start;
-        match (index.parts.get(&key), parts.last_mut()) {
+        match (key.and_then(|key| index.parts.get(&key)), parts.last_mut()) {
             (None, Some(Part::There(before))) => before.end = range.end,
             (None, _) => parts.push(Part::There(range)),
             (Some((blob, at)), last) => {
@@ -106,8 +108,9 @@ fn join_near(parts: Vec<Part>) -> Vec<Part> {
 }
 
 /// Every byte from 0 to `end`: the chunks by their digests, and what is between two chunks by all that the table
-/// says of the entries there.
-fn segments(table: &Table, end: u64) -> Vec<(Range<u64>, Key)> {
+/// says of the entries there. What is behind the last one has no key: how many zeros end the archive no table says, and
+/// different numbers of them compress to the same length.
+fn segments(table: &Table, end: u64) -> Vec<(Range<u64>, Option<Key>)> {
     let (mut segments, mut at, mut between) = (Vec::new(), 0, Hasher::new());
     let mut file_size = 0;
     for (number, entry) in table.entries.iter().enumerate() {
@@ -129,17 +132,17 @@ fn segments(table: &Table, end: u64) -> Vec<(Range<u64>, Key)> {
         // The padding of this file comes before the next header.
         between.update(&(file_size % 512).to_le_bytes());
         if entry.offset > at {
-            segments.push((at..entry.offset, Key { content, length: entry.offset - at }));
+            segments.push((at..entry.offset, Some(Key { content, length: entry.offset - at })));
         }
         if let Some(content) = digest.filter(|_| chunk_end > entry.offset) {
-            segments.push((entry.offset..chunk_end, Key { content, length: chunk_end - entry.offset }));
+            segments.push((entry.offset..chunk_end, Some(Key { content, length: chunk_end - entry.offset })));
             at = chunk_end;
         } else {
             at = entry.offset;
         }
     }
     if end > at {
-        segments.push((at..end, Key { content: between.finish(), length: end - at }));
+        segments.push((at..end, None));
     }
     segments
 }
@@ -189,10 +192,11 @@ mod tests {
         let mut index = Index::default();
         index.add("old".into(), &table(["1", "2", "3"]), 300_040);
         let here = |range| Part::Here { path: "old".into(), range };
-        assert_eq!(plan(&index, &table(["1", "2", "3"]), 300_040), [here(0..300_040)]);
+        let end = Part::There(300_030..300_040);
+        assert_eq!(plan(&index, &table(["1", "2", "3"]), 300_040), [here(0..300_030), end.clone()]);
         assert_eq!(
             plan(&index, &table(["1", "x", "3"]), 300_040),
-            [here(0..100_020), Part::There(100_020..200_020), here(200_020..300_040)]
+            [here(0..100_020), Part::There(100_020..200_020), here(200_020..300_030), end]
         );
         assert_eq!(plan(&Index::default(), &table(["1", "2", "3"]), 300_040), [Part::There(0..300_040)]);
     }

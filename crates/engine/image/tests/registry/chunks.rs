@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// A layer of 150 files of 20 kB and one of 3 MB; `changed` of the small ones are of this version only, and the
+/// A layer of 151 files of 20 kB and one of 3 MB; `changed` of the small ones are of this version only, and the
 /// large one has some bytes inserted.
 fn version(number: u64, changed: u64) -> Vec<u8> {
     let mut whole = Vec::new();
@@ -26,7 +26,9 @@ fn version(number: u64, changed: u64) -> Vec<u8> {
     let mut large = noise(3_000_000, 77);
     large.splice(1_500_000..1_500_000, noise(number as usize * 10, number));
     add("dir/large", &large);
-    whole.extend([0; 1024]);
+    add("dir/last", &noise(20_000, 78));
+    // tar programs fill up to whole records: how far, no table tells, nor does the length of zeros once compressed.
+    whole.extend(vec![0; 4096 + 512 * number as usize]);
     whole
 }
 
