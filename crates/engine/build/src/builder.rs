@@ -214,7 +214,7 @@ impl Builder {
         let scratch = Scratch::new(&self.scratch)?;
         let contexts = Contexts::new(request, self.ground(&lent, &cancel, epoch_unix_s, &scratch));
         let request = &contexts.request;
-        exchange::check(request, contexts.registry.is_some())?;
+        exchange::check(request, contexts.ground.registry.is_some())?;
         output::check(request)?;
         let at = jiff::Timestamp::now();
         let found = contexts.dockerfile()?;
@@ -241,7 +241,7 @@ impl Builder {
             lent,
             keep_failed: request.keep_failed,
             bridge: self.config.network.clone(),
-            registry: contexts.registry.clone(),
+            registry: contexts.ground.registry.clone(),
             cgroup: self.config.cgroup.clone(),
             cdi: self.config.cdi.clone(),
             scratch: scratch.path().to_owned(),

@@ -59,15 +59,7 @@ pub trait Registry: Send + Sync {
 /// The sources of one build.
 pub(crate) struct Contexts {
     pub request: BuildRequest,
-    pub images: ImageStore,
-    pub registry: Option<Arc<dyn Registry>>,
-    pub lent: Lent,
-    pub cancel: Arc<Cancel>,
-    pub epoch_unix_s: Option<i64>,
-    /// Where the kernel says which programs it gives to emulators.
-    pub binfmt: PathBuf,
-    /// Where downloads and checkouts go.
-    dir: PathBuf,
+    pub ground: Ground,
     /// Whether a client brought its files.
     is_here: Mutex<bool>,
     main: Mutex<Option<Arc<Source>>>,
@@ -94,24 +86,17 @@ pub(crate) struct Ground {
     pub cancel: Arc<Cancel>,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch_unix_s: Option<i64>,
-    /// Where the kernel tells of its emulators.
+    /// Where the kernel says which programs it gives to emulators.
     pub binfmt: PathBuf,
-    /// For files that end with the build.
+    /// Where downloads and checkouts go.
     pub dir: PathBuf,
 }
 
 impl Contexts {
     pub(crate) fn new(request: BuildRequest, ground: Ground) -> Self {
-        let Ground { images, registry, lent, cancel, epoch_unix_s, binfmt, dir } = ground;
         Self {
             request,
-            images,
-            registry,
-            lent,
-            cancel,
-            epoch_unix_s,
-            binfmt,
-            dir,
+            ground,
             is_here: Mutex::default(),
             main: Mutex::default(),
             named: Mutex::default(),
@@ -122,7 +107,7 @@ impl Contexts {
 
     /// A fresh directory that stays until the build has ended.
     pub(crate) fn scratch(&self) -> Result<Scratch, BuildError> {
-        Scratch::new(&self.dir)
+        Scratch::new(&self.ground.dir)
     }
 
     /// The Dockerfile, and with it what the context leaves out.
@@ -200,7 +185,7 @@ impl Contexts {
 
     /// The files that COPY without --from sees.
     pub(crate) fn main(&self) -> Result<Arc<Source>> {
-        if let Some(client) = &self.lent.client
+        if let Some(client) = &self.ground.lent.client
             && self.request.remote.is_none()
         {
             let mut is_here = self.is_here.lock();
@@ -264,9 +249,9 @@ impl Contexts {
 
     /// A base image: of this machine, else of its registry.
     pub(crate) fn image(&self, name: &ImageRef, platform: &Platform) -> Result<Image> {
-        let here = self.images.resolve(name);
+        let here = self.ground.images.resolve(name);
         let wants_newer = self.request.pull && name.digest().is_none();
-        match (here, &self.registry) {
+        match (here, &self.ground.registry) {
             (Ok(image), _) if !platform.is_of(&image) => self.sibling(name, image, platform),
             (Ok(image), Some(registry)) if wants_newer => match registry.pull(name, &platform.to_string()) {
                 // What only this machine has is no older for that.
@@ -295,8 +280,8 @@ impl Contexts {
     /// the one that is here.
     fn sibling(&self, name: &ImageRef, here: Image, platform: &Platform) -> Result<Image> {
         let wanted = platform.to_string();
-        let known = self.images.sibling(&here, &platform.of_images())?;
-        match (known, &self.registry) {
+        let known = self.ground.images.sibling(&here, &platform.of_images())?;
+        match (known, &self.ground.registry) {
             (Sibling::Here(image), None) => return Ok(*image),
             (Sibling::Here(image), _) if !self.request.pull => return Ok(*image),
             // Of the same index as the one that is here, also when the tag has moved on.
@@ -308,7 +293,7 @@ impl Contexts {
             (Sibling::Elsewhere(_) | Sibling::Unknown, None) => return Ok(here),
             _ => {}
         }
-        let Some(registry) = &self.registry else { return Ok(here) };
+        let Some(registry) = &self.ground.registry else { return Ok(here) };
         registry.pull_beside(name, &wanted).map_err(|failed| match failed.kind() {
             Kind::Cancelled => failed,
             kind => {
@@ -329,7 +314,7 @@ impl Contexts {
             Some(key) => self.request.contexts[key].strip_prefix("docker-image://")?,
             None => base,
         };
-        let image = self.images.resolve(&name.parse().ok()?).ok()?;
+        let image = self.ground.images.resolve(&name.parse().ok()?).ok()?;
         let state = State::of(&image, None);
         let triggers = triggers(&state.on_build, '\\', base).ok()?;
         let set = triggers.into_iter().flat_map(|step| match step.instruction {

@@ -185,11 +185,11 @@ impl Git<'_> {
             .env("GIT_ALLOW_PROTOCOL", "http:https:git:ssh")
             .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new")
             .env("LC_ALL", "C");
-        if let Some(agent) = self.contexts.lent.ssh_agent("default")? {
+        if let Some(agent) = self.contexts.ground.lent.ssh_agent("default")? {
             command.env("SSH_AUTH_SOCK", agent);
         }
         // By the environment: arguments are for everybody to see.
-        if let Some(token) = self.contexts.lent.secret(TOKEN)? {
+        if let Some(token) = self.contexts.ground.lent.secret(TOKEN)? {
             let token = String::from_utf8_lossy(&token.0);
             command
                 .env("GIT_CONFIG_COUNT", "1")
@@ -228,7 +228,7 @@ impl Git<'_> {
             let err = scope.spawn(move || read_all(err));
             let status = loop {
                 match child.try_wait() {
-                    Ok(None) if self.contexts.cancel.check().is_err() => {
+                    Ok(None) if self.contexts.ground.cancel.check().is_err() => {
                         let _ = child.kill();
                         let _ = child.wait();
                         break None;
@@ -240,7 +240,7 @@ impl Git<'_> {
             };
             (status, out.join().unwrap_or_default(), err.join().unwrap_or_default())
         });
-        self.contexts.cancel.check()?;
+        self.contexts.ground.cancel.check()?;
         if status.is_some_and(|status| status.success()) {
             return Ok(out);
         }

@@ -93,7 +93,7 @@ fn store(contexts: &Contexts, mut body: impl Read, dir: &Scratch, url: &str) -> 
     let mut file = File::create(&path).map_err(BuildError::io("create", &path))?;
     let (mut hasher, mut buffer, mut total) = (Hasher::new(), vec![0; 1 << 17], 0_u64);
     loop {
-        contexts.cancel.check()?;
+        contexts.ground.cancel.check()?;
         let count = body.read(&mut buffer).map_err(|source| {
             Error::new(Kind::Unavailable, format!("{url} was cut off after {total} bytes"))
                 .with_source(source)

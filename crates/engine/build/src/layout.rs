@@ -17,7 +17,7 @@ pub(crate) fn import(contexts: &Contexts, layout: &str) -> Result<ImageRef> {
         Some((dir, tag)) if !tag.contains('/') => (dir, Some(tag)),
         _ => (rest, None),
     };
-    let images = contexts.images.load_layout(Path::new(dir), &Progress::none())?;
+    let images = contexts.ground.images.load_layout(Path::new(dir), &Progress::none())?;
     let is_meant = |image: &&hako_image::Image| {
         let own = [Some(image.manifest_digest), Some(image.id), image.index];
         digest.is_none_or(|digest| own.contains(&Some(digest)))

@@ -104,7 +104,7 @@ pub(crate) fn compile(
         globals: BTreeMap::new(),
         platform: Platform::own(),
         is_one_of_several: platforms.len() > 1,
-        graph: Graph::new(contexts.epoch_unix_s),
+        graph: Graph::new(contexts.ground.epoch_unix_s),
         finished: HashMap::new(),
         bases: HashMap::new(),
         steps: 0,

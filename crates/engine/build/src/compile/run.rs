@@ -94,7 +94,7 @@ impl Stage<'_, '_> {
         if self.platform.runs_here() {
             return Ok(());
         }
-        let emulator = binfmt::emulator(&self.compiler.contexts.binfmt, &self.platform.architecture);
+        let emulator = binfmt::emulator(&self.compiler.contexts.ground.binfmt, &self.platform.architecture);
         let Some(lack) = emulator.lack() else { return Ok(()) };
         let message = format!(
             "programs of {} do not run on this machine, which is {}, and {lack}; build them in a stage FROM \

@@ -41,14 +41,14 @@ impl Imports {
         let platforms = Platform::all(&request.platforms)?;
         let imports = Self::default();
         for from in &request.cache_from {
-            match source::open(from, &contexts.images, contexts.registry.as_ref(), &platforms) {
+            match source::open(from, &contexts.ground.images, contexts.ground.registry.as_ref(), &platforms) {
                 Ok(offers) => offers.into_iter().for_each(|offer| imports.add(offer)),
                 Err(error) => {
                     let message = format!("the cache {} is not used: {}", name(from), error.chain());
                     let _ = events.send(BuildEvent::Warning { line: 0, message });
                 }
             }
-            contexts.cancel.check()?;
+            contexts.ground.cancel.check()?;
         }
         Ok(imports)
     }
