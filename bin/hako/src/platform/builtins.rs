@@ -1,4 +1,4 @@
-//! The only list of what is linked in, and the order in which it starts.
+//! The order in which what is linked in starts: the [machine](super::machine), then the [cluster](super::cluster) on it.
 
 use super::cluster::{Cluster, Control, listen};
 use super::directory::DataDir;

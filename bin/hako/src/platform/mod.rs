@@ -1,6 +1,6 @@
 //! One platform in one process: what is linked in, in which order it starts, and how it is taken down.
 //!
-//! Owns: the data directory's lock and instance, the wiring of the crates ([`builtins`]), `server.json`.
+//! Owns: the data directory's lock and instance, the wiring of the crates ([`machine`], [`cluster`], [`builtins`]), `server.json`.
 //! Does not own: any state beyond that; what was running before is adopted by the crates themselves.
 //! Invariant: at most one process works on a data directory, held by a lock that dies with the process.
 
