@@ -28,7 +28,7 @@ pub(crate) async fn df(State(state): State<DockerState>, params: Params) -> Answ
         answer.insert("Images".into(), json!(images));
     }
     if wants("container") {
-        answer.insert("Containers".into(), json!(container::list::all(&state).await?));
+        answer.insert("Containers".into(), container::list::all(&state).await?);
     }
     if wants("volume") {
         answer.insert("Volumes".into(), json!(volumes(&state, users).await?));

@@ -10,8 +10,9 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use hako_container::{Container, ContainerEngine, Filter, Sandbox, SandboxId};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
@@ -22,15 +23,16 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
         || ["status", "exited", "before", "since"].iter().any(|name| !filters.get(name).is_empty());
     let sandboxes = sandboxes(&state).await?;
     let now = Timestamp::now();
+    let containers = newest_first(&state).await?;
     let mut shown = Vec::new();
-    for container in newest_first(&state).await? {
+    for container in &containers {
         if !(shows_all || container.state.is_running() || container.restarting) {
             continue;
         }
         let sandbox = sandboxes.get(&container.sandbox);
-        let health = state.health.status(&container);
-        if wanted.holds(&filters, &container, sandbox, health) {
-            shown.push(json(&state, &container, sandbox, now, health));
+        let health = state.health.status(container);
+        if wanted.holds(&filters, container, sandbox, health) {
+            shown.push(summary(&state, container, sandbox, now, health));
         }
     }
     shown.truncate(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
@@ -40,27 +42,25 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
     Ok(Json(shown).into_response())
 }
 
-/// What each container wrote (`SizeRw`), and that with its image's layers (`SizeRootFs`).
-async fn add_sizes(state: &DockerState, shown: &mut [Value]) -> Result<(), Failure> {
+/// Takes the sizes of each.
+async fn add_sizes(state: &DockerState, shown: &mut [Summary<'_>]) -> Result<(), Failure> {
     for one in shown {
-        let Some(id) = one["Id"].as_str().and_then(|id| id.parse().ok()) else { continue };
-        let image = one["ImageID"].as_str().unwrap_or_default().to_owned();
-        let (written, whole) = super::sizes(state, &id, &image).await?;
-        one["SizeRw"] = json!(written);
-        one["SizeRootFs"] = json!(whole);
+        let Ok(id) = one.id.parse() else { continue };
+        let (size_rw, size_root_fs) = super::sizes(state, &id, one.image_id).await?;
+        one.sizes = Some(Sizes { size_rw, size_root_fs });
     }
     Ok(())
 }
 
 /// All containers of this face as the list shows them, with sizes.
-pub(crate) async fn all(state: &DockerState) -> Result<Vec<Value>, Failure> {
+pub(crate) async fn all(state: &DockerState) -> Result<Value, Failure> {
     let sandboxes = sandboxes(state).await?;
     let now = Timestamp::now();
     let list = newest_first(state).await?;
-    let show = |one: &Container| json(state, one, sandboxes.get(&one.sandbox), now, state.health.status(one));
-    let mut shown: Vec<Value> = list.iter().map(show).collect();
+    let show = |one| summary(state, one, sandboxes.get(&one.sandbox), now, state.health.status(one));
+    let mut shown: Vec<Summary<'_>> = list.iter().map(show).collect();
     add_sizes(state, &mut shown).await?;
-    Ok(shown)
+    Ok(json!(shown))
 }
 
 async fn newest_first(state: &DockerState) -> Result<Vec<Container>, Failure> {
@@ -75,30 +75,72 @@ async fn sandboxes(state: &DockerState) -> Result<HashMap<SandboxId, Sandbox>, F
     Ok(sandboxes.into_iter().map(|sandbox| (sandbox.id.clone(), sandbox)).collect())
 }
 
-fn json(
+/// One container in a list; the reference's `ContainerSummary`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Summary<'a> {
+    id: &'a str,
+    names: [String; 1],
+    image: String,
+    #[serde(rename = "ImageID")]
+    image_id: &'a str,
+    command: String,
+    created: i64,
+    ports: Vec<Value>,
+    labels: &'a BTreeMap<String, String>,
+    state: &'static str,
+    status: String,
+    host_config: HostConfig,
+    network_settings: NetworkSettings,
+    mounts: Vec<Value>,
+    #[serde(flatten)]
+    sizes: Option<Sizes>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    network_mode: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: Value,
+}
+
+/// What the container wrote, and that with its image's layers, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Sizes {
+    size_rw: u64,
+    size_root_fs: u64,
+}
+
+fn summary<'a>(
     state: &DockerState,
-    container: &Container,
+    container: &'a Container,
     sandbox: Option<&Sandbox>,
     now: Timestamp,
     health: Status,
-) -> Value {
+) -> Summary<'a> {
     let suffix = if container.state.is_running() && !container.paused { health.suffix() } else { "" };
-    let mode = sandbox.map_or_else(|| "bridge".to_owned(), network::mode);
-    json!({
-        "Id": container.id,
-        "Names": [format!("/{}", container.spec.name)],
-        "Image": super::image(container),
-        "ImageID": container.resolved.image_id,
-        "Command": container.resolved.argv.join(" "),
-        "Created": container.created_at.as_second(),
-        "Ports": ports(container, sandbox),
-        "Labels": container.resolved.labels,
-        "State": human::state(container),
-        "Status": human::status(container, now) + suffix,
-        "HostConfig": { "NetworkMode": mode },
-        "NetworkSettings": { "Networks": sandbox.map_or_else(|| json!({}), network::settings) },
-        "Mounts": super::inspect::mounts(state, container),
-    })
+    Summary {
+        id: container.id.as_str(),
+        names: [format!("/{}", container.spec.name)],
+        image: super::image(container),
+        image_id: &container.resolved.image_id,
+        command: container.resolved.argv.join(" "),
+        created: container.created_at.as_second(),
+        ports: ports(container, sandbox),
+        labels: &container.resolved.labels,
+        state: human::state(container),
+        status: human::status(container, now) + suffix,
+        host_config: HostConfig { network_mode: sandbox.map_or_else(|| "bridge".to_owned(), network::mode) },
+        network_settings: NetworkSettings { networks: sandbox.map_or_else(|| json!({}), network::settings) },
+        mounts: super::inspect::mounts(state, container),
+        sizes: None,
+    }
 }
 
 /// Published ports as granted, then the ports that the image only says it has.
