@@ -22,6 +22,7 @@ pub mod seccomp;
 mod shim;
 pub mod spec;
 mod types;
+mod user;
 mod wire;
 
 pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim};

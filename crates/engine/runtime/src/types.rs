@@ -111,6 +111,42 @@ pub struct ShimConfig {
     /// The ids of a user namespace for the sandbox's containers; `None` is the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<IdMap>,
+    /// Whether that is another sandbox's, handed over before all other namespaces (see [`Self::user`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joins_user: bool,
+}
+
+impl IdMap {
+    /// The host's ids of user and group 0 inside.
+    #[must_use]
+    pub fn root(&self) -> (u32, u32) {
+        (to_host(&self.uids, 0).unwrap_or(0), to_host(&self.gids, 0).unwrap_or(0))
+    }
+
+    /// The host's ids of a user and a group inside; `None` where one means nobody.
+    #[must_use]
+    pub fn to_host(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((to_host(&self.uids, uid)?, to_host(&self.gids, gid)?))
+    }
+
+    /// The ids inside of a user and a group of the host; who is nobody inside is [`NOBODY`].
+    #[must_use]
+    pub fn to_inside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        (to_inside(&self.uids, uid), to_inside(&self.gids, gid))
+    }
+}
+
+/// Whom a user namespace shows where it has no id.
+pub const NOBODY: u32 = 65534;
+
+fn to_host(ranges: &[IdRange], id: u32) -> Option<u32> {
+    let range = ranges.iter().find(|range| id >= range.inside && id - range.inside < range.count)?;
+    range.outside.checked_add(id - range.inside)
+}
+
+fn to_inside(ranges: &[IdRange], id: u32) -> u32 {
+    let range = ranges.iter().find(|range| id >= range.outside && id - range.outside < range.count);
+    range.and_then(|range| range.inside.checked_add(id - range.outside)).unwrap_or(NOBODY)
 }
 
 /// Where a container's root comes from.

@@ -156,6 +156,26 @@ pub fn apply_capabilities(sets: &CapabilitySets) -> io::Result<()> {
         .try_for_each(|number| ambient(libc::PR_CAP_AMBIENT_RAISE, number))
 }
 
+/// Makes effective what is permitted.
+pub(crate) fn raise_permitted() -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let mut data = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: version 3 takes two data structures; both objects outlive the calls.
+    unsafe {
+        if libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        for half in &mut data {
+            half.effective = half.permitted;
+        }
+        if libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 fn ambient(operation: i32, number: c_long) -> io::Result<()> {
     // SAFETY: plain numbers.
     match unsafe { libc::prctl(libc::PR_CAP_AMBIENT, c_long::from(operation), number, 0_i64, 0_i64) } {

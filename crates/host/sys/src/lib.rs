@@ -30,11 +30,11 @@ pub use fds::{
     socket_pair,
 };
 pub use features::{Feature, FeatureError, Features};
-pub use mount::{MountAttributes, Propagation, set_attributes};
+pub use mount::{MountAttributes, Propagation, map_ids, set_attributes};
 pub use process::{
-    Child, CloneFlags, SingleThreaded, all_signals, block_signals, child_signals, exec, exit_now, fork,
-    join_session_keyring, reset_signals, set_domain_name, set_ids, set_rlimit, set_up_loopback, signal,
-    spawn, take_signal, trim_heap, unshare, wait_signal,
+    Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals, exec,
+    exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids, set_ids, set_rlimit,
+    set_up_loopback, signal, spawn, spawn_sibling, take_signal, trim_heap, unshare, wait_signal,
 };
 pub use resolve::{open_in_root, open_or_create_in_root};
 pub use seccomp::{SeccompInstruction, load_seccomp};

@@ -92,10 +92,21 @@ pub fn set_attributes(
     attributes: &MountAttributes,
     recursive: bool,
 ) -> io::Result<()> {
-    const AT_RECURSIVE: i32 = 0x8000;
     if attributes.is_empty() {
         return Ok(());
     }
+    change(mount, attributes, recursive)
+}
+
+/// Shows the files of a detached mount with the ids that a user namespace gives those on disk (Linux 5.12).
+pub fn map_ids(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    const IDMAP: u64 = 0x10_0000;
+    let userns = u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?;
+    change(mount, &MountAttributes { set: IDMAP, userns, ..MountAttributes::default() }, recursive)
+}
+
+fn change(mount: BorrowedFd<'_>, attributes: &MountAttributes, recursive: bool) -> io::Result<()> {
+    const AT_RECURSIVE: i32 = 0x8000;
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, the structure has the size given and outlives the call.
     let result = unsafe {

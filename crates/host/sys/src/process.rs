@@ -26,6 +26,8 @@ impl CloneFlags {
     pub const NEWUTS: Self = Self(libc::CLONE_NEWUTS as u64);
     /// New cgroup namespace.
     pub const NEWCGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
+    /// New user namespace.
+    pub const NEWUSER: Self = Self(libc::CLONE_NEWUSER as u64);
 
     /// Both sets of bits.
     #[must_use]
@@ -76,21 +78,28 @@ pub fn spawn(
     cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> i32,
 ) -> io::Result<Child> {
+    let mut args = CloneArgs { flags: flags.0, exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    start(args, body)
+}
+
+/// As [`spawn`], but the child is our parent's, as we are: it is told of its end as it is of ours.
+pub fn spawn_sibling(flags: CloneFlags, body: impl FnOnce() -> i32) -> io::Result<Child> {
+    // The signal is ours too, the kernel takes no other with CLONE_PARENT.
+    start(CloneArgs { flags: flags.0 | libc::CLONE_PARENT as u64, ..CloneArgs::default() }, body)
+}
+
+fn start(mut args: CloneArgs, body: impl FnOnce() -> i32) -> io::Result<Child> {
     // Every thread is a subdirectory: links = threads + 2.
     if fs::metadata("/proc/self/task")?.nlink() > 3 {
         return Err(io::Error::other("a process with several threads cannot start a container itself"));
     }
     let mut pidfd: c_int = -1;
-    let mut args = CloneArgs {
-        flags: flags.0 | libc::CLONE_PIDFD as u64,
-        pidfd: ptr::addr_of_mut!(pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
+    args.flags |= libc::CLONE_PIDFD as u64;
+    args.pidfd = ptr::addr_of_mut!(pidfd) as u64;
     // SAFETY: `args` is a valid clone_args of the size given and outlives the call; without CLONE_VM the child is a
     // copy, and the check above makes sure that no other thread's locks are copied in a held state.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, ptr::addr_of!(args), size_of::<CloneArgs>()) };
@@ -265,6 +274,30 @@ pub fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
         check(libc::prctl(libc::PR_SET_KEEPCAPS, 0, 0, 0, 0).into())
     }
+}
+
+/// Becomes user and group 0 of the user namespace just entered, without further groups. All capabilities in it stay.
+pub fn become_root() -> io::Result<()> {
+    // SAFETY: plain numbers; no groups means no array; raw calls concern this one thread only.
+    unsafe {
+        check(libc::syscall(libc::SYS_setgroups, 0, ptr::null::<u32>()))?;
+        check(libc::syscall(libc::SYS_setresgid, 0, 0, 0))?;
+        check(libc::syscall(libc::SYS_setresuid, 0, 0, 0))
+    }
+}
+
+/// Makes files for another user from here on, with all capabilities that are permitted.
+pub fn set_fs_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: plain numbers; raw calls concern this one thread only. They return the old id, also where they fail.
+    unsafe {
+        libc::syscall(libc::SYS_setfsgid, gid);
+        libc::syscall(libc::SYS_setfsuid, uid);
+        if libc::syscall(libc::SYS_setfsuid, u32::MAX) != c_long::from(uid) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+    }
+    // The kernel takes those for files from whoever is not user 0.
+    crate::caps::raise_permitted()
 }
 
 /// Sets one resource limit by its number (`RLIMIT_*`).

@@ -17,8 +17,10 @@ use super::state::{Home, Record, Unfinished, load_spec, start_time};
 use super::{Global, hooks, internal};
 use crate::init::{Gate, run_container};
 use crate::launch::{Launch, PidNamespace, Status, launch, leave_open, read_status};
+use crate::plan::UserPlan;
 use crate::prepare::{Prepared, prepare, remove_group};
 use crate::types::{Rootfs, Stdio};
+use crate::user::UserNamespace;
 
 /// What `create` and `run` are told.
 struct Request {
@@ -211,20 +213,26 @@ fn start_init(home: &Home, request: &Request, prepared: &Prepared) -> std::io::R
     let pipe = (request.mode == RunMode::Create).then(|| start_pipe(home)).transpose()?;
     let unified = prepared.create.unified.as_ref().map(fs::File::open).transpose()?;
     let preserved = hako_sys::inherited(3, prepared.plan.process.preserve_fds)?;
+    let user = match &prepared.plan.namespaces.user {
+        None => None,
+        Some(UserPlan::New(map)) => Some(UserNamespace::new(map)?),
+        Some(UserPlan::Join(path)) => Some(UserNamespace::open(path)?),
+    };
     let how = Launch {
         clone: prepared.create.clone,
         pid_namespace: prepared.create.join_pid.as_deref().map_or(PidNamespace::Own, PidNamespace::Path),
         unified: unified.as_ref().map(AsFd::as_fd),
         streams: [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()],
         preserved: &preserved,
+        user: user.as_ref(),
     };
     let extra: Vec<_> = pipe.iter().map(AsFd::as_fd).collect();
-    launch(&how, &extra, |mut fds| {
+    launch(&how, &extra, |mut fds, birth| {
         let gate = if fds.len() > 4 { Gate::Pipe(fds.remove(4)) } else { Gate::Socket };
         let Some(status) = fds.pop() else { return 1 };
         // The streams are the program's.
         leave_open(fds);
-        run_container(&prepared.plan, &prepared.seccomp, &status, &gate)
+        run_container(&prepared.plan, &prepared.seccomp, &status, &gate, birth)
     })
 }
 

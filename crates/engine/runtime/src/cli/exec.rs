@@ -206,12 +206,15 @@ fn start(
         unified: unified.as_ref().map(AsFd::as_fd),
         streams: [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()],
         preserved: &preserved,
+        user: None,
     };
-    let (child, status) = launch(&how, &[target.as_fd()], |mut fds| {
+    // While the target's descriptor says that it lives its number means it.
+    let user = crate::user::root_of_process(record.pid).map_err(failed())?;
+    let (child, status) = launch(&how, &[target.as_fd()], |mut fds, _| {
         let (Some(target), Some(status)) = (fds.pop(), fds.pop()) else { return 1 };
         // The streams are the program's.
         leave_open(fds);
-        run_exec(&plan, &seccomp, target.as_fd(), &status)
+        run_exec(&plan, &seccomp, (target.as_fd(), user), &status)
     })
     .map_err(failed())?;
     let mut terminal = None;

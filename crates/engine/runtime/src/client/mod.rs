@@ -89,14 +89,11 @@ impl Shim {
         Self::spawn_joining(config, Vec::new()).await
     }
 
-    /// As [`Shim::spawn`], with the namespaces whose mode is [`crate::NamespaceMode::Join`], in the order net, ipc, uts,
-    /// and the mount namespace that shared mounts come from (see [`Shim::namespace`]).
+    /// As [`Shim::spawn`], with the user namespace if that is joined, those whose mode is
+    /// [`crate::NamespaceMode::Join`], in the order net, ipc, uts, and the mount namespace that shared mounts come from (see [`Shim::namespace`]).
     pub async fn spawn_joining(config: ShimConfig, joined: Vec<OwnedFd>) -> Result<Self> {
         let own = Own::from(&config.namespaces);
         config.sysctls.keys().try_for_each(|name| sysctl::check(name, own))?;
-        if config.user.is_some() {
-            return Err(Error::new(Kind::Unimplemented, "a user namespace for a sandbox is not supported"));
-        }
         let state_dir = config.state_dir.clone();
         let cgroup = config.cgroup.clone();
         let exe = config.exe.clone();

@@ -1,6 +1,6 @@
 //! /dev: nodes and links.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hako_sys::{open_in_root, open_or_create_in_root};
@@ -11,6 +11,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::error::{InitError, failed};
 use super::mounts::attach;
+use super::stage::Scratch;
 use crate::plan::DevicePlan;
 
 /// Links every container has: (path in /dev, what it shows).
@@ -22,18 +23,24 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-pub(super) fn make(root: BorrowedFd<'_>, devices: &[DevicePlan]) -> Result<(), InitError> {
+/// `made` are the devices where this process may not make them.
+pub(super) fn make(
+    root: BorrowedFd<'_>,
+    devices: &[DevicePlan],
+    made: Option<Vec<OwnedFd>>,
+) -> Result<(), InitError> {
     let dev = open_or_create_in_root(root, Path::new("/dev"), true)
         .map_err(failed("cannot open /dev in the container"))?;
-    for device in devices {
+    for (index, device) in devices.iter().enumerate() {
+        let tree = made.as_ref().and_then(|made| made.get(index));
         match device.path.strip_prefix("/dev") {
-            Ok(name) if name.components().count() == 1 => node(dev.as_fd(), name, device)?,
+            Ok(name) if name.components().count() == 1 => place(dev.as_fd(), name, device, tree)?,
             _ => {
                 let parent = device.path.parent().unwrap_or(Path::new("/"));
                 let name = device.path.file_name().map(Path::new).unwrap_or(Path::new("device"));
                 let parent = open_or_create_in_root(root, parent, true)
                     .map_err(failed(format!("cannot create the directory of {}", device.path.display())))?;
-                node(parent.as_fd(), name, device)?;
+                place(parent.as_fd(), name, device, tree)?;
             }
         }
     }
@@ -44,6 +51,42 @@ pub(super) fn make(root: BorrowedFd<'_>, devices: &[DevicePlan]) -> Result<(), I
         }
     }
     Ok(())
+}
+
+fn place(
+    parent: BorrowedFd<'_>,
+    name: &Path,
+    device: &DevicePlan,
+    made: Option<&OwnedFd>,
+) -> Result<(), InitError> {
+    match made {
+        Some(tree) => show(parent, name, tree.as_fd(), device),
+        None => node(parent, name, device),
+    }
+}
+
+/// The devices as mounts, for a container whose root may not make any. `site` is a directory that nobody else sees;
+/// `root` owns what belongs to user 0.
+pub(super) fn stage(
+    site: &Path,
+    devices: &[DevicePlan],
+    root: (u32, u32),
+) -> Result<Vec<OwnedFd>, InitError> {
+    let scratch = Scratch::mount(site)?;
+    let one = |(index, device): (usize, &DevicePlan)| {
+        let doing = || format!("cannot create device {}", device.path.display());
+        let name = index.to_string();
+        let name = Path::new(&name);
+        let owned = DevicePlan {
+            uid: if device.uid == 0 { root.0 } else { device.uid },
+            gid: if device.gid == 0 { root.1 } else { device.gid },
+            ..device.clone()
+        };
+        node(scratch.directory.as_fd(), name, &owned)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(scratch.directory.as_fd(), name, flags).map_err(failed(doing()))
+    };
+    devices.iter().enumerate().map(one).collect()
 }
 
 fn node(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), InitError> {
@@ -83,9 +126,19 @@ fn bind(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), 
     let doing = || format!("cannot show the host's {} in the container", device.path.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD.as_fd(), &device.path, flags).map_err(failed(doing()))?;
+    show(parent, name, tree.as_fd(), device)
+}
+
+fn show(
+    parent: BorrowedFd<'_>,
+    name: &Path,
+    tree: BorrowedFd<'_>,
+    device: &DevicePlan,
+) -> Result<(), InitError> {
+    let doing = || format!("cannot show {} in the container", device.path.display());
     let target = match open_in_root(parent, name, OFlags::PATH) {
         Ok(target) => target,
         Err(_) => open_or_create_in_root(parent, name, false).map_err(failed(doing()))?,
     };
-    attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))
+    attach(tree, target.as_fd()).map_err(failed(doing()))
 }

@@ -15,6 +15,8 @@
 //!     | ---- 'S' --------------------> exec          (the socket closes: end of file at the parent)
 //!     | <--- 'E' code text ----------- or why not, then exit with that code
 //! ```
+//!
+//! In a user namespace the init has no rights outside of it: what takes those is done by a process before it (`stage`).
 
 mod devices;
 mod error;
@@ -22,6 +24,7 @@ mod mounts;
 mod program;
 mod reaper;
 mod root;
+mod stage;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +35,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub(crate) use error::InitError;
 use error::failed;
 
+use crate::launch::Birth;
 use crate::plan::{ContainerPlan, ExecPlan, ProcessPlan};
+use stage::Staged;
+
+/// The message that an init in a user namespace was born; its pidfd comes with it.
+pub(crate) const BORN: u8 = b'B';
 
 /// The message that says the container is set up.
 pub(crate) const READY: u8 = b'R';
@@ -62,19 +70,36 @@ pub(crate) fn run_container(
     seccomp: &[SeccompInstruction],
     status: &OwnedFd,
     gate: &Gate,
+    birth: Option<Birth>,
 ) -> i32 {
-    let prepared = prepare(plan, status);
-    finish(prepared, &plan.process, seccomp, status, (gate, &|| start_hooks(plan)))
+    let init = |staged| {
+        let prepared = prepare(plan, status, staged);
+        finish(prepared, &plan.process, seccomp, status, (gate, &|| start_hooks(plan)))
+    };
+    let Some(Birth { user, socket }) = birth else { return init(None) };
+    let born = stage::stage(plan, &user).and_then(|staged| {
+        let kinds = CloneFlags(plan.namespaces.clone);
+        hako_sys::spawn_sibling(kinds, || init(Some(staged))).map_err(failed("cannot make namespaces"))
+    });
+    match born {
+        Ok(child) => {
+            // A parent that is gone ends the init too.
+            let told = hako_sys::send(socket.as_fd(), &[BORN], &[child.pidfd.as_fd()]);
+            i32::from(told.is_err())
+        }
+        Err(error) => tell(&socket, &error),
+    }
 }
 
-/// Enters a running container and becomes a program there; returns the exit code when that fails.
+/// Enters a running container and becomes a program there; returns the exit code when that fails. `root` is that of the
+/// container's user namespace, where that is not ours.
 pub(crate) fn run_exec(
     plan: &ExecPlan,
     seccomp: &[SeccompInstruction],
-    target: BorrowedFd<'_>,
+    (target, root): (BorrowedFd<'_>, Option<(u32, u32)>),
     status: &OwnedFd,
 ) -> i32 {
-    let prepared = enter(plan, target);
+    let prepared = enter(plan, target, root);
     finish(prepared, &plan.process, seccomp, status, (&Gate::Open, &|| Ok(())))
 }
 
@@ -208,33 +233,55 @@ fn create_hooks(plan: &ContainerPlan, status: &OwnedFd) -> Result<(), InitError>
     crate::hooks::run_all(&plan.create_hooks, &hook_state(plan, "creating")).map_err(InitError::new)
 }
 
-fn prepare(plan: &ContainerPlan, status: &OwnedFd) -> Result<(Terminal, Kept), InitError> {
+fn prepare(
+    plan: &ContainerPlan,
+    status: &OwnedFd,
+    staged: Option<Staged>,
+) -> Result<(Terminal, Kept), InitError> {
     let kept = common(&plan.process)?;
-    join_groups(&plan.cgroup_dirs)?;
+    let site = match staged {
+        Some(staged) => staged.enter(plan)?,
+        None => {
+            join(plan)?;
+            root::Site::of_host(plan)?
+        }
+    };
     if plan.namespaces.cgroup {
         hako_sys::unshare(CloneFlags::NEWCGROUP).map_err(failed("cannot make a cgroup namespace"))?;
     }
+    if plan.namespaces.is_new(CloneFlags::NEWNET) {
+        hako_sys::set_up_loopback().map_err(failed("cannot set the loopback link up"))?;
+    }
+    for (key, value) in &plan.sysctls {
+        set_sysctl(key, value)?;
+    }
+    set_names(plan)?;
+    Ok((root::build(plan, site, &|| create_hooks(plan, status))?, kept))
+}
+
+/// Joins what is named: groups and namespaces.
+fn join(plan: &ContainerPlan) -> Result<(), InitError> {
+    join_groups(&plan.cgroup_dirs)?;
     for (kind, path) in &plan.namespaces.join {
         let namespace =
             fs::File::open(path).map_err(failed(format!("cannot open namespace {}", path.display())))?;
         move_into_link_name_space(namespace.as_fd(), namespace_kind(*kind))
             .map_err(failed(format!("cannot enter namespace {}", path.display())))?;
     }
-    if plan.namespaces.is_new(CloneFlags::NEWNET) {
-        hako_sys::set_up_loopback().map_err(failed("cannot set the loopback link up"))?;
-    }
-    set_oom_score(&plan.process)?;
-    for (key, value) in &plan.sysctls {
-        set_sysctl(key, value)?;
-    }
-    set_names(plan)?;
-    Ok((root::build(plan, &|| create_hooks(plan, status))?, kept))
+    set_oom_score(&plan.process)
 }
 
-fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<(Terminal, Kept), InitError> {
+fn enter(
+    plan: &ExecPlan,
+    target: BorrowedFd<'_>,
+    root: Option<(u32, u32)>,
+) -> Result<(Terminal, Kept), InitError> {
     let kept = common(&plan.process)?;
     join_groups(&plan.cgroup_dirs)?;
     set_oom_score(&plan.process)?;
+    if let Some(root) = root {
+        stage::give_process(&plan.process, root)?;
+    }
     use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
     let all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::CONTROL_GROUP
@@ -243,6 +290,12 @@ fn enter(plan: &ExecPlan, target: BorrowedFd<'_>) -> Result<(Terminal, Kept), In
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
     move_into_thread_name_spaces(target, all)
         .map_err(failed("cannot enter the container's namespaces; has it exited?"))?;
+    if root.is_some() {
+        // Last: from here on nothing outside can be entered.
+        move_into_thread_name_spaces(target, ThreadNameSpaceType::USER)
+            .map_err(failed("cannot enter the container's user namespace"))?;
+        hako_sys::become_root().map_err(failed("cannot become user 0 of the user namespace"))?;
+    }
     if !plan.process.tty {
         return Ok((None, kept));
     }

@@ -11,7 +11,7 @@ use rustix::mount::{
 };
 
 use super::error::{InitError, failed};
-use crate::plan::{IN_PROC, MountPlan, MountSource};
+use crate::plan::{IN_PROC, MountIds, MountPlan, MountSource};
 
 /// Puts a detached mount on what `target` refers to.
 pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -19,37 +19,92 @@ pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io
     move_mount(tree, "", target, "", flags)
 }
 
-/// Carries out one mount.
-pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan) -> Result<(), InitError> {
-    let doing = || match &plan.source {
+/// What a mount shows, before it has a place.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// A mount, and whether it is a directory.
+    Tree(OwnedFd, bool),
+    /// The container's groups, in the plan's order.
+    Groups(Vec<OwnedFd>),
+}
+
+fn doing(plan: &MountPlan) -> String {
+    match &plan.source {
         MountSource::Bind { path, .. } => {
             format!("cannot mount {} at {}", path.display(), plan.target.display())
         }
         _ => format!("cannot mount {}", plan.target.display()),
-    };
-    let (tree, is_directory) = match &plan.source {
-        MountSource::Bind { path, recursive } => bind(path, *recursive, plan.below.as_deref())?,
-        MountSource::FileSystem { kind, source, parameters } => {
-            let whole = file_system(kind, source.as_deref(), parameters, plan)?;
-            match &plan.below {
-                None => (whole, true),
-                Some(below) => part(whole.as_fd(), below, false)?,
+    }
+}
+
+/// Takes what the host has; `None` for what the container makes itself.
+pub(super) fn take(plan: &MountPlan) -> Result<Option<Taken>, InitError> {
+    let own = MountAttributes::new(plan.set, plan.clear);
+    match &plan.source {
+        MountSource::Bind { path, recursive } => {
+            let (tree, is_directory) = bind(path, *recursive, plan.below.as_deref())?;
+            if let Some(map) = &plan.id_map {
+                map_ids(tree.as_fd(), map, plan)?;
             }
+            set_attributes(tree.as_fd(), &own, false).map_err(failed(doing(plan)))?;
+            Ok(Some(Taken::Tree(tree, is_directory)))
         }
-        MountSource::Cgroup(views) => return cgroup(root, plan, views),
+        MountSource::Cgroup(views) => {
+            let one = |(_, directory): &(String, std::path::PathBuf)| {
+                let (tree, _) = bind(directory, false, None)?;
+                set_attributes(tree.as_fd(), &own, false).map_err(failed(doing(plan)))?;
+                Ok(tree)
+            };
+            Ok(Some(Taken::Groups(views.iter().map(one).collect::<Result<_, _>>()?)))
+        }
+        MountSource::FileSystem { .. } => Ok(None),
+    }
+}
+
+/// Makes a file system of its own.
+pub(super) fn make(plan: &MountPlan) -> Result<Taken, InitError> {
+    let MountSource::FileSystem { kind, source, parameters } = &plan.source else {
+        return Err(InitError::new(doing(plan)));
+    };
+    let whole = file_system(kind, source.as_deref(), parameters, plan)?;
+    match &plan.below {
+        None => Ok(Taken::Tree(whole, true)),
+        Some(below) => {
+            part(whole.as_fd(), below, false).map(|(tree, is_directory)| Taken::Tree(tree, is_directory))
+        }
+    }
+}
+
+/// File systems that a user namespace may mount; what is behind the others is the host's.
+pub(super) fn is_own_kind(kind: &str) -> bool {
+    matches!(kind, "proc" | "sysfs" | "tmpfs" | "ramfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2" | "fuse")
+}
+
+/// The ids that files have in this mount.
+fn map_ids(tree: BorrowedFd<'_>, map: &MountIds, plan: &MountPlan) -> Result<(), InitError> {
+    let namespace = crate::user::new_mapping(&map.map).map_err(failed(doing(plan)))?;
+    hako_sys::map_ids(tree, namespace.as_fd(), map.recursive).map_err(failed(format!(
+        "{}: cannot map its ids; has the file system mapped mounts, and the kernel (Linux 5.12)?",
+        doing(plan)
+    )))
+}
+
+/// Carries out one mount.
+pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan, taken: Option<Taken>) -> Result<(), InitError> {
+    let taken = taken.map_or_else(|| make(plan), Ok)?;
+    let (tree, is_directory) = match (taken, &plan.source) {
+        (Taken::Tree(tree, is_directory), _) => (tree, is_directory),
+        (Taken::Groups(trees), MountSource::Cgroup(views)) => return cgroup(root, plan, views, &trees),
+        (Taken::Groups(_), _) => return Err(InitError::new(doing(plan))),
     };
     let target = target_of(root, plan, is_directory)?;
     stays_out_of_proc(tree.as_fd(), target.as_fd(), plan)?;
     if let MountSource::Bind { path, .. } = &plan.source {
         same_kind(target.as_fd(), is_directory, path, &plan.target)?;
     }
-    let own = MountAttributes::new(plan.set, plan.clear);
-    if matches!(plan.source, MountSource::Bind { .. }) {
-        set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
-    }
     let below = MountAttributes::new(plan.recursive_set, plan.recursive_clear);
-    set_attributes(tree.as_fd(), &below, true).map_err(failed(doing()))?;
-    attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))?;
+    set_attributes(tree.as_fd(), &below, true).map_err(failed(doing(plan)))?;
+    attach(tree.as_fd(), target.as_fd()).map_err(failed(doing(plan)))?;
     propagate(tree.as_fd(), plan)
 }
 
@@ -204,15 +259,14 @@ fn cgroup(
     root: BorrowedFd<'_>,
     plan: &MountPlan,
     views: &[(String, std::path::PathBuf)],
+    trees: &[OwnedFd],
 ) -> Result<(), InitError> {
     let doing = || format!("cannot mount the groups at {}", plan.target.display());
     let target = open_or_create_in_root(root, &plan.target, true).map_err(failed(doing()))?;
     let own = MountAttributes::new(plan.set, plan.clear);
-    if let [(name, directory)] = views
+    if let ([(name, _)], [tree]) = (views, trees)
         && name.is_empty()
     {
-        let (tree, _) = bind(directory, false, None)?;
-        set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
         return attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()));
     }
     let parameters = [("mode".to_owned(), Some("755".to_owned()))];
@@ -224,9 +278,7 @@ fn cgroup(
             .map_err(failed(doing()))?;
     }
     attach(tmpfs.as_fd(), target.as_fd()).map_err(failed(doing()))?;
-    for (name, directory) in views {
-        let (tree, _) = bind(directory, false, None)?;
-        set_attributes(tree.as_fd(), &own, false).map_err(failed(doing()))?;
+    for ((name, _), tree) in views.iter().zip(trees) {
         let place = open_in_root(tmpfs.as_fd(), Path::new(name), OFlags::PATH).map_err(failed(doing()))?;
         attach(tree.as_fd(), place.as_fd()).map_err(failed(doing()))?;
     }

@@ -12,28 +12,56 @@ use rustix::mount::{
 };
 
 use super::error::{InitError, failed};
+use super::mounts::Taken;
 use super::{Terminal, devices, mounts, open_terminal};
-use crate::plan::{ContainerPlan, MountSource, RootPropagation};
+use crate::plan::{ContainerPlan, MountPlan, MountSource, RootPropagation};
 use crate::types::Rootfs;
 
-/// Mounts the root and everything in it; the terminal is opened in its own devpts.
+/// The root in its place, and what of the host is to be put into it.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub root: OwnedFd,
+    /// For each mount what was taken from the host already.
+    pub taken: Vec<Option<Taken>>,
+    /// The devices, where they cannot be made here.
+    pub devices: Option<Vec<OwnedFd>>,
+}
+
+impl Site {
+    /// For an init that has the host's rights itself.
+    pub fn of_host(plan: &ContainerPlan) -> Result<Self, InitError> {
+        detach_from_host(plan)?;
+        let root = mount_root(&plan.rootfs, &plan.mountpoint)?;
+        Ok(Self { root, taken: Vec::new(), devices: None })
+    }
+}
+
+/// Whether the container's /dev is one of the host's, which has its devices.
+pub(super) fn has_hosts_devices(plan: &ContainerPlan) -> bool {
+    let is_dev = |mount: &MountPlan| {
+        mount.target == Path::new("/dev") && matches!(mount.source, MountSource::Bind { .. })
+    };
+    plan.mounts.iter().any(is_dev)
+}
+
+/// Mounts everything into the root; the terminal is opened in its own devpts.
 pub(super) fn build(
     plan: &ContainerPlan,
+    site: Site,
     hooks: &dyn Fn() -> Result<(), InitError>,
 ) -> Result<Terminal, InitError> {
-    detach_from_host(plan)?;
-    let root = mount_root(&plan.rootfs, &plan.mountpoint)?;
+    let Site { root, taken, devices } = site;
     let root_fd = root.as_fd();
+    let mut taken = taken.into_iter();
     for mount in &plan.mounts {
-        mounts::mount(root_fd, mount)?;
+        let taken = match taken.next().flatten() {
+            Some(taken) => Some(taken),
+            None => mounts::take(mount)?,
+        };
+        mounts::mount(root_fd, mount, taken)?;
     }
-    let is_bound = |path: &Path| {
-        plan.mounts
-            .iter()
-            .any(|mount| mount.target == path && matches!(mount.source, MountSource::Bind { .. }))
-    };
-    if !is_bound(Path::new("/dev")) {
-        devices::make(root_fd, &plan.devices)?;
+    if !has_hosts_devices(plan) {
+        devices::make(root_fd, &plan.devices, devices)?;
     }
     let terminal = match plan.process.tty {
         true => Some(console(root_fd, plan)?),
@@ -53,7 +81,7 @@ pub(super) fn build(
 }
 
 /// Nothing mounted from here on may reach the host.
-fn detach_from_host(plan: &ContainerPlan) -> Result<(), InitError> {
+pub(super) fn detach_from_host(plan: &ContainerPlan) -> Result<(), InitError> {
     let change = match plan.root_propagation {
         RootPropagation::Slave | RootPropagation::Unbindable => MountPropagationFlags::DOWNSTREAM,
         RootPropagation::Private => MountPropagationFlags::PRIVATE,
@@ -85,7 +113,7 @@ fn mount_root(rootfs: &Rootfs, mountpoint: &Path) -> Result<OwnedFd, InitError> 
 }
 
 /// A detached copy of the mounts at a path of the host.
-fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, InitError> {
+pub(super) fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, InitError> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -94,7 +122,7 @@ fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, InitError> {
 }
 
 /// An overlay with one parameter a layer, so that their number and names are not bounded by a page.
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
+pub(super) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for layer in lower {
         fsconfig_set_string(context.as_fd(), "lowerdir+", layer)?;

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use limits::{limits, resource_limits};
 pub use mounts::SUBPATH_OPTION;
-pub(crate) use mounts::{IN_PROC, MountPlan, MountSource, mount_options};
-pub(crate) use namespaces::{NamespacePlan, strip_sandbox_namespaces};
+pub(crate) use mounts::{IN_PROC, MountIds, MountPlan, MountSource, mount_options};
+pub(crate) use namespaces::{NamespacePlan, UserPlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};
 
 use crate::hooks::{HookPlan, plans};
@@ -142,10 +142,8 @@ pub(crate) fn container_plan(
     let process = spec.process().as_ref().ok_or(PlanError::Missing { field: "process" })?;
     unsupported::check(spec)?;
     let linux = spec.linux().clone().unwrap_or_default();
-    if linux.uid_mappings().is_some() || linux.gid_mappings().is_some() {
-        return Err(not_supported("a user namespace (linux.uidMappings)", "remove the mappings"));
-    }
-    let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
+    let map = namespaces::id_map(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
+    let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default(), map.clone())?;
     let sysctls: Vec<_> = linux.sysctl().clone().unwrap_or_default().into_iter().collect();
     sysctls.iter().try_for_each(|(name, _)| sysctl::check(name, namespaces.own()))?;
     let seccomp = match linux.seccomp() {
@@ -162,7 +160,11 @@ pub(crate) fn container_plan(
         mountpoint: around.mountpoint,
         read_only_root: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
-        mounts: mounts::plan(spec.mounts().as_deref().unwrap_or_default(), &around.cgroup_views)?,
+        mounts: mounts::plan(
+            spec.mounts().as_deref().unwrap_or_default(),
+            &around.cgroup_views,
+            map.as_ref(),
+        )?,
         devices: devices(&linux)?,
         masked_paths: paths(linux.masked_paths().as_deref()),
         read_only_paths: paths(linux.readonly_paths().as_deref()),

@@ -8,6 +8,8 @@ use hako_sys::{MountAttributes, Propagation};
 use serde::{Deserialize, Serialize};
 
 use super::PlanError;
+use super::namespaces::id_map;
+use crate::types::IdMap;
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,17 @@ pub(crate) struct MountPlan {
     /// The part of the source that is shown, as seen by somebody whose root the source is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<PathBuf>,
+    /// The ids that its files are shown with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_map: Option<MountIds>,
+}
+
+/// How the ids of a mount's files are shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MountIds {
+    pub map: IdMap,
+    /// Whether that goes for the mounts below it too.
+    pub recursive: bool,
 }
 
 /// An option of ours: the part of the source that is shown. No link in the source leads out of it.
@@ -84,6 +97,9 @@ const ATTRIBUTES: [(&str, u64, u64); 16] = [
 const IGNORED: [&str; 9] =
     ["defaults", "norelatime", "nostrictatime", "async", "loud", "silent", "nomand", "norbind", "tmpcopyup"];
 
+/// Options that are read with the mount's mappings.
+const ID_MAPS: [&str; 2] = ["idmap", "ridmap"];
+
 /// The names of all options, for `features`.
 pub(crate) fn mount_options() -> Vec<String> {
     let attributes = ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]);
@@ -98,6 +114,8 @@ pub(crate) fn mount_options() -> Vec<String> {
         "rslave",
         "unbindable",
         "runbindable",
+        "idmap",
+        "ridmap",
     ];
     attributes.chain(others.map(str::to_owned)).collect()
 }
@@ -148,11 +166,43 @@ fn is_other_than_proc(mount: &Mount) -> bool {
     kind != "proc" && kind != "bind" && !mount.options().iter().flatten().any(is_bind)
 }
 
-pub(super) fn plan(mounts: &[Mount], cgroup_views: &[(String, PathBuf)]) -> Result<Vec<MountPlan>> {
-    mounts.iter().map(|mount| one(mount, cgroup_views)).collect()
+/// `user` are the ids of the container's own user namespace, if it has one.
+pub(super) fn plan(
+    mounts: &[Mount],
+    cgroup_views: &[(String, PathBuf)],
+    user: Option<&IdMap>,
+) -> Result<Vec<MountPlan>> {
+    mounts.iter().map(|mount| one(mount, cgroup_views, user)).collect()
 }
 
-fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)]) -> Result<MountPlan> {
+/// The ids that a mount's files are shown with: its own, else those of the container's user namespace where an option
+/// asks for them.
+fn ids(mount: &Mount, user: Option<&IdMap>) -> Result<Option<MountIds>> {
+    let has = |name: &str| mount.options().iter().flatten().any(|option| option == name);
+    let own = id_map(mount.uid_mappings().as_deref(), mount.gid_mappings().as_deref());
+    let bad = |expected| PlanError::Bad {
+        field: "mounts.uidMappings",
+        value: mount.destination().display().to_string(),
+        expected,
+    };
+    let recursive = has("ridmap");
+    let is_wanted = recursive || has("idmap") || own.is_some();
+    if !is_wanted {
+        return Ok(None);
+    }
+    let is_bind = has("bind") || has("rbind") || mount.typ().as_deref() == Some("bind");
+    if !is_bind {
+        return Err(bad("only the ids of bind mounts can be mapped").into());
+    }
+    let map = own.or_else(|| user.cloned());
+    let map = map.ok_or_else(|| bad("idmap takes mappings of the mount, or of a user namespace"))?;
+    if map.uids.is_empty() || map.gids.is_empty() {
+        return Err(bad("give uidMappings and gidMappings").into());
+    }
+    Ok(Some(MountIds { map, recursive }))
+}
+
+fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)], user: Option<&IdMap>) -> Result<MountPlan> {
     let bad = |field, value: String, expected| PlanError::Bad { field, value, expected };
     // Old specs have relative destinations; they are meant from the root.
     let target = clean(&PathBuf::from("/").join(mount.destination()));
@@ -165,8 +215,10 @@ fn one(mount: &Mount, cgroup_views: &[(String, PathBuf)]) -> Result<MountPlan> {
         recursive_clear: 0,
         propagation: None,
         below: None,
+        id_map: None,
     };
     check_target(&plan.target, mount)?;
+    plan.id_map = ids(mount, user)?;
     let (mut bind, mut parameters) = (None, Vec::new());
     for option in mount.options().iter().flatten() {
         match option.as_str() {
@@ -229,7 +281,7 @@ fn option_of(plan: &mut MountPlan, parameters: &mut Vec<(String, Option<String>)
         plan.below = Some(PathBuf::from(below));
         return;
     }
-    if IGNORED.contains(&option) || option.starts_with("x-") {
+    if IGNORED.contains(&option) || ID_MAPS.contains(&option) || option.starts_with("x-") {
         return;
     }
     parameters.push(match option.split_once('=') {
@@ -246,7 +298,7 @@ mod tests {
     fn mount(kind: &str, options: &[&str]) -> MountPlan {
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let mount = MountBuilder::default().destination("/x").typ(kind).source("/src").options(options);
-        one(&mount.build().unwrap(), &[]).unwrap()
+        one(&mount.build().unwrap(), &[], None).unwrap()
     }
 
     #[test]
@@ -271,7 +323,7 @@ mod tests {
             .typ(kind)
             .source("/src")
             .options(vec!["ro".to_owned()]);
-        one(&mount.build().unwrap(), &[])
+        one(&mount.build().unwrap(), &[], None)
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hako_error::Result;
-use hako_oci::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use hako_oci::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 use hako_sys::CloneFlags;
 use serde::{Deserialize, Serialize};
 
-use super::not_supported;
 use super::sysctl::Own;
+use super::{PlanError, not_supported};
+use crate::types::{IdMap, IdRange};
 
 /// The namespaces of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,18 @@ pub(crate) struct NamespacePlan {
     pub join: Vec<(u64, PathBuf)>,
     /// A pid namespace entered before clone3, as it counts for children only.
     pub join_pid: Option<PathBuf>,
+    /// The user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserPlan>,
+}
+
+/// A container's user namespace, where it has one of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum UserPlan {
+    /// A new one.
+    New(IdMap),
+    /// The one at a path.
+    Join(PathBuf),
 }
 
 impl NamespacePlan {
@@ -58,14 +71,51 @@ fn is_same(one: &Path, other: &Path) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-pub(super) fn plan(namespaces: &[LinuxNamespace]) -> Result<NamespacePlan> {
+/// Ids as the OCI has them.
+pub(super) fn id_map(uids: Option<&[LinuxIdMapping]>, gids: Option<&[LinuxIdMapping]>) -> Option<IdMap> {
+    let ranges = |all: Option<&[LinuxIdMapping]>| -> Vec<IdRange> {
+        let range = |one: &LinuxIdMapping| IdRange {
+            inside: one.container_id(),
+            outside: one.host_id(),
+            count: one.size(),
+        };
+        all.unwrap_or_default().iter().map(range).collect()
+    };
+    let map = IdMap { uids: ranges(uids), gids: ranges(gids) };
+    (map != IdMap::default()).then_some(map)
+}
+
+/// What is wrong with mappings is said as far as the kernel would not say it.
+fn user_plan(map: Option<IdMap>, path: Option<&PathBuf>) -> Result<UserPlan> {
+    let bad = |expected| PlanError::Bad { field: "linux.uidMappings", value: String::new(), expected };
+    match (path, map) {
+        (Some(path), _) => Ok(UserPlan::Join(path.clone())),
+        (None, None) => Err(bad("a new user namespace takes uidMappings and gidMappings").into()),
+        (None, Some(map)) => {
+            let has_root = |ranges: &[IdRange]| ranges.iter().any(|one| one.inside == 0 && one.count > 0);
+            match has_root(&map.uids) && has_root(&map.gids) {
+                true => Ok(UserPlan::New(map)),
+                false => Err(bad("map user and group 0 of the container").into()),
+            }
+        }
+    }
+}
+
+pub(super) fn plan(namespaces: &[LinuxNamespace], map: Option<IdMap>) -> Result<NamespacePlan> {
+    let has_user = namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::User);
+    if map.is_some() && !has_user {
+        return Err(PlanError::Bad {
+            field: "linux.uidMappings",
+            value: String::new(),
+            expected: "they take a namespace of type user in linux.namespaces",
+        }
+        .into());
+    }
     let mut plan = NamespacePlan { clone: CloneFlags::NEWNS.0, ..NamespacePlan::default() };
     for namespace in namespaces {
         let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
         match (namespace.typ(), path) {
-            (LinuxNamespaceType::User, _) => {
-                return Err(not_supported("a user namespace", "remove it from linux.namespaces"));
-            }
+            (LinuxNamespaceType::User, path) => plan.user = Some(user_plan(map.clone(), path)?),
             (LinuxNamespaceType::Time, _) => {
                 return Err(not_supported("a time namespace", "remove it from linux.namespaces"));
             }

@@ -39,6 +39,7 @@ fn run_container(control: &OwnedFd, create: Create, fds: Vec<OwnedFd>) -> Result
         unified: unified.as_ref().map(AsFd::as_fd),
         streams: [null.as_fd(), out.as_fd(), err.as_fd()],
         preserved: &[],
+        user: None,
     };
     let (child, init) = launch(&how, &[plan.as_fd()], container_child).map_err(failed)?;
     // The caller sees the end of output when the container alone holds the streams.

@@ -95,6 +95,7 @@ impl Server {
             unified: unified.as_ref().map(AsFd::as_fd),
             streams: streams.inside(),
             preserved: &[],
+            user: self.user.as_ref(),
         };
         let (child, init) = launch(&how, &[plan.as_fd()], container_child).map_err(failed)?;
         let token = self.token();
@@ -347,6 +348,7 @@ impl Server {
         }
         let plan = fds.remove(0);
         let token = self.token();
+        let user = self.user.as_ref().map(|user| user.root);
         let container = self.container(id)?;
         if container.status != ContainerStatus::Running {
             return refuse(
@@ -372,9 +374,11 @@ impl Server {
             unified: unified.as_ref().map(AsFd::as_fd),
             streams: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
             preserved: &[],
+            user: None,
         };
         let (child, init) =
-            launch(&how, &[plan.as_fd(), container.pidfd.as_fd()], exec_child).map_err(failed)?;
+            launch(&how, &[plan.as_fd(), container.pidfd.as_fd()], |fds, _| exec_child(fds, user))
+                .map_err(failed)?;
         let started =
             Exec { pid: child.pid, init: Some(init), starting: Some(to), is_ready: false, terminal: None };
         container.execs.insert(exec.clone(), started);

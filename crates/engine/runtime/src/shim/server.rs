@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::container::Container;
 use super::setup::Prepared;
 use crate::types::{ContainerStatus, Exit, ShimConfig, ShimEvent};
+use crate::user::UserNamespace;
 use crate::wire::{Answer, FromShim, ToShim, WireKind};
 
 /// What a token of the epoll set stands for.
@@ -62,13 +63,15 @@ pub(super) struct Server {
     pub dns: Option<[OwnedFd; 2]>,
     /// The network namespace the shim came from, from where log daemons are reached.
     pub home_net: Option<OwnedFd>,
+    /// The user namespace of the containers, where they have one.
+    pub user: Option<UserNamespace>,
     pub is_done: bool,
 }
 
 /// Why something could not be watched is of no use to anybody but the next write; it is noticed there.
 impl Server {
     pub fn new(config: ShimConfig, prepared: Prepared) -> io::Result<Self> {
-        let Prepared { listener, pause, dns, home_net } = prepared;
+        let Prepared { listener, pause, dns, home_net, user } = prepared;
         let mut server = Self {
             config,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -82,6 +85,7 @@ impl Server {
             pause,
             dns,
             home_net,
+            user,
             is_done: false,
         };
         let token = server.token();

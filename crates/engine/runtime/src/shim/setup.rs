@@ -18,6 +18,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::pause;
 use crate::plan::sysctl::{self, Own};
 use crate::types::{NamespaceMode, SharedMount, ShimConfig, TmpfsMount};
+use crate::user::UserNamespace;
 
 fn text<E: std::fmt::Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
     move |error| format!("{doing}: {error}")
@@ -31,6 +32,7 @@ pub(super) struct Prepared {
     pub pause: Option<Child>,
     pub dns: Option<[OwnedFd; 2]>,
     pub home_net: Option<OwnedFd>,
+    pub user: Option<UserNamespace>,
 }
 
 /// Makes the namespaces and what is in them. `joined` are those that are another sandbox's.
@@ -48,27 +50,97 @@ pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepa
     let home_net = (namespaces.net != NamespaceMode::Host).then(|| home_net.into());
     let own = Own::from(namespaces);
     config.sysctls.keys().try_for_each(|name| sysctl::check(name, own)).map_err(|error| error.to_string())?;
-    let mut kinds = CloneFlags::NEWNS;
     let mut joined = joined.into_iter();
-    for (mode, kind, name) in [
-        (namespaces.net, CloneFlags::NEWNET, LinkNameSpaceType::Network),
-        (namespaces.ipc, CloneFlags::NEWIPC, LinkNameSpaceType::InterProcessCommunication),
-        (namespaces.uts, CloneFlags::NEWUTS, LinkNameSpaceType::HostNameAndNISDomainName),
+    let user = user_namespace(config, &mut joined)?;
+    let made = make_namespaces(config, &mut joined)?;
+    populate(config, user.as_ref(), &made)?;
+    // The shim's mounts are the host's matter, as what it does for containers is.
+    hako_sys::unshare(CloneFlags::NEWNS).map_err(text("cannot make the sandbox's mount namespace"))?;
+    // Mounts of the host go on to appear here, for containers that ask for them; none of ours appears there.
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(text("cannot detach from the host's mounts"))?;
+    for mount in &config.tmpfs {
+        tmpfs(mount)?;
+    }
+    if !config.shared.is_empty() {
+        let other = joined.next().ok_or("the mount namespace to take mounts from did not come")?;
+        take_mounts(&other, &config.shared)?;
+    }
+    fs::create_dir_all(&config.state_dir).map_err(text("cannot create the state directory"))?;
+    fs::create_dir_all(config.state_dir.join(ROOT)).map_err(text("cannot create the directory for roots"))?;
+    let pause = namespaces.shared_pid.then(|| pause::start(&config.state_dir)).transpose()?;
+    let dns = config.dns.then(|| dns_sockets(config)).transpose()?;
+    Ok(Prepared { listener: listen(&config.socket)?, pause, dns, home_net, user })
+}
+
+/// A kind of namespace: how it is made, how it is entered, its name in /proc.
+type NamespaceKind = (CloneFlags, LinkNameSpaceType, &'static str);
+
+/// The one that comes first of those that are joined, or a new one.
+fn user_namespace(
+    config: &ShimConfig,
+    joined: &mut impl Iterator<Item = OwnedFd>,
+) -> Result<Option<UserNamespace>, String> {
+    let Some(map) = &config.user else { return Ok(None) };
+    if config.namespaces.shared_pid {
+        return Err("a pid namespace for all containers is not supported in a user namespace".to_owned());
+    }
+    let made = match config.joins_user {
+        false => UserNamespace::new(map),
+        true => UserNamespace::of(joined.next().ok_or("the user namespace to join did not come")?),
+    };
+    made.map(Some).map_err(|error| error.to_string())
+}
+
+/// Joins those of others; returns those that are to be made.
+fn make_namespaces(
+    config: &ShimConfig,
+    joined: &mut impl Iterator<Item = OwnedFd>,
+) -> Result<Vec<NamespaceKind>, String> {
+    let namespaces = &config.namespaces;
+    let mut new = Vec::new();
+    for (mode, kind) in [
+        (namespaces.net, (CloneFlags::NEWNET, LinkNameSpaceType::Network, "net")),
+        (namespaces.ipc, (CloneFlags::NEWIPC, LinkNameSpaceType::InterProcessCommunication, "ipc")),
+        (namespaces.uts, (CloneFlags::NEWUTS, LinkNameSpaceType::HostNameAndNISDomainName, "uts")),
     ] {
         match mode {
-            NamespaceMode::New => kinds = kinds.with(kind),
+            NamespaceMode::New => new.push(kind),
             NamespaceMode::Host => {}
             NamespaceMode::Join => {
                 let namespace = joined.next().ok_or("a namespace to join did not come with the request")?;
-                move_into_link_name_space(namespace.as_fd(), Some(name))
+                move_into_link_name_space(namespace.as_fd(), Some(kind.1))
                     .map_err(text("cannot join another sandbox's namespace"))?;
             }
         }
     }
-    hako_sys::unshare(kinds).map_err(text("cannot make the sandbox's namespaces"))?;
-    // Mounts of the host go on to appear here, for containers that ask for them; none of ours appears there.
-    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(text("cannot detach from the host's mounts"))?;
+    Ok(new)
+}
+
+/// Makes the new namespaces, as belonging to the user namespace if there is one, goes into them and sets them up.
+fn populate(config: &ShimConfig, user: Option<&UserNamespace>, new: &[NamespaceKind]) -> Result<(), String> {
+    let doing = "cannot make the sandbox's namespaces";
+    match user {
+        None => {
+            let all = new.iter().fold(CloneFlags::default(), |all, (kind, ..)| all.with(*kind));
+            hako_sys::unshare(all).map_err(text(doing))?;
+            set_up(config)
+        }
+        Some(user) => {
+            let kinds: Vec<_> = new.iter().map(|(kind, _, name)| (*kind, *name)).collect();
+            // Their parameters belong to their root, who is nobody here.
+            let made = user.populate(&kinds, || set_up(config).map_err(std::io::Error::other));
+            for (namespace, (_, kind, _)) in made.map_err(text(doing))?.iter().zip(new) {
+                move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(text(doing))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What new namespaces have to have before anybody is in them.
+fn set_up(config: &ShimConfig) -> Result<(), String> {
+    let namespaces = &config.namespaces;
     if namespaces.net == NamespaceMode::New {
         hako_sys::set_up_loopback().map_err(text("cannot set the loopback link up"))?;
     }
@@ -84,18 +156,7 @@ pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepa
     for (key, value) in &config.sysctls {
         crate::init::set_sysctl(key, value).map_err(|error| error.to_string())?;
     }
-    for mount in &config.tmpfs {
-        tmpfs(mount)?;
-    }
-    if !config.shared.is_empty() {
-        let other = joined.next().ok_or("the mount namespace to take mounts from did not come")?;
-        take_mounts(&other, &config.shared)?;
-    }
-    fs::create_dir_all(&config.state_dir).map_err(text("cannot create the state directory"))?;
-    fs::create_dir_all(config.state_dir.join(ROOT)).map_err(text("cannot create the directory for roots"))?;
-    let pause = namespaces.shared_pid.then(|| pause::start(&config.state_dir)).transpose()?;
-    let dns = config.dns.then(|| dns_sockets(config)).transpose()?;
-    Ok(Prepared { listener: listen(&config.socket)?, pause, dns, home_net })
+    Ok(())
 }
 
 /// The sockets outlive every engine: what is asked while none is there waits in them.

@@ -109,6 +109,14 @@ impl Daemon {
     }
 }
 
+/// Gives a tree away, for user namespaces whose root is to own it.
+fn chown_to(tree: &Path, id: u32) {
+    let given = Command::new("chown").args(["-hR", &format!("{id}:{id}")]).arg(tree).status().unwrap();
+    assert!(given.success());
+    let directory = tree.parent().unwrap();
+    fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn podman_runs_its_containers_with_our_runtime() {
     let Some(host) = Host::with(&["podman", "conmon"]) else { return };
@@ -163,6 +171,16 @@ fn podman_runs_its_containers_with_our_runtime() {
     ok(podman(&["kill", "box"]));
     assert_eq!(ok(podman(&["wait", "box"])), "137");
     ok(podman(&["rm", "box"]));
+    // Maps that podman makes, and namespaces that it made before.
+    chown_to(&host.path("rootfs"), 200_000);
+    let map = ["run", "--rm", "--uidmap", "0:200000:5000", "--gidmap", "0:200000:5000"];
+    let script =
+        "awk '{print $1, $2, $3}' /proc/self/uid_map; id -u; touch /tmp/mapped; hostname box && hostname";
+    let mapped = run(&mut with(&map, "mapped", &["sh", "-c", script]));
+    let errors = String::from_utf8_lossy(&mapped.stderr);
+    assert_eq!(String::from_utf8_lossy(&mapped.stdout), "0 200000 5000\n0\n", "{errors}");
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(host.path("rootfs/tmp/mapped")).unwrap());
+    assert_eq!(owner, 200_000);
     let group = hako_cgroup::CgroupRoot::detect().unwrap().open(&parent);
     group.map(|group| group.delete().unwrap()).ok();
 }

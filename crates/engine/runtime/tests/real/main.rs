@@ -14,3 +14,4 @@ mod oci;
 mod once;
 mod sharing;
 mod streams;
+mod userns;
