@@ -80,7 +80,11 @@ fn path_access(request: &Request) -> Outcome<()> {
 
 fn parse(group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
     let found = |plural: &str, namespace: &str, name: &str, subresource: &str| {
-        let row = kinds::by_resource(group, version, plural).ok_or_else(Failure::no_such_path)?;
+        let missing = || match kinds::replacement(group, version, plural) {
+            Some(instead) => Failure::no_longer_served(group, version, plural, instead),
+            None => Failure::no_such_path(),
+        };
+        let row = kinds::by_resource(group, version, plural).ok_or_else(missing)?;
         if row.is_namespaced() == namespace.is_empty() && !(name.is_empty() && namespace.is_empty()) {
             return Err(Failure::no_such_path());
         }

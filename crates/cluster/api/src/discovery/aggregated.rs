@@ -3,18 +3,14 @@
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::groups::group_versions;
+use super::groups::{groups, versions_of};
 use crate::http::{Outcome, answer};
 use crate::kinds::{self, KindRow, Subresource};
 
 /// `/api` or `/apis` in aggregated form.
 pub(super) fn answer(root: &str, version: &'static str) -> Outcome {
     let is_here = |group: &str| (root == "api") == group.is_empty();
-    let items: Vec<Value> = group_versions()
-        .into_iter()
-        .filter(|(group, _)| is_here(group))
-        .map(|(group, version)| item(group, version))
-        .collect();
+    let items: Vec<Value> = groups().into_iter().filter(|group| is_here(group)).map(item).collect();
     let body = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items,
@@ -29,18 +25,19 @@ pub(super) fn answer(root: &str, version: &'static str) -> Outcome {
     Ok(response)
 }
 
-fn item(group: &str, version: &str) -> Value {
-    let rows = kinds::table().iter().filter(|row| row.group == group && row.version == version);
-    let resources: Vec<Value> = rows.map(resource).collect();
+fn item(group: &str) -> Value {
+    let of = |version: &&str| {
+        let rows = kinds::table().iter().filter(|row| row.group == group && row.version == *version);
+        let resources: Vec<Value> = rows.map(resource).collect();
+        json!({"version": version, "resources": resources, "freshness": "Current"})
+    };
     let metadata = if group.is_empty() {
         json!({"creationTimestamp": null})
     } else {
         json!({"name": group, "creationTimestamp": null})
     };
-    json!({
-        "metadata": metadata,
-        "versions": [{"version": version, "resources": resources, "freshness": "Current"}],
-    })
+    let versions: Vec<Value> = versions_of(group).iter().map(of).collect();
+    json!({"metadata": metadata, "versions": versions})
 }
 
 fn resource(row: &KindRow) -> Value {

@@ -17,6 +17,25 @@ pub(super) fn group_versions() -> Vec<(&'static str, &'static str)> {
     all
 }
 
+/// Groups in the order of the table, each once.
+pub(super) fn groups() -> Vec<&'static str> {
+    let mut all = Vec::new();
+    for (group, _) in group_versions() {
+        if !all.contains(&group) {
+            all.push(group);
+        }
+    }
+    all
+}
+
+/// The versions of a group, the preferred one first: that is the newest.
+pub(super) fn versions_of(group: &str) -> Vec<&'static str> {
+    let of_group = group_versions().into_iter().filter(|(name, _)| *name == group);
+    let mut versions: Vec<&str> = of_group.map(|(_, version)| version).collect();
+    versions.sort_unstable_by(|one, other| other.cmp(one));
+    versions
+}
+
 /// Paths of the whole server.
 pub(super) fn paths() -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
@@ -39,11 +58,8 @@ pub(super) fn root(root: &str) -> Outcome {
             "serverAddressByClientCIDRs": [],
         })
     } else {
-        let groups: Vec<Value> = group_versions()
-            .into_iter()
-            .filter(|(group, _)| !group.is_empty())
-            .map(|(group, version)| group_value(group, version))
-            .collect();
+        let groups: Vec<Value> =
+            groups().into_iter().filter(|group| !group.is_empty()).map(group_value).collect();
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
     Ok(answer::json(StatusCode::OK, &body))
@@ -51,17 +67,20 @@ pub(super) fn root(root: &str) -> Outcome {
 
 /// `/apis/<group>`.
 pub(super) fn group(group: &str) -> Outcome {
-    let found = group_versions().into_iter().find(|(name, _)| *name == group && !group.is_empty());
-    let (group, version) = found.ok_or_else(Failure::no_such_path)?;
-    let mut body = group_value(group, version);
+    let found = groups().into_iter().find(|name| *name == group && !group.is_empty());
+    let mut body = group_value(found.ok_or_else(Failure::no_such_path)?);
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
     Ok(answer::json(StatusCode::OK, &body))
 }
 
-fn group_value(group: &str, version: &str) -> Value {
-    let version = json!({"groupVersion": format!("{group}/{version}"), "version": version});
-    json!({"name": group, "versions": [version.clone()], "preferredVersion": version})
+/// Its versions, the preferred one first.
+fn group_value(group: &str) -> Value {
+    let versions: Vec<Value> = versions_of(group)
+        .into_iter()
+        .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
+        .collect();
+    json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
 /// `/api/v1` or `/apis/<group>/<version>`.

@@ -40,6 +40,15 @@ impl Failure {
         Self::generic(404, "NotFound", "the server could not find the requested resource")
     }
 
+    /// A version of a kind that is not served any more.
+    pub(crate) fn no_longer_served(group: &str, version: &str, plural: &str, instead: &str) -> Self {
+        let text = format!(
+            "the server could not find the requested resource: {plural} of {group}/{version} are no longer served, use \
+             {instead}"
+        );
+        Self::generic(404, "NotFound", &text)
+    }
+
     /// A failure about no object. Its details are there and empty: kubectl looks into them unasked.
     fn generic(code: u16, reason: &str, text: &str) -> Self {
         let mut status = Status::failure(code, reason, text);

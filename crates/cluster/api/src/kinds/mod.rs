@@ -19,6 +19,7 @@ mod pod;
 mod pod_gates;
 mod pod_spec;
 mod pod_status;
+mod removed;
 mod replica_set;
 mod row;
 pub mod scale;
@@ -31,7 +32,8 @@ mod value;
 mod tests;
 
 pub use columns::Column;
-pub use row::{KindRow, Scope, Subresource};
+pub use removed::replacement;
+pub use row::{KindRow, Scope, Stored, Subresource};
 
 /// Every built-in kind, in the order discovery lists them.
 #[must_use]

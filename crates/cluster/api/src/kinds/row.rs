@@ -76,6 +76,21 @@ pub struct KindRow {
     pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
     /// The names of the fields [`Self::selectable`] yields.
     pub selectable_fields: &'static [&'static str],
+    /// The form in which objects are kept, where it is another one.
+    pub stored: Option<Stored>,
+}
+
+/// The form in which objects of a kind with several versions or groups are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// The group of the form kept.
+    pub group: &'static str,
+    /// The version of the form kept.
+    pub version: &'static str,
+    /// From the form kept to that of the row.
+    pub read: fn(&mut Value),
+    /// From the form of the row to that kept.
+    pub write: fn(&mut Value),
 }
 
 /// The verbs of a kind that is stored like any other.
@@ -119,6 +134,7 @@ impl KindRow {
         prepare_update: meta::keep_nothing,
         selectable: meta::not_selectable,
         selectable_fields: &[],
+        stored: None,
     };
 
     /// Group, version and kind.
@@ -143,6 +159,35 @@ impl KindRow {
     #[must_use]
     pub const fn is_namespaced(&self) -> bool {
         matches!(self.scope, Scope::Namespaced)
+    }
+
+    /// The group under which objects are kept.
+    #[must_use]
+    pub fn stored_group(&self) -> &'static str {
+        self.stored.map_or(self.group, |stored| stored.group)
+    }
+
+    /// From the form in which an object is kept to that of this row.
+    pub fn read_stored(&self, object: &mut Value) {
+        if let Some(stored) = self.stored {
+            (stored.read)(object);
+            self.set_type(object, &self.api_version());
+        }
+    }
+
+    /// From the form of this row to that in which an object is kept.
+    pub fn write_stored(&self, object: &mut Value) {
+        if let Some(stored) = self.stored {
+            (stored.write)(object);
+            self.set_type(object, &GroupVersion::new(stored.group, stored.version).to_string());
+        }
+    }
+
+    fn set_type(&self, object: &mut Value, api_version: &str) {
+        if let Some(map) = object.as_object_mut() {
+            map.insert("apiVersion".to_owned(), api_version.into());
+            map.insert("kind".to_owned(), self.kind.into());
+        }
     }
 
     /// The subresource of that name.

@@ -15,8 +15,8 @@ pub(super) fn list_name(row: &KindRow) -> String {
     format!("{}List", row.type_name)
 }
 
-/// All types, or those that the given ones reach.
-pub(super) fn definitions(dialect: Dialect, roots: Option<&[String]>) -> Map<String, Value> {
+/// All types.
+pub(super) fn definitions(dialect: Dialect) -> Map<String, Value> {
     let model = model();
     let mut all = Map::new();
     for row in kinds::table() {
@@ -25,12 +25,15 @@ pub(super) fn definitions(dialect: Dialect, roots: Option<&[String]>) -> Map<Str
     for named in model.types() {
         all.insert(named.name.clone(), type_def(model, dialect, named));
     }
-    if let Some(roots) = roots {
-        let kept = reachable(&all, roots);
-        all.retain(|name, _| kept.contains(name));
-    }
     all.sort_keys();
     all
+}
+
+/// Those of all types that the given ones reach.
+pub(super) fn reached(all: &Map<String, Value>, roots: &[String]) -> Map<String, Value> {
+    let kept = reachable(all, roots);
+    let of = |(name, schema): (&String, &Value)| (name.clone(), schema.clone());
+    all.iter().filter(|(name, _)| kept.contains(*name)).map(of).collect()
 }
 
 fn reachable(all: &Map<String, Value>, roots: &[String]) -> BTreeSet<String> {

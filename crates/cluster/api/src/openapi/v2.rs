@@ -14,7 +14,7 @@ fn build() -> Value {
         "swagger": "2.0",
         "info": info(),
         "paths": all,
-        "definitions": definitions::definitions(Dialect::V2, None),
+        "definitions": definitions::definitions(Dialect::V2),
     })
 }
 

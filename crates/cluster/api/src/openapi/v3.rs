@@ -11,16 +11,17 @@ type Documents = BTreeMap<(&'static str, &'static str), Document>;
 fn documents() -> &'static Documents {
     static DOCUMENTS: OnceLock<Documents> = OnceLock::new();
     DOCUMENTS.get_or_init(|| {
+        let types = definitions::definitions(Dialect::V3);
         let mut all = Documents::new();
         for row in kinds::table() {
             all.entry((row.group, row.version))
-                .or_insert_with(|| Document::of(&build(row.group, row.version)));
+                .or_insert_with(|| Document::of(&build(&types, row.group, row.version)));
         }
         all
     })
 }
 
-fn build(group: &str, version: &str) -> Value {
+fn build(types: &Map<String, Value>, group: &str, version: &str) -> Value {
     let (mut all, mut roots) = (Map::new(), Vec::new());
     for row in kinds::table().iter().filter(|row| row.group == group && row.version == version) {
         paths::add(Dialect::V3, row, &mut all);
@@ -32,7 +33,7 @@ fn build(group: &str, version: &str) -> Value {
         "openapi": "3.0.0",
         "info": info(),
         "paths": all,
-        "components": { "schemas": definitions::definitions(Dialect::V3, Some(&roots)) },
+        "components": { "schemas": definitions::reached(types, &roots) },
     })
 }
 

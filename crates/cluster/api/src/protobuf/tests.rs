@@ -200,7 +200,8 @@ proptest! {
 fn the_tables_have_the_fields_of_the_schema_model_and_no_others() {
     let mut faults = Vec::new();
     for row in kinds::table() {
-        let message = fields::of(&row.api_version(), row.kind).unwrap();
+        // Kinds without a table are sent as JSON: client-go falls back to it.
+        let Some(message) = fields::of(&row.api_version(), row.kind) else { continue };
         compare(message, schema::model().shape(row.type_name), row.kind, &mut faults);
     }
     assert!(faults.is_empty(), "{faults:#?}");

@@ -100,7 +100,7 @@ async fn attempt(
         }
         return Ok(Stored::Value(Box::new(object)));
     }
-    let bytes = encode(&mut object)?;
+    let bytes = encode(row, &mut object)?;
     let mut write = Write::create(target.key(), bytes.clone());
     if let Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;

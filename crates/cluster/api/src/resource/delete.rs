@@ -130,7 +130,7 @@ pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, ta
     let form = request.accept()?.form;
     let (entries, head) = list::selected(server, request, target).await?;
     for entry in &entries {
-        let object = decode_entry(entry)?;
+        let object = decode_entry(target.row, entry)?;
         let one_target = Target {
             row: target.row,
             namespace: head_value(&object, "namespace").to_owned(),
@@ -159,7 +159,7 @@ pub(super) async fn one(server: &Arc<Inner>, target: &Target, options: &Options)
     admission::may_be_deleted(target)?;
     for _ in 0..ATTEMPTS {
         let entry = target.read(&*server.config.store).await?;
-        let old = decode_entry(&entry)?;
+        let old = decode_entry(target.row, &entry)?;
         check(target, &old, options)?;
         let uid = head_value(&old, "uid").to_owned();
         let new = marked(target, &old, options);
@@ -181,7 +181,7 @@ pub(super) async fn one(server: &Arc<Inner>, target: &Target, options: &Options)
 
 /// Stores the mark; none if the object changed meanwhile.
 async fn mark(server: &Inner, target: &Target, entry: &Entry, mut object: Value) -> Outcome<Option<Value>> {
-    let bytes = encode(&mut object)?;
+    let bytes = encode(target.row, &mut object)?;
     match server.config.store.write(Write::put(entry.key.clone(), bytes, Expect::At(entry.modified))).await {
         Ok(written) => {
             object["metadata"]["resourceVersion"] = written.revision.0.to_string().into();

@@ -8,11 +8,13 @@ use hako_store::{Entry, Revision};
 use serde_json::Value;
 
 use crate::http::{Failure, Outcome};
+use crate::kinds::KindRow;
 
 const METADATA: &[u8] = b"\"metadata\":{";
 
-/// Encodes an object for the store.
-pub(crate) fn encode(object: &mut Value) -> Outcome<Bytes> {
+/// Encodes an object of a kind for the store.
+pub(crate) fn encode(row: &KindRow, object: &mut Value) -> Outcome<Bytes> {
+    row.write_stored(object);
     let fault = || Failure::bad_request("the object is no JSON object with metadata");
     let map = object.as_object_mut().ok_or_else(fault)?;
     let metadata = map.get_mut("metadata").and_then(Value::as_object_mut).ok_or_else(fault)?;
@@ -42,8 +44,21 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
     let _ = serde_json::to_writer(&mut *out, value);
 }
 
-/// Appends the object with its revision.
-pub(super) fn splice_into(out: &mut Vec<u8>, stored: &[u8], revision: Revision) {
+/// Appends the object, in the form of the row, with its revision.
+pub(super) fn write_into(out: &mut Vec<u8>, row: &KindRow, stored: &[u8], revision: Revision) {
+    if row.stored.is_none() {
+        return splice_into(out, stored, revision);
+    }
+    match decode_at(row, stored, revision) {
+        // INVARIANT: writing a `Value` to a `Vec` cannot fail.
+        Ok(object) => drop(serde_json::to_writer(out, &object)),
+        // A damaged object is shown as it is: a reader of one sees what a reader of the other form would.
+        Err(_) => splice_into(out, stored, revision),
+    }
+}
+
+/// Appends the object as it is kept with its revision.
+fn splice_into(out: &mut Vec<u8>, stored: &[u8], revision: Revision) {
     let at = stored
         .windows(METADATA.len())
         .take(512)
@@ -56,23 +71,24 @@ pub(super) fn splice_into(out: &mut Vec<u8>, stored: &[u8], revision: Revision) 
     out.extend_from_slice(&stored[at..]);
 }
 
-/// The object with its revision.
-pub(super) fn spliced(stored: &[u8], revision: Revision) -> Bytes {
+/// The object, in the form of the row, with its revision.
+pub(super) fn written(row: &KindRow, stored: &[u8], revision: Revision) -> Bytes {
     let mut out = Vec::with_capacity(stored.len() + 48);
-    splice_into(&mut out, stored, revision);
+    write_into(&mut out, row, stored, revision);
     Bytes::from(out)
 }
 
 /// Decodes a stored object, revision put in.
-pub(super) fn decode(entry: &Entry) -> Outcome<Value> {
-    decode_at(&entry.value, entry.modified)
+pub(super) fn decode(row: &KindRow, entry: &Entry) -> Outcome<Value> {
+    decode_at(row, &entry.value, entry.modified)
 }
 
-pub(super) fn decode_at(stored: &[u8], revision: Revision) -> Outcome<Value> {
+pub(super) fn decode_at(row: &KindRow, stored: &[u8], revision: Revision) -> Outcome<Value> {
     let mut object: Value = serde_json::from_slice(stored).map_err(|error| {
         let text = "a stored object is damaged";
         hako_error::Error::new(hako_error::Kind::DataLoss, text).with_source(error)
     })?;
+    row.read_stored(&mut object);
     object["metadata"]["resourceVersion"] = revision.0.to_string().into();
     Ok(object)
 }
@@ -95,9 +111,10 @@ mod tests {
             "kind": "ConfigMap",
             "apiVersion": "v1",
         });
-        let stored = encode(&mut object).unwrap();
+        let row = crate::kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        let stored = encode(row, &mut object).unwrap();
         assert!(stored.starts_with(b"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{"));
-        let read: Value = serde_json::from_slice(&spliced(&stored, Revision(42))).unwrap();
+        let read: Value = serde_json::from_slice(&written(row, &stored, Revision(42))).unwrap();
         assert_eq!(read["metadata"], json!({"name": "a", "resourceVersion": "42"}));
         assert_eq!(read["data"], object["data"]);
     }

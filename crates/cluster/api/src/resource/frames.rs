@@ -7,7 +7,8 @@ use bytes::Bytes;
 use hako_store::{Event, Revision};
 use parking_lot::Mutex;
 
-use super::encoded::splice_into;
+use super::encoded::write_into;
+use crate::kinds::KindRow;
 
 /// Events whose frames are remembered; watchers further behind encode for themselves.
 const REMEMBERED: usize = 256;
@@ -50,14 +51,18 @@ impl Told {
 
 impl FrameCache {
     /// The frame for telling an event, shared with all who are told the same.
-    pub(super) fn frame(&self, told: Told, event: &Event) -> Bytes {
+    pub(super) fn frame(&self, row: &KindRow, told: Told, event: &Event) -> Bytes {
+        if row.stored.is_some() {
+            // Remembered frames are of the form kept.
+            return frame(row, told, object_of(told, event), event.revision());
+        }
         let frames = self.frames(event.revision());
         let cell = match told {
             Told::Added => &frames.added,
             Told::Modified => &frames.modified,
             Told::Deleted => &frames.deleted,
         };
-        cell.get_or_init(|| frame(told, object_of(told, event), event.revision())).clone()
+        cell.get_or_init(|| frame(row, told, object_of(told, event), event.revision())).clone()
     }
 
     fn frames(&self, revision: Revision) -> Arc<Frames> {
@@ -86,12 +91,12 @@ pub(super) fn object_of(told: Told, event: &Event) -> &[u8] {
 }
 
 /// One line of a watch.
-pub(super) fn frame(told: Told, stored: &[u8], revision: Revision) -> Bytes {
+pub(super) fn frame(row: &KindRow, told: Told, stored: &[u8], revision: Revision) -> Bytes {
     let mut out = Vec::with_capacity(stored.len() + 96);
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(told.name().as_bytes());
     out.extend_from_slice(b"\",\"object\":");
-    splice_into(&mut out, stored, revision);
+    write_into(&mut out, row, stored, revision);
     out.extend_from_slice(b"}\n");
     Bytes::from(out)
 }

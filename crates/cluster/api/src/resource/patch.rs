@@ -94,7 +94,7 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
     for _ in 0..ATTEMPTS {
         let (code, stored) = match server.config.store.get(&target.key()).await?.entry {
             Some(entry) => {
-                let old = decode_entry(&entry)?;
+                let old = decode_entry(target.row, &entry)?;
                 let new = ownership::applied(&writer, target, Some(&old), &sent.object, force)?;
                 (StatusCode::OK, attempt(server, target, &writer, is_dry_run, &entry, &old, new).await?)
             }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::encoded::{decode_at, spliced};
+use super::encoded::{decode_at, write_into, written};
 use super::target::Target;
 use crate::http::{Answer, Form, Outcome, RowObject, answer};
 use crate::kinds::KindRow;
@@ -14,10 +14,10 @@ use crate::kinds::KindRow;
 /// One object.
 pub(super) fn object(row: &KindRow, form: Form, code: StatusCode, stored: &[u8], at: Revision) -> Outcome {
     let body = match form {
-        Form::Object => spliced(stored, at),
-        Form::Metadata => to_bytes(&partial(&decode_at(stored, at)?)),
+        Form::Object => written(row, stored, at),
+        Form::Metadata => to_bytes(&partial(&decode_at(row, stored, at)?)),
         Form::Table(rows) => {
-            let object = decode_at(stored, at)?;
+            let object = decode_at(row, stored, at)?;
             let version = at.0.to_string();
             to_bytes(&table(row, rows, &[object], json!({"resourceVersion": version}), true))
         }
@@ -62,8 +62,10 @@ pub(super) fn list(target: &Target, form: Form, head: &ListHead, entries: &[&Ent
     let body = match form {
         Form::Object => whole_list(row, head, entries),
         Form::Metadata => {
-            let items: Outcome<Vec<Value>> =
-                entries.iter().map(|entry| Ok(partial(&decode_at(&entry.value, entry.modified)?))).collect();
+            let items: Outcome<Vec<Value>> = entries
+                .iter()
+                .map(|entry| Ok(partial(&decode_at(row, &entry.value, entry.modified)?)))
+                .collect();
             to_bytes(&json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": head.metadata(), "items": items?,
@@ -71,7 +73,7 @@ pub(super) fn list(target: &Target, form: Form, head: &ListHead, entries: &[&Ent
         }
         Form::Table(rows) => {
             let objects: Outcome<Vec<Value>> =
-                entries.iter().map(|entry| decode_at(&entry.value, entry.modified)).collect();
+                entries.iter().map(|entry| decode_at(row, &entry.value, entry.modified)).collect();
             to_bytes(&table(row, rows, &objects?, head.metadata(), true))
         }
     };
@@ -92,7 +94,7 @@ fn whole_list(row: &KindRow, head: &ListHead, entries: &[&Entry]) -> Bytes {
         if index > 0 {
             out.push(b',');
         }
-        super::encoded::splice_into(&mut out, &entry.value, entry.modified);
+        write_into(&mut out, row, &entry.value, entry.modified);
     }
     out.extend_from_slice(b"]}");
     Bytes::from(out)

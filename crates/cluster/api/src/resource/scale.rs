@@ -21,7 +21,7 @@ const TYPE_NAME: &str = "io.k8s.api.autoscaling.v1.Scale";
 /// Reads the scale of an object.
 pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
     let entry = target.read(&*server.config.store).await?;
-    Ok(answer::json(StatusCode::OK, &scale::of(&decode_entry(&entry)?)))
+    Ok(answer::json(StatusCode::OK, &scale::of(&decode_entry(target.row, &entry)?)))
 }
 
 /// Replaces or patches the scale of an object.
@@ -39,7 +39,7 @@ pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: 
     })
     .await?;
     let object = match stored {
-        Stored::Bytes(stored, revision) => decode_at(&stored, revision)?,
+        Stored::Bytes(stored, revision) => decode_at(target.row, &stored, revision)?,
         Stored::Value(object) => *object,
     };
     Ok(answer::json(StatusCode::OK, &scale::of(&object)))

@@ -68,7 +68,8 @@ impl Selection {
         let values = if self.fields.terms.iter().all(|term| is_meta(&term.field)) {
             Vec::new()
         } else {
-            let object: Value = serde_json::from_slice(stored).unwrap_or_default();
+            let mut object: Value = serde_json::from_slice(stored).unwrap_or_default();
+            self.row.read_stored(&mut object);
             (self.row.selectable)(&object)
         };
         self.fields.matches(|field| match field {

@@ -20,7 +20,7 @@ pub(crate) struct Target {
 
 /// `/registry/<group or core>/<plural>/`, the prefix of a kind's keys.
 pub(crate) fn registry_prefix(row: &KindRow, namespace: &str) -> String {
-    let group = if row.group.is_empty() { "core" } else { row.group };
+    let group = if row.stored_group().is_empty() { "core" } else { row.stored_group() };
     let mut prefix = format!("/registry/{group}/{}/", row.plural);
     if !namespace.is_empty() {
         prefix.push_str(namespace);

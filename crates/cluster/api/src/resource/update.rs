@@ -43,7 +43,7 @@ pub(super) async fn modify(
 ) -> Outcome<Stored> {
     for _ in 0..ATTEMPTS {
         let entry = target.read(&*server.config.store).await?;
-        let old = decode_entry(&entry)?;
+        let old = decode_entry(target.row, &entry)?;
         let new = change(&old)?;
         match attempt(server, target, writer, is_dry_run, &entry, &old, new).await? {
             Some(stored) => return Ok(stored),
@@ -91,7 +91,7 @@ pub(super) async fn attempt(
     if is_same(&new, old) {
         return Ok(Some(Stored::Bytes(entry.value.clone(), entry.modified)));
     }
-    let bytes = encode(&mut new)?;
+    let bytes = encode(row, &mut new)?;
     let mut write = Write::put(target.key(), bytes.clone(), Expect::At(entry.modified));
     if let hako_store::Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;

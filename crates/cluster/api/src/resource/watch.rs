@@ -160,7 +160,7 @@ impl Watcher {
         for entry in &page.entries {
             if self.options.selection.matches(&entry.key, &entry.value) {
                 let line = match self.options.form {
-                    Form::Object => frames::frame(Told::Added, &entry.value, entry.modified),
+                    Form::Object => frames::frame(self.target.row, Told::Added, &entry.value, entry.modified),
                     _ => self.shaped(Told::Added, &entry.value, entry.modified),
                 };
                 lines.push_back(line);
@@ -211,7 +211,7 @@ impl Watcher {
         for event in &batch.events {
             if let Some(told) = self.told(event) {
                 let line = match self.options.form {
-                    Form::Object => self.server.frames.frame(told, event),
+                    Form::Object => self.server.frames.frame(self.target.row, told, event),
                     _ => self.shaped(told, object_of(told, event), event.revision()),
                 };
                 self.lines.push_back(line);
@@ -237,7 +237,7 @@ impl Watcher {
 
     /// A line in a form other than the object's own.
     fn shaped(&mut self, told: Told, stored: &[u8], revision: Revision) -> Bytes {
-        let Ok(object) = decode_at(stored, revision) else { return Bytes::new() };
+        let Ok(object) = decode_at(self.target.row, stored, revision) else { return Bytes::new() };
         let object = match self.options.form {
             Form::Table(rows) => {
                 let metadata = json!({"resourceVersion": revision.0.to_string()});

@@ -12,6 +12,7 @@ pub(super) struct Fact {
     pub(super) patch: Patch,
 }
 
+const REPLACE: Patch = Patch { merge: false, retain_keys: false, key: None };
 const MERGE: Patch = Patch { merge: true, retain_keys: false, key: None };
 
 /// Shared item by item and merged, both by the same member.
@@ -36,47 +37,64 @@ const fn retaining(of: &'static str, field: &'static str, keys: &'static [&'stat
 
 /// Shared item by item, replaced by patches.
 const fn shared(of: &'static str, field: &'static str, keys: &'static [&'static str]) -> Fact {
-    Fact {
-        of,
-        field,
-        list: ListKind::Map(keys),
-        patch: Patch { merge: false, retain_keys: false, key: None },
-    }
+    Fact { of, field, list: ListKind::Map(keys), patch: REPLACE }
+}
+
+/// Shared value by value, replaced by patches.
+const fn set(of: &'static str, field: &'static str) -> Fact {
+    Fact { of, field, list: ListKind::Set, patch: REPLACE }
+}
+
+/// Owned as a whole.
+const fn atomic(of: &'static str, field: &'static str) -> Fact {
+    Fact { of, field, list: ListKind::Atomic, patch: REPLACE }
 }
 
 const NAME: &[&str] = &["name"];
 const TYPE: &[&str] = &["type"];
 
 const FACTS: &[Fact] = &[
+    by("APIServiceStatus", "conditions", TYPE),
+    shared("AllocatedDeviceStatus", "conditions", TYPE),
+    set("CSIDriverSpec", "volumeLifecycleModes"),
+    by("CSINodeSpec", "drivers", NAME),
+    shared("CertificateSigningRequestStatus", "conditions", TYPE),
+    by("ComponentStatus", "conditions", TYPE),
     by("Container", "env", NAME),
     merged_by("Container", "ports", &["containerPort", "protocol"], "containerPort"),
     by("Container", "volumeDevices", &["devicePath"]),
     by("Container", "volumeMounts", &["mountPath"]),
+    set("ContainerRestartRuleOnExitCodes", "values"),
     by("ContainerStatus", "allocatedResourcesStatus", NAME),
     by("ContainerStatus", "volumeMounts", &["mountPath"]),
+    shared("CustomResourceDefinitionStatus", "conditions", TYPE),
+    by("DaemonSetStatus", "conditions", TYPE),
+    Fact { patch: Patch { retain_keys: true, ..REPLACE }, ..atomic("DeploymentSpec", "strategy") },
     by("DeploymentStatus", "conditions", TYPE),
-    Fact {
-        of: "DeploymentSpec",
-        field: "strategy",
-        list: ListKind::Atomic,
-        patch: Patch { merge: false, retain_keys: true, key: None },
-    },
-    Fact {
-        of: "Endpoint",
-        field: "addresses",
-        list: ListKind::Set,
-        patch: Patch { merge: false, retain_keys: false, key: None },
-    },
+    set("Endpoint", "addresses"),
     by("EphemeralContainer", "env", NAME),
     merged_by("EphemeralContainer", "ports", &["containerPort", "protocol"], "containerPort"),
     by("EphemeralContainer", "volumeDevices", &["devicePath"]),
     by("EphemeralContainer", "volumeMounts", &["mountPath"]),
+    by("FlowSchemaStatus", "conditions", TYPE),
+    by("HorizontalPodAutoscalerStatus", "conditions", TYPE),
+    by("JSONSchemaProps", "x-kubernetes-validations", &["rule"]),
+    Fact { patch: Patch { key: Some("type"), ..MERGE }, ..atomic("JobStatus", "conditions") },
+    by("MutatingAdmissionPolicySpec", "matchConditions", NAME),
+    by("MutatingWebhook", "matchConditions", NAME),
+    by("MutatingWebhookConfiguration", "webhooks", NAME),
     by("NamespaceStatus", "conditions", TYPE),
-    Fact { of: "NodeSpec", field: "podCIDRs", list: ListKind::Set, patch: MERGE },
+    set("NodeAllocatableResourceClaimStatus", "containers"),
+    Fact { patch: MERGE, ..set("NodeSpec", "podCIDRs") },
     by("NodeStatus", "addresses", TYPE),
     by("NodeStatus", "conditions", TYPE),
-    Fact { of: "ObjectMeta", field: "finalizers", list: ListKind::Set, patch: MERGE },
+    set("NonResourcePolicyRule", "nonResourceURLs"),
+    set("NonResourcePolicyRule", "verbs"),
+    Fact { patch: MERGE, ..set("ObjectMeta", "finalizers") },
     by("ObjectMeta", "ownerReferences", &["uid"]),
+    by("PersistentVolumeClaimStatus", "conditions", TYPE),
+    by("PodDisruptionBudgetStatus", "conditions", TYPE),
+    set("PodFailurePolicyOnExitCodesRequirement", "values"),
     by("PodSpec", "containers", NAME),
     by("PodSpec", "ephemeralContainers", NAME),
     by("PodSpec", "hostAliases", &["ip"]),
@@ -87,40 +105,72 @@ const FACTS: &[Fact] = &[
     merged_by("PodSpec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"], "topologyKey"),
     retaining("PodSpec", "volumes", NAME),
     by("PodStatus", "conditions", TYPE),
-    Fact {
-        of: "PodStatus",
-        field: "hostIPs",
-        list: ListKind::Atomic,
-        patch: Patch { merge: true, retain_keys: false, key: Some("ip") },
-    },
+    Fact { patch: Patch { key: Some("ip"), ..MERGE }, ..atomic("PodStatus", "hostIPs") },
     by("PodStatus", "podIPs", &["ip"]),
     retaining("PodStatus", "resourceClaimStatuses", NAME),
+    by("PriorityLevelConfigurationStatus", "conditions", TYPE),
     by("ReplicaSetStatus", "conditions", TYPE),
+    by("ReplicationControllerStatus", "conditions", TYPE),
+    shared("ResourceClaimStatus", "devices", &["driver", "device", "pool", "shareID"]),
+    by("ResourceClaimStatus", "reservedFor", &["uid"]),
+    set("ResourcePolicyRule", "apiGroups"),
+    set("ResourcePolicyRule", "namespaces"),
+    set("ResourcePolicyRule", "resources"),
+    set("ResourcePolicyRule", "verbs"),
     shared("ResourceRequirements", "claims", NAME),
+    shared("ResourceStatus", "resources", &["resourceID"]),
     by("ServiceAccount", "secrets", NAME),
+    by("ServiceCIDRStatus", "conditions", TYPE),
     merged_by("ServiceSpec", "ports", &["port", "protocol"], "port"),
     by("ServiceStatus", "conditions", TYPE),
+    by("StatefulSetStatus", "conditions", TYPE),
+    set("UncountedTerminatedPods", "failed"),
+    set("UncountedTerminatedPods", "succeeded"),
+    set("ValidatingAdmissionPolicyBindingSpec", "validationActions"),
+    by("ValidatingAdmissionPolicySpec", "matchConditions", NAME),
+    by("ValidatingAdmissionPolicySpec", "variables", NAME),
+    shared("ValidatingAdmissionPolicyStatus", "conditions", TYPE),
+    by("ValidatingWebhook", "matchConditions", NAME),
+    by("ValidatingWebhookConfiguration", "webhooks", NAME),
 ];
 
-/// Types whose members are owned together.
+/// Types whose members are owned together; where a name has two types, with its group and version.
 const ATOMIC_TYPES: &[&str] = &[
     "ConfigMapKeySelector",
+    "EndpointAddress",
+    "EndpointPort",
     "FileKeySelector",
     "LabelSelector",
     "LocalObjectReference",
+    "MatchResources",
+    "NamedRuleWithOperations",
     "NodeSelector",
     "NodeSelectorTerm",
     "ObjectFieldSelector",
     "ObjectReference",
     "OwnerReference",
+    "ParamKind",
+    "ParamRef",
     "ResourceFieldSelector",
+    "RoleRef",
+    "ScopeSelector",
     "SecretKeySelector",
     "SecretReference",
+    "ServiceBackendPort",
+    "TopologySelectorTerm",
     "TypedLocalObjectReference",
+    "Variable",
+    "autoscaling.v1.CrossVersionObjectReference",
+    "rbac.v1.Subject",
 ];
 
 /// Maps that are owned and replaced as a whole.
-const ATOMIC_MAPS: &[(&str, &str)] = &[("PodSpec", "nodeSelector"), ("ServiceSpec", "selector")];
+const ATOMIC_MAPS: &[(&str, &str)] = &[
+    ("PodSpec", "nodeSelector"),
+    ("ReplicationControllerSpec", "selector"),
+    ("Scheduling", "nodeSelector"),
+    ("ServiceSpec", "selector"),
+];
 
 /// Members of list keys that may be left out, and what that means.
 const KEY_DEFAULTS: &[(&str, &str, &str)] =
@@ -139,7 +189,11 @@ pub(super) fn of(type_name: &str, field: &str) -> Option<&'static Fact> {
 
 /// Whether a type is owned as a whole.
 pub(super) fn is_atomic_type(type_name: &str) -> bool {
-    ATOMIC_TYPES.contains(&short(type_name))
+    let is_it = |name: &&str| match type_name.strip_suffix(*name) {
+        Some(before) => before.is_empty() || before.ends_with('.'),
+        None => false,
+    };
+    ATOMIC_TYPES.iter().any(is_it)
 }
 
 /// Whether a map is owned as a whole.
