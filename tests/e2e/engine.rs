@@ -33,6 +33,20 @@ fn the_engine_runs_without_a_cluster_and_says_so_to_who_asks_for_one() {
 }
 
 #[test]
+fn down_removes_the_sockets_for_docker_also_after_a_crash() {
+    let platform = Platform::start();
+    platform.kill();
+    let socket = platform.data_dir().with_file_name("docker.sock");
+    run(platform.hako().args(["up", "--detach", "--only", "engine", "--docker-socket"]).arg(&socket));
+    assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    platform.kill();
+    assert!(socket.exists(), "a crash removes nothing");
+    platform.run(&["down"]);
+    assert!(!socket.exists());
+    platform.down();
+}
+
+#[test]
 fn what_only_a_cluster_has_is_refused_beside_it() {
     for option in [["--kubeconfig", "/nowhere"], ["--node-name", "n"], ["--listen", "127.0.0.1:0"]] {
         let mut command = std::process::Command::new(crate::platform::HAKO);

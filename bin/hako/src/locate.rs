@@ -19,6 +19,9 @@ pub(crate) struct Running {
     pub pid: u32,
     pub instance: String,
     pub engine_socket: PathBuf,
+    /// Where docker finds the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub docker_sockets: Vec<PathBuf>,
     /// `None` where it is an engine without a cluster.
     #[serde(flatten)]
     pub cluster: Option<ClusterPlace>,

@@ -3,8 +3,9 @@
 use super::cluster::{Cluster, Control, listen};
 use super::directory::DataDir;
 use super::machine::{collect_leftovers, open_machine, paths, serve_docker};
+use super::sockets::{self, Sockets};
 use crate::cli::{Role, UpArgs};
-use crate::locate::Running;
+use crate::locate::{Running, Target};
 use anyhow::Context;
 use hako_cgroup::CgroupRoot;
 use hako_container::{ContainerEngine, Engine};
@@ -50,12 +51,15 @@ impl Platform {
 
         let (failed, failures) = mpsc::channel(1);
         let engine_socket = directory.run().join("engine.sock");
-        let docker = serve_docker(&engine_socket, data_dir, &machine, args)?;
+        let Sockets { listeners, docker: docker_sockets } =
+            sockets::open_all(&engine_socket, data_dir, &args.docker_sockets)?;
+        let docker = serve_docker(listeners, &machine, args)?;
         let docker = serve("the engine's API", &failed, docker);
         let mut running = Running {
             pid: std::process::id(),
             instance: directory.instance().to_owned(),
             engine_socket,
+            docker_sockets,
             cluster: None,
         };
         let mut cluster = None;
@@ -113,6 +117,10 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
         nft.delete_table(&table).map_err(hako_error::Error::from)?;
     }
     remove_cgroups(&format!("/{prefix}"))?;
+    // Written when a start was ready; one that was not is replaced by the next.
+    if let Ok(running) = Target::new(data_dir.to_owned(), None).running() {
+        sockets::remove(&running.docker_sockets)?;
+    }
     let run = directory.run();
     std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
     remove_if_there(&directory.join("server.json"))

@@ -1,7 +1,6 @@
 //! What one machine has, without a cluster: images, builder, networks, containers, and the Docker API over them.
 
 use super::directory::DataDir;
-use super::sockets;
 use crate::cli::UpArgs;
 use anyhow::Context;
 use hako_build::{Builder, BuilderConfig};
@@ -13,8 +12,9 @@ use hako_image::ImageStore;
 use hako_image::remote::RemoteOptions;
 use hako_network::{Network, NetworkConfig, Networks, NetworksConfig, Ranges};
 use hako_snapshot::Overlay;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::UnixListener;
 
 /// What one machine has, without a cluster.
 pub(super) struct Machine {
@@ -108,12 +108,10 @@ pub(super) fn collect_leftovers(images: ImageStore) {
 }
 
 pub(super) fn serve_docker(
-    socket: &Path,
-    data_dir: &Path,
+    listeners: Vec<UnixListener>,
     machine: &Machine,
     args: &UpArgs,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
-    let listeners = sockets::open_all(socket, data_dir, &args.docker_sockets)?;
     let state = DockerState::new(
         Arc::clone(&machine.engine),
         machine.images.clone(),

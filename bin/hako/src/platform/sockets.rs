@@ -15,15 +15,27 @@ const WELL_KNOWN: &str = "/run/hako/docker.sock";
 /// Who may use it besides root, as with Docker.
 const GROUP: &str = "docker";
 
+/// What the API listens on.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) listeners: Vec<UnixListener>,
+    /// Those for docker, which `hako down` removes.
+    pub(super) docker: Vec<PathBuf>,
+}
+
 /// The instance's own socket and those for docker.
-pub(super) fn open_all(
-    own_path: &Path,
-    data_dir: &Path,
-    asked: &[PathBuf],
-) -> anyhow::Result<Vec<UnixListener>> {
-    let mut listeners = docker(data_dir, asked)?;
-    listeners.push(own(own_path)?);
-    Ok(listeners)
+pub(super) fn open_all(own_path: &Path, data_dir: &Path, asked: &[PathBuf]) -> anyhow::Result<Sockets> {
+    let mut sockets = docker(data_dir, asked)?;
+    sockets.listeners.push(own(own_path)?);
+    Ok(sockets)
+}
+
+/// Removes sockets of a platform that has ended. One that somebody answers on is another engine's by now.
+pub(super) fn remove(paths: &[PathBuf]) -> anyhow::Result<()> {
+    for path in paths.iter().filter(|path| UnixStream::connect(path).is_err()) {
+        clear(path)?;
+    }
+    Ok(())
 }
 
 /// In a directory that nobody else uses.
@@ -33,17 +45,23 @@ fn own(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// The sockets that were asked for, and the well-known one of the default data directory.
-fn docker(data_dir: &Path, asked: &[PathBuf]) -> anyhow::Result<Vec<UnixListener>> {
-    let mut listeners = asked.iter().map(|path| open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+fn docker(data_dir: &Path, asked: &[PathBuf]) -> anyhow::Result<Sockets> {
+    // `hako down` works in another directory.
+    let docker = asked.iter().map(std::path::absolute).collect::<std::io::Result<Vec<_>>>()?;
+    let listeners = docker.iter().map(|path| open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut sockets = Sockets { listeners, docker };
     let well_known = Path::new(WELL_KNOWN);
     if data_dir == Path::new(DEFAULT_DATA) && !asked.iter().any(|path| path == well_known) {
         match open(well_known) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => {
+                sockets.listeners.push(listener);
+                sockets.docker.push(well_known.to_owned());
+            }
             // Nobody asked for it: the platform does without.
             Err(error) => tracing::warn!("{error:#}"),
         }
     }
-    Ok(listeners)
+    Ok(sockets)
 }
 
 fn open(path: &Path) -> anyhow::Result<UnixListener> {
