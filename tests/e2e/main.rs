@@ -16,6 +16,7 @@ mod crash;
 mod debian;
 mod demo;
 mod engine;
+mod faults;
 mod images;
 mod images_crash;
 mod interchange;

@@ -62,6 +62,7 @@ impl Core {
             }
         }
         self.empty_trash()?;
+        self.finish_volumes()?;
         self.drop_stray_snapshots()?;
         Ok(phases)
     }
@@ -73,7 +74,8 @@ impl Core {
         let sandbox = found.as_ref().and_then(|found| self.sandbox(&found.sandbox).ok());
         let (Some(found), Some(status), Some(sandbox)) = (found, status, sandbox) else {
             tracing::info!(container = id.short(), "remove a half-made container");
-            return self.unmake(&id, &[]);
+            let anonymous: Option<Vec<String>> = readable(&dir.join(record::ANONYMOUS));
+            return self.unmake(&id, &anonymous.unwrap_or_default());
         };
         if sandbox.record.standalone {
             self.names.lock().insert(status.name.clone(), id.clone());
@@ -85,6 +87,7 @@ impl Core {
     fn empty_trash(&self) -> Result<()> {
         for name in record::names(&self.layout.trash())? {
             let dir = self.layout.trash().join(&name);
+            self.know_trashed_group(&name, &dir);
             if let Some((mark @ ("c" | "v"), id)) = name.split_once('-')
                 && let Ok(id) = id.parse::<ContainerId>()
             {
@@ -95,6 +98,15 @@ impl Core {
             record::remove_tree(&dir)?;
         }
         Ok(())
+    }
+
+    /// A removed sandbox's own group may still be there, below one that only its record tells.
+    fn know_trashed_group(&self, name: &str, dir: &Path) {
+        let id = name.strip_prefix("s-").and_then(|id| id.parse().ok());
+        let found: Option<SandboxRecord> = readable(&dir.join("sandbox.json"));
+        if let (Some(id), Some(found)) = (id, found) {
+            self.know_group_parent(&id, &found.spec);
+        }
     }
 
     fn drop_stray_snapshots(&self) -> Result<()> {
@@ -169,12 +181,10 @@ impl Core {
         for container in members {
             let state = states.remove(container.id.as_str());
             self.adopt_container(&container, &shim, state).await;
-            let stands_still = container.status.read().paused;
-            if container.state().is_running() && !stands_still {
-                // A commit that was cut off has left it frozen.
-                if let Err(error) = self.freeze(&container, false).await {
-                    tracing::warn!(container = container.id.short(), error = %error.chain(), "let a container go on");
-                }
+            if container.state().is_running()
+                && let Err(error) = self.settle(&container).await
+            {
+                tracing::warn!(container = container.id.short(), error = %error.chain(), "make a container as recorded");
             }
         }
         for stray in states.into_keys() {
@@ -185,6 +195,16 @@ impl Core {
         let is_idle = !self.members(&sandbox.id).iter().any(|container| container.state().is_running());
         if sandbox.record.standalone && is_idle && sandbox.live().is_some() {
             self.take_down(sandbox).await;
+        }
+        Ok(())
+    }
+
+    /// Makes a running container be as its record says: a commit, a pause or an update may have been cut off.
+    async fn settle(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        let status = container.status.read().clone();
+        self.freeze(container, status.paused).await?;
+        if status.resources != container.record.spec.resources {
+            self.limit(container, status.resources).await?;
         }
         Ok(())
     }
@@ -257,7 +277,8 @@ impl Core {
                 network.adopt(&ids)?;
             }
             if let Some(networks) = &core.config.networks {
-                networks.adopt(&core.claims(&live))?;
+                networks.adopt(&core.claims(&live), |sandbox| core.namespace(sandbox))?;
+                core.settle_endpoints(networks, &live);
             }
             core.sweep_groups(&ids)
         })
@@ -275,6 +296,19 @@ impl Core {
                 if name.parse::<SandboxId>().is_ok() && !live.contains(&name) {
                     self.delete_group(&format!("/{parent}/{name}"))?;
                 }
+            }
+        }
+        self.sweep_groups_of_callers(live)
+    }
+
+    /// The same for groups below those that sandboxes asked to be below.
+    fn sweep_groups_of_callers(&self, live: &[String]) -> Result<()> {
+        let asked: Vec<SandboxId> = self.group_parents.read().keys().cloned().collect();
+        for id in asked.iter().filter(|id| !live.contains(&id.to_string())) {
+            self.delete_group(&self.cgroup(id, None))?;
+            self.leave_group_parent(id);
+            if self.sandbox(id).is_err() {
+                self.group_parents.write().remove(id);
             }
         }
         Ok(())

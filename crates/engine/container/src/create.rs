@@ -13,7 +13,7 @@ use hako_error::Result;
 use hako_image::Image;
 use hako_names::ContainerId;
 use jiff::Timestamp;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The key of a container's snapshot, where all that it changed of its image is.
@@ -115,9 +115,11 @@ impl Core {
         let mut taken = self.take_name(name, id)?;
         let old = container.status.read().name.clone();
         container.change(|status, _| name.clone_into(&mut status.name));
+        hako_sys::failpoint!("container.rename.recorded");
         taken.name = None;
         self.names.lock().remove(&old);
         self.rename_endpoints(&container.sandbox, &old, name)?;
+        hako_sys::failpoint!("container.rename.known");
         self.container_event(&container, Action::Rename);
         Ok(())
     }
@@ -164,11 +166,15 @@ impl Core {
         let parent = images.unpack(&image)?;
         let rootfs = images.snapshots().prepare(&snapshot_key(id.as_str()), parent.as_deref())?;
         drop(pin);
-        self.make_volumes(&mut spec, &image, anonymous)?;
-        self.populate_volumes(&spec, &rootfs)?;
-        self.view_images(id, &spec)?;
+        hako_sys::failpoint!("container.create.snapshot");
         let dir = self.layout.containers().join(id.as_str());
         std::fs::create_dir_all(dir.join("log")).map_err(io("make directory", &dir))?;
+        hako_sys::failpoint!("container.create.directory");
+        self.make_volumes(&dir, &mut spec, &image, anonymous)?;
+        hako_sys::failpoint!("container.create.volumes");
+        self.populate_volumes(&spec, &rootfs)?;
+        self.view_images(id, &spec)?;
+        hako_sys::failpoint!("container.create.views");
         let status = ContainerStatus {
             name: spec.name.clone(),
             state: ContainerState::Created,
@@ -186,14 +192,17 @@ impl Core {
             anonymous_volumes: anonymous.clone(),
         };
         record::write(&dir.join("state.json"), &status)?;
+        hako_sys::failpoint!("container.create.status");
         record::write(&dir.join("container.json"), &record)?;
+        hako_sys::failpoint!("container.create.record");
         Ok(Arc::new(ContainerObject::new(id.clone(), sandbox, dir, record, status)))
     }
 
     /// Makes the volumes that mounts name, and one for each of the image's `VOLUME` paths where that is wanted.
-    /// `anonymous` gets those without a name.
+    /// `anonymous` gets those without a name, which are written into `dir` before they are made.
     fn make_volumes(
         &self,
+        dir: &Path,
         spec: &mut ContainerSpec,
         image: &Image,
         anonymous: &mut Vec<String>,
@@ -224,6 +233,14 @@ impl Core {
                     *name = random_id()?.to_string();
                     anonymous.push(name.clone());
                 }
+            }
+        }
+        if !anonymous.is_empty() {
+            record::write(&dir.join(record::ANONYMOUS), anonymous)?;
+        }
+        hako_sys::failpoint!("container.create.anonymous");
+        for mount in &spec.mounts {
+            if let MountSource::Volume { name } = &mount.source {
                 self.ensure_volume(name)?;
             }
         }
@@ -273,14 +290,19 @@ impl Core {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         };
+        hako_sys::failpoint!("container.remove.snapshot");
         let views = self.remove_views(id);
-        let trash = |mark: &str| self.layout.trash().join(format!("{mark}-{id}"));
-        let dirs = [self.layout.containers().join(id.as_str()), trash("c"), trash("v")];
-        let trees = dirs.iter().try_for_each(|dir| record::remove_tree(dir)).map_err(hako_error::Error::from);
+        hako_sys::failpoint!("container.remove.views");
         // One that another container has taken over (`--volumes-from`) stays with it.
         let unused = volumes.iter().filter(|name| self.volume_user(name).is_none());
         let volumes = unused.map(|name| self.delete_volume(name)).collect::<Result<Vec<_>, _>>();
         let volumes = volumes.map(drop).map_err(hako_error::Error::from);
+        hako_sys::failpoint!("container.remove.volumes");
+        // Last, for they say which volumes go.
+        let trash = |mark: &str| self.layout.trash().join(format!("{mark}-{id}"));
+        let dirs = [self.layout.containers().join(id.as_str()), trash("c"), trash("v")];
+        let trees = dirs.iter().try_for_each(|dir| record::remove_tree(dir)).map_err(hako_error::Error::from);
+        hako_sys::failpoint!("container.remove.trees");
         for error in [removed, views, trees, volumes].into_iter().filter_map(Result::err) {
             tracing::warn!(container = id.short(), error = %error.chain(), "not all of a container was removed");
         }

@@ -99,10 +99,12 @@ impl Core {
         let live = container.sandbox.live().ok_or_else(|| container.not_running())?;
         let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), spec.clone());
         let process = blocking(move || core.exec_process(&object, &wanted)).await?;
+        hako_sys::failpoint!("container.exec.prepared");
         let session = match spec.tty {
             true => exec_terminal(container, &live.shim, process, &spec).await?,
             false => exec_pipes(container, &live.shim, process, &spec).await?,
         };
+        hako_sys::failpoint!("container.exec.started");
         self.container_event(container, Action::ExecStart { exec: session.id.clone() });
         Ok(session)
     }

@@ -131,6 +131,7 @@ impl Core {
             started_at: Some(started_at),
             finished_at: exit.at,
         };
+        hako_sys::failpoint!("container.exit.heard");
         let code = exit.code;
         let delay = self.restart_delay(container, &exit);
         container.execs.finish_all(KILLED);
@@ -140,6 +141,7 @@ impl Core {
             life.exits += 1;
             life.restarting = delay.is_some();
         });
+        hako_sys::failpoint!("container.exit.recorded");
         self.container_event(container, Action::Die { code });
         let live = container.sandbox.live();
         drop(op);
@@ -159,6 +161,7 @@ impl Core {
             return;
         }
         self.rest(container, live.map(|live| live.shim.pid())).await;
+        hako_sys::failpoint!("container.exit.rested");
         if let Some(delay) = delay {
             Self::restart_later(Arc::downgrade(self), container, delay);
         }
@@ -191,7 +194,9 @@ impl Core {
                 _ = alive.changed() => return,
             }
             let Some(core) = core.upgrade() else { return };
+            hako_sys::failpoint!("container.restart.due");
             container.change(|status, _| status.restart_count += 1);
+            hako_sys::failpoint!("container.restart.counted");
             if let Err(error) = Box::pin(core.start(&container)).await {
                 tracing::warn!(container = container.id.short(), error = %error.chain(), "start a container again");
             }

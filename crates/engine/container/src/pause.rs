@@ -18,7 +18,9 @@ impl Core {
             return Err(EngineError::AlreadyPaused { id: container.id.to_string() }.into());
         }
         self.freeze(container, true).await?;
+        hako_sys::failpoint!("container.pause.frozen");
         container.change(|status, _| status.paused = true);
+        hako_sys::failpoint!("container.pause.recorded");
         self.container_event(container, Action::Pause);
         Ok(())
     }
@@ -43,7 +45,9 @@ impl Core {
 
     async fn go_on(&self, container: &ContainerObject) -> Result<()> {
         self.freeze(container, false).await?;
+        hako_sys::failpoint!("container.unpause.thawed");
         container.change(|status, _| status.paused = false);
+        hako_sys::failpoint!("container.unpause.recorded");
         self.container_event(container, Action::Unpause);
         Ok(())
     }
@@ -73,7 +77,9 @@ impl Engine {
             if is_held {
                 core.freeze(&container, true).await?;
             }
+            hako_sys::failpoint!("container.hold.frozen");
             let done = work.await;
+            hako_sys::failpoint!("container.hold.done");
             if is_held {
                 core.freeze(&container, false).await?;
             }

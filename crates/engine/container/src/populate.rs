@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Bounds of what is copied: an image of any size that was unpacked was accepted before.
 const LIMITS: Limits = Limits { bytes: u64::MAX, entries: 50_000_000 };
 /// Where a copy is made before it takes the volume's place, beside it.
-const FILLING: &str = "_filling";
+pub(crate) const FILLING: &str = "_filling";
 
 impl Core {
     /// Fills the empty volumes of a container from its root file system. One that somebody else has is filled in
@@ -71,8 +71,11 @@ fn replace(source: &File, volume: &Path) -> Result<()> {
     let filling = volume.with_file_name(FILLING);
     record::remove_tree(&filling)?;
     fs::create_dir(&filling).map_err(io("make directory", &filling))?;
+    hako_sys::failpoint!("volume.fill.begun");
     fill(source, &filling)?;
+    hako_sys::failpoint!("volume.fill.copied");
     fs::rename(&filling, volume).map_err(io("put the content in place of", volume))?;
+    hako_sys::failpoint!("volume.fill.done");
     Ok(())
 }
 

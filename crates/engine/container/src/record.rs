@@ -5,7 +5,8 @@
 //!                       state.json        is it up (see SandboxState); replaced by rename
 //!                       hosts hostname resolv.conf
 //!                       shim/             the shim's own: exits while nobody listened
-//! <data>/containers/<id>/container.json   what was asked for and resolved; written once, last step of create
+//! <data>/containers/<id>/anonymous.json   volumes made for it alone; written before they are
+//!                        container.json   what was asked for and resolved; written once, last step of create
 //!                        state.json       name, run state, limits; replaced by rename
 //!                        log/container.log[.N]
 //! <data>/trash/{c,v,s}-<id>               removed, not yet deleted: the rename into here is the removal; `v` is a
@@ -16,7 +17,7 @@
 //!
 //! | killed while | on disk and alive | the next open |
 //! |---|---|---|
-//! | creating a container | a snapshot, perhaps a directory without container.json | removes both |
+//! | creating a container | a snapshot, perhaps a directory without container.json, and volumes that anonymous.json names | removes all |
 //! | creating a standalone one | also a sandbox that no container names | removes it |
 //! | bringing a sandbox up | perhaps a shim, an address; state.json is not `ready` | ends the shim, frees the address; removes the sandbox unless standalone |
 //! | starting | shim alive; the record says created or exited, the shim says more | believes the shim: running is adopted, created is deleted |
@@ -86,6 +87,9 @@ pub(crate) struct ContainerStatus {
     #[serde(default)]
     pub(crate) restart: Option<RestartPolicy>,
 }
+
+/// The names of the volumes that a container being made gets for itself.
+pub(crate) const ANONYMOUS: &str = "anonymous.json";
 
 /// Where everything is.
 #[derive(Clone, Debug)]

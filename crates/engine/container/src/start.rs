@@ -28,6 +28,7 @@ impl Core {
             let _op = container.op.lock().await;
             self.may_start(container)?;
             container.change(|status, _| (status.stopped_by_caller, status.paused) = (false, false));
+            hako_sys::failpoint!("container.start.begun");
             let started = match container.standalone() {
                 true => self.start_standalone(container).await,
                 false => self.start_in_sandbox(container).await,
@@ -76,11 +77,13 @@ impl Core {
         }
         container.execs.clear();
         let shim = self.spawn_shim(sandbox).await.map_err(not_the_program)?;
+        hako_sys::failpoint!("container.start.shim");
         crate::monitor::watch(self, sandbox, &shim);
         let started = async {
             let (address, pid) =
                 tokio::join!(self.connect(sandbox, &shim), self.create_in_shim(container, &shim));
             let (address, pid) = (address.map_err(not_the_program)?, pid?);
+            hako_sys::failpoint!("container.start.made");
             self.mark_ready(sandbox, shim.clone(), address)?;
             self.run(container, &shim, pid).await
         };
@@ -199,11 +202,14 @@ impl Core {
     /// Connects those who attached early, then runs the program.
     async fn run(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: &Shim, pid: u32) -> Result<()> {
         self.connect_attaching(container, shim).await?;
+        hako_sys::failpoint!("container.start.attached");
         shim.start(container.id.as_str()).await?;
+        hako_sys::failpoint!("container.start.runs");
         container.change(|status, life| {
             status.state = ContainerState::Running { pid, started_at: Timestamp::now() };
             life.restarting = false;
         });
+        hako_sys::failpoint!("container.start.recorded");
         self.container_event(container, Action::Start);
         Ok(())
     }

@@ -43,7 +43,9 @@ impl Core {
         if container.standalone() && is_end {
             container.change(|status, _| status.stopped_by_caller = true);
         }
+        hako_sys::failpoint!("container.kill.marked");
         self.signal(container, signal, false).await?;
+        hako_sys::failpoint!("container.kill.sent");
         if is_end {
             self.thaw_or_gone(container).await?;
         }
@@ -70,12 +72,14 @@ impl Core {
                 life.restarting = false;
             });
         }
+        hako_sys::failpoint!("container.stop.marked");
         let mut life = container.life.subscribe();
         if life.borrow().is_at_rest() {
             return Ok(());
         }
         let signal = signal.unwrap_or(container.record.resolved.stop_signal);
         self.end(container, &mut life, signal, grace).await?;
+        hako_sys::failpoint!("container.stop.ended");
         self.container_event(container, Action::Stop);
         Ok(())
     }
@@ -90,12 +94,14 @@ impl Core {
     ) -> Result<()> {
         if signal != SIGKILL && !grace.is_zero() {
             self.signal_or_gone(container, signal, false).await?;
+            hako_sys::failpoint!("container.stop.signalled");
             self.container_event(container, Action::Kill { signal });
             if tokio::time::timeout(grace, life.wait_for(Life::is_at_rest)).await.is_ok() {
                 return Ok(());
             }
         }
         self.signal_or_gone(container, SIGKILL, true).await?;
+        hako_sys::failpoint!("container.stop.killed");
         self.container_event(container, Action::Kill { signal: SIGKILL });
         match tokio::time::timeout(KILL_TIMEOUT, life.wait_for(Life::is_at_rest)).await {
             Ok(_) => Ok(()),
@@ -224,6 +230,7 @@ impl Core {
         let mark = if volumes { 'v' } else { 'c' };
         let trash = self.layout.trash().join(format!("{mark}-{}", container.id));
         std::fs::rename(&container.dir, &trash).map_err(io("remove", &container.dir))?;
+        hako_sys::failpoint!("container.remove.forgotten");
         container.attaching.lock().clear();
         self.containers.write().remove(&container.id);
         if !container.standalone() {
@@ -233,6 +240,7 @@ impl Core {
         let _exclusive = sandbox.op.write().await;
         let trash = self.layout.trash().join(format!("s-{}", sandbox.id));
         std::fs::rename(&sandbox.dir, &trash).map_err(io("remove", &sandbox.dir))?;
+        hako_sys::failpoint!("container.remove.sandbox");
         self.sandboxes.write().remove(&sandbox.id);
         self.names.lock().remove(&container.status.read().name);
         let live = sandbox.live.write().take();
@@ -249,6 +257,7 @@ impl Core {
         if container.standalone() && (shim.is_some() || self.layout.socket(&container.sandbox.id).exists()) {
             self.release(&container.sandbox.id, shim).await;
         }
+        hako_sys::failpoint!("container.remove.released");
         self.group_parents.write().remove(&container.sandbox.id);
         let (core, object) = (Arc::clone(self), Arc::clone(container));
         blocking(move || {
@@ -279,20 +288,33 @@ impl Core {
         }
         let known = container.status.read().resources.clone();
         check_swap(&known, &resources)?;
-        if container.state().is_running() {
-            let (core, object, wanted) = (Arc::clone(self), Arc::clone(container), resources.clone());
-            blocking(move || {
-                let path = core.cgroup(&object.sandbox.id, Some(&object.id));
-                Ok(core.config.cgroups.open(&path)?.set(&crate::sandbox::limits(&wanted)?)?)
-            })
-            .await?;
-        }
+        // The record first: what a crash leaves undone, the next open does.
+        let (old, wanted) = (container.status.read().restart, resources.clone());
         container.change(|status, _| {
             merge(&mut status.resources, resources);
             status.restart = restart.or(status.restart);
         });
+        hako_sys::failpoint!("container.update.recorded");
+        if container.state().is_running()
+            && let Err(error) = self.limit(container, wanted).await
+        {
+            container.change(|status, _| (status.resources, status.restart) = (known, old));
+            return Err(error);
+        }
+        hako_sys::failpoint!("container.update.set");
         self.container_event(container, Action::Update);
         Ok(())
+    }
+
+    /// Limits what a running container may use.
+    pub(crate) async fn limit(
+        self: &Arc<Self>,
+        container: &ContainerObject,
+        wanted: Resources,
+    ) -> Result<()> {
+        let (core, path) = (Arc::clone(self), self.cgroup(&container.sandbox.id, Some(&container.id)));
+        let set = move || Ok(core.config.cgroups.open(&path)?.set(&crate::sandbox::limits(&wanted)?)?);
+        blocking(set).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Volumes: directories that outlive containers. An anonymous one goes with the container it was made for.
 
-use crate::core::Core;
+use crate::core::{Core, random_id};
 use crate::error::{EngineError, io};
 use crate::record;
 use crate::{Engine, MountSource};
@@ -88,8 +88,10 @@ impl Core {
         let dir = self.layout.volumes().join(name);
         let path = dir.join("_data");
         std::fs::create_dir_all(&path).map_err(io("make directory", &path))?;
+        hako_sys::failpoint!("volume.create.directory");
         let volume = Volume { name: name.to_owned(), path, created_at: Timestamp::now(), labels, options };
         record::write(&dir.join("volume.json"), &volume)?;
+        hako_sys::failpoint!("volume.create.record");
         self.events.emit(
             crate::Subject::Volume(volume.name.clone()),
             crate::Action::Create,
@@ -103,7 +105,33 @@ impl Core {
     /// Removes the files without asking who uses them. One that is not there is a success.
     pub(crate) fn delete_volume(&self, name: &str) -> Result<(), EngineError> {
         check_name(name)?;
-        record::remove_tree(&self.layout.volumes().join(name))
+        let dir = self.layout.volumes().join(name);
+        let trash = self.layout.trash().join(format!("volume-{}", random_id()?));
+        match std::fs::rename(&dir, &trash) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(io("remove", &dir))?,
+        }
+        hako_sys::failpoint!("volume.remove.renamed");
+        record::remove_tree(&trash)
+    }
+
+    /// Removes what a crash left of volumes that were being made or filled. Files without a record are kept: they get
+    /// one.
+    pub(crate) fn finish_volumes(&self) -> Result<(), EngineError> {
+        for name in record::names(&self.layout.volumes())? {
+            let dir = self.layout.volumes().join(&name);
+            record::remove_tree(&dir.join(crate::populate::FILLING))?;
+            if dir.join("volume.json").exists() {
+                continue;
+            }
+            let files = record::names(&dir.join("_data")).unwrap_or_default();
+            if files.is_empty() {
+                record::remove_tree(&dir)?;
+            } else if check_name(&name).is_ok() {
+                self.make_volume(&name, BTreeMap::new(), BTreeMap::new())?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn volume_user(&self, name: &str) -> Option<String> {
@@ -125,7 +153,7 @@ impl Engine {
         options: BTreeMap<String, String>,
     ) -> Result<Volume> {
         let name = match name.is_empty() {
-            true => crate::core::random_id()?.to_string(),
+            true => random_id()?.to_string(),
             false => name.to_owned(),
         };
         match self.core.volume(&name) {

@@ -206,7 +206,7 @@ fn after_a_restart_the_claimed_go_on_and_the_rest_is_gone() {
         assert!(ask((ip("127.0.0.1"), granted.host_port)).is_ok());
         assert!(links().contains(&other.bridge), "a bridge that is missing is made");
         let claims = HashMap::from([("a".to_owned(), HashSet::from([net.id.clone()]))]);
-        networks.adopt(&claims).unwrap();
+        networks.adopt(&claims, |_| None).unwrap();
         assert_eq!(networks.member("a").unwrap().endpoints.first(), Some(&endpoint));
         assert_eq!(networks.member("a").unwrap().endpoints.len(), 1);
         assert!(networks.member("b").is_none() && !links().contains(&lost.link));

@@ -133,12 +133,15 @@ impl Overlay {
         let info = Info { name: key.into(), parent: parent.map(Into::into), state };
         let mounts = self.mounts_of(&index, &info)?;
         let (new, live) = (self.fresh(NEW), self.place(LIVE, key));
-        let made = fill(&new, &info, mounts.lower.first().filter(|_| parent.is_some()))
-            .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &live, RenameFlags::NOREPLACE)?));
+        let made = fill(&new, &info, mounts.lower.first().filter(|_| parent.is_some())).and_then(|()| {
+            hako_sys::failpoint!("snapshot.make.filled");
+            Ok(renameat_with(CWD, &new, CWD, &live, RenameFlags::NOREPLACE)?)
+        });
         if let Err(error) = made {
             let _ = fs::remove_dir_all(&new);
             return Err(SnapshotError::io("prepare", &live, key)(error).into());
         }
+        hako_sys::failpoint!("snapshot.make.done");
         index.insert(key.into(), info);
         Ok(mounts)
     }
@@ -210,6 +213,7 @@ impl Snapshotter for Overlay {
         let floor = if info.state == State::Committed { COMMITTED } else { LIVE };
         let place = self.place(floor, name);
         fs::rename(&place, &trash).map_err(SnapshotError::io("remove", &place, name))?;
+        hako_sys::failpoint!("snapshot.remove.renamed");
         index.remove(name);
         Ok(Retired { name: name.into(), trash })
     }

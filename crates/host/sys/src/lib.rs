@@ -11,6 +11,7 @@
 mod bpf;
 mod caps;
 mod exe;
+mod failpoint;
 mod fds;
 mod features;
 mod mount;
@@ -25,6 +26,7 @@ pub use caps::{
     own_bounding_names,
 };
 pub use exe::{is_read_only_exe, read_only_exe};
+pub use failpoint::pass_failpoint;
 pub use fds::{
     MAX_FDS, close_on_exec_from, inherited, keep_on_exec, keep_only, receive, receive_nonblocking, send,
     socket_pair,

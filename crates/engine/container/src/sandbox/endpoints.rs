@@ -6,7 +6,9 @@ use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
 use crate::files::Reached;
 use crate::record;
-use crate::{Action, EndpointSpec, HostEntry, Place, PortMapping, SandboxId, SandboxSpec, Subject};
+use crate::{
+    Action, EndpointSpec, HostEntry, NetworkMode, Place, PortMapping, SandboxId, SandboxSpec, Subject,
+};
 use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
 use hako_network::{Connect, DEFAULT_NETWORK, Member, NetworkSpec, Networks, PublishedPort, parse_mac};
@@ -135,9 +137,11 @@ impl Core {
             for (spec, links) in endpoints {
                 connect_one(&networks, &object, &spec, links, &identity, &netns)?;
             }
+            hako_sys::failpoint!("container.start.connected");
             if !ports.is_empty() {
                 networks.publish(object.id.as_str(), &ports)?;
             }
+            hako_sys::failpoint!("container.start.published");
             object.write_files(&networks, others)
         })
         .await?;
@@ -197,7 +201,9 @@ impl Core {
             blocking(move || {
                 let netns = File::open(&netns).map_err(io("open", &netns))?;
                 connect_one(&networks, &object, &adding, links, &identity, &netns)?;
+                hako_sys::failpoint!("container.connect.connected");
                 object.set_wanted(recorded)?;
+                hako_sys::failpoint!("container.connect.recorded");
                 object.write_files(&networks, others)
             })
             .await?;
@@ -227,11 +233,13 @@ impl Core {
         let others = self.linked_hosts(&networks, &wanted.endpoints).unwrap_or_default();
         let member = self.only(sandbox, &network.name);
         sandbox.set_wanted(wanted)?;
+        hako_sys::failpoint!("container.disconnect.recorded");
         let Some(live) = sandbox.live() else { return Ok(()) };
         let (object, id, netns) = (Arc::clone(sandbox), network.id.clone(), live.shim.netns());
         blocking(move || {
             let netns = File::open(&netns).map_err(io("open", &netns))?;
             networks.disconnect(&id, object.id.as_str(), Some(&netns))?;
+            hako_sys::failpoint!("container.disconnect.done");
             object.write_files(&networks, others)
         })
         .await?;
@@ -247,12 +255,45 @@ impl Core {
     ) -> Result<()> {
         let networks = self.networks()?;
         let asked = asked(&ports)?;
+        let before = sandbox.wanted.read().clone();
+        sandbox.set_wanted(Wanted { ports, ..before.clone() })?;
+        hako_sys::failpoint!("container.publish.recorded");
         if sandbox.live().is_some() {
             let id = sandbox.id.to_string();
-            blocking(move || networks.publish(&id, &asked)).await?;
+            if let Err(error) = blocking(move || networks.publish(&id, &asked)).await {
+                sandbox.set_wanted(before)?;
+                return Err(error);
+            }
         }
-        let wanted = Wanted { ports, ..sandbox.wanted.read().clone() };
-        Ok(sandbox.set_wanted(wanted)?)
+        hako_sys::failpoint!("container.publish.done");
+        Ok(())
+    }
+
+    /// After a restart: finishes what was cut off of changes to the ports and networks of live sandboxes.
+    pub(crate) fn settle_endpoints(&self, networks: &Networks, live: &[SandboxId]) {
+        for sandbox in live.iter().filter_map(|id| self.sandbox(id).ok()) {
+            let is_changed =
+                sandbox.record.spec.network == NetworkMode::Endpoints && sandbox.dir.join(FILE).exists();
+            if is_changed && let Err(error) = self.settle_one(networks, &sandbox) {
+                tracing::warn!(sandbox = sandbox.id.short(), error = %error.chain(), "finish a change of networks");
+            }
+        }
+    }
+
+    fn settle_one(&self, networks: &Networks, sandbox: &SandboxObject) -> Result<()> {
+        let wanted = sandbox.wanted.read().clone();
+        let ports = asked(&wanted.ports)?;
+        if !networks.has_published(sandbox.id.as_str(), &ports) {
+            networks.publish(sandbox.id.as_str(), &ports)?;
+        }
+        let others = self.linked_hosts(networks, &wanted.endpoints).unwrap_or_default();
+        sandbox.write_files(networks, others)
+    }
+
+    /// The network namespace of a sandbox that is up.
+    pub(crate) fn namespace(&self, sandbox: &str) -> Option<File> {
+        let sandbox = self.sandbox(&sandbox.parse().ok()?).ok()?;
+        File::open(sandbox.live()?.shim.netns()).ok()
     }
 
     /// The sandbox's container has another name now.

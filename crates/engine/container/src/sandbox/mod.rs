@@ -125,7 +125,9 @@ impl Core {
     ) -> Result<Arc<SandboxObject>, EngineError> {
         let dir = self.layout.sandboxes().join(id.as_str());
         std::fs::create_dir(&dir).map_err(io("make directory", &dir))?;
+        hako_sys::failpoint!("container.create.sandbox-directory");
         record::write(&dir.join("sandbox.json"), &record)?;
+        hako_sys::failpoint!("container.create.sandbox");
         self.know_group_parent(&id, &record.spec);
         let sandbox = Arc::new(SandboxObject::new(id.clone(), dir, record, self.config.networks.clone()));
         self.sandboxes.write().insert(id, Arc::clone(&sandbox));
@@ -140,7 +142,7 @@ impl Core {
     }
 
     /// Below a group of the caller's, ours goes with the last sandbox in it. Blocking.
-    fn leave_group_parent(&self, id: &SandboxId) {
+    pub(crate) fn leave_group_parent(&self, id: &SandboxId) {
         let Some(parent) = self.group_parents.read().get(id).cloned() else { return };
         let own = format!("{}/hako-{}", parent.trim_start_matches('/'), self.config.instance);
         for hierarchy in self.config.cgroups.hierarchies() {
@@ -174,6 +176,7 @@ impl Core {
         attachment: Option<Attachment>,
     ) -> Result<()> {
         sandbox.set_phase(SandboxPhase::Ready)?;
+        hako_sys::failpoint!("container.start.ready");
         *sandbox.live.write() = Some(Live { shim, attachment });
         self.sandbox_event(sandbox, Action::Start);
         Ok(())
@@ -187,6 +190,7 @@ impl Core {
         if let Err(error) = sandbox.set_phase(SandboxPhase::Stopped) {
             tracing::warn!(sandbox = sandbox.id.short(), error = %Error::from(error).chain(), "record the sandbox's end");
         }
+        hako_sys::failpoint!("sandbox.down.recorded");
         let shim = live.map(|live| live.shim);
         let member = sandbox.member().unwrap_or_default();
         self.release(&sandbox.id, shim).await;
@@ -221,6 +225,7 @@ impl Core {
             network.map_or(Ok(()), |network| network.detach(&name)).and(released)
         });
         let ((), detached) = tokio::join!(end_shim, detach);
+        hako_sys::failpoint!("sandbox.down.detached");
         let (core, path) = (Arc::clone(self), self.cgroup(id, None));
         let owner = id.clone();
         let deleted = blocking(move || {
@@ -229,6 +234,7 @@ impl Core {
             deleted
         })
         .await;
+        hako_sys::failpoint!("sandbox.down.group");
         for (what, result) in [("network", detached), ("cgroup", deleted)] {
             if let Err(error) = result {
                 tracing::warn!(sandbox = id.short(), what, error = %error.chain(), "not all of a sandbox was given back");

@@ -62,10 +62,12 @@ impl Core {
             .files()
             .write(spec, &sandbox.record.hostname, &Reached::default())
             .map_err(io("write", &sandbox.dir))?;
+        hako_sys::failpoint!("container.start.files");
         let path = self.cgroup(&sandbox.id, None);
         if spec.resources != Resources::default() {
             self.config.cgroups.create(&path)?.set(&limits(&spec.resources)?)?;
         }
+        hako_sys::failpoint!("container.start.group");
         let joined = self.joined(&sandbox.record.spec)?;
         let config = self.shim_config(sandbox, path, joined.shared_memory);
         let spawned = Shim::spawn_joining(config, joined.namespaces).await;

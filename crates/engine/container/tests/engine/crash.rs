@@ -116,10 +116,7 @@ fn half_made_and_half_removed_objects_are_gone_after_the_open() {
         std::fs::rename(data.join(format!("containers/{removed}")), data.join(format!("trash/c-{removed}")))
             .unwrap();
         host.images.snapshots().prepare(&format!("container-{}", "a".repeat(64)), None).unwrap();
-        let shim = rustix::process::Pid::from_raw(i32::try_from(dead.shim_pid.unwrap()).unwrap()).unwrap();
-        rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
-        until("the shim is gone", async || !std::path::Path::new(&format!("/proc/{shim}/ns/net")).exists())
-            .await;
+        kill_shim(dead.shim_pid.unwrap()).await;
         let engine = host.open().await;
         assert!(engine.sandbox(&half.id).await.is_err());
         assert!(!std::path::Path::new(&format!("/proc/{}/ns/net", half.shim_pid.unwrap())).exists());
@@ -129,6 +126,40 @@ fn half_made_and_half_removed_objects_are_gone_after_the_open() {
         engine.remove_sandbox(&dead.id).await.unwrap();
         host.assert_nothing_left();
     });
+}
+
+#[test]
+fn a_group_below_the_callers_goes_although_nobody_lived_to_remove_it() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let parent = format!("hako-parent-{}", host.instance);
+        let spec = SandboxSpec { cgroup_parent: parent.clone(), ..no_network() };
+        let id = engine.create_standalone(spec, busybox("exec sleep 100")).await.unwrap();
+        let status = host.path().join(format!("engine/containers/{id}/state.json"));
+        let before = std::fs::read(&status).unwrap();
+        engine.start(&id).await.unwrap();
+        let sandbox = engine.sandboxes(&Default::default()).await.unwrap().remove(0);
+        drop(engine);
+        kill_shim(sandbox.shim_pid.unwrap()).await;
+        // Killed on the way up, before anything was written down.
+        std::fs::write(&status, before).unwrap();
+        std::fs::remove_file(host.path().join(format!("engine/sandboxes/{}/state.json", sandbox.id)))
+            .unwrap();
+        let root = hako_cgroup::CgroupRoot::detect().unwrap();
+        let own = format!("/{parent}/hako-{}", host.instance);
+        assert!(root.open(&own).is_ok());
+        let engine = host.open().await;
+        assert!(root.open(&own).is_err(), "the group is still there");
+        engine.remove(&id, KILL).await.unwrap();
+        root.open(&format!("/{parent}")).unwrap().delete().unwrap();
+        host.assert_nothing_left();
+    });
+}
+
+async fn kill_shim(pid: u32) {
+    let shim = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    until("the shim is gone", async || !std::path::Path::new(&format!("/proc/{pid}/ns/net")).exists()).await;
 }
 
 /// Starts containers and gives up on all of them after a while, whatever they are at.

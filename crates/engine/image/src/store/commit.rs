@@ -44,8 +44,12 @@ impl ImageStore {
     /// Stores configuration and manifest and points the names to them; the same input gives the same digest.
     pub fn commit_image(&self, new: NewImage) -> Result<Image> {
         let lease = self.lease("commit")?;
+        hako_sys::failpoint!("image.commit.layer");
         let manifest = self.write_image(&new, &lease)?.manifest_digest;
-        self.point(manifest, &new.names, &[])
+        hako_sys::failpoint!("image.commit.manifest");
+        let image = self.point(manifest, &new.names, &[]);
+        hako_sys::failpoint!("image.commit.named");
+        image
     }
 
     /// Stores configuration and manifest only: the image goes with the lease unless an index gets it.

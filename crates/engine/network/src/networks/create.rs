@@ -64,7 +64,12 @@ impl Networks {
         let _chosen = lock()?;
         let net = self.plan(request, bridge)?;
         self.table.write().put_net(&net)?;
-        let made = kernel.devices.make(&net).and_then(|()| kernel.rules.rewrite(&self.table.read()));
+        hako_sys::failpoint!("network.create.recorded");
+        let made = kernel.devices.make(&net).and_then(|()| {
+            hako_sys::failpoint!("network.create.made");
+            kernel.rules.rewrite(&self.table.read())
+        });
+        hako_sys::failpoint!("network.create.ruled");
         if let Err(error) = made {
             // The first error says it.
             let _ = kernel.devices.unmake(&net);
@@ -143,9 +148,20 @@ impl Networks {
         if table.endpoints(id).next().is_some() {
             return Err(NetworkError::HasEndpoints { name: net.name, id: net.id }.into());
         }
-        table.forget_net(id)?;
-        kernel.rules.rewrite(&table)?;
-        Ok(kernel.devices.unmake(&net)?)
+        table.hide_net(id);
+        hako_sys::failpoint!("network.remove.begun");
+        let unmade = kernel.rules.rewrite(&table).and_then(|()| {
+            hako_sys::failpoint!("network.remove.ruled");
+            kernel.devices.unmake(&net)
+        });
+        hako_sys::failpoint!("network.remove.unmade");
+        match unmade {
+            Ok(()) => Ok(table.forget_net(id)?),
+            Err(error) => {
+                table.show_net(net);
+                Err(error.into())
+            }
+        }
     }
 }
 

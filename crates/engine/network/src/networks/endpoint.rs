@@ -41,13 +41,17 @@ impl Networks {
                 table.put_member(request.sandbox, now.clone())?;
                 (net, endpoint, before, now)
             };
+            hako_sys::failpoint!("network.connect.recorded");
             kernel.devices.connect(&net, &endpoint, request.netns)?;
+            hako_sys::failpoint!("network.connect.linked");
             let table = self.table.read();
             kernel.rules.republish(&table, &before, &now)?;
+            hako_sys::failpoint!("network.connect.ruled");
             let is_gateway = table.gateway(&now).is_some_and(|gateway| gateway.network == endpoint.network);
             (endpoint, is_gateway)
         };
         configure_end(&endpoint, request.netns, is_gateway)?;
+        hako_sys::failpoint!("network.connect.configured");
         Ok(endpoint)
     }
 
@@ -108,6 +112,7 @@ impl Networks {
         let mut now = before.clone();
         now.endpoints.retain(|endpoint| endpoint.network != network);
         kernel.rules.republish(&self.table.read(), &before, &now)?;
+        hako_sys::failpoint!("network.disconnect.ruled");
         match netns {
             Some(netns) if gone.link.is_empty() => delete_end(&gone.interface, netns)?,
             _ if gone.link.is_empty() => {}
@@ -117,14 +122,17 @@ impl Networks {
             // It may ask for a link of this name again at once.
             kernel.devices.bury()?;
         }
-        self.table.write().put_member(sandbox, now.clone())?;
-        let table = self.table.read();
+        hako_sys::failpoint!("network.disconnect.unlinked");
+        let mut table = self.table.write();
         let gateway = |member| table.gateway(member).map(|endpoint| endpoint.network.clone());
         if let Some(netns) = netns
             && gateway(&before) != gateway(&now)
         {
             lead_default_routes(table.gateway(&now), netns)?;
         }
+        hako_sys::failpoint!("network.disconnect.routed");
+        table.put_member(sandbox, now)?;
+        hako_sys::failpoint!("network.disconnect.recorded");
         Ok(())
     }
 
@@ -140,9 +148,11 @@ impl Networks {
         let mut kernel = self.kernel.lock();
         let Some(member) = self.table.read().member(sandbox).cloned() else { return Ok(()) };
         kernel.rules.republish(&self.table.read(), &member, &Member::default())?;
+        hako_sys::failpoint!("network.release.ruled");
         for endpoint in member.endpoints.iter().filter(|endpoint| !endpoint.link.is_empty()) {
             kernel.devices.disconnect(&endpoint.link)?;
         }
+        hako_sys::failpoint!("network.release.unlinked");
         kernel.reservations.remove(sandbox);
         self.table.write().forget_member(sandbox)
     }

@@ -40,6 +40,7 @@ use hako_netlink::IpNet;
 use parking_lot::{Mutex, RwLock};
 use rules::Rules;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::PathBuf;
 use table::Table;
 
@@ -122,11 +123,15 @@ impl Networks {
     }
 
     /// After a restart: keeps the places that the sandboxes in `claims` say they have, takes away all others and every
-    /// link on the bridges that belongs to none.
+    /// link on the bridges that belongs to none. `namespace` is the one of a sandbox that is up.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn adopt(&self, claims: &HashMap<String, HashSet<String>>) -> hako_error::Result<()> {
+    pub fn adopt(
+        &self,
+        claims: &HashMap<String, HashSet<String>>,
+        namespace: impl Fn(&str) -> Option<File>,
+    ) -> hako_error::Result<()> {
         let recorded: Vec<(String, Member)> =
             self.table.read().members().map(|(id, member)| (id.clone(), member.clone())).collect();
         for (sandbox, member) in recorded {
@@ -134,7 +139,7 @@ impl Networks {
                 None => self.release(&sandbox)?,
                 Some(claimed) => {
                     for endpoint in member.endpoints.iter().filter(|it| !claimed.contains(&it.network)) {
-                        self.disconnect(&endpoint.network, &sandbox, None)?;
+                        self.disconnect(&endpoint.network, &sandbox, namespace(&sandbox).as_ref())?;
                     }
                 }
             }

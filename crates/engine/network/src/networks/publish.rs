@@ -25,6 +25,16 @@ impl Networks {
         Ok(self.republish(sandbox, ports)?)
     }
 
+    /// Whether these ports, and no others, lead to the sandbox.
+    #[must_use]
+    pub fn has_published(&self, sandbox: &str, ports: &[(PublishedPort, u16)]) -> bool {
+        let table = self.table.read();
+        let granted = table.member(sandbox).map_or(&[][..], |member| &member.ports);
+        let is_granted =
+            |(port, last): &(PublishedPort, u16)| granted.iter().any(|kept| is_same(kept, port, *last));
+        granted.len() == ports.len() && ports.iter().all(is_granted)
+    }
+
     fn republish(&self, sandbox: &str, ports: &[(PublishedPort, u16)]) -> Result<Vec<PublishedPort>> {
         if ports.len() > PORTS_MAX {
             return Err(NetworkError::TooManyPorts { count: ports.len(), max: PORTS_MAX });
@@ -61,7 +71,9 @@ impl Networks {
         let granted = now.ports.clone();
         kernel.reservations.insert(sandbox.to_owned(), new);
         self.table.write().put_member(sandbox, now.clone())?;
+        hako_sys::failpoint!("network.publish.recorded");
         kernel.rules.republish(&self.table.read(), &before, &now)?;
+        hako_sys::failpoint!("network.publish.ruled");
         Ok(granted)
     }
 }

@@ -70,6 +70,16 @@ impl Table {
         Ok(())
     }
 
+    /// Takes a network out of what rules are made from; its record stays until it is forgotten.
+    pub(super) fn hide_net(&mut self, id: &str) {
+        self.nets.remove(id);
+    }
+
+    /// Takes back [`Self::hide_net`].
+    pub(super) fn show_net(&mut self, net: NetworkSpec) {
+        self.nets.insert(net.id.clone(), net);
+    }
+
     pub(super) fn member(&self, sandbox: &str) -> Option<&Member> {
         self.members.get(sandbox)
     }
