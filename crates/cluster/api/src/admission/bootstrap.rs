@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Identity;
+use crate::kinds::SYSTEM_PRIORITIES;
 use crate::server::{Inner, Server};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -20,7 +21,18 @@ pub(crate) async fn bootstrap(server: &Arc<Inner>) -> Result<()> {
     for name in NAMESPACES {
         create(&namespaces, &json!({"metadata": {"name": name}})).await?;
     }
+    priority_classes(&client).await?;
     kubernetes_service(server, &client).await
+}
+
+/// The classes of pods without which the cluster does not work.
+async fn priority_classes(client: &Client) -> Result<()> {
+    let classes = client.dynamic(&ResourceType::new("scheduling.k8s.io", "v1", "priorityclasses"), None);
+    for (name, value, description) in SYSTEM_PRIORITIES {
+        let class = json!({"metadata": {"name": name}, "value": value, "description": description});
+        create(&classes, &class).await?;
+    }
+    Ok(())
 }
 
 /// Makes again what somebody has deleted, such as the service `kubernetes` with all others of its namespace. As

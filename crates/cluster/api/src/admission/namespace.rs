@@ -41,10 +41,17 @@ pub(crate) async fn namespace_is_open(server: &Inner, target: &Target) -> Outcom
 
 /// Refuses deletion of what every cluster needs.
 pub(crate) fn may_be_deleted(target: &Target) -> Outcome<()> {
-    let is_namespace = target.row.plural == "namespaces" && target.row.group.is_empty();
-    if !is_namespace || !IMMORTAL.contains(&target.name.as_str()) {
-        return Ok(());
-    }
-    let text = format!("namespaces {:?} is forbidden: this namespace may not be deleted", target.name);
-    Err(Failure::about(&Error::new(Kind::Forbidden, text), &target.subject()))
+    let name = target.name.as_str();
+    let why = match (target.row.group, target.row.plural) {
+        ("", "namespaces") if IMMORTAL.contains(&name) => "this namespace may not be deleted",
+        ("scheduling.k8s.io", "priorityclasses")
+            if kinds::SYSTEM_PRIORITIES.iter().any(|(system, ..)| *system == name) =>
+        {
+            "this is a system priority class and cannot be deleted"
+        }
+        _ => return Ok(()),
+    };
+    let subject = target.subject();
+    let text = format!("{} {name:?} is forbidden: {why}", subject.group_resource());
+    Err(Failure::about(&Error::new(Kind::Forbidden, text), &subject))
 }

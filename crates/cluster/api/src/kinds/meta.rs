@@ -1,6 +1,6 @@
 //! What holds for the metadata of every kind.
 
-use super::row::KindRow;
+use super::row::{KindRow, PartWrite};
 use super::value::{at, members, number, text};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
@@ -189,6 +189,21 @@ pub(super) fn keep_all_but_status(new: &mut Value, old: &Value) {
         }
     }
     *new = kept;
+}
+
+/// For kinds in which a part is the status and nothing else.
+pub(super) fn keep_all_but_the_part(new: &mut Value, old: &Value, _: &PartWrite<'_>) {
+    keep_all_but_status(new, old);
+}
+
+/// For kinds in which a part may change to anything that is sound.
+pub(super) fn any_part(_: &Value, _: &Value, _: &PartWrite<'_>) -> Vec<FieldCause> {
+    Vec::new()
+}
+
+/// For kinds whose generation stays that of their creation.
+pub(super) fn keep_generation(new: &mut Value, old: &Value) {
+    set_generation(new, number(old, &["metadata", "generation"]).unwrap_or(1));
 }
 
 /// For kinds in which nothing is defaulted.

@@ -5,7 +5,11 @@
 //!
 //! Invariant: everything here is a pure function of its arguments; adding a kind is adding a file and a row.
 
+mod addresses;
+mod api_service;
+mod certificates;
 mod columns;
+mod conditions;
 mod config_map;
 mod deployment;
 mod endpoint_slice;
@@ -14,31 +18,38 @@ mod event;
 mod lease;
 mod meta;
 mod namespace;
+mod networking;
 mod node;
+mod place;
 mod pod;
+mod pod_disruption_budget;
 mod pod_gates;
 mod pod_spec;
 mod pod_status;
+mod priority_class;
 mod removed;
 mod replica_set;
 mod row;
+mod runtime_class;
 pub mod scale;
 mod secret;
 mod service;
 mod service_account;
 mod value;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
 pub use columns::Column;
+pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub use removed::replacement;
-pub use row::{KindRow, Scope, Stored, Subresource};
+pub use row::{KindRow, PartWrite, Scope, Stored, Subresource};
 
 /// Every built-in kind, in the order discovery lists them.
 #[must_use]
 pub fn table() -> &'static [KindRow] {
-    static TABLE: [KindRow; 13] = [
+    static TABLE: &[KindRow] = &[
         config_map::ROW,
         endpoints::ROW,
         event::ROW,
@@ -52,8 +63,18 @@ pub fn table() -> &'static [KindRow] {
         replica_set::ROW,
         lease::ROW,
         endpoint_slice::ROW,
+        networking::INGRESS,
+        networking::INGRESS_CLASS,
+        networking::IP_ADDRESS,
+        networking::NETWORK_POLICY,
+        networking::SERVICE_CIDR,
+        pod_disruption_budget::ROW,
+        priority_class::ROW,
+        runtime_class::ROW,
+        certificates::ROW,
+        api_service::ROW,
     ];
-    &TABLE
+    TABLE
 }
 
 /// The row of a collection, by the names in a request's path.

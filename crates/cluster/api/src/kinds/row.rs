@@ -66,18 +66,33 @@ pub struct KindRow {
     pub default: fn(&mut Value),
     /// What is wrong with an object, whatever it was before.
     pub validate: fn(&Value) -> Vec<FieldCause>,
+    /// What is wrong with a new object, though it would be sound in one that is there.
+    pub validate_create: fn(&Value) -> Vec<FieldCause>,
     /// What is wrong with the change from `old` (second) to `new` (first); [`Self::validate`] is separate.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldCause>,
     /// Removes what a creator may not set (status) and sets the generation.
     pub prepare_create: fn(&mut Value),
     /// Keeps from `old` (second) what an update may not change (status), and counts the generation.
     pub prepare_update: fn(&mut Value, &Value),
+    /// Keeps from `old` (second) what a change through a part may not touch: all but the status.
+    pub prepare_part: fn(&mut Value, &Value, &PartWrite<'_>),
+    /// What is wrong with the change from `old` (second) to `new` (first) when made through a part.
+    pub validate_part: fn(&Value, &Value, &PartWrite<'_>) -> Vec<FieldCause>,
     /// What objects can be selected by besides `metadata.name` and `metadata.namespace`: field and value.
     pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
     /// The names of the fields [`Self::selectable`] yields.
     pub selectable_fields: &'static [&'static str],
     /// The form in which objects are kept, where it is another one.
     pub stored: Option<Stored>,
+}
+
+/// A change made through a part of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct PartWrite<'a> {
+    /// The name of the subresource.
+    pub name: &'a str,
+    /// When, for what notes since when it holds.
+    pub now: &'a str,
 }
 
 /// The form in which objects of a kind with several versions or groups are kept.
@@ -129,9 +144,12 @@ impl KindRow {
         name_faults: hako_kube::names::dns_subdomain,
         default: meta::nothing,
         validate: meta::any,
+        validate_create: meta::any,
         validate_update: meta::any_change,
         prepare_create: meta::no_generation,
         prepare_update: meta::keep_nothing,
+        prepare_part: meta::keep_all_but_the_part,
+        validate_part: meta::any_part,
         selectable: meta::not_selectable,
         selectable_fields: &[],
         stored: None,
@@ -200,6 +218,7 @@ impl KindRow {
     #[must_use]
     pub fn check_create(&self, object: &Value) -> Vec<FieldCause> {
         let mut causes = meta::validate(self, object);
+        causes.extend((self.validate_create)(object));
         causes.extend((self.validate)(object));
         causes
     }
@@ -214,8 +233,11 @@ impl KindRow {
         causes
     }
 
-    /// Takes everything but the status (and annotations, labels) of `old` into `new`.
-    pub fn prepare_status(&self, new: &mut Value, old: &Value) {
-        meta::keep_all_but_status(new, old);
+    /// All faults of a changed object and of the change, which was made through a part.
+    #[must_use]
+    pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+        let mut causes = self.check_update(new, old);
+        causes.extend((self.validate_part)(new, old, part));
+        causes
     }
 }

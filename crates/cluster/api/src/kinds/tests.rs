@@ -1,4 +1,8 @@
+mod certificates;
+mod networking;
 mod placement;
+mod policies;
+mod samples;
 
 use super::*;
 use serde_json::{Value, json};

@@ -13,6 +13,7 @@ use super::ownership::{self, Writer};
 use super::target::Target;
 use crate::admission;
 use crate::http::{Failure, Outcome, Request, answer};
+use crate::kinds::PartWrite;
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.
@@ -67,15 +68,20 @@ pub(super) async fn attempt(
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
     (row.default)(&mut new);
-    match writer.subresource {
+    let now = hako_kube::time::now();
+    let part = PartWrite { name: writer.subresource, now: &now };
+    match part.name {
         "" => (row.prepare_update)(&mut new, old),
         "finalize" => keep_all_but_finalizers(&mut new, old),
         // The server's own change: nothing but what it set is different.
         "binding" => {}
-        _ => row.prepare_status(&mut new, old),
+        _ => (row.prepare_part)(&mut new, old, &part),
     }
-    let is_own = writer.subresource == "binding";
-    let causes = if is_own { (row.validate)(&new) } else { row.check_update(&new, old) };
+    let causes = match part.name {
+        "" => row.check_update(&new, old),
+        "binding" => (row.validate)(&new),
+        _ => row.check_part(&new, old, &part),
+    };
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }

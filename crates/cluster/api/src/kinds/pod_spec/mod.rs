@@ -59,6 +59,20 @@ pub(super) fn validate_template(template: &Value, path: &str) -> Vec<FieldCause>
     causes
 }
 
+/// All faults of the limits and requests of something like a container.
+pub(super) fn validate_resources(container: &Value, path: &str) -> Vec<FieldCause> {
+    let mut check = Check { spec: container, path: path.to_owned(), causes: Vec::new() };
+    check.resources_at(container, path);
+    check.causes
+}
+
+/// All faults of the tolerations of something like a pod's spec.
+pub(super) fn validate_tolerations(spec: &Value, path: &str) -> Vec<FieldCause> {
+    let mut check = Check { spec, path: path.to_owned(), causes: Vec::new() };
+    check.tolerations();
+    check.causes
+}
+
 fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
     let mut check = Check { spec, path: path.to_owned(), causes: Vec::new() };
     check.volumes();

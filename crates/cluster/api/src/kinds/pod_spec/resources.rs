@@ -56,10 +56,13 @@ pub(in super::super) fn qos_class(pod: &Value) -> &'static str {
 
 impl Check<'_> {
     pub(super) fn resources(&mut self, container: &Value, path: &str) {
-        let path = field::child(path, "resources");
+        self.resources_at(container, &field::child(path, "resources"));
+    }
+
+    pub(super) fn resources_at(&mut self, container: &Value, path: &str) {
         for kind in ["limits", "requests"] {
             for (name, value) in members(container, &["resources", kind]) {
-                let path = field::key(&field::child(&path, kind), name);
+                let path = field::key(&field::child(path, kind), name);
                 resource_name(name, &path, &mut self.causes);
                 if quantity(value).is_some_and(|amount| amount.is_negative()) {
                     self.causes.push(field::invalid(
@@ -77,7 +80,7 @@ impl Check<'_> {
             let detail = format!("must be less than or equal to {name} limit of {limit}");
             if request > limit {
                 self.causes.push(field::invalid(
-                    field::child(&path, "requests"),
+                    field::child(path, "requests"),
                     request.to_string(),
                     &detail,
                 ));

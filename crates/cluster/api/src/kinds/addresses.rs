@@ -1,0 +1,90 @@
+//! Addresses, ranges of them, and names of hosts: what is wrong with one.
+
+use hako_kube::names;
+use std::net::IpAddr;
+
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which \
+     must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. \
+     '*.example.com', regex used for validation is \
+     '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+/// A range of addresses: the first, and how many leading bits all have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) first: IpAddr,
+    pub(super) bits: u8,
+}
+
+impl Range {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (first, bits) = text.split_once('/')?;
+        let (first, bits): (IpAddr, u8) = (first.parse().ok()?, bits.parse().ok()?);
+        let most = if first.is_ipv4() { 32 } else { 128 };
+        (bits <= most).then_some(Self { first, bits })
+    }
+
+    /// Whether another range lies in this one and is smaller.
+    pub(super) fn has_within(self, other: Self) -> bool {
+        let common = |one: u128, two: u128, width: u32| {
+            let shift = width - u32::from(self.bits);
+            one.checked_shr(shift).unwrap_or(0) == two.checked_shr(shift).unwrap_or(0)
+        };
+        let is_same = match (self.first, other.first) {
+            (IpAddr::V4(one), IpAddr::V4(two)) => common(one.to_bits().into(), two.to_bits().into(), 32),
+            (IpAddr::V6(one), IpAddr::V6(two)) => common(one.to_bits(), two.to_bits(), 128),
+            _ => false,
+        };
+        is_same && self.bits < other.bits
+    }
+}
+
+/// What is wrong with an address.
+pub(super) fn ip(text: &str) -> Vec<String> {
+    let fault = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    if is_ip(text) { Vec::new() } else { vec![fault.to_owned()] }
+}
+
+/// Whether it is an address.
+pub(super) fn is_ip(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
+}
+
+/// What is wrong with a range.
+pub(super) fn cidr(text: &str) -> Vec<String> {
+    let fault = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    if Range::parse(text).is_some() { Vec::new() } else { vec![fault.to_owned()] }
+}
+
+/// What is wrong with the name of a host, which may begin with `*.`.
+pub(super) fn host(text: &str) -> Vec<String> {
+    if !text.contains('*') {
+        return names::dns_subdomain(text);
+    }
+    let is_sound = text.strip_prefix("*.").is_some_and(|rest| names::dns_subdomain(rest).is_empty());
+    if is_sound { Vec::new() } else { vec![WILDCARD.to_owned()] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_within_another_is_smaller_and_begins_alike() {
+        let range = |text: &str| Range::parse(text).unwrap();
+        assert!(range("10.0.0.0/8").has_within(range("10.1.0.0/16")));
+        assert!(!range("10.0.0.0/8").has_within(range("10.0.0.0/8")));
+        assert!(!range("10.0.0.0/8").has_within(range("11.0.0.0/16")));
+        assert!(!range("10.0.0.0/8").has_within(range("fd00::/16")));
+        assert!(range("0.0.0.0/0").has_within(range("11.0.0.0/16")));
+        assert!(range("::/0").has_within(range("fd00::/16")));
+        assert_eq!((Range::parse("10.0.0.0/33"), Range::parse("10.0.0.0")), (None, None));
+    }
+
+    #[test]
+    fn a_star_stands_for_the_first_part_of_a_host_alone() {
+        assert!(host("*.example.com").is_empty());
+        for faulty in ["*", "*example.com", "a.*.com", "*.*.com"] {
+            assert_eq!(host(faulty), [WILDCARD], "{faulty}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `RuntimeClass`.
+
+use super::columns::{Column, age, name};
+use super::place::{Faults, Place};
+use super::row::{KindRow, Scope};
+use super::value::{at, text};
+use super::{meta, pod_spec};
+use hako_error::FieldCause;
+use hako_kube::names;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+pub(super) const ROW: KindRow = KindRow {
+    group: "node.k8s.io",
+    kind: "RuntimeClass",
+    plural: "runtimeclasses",
+    singular: "runtimeclass",
+    scope: Scope::Cluster,
+    type_name: "io.k8s.api.node.v1.RuntimeClass",
+    columns: &[Column::NAME, Column::text("Handler", "What runs containers of this class."), Column::AGE],
+    cells,
+    validate,
+    validate_update,
+    ..KindRow::BASE
+};
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![name(object), text(object, &["handler"]).into(), age(object, now)]
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut faults = Faults::new();
+    Place::of(object).at(&["handler"]).check(names::dns_label, &mut faults);
+    if let Some(fixed) = at(object, &["overhead", "podFixed"]) {
+        // Upstream checks them as the limits of a container, and says so.
+        faults.extend(pod_spec::validate_resources(&json!({ "resources": { "limits": fixed } }), "overhead"));
+    }
+    if let Some(scheduling) = at(object, &["scheduling"]) {
+        meta::labels(scheduling, &["nodeSelector"], "scheduling.nodeSelector", &mut faults);
+        faults.extend(pod_spec::validate_tolerations(scheduling, "scheduling"));
+    }
+    faults
+}
+
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut faults = Faults::new();
+    let handler = |object| Place::of(object).at(&["handler"]);
+    handler(new).immutable(&handler(old), &mut faults);
+    faults
+}
