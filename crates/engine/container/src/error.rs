@@ -29,7 +29,9 @@ pub(crate) enum EngineError {
     Paused { id: String },
     #[error("container {id} is already paused")]
     AlreadyPaused { id: String },
-    #[error("container {id} goes when it exits: it cannot have a restart policy")]
+    #[error(
+        "container {id}: restart policy cannot be updated because AutoRemove is enabled for the container"
+    )]
     AutoRemove { id: String },
     #[error("container {id} is not paused")]
     NotPaused { id: String },

@@ -15,6 +15,8 @@ pub(crate) struct CreateRequest {
     pub(crate) env: Option<Vec<String>>,
     pub(crate) hostname: String,
     pub(crate) domainname: String,
+    /// Of the network of its mode; newer clients say it of the endpoint.
+    pub(crate) mac_address: String,
     pub(crate) network_disabled: bool,
     pub(crate) exposed_ports: Option<BTreeMap<String, Value>>,
     pub(crate) volumes: Option<BTreeMap<String, Value>>,

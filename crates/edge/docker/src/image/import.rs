@@ -26,6 +26,8 @@ pub(crate) async fn create(State(state): State<DockerState>, params: Params, req
     let images = state.images.clone();
     let body = body_reader(request.into_body());
     let image = blocking(move || images.import_rootfs(body, &name, config)).await?;
+    let names = image.names.iter().map(ToString::to_string);
+    names.for_each(|name| state.events.image("tag", &image.id.to_string(), &name, &image));
     state.events.image("import", &image.id.to_string(), &image.display_name(), &image);
     Ok(lines(&[json!({ "status": image.id })]))
 }

@@ -20,6 +20,7 @@ pub(crate) use list::{list, summary};
 pub(crate) use prune::prune;
 
 use crate::DockerState;
+use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::params::Params;
 use axum::Json;
@@ -52,12 +53,13 @@ pub(crate) fn routes() -> Router<DockerState> {
 pub(crate) async fn named(
     State(state): State<DockerState>,
     Path(rest): Path<String>,
+    version: ApiVersion,
     params: Params,
     request: Request,
 ) -> Answer {
     let operation = rest.rsplit_once('/').filter(|(name, _)| !name.is_empty());
     match (request.method(), operation) {
-        (&Method::GET, Some((name, "json"))) => inspect(&state, name).await,
+        (&Method::GET, Some((name, "json"))) => inspect(&state, name, version).await,
         (&Method::GET, Some((name, "history"))) => history::history(&state, name).await,
         (&Method::GET, Some((name, "get"))) => files::save(&state, &[name], &params).await,
         (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
@@ -102,7 +104,7 @@ fn labels(image: &Image) -> BTreeMap<String, String> {
     config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect()
 }
 
-async fn inspect(state: &DockerState, name: &str) -> Answer {
+async fn inspect(state: &DockerState, name: &str, version: ApiVersion) -> Answer {
     let image = find(state, name).await?;
     let raw = &image.raw_config;
     let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
@@ -121,6 +123,12 @@ async fn inspect(state: &DockerState, name: &str) -> Answer {
         if let Some(value) = raw[key].as_str().filter(|value| !value.is_empty()) {
             shown[field] = json!(value);
         }
+    }
+    if !version.has(45) {
+        // Of the container that the image was made in; compose's first version reads it.
+        let made_in = raw.get("container_config").unwrap_or(&raw["config"]);
+        shown["ContainerConfig"] = made_in.clone();
+        shown["Container"] = json!(text(&raw["container"]));
     }
     Ok(Json(shown).into_response())
 }

@@ -23,7 +23,19 @@ pub(super) async fn remove(state: &DockerState, name: &str, params: &Params) -> 
             true => ("cannot be forced", "is being used by running container"),
             false => ("must be forced", "is being used by stopped container"),
         };
-        let text = format!("conflict: unable to delete {name} ({how}) - image {short} {verb} {id}");
+        // What was named by its id, or has no name, is told as an image; else the name is what cannot go.
+        let is_id = image.names.is_empty()
+            || image
+                .id
+                .to_string()
+                .trim_start_matches("sha256:")
+                .starts_with(name.trim_start_matches("sha256:"));
+        let text = match is_id || container.state.is_running() && force {
+            true => format!("conflict: unable to delete {name} ({how}) - image {short} {verb} {id}"),
+            false => format!(
+                "conflict: unable to remove repository reference \"{name}\" (must force) - container {id} is using its referenced image {short}"
+            ),
+        };
         return Ok(message(StatusCode::CONFLICT, &text));
     }
     let (images, wanted) = (state.images.clone(), name.to_owned());

@@ -35,7 +35,7 @@ pub(crate) struct EndpointSettings {
     ipam_config: Option<EndpointAddresses>,
     links: Option<Vec<String>>,
     aliases: Option<Vec<String>>,
-    mac_address: String,
+    pub(crate) mac_address: String,
     driver_opts: Option<BTreeMap<String, String>>,
     gw_priority: i32,
 }

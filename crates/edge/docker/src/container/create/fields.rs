@@ -42,7 +42,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("WorkingDir", Mapped),
     ("Entrypoint", Mapped),
     ("NetworkDisabled", Mapped),
-    ("MacAddress", NOTHING),
+    ("MacAddress", Mapped),
     ("OnBuild", Kept),
     ("Labels", Mapped),
     ("StopSignal", Mapped),

@@ -101,6 +101,12 @@ pub(super) async fn endpoints(
             None => settings.push((name, parsed.unwrap_or_default())),
         }
     }
+    let own = &mut settings[0].1.mac_address;
+    match request.mac_address.as_str() {
+        "" => {}
+        mac if own.is_empty() || own == mac => *own = mac.to_owned(),
+        _ => return Err(invalid("conflicting MAC addresses of the container and of its endpoint")),
+    }
     let mut endpoints = Vec::new();
     for (name, settings) in settings {
         endpoints.push(endpoint_spec(state, &name, settings).await?);

@@ -50,6 +50,7 @@ fn check_network(request: &CreateRequest, host: &HostConfig) -> Result<(), Failu
     let exposes = request.exposed_ports.as_ref().is_some_and(|ports| !ports.is_empty());
     let conflicts = [
         (!request.hostname.is_empty(), "hostname and the network mode"),
+        (!request.mac_address.is_empty(), "mac-address and the network mode"),
         (
             lists(&host.links),
             "container type network can't be used with links. This would result in undefined behavior",

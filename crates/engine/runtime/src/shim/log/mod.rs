@@ -9,7 +9,7 @@ mod syslog;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::types::Stdio;
+use crate::types::{LogFormat, Stdio};
 use file::FileLog;
 use syslog::Syslog;
 
@@ -97,7 +97,9 @@ impl Log {
     pub fn finish(&mut self, stream: u8) {
         let index = usize::from(stream == 2);
         if !self.partial[index].is_empty() {
-            self.line(Stream::of(stream), index, true, b"");
+            // The CRI's lines have an end always; Docker's say that there was none.
+            let is_whole = self.file.as_ref().is_none_or(|file| file.config.format == LogFormat::Cri);
+            self.line(Stream::of(stream), index, is_whole, b"");
         }
         self.flush();
         if let Some(syslog) = &mut self.syslog {
@@ -136,7 +138,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{LogFile, LogFormat};
+    use crate::types::LogFile;
     use std::fs;
 
     fn log(directory: &std::path::Path, max_size: u64) -> Log {
@@ -255,7 +257,7 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[1]["log"].as_str().unwrap().len(), MAX_LINE, "a part has no end of line");
-        assert_eq!((lines[2]["log"].as_str(), lines[2]["stream"].as_str()), (Some("x\n"), Some("stderr")));
+        assert_eq!((lines[2]["log"].as_str(), lines[2]["stream"].as_str()), (Some("x"), Some("stderr")));
     }
 
     #[test]
