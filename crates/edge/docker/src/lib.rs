@@ -23,6 +23,7 @@ mod image;
 mod info;
 mod network;
 mod params;
+mod record;
 mod registry;
 mod server;
 mod sizes;
@@ -32,5 +33,6 @@ mod system;
 mod volume;
 mod websocket;
 
+pub use record::Exchange;
 pub use server::{serve, serve_all};
 pub use state::DockerState;

@@ -3,12 +3,13 @@
 use crate::api::{ApiVersion, NEWEST, OLDEST};
 use crate::error::{Answer, message, unimplemented};
 use crate::params::Params;
+use crate::record::Recorder;
 use crate::{DockerState, build, container, drain, events, exec, image, network, registry, system, volume};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use hako_error::{Error, Kind, Result};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hyper::service::service_fn;
@@ -40,12 +41,21 @@ pub async fn serve_all(listeners: Vec<UnixListener>, state: DockerState) -> Resu
     following.spawn(container::health::follow(state.clone()));
     let server = format!("Docker/{} (linux)", state.version);
     let server = HeaderValue::try_from(server).unwrap_or(HeaderValue::from_static("Docker"));
-    let router = router(state);
-    let accepting = listeners.into_iter().map(|listener| accept(listener, router.clone(), server.clone()));
+    let recorder = state.recorder.clone();
+    let face = Face { router: router(state), server, recorder };
+    let accepting = listeners.into_iter().map(|listener| accept(listener, face.clone()));
     futures::future::try_join_all(accepting).await.map(drop)
 }
 
-async fn accept(listener: UnixListener, router: Router, server: HeaderValue) -> Result<()> {
+/// What every connection answers with.
+#[derive(Clone)]
+struct Face {
+    router: Router,
+    server: HeaderValue,
+    recorder: Option<Recorder>,
+}
+
+async fn accept(listener: UnixListener, face: Face) -> Result<()> {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -58,13 +68,13 @@ async fn accept(listener: UnixListener, router: Router, server: HeaderValue) -> 
                 return Err(Error::new(Kind::Internal, "the engine's socket is closed").with_source(error));
             }
         };
-        let (router, server) = (router.clone(), server.clone());
+        let face = face.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (router, server) = (router.clone(), server.clone());
+                let face = face.clone();
                 let (request, rest) = drain::split(request);
                 async move {
-                    let response = answer(router, request, &server).await;
+                    let response = answer(face, request).await;
                     if response.status().is_client_error() || response.status().is_server_error() {
                         rest.drain().await;
                     }
@@ -86,13 +96,14 @@ async fn accept(listener: UnixListener, router: Router, server: HeaderValue) -> 
     }
 }
 
-async fn answer(router: Router, mut request: Request<Body>, server: &HeaderValue) -> Response {
+async fn answer(face: Face, mut request: Request<Body>) -> Response {
     let mut response = match strip_version(&mut request) {
         Err(text) => message(StatusCode::BAD_REQUEST, &text),
         Ok(()) => {
             tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
-            match router.oneshot(request).await {
-                Ok(response) => response,
+            match &face.recorder {
+                Some(recorder) => recorder.pass(request, |request| routed(face.router, request)).await,
+                None => routed(face.router, request).await,
             }
         }
     };
@@ -100,8 +111,14 @@ async fn answer(router: Router, mut request: Request<Body>, server: &HeaderValue
     headers.insert("api-version", HeaderValue::from_static("1.51"));
     headers.insert("docker-experimental", HeaderValue::from_static("false"));
     headers.insert("ostype", HeaderValue::from_static("linux"));
-    headers.insert(header::SERVER, server.clone());
+    headers.insert(header::SERVER, face.server);
     response
+}
+
+async fn routed(router: Router, request: Request<Body>) -> Response {
+    match router.oneshot(request).await {
+        Ok(response) => response,
+    }
 }
 
 /// Takes `/v1.45` from the path's front and checks it.
@@ -158,7 +175,9 @@ fn absent() -> Router<DockerState> {
         .route("/plugins/{*rest}", any(no_plugin))
         .route("/swarm/init", post(no_swarm_mode))
         .route("/swarm/join", post(no_swarm_mode))
-        .route("/swarm/leave", post(not_in_a_swarm));
+        .route("/swarm/leave", post(not_in_a_swarm))
+        // Only a swarm's own volumes can be changed.
+        .route("/volumes/{name}", put(no_manager));
     SWARM.into_iter().fold(router, |router, path| {
         router.route(path, any(no_manager)).route(&format!("{path}/{{*rest}}"), any(no_manager))
     })

@@ -4,6 +4,7 @@ use crate::buildkit;
 use crate::container::health::Table;
 use crate::events::Log;
 use crate::exec::ExecRecord;
+use crate::record::{Exchange, Recorder};
 use crate::registry::Insecure;
 use crate::sizes::Sizes;
 use ::hako_build::Builder;
@@ -29,6 +30,7 @@ pub struct DockerState {
     pub(crate) buildkit: Arc<buildkit::Table>,
     /// Execs made by clients: Docker makes them in one call and starts them in another.
     pub(crate) execs: Arc<Mutex<VecDeque<Arc<ExecRecord>>>>,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl fmt::Debug for DockerState {
@@ -52,7 +54,14 @@ impl DockerState {
             health: Arc::default(),
             buildkit: Arc::default(),
             execs: Arc::default(),
+            recorder: None,
         }
+    }
+
+    /// The same, of which every exchange is told when its answer begins.
+    #[must_use]
+    pub fn with_recorder(self, recorder: impl Fn(Exchange) + Send + Sync + 'static) -> Self {
+        Self { recorder: Some(Recorder(Arc::new(recorder))), ..self }
     }
 
     /// The same, for which these registries (`HOST[:PORT]` or `ADDRESS/PREFIX`) need no TLS, or none that can be

@@ -27,7 +27,9 @@ fn files_go_both_ways_from_containers_that_run_and_that_do_not() {
                 let back = path(docker, "back");
                 docker.ok(&["cp", &format!("{name}:/tmp/source"), &back]);
                 let meta = std::fs::metadata(format!("{back}/sub/file")).unwrap();
-                assert_eq!((meta.mode() & 0o7777, meta.nlink()), (0o4751, 2), "{name}");
+                // Docker 20.10 loses the bit on the way in.
+                let mode = if docker.is_peer() { 0o751 } else { 0o4751 };
+                assert_eq!((meta.mode() & 0o7777, meta.nlink()), (mode, 2), "{name}");
                 assert_eq!(std::fs::read_link(format!("{back}/link")).unwrap().to_str(), Some("sub/file"));
                 std::fs::remove_dir_all(&back).unwrap();
                 docker.ok(&["cp", &format!("{name}:/tmp/source/."), &back]);
@@ -156,7 +158,9 @@ fn diff_says_what_was_added_changed_and_deleted() {
             "echo x >/etc/new; mkdir /made; rm /bin/wc; chmod 700 /etc; touch /data/deep/x",
         ]);
         let diff = docker.ok(&["diff", "box"]);
-        let mut lines: Vec<&str> = diff.lines().collect();
+        // dockerd shows the places of mounts, which it made.
+        let mut lines: Vec<&str> = diff.lines().filter(|line| !line.starts_with("A /data")).collect();
+        assert!(docker.is_peer() || !diff.contains("/data"), "{diff}");
         lines.sort_unstable();
         assert_eq!(lines, ["A /etc/new", "A /made", "C /bin", "C /etc", "D /bin/wc"]);
         docker.ok(&["create", "--name", "fresh", "busybox"]);

@@ -48,6 +48,9 @@ fn fed(mut command: Command, input: &[u8]) -> Output {
 
 /// No directory of a build is left.
 fn assert_nothing_left(docker: &Daemon) {
+    if docker.is_peer() {
+        return;
+    }
     docker.until("the directories of builds are gone", || {
         fs::read_dir(docker.dir.join("images/contexts")).unwrap().next().is_none()
     });
@@ -106,14 +109,16 @@ fn a_build_that_fails_says_where_and_why() {
         docker.import_busybox();
         let dir = context(docker, &[("Dockerfile", "FROM busybox\nRUN echo before; exit 9\n")]);
         let told = fails(docker, &[dir.to_str().unwrap()]);
-        assert!(told.contains("before") && told.contains("exit code 9"), "{told}");
+        assert!(told.contains("before") && told.replace("code:", "code").contains("exit code 9"), "{told}");
         let told = fails(docker, &["-f", "missing", dir.to_str().unwrap()]);
         assert!(told.contains("missing"), "{told}");
         let dir = context(docker, &[("Dockerfile", "FROM busybox\nCOPY absent /\n")]);
         let told = fails(docker, &[dir.to_str().unwrap()]);
         assert!(told.contains("absent"), "{told}");
-        let told = fails(docker, &["--ulimit", "nofile=9", dir.to_str().unwrap()]);
-        assert!(told.contains("ulimits is unimplemented"), "{told}");
+        if !docker.is_peer() {
+            let told = fails(docker, &["--ulimit", "nofile=9", dir.to_str().unwrap()]);
+            assert!(told.contains("ulimits is unimplemented"), "{told}");
+        }
         assert_nothing_left(docker);
     });
 }
@@ -145,7 +150,8 @@ fn options_reach_the_build() {
         assert_eq!(docker.ok(&["run", "--rm", "opted", "cat", "/who", "/links"]), "nobody\n2\n");
         let cached = |told: &str| told.matches("CACHED").count();
         assert!(cached(&run(&[])) >= 4);
-        assert_eq!(cached(&run(&["--no-cache"])), 0);
+        // BuildKit counts the base image.
+        assert_eq!(cached(&run(&["--no-cache"])), usize::from(docker.is_peer()));
         run(&["--platform", "linux/amd64"]);
         // The classic protocol knows it too.
         let arguments = args(&["--target", "one"]);
@@ -288,7 +294,8 @@ fn base_images_are_pulled_with_the_clients_credentials() {
         docker.ok(&["builder", "prune", "-af"]);
         docker.ok(&["image", "prune", "-af"]);
         let told = fails(docker, &["--pull", dir.to_str().unwrap()]);
-        assert!(told.contains("authentication required"), "{told}");
+        let words = if docker.is_peer() { "401 Unauthorized" } else { "authentication required" };
+        assert!(told.contains(words), "{told}");
     });
 }
 

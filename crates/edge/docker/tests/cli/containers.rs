@@ -19,6 +19,9 @@ fn run_gives_output_and_exit_codes_and_removes_with_rm() {
         let (code, _, err) = docker.run(&["run", "--rm", "nothing:here", "true"]);
         assert_eq!(code, 125, "{err}");
         assert!(err.contains("nothing:here"), "{err}");
+        if docker.is_peer() {
+            return;
+        }
         let (code, _, err) = docker.run(&["run", "--rm", "--storage-opt", "size=1G", "busybox", "true"]);
         assert_eq!(code, 125);
         assert!(err.contains("HostConfig.StorageOpt is unimplemented"), "{err}");
@@ -98,10 +101,11 @@ fn ps_inspect_logs_exec_stop_and_rm_work_on_a_container() {
             (5, "b\n/tmp\n".into(), String::new())
         );
         let (code, out, err) = docker.run(&["exec", "web", "no-such-program"]);
-        assert_eq!(code, 127, "{out}{err}");
+        // Docker 20.10 says 126, newer ones 127.
+        assert_eq!(code, if docker.is_peer() { 126 } else { 127 }, "{out}{err}");
         let (code, _, err) = docker.run(&["rm", "web"]);
         assert_eq!(code, 1);
-        assert!(err.contains("is running"), "{err}");
+        assert!(err.contains(if docker.is_peer() { "running container" } else { "is running" }), "{err}");
         let (code, _, err) = docker.run(&["run", "--name", "web", "busybox", "true"]);
         assert_eq!(code, 125);
         assert!(err.contains("already in use by container"), "{err}");

@@ -1,5 +1,6 @@
 //! An engine with its API on a socket, driven by the docker command line.
 
+use crate::seen::Seen;
 use hako_build::{Builder, BuilderConfig};
 use hako_cgroup::CgroupRoot;
 use hako_container::{ContainerEngine, Engine, EngineConfig, Filter, Removal};
@@ -24,8 +25,23 @@ pub struct Daemon {
     cli: PathBuf,
 }
 
+/// A docker command line newer than Debian's.
+pub const NEWER_CLI: &str = "/usr/local/bin/docker";
+
+/// Names the socket of a dockerd that is to be tested in place of our engine.
+pub const PEER: &str = "HAKO_TEST_DOCKERD";
+
 /// Runs a test against a daemon and checks that nothing is left when its containers are removed.
 pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
+    match std::env::var_os(PEER) {
+        Some(socket) => crate::peer::with_peer(Path::new(&socket), test),
+        None => with_ours(test),
+    }
+}
+
+fn with_ours(test: impl FnOnce(&Daemon) + Send + 'static) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let seen = Seen::default();
     let run = move || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
         let mut links = hako_netlink::Links::open().unwrap();
@@ -33,12 +49,8 @@ pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
         let dir = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (engine, network, networks, instance) = runtime.block_on(serve(dir.path()));
-        let daemon = Daemon {
-            socket: dir.path().join("engine.sock"),
-            dir: dir.path().to_owned(),
-            cli: "docker".into(),
-        };
+        let (engine, network, networks, instance) = runtime.block_on(serve(dir.path(), seen.clone()));
+        let daemon = Daemon::new(dir.path().join("engine.sock"), dir.path().to_owned());
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&daemon)));
         runtime.block_on(async {
             for container in engine.containers(&Filter::default()).await.unwrap() {
@@ -61,14 +73,15 @@ pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
         if let Ok(group) = CgroupRoot::detect().unwrap().open(&format!("/hako-{instance}")) {
             group.delete().unwrap();
         }
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
+        match result {
+            Ok(()) => seen.write(&name),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     };
     std::thread::spawn(run).join().unwrap();
 }
 
-async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String) {
+async fn serve(dir: &Path, seen: Seen) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String) {
     static NEXT: AtomicU32 = AtomicU32::new(0x80_0000);
     let number = std::process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let instance = format!("{:06x}", number & 0xff_ffff);
@@ -107,21 +120,31 @@ async fn serve(dir: &Path) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String)
         },
     )
     .unwrap();
-    let state = DockerState::new(Arc::clone(&engine), images, builder, "0.0-test");
+    let state = DockerState::new(Arc::clone(&engine), images, builder, "0.0-test")
+        .with_recorder(move |exchange| seen.note(&exchange));
     let listener = tokio::net::UnixListener::bind(dir.join("engine.sock")).unwrap();
     tokio::spawn(hako_docker::serve(listener, state));
     (engine, network, networks, instance)
 }
 
 impl Daemon {
+    pub fn new(socket: PathBuf, dir: PathBuf) -> Self {
+        Self { socket, dir, cli: "docker".into() }
+    }
+
     /// Does the same with every docker command line of this machine: 20.10 and newer ones read other fields.
     pub fn with_each_cli(&self, mut test: impl FnMut(&Daemon)) {
-        let known = ["/usr/bin/docker", "/usr/local/bin/docker"].map(PathBuf::from);
+        let known = ["/usr/bin/docker", NEWER_CLI].map(PathBuf::from);
         let present: Vec<PathBuf> = known.into_iter().filter(|cli| cli.exists()).collect();
         assert!(!present.is_empty(), "no docker command line: install the package docker.io");
         for cli in present {
             test(&Daemon { socket: self.socket.clone(), dir: self.dir.clone(), cli });
         }
+    }
+
+    /// Whether this is Debian's dockerd, not ours. What it does otherwise is in the table of docs/from-docker.md.
+    pub fn is_peer(&self) -> bool {
+        std::env::var_os(PEER).is_some()
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -164,16 +187,22 @@ impl Daemon {
 
     /// A request of the API without a client; its answer must be a success.
     pub fn post(&self, path: &str, body: &str) -> String {
+        let answer = self.ask("POST", path, body);
+        assert!(answer.split(' ').nth(1).is_some_and(|status| status.starts_with('2')), "{path}: {answer}");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Head and body of the answer to a request without a client.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> String {
         use std::io::{Read, Write};
         let mut stream = std::os::unix::net::UnixStream::connect(&self.socket).unwrap();
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all((head + body).as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.split(' ').nth(1).is_some_and(|status| status.starts_with('2')), "{path}: {answer}");
         answer
     }
 

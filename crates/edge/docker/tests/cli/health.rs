@@ -44,19 +44,11 @@ fn a_container_is_as_healthy_as_its_check_says() {
         });
         let last = "{{(index .State.Health.Log 4).ExitCode}} {{(index .State.Health.Log 4).Output}}";
         assert_eq!(docker.ok(&["inspect", "-f", last, "app"]), "0 looked\n\n");
-        let events = docker.ok(&[
-            "events",
-            "--since",
-            "0.1",
-            "--until",
-            "0s",
-            "--filter",
-            "event=health_status",
-            "--format",
-            "{{.Action}}",
-        ]);
-        let events: Vec<&str> = events.lines().collect();
-        assert_eq!(events, ["health_status: unhealthy", "health_status: healthy"]);
+        let events = || {
+            let past = ["events", "--since", "0.1", "--until", "0s", "--filter", "event=health_status"];
+            docker.ok(&[&past[..], &["--filter", "container=app", "--format", "{{.Action}}"]].concat())
+        };
+        docker.until("both are told", || events() == "health_status: unhealthy\nhealth_status: healthy\n");
         docker.ok(&["stop", "-t", "0", "app"]);
         docker.until("what is stopped is not healthy", || health(docker, "app") == "unhealthy");
     });
@@ -169,7 +161,8 @@ fn what_makes_no_sense_is_refused_at_creation() {
             err
         };
         let err = refused(&["-v", "rel:/x/../.."]);
-        assert!(err.contains("absolute path other than /"), "{err}");
+        let words = if docker.is_peer() { "can't be '/'" } else { "absolute path other than /" };
+        assert!(err.contains(words), "{err}");
         let err = refused(&["-e", "=x"]);
         assert!(err.contains("invalid environment variable: =x"), "{err}");
         let err = refused(&["--cpus", "9999"]);
@@ -185,6 +178,9 @@ fn what_makes_no_sense_is_refused_at_creation() {
             stream.read_to_string(&mut answer).unwrap();
             answer
         };
+        if docker.is_peer() {
+            return;
+        }
         docker.ok(&["create", "--name", "made", "busybox", "true"]);
         for path in
             ["/containers/create", "/containers/made/update", "/containers/made/exec", "/volumes/create"]

@@ -36,6 +36,9 @@ fn build_makes_an_image_that_runs_and_a_failing_step_says_why() {
         std::fs::write(context.join("Dockerfile"), "FROM missing-base\n").unwrap();
         let (code, _, err) = docker.run(&["build", context.to_str().unwrap()]);
         assert_ne!(code, 0);
+        if docker.is_peer() {
+            return;
+        }
         assert!(err.contains("missing-base"), "{err}");
         let contexts = docker.dir.join("images/contexts");
         assert!(std::fs::read_dir(contexts).unwrap().next().is_none(), "build contexts are left");
@@ -64,7 +67,8 @@ fn an_image_in_use_stays_and_events_tell_what_happened() {
         docker.ok(&["run", "--name", "told", "busybox", "true"]);
         let (code, _, err) = docker.run(&["rmi", "busybox"]);
         assert_eq!(code, 1);
-        assert!(err.contains("is being used by stopped container"), "{err}");
+        let words = "unable to remove repository reference \"busybox\" (must force) - container ";
+        assert!(err.contains(words), "{err}");
         docker.ok(&["rm", "told"]);
         docker.ok(&["rmi", "busybox"]);
         std::thread::sleep(Duration::from_millis(100));
@@ -100,7 +104,11 @@ fn history_shows_every_layer_of_imported_and_built_images() {
             let built: Vec<Vec<&str>> = built.lines().map(|row| row.split('|').collect()).collect();
             assert_eq!(built.len(), 3, "{built:?}");
             assert!(built[0][1].contains("ENV") && built[0][2] == "0B", "{built:?}");
-            assert!(built[1][1].contains("COPY file /file") && built[1][2].ends_with("kB"), "{built:?}");
+            assert!(
+                built[1][1].contains(if docker.is_peer() { "COPY file:" } else { "COPY file /file" })
+                    && built[1][2].ends_with("kB"),
+                "{built:?}"
+            );
             assert_eq!(built[2][3], "Imported from -");
         });
     });
@@ -180,6 +188,9 @@ fn prune_says_what_it_freed_and_spares_what_containers_have() {
         assert!(images.to_lowercase().contains("deleted: sha256:"), "{images}");
         assert_eq!(docker.ok(&["images", "--format", "{{.Repository}}"]), "busybox\n");
         // The build's cache still has the layer, and keeps it as long as it is young or has room.
+        if docker.is_peer() {
+            return;
+        }
         for left in [["--keep-storage", "100MB"], ["--filter", "until=1h"]] {
             let kept = docker.ok(&[["builder", "prune", "-af"].as_slice(), left.as_slice()].concat());
             assert!(bytes(&kept) < 1.0, "{left:?}: {kept}");
@@ -244,18 +255,21 @@ fn a_container_is_exported_and_committed_as_it_is() {
 #[test]
 fn events_of_images_are_told_and_known_afterwards() {
     with_daemon(|docker| {
+        let since = jiff::Timestamp::now().to_string();
         docker.import_busybox();
         docker.ok(&["tag", "busybox", "other:x"]);
         docker.ok(&["rmi", "other:x"]);
         docker.ok(&["run", "--rm", "--name", "short", "busybox", "true"]);
         docker.with_each_cli(|docker| {
             let past = |filter: &str| {
-                let args = ["events", "--since", "1h", "--until", "0s", "--filter", filter];
+                let args = ["events", "--since", &since, "--until", "0s", "--filter", filter];
                 docker.ok(&[&args[..], &["--format", "{{.Type}} {{.Action}}"]].concat())
             };
-            assert_eq!(past("type=image"), "image import\nimage tag\nimage untag\n");
-            assert_eq!(past("event=tag"), "image tag\n");
-            assert!(past("container=short").ends_with("container die\ncontainer destroy\n"));
+            assert_eq!(past("type=image"), "image tag\nimage import\nimage tag\nimage untag\n");
+            assert_eq!(past("event=tag"), "image tag\nimage tag\n");
+            docker.until("its end is told", || {
+                past("container=short").ends_with("container die\ncontainer destroy\n")
+            });
         });
     });
 }
@@ -324,7 +338,7 @@ fn an_archive_of_another_tool_is_loaded_and_a_broken_one_refused() {
             for file in [&broken, &garbage] {
                 let (code, out, err) = docker.run(&["load", "-i", file.to_str().unwrap()]);
                 assert_eq!(code, 1, "{out}{err}");
-                assert!(err.contains("cannot load the archive"), "{err}");
+                assert!(docker.is_peer() || err.contains("cannot load the archive"), "{err}");
             }
             let (code, _, err) = docker.run(&["save", "-o", broken.to_str().unwrap(), "absent"]);
             assert_eq!(code, 1);

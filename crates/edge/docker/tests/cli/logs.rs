@@ -30,11 +30,11 @@ fn the_file_at_log_path_is_docker_s_json() {
                 .map(|line| (line["stream"].as_str().unwrap(), line["log"].as_str().unwrap()))
                 .collect();
             said.sort_unstable();
-            assert_eq!(said, [("stderr", "err\n"), ("stdout", "end\n"), ("stdout", "out\n")]);
+            assert_eq!(said, [("stderr", "err\n"), ("stdout", "end"), ("stdout", "out\n")]);
             let attrs = serde_json::json!({ "team": "red", "COLOUR": "blue", "tag": "web" });
             assert!(lines.iter().all(|line| line["attrs"] == attrs), "{lines:?}");
             assert!(lines[0]["time"].as_str().unwrap().ends_with('Z'));
-            assert_eq!(docker.ok(&["logs", "--tail", "1", "web"]).trim(), "end");
+            assert_eq!(docker.ok(&["logs", "--tail", "1", "web"]), "end");
             docker.ok(&["rm", "web"]);
         });
     });
@@ -45,7 +45,9 @@ fn a_log_is_rotated_compressed_and_read_as_one() {
     with_daemon(|docker| {
         docker.import_busybox();
         let script = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done";
-        for driver in ["json-file", "local"] {
+        // dockerd tells no path of the other one.
+        let drivers = if docker.is_peer() { &["json-file"][..] } else { &["json-file", "local"] };
+        for driver in drivers.iter().copied() {
             let options = [
                 "run",
                 "--name",
@@ -137,7 +139,13 @@ fn a_log_daemon_hears_what_a_container_says() {
         drop(daemon);
         std::fs::remove_file(&path).unwrap();
         let (code, _, err) = docker.run(&[&options[..], &["busybox", "true"]].concat());
-        assert!(code == 125 && err.contains("cannot open the log"), "{err}");
+        assert!(
+            match docker.is_peer() {
+                true => err.contains("no such file"),
+                false => code == 125 && err.contains("cannot open the log"),
+            },
+            "{err}"
+        );
     });
 }
 

@@ -2,21 +2,28 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 mod archive;
+mod bollard_life;
 mod bollard_sdk;
 mod buildkit;
+mod compose;
 mod containers;
 mod control;
 mod daemon;
 mod devices;
+mod fields;
 mod health;
 mod hostconfig;
 mod images;
 mod limits;
 mod logs;
 mod networks;
+mod peer;
 mod registry;
+mod scripts;
 mod sdk;
+mod seen;
 mod sharing;
 mod streams;
 mod system;
+mod table;
 mod volumes;

@@ -101,7 +101,8 @@ fn networks_are_apart_and_internal_ones_have_no_way_out() {
             assert!(!docker.reaches(from, to), "{from} reaches {to}");
         }
         assert!(docker.lookup("aa", "cc").is_empty());
-        assert!(!docker.ok(&["exec", "dd", "ip", "route"]).contains("default"));
+        // Docker 20.10 gives a route that leads nowhere.
+        assert!(docker.is_peer() || !docker.ok(&["exec", "dd", "ip", "route"]).contains("default"));
         assert!(docker.ok(&["exec", "aa", "ip", "route"]).contains("default via"));
     });
 }
@@ -149,7 +150,11 @@ fn addresses_that_cannot_be_had_are_refused() {
         docker.sleeper(&["--network", "side", "--ip", "10.99.0.7"]);
         for (network, ip, why) in [
             ("side", "10.99.0.7", "Address already in use"),
-            ("side", "10.98.0.7", "outside of the subnet"),
+            (
+                "side",
+                "10.98.0.7",
+                if docker.is_peer() { "does not belong to any" } else { "outside of the subnet" },
+            ),
             ("auto", "172.18.0.9", "user configured subnets"),
             ("nope", "10.0.0.1", "network nope not found"),
         ] {
@@ -165,6 +170,13 @@ fn addresses_that_cannot_be_had_are_refused() {
             (&["-d", "overlay", "xx"], "not in a swarm"),
             (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=routed", "xx"], "unimplemented"),
         ] {
+            if docker.is_peer()
+                && ["it should be", "not in a swarm", "unimplemented"]
+                    .iter()
+                    .any(|words| why.starts_with(words))
+            {
+                continue;
+            }
             let (code, _, err) = docker.run(&[&["network", "create"], arguments].concat());
             assert!(code == 1 && err.contains(why), "{arguments:?}: {err}");
         }
@@ -178,7 +190,9 @@ fn the_default_network_is_shown_with_its_addresses_and_stays() {
         docker.with_each_cli(|docker| {
             let format = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}";
             let shown = docker.ok(&["network", "inspect", "-f", format, "bridge"]);
-            assert_eq!(shown.trim(), "172.17.0.0/16 172.17.0.1");
+            // Docker 20.10 tells the gateway after a restart only.
+            let gateway = if docker.is_peer() { "" } else { "172.17.0.1" };
+            assert_eq!(shown.trim(), format!("172.17.0.0/16 {gateway}").trim());
             docker.sleeper(&["--name", "xx"]);
             let format =
                 "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}} {{.HostConfig.NetworkMode}}";
@@ -205,7 +219,12 @@ fn unused_networks_are_pruned_and_events_tell_of_networks() {
         docker.ok(&["create", "--name", "xx", "--network", "used", "busybox", "true"]);
         docker.ok(&["start", "-a", "xx"]);
         let pruned = docker.ok(&["network", "prune", "-f", "--filter", "label!=keep"]);
-        assert_eq!(pruned.trim(), "Deleted Networks:\ngone");
+        assert!(
+            pruned.starts_with("Deleted Networks:") && pruned.lines().any(|line| line == "gone"),
+            "{pruned}"
+        );
+        // dockerd removes those of containers that do not run.
+        assert!(docker.is_peer() || !pruned.contains("used"), "{pruned}");
         let dangling =
             docker.ok(&["network", "ls", "-q", "--filter", "dangling=true", "--format", "{{.Name}}"]);
         assert_eq!(dangling, "kept\n");
@@ -282,8 +301,13 @@ fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
         for line in ["80/tcp -> 0.0.0.0:18100", "80/tcp -> [::]:18100", "81/udp -> 0.0.0.0:18101"] {
             assert!(shown.contains(line), "{shown}");
         }
-        for address in ["127.0.0.1:18080", "127.0.0.1:18100", "[fd00:9::1]:18100"] {
+        // Docker 20.10 publishes on IPv6 by its proxy only, and cannot change ports.
+        let addresses = ["127.0.0.1:18080", "127.0.0.1:18100", "[fd00:9::1]:18100"];
+        for address in if docker.is_peer() { &addresses[..2] } else { &addresses } {
             docker.until("a published port answers", || std::net::TcpStream::connect(address).is_ok());
+        }
+        if docker.is_peer() {
+            return;
         }
         let (code, _, err) = docker.run(&["run", "--rm", "-p", "99:99/sctp", "busybox", "true"]);
         assert!(code == 125 && err.contains("99/sctp is unimplemented"), "{err}");

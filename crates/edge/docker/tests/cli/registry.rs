@@ -157,6 +157,9 @@ fn what_is_not_there_and_who_is_not_known_is_said_in_one_line() {
             assert!(err.to_lowercase().contains("does not exist locally"), "{err}");
             let hidden = format!("{}/secret:v1", closed.host);
             let err = fails(&["pull", &hidden]);
+            if docker.is_peer() {
+                return;
+            }
             assert!(err.contains("pull access denied"), "{err}");
             docker.ok(&["tag", "busybox", &hidden]);
             let err = fails(&["push", &hidden]);
@@ -218,7 +221,7 @@ fn the_distribution_of_a_name_is_told_without_pulling_it() {
                     "-sS",
                     "--unix-socket",
                     docker.socket.to_str().unwrap(),
-                    &format!("http://engine/v1.45{path}"),
+                    &format!("http://engine/v1.41{path}"),
                 ])
                 .output()
                 .unwrap();

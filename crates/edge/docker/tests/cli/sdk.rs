@@ -28,7 +28,7 @@ fn environment(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     environment
 }
 
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let environment = environment("docker-py-7.2.0", |new| {
         run(
             Path::new("/usr/bin/python3"),
@@ -41,7 +41,7 @@ fn python() -> PathBuf {
     environment.join("bin/python3")
 }
 
-fn node() -> PathBuf {
+pub fn node() -> PathBuf {
     environment("dockerode-5.0.1", |new| {
         std::fs::create_dir(new).unwrap();
         std::fs::write(new.join("package.json"), r#"{"private":true}"#).unwrap();
@@ -56,6 +56,7 @@ fn script(docker: &Daemon, program: &Path, file: &str, dir: &Path) {
         .env("DOCKER_HOST", format!("unix://{}", docker.socket.display()))
         .env("NODE_PATH", dir.join("node_modules"))
         .env("HOME", &docker.dir)
+        .env("API", if docker.is_peer() { "1.41" } else { "1.51" })
         .current_dir(&docker.dir)
         .output()
         .unwrap();

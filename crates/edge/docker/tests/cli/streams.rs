@@ -28,7 +28,7 @@ fn a_websocket_carries_both_directions() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let stream = tokio::net::UnixStream::connect(&docker.socket).await.unwrap();
-            let url = "ws://docker/v1.51/containers/echo/attach/ws?stream=1&stdin=1&stdout=1";
+            let url = "ws://docker/v1.41/containers/echo/attach/ws?stream=1&stdin=1&stdout=1";
             let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
             socket.send(Message::binary("typed\n")).await.unwrap();
             let mut heard = Vec::new();
@@ -39,7 +39,8 @@ fn a_websocket_carries_both_directions() {
         });
         let refused = curl(docker, &[], "/containers/echo/attach/ws?stream=1");
         assert!(
-            refused.starts_with("HTTP/1.1 400") && refused.contains("not a WebSocket handshake"),
+            refused.starts_with("HTTP/1.1 400")
+                && (docker.is_peer() || refused.contains("not a WebSocket handshake")),
             "{refused}"
         );
     });
@@ -114,7 +115,7 @@ fn lists_are_filtered_by_pattern_order_and_port() {
     with_daemon(|docker| {
         docker.import_busybox();
         for name in ["web-1", "web-2", "other"] {
-            docker.ok(&["create", "--name", name, "--expose", "8000-8003", "busybox"]);
+            docker.ok(&["run", "-d", "--name", name, "--expose", "8000-8003", "busybox", "sleep", "1000"]);
         }
         let names = |filter: &str| {
             let out = docker.ok(&["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]);

@@ -7,13 +7,16 @@ fn version_info_and_unknown_routes_answer() {
     with_daemon(|docker| {
         assert_eq!(
             docker.ok(&["version", "--format", "{{.Server.Version}} {{.Server.APIVersion}}"]),
-            "0.0-test 1.51\n"
+            if docker.is_peer() { "20.10.24+dfsg1 1.41\n" } else { "0.0-test 1.51\n" }
         );
         assert_eq!(
             docker.ok(&["info", "--format", "{{.ContainersRunning}} {{.Swarm.LocalNodeState}}"]),
             "0 inactive\n"
         );
         docker.ok(&["system", "df"]);
+        if docker.is_peer() {
+            return;
+        }
         let (code, _, err) = docker.run(&["swarm", "init"]);
         assert_ne!(code, 0);
         assert!(err.contains("unimplemented"), "{err}");
@@ -42,17 +45,17 @@ fn disk_usage_is_real_and_shared_layers_count_once() {
             assert_eq!((images[1], images[2]), ("1", "1"), "{images:?}");
             assert!(images[3].ends_with("MB") && images[4].starts_with("0B"), "{images:?}");
             let containers = row("Containers");
-            assert!(containers[3].starts_with("5."), "{containers:?}");
+            assert!(containers[3].starts_with('5'), "{containers:?}");
             let volumes = row("Local Volumes");
             assert_eq!((volumes[1], volumes[2]), ("2", "1"), "{volumes:?}");
-            assert!(volumes[3].starts_with("3.") && volumes[3].ends_with("MB"), "{volumes:?}");
+            assert!(volumes[3].starts_with('3') && volumes[3].ends_with("MB"), "{volumes:?}");
             let long = docker.ok(&["system", "df", "-v"]);
             let line = |start: &str| long.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
             assert!(line("alias").trim_end().ends_with('1') && !line("alias").contains("N/A"), "{long}");
             assert_eq!(line("data").split_whitespace().nth(1), Some("1"), "{long}");
             assert_eq!(line("unused").split_whitespace().nth(1), Some("0"), "{long}");
             let sizes = docker.ok(&["ps", "-s", "--format", "{{.Size}}"]);
-            assert!(sizes.starts_with("5.") && sizes.contains("MB (virtual "), "{sizes}");
+            assert!(sizes.starts_with('5') && sizes.contains("MB (virtual "), "{sizes}");
         });
     });
 }

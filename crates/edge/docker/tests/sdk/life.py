@@ -1,6 +1,7 @@
 """The life of a container through docker-py."""
 
 import io
+import os
 import tarfile
 
 import docker
@@ -9,7 +10,7 @@ from docker.errors import APIError, NotFound
 client = docker.from_env(timeout=60)
 assert client.ping()
 version = client.version()
-assert version["ApiVersion"] == "1.51", version
+assert version["ApiVersion"] == os.environ["API"], version
 info = client.info()
 assert info["ID"] and info["OperatingSystem"] and info["Swarm"]["LocalNodeState"] == "inactive", info
 
@@ -141,4 +142,65 @@ try:
 except APIError as error:
     assert error.status_code == 503 and "not a swarm manager" in error.explanation
 assert client.plugins.list() == []
+
+# networks: made, joined while running, left
+pool = docker.types.IPAMPool(subnet="10.77.0.0/24", gateway="10.77.0.1")
+network = client.networks.create(
+    "app", labels={"kind": "inner"}, ipam=docker.types.IPAMConfig(pool_configs=[pool]), check_duplicate=True
+)
+one = client.containers.run("busybox", ["sleep", "100"], name="one", network="app", detach=True)
+two = client.containers.run("busybox", ["sleep", "100"], name="two", detach=True)
+network.connect(two, aliases=["second"], ipv4_address="10.77.0.22")
+code, out = one.exec_run(["ping", "-c", "1", "second"])
+assert code == 0 and b"10.77.0.22" in out, out
+network.reload()
+assert {container.name for container in network.containers} == {"one", "two"}
+assert network.attrs["IPAM"]["Config"] == [{"Subnet": "10.77.0.0/24", "Gateway": "10.77.0.1"}], network.attrs
+network.disconnect(two)
+assert one.exec_run(["ping", "-c", "1", "-W", "1", "10.77.0.22"])[0] != 0
+assert [found.name for found in client.networks.list(filters={"label": "kind=inner"})] == ["app"]
+try:
+    network.remove()
+    raise AssertionError("somebody is connected")
+except APIError as error:
+    assert error.status_code == 403 and "active endpoints" in error.explanation, error
+
+# events as they happen
+events = client.events(decode=True, filters={"container": "one", "type": "container"})
+one.remove(force=True)
+actions = []
+for event in events:
+    actions.append(event["Action"])
+    if event["Action"] == "destroy":
+        break
+events.close()
+assert actions == ["kill", "die", "destroy"], actions
+two.remove(force=True)
+network.remove()
+
+# volumes
+kept = client.volumes.create("kept", driver="local", labels={"team": "a"})
+assert kept.attrs["Labels"] == {"team": "a"} and kept.attrs["Scope"] == "local", kept.attrs
+assert [found.name for found in client.volumes.list(filters={"label": "team=a"})] == ["kept"]
+mount = docker.types.Mount("/kept", "kept", read_only=True)
+out = client.containers.run("busybox", ["sh", "-c", "touch /kept/x || echo refused"], mounts=[mount], remove=True, stderr=True)
+assert b"refused" in out, out
+kept.remove()
+
+# images: built, saved, loaded, pruned
+dockerfile = io.BytesIO(b"FROM busybox\nARG WHO\nLABEL who=$WHO\nCMD echo built\n")
+built, _ = client.images.build(fileobj=dockerfile, tag="built:one", buildargs={"WHO": "me"}, rm=True)
+assert built.labels["who"] == "me"
+assert client.containers.run("built:one", remove=True) == b"built\n"
+assert built.history()[0]["Tags"] == ["built:one"]
+saved = b"".join(built.save(named=True))
+client.images.remove("built:one")
+assert [image.tags for image in client.images.load(saved)] == [["built:one"]]
+assert client.images.get("built:one").tag("built", "two")
+assert len(client.images.list("built")) == 1
+client.images.remove("built:one")
+client.images.remove("built:two")
+assert client.containers.prune()["SpaceReclaimed"] == 0
+assert client.images.prune(filters={"dangling": True})["SpaceReclaimed"] >= 0
+assert client.networks.prune()["NetworksDeleted"] is None
 print("done")
