@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Identity;
-use crate::kinds::SYSTEM_PRIORITIES;
+use crate::kinds::{SYSTEM_PRIORITIES, mandatory_objects};
 use crate::server::{Inner, Server};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -22,7 +22,17 @@ pub(crate) async fn bootstrap(server: &Arc<Inner>) -> Result<()> {
         create(&namespaces, &json!({"metadata": {"name": name}})).await?;
     }
     priority_classes(&client).await?;
+    flow_control(&client).await?;
     kubernetes_service(server, &client).await
+}
+
+/// The priority levels and flow schemas without which some requests would belong nowhere.
+async fn flow_control(client: &Client) -> Result<()> {
+    for (plural, name, spec) in mandatory_objects() {
+        let kind = ResourceType::new("flowcontrol.apiserver.k8s.io", "v1", plural);
+        create(&client.dynamic(&kind, None), &json!({"metadata": {"name": name}, "spec": spec})).await?;
+    }
+    Ok(())
 }
 
 /// The classes of pods without which the cluster does not work.

@@ -6,15 +6,18 @@
 //! Invariant: everything here is a pure function of its arguments; adding a kind is adding a file and a row.
 
 mod addresses;
+mod admission_registration;
 mod api_service;
 mod certificates;
 mod columns;
 mod conditions;
 mod config_map;
+mod custom_resource;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod flow_control;
 mod lease;
 mod meta;
 mod namespace;
@@ -42,6 +45,7 @@ mod webhooks;
 mod tests;
 
 pub use columns::Column;
+pub(crate) use flow_control::mandatory_objects;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub use removed::replacement;
 pub use row::{KindRow, PartWrite, Scope, Stored, Subresource};
@@ -73,6 +77,15 @@ pub fn table() -> &'static [KindRow] {
         runtime_class::ROW,
         certificates::ROW,
         api_service::ROW,
+        custom_resource::ROW,
+        admission_registration::VALIDATING_WEBHOOKS,
+        admission_registration::MUTATING_WEBHOOKS,
+        admission_registration::VALIDATING_POLICY,
+        admission_registration::VALIDATING_BINDING,
+        admission_registration::MUTATING_POLICY,
+        admission_registration::MUTATING_BINDING,
+        flow_control::FLOW_SCHEMA,
+        flow_control::PRIORITY_LEVEL,
     ];
     TABLE
 }

@@ -1,4 +1,7 @@
+mod admission;
 mod certificates;
+mod custom_resources;
+mod flow_control;
 mod networking;
 mod placement;
 mod policies;

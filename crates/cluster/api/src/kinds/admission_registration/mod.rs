@@ -1,0 +1,54 @@
+//! The kinds of `admissionregistration.k8s.io`: stored and served. Nothing calls a webhook or evaluates a policy yet, and
+//! expressions are not compiled.
+
+mod binding;
+mod policy;
+mod rules;
+mod webhook;
+
+pub(super) use binding::{MUTATING as MUTATING_BINDING, VALIDATING as VALIDATING_BINDING};
+pub(super) use policy::{MUTATING as MUTATING_POLICY, VALIDATING as VALIDATING_POLICY};
+pub(super) use webhook::{MUTATING as MUTATING_WEBHOOKS, VALIDATING as VALIDATING_WEBHOOKS};
+
+use super::place::{self, Faults, Place};
+use super::row::{KindRow, Scope, Subresource};
+use super::{columns, conditions, meta, webhooks};
+use hako_kube::names;
+
+const GROUP: &str = "admissionregistration.k8s.io";
+const CATEGORIES: &[&str] = &["api-extensions"];
+const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
+const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
+const MATCH_CONDITIONS_MAX: usize = 64;
+
+/// Named conditions under which a webhook or policy is asked.
+fn match_conditions(all: &Place<'_>, faults: &mut Faults) {
+    let conditions = all.items();
+    if conditions.len() > MATCH_CONDITIONS_MAX {
+        let path = all.path.as_str();
+        faults.push(hako_kube::field::too_many(path, conditions.len(), MATCH_CONDITIONS_MAX));
+    }
+    let mut seen = Vec::new();
+    for condition in conditions {
+        expression(&condition.at(&["expression"]), "", faults);
+        let name = condition.at(&["name"]);
+        name.check_required(names::qualified_name, faults);
+        unique(&name, &mut seen, faults);
+    }
+}
+
+/// An expression is more than white space.
+fn expression(expression: &Place<'_>, detail: &str, faults: &mut Faults) {
+    if expression.text().trim().is_empty() {
+        faults.push(expression.required(detail));
+    }
+}
+
+/// A name that nothing before it has.
+fn unique<'a>(name: &Place<'a>, seen: &mut Vec<&'a str>, faults: &mut Faults) {
+    if !name.is_empty() && seen.contains(&name.text()) {
+        faults.push(name.duplicate());
+    }
+    seen.push(name.text());
+}

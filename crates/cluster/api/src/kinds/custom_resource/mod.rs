@@ -1,0 +1,194 @@
+//! `CustomResourceDefinition`: stored and served. What it defines is not served yet, and it is not established.
+
+mod names;
+mod schema;
+mod versions;
+
+use super::columns::{Column, name};
+use super::place::{Faults, Place};
+use super::row::{KindRow, Scope, Subresource};
+use super::value::{each_mut, items, object_mut, set_default, text};
+use super::{meta, webhooks};
+use hako_error::FieldCause;
+use hako_kube::field;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+const GROUP: &str = "apiextensions.k8s.io";
+
+pub(super) const ROW: KindRow = KindRow {
+    group: GROUP,
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+    singular: "customresourcedefinition",
+    short_names: &["crd", "crds"],
+    categories: &["api-extensions"],
+    scope: Scope::Cluster,
+    subresources: &[Subresource::status(GROUP, "v1", "CustomResourceDefinition")],
+    type_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+    columns: &[
+        Column::NAME,
+        Column { kind: "date", ..Column::text("Created At", "When the object was created.") },
+    ],
+    cells,
+    default,
+    validate,
+    validate_update,
+    prepare_create,
+    prepare_update,
+    ..KindRow::BASE
+};
+
+fn cells(object: &Value, _: Timestamp) -> Vec<Value> {
+    vec![name(object), text(object, &["metadata", "creationTimestamp"]).into()]
+}
+
+fn default(object: &mut Value) {
+    if let Some(spec) = object_mut(object, &["spec"]) {
+        set_default(spec, "conversion", json!({ "strategy": "None" }));
+        let config =
+            spec.get_mut("conversion").and_then(|it| it.pointer_mut("/webhook/clientConfig/service"));
+        if let Some(service) = config.and_then(Value::as_object_mut) {
+            set_default(service, "port", 443);
+        }
+        for version in each_mut(spec, "versions") {
+            for column in each_mut(version, "additionalPrinterColumns") {
+                if column.get("priority") == Some(&json!(0)) {
+                    column.remove("priority");
+                }
+            }
+        }
+    }
+    let kind = text(object, &["spec", "names", "kind"]).to_owned();
+    if !kind.is_empty()
+        && let Some(names) = object_mut(object, &["spec", "names"])
+    {
+        set_default(names, "singular", kind.to_lowercase());
+        set_default(names, "listKind", format!("{kind}List"));
+    }
+}
+
+/// Nothing is accepted yet; the first version stored is that of the definition.
+fn prepare_create(object: &mut Value) {
+    meta::start(object);
+    let stored: Vec<&str> = storage_versions(object);
+    let status = json!({
+        "conditions": [],
+        "acceptedNames": { "plural": "", "kind": "" },
+        "storedVersions": stored,
+    });
+    if let Some(map) = object.as_object_mut() {
+        map.insert("status".to_owned(), status);
+    }
+}
+
+/// A version that was stored once stays named until somebody says that nothing is left of it.
+fn prepare_update(new: &mut Value, old: &Value) {
+    meta::keep_status(new, old);
+    let storage: Vec<Value> = storage_versions(new).into_iter().map(Value::from).collect();
+    let Some(status) = object_mut(new, &["status"]) else { return };
+    let stored = status.entry("storedVersions").or_insert_with(|| json!([]));
+    if let Some(stored) = stored.as_array_mut() {
+        let missing: Vec<Value> = storage.into_iter().filter(|version| !stored.contains(version)).collect();
+        stored.extend(missing);
+    }
+}
+
+/// The versions marked as stored; a sound definition has one.
+fn storage_versions(object: &Value) -> Vec<&str> {
+    let versions = items(object, &["spec", "versions"]).iter();
+    versions.filter(|it| it["storage"] == json!(true)).map(|it| text(it, &["name"])).collect()
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut faults = Faults::new();
+    let spec = Place::of(object).at(&["spec"]);
+    let (name, plural) = (text(object, &["metadata", "name"]), text(object, &["spec", "names", "plural"]));
+    if name != format!("{plural}.{}", spec.at(&["group"]).text()) {
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        faults.push(field::invalid("metadata.name", name, detail));
+    }
+    names::validate(&spec, &mut faults);
+    let scope = spec.at(&["scope"]);
+    if scope.is_empty() {
+        faults.push(scope.required(""));
+    } else {
+        scope.one_of(&["Cluster", "Namespaced"], &mut faults);
+    }
+    versions::validate(&spec.at(&["versions"]), &mut faults);
+    conversion(&spec.at(&["conversion"]), &mut faults);
+    let unknown = spec.at(&["preserveUnknownFields"]);
+    if unknown.is_true() {
+        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in \
+             spec.versions[*].schema instead";
+        faults.push(unknown.invalid(detail));
+    }
+    stored_versions(object, &mut faults);
+    faults
+}
+
+fn conversion(conversion: &Place<'_>, faults: &mut Faults) {
+    let (strategy, webhook) = (conversion.at(&["strategy"]), conversion.at(&["webhook"]));
+    let part = |member: &str, path: &str| Place {
+        value: webhook.at(&[member]).value,
+        path: field::child(&conversion.path, path),
+    };
+    // Upstream names the fields as its first version had them.
+    let config = part("clientConfig", "webhookClientConfig");
+    let reviews = part("conversionReviewVersions", "conversionReviewVersions");
+    match strategy.text() {
+        "" => faults.push(strategy.required("")),
+        "None" => {
+            for place in [config, reviews].iter().filter(|place| place.is_set()) {
+                let detail = "should not be set when strategy is not set to Webhook";
+                faults.push(place.forbidden(detail));
+            }
+        }
+        "Webhook" => {
+            if config.is_set() {
+                webhooks::client_config(&config, faults);
+            } else {
+                faults.push(config.required("required when strategy is set to Webhook"));
+            }
+            webhooks::review_versions(&reviews, "", faults);
+        }
+        _ => faults.push(strategy.not_supported(&["None", "Webhook"])),
+    }
+}
+
+fn stored_versions(object: &Value, faults: &mut Faults) {
+    let stored = Place::of(object).at(&["status", "storedVersions"]);
+    if stored.is_empty() {
+        faults.push(stored.invalid("must have at least one stored version"));
+        return;
+    }
+    let versions = Place::of(object).at(&["spec", "versions"]).items();
+    for version in stored.items() {
+        if !versions.iter().any(|known| known.at(&["name"]).value == version.value) {
+            faults.push(version.invalid("must appear in spec.versions"));
+        }
+    }
+    for version in storage_versions(object) {
+        if !stored.texts().contains(&version) {
+            faults.push(stored.invalid(&format!("must have the storage version {version}")));
+        }
+    }
+}
+
+/// The group and plural are part of every path; the rest is, once clients use it.
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut faults = Faults::new();
+    let conditions = items(old, &["status", "conditions"]);
+    let is_established =
+        conditions.iter().any(|it| text(it, &["type"]) == "Established" && text(it, &["status"]) == "True");
+    let mut same = |path: &[&str]| {
+        Place::of(new).at(path).immutable(&Place::of(old).at(path), &mut faults);
+    };
+    same(&["spec", "group"]);
+    same(&["spec", "names", "plural"]);
+    if is_established {
+        same(&["spec", "scope"]);
+        same(&["spec", "names", "kind"]);
+    }
+    faults
+}

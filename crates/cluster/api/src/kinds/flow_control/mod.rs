@@ -1,0 +1,24 @@
+//! The kinds of `flowcontrol.apiserver.k8s.io`: stored and served. How requests are queued does not follow them yet.
+
+mod flow_schema;
+mod mandatory;
+mod policy_rules;
+mod priority_level;
+
+pub(super) use flow_schema::ROW as FLOW_SCHEMA;
+pub(crate) use mandatory::objects as mandatory_objects;
+pub(super) use priority_level::ROW as PRIORITY_LEVEL;
+
+use super::place::{Faults, Place};
+use super::row::{KindRow, Scope, Subresource};
+use super::{columns, conditions, meta};
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+
+/// Conditions have types, each another one.
+fn typed_conditions(all: &Place<'_>, faults: &mut Faults) {
+    conditions::unique_types(all, faults);
+    for kind in all.items().iter().map(|condition| condition.at(&["type"])).filter(Place::is_empty) {
+        faults.push(kind.required("must not be empty"));
+    }
+}

@@ -1,0 +1,242 @@
+//! Definitions of custom resources.
+
+use super::samples::{change, changed, refused, sample};
+use super::*;
+
+const CRD: &str = "CustomResourceDefinition";
+const VERSION: &str = "spec.versions.0";
+
+#[test]
+fn a_definition_gets_names_and_is_accepted_by_nobody_yet() {
+    let made = created(CRD, sample(CRD));
+    assert_eq!(
+        made["spec"]["names"],
+        json!({"plural": "samples", "kind": "Sample", "singular": "sample", "listKind": "SampleList"})
+    );
+    assert_eq!(made["spec"]["conversion"], json!({"strategy": "None"}));
+    assert_eq!(
+        made["status"],
+        json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": ["v1"]})
+    );
+    let mut dated = made;
+    dated["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+    assert_eq!(cells(CRD, &dated), ["samples.example.com", "2026-01-01T00:00:00Z"]);
+}
+
+#[test]
+fn a_definition_is_named_for_what_it_defines() {
+    refused(
+        CRD,
+        [
+            (
+                "metadata.name",
+                json!("a.b"),
+                "metadata.name: Invalid value: \"a.b\": must be spec.names.plural+\".\"+spec.group",
+            ),
+            (
+                "spec.group",
+                json!("x"),
+                "spec.group: Invalid value: \"x\": should be a domain with at least one dot",
+            ),
+            ("spec.group", Value::Null, "spec.group: Required value"),
+            ("spec.scope", Value::Null, "spec.scope: Required value"),
+            (
+                "spec.scope",
+                json!("x"),
+                "spec.scope: Unsupported value: \"x\": supported values: \"Cluster\", \"Namespaced\"",
+            ),
+            ("spec.names.kind", json!(""), "spec.names.kind: Required value"),
+            (
+                "spec.names.listKind",
+                json!("Sample"),
+                "spec.names.listKind: Invalid value: \"Sample\": kind and listKind may not be the same",
+            ),
+        ],
+    );
+    let mut object = sample(CRD);
+    object["spec"]["names"]["kind"] = "1A".into();
+    object["spec"]["names"]["shortNames"] = json!(["A"]);
+    let found = faults(CRD, object);
+    let label = "a DNS-1035 label must consist of lower case";
+    for expected in [
+        format!(
+            "spec.names.kind: Invalid value: \"1A\": may have mixed case, but should otherwise match: {label}"
+        ),
+        format!("spec.names.shortNames[0]: Invalid value: \"A\": {label}"),
+    ] {
+        assert!(found.iter().any(|fault| fault.starts_with(&expected)), "{expected}\nnot in {found:#?}");
+    }
+}
+
+#[test]
+fn one_version_is_stored_and_all_have_other_names() {
+    let with = |change: Value| {
+        let mut second = sample(CRD)["spec"]["versions"][0].clone();
+        merge(&mut second, change);
+        let versions = json!([sample(CRD)["spec"]["versions"][0], second]);
+        faults(CRD, changed(CRD, &[("spec.versions", versions)]))
+    };
+    assert_eq!(with(json!({"name": "v2", "storage": false})), [""; 0]);
+    assert!(
+        with(json!({"name": "v2"}))
+            .iter()
+            .any(|fault| { fault.ends_with("must have exactly one version marked as storage version") })
+    );
+    assert!(with(json!({"storage": false})).iter().any(|fault| {
+        fault.starts_with("spec.versions: Invalid value: [")
+            && fault.ends_with("must contain unique version names")
+    }));
+}
+
+#[test]
+fn every_version_has_a_schema_in_which_values_have_types() {
+    let schema = "spec.versions[0].schema.openAPIV3Schema";
+    let of = |change: Value, expected: &str| {
+        refused(
+            CRD,
+            [(&format!("{VERSION}.schema.openAPIV3Schema"), change, &format!("{schema}{expected}"))],
+        );
+    };
+    refused(
+        CRD,
+        [(
+            &format!("{VERSION}.schema"),
+            Value::Null,
+            &format!("{schema}: Required value: schemas are required"),
+        )],
+    );
+    of(json!({}), ".type: Required value: must not be empty at the root");
+    of(json!({"type": "array"}), ".type: Invalid value: \"array\": must be object at the root");
+    of(
+        json!({"type": "object", "properties": {"spec": {}}}),
+        ".properties[spec].type: Required value: must not be empty for specified object fields",
+    );
+    of(
+        json!({"type": "object", "properties": {"a": {"type": "array", "items": {}}}}),
+        ".properties[a].items.type: Required value: must not be empty for specified array items",
+    );
+    of(
+        json!({"type": "object", "properties": {"a": {"type": "array"}}}),
+        ".properties[a].items: Required value: must be specified",
+    );
+    let free = json!({"type": "object", "properties": {"a": {"x-kubernetes-int-or-string": true}}});
+    let free = changed(CRD, &[(&format!("{VERSION}.schema.openAPIV3Schema"), free)]);
+    assert_eq!(faults(CRD, free), [""; 0]);
+}
+
+#[test]
+fn columns_parts_and_warnings_of_a_version_are_whole() {
+    let at = |name: &str| format!("{VERSION}.{name}");
+    let shown = "spec.versions[0]";
+    refused(
+        CRD,
+        [
+            (
+                &at("additionalPrinterColumns"),
+                json!([{"name": "a", "jsonPath": ".a"}]),
+                &format!(
+                    "{shown}.additionalPrinterColumns[0].type: Required value: must be one of boolean,date,integer,number,string"
+                ),
+            ),
+            (
+                &at("additionalPrinterColumns"),
+                json!([{"name": "a", "type": "x", "jsonPath": ".a"}]),
+                &format!(
+                    "{shown}.additionalPrinterColumns[0].type: Unsupported value: \"x\": supported values: \"boolean\", \"date\", \"integer\", \"number\", \"string\""
+                ),
+            ),
+            (
+                &at("additionalPrinterColumns"),
+                json!([{"name": "a", "type": "string"}]),
+                &format!("{shown}.additionalPrinterColumns[0].JSONPath: Required value"),
+            ),
+            (
+                &at("subresources"),
+                json!({"scale": {"specReplicasPath": ".status.a", "statusReplicasPath": ".status.b"}}),
+                &format!(
+                    "{shown}.subresources.scale.specReplicasPath: Invalid value: \".status.a\": should be a json path under .spec"
+                ),
+            ),
+            (
+                &at("deprecationWarning"),
+                json!("old"),
+                &format!(
+                    "{shown}.deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions"
+                ),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn conversion_is_by_nobody_or_by_a_webhook() {
+    refused(
+        CRD,
+        [
+            (
+                "spec.conversion",
+                json!({"strategy": "x"}),
+                "spec.conversion.strategy: Unsupported value: \"x\": supported values: \"None\", \"Webhook\"",
+            ),
+            (
+                "spec.conversion",
+                json!({"strategy": "Webhook"}),
+                "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+            ),
+            (
+                "spec.conversion",
+                json!({"strategy": "None", "webhook": {"conversionReviewVersions": ["v1"]}}),
+                "spec.conversion.conversionReviewVersions: Forbidden: should not be set when strategy is not set to Webhook",
+            ),
+            (
+                "spec.conversion",
+                json!({"strategy": "Webhook", "webhook": {"clientConfig": {}, "conversionReviewVersions": ["v2"]}}),
+                "spec.conversion.conversionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1",
+            ),
+            (
+                "spec.preserveUnknownFields",
+                json!(true),
+                "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn versions_once_stored_stay_named() {
+    let made = created(CRD, sample(CRD));
+    let mut new = made.clone();
+    new["spec"]["versions"][0]["storage"] = false.into();
+    let mut second = sample(CRD)["spec"]["versions"][0].clone();
+    second["name"] = "v2".into();
+    new["spec"]["versions"].as_array_mut().unwrap().push(second);
+    (row(CRD).prepare_update)(&mut new, &made);
+    assert_eq!(new["status"]["storedVersions"], json!(["v1", "v2"]));
+    assert_eq!((update_faults(CRD, &made, &new), &new["metadata"]["generation"]), (vec![], &json!(2)));
+    new["spec"]["versions"].as_array_mut().unwrap().remove(0);
+    assert_eq!(
+        update_faults(CRD, &made, &new),
+        ["status.storedVersions[0]: Invalid value: \"v1\": must appear in spec.versions"]
+    );
+}
+
+#[test]
+fn what_clients_use_does_not_change_its_path() {
+    let old = created(CRD, sample(CRD));
+    let mut new = old.clone();
+    change(&mut new, "spec.scope", json!("Cluster"));
+    assert_eq!(update_faults(CRD, &old, &new), [""; 0]);
+    let mut used = old.clone();
+    used["status"]["conditions"] = json!([{"type": "Established", "status": "True"}]);
+    assert_eq!(
+        update_faults(CRD, &used, &new),
+        ["spec.scope: Invalid value: \"Cluster\": field is immutable"]
+    );
+    change(&mut new, "spec.group", json!("other.com"));
+    change(&mut new, "metadata.name", json!("samples.other.com"));
+    let found = update_faults(CRD, &old, &new);
+    assert!(
+        found.contains(&"spec.group: Invalid value: \"other.com\": field is immutable".to_owned()),
+        "{found:?}"
+    );
+}
