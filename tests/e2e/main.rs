@@ -23,5 +23,6 @@ mod interchange;
 mod platform;
 mod platforms;
 mod private;
+mod remapped;
 mod scripts;
 mod side_by_side;

@@ -154,6 +154,14 @@ pub(crate) struct UpArgs {
     /// directory it is on /run/hako/docker.sock in any case
     #[arg(long = "docker-socket", value_name = "PATH")]
     pub docker_sockets: Vec<PathBuf>,
+    /// Have containers of the Docker API with users of their own: the ranges of a user in /etc/subuid and of a group in
+    /// /etc/subgid, or `default`
+    #[arg(long, value_name = "default|USER[:GROUP]|UID[:GID]")]
+    pub userns_remap: Option<String>,
+    /// Look for descriptions of devices (CDI) here instead of in /etc/cdi and /var/run/cdi (repeat for more, the last
+    /// decides)
+    #[arg(long = "cdi-dir", value_name = "DIR")]
+    pub cdi_dirs: Vec<PathBuf>,
 }
 
 /// A part of the platform that can be had alone.

@@ -102,6 +102,12 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     for registry in &args.insecure_registries {
         command.args(["--insecure-registry", registry]);
     }
+    if let Some(spec) = &args.userns_remap {
+        command.args(["--userns-remap", spec]);
+    }
+    for directory in &args.cdi_dirs {
+        command.arg("--cdi-dir").arg(std::path::absolute(directory).context("the current directory")?);
+    }
     for socket in &args.docker_sockets {
         command.arg("--docker-socket").arg(std::path::absolute(socket).context("the current directory")?);
     }

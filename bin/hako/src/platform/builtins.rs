@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Control, listen};
 use super::directory::DataDir;
-use super::machine::{collect_leftovers, open_machine, paths, serve_docker};
+use super::machine::{Given, collect_leftovers, open_machine, paths, serve_docker};
 use super::sockets::{self, Sockets};
 use crate::cli::{Role, UpArgs};
 use crate::locate::{Running, Target};
@@ -37,7 +37,9 @@ impl Platform {
             None => Some(listen(args.listen).await?),
         };
         let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
-        let machine = tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges));
+        let given = Given::of(args)?;
+        let machine =
+            tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges, given));
         let control = match listener {
             Some(listener) => Some(Control::open(&directory, listener, args, ranges).await?),
             None => {
@@ -107,7 +109,8 @@ pub(super) fn serve(
 pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     let directory = DataDir::open(data_dir)?;
     let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
-    let machine = open_machine(paths(&directory), directory.instance().to_owned(), ranges).await?;
+    let machine =
+        open_machine(paths(&directory), directory.instance().to_owned(), ranges, Given::default()).await?;
     stop_everything(&machine.engine).await?;
     machine.network.teardown()?;
     machine.networks.teardown()?;

@@ -5,14 +5,14 @@ use crate::cli::UpArgs;
 use anyhow::Context;
 use hako_build::{Builder, BuilderConfig};
 use hako_cgroup::CgroupRoot;
-use hako_container::{Engine, EngineConfig};
+use hako_container::{Engine, EngineConfig, IdMap};
 use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
 use hako_image::remote::RemoteOptions;
 use hako_network::{Network, NetworkConfig, Networks, NetworksConfig, Ranges};
 use hako_snapshot::Overlay;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::UnixListener;
 
@@ -46,7 +46,30 @@ pub(super) fn paths(directory: &DataDir) -> Paths {
     }
 }
 
-pub(super) async fn open_machine(paths: Paths, instance: String, ranges: Ranges) -> anyhow::Result<Machine> {
+/// What containers get of the machine, as the caller says.
+#[derive(Default)]
+pub(super) struct Given {
+    users: Option<IdMap>,
+    cdi: hako_cdi::Directories,
+}
+
+impl Given {
+    pub fn of(args: &UpArgs) -> anyhow::Result<Self> {
+        let users = args.userns_remap.as_ref().map(|spec| hako_container::remap(spec, Path::new("/etc")));
+        let cdi = match args.cdi_dirs.as_slice() {
+            [] => hako_cdi::Directories::default(),
+            directories => hako_cdi::Directories::new(directories.to_vec()),
+        };
+        Ok(Self { users: users.transpose().context("--userns-remap")?, cdi })
+    }
+}
+
+pub(super) async fn open_machine(
+    paths: Paths,
+    instance: String,
+    ranges: Ranges,
+    given: Given,
+) -> anyhow::Result<Machine> {
     let opened = tokio::task::spawn_blocking({
         let instance = instance.clone();
         move || -> anyhow::Result<_> {
@@ -77,7 +100,7 @@ pub(super) async fn open_machine(paths: Paths, instance: String, ranges: Ranges)
             registry: Some(Arc::new(hako_build::Registries::new(images.clone(), |_| {
                 RemoteOptions::default()
             }))),
-            cdi: hako_cdi::Directories::default(),
+            cdi: given.cdi.clone(),
             binfmt: None,
         },
     )?;
@@ -90,7 +113,8 @@ pub(super) async fn open_machine(paths: Paths, instance: String, ranges: Ranges)
         network: Some(Arc::clone(&network)),
         networks: Some(Arc::clone(&networks)),
         cgroups,
-        cdi: hako_cdi::Directories::default(),
+        cdi: given.cdi,
+        users: given.users,
     })
     .await?;
     Ok(Machine { engine: Arc::new(engine), images, builder, network, networks })

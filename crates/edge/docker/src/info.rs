@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub(crate) async fn info(State(state): State<DockerState>, version: ApiVersion) -> Answer {
     let mut body = engine(&state).await?;
-    for part in [counts(&state).await?, devices(&state).await?, machine(), limits(), empty()] {
+    for part in [counts(&state).await?, devices(&state).await?, machine(&state), limits(), empty()] {
         if let (Value::Object(all), Value::Object(part)) = (&mut body, part) {
             all.extend(part);
         }
@@ -79,7 +79,13 @@ async fn devices(state: &DockerState) -> Result<Value, Failure> {
     Ok(json!({ "CDISpecDirs": paths, "DiscoveredDevices": found }))
 }
 
-fn machine() -> Value {
+/// How containers are kept apart from the host.
+fn security(state: &DockerState) -> Vec<&'static str> {
+    let users = state.engine.users().map(|_| "name=userns");
+    ["name=seccomp,profile=builtin"].into_iter().chain(users).chain(["name=cgroupns"]).collect()
+}
+
+fn machine(state: &DockerState) -> Value {
     let release = file("/etc/os-release");
     json!({
         "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
@@ -94,7 +100,7 @@ fn machine() -> Value {
         "NFd": std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": if is_unified() { "2" } else { "1" },
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": security(state),
     })
 }
 

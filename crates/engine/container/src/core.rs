@@ -11,6 +11,7 @@ use hako_image::ImageStore;
 use hako_names::ContainerId;
 use hako_network::{Network, Networks};
 use hako_oci::runtime::Spec;
+use hako_runtime::IdMap;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -39,6 +40,8 @@ pub struct EngineConfig {
     pub cgroups: CgroupRoot,
     /// Where vendors describe what devices need.
     pub cdi: hako_cdi::Directories,
+    /// Whose ids sandboxes have that are not to have the host's; `None` leaves all with the host's.
+    pub users: Option<IdMap>,
 }
 
 impl fmt::Debug for EngineConfig {

@@ -79,11 +79,14 @@ impl Core {
         if sandbox.name.is_empty() {
             sandbox.name.clone_from(&spec.name);
         }
+        let users = self.config.users.clone().filter(|_| sandbox.remapped);
+        self.check_donors(&sandbox, users.is_some())?;
         let record = SandboxRecord {
             spec: Arc::new(sandbox),
             created_at: Timestamp::now(),
             standalone: true,
             hostname,
+            users,
         };
         let sandbox = self.prepare_sandbox(SandboxId(random_id()?), record)?;
         match self.make_container(id, Arc::clone(&sandbox), spec).await {
@@ -172,7 +175,7 @@ impl Core {
         hako_sys::failpoint!("container.create.directory");
         self.make_volumes(&dir, &mut spec, &image, anonymous)?;
         hako_sys::failpoint!("container.create.volumes");
-        self.populate_volumes(&spec, &rootfs)?;
+        self.populate_volumes(&spec, &rootfs, sandbox.record.users.as_ref())?;
         self.view_images(id, &spec)?;
         hako_sys::failpoint!("container.create.views");
         let status = ContainerStatus {

@@ -39,8 +39,13 @@ impl ContainerEngine for Engine {
             true => id.short().to_owned(),
             false => spec.hostname.clone(),
         };
-        let record =
-            SandboxRecord { spec: Arc::new(spec), created_at: Timestamp::now(), standalone: false, hostname };
+        let record = SandboxRecord {
+            spec: Arc::new(spec),
+            created_at: Timestamp::now(),
+            standalone: false,
+            hostname,
+            users: None,
+        };
         let sandbox = core.prepare_sandbox(id, record)?;
         core.sandbox_event(&sandbox, crate::Action::Create);
         let brought_up = {
@@ -225,12 +230,20 @@ impl ContainerEngine for Engine {
 }
 
 impl Engine {
-    /// Where a volume's files are, or would be.
+    /// Whose ids containers have that are not to have the host's.
+    #[must_use]
+    pub fn users(&self) -> Option<&hako_runtime::IdMap> {
+        self.core.config.users.as_ref()
+    }
+
+    /// Where vendors describe devices.
     #[must_use]
     pub fn cdi(&self) -> &hako_cdi::Directories {
         &self.core.config.cdi
     }
 
+    /// Where a volume's files are, or would be.
+    #[must_use]
     pub fn volume_path(&self, name: &str) -> std::path::PathBuf {
         self.core.layout.volumes().join(name).join("_data")
     }

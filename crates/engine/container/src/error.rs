@@ -89,6 +89,16 @@ pub(crate) enum EngineError {
         "can't join IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
     )]
     NotShareable { id: String },
+    #[error(
+        "cannot join a namespace of container {id}: it is the host's user namespace that it belongs to; use --userns=host"
+    )]
+    HostUsers { id: String },
+    #[error("cannot join namespaces of two containers whose user namespaces are not the same")]
+    TwoUserNamespaces,
+    #[error(
+        "{path} belongs to user {uid} and group {gid} of the image, who have no ids in the user namespace"
+    )]
+    NoSuchId { path: PathBuf, uid: u32, gid: u32 },
     #[error("{path} is no block device of this machine: name its node")]
     NoBlockDevice { path: PathBuf },
     #[error("CDI device injection failed")]
@@ -116,6 +126,7 @@ impl Classify for EngineError {
             | Self::NoDirectory { .. }
             | Self::Value { .. }
             | Self::NoBlockDevice { .. }
+            | Self::NoSuchId { .. }
             | Self::NoBindSource { .. } => Kind::Invalid,
             Self::NotRunning { .. }
             | Self::Paused { .. }
@@ -133,6 +144,8 @@ impl Classify for EngineError {
             | Self::MemoryAboveSwap
             | Self::JoinStopped { .. }
             | Self::NotShareable { .. }
+            | Self::HostUsers { .. }
+            | Self::TwoUserNamespaces
             | Self::RootForbidden { .. } => Kind::FailedPrecondition,
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,

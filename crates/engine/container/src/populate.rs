@@ -3,10 +3,12 @@
 
 use crate::core::Core;
 use crate::error::{EngineError, io};
+use crate::owners;
 use crate::record;
 use crate::{ContainerSpec, MountSource};
 use hako_error::Result;
 use hako_image::layer::{DiffOptions, Limits, apply, diff};
+use hako_runtime::IdMap;
 use hako_snapshot::Mounts;
 use rustix::fs::OFlags;
 use std::fs::{self, File, Permissions};
@@ -23,7 +25,12 @@ pub(crate) const FILLING: &str = "_filling";
 impl Core {
     /// Fills the empty volumes of a container from its root file system. One that somebody else has is filled in
     /// place, any other at once by a rename, so that none is half full after a crash.
-    pub(crate) fn populate_volumes(&self, spec: &ContainerSpec, rootfs: &Mounts) -> Result<()> {
+    pub(crate) fn populate_volumes(
+        &self,
+        spec: &ContainerSpec,
+        rootfs: &Mounts,
+        users: Option<&IdMap>,
+    ) -> Result<()> {
         let mut wanted = Vec::new();
         for mount in spec
             .mounts
@@ -54,9 +61,9 @@ impl Core {
             };
             let source = File::from(source);
             if self.volume_user(name).is_some() {
-                fill(&source, &volume.path)?;
+                fill(&source, &volume.path, users)?;
             } else {
-                replace(&source, &volume.path)?;
+                replace(&source, &volume.path, users)?;
             }
         }
         Ok(())
@@ -67,12 +74,12 @@ fn is_empty(dir: &Path) -> Result<bool, EngineError> {
     Ok(fs::read_dir(dir).map_err(io("list", dir))?.next().is_none())
 }
 
-fn replace(source: &File, volume: &Path) -> Result<()> {
+fn replace(source: &File, volume: &Path, users: Option<&IdMap>) -> Result<()> {
     let filling = volume.with_file_name(FILLING);
     record::remove_tree(&filling)?;
     fs::create_dir(&filling).map_err(io("make directory", &filling))?;
     hako_sys::failpoint!("volume.fill.begun");
-    fill(source, &filling)?;
+    fill(source, &filling, users)?;
     hako_sys::failpoint!("volume.fill.copied");
     fs::rename(&filling, volume).map_err(io("put the content in place of", volume))?;
     hako_sys::failpoint!("volume.fill.done");
@@ -80,8 +87,8 @@ fn replace(source: &File, volume: &Path) -> Result<()> {
 }
 
 /// Copies what is in `source` with owners, modes, times, links, devices and extended attributes, as a tar without a
-/// file.
-fn fill(source: &File, target: &Path) -> Result<()> {
+/// file. They are the owners that `users` says.
+fn fill(source: &File, target: &Path, users: Option<&IdMap>) -> Result<()> {
     let opened = File::open(target).map_err(io("open", target))?;
     let from = PathBuf::from(format!("/proc/self/fd/{}/.", source.as_raw_fd()));
     let what = target.display().to_string();
@@ -99,5 +106,5 @@ fn fill(source: &File, target: &Path) -> Result<()> {
     chown(target, Some(meta.uid()), Some(meta.gid())).map_err(io("change the owner of", target))?;
     let mode = Permissions::from_mode(meta.mode() & 0o7777);
     fs::set_permissions(target, mode).map_err(io("change the mode of", target))?;
-    Ok(())
+    users.map_or(Ok(()), |users| Ok(owners::give_all(target, users)?))
 }

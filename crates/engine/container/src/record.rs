@@ -45,6 +45,9 @@ pub(crate) struct SandboxRecord {
     pub(crate) created_at: Timestamp,
     pub(crate) standalone: bool,
     pub(crate) hostname: String,
+    /// The ids of its user namespace, for as long as it is there; `None` where that is the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) users: Option<hako_runtime::IdMap>,
 }
 
 /// A sandbox's `state.json`.

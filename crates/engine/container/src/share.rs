@@ -6,7 +6,7 @@ use crate::error::EngineError;
 use crate::files::SandboxFiles;
 use crate::oci::Shm;
 use crate::sandbox::{Live, SandboxObject};
-use crate::{Ipc, NetworkMode, SandboxSpec};
+use crate::{Ipc, NetworkMode, SandboxSpec, Share};
 use hako_error::Result;
 use hako_names::ContainerId;
 use hako_runtime::SharedNamespace;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(crate) struct Joined {
     /// In the order that the shim expects.
     pub(crate) namespaces: Vec<OwnedFd>,
+    /// Whether the first of them is a user namespace.
+    pub(crate) has_user: bool,
     /// Where the other's /dev/shm is, in the last of them.
     pub(crate) shared_memory: Option<PathBuf>,
 }
@@ -36,9 +38,39 @@ impl Core {
         Ok((container, live))
     }
 
+    /// Rights over a namespace are rights in the user namespace that it belongs to.
+    pub(crate) fn check_donors(&self, spec: &SandboxSpec, is_remapped: bool) -> Result<(), EngineError> {
+        for id in spec.share.all().filter(|_| is_remapped) {
+            if self.container(id)?.sandbox.record.users.is_none() {
+                return Err(EngineError::HostUsers { id: id.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The user namespace of those whose namespaces a sandbox joins.
+    async fn joined_users(&self, spec: &SandboxSpec) -> Result<Option<OwnedFd>> {
+        let mut found: Option<OwnedFd> = None;
+        for id in spec.share.all() {
+            let (_, live) = self.donor(id, "user")?;
+            let other = live.shim.user_namespace(id.as_str()).await?;
+            let is_other = |first: &OwnedFd| !is_same(first, &other);
+            if found.as_ref().is_some_and(is_other) {
+                return Err(EngineError::TwoUserNamespaces.into());
+            }
+            found = Some(other);
+        }
+        Ok(found)
+    }
+
     /// The namespaces that a sandbox takes from others.
-    pub(crate) fn joined(&self, spec: &SandboxSpec) -> Result<Joined> {
+    pub(crate) async fn joined(&self, sandbox: &SandboxObject) -> Result<Joined> {
+        let spec = &sandbox.record.spec;
         let mut joined = Joined::default();
+        if sandbox.record.users.is_some() {
+            joined.namespaces.extend(self.joined_users(spec).await?);
+            joined.has_user = !joined.namespaces.is_empty();
+        }
         if let Some(id) = &spec.share.net {
             let (_, live) = self.donor(id, "network")?;
             joined.namespaces.push(live.shim.namespace(SharedNamespace::Net)?);
@@ -69,6 +101,18 @@ impl Core {
             Some(id) => Ok(self.container(id)?.sandbox.files()),
             None => Ok(sandbox.files()),
         }
+    }
+}
+
+fn is_same(one: &OwnedFd, other: &OwnedFd) -> bool {
+    let place = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+impl Share {
+    /// Everybody whom it shares with.
+    fn all(&self) -> impl Iterator<Item = &ContainerId> {
+        [&self.net, &self.ipc, &self.pid].into_iter().flatten()
     }
 }
 

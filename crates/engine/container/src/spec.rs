@@ -44,6 +44,8 @@ pub struct SandboxSpec {
     pub hosts: Vec<HostEntry>,
     /// The containers whose namespaces it is in. Only for standalone containers.
     pub share: Share,
+    /// Whether its users are those that [`crate::EngineConfig::users`] says, not the host's. Only for standalone containers.
+    pub remapped: bool,
     /// Who else may use its interprocess communication, and whether there is a /dev/shm.
     pub ipc: Ipc,
     /// The group that its own is below; the root when empty.

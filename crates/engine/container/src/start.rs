@@ -158,6 +158,7 @@ impl Core {
             is_pid_shared: sandbox.spec.host_pid
                 || sandbox.spec.shared_pid
                 || sandbox.spec.share.pid.is_some(),
+            has_hosts_ipc: sandbox.spec.host_ipc && sandbox.users.is_some(),
             volumes,
             images: self.image_layers(&container.id, &record.spec)?,
         };

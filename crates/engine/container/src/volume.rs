@@ -89,6 +89,11 @@ impl Core {
         let path = dir.join("_data");
         std::fs::create_dir_all(&path).map_err(io("make directory", &path))?;
         hako_sys::failpoint!("volume.create.directory");
+        if let Some(users) = &self.config.users {
+            let (uid, gid) = users.root();
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid))
+                .map_err(io("change the owner of", &path))?;
+        }
         let volume = Volume { name: name.to_owned(), path, created_at: Timestamp::now(), labels, options };
         record::write(&dir.join("volume.json"), &volume)?;
         hako_sys::failpoint!("volume.create.record");

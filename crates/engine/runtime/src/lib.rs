@@ -31,8 +31,8 @@ pub use plan::SUBPATH_OPTION;
 pub use plan::sysctl;
 pub use types::{
     ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, IdMap, IdRange, LogFile,
-    LogFormat, NamespaceMode, Namespaces, Rootfs, SharedMount, ShimConfig, ShimEvent, Stdio, SyslogAddress,
-    SyslogFormat, SyslogTarget, TmpfsMount, TtySize,
+    LogFormat, NOBODY, NamespaceMode, Namespaces, Rootfs, SharedMount, ShimConfig, ShimEvent, Stdio,
+    SyslogAddress, SyslogFormat, SyslogTarget, TmpfsMount, TtySize,
 };
 
 use std::ffi::OsString;

@@ -143,6 +143,7 @@ async fn engine(dir: &Path, instance: &str, images: ImageStore, network: Arc<Net
         networks: None,
         cgroups: CgroupRoot::detect().unwrap(),
         cdi: hako_cdi::Directories::default(),
+        users: None,
     };
     Arc::new(Engine::open(config).await.unwrap())
 }

@@ -102,6 +102,7 @@ pub(crate) struct HostConfig {
     pub(crate) cgroupns_mode: String,
     #[serde(rename = "UTSMode")]
     pub(crate) uts_mode: String,
+    pub(crate) userns_mode: String,
     pub(crate) dns: Option<Vec<String>>,
     pub(crate) dns_search: Option<Vec<String>>,
     pub(crate) dns_options: Option<Vec<String>>,

@@ -3,7 +3,7 @@
 use crate::seen::Seen;
 use hako_build::{Builder, BuilderConfig};
 use hako_cgroup::CgroupRoot;
-use hako_container::{ContainerEngine, Engine, EngineConfig, Filter, Removal};
+use hako_container::{ContainerEngine, Engine, EngineConfig, Filter, IdMap, Removal};
 use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
@@ -35,11 +35,12 @@ pub const PEER: &str = "HAKO_TEST_DOCKERD";
 pub fn with_daemon(test: impl FnOnce(&Daemon) + Send + 'static) {
     match std::env::var_os(PEER) {
         Some(socket) => crate::peer::with_peer(Path::new(&socket), test),
-        None => with_ours(test),
+        None => with_daemon_of(None, test),
     }
 }
 
-fn with_ours(test: impl FnOnce(&Daemon) + Send + 'static) {
+/// The same, always for our engine, whose containers have these ids.
+pub fn with_daemon_of(users: Option<IdMap>, test: impl FnOnce(&Daemon) + Send + 'static) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let seen = Seen::default();
     let run = move || {
@@ -49,7 +50,7 @@ fn with_ours(test: impl FnOnce(&Daemon) + Send + 'static) {
         let dir = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (engine, network, networks, instance) = runtime.block_on(serve(dir.path(), seen.clone()));
+        let (engine, network, networks, instance) = runtime.block_on(serve(dir.path(), seen.clone(), users));
         let daemon = Daemon::new(dir.path().join("engine.sock"), dir.path().to_owned());
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&daemon)));
         runtime.block_on(async {
@@ -81,7 +82,11 @@ fn with_ours(test: impl FnOnce(&Daemon) + Send + 'static) {
     std::thread::spawn(run).join().unwrap();
 }
 
-async fn serve(dir: &Path, seen: Seen) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String) {
+async fn serve(
+    dir: &Path,
+    seen: Seen,
+    users: Option<IdMap>,
+) -> (Arc<Engine>, Arc<Network>, Arc<Networks>, String) {
     static NEXT: AtomicU32 = AtomicU32::new(0x80_0000);
     let number = std::process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let instance = format!("{:06x}", number & 0xff_ffff);
@@ -107,6 +112,7 @@ async fn serve(dir: &Path, seen: Seen) -> (Arc<Engine>, Arc<Network>, Arc<Networ
         networks: Some(Arc::clone(&networks)),
         cgroups: CgroupRoot::detect().unwrap(),
         cdi: hako_cdi::Directories::new(vec![dir.join("cdi")]),
+        users,
     });
     let engine = Arc::new(engine.await.unwrap());
     let builder = Builder::new(

@@ -26,4 +26,5 @@ mod sharing;
 mod streams;
 mod system;
 mod table;
+mod userns;
 mod volumes;

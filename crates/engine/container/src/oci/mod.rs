@@ -31,6 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) hostname: String,
     /// Whether processes of the host are visible.
     pub(crate) is_pid_shared: bool,
+    /// Whether a user namespace of its own is in the host's IPC namespace.
+    pub(crate) has_hosts_ipc: bool,
     /// What the volume of this name is.
     pub(crate) volumes: Vec<(String, VolumeSource)>,
     /// The layers of the images that are mounted, topmost first, by the mount's place in the list.

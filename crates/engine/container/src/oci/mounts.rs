@@ -19,6 +19,10 @@ pub(super) fn mounts(
     for mount in &mut all {
         adapt(mount, spec, around);
     }
+    if around.has_hosts_ipc {
+        // Message queues of the host are not for the users of a user namespace to mount.
+        all.retain(|mount| mount.destination() != Path::new("/dev/mqueue"));
+    }
     let shm = Path::new("/dev/shm");
     if around.shm != Shm::Own {
         all.retain(|mount| mount.destination() != shm);

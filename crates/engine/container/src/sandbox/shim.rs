@@ -54,6 +54,19 @@ fn block_limits(resources: &Resources) -> Result<BlockLimits> {
     })
 }
 
+/// What containers are given in /etc and as /dev/shm is their root's. Later writes keep the owner.
+fn give_files(sandbox: &SandboxObject) -> Result<()> {
+    let Some(users) = &sandbox.record.users else { return Ok(()) };
+    let (uid, gid) = users.root();
+    let shm = sandbox.shm_dir();
+    std::fs::create_dir_all(&shm).map_err(io("make directory", &shm))?;
+    let files = sandbox.files().mounts().map(|(path, _)| path);
+    for path in files.into_iter().chain([shm]) {
+        std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(io("change the owner of", &path))?;
+    }
+    Ok(())
+}
+
 impl Core {
     /// Starts the shim with the sandbox's namespaces, group and limits.
     pub(crate) async fn spawn_shim(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<Shim> {
@@ -62,14 +75,16 @@ impl Core {
             .files()
             .write(spec, &sandbox.record.hostname, &Reached::default())
             .map_err(io("write", &sandbox.dir))?;
+        give_files(sandbox)?;
         hako_sys::failpoint!("container.start.files");
         let path = self.cgroup(&sandbox.id, None);
         if spec.resources != Resources::default() {
             self.config.cgroups.create(&path)?.set(&limits(&spec.resources)?)?;
         }
         hako_sys::failpoint!("container.start.group");
-        let joined = self.joined(&sandbox.record.spec)?;
-        let config = self.shim_config(sandbox, path, joined.shared_memory);
+        let joined = self.joined(sandbox).await?;
+        let mut config = self.shim_config(sandbox, path, joined.shared_memory);
+        config.joins_user = joined.has_user;
         let spawned = Shim::spawn_joining(config, joined.namespaces).await;
         if spawned.is_err() {
             self.release(&sandbox.id, None).await;
@@ -122,6 +137,7 @@ impl Core {
                 .map(|from| SharedMount { from, to: sandbox.shm_dir() })
                 .collect(),
             oom_score_adj: -998,
+            user: sandbox.record.users.clone(),
             ..ShimConfig::default()
         }
     }

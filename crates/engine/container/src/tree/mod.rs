@@ -10,6 +10,7 @@
 //! nothing is chrooted into, executed or loaded from the tree (CVE-2018-15664, CVE-2019-14271).
 
 mod mounted;
+mod owners;
 mod path;
 mod read;
 mod running;
@@ -24,6 +25,7 @@ use crate::error::EngineError;
 use crate::{ContainerState, Engine};
 use hako_error::Result;
 use hako_names::ContainerId;
+use owners::Owners;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub struct Tree {
     container: String,
     /// Who the container's first process is.
     owner: (u32, u32),
+    /// Whom ids mean.
+    owners: Owners,
 }
 
 impl Engine {
@@ -95,7 +99,8 @@ impl Core {
             None => self.mounted_root(container)?,
         };
         let name = container.status.read().name.clone();
-        Ok(Tree { root, container: name, owner: self.owner(container)? })
+        let owners = Owners::of(container.sandbox.record.users.clone(), running.is_some(), &root)?;
+        Ok(Tree { root, container: name, owner: self.owner(container)?, owners })
     }
 
     fn owner(&self, container: &ContainerObject) -> Result<(u32, u32)> {

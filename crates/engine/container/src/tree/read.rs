@@ -1,6 +1,7 @@
 //! A path of a container as an archive.
 
 use super::Tree;
+use super::owners::Owners;
 use super::path::{is_content, last_part, stat_of};
 use crate::error::io;
 use hako_error::Result;
@@ -30,23 +31,25 @@ impl Tree {
             "/" => String::new(),
             name => name.to_owned(),
         };
-        let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new() };
+        let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new(), owners: &self.owners };
         walk.node(&found.node, &found.stat, name.as_bytes(), 0).map_err(io("read", path))?;
         walk.tar.finish().map_err(io("send", path))?;
         Ok(())
     }
 }
 
-struct Walk<W> {
+struct Walk<'a, W> {
     tar: TarWriter<W>,
+    owners: &'a Owners,
     /// Device and inode of files with several names, and the name that was written first.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Walk<W> {
+impl<W: Write> Walk<'_, W> {
     fn node(&mut self, node: &OwnedFd, stat: &Stat, name: &[u8], depth: usize) -> std::io::Result<()> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let Some(mut entry) = describe(node, stat, kind, name)? else { return Ok(()) };
+        (entry.uid, entry.gid) = self.owners.to_inside(stat.st_dev, (entry.uid, entry.gid));
         if stat.st_nlink > 1 && kind != FileType::Directory {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 entry.kind = EntryKind::HardLink(first.clone());

@@ -8,6 +8,7 @@ use rustix::fs::{FileType, OFlags, StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 /// How an archive is put into a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,11 +34,14 @@ impl Tree {
         let root =
             self.open(b"/", OFlags::RDONLY | OFlags::DIRECTORY).map_err(|error| self.failed("/", error))?;
         self.check_writable(path, &found, &root)?;
+        let owners = self.owners.clone();
         let options = ExtractOptions {
             directory: self.inside(path)?,
             keeps_kinds: how.keeps_kinds,
             owner: how.to_user.then_some(self.owner),
+            owners: Some(Arc::new(move |node, owner| owners.to_host(node, owner))),
         };
+        self.owners.make_as_root()?;
         extract(&File::from(root), tar, "the archive", &options)
     }
 

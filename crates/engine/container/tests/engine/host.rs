@@ -85,6 +85,7 @@ impl Host {
             networks: Some(Arc::new(self.networks())),
             cgroups: CgroupRoot::detect().unwrap(),
             cdi: hako_cdi::Directories::default(),
+            users: None,
         };
         Engine::open(config).await.unwrap()
     }

@@ -13,12 +13,17 @@ use rustix::fs::{
     mkdirat, mknodat, openat, setxattr, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// Who on this machine a user and a group of an archive are, for a node; `None` where nobody is.
+pub type Owners = Arc<dyn Fn(BorrowedFd<'_>, (u32, u32)) -> Option<(u32, u32)> + Send + Sync>;
 
 /// How an archive is extracted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ExtractOptions {
     /// The directory that it goes to, from the tree's root.
     pub directory: Vec<u8>,
@@ -26,6 +31,14 @@ pub struct ExtractOptions {
     pub keeps_kinds: bool,
     /// Who gets everything; the archive's own owners when `None`.
     pub owner: Option<(u32, u32)>,
+    /// Who the archive's owners are here; themselves when `None`.
+    pub owners: Option<Owners>,
+}
+
+impl fmt::Debug for ExtractOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtractOptions").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 /// Extracts a plain tar. Every path, links on the way and targets of hard links included, is resolved as a process
@@ -183,7 +196,10 @@ impl Extract<'_> {
     /// Owner before mode, because changing the owner clears setuid; xattrs after both, for file capabilities.
     fn metadata(&self, entry: &Entry, node: &OwnedFd) -> Result<(), ApplyError> {
         let failed = |action| move |error| self.failed(action, entry, error);
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let owner = (entry.uid, entry.gid);
+        let here = self.options.owners.as_ref().map_or(Some(owner), |owners| owners(node.as_fd(), owner));
+        let (uid, gid) = here.ok_or(Errno::OVERFLOW).map_err(failed("find on this machine the owner of"))?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         chownat(node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(failed("set the owner of"))?;
         if !matches!(entry.kind, EntryKind::Symlink(_)) {
             // The magic link is the node itself, whatever its name leads to by now.

@@ -22,7 +22,7 @@ pub use compress::{Decoder, Encoder, Sniffed, sniff};
 pub(crate) use compress::{HashingReader, Tee, compression_of};
 pub use diff::{DiffOptions, diff};
 pub use error::{ApplyError, DiffError};
-pub use extract::{ExtractOptions, extract};
+pub use extract::{ExtractOptions, Owners, extract};
 pub(crate) use inside::clean;
 pub use inside::make_directories;
 pub(crate) use reader::TarReader;

@@ -193,6 +193,15 @@ impl Shim {
 
     /// The pid namespace of a running container, for another one to join.
     pub async fn pid_namespace(&self, id: &str) -> Result<OwnedFd> {
+        self.namespace_of(id, "pid").await
+    }
+
+    /// The user namespace of a running container, for another sandbox to join.
+    pub async fn user_namespace(&self, id: &str) -> Result<OwnedFd> {
+        self.namespace_of(id, "user").await
+    }
+
+    async fn namespace_of(&self, id: &str, name: &str) -> Result<OwnedFd> {
         let ended = || Error::new(Kind::FailedPrecondition, format!("container {id} is not running"));
         let pid = async || -> Result<Option<u32>> {
             let states = self.state().await?;
@@ -201,7 +210,7 @@ impl Shim {
             Ok(alive.next().map(|one| one.pid))
         };
         let before = pid().await?.ok_or_else(ended)?;
-        let namespace = std::fs::File::open(format!("/proc/{before}/ns/pid")).map_err(|_| ended())?;
+        let namespace = std::fs::File::open(format!("/proc/{before}/ns/{name}")).map_err(|_| ended())?;
         // The shim reaps it: while it says so the pid means nothing else.
         if pid().await? == Some(before) { Ok(namespace.into()) } else { Err(ended()) }
     }

@@ -131,7 +131,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("HostConfig.StorageOpt", NOTHING),
     ("HostConfig.Tmpfs", Mapped),
     ("HostConfig.UTSMode", Mapped),
-    ("HostConfig.UsernsMode", Refused(&[r#""host""#])),
+    ("HostConfig.UsernsMode", Mapped),
     ("HostConfig.ShmSize", Mapped),
     ("HostConfig.Sysctls", Mapped),
     ("HostConfig.Runtime", Refused(&[r#""runc""#, r#""hako""#, r#""io.containerd.runc.v2""#])),

@@ -72,6 +72,7 @@ pub(crate) async fn create(
     let warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
     network::resolve_host_gateway(&state, &mut host).await?;
     let mut sandbox = sandbox_spec(&request, &host, &exposed)?;
+    sandbox.remapped = security::is_remapped(&host, state.engine.users().is_some())?;
     sandbox.share = share::share(&state, &request, &host, &mut body).await?;
     if sandbox.network == NetworkMode::Endpoints {
         sandbox.endpoints = network::endpoints(&state, &request, &host).await?;

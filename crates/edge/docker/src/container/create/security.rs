@@ -1,5 +1,6 @@
 //! Security options.
 
+use super::super::host::HostConfig;
 use crate::error::{Failure, invalid, unimplemented};
 use hako_container::{Seccomp, SeccompProfile};
 
@@ -23,6 +24,34 @@ pub(super) fn security(options: &[String]) -> Result<(Seccomp, bool), Failure> {
         }
     }
     Ok((seccomp, no_new_privs))
+}
+
+/// Whether the container's users are not the host's, where the engine has others. In the host's namespaces, and with all
+/// rights over the host, they have to be: Docker's rules, in its words.
+pub(super) fn is_remapped(host: &HostConfig, has_users: bool) -> Result<bool, Failure> {
+    match host.userns_mode.as_str() {
+        "host" => return Ok(false),
+        "" if !has_users => return Ok(false),
+        "" => {}
+        mode => {
+            return Err(invalid(format!("invalid user namespace mode: {mode}: use host or leave it out")));
+        }
+    }
+    let refusals = [
+        (
+            host.privileged,
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
+        ),
+        (
+            host.network_mode == "host",
+            "cannot share the host's network namespace when user namespaces are enabled",
+        ),
+        (host.pid_mode == "host", "cannot share the host PID namespace when user namespaces are enabled"),
+    ];
+    match refusals.into_iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, text)) => Err(invalid(text)),
+        None => Ok(true),
+    }
 }
 
 /// The client sends the profile itself, not its path.
