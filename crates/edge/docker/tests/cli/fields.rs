@@ -218,7 +218,7 @@ fn logs_are_cut_by_time_and_attach_gives_what_was_said_before() {
         docker.with_each_cli(|docker| {
             assert_eq!(docker.ok(&["logs", "--since", "2000-01-01T00:00:00Z", "early"]), "early\n");
             assert_eq!(docker.ok(&["logs", "--until", "2000-01-01T00:00:00Z", "early"]), "");
-            assert_eq!(docker.ok(&["logs", "--since", "0s", "early"]), "");
+            assert_eq!(docker.ok(&["logs", "--since", "2100-01-01T00:00:00Z", "early"]), "");
         });
         let answer =
             docker.ask("POST", "/containers/early/attach?logs=1&stdout=1&stderr=1&detachKeys=ctrl-x", "");
