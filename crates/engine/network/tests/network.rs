@@ -229,7 +229,7 @@ fn teardown_leaves_nothing() {
 }
 
 #[test]
-fn a_sandbox_cannot_reach_the_hosts_loopback() {
+fn cve_2020_8558_a_sandbox_cannot_reach_the_hosts_loopback() {
     on_host(|dir| {
         let network = open(dir);
         let a = attach(&network, "a", vec![]);

@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 fn new_namespace() -> File {
@@ -319,6 +320,44 @@ fn datagrams_follow_a_published_port_to_another_sandbox() {
         networks.publish("a", &[]).unwrap();
         networks.publish("b", &udp(granted)).unwrap();
         assert_eq!(who(), "b");
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn cve_2020_8558_a_sandbox_cannot_reach_the_hosts_loopback() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("app")).unwrap();
+        let a = Sandbox::new("a");
+        let own = a.connect(&networks, &net).unwrap().v4().unwrap().ip;
+        let host = UdpSocket::bind((ip("127.0.0.1"), 0)).unwrap();
+        host.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let port = host.local_addr().unwrap().port();
+        let gateway = net_gateway(&net);
+        in_namespace(a.namespace.as_fd(), || {
+            // As a hostile sandbox would: loopback leads to the gateway.
+            std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
+            let run = |args: &[&str]| assert!(Command::new("ip").args(args).status().unwrap().success());
+            run(&["rule", "add", "pref", "0", "to", "127.0.0.0/8", "lookup", "7"]);
+            run(&["rule", "del", "pref", "0", "lookup", "local"]);
+            run(&["rule", "add", "pref", "1", "lookup", "local"]);
+            run(&["route", "add", "127.0.0.0/8", "via", &gateway, "dev", "eth0", "onlink", "table", "7"]);
+        })
+        .unwrap();
+        let send = || {
+            let socket = UdpSocket::bind((own, 0)).unwrap();
+            socket.send_to(b"x", (ip("127.0.0.1"), port))
+        };
+        let arrives = || {
+            in_namespace(a.namespace.as_fd(), send).unwrap().unwrap();
+            host.recv_from(&mut [0; 8]).is_ok()
+        };
+        assert!(!arrives());
+        // It is the guard that holds it.
+        let flush = ["flush", "chain", "inet", "hako-abc123-nets", "guard"];
+        assert!(Command::new("nft").args(flush).status().unwrap().success());
+        assert!(arrives());
         networks.teardown().unwrap();
     });
 }
