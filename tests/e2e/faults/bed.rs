@@ -29,8 +29,13 @@ pub struct Daemon {
 impl Bed {
     /// In a new network namespace, which this thread enters.
     pub fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// The same with its files below a directory.
+    pub fn within(parent: &Path) -> Self {
         enter_network_namespace();
-        let directory = tempfile::Builder::new().prefix("hako-failpoint-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("hako-fault-").tempdir_in(parent).unwrap();
         Self { directory, links: platform::links(), clean: BTreeSet::new() }
     }
 
@@ -130,6 +135,18 @@ impl Daemon {
             ended.is_some()
         });
         assert_eq!(ended.and_then(|status| status.signal()), Some(9), "the daemon died of something else");
+    }
+
+    /// How many files, sockets and pipes it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub fn lives(&self) -> bool {

@@ -4,5 +4,7 @@
 mod api;
 mod bed;
 mod failpoints;
+mod hogs;
+mod hostile;
 mod scenarios;
 mod state;

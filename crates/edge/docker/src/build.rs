@@ -4,6 +4,7 @@ use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
+use crate::relay::{CLIPPED, Line, relay};
 use ::hako_build::{
     BuildEvent, BuildRequest, Built, CacheSource, Keep, RunNetwork, StepOutcome, decompressed,
 };
@@ -206,21 +207,20 @@ async fn run(
     is_quiet: bool,
     sender: mpsc::Sender<Value>,
 ) {
-    let (progress, mut events) = mpsc::unbounded_channel();
-    let lines = sender.clone();
-    let show = async move {
-        let mut total = 0;
-        while let Some(event) = events.recv().await {
-            if let BuildEvent::Planned { steps } = event {
-                total = steps;
-            }
-            if let Some(line) = line(event, total).filter(|_| !is_quiet)
-                && lines.send(line).await.is_err()
-            {
-                return;
-            }
+    let (progress, events) = mpsc::unbounded_channel();
+    let mut total = 0;
+    let line = move |event| {
+        if let BuildEvent::Planned { steps } = event {
+            total = steps;
         }
+        let output = if let BuildEvent::Output { bytes, .. } = &event { Some(bytes.len()) } else { None };
+        let line = line(event, total).filter(|_| !is_quiet)?;
+        Some(match output {
+            Some(bytes) => Line::Output(line, bytes),
+            None => Line::Told(line),
+        })
     };
+    let show = relay(events, sender.clone(), line, || json!({ "stream": CLIPPED }));
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);
     for line in outcome(built, &tags) {

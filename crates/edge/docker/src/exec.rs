@@ -2,6 +2,7 @@
 
 use crate::DockerState;
 use crate::api::ApiVersion;
+use crate::client::Hijack;
 use crate::container::body::JsonBody;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::frame;
@@ -18,7 +19,6 @@ use hako_container::{Container, ContainerEngine, ExecSpec, Output, Resize, Strea
 use hako_error::{Error, Kind};
 use hako_names::ContainerId;
 use http::StatusCode;
-use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
@@ -157,8 +157,7 @@ pub(crate) async fn start(
     mut request: Request,
 ) -> Answer {
     let record = find(&state, &id)?;
-    let connection = request.extensions_mut().remove::<OnUpgrade>();
-    let is_upgrade = frame::wants_upgrade(request.headers());
+    let connection = Hijack::asked(&state, &mut request)?;
     let body = axum::body::to_bytes(request.into_body(), MAX_BODY)
         .await
         .map_err(|error| invalid(format!("body: {error}")))?;
@@ -181,7 +180,7 @@ pub(crate) async fn start(
     }
     let tty = record.spec.tty;
     match connection {
-        Some(connection) if is_upgrade => {
+        Some(connection) => {
             tokio::spawn(async move {
                 let (stdin, output) =
                     run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));

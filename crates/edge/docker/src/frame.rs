@@ -1,6 +1,7 @@
 //! Docker's framing of two streams in one connection, and the hijacked connection itself.
 
 use crate::api::ApiVersion;
+use crate::client::Hijack;
 use crate::error::{Answer, Failure};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -8,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use hako_container::{Input, Output, Stream};
 use http::{HeaderMap, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -88,7 +89,9 @@ pub(crate) fn streamed(tty: bool, version: ApiVersion, output: Output) -> Respon
 }
 
 /// Both directions of a hijacked connection, until the output ends or the client is gone.
-pub(crate) async fn pump(connection: OnUpgrade, tty: bool, stdin: Option<Input>, output: Output) {
+pub(crate) async fn pump(hijack: Hijack, tty: bool, stdin: Option<Input>, output: Output) {
+    // Its place is free when this ends.
+    let Hijack { connection, client, place: _place } = hijack;
     let connection = match connection.await {
         Ok(connection) => TokioIo::new(connection),
         Err(error) => {
@@ -98,7 +101,11 @@ pub(crate) async fn pump(connection: OnUpgrade, tty: bool, stdin: Option<Input>,
     };
     let (reader, writer) = tokio::io::split(connection);
     let input = tokio::spawn(pump_input(reader, stdin));
-    pump_output(writer, tty, output).await;
+    tokio::select! {
+        () = pump_output(writer, tty, output) => {}
+        // Though the container says nothing.
+        () = client.gone() => {}
+    }
     input.abort();
 }
 

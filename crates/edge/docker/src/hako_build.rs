@@ -10,7 +10,8 @@ use crate::DockerState;
 use crate::build::{AbortOnDrop, CONTEXT_LIMITS, Context};
 use crate::error::{Answer, blocking, invalid};
 use crate::image::body_reader;
-use ::hako_build::{BuildRequest, Built, is_compressed};
+use crate::relay::{CLIPPED, Line, relay};
+use ::hako_build::{BuildEvent, BuildRequest, Built, is_compressed};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -78,15 +79,16 @@ async fn run(
     context: Option<Context>,
     sender: mpsc::Sender<Value>,
 ) {
-    let (progress, mut events) = mpsc::unbounded_channel();
-    let lines = sender.clone();
-    let show = async move {
-        while let Some(event) = events.recv().await {
-            if lines.send(json!({ "event": event })).await.is_err() {
-                return;
-            }
-        }
+    let (progress, events) = mpsc::unbounded_channel();
+    let line = |event: BuildEvent| {
+        let told = json!({ "event": event });
+        Some(match &event {
+            BuildEvent::Output { bytes, .. } => Line::Output(told, bytes.len()),
+            _ => Line::Told(told),
+        })
     };
+    let warning = || BuildEvent::Warning { line: 0, message: CLIPPED.trim_end().to_owned() };
+    let show = relay(events, sender.clone(), line, || json!({ "event": warning() }));
     let names = wanted.tags.clone();
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);

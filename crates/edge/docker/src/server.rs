@@ -1,6 +1,7 @@
 //! Connections, API versions and the table of routes.
 
 use crate::api::{ApiVersion, NEWEST, OLDEST};
+use crate::client::Client;
 use crate::error::{Answer, message, unimplemented};
 use crate::params::Params;
 use crate::record::Recorder;
@@ -68,17 +69,26 @@ async fn accept(listener: UnixListener, face: Face) -> Result<()> {
                 return Err(Error::new(Kind::Internal, "the engine's socket is closed").with_source(error));
             }
         };
+        let client = match Client::of(&stream) {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::warn!(%error, "keep an eye on a connection of the engine's API");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let face = face.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let face = face.clone();
-                let (request, rest) = drain::split(request);
+                let (face, client) = (face.clone(), client.clone());
+                let (mut request, rest) = drain::split(request);
+                request.extensions_mut().insert(client.clone());
                 async move {
                     let response = answer(face, request).await;
                     if response.status().is_client_error() || response.status().is_server_error() {
                         rest.drain().await;
                     }
-                    Ok::<_, Infallible>(response)
+                    Ok::<_, Infallible>(client.reads(response))
                 }
             });
             let mut http = hyper::server::conn::http1::Builder::new();

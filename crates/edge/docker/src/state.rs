@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use crate::buildkit;
+use crate::client::Sessions;
 use crate::container::health::Table;
 use crate::events::Log;
 use crate::exec::ExecRecord;
@@ -28,6 +29,7 @@ pub struct DockerState {
     pub(crate) insecure: Arc<Insecure>,
     pub(crate) health: Arc<Table>,
     pub(crate) buildkit: Arc<buildkit::Table>,
+    pub(crate) sessions: Arc<Sessions>,
     /// Execs made by clients: Docker makes them in one call and starts them in another.
     pub(crate) execs: Arc<Mutex<VecDeque<Arc<ExecRecord>>>>,
     pub(crate) recorder: Option<Recorder>,
@@ -53,6 +55,7 @@ impl DockerState {
             insecure: Arc::default(),
             health: Arc::default(),
             buildkit: Arc::default(),
+            sessions: Arc::default(),
             execs: Arc::default(),
             recorder: None,
         }

@@ -1,11 +1,11 @@
 //! `/session`, `/build?version=2`, `/build/cancel`.
 
+use super::news;
 use super::peer::{self, Driver, Peer};
 use super::progress::Progress;
 use super::session::Session;
 use super::solve::{Source, solve, unpack};
 use super::table::Place;
-use super::wire::News;
 use super::wish::{Asked, Entry};
 use crate::DockerState;
 use crate::build::{AbortOnDrop, refuse};
@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use hako_error::Result;
 use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
@@ -228,11 +228,11 @@ struct Job {
 }
 
 async fn run(state: DockerState, job: Job, sender: mpsc::Sender<Value>) {
-    let (out, mut news) = mpsc::unbounded_channel::<News>();
+    let (out, mut news) = news::channel();
     let progress = Progress::new(&job.id, out);
     let lines = sender.clone();
     let show = async move {
-        while let Some(news) = news.recv().await {
+        while let Some(news) = news.next().await {
             let line = json!({ "id": "moby.buildkit.trace", "aux": STANDARD.encode(news.encode_to_vec()) });
             if lines.send(line).await.is_err() {
                 return;

@@ -17,6 +17,7 @@ mod api;
 mod client;
 mod control;
 mod files;
+mod news;
 mod peer;
 mod progress;
 mod session;

@@ -1,5 +1,6 @@
 //! What happens in a build, in BuildKit's words.
 
+use super::news::Teller;
 use super::wire::{News, Timestamp, Vertex, VertexLog, VertexStatus};
 use hako_build::{BuildEvent, OutputStream, StepOutcome};
 use hako_names::Digest;
@@ -19,7 +20,7 @@ const STDERR: i64 = 2;
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     build: Arc<str>,
-    out: mpsc::UnboundedSender<News>,
+    out: Teller,
 }
 
 /// A step that goes on.
@@ -31,7 +32,7 @@ pub(crate) struct Task {
 }
 
 impl Progress {
-    pub(crate) fn new(build: &str, out: mpsc::UnboundedSender<News>) -> Self {
+    pub(crate) fn new(build: &str, out: Teller) -> Self {
         Self { build: build.into(), out }
     }
 
@@ -44,9 +45,8 @@ impl Progress {
         Task { progress: self.clone(), vertex, told: Arc::default() }
     }
 
-    /// Whoever listened may be gone.
     fn tell(&self, news: News) {
-        let _ = self.out.send(news);
+        self.out.tell(news);
     }
 }
 
@@ -156,11 +156,13 @@ fn now() -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use super::super::news;
     use super::*;
+    use futures::StreamExt;
 
     #[tokio::test]
     async fn steps_begin_write_and_end() {
-        let (out, mut news) = mpsc::unbounded_channel();
+        let (out, mut news) = news::channel();
         let progress = Progress::new("b", out);
         let file = progress.begin("[internal] load build definition from Dockerfile");
         let (sender, events) = mpsc::unbounded_channel();
@@ -178,7 +180,7 @@ mod tests {
         drop(sender);
         assert!(follow(progress, file, events).await.is_none());
         let mut all = News::default();
-        while let Some(one) = news.recv().await {
+        while let Some(one) = news.next().await {
             all.vertexes.extend(one.vertexes);
             all.logs.extend(one.logs);
         }

@@ -2,6 +2,7 @@
 
 use crate::DockerState;
 use crate::api::ApiVersion;
+use crate::client::{self, Hijack};
 use crate::error::{Answer, Failure, invalid};
 use crate::exec::size;
 use crate::params::Params;
@@ -14,7 +15,6 @@ use futures::StreamExt;
 use hako_container::{AttachOptions, Container, ContainerEngine, LogLine, LogOptions, Output};
 use hako_error::{Error, Kind};
 use http::header;
-use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 use std::future;
 
@@ -27,8 +27,7 @@ pub(crate) async fn attach(
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
-    let connection =
-        request.extensions_mut().remove::<OnUpgrade>().filter(|_| frame::wants_upgrade(request.headers()));
+    let connection = Hijack::asked(&state, &mut request)?;
     let tty = container.spec.tty;
     let (stdin, output) = match params.flag("stream") {
         true => {
@@ -71,6 +70,7 @@ pub(crate) async fn attach_ws(
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
     let (connection, answer) = websocket::accept(&mut request)?;
+    let place = client::place(&state)?;
     let options = AttachOptions {
         stdin: params.flag("stdin"),
         stdout: params.flag("stdout"),
@@ -87,7 +87,10 @@ pub(crate) async fn attach_ws(
         true => past(&state, &container, &params).await?.chain(output).boxed(),
         false => output,
     };
-    tokio::spawn(websocket::pump(connection, stdin, output));
+    tokio::spawn(async move {
+        websocket::pump(connection, stdin, output).await;
+        drop(place);
+    });
     Ok(answer)
 }
 

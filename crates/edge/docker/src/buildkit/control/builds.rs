@@ -1,12 +1,12 @@
 //! Builds by the reference that their client chose: what several calls find each other by.
 
-use crate::buildkit::wire::News;
+use crate::buildkit::news::{self, Heard, Teller};
 use hako_error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// Builds at the same time.
 const MOST: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) struct Builds {
 /// One of them.
 #[derive(Debug, Default)]
 pub(crate) struct Build {
-    news: Mutex<Option<mpsc::UnboundedReceiver<News>>>,
+    news: Mutex<Option<Heard>>,
     /// What the client wants, once it said so on the gateway.
     said: Mutex<Option<Attributes>>,
     /// Who waits for the client to be done on the gateway.
@@ -52,8 +52,8 @@ impl Build {
     }
 
     /// News, for the first who asks.
-    pub(super) fn news(&self) -> mpsc::UnboundedReceiver<News> {
-        self.news.lock().take().unwrap_or_else(|| mpsc::unbounded_channel().1)
+    pub(super) fn news(&self) -> Heard {
+        self.news.lock().take().unwrap_or_else(|| news::channel().1)
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Begun {
     builds: Arc<Builds>,
     reference: String,
     pub(super) wish: oneshot::Receiver<Result<Attributes>>,
-    pub(super) out: Option<mpsc::UnboundedSender<News>>,
+    pub(super) out: Option<Teller>,
 }
 
 impl Drop for Begun {
@@ -81,7 +81,7 @@ impl Builds {
         if reference.is_empty() || reference.len() > 256 {
             return Err(Error::new(Kind::Invalid, "a build needs a reference of 1 to 256 bytes"));
         }
-        let (out, news) = mpsc::unbounded_channel();
+        let (out, news) = news::channel();
         let (waiting, wish) = oneshot::channel();
         let build = Build {
             news: Mutex::new(Some(news)),

@@ -12,7 +12,6 @@ use ::hako_build::Built;
 use futures::Stream;
 use hako_error::{Error, Kind, Result};
 use std::collections::HashMap;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
 
 /// The frontend that reads Dockerfiles.
@@ -133,7 +132,7 @@ pub(super) async fn status(
     request: Named,
 ) -> Result<impl Stream<Item = News> + use<>, Status> {
     let build = state.buildkit.builds.find(&request.name).await.map_err(|error| status_of(&error))?;
-    Ok(UnboundedReceiverStream::new(build.news()))
+    Ok(build.news())
 }
 
 #[cfg(test)]
