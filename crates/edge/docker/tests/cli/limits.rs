@@ -233,3 +233,30 @@ fn shares_quotas_and_processors_reach_the_group_and_change() {
         });
     });
 }
+
+/// The groups above a container have no budget of real-time CPU time, and a kernel that has it gives none.
+#[test]
+fn real_time_cpu_is_refused_by_the_kernel_or_for_want_of_it() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let flags = ["--name", "rt", "--cpu-rt-period", "1000000", "--cpu-rt-runtime", "1000"];
+        let (code, out, err) = docker.run(&[&["create"][..], &flags, &["busybox", "true"]].concat());
+        let cgroups = hako_cgroup::CgroupRoot::detect().unwrap();
+        let cpu = cgroups.with("cpu").filter(|one| one.mount.join("cpu.rt_runtime_us").exists());
+        if cpu.is_none() {
+            lacks("real-time groups");
+            assert!(code != 0 && err.contains("does not support CPU real-time scheduler"), "{out}{err}");
+            return;
+        }
+        assert_eq!(code, 0, "{err}");
+        let inspected =
+            ["inspect", "-f", "{{.HostConfig.CpuRealtimePeriod}} {{.HostConfig.CpuRealtimeRuntime}}", "rt"];
+        assert_eq!(docker.ok(&inspected), "1000000 1000\n");
+        let (code, _, err) = docker.run(&["start", "rt"]);
+        assert!(code != 0 && err.contains("rt_runtime_us"), "{err}");
+        assert_eq!(docker.ok(&["inspect", "-f", "{{.State.Running}}", "rt"]), "false\n");
+        let over = ["create", "--cpu-rt-period", "1000", "--cpu-rt-runtime", "2000", "busybox", "true"];
+        assert!(docker.run(&over).2.contains("cannot be higher than cpu real-time period"));
+        docker.ok(&["rm", "rt"]);
+    });
+}

@@ -22,6 +22,7 @@ pub(crate) fn settle(
     check_weights(host)?;
     let mut warnings = Vec::new();
     settle_memory(&has, host, version, &mut warnings);
+    settle_weights(&has, host, &mut warnings);
     settle_rates(&has, host, &mut warnings);
     Ok(warnings)
 }
@@ -115,6 +116,25 @@ fn settle_memory(
     }
 }
 
+fn settle_weights(has: &impl Fn(Feature) -> bool, host: &mut HostConfig, warnings: &mut Vec<String>) {
+    let is_asked = host.blkio_weight > 0 || host.blkio_weight_device.iter().any(|list| !list.is_empty());
+    if !is_asked || has(Feature::BlockWeight) {
+        return;
+    }
+    let warning = |what, end| {
+        format!(
+            "Your kernel does not support Block I/O {what} or the cgroup is not mounted. {end} discarded."
+        )
+    };
+    if host.blkio_weight > 0 {
+        host.blkio_weight = 0;
+        warnings.push(warning("weight", "Weight"));
+    }
+    if host.blkio_weight_device.take().is_some_and(|list| !list.is_empty()) {
+        warnings.push(warning("weight_device", "Weight-device"));
+    }
+}
+
 fn settle_rates(has: &impl Fn(Feature) -> bool, host: &mut HostConfig, warnings: &mut Vec<String>) {
     if has(Feature::BlockRates) {
         return;
@@ -148,14 +168,16 @@ mod tests {
     #[test]
     fn what_the_kernel_has_not_is_left_away_with_a_warning() {
         let asked = json!({ "MemorySwappiness": 10, "OomKillDisable": true, "KernelMemory": 1 << 30, "KernelMemoryTCP": 1 << 30,
-            "BlkioDeviceReadBps": [{ "Path": "/dev/sda", "Rate": 1 }] });
+            "BlkioDeviceReadBps": [{ "Path": "/dev/sda", "Rate": 1 }],
+            "BlkioWeight": 100, "BlkioWeightDevice": [{ "Path": "/dev/sda", "Weight": 100 }] });
         let (host, warnings) = settled(false, asked.clone(), ApiVersion(1, 41)).unwrap();
-        assert_eq!(warnings.len(), 5, "{warnings:?}");
+        assert_eq!(warnings.len(), 7, "{warnings:?}");
         assert!(warnings.iter().all(|warning| warning.ends_with("discarded.")), "{warnings:?}");
         assert_eq!((host.memory_swappiness, host.oom_kill_disable, host.kernel_memory_tcp), (None, None, 0));
-        assert!(host.blkio_device_read_bps.is_none());
+        assert!(host.blkio_device_read_bps.is_none() && host.blkio_weight_device.is_none());
+        assert_eq!(host.blkio_weight, 0);
         let (host, warnings) = settled(true, asked, NEWEST).unwrap();
-        assert_eq!(host.memory_swappiness, Some(10));
+        assert_eq!((host.memory_swappiness, host.blkio_weight), (Some(10), 100));
         assert!(warnings.len() == 1 && warnings[0].contains("no memory limit is set"), "{warnings:?}");
         let unset =
             settled(false, json!({ "MemorySwappiness": -1, "OomKillDisable": false }), NEWEST).unwrap();
