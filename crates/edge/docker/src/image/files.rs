@@ -1,7 +1,7 @@
 //! `GET /images/get`, `GET /images/{name}/get` and `POST /images/load`: images as archives.
 
 use super::progress::{Lines, Way, plain, streamed};
-use super::{body_reader, find};
+use super::{body_reader, find, platform};
 use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::Params;
 use crate::{DockerState, archive};
@@ -42,6 +42,7 @@ pub(super) async fn save(state: &DockerState, names: &[&str], params: &Params) -
     let mut wanted: Vec<(Image, Vec<ImageRef>)> = Vec::new();
     for name in names {
         for (image, name) in meant(state, name).await? {
+            platform::check(params, &image)?;
             let is_same =
                 |known: &Image| (known.manifest_digest, known.index) == (image.manifest_digest, image.index);
             match wanted.iter_mut().find(|(known, _)| is_same(known)) {
@@ -82,6 +83,7 @@ async fn meant(state: &DockerState, text: &str) -> Result<Vec<(Image, Option<Ima
 
 /// Reads an archive of images; with `quiet` only its result is told.
 pub(crate) async fn load(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
+    platform::only_host(&params)?;
     let body = body_reader(request.into_body());
     let is_quiet = params.flag("quiet");
     streamed(|lines| run(state, body, is_quiet, lines), plain).await

@@ -1,16 +1,18 @@
 //! `GET /images/{name}/history`.
 
-use super::{find, tags};
+use super::{find, platform, tags};
 use crate::DockerState;
 use crate::error::{Answer, blocking};
+use crate::params::Params;
 use axum::Json;
 use axum::response::IntoResponse;
 use hako_image::Image;
 use serde_json::{Value, json};
 
 /// The configuration's history, newest first, each entry with the size of its layer.
-pub(super) async fn history(state: &DockerState, name: &str) -> Answer {
+pub(super) async fn history(state: &DockerState, name: &str, params: &Params) -> Answer {
     let image = find(state, name).await?;
+    platform::check(params, &image)?;
     let (sizes, images, measured) = (state.sizes.clone(), state.images.clone(), image.clone());
     let unpacked = blocking(move || Ok(sizes.unpacked(&images, &measured))).await?;
     Ok(Json(entries(&image, &unpacked)).into_response())

@@ -1,6 +1,6 @@
 //! `POST /images/create`: a root file system becomes an image, or one is pulled.
 
-use super::{body_reader, changes, lines, target};
+use super::{body_reader, changes, lines, platform, target};
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::params::Params;
 use crate::{DockerState, system};
@@ -38,8 +38,10 @@ fn import_config(params: &Params) -> Result<ImageConfiguration, Failure> {
     changes::apply(params, &mut config)?;
     let now = jiff::Timestamp::now().to_string();
     let comment = params.get("message").unwrap_or("Imported from -");
+    let platform = platform::wanted(params)?;
+    let architecture = platform.as_ref().map_or(system::architecture(), |platform| &platform.architecture);
     let whole = json!({
-        "created": now, "architecture": system::architecture(), "os": "linux", "config": config,
+        "created": now, "architecture": architecture, "os": "linux", "config": config,
         "rootfs": { "type": "layers", "diff_ids": [] }, "history": [{ "created": now, "comment": comment }],
     });
     serde_json::from_value(whole).map_err(|error| invalid(format!("changes: {error}")))

@@ -8,6 +8,7 @@ mod files;
 mod history;
 mod import;
 mod list;
+mod platform;
 mod progress;
 mod prune;
 mod pull;
@@ -59,8 +60,8 @@ pub(crate) async fn named(
 ) -> Answer {
     let operation = rest.rsplit_once('/').filter(|(name, _)| !name.is_empty());
     match (request.method(), operation) {
-        (&Method::GET, Some((name, "json"))) => inspect(&state, name, version).await,
-        (&Method::GET, Some((name, "history"))) => history::history(&state, name).await,
+        (&Method::GET, Some((name, "json"))) => inspect(&state, name, version, &params).await,
+        (&Method::GET, Some((name, "history"))) => history::history(&state, name, &params).await,
         (&Method::GET, Some((name, "get"))) => files::save(&state, &[name], &params).await,
         (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
         (&Method::DELETE, _) => remove::remove(&state, &rest, &params).await,
@@ -104,8 +105,9 @@ fn labels(image: &Image) -> BTreeMap<String, String> {
     config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect()
 }
 
-async fn inspect(state: &DockerState, name: &str, version: ApiVersion) -> Answer {
+async fn inspect(state: &DockerState, name: &str, version: ApiVersion, params: &Params) -> Answer {
     let image = find(state, name).await?;
+    platform::check(params, &image)?;
     let raw = &image.raw_config;
     let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     let (sizes, images, measured) = (state.sizes.clone(), state.images.clone(), image.clone());

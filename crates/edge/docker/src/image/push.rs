@@ -1,5 +1,6 @@
 //! `POST /images/{name}/push`.
 
+use super::platform;
 use super::progress::{Lines, Way, plain, streamed};
 use crate::error::{Answer, Failure, blocking};
 use crate::params::Params;
@@ -25,6 +26,7 @@ pub(super) async fn push(state: &DockerState, name: &str, params: &Params, heade
     // Ours: no client of docker's sends it.
     let form = params.get("compression").map(str::parse).transpose()?;
     let found = local(state, &wanted, !has_tag).await?;
+    found.iter().try_for_each(|(_, image)| platform::check(params, image))?;
     let state = state.clone();
     streamed(|lines| run(state, wanted, found, form, credentials, lines), plain).await
 }

@@ -2,7 +2,7 @@
 
 use super::find;
 use crate::DockerState;
-use crate::error::{Answer, blocking, message};
+use crate::error::{Answer, blocking, message, unimplemented};
 use crate::params::Params;
 use axum::Json;
 use axum::response::IntoResponse;
@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 /// Removes a name; the image goes with its last one, unless a container has it.
 pub(super) async fn remove(state: &DockerState, name: &str, params: &Params) -> Answer {
+    if params.get("platforms").is_some() {
+        return Err(unimplemented("platforms is unimplemented: an image is removed as a whole"));
+    }
     let image = find(state, name).await?;
     let force = params.flag("force");
     let is_last = image.names.len() <= 1;

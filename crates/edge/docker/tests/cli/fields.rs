@@ -258,7 +258,9 @@ fn images_are_listed_and_committed_with_every_parameter() {
         let list = docker.ask("GET", "/images/json?all=1&shared-size=1&digests=1", "");
         assert!(list.contains("busybox:latest") && !list.contains("\"SharedSize\":-1"), "{list}");
         docker.ok(&["create", "--name", "one", "busybox"]);
-        let config = r#"{"Hostname":"h","User":"12","Env":["A=b"],"Cmd":["id","-u"],"WorkingDir":"/etc","Labels":{"x":"y"},
+        let config = r#"{"Hostname":"h","Domainname":"d","AttachStdin":true,"AttachStdout":true,"AttachStderr":true,"StopTimeout":3,
+            "Healthcheck":{"Test":["NONE"],"Interval":1000000000,"Timeout":1000000000,"Retries":2,"StartPeriod":1000000000,"StartInterval":1000000000},
+            "User":"12","Env":["A=b"],"Cmd":["id","-u"],"WorkingDir":"/etc","Labels":{"x":"y"},
             "StopSignal":"SIGINT","ExposedPorts":{"80/tcp":{}},"Volumes":{"/v":{}},"OnBuild":["RUN x"],"Shell":["sh"],"Entrypoint":["sh","-c","pwd; id -u"]}"#;
         docker.post("/commit?container=one&repo=made&tag=v1&comment=c&author=a&pause=0", config);
         assert_eq!(docker.ok(&["run", "--rm", "made:v1"]), "/etc\n12\n");

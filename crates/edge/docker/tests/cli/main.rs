@@ -17,6 +17,7 @@ mod images;
 mod limits;
 mod logs;
 mod networks;
+mod parameters;
 mod peer;
 mod registry;
 mod scripts;

@@ -19,6 +19,7 @@ const MODULES_OF_OURS: &[(&str, &str)] = &[
     ("seen", "has no daemon"),
     ("table", "has no daemon"),
     ("devices", "the Container Device Interface came with API 1.45"),
+    ("parameters", "most of it came after API 1.41, or is refused by us only"),
     ("userns", "dockerd is told at its start whose ids its containers have"),
 ];
 

@@ -28,7 +28,7 @@ fn a_websocket_carries_both_directions() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let stream = tokio::net::UnixStream::connect(&docker.socket).await.unwrap();
-            let url = "ws://docker/v1.41/containers/echo/attach/ws?stream=1&stdin=1&stdout=1";
+            let url = "ws://docker/v1.41/containers/echo/attach/ws?stream=1&stdin=1&stdout=1&stderr=1&logs=1&detachKeys=ctrl-x";
             let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
             socket.send(Message::binary("typed\n")).await.unwrap();
             let mut heard = Vec::new();

@@ -1,0 +1,126 @@
+//! Parameters of requests that no option of the command line leads to, or none that other cases use.
+
+use crate::daemon::with_daemon;
+
+const HERE: &str = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22amd64%22%7D";
+const ELSEWHERE: &str = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D";
+
+#[test]
+fn an_image_of_another_platform_is_not_the_one_that_is_meant() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        for path in ["history", "get", "json"] {
+            let ask = |platform: &str| {
+                docker.ask("GET", &format!("/images/busybox/{path}?platform={platform}"), "")
+            };
+            assert!(ask(HERE).starts_with("HTTP/1.0 200"), "{path}");
+            let refused = ask(ELSEWHERE);
+            assert!(refused.starts_with("HTTP/1.0 404") && refused.contains("s390x"), "{path}: {refused}");
+        }
+        assert!(
+            docker
+                .ask("GET", &format!("/images/get?names=busybox&platform={HERE}"), "")
+                .starts_with("HTTP/1.0 200")
+        );
+        let load = docker.ask("POST", &format!("/images/load?platform={ELSEWHERE}"), "");
+        assert!(load.starts_with("HTTP/1.0 501") && load.contains("platform"), "{load}");
+        let push = docker.ask("POST", &format!("/images/busybox/push?tag=latest&platform={ELSEWHERE}"), "");
+        assert!(push.contains("platform") && push.contains("s390x"), "{push}");
+        let remove = docker.ask("DELETE", &format!("/images/busybox?platforms=%5B{HERE}%5D"), "");
+        assert!(remove.starts_with("HTTP/1.0 501") && remove.contains("platforms"), "{remove}");
+        assert_eq!(docker.ok(&["images", "-q"]).lines().count(), 1);
+    });
+}
+
+#[test]
+fn an_import_has_a_message_and_a_platform() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let file = docker.dir.join("busybox.tar");
+        docker.with_each_cli(|docker| {
+            let import =
+                ["import", "-m", "by hand", "--platform", "linux/arm64", file.to_str().unwrap(), "other:v1"];
+            docker.ok(&import);
+            let shown = docker.ok(&["image", "inspect", "-f", "{{.Architecture}} {{.Comment}}", "other:v1"]);
+            assert_eq!(shown, "arm64 by hand\n");
+            docker.ok(&["rmi", "other:v1"]);
+        });
+    });
+}
+
+#[test]
+fn parameters_of_a_build_that_are_not_built_are_named() {
+    with_daemon(|docker| {
+        for parameter in
+            ["memory", "memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "shmsize", "squash"]
+        {
+            let answer = docker.ask("POST", &format!("/build?{parameter}=1000"), "");
+            assert!(answer.starts_with("HTTP/1.0 501") && answer.contains(parameter), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_has_addresses_of_both_families_and_what_is_read_of_one_may_be_sent_back() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&[
+            "network",
+            "create",
+            "--ipv6",
+            "--subnet",
+            "fd00:5::/64",
+            "--subnet",
+            "10.45.0.0/24",
+            "app",
+        ]);
+        docker.ok(&["run", "-d", "--name", "db", "--network", "app", "busybox", "sleep", "1000"]);
+        let endpoint = |v4: &str, v6: &str| {
+            format!(
+                r#"{{"IPAMConfig":{{"IPv4Address":"{v4}","IPv6Address":"{v6}"}},"Links":["db:store"],"GwPriority":1,
+                "NetworkID":"x","EndpointID":"y","Gateway":"10.45.0.1","IPAddress":"10.45.0.99","IPPrefixLen":24,"IPv6Gateway":"fd00:5::1",
+                "GlobalIPv6Address":"fd00:5::99","GlobalIPv6PrefixLen":64,"DNSNames":["z"]}}"#
+            )
+        };
+        let body = format!(
+            r#"{{"Image":"busybox","Cmd":["sleep","1000"],"HostConfig":{{"NetworkMode":"app"}},"NetworkingConfig":{{"EndpointsConfig":{{"app":{}}}}}}}"#,
+            endpoint("10.45.0.9", "fd00:5::9")
+        );
+        docker.post("/containers/create?name=web", &body);
+        docker.ok(&["start", "web"]);
+        docker.ok(&["run", "-d", "--name", "side", "busybox", "sleep", "1000"]);
+        let connect =
+            format!(r#"{{"Container":"side","EndpointConfig":{}}}"#, endpoint("10.45.0.10", "fd00:5::10"));
+        docker.post("/networks/app/connect", &connect);
+        for (name, interface, v4, v6) in [
+            ("web", "eth0", "10.45.0.9/24", "fd00:5::9/64"),
+            ("side", "eth1", "10.45.0.10/24", "fd00:5::10/64"),
+        ] {
+            let addresses = docker.ok(&["exec", name, "ip", "-o", "addr", "show", "dev", interface]);
+            assert!(addresses.contains(v4) && addresses.contains(v6), "{addresses}");
+            docker.ok(&["exec", name, "ping", "-c", "1", "store"]);
+        }
+        docker.ok(&["rm", "-f", "web", "side", "db"]);
+        docker.ok(&["network", "rm", "app"]);
+    });
+}
+
+#[test]
+fn every_exposed_port_is_published_where_all_are_asked_for() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            docker.ok(&["run", "-d", "-P", "--expose", "80", "--name", "web", "busybox", "httpd", "-f"]);
+            let shown = docker.ok(&["port", "web", "80/tcp"]);
+            let port = shown.lines().next().unwrap().rsplit(':').next().unwrap().to_owned();
+            let address = format!("127.0.0.1:{port}");
+            docker.until("it answers", || std::net::TcpStream::connect(&address).is_ok());
+            docker.ok(&["cp", "-a", "/etc/hostname", "web:/tmp/"]);
+            docker.ok(&["rm", "-f", "web"]);
+            let start = ["start", "-ai", "--detach-keys", "ctrl-x", "said"];
+            docker.ok(&["create", "--name", "said", "busybox", "echo", "said"]);
+            assert_eq!(docker.ok(&start), "said\n");
+            docker.ok(&["rm", "said"]);
+        });
+    });
+}
