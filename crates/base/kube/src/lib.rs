@@ -7,6 +7,7 @@
 //!
 //! Invariant: everything here is pure; nothing does I/O or waits.
 
+pub mod cron;
 pub mod field;
 mod field_selector;
 mod gvk;

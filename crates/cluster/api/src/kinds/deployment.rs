@@ -1,12 +1,13 @@
 //! `Deployment`.
 
 use super::columns::{Column, age, containers, name, selector};
-use super::meta;
-use super::replica_set::{
-    CONTAINERS, IMAGES, SELECTOR, default_template, immutable_selector, not_negative, validate_workload,
-};
+use super::replica_set::validate_workload;
 use super::row::{KindRow, Subresource};
 use super::value::{at, number, object_mut, set_default, text};
+use super::workload::{
+    CONTAINERS, IMAGES, SELECTOR, at_most_all, default_template, immutable_selector, int_or_percent,
+};
+use super::{check, meta};
 use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
@@ -77,9 +78,8 @@ fn default(object: &mut Value) {
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = validate_workload(object);
     strategy(object, &mut causes);
-    for name in ["revisionHistoryLimit", "progressDeadlineSeconds"] {
-        not_negative(object, &["spec", name], &field::child("spec", name), &mut causes);
-    }
+    let numbers = ["revisionHistoryLimit", "progressDeadlineSeconds"];
+    check::not_negative(&object["spec"], &numbers, "spec", &mut causes);
     if let (Some(deadline), min) = (
         number(object, &["spec", "progressDeadlineSeconds"]),
         number(object, &["spec", "minReadySeconds"]).unwrap_or(0),
@@ -107,8 +107,8 @@ fn strategy(object: &Value, causes: &mut Vec<FieldCause>) {
                 causes.push(field::required(PATH, "this should be defaulted and never be nil"));
                 return;
             };
-            let unavailable = int_or_percent(rolling, "maxUnavailable", causes);
-            let surge = int_or_percent(rolling, "maxSurge", causes);
+            let unavailable = int_or_percent(rolling, "maxUnavailable", PATH, causes);
+            let surge = int_or_percent(rolling, "maxSurge", PATH, causes);
             if unavailable == Some(0) && surge == Some(0) {
                 causes.push(field::invalid(
                     field::child(PATH, "maxUnavailable"),
@@ -116,40 +116,12 @@ fn strategy(object: &Value, causes: &mut Vec<FieldCause>) {
                     "may not be 0 when `maxSurge` is 0",
                 ));
             }
-            if unavailable.is_some_and(|percent| percent > 100)
-                && rolling.get("maxUnavailable").is_some_and(Value::is_string)
-            {
-                causes.push(field::invalid(
-                    field::child(PATH, "maxUnavailable"),
-                    rolling.get("maxUnavailable").cloned().unwrap_or(Value::Null),
-                    "must not be greater than 100%",
-                ));
-            }
+            at_most_all(rolling, "maxUnavailable", PATH, causes);
         }
         other => {
             causes.push(field::not_supported("spec.strategy.type", other, &["Recreate", "RollingUpdate"]))
         }
     }
-}
-
-/// The number, or the number of percent.
-fn int_or_percent(rolling: &Value, name: &str, causes: &mut Vec<FieldCause>) -> Option<i64> {
-    let path = field::child("spec.strategy.rollingUpdate", name);
-    let value = rolling.get(name)?;
-    let number = match value {
-        Value::String(text) => text.strip_suffix('%').and_then(|digits| digits.parse().ok()),
-        number => number.as_i64(),
-    };
-    match number {
-        None => {
-            causes.push(field::invalid(path, value.clone(), "must be an integer or percentage (e.g '5%%')"))
-        }
-        Some(number) if number < 0 => {
-            causes.push(field::invalid(path, number, "must be greater than or equal to 0"));
-        }
-        Some(_) => {}
-    }
-    number
 }
 
 /// Annotations count as a change too: `kubectl rollout undo` reads them.

@@ -29,7 +29,7 @@ pub(super) fn validate(row: &KindRow, object: &Value) -> Vec<FieldCause> {
         (false, true) => {}
     }
     labels(object, &["metadata", "labels"], "metadata.labels", &mut causes);
-    annotations(object, &mut causes);
+    annotations(object, "metadata.annotations", &mut causes);
     finalizers(object, &mut causes);
     owners(object, &mut causes);
     causes
@@ -46,15 +46,16 @@ pub(super) fn labels(object: &Value, path: &[&str], field_path: &str, causes: &m
     }
 }
 
-fn annotations(object: &Value, causes: &mut Vec<FieldCause>) {
+/// Faults of the annotations of an object or template.
+pub(super) fn annotations(object: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     let mut size = 0;
     for (key, value) in members(object, &["metadata", "annotations"]) {
         size += key.len() + value.as_str().unwrap_or("").len();
-        let of = |fault: String| field::invalid("metadata.annotations", key.as_str(), &fault);
+        let of = |fault: String| field::invalid(path, key.as_str(), &fault);
         causes.extend(names::qualified_name(&key.to_lowercase()).into_iter().map(of));
     }
     if size > ANNOTATIONS_MAX {
-        causes.push(field::too_long("metadata.annotations", ANNOTATIONS_MAX));
+        causes.push(field::too_long(path, ANNOTATIONS_MAX));
     }
 }
 
@@ -148,6 +149,20 @@ pub(super) fn keep_status(new: &mut Value, old: &Value) {
         };
     }
     count_generation(new, old);
+}
+
+/// Drops the status of a kind without generations.
+pub(super) fn start_uncounted(object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    no_generation(object);
+}
+
+/// Keeps the old status of a kind without generations.
+pub(super) fn keep_status_uncounted(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    no_generation(new);
 }
 
 /// Counts a generation if anything but metadata and status changed, or deletion began.

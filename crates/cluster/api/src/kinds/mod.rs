@@ -9,16 +9,22 @@ mod addresses;
 mod admission_registration;
 mod api_service;
 mod certificates;
+mod check;
 mod columns;
 mod conditions;
 mod config_map;
+mod controller_revision;
+mod cron_job;
 mod custom_resource;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
 mod flow_control;
+mod job;
 mod lease;
+mod limit_range;
 mod meta;
 mod namespace;
 mod networking;
@@ -29,17 +35,24 @@ mod pod_disruption_budget;
 mod pod_gates;
 mod pod_spec;
 mod pod_status;
+mod pod_template;
 mod priority_class;
 mod removed;
 mod replica_set;
+mod replication_controller;
+mod resource_names;
+mod resource_quota;
 mod row;
 mod runtime_class;
 pub mod scale;
 mod secret;
 mod service;
 mod service_account;
+mod stateful_set;
 mod value;
+mod volume;
 mod webhooks;
+mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -57,14 +70,25 @@ pub fn table() -> &'static [KindRow] {
         config_map::ROW,
         endpoints::ROW,
         event::ROW,
+        limit_range::ROW,
         namespace::ROW,
         node::ROW,
+        volume::claim::ROW,
+        volume::whole::ROW,
         pod::ROW,
+        pod_template::ROW,
+        replication_controller::ROW,
+        resource_quota::ROW,
         secret::ROW,
         service_account::ROW,
         service::ROW,
+        controller_revision::ROW,
+        daemon_set::ROW,
         deployment::ROW,
         replica_set::ROW,
+        stateful_set::ROW,
+        cron_job::ROW,
+        job::ROW,
         lease::ROW,
         endpoint_slice::ROW,
         networking::INGRESS,

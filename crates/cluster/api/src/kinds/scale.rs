@@ -2,17 +2,16 @@
 
 use super::value::{at, number, object_mut, text};
 use hako_error::FieldCause;
-use hako_kube::{LabelSelector, field};
+use hako_kube::{LabelSelector, Selector, field};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The scale of a workload.
 #[must_use]
 pub fn of(object: &Value) -> Value {
     let meta = |name: &str| at(object, &["metadata", name]).cloned().unwrap_or(Value::Null);
-    let selector = at(object, &["spec", "selector"])
-        .and_then(|selector| LabelSelector::deserialize(selector).ok())
-        .and_then(|structured| structured.selector().ok());
+    let selector = at(object, &["spec", "selector"]).and_then(selector);
     let mut scale = json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -30,6 +29,15 @@ pub fn of(object: &Value) -> Value {
         status.insert("selector".to_owned(), selector.to_string().into());
     }
     scale
+}
+
+/// A selector as it is structured, or as the plain labels of a replication controller.
+fn selector(selector: &Value) -> Option<Selector> {
+    let labels: Option<BTreeMap<String, String>> = BTreeMap::deserialize(selector).ok();
+    match labels {
+        Some(labels) if !labels.is_empty() => Some(Selector::from_labels(&labels)),
+        _ => LabelSelector::deserialize(selector).ok()?.selector().ok(),
+    }
 }
 
 /// Sets a workload's replicas to those of a scale.

@@ -1,11 +1,15 @@
 mod admission;
+mod apps;
+mod batch;
 mod certificates;
+mod core;
 mod custom_resources;
 mod flow_control;
 mod networking;
 mod placement;
 mod policies;
 mod samples;
+mod volumes;
 
 use super::*;
 use serde_json::{Value, json};
@@ -52,6 +56,50 @@ fn deployment(spec: Value) -> Value {
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
     merge(&mut deployment["spec"], spec);
     deployment
+}
+
+/// Each object is refused with the fault beside it, among others perhaps.
+fn refused(kind: &str, cases: impl IntoIterator<Item = (Value, &'static str)>) {
+    for (object, expected) in cases {
+        let found = faults(kind, object);
+        assert!(found.iter().any(|fault| fault == expected), "{expected}\nnot in {found:#?}");
+    }
+}
+
+/// Each change of a sound object is refused with the fault beside it.
+fn refused_change(
+    kind: &str,
+    old: &Value,
+    cases: impl IntoIterator<Item = (&'static str, Value, &'static str)>,
+) {
+    for (pointer, value, expected) in cases {
+        let mut new = old.clone();
+        set(&mut new, pointer, value);
+        let found = update_faults(kind, old, &new);
+        assert!(found.iter().any(|fault| fault == expected), "{expected}\nnot in {found:#?}");
+    }
+}
+
+/// Each change of a sound object is accepted.
+fn accepted_change(kind: &str, old: &Value, cases: impl IntoIterator<Item = (&'static str, Value)>) {
+    for (pointer, value) in cases {
+        let mut new = old.clone();
+        set(&mut new, pointer, value);
+        assert_eq!(update_faults(kind, old, &new), Vec::<String>::new(), "{pointer}");
+    }
+}
+
+/// Sets what is at a path such as `/spec/replicas`, making what is missing; null removes it.
+fn set(object: &mut Value, pointer: &str, value: Value) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = parent.split('/').skip(1).fold(object, |object, part| match part.parse::<usize>() {
+        Ok(index) => &mut object[index],
+        Err(_) => &mut object[part],
+    });
+    match value {
+        Value::Null => drop(parent.as_object_mut().unwrap().remove(name)),
+        value => parent[name] = value,
+    }
 }
 
 fn service(spec: Value) -> Value {

@@ -84,10 +84,12 @@ async fn attempt(
     let row = target.row;
     let name = head(&mut object, target)?;
     let target = &target.named(&name);
+    // What the server makes of a job depends on its identity.
+    stamp(&mut object);
     (row.default)(&mut object);
     (row.prepare_create)(&mut object);
+    (row.default)(&mut object);
     admission::namespace_is_open(server, target).await?;
-    stamp(&mut object);
     let causes = row.check_create(&object);
     if !causes.is_empty() {
         return Err(target.invalid(causes));

@@ -26,14 +26,7 @@ impl Check<'_> {
 
     fn node_affinity(&mut self, affinity: &Value, path: &str) {
         if let Some(required) = given(affinity, REQUIRED) {
-            let path = field::child(&field::child(path, REQUIRED), "nodeSelectorTerms");
-            let terms = items(required, &["nodeSelectorTerms"]);
-            if terms.is_empty() {
-                self.causes.push(field::required(&path, "must have at least one node selector term"));
-            }
-            for (index, term) in terms.iter().enumerate() {
-                self.node_term(term, &field::index(&path, index), true);
-            }
+            self.node_selector(required, &field::child(path, REQUIRED));
         }
         for (index, term) in items(affinity, &[PREFERRED]).iter().enumerate() {
             let path = field::index(&field::child(path, PREFERRED), index);
@@ -41,6 +34,17 @@ impl Check<'_> {
             if let Some(preference) = given(term, "preference") {
                 self.node_term(preference, &field::child(&path, "preference"), false);
             }
+        }
+    }
+
+    fn node_selector(&mut self, selector: &Value, path: &str) {
+        let (terms, path) =
+            (items(selector, &["nodeSelectorTerms"]), field::child(path, "nodeSelectorTerms"));
+        if terms.is_empty() {
+            self.causes.push(field::required(&path, "must have at least one node selector term"));
+        }
+        for (index, term) in terms.iter().enumerate() {
+            self.node_term(term, &field::index(&path, index), true);
         }
     }
 
@@ -157,6 +161,13 @@ impl Check<'_> {
 /// A member that is neither missing nor null.
 fn given<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     object.get(name).filter(|value| !value.is_null())
+}
+
+/// Faults of a selector of nodes outside of a pod.
+pub(in super::super) fn node_selector(selector: &Value, path: &str) -> Vec<FieldCause> {
+    let mut check = Check { spec: &Value::Null, path: String::new(), causes: Vec::new() };
+    check.node_selector(selector, path);
+    check.causes
 }
 
 /// Faults of the label selector under `name`, if there is one.

@@ -12,6 +12,7 @@ mod resources;
 mod spread;
 mod volumes;
 
+pub(super) use affinity::node_selector;
 pub(super) use defaults::default;
 pub(super) use label_keys::merge as merge_label_keys;
 pub(super) use resources::{default_requests, qos_class};
@@ -41,20 +42,34 @@ pub(super) fn validate_pod(pod: &Value) -> Vec<FieldCause> {
     }
 }
 
-/// All faults of a workload's template.
+/// All faults of a workload's template, whatever its pods are for.
 pub(super) fn validate_template(template: &Value, path: &str) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    meta::labels(template, &["metadata", "labels"], &field::child(path, "labels"), &mut causes);
+    meta::annotations(template, &field::child(path, "annotations"), &mut causes);
     let path = field::child(path, "spec");
     let Some(spec) = at(template, &["spec"]) else {
-        return vec![field::required(field::child(&path, "containers"), "")];
+        causes.push(field::required(field::child(&path, "containers"), ""));
+        return causes;
     };
-    let mut causes = validate(spec, &path);
-    let policy = text(spec, &["restartPolicy"]);
+    causes.extend(validate(spec, &path));
+    if !items(spec, &["ephemeralContainers"]).is_empty() {
+        let path = field::child(&path, "ephemeralContainers");
+        causes.push(field::forbidden(path, "ephemeral containers not allowed in pod template"));
+    }
+    causes
+}
+
+/// Faults of a template whose pods should run for ever, of a kind as its messages name it.
+pub(super) fn keeps_running(template: &Value, path: &str, owner: &str) -> Vec<FieldCause> {
+    let (mut causes, path) = (Vec::new(), field::child(path, "spec"));
+    let policy = text(template, &["spec", "restartPolicy"]);
     if policy != "Always" && !policy.is_empty() {
         causes.push(field::not_supported(field::child(&path, "restartPolicy"), policy, &["Always"]));
     }
-    if at(spec, &["activeDeadlineSeconds"]).is_some() {
+    if at(template, &["spec", "activeDeadlineSeconds"]).is_some() {
         let path = field::child(&path, "activeDeadlineSeconds");
-        causes.push(field::forbidden(path, "activeDeadlineSeconds in ReplicaSet is not Supported"));
+        causes.push(field::forbidden(path, &format!("activeDeadlineSeconds in {owner} is not Supported")));
     }
     causes
 }

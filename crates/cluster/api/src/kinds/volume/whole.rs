@@ -1,0 +1,146 @@
+//! `PersistentVolume`.
+
+use super::super::columns::{Column, age, name};
+use super::super::meta;
+use super::super::row::{KindRow, Scope, Subresource};
+use super::super::value::{at, object_mut, set_default, text};
+use super::{access, check, class, or_unset, phase, source, spec};
+use hako_error::FieldCause;
+use hako_kube::field;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+pub(in super::super) const ROW: KindRow = KindRow {
+    kind: "PersistentVolume",
+    plural: "persistentvolumes",
+    singular: "persistentvolume",
+    short_names: &["pv"],
+    scope: Scope::Cluster,
+    subresources: &[Subresource::status("", "v1", "PersistentVolume")],
+    type_name: "io.k8s.api.core.v1.PersistentVolume",
+    columns: &[
+        Column::NAME,
+        Column::text("Capacity", "How much it holds."),
+        Column::text("Access Modes", "In which ways it can be mounted."),
+        Column::text("Reclaim Policy", "What becomes of it when its claim is gone."),
+        Column::text("Status", "Whether it is available, bound to a claim, released by one or failed."),
+        Column::text("Claim", "The claim that it is bound to."),
+        Column::text("StorageClass", "StorageClass of the pv"),
+        Column::text("VolumeAttributesClass", "VolumeAttributesClass of the pv"),
+        Column::text("Reason", "Why it failed."),
+        Column::AGE,
+        Column::text("VolumeMode", "Whether it is mounted as a file system or given as a device.").wide(),
+    ],
+    cells,
+    default,
+    validate,
+    validate_update,
+    prepare_create,
+    prepare_update: meta::keep_status_uncounted,
+    ..KindRow::BASE
+};
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let get = |path: &[&str]| text(object, path);
+    let claim = at(object, &["spec", "claimRef"])
+        .map(|claim| format!("{}/{}", text(claim, &["namespace"]), text(claim, &["name"])));
+    let capacity = at(object, &["spec", "capacity", "storage"]).and_then(Value::as_str).unwrap_or("0");
+    vec![
+        name(object),
+        capacity.into(),
+        access(object, &["spec", "accessModes"]).into(),
+        get(&["spec", "persistentVolumeReclaimPolicy"]).into(),
+        phase(object).into(),
+        claim.unwrap_or_default().into(),
+        class(object).into(),
+        or_unset(get(&["spec", "volumeAttributesClassName"])),
+        get(&["status", "reason"]).into(),
+        age(object, now),
+        or_unset(get(&["spec", "volumeMode"])),
+    ]
+}
+
+fn default(object: &mut Value) {
+    if let Some(spec) = object_mut(object, &["spec"]) {
+        set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
+        set_default(spec, "volumeMode", "Filesystem");
+        default_source(spec);
+    }
+    if let Some(status) = object_mut(object, &["status"]) {
+        set_default(status, "phase", "Pending");
+    }
+}
+
+fn default_source(spec: &mut Map<String, Value>) {
+    let defaults: [(&str, &[(&str, Value)]); 5] = [
+        ("hostPath", &[("type", json!(""))]),
+        ("rbd", &[("pool", json!("rbd")), ("user", json!("admin")), ("keyring", json!("/etc/ceph/keyring"))]),
+        ("iscsi", &[("iscsiInterface", json!("default"))]),
+        (
+            "azureDisk",
+            &[
+                ("cachingMode", json!("ReadWrite")),
+                ("kind", json!("Shared")),
+                ("fsType", json!("ext4")),
+                ("readOnly", json!(false)),
+            ],
+        ),
+        ("scaleIO", &[("storageMode", json!("ThinProvisioned")), ("fsType", json!("xfs"))]),
+    ];
+    for (name, members) in defaults {
+        let Some(source) = spec.get_mut(name).and_then(Value::as_object_mut) else { continue };
+        for (member, value) in members {
+            set_default(source, member, value.clone());
+        }
+    }
+}
+
+/// A volume enters its first phase when it is made.
+fn prepare_create(object: &mut Value) {
+    meta::start_uncounted(object);
+    let mut status = json!({ "phase": "Pending" });
+    if let Some(at) = at(object, &["metadata", "creationTimestamp"]) {
+        status["lastPhaseTransitionTime"] = at.clone();
+    }
+    object["status"] = status;
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    spec::validate(&object["spec"], "spec", &mut causes);
+    causes
+}
+
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let (mut causes, is, was) = (Vec::new(), &new["spec"], &old["spec"]);
+    if sources(is, was) != sources(was, was) {
+        let detail = "spec.persistentvolumesource is immutable after creation";
+        causes.push(field::forbidden("spec.persistentvolumesource", detail));
+    }
+    check::immutable(is, was, &["volumeMode"], "", &mut causes);
+    if was.get("nodeAffinity").is_some() {
+        check::immutable(is, was, &["nodeAffinity"], "", &mut causes);
+    }
+    const CLASS: &str = "volumeAttributesClassName";
+    if was.get(CLASS).is_some() && is.get(CLASS).is_none() {
+        let detail = "update from non-nil value to nil is forbidden";
+        causes.push(field::forbidden(field::child("spec", CLASS), detail));
+    }
+    causes
+}
+
+/// The sources of a spec, without the secret for growing the volume, which may be added later.
+fn sources(spec: &Value, before: &Value) -> Vec<Option<Value>> {
+    const SECRET: &str = "controllerExpandSecretRef";
+    let of = |(name, _): &(&str, _)| {
+        let mut source = spec.get(name).cloned()?;
+        if let Some(source) = source.as_object_mut()
+            && *name == "csi"
+            && before["csi"].get(SECRET).is_none()
+        {
+            source.remove(SECRET);
+        }
+        Some(source)
+    };
+    source::SOURCES.iter().map(of).collect()
+}
