@@ -119,6 +119,7 @@ fn value(field: &Field, kind: Kind, wire: Wire<'_>, depth: usize) -> Outcome<Val
         Kind::Time => time(field, wire, hako_kube::time::seconds)?,
         Kind::MicroTime => time(field, wire, hako_kube::time::micros)?,
         Kind::Json => json(field, wire)?,
+        Kind::Texts => texts(field, wire)?,
         Kind::Message(message) => {
             let mut inner = Map::new();
             fill(&mut inner, message, bytes_of(field, wire)?, depth + 1)?;
@@ -172,6 +173,18 @@ fn time(field: &Field, wire: Wire<'_>, write: fn(Timestamp) -> String) -> Outcom
     let nanos = i32::try_from(nanos).map_err(|_| ProtobufError::Time { field: field.name })?;
     let at = Timestamp::new(seconds, nanos).map_err(|_| ProtobufError::Time { field: field.name })?;
     Ok(write(at).into())
+}
+
+/// All texts of a message of one field.
+fn texts(field: &Field, wire: Wire<'_>) -> Outcome<Value> {
+    let mut reader = Reader::new(bytes_of(field, wire)?);
+    let mut all = Vec::new();
+    while let Some((number, wire)) = reader.field()? {
+        if number == 1 {
+            all.push(Value::from(text(field, wire)?));
+        }
+    }
+    Ok(Value::Array(all))
 }
 
 /// JSON inside a message; serde_json bounds its depth.

@@ -159,6 +159,17 @@ fn hostile_bytes_are_refused() {
 }
 
 #[test]
+fn lists_in_maps_come_out_as_lists() {
+    let values = [bytes(1, "b"), bytes(1, "c")].concat();
+    let extra = [bytes(1, "a"), bytes(2, values)].concat();
+    let parts = [message(2, &[bytes(1, b"x"), bytes(6, extra), bytes(7, "s.io/x"), int(8, 0)])];
+    assert_eq!(
+        decoded("certificates.k8s.io/v1", "CertificateSigningRequest", &parts)["spec"],
+        json!({"request": "eA==", "extra": {"a": ["b", "c"]}, "signerName": "s.io/x", "expirationSeconds": 0})
+    );
+}
+
+#[test]
 fn a_message_within_itself_ends_at_the_limit() {
     static INNER: Message = Message {
         fields: &[Field {
@@ -251,6 +262,9 @@ fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, fault
     let is_same = match (kind, shape) {
         (Kind::Message(message), shape) => return compare(message, shape, path, faults),
         (Kind::Json, schema::Shape::Any) => true,
+        (Kind::Texts, schema::Shape::List { item, .. }) => {
+            matches!(resolve(item), schema::Shape::Scalar(Scalar::Text))
+        }
         (kind, schema::Shape::Scalar(scalar)) => matches!(
             (kind, scalar),
             (Kind::Text, Scalar::Text)

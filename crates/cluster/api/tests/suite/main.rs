@@ -10,3 +10,4 @@ mod kubectl;
 mod limits;
 mod node_proxy;
 mod support;
+mod system_objects;

@@ -84,9 +84,7 @@ fn default(object: &mut Value) {
     object_mut(object, &["status"]);
 }
 
-/// Who asks is not for the sender to say.
-///
-/// The generic path sets `username`, `uid`, `groups` and `extra` from the identity of the request.
+/// Who asks is not for the sender to say: only the identity of the request can tell.
 fn prepare_create(object: &mut Value) {
     meta::no_generation(object);
     if let Some(spec) = object_mut(object, &["spec"]) {

@@ -69,6 +69,9 @@ macro_rules! kind {
     (json) => {
         super::Kind::Json
     };
+    (texts) => {
+        super::Kind::Texts
+    };
     ($message:ident) => {
         super::Kind::Message(&$message)
     };
@@ -87,8 +90,10 @@ mod apps;
 mod cluster;
 mod groups;
 mod meta;
+mod networking;
 mod pod;
 mod pod_status;
+mod policies;
 mod volumes;
 
 /// A message.
@@ -127,6 +132,8 @@ pub(super) enum Kind {
     Time,
     MicroTime,
     Json,
+    /// A list that is a message of its own, as in maps.
+    Texts,
     Message(&'static Message),
 }
 
@@ -138,7 +145,7 @@ impl Message {
 }
 
 /// What a body may be: version, kind, message.
-static KINDS: [(&str, &str, &Message); 16] = [
+static KINDS: &[(&str, &str, &Message)] = &[
     ("v1", "Binding", &cluster::Binding),
     ("v1", "ConfigMap", &cluster::ConfigMap),
     ("v1", "Endpoints", &cluster::Endpoints),
@@ -154,7 +161,16 @@ static KINDS: [(&str, &str, &Message); 16] = [
     ("autoscaling/v1", "Scale", &groups::Scale),
     ("coordination.k8s.io/v1", "Lease", &groups::Lease),
     ("discovery.k8s.io/v1", "EndpointSlice", &groups::EndpointSlice),
+    ("certificates.k8s.io/v1", "CertificateSigningRequest", &policies::CertificateSigningRequest),
+    ("networking.k8s.io/v1", "IPAddress", &networking::IPAddress),
+    ("networking.k8s.io/v1", "Ingress", &networking::Ingress),
+    ("networking.k8s.io/v1", "IngressClass", &networking::IngressClass),
+    ("networking.k8s.io/v1", "NetworkPolicy", &networking::NetworkPolicy),
+    ("networking.k8s.io/v1", "ServiceCIDR", &networking::ServiceCIDR),
+    ("node.k8s.io/v1", "RuntimeClass", &policies::RuntimeClass),
     ("policy/v1", "Eviction", &groups::Eviction),
+    ("policy/v1", "PodDisruptionBudget", &policies::PodDisruptionBudget),
+    ("scheduling.k8s.io/v1", "PriorityClass", &policies::PriorityClass),
 ];
 
 /// The message of a kind. `DeleteOptions` belong to every group: clients name the one of what they delete.

@@ -1,0 +1,65 @@
+//! What every cluster has from the start, and what some parts of objects alone may change.
+
+use hako_client::{DeleteOptions, ListParams, ResourceType};
+use hako_error::Kind;
+
+use crate::support::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_priorities_of_the_system_are_there_and_stay() {
+    let world = World::start().await;
+    let classes = ResourceType::new("scheduling.k8s.io", "v1", "priorityclasses");
+    let classes = world.outside().dynamic(&classes, None);
+    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)]
+    {
+        assert_eq!(classes.get(name).await.unwrap()["value"], value);
+        let refused = classes.delete(name, &DeleteOptions::default()).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Forbidden, "{refused}");
+        assert!(
+            refused.to_string().contains("this is a system priority class and cannot be deleted"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_every_client_have_a_flow_schema_from_the_start() {
+    let world = World::start().await;
+    for plural in ["flowschemas", "prioritylevelconfigurations"] {
+        let kind = ResourceType::new("flowcontrol.apiserver.k8s.io", "v1", plural);
+        let list = world.outside().dynamic(&kind, None).list(&ListParams::default()).await.unwrap();
+        let names: Vec<&str> =
+            list.items.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["catch-all", "exempt"], "{plural}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_approves_a_certificate_and_status_alone_cannot() {
+    let world = World::start().await;
+    let sample = include_str!("samples/certificatesigningrequests.certificates.k8s.io.yaml");
+    world.kubectl_with(&["apply", "-f", "-"], sample).await;
+    let condition = r#"{"status":{"conditions":[{"type":"Approved","status":"True","reason":"mine"}]}}"#;
+    let patch = ["patch", "csr", "sample", "--subresource=status", "--type=merge", "-p", condition];
+    let (is_done, _, errors) = world.try_kubectl(&patch, "").await;
+    assert!(!is_done && errors.contains("updates may not add a condition of type \"Approved\""), "{errors}");
+    world.kubectl(&["certificate", "approve", "sample"]).await;
+    let shown = world.kubectl(&["get", "csr", "sample", "--no-headers"]).await;
+    assert!(shown.contains("example.com/sample") && shown.contains("Approved"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectls_own_commands_make_these_kinds() {
+    let world = World::start().await;
+    for (command, kind, wanted) in [
+        ("create ingress web --class=c --rule=a.com/x*=web:80", "ingress", &["web", "c", "a.com"][..]),
+        ("create poddisruptionbudget p --selector=a=b --min-available=50%", "pdb", &["p", "50%", "N/A"]),
+        ("create priorityclass high --value=7 --preemption-policy=Never", "pc/high", &["high", "7", "Never"]),
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        world.kubectl(&arguments).await;
+        let shown = world.kubectl(&["get", kind, "--no-headers"]).await;
+        let cells: Vec<&str> = shown.split_whitespace().collect();
+        assert!(wanted.iter().all(|cell| cells.contains(cell)), "{command}: {shown}");
+    }
+}
