@@ -1,8 +1,8 @@
 //! `ValidatingAdmissionPolicyBinding` and `MutatingAdmissionPolicyBinding`.
 
-use super::columns::{Column, age, name, selector};
+use super::columns::{Column, age, name};
 use super::{CATEGORIES, Faults, GROUP, KindRow, Place, Scope, meta, names, place, rules};
-use crate::kinds::value::{at, object_mut, text};
+use crate::kinds::value::{at, items, members, object_mut, text};
 use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,7 +25,11 @@ pub(in crate::kinds) const MUTATING: KindRow = KindRow {
     plural: "mutatingadmissionpolicybindings",
     singular: "mutatingadmissionpolicybinding",
     type_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding",
-    validate,
+    validate: |object| {
+        let mut faults = validate(object);
+        rules::mutable(&Place::of(object).at(&["spec", "matchResources"]), &mut faults);
+        faults
+    },
     ..BASE
 };
 
@@ -57,12 +61,29 @@ fn parameters(object: &Value) -> Value {
     let Some(reference) = at(object, &["spec", "paramRef"]) else { return "<unset>".into() };
     let (namespace, name) = (text(reference, &["namespace"]), text(reference, &["name"]));
     match (namespace, name) {
-        (_, "") if reference.get("selector").is_some() => selector(reference.get("selector")),
+        (_, "") if reference.get("selector").is_some() => selector(&reference["selector"]).into(),
         (_, "") => "<unset>".into(),
         // Whether the objects are in namespaces is not known here.
         ("", name) => format!("*/{name}").into(),
         (namespace, name) => format!("{namespace}/{name}").into(),
     }
+}
+
+/// As upstream shows a selector here, which is how its language prints one.
+fn selector(selector: &Value) -> String {
+    let mut labels: Vec<String> =
+        members(selector, &["matchLabels"]).map(|(key, it)| format!("{key}: {},", text(it, &[]))).collect();
+    labels.sort();
+    let expression = |it: &Value| {
+        let values = Place::of(it).at(&["values"]).texts().join(" ");
+        let (key, operator) = (text(it, &["key"]), text(it, &["operator"]));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    };
+    let expressions: String = items(selector, &["matchExpressions"]).iter().map(expression).collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}",
+        labels.concat()
+    )
 }
 
 fn default(object: &mut Value) {

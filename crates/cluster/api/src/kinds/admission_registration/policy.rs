@@ -228,6 +228,7 @@ fn mutating(object: &Value) -> Vec<FieldCause> {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     common(&spec, &mut faults);
+    rules::mutable(&spec.at(&["matchConstraints"]), &mut faults);
     let (mutations, again) = (spec.at(&["mutations"]), spec.at(&["reinvocationPolicy"]));
     if mutations.is_empty() {
         faults.push(mutations.required("mutations must contain at least one item"));
@@ -257,6 +258,8 @@ fn mutation(mutation: &Place<'_>, faults: &mut Faults) {
         faults.push(wanted.required(&format!("must be specified when patchType is {}", kind.text())));
     }
     if other.is_set() {
-        faults.push(other.forbidden(&format!("must not be specified when patchType is {}", kind.text())));
+        let shown = other.path.rsplit('.').next().unwrap_or("");
+        let detail = format!("must not be specified when patchType is {}", kind.text());
+        faults.push(field::invalid(other.path.as_str(), format!("{{{shown}}}"), &detail));
     }
 }

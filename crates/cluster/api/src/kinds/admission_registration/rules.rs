@@ -47,6 +47,18 @@ pub(super) fn resources(resources: &Place<'_>, faults: &mut Faults) {
     }
 }
 
+/// Only what is created or updated can be changed on its way.
+pub(super) fn mutable(resources: &Place<'_>, faults: &mut Faults) {
+    // Upstream names the list, not the one in it.
+    let path = resources.at(&["resourceRules", "operations"]).path;
+    for rule in resources.at(&["resourceRules"]).items() {
+        for operation in rule.at(&["operations"]).items() {
+            let named = Place { value: operation.value, path: path.clone() };
+            named.one_of(&["CREATE", "UPDATE"], faults);
+        }
+    }
+}
+
 /// Faults of a rule.
 pub(super) fn rule(rule: &Place<'_>, faults: &mut Faults) {
     let operations = rule.at(&["operations"]);

@@ -33,6 +33,7 @@ pub(super) const ROW: KindRow = KindRow {
     cells,
     default,
     validate,
+    validate_create,
     validate_update,
     prepare_create,
     prepare_update,
@@ -115,7 +116,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     } else {
         scope.one_of(&["Cluster", "Namespaced"], &mut faults);
     }
-    versions::validate(&spec.at(&["versions"]), &mut faults);
+    versions::validate(&spec, &mut faults);
     conversion(&spec.at(&["conversion"]), &mut faults);
     let unknown = spec.at(&["preserveUnknownFields"]);
     if unknown.is_true() {
@@ -125,6 +126,33 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     }
     stored_versions(object, &mut faults);
     faults
+}
+
+/// Groups of Kubernetes itself are for what its community has approved.
+fn validate_create(object: &Value) -> Vec<FieldCause> {
+    const ANNOTATION: &str = "api-approved.kubernetes.io";
+    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
+    let group = text(object, &["spec", "group"]);
+    let is_in =
+        |domain: &str| group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if !is_in("k8s.io") && !is_in("kubernetes.io") {
+        return Vec::new();
+    }
+    let path = field::key("metadata.annotations", ANNOTATION);
+    let head = format!("protected groups must have approval annotation {ANNOTATION:?}");
+    match text(object, &["metadata", "annotations", ANNOTATION]) {
+        "" => vec![field::required(path, &format!("{head}, {SEE}"))],
+        value if value.starts_with("unapproved") || is_address(value) => Vec::new(),
+        value => {
+            let detail = format!("{head} with either a URL or a reason starting with \"unapproved\", {SEE}");
+            vec![field::invalid(path, value, &detail)]
+        }
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty() && !rest.starts_with('/'))
 }
 
 fn conversion(conversion: &Place<'_>, faults: &mut Faults) {
@@ -165,7 +193,12 @@ fn stored_versions(object: &Value, faults: &mut Faults) {
     let versions = Place::of(object).at(&["spec", "versions"]).items();
     for version in stored.items() {
         if !versions.iter().any(|known| known.at(&["name"]).value == version.value) {
-            faults.push(version.invalid("must appear in spec.versions"));
+            let name = version.text();
+            faults.push(version.invalid(&format!(
+                "missing from spec.versions; {name} was previously a storage version, and must remain in \
+                 spec.versions until a storage migration ensures no data remains persisted in {name} and removes \
+                 {name} from status.storedVersions"
+            )));
         }
     }
     for version in storage_versions(object) {

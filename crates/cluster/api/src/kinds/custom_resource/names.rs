@@ -19,6 +19,11 @@ pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
             label(&place, place.text(), "", faults);
         }
     }
+    further(&all, faults);
+}
+
+/// Faults of the names that may be missing.
+fn further(all: &Place<'_>, faults: &mut Faults) {
     for list in ["shortNames", "categories"] {
         all.at(&[list]).items().iter().for_each(|it| label(it, it.text(), "", faults));
     }

@@ -8,8 +8,9 @@ const COLUMN_FORMATS: &[&str] =
     &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 const WARNING_MAX: usize = 256;
 
-/// All faults of the versions.
-pub(super) fn validate(all: &Place<'_>, faults: &mut Faults) {
+/// All faults of the versions of a spec.
+pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
+    let all = spec.at(&["versions"]);
     let versions = all.items();
     let mut seen: Vec<&str> = Vec::new();
     let mut is_unique = true;
@@ -18,7 +19,11 @@ pub(super) fn validate(all: &Place<'_>, faults: &mut Faults) {
         names::label(&name, name.text(), "", faults);
         is_unique &= !seen.contains(&name.text());
         seen.push(name.text());
-        one(version, faults);
+        let schema = version.at(&["schema", "openAPIV3Schema"]);
+        if !schema.is_set() {
+            faults.push(schema.required("schemas are required"));
+        }
+        warning(version, faults);
     }
     if !is_unique {
         faults.push(all.invalid("must contain unique version names"));
@@ -26,45 +31,87 @@ pub(super) fn validate(all: &Place<'_>, faults: &mut Faults) {
     if versions.iter().filter(|version| version.at(&["storage"]).is_true()).count() != 1 {
         faults.push(all.invalid("must have exactly one version marked as storage version"));
     }
+    contents(spec, faults);
 }
 
-fn one(version: &Place<'_>, faults: &mut Faults) {
-    let root = version.at(&["schema", "openAPIV3Schema"]);
-    if root.is_set() {
-        schema::validate(&root, faults);
-    } else {
-        faults.push(root.required("schemas are required"));
+fn contents(spec: &Place<'_>, faults: &mut Faults) {
+    for part in shared(spec, "schema", "validation") {
+        let root = part.at(&["openAPIV3Schema"]);
+        if root.is_set() {
+            schema::validate(&root, faults);
+        }
     }
-    let (warning, is_deprecated) =
-        (version.at(&["deprecationWarning"]), version.at(&["deprecated"]).is_true());
-    if warning.is_set() && !is_deprecated {
+    for part in shared(spec, "subresources", "subresources") {
+        scale(&part.at(&["scale"]), faults);
+    }
+    for part in shared(spec, "additionalPrinterColumns", "additionalPrinterColumns") {
+        part.items().iter().for_each(|it| column(it, faults));
+    }
+}
+
+/// What the versions have under a name. What all have alike upstream keeps, and names, as the spec's own.
+fn shared<'a>(spec: &Place<'a>, name: &str, own: &str) -> Vec<Place<'a>> {
+    let parts: Vec<Place<'a>> =
+        spec.at(&["versions"]).items().iter().map(|version| version.at(&[name])).collect();
+    match parts.first() {
+        Some(first) if parts.iter().all(|part| part.value == first.value) => {
+            vec![Place { value: first.value, path: field::child(&spec.path, own) }]
+        }
+        _ => parts,
+    }
+}
+
+fn warning(version: &Place<'_>, faults: &mut Faults) {
+    let warning = version.at(&["deprecationWarning"]);
+    if !warning.is_set() {
+        return;
+    }
+    if !version.at(&["deprecated"]).is_true() {
         faults.push(warning.invalid("can only be set for deprecated versions"));
     }
     if warning.text().len() > WARNING_MAX {
-        let detail = format!("must be less than or equal to {WARNING_MAX} bytes");
-        faults.push(warning.invalid(&detail));
+        faults.push(warning.invalid(&format!("must be <= {WARNING_MAX} characters long")));
     }
-    version.at(&["additionalPrinterColumns"]).items().iter().for_each(|it| column(it, faults));
-    scale(&version.at(&["subresources", "scale"]), faults);
+    if warning.is_empty() {
+        faults.push(warning.invalid("must not be an empty string"));
+    }
+    if let Some(at) = warning.text().find(char::is_control) {
+        faults.push(warning.invalid(&format!(
+            "must only contain printable UTF-8 characters; non-printable character found at index {at}"
+        )));
+    }
 }
 
 fn column(column: &Place<'_>, faults: &mut Faults) {
-    let (name, kind, path) = (column.at(&["name"]), column.at(&["type"]), column.at(&["jsonPath"]));
+    let (name, kind, format) = (column.at(&["name"]), column.at(&["type"]), column.at(&["format"]));
     if name.is_empty() {
         faults.push(name.required(""));
     }
+    let types = format!("must be one of {}", COLUMN_TYPES.join(","));
     if kind.is_empty() {
-        faults.push(kind.required(&format!("must be one of {}", COLUMN_TYPES.join(","))));
-    } else {
-        kind.one_of(COLUMN_TYPES, faults);
+        faults.push(kind.required(&types));
+    } else if !COLUMN_TYPES.contains(&kind.text()) {
+        faults.push(kind.invalid(&types));
     }
-    if !column.at(&["format"]).is_empty() {
-        column.at(&["format"]).one_of(COLUMN_FORMATS, faults);
+    if !format.is_empty() && !COLUMN_FORMATS.contains(&format.text()) {
+        faults.push(format.invalid(&format!("must be one of {}", COLUMN_FORMATS.join(","))));
     }
+    // Upstream names the field as its first version had it.
+    let path = Place { value: column.at(&["jsonPath"]).value, path: field::child(&column.path, "JSONPath") };
     if path.is_empty() {
-        // Upstream names the field as its first version had it.
-        faults.push(field::required(field::child(&column.path, "JSONPath"), ""));
+        faults.push(path.required(""));
+    } else {
+        json_path(&path, faults);
     }
+}
+
+/// Whether it is a path; if not, that is a fault.
+fn json_path(path: &Place<'_>, faults: &mut Faults) -> bool {
+    let is_path = path.text().starts_with('.');
+    if !is_path {
+        faults.push(path.invalid("must be a simple json path starting with ."));
+    }
+    is_path
 }
 
 /// Where an object keeps how many replicas it wants and has.
@@ -76,13 +123,13 @@ fn scale(scale: &Place<'_>, faults: &mut Faults) {
         let path = scale.at(&[name]);
         if path.is_empty() {
             faults.push(path.required(""));
-        } else if !path.text().starts_with(&format!("{under}.")) {
+        } else if json_path(&path, faults) && !path.text().starts_with(&format!("{under}.")) {
             faults.push(path.invalid(&format!("should be a json path under {under}")));
         }
     }
     let selector = scale.at(&["labelSelectorPath"]);
     let is_under = [".spec.", ".status."].iter().any(|part| selector.text().starts_with(part));
-    if !selector.is_empty() && !is_under {
+    if !selector.is_empty() && json_path(&selector, faults) && !is_under {
         faults.push(selector.invalid("should be a json path under either .spec or .status"));
     }
 }

@@ -304,9 +304,14 @@ fn a_mutation_is_a_patch_of_its_type() {
             (
                 "spec.mutations.0.jsonPatch",
                 json!({"expression": "[]"}),
-                "spec.mutations[0].jsonPatch: Forbidden: must not be specified when patchType is ApplyConfiguration",
+                "spec.mutations[0].jsonPatch: Invalid value: \"{jsonPatch}\": must not be specified when patchType is ApplyConfiguration",
             ),
             ("spec.reinvocationPolicy", Value::Null, "spec.reinvocationPolicy: Required value"),
+            (
+                "spec.matchConstraints.resourceRules.0.operations",
+                json!(["DELETE"]),
+                "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"CREATE\", \"UPDATE\"",
+            ),
         ],
     );
 }
@@ -333,6 +338,11 @@ fn a_binding_names_its_policy_and_its_parameters() {
         assert_eq!(cells(kind, &created(kind, sample(kind))), ["sample", "sample", "<unset>", "<unknown>"]);
         assert_eq!(shown(json!({"name": "p"})), "*/p");
         assert_eq!(shown(json!({"name": "p", "namespace": "n"})), "n/p");
+        let selector = json!({"matchLabels": {"b": "c", "a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["v", "w"]}]});
+        assert_eq!(
+            shown(json!({"selector": selector})),
+            "&LabelSelector{MatchLabels:map[string]string{a: b,b: c,},MatchExpressions:[]LabelSelectorRequirement{LabelSelectorRequirement{Key:k,Operator:In,Values:[v w],},},}"
+        );
         refused(
             kind,
             [

@@ -90,7 +90,7 @@ fn one_version_is_stored_and_all_have_other_names() {
 
 #[test]
 fn every_version_has_a_schema_in_which_values_have_types() {
-    let schema = "spec.versions[0].schema.openAPIV3Schema";
+    let schema = "spec.validation.openAPIV3Schema";
     let of = |change: Value, expected: &str| {
         refused(
             CRD,
@@ -102,7 +102,7 @@ fn every_version_has_a_schema_in_which_values_have_types() {
         [(
             &format!("{VERSION}.schema"),
             Value::Null,
-            &format!("{schema}: Required value: schemas are required"),
+            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
         )],
     );
     of(json!({}), ".type: Required value: must not be empty at the root");
@@ -119,50 +119,110 @@ fn every_version_has_a_schema_in_which_values_have_types() {
         json!({"type": "object", "properties": {"a": {"type": "array"}}}),
         ".properties[a].items: Required value: must be specified",
     );
-    let free = json!({"type": "object", "properties": {"a": {"x-kubernetes-int-or-string": true}}});
+    of(
+        json!({"type": "object", "properties": {"a": {"type": "null"}}}),
+        ".properties[a].type: Unsupported value: \"null\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"",
+    );
+    of(
+        json!({"type": "object", "properties": {"a": {"type": "string", "$ref": "x"}}}),
+        ".properties[a].$ref: Forbidden: $ref is not supported",
+    );
+    of(
+        json!({"type": "object", "properties": {"a": {"type": "string", "x-kubernetes-list-type": "set"}}}),
+        ".properties[a].type: Invalid value: \"string\": must be array if x-kubernetes-list-type is specified",
+    );
+    of(
+        json!({"type": "object", "properties": {"a": {"type": "string", "anyOf": [{"type": "string"}]}}}),
+        ".properties[a].anyOf[0].type: Forbidden: must be empty to be structural",
+    );
+    of(
+        json!({"type": "object", "nullable": true}),
+        ".nullable: Forbidden: nullable cannot be true at the root",
+    );
+}
+
+#[test]
+fn values_that_are_numbers_or_texts_or_anything_need_no_type() {
+    let free = json!({"type": "object", "properties": {
+        "a": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+        "b": {"x-kubernetes-preserve-unknown-fields": true},
+        "c": {"type": "object", "additionalProperties": {"type": "string"}},
+        "d": {"type": "object", "x-kubernetes-map-type": "atomic", "oneOf": [{"required": ["e"]}],
+            "properties": {"e": {"type": "string", "not": {"enum": ["x"]}}}},
+    }});
     let free = changed(CRD, &[(&format!("{VERSION}.schema.openAPIV3Schema"), free)]);
     assert_eq!(faults(CRD, free), [""; 0]);
 }
 
 #[test]
+fn what_versions_have_apart_is_named_by_version() {
+    let mut versions = json!([sample(CRD)["spec"]["versions"][0], sample(CRD)["spec"]["versions"][0]]);
+    versions[1]["name"] = "v2".into();
+    versions[1]["storage"] = false.into();
+    versions[1]["schema"]["openAPIV3Schema"] = json!({});
+    versions[1]["additionalPrinterColumns"] = json!([{"name": "a", "type": "string"}]);
+    assert_eq!(
+        faults(CRD, changed(CRD, &[("spec.versions", versions)])),
+        [
+            "spec.versions[1].schema.openAPIV3Schema.type: Required value: must not be empty at the root",
+            "spec.versions[1].additionalPrinterColumns[0].JSONPath: Required value",
+        ]
+    );
+}
+
+#[test]
+fn groups_of_kubernetes_itself_are_for_what_is_approved() {
+    let mut object = sample(CRD);
+    object["metadata"]["name"] = "samples.x.k8s.io".into();
+    object["spec"]["group"] = "x.k8s.io".into();
+    let at = "metadata.annotations[api-approved.kubernetes.io]";
+    let head = "protected groups must have approval annotation \"api-approved.kubernetes.io\"";
+    let see = "see https://github.com/kubernetes/enhancements/pull/1111";
+    assert_eq!(faults(CRD, object.clone()), [format!("{at}: Required value: {head}, {see}")]);
+    let mut with = |value: &str| {
+        object["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": value});
+        faults(CRD, object.clone())
+    };
+    assert_eq!(
+        with("yes"),
+        [format!(
+            "{at}: Invalid value: \"yes\": {head} with either a URL or a reason starting with \"unapproved\", {see}"
+        )]
+    );
+    assert_eq!(with("https://github.com/kubernetes/kubernetes/pull/1"), [""; 0]);
+    assert_eq!(with("unapproved, experimental-only"), [""; 0]);
+}
+
+#[test]
 fn columns_parts_and_warnings_of_a_version_are_whole() {
     let at = |name: &str| format!("{VERSION}.{name}");
-    let shown = "spec.versions[0]";
     refused(
         CRD,
         [
             (
                 &at("additionalPrinterColumns"),
                 json!([{"name": "a", "jsonPath": ".a"}]),
-                &format!(
-                    "{shown}.additionalPrinterColumns[0].type: Required value: must be one of boolean,date,integer,number,string"
-                ),
+                "spec.additionalPrinterColumns[0].type: Required value: must be one of boolean,date,integer,number,string",
             ),
             (
                 &at("additionalPrinterColumns"),
                 json!([{"name": "a", "type": "x", "jsonPath": ".a"}]),
-                &format!(
-                    "{shown}.additionalPrinterColumns[0].type: Unsupported value: \"x\": supported values: \"boolean\", \"date\", \"integer\", \"number\", \"string\""
-                ),
+                "spec.additionalPrinterColumns[0].type: Invalid value: \"x\": must be one of boolean,date,integer,number,string",
             ),
             (
                 &at("additionalPrinterColumns"),
                 json!([{"name": "a", "type": "string"}]),
-                &format!("{shown}.additionalPrinterColumns[0].JSONPath: Required value"),
+                "spec.additionalPrinterColumns[0].JSONPath: Required value",
             ),
             (
                 &at("subresources"),
                 json!({"scale": {"specReplicasPath": ".status.a", "statusReplicasPath": ".status.b"}}),
-                &format!(
-                    "{shown}.subresources.scale.specReplicasPath: Invalid value: \".status.a\": should be a json path under .spec"
-                ),
+                "spec.subresources.scale.specReplicasPath: Invalid value: \".status.a\": should be a json path under .spec",
             ),
             (
                 &at("deprecationWarning"),
                 json!("old"),
-                &format!(
-                    "{shown}.deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions"
-                ),
+                "spec.versions[0].deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions",
             ),
         ],
     );
@@ -216,7 +276,9 @@ fn versions_once_stored_stay_named() {
     new["spec"]["versions"].as_array_mut().unwrap().remove(0);
     assert_eq!(
         update_faults(CRD, &made, &new),
-        ["status.storedVersions[0]: Invalid value: \"v1\": must appear in spec.versions"]
+        [
+            "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions"
+        ]
     );
 }
 
