@@ -67,9 +67,11 @@ pub fn remap(spec: &str, etc: &Path) -> Result<IdMap> {
             gids: ranges(etc, &GROUPS, DEFAULT_USER)?,
         });
     }
-    // Without a group the user's name counts in both files.
-    let group = group.map_or_else(|| name_of(etc, &USERS, user), str::to_owned);
-    Ok(IdMap { uids: ranges(etc, &USERS, user)?, gids: ranges(etc, &GROUPS, &group)? })
+    let uids = ranges(etc, &USERS, user)?;
+    // Without a group, or where it has no ranges, the user's name counts in both files.
+    let of_group = group.and_then(|group| ranges(etc, &GROUPS, group).ok());
+    let gids = of_group.map_or_else(|| ranges(etc, &GROUPS, &name_of(etc, &USERS, user)), Ok)?;
+    Ok(IdMap { uids, gids })
 }
 
 fn lines(path: &Path) -> Vec<Vec<String>> {
@@ -166,7 +168,7 @@ mod tests {
     fn ranges_are_those_of_a_user_and_a_group_by_name_or_number() {
         let dir = etc("ann:1000:1\n# bob:1:1\nann:200000:10\nbob:5:5\n", "ann:300000:10\nstaff:400000:10\n");
         let uids = vec![range(0, 1000, 1), range(1, 200_000, 10)];
-        for spec in ["ann", "1000"] {
+        for spec in ["ann", "1000", "ann:root"] {
             let map = remap(spec, dir.path()).unwrap();
             assert_eq!((map.uids, map.gids), (uids.clone(), vec![range(0, 300_000, 10)]), "{spec}");
         }
