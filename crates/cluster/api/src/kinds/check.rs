@@ -81,7 +81,7 @@ pub(super) fn quantity(value: Option<&Value>) -> Option<Quantity> {
     value.and_then(Value::as_str).and_then(|text| text.parse().ok())
 }
 
-const DRIVER_MAX: usize = 63;
+pub(super) const DRIVER_MAX: usize = 63;
 
 /// Faults of the name of a driver, of storage or of devices.
 pub(super) fn driver(name: &str, path: &str, causes: &mut Vec<FieldCause>) {

@@ -18,6 +18,7 @@ mod cron_job;
 mod custom_resource;
 mod daemon_set;
 mod deployment;
+mod devices;
 mod endpoint_slice;
 mod endpoints;
 mod event;
@@ -49,6 +50,7 @@ mod secret;
 mod service;
 mod service_account;
 mod stateful_set;
+mod storage;
 mod value;
 mod volume;
 mod webhooks;
@@ -91,6 +93,16 @@ pub fn table() -> &'static [KindRow] {
         job::ROW,
         lease::ROW,
         endpoint_slice::ROW,
+        devices::class::ROW,
+        devices::claim::ROW,
+        devices::template::ROW,
+        devices::slice::ROW,
+        storage::driver::ROW,
+        storage::node::ROW,
+        storage::capacity::ROW,
+        storage::class::ROW,
+        storage::attachment::ROW,
+        storage::attributes_class::ROW,
         networking::INGRESS,
         networking::INGRESS_CLASS,
         networking::IP_ADDRESS,

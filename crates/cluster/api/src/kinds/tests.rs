@@ -4,11 +4,13 @@ mod batch;
 mod certificates;
 mod core;
 mod custom_resources;
+mod devices;
 mod flow_control;
 mod networking;
 mod placement;
 mod policies;
 mod samples;
+mod storage;
 mod volumes;
 
 use super::*;

@@ -1,4 +1,4 @@
-//! What is wrong with a volume's spec.
+//! What is wrong with a volume's spec, of its own or within an attachment.
 
 use super::super::pod_spec;
 use super::super::value::{members, text};
@@ -67,5 +67,33 @@ fn affinity(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     match affinity.get("required") {
         None => causes.push(field::required(path, "must specify required node constraints")),
         Some(selector) => causes.extend(pod_spec::node_selector(selector, &path)),
+    }
+}
+/// All faults of the spec of a volume that an attachment carries itself.
+pub(in super::super) fn validate_inline(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+    shared(spec, path, "", causes);
+    source::validate(spec, path, causes);
+    let detail = "may not be specified in the context of inline volumes";
+    for name in ["claimRef", "capacity", "nodeAffinity", "storageClassName"] {
+        if spec.get(name).is_some_and(|value| value != "") {
+            causes.push(field::forbidden(field::child(path, name), detail));
+        }
+    }
+    if spec.get("csi").is_none() {
+        let detail = "has to be specified in the context of inline volumes";
+        causes.push(field::required(field::child(path, "csi"), detail));
+    }
+    for (name, only, detail) in [
+        ("persistentVolumeReclaimPolicy", "Retain", "may only be Retain in the context of inline volumes"),
+        (
+            "volumeMode",
+            "Filesystem",
+            "may not specify volumeMode other than Filesystem in the context of inline volumes",
+        ),
+    ] {
+        let value = text(spec, &[name]);
+        if !value.is_empty() && value != only {
+            causes.push(field::forbidden(field::child(path, name), detail));
+        }
     }
 }

@@ -1,0 +1,39 @@
+//! `ResourceClaimTemplate`.
+
+use super::super::row::KindRow;
+use super::super::{check, meta};
+use super::{GROUP, request};
+use hako_error::FieldCause;
+use serde_json::Value;
+
+pub(in super::super) const ROW: KindRow = KindRow {
+    group: GROUP,
+    kind: "ResourceClaimTemplate",
+    plural: "resourceclaimtemplates",
+    singular: "resourceclaimtemplate",
+    type_name: "io.k8s.api.resource.v1.ResourceClaimTemplate",
+    default,
+    validate,
+    validate_update,
+    ..KindRow::BASE
+};
+
+fn default(object: &mut Value) {
+    if let Some(spec) = object.get_mut("spec").and_then(|template| template.get_mut("spec")) {
+        request::default(spec);
+    }
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let (mut causes, template) = (Vec::new(), &object["spec"]);
+    meta::labels(template, &["metadata", "labels"], "spec.metadata.labels", &mut causes);
+    meta::annotations(template, "spec.metadata.annotations", &mut causes);
+    request::validate(&template["spec"], "spec.spec", &mut causes);
+    causes
+}
+
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    check::immutable(new, old, &["spec"], "", &mut causes);
+    causes
+}

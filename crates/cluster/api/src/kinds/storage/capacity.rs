@@ -1,0 +1,52 @@
+//! `CSIStorageCapacity`.
+
+use super::super::check;
+use super::super::columns::{Column, name};
+use super::super::row::KindRow;
+use super::super::value::text;
+use super::GROUP;
+use hako_error::FieldCause;
+use hako_kube::{field, names};
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub(in super::super) const ROW: KindRow = KindRow {
+    group: GROUP,
+    kind: "CSIStorageCapacity",
+    plural: "csistoragecapacities",
+    singular: "csistoragecapacity",
+    type_name: "io.k8s.api.storage.v1.CSIStorageCapacity",
+    columns: &[
+        Column::NAME,
+        Column::text("StorageClassName", "The class that the capacity is of."),
+        Column::text("Capacity", "How much there is in all."),
+    ],
+    cells,
+    validate,
+    validate_update,
+    ..KindRow::BASE
+};
+
+fn cells(object: &Value, _: Timestamp) -> Vec<Value> {
+    let capacity = object["capacity"].as_str().unwrap_or("<unset>");
+    vec![name(object), text(object, &["storageClassName"]).into(), capacity.into()]
+}
+
+fn validate(object: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    check::selector(object, "nodeTopology", "", &mut causes);
+    let class = text(object, &["storageClassName"]);
+    check::syntax(names::dns_subdomain(class), class, "storageClassName", &mut causes);
+    for name in ["capacity", "maximumVolumeSize"] {
+        if let Some(amount) = check::quantity(object.get(name)).filter(|amount| amount.is_negative()) {
+            causes.push(field::invalid(name, amount.to_string(), check::NOT_NEGATIVE));
+        }
+    }
+    causes
+}
+
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    check::immutable(new, old, &["nodeTopology", "storageClassName"], "", &mut causes);
+    causes
+}
