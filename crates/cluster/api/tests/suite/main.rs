@@ -5,6 +5,7 @@
 
 mod access;
 mod contract;
+mod kinds;
 mod kube_crate;
 mod kubectl;
 mod limits;
