@@ -30,12 +30,12 @@ pub(crate) fn is_long_running(request: &Request) -> bool {
 }
 
 /// Whether the request may be made at all. Its body does not matter.
-pub(crate) fn may(request: &Request) -> Outcome<()> {
+pub(crate) fn may(server: &Inner, request: &Request) -> Outcome<()> {
     let segments = segments(&request.path);
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match asked(&segments)? {
-        Some(parsed) => access(request, parsed).map(drop),
-        None => path_access(request),
+        Some(parsed) => access(server, request, parsed).map(drop),
+        None => path_access(server, request),
     }
 }
 
@@ -45,11 +45,11 @@ pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match asked(&segments)? {
         Some(parsed) => {
-            let access = access(&request, parsed)?;
+            let access = access(server, &request, parsed)?;
             resource(server, request, access).await
         }
         None => {
-            path_access(&request)?;
+            path_access(server, &request)?;
             discovery::answer(server, &request, &segments).await
         }
     }
@@ -69,9 +69,10 @@ fn asked(segments: &[&str]) -> Outcome<Option<Parsed>> {
     })
 }
 
-fn path_access(request: &Request) -> Outcome<()> {
+fn path_access(server: &Inner, request: &Request) -> Outcome<()> {
     let verb = request.method.as_str().to_ascii_lowercase();
-    authorize(&request.identity, Attributes::Path { verb: &verb, path: &request.path })?;
+    let wanted = Attributes::Path { verb: &verb, path: &request.path };
+    authorize(&server.rbac.read(), &request.identity, wanted)?;
     match request.method {
         Method::GET | Method::HEAD => Ok(()),
         _ => Err(Failure::method_not_allowed()),
@@ -126,10 +127,14 @@ struct Access {
     verb: &'static str,
 }
 
-fn access(request: &Request, parsed: Parsed) -> Outcome<Access> {
+fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Access> {
     let Parsed { row, namespace, name, subresource } = parsed;
     let verb = verb_of(&request.method, !name.is_empty(), &request.query)?;
     let target = Target { row, namespace, name };
+    // Who may see one object by its name may also watch that one.
+    let field_selector = request.query.get("fieldSelector").unwrap_or("");
+    let selected = field_selector.strip_prefix("metadata.name=").filter(|rest| !rest.contains([',', '=']));
+    let named = if target.name.is_empty() { selected.unwrap_or("") } else { &target.name };
     let access_namespace = if row.plural == "namespaces" { &target.name } else { &target.namespace };
     let wanted = Attributes::Resource {
         verb,
@@ -137,9 +142,10 @@ fn access(request: &Request, parsed: Parsed) -> Outcome<Access> {
         resource: row.plural,
         subresource: &subresource,
         namespace: access_namespace,
-        name: &target.name,
+        name: named,
     };
-    authorize(&request.identity, wanted).map_err(|error| Failure::about(&error, &target.subject()))?;
+    authorize(&server.rbac.read(), &request.identity, wanted)
+        .map_err(|error| Failure::about(&error, &target.subject()))?;
     Ok(Access { row, target, subresource, verb })
 }
 
@@ -154,6 +160,10 @@ async fn resource(server: &Arc<Inner>, request: Request, access: Access) -> Outc
             "get" => resource::get(server, &request, &target).await,
             "list" => resource::list(server, &request, &target).await,
             "watch" => resource::watch(server, &request, &target).await,
+            "create" if row.question.is_some() => {
+                let question = row.question.ok_or_else(Failure::no_such_path)?;
+                resource::ask(server, &request, &target, question).await
+            }
             "create" if target.name.is_empty() => resource::create(server, &request, &target).await,
             "update" => resource::update(server, &request, &target, "").await,
             "patch" => resource::patch(server, &request, &target, "").await,
@@ -173,6 +183,7 @@ async fn resource(server: &Arc<Inner>, request: Request, access: Access) -> Outc
         ("log", _) => node_proxy::log(server, &request, &target).await,
         ("exec" | "attach", _) => node_proxy::tunnel(server, request, &target, part.name).await,
         ("binding", "create") => resource::bind(server, &request, &target).await,
+        ("token", "create") => resource::request_token(server, &request, &target).await,
         ("eviction", "create") => resource::evict(server, &request, &target).await,
         ("scale", "get") => resource::get_scale(server, &target).await,
         ("scale", "update" | "patch") => resource::write_scale(server, &request, &target).await,

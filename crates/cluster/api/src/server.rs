@@ -11,12 +11,13 @@ use hako_client::{Body, Client, Transport};
 use hako_error::Result;
 use hako_kube::Status;
 use hyper::body::Incoming;
+use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Allocations;
-use crate::auth::Identity;
+use crate::auth::{Identity, authenticate, rbac};
 use crate::config::{Limits, ServerConfig};
 use crate::http::{self, Answer, Failure, Outcome, Query, Request, body, listen};
 use crate::node_proxy::NodeProxy;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub frames: FrameCache,
     pub allocations: Allocations,
     pub proxy: NodeProxy,
+    pub rbac: RwLock<rbac::Index>,
     pub event_lease: admission::EventLease,
     pub counts: Counts,
     /// Requests from outside that may be worked on, and long ones that may run.
@@ -69,6 +71,7 @@ impl Server {
             frames: FrameCache::default(),
             allocations: Allocations::default(),
             proxy,
+            rbac: RwLock::default(),
             event_lease: admission::EventLease::default(),
             counts: Counts::default(),
             slots: Arc::new(Semaphore::new(in_flight)),
@@ -76,8 +79,18 @@ impl Server {
         };
         let server = Self { inner: Arc::new(inner) };
         admission::bootstrap(&server.inner).await?;
+        server.keep_access().await?;
         tokio::spawn(admission::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         Ok(server)
+    }
+
+    /// Reads what roles grant, makes the roles every cluster has, and follows both from then on.
+    async fn keep_access(&self) -> Result<()> {
+        let inner = &self.inner;
+        let (index, revision) = rbac::load(&*inner.config.store).await?;
+        *inner.rbac.write() = index;
+        tokio::spawn(rbac::follow(Arc::downgrade(inner), revision, inner.stop.clone()));
+        rbac::bootstrap(inner).await
     }
 
     pub(crate) fn of(inner: &Arc<Inner>) -> Self {
@@ -136,7 +149,8 @@ impl Inner {
         let is_long = route::is_long_running(&request);
         let slots = if is_long { &self.long_slots } else { &self.slots };
         let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| self.too_many())?;
-        route::may(&request)?;
+        authenticate(self, &mut request).await?;
+        route::may(self, &request)?;
         request.body = body::read(body, &self.config.limits).await?;
         if !is_long {
             return route::dispatch(self, request).await;

@@ -1,10 +1,11 @@
-//! The rules: masters may do all, components and nodes what they are for, all others nothing but the public
-//! paths. Rules are data; there is one place where they are asked.
+//! Who may do what: masters all, components and nodes what they are for, anybody the public paths, and all what
+//! roles grant them. There is one place where that is asked.
 
 use hako_error::{Error, Kind, Result};
 
 use super::Identity;
 use super::identity::MASTERS;
+use super::rbac::Index;
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug)]
@@ -75,25 +76,28 @@ const NODE: &[Rule] = &[
 const OWN_NODE: &[Rule] =
     &[Rule { verbs: &["update", "patch", "delete"], resources: &["nodes", "nodes/status"] }];
 
-/// Refuses what no rule allows.
-pub(crate) fn authorize(identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
-    let allowed = match wanted {
+/// Refuses what neither a fixed rule nor a role allows.
+pub(crate) fn authorize(rbac: &Index, identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
+    if is_allowed(rbac, identity, wanted) { Ok(()) } else { Err(forbidden(identity, wanted)) }
+}
+
+/// Whether a fixed rule or a role allows it.
+pub(crate) fn is_allowed(rbac: &Index, identity: &Identity, wanted: Attributes<'_>) -> bool {
+    let is_fixed = match wanted {
         _ if identity.is_in(MASTERS) => true,
-        Attributes::Path { verb, path } => is_path_allowed(identity, verb, path),
+        Attributes::Path { verb, path } => is_path_allowed(verb, path),
         Attributes::Resource { verb, resource, subresource, name, .. } => {
             is_resource_allowed(identity, verb, resource, subresource, name)
         }
     };
-    if allowed { Ok(()) } else { Err(forbidden(identity, wanted)) }
+    is_fixed || rbac.allows(identity, wanted)
 }
 
-fn is_path_allowed(identity: &Identity, verb: &str, path: &str) -> bool {
+fn is_path_allowed(verb: &str, path: &str) -> bool {
     let of = |public: &&str| {
         path.strip_prefix(*public).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let discovery = ["/api", "/apis", "/openapi", "/metrics"];
-    verb == "get"
-        && (PUBLIC_PATHS.iter().any(of) || identity.is_in("system:authenticated") && discovery.iter().any(of))
+    verb == "get" && PUBLIC_PATHS.iter().any(of)
 }
 
 fn is_resource_allowed(
@@ -158,7 +162,8 @@ mod tests {
 
     fn ask(identity: &Identity, verb: &str, resource: &str, subresource: &str, name: &str) -> Result<()> {
         let namespace = if resource == "nodes" { "" } else { "default" };
-        authorize(identity, Attributes::Resource { verb, group: "", resource, subresource, namespace, name })
+        let wanted = Attributes::Resource { verb, group: "", resource, subresource, namespace, name };
+        authorize(&Index::default(), identity, wanted)
     }
 
     #[test]
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn anonymous_sees_health_and_version_only() {
         let nobody = Identity::anonymous();
-        let get = |path| authorize(&nobody, Attributes::Path { verb: "get", path });
+        let get = |path| authorize(&Index::default(), &nobody, Attributes::Path { verb: "get", path });
         assert!(get("/healthz").is_ok() && get("/readyz/etcd").is_ok() && get("/version").is_ok());
         assert!(get("/metrics").is_err() && get("/healthzz").is_err() && get("/api").is_err());
         assert!(ask(&nobody, "get", "pods", "", "p").is_err());

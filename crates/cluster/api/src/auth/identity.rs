@@ -1,5 +1,7 @@
 //! Identities.
 
+use std::collections::BTreeMap;
+
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -10,6 +12,10 @@ pub struct Identity {
     pub user: String,
     /// The groups.
     pub groups: Vec<String>,
+    /// What tells the user apart from an earlier one of that name; empty if nothing does.
+    pub uid: String,
+    /// What else its credentials say.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// In whose power everything is.
@@ -23,7 +29,8 @@ impl Identity {
     /// A user in groups.
     #[must_use]
     pub fn new(user: &str, groups: &[&str]) -> Self {
-        Self { user: user.to_owned(), groups: groups.iter().map(|&group| group.to_owned()).collect() }
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        Self { user: user.to_owned(), groups, uid: String::new(), extra: BTreeMap::new() }
     }
 
     /// The administrator of this platform.
@@ -44,6 +51,14 @@ impl Identity {
         Self::new(&format!("system:node:{name}"), &[NODES, "system:authenticated"])
     }
 
+    /// A service account.
+    #[must_use]
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let of_namespace = format!("system:serviceaccounts:{namespace}");
+        let groups = ["system:serviceaccounts", of_namespace.as_str(), "system:authenticated"];
+        Self::new(&format!("system:serviceaccount:{namespace}:{name}"), &groups)
+    }
+
     /// Nobody in particular.
     #[must_use]
     pub fn anonymous() -> Self {
@@ -58,7 +73,7 @@ impl Identity {
         let mut groups: Vec<String> =
             subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
         groups.push("system:authenticated".to_owned());
-        (!user.is_empty()).then_some(Self { user, groups })
+        (!user.is_empty()).then(|| Self { groups, ..Self::new(&user, &[]) })
     }
 
     pub(super) fn is_in(&self, group: &str) -> bool {

@@ -1,12 +1,19 @@
 //! Who a caller is and what that allows.
 //!
-//! Owns: identities from client certificates and of components in this process, and the rules of access.
+//! Owns: identities from client certificates and of components in this process, and the rules of access: those of
+//! components and nodes, which are fixed, and those that roles and bindings say ([`rbac`]).
 //! Does not own: certificates themselves (`pki`).
 //!
 //! Invariant: every request, from wherever, passes [`authorize`] before anything is read or written.
 
+mod authenticate;
 mod authorize;
 mod identity;
+mod impersonate;
+pub(crate) mod rbac;
+pub(crate) mod token;
 
-pub(crate) use authorize::{Attributes, authorize};
+pub(crate) use authenticate::authenticate;
+pub(crate) use authorize::{Attributes, authorize, is_allowed};
 pub use identity::Identity;
+pub(crate) use impersonate::impersonated;

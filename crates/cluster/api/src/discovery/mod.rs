@@ -8,6 +8,7 @@
 mod aggregated;
 mod groups;
 mod health;
+mod openid;
 
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -33,6 +34,8 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
         ["openapi", "v2"] => openapi_v2(request),
         ["openapi", "v3"] => Ok(document(request, openapi::v3_index(), "application/json")),
         ["openapi", "v3", path @ ..] => openapi_v3(request, path),
+        [".well-known", "openid-configuration"] => Ok(answer::json(StatusCode::OK, &openid::configuration())),
+        ["openid", "v1", "jwks"] => Ok(openid::keys(&server.config.pki)),
         [] => Ok(answer::json(StatusCode::OK, &json!({"paths": groups::paths()}))),
         _ => Err(Failure::no_such_path()),
     }

@@ -40,6 +40,11 @@ impl Column {
         Self { name, kind: "integer", format: "", priority: 0, description }
     }
 
+    /// A column of times.
+    pub(super) const fn date(name: &'static str, description: &'static str) -> Self {
+        Self { name, kind: "date", format: "", priority: 0, description }
+    }
+
     /// The same column, printed only with `-o wide`.
     pub(super) const fn wide(self) -> Self {
         Self { priority: 1, ..self }

@@ -8,6 +8,7 @@
 mod addresses;
 mod admission_registration;
 mod api_service;
+mod autoscaling;
 mod certificates;
 mod check;
 mod columns;
@@ -22,6 +23,7 @@ mod devices;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod event_v1;
 mod flow_control;
 mod job;
 mod lease;
@@ -38,11 +40,13 @@ mod pod_spec;
 mod pod_status;
 mod pod_template;
 mod priority_class;
+mod rbac;
 mod removed;
 mod replica_set;
 mod replication_controller;
 mod resource_names;
 mod resource_quota;
+mod review;
 mod row;
 mod runtime_class;
 pub mod scale;
@@ -63,7 +67,7 @@ pub use columns::Column;
 pub(crate) use flow_control::mandatory_objects;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub use removed::replacement;
-pub use row::{KindRow, PartWrite, Scope, Stored, Subresource};
+pub use row::{KindRow, PartWrite, Question, Scope, Stored, Subresource};
 
 /// Every built-in kind, in the order discovery lists them.
 #[must_use]
@@ -89,6 +93,8 @@ pub fn table() -> &'static [KindRow] {
         deployment::ROW,
         replica_set::ROW,
         stateful_set::ROW,
+        autoscaling::V1,
+        autoscaling::V2,
         cron_job::ROW,
         job::ROW,
         lease::ROW,
@@ -122,6 +128,17 @@ pub fn table() -> &'static [KindRow] {
         admission_registration::MUTATING_BINDING,
         flow_control::FLOW_SCHEMA,
         flow_control::PRIORITY_LEVEL,
+        event_v1::ROW,
+        review::SELF_SUBJECT,
+        review::TOKEN,
+        review::LOCAL_SUBJECT_ACCESS,
+        review::SELF_ACCESS,
+        review::SELF_RULES,
+        review::SUBJECT_ACCESS,
+        rbac::CLUSTER_ROLE_BINDING,
+        rbac::CLUSTER_ROLE,
+        rbac::ROLE_BINDING,
+        rbac::ROLE,
     ];
     TABLE
 }

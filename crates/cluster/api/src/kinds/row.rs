@@ -2,6 +2,7 @@
 
 use super::columns::Column;
 use super::meta;
+use crate::auth::Identity;
 use hako_error::FieldCause;
 use hako_kube::{GroupVersion, GroupVersionKind, GroupVersionResource};
 use jiff::Timestamp;
@@ -84,6 +85,25 @@ pub struct KindRow {
     pub selectable_fields: &'static [&'static str],
     /// The form in which objects are kept, where it is another one.
     pub stored: Option<Stored>,
+    /// Notes in a new object who made it.
+    pub note_sender: fn(&mut Value, &Identity),
+    /// What creating an object asks, where nothing is kept of it.
+    pub question: Option<Question>,
+}
+
+/// What a kind asks whose objects are answered and not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// May the one named in the object do something?
+    SubjectAccess,
+    /// May the sender?
+    SelfAccess,
+    /// What may the sender do in a namespace?
+    SelfRules,
+    /// Who is the sender?
+    SelfSubject,
+    /// Whose token is it?
+    Token,
 }
 
 /// A change made through a part of an object.
@@ -153,6 +173,8 @@ impl KindRow {
         selectable: meta::not_selectable,
         selectable_fields: &[],
         stored: None,
+        note_sender: |_, _| {},
+        question: None,
     };
 
     /// Group, version and kind.

@@ -1,7 +1,7 @@
 //! `ServiceAccount`.
 
 use super::columns::{Column, age, name};
-use super::row::KindRow;
+use super::row::{KindRow, Subresource};
 use super::value::items;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,6 +11,13 @@ pub(super) const ROW: KindRow = KindRow {
     plural: "serviceaccounts",
     singular: "serviceaccount",
     short_names: &["sa"],
+    subresources: &[Subresource {
+        name: "token",
+        group: "authentication.k8s.io",
+        version: "v1",
+        kind: "TokenRequest",
+        verbs: &["create"],
+    }],
     type_name: "io.k8s.api.core.v1.ServiceAccount",
     columns: &[Column::NAME, Column::text("Secrets", "How many secrets it may use."), Column::AGE],
     cells,

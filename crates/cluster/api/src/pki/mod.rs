@@ -6,6 +6,7 @@
 //!
 //! Invariant: the authority's key never leaves its file; a certificate near its end is replaced at start.
 
+mod accounts;
 mod authority;
 mod files;
 mod kubeconfig;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use hako_error::{Classify, Kind, Result};
 
+pub use accounts::AccountKey;
 use authority::{Authority, Purpose};
 pub use kubeconfig::write_kubeconfig;
 
@@ -75,6 +77,7 @@ pub struct Pki {
     server: KeyPair,
     admin: KeyPair,
     api_client: KeyPair,
+    accounts: AccountKey,
 }
 
 impl Pki {
@@ -96,6 +99,7 @@ impl Pki {
             admin: authority.pair(dir, "admin", &admin)?,
             api_client: authority.pair(dir, "apiserver-kubelet-client", &api_client)?,
             authority,
+            accounts: AccountKey::open(dir)?,
             dir: dir.to_owned(),
         })
     }
@@ -122,6 +126,12 @@ impl Pki {
     #[must_use]
     pub fn api_client(&self) -> &KeyPair {
         &self.api_client
+    }
+
+    /// What signs the tokens of service accounts.
+    #[must_use]
+    pub fn accounts(&self) -> &AccountKey {
+        &self.accounts
     }
 
     /// What a node shows to the clients of its own HTTPS API.

@@ -88,12 +88,14 @@ async fn attempt(
     stamp(&mut object);
     (row.default)(&mut object);
     (row.prepare_create)(&mut object);
+    (row.note_sender)(&mut object, writer.identity);
     (row.default)(&mut object);
     admission::namespace_is_open(server, target).await?;
     let causes = row.check_create(&object);
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
+    admission::may_grant(server, writer.identity, target, &object, None).await?;
     let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
     ownership::record(writer, target, None, &mut object);
     if is_dry_run {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::target::Target;
+use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request};
 use crate::patch::apply;
 
@@ -17,6 +18,8 @@ pub(super) struct Writer<'a> {
     pub manager: String,
     /// Empty, or the subresource written through.
     pub subresource: &'a str,
+    /// Who it is.
+    pub identity: &'a Identity,
     record: Record,
 }
 
@@ -33,13 +36,13 @@ enum Record {
 
 impl<'a> Writer<'a> {
     /// The sender of a request.
-    pub(super) fn of(request: &Request, subresource: &'a str) -> Self {
+    pub(super) fn of(request: &'a Request, subresource: &'a str) -> Self {
         let record = if request.is_inside { Record::Keep } else { Record::Track };
-        Self { manager: request.manager(), subresource, record }
+        Self { manager: request.manager(), subresource, identity: &request.identity, record }
     }
 
     /// The sender of an application, which has to say who it is.
-    pub(super) fn applying(request: &Request, subresource: &'a str) -> Outcome<Self> {
+    pub(super) fn applying(request: &'a Request, subresource: &'a str) -> Outcome<Self> {
         let Some(manager) = request.query.text("fieldManager") else {
             let options = Subject {
                 group: "meta.k8s.io".to_owned(),
@@ -49,7 +52,8 @@ impl<'a> Writer<'a> {
             let cause = field::required("fieldManager", "is required for apply patch");
             return Err(Failure::about(&status::invalid(&options, vec![cause]), &options));
         };
-        Ok(Self { manager: manager.to_owned(), subresource, record: Record::Applied })
+        let (manager, identity) = (manager.to_owned(), &request.identity);
+        Ok(Self { manager, subresource, identity, record: Record::Applied })
     }
 }
 

@@ -85,6 +85,7 @@ pub(super) async fn attempt(
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
+    admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
     let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
     ownership::record(writer, target, Some(old), &mut new);
     if is_finished(&new) && !is_dry_run {

@@ -10,5 +10,8 @@ mod kube_crate;
 mod kubectl;
 mod limits;
 mod node_proxy;
+mod rbac;
 mod support;
 mod system_objects;
+mod tokens;
+mod versions;

@@ -68,8 +68,8 @@ impl World {
         let home = self.dir.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
         let mut command = Command::new("kubectl");
-        command.envs(environment.iter().copied());
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", home).args(arguments);
+        command.envs(environment.iter().copied());
         command.stdin(std::process::Stdio::piped());
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let input = input.to_owned();
@@ -94,6 +94,20 @@ impl World {
         let (success, out, error) = self.run_kubectl(arguments, "", environment).await;
         assert!(success, "kubectl {arguments:?}: {out}{error}");
         out
+    }
+
+    /// Runs kubectl in an environment; answers whether it succeeded, and its output and errors.
+    pub async fn try_kubectl_in(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> (bool, String, String) {
+        self.run_kubectl(arguments, "", environment).await
+    }
+
+    /// Runs kubectl, which has to succeed and to print JSON.
+    pub async fn kubectl_json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.kubectl(arguments).await).unwrap()
     }
 
     /// Runs kubectl with an input, which has to succeed.

@@ -8,6 +8,7 @@ use super::place::{Faults, Place};
 use super::row::{KindRow, PartWrite, Scope, Subresource};
 use super::value::{at, each_mut, items, object_mut, text};
 use super::{conditions, meta};
+use crate::auth::Identity;
 use hako_kube::time::human_age;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate: validate::object,
     validate_part: validate::part,
     prepare_create,
+    note_sender,
     prepare_update,
     prepare_part,
     selectable,
@@ -94,6 +96,19 @@ fn prepare_create(object: &mut Value) {
     }
     if let Some(map) = object.as_object_mut() {
         map.insert("status".to_owned(), json!({}));
+    }
+}
+
+/// The signer has to know who asks.
+fn note_sender(object: &mut Value, sender: &Identity) {
+    let Some(spec) = object_mut(object, &["spec"]) else { return };
+    spec.insert("username".to_owned(), sender.user.as_str().into());
+    spec.insert("groups".to_owned(), json!(sender.groups));
+    if !sender.uid.is_empty() {
+        spec.insert("uid".to_owned(), sender.uid.as_str().into());
+    }
+    if !sender.extra.is_empty() {
+        spec.insert("extra".to_owned(), json!(sender.extra));
     }
 }
 

@@ -69,7 +69,8 @@ fn configuration(config: &Value, path: &str, causes: &mut Vec<FieldCause>) {
             causes.push(field::too_long(path, PARAMETERS_MAX));
         }
         Some(parameters) if !parameters.is_object() => {
-            causes.push(field::invalid(path, "<value omitted>", "must be a valid JSON object"));
+            let detail = "parameters must be a valid JSON object";
+            causes.push(field::invalid(path, "<value omitted>", detail));
         }
         Some(_) => {}
     }
@@ -88,39 +89,6 @@ fn pool(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
         check::syntax(names::dns_subdomain(part), part, path, causes);
     }
 }
-
-const IDENTIFIER_MAX: usize = 32;
-const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
-     alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is \
-     '[A-Za-z_][A-Za-z0-9_]*')";
-
-/// Faults of the name of an attribute or capacity: an identifier, perhaps with a domain before it.
-fn qualified(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
-    let identifier = match name.split_once('/') {
-        None if name.is_empty() => return causes.push(field::required(path, "name required")),
-        None => name,
-        Some((domain, identifier)) => {
-            if domain.is_empty() {
-                causes.push(field::invalid(path, "", "the domain must not be empty"));
-            } else {
-                check::driver(domain, path, causes);
-            }
-            if identifier.is_empty() {
-                return causes.push(field::invalid(path, "", "the name must not be empty"));
-            }
-            identifier
-        }
-    };
-    if identifier.len() > IDENTIFIER_MAX {
-        causes.push(field::too_long(path, IDENTIFIER_MAX));
-    }
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if identifier.starts_with(|first: char| first.is_ascii_digit()) || !identifier.bytes().all(is_allowed) {
-        causes.push(field::invalid(path, identifier, IDENTIFIER));
-    }
-}
-
-const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 
 /// Faults of a name that is one label.
 fn label(object: &Value, member: &str, path: &str, causes: &mut Vec<FieldCause>) {

@@ -2,7 +2,7 @@
 
 use super::super::check;
 use super::super::value::{each_mut, items, number, object_mut, set_default, text};
-use super::{EFFECTS, at_most, configuration, each, label, qualified, selectors, unique};
+use super::{at_most, configuration, each, label, selectors, unique};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::{Map, Value, json};
@@ -117,12 +117,15 @@ fn toleration(toleration: &Value, path: &str, causes: &mut Vec<FieldCause>) {
             let detail = "must be empty for operator `Exists`";
             causes.push(field::invalid(field::child(path, "value"), value, detail));
         }
-        "Exists" => {}
-        "Equal" => check::syntax(names::label_value(value), value, &field::child(path, "value"), causes),
+        "Equal" if key.is_empty() => {
+            let detail = "must be `Exists` when key is empty";
+            causes.push(field::invalid(operator_path, operator, detail));
+        }
+        "Exists" | "Equal" => {}
         "" => causes.push(field::required(operator_path, "")),
         other => causes.push(field::not_supported(operator_path, other, &["Equal", "Exists"])),
     }
-    check::one_of(toleration, "effect", EFFECTS, path, causes);
+    check::one_of(toleration, "effect", &["NoExecute", "NoSchedule"], path, causes);
 }
 
 /// Faults of the requests that a constraint or configuration names.
@@ -154,10 +157,9 @@ fn attribute(constraint: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     for name in ["matchAttribute", "distinctAttribute"] {
         let Some(attribute) = constraint.get(name).and_then(Value::as_str) else { continue };
         let path = field::child(path, name);
-        qualified(attribute, &path, causes);
-        if !attribute.contains('/') {
-            let detail = "a fully qualified name must be a domain and a name separated by a slash";
-            causes.push(field::invalid(path, attribute, detail));
+        match attribute.split_once('/') {
+            Some((domain, _)) => check::syntax(names::dns_subdomain(domain), attribute, &path, causes),
+            None => causes.push(field::invalid(path, attribute, "must include a domain")),
         }
         return;
     }

@@ -35,7 +35,6 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldCause> {
             "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
         causes.push(field::forbidden("status.reservedFor", detail));
     }
-    devices(status, &mut causes);
     match (allocation, before) {
         (Some(is), Some(was)) if is != was => {
             causes.push(field::invalid("status.allocation", is.clone(), check::IMMUTABLE));
@@ -44,21 +43,6 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldCause> {
         _ => {}
     }
     causes
-}
-
-/// What drivers say is said of devices that the claim got.
-fn devices(status: &Value, causes: &mut Vec<FieldCause>) {
-    let id = |device: &Value| ["driver", "pool", "device"].map(|name| text(device, &[name]).to_owned());
-    let got: Vec<_> = items(status, &["allocation", "devices", "results"]).iter().map(id).collect();
-    for (device, path) in each(status, "devices", "status") {
-        check::driver(text(device, &["driver"]), &field::child(&path, "driver"), causes);
-        pool(text(device, &["pool"]), &field::child(&path, "pool"), causes);
-        label(device, "device", &path, causes);
-        if !got.contains(&id(device)) {
-            let detail = "must be an allocated device in the claim";
-            causes.push(field::invalid(path, id(device).join("/"), detail));
-        }
-    }
 }
 
 fn allocation(spec: &Value, allocation: &Value, causes: &mut Vec<FieldCause>) {

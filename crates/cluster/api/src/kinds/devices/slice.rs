@@ -5,7 +5,7 @@ use super::super::columns::{Column, age, name};
 use super::super::pod_spec;
 use super::super::row::{KindRow, Scope};
 use super::super::value::{at, items, members, number, object_mut, text};
-use super::{EFFECTS, GROUP, at_most, each, label, pool, qualified, unique};
+use super::{GROUP, at_most, each, label, pool, unique};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
@@ -41,7 +41,6 @@ const COSTLY_DEVICES_MAX: usize = 64;
 const FACTS_MAX: usize = 32;
 const TEXT_MAX: usize = 64;
 const COUNTER_SETS_MAX: usize = 8;
-const TAINTS_MAX: usize = 16;
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let node = at(object, &["spec", "nodeName"]).and_then(Value::as_str).unwrap_or("<unset>");
@@ -71,7 +70,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     unique(sets, Some("name"), "spec.sharedCounters", &mut causes);
     for (set, path) in each(spec, "sharedCounters", "spec") {
         label(set, "name", &path, &mut causes);
-        counted(set, &path, &mut causes);
+        if members(set, &["counters"]).next().is_none() {
+            causes.push(field::required(field::child(&path, "counters"), ""));
+        }
     }
     causes
 }
@@ -142,45 +143,7 @@ fn device(device: &Value, path: &str, causes: &mut Vec<FieldCause>) {
         causes.push(field::invalid(path, facts, &detail));
     }
     for (name, value) in members(device, &["attributes"]) {
-        let path = field::key(&field::child(path, "attributes"), name);
-        qualified(name, &path, causes);
-        attribute(value, &path, causes);
-    }
-    let may_share = device["allowMultipleAllocations"] == Value::Bool(true);
-    for (name, value) in members(device, &["capacity"]) {
-        let path = field::key(&field::child(path, "capacity"), name);
-        qualified(name, &path, causes);
-        if value.get("requestPolicy").is_some() && !may_share {
-            let path = field::child(&path, "requestPolicy");
-            causes.push(field::forbidden(path, "allowMultipleAllocations must be true"));
-        }
-    }
-    at_most(items(device, &["taints"]), TAINTS_MAX, &field::child(path, "taints"), causes);
-    for (taint, path) in each(device, "taints", path) {
-        self::taint(taint, &path, causes);
-    }
-    for (counters, path) in each(device, "consumesCounters", path) {
-        label(counters, "counterSet", &path, causes);
-        counted(counters, &path, causes);
-    }
-}
-
-fn taint(taint: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    let (key, value) = (text(taint, &["key"]), text(taint, &["value"]));
-    check::syntax(names::qualified_name(key), key, &field::child(path, "key"), causes);
-    check::syntax(names::label_value(value), value, &field::child(path, "value"), causes);
-    check::required_one_of(taint, "effect", EFFECTS, path, causes);
-}
-
-/// Faults of counters, of which there has to be one.
-fn counted(object: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    let path = field::child(path, "counters");
-    let mut counters = members(object, &["counters"]).peekable();
-    if counters.peek().is_none() {
-        causes.push(field::required(&path, ""));
-    }
-    for (name, _) in counters {
-        check::syntax(names::dns_label(name), name, &field::key(&path, name), causes);
+        attribute(value, &field::key(&field::child(path, "attributes"), name), causes);
     }
 }
 

@@ -58,8 +58,8 @@ fn faulty_claims_for_devices_are_refused_as_upstream_words_it() {
             ),
             (
                 "spec.devices.requests.0.exactly.tolerations",
-                json!([{"operator": "Exists", "value": "x"}]),
-                "spec.devices.requests[0].exactly.tolerations[0].value: Invalid value: \"x\": must be empty for operator `Exists`",
+                json!([{"operator": "Equal"}]),
+                "spec.devices.requests[0].exactly.tolerations[0].operator: Invalid value: \"Equal\": must be `Exists` when key is empty",
             ),
             (
                 "spec.devices.requests",
@@ -75,7 +75,7 @@ fn faulty_claims_for_devices_are_refused_as_upstream_words_it() {
             (
                 "spec.devices.constraints",
                 json!([{"matchAttribute": "model"}]),
-                "spec.devices.constraints[0].matchAttribute: Invalid value: \"model\": a fully qualified name must be a domain and a name separated by a slash",
+                "spec.devices.constraints[0].matchAttribute: Invalid value: \"model\": must include a domain",
             ),
         ],
     );
@@ -102,11 +102,6 @@ fn what_a_claim_asks_for_and_got_stays() {
                 "/status/reservedFor",
                 user.clone(),
                 "status.reservedFor: Forbidden: may not be specified when `allocated` is not set",
-            ),
-            (
-                "/status/devices",
-                json!([{"driver": "a.io", "pool": "p", "device": "d"}]),
-                "status.devices[0]: Invalid value: \"a.io/p/d\": must be an allocated device in the claim",
             ),
             (
                 "/status/allocation",
@@ -182,31 +177,6 @@ fn faulty_slices_are_refused_as_upstream_words_it() {
                 "spec.devices.0.attributes.version.version",
                 json!("1.2"),
                 "spec.devices[0].attributes[version].version: Invalid value: \"1.2\": must be a string compatible with semver.org spec 2.0.0",
-            ),
-            (
-                "spec.devices.0.taints",
-                json!([{"key": "a"}]),
-                "spec.devices[0].taints[0].effect: Required value",
-            ),
-            (
-                "spec.devices.0.taints",
-                json!([{"key": "a", "effect": "x"}]),
-                "spec.devices[0].taints[0].effect: Unsupported value: \"x\": supported values: \"NoExecute\", \"NoSchedule\", \"None\"",
-            ),
-            (
-                "spec.devices.0.capacity",
-                json!({"a-b": {"value": "1"}}),
-                "spec.devices[0].capacity[a-b]: Invalid value: \"a-b\": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')",
-            ),
-            (
-                "spec.devices.0.capacity",
-                json!({"a": {"value": "1", "requestPolicy": {}}}),
-                "spec.devices[0].capacity[a].requestPolicy: Forbidden: allowMultipleAllocations must be true",
-            ),
-            (
-                "spec.devices.0.consumesCounters",
-                json!([{"counterSet": "a"}]),
-                "spec.devices[0].consumesCounters[0].counters: Required value",
             ),
             (
                 "spec.devices",

@@ -290,21 +290,3 @@ fn volumes_and_claims_print_as_kubectl_shows_them() {
     made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     assert_eq!(cells("PersistentVolumeClaim", &made)[1], "Terminating");
 }
-
-#[test]
-fn a_volume_notes_when_its_phase_changed() {
-    let mut sent = volume(json!({}));
-    sent["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
-    let made = created("PersistentVolume", sent);
-    let noted = |status: Value| {
-        let mut new = made.clone();
-        new["status"] = status;
-        let write = PartWrite { name: "status", now: "2026-01-01T00:01:00Z" };
-        (row("PersistentVolume").prepare_part)(&mut new, &made, &write);
-        new["status"]["lastPhaseTransitionTime"].as_str().unwrap().to_owned()
-    };
-    assert_eq!(noted(json!({"phase": "Available"})), "2026-01-01T00:01:00Z");
-    assert_eq!(noted(json!({"phase": "Pending", "message": "x"})), "2026-01-01T00:00:00Z");
-    let by_hand = json!({"phase": "Bound", "lastPhaseTransitionTime": "2026-01-01T00:02:00Z"});
-    assert_eq!(noted(by_hand), "2026-01-01T00:02:00Z");
-}

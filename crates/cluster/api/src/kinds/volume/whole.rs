@@ -2,7 +2,7 @@
 
 use super::super::columns::{Column, age, name};
 use super::super::meta;
-use super::super::row::{KindRow, PartWrite, Scope, Subresource};
+use super::super::row::{KindRow, Scope, Subresource};
 use super::super::value::{at, object_mut, set_default, text};
 use super::{access, check, class, or_unset, phase, source, spec};
 use hako_error::FieldCause;
@@ -37,7 +37,6 @@ pub(in super::super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create,
     prepare_update: meta::keep_status_uncounted,
-    prepare_part,
     ..KindRow::BASE
 };
 
@@ -104,21 +103,6 @@ fn prepare_create(object: &mut Value) {
         status["lastPhaseTransitionTime"] = at.clone();
     }
     object["status"] = status;
-}
-
-/// Notes when the phase changed, unless the writer did.
-fn prepare_part(new: &mut Value, old: &Value, write: &PartWrite<'_>) {
-    const SINCE: &str = "lastPhaseTransitionTime";
-    meta::keep_all_but_the_part(new, old, write);
-    let has_changed = new["status"]["phase"] != old["status"]["phase"];
-    let since = old["status"].get(SINCE).cloned();
-    let is_noted = new["status"].get(SINCE).is_some_and(|at| Some(at) != since.as_ref());
-    let Some(status) = object_mut(new, &["status"]).filter(|_| !is_noted) else { return };
-    if has_changed {
-        status.insert(SINCE.to_owned(), write.now.into());
-    } else if let Some(since) = since {
-        status.insert(SINCE.to_owned(), since);
-    }
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {

@@ -86,15 +86,28 @@ macro_rules! is_kept {
     };
 }
 
+mod admissionregistration;
+mod apiregistration;
 mod apps;
+mod authentication;
+mod authorization;
+mod autoscaling;
+mod autoscaling_v1;
+mod batch;
 mod cluster;
+mod core_v1;
+mod events;
+mod flowcontrol;
 mod groups;
 mod meta;
 mod networking;
 mod pod;
 mod pod_status;
 mod policies;
+mod rbac;
+mod storage;
 mod volumes;
+mod workloads;
 
 /// A message.
 #[derive(Debug)]
@@ -145,23 +158,71 @@ impl Message {
 }
 
 /// What a body may be: version, kind, message.
-static KINDS: &[(&str, &str, &Message)] = &[
+pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("v1", "Binding", &cluster::Binding),
     ("v1", "ConfigMap", &cluster::ConfigMap),
     ("v1", "Endpoints", &cluster::Endpoints),
     ("v1", "Event", &cluster::Event),
+    ("v1", "LimitRange", &core_v1::LimitRange),
     ("v1", "Namespace", &cluster::Namespace),
     ("v1", "Node", &cluster::Node),
+    ("v1", "PersistentVolume", &core_v1::PersistentVolume),
+    ("v1", "PersistentVolumeClaim", &core_v1::PersistentVolumeClaim),
     ("v1", "Pod", &pod::Pod),
+    ("v1", "PodTemplate", &core_v1::PodTemplate),
+    ("v1", "ReplicationController", &core_v1::ReplicationController),
+    ("v1", "ResourceQuota", &core_v1::ResourceQuota),
     ("v1", "Secret", &cluster::Secret),
     ("v1", "Service", &cluster::Service),
     ("v1", "ServiceAccount", &cluster::ServiceAccount),
+    (
+        "admissionregistration.k8s.io/v1",
+        "MutatingWebhookConfiguration",
+        &admissionregistration::MutatingWebhookConfiguration,
+    ),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+        &admissionregistration::ValidatingAdmissionPolicy,
+    ),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+        &admissionregistration::ValidatingAdmissionPolicyBinding,
+    ),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+        &admissionregistration::ValidatingWebhookConfiguration,
+    ),
+    ("apiregistration.k8s.io/v1", "APIService", &apiregistration::APIService),
+    ("apps/v1", "ControllerRevision", &workloads::ControllerRevision),
+    ("apps/v1", "DaemonSet", &workloads::DaemonSet),
     ("apps/v1", "Deployment", &apps::Deployment),
     ("apps/v1", "ReplicaSet", &apps::ReplicaSet),
+    ("apps/v1", "StatefulSet", &workloads::StatefulSet),
+    ("authentication.k8s.io/v1", "SelfSubjectReview", &authentication::SelfSubjectReview),
+    ("authentication.k8s.io/v1", "TokenRequest", &authentication::TokenRequest),
+    ("authentication.k8s.io/v1", "TokenReview", &authentication::TokenReview),
+    ("authorization.k8s.io/v1", "LocalSubjectAccessReview", &authorization::LocalSubjectAccessReview),
+    ("authorization.k8s.io/v1", "SelfSubjectAccessReview", &authorization::SelfSubjectAccessReview),
+    ("authorization.k8s.io/v1", "SelfSubjectRulesReview", &authorization::SelfSubjectRulesReview),
+    ("authorization.k8s.io/v1", "SubjectAccessReview", &authorization::SubjectAccessReview),
+    ("autoscaling/v1", "HorizontalPodAutoscaler", &autoscaling_v1::HorizontalPodAutoscaler),
     ("autoscaling/v1", "Scale", &groups::Scale),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaling::HorizontalPodAutoscaler),
+    ("batch/v1", "CronJob", &batch::CronJob),
+    ("batch/v1", "Job", &batch::Job),
+    ("certificates.k8s.io/v1", "CertificateSigningRequest", &policies::CertificateSigningRequest),
     ("coordination.k8s.io/v1", "Lease", &groups::Lease),
     ("discovery.k8s.io/v1", "EndpointSlice", &groups::EndpointSlice),
-    ("certificates.k8s.io/v1", "CertificateSigningRequest", &policies::CertificateSigningRequest),
+    ("events.k8s.io/v1", "Event", &events::Event),
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", &flowcontrol::FlowSchema),
+    (
+        "flowcontrol.apiserver.k8s.io/v1",
+        "PriorityLevelConfiguration",
+        &flowcontrol::PriorityLevelConfiguration,
+    ),
     ("networking.k8s.io/v1", "IPAddress", &networking::IPAddress),
     ("networking.k8s.io/v1", "Ingress", &networking::Ingress),
     ("networking.k8s.io/v1", "IngressClass", &networking::IngressClass),
@@ -170,7 +231,17 @@ static KINDS: &[(&str, &str, &Message)] = &[
     ("node.k8s.io/v1", "RuntimeClass", &policies::RuntimeClass),
     ("policy/v1", "Eviction", &groups::Eviction),
     ("policy/v1", "PodDisruptionBudget", &policies::PodDisruptionBudget),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole", &rbac::ClusterRole),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", &rbac::ClusterRoleBinding),
+    ("rbac.authorization.k8s.io/v1", "Role", &rbac::Role),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", &rbac::RoleBinding),
     ("scheduling.k8s.io/v1", "PriorityClass", &policies::PriorityClass),
+    ("storage.k8s.io/v1", "CSIDriver", &storage::CSIDriver),
+    ("storage.k8s.io/v1", "CSINode", &storage::CSINode),
+    ("storage.k8s.io/v1", "CSIStorageCapacity", &storage::CSIStorageCapacity),
+    ("storage.k8s.io/v1", "StorageClass", &storage::StorageClass),
+    ("storage.k8s.io/v1", "VolumeAttachment", &storage::VolumeAttachment),
+    ("storage.k8s.io/v1", "VolumeAttributesClass", &storage::VolumeAttributesClass),
 ];
 
 /// The message of a kind. `DeleteOptions` belong to every group: clients name the one of what they delete.

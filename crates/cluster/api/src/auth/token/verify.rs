@@ -1,0 +1,98 @@
+//! Judging a token.
+
+use std::collections::BTreeMap;
+
+use hako_kube::Head;
+use hako_store::Store;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+
+use super::ISSUER;
+use super::claims::{Claims, Reference};
+use crate::auth::Identity;
+use crate::kinds;
+use crate::pki::Pki;
+use crate::resource::registry_key;
+
+/// Clocks may differ by that many seconds.
+const LEEWAY: u64 = 10;
+/// A longer token is none of ours.
+const LONGEST: usize = 16 << 10;
+
+/// Whose token it is, and for whom.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub identity: Identity,
+    pub audiences: Vec<String>,
+}
+
+/// Whose token it is; the reason, without a word of the token, if it is not good for any of `audiences`.
+pub(crate) async fn verify(
+    pki: &Pki,
+    store: &dyn Store,
+    token: &str,
+    audiences: &[String],
+) -> Result<Verified, String> {
+    let claims = claims(pki, token, audiences)?;
+    let of = &claims.kubernetes;
+    let account = &of.serviceaccount;
+    is_there(store, "serviceaccounts", &of.namespace, account).await?;
+    for (plural, namespace, reference) in [
+        ("pods", of.namespace.as_str(), &of.pod),
+        ("secrets", of.namespace.as_str(), &of.secret),
+        ("nodes", "", if of.pod.is_some() { &None } else { &of.node }),
+    ] {
+        if let Some(reference) = reference {
+            is_there(store, plural, namespace, reference).await?;
+        }
+    }
+    let mut extra = BTreeMap::new();
+    let mut tell = |name: &str, value: String| {
+        extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
+    };
+    tell("credential-id", format!("JTI={}", claims.jti));
+    for (name, reference) in [("pod", &of.pod), ("node", &of.node)] {
+        if let Some(reference) = reference {
+            tell(&format!("{name}-name"), reference.name.clone());
+            tell(&format!("{name}-uid"), reference.uid.clone());
+        }
+    }
+    let mut identity = Identity::service_account(&of.namespace, &account.name);
+    identity.uid.clone_from(&account.uid);
+    identity.extra = extra;
+    let is_shared = |audience: &&String| audiences.contains(*audience);
+    let audiences = claims.aud.iter().filter(is_shared).cloned().collect();
+    Ok(Verified { identity, audiences })
+}
+
+fn claims(pki: &Pki, token: &str, audiences: &[String]) -> Result<Claims, String> {
+    if token.len() > LONGEST {
+        return Err("the token is too long".to_owned());
+    }
+    let mut rules = Validation::new(Algorithm::ES256);
+    rules.leeway = LEEWAY;
+    rules.validate_nbf = true;
+    rules.set_issuer(&[ISSUER]);
+    rules.set_audience(audiences);
+    rules.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+    let accounts = pki.accounts();
+    let (x, y) = accounts.coordinates();
+    let key = DecodingKey::from_ec_components(x, y).map_err(|error| error.to_string())?;
+    let decoded = decode::<Claims>(token, &key, &rules).map_err(|error| error.to_string())?;
+    Ok(decoded.claims)
+}
+
+/// Whether an object is there, is the same, and is not on its way out.
+async fn is_there(
+    store: &dyn Store,
+    plural: &str,
+    namespace: &str,
+    wanted: &Reference,
+) -> Result<(), String> {
+    let row = kinds::by_resource("", "v1", plural).ok_or_else(|| format!("{plural} are not served"))?;
+    let read = store.get(&registry_key(row, namespace, &wanted.name)).await;
+    let entry = read.map_err(|error| error.to_string())?.entry;
+    let gone = || format!("the {} {:?} that the token is of is gone", row.singular, wanted.name);
+    let entry = entry.ok_or_else(gone)?;
+    let head = Head::parse(&entry.value).map_err(|_| gone())?;
+    if head.metadata.uid == wanted.uid { Ok(()) } else { Err(gone()) }
+}
