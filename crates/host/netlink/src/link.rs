@@ -27,6 +27,7 @@ const PORT_ISOLATED: u16 = 33;
 const VETH_PEER: u16 = 1;
 
 const UP: u32 = 1;
+const NO_ARP: u32 = 0x80;
 pub(crate) const CREATE_NEW: u16 = 0x400 | 0x200;
 
 /// A handle on the links, addresses and routes of one network namespace.
@@ -142,6 +143,19 @@ impl Links {
         let action = || format!("set link {name} up");
         self.socket.request(&action, NEW, 0, &header(0, UP, UP), |writer| {
             writer.text(NAME, name);
+        })?;
+        Ok(())
+    }
+
+    /// Sets a link up that asks nobody for hardware addresses: what it sends carries its own, so that a peer with the
+    /// same one takes it.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none of that name.
+    pub fn set_up_without_arp(&mut self, name: &str, mac: [u8; 6]) -> Result<()> {
+        let action = || format!("set link {name} up without ARP");
+        self.socket.request(&action, NEW, 0, &header(0, UP | NO_ARP, UP | NO_ARP), |writer| {
+            writer.text(NAME, name).bytes(ADDRESS, &mac);
         })?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A transaction that is being written.
 
 use super::expression::{Reg, Rule};
-use super::{FAMILY_INET, SUBSYSTEM, datatype, kind};
+use super::{Family, SUBSYSTEM, datatype, kind};
 use crate::message::Writer;
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ const SET_IS_MAP: u32 = 8;
 const SET_HAS_TIMEOUT: u32 = 0x10;
 const SET_IS_DYNAMIC: u32 = 0x20;
 
-/// Changes of one table of the family inet, applied together.
+/// Changes of tables, applied together; of one of the family inet, unless it says otherwise.
 #[derive(Debug)]
 pub struct Batch {
+    family: Family,
     table: String,
     writer: Writer,
     /// What each message is about, by its sequence number counted from 1; 0 opens the batch.
@@ -140,7 +141,13 @@ impl Batch {
         // The header names the subsystem that the batch is for.
         writer.begin(BATCH_BEGIN, FLAG_REQUEST, 0, &[0, 0, 0, 10]);
         let actions = vec![format!("change nft table {table}")];
-        Self { table: table.to_owned(), writer, actions, next_set_id: 1 }
+        Self { family: Family::Inet, table: table.to_owned(), writer, actions, next_set_id: 1 }
+    }
+
+    /// What follows is about that table.
+    pub fn turn_to(&mut self, family: Family, table: &str) -> &mut Self {
+        (self.family, self.table) = (family, table.to_owned());
+        self
     }
 
     /// Whether it changes nothing.
@@ -158,7 +165,7 @@ impl Batch {
     fn begin(&mut self, kind: u16, flags: u16, action: String) -> &mut Writer {
         let seq = u32::try_from(self.actions.len()).unwrap_or(u32::MAX);
         self.actions.push(action);
-        self.writer.begin(SUBSYSTEM | kind, flags | FLAG_REQUEST, seq, &[FAMILY_INET, 0, 0, 0]);
+        self.writer.begin(SUBSYSTEM | kind, flags | FLAG_REQUEST, seq, &[self.family as u8, 0, 0, 0]);
         &mut self.writer
     }
 
@@ -171,6 +178,11 @@ impl Batch {
         let table = self.table.clone();
         self.begin(kind::NEW_TABLE, FLAG_CREATE, format!("create nft table {table}")).text(1, &table);
         self
+    }
+
+    /// Deletes the table with all that is in it, if it exists.
+    pub fn clear_table(&mut self) -> &mut Self {
+        self.add_table().delete_table()
     }
 
     /// Deletes the table with all that is in it; it has to exist.

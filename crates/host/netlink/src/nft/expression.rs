@@ -102,6 +102,8 @@ pub enum Expression {
     NatV6 { which: Nat, address: Reg, port: Option<Reg> },
     /// Translates the source to the address of the link it leaves by.
     Masquerade,
+    /// Sends a copy, untracked, by the link of that number; only in tables of one family.
+    Duplicate { address: Reg, link: Reg },
     /// Sends it to the host itself, to the port given.
     Redirect { port: Reg },
     /// Refuses it.
@@ -131,6 +133,7 @@ impl Expression {
             Self::DestinationType { .. } => "fib",
             Self::Nat { .. } | Self::NatV6 { .. } => "nat",
             Self::Masquerade => "masq",
+            Self::Duplicate { .. } => "dup",
             Self::Redirect { .. } => "redir",
             Self::Reject(_) => "reject",
             Self::Update { .. } | Self::Forget { .. } => "dynset",
@@ -187,6 +190,9 @@ impl Expression {
             Self::Nat { which, address, port } => write_nat(w, IPV4, *which, *address, *port),
             Self::NatV6 { which, address, port } => write_nat(w, IPV6, *which, *address, *port),
             Self::Masquerade | Self::Counter => {}
+            Self::Duplicate { address, link } => {
+                w.be32(1, address.number()).be32(2, link.number());
+            }
             Self::Redirect { port } => {
                 w.be32(1, port.number());
             }
@@ -327,6 +333,13 @@ impl Rule {
     #[must_use]
     pub fn load_destination_v6(self, to: Reg) -> Self {
         self.then(Expression::Network { offset: 24, len: 16, to })
+    }
+
+    /// Only packets of IPv6 that are not for the host's loopback.
+    #[must_use]
+    pub fn not_to_loopback_v6(self) -> Self {
+        let (wide, how) = (Self::WIDE, Comparison::Ne);
+        self.load_destination_v6(wide).compare(wide, how, &Ipv6Addr::LOCALHOST.octets())
     }
 
     /// Does what a verdict map says of the name of the link that a packet came by.

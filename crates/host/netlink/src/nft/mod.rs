@@ -11,10 +11,31 @@ mod read;
 pub use batch::{Batch, Chain, Data, Element, Hook, HookPoint, HookType, Map, Set, Verdict};
 pub use expression::{Comparison, Ct, Expression, Meta, Nat, Reg, Reject, Rule, padded_name};
 pub use parts::Part;
-pub use read::{ElementEntry, Nft};
+pub use read::{BaseChain, ElementEntry, Nft};
 
-/// Tables of this family see IPv4 and IPv6.
-pub(crate) const FAMILY_INET: u8 = 1;
+/// Which packets a table sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Inet = 1,
+    /// IPv4.
+    Ipv4 = 2,
+    /// IPv6.
+    Ipv6 = 10,
+}
+
+impl Family {
+    /// The name that `nft` takes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+            Self::Ipv4 => "ip",
+            Self::Ipv6 => "ip6",
+        }
+    }
+}
+
 pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 
 pub(crate) mod kind {

@@ -1,7 +1,7 @@
 //! The handle on nftables of one namespace: applies batches, reads tables back.
 
-use super::batch::{Batch, Data, Verdict};
-use super::{FAMILY_INET, SUBSYSTEM, kind};
+use super::batch::{Batch, Data, HookPoint, Verdict};
+use super::{Family, SUBSYSTEM, kind};
 use crate::Result;
 use crate::message::Attributes;
 use crate::namespace::in_namespace;
@@ -9,7 +9,7 @@ use crate::socket::{Socket, broken};
 use std::os::fd::BorrowedFd;
 
 const NETFILTER: u32 = 12;
-const HEADER: [u8; 4] = [FAMILY_INET, 0, 0, 0];
+const HEADER: [u8; 4] = [Family::Inet as u8, 0, 0, 0];
 const HEADER_ANY: [u8; 4] = [0; 4];
 
 /// A handle on nftables of one network namespace.
@@ -25,6 +25,19 @@ pub struct ElementEntry {
     pub key: Vec<u8>,
     /// What it leads to, in a map.
     pub data: Option<Data>,
+}
+
+/// A chain that packets enter by a hook, whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseChain {
+    /// Its table's family.
+    pub family: Family,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// Whether packets that no rule of it decides on are dropped.
+    pub drops: bool,
 }
 
 impl Nft {
@@ -87,6 +100,32 @@ impl Nft {
             |payload| {
                 let attributes = Attributes(payload.get(4..)?);
                 attributes.text(3).filter(|_| attributes.text(1).as_deref() == Some(table))
+            },
+        )
+    }
+
+    /// The chains of all tables of IPv4 and IPv6 that packets enter at a point.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn base_chains(&mut self, point: HookPoint) -> Result<Vec<BaseChain>> {
+        const POLICY_DROP: u32 = 0;
+        self.socket.dump(
+            &|| "list nft chains".to_owned(),
+            SUBSYSTEM | kind::GET_CHAIN,
+            &HEADER_ANY,
+            |_| (),
+            |payload| {
+                let family = match payload.first()? {
+                    1 => Family::Inet,
+                    2 => Family::Ipv4,
+                    10 => Family::Ipv6,
+                    _ => return None,
+                };
+                let attributes = Attributes(payload.get(4..)?);
+                attributes.nested(4)?.be32(1).filter(|hook| *hook == point as u32)?;
+                let drops = attributes.be32(5) == Some(POLICY_DROP);
+                Some(BaseChain { family, table: attributes.text(1)?, name: attributes.text(3)?, drops })
             },
         )
     }
