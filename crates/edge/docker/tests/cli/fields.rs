@@ -161,8 +161,6 @@ fn fields_that_cannot_be_had_are_refused_by_their_names() {
                 docker.ask("POST", "/containers/create", &format!(r#"{{"Image":"busybox",{body}}}"#));
             assert!(answer.starts_with("HTTP/1.0 501") && answer.contains(field), "{field}: {answer}");
         }
-        let search = docker.ask("GET", "/images/search?term=x&limit=3", "");
-        assert!(search.starts_with("HTTP/1.0 501") && search.contains("/images/search"), "{search}");
     });
 }
 

@@ -179,6 +179,11 @@ impl RemoteClient {
     /// A client for the registry `host[:port]`; `docker.io` is Docker Hub. Connects with the first call.
     pub fn new(host: &str, options: RemoteOptions) -> Result<Self, RemoteError> {
         let api = if host == DOCKER_HUB || host == "index.docker.io" { DOCKER_HUB_API } else { host };
+        Self::at(host, api, options)
+    }
+
+    /// A client for a registry that answers at `api`.
+    pub(super) fn at(host: &str, api: &str, options: RemoteOptions) -> Result<Self, RemoteError> {
         let authority: Authority = api.parse().map_err(|_| RemoteError::Host { host: host.to_owned() })?;
         if authority.host().is_empty() || authority.as_str().contains('@') {
             return Err(RemoteError::Host { host: host.to_owned() });

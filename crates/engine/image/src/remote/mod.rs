@@ -23,6 +23,7 @@ mod connect;
 mod error;
 mod manifests;
 mod payload;
+mod search;
 mod upload;
 
 pub use auth::Credentials;
@@ -31,6 +32,7 @@ pub use client::{PlainHttp, RemoteClient, RemoteOptions};
 pub use error::RemoteError;
 pub use manifests::{ManifestHead, Page, RemoteManifest};
 pub use payload::Payload;
+pub use search::{Found, SEARCH_MAX};
 pub use upload::{Mount, Upload};
 
 /// The largest manifest that is read or sent, distribution specification, "Pushing Manifests": 4 MiB.
