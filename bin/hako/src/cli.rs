@@ -162,6 +162,28 @@ pub(crate) struct UpArgs {
     /// decides)
     #[arg(long = "cdi-dir", value_name = "DIR")]
     pub cdi_dirs: Vec<PathBuf>,
+    /// Who decides whether somebody outside reaches a published port of a container
+    #[arg(long, value_name = "WHO", default_value = "own")]
+    pub firewall: Firewall,
+}
+
+/// Who decides on published ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Firewall {
+    /// Whoever publishes a port opens it
+    #[default]
+    Own,
+    /// The host's INPUT and FORWARD rules, as if a program of the host listened on the port
+    Host,
+}
+
+impl From<Firewall> for hako_network::Firewall {
+    fn from(firewall: Firewall) -> Self {
+        match firewall {
+            Firewall::Own => Self::Own,
+            Firewall::Host => Self::Host,
+        }
+    }
 }
 
 /// A part of the platform that can be had alone.

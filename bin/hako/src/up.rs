@@ -3,7 +3,7 @@
 //! Crash-only: a signal ends `hako up` at once and touches no container; `hako down` is what stops them, and it
 //! works the same whether the process ended well, was killed, or still runs.
 
-use crate::cli::{DownArgs, OutputFormat, Role, UpArgs};
+use crate::cli::{DownArgs, Firewall, OutputFormat, Role, UpArgs};
 use crate::locate::Target;
 use crate::output;
 use crate::platform::{self, Platform};
@@ -98,6 +98,9 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     }
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
+    }
+    if args.firewall == Firewall::Host {
+        command.args(["--firewall", "host"]);
     }
     for registry in &args.insecure_registries {
         command.args(["--insecure-registry", registry]);

@@ -109,6 +109,7 @@ pub(super) fn serve(
 pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     let directory = DataDir::open(data_dir)?;
     let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
+    // With our own firewall: what the other kind has beside it is taken away by this one.
     let machine =
         open_machine(paths(&directory), directory.instance().to_owned(), ranges, Given::default()).await?;
     stop_everything(&machine.engine).await?;

@@ -10,7 +10,7 @@ use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
 use hako_image::remote::RemoteOptions;
-use hako_network::{Network, NetworkConfig, Networks, NetworksConfig, Ranges};
+use hako_network::{Firewall, Network, NetworkConfig, Networks, NetworksConfig, Ranges};
 use hako_snapshot::Overlay;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub(super) fn paths(directory: &DataDir) -> Paths {
 pub(super) struct Given {
     users: Option<IdMap>,
     cdi: hako_cdi::Directories,
+    pub firewall: Firewall,
 }
 
 impl Given {
@@ -60,7 +61,7 @@ impl Given {
             [] => hako_cdi::Directories::default(),
             directories => hako_cdi::Directories::new(directories.to_vec()),
         };
-        Ok(Self { users: users.transpose().context("--userns-remap")?, cdi })
+        Ok(Self { users: users.transpose().context("--userns-remap")?, cdi, firewall: args.firewall.into() })
     }
 }
 
@@ -80,6 +81,7 @@ pub(super) async fn open_machine(
                 instance: instance.clone(),
                 state_dir: paths.network.clone(),
                 pools: hako_network::default_pools(),
+                firewall: given.firewall,
             })?;
             let network = Network::open(NetworkConfig {
                 instance,

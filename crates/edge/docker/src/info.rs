@@ -14,7 +14,15 @@ use std::path::Path;
 
 pub(crate) async fn info(State(state): State<DockerState>, version: ApiVersion) -> Answer {
     let mut body = engine(&state).await?;
-    for part in [counts(&state).await?, devices(&state).await?, machine(&state), limits(), empty()] {
+    let parts = [
+        counts(&state).await?,
+        devices(&state).await?,
+        machine(&state),
+        limits(),
+        empty(),
+        networks(&state).await?,
+    ];
+    for part in parts {
         if let (Value::Object(all), Value::Object(part)) = (&mut body, part) {
             all.extend(part);
         }
@@ -85,6 +93,13 @@ fn security(state: &DockerState) -> Vec<&'static str> {
     ["name=seccomp,profile=builtin"].into_iter().chain(users).chain(["name=cgroupns"]).collect()
 }
 
+/// What keeps containers from the world.
+async fn networks(state: &DockerState) -> Result<Value, Failure> {
+    let networks = state.engine.networks()?;
+    let warnings = blocking(move || networks.warnings()).await?;
+    Ok(json!({ "Warnings": warnings }))
+}
+
 fn machine(state: &DockerState) -> Value {
     let release = file("/etc/os-release");
     json!({
@@ -117,7 +132,7 @@ fn empty() -> Value {
     json!({
         "Debug": false, "ExperimentalBuild": false, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Labels": [],
         "GenericResources": null, "InitBinary": "", "InitCommit": commit, "RuncCommit": commit, "ContainerdCommit": commit,
-        "DefaultAddressPools": [], "Isolation": "", "ProductLicense": "", "Warnings": [],
+        "DefaultAddressPools": [], "Isolation": "", "ProductLicense": "",
     })
 }
 

@@ -124,6 +124,9 @@ pub struct EndpointSpec {
     pub mac: String,
     /// The highest of a sandbox's networks leads its default route.
     pub priority: i32,
+    /// Options by Docker's names, such as the link's name inside.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
 }
 
 /// A name that only one sandbox knows another container by.

@@ -15,6 +15,12 @@ pub(crate) enum NetworkError {
     NoSuchAddress { ip: IpAddr, port: u16, protocol: &'static str },
     #[error("reserve port {port}/{protocol} on {ip}")]
     Reserve { ip: IpAddr, port: u16, protocol: &'static str, source: io::Error },
+    #[error(
+        "the host's firewall cannot decide on published ports: that needs a kernel with CONFIG_NFT_DUP_IPV4 and CONFIG_NFT_DUP_IPV6"
+    )]
+    NoDoor { source: NetlinkError },
+    #[error("carry what comes to port {port} on {ip}")]
+    Relay { ip: IpAddr, port: u16, source: io::Error },
     #[error("no free address in {subnet}, remove containers or widen the range")]
     NoFreeAddress { subnet: Ipv4Net },
     #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
@@ -37,9 +43,7 @@ pub(crate) enum NetworkError {
     Damaged { path: PathBuf, source: serde_json::Error },
     #[error("start the thread that deletes links")]
     Thread { source: io::Error },
-    #[error(
-        "publish port {port} on {ip}: the container has no IPv6 address, connect it to a network with IPv6"
-    )]
+    #[error("publish port {port} on {ip}: pods have no IPv6 address, leave the address out")]
     NoIpv6 { ip: IpAddr, port: u16 },
     #[error("{count} ports are too many for one container, at most {max} can be published")]
     TooManyPorts { count: usize, max: usize },
@@ -83,6 +87,12 @@ pub(crate) enum NetworkError {
     NoKernelSupport { driver: &'static str, option: &'static str },
     #[error("option {name} cannot be {value:?}")]
     BadOption { name: &'static str, value: String },
+    #[error(
+        "unrecognised network interface sysctl {text:?}: write net.X.Y.IFNAME.Z=V, where X is ipv4, ipv6 or mpls"
+    )]
+    BadSysctl { text: String },
+    #[error("the container has a link named {name} already: choose another name")]
+    InterfaceTaken { name: String },
     #[error("network option {name} is unimplemented")]
     UnknownOption { name: String },
     #[error("listen for names inside of a container")]
@@ -103,7 +113,9 @@ impl Classify for NetworkError {
             | Self::PoolOverlaps { .. }
             | Self::AddressInUse { .. } => Kind::Forbidden,
             Self::NoNetwork { .. } => Kind::NotFound,
-            Self::UnknownOption { .. } | Self::NoKernelSupport { .. } => Kind::Unimplemented,
+            Self::UnknownOption { .. } | Self::NoKernelSupport { .. } | Self::NoDoor { .. } => {
+                Kind::Unimplemented
+            }
             Self::NoFreePool | Self::PoolEmpty { .. } | Self::BridgeFull { .. } => Kind::Exhausted,
             Self::NoIpv6 { .. }
             | Self::TooManyPorts { .. }
@@ -114,7 +126,9 @@ impl Classify for NetworkError {
             | Self::NoBridge { .. }
             | Self::BridgeTaken { .. }
             | Self::NoParent { .. }
-            | Self::BadOption { .. } => Kind::Invalid,
+            | Self::BadOption { .. }
+            | Self::BadSysctl { .. }
+            | Self::InterfaceTaken { .. } => Kind::Invalid,
             Self::Resolver { .. } | Self::Random { .. } => Kind::Internal,
             Self::NoSuchAddress { .. }
             | Self::BadId { .. }
@@ -126,7 +140,7 @@ impl Classify for NetworkError {
             Self::Reserve { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Kind::Forbidden
             }
-            Self::State { source, .. } => Kind::of_io(source),
+            Self::State { source, .. } | Self::Relay { source, .. } => Kind::of_io(source),
             Self::Namespace { .. } | Self::Reserve { .. } => Kind::Internal,
             Self::Damaged { .. } => Kind::DataLoss,
             Self::Netlink(error) => error.kind(),

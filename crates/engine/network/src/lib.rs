@@ -20,7 +20,7 @@ pub use attachment::{Attach, Attachment, Protocol, PublishedPort};
 pub use hako_netlink::{IpNet, Ipv4Net};
 pub use network::{Network, NetworkConfig};
 pub use networks::*;
-pub use ports::Reservation;
+pub use ports::{Reservation, has_ipv6};
 pub use ranges::Ranges;
 
 use hako_error::Result;

@@ -4,14 +4,16 @@ use crate::attachment::{Protocol, PublishedPort};
 use crate::error::{NetworkError, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-/// A bound socket: nobody else can bind the port. Packets never reach it, the rules lead them elsewhere.
+/// A bound socket: nobody else can bind the port. Packets do not reach it, the rules lead them elsewhere; those that no
+/// rule can lead are relayed, see [`crate::Networks`].
 #[derive(Debug)]
 pub struct Reservation {
     /// Closing it gives the port back.
-    _socket: OwnedFd,
+    socket: OwnedFd,
     pub(crate) port: PublishedPort,
 }
 
@@ -24,11 +26,27 @@ impl Reservation {
         Ok(reserve_one(port)?)
     }
 
+    /// The socket, for who takes by hand what no rule leads past it. Of TCP it listens from now on.
+    pub(crate) fn open(&self, backlog: i32) -> io::Result<OwnedFd> {
+        if self.port.protocol == Protocol::Tcp {
+            // Connections inherit it: what is left of them does not keep the next owner out.
+            sockopt::set_socket_reuseaddr(&self.socket, true)?;
+            listen(&self.socket, backlog)?;
+        }
+        self.socket.try_clone()
+    }
+
     /// The port, picked by the kernel if 0 was asked for.
     #[must_use]
     pub fn port(&self) -> PublishedPort {
         self.port
     }
+}
+
+/// Whether this machine has IPv6, to listen on at least.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// Reserves all of `ports` or none.
@@ -44,7 +62,7 @@ pub(crate) fn reserve_one(port: PublishedPort) -> Result<Reservation> {
         other => other,
     };
     let (socket, picked) = bound.map_err(|errno| refusal(&port, errno))?;
-    Ok(Reservation { _socket: socket, port: PublishedPort { host_port: picked, ..port } })
+    Ok(Reservation { socket, port: PublishedPort { host_port: picked, ..port } })
 }
 
 fn bind_port(port: &PublishedPort, reuse: bool) -> rustix::io::Result<(OwnedFd, u16)> {

@@ -58,15 +58,13 @@ pub(crate) async fn endpoint_spec(
     settings: EndpointSettings,
 ) -> Result<EndpointSpec, Failure> {
     let ipam = settings.ipam_config.unwrap_or_default();
-    let refused = [
-        ("DriverOpts", settings.driver_opts.is_some_and(|options| !options.is_empty())),
-        ("IPAMConfig.LinkLocalIPs", ipam.link_local_ips.is_some_and(|ips| !ips.is_empty())),
-    ];
-    if let Some((field, _)) = refused.into_iter().find(|(_, is_asked)| *is_asked) {
+    if ipam.link_local_ips.is_some_and(|ips| !ips.is_empty()) {
         return Err(unimplemented(format!(
-            "endpoint field {field} of network {network} is unimplemented: leave it out"
+            "endpoint field IPAMConfig.LinkLocalIPs of network {network} is unimplemented: leave it out"
         )));
     }
+    let options = settings.driver_opts.unwrap_or_default();
+    hako_network::check_endpoint(&options)?;
     let aliases = settings.aliases.unwrap_or_default();
     if network == "bridge" && !aliases.is_empty() {
         return Err(invalid(
@@ -88,6 +86,7 @@ pub(crate) async fn endpoint_spec(
         ip6: address(&ipam.ipv6_address, true)?,
         mac: settings.mac_address,
         priority: settings.gw_priority,
+        options,
     })
 }
 

@@ -118,12 +118,13 @@ fn endpoint(place: &Place) -> Value {
     let words = |words: &[String]| if words.is_empty() { Value::Null } else { json!(words) };
     let links: Vec<String> =
         spec.links.iter().map(|link| format!("{}:{}", link.container.short(), link.alias)).collect();
+    let options = if spec.options.is_empty() { Value::Null } else { json!(spec.options) };
     json!({
         "IPAMConfig": chosen, "Links": words(&links), "Aliases": words(&spec.aliases), "NetworkID": place.network_id,
         "EndpointID": endpoint.map(|it| it.id.as_str()).unwrap_or_default(),
         "Gateway": gateway(v4), "IPAddress": ip(v4), "IPPrefixLen": v4.map_or(0, |it| it.prefix),
         "IPv6Gateway": gateway(v6), "GlobalIPv6Address": ip(v6), "GlobalIPv6PrefixLen": v6.map_or(0, |it| it.prefix),
         "MacAddress": endpoint.map_or(spec.mac.as_str(), |it| it.mac.as_str()),
-        "DriverOpts": null, "DNSNames": endpoint.map(|it| it.names.clone()), "GwPriority": spec.priority,
+        "DriverOpts": options, "DNSNames": endpoint.map(|it| it.names.clone()), "GwPriority": spec.priority,
     })
 }

@@ -46,6 +46,7 @@ pub(super) async fn prune(State(state): State<DockerState>, params: Params) -> A
             Err(error) => return Err(error.into()),
         }
     }
+    state.events.prune("network", 0);
     let deleted = if removed.is_empty() { Value::Null } else { json!(removed) };
     Ok(Json(json!({ "NetworksDeleted": deleted })).into_response())
 }

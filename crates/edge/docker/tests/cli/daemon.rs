@@ -7,7 +7,7 @@ use hako_container::{ContainerEngine, Engine, EngineConfig, Filter, IdMap, Remov
 use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
-use hako_network::{Network, NetworkConfig, Networks, NetworksConfig};
+use hako_network::{Firewall, Network, NetworkConfig, Networks, NetworksConfig};
 use hako_snapshot::Overlay;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -100,6 +100,7 @@ async fn serve(
         instance: instance.clone(),
         state_dir: dir.join("network"),
         pools: hako_network::default_pools(),
+        firewall: Firewall::Own,
     };
     let networks = Arc::new(Networks::open(config).unwrap());
     let engine = Engine::open(EngineConfig {

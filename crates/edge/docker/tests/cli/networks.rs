@@ -168,10 +168,12 @@ fn addresses_that_cannot_be_had_are_refused() {
             (&["side"], "already exists"),
             (&["bridge"], "predefined bridge"),
             (&["-d", "overlay", "xx"], "not in a swarm"),
-            (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=routed", "xx"], "unimplemented"),
+            (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=other", "xx"], "cannot be \"other\""),
+            (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated", "xx"], "cannot be \"isolated\""),
+            (&["-o", "com.docker.network.new=1", "xx"], "com.docker.network.new is unimplemented"),
         ] {
             if docker.is_peer()
-                && ["it should be", "not in a swarm", "unimplemented"]
+                && ["it should be", "not in a swarm", "cannot be", "com.docker"]
                     .iter()
                     .any(|words| why.starts_with(words))
             {
@@ -295,6 +297,12 @@ fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
         run("two", &["-p", "127.0.0.1:18080-18090:80"], "bridge");
         let ports = |name: &str| docker.ok(&["port", name]);
         assert_eq!(ports("one"), "80/tcp -> 127.0.0.1:18080\n");
+        run("four", &["-p", "18110:80", "-p", "[::1]:18111:80"], "bridge");
+        assert_eq!(ports("four"), "80/tcp -> 0.0.0.0:18110\n80/tcp -> [::]:18110\n80/tcp -> [::1]:18111\n");
+        run("any", &["-P", "--expose", "80"], "bridge");
+        let any = ports("any");
+        let numbers: Vec<&str> = any.lines().filter_map(|line| line.rsplit(':').next()).collect();
+        assert!(numbers.len() == 2 && numbers[0] == numbers[1], "{any}");
         assert_eq!(ports("two"), "80/tcp -> 127.0.0.1:18081\n");
         run("six6", &["-p", "18100:80", "-p", "18101:81/udp"], "six");
         let shown = ports("six6");
@@ -302,7 +310,14 @@ fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
             assert!(shown.contains(line), "{shown}");
         }
         // Docker 20.10 publishes on IPv6 by its proxy only, and cannot change ports.
-        let addresses = ["127.0.0.1:18080", "127.0.0.1:18100", "[fd00:9::1]:18100"];
+        let addresses = [
+            "127.0.0.1:18080",
+            "127.0.0.1:18100",
+            "[fd00:9::1]:18100",
+            "[::1]:18100",
+            "[::1]:18110",
+            "[::1]:18111",
+        ];
         for address in if docker.is_peer() { &addresses[..2] } else { &addresses } {
             docker.until("a published port answers", || std::net::TcpStream::connect(address).is_ok());
         }
@@ -311,8 +326,6 @@ fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
         }
         let (code, _, err) = docker.run(&["run", "--rm", "-p", "99:99/sctp", "busybox", "true"]);
         assert!(code == 125 && err.contains("99/sctp is unimplemented"), "{err}");
-        let (code, _, err) = docker.run(&["run", "--rm", "-p", "[::]:99:99", "busybox", "true"]);
-        assert!(code == 125 && err.contains("no IPv6 address"), "{err}");
         let body = r#"{"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"18200"}]}}"#;
         docker.post("/containers/one/update", body);
         assert_eq!(ports("one"), "80/tcp -> 127.0.0.1:18200\n");
@@ -320,5 +333,32 @@ fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
         assert!(std::net::TcpStream::connect("127.0.0.1:18080").is_err());
         docker.ok(&["restart", "-t", "0", "one"]);
         assert_eq!(ports("one"), "80/tcp -> 127.0.0.1:18200\n");
+    });
+}
+
+#[test]
+fn options_of_endpoints_and_the_address_of_ports_are_taken() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&[
+            "network",
+            "create",
+            "-o",
+            "com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
+            "near",
+        ]);
+        let name = "driver-opt=com.docker.network.endpoint.ifname=lan7";
+        let setting =
+            "\"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1\"";
+        let network = format!("name=near,{name},{setting}");
+        docker.sleeper(&["--name", "xx", "--network", &network, "-p", "18300:80"]);
+        assert_eq!(docker.ok(&["port", "xx"]), "80/tcp -> 127.0.0.1:18300\n");
+        let read = ["exec", "xx", "cat", "/proc/sys/net/ipv4/conf/lan7/log_martians"];
+        assert_eq!(docker.ok(&read), "1\n");
+        let format = "{{json (index .NetworkSettings.Networks \"near\").DriverOpts}}";
+        assert!(docker.ok(&["inspect", "-f", format, "xx"]).contains("endpoint.ifname\":\"lan7"));
+        let network = "name=near,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.ip_forward=1";
+        let (code, _, err) = docker.run(&["run", "--rm", "--network", network, "busybox", "true"]);
+        assert!(code == 125 && err.contains("IFNAME"), "{err}");
     });
 }

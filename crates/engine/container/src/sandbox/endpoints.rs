@@ -384,6 +384,7 @@ fn connect_one(
         names,
         links,
         priority: spec.priority,
+        options: spec.options.clone(),
     })?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use hako_content::ContentStore;
 use hako_image::ImageStore;
 use hako_names::ContainerId;
 use hako_netlink::Links;
-use hako_network::{Network, NetworkConfig, Networks, NetworksConfig};
+use hako_network::{Firewall, Network, NetworkConfig, Networks, NetworksConfig};
 use hako_snapshot::Overlay;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,6 +96,7 @@ impl Host {
             instance: self.instance.clone(),
             state_dir: self.dir.path().join("network"),
             pools: hako_network::default_pools(),
+            firewall: Firewall::Own,
         };
         Networks::open(config).unwrap()
     }

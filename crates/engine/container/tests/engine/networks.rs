@@ -91,6 +91,7 @@ fn a_place_that_no_container_claims_is_given_back_by_the_next_open() {
                 names: Vec::new(),
                 links: Vec::new(),
                 priority: 0,
+                options: std::collections::BTreeMap::new(),
             })
             .unwrap();
         drop(networks);

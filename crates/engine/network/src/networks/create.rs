@@ -1,10 +1,8 @@
 //! Making and removing networks.
 
 use super::ipam::{check, choose_v4, choose_v6, first};
-use super::spec::{
-    DEFAULT_NETWORK, Driver, Ipam, NetworkRequest, NetworkSpec, OPTION_ICC, OPTION_MASQUERADE, OPTION_MTU,
-    OPTION_NAME, OPTION_PARENT,
-};
+use super::options::{self, is_link_name};
+use super::spec::{DEFAULT_NETWORK, Driver, Ipam, NetworkRequest, NetworkSpec};
 use super::table::Table;
 use super::{Networks, random, random_id};
 use crate::error::{NetworkError, Result};
@@ -17,9 +15,6 @@ use std::path::Path;
 
 /// Held while a subnet is chosen until it shows on a bridge: instances of one machine must not choose the same.
 const LOCK_DIR: &str = "/run/hako";
-
-/// The bridge's name is at most what the kernel takes, its zero byte counted.
-const LINK_NAME_MAX: usize = 15;
 
 impl Networks {
     /// Makes a network.
@@ -39,7 +34,7 @@ impl Networks {
         if let Ok(net) = self.table.read().find(DEFAULT_NETWORK) {
             return Ok(net.clone());
         }
-        let options = [(OPTION_ICC, "true"), (OPTION_MASQUERADE, "true"), (OPTION_MTU, "1500")];
+        let said = [(options::ICC, "true"), (options::MASQUERADE, "true"), (options::MTU, "1500")];
         let request = NetworkRequest {
             name: DEFAULT_NETWORK.to_owned(),
             driver: Driver::Bridge,
@@ -48,7 +43,7 @@ impl Networks {
             ipv4: true,
             ipv6: false,
             ipam: Vec::new(),
-            options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            options: said.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             labels: BTreeMap::new(),
         };
         let bridge = format!("hd{}", self.instance);
@@ -84,19 +79,20 @@ impl Networks {
         if table.nets().any(|net| net.name == request.name) {
             return Err(NetworkError::NameTaken { name: request.name });
         }
-        check_options(&request)?;
+        options::check(&request)?;
         let id = random_id()?;
-        let bridge = match (bridge, request.options.get(OPTION_NAME)) {
+        let bridge = match (bridge, request.options.get(options::NAME)) {
             (Some(bridge), _) => bridge,
             (None, Some(name)) if request.driver == Driver::Bridge => own_name(&table, name)?,
             _ => format!("br-{}", &id[..12]),
         };
         let ipam = self.addresses(&table, &request)?;
-        let NetworkRequest { name, driver, internal, attachable, mut options, labels, .. } = request;
+        let NetworkRequest { name, driver, internal, attachable, options: mut said, labels, .. } = request;
         if bridge.starts_with("hd") {
-            options.insert(OPTION_NAME.to_owned(), bridge.clone());
+            said.insert(options::NAME.to_owned(), bridge.clone());
         }
         let created = Timestamp::now();
+        let options = said;
         Ok(NetworkSpec { id, name, driver, internal, attachable, ipam, options, labels, created, bridge })
     }
 
@@ -170,46 +166,13 @@ fn automatic(subnet: IpNet) -> Ipam {
 }
 
 fn own_name(table: &Table, name: &str) -> Result<String> {
-    let is_name = !name.is_empty()
-        && name.len() <= LINK_NAME_MAX
-        && !name.contains(['/', ' ', '\0'])
-        && name != "."
-        && name != "..";
-    if !is_name {
-        return Err(NetworkError::BadOption { name: OPTION_NAME, value: name.to_owned() });
+    if !is_link_name(name) {
+        return Err(NetworkError::BadOption { name: options::NAME, value: name.to_owned() });
     }
     if table.nets().any(|net| net.bridge == name) || Links::open()?.find(name)?.is_some() {
         return Err(NetworkError::BridgeTaken { name: name.to_owned() });
     }
     Ok(name.to_owned())
-}
-
-/// Options that would change what packets may do, and are not known, are refused.
-fn check_options(request: &NetworkRequest) -> Result<()> {
-    const BRIDGE: [&str; 5] = [
-        OPTION_NAME,
-        OPTION_ICC,
-        OPTION_MASQUERADE,
-        OPTION_MTU,
-        "com.docker.network.bridge.host_binding_ipv4",
-    ];
-    const MACVLAN: [&str; 3] = [OPTION_PARENT, "macvlan_mode", OPTION_MTU];
-    const IPVLAN: [&str; 4] = [OPTION_PARENT, "ipvlan_mode", "ipvlan_flag", OPTION_MTU];
-    let known: &[&str] = match request.driver {
-        Driver::Bridge => &BRIDGE,
-        Driver::Macvlan => &MACVLAN,
-        Driver::Ipvlan => &IPVLAN,
-    };
-    let is_ours = |name: &str| name.starts_with("com.docker.network.") || request.driver != Driver::Bridge;
-    if let Some(name) = request.options.keys().find(|name| is_ours(name) && !known.contains(&name.as_str())) {
-        return Err(NetworkError::UnknownOption { name: name.clone() });
-    }
-    match request.options.get(OPTION_MTU) {
-        Some(mtu) if mtu.parse::<u32>().is_err() => {
-            Err(NetworkError::BadOption { name: OPTION_MTU, value: mtu.clone() })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn lock() -> Result<File> {

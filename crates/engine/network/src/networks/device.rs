@@ -1,6 +1,7 @@
 //! The links of networks: bridges, a sandbox's ends on them, and links that sit on a link of the host.
 
-use super::spec::{Driver, Endpoint, NetworkSpec, OPTION_ICC, OPTION_PARENT};
+use super::options::{GatewayMode, ICC, PARENT};
+use super::spec::{Driver, Endpoint, NetworkSpec};
 use crate::bridge::{Graveyard, configure, hash, mac};
 use crate::error::{NetworkError, Result};
 use crate::records::failed;
@@ -9,7 +10,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The links of all networks of an instance.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ impl Devices {
         }
         self.links.set_up(name)?;
         for ipam in &net.ipam {
-            if let Some(gateway) = ipam.gateway {
+            let is_isolated = net.gateway_mode(ipam.subnet.is_ipv6()) == GatewayMode::Isolated;
+            if let Some(gateway) = ipam.gateway.filter(|_| !is_isolated) {
                 self.links.add_ip(link.index, gateway, ipam.subnet.prefix())?;
             }
         }
@@ -69,7 +71,7 @@ impl Devices {
     }
 
     fn stack(&mut self, net: &NetworkSpec, name: &str, mac: Option<[u8; 6]>, namespace: &File) -> Result<()> {
-        let parent = net.options.get(OPTION_PARENT).map_or("", String::as_str);
+        let parent = net.options.get(PARENT).map_or("", String::as_str);
         let found = self.links.find(parent)?;
         let found = found.ok_or_else(|| NetworkError::NoParent { name: parent.to_owned() })?;
         let kind = kind(net)?;
@@ -111,7 +113,7 @@ impl Devices {
             other => other?,
         }
         self.links.set_hairpin(&endpoint.link)?;
-        if !net.is_on(OPTION_ICC) && !bridges_call_netfilter() {
+        if !net.is_on(ICC) && !bridges_call_netfilter() {
             self.links.set_isolated(&endpoint.link)?;
         }
         Ok(())
@@ -244,7 +246,12 @@ fn lacks(kind: Stacked, error: NetlinkError) -> NetworkError {
 }
 
 /// Gives the sandbox's end its addresses, and leads the default routes there if it is the way out.
-pub(super) fn configure_end(endpoint: &Endpoint, namespace: &File, is_gateway: bool) -> Result<()> {
+pub(super) fn configure_end(
+    endpoint: &Endpoint,
+    sysctls: &[(Vec<String>, String)],
+    namespace: &File,
+    is_gateway: bool,
+) -> Result<()> {
     in_namespace(namespace.as_fd(), || {
         let name = &endpoint.interface;
         let mut links = Links::open()?;
@@ -254,6 +261,11 @@ pub(super) fn configure_end(endpoint: &Endpoint, namespace: &File, is_gateway: b
         if has_ipv6 {
             set_ipv6("lo", "disable_ipv6", "0")?;
             set_ipv6(name, "accept_ra", "0")?;
+        }
+        for (parts, value) in sysctls {
+            let parts = parts.iter().map(|part| if part == "IFNAME" { name } else { part });
+            let path = Path::new("/proc/sys").join(parts.collect::<PathBuf>());
+            fs::write(&path, value).map_err(failed("write", &path))?;
         }
         links.set_up(name)?;
         let link = links.get(name)?.index;
@@ -295,10 +307,10 @@ pub(super) fn delete_end(interface: &str, namespace: &File) -> Result<()> {
     })?
 }
 
-/// The first free `ethN`, by the names that are taken.
-pub(super) fn free_interface(taken: &[Endpoint]) -> String {
+/// The first free `ethN` or its like, by the names that are taken.
+pub(super) fn free_interface(prefix: &str, taken: &[Endpoint]) -> String {
     let is_free = |name: &String| !taken.iter().any(|endpoint| endpoint.interface == *name);
-    (0..).map(|n| format!("eth{n}")).find(is_free).unwrap_or_default()
+    (0..).map(|n| format!("{prefix}{n}")).find(is_free).unwrap_or_default()
 }
 
 /// Whether our rules see what passes between the ports of a bridge. Then they keep members apart, and isolated ports
@@ -312,7 +324,7 @@ fn bridges_call_netfilter() -> bool {
 }
 
 /// A kernel without IPv6 has no such setting; then nobody can have asked for it.
-fn set_ipv6(link: &str, name: &str, value: &str) -> Result<()> {
+pub(super) fn set_ipv6(link: &str, name: &str, value: &str) -> Result<()> {
     let path = Path::new("/proc/sys/net/ipv6/conf").join(link).join(name);
     match fs::write(&path, value) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("write", &path)(error)),
@@ -322,7 +334,7 @@ fn set_ipv6(link: &str, name: &str, value: &str) -> Result<()> {
 
 /// Lets the host forward IPv6. Links that learn their addresses from routers would stop to do so, unless told that
 /// a router may learn too.
-fn forward_ipv6() -> Result<()> {
+pub(super) fn forward_ipv6() -> Result<()> {
     let conf = Path::new("/proc/sys/net/ipv6/conf");
     let forwarding = conf.join("all/forwarding");
     if fs::read(&forwarding).map_err(failed("read", &forwarding))?.first() == Some(&b'1') {

@@ -4,6 +4,7 @@ use super::device::{
     configure_end, delete_end, free_interface, lead_default_routes, link_name, mac_for, mac_text,
 };
 use super::ipam::allocate;
+use super::options::{self, EndpointOptions};
 use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Member, NetworkSpec};
 use super::table::Table;
 use super::{Networks, random_id};
@@ -29,13 +30,14 @@ impl Networks {
     }
 
     fn connect_new(&self, request: &Connect<'_>) -> Result<Endpoint> {
+        let options = EndpointOptions::parse(&request.options)?;
         let (endpoint, is_gateway) = {
             let mut kernel = self.kernel.lock();
             let (net, endpoint, before, now) = {
                 let mut table = self.table.write();
                 let net = table.net(request.network)?.clone();
                 let before = table.member(request.sandbox).cloned().unwrap_or_default();
-                let endpoint = self.plan_endpoint(&table, &net, &before, request)?;
+                let endpoint = self.plan_endpoint(&table, &net, &before, request, &options)?;
                 let mut now = before.clone();
                 now.endpoints.push(endpoint.clone());
                 table.put_member(request.sandbox, now.clone())?;
@@ -47,10 +49,11 @@ impl Networks {
             let table = self.table.read();
             kernel.rules.republish(&table, &before, &now)?;
             hako_sys::failpoint!("network.connect.ruled");
+            kernel.relay(&table, request.sandbox)?;
             let is_gateway = table.gateway(&now).is_some_and(|gateway| gateway.network == endpoint.network);
             (endpoint, is_gateway)
         };
-        configure_end(&endpoint, request.netns, is_gateway)?;
+        configure_end(&endpoint, &options.sysctls, request.netns, is_gateway)?;
         hako_sys::failpoint!("network.connect.configured");
         Ok(endpoint)
     }
@@ -61,6 +64,7 @@ impl Networks {
         net: &NetworkSpec,
         member: &Member,
         request: &Connect<'_>,
+        options: &EndpointOptions,
     ) -> Result<Endpoint> {
         if member.endpoints.iter().any(|endpoint| endpoint.network == net.id) {
             return Err(NetworkError::Connected {
@@ -84,7 +88,7 @@ impl Networks {
         Ok(Endpoint {
             network: net.id.clone(),
             id: random_id()?,
-            interface: free_interface(&member.endpoints),
+            interface: interface(net, member, options)?,
             link,
             mac: mac.map(mac_text).unwrap_or_default(),
             addresses,
@@ -133,6 +137,7 @@ impl Networks {
         hako_sys::failpoint!("network.disconnect.routed");
         table.put_member(sandbox, now)?;
         hako_sys::failpoint!("network.disconnect.recorded");
+        kernel.relay(&table, sandbox)?;
         Ok(())
     }
 
@@ -154,6 +159,7 @@ impl Networks {
         }
         hako_sys::failpoint!("network.release.unlinked");
         kernel.reservations.remove(sandbox);
+        kernel.relay(&self.table.read(), sandbox)?;
         self.table.write().forget_member(sandbox)
     }
 
@@ -169,6 +175,15 @@ impl Networks {
         }
         Ok(table.put_member(sandbox, member)?)
     }
+}
+
+fn interface(net: &NetworkSpec, member: &Member, options: &EndpointOptions) -> Result<String> {
+    let prefix = net.options.get(options::PREFIX).map_or("eth", String::as_str);
+    let Some(name) = &options.interface else { return Ok(free_interface(prefix, &member.endpoints)) };
+    if name == "lo" || member.endpoints.iter().any(|endpoint| endpoint.interface == *name) {
+        return Err(NetworkError::InterfaceTaken { name: name.clone() });
+    }
+    Ok(name.clone())
 }
 
 fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> Result<Vec<EndpointAddress>> {

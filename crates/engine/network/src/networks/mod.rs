@@ -1,7 +1,7 @@
 //! The networks that people make, beside the one of the pods: bridges, macvlan, ipvlan.
 //!
 //! Owns: the bridges of these networks (`br-<id>`, and `hd<instance>` for the one named "bridge"), the nft table
-//! `hako-<instance>-nets`, the links of sandboxes in them, their durable records, and who is called what. Does not
+//! `hako-<instance>-nets`, the relays of what no rule can lead, the links of sandboxes in them, their durable records, and who is called what. Does not
 //! own: sandboxes, the name server, other links and rules of the host.
 //! Invariant: a record is written before the kernel hears of it and removed after; so what a crash leaves is either
 //! recorded, or a link on a recorded bridge. The next open makes what is recorded whole; [`Networks::adopt`] takes
@@ -17,10 +17,13 @@
 
 mod create;
 mod device;
+mod door;
 mod endpoint;
 mod ipam;
 mod names;
+mod options;
 mod publish;
+mod relay;
 mod resolver;
 mod rules;
 mod spec;
@@ -28,6 +31,7 @@ mod table;
 
 pub use device::parse_mac;
 pub use ipam::default_pools;
+pub use options::check_endpoint;
 pub use resolver::{RESOLVER, ResolverSockets, resolver_sockets};
 pub use spec::{
     Connect, DEFAULT_NETWORK, Driver, Endpoint, EndpointAddress, Ipam, Member, NetworkRequest, NetworkSpec,
@@ -36,8 +40,10 @@ pub use spec::{
 use crate::error::{NetworkError, Result};
 use crate::ports::Reservation;
 use device::Devices;
+use door::Door;
 use hako_netlink::IpNet;
 use parking_lot::{Mutex, RwLock};
+use relay::Relays;
 use rules::Rules;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -53,6 +59,18 @@ pub struct NetworksConfig {
     pub state_dir: PathBuf,
     /// Where subnets come from when nobody chooses them: pools and the prefix of each subnet.
     pub pools: Vec<(IpNet, u8)>,
+    /// Who decides on published ports.
+    pub firewall: Firewall,
+}
+
+/// Who decides whether somebody outside reaches a published port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Firewall {
+    /// Our own rules: whoever publishes opens.
+    #[default]
+    Own,
+    /// The host's INPUT and FORWARD chains, by the port of the host and the client's own address.
+    Host,
 }
 
 /// The networks of one instance. All calls are synchronous and safe from many threads; calls about one sandbox are the
@@ -61,6 +79,7 @@ pub struct NetworksConfig {
 pub struct Networks {
     instance: String,
     pools: Vec<(IpNet, u8)>,
+    firewall: Firewall,
     /// Taken before `table`, and by whoever changes it.
     kernel: Mutex<Kernel>,
     table: RwLock<Table>,
@@ -71,6 +90,15 @@ struct Kernel {
     devices: Devices,
     rules: Rules,
     reservations: HashMap<String, Vec<Reservation>>,
+    relays: Relays,
+}
+
+impl Kernel {
+    /// Carries the ports of a sandbox that no rule leads to it.
+    fn relay(&mut self, table: &Table, sandbox: &str) -> Result<()> {
+        let ports = self.reservations.get(sandbox).map_or(&[][..], Vec::as_slice);
+        self.relays.update(table, sandbox, ports)
+    }
 }
 
 impl Networks {
@@ -79,10 +107,14 @@ impl Networks {
     /// # Errors
     /// When the kernel refuses a link or rule, or the state cannot be read.
     pub fn open(config: NetworksConfig) -> hako_error::Result<Self> {
-        let NetworksConfig { instance, state_dir, pools } = config;
+        let NetworksConfig { instance, state_dir, pools, firewall } = config;
         let table = Table::open(&state_dir)?;
         let mut devices = Devices::open(&instance)?;
-        let mut rules = Rules::open(&instance)?;
+        let door = match firewall {
+            Firewall::Own => None,
+            Firewall::Host => Some(Door::open(&instance)?),
+        };
+        let mut rules = Rules::open(&instance, door)?;
         for net in table.nets() {
             if let Err(error) = devices.make(net) {
                 // The others go on; who connects to this one is told.
@@ -90,9 +122,45 @@ impl Networks {
             }
         }
         rules.rewrite(&table)?;
+        if firewall == Firewall::Own {
+            // After the rules that do without it.
+            Door::remove(&instance)?;
+        }
         let reservations = publish::reserve_again(&table);
-        let kernel = Mutex::new(Kernel { devices, rules, reservations });
-        Ok(Self { instance, pools, kernel, table: RwLock::new(table) })
+        let mut kernel = Kernel { devices, rules, reservations, relays: Relays::default() };
+        for sandbox in kernel.reservations.keys().cloned().collect::<Vec<_>>() {
+            kernel.relay(&table, &sandbox)?;
+        }
+        let kernel = Mutex::new(kernel);
+        let networks = Self { instance, pools, firewall, kernel, table: RwLock::new(table) };
+        for warning in networks.warnings()? {
+            tracing::warn!("{warning}");
+        }
+        Ok(networks)
+    }
+
+    /// What of this host keeps containers from the world, or the world from published ports.
+    ///
+    /// # Errors
+    /// When the kernel refuses to list its rules.
+    pub fn warnings(&self) -> hako_error::Result<Vec<String>> {
+        let foreign = self.kernel.lock().rules.foreign_drops()?;
+        let mut warnings: Vec<String> = foreign
+            .into_iter()
+            .map(|chain| {
+                format!(
+                    "the nft chain {chain} of this host drops what it does not let pass: containers reach the world, and \
+                     the world their ports, only where its rules accept that"
+                )
+            })
+            .collect();
+        if self.firewall == Firewall::Host && strict_reverse_path() {
+            warnings.push(
+                "net.ipv4.conf.all.rp_filter is 1: with --firewall host nobody outside reaches a published port, set it to 0 or 2"
+                    .to_owned(),
+            );
+        }
+        Ok(warnings)
     }
 
     /// The network of that id, name or unique prefix of an id, in this order.
@@ -166,9 +234,11 @@ impl Networks {
         let mut table = self.table.write();
         kernel.rules.delete()?;
         let nets: Vec<NetworkSpec> = table.nets().cloned().collect();
+        Door::remove(&self.instance)?;
         for net in &nets {
             kernel.devices.unmake(net)?;
         }
+        kernel.relays.clear();
         kernel.reservations.clear();
         let members: Vec<String> = table.members().map(|(id, _)| id.clone()).collect();
         for sandbox in members {
@@ -176,6 +246,11 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// Whether every link takes packets only from where it would send to.
+fn strict_reverse_path() -> bool {
+    std::fs::read("/proc/sys/net/ipv4/conf/all/rp_filter").is_ok_and(|value| value.first() == Some(&b'1'))
 }
 
 /// `count` random bytes.

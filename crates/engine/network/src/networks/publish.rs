@@ -1,6 +1,8 @@
 //! Ports of the host that lead to a sandbox, also while it runs.
 
 use super::Networks;
+use super::options::GatewayMode;
+use super::spec::Member;
 use super::table::Table;
 use crate::attachment::PublishedPort;
 use crate::error::{NetworkError, Result};
@@ -46,17 +48,18 @@ impl Networks {
         }
         let mut old = kernel.reservations.remove(sandbox).unwrap_or_default();
         let mut new = Vec::new();
-        let table = self.table.read();
-        let has_ipv6 = table.gateway(&before).is_some_and(|endpoint| endpoint.v6().is_some());
-        drop(table);
+        let mut granted = Vec::new();
+        let routed = is_routed(&self.table.read(), &before);
         let reserved = ports.iter().try_for_each(|(port, last)| {
-            if port.host_ip.is_ipv6() && !has_ipv6 {
-                return Err(NetworkError::NoIpv6 { ip: port.host_ip, port: port.container_port });
+            if routed[usize::from(port.host_ip.is_ipv6())] {
+                granted.push(PublishedPort { host_port: 0, ..*port });
+                return Ok(());
             }
             let reservation = match old.iter().position(|kept| is_same(&kept.port, port, *last)) {
                 Some(kept) => old.swap_remove(kept),
-                None => reserve_in(*port, *last)?,
+                None => reserve_like(&new, *port, *last)?,
             };
+            granted.push(reservation.port);
             new.push(reservation);
             Ok(())
         });
@@ -67,15 +70,38 @@ impl Networks {
             return Err(error);
         }
         let mut now = before.clone();
-        now.ports = new.iter().map(|reservation| reservation.port).collect();
-        let granted = now.ports.clone();
+        now.ports.clone_from(&granted);
         kernel.reservations.insert(sandbox.to_owned(), new);
         self.table.write().put_member(sandbox, now.clone())?;
         hako_sys::failpoint!("network.publish.recorded");
-        kernel.rules.republish(&self.table.read(), &before, &now)?;
+        let table = self.table.read();
+        kernel.rules.republish(&table, &before, &now)?;
         hako_sys::failpoint!("network.publish.ruled");
+        kernel.relay(&table, sandbox)?;
         Ok(granted)
     }
+}
+
+/// Whether a sandbox is reached at its own addresses, by IPv4 and by IPv6: then its ports are none of the host.
+fn is_routed(table: &Table, member: &Member) -> [bool; 2] {
+    let net = table.gateway(member).and_then(|endpoint| table.net(&endpoint.network).ok());
+    [false, true].map(|v6| net.is_some_and(|net| net.gateway_mode(v6) == GatewayMode::Routed))
+}
+
+/// A port of all addresses that may be any gets the number that its sibling of the other family has, if that is free.
+fn reserve_like(granted: &[Reservation], port: PublishedPort, last: u16) -> Result<Reservation> {
+    let sibling = granted.iter().map(|reservation| reservation.port).find(|other| {
+        let is_same = (other.container_port, other.protocol) == (port.container_port, port.protocol);
+        is_same && other.host_ip.is_ipv4() != port.host_ip.is_ipv4() && other.host_ip.is_unspecified()
+    });
+    if let Some(sibling) = sibling
+        && port.host_ip.is_unspecified()
+        && (port.host_port == 0 || (port.host_port..=last).contains(&sibling.host_port))
+        && let Ok(same) = reserve_one(PublishedPort { host_port: sibling.host_port, ..port })
+    {
+        return Ok(same);
+    }
+    reserve_in(port, last)
 }
 
 /// The first free port of a range; without a range, the one asked for.
@@ -104,7 +130,8 @@ fn is_same(granted: &PublishedPort, asked: &PublishedPort, last: u16) -> bool {
 pub(super) fn reserve_again(table: &Table) -> HashMap<String, Vec<Reservation>> {
     let mut reservations: HashMap<String, Vec<Reservation>> = HashMap::new();
     for (sandbox, member) in table.members() {
-        for port in &member.ports {
+        let routed = is_routed(table, member);
+        for port in member.ports.iter().filter(|port| !routed[usize::from(port.host_ip.is_ipv6())]) {
             match reserve_one(*port) {
                 Ok(kept) => reservations.entry(sandbox.clone()).or_default().push(kept),
                 Err(error) => tracing::warn!(sandbox, %error, "a published port was taken"),

@@ -3,31 +3,39 @@
 //! ```text
 //! guard        prerouting, before all: nobody on a bridge addresses, or pretends to be, the host's loopback
 //! forward      by the link a packet came by: f-<bridge>; else by the link it leaves by: t-<bridge>
-//! prerouting   published ports of the host to (address, port) of a sandbox; output does the same for the host itself
+//! prerouting   published ports of the host to (address, port) of a sandbox; output does the same for the host itself.
+//!              With a door, only of what comes from bridges or by the door: see [`super::door`]
 //! postrouting  what leaves a network's bridge goes by the host's address
 //! ```
 //! A change of networks rewrites the table in one transaction; a change of published ports changes elements only.
 
-use super::spec::{Driver, Member, NetworkSpec, OPTION_ICC, OPTION_MASQUERADE};
+use super::door::{Door, FAMILIES};
+use super::options::{GatewayMode, ICC, MASQUERADE};
+use super::spec::{Driver, Member, NetworkSpec};
 use super::table::Table;
 use crate::attachment::{Protocol, PublishedPort};
 use crate::error::Result;
 use crate::rules::{add_chain, loopback, padded_port, port_key};
 use hako_netlink::Conntrack;
 use hako_netlink::nft::{
-    Batch, Chain, Comparison, Element, Expression, Hook, HookPoint, HookType, Map, Nat, Nft, Reg, Rule, Set,
-    Verdict, datatype, padded_name,
+    Batch, Chain, Comparison, Element, Expression, Family, Hook, HookPoint, HookType, Map, Nat, Nft, Reg,
+    Rule, Set, Verdict, datatype, padded_name,
 };
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 const BRIDGES: &str = "bridges";
 const FROM: &str = "from";
 const TO: &str = "to";
 /// (protocol . port), for ports published on all addresses; the second is IPv6.
-const ANYWHERE: [&str; 2] = ["published", "published6"];
+pub(super) const ANYWHERE: [&str; 2] = ["published", "published6"];
 /// (address . protocol . port), for ports published on one address.
-const SOMEWHERE: [&str; 2] = ["published-on", "published-on6"];
+pub(super) const SOMEWHERE: [&str; 2] = ["published-on", "published-on6"];
+
+/// (address . protocol . port) of members that are reached at their own addresses.
+const OPEN: [&str; 2] = ["open", "open6"];
+/// Leads to sandboxes what is for published ports.
+const LEAD: &str = "lead";
 
 const UDP: u8 = 17;
 const INVALID: u32 = 1;
@@ -40,12 +48,21 @@ pub(super) struct Rules {
     /// The bridge of this instance's pods: what comes from there is let in.
     pods: String,
     conntrack: Conntrack,
+    /// With it the host's firewall decides on published ports.
+    door: Option<Door>,
 }
 
 impl Rules {
-    pub(super) fn open(instance: &str) -> Result<Self> {
+    pub(super) fn open(instance: &str, door: Option<Door>) -> Result<Self> {
         let (table, pods) = (format!("hako-{instance}-nets"), format!("hk{instance}"));
-        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()? })
+        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()?, door })
+    }
+
+    /// Chains of others that drop what no rule of theirs lets pass from link to link; ours cannot overrule them.
+    pub(super) fn foreign_drops(&mut self) -> Result<Vec<String>> {
+        let chains = self.nft.base_chains(HookPoint::Forward)?;
+        let foreign = chains.into_iter().filter(|chain| chain.drops && !chain.table.starts_with("hako-"));
+        Ok(foreign.map(|it| format!("{} {} {}", it.family.as_str(), it.table, it.name)).collect())
     }
 
     /// Makes the table say what it should, in one step; what it said before goes on until then. Without networks
@@ -56,7 +73,11 @@ impl Rules {
             return self.delete();
         }
         let mut batch = Batch::new(&self.table);
-        batch.add_table().delete_table().add_table();
+        if let Some(door) = &self.door {
+            door.add_to(&mut batch);
+            batch.turn_to(Family::Inet, &self.table);
+        }
+        batch.clear_table().add_table();
         add_sets(&mut batch);
         let names = bridges.iter().map(|net| Element::key(padded_name(&net.bridge).to_vec()));
         batch.add_elements(BRIDGES, &names.collect::<Vec<_>>());
@@ -65,7 +86,7 @@ impl Rules {
         }
         self.add_base_chains(&mut batch, &bridges);
         for (_, member) in table.members() {
-            add_ports(&mut batch, table, member);
+            self.add_ports(&mut batch, table, member);
         }
         Ok(self.nft.commit(batch)?)
     }
@@ -76,10 +97,10 @@ impl Rules {
             return Ok(());
         }
         let mut batch = Batch::new(&self.table);
-        for (set, elements) in elements(table, before) {
-            batch.delete_elements(set, &elements);
+        for (place, set, element) in self.places(table, before) {
+            batch.turn_to(place.0, place.1).delete_elements(set, &[element]);
         }
-        add_ports(&mut batch, table, now);
+        self.add_ports(&mut batch, table, now);
         if !batch.is_empty() {
             self.nft.commit(batch)?;
         }
@@ -110,10 +131,31 @@ impl Rules {
     }
 
     pub(super) fn delete(&mut self) -> Result<()> {
-        match self.nft.delete_table(&self.table) {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => Ok(other?),
+        if let Some(door) = &self.door {
+            let mut batch = Batch::new(&self.table);
+            door.remove_from(&mut batch);
+            self.nft.commit(batch)?;
         }
+        Ok(self.nft.delete_table(&self.table)?)
+    }
+
+    fn add_ports(&self, batch: &mut Batch, table: &Table, member: &Member) {
+        for (place, set, element) in self.places(table, member) {
+            batch.turn_to(place.0, place.1).add_elements(set, &[element]);
+        }
+    }
+
+    /// The elements that stand for a sandbox's published ports, with their tables: each is in the map that leads to the
+    /// sandbox, and in the set of what goes by the door.
+    fn places(&self, table: &Table, member: &Member) -> Vec<((Family, &str), &'static str, Element)> {
+        let mut places = Vec::new();
+        for (v6, set, element) in elements(table, member) {
+            if let Some(door) = self.door.as_ref().filter(|_| set != OPEN[v6]) {
+                places.push(((FAMILIES[v6], door.table.as_str()), set, Element::key(element.key.clone())));
+            }
+            places.push(((Family::Inet, self.table.as_str()), set, element));
+        }
+        places
     }
 
     fn add_network(&self, batch: &mut Batch, net: &NetworkSpec) {
@@ -134,6 +176,7 @@ impl Rules {
         if !net.internal {
             rules.push(Rule::new().is_translated().verdict(Verdict::Accept));
             rules.push(Rule::new().input(Comparison::Eq, &self.pods).verdict(Verdict::Accept));
+            rules.extend([0, 1].into_iter().filter_map(|v6| directly(net, v6)));
         }
         rules.push(Rule::new().verdict(Verdict::Drop));
         rules
@@ -145,8 +188,21 @@ impl Rules {
         add_chain(batch, "guard", filter(HookPoint::Prerouting, -300), &guard());
         let forward = [Rule::new().lookup_input(FROM), Rule::new().lookup_output(TO)];
         add_chain(batch, "forward", filter(HookPoint::Forward, 0), &forward);
-        add_chain(batch, "prerouting", nat(HookPoint::Prerouting, -100), &published());
-        add_chain(batch, "output", nat(HookPoint::Output, -100), &published());
+        batch.add_chain(&Chain { name: LEAD, hook: None });
+        for rule in published() {
+            batch.add_rule(LEAD, &rule);
+        }
+        let lead = || Verdict::Jump(LEAD.to_owned());
+        let from_outside = match &self.door {
+            None => vec![Rule::new().verdict(lead())],
+            Some(door) => vec![
+                Rule::new().input(Comparison::Eq, &door.far).verdict(lead()),
+                Rule::new().input_in(BRIDGES).verdict(lead()),
+                Rule::new().input(Comparison::Eq, &self.pods).verdict(lead()),
+            ],
+        };
+        add_chain(batch, "prerouting", nat(HookPoint::Prerouting, -100), &from_outside);
+        add_chain(batch, "output", nat(HookPoint::Output, -100), &[Rule::new().verdict(lead())]);
         add_chain(batch, "postrouting", nat(HookPoint::Postrouting, 100), &self.masquerade(bridges));
     }
 
@@ -168,14 +224,29 @@ impl Rules {
                     Rule::new().output(Comparison::Eq, &net.bridge).is_translated().from_network(subnet);
                 rule.then(Expression::Masquerade)
             }));
-            if !net.internal && net.is_on(OPTION_MASQUERADE) {
-                rules.extend(subnets().map(|subnet| {
+            if !net.internal && net.is_on(MASQUERADE) {
+                let is_routed = |v6| net.gateway_mode(v6) == GatewayMode::Routed;
+                rules.extend(subnets().filter(|subnet| !is_routed(subnet.is_ipv6())).map(|subnet| {
                     let rule = Rule::new().output(Comparison::Ne, &net.bridge).from_network(subnet);
                     rule.then(Expression::Masquerade)
                 }));
             }
         }
         rules
+    }
+}
+
+/// What is addressed to members themselves, where the network lets that in.
+fn directly(net: &NetworkSpec, v6: usize) -> Option<Rule> {
+    let family = if v6 == 0 { Rule::new().ipv4() } else { Rule::new().ipv6() };
+    match net.gateway_mode(v6 == 1) {
+        GatewayMode::Unprotected => Some(family.verdict(Verdict::Accept)),
+        GatewayMode::Routed => {
+            let (rule, key, _) = keyed(family, v6);
+            let set = OPEN[v6].to_owned();
+            Some(rule.then(Expression::Contains { set, key, inverted: false }).verdict(Verdict::Accept))
+        }
+        GatewayMode::Nat | GatewayMode::Isolated => None,
     }
 }
 
@@ -186,7 +257,7 @@ fn from_bridge(net: &NetworkSpec) -> Vec<Rule> {
         Rule::new().connection_state(ESTABLISHED_OR_RELATED).verdict(Verdict::Accept),
     ];
     let to_own = Rule::new().output(Comparison::Eq, &net.bridge);
-    if net.is_on(OPTION_ICC) {
+    if net.is_on(ICC) {
         rules.push(to_own.verdict(Verdict::Accept));
     } else {
         rules.push(to_own.clone().is_translated().verdict(Verdict::Accept));
@@ -203,20 +274,44 @@ fn from_bridge(net: &NetworkSpec) -> Vec<Rule> {
 }
 
 fn add_sets(batch: &mut Batch) {
-    let port = [datatype::INET_PROTO, datatype::INET_SERVICE];
     let name =
         Set { name: BRIDGES, key_type: datatype::IFNAME, key_len: 16, map: None, timeout: None, size: None };
     batch.add_set(&name);
     for map in [FROM, TO] {
         batch.add_set(&Set { name: map, map: Some(Map { datatype: datatype::VERDICT, len: 0 }), ..name });
     }
-    for (v6, address, len) in [(0, datatype::IPV4_ADDR, 4), (1, datatype::IPV6_ADDR, 16)] {
-        let map = Some(Map { datatype: datatype::concat(&[address, datatype::INET_SERVICE]), len: len + 4 });
-        let key_type = datatype::concat(&port);
-        batch.add_set(&Set { name: ANYWHERE[v6], key_type, key_len: 8, map, ..name });
-        let key_type = datatype::concat(&[address, port[0], port[1]]);
-        batch.add_set(&Set { name: SOMEWHERE[v6], key_type, key_len: len + 8, map, ..name });
+    for (v6, (address, len)) in [(datatype::IPV4_ADDR, 4), (datatype::IPV6_ADDR, 16)].into_iter().enumerate()
+    {
+        add_port_sets(batch, v6, true);
+        let key_type = datatype::concat(&[address, datatype::INET_PROTO, datatype::INET_SERVICE]);
+        batch.add_set(&Set { name: OPEN[v6], key_type, key_len: len + 8, ..name });
     }
+}
+
+/// Published ports of one family, as sets or as maps to where they lead.
+pub(super) fn add_port_sets(batch: &mut Batch, v6: usize, is_map: bool) {
+    let port = [datatype::INET_PROTO, datatype::INET_SERVICE];
+    let (address, len) = [(datatype::IPV4_ADDR, 4), (datatype::IPV6_ADDR, 16)][v6];
+    let target = Map { datatype: datatype::concat(&[address, datatype::INET_SERVICE]), len: len + 4 };
+    let set = Set {
+        name: ANYWHERE[v6],
+        key_type: datatype::concat(&port),
+        key_len: 8,
+        map: is_map.then_some(target),
+        timeout: None,
+        size: None,
+    };
+    batch.add_set(&set);
+    let key_type = datatype::concat(&[address, port[0], port[1]]);
+    batch.add_set(&Set { name: SOMEWHERE[v6], key_type, key_len: len + 8, ..set });
+}
+
+/// Loads what published ports are looked up by, and where it is: with the address, and without.
+pub(super) fn keyed(rule: Rule, v6: usize) -> (Rule, Reg, Reg) {
+    if v6 == 0 {
+        return (rule.load_destination(Reg(0)).load_transport(Reg(1)).load_port(Reg(2)), Reg(0), Reg(1));
+    }
+    (rule.load_destination_v6(Reg(0)).load_transport(Reg(4)).load_port(Reg(5)), Reg(0), Reg(4))
 }
 
 fn guard() -> [Rule; 2] {
@@ -230,47 +325,49 @@ fn guard() -> [Rule; 2] {
 fn published() -> [Rule; 4] {
     let lookup =
         |rule: Rule, map: &str, key| rule.then(Expression::Lookup { map: map.to_owned(), key, to: Reg(8) });
-    let v4 = |rule: Rule, map, key| {
-        let keyed = rule.load_destination(Reg(0)).load_transport(Reg(1)).load_port(Reg(2));
-        let (address, port) = (Reg(8), Some(Reg(9)));
-        lookup(keyed, map, key).then(Expression::Nat { which: Nat::Destination, address, port })
-    };
-    let v6 = |rule: Rule, map, key| {
-        let keyed = rule.load_destination_v6(Reg(0)).load_transport(Reg(4)).load_port(Reg(5));
-        let (address, port) = (Reg(8), Some(Reg(12)));
-        lookup(keyed, map, key).then(Expression::NatV6 { which: Nat::Destination, address, port })
-    };
+    let which = Nat::Destination;
+    let to_v4 = Expression::Nat { which, address: Reg(8), port: Some(Reg(9)) };
+    let to_v6 = Expression::NatV6 { which, address: Reg(8), port: Some(Reg(12)) };
+    let (v4, v4_somewhere, _) = keyed(Rule::new().ipv4(), 0);
+    let (v4_host, _, v4_anywhere) = keyed(Rule::new().ipv4().to_host(), 0);
+    let (v6, v6_somewhere, _) = keyed(Rule::new().ipv6(), 1);
+    // The host's loopback is no way to elsewhere: relayed.
+    let (v6_host, _, v6_anywhere) = keyed(Rule::new().ipv6().to_host().not_to_loopback_v6(), 1);
     [
-        v4(Rule::new().ipv4(), SOMEWHERE[0], Reg(0)),
-        v4(Rule::new().ipv4().to_host(), ANYWHERE[0], Reg(1)),
-        v6(Rule::new().ipv6(), SOMEWHERE[1], Reg(0)),
-        v6(Rule::new().ipv6().to_host(), ANYWHERE[1], Reg(4)),
+        lookup(v4, SOMEWHERE[0], v4_somewhere).then(to_v4.clone()),
+        lookup(v4_host, ANYWHERE[0], v4_anywhere).then(to_v4),
+        lookup(v6, SOMEWHERE[1], v6_somewhere).then(to_v6.clone()),
+        lookup(v6_host, ANYWHERE[1], v6_anywhere).then(to_v6),
     ]
 }
 
-fn add_ports(batch: &mut Batch, table: &Table, member: &Member) {
-    for (set, elements) in elements(table, member) {
-        batch.add_elements(set, &elements);
-    }
-}
-
-/// The elements that stand for a sandbox's published ports: they lead to its way out.
-fn elements(table: &Table, member: &Member) -> Vec<(&'static str, Vec<Element>)> {
-    let Some(endpoint) = table.gateway(member) else {
-        return Vec::new();
+/// The elements that stand for a sandbox's published ports: they lead to its way out. What no rule can lead has none, it
+/// is relayed.
+fn elements(table: &Table, member: &Member) -> HashSet<(usize, &'static str, Element)> {
+    let Some((endpoint, net)) =
+        table.gateway(member).and_then(|endpoint| Some((endpoint, table.net(&endpoint.network).ok()?)))
+    else {
+        return HashSet::new();
     };
-    if table.net(&endpoint.network).is_ok_and(|net| net.driver != Driver::Bridge) {
-        return Vec::new();
+    if net.driver != Driver::Bridge {
+        return HashSet::new();
     }
     let element = |port: &PublishedPort| {
         let v6 = usize::from(port.host_ip.is_ipv6());
         let target = if v6 == 1 { endpoint.v6() } else { endpoint.v4() }?;
         let value = [octets(target.ip), padded_port(port.container_port).to_vec()].concat();
+        if net.gateway_mode(v6 == 1) == GatewayMode::Routed {
+            let place = PublishedPort { host_port: port.container_port, ..*port };
+            return Some((v6, OPEN[v6], Element::key([octets(target.ip), port_key(&place)].concat())));
+        }
+        if port.host_ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+            return None;
+        }
         let (set, key) = match port.host_ip.is_unspecified() {
             true => (ANYWHERE[v6], port_key(port)),
             false => (SOMEWHERE[v6], [octets(port.host_ip), port_key(port)].concat()),
         };
-        Some((set, vec![Element::value(key, value)]))
+        Some((v6, set, Element::value(key, value)))
     };
     member.ports.iter().filter_map(element).collect()
 }

@@ -128,15 +128,9 @@ impl NetworkSpec {
     }
 
     pub(crate) fn mtu(&self) -> Option<u32> {
-        self.options.get(OPTION_MTU)?.parse().ok()
+        self.options.get(super::options::MTU)?.parse().ok()
     }
 }
-
-pub(crate) const OPTION_MTU: &str = "com.docker.network.driver.mtu";
-pub(crate) const OPTION_NAME: &str = "com.docker.network.bridge.name";
-pub(crate) const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
-pub(crate) const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-pub(crate) const OPTION_PARENT: &str = "parent";
 
 pub(crate) fn is_true(value: &str) -> bool {
     !matches!(value, "false" | "0" | "f" | "F" | "False" | "FALSE")
@@ -163,6 +157,8 @@ pub struct Connect<'a> {
     pub links: Vec<(String, String)>,
     /// The highest of a sandbox's networks leads its default route; among equals the first by name.
     pub priority: i32,
+    /// Options by Docker's names.
+    pub options: BTreeMap<String, String>,
 }
 
 /// A sandbox's place in a network.

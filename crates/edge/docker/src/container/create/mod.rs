@@ -14,7 +14,7 @@ mod share;
 pub(crate) use config::restart_policy;
 pub(crate) use fields::refuse;
 pub(crate) use limits::settle;
-pub(crate) use network::ports;
+pub(crate) use network::{everywhere, ports};
 pub(crate) use resources::resources;
 
 use super::body::JsonBody;
@@ -71,12 +71,12 @@ pub(crate) async fn create(
     let mut host = request.host_config.clone().unwrap_or_default();
     let warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
     network::resolve_host_gateway(&state, &mut host).await?;
-    let mut sandbox = sandbox_spec(&request, &host, &exposed)?;
+    let everywhere = everywhere(&state, &host.network_mode).await?;
+    let mut sandbox = sandbox_spec(&request, &host, &exposed, &everywhere)?;
     sandbox.remapped = security::is_remapped(&host, state.engine.users().is_some())?;
     sandbox.share = share::share(&state, &request, &host, &mut body).await?;
     if sandbox.network == NetworkMode::Endpoints {
         sandbox.endpoints = network::endpoints(&state, &request, &host).await?;
-        network::add_ipv6_ports(&state, &host, &mut sandbox).await?;
     }
     let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
     let (volumes_from, labelled) = (host.volumes_from.clone().unwrap_or_default(), labelled_volumes(&host));
@@ -153,7 +153,7 @@ mod tests {
         let request: CreateRequest = serde_json::from_value(body).unwrap();
         let host = request.host_config.clone().unwrap_or_default();
         (
-            sandbox_spec(&request, &host, &["80/tcp".into()]).unwrap(),
+            sandbox_spec(&request, &host, &["80/tcp".into()], &[]).unwrap(),
             container_spec(request, host, crate::api::NEWEST).unwrap(),
         )
     }

@@ -11,6 +11,7 @@ pub(super) fn sandbox_spec(
     request: &CreateRequest,
     host: &HostConfig,
     exposed: &[String],
+    everywhere: &[IpAddr],
 ) -> Result<SandboxSpec, Failure> {
     let network = match request.network_disabled {
         true => NetworkMode::None,
@@ -36,7 +37,10 @@ pub(super) fn sandbox_spec(
             search: host.dns_search.clone().unwrap_or_default(),
             options: host.dns_options.clone().unwrap_or_default(),
         },
-        ports: if network == NetworkMode::Endpoints { ports(host, exposed)? } else { Vec::new() },
+        ports: match network {
+            NetworkMode::Endpoints => ports(host, exposed, everywhere)?,
+            _ => Vec::new(),
+        },
         sysctls: host.sysctls.clone().unwrap_or_default(),
         shm_size: Some(host.shm_size).filter(|size| *size > 0),
         hosts: host.extra_hosts.iter().flatten().map(|entry| host_entry(entry)).collect::<Result<_, _>>()?,
@@ -133,33 +137,22 @@ pub(super) async fn resolve_host_gateway(state: &DockerState, host: &mut HostCon
     Ok(())
 }
 
-/// Ports without an address of the host are those of both families, where the container has both.
-pub(super) async fn add_ipv6_ports(
-    state: &DockerState,
-    host: &HostConfig,
-    spec: &mut SandboxSpec,
-) -> Result<(), Failure> {
+/// The host's addresses that ports without one are published on: what the network says, else all of every family that
+/// this machine has.
+pub(crate) async fn everywhere(state: &DockerState, network: &str) -> Result<Vec<IpAddr>, Failure> {
     let networks = state.engine.networks()?;
-    let has_ipv6 = |endpoint: &EndpointSpec| networks.find(&endpoint.network).is_ok_and(|net| net.has_ipv6());
-    if !spec.endpoints.iter().any(has_ipv6) {
-        return Ok(());
+    let name = canonical(state, network).await?;
+    let net = networks.find(&name).ok();
+    let said = net.and_then(|net| net.options.get(HOST_BINDING)?.parse::<IpAddr>().ok());
+    match said.filter(|ip| !ip.is_unspecified()) {
+        Some(ip) => Ok(vec![ip]),
+        None if hako_network::has_ipv6() => Ok(EVERYWHERE.to_vec()),
+        None => Ok(EVERYWHERE[..1].to_vec()),
     }
-    let everywhere = host.port_bindings.iter().flatten().flat_map(|(inside, bindings)| {
-        let bindings = bindings.iter().flatten().filter(|binding| binding.host_ip.is_empty());
-        bindings.map(move |binding| (inside, binding))
-    });
-    for (inside, binding) in everywhere {
-        let (container_port, protocol) = port(inside)?;
-        let (host_port, host_port_last) = host_ports(&binding.host_port)?;
-        let host_ip = Ipv6Addr::UNSPECIFIED.into();
-        let is_known =
-            spec.ports.iter().any(|known| known.host_ip == host_ip && known.host_port == host_port);
-        if host_port > 0 && !is_known {
-            spec.ports.push(PortMapping { host_ip, host_port, host_port_last, container_port, protocol });
-        }
-    }
-    Ok(())
 }
+
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+const EVERYWHERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// A port of the host, or the first and last of a range to pick one from; none picks any.
 fn host_ports(text: &str) -> Result<(u16, u16), Failure> {
@@ -188,44 +181,45 @@ fn port(text: &str) -> Result<(u16, Protocol), Failure> {
     Ok((number.ok_or_else(|| invalid(format!("port {text:?} must be 1 to 65535")))?, protocol))
 }
 
-pub(crate) fn ports(host: &HostConfig, exposed: &[String]) -> Result<Vec<PortMapping>, Failure> {
+/// The ports that a request publishes; those without an address of the host on each of `everywhere`.
+pub(crate) fn ports(
+    host: &HostConfig,
+    exposed: &[String],
+    everywhere: &[IpAddr],
+) -> Result<Vec<PortMapping>, Failure> {
     let mut ports = Vec::new();
     for (inside, bindings) in host.port_bindings.iter().flatten() {
         let (container_port, protocol) = port(inside)?;
         for binding in bindings.iter().flatten() {
-            let (host_port, host_port_last) = host_ports(&binding.host_port)?;
-            let host_ip = match binding.host_ip.as_str() {
-                "" => Ipv4Addr::UNSPECIFIED.into(),
-                text => text
-                    .trim_matches(['[', ']'])
-                    .parse()
-                    .map_err(|_| invalid(format!("invalid host address {text:?} of a published port")))?,
-            };
-            if host_ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
-                return Err(unimplemented("publishing on ::1 is unimplemented: use 127.0.0.1"));
-            }
             if protocol == Protocol::Sctp {
                 return Err(unimplemented(format!("publishing {inside} is unimplemented: use tcp or udp")));
             }
-            ports.push(PortMapping { host_ip, host_port, host_port_last, container_port, protocol });
-        }
-    }
-    if host.publish_all_ports {
-        for text in exposed {
-            let (container_port, protocol) = port(text)?;
-            if !ports.iter().any(|known| (known.container_port, known.protocol) == (container_port, protocol))
-            {
-                ports.push(PortMapping {
-                    host_ip: Ipv4Addr::UNSPECIFIED.into(),
-                    host_port: 0,
-                    host_port_last: 0,
-                    container_port,
-                    protocol,
-                });
+            let (host_port, host_port_last) = host_ports(&binding.host_port)?;
+            for host_ip in host_ips(&binding.host_ip, everywhere)? {
+                ports.push(PortMapping { host_ip, host_port, host_port_last, container_port, protocol });
             }
         }
     }
+    for text in exposed.iter().filter(|_| host.publish_all_ports) {
+        let (container_port, protocol) = port(text)?;
+        let is_known =
+            |known: &PortMapping| (known.container_port, known.protocol) == (container_port, protocol);
+        if ports.iter().any(is_known) {
+            continue;
+        }
+        for &host_ip in everywhere {
+            ports.push(PortMapping { host_ip, host_port: 0, host_port_last: 0, container_port, protocol });
+        }
+    }
     Ok(ports)
+}
+
+fn host_ips(text: &str, everywhere: &[IpAddr]) -> Result<Vec<IpAddr>, Failure> {
+    if text.is_empty() {
+        return Ok(everywhere.to_vec());
+    }
+    let ip = text.trim_matches(['[', ']']).parse();
+    Ok(vec![ip.map_err(|_| invalid(format!("invalid host address {text:?} of a published port")))?])
 }
 
 fn host_entry(entry: &str) -> Result<HostEntry, Failure> {
@@ -235,4 +229,32 @@ fn host_entry(entry: &str) -> Result<HostEntry, Failure> {
         ip: ip.trim_matches(['[', ']']).parse().map_err(|_| bad())?,
         names: vec![name.to_owned()],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn published(bindings: serde_json::Value, everywhere: &[IpAddr]) -> Result<Vec<String>, String> {
+        let host: HostConfig = serde_json::from_value(json!({ "PortBindings": bindings })).unwrap();
+        let ports = ports(&host, &[], everywhere).map_err(|failure| failure.0.to_string())?;
+        let text =
+            |port: &PortMapping| format!("{}/{}-{}", port.host_ip, port.host_port, port.host_port_last);
+        Ok(ports.iter().map(text).collect())
+    }
+
+    #[test]
+    fn a_port_without_an_address_is_on_every_family_and_one_with_is_on_that_alone() {
+        let one = |ip: &str| json!({ "80/tcp": [{ "HostIp": ip, "HostPort": "8000-8010" }] });
+        assert_eq!(published(one(""), &EVERYWHERE).unwrap(), ["0.0.0.0/8000-8010", "::/8000-8010"]);
+        assert_eq!(published(one(""), &EVERYWHERE[..1]).unwrap(), ["0.0.0.0/8000-8010"]);
+        for ip in ["::1", "[::1]", "::", "127.0.0.1"] {
+            let shown = format!("{}/8000-8010", ip.trim_matches(['[', ']']));
+            assert_eq!(published(one(ip), &EVERYWHERE).unwrap(), [shown]);
+        }
+        assert!(published(one("localhost"), &EVERYWHERE).unwrap_err().contains("localhost"));
+        let sctp = json!({ "9/sctp": [{ "HostPort": "9" }] });
+        assert!(published(sctp, &EVERYWHERE).unwrap_err().contains("9/sctp is unimplemented"));
+    }
 }

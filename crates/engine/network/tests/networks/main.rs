@@ -1,133 +1,18 @@
 //! Networks that people make on a real kernel: every test has a namespace of its own as "the host".
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
+mod firewall;
+mod host;
+
 use hako_error::Kind;
 use hako_netlink::{Links, in_namespace, nft::Nft};
-use hako_network::{
-    Connect, Driver, Endpoint, Ipam, NetworkRequest, NetworkSpec, Networks, NetworksConfig, Protocol,
-    PublishedPort, default_pools,
-};
+use hako_network::{Driver, Ipam, NetworkRequest, NetworkSpec, Protocol, PublishedPort};
+use host::{Sandbox, ask, ip, links, new_namespace, on_host, open, port, request};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-
-fn new_namespace() -> File {
-    let make = || {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        File::open("/proc/thread-self/ns/net").unwrap()
-    };
-    std::thread::spawn(make).join().unwrap()
-}
-
-/// Runs a test with a fresh namespace as the host, `lo` being up.
-fn on_host<T: Send>(test: impl FnOnce(&Path) -> T + Send) -> T {
-    let dir = tempfile::tempdir().unwrap();
-    in_namespace(new_namespace().as_fd(), || {
-        Links::open().unwrap().set_up("lo").unwrap();
-        test(dir.path())
-    })
-    .unwrap()
-}
-
-fn open(dir: &Path) -> Networks {
-    let config =
-        NetworksConfig { instance: "abc123".into(), state_dir: dir.to_owned(), pools: default_pools() };
-    Networks::open(config).unwrap()
-}
-
-fn request(name: &str) -> NetworkRequest {
-    NetworkRequest {
-        name: name.to_owned(),
-        driver: Driver::Bridge,
-        internal: false,
-        attachable: false,
-        ipv4: true,
-        ipv6: false,
-        ipam: Vec::new(),
-        options: BTreeMap::new(),
-        labels: BTreeMap::new(),
-    }
-}
-
-struct Sandbox {
-    id: String,
-    namespace: File,
-}
-
-impl Sandbox {
-    fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), namespace: new_namespace() }
-    }
-
-    fn connect(&self, networks: &Networks, net: &NetworkSpec) -> hako_error::Result<Endpoint> {
-        networks.connect(&Connect {
-            network: &net.id,
-            sandbox: &self.id,
-            netns: &self.namespace,
-            ip4: None,
-            ip6: None,
-            mac: None,
-            names: vec![self.id.clone()],
-            links: Vec::new(),
-            priority: 0,
-        })
-    }
-
-    /// Answers every connection with the address it came from.
-    fn serve(&self, ip: IpAddr, port: u16) {
-        let listener =
-            in_namespace(self.namespace.as_fd(), || TcpListener::bind((ip, port)).unwrap()).unwrap();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let peer = stream.peer_addr().unwrap().ip().to_string();
-                let _ = stream.write_all(peer.as_bytes());
-            }
-        });
-    }
-
-    /// Answers every datagram with its own name.
-    fn answer_datagrams(&self, port: u16) {
-        let name = self.id.clone();
-        let bind = || UdpSocket::bind((ip("0.0.0.0"), port)).unwrap();
-        let socket = in_namespace(self.namespace.as_fd(), bind).unwrap();
-        std::thread::spawn(move || {
-            let mut question = [0; 8];
-            while let Ok((_, client)) = socket.recv_from(&mut question) {
-                let _ = socket.send_to(name.as_bytes(), client);
-            }
-        });
-    }
-
-    fn ask(&self, to: (IpAddr, u16)) -> std::io::Result<String> {
-        in_namespace(self.namespace.as_fd(), || ask(to)).unwrap()
-    }
-}
-
-fn ask(to: (IpAddr, u16)) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from(to), Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn port(host_ip: &str, host_port: u16) -> (PublishedPort, u16) {
-    (PublishedPort { host_ip: ip(host_ip), host_port, container_port: 80, protocol: Protocol::Tcp }, 0)
-}
-
-fn links() -> HashSet<String> {
-    Links::open().unwrap().list().unwrap().into_iter().map(|link| link.name).collect()
-}
 
 #[test]
 fn ports_are_changed_while_connections_go_on() {
@@ -181,10 +66,62 @@ fn ipv6_reaches_neighbours_the_host_and_published_ports() {
         let granted = networks.publish("b", &[port("::", 0)]).unwrap()[0];
         assert!(ask((ip("fd00:7::1"), granted.host_port)).is_ok());
         assert_eq!(a.ask((ip("fd00:7::1"), granted.host_port)).unwrap(), "fd00:7::1");
-        let plain = networks.create(request("plain")).unwrap();
-        let c = Sandbox::new("c");
-        c.connect(&networks, &plain).unwrap();
-        assert_eq!(networks.publish("c", &[port("::", 0)]).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(ask((ip("::1"), granted.host_port)).unwrap(), "fd00:7::1", "by relay");
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn ports_lead_from_either_family_to_a_sandbox_of_one_and_from_both_loopbacks() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("four")).unwrap();
+        let six = NetworkRequest { ipv4: false, ipv6: true, ..request("six") };
+        let six = networks.create(six).unwrap();
+        let (a, b) = (Sandbox::new("a"), Sandbox::new("b"));
+        let at_a = a.connect(&networks, &net).unwrap().v4().unwrap();
+        b.connect(&networks, &six).unwrap();
+        a.serve(ip("0.0.0.0"), 80);
+        b.serve(ip("::"), 80);
+        let granted = networks.publish("a", &[port("0.0.0.0", 0), port("::", 0), port("::1", 0)]).unwrap();
+        assert_eq!(granted[0].host_port, granted[1].host_port, "one number for both families");
+        let gateway = at_a.gateway.unwrap().to_string();
+        for (to, port) in [("127.0.0.1", 0), ("::1", 1), ("::1", 2)] {
+            assert_eq!(ask((ip(to), granted[port].host_port)).unwrap(), gateway, "{to}");
+        }
+        let four = networks.publish("b", &[port("127.0.0.1", 0)]).unwrap()[0].host_port;
+        assert!(ask((ip("127.0.0.1"), four)).is_ok());
+        drop(networks);
+        let networks = open(dir);
+        assert!(ask((ip("::1"), granted[2].host_port)).is_ok(), "after a restart");
+        networks.disconnect(&net.id, "a", Some(&a.namespace)).unwrap();
+        assert_eq!(ask((ip("::1"), granted[2].host_port)).unwrap_or_default(), "", "there is no way out");
+        networks.release("b").unwrap();
+        assert!(ask((ip("127.0.0.1"), four)).is_err());
+        networks.teardown().unwrap();
+        assert!(ask((ip("::1"), granted[2].host_port)).is_err());
+    });
+}
+
+#[test]
+fn datagrams_on_the_loopback_of_ipv6_go_both_ways() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("app")).unwrap();
+        let a = Sandbox::new("a");
+        a.connect(&networks, &net).unwrap();
+        a.answer_datagrams(80);
+        let (port, last) = port("::1", 0);
+        let udp = [(PublishedPort { protocol: Protocol::Udp, ..port }, last)];
+        let granted = networks.publish("a", &udp).unwrap()[0].host_port;
+        let clients = [0, 1].map(|_| UdpSocket::bind((ip("::1"), 0)).unwrap());
+        for client in clients.iter().cycle().take(6) {
+            client.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+            client.send_to(b"who", (ip("::1"), granted)).unwrap();
+            let mut answer = [0; 8];
+            let (len, from) = client.recv_from(&mut answer).unwrap();
+            assert_eq!((&answer[..len], from.port()), (&b"a"[..], granted));
+        }
         networks.teardown().unwrap();
     });
 }
@@ -358,6 +295,35 @@ fn cve_2020_8558_a_sandbox_cannot_reach_the_hosts_loopback() {
         let flush = ["flush", "chain", "inet", "hako-abc123-nets", "guard"];
         assert!(Command::new("nft").args(flush).status().unwrap().success());
         assert!(arrives());
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn an_endpoint_has_the_link_name_and_settings_that_it_asks_for() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let options =
+            BTreeMap::from([("com.docker.network.container_iface_prefix".to_owned(), "lan".to_owned())]);
+        let net = networks.create(NetworkRequest { options, ..request("app") }).unwrap();
+        let other = networks.create(request("other")).unwrap();
+        let a = Sandbox::new("a");
+        assert_eq!(a.connect(&networks, &net).unwrap().interface, "lan0");
+        let named = "com.docker.network.endpoint.ifname";
+        let refused = a.connect_with(&networks, &other, &[(named, "lan0")]).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid, "{refused:?}");
+        let settings = ("com.docker.network.endpoint.sysctls", "net.ipv4.conf.IFNAME.log_martians=1");
+        let endpoint =
+            a.connect_with(&networks, &other, &[(named, "out.1"), settings, ("mine", "x")]).unwrap();
+        assert_eq!(endpoint.interface, "out.1");
+        let read = |name: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/{name}/log_martians");
+            in_namespace(a.namespace.as_fd(), || std::fs::read_to_string(path).unwrap()).unwrap()
+        };
+        assert_eq!((read("out.1").trim(), read("lan0").trim()), ("1", "0"));
+        networks.disconnect(&other.id, "a", Some(&a.namespace)).unwrap();
+        let unknown = a.connect_with(&networks, &other, &[("com.docker.network.x", "1")]).unwrap_err();
+        assert_eq!(unknown.kind(), Kind::Unimplemented, "{unknown:?}");
         networks.teardown().unwrap();
     });
 }
