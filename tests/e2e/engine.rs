@@ -2,6 +2,8 @@
 
 use crate::platform::{Platform, enter_network_namespace, output, run};
 use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
 
 #[test]
 fn the_engine_runs_without_a_cluster_and_says_so_to_who_asks_for_one() {
@@ -44,6 +46,44 @@ fn down_removes_the_sockets_for_docker_also_after_a_crash() {
     platform.run(&["down"]);
     assert!(!socket.exists());
     platform.down();
+}
+
+/// What packets of the host meet.
+fn ruleset() -> String {
+    String::from_utf8(output(Command::new("nft").args(["list", "ruleset"])).stdout).unwrap()
+}
+
+#[test]
+fn the_host_s_firewall_decides_where_it_is_asked_to_and_down_leaves_nothing_of_it() {
+    enter_network_namespace();
+    let platform = Platform::start_here("127.0.0.1:0");
+    platform.kill();
+    let up = || run(platform.hako().args(["up", "--detach", "--only", "engine", "--firewall", "host"]));
+    up();
+    platform.run(&["image", "import-busybox"]);
+    platform.run(&["run", "-d", "-p", "18480:80", "busybox", "httpd", "-f", "-p", "80"]);
+    let is_there = || {
+        let rules = ruleset();
+        assert!(rules.contains("-door") && rules.contains("18480"), "{rules}");
+        // It may still be about to listen.
+        let answers =
+            || TcpStream::connect("127.0.0.1:18480").is_ok() && TcpStream::connect("[::1]:18480").is_ok();
+        assert!((0..200).any(|_| answers() || {
+            std::thread::sleep(Duration::from_millis(20));
+            false
+        }));
+    };
+    is_there();
+    platform.kill();
+    up();
+    is_there();
+    platform.kill();
+    run(platform.hako().args(["up", "--detach", "--only", "engine"]));
+    assert!(!ruleset().contains("-door"));
+    platform.kill();
+    up();
+    platform.down();
+    assert!(!ruleset().contains("hako"), "{}", ruleset());
 }
 
 #[test]

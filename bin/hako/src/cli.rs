@@ -231,7 +231,7 @@ pub(crate) struct RunArgs {
     /// Set an environment variable
     #[arg(short, long = "env", value_name = "KEY=VALUE")]
     pub env: Vec<String>,
-    /// Publish a port ([HOST_IP:][HOST_PORT:]PORT[/udp])
+    /// Publish a port ([HOST_IP:][HOST_PORT[-PORT]:]PORT[/udp])
     #[arg(short, long = "publish", value_name = "PORTS")]
     pub publish: Vec<String>,
     /// Bind a directory or file (HOST:CONTAINER[:ro])

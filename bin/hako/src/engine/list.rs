@@ -50,7 +50,10 @@ fn ports(ports: &Value) -> String {
     let one = |port: &Value| {
         let inner = format!("{}/{}", port["PrivatePort"], port["Type"].as_str().unwrap_or("tcp"));
         match port["PublicPort"].as_u64() {
-            Some(public) => format!("{}:{public}->{inner}", port["IP"].as_str().unwrap_or("0.0.0.0")),
+            Some(public) => match port["IP"].as_str().unwrap_or("0.0.0.0") {
+                ip if ip.contains(':') => format!("[{ip}]:{public}->{inner}"),
+                ip => format!("{ip}:{public}->{inner}"),
+            },
             None => inner,
         }
     };

@@ -184,7 +184,7 @@ pub(super) fn key_values(pairs: &[String]) -> Map<String, Value> {
         .collect()
 }
 
-/// `[HOST_IP:][HOST_PORT:]PORT[/PROTO]` as Docker's port bindings and exposed ports.
+/// `[HOST_IP:][HOST_PORT[-PORT]:]PORT[/PROTO]` as Docker's port bindings and exposed ports.
 fn ports(publish: &[String]) -> anyhow::Result<(Map<String, Value>, Map<String, Value>)> {
     let (mut bindings, mut exposed) = (Map::new(), Map::new());
     for text in publish {
@@ -193,8 +193,11 @@ fn ports(publish: &[String]) -> anyhow::Result<(Map<String, Value>, Map<String, 
         let (container, host_port, host_ip) =
             (parts[0], parts.get(1).copied().unwrap_or(""), parts.get(2).copied().unwrap_or(""));
         let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-        if !is_port(container) || !(host_port.is_empty() || host_port == "0" || is_port(host_port)) {
-            bail!("published port {text:?} is not [HOST_IP:][HOST_PORT:]PORT[/tcp|/udp]");
+        let is_range =
+            |text: &str| text.split_once('-').is_some_and(|(first, last)| is_port(first) && is_port(last));
+        let is_host_port = matches!(host_port, "" | "0") || is_port(host_port) || is_range(host_port);
+        if !is_port(container) || !is_host_port {
+            bail!("published port {text:?} is not [HOST_IP:][HOST_PORT[-PORT]:]PORT[/tcp|/udp]");
         }
         let key = format!("{container}/{protocol}");
         exposed.insert(key.clone(), json!({}));
@@ -243,6 +246,10 @@ mod tests {
         assert_eq!(bindings["80/tcp"], json!([{ "HostIp": "127.0.0.1", "HostPort": "8080" }]));
         assert_eq!(bindings["53/udp"], json!([{ "HostIp": "", "HostPort": "" }]));
         assert!(exposed.contains_key("53/udp"));
-        assert!(ports(&["80:http".into()]).is_err());
+        let (bindings, _) = ports(&["[::1]:8000-8010:80".into()]).unwrap();
+        assert_eq!(bindings["80/tcp"], json!([{ "HostIp": "[::1]", "HostPort": "8000-8010" }]));
+        for bad in ["80:http", "8000-:80", "80:80-81"] {
+            assert!(ports(&[bad.into()]).is_err(), "{bad}");
+        }
     }
 }

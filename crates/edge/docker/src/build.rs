@@ -223,6 +223,9 @@ async fn run(
     let show = relay(events, sender.clone(), line, || json!({ "stream": CLIPPED }));
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);
+    if let Ok(Built { image: Some(image), .. }) = &built {
+        state.events.built(image, &tags);
+    }
     for line in outcome(built, &tags) {
         if sender.send(line).await.is_err() {
             return;
@@ -265,6 +268,7 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
 /// Forgets results of steps, whether `all` is set or not: every one can be made again.
 pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
     let keep = keep(&params)?;
+    let events = state.events.clone();
     let (keys, freed) = blocking(move || {
         let pieces = state.sizes.everything(&state.images, &state.images.list()?);
         let (steps, collected) = match keep {
@@ -275,6 +279,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
         Ok((keys, pieces.freed(&collected)))
     })
     .await?;
+    events.prune("builder", freed);
     Ok(Json(json!({ "CachesDeleted": keys, "SpaceReclaimed": freed })).into_response())
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use hako_container::{Action, Container, ContainerEngine, Event, Subject};
 use hako_image::Image;
+use hako_names::{ContainerId, ImageRef};
 use http::header;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -19,7 +20,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 /// Events that a client may ask for again, Docker's own number.
 const PAST: usize = 256;
@@ -31,16 +32,42 @@ const BACKLOG: usize = 4096;
 pub(crate) struct Log {
     sender: broadcast::Sender<Arc<Value>>,
     past: Mutex<VecDeque<Arc<Value>>>,
+    /// The engine's own events, taken in before each of ours: so they are told in the order in which they happened.
+    engine: Mutex<Option<broadcast::Receiver<Arc<Event>>>>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { sender: broadcast::channel(BACKLOG).0, past: Mutex::default() }
+        Self { sender: broadcast::channel(BACKLOG).0, past: Mutex::default(), engine: Mutex::default() }
     }
 }
 
 impl Log {
     fn add(&self, line: Value) {
+        self.take_in();
+        self.tell(line);
+    }
+
+    /// Takes in what the engine told until now.
+    fn take_in(&self) {
+        let mut engine = self.engine.lock();
+        let Some(receiver) = engine.as_mut() else { return };
+        loop {
+            match receiver.try_recv() {
+                Ok(event) => {
+                    if let Some(line) = json(&event) {
+                        self.tell(line);
+                    }
+                }
+                Err(TryRecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "events of containers were missed")
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn tell(&self, line: Value) {
         let line = Arc::new(line);
         // Held while it is sent, so that who subscribes gets it once: from the past or live.
         let mut past = self.past.lock();
@@ -61,17 +88,36 @@ impl Log {
         self.add(line("image", action, id, attributes, Timestamp::now()));
     }
 
+    /// A build made an image, and gave it names.
+    pub(crate) fn built(&self, image: &Image, names: &[ImageRef]) {
+        let id = image.id.to_string();
+        self.image("create", &id, &id, image);
+        names.iter().for_each(|name| self.image("tag", &id, &name.to_string(), image));
+    }
+
     /// Something that only this face knows of happened to a container.
     pub(crate) fn container(&self, action: &str, container: &Container) {
+        self.container_with(action, container, &[]);
+    }
+
+    /// The same, with more to tell.
+    pub(crate) fn container_with(&self, action: &str, container: &Container, more: &[(&str, &str)]) {
         let labels = container.resolved.labels.iter();
         let mut attributes: Map<String, Value> =
             labels.map(|(key, value)| (key.clone(), json!(value))).collect();
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
         let image = container.spec.image.as_written();
         attributes.insert("image".into(), json!(image));
         attributes.insert("name".into(), json!(container.spec.name));
         let mut line = line("container", action, container.id.as_str(), attributes, Timestamp::now());
         line["from"] = json!(image);
         self.add(line);
+    }
+
+    /// What nobody used of a kind was removed.
+    pub(crate) fn prune(&self, kind: &str, reclaimed: u64) {
+        let attributes = Map::from_iter([("reclaimed".to_owned(), json!(reclaimed.to_string()))]);
+        self.add(line(kind, "prune", "", attributes, Timestamp::now()));
     }
 
     /// How many clients listen.
@@ -89,36 +135,45 @@ impl Log {
     }
 }
 
-/// Takes the engine's events into the log as long as the engine lives.
-pub(crate) async fn follow(state: DockerState) {
-    let mut receiver = state.engine.events();
-    loop {
-        match receiver.recv().await {
-            Ok(event) => {
-                if let Some(line) = json(&event) {
-                    state.events.add(line);
-                }
-            }
-            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of containers were missed"),
-            Err(RecvError::Closed) => return,
-        }
+/// Tells of what this face did to a container, if that is still there.
+pub(crate) async fn note(state: &DockerState, id: &ContainerId, action: &str) {
+    if let Ok(container) = state.engine.container(id).await {
+        state.events.container(action, &container);
     }
 }
+
+/// Takes the engine's events into the log as long as the engine lives.
+pub(crate) async fn follow(state: DockerState) {
+    // Only says when there is something to take in; before the log's own, so that no event is without its word.
+    let mut receiver = state.engine.events();
+    *state.events.engine.lock() = Some(state.engine.events());
+    while !matches!(receiver.recv().await, Err(RecvError::Closed)) {
+        state.events.take_in();
+    }
+}
+
+/// Docker's filters; nothing here is of the last six kinds.
+const FILTERS: [&str; 14] = [
+    "container",
+    "event",
+    "image",
+    "label",
+    "network",
+    "scope",
+    "type",
+    "volume",
+    "daemon",
+    "plugin",
+    "service",
+    "node",
+    "secret",
+    "config",
+];
 
 /// Streams events: those since `since` that are still known, then the ones that come, until `until`.
 pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
-    filters.only(&[
-        "container",
-        "event",
-        "image",
-        "label",
-        "type",
-        "daemon",
-        "network",
-        "volume",
-        "scope",
-    ])?;
+    filters.only(&FILTERS)?;
     let now = Timestamp::now();
     let until = params.time("until")?;
     let left = match until {
@@ -162,10 +217,14 @@ fn nanoseconds(time: Timestamp) -> i64 {
 
 /// What all events have; `status` and `id` are for clients before API 1.22.
 fn line(kind: &str, action: &str, id: &str, attributes: Map<String, Value>, at: Timestamp) -> Value {
-    json!({
-        "status": action, "id": id, "Type": kind, "Action": action, "Actor": { "ID": id, "Attributes": attributes },
+    let mut line = json!({
+        "Type": kind, "Action": action, "Actor": { "ID": id, "Attributes": attributes },
         "scope": "local", "time": at.as_second(), "timeNano": nanoseconds(at),
-    })
+    });
+    if matches!(kind, "container" | "image") {
+        (line["status"], line["id"]) = (json!(action), json!(id));
+    }
+    line
 }
 
 fn json(event: &Event) -> Option<Value> {
@@ -197,7 +256,10 @@ fn json(event: &Event) -> Option<Value> {
             "die"
         }
         Action::Stop => "stop",
-        Action::Rename => "rename",
+        Action::Rename { old } => {
+            attributes.insert("oldName".into(), json!(format!("/{old}")));
+            "rename"
+        }
         Action::Update => "update",
         Action::Pause => "pause",
         Action::Unpause => "unpause",
@@ -210,15 +272,19 @@ fn json(event: &Event) -> Option<Value> {
             attributes.insert("container".into(), json!(container));
             "disconnect"
         }
-        Action::ExecStart { exec } => {
-            attributes.insert("execID".into(), json!(exec));
-            "exec_start"
+        Action::Mount { container, target, writable } => {
+            attributes.insert("container".into(), json!(container));
+            attributes.insert("destination".into(), json!(target.to_string_lossy()));
+            attributes.insert("propagation".into(), json!(""));
+            attributes.insert("read/write".into(), json!(writable.to_string()));
+            "mount"
         }
-        Action::ExecDie { exec, code } => {
-            attributes.insert("execID".into(), json!(exec));
-            attributes.insert("exitCode".into(), json!(code.to_string()));
-            "exec_die"
+        Action::Unmount { container } => {
+            attributes.insert("container".into(), json!(container));
+            "unmount"
         }
+        // By the ids that this face gave them, see `exec`.
+        Action::ExecStart { .. } | Action::ExecDie { .. } => return None,
     };
     let mut line = line(kind, action, id, attributes, event.at);
     if kind == "container" {
@@ -227,27 +293,38 @@ fn json(event: &Event) -> Option<Value> {
     Some(line)
 }
 
+/// Docker's rules: names and ids by their beginning, whatever the event is about; images by name with or without a tag.
 fn wanted(filters: &Filters, line: &Value) -> bool {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (id, action) = (text(&line["id"]), text(&line["Action"]));
+    let (kind, id, action) = (text(&line["Type"]), text(&line["Actor"]["ID"]), text(&line["Action"]));
     let attributes = &line["Actor"]["Attributes"];
-    let (name, image) = (text(&attributes["name"]), text(&attributes["image"]));
+    let name = text(&attributes["name"]);
+    let image = text(&attributes[if kind == "image" { "name" } else { "image" }]);
     let labels =
         attributes.as_object().map(|map| map.iter().map(|(key, value)| (key.clone(), text(value))).collect());
-    let is_container = line["Type"] == "container";
-    filters.any("type", |wanted| line["Type"] == wanted)
-        && filters.any("container", |wanted| is_container && (wanted == name || id.starts_with(wanted)))
-        // `health_status` stands for `health_status: healthy` and its kind.
-        && filters.any("event", |wanted| wanted == action || action.split(": ").next() == Some(wanted))
-        && filters.any("image", |wanted| match is_container {
-            true => wanted == image,
-            false => wanted == name || wanted == id,
+    let by_name = |filter| filters.any(filter, |wanted| id.starts_with(wanted) || name.starts_with(wanted));
+    filters.any("type", |wanted| wanted == kind)
+        && filters.any("event", |wanted| is_action(wanted, &action))
+        && filters.any("image", |wanted| {
+            [&id, &image].into_iter().any(|has| wanted == has || wanted == without_tag(has))
         })
-        && filters.any("network", |wanted| line["Type"] == "network" && (wanted == name || id.starts_with(wanted)))
-        && filters.any("volume", |wanted| line["Type"] == "volume" && wanted == id)
-        && ["daemon"].iter().all(|kind| filters.get(kind).is_empty())
+        && ["container", "network", "volume", "daemon", "plugin"].into_iter().all(by_name)
+        && ["service", "node", "secret", "config"].iter().all(|kind| filters.get(kind).is_empty())
         && filters.any("scope", |wanted| wanted == "local")
         && filters.labels(&labels.unwrap_or_default())
+}
+
+/// `health_status` and its kin also stand for what follows the colon of an action.
+fn is_action(wanted: &str, action: &str) -> bool {
+    let has_more = ["health_status", "exec_create", "exec_start"].contains(&wanted);
+    wanted == action || (has_more && action.split(": ").next() == Some(wanted))
+}
+
+fn without_tag(image: &str) -> &str {
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
+    }
 }
 
 #[cfg(test)]
@@ -262,5 +339,38 @@ mod tests {
         assert!(!is_until(&line, Timestamp::new(99, 0).unwrap()));
         assert!(!is_until(&line, Timestamp::new(100, 499).unwrap()));
         assert!(is_until(&line, Timestamp::new(100, 500).unwrap()));
+    }
+
+    #[test]
+    fn filters_take_what_docker_s_take() {
+        let line = |kind: &str, action: &str, id: &str, attributes: Value| {
+            let Value::Object(attributes) = attributes else { panic!("no map") };
+            super::line(kind, action, id, attributes, Timestamp::UNIX_EPOCH)
+        };
+        let attributes = json!({ "name": "web", "image": "busybox:1", "team": "a" });
+        let start = line("container", "exec_start: sh -c x", "abc123", attributes);
+        let pull = line("image", "pull", "busybox:latest", json!({ "name": "busybox" }));
+        let connect = line("network", "connect", "n1", json!({ "name": "app", "container": "abc123" }));
+        let is = |filters: Value, line: &Value| {
+            let filters = Params::of(&[("filters", &filters.to_string())]).filters().unwrap();
+            wanted(&filters, line)
+        };
+        for (filters, expected) in [
+            (json!({ "container": ["web"] }), [true, false, false]),
+            (json!({ "container": ["abc"] }), [true, false, false]),
+            (json!({ "event": ["exec_start"] }), [true, false, false]),
+            (json!({ "event": ["pull", "connect"] }), [false, true, true]),
+            (json!({ "image": ["busybox"] }), [true, true, false]),
+            (json!({ "image": ["busybox:1"] }), [true, false, false]),
+            (json!({ "label": ["team=a"] }), [true, false, false]),
+            (json!({ "network": ["app"] }), [false, false, true]),
+            (json!({ "type": ["network", "image"] }), [false, true, true]),
+            (json!({ "scope": ["swarm"] }), [false, false, false]),
+            (json!({ "node": ["x"] }), [false, false, false]),
+        ] {
+            let found = [&start, &pull, &connect].map(|line| is(filters.clone(), line));
+            assert_eq!(found, expected, "{filters}");
+        }
+        assert!(start["status"].is_string() && connect["status"].is_null());
     }
 }

@@ -4,8 +4,10 @@ use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::client::Hijack;
 use crate::container::body::JsonBody;
+use crate::detach::Keys;
 use crate::error::{Answer, Failure, invalid, unimplemented};
-use crate::frame;
+use crate::events::Log;
+use crate::frame::{self, Talk};
 use crate::params::Params;
 use axum::Json;
 use axum::Router;
@@ -43,6 +45,9 @@ pub(crate) struct ExecRecord {
     container: ContainerId,
     spec: ExecSpec,
     streams: (bool, bool),
+    keys: Keys,
+    detach_keys: String,
+    told: Told,
     progress: Mutex<Progress>,
 }
 
@@ -71,6 +76,42 @@ pub(crate) struct Create {
     working_dir: String,
     privileged: bool,
     console_size: Option<[u16; 2]>,
+    detach_keys: String,
+}
+
+/// Docker's events of one exec.
+#[derive(Clone)]
+pub(crate) struct Told {
+    events: Arc<Log>,
+    container: Container,
+    exec: String,
+    command: String,
+}
+
+impl Told {
+    /// Tells that an exec was made.
+    pub(crate) fn new(state: &DockerState, container: &Container, argv: &[String]) -> Self {
+        let (events, container) = (Arc::clone(&state.events), container.clone());
+        // The program, a space, its arguments: with none the space stays.
+        let (program, arguments) = argv.split_first().map_or(("", &[][..]), |(it, rest)| (it, rest));
+        let command = format!("{program} {}", arguments.join(" "));
+        let told = Self { events, container, exec: exec_id(), command };
+        told.tell(&format!("exec_create: {}", told.command), &[]);
+        told
+    }
+
+    pub(crate) fn started(&self) {
+        self.tell(&format!("exec_start: {}", self.command), &[]);
+    }
+
+    pub(crate) fn ended(&self, code: i32) {
+        self.tell("exec_die", &[("exitCode", &code.to_string())]);
+    }
+
+    fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        let attributes = [&[("execID", self.exec.as_str())], more].concat();
+        self.events.container_with(action, &self.container, &attributes);
+    }
 }
 
 pub(crate) async fn create(
@@ -78,8 +119,11 @@ pub(crate) async fn create(
     Path(name): Path<String>,
     JsonBody(wanted): JsonBody<Create>,
 ) -> Answer {
-    let container = state.engine.resolve(&name).await?;
-    may_exec(&state.engine.container(&container).await?)?;
+    let id = state.engine.resolve(&name).await?;
+    let container = state.engine.container(&id).await?;
+    may_exec(&container)?;
+    let detach_keys = wanted.detach_keys;
+    let keys = Keys::parse(Some(&detach_keys))?;
     let argv =
         wanted.cmd.filter(|cmd| !cmd.is_empty()).ok_or_else(|| invalid("No exec command specified"))?;
     let spec = ExecSpec {
@@ -92,9 +136,11 @@ pub(crate) async fn create(
         privileged: wanted.privileged,
         size: wanted.console_size.map(|[rows, columns]| TerminalSize { rows, columns }),
     };
-    let id = exec_id();
-    let streams = (wanted.attach_stdout, wanted.attach_stderr);
-    let record = ExecRecord { id: id.clone(), container, spec, streams, progress: Mutex::default() };
+    let told = Told::new(&state, &container, &spec.argv);
+    let id = told.exec.clone();
+    let (streams, progress) = ((wanted.attach_stdout, wanted.attach_stderr), Mutex::default());
+    let container = container.id;
+    let record = ExecRecord { id: id.clone(), container, spec, streams, keys, detach_keys, told, progress };
     remember(&state, record);
     Ok((StatusCode::CREATED, Json(json!({ "Id": id }))).into_response())
 }
@@ -184,7 +230,10 @@ pub(crate) async fn start(
             tokio::spawn(async move {
                 let (stdin, output) =
                     run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));
-                frame::pump(connection, tty, stdin, output).await;
+                let talk = Talk { tty, stdin, output, keys: record.keys.clone() };
+                if frame::pump(connection, talk).await {
+                    record.told.tell("exec_detach", &[]);
+                }
             });
             frame::upgraded(tty, version)
         }
@@ -201,6 +250,7 @@ type Streams = (Option<hako_container::Input>, Output);
 
 async fn run(state: &DockerState, record: &Arc<ExecRecord>, spec: ExecSpec) -> Result<Streams, Failure> {
     let session = state.engine.exec(&record.container, spec).await?;
+    record.told.started();
     let pid = session.pid;
     *record.progress.lock() = Progress::Running { pid, resize: session.resize };
     let (stdout, stderr) = record.streams;
@@ -216,6 +266,7 @@ async fn run(state: &DockerState, record: &Arc<ExecRecord>, spec: ExecSpec) -> R
     let exit = async move {
         let code = session.exit.await.unwrap_or(137);
         *watched.progress.lock() = Progress::Ended { pid, code };
+        watched.told.ended(code);
     }
     .shared();
     tokio::spawn(exit.clone());
@@ -231,6 +282,7 @@ fn failed(record: &ExecRecord, error: &Error) -> Streams {
         _ => 126,
     };
     *record.progress.lock() = Progress::Ended { pid: 0, code };
+    record.told.ended(code);
     let line = Bytes::from(format!("{}\r\n", error.chain()));
     (None, stream::once(std::future::ready(Ok((Stream::Stderr, line)))).boxed())
 }
@@ -245,7 +297,7 @@ pub(crate) async fn inspect(State(state): State<DockerState>, Path(id): Path<Str
     let spec = &record.spec;
     Ok(Json(json!({
         "ID": record.id, "Running": running, "ExitCode": code, "Pid": pid, "ContainerID": record.container,
-        "OpenStdin": spec.stdin, "OpenStdout": record.streams.0, "OpenStderr": record.streams.1, "CanRemove": false, "DetachKeys": "",
+        "OpenStdin": spec.stdin, "OpenStdout": record.streams.0, "OpenStderr": record.streams.1, "CanRemove": false, "DetachKeys": record.detach_keys,
         "ProcessConfig": {
             "tty": spec.tty, "entrypoint": spec.argv.first(), "arguments": spec.argv.get(1..), "privileged": spec.privileged, "user": spec.user,
         },

@@ -2,6 +2,7 @@
 
 use crate::api::ApiVersion;
 use crate::client::Hijack;
+use crate::detach::Keys;
 use crate::error::{Answer, Failure};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::task::JoinHandle;
 
 /// Content type of an unframed stream, and of a framed one before API 1.42.
 pub(crate) const RAW: &str = "application/vnd.docker.raw-stream";
@@ -88,40 +90,91 @@ pub(crate) fn streamed(tty: bool, version: ApiVersion, output: Output) -> Respon
     ([(header::CONTENT_TYPE, content_type(tty, version))], Body::from_stream(pieces)).into_response()
 }
 
-/// Both directions of a hijacked connection, until the output ends or the client is gone.
-pub(crate) async fn pump(hijack: Hijack, tty: bool, stdin: Option<Input>, output: Output) {
+/// What a client and a process have to say to each other.
+pub(crate) struct Talk {
+    pub(crate) tty: bool,
+    pub(crate) stdin: Option<Input>,
+    pub(crate) output: Output,
+    /// By which the user of a terminal leaves.
+    pub(crate) keys: Keys,
+}
+
+/// Both directions of a hijacked connection, until the output ends or the client is gone. Whether the user left by the
+/// keys: then the process goes on.
+pub(crate) async fn pump(hijack: Hijack, talk: Talk) -> bool {
     // Its place is free when this ends.
     let Hijack { connection, client, place: _place } = hijack;
     let connection = match connection.await {
         Ok(connection) => TokioIo::new(connection),
         Err(error) => {
             tracing::debug!(%error, "a client did not take its upgraded connection");
-            return;
+            return false;
         }
     };
-    let (reader, writer) = tokio::io::split(connection);
-    let input = tokio::spawn(pump_input(reader, stdin));
+    let Talk { tty, stdin, mut output, keys } = talk;
+    let (reader, mut writer) = tokio::io::split(connection);
+    let keys = tty.then_some(keys);
+    let mut input = tokio::spawn(pump_input(reader, stdin, keys));
     tokio::select! {
-        () = pump_output(writer, tty, output) => {}
+        () = pump_output(&mut writer, tty, &mut output) => {}
+        Some(stdin) = left(&mut input) => {
+            let _ = writer.shutdown().await;
+            linger(stdin, output);
+            return true;
+        }
         // Though the container says nothing.
         () = client.gone() => {}
     }
     input.abort();
+    false
 }
 
-/// The client's end of sending is an end of file for the process.
-async fn pump_input(mut reader: ReadHalf<TokioIo<Upgraded>>, stdin: Option<Input>) {
-    let Some(mut stdin) = stdin else { return };
+/// The process's input, once the user has left by the keys; never, if the input came to its end.
+pub(crate) async fn left(input: &mut JoinHandle<Option<Input>>) -> Option<Input> {
+    match input.await {
+        Ok(Some(stdin)) => Some(stdin),
+        _ => std::future::pending().await,
+    }
+}
+
+/// Keeps the input of a process that the user left open for as long as it runs: its end would be told to the process.
+pub(crate) fn linger(stdin: Input, mut output: Output) {
+    tokio::spawn(async move {
+        while output.next().await.is_some() {}
+        drop(stdin);
+    });
+}
+
+/// The client's end of sending is an end of file for the process. Gives the input back when the user leaves.
+async fn pump_input(
+    mut reader: ReadHalf<TokioIo<Upgraded>>,
+    stdin: Option<Input>,
+    mut keys: Option<Keys>,
+) -> Option<Input> {
+    let mut stdin = stdin?;
     let mut chunk = vec![0; 16 << 10];
     while let Ok(read @ 1..) = reader.read(&mut chunk).await {
-        if stdin.write_all(&chunk[..read]).await.is_err() {
-            return;
+        let leaves = typed(&mut stdin, &chunk[..read], keys.as_mut()).await.ok()?;
+        if leaves {
+            return Some(stdin);
         }
     }
     let _ = stdin.shutdown().await;
+    None
 }
 
-async fn pump_output(mut writer: WriteHalf<TokioIo<Upgraded>>, tty: bool, mut output: Output) {
+/// Gives the process what a client typed; whether the user leaves.
+pub(crate) async fn typed(stdin: &mut Input, bytes: &[u8], keys: Option<&mut Keys>) -> std::io::Result<bool> {
+    let Some(keys) = keys else {
+        stdin.write_all(bytes).await?;
+        return Ok(false);
+    };
+    let (passed, leaves) = keys.feed(bytes);
+    stdin.write_all(&passed).await?;
+    Ok(leaves)
+}
+
+async fn pump_output(writer: &mut WriteHalf<TokioIo<Upgraded>>, tty: bool, output: &mut Output) {
     while let Some(piece) = output.next().await {
         let bytes = match piece {
             Ok((stream, payload)) => wire(tty, stream, payload),

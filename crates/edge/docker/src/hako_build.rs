@@ -92,6 +92,9 @@ async fn run(
     let names = wanted.tags.clone();
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);
+    if let Ok(Built { image: Some(image), .. }) = &built {
+        state.events.built(image, &names);
+    }
     let last = match built {
         Ok(built) => json!({ "built": outcome(&built, &names) }),
         Err(error) => json!({ "error": error.chain() }),

@@ -3,6 +3,7 @@
 use crate::api::{ApiVersion, NEWEST, OLDEST};
 use crate::client::Client;
 use crate::error::{Answer, message, unimplemented};
+use crate::hijack::Gate;
 use crate::params::Params;
 use crate::record::Recorder;
 use crate::{DockerState, build, container, drain, events, exec, image, network, registry, system, volume};
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use hako_error::{Error, Kind, Result};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body::Body as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -79,12 +81,17 @@ async fn accept(listener: UnixListener, face: Face) -> Result<()> {
         };
         let face = face.clone();
         tokio::spawn(async move {
+            let (stream, heads) = Gate::new(stream);
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (face, client) = (face.clone(), client.clone());
+                let (face, client, heads) = (face.clone(), client.clone(), heads.clone());
                 let (mut request, rest) = drain::split(request);
                 request.extensions_mut().insert(client.clone());
                 async move {
                     let response = answer(face, request).await;
+                    // What follows an upgrade is no request.
+                    if response.status() != StatusCode::SWITCHING_PROTOCOLS && rest.is_end_stream() {
+                        heads.next();
+                    }
                     if response.status().is_client_error() || response.status().is_server_error() {
                         rest.drain().await;
                     }
@@ -225,16 +232,8 @@ async fn no_manager() -> Response {
     message(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Paths of the API that we know and have not built.
-const NOT_BUILT: [&str; 1] = ["/images/search"];
-
-/// What is not in the table: known and not built, or not of this API at all.
-async fn unknown(request: Request<Body>) -> Response {
-    let path = request.uri().path();
-    if NOT_BUILT.contains(&path) {
-        let text = format!("{} {path} is unimplemented", request.method());
-        return message(StatusCode::NOT_IMPLEMENTED, &text);
-    }
+/// What is not of this API at all.
+async fn unknown() -> Response {
     message(StatusCode::NOT_FOUND, "page not found")
 }
 

@@ -128,5 +128,6 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
             Err(error) => return Err(error.into()),
         }
     }
+    state.events.prune("volume", freed);
     Ok(Json(json!({ "VolumesDeleted": deleted, "SpaceReclaimed": freed })).into_response())
 }

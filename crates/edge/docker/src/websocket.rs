@@ -1,12 +1,12 @@
 //! A container's streams over a WebSocket, RFC 6455.
 
 use crate::error::{Failure, invalid};
+use crate::frame::{self, Talk};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use hako_container::{Input, Output};
 use http::{StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -37,15 +37,16 @@ pub(crate) fn accept(request: &mut Request) -> Result<(OnUpgrade, Response), Fai
     Ok((connection.ok_or_else(|| invalid("the connection cannot be upgraded"))?, response))
 }
 
-/// Both directions, until the output ends or the client is gone.
-pub(crate) async fn pump(connection: OnUpgrade, stdin: Option<Input>, mut output: Output) {
-    let Ok(connection) = connection.await else { return };
+/// Both directions, until the output ends or the client is gone. Whether the user left by the keys.
+pub(crate) async fn pump(connection: OnUpgrade, talk: Talk) -> bool {
+    let Ok(connection) = connection.await else { return false };
+    let Talk { tty, stdin, mut output, keys } = talk;
     let limits =
         WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(limits)).await;
     let (mut sender, mut receiver) = socket.split();
     let mut input = tokio::spawn(async move {
-        let mut stdin = stdin;
+        let (mut stdin, mut keys) = (stdin, tty.then_some(keys));
         while let Some(Ok(message)) = receiver.next().await {
             let bytes = match message {
                 Message::Binary(bytes) => bytes,
@@ -53,21 +54,28 @@ pub(crate) async fn pump(connection: OnUpgrade, stdin: Option<Input>, mut output
                 Message::Close(_) => break,
                 _ => continue,
             };
-            if let Some(stdin) = &mut stdin
-                && stdin.write_all(&bytes).await.is_err()
-            {
-                break;
+            let Some(stdin_of) = &mut stdin else { continue };
+            match frame::typed(stdin_of, &bytes, keys.as_mut()).await {
+                Ok(true) => return stdin,
+                Ok(false) => {}
+                Err(_) => break,
             }
         }
         if let Some(mut stdin) = stdin {
             let _ = stdin.shutdown().await;
         }
+        None
     });
     loop {
         let piece = tokio::select! {
             piece = output.next() => piece,
             // The client is gone, though the container says nothing.
-            _ = &mut input => return,
+            ended = &mut input => {
+                let _ = sender.close().await;
+                let Ok(Some(stdin)) = ended else { return false };
+                frame::linger(stdin, output);
+                return true;
+            }
         };
         let bytes = match piece {
             Some(Ok((_, bytes))) => bytes,
@@ -80,4 +88,5 @@ pub(crate) async fn pump(connection: OnUpgrade, stdin: Option<Input>, mut output
     }
     let _ = sender.close().await;
     input.abort();
+    false
 }

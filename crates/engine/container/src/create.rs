@@ -123,7 +123,7 @@ impl Core {
         self.names.lock().remove(&old);
         self.rename_endpoints(&container.sandbox, &old, name)?;
         hako_sys::failpoint!("container.rename.known");
-        self.container_event(&container, Action::Rename);
+        self.container_event(&container, Action::Rename { old });
         Ok(())
     }
 

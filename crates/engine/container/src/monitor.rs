@@ -143,6 +143,7 @@ impl Core {
         });
         hako_sys::failpoint!("container.exit.recorded");
         self.container_event(container, Action::Die { code });
+        self.volume_events(container, false);
         let live = container.sandbox.live();
         drop(op);
         if !container.standalone() {

@@ -211,6 +211,7 @@ impl Core {
             life.restarting = false;
         });
         hako_sys::failpoint!("container.start.recorded");
+        self.volume_events(container, true);
         self.container_event(container, Action::Start);
         Ok(())
     }

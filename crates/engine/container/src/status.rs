@@ -242,7 +242,10 @@ pub enum Action {
     /// The caller's stop is done; for a sandbox, it is not ready any more.
     Stop,
     /// Its name changed.
-    Rename,
+    Rename {
+        /// What it was called before.
+        old: String,
+    },
     /// Its limits changed.
     Update,
     /// Its processes stand still from now on.
@@ -259,6 +262,20 @@ pub enum Action {
     /// A container was taken off it.
     Disconnect {
         /// Which.
+        container: ContainerId,
+    },
+    /// A container that starts has this volume.
+    Mount {
+        /// Which container.
+        container: ContainerId,
+        /// Where in it.
+        target: std::path::PathBuf,
+        /// Whether it may write there.
+        writable: bool,
+    },
+    /// A container that had this volume has ended.
+    Unmount {
+        /// Which container.
         container: ContainerId,
     },
     /// An exec started.

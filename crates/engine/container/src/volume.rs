@@ -1,5 +1,6 @@
 //! Volumes: directories that outlive containers. An anonymous one goes with the container it was made for.
 
+use crate::container::ContainerObject;
 use crate::core::{Core, random_id};
 use crate::error::{EngineError, io};
 use crate::record;
@@ -97,14 +98,29 @@ impl Core {
         let volume = Volume { name: name.to_owned(), path, created_at: Timestamp::now(), labels, options };
         record::write(&dir.join("volume.json"), &volume)?;
         hako_sys::failpoint!("volume.create.record");
-        self.events.emit(
-            crate::Subject::Volume(volume.name.clone()),
-            crate::Action::Create,
-            "",
-            "",
-            &driver(),
-        );
+        self.volume_event(name, crate::Action::Create);
         Ok(volume)
+    }
+
+    fn volume_event(&self, name: &str, action: crate::Action) {
+        self.events.emit(crate::Subject::Volume(name.to_owned()), action, "", "", &driver());
+    }
+
+    /// Tells of each volume of a container that it is in use, or not any more.
+    pub(crate) fn volume_events(&self, container: &ContainerObject, is_mounted: bool) {
+        for mount in &container.record.spec.mounts {
+            let MountSource::Volume { name } = &mount.source else { continue };
+            let id = container.id.clone();
+            let action = match is_mounted {
+                true => crate::Action::Mount {
+                    container: id,
+                    target: mount.target.clone(),
+                    writable: !mount.read_only,
+                },
+                false => crate::Action::Unmount { container: id },
+            };
+            self.volume_event(name, action);
+        }
     }
 
     /// Removes the files without asking who uses them. One that is not there is a success.
@@ -117,7 +133,9 @@ impl Core {
             renamed => renamed.map_err(io("remove", &dir))?,
         }
         hako_sys::failpoint!("volume.remove.renamed");
-        record::remove_tree(&trash)
+        record::remove_tree(&trash)?;
+        self.volume_event(name, crate::Action::Destroy);
+        Ok(())
     }
 
     /// Removes what a crash left of volumes that were being made or filled. Files without a record are kept: they get
@@ -188,10 +206,7 @@ impl Engine {
         if let Some(id) = self.core.volume_user(name) {
             return Err(EngineError::VolumeInUse { name: name.to_owned(), id }.into());
         }
-        self.core.delete_volume(name)?;
-        let subject = crate::Subject::Volume(name.to_owned());
-        self.core.events.emit(subject, crate::Action::Destroy, "", "", &driver());
-        Ok(())
+        Ok(self.core.delete_volume(name)?)
     }
 
     /// The volumes that some container has, running or not.

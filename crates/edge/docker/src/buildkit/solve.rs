@@ -75,13 +75,16 @@ async fn build(
     });
     let (events, heard) = mpsc::unbounded_channel();
     let told = progress::follow(progress.clone(), file, heard);
-    let outputs = request.outputs.clone();
+    let (outputs, names) = (request.outputs.clone(), request.tags.clone());
     let (built, file) = tokio::join!(state.builder.build_for(client, request, events), told);
     if let Some(file) = file {
         let error = built.as_ref().err().map(Error::chain);
         file.end(false, error.as_deref());
     }
     let built = built?;
+    if let Some(image) = &built.image {
+        state.events.built(image, &names);
+    }
     export(progress, session.as_deref(), asked, &outputs, &built).await?;
     Ok(built)
 }

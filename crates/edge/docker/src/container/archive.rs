@@ -1,6 +1,7 @@
 //! `HEAD`, `GET` and `PUT /containers/{id}/archive`, `GET /containers/{id}/changes`: files in and out.
 
 use crate::error::{Answer, Failure, invalid};
+use crate::events::note;
 use crate::image::body_reader;
 use crate::params::Params;
 use crate::{DockerState, archive};
@@ -135,12 +136,6 @@ pub(crate) async fn put(
 
 async fn user(state: &DockerState, id: &ContainerId) -> Result<String, Failure> {
     Ok(state.engine.container(id).await?.resolved.user.clone())
-}
-
-async fn note(state: &DockerState, id: &ContainerId, action: &str) {
-    if let Ok(container) = state.engine.container(id).await {
-        state.events.container(action, &container);
-    }
 }
 
 pub(crate) async fn changes(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {

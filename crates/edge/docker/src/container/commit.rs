@@ -30,7 +30,7 @@ pub(crate) async fn commit(State(state): State<DockerState>, params: Params, bod
     let (images, wanted) = (state.images.clone(), container.resolved.image_id.clone());
     let base = blocking(move || images.find(&wanted)).await?;
     let (config, extra_config) = configuration(&base, &container, &params, &body)?;
-    let images = state.images.clone();
+    let (images, named) = (state.images.clone(), names.clone());
     let pauses = params.get("pause").is_none() || params.flag("pause");
     let of = id.clone();
     let write = blocking(move || {
@@ -44,11 +44,28 @@ pub(crate) async fn commit(State(state): State<DockerState>, params: Params, bod
         let layers = [base.layers, vec![layer]].concat();
         images.commit_image(NewImage { config, extra_config, layers, names, ..NewImage::default() })
     });
+    // One that is held already, or rests, is not held for this.
+    let is_told = pauses && container.state.is_running() && !container.paused;
+    let tell = |action| is_told.then(|| state.events.container(action, &container));
     let image = match pauses {
-        true => state.engine.standing_still(&of, write).await??,
+        true => {
+            tell("pause");
+            let written = state.engine.standing_still(&of, write).await;
+            tell("unpause");
+            written??
+        }
         false => write.await?,
     };
-    state.events.container("commit", &container);
+    let (id, name) = (image.id.to_string(), named.first().map(ToString::to_string));
+    if let Some(name) = &name {
+        state.events.image("tag", &id, name, &image);
+    }
+    let more = [
+        ("comment", params.get("comment").unwrap_or_default()),
+        ("imageID", &id),
+        ("imageRef", name.as_deref().unwrap_or_default()),
+    ];
+    state.events.container_with("commit", &container, &more);
     Ok((StatusCode::CREATED, Json(json!({ "Id": image.id }))).into_response())
 }
 

@@ -1,6 +1,7 @@
 //! `GET /containers/{id}/export`: a container's root file system as a tar archive.
 
 use crate::error::Answer;
+use crate::events::note;
 use crate::{DockerState, archive};
 use axum::extract::{Path, State};
 use hako_container::{ContainerEngine, snapshot_key};
@@ -13,6 +14,7 @@ pub(crate) async fn export(State(state): State<DockerState>, Path(name): Path<St
     let id = state.engine.resolve(&name).await?;
     let images = state.images.clone();
     let mounts = images.snapshots().mounts(&snapshot_key(id.as_str()))?;
+    note(&state, &id, "export").await;
     Ok(archive::answer(move |out| {
         // The container's own layer on top of its image's, looked at without a way to write to it.
         let lower = mounts.upper.into_iter().chain(mounts.lower).collect();

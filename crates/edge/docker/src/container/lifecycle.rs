@@ -6,6 +6,7 @@ use super::host::HostConfig;
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, invalid, unimplemented};
+use crate::events::note;
 use crate::params::Params;
 use axum::Json;
 use axum::body::Body;
@@ -111,6 +112,7 @@ pub(crate) async fn restart(
     let id = state.engine.resolve(&name).await?;
     let grace = grace(&state, &id, &params).await?;
     state.engine.restart(&id, signal(&params)?, grace).await.map_err(start_failure)?;
+    note(&state, &id, "restart").await;
     Ok(no_content())
 }
 
@@ -167,7 +169,10 @@ pub(crate) async fn update(
     let warnings = super::create::settle(|feature| state.engine.has(feature), &mut host, version)?;
     // Ours, beside Docker's fields: ports of a container that exists, also while it runs.
     if changes_ports {
-        state.engine.publish(&id, super::create::ports(&host, &[])?).await?;
+        let container = state.engine.container(&id).await?;
+        let sandbox = state.engine.sandbox(&container.sandbox).await?;
+        let everywhere = super::create::everywhere(&state, &crate::network::mode(&sandbox)).await?;
+        state.engine.publish(&id, super::create::ports(&host, &[], &everywhere)?).await?;
     }
     let policy = host.restart_policy.as_ref().filter(|policy| !policy.name.is_empty());
     let restart = policy.map(|policy| restart_policy(Some(policy), false)).transpose()?;
@@ -242,5 +247,6 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
         freed += bytes;
         deleted.push(container.id);
     }
+    state.events.prune("container", freed);
     Ok(Json(json!({ "ContainersDeleted": deleted, "SpaceReclaimed": freed })).into_response())
 }

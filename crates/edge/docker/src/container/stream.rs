@@ -3,8 +3,11 @@
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::client::{self, Hijack};
+use crate::detach::Keys;
 use crate::error::{Answer, Failure, invalid};
+use crate::events::note;
 use crate::exec::size;
+use crate::frame::Talk;
 use crate::params::Params;
 use crate::{frame, websocket};
 use axum::body::Body;
@@ -29,6 +32,7 @@ pub(crate) async fn attach(
     let container = state.engine.container(&id).await?;
     let connection = Hijack::asked(&state, &mut request)?;
     let tty = container.spec.tty;
+    let keys = Keys::parse(params.get("detachKeys"))?;
     let (stdin, output) = match params.flag("stream") {
         true => {
             let options = AttachOptions {
@@ -50,7 +54,12 @@ pub(crate) async fn attach(
     };
     match connection {
         Some(connection) => {
-            tokio::spawn(frame::pump(connection, tty, stdin, output));
+            let talk = Talk { tty, stdin, output, keys };
+            tokio::spawn(async move {
+                if frame::pump(connection, talk).await {
+                    note(&state, &id, "detach").await;
+                }
+            });
             frame::upgraded(tty, version)
         }
         None => {
@@ -69,6 +78,7 @@ pub(crate) async fn attach_ws(
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
+    let keys = Keys::parse(params.get("detachKeys"))?;
     let (connection, answer) = websocket::accept(&mut request)?;
     let place = client::place(&state)?;
     let options = AttachOptions {
@@ -87,8 +97,11 @@ pub(crate) async fn attach_ws(
         true => past(&state, &container, &params).await?.chain(output).boxed(),
         false => output,
     };
+    let talk = Talk { tty: container.spec.tty, stdin, output, keys };
     tokio::spawn(async move {
-        websocket::pump(connection, stdin, output).await;
+        if websocket::pump(connection, talk).await {
+            note(&state, &id, "detach").await;
+        }
         drop(place);
     });
     Ok(answer)
@@ -108,7 +121,12 @@ pub(crate) async fn resize(
     params: Params,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
-    state.engine.resize(&id, size(&params)?).await?;
+    let size = size(&params)?;
+    state.engine.resize(&id, size).await?;
+    if let Ok(container) = state.engine.container(&id).await {
+        let (height, width) = (size.rows.to_string(), size.columns.to_string());
+        state.events.container_with("resize", &container, &[("height", &height), ("width", &width)]);
+    }
     Ok(Response::new(Body::empty()))
 }
 

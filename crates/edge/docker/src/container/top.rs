@@ -2,6 +2,7 @@
 
 use crate::DockerState;
 use crate::error::{Answer, Failure, invalid};
+use crate::events::note;
 use crate::params::Params;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -31,6 +32,7 @@ pub(crate) async fn top(
     }
     let shown = table(&String::from_utf8_lossy(&output.stdout), &pids);
     let shown = shown.ok_or_else(|| invalid(format!("ps {args}: couldn't find PID field in ps output")))?;
+    note(&state, &id, "top").await;
     Ok(Json(shown).into_response())
 }
 

@@ -14,6 +14,7 @@ mod prune;
 mod pull;
 mod push;
 mod remove;
+mod search;
 
 pub(crate) use files::{load, save_many};
 pub(crate) use import::create;
@@ -47,6 +48,7 @@ pub(crate) fn routes() -> Router<DockerState> {
         .route("/images/load", post(load))
         .route("/images/get", get(save_many))
         .route("/images/prune", post(prune))
+        .route("/images/search", get(search::search))
         .route("/images/{*rest}", any(named))
 }
 

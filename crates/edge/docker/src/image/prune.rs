@@ -20,6 +20,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
     let all = filters.get("dangling").iter().any(|value| matches!(value.as_str(), "0" | "false"));
     let users = state.engine.containers(&Filter::default()).await?;
     let used: Vec<String> = users.into_iter().map(|user| user.resolved.image_id.clone()).collect();
+    let events = state.events.clone();
     let (deleted, freed) = blocking(move || {
         let images = &state.images;
         let list = images.list()?;
@@ -47,5 +48,6 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
         Ok((deleted, freed))
     })
     .await?;
+    events.prune("image", freed);
     Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": freed })).into_response())
 }

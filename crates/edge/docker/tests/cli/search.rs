@@ -57,10 +57,10 @@ fn a_registry_s_own_search_is_asked_and_filtered() {
                     ["search", "--format", "{{.Name}}|{{.Description}}|{{.StarCount}}|{{.IsOfficial}}"];
                 docker.ok(&[&format[..], options, &[&term]].concat())
             };
-            assert_eq!(search(&[]), "app|the [2Jone|7|[OK]\nteam/app||3|\nme/app||0|\n");
-            assert_eq!(search(&["--filter", "is-official=true"]), "app|the [2Jone|7|[OK]\n");
+            assert_eq!(search(&[]), "app|the  [2Jone|7|[OK]\nteam/app||3|\nme/app||0|\n");
+            assert_eq!(search(&["--filter", "is-official=true"]), "app|the  [2Jone|7|[OK]\n");
             assert_eq!(search(&["--filter", "stars=3", "--filter", "is-official=false"]), "team/app||3|\n");
-            assert_eq!(search(&["--limit", "2"]), "app|the [2Jone|7|[OK]\nteam/app||3|\n");
+            assert_eq!(search(&["--limit", "2"]), "app|the  [2Jone|7|[OK]\nteam/app||3|\n");
             for (options, why) in [
                 (["--limit", "101"], "outside the range of [1, 100]"),
                 (["--filter", "stars=many"], "invalid filter 'stars=many'"),

@@ -1,6 +1,6 @@
 //! The links of networks: bridges, a sandbox's ends on them, and links that sit on a link of the host.
 
-use super::options::{GatewayMode, ICC, PARENT};
+use super::options::{GatewayMode, ICC, IFNAME, PARENT};
 use super::spec::{Driver, Endpoint, NetworkSpec};
 use crate::bridge::{Graveyard, configure, hash, mac};
 use crate::error::{NetworkError, Result};
@@ -263,7 +263,7 @@ pub(super) fn configure_end(
             set_ipv6(name, "accept_ra", "0")?;
         }
         for (parts, value) in sysctls {
-            let parts = parts.iter().map(|part| if part == "IFNAME" { name } else { part });
+            let parts = parts.iter().map(|part| if part.eq_ignore_ascii_case(IFNAME) { name } else { part });
             let path = Path::new("/proc/sys").join(parts.collect::<PathBuf>());
             fs::write(&path, value).map_err(failed("write", &path))?;
         }

@@ -19,6 +19,8 @@ pub(crate) const GATEWAY_MODE: [&str; 2] =
 pub(crate) const PARENT: &str = "parent";
 const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+/// Stands for the link's name in settings.
+pub(super) const IFNAME: &str = "IFNAME";
 const OURS: &str = "com.docker.network.";
 
 /// A link's name is at most what the kernel takes, its zero byte counted.
@@ -161,7 +163,8 @@ fn sysctl(text: &str) -> Result<(Vec<String>, String)> {
     };
     let is_good = net == "net"
         && matches!(family.as_str(), "ipv4" | "ipv6" | "mpls")
-        && interface == "IFNAME"
+        // docker 28 sends it in small letters.
+        && interface.eq_ignore_ascii_case(IFNAME)
         && parts.iter().all(is_plain);
     if is_good { Ok((parts, value.to_owned())) } else { Err(bad()) }
 }

@@ -3,6 +3,7 @@
 use super::check::Check;
 use super::table::Outcome;
 use crate::DockerState;
+use crate::exec::Told;
 use futures::StreamExt;
 use hako_container::{
     Action, Container, ContainerEngine, ContainerState, ExecSession, ExecSpec, Filter, Subject,
@@ -104,7 +105,7 @@ async fn monitor(state: DockerState, container: Container, check: Check, started
             continue;
         }
         let (start, age) = (Timestamp::now(), since(started_at));
-        let (code, output) = run(&state, id, &check).await;
+        let (code, output) = run(&state, &container, &check).await;
         let outcome = Outcome { start, end: Timestamp::now(), code, output };
         if let Some(status) = state.health.take(id, &check, outcome, age) {
             state.events.container(&format!("health_status: {}", status.as_str()), &container);
@@ -113,21 +114,30 @@ async fn monitor(state: DockerState, container: Container, check: Check, started
 }
 
 /// Runs the check once: its exit code, -1 where there is none, and the beginning of its output.
-async fn run(state: &DockerState, id: &ContainerId, check: &Check) -> (i32, String) {
+async fn run(state: &DockerState, container: &Container, check: &Check) -> (i32, String) {
     let spec = ExecSpec { argv: check.argv().unwrap_or_default(), ..ExecSpec::default() };
-    let session = match state.engine.exec(id, spec).await {
+    let told = Told::new(state, container, &spec.argv);
+    let session = match state.engine.exec(&container.id, spec).await {
         Ok(session) => session,
         Err(error) => return (-1, error.chain()),
     };
+    told.started();
     let (timeout, pid) = (check.timeout(), session.pid);
     match tokio::time::timeout(timeout, collect(session)).await {
-        Ok(result) => result,
+        Ok(result) => {
+            told.ended(result.0);
+            result
+        }
         Err(_) => {
             kill(pid);
+            told.ended(KILLED);
             (-1, format!("Health check exceeded timeout ({timeout:?})"))
         }
     }
 }
+
+/// What a shell says of a process that was killed.
+const KILLED: i32 = 137;
 
 /// It has not been waited for, so the number is still its own.
 fn kill(pid: u32) {

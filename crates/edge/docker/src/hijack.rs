@@ -1,0 +1,261 @@
+//! Raw connections for clients that do not ask for an upgrade.
+//!
+//! Before HTTP had a word for it, Docker's clients sent `POST …/attach` or `POST /exec/…/start`, got `200 OK`, and both
+//! ends went on with raw bytes. A parser of HTTP takes such bytes for the next request. So, between the socket and the
+//! parser, the request gets the header that it lacks, and the answer loses what the client did not ask for.
+//!
+//! ```text
+//! client ──  POST /exec/ID/start               ──▶  + Connection: Upgrade, Upgrade: tcp  ──▶ parser
+//! client ◀──  200 OK, the type, raw bytes      ──  101, Connection, Upgrade, the type   ◀── parser
+//! ```
+//! Invariant: only the head of a request is looked at, never a byte of a body: [`Heads::next`] says when one begins.
+
+use bytes::{Buf, BytesMut};
+use std::io::Result;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A head beyond this is the parser's to refuse.
+const LONGEST: usize = 64 << 10;
+const END: &[u8] = b"\r\n\r\n";
+const ASKS: &[u8] = b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
+
+/// Whether the next byte of a connection begins a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Heads(Arc<AtomicBool>);
+
+impl Heads {
+    /// The connection has sent all of the last request.
+    pub(crate) fn next(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connection between the socket and the parser.
+#[derive(Debug)]
+pub(crate) struct Gate<T> {
+    inner: T,
+    at_head: Arc<AtomicBool>,
+    /// Of a head that has not come to its end, or that the parser has yet to read.
+    read: BytesMut,
+    /// Whether `read` is for the parser.
+    is_whole: bool,
+    /// The answer to come is one to a client that did not ask.
+    rewrites: bool,
+    /// Of an answer's head, on its way to the client.
+    written: BytesMut,
+}
+
+impl<T> Gate<T> {
+    pub(crate) fn new(inner: T) -> (Self, Heads) {
+        let at_head = Arc::new(AtomicBool::new(true));
+        let heads = Heads(Arc::clone(&at_head));
+        let (read, written) = (BytesMut::new(), BytesMut::new());
+        (Self { inner, at_head, read, is_whole: false, rewrites: false, written }, heads)
+    }
+
+    /// Looks at what has come of a head.
+    fn look(&mut self) {
+        let end = find(&self.read, END);
+        if end.is_none() && self.read.len() < LONGEST && may_be_raw(&self.read) {
+            return;
+        }
+        self.is_whole = true;
+        self.at_head.store(false, Ordering::Relaxed);
+        let Some(end) = end.filter(|end| takes_raw(&self.read[..*end])) else { return };
+        let rest = self.read.split_off(end + END.len());
+        self.read.truncate(end);
+        self.read.extend_from_slice(ASKS);
+        self.read.extend_from_slice(&rest);
+        self.rewrites = true;
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// What other requests begin with is not waited for.
+fn may_be_raw(head: &[u8]) -> bool {
+    let begins = b"POST /";
+    head.starts_with(begins) || begins.starts_with(head)
+}
+
+/// Whether the answer is a raw connection, and nothing of HTTP says so.
+fn takes_raw(head: &[u8]) -> bool {
+    let Ok(head) = std::str::from_utf8(head) else { return false };
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (Some("POST"), Some(target), Some("HTTP/1.1")) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut parts = path.split('/').skip(1).peekable();
+    parts.next_if(|part| part.starts_with("v1."));
+    let route = [parts.next(), parts.next().map(|_| "ID"), parts.next(), parts.next()];
+    let names: Vec<String> =
+        lines.filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let is_attach = route == [Some("containers"), Some("ID"), Some("attach"), None]
+        // A body is the input, without a hijack.
+        && !has("transfer-encoding")
+        && query.split('&').any(|pair| matches!(pair, "stdin=1" | "stdin=true" | "stdin=True"));
+    let is_exec = route == [Some("exec"), Some("ID"), Some("start"), None] && !has("transfer-encoding");
+    (is_attach || is_exec) && !has("upgrade")
+}
+
+/// The head of an answer for who did not ask for an upgrade.
+fn plain(head: &[u8]) -> Vec<u8> {
+    let head = String::from_utf8_lossy(head);
+    let is_kept = |line: &&str| {
+        let name = line.split(':').next().unwrap_or_default();
+        !name.eq_ignore_ascii_case("connection") && !name.eq_ignore_ascii_case("upgrade")
+    };
+    let lines = std::iter::once("HTTP/1.1 200 OK").chain(head.split("\r\n").skip(1).filter(is_kept));
+    (lines.collect::<Vec<_>>().join("\r\n") + "\r\n\r\n").into_bytes()
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let gate = self.get_mut();
+        loop {
+            if gate.is_whole && gate.read.has_remaining() {
+                let len = gate.read.len().min(buffer.remaining());
+                buffer.put_slice(&gate.read.split_to(len));
+                return Poll::Ready(Ok(()));
+            }
+            gate.is_whole = false;
+            if !gate.at_head.load(Ordering::Relaxed) {
+                return Pin::new(&mut gate.inner).poll_read(context, buffer);
+            }
+            let mut piece = [0; 8 << 10];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut gate.inner).poll_read(context, &mut piece))?;
+            if piece.filled().is_empty() {
+                // What came of a head is the parser's to judge; then it reads the end itself.
+                gate.at_head.store(false, Ordering::Relaxed);
+                gate.is_whole = true;
+                continue;
+            }
+            gate.read.extend_from_slice(piece.filled());
+            gate.look();
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Gate<T> {
+    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while self.written.has_remaining() {
+            let len = ready!(Pin::new(&mut self.inner).poll_write(context, &self.written))?;
+            if len == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.written.advance(len);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let gate = self.get_mut();
+        ready!(gate.poll_written(context))?;
+        if std::mem::take(&mut gate.rewrites)
+            && bytes.starts_with(SWITCHING)
+            && let Some(end) = find(bytes, END)
+        {
+            gate.written.extend_from_slice(&plain(&bytes[..end]));
+            return Poll::Ready(Ok(end + END.len()));
+        }
+        Pin::new(&mut gate.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let gate = self.get_mut();
+        ready!(gate.poll_written(context))?;
+        Pin::new(&mut gate.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let gate = self.get_mut();
+        ready!(gate.poll_written(context))?;
+        Pin::new(&mut gate.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn only_requests_that_docker_hijacks_are_taken() {
+        for (is_raw, head) in [
+            (true, "POST /containers/x/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d"),
+            (true, "POST /v1.24/exec/abc/start HTTP/1.1\r\nContent-Length: 2"),
+            (false, "POST /v1.24/exec/abc/start HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp"),
+            (false, "POST /containers/x/attach?stream=1&stdin=0 HTTP/1.1"),
+            (false, "POST /containers/x/attach?stdin=1 HTTP/1.1\r\nTransfer-Encoding: chunked"),
+            (false, "GET /containers/x/attach?stdin=1 HTTP/1.1"),
+            (false, "POST /exec/abc/start HTTP/1.0"),
+            (false, "POST /exec/abc/start/more HTTP/1.1"),
+            (false, "POST /containers/x/start HTTP/1.1"),
+        ] {
+            assert_eq!(takes_raw(head.as_bytes()), is_raw, "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_in_pieces_gets_the_header_and_its_answer_loses_it() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let (mut gate, heads) = Gate::new(server);
+        let head = "POST /exec/abc/start HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{}raw POST /exec/x/start HTTP/1.1\r\n\r\n";
+        tokio::spawn(async move {
+            for piece in head.as_bytes().chunks(7) {
+                client.write_all(piece).await.unwrap();
+            }
+            let mut answer = vec![0; 4096];
+            let mut len = 0;
+            while find(&answer[..len], b"bytes").is_none() {
+                len += client.read(&mut answer[len..]).await.unwrap();
+            }
+            let answer = String::from_utf8_lossy(&answer[..len]).into_owned();
+            client.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let expected = head.replacen("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n", 1);
+        let mut seen = vec![0; expected.len()];
+        gate.read_exact(&mut seen).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&seen), expected);
+        gate.write_all(b"HTTP/1.1 101 Switching Protocols\r\ncontent-type: t\r\nconnection: Upgrade\r\nupgrade: tcp\r\n\r\nbytes")
+            .await
+            .unwrap();
+        gate.flush().await.unwrap();
+        let told = "HTTP/1.1 200 OK\r\ncontent-type: t\r\n\r\nbytes";
+        let mut seen = vec![0; told.len()];
+        gate.read_exact(&mut seen).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&seen), told);
+        heads.next();
+        assert!(gate.at_head.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn other_requests_pass_as_they_are() {
+        for request in ["GET / HTTP/1.1\r\n\r\n", "POST /exec/abc/start HTTP/1.1\r\nHost", "x"] {
+            let (mut client, server) = tokio::io::duplex(64);
+            let (mut gate, _) = Gate::new(server);
+            client.write_all(request.as_bytes()).await.unwrap();
+            drop(client);
+            let mut seen = String::new();
+            gate.read_to_string(&mut seen).await.unwrap();
+            assert_eq!(seen, request);
+        }
+    }
+}
