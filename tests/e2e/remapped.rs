@@ -26,7 +26,7 @@ fn containers_are_remapped_and_pods_are_not_also_after_a_crash() {
     platform.run(&["image", "import-busybox"]);
     platform.kill();
     let up = |platform: &mut Platform, spec: &[&str]| {
-        run(platform.hako().args(["up", "--detach", "--listen", &platform.listen().to_owned()]).args(spec));
+        run(platform.hako().args(["up", "--detach", "--listen", platform.listen()]).args(spec));
     };
     let refused = output(platform.hako().args(["up", "--detach", "--userns-remap", "nobody-here"]));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

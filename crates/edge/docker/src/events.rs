@@ -242,7 +242,17 @@ fn json(event: &Event) -> Option<Value> {
     if !event.name.is_empty() {
         attributes.insert("name".into(), json!(event.name));
     }
-    let action = match &event.action {
+    let action = action(&event.action, &mut attributes)?;
+    let mut line = line(kind, action, id, attributes, event.at);
+    if kind == "container" {
+        line["from"] = json!(event.image);
+    }
+    Some(line)
+}
+
+/// What an event's action is called, with what there is to say of it; none for those that another face tells.
+fn action(action: &Action, attributes: &mut Map<String, Value>) -> Option<&'static str> {
+    Some(match action {
         Action::Create => "create",
         Action::Attach => "attach",
         Action::Start => "start",
@@ -285,12 +295,7 @@ fn json(event: &Event) -> Option<Value> {
         }
         // By the ids that this face gave them, see `exec`.
         Action::ExecStart { .. } | Action::ExecDie { .. } => return None,
-    };
-    let mut line = line(kind, action, id, attributes, event.at);
-    if kind == "container" {
-        line["from"] = json!(event.image);
-    }
-    Some(line)
+    })
 }
 
 /// Docker's rules: names and ids by their beginning, whatever the event is about; images by name with or without a tag.

@@ -231,11 +231,11 @@ impl Core {
             }
         }
         for mount in &mut spec.mounts {
-            if let MountSource::Volume { name } = &mut mount.source {
-                if name.is_empty() {
-                    *name = random_id()?.to_string();
-                    anonymous.push(name.clone());
-                }
+            if let MountSource::Volume { name } = &mut mount.source
+                && name.is_empty()
+            {
+                *name = random_id()?.to_string();
+                anonymous.push(name.clone());
             }
         }
         if !anonymous.is_empty() {

@@ -48,6 +48,7 @@ impl Daemon {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one session, step by step")]
 fn every_action_of_a_session_is_told_in_its_order() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -167,6 +167,7 @@ fn what_is_left_away_is_told_and_what_contradicts_itself_is_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one container, limit by limit")]
 fn shares_quotas_and_processors_reach_the_group_and_change() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -114,6 +114,7 @@ fn ids(tar: &[u8]) -> Vec<(String, u64, u64)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one container, step by step")]
 fn copies_have_the_containers_ids_whether_it_runs_or_not() {
     remapped(|daemon| {
         let file = daemon.dir.join("file");
@@ -276,6 +277,7 @@ fn namespaces_of_another_container_come_with_its_user_namespace() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one container, step by step")]
 fn networks_ports_images_as_mounts_and_devices_work_as_ever() {
     remapped(|daemon| {
         daemon.ok(&["network", "create", "net"]);

@@ -139,7 +139,7 @@ impl Door {
         for (v6, family) in FAMILIES.into_iter().enumerate() {
             batch.turn_to(family, &self.table).clear_table().add_table();
             add_port_sets(batch, v6, false);
-            let (rule, somewhere, anywhere) = keyed(self.from_outside(), v6);
+            let (rule, somewhere, anywhere) = keyed(self.of_outsiders(), v6);
             let is_published = |rule: Rule, set: &str, key| {
                 let rule = rule.then(Expression::Contains { set: set.to_owned(), key, inverted: false });
                 self.copy(rule, family).verdict(Verdict::Drop)
@@ -153,7 +153,7 @@ impl Door {
     }
 
     /// First packets that came by a link, and not a second time.
-    fn from_outside(&self) -> Rule {
+    fn of_outsiders(&self) -> Rule {
         let rule = Rule::new().input(Comparison::Ne, &self.far).input(Comparison::Ne, "lo");
         rule.connection_state(NEW)
     }

@@ -118,6 +118,7 @@ fn chown_to(tree: &Path, id: u32) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn podman_runs_its_containers_with_our_runtime() {
     let Some(host) = Host::with(&["podman", "conmon"]) else { return };
     let podman = |args: &[&str]| {

@@ -68,10 +68,9 @@ fn default(object: &mut Value) {
     }
     let Some(map) = object.as_object_mut() else { return };
     for subject in super::super::value::each_mut(map, "subjects") {
-        match subject.get("kind").and_then(Value::as_str) {
-            Some("User" | "Group") => set_default(subject, "apiGroup", GROUP),
-            // A service account is of the core group, whose name is empty and left out.
-            _ => {}
+        // A service account is of the core group, whose name is empty and left out.
+        if let Some("User" | "Group") = subject.get("kind").and_then(Value::as_str) {
+            set_default(subject, "apiGroup", GROUP);
         }
     }
 }

@@ -53,6 +53,7 @@ fn stateful_sets_are_defaulted_as_upstream_defaults_them() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_stateful_sets_are_refused_as_upstream_words_it() {
     let mut named = stateful_set(json!({}));
     named["metadata"]["name"] = "a.b".into();

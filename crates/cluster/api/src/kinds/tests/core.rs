@@ -110,6 +110,7 @@ fn what_a_container_gets_follows_from_its_bounds() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_limits_are_refused_as_upstream_words_it() {
     let container = |item: Value| {
         let mut of = json!({"type": "Container"});
@@ -178,6 +179,7 @@ fn faulty_limits_are_refused_as_upstream_words_it() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_quotas_are_refused_as_upstream_words_it() {
     const EXPRESSIONS: &str = "spec.scopeSelector.matchExpressions";
     let at = |rest: &str| -> &'static str { Box::leak(format!("{EXPRESSIONS}{rest}").into_boxed_str()) };

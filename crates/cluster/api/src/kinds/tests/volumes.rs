@@ -43,6 +43,7 @@ fn volumes_and_claims_are_defaulted_as_upstream_defaults_them() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_volumes_are_refused_as_upstream_words_it() {
     let local = json!({"local": {"path": "/disk"}});
     let csi = |csi: Value| sourced(json!({ "csi": csi }));

@@ -3,6 +3,7 @@
 use super::*;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_failure_policies_are_refused_as_upstream_words_it() {
     const RULE: &str = "spec.podFailurePolicy.rules[0]";
     let of = |rest: &str| -> &'static str { Box::leak(format!("{RULE}{rest}").into_boxed_str()) };
