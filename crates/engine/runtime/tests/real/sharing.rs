@@ -177,7 +177,7 @@ async fn output_is_logged_as_dockers_json_when_that_is_asked_for() {
         })
         .collect();
     lines.sort();
-    let want = [("stderr", "err\n"), ("stdout", "out\n"), ("stdout", "rest\n")];
+    let want = [("stderr", "err\n"), ("stdout", "out\n"), ("stdout", "rest")];
     assert_eq!(lines, want.map(|(stream, log)| (stream.to_owned(), log.to_owned())));
     bed.finish().await;
 }
