@@ -104,6 +104,34 @@ fn a_session_brings_the_context_and_tells_what_happens() {
 }
 
 #[test]
+fn names_of_one_file_come_out_right_whichever_is_copied() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let dir = context(docker, &[("x", "a\n"), ("Dockerfile", "")]);
+        fs::hard_link(dir.join("x"), dir.join("y")).unwrap();
+        docker.with_each_cli(|docker| {
+            for copied in ["x", "y", "x y"] {
+                let dockerfile = format!("FROM busybox\nCOPY {copied} /c/\nRUN cat /c/* >/all\n");
+                fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+                for ignored in ["", "x\n", "y\n"] {
+                    fs::write(dir.join(".dockerignore"), ignored).unwrap();
+                    if copied.split(' ').any(|name| name == ignored.trim()) {
+                        continue;
+                    }
+                    built(docker, &["-t", "linked", dir.to_str().unwrap()]);
+                    let all = docker.ok(&["run", "--rm", "linked", "cat", "/all"]);
+                    assert_eq!(
+                        all,
+                        "a\n".repeat(copied.split(' ').count()),
+                        "{copied:?} without {ignored:?}"
+                    );
+                }
+            }
+        });
+    });
+}
+
+#[test]
 fn a_build_that_fails_says_where_and_why() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -14,7 +14,9 @@ use rustix::fs::{
 };
 use rustix::fs::{chmodat, fchmod, fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2};
 use rustix::fs::{statat, symlinkat, utimensat};
+use rustix::io::Errno;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -171,14 +173,16 @@ impl Tree {
         let path = inside(&stat.path).ok_or_else(|| self.broken(&format!("the path {:?}", stat.path)))?;
         let (kind, permissions) =
             from_go(stat.mode).ok_or_else(|| self.broken(&format!("the mode {:#x}", stat.mode)))?;
-        let is_empty = stat.size == 0;
+        let is_link = !stat.link.is_empty();
         match kind {
-            FileType::RegularFile if !stat.link.is_empty() => self.link(&path, &stat.link)?,
-            FileType::RegularFile if is_empty => {
+            FileType::RegularFile if is_link && self.link(&path, &stat.link)? => {}
+            FileType::RegularFile if !is_link && stat.size == 0 => {
                 let file = self.create(&path)?;
                 self.dress(&file, &path, &stat, permissions)?;
             }
             FileType::RegularFile => {
+                // Its other names are linked to it before its content has come.
+                self.create(&path)?;
                 self.wanted.insert(id, Wanted { path, stat, permissions });
                 return Ok(Some(Packet { kind: PacketKind::Req as i32, id, ..Packet::default() }));
             }
@@ -199,17 +203,24 @@ impl Tree {
         Ok(None)
     }
 
-    /// Another name for a file that has come.
-    fn link(&self, path: &Path, target: &str) -> Result<()> {
+    /// Another name for a file that the sender named before. Whether there is one: what is kept out of the context is
+    /// not here, and the content has to come by this name.
+    fn link(&self, path: &Path, target: &str) -> Result<bool> {
         let target = inside(target).ok_or_else(|| self.broken(&format!("the link {target:?}")))?;
         let (parent, name) = self.parent(path)?;
-        let (other, other_name) = self.parent(&target)?;
-        let found = statat(&other, other_name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|source| self.failed(&target, source))?;
+        let found = self.look_up(&target).and_then(|(other, other_name)| {
+            Ok((statat(&other, other_name, AtFlags::SYMLINK_NOFOLLOW)?, other, other_name))
+        });
+        let (found, other, other_name) = match found {
+            Err(Errno::NOENT) => return Ok(false),
+            found => found.map_err(|source| self.failed(&target, source))?,
+        };
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return Err(self.broken(&format!("the link {target:?} to what is no file")));
         }
-        linkat(other, other_name, parent, name, AtFlags::empty()).map_err(|source| self.failed(path, source))
+        linkat(other, other_name, parent, name, AtFlags::empty())
+            .map_err(|source| self.failed(path, source))?;
+        Ok(true)
     }
 
     fn special(&self, path: &Path, kind: FileType, permissions: u32, stat: &Stat) -> Result<()> {
@@ -230,7 +241,7 @@ impl Tree {
             if self.open.len() == MOST_OPEN {
                 return Err(self.broken(&format!("more than {MOST_OPEN} files at the same time")));
             }
-            let file = self.create(&self.wanted[&id].path)?;
+            let file = self.reopen(&self.wanted[&id].path)?;
             self.open.insert(id, file);
         }
         if data.is_empty() {
@@ -255,8 +266,17 @@ impl Tree {
     }
 
     fn create(&self, path: &Path) -> Result<File> {
+        self.open_file(path, OFlags::CREATE | OFlags::EXCL)
+    }
+
+    /// What was created; nothing else can have taken its name.
+    fn reopen(&self, path: &Path) -> Result<File> {
+        self.open_file(path, OFlags::empty())
+    }
+
+    fn open_file(&self, path: &Path, how: OFlags) -> Result<File> {
         let (parent, name) = self.parent(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | how;
         let file = openat(parent, name, flags, Mode::RUSR | Mode::WUSR);
         file.map(File::from).map_err(|source| self.failed(path, source))
     }
@@ -273,14 +293,18 @@ impl Tree {
     }
 
     /// The directory that a path is in, reached without a link, and the last name.
-    fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p std::ffi::OsStr)> {
+    fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
+        self.look_up(path).map_err(|source| self.failed(path, source))
+    }
+
+    fn look_up<'p>(&self, path: &'p Path) -> rustix::io::Result<(OwnedFd, &'p OsStr)> {
         let name = path.file_name().unwrap_or_default();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let parent = parent.unwrap_or(Path::new("."));
         let opened = openat2(self.root.as_fd(), parent, flags, Mode::empty(), resolve);
-        opened.map(|parent| (parent, name)).map_err(|source| self.failed(path, source))
+        opened.map(|parent| (parent, name))
     }
 
     /// Directories get what they are meant to have, from the inside out.
@@ -381,6 +405,33 @@ mod tests {
         assert_eq!(std::fs::read_link(dest.join("link")).unwrap(), Path::new("/etc/passwd"));
         let directory = std::fs::metadata(dest.join("a")).unwrap();
         assert_eq!((directory.permissions().mode() & 0o7777, directory.mtime()), (0o750, 1_500_000_000));
+    }
+
+    #[test]
+    fn names_of_one_file_are_linked_before_its_content_comes_and_need_no_name_that_is_kept_out() {
+        let (dir, mut tree) = tree();
+        let file = FileType::RegularFile;
+        assert_eq!(tree.take(stat("x", file, 2, "")).unwrap()[0].id, 0);
+        assert!(tree.take(stat("y", file, 0, "x")).unwrap().is_empty());
+        let asks = [("z", "kept-out", 2), ("zz", "nowhere/kept-out", 3)];
+        for (name, target, id) in asks {
+            assert_eq!(tree.take(stat(name, file, 0, target)).unwrap()[0].id, id);
+        }
+        tree.take(Packet { kind: PacketKind::Stat as i32, ..Packet::default() }).unwrap();
+        for id in [0, 2, 3] {
+            tree.take(data(id, "a\n")).unwrap();
+            tree.take(data(id, "")).unwrap();
+        }
+        tree.take(fin()).unwrap();
+        tree.finish().unwrap();
+        let of = |name: &str| {
+            let path = dir.path().join("dest").join(name);
+            let found = std::fs::metadata(&path).unwrap();
+            (std::fs::read_to_string(path).unwrap(), found.nlink(), found.mtime(), found.mode() & 0o777)
+        };
+        for (name, links) in [("x", 2), ("y", 2), ("z", 1), ("zz", 1)] {
+            assert_eq!(of(name), ("a\n".to_owned(), links, 1_500_000_000, 0o640), "{name}");
+        }
     }
 
     #[test]
