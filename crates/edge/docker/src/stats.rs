@@ -27,22 +27,20 @@ pub(crate) async fn stats(
     let name = container.spec.name.clone();
     let first = state.engine.stats(&id).await.unwrap_or_default();
     let is_stream = params.get("stream").is_none() || params.flag("stream");
+    if !is_stream && params.flag("one-shot") {
+        return Ok(Json(json(&state, &id, &name, None, &first).await).into_response());
+    }
     if !is_stream {
-        let second = match params.flag("one-shot") {
-            true => first.clone(),
-            false => {
-                tokio::time::sleep(PERIOD).await;
-                state.engine.stats(&id).await.unwrap_or_default()
-            }
-        };
-        return Ok(Json(json(&state, &id, &name, &first, &second).await).into_response());
+        tokio::time::sleep(PERIOD).await;
+        let second = state.engine.stats(&id).await.unwrap_or_default();
+        return Ok(Json(json(&state, &id, &name, Some(&first), &second).await).into_response());
     }
     let readings = stream::unfold((state, id, name, first), |(state, id, name, before)| async move {
         tokio::time::sleep(PERIOD).await;
         // A container that is gone ends the stream, one that rests uses nothing.
         state.engine.container(&id).await.ok()?;
         let now = state.engine.stats(&id).await.unwrap_or_default();
-        let line = Bytes::from(format!("{}\n", json(&state, &id, &name, &before, &now).await));
+        let line = Bytes::from(format!("{}\n", json(&state, &id, &name, Some(&before), &now).await));
         Some((line, (state, id, name, now)))
     });
     let lines = readings.map(Ok::<_, std::convert::Infallible>);
@@ -61,7 +59,63 @@ fn cpu(stats: &Stats) -> Value {
         reason = "nanoseconds of uptime, far below 2^63"
     )]
     let system = (uptime * 1e9) as u64 * cpus;
-    json!({ "cpu_usage": { "total_usage": stats.cpu_ns }, "system_cpu_usage": system, "online_cpus": cpus })
+    json!({
+        "cpu_usage": cpu_usage(stats), "throttling_data": throttling(stats), "system_cpu_usage": system,
+        "online_cpus": cpus,
+    })
+}
+
+fn cpu_usage(stats: &Stats) -> Value {
+    let group = &stats.group;
+    let mut usage = json!({
+        "total_usage": stats.cpu_ns, "usage_in_kernelmode": group.cpu_system_ns,
+        "usage_in_usermode": group.cpu_user_ns,
+    });
+    // Version 2 of control groups does not count by processor.
+    if !group.per_cpu_ns.is_empty() {
+        usage["percpu_usage"] = json!(group.per_cpu_ns);
+    }
+    usage
+}
+
+fn throttling(stats: &Stats) -> Value {
+    let held_back = stats.group.throttling;
+    json!({
+        "periods": held_back.periods, "throttled_periods": held_back.throttled,
+        "throttled_time": held_back.throttled_ns,
+    })
+}
+
+/// Counts by device and operation. The other lists are a scheduler's that Linux has no more since 5.0.
+fn block_io(stats: &Stats) -> Value {
+    let (mut bytes, mut requests) = (Vec::new(), Vec::new());
+    for io in &stats.group.io {
+        let entry = |value: u64| json!({ "major": io.device.major, "minor": io.device.minor, "op": io.operation, "value": value });
+        bytes.push(entry(io.bytes));
+        requests.push(entry(io.requests));
+    }
+    json!({
+        "io_service_bytes_recursive": bytes, "io_serviced_recursive": requests, "io_queue_recursive": [],
+        "io_service_time_recursive": [], "io_wait_time_recursive": [], "io_merged_recursive": [],
+        "io_time_recursive": [], "sectors_recursive": [],
+    })
+}
+
+/// Without a limit of its own a container may have all there is.
+fn memory(stats: &Stats) -> Value {
+    let machine = crate::system::memory_total();
+    json!({
+        "usage": stats.memory_usage, "max_usage": stats.group.memory_peak, "failcnt": stats.group.memory_failures,
+        "limit": stats.memory_limit.map_or(machine, |limit| limit.min(machine)), "stats": stats.group.memory,
+    })
+}
+
+/// Like Docker's, without a limit where there is none.
+fn pids(stats: &Stats) -> Value {
+    match stats.group.pids_limit {
+        Some(limit) => json!({ "current": stats.pids, "limit": limit }),
+        None => json!({ "current": stats.pids }),
+    }
 }
 
 /// Counters of the container's own network interfaces; none with the host's network.
@@ -96,24 +150,37 @@ fn interfaces(text: &str) -> Value {
     Value::Object(shown)
 }
 
-async fn json(state: &DockerState, id: &ContainerId, name: &str, before: &Stats, now: &Stats) -> Value {
+/// What was before the first reading: nothing, and for Go the beginning of time.
+fn never() -> (String, Value) {
+    let nothing = Stats::default();
+    let usage = json!({ "cpu_usage": cpu_usage(&nothing), "throttling_data": throttling(&nothing) });
+    ("0001-01-01T00:00:00Z".to_owned(), usage)
+}
+
+fn past(before: &Stats, now: &Stats, present: &Value) -> (String, Value) {
     let mut past = cpu(before);
-    let present = cpu(now);
     let elapsed = now.at.as_nanosecond().saturating_sub(before.at.as_nanosecond());
     let cpus = present["online_cpus"].as_u64().unwrap_or(1);
     let elapsed = u64::try_from(elapsed).unwrap_or(0).saturating_mul(cpus);
     past["system_cpu_usage"] =
         json!(present["system_cpu_usage"].as_u64().unwrap_or(0).saturating_sub(elapsed));
-    // Without a limit of its own a container may have all there is.
-    let machine = crate::system::memory_total();
+    (before.at.to_string(), past)
+}
+
+/// A reading, with the one before it where there is one. `num_procs` and `storage_stats` are Windows's.
+async fn json(
+    state: &DockerState,
+    id: &ContainerId,
+    name: &str,
+    before: Option<&Stats>,
+    now: &Stats,
+) -> Value {
+    let present = cpu(now);
+    let (preread, past) = before.map_or_else(never, |before| past(before, now, &present));
     json!({
-        "id": id, "name": format!("/{name}"), "read": now.at.to_string(), "preread": before.at.to_string(),
-        "pids_stats": { "current": now.pids }, "cpu_stats": present, "precpu_stats": past,
-        "memory_stats": {
-            "usage": now.memory_usage, "limit": now.memory_limit.map_or(machine, |limit| limit.min(machine)),
-            "stats": { "inactive_file": now.memory_usage.saturating_sub(now.memory_working_set) },
-        },
-        "blkio_stats": {}, "networks": networks(state, id).await, "num_procs": 0,
+        "id": id, "name": format!("/{name}"), "read": now.at.to_string(), "preread": preread,
+        "pids_stats": pids(now), "cpu_stats": present, "precpu_stats": past, "memory_stats": memory(now),
+        "blkio_stats": block_io(now), "networks": networks(state, id).await, "num_procs": 0, "storage_stats": {},
     })
 }
 

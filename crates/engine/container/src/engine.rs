@@ -194,6 +194,7 @@ impl ContainerEngine for Engine {
             memory_limit: used.memory_limit,
             cpu_ns: used.cpu_ns,
             pids: used.pids,
+            group: used,
         })
     }
 

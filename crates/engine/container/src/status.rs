@@ -318,4 +318,6 @@ pub struct Stats {
     pub cpu_ns: u64,
     /// Processes and threads.
     pub pids: u64,
+    /// All that the container's group counts.
+    pub group: hako_cgroup::Stats,
 }

@@ -166,6 +166,61 @@ fn what_is_left_away_is_told_and_what_contradicts_itself_is_refused() {
     });
 }
 
+/// A reading of a container's counters.
+fn reading(docker: &Daemon, name: &str, how: &str) -> serde_json::Value {
+    let answer = docker.ask("GET", &format!("/containers/{name}/stats?stream=false&{how}"), "");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+#[test]
+fn counters_say_all_that_the_group_counts() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let script = "trap 'exit 0' TERM; while :; do cat /proc/stat >/dev/null; done";
+        docker.ok(&["run", "-d", "--name", "idle", "busybox", "sleep", "1000"]);
+        let limits = ["--pids-limit", "50", "-m", "64m", "--cpu-period", "10000", "--cpu-quota", "2000"];
+        let run = [&["run", "-d", "--name", "busy"], &limits[..], &["busybox", "sh", "-c", script]].concat();
+        docker.ok(&run);
+        let has = |reading: &serde_json::Value, path: &str| {
+            reading.pointer(path).and_then(serde_json::Value::as_u64).is_some_and(|value| value > 0)
+        };
+        docker.until("the quota held it back", || {
+            has(&reading(docker, "busy", "one-shot=1"), "/cpu_stats/throttling_data/throttled_periods")
+        });
+        let once = reading(docker, "busy", "one-shot=1");
+        for path in [
+            "/cpu_stats/throttling_data/periods",
+            "/cpu_stats/throttling_data/throttled_time",
+            "/cpu_stats/cpu_usage/usage_in_kernelmode",
+            "/cpu_stats/cpu_usage/usage_in_usermode",
+            "/memory_stats/usage",
+            "/memory_stats/max_usage",
+        ] {
+            assert!(has(&once, path), "{path} of {once}");
+        }
+        assert_eq!(once["pids_stats"]["limit"], 50);
+        assert_eq!(once["memory_stats"]["limit"], 64 << 20);
+        assert!(once["memory_stats"]["failcnt"].is_u64() && once["num_procs"] == 0, "{once}");
+        for list in ["io_service_bytes_recursive", "io_serviced_recursive", "sectors_recursive"] {
+            assert!(once["blkio_stats"][list].is_array(), "{list} of {once}");
+        }
+        let (name, per_cpu) = match is_legacy() {
+            true => ("total_inactive_file", true),
+            false => ("inactive_file", false),
+        };
+        assert!(once["memory_stats"]["stats"][name].is_u64(), "{once}");
+        assert_eq!(once["cpu_stats"]["cpu_usage"]["percpu_usage"].is_array(), per_cpu, "{once}");
+        assert_eq!(once["precpu_stats"]["cpu_usage"]["total_usage"], 0);
+        assert_eq!(once["preread"], "0001-01-01T00:00:00Z");
+        let twice = reading(docker, "busy", "one-shot=0");
+        assert!(has(&twice, "/precpu_stats/cpu_usage/usage_in_usermode"), "{twice}");
+        let idle = reading(docker, "idle", "one-shot=1");
+        assert!(idle["pids_stats"]["limit"].is_null(), "{idle}");
+        docker.ok(&["rm", "-f", "busy", "idle"]);
+    });
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one container, limit by limit")]
 fn shares_quotas_and_processors_reach_the_group_and_change() {
