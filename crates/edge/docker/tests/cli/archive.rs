@@ -1,6 +1,7 @@
 //! Files in and out of containers: docker cp, docker diff.
 
 use crate::daemon::{Daemon, with_daemon};
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Stdio;
@@ -71,6 +72,28 @@ fn archives_go_through_pipes_and_whole_roots_come_out() {
         docker.ok(&["cp", "box:/", &root]);
         assert!(std::path::Path::new(&root).join("bin/busybox").exists());
         docker.ok(&["rm", "box"]);
+    });
+}
+
+#[test]
+fn files_that_the_kernel_makes_are_copied_with_what_is_in_them() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        let copied = path(docker, "copied");
+        for file in
+            ["/proc/version", "/proc/sys/kernel/ostype", "/sys/kernel/mm/transparent_hugepage/enabled"]
+        {
+            docker.ok(&["cp", &format!("box:{file}"), &copied]);
+            assert_eq!(fs::read(&copied).unwrap(), fs::read(file).unwrap(), "{file}");
+        }
+        let (code, _, err) = docker.run(&["cp", "box:/proc/1/mem", &copied]);
+        assert!(code != 0, "{err}");
+        let root = path(docker, "running");
+        docker.ok(&["cp", "box:/", &root]);
+        assert!(std::path::Path::new(&root).join("bin/busybox").exists());
+        assert_eq!(fs::read_dir(std::path::Path::new(&root).join("proc")).unwrap().count(), 0);
+        docker.ok(&["rm", "-f", "box"]);
     });
 }
 

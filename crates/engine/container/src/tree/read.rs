@@ -6,21 +6,27 @@ use super::path::{is_content, last_part, stat_of};
 use crate::error::io;
 use hako_error::Result;
 use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
-use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, getxattr, listxattr, major, minor, openat, readlinkat};
+use rustix::fs::{Dir, FileType, FsWord, Mode, OFlags, Stat};
+use rustix::fs::{fstatfs, getxattr, listxattr, major, minor, openat, readlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Directories below each other: each holds a descriptor.
 const MAX_DEPTH: usize = 512;
 /// Bytes of a list of names of xattrs, and of a value: Linux' own bounds.
 const MAX_XATTR: usize = 64 << 10;
+/// The longest file whose size is not known before it was read.
+const MAX_UNSIZED: u64 = 16 << 20;
+/// What statfs calls proc, sysfs, and the control groups of both versions: the size of a file there says nothing.
+const KERNELS: [FsWord; 4] = [0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_7270];
 
 impl Tree {
     /// Writes what the path names as a tar whose names begin with the path's last part. Files may change meanwhile: one
-    /// that goes away is left out, one that shrinks ends in zeroes.
+    /// that goes away is left out, one that shrinks ends in zeroes. Of proc and its like that are mounted below the path
+    /// only the directory is written, as Docker does it; a file of theirs that the path names has what is read from it.
     ///
     /// # Errors
     /// `NotFound` in Docker's words, or why a file could not be read.
@@ -31,7 +37,12 @@ impl Tree {
             "/" => String::new(),
             name => name.to_owned(),
         };
-        let mut walk = Walk { tar: TarWriter::new(out), links: HashMap::new(), owners: &self.owners };
+        let mut walk = Walk {
+            tar: TarWriter::new(out),
+            links: HashMap::new(),
+            owners: &self.owners,
+            top: found.stat.st_dev,
+        };
         walk.node(&found.node, &found.stat, name.as_bytes(), 0).map_err(io("read", path))?;
         walk.tar.finish().map_err(io("send", path))?;
         Ok(())
@@ -43,6 +54,8 @@ struct Walk<'a, W> {
     owners: &'a Owners,
     /// Device and inode of files with several names, and the name that was written first.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// The file system that the path is on.
+    top: u64,
 }
 
 impl<W: Write> Walk<'_, W> {
@@ -60,7 +73,11 @@ impl<W: Write> Walk<'_, W> {
             self.links.insert((stat.st_dev, stat.st_ino), name.to_vec());
         }
         match kind {
+            FileType::RegularFile if entry.size == 0 || is_kernels(node) => self.unsized_file(node, entry),
             FileType::RegularFile => self.file(node, &entry),
+            FileType::Directory if stat.st_dev != self.top && is_kernels(node) => {
+                self.tar.append(&entry, std::io::empty())
+            }
             FileType::Directory => {
                 self.tar.append(&entry, std::io::empty())?;
                 self.directory(node, name, depth)
@@ -74,6 +91,23 @@ impl<W: Write> Walk<'_, W> {
         let file = File::from(reopen(node, OFlags::RDONLY)?);
         let padded = std::io::Read::chain(file, std::io::repeat(0));
         self.tar.append(entry, padded)
+    }
+
+    /// What the kernel makes when it is read has no size before.
+    fn unsized_file(&mut self, node: &OwnedFd, mut entry: Entry) -> std::io::Result<()> {
+        let named = |error: std::io::Error| {
+            let text = format!("{}: {error}", String::from_utf8_lossy(&entry.path));
+            std::io::Error::new(error.kind(), text)
+        };
+        let file = File::from(reopen(node, OFlags::RDONLY)?);
+        let mut content = Vec::new();
+        file.take(MAX_UNSIZED + 1).read_to_end(&mut content).map_err(named)?;
+        if content.len() as u64 > MAX_UNSIZED {
+            let text = format!("it has no size and more than {MAX_UNSIZED} bytes");
+            return Err(named(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text)));
+        }
+        entry.size = content.len() as u64;
+        self.tar.append(&entry, content.as_slice())
     }
 
     fn directory(&mut self, node: &OwnedFd, name: &[u8], depth: usize) -> std::io::Result<()> {
@@ -97,6 +131,10 @@ impl<W: Write> Walk<'_, W> {
         }
         Ok(())
     }
+}
+
+fn is_kernels(node: &OwnedFd) -> bool {
+    fstatfs(node).is_ok_and(|found| KERNELS.contains(&found.f_type))
 }
 
 /// Opens what a descriptor names: the magic link leads to that very node, whatever its name is by now.
