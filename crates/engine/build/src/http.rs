@@ -66,8 +66,15 @@ fn parse_checksum(text: &str) -> Result<Digest> {
     })
 }
 
-/// Fetches `url` into a file.
-pub(crate) fn download(contexts: &Contexts, url: &str) -> Result<Download> {
+/// What is behind an address of http or https, as it comes; a longer file than a build fetches breaks off.
+///
+/// # Errors
+/// `NotFound`, `Forbidden`, `Invalid` by what the server answers, `Unavailable` when none does.
+pub fn open_address(url: &str) -> Result<impl Read + Send + 'static> {
+    Ok(get(url)?.into_body().into_with_config().limit(LIMIT).reader())
+}
+
+fn get(url: &str) -> Result<ureq::http::Response<ureq::Body>> {
     let failed = |source: ureq::Error| {
         let (kind, hint) = match &source {
             ureq::Error::StatusCode(404 | 410) => (Kind::NotFound, ""),
@@ -77,7 +84,12 @@ pub(crate) fn download(contexts: &Contexts, url: &str) -> Result<Download> {
         };
         Error::new(kind, format!("cannot fetch {url}{hint}")).with_source(source)
     };
-    let mut response = agent().get(url).call().map_err(failed)?;
+    agent().get(url).call().map_err(failed)
+}
+
+/// Fetches `url` into a file.
+pub(crate) fn download(contexts: &Contexts, url: &str) -> Result<Download> {
+    let mut response = get(url)?;
     let header =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let modified = header("last-modified").and_then(|text| parse_http_date(&text));

@@ -55,6 +55,7 @@ pub use cache::{CachedStep, Keep};
 pub use client::Client;
 pub use context::Registry;
 pub use error::BuildError;
+pub use http::open_address;
 pub use output::Built;
 pub use registry::Registries;
 pub use request::{

@@ -1,43 +1,61 @@
 //! `POST /images/create`: a root file system becomes an image, or one is pulled.
 
 use super::{body_reader, changes, lines, platform, target};
-use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
+use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::Params;
 use crate::{DockerState, system};
 use axum::extract::{Request, State};
 use hako_oci::image::ImageConfiguration;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::io::Read;
 
-/// `?fromSrc=-` imports a root file system from the body; `?fromImage=` pulls.
+/// `?fromSrc=-` imports a root file system from the body, `?fromSrc=ADDRESS` from there; `?fromImage=` pulls.
 pub(crate) async fn create(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
     if let Some(image) = params.get("fromImage") {
         return super::pull::pull(state.clone(), image, &params, request.headers()).await;
     }
-    if params.get("fromSrc") != Some("-") {
-        return Err(unimplemented(
-            "importing from an address is unimplemented: send the tar as the body with fromSrc=-",
-        ));
-    }
-    let name = match params.get("repo") {
-        Some(_) => target(&params)?,
-        None => return Err(invalid("repo is missing: name the image that is to be made")),
-    };
-    let config = import_config(&params)?;
+    let source = source(&params)?;
+    let name = params.get("repo").filter(|repo| !repo.is_empty()).map(|_| target(&params)).transpose()?;
+    let config = import_config(&params, &source)?;
     let images = state.images.clone();
+    let address = (source != "-").then_some(source);
+    let told = address.iter().map(|address| json!({ "status": format!("Downloading from {address}") }));
+    let mut told: Vec<Value> = told.collect();
     let body = body_reader(request.into_body());
-    let image = blocking(move || images.import_rootfs(body, &name, config)).await?;
+    let image = blocking(move || {
+        let tar: Box<dyn Read> = match address {
+            Some(address) => Box::new(hako_build::open_address(&address)?),
+            None => Box::new(body),
+        };
+        match name {
+            Some(name) => images.import_rootfs(tar, &name, config),
+            None => images.import_unnamed_rootfs(tar, config),
+        }
+    })
+    .await?;
     let names = image.names.iter().map(ToString::to_string);
     names.for_each(|name| state.events.image("tag", &image.id.to_string(), &name, &image));
     state.events.image("import", &image.id.to_string(), &image.display_name(), &image);
-    Ok(lines(&[json!({ "status": image.id })]))
+    told.push(json!({ "status": image.id }));
+    Ok(lines(&told))
+}
+
+/// `-`, or an address; one without a scheme is http's.
+fn source(params: &Params) -> Result<String, Failure> {
+    match params.get("fromSrc").unwrap_or_default() {
+        "" => Err(invalid("fromSrc is missing: - for a tar in the body, or the address of one")),
+        address if address == "-" || address.contains("://") => Ok(address.to_owned()),
+        address => Ok(format!("http://{address}")),
+    }
 }
 
 /// The configuration of an image of one imported layer.
-fn import_config(params: &Params) -> Result<ImageConfiguration, Failure> {
+fn import_config(params: &Params, source: &str) -> Result<ImageConfiguration, Failure> {
     let mut config = json!({});
     changes::apply(params, &mut config)?;
     let now = jiff::Timestamp::now().to_string();
-    let comment = params.get("message").unwrap_or("Imported from -");
+    let imported = format!("Imported from {source}");
+    let comment = params.get("message").filter(|text| !text.is_empty()).unwrap_or(&imported);
     let platform = platform::wanted(params)?;
     let architecture = platform.as_ref().map_or(system::architecture(), |platform| &platform.architecture);
     let whole = json!({

@@ -205,6 +205,50 @@ fn prune_says_what_it_freed_and_spares_what_containers_have() {
     });
 }
 
+/// Serves this one answer, as often as it is asked.
+fn server(status: &str, body: Vec<u8>) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 1];
+            let mut end = Vec::new();
+            while !end.ends_with(b"\r\n\r\n") && stream.read(&mut asked).unwrap_or(0) == 1 {
+                end.push(asked[0]);
+            }
+            // A client may have heard enough.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        }
+    });
+    address
+}
+
+#[test]
+fn images_are_imported_from_addresses_and_without_a_name() {
+    with_daemon(|docker| {
+        let tar = hako_image::busybox_rootfs(std::path::Path::new("/bin/busybox")).unwrap();
+        let file = docker.dir.join("root.tar");
+        std::fs::write(&file, &tar).unwrap();
+        let (good, gone) = (server("200 OK", tar), server("404 Not Found", Vec::new()));
+        docker.with_each_cli(|docker| {
+            let address = format!("http://{good}/x.tar");
+            docker.ok(&["import", &address, "fetched:1"]);
+            assert_eq!(docker.ok(&["run", "--rm", "fetched:1", "echo", "hello"]), "hello\n");
+            let comment = docker.ok(&["image", "inspect", "-f", "{{.Comment}}", "fetched:1"]);
+            assert_eq!(comment.trim(), format!("Imported from {address}"));
+            let (code, _, err) = docker.run(&["import", &format!("http://{gone}/x.tar"), "none:1"]);
+            assert!(code != 0 && err.contains("404"), "{err}");
+            let id = docker.ok(&["import", file.to_str().unwrap()]);
+            let tags = docker.ok(&["image", "inspect", "-f", "{{.RepoTags}}", id.trim()]);
+            assert_eq!(tags, "[]\n");
+            assert_eq!(docker.ok(&["run", "--rm", id.trim(), "echo", "hello"]), "hello\n");
+            docker.ok(&["rmi", "fetched:1", id.trim()]);
+        });
+    });
+}
+
 #[test]
 fn an_empty_file_is_no_image() {
     with_daemon(|docker| {

@@ -23,30 +23,40 @@ impl ImageStore {
         name: &ImageRef,
         config: ImageConfiguration,
     ) -> Result<Image> {
+        self.import(tar, &name.to_string(), vec![name.clone()], config)
+    }
+
+    /// The same without a name for the image.
+    pub fn import_unnamed_rootfs(&self, tar: impl Read, config: ImageConfiguration) -> Result<Image> {
+        self.import(tar, "an image without a name", Vec::new(), config)
+    }
+
+    fn import(
+        &self,
+        tar: impl Read,
+        shown: &str,
+        names: Vec<ImageRef>,
+        config: ImageConfiguration,
+    ) -> Result<Image> {
         self.make_room();
         let lease = self.lease("import")?;
         let key = super::unpack::fresh_key();
         let mounts = self.snapshots().prepare(&key, None)?;
         let imported = self.open_root(&mounts, None).and_then(|root| {
-            let layer = self.import_layer(tar, &root, name, &lease)?;
+            let layer = self.import_layer(tar, &root, shown, &lease)?;
             Ok(layer)
         });
         let layer = match imported {
             Ok(layer) => layer,
             Err(error) => {
                 let _ = self.snapshots().remove(&key);
-                return Err(error.context(format!("cannot import {name}")));
+                return Err(error.context(format!("cannot import {shown}")));
             }
         };
         let chain = chain_id([layer.diff_id]).map(|id| id.hex()).unwrap_or_default();
         let _pin = self.pin(&chain);
         self.commit_snapshot(&chain, &key)?;
-        self.commit_image(NewImage {
-            config,
-            layers: vec![layer],
-            names: vec![name.clone()],
-            ..NewImage::default()
-        })
+        self.commit_image(NewImage { config, layers: vec![layer], names, ..NewImage::default() })
     }
 
     /// One pass: the bytes are stored, hashed and applied as they come.
@@ -54,7 +64,7 @@ impl ImageStore {
         &self,
         tar: impl Read,
         root: &File,
-        name: &ImageRef,
+        name: &str,
         lease: &hako_content::Lease,
     ) -> Result<Layer> {
         let (compression, tar) = sniff(tar)?;
