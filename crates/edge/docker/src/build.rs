@@ -1,6 +1,7 @@
 //! `POST /build`: a tar with the context in, the classic builder's stream of JSON objects out.
 
 use crate::DockerState;
+use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
@@ -58,11 +59,34 @@ const REFUSED: [&str; 14] = [
     "cgroupparent",
 ];
 
-pub(crate) async fn build(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
+/// Those of them that the classic builder builds.
+const BUILT: [&str; 9] = [
+    "extrahosts",
+    "memory",
+    "memswap",
+    "cpushares",
+    "cpusetcpus",
+    "cpuperiod",
+    "cpuquota",
+    "ulimits",
+    "shmsize",
+];
+
+pub(crate) async fn build(
+    State(state): State<DockerState>,
+    version: ApiVersion,
+    params: Params,
+    request: Request,
+) -> Answer {
     if params.get("version") == Some("2") {
         return crate::buildkit::build(state, &params, request).await;
     }
-    refuse(&params, &["extrahosts"])?;
+    refuse(&params, &BUILT)?;
+    let isolation = params.get("isolation").unwrap_or("default");
+    if !isolation.eq_ignore_ascii_case("default") {
+        return Err(invalid(format!("Unsupported isolation: {isolation:?}")));
+    }
+    let limits = crate::build_limits::limits(&params, version, |feature| state.engine.has(feature))?;
     let platforms = params.get("platform").unwrap_or_default().split(',').filter(|text| !text.is_empty());
     let platforms: Vec<String> = platforms.map(str::to_owned).collect();
     if let Some(platform) = platforms.iter().find(|platform| !platform.starts_with("linux")) {
@@ -82,6 +106,7 @@ pub(crate) async fn build(State(state): State<DockerState>, params: Params, requ
         labels: params.map("labels")?,
         network: network(&params)?,
         extra_hosts: params.all("extrahosts").map(::hako_build::extra_host).collect::<Result<_>>()?,
+        limits,
         cache_from: cache_from(&params)?,
         pull: params.flag("pull"),
         platforms,

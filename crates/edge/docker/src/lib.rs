@@ -8,6 +8,7 @@
 mod api;
 mod archive;
 mod build;
+mod build_limits;
 mod buildkit;
 mod client;
 mod container;

@@ -154,6 +154,8 @@ pub(crate) struct RunOp {
     pub mounts: Vec<RunMount>,
     pub network: RunNetwork,
     pub extra_hosts: Vec<(String, std::net::IpAddr)>,
+    /// They do not count for the key.
+    pub limits: crate::RunLimits,
     pub is_insecure: bool,
     /// Full names of CDI devices.
     pub devices: Vec<String>,

@@ -32,6 +32,7 @@ mod graph;
 mod http;
 mod ignore;
 mod layout;
+mod limits;
 mod link;
 mod links;
 mod mounts;
@@ -56,6 +57,7 @@ pub use client::Client;
 pub use context::Registry;
 pub use error::BuildError;
 pub use http::open_address;
+pub use limits::{RunLimits, rlimit};
 pub use output::Built;
 pub use registry::Registries;
 pub use request::{

@@ -1,5 +1,6 @@
 //! What a build is asked for and what it tells while it runs.
 
+use crate::limits::RunLimits;
 use hako_error::{Error, Kind};
 use hako_image::LayerForm;
 use hako_names::{Digest, ImageRef};
@@ -51,6 +52,8 @@ pub struct BuildRequest {
     pub network: RunNetwork,
     /// Names that RUN steps know besides those of the host, with their addresses.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// What RUN steps may use.
+    pub limits: RunLimits,
     /// What steps may do that they may not without being asked.
     pub allow: BTreeSet<Entitlement>,
     /// Where the result goes; with none it becomes an image of this machine.

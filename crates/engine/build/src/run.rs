@@ -187,6 +187,7 @@ fn spec(
     }
     mounts.extend(more_mounts);
     spec.set_mounts(Some(mounts));
+    job.op.limits.fill(&mut spec);
     if !job.op.devices.is_empty() {
         shared.cdi.read().inject(job.op.devices.iter().map(String::as_str), &mut spec)?;
     }

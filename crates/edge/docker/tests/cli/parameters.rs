@@ -49,11 +49,39 @@ fn an_import_has_a_message_and_a_platform() {
 }
 
 #[test]
+fn limits_of_a_build_are_those_of_its_steps() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let dir = docker.dir.join("limited");
+        std::fs::create_dir_all(&dir).unwrap();
+        let dockerfile = "FROM busybox\nRUN df -k /dev/shm | tail -n 1 | awk '{ print $2 }' >/said; ulimit -n >>/said; \
+                          ulimit -Hn >>/said; grep Cpus_allowed_list /proc/self/status >>/said\n\
+                          RUN dd if=/dev/zero of=/dev/null bs=60M count=1 || echo killed >>/said\n";
+        std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+        let path = dir.to_str().unwrap();
+        docker.with_each_cli(|docker| {
+            let limits = ["-m", "20m", "--memory-swap", "20m", "--cpu-shares", "512", "--cpuset-cpus", "0"];
+            let more = ["--ulimit", "nofile=77:99", "--shm-size", "3m", "--no-cache", "-t", "limited", path];
+            docker.ok(&[&["build"], &limits[..], &more].concat());
+            let said = docker.ok(&["run", "--rm", "limited", "cat", "/said"]);
+            assert_eq!(said, "3072\n77\n99\nCpus_allowed_list:\t0\nkilled\n");
+        });
+        for (query, words) in [
+            ("memory=1000", "Minimum memory limit allowed is 6MB"),
+            ("cpuquota=10", "CPU cfs quota"),
+            ("ulimits=%5B%7B%22Name%22%3A%22none%22%7D%5D", "invalid ulimit type: none"),
+            ("isolation=hyperv", "Unsupported isolation: "),
+        ] {
+            let answer = docker.ask("POST", &format!("/build?{query}"), "");
+            assert!(answer.starts_with("HTTP/1.0 400") && answer.contains(words), "{answer}");
+        }
+    });
+}
+
+#[test]
 fn parameters_of_a_build_that_are_not_built_are_named() {
     with_daemon(|docker| {
-        for parameter in
-            ["memory", "memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "shmsize", "squash"]
-        {
+        for parameter in ["squash", "securityopt", "cgroupparent"] {
             let answer = docker.ask("POST", &format!("/build?{parameter}=1000"), "");
             assert!(answer.starts_with("HTTP/1.0 501") && answer.contains(parameter), "{answer}");
         }

@@ -41,6 +41,7 @@ impl Stage<'_, '_> {
             mounts,
             network,
             extra_hosts: request.extra_hosts.clone(),
+            limits: request.limits.clone(),
             is_insecure: run.security == Security::Insecure,
             devices,
             script,
