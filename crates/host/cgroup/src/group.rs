@@ -111,6 +111,13 @@ impl Cgroup {
         Ok(pids)
     }
 
+    /// Moves what is in the directories of `before` into those of version 1 that were made since.
+    pub(crate) fn spread(&self, before: &[PathBuf]) -> Result<(), CgroupError> {
+        let Some(known) = before.first() else { return Ok(()) };
+        let made = self.v1_paths();
+        made.iter().filter(|path| !before.contains(path)).try_for_each(|path| gather(known, path))
+    }
+
     /// Sends SIGKILL to every process of the group and its descendants.
     pub fn kill_all(&self) -> Result<(), CgroupError> {
         let unified = self.root.unified().map(|hierarchy| self.directory(hierarchy).join("cgroup.kill"));
@@ -194,6 +201,32 @@ impl Cgroup {
 fn thaw(path: &Path) -> Result<(), CgroupError> {
     file::write(&path.join("freezer.state"), "THAWED")?;
     children(path)?.iter().try_for_each(|child| thaw(child))
+}
+
+/// Moves the processes of a group to the same group of another hierarchy, until none is left that was forked meanwhile.
+fn gather(from: &Path, to: &Path) -> Result<(), CgroupError> {
+    let file = to.join("cgroup.procs");
+    for _ in 0..32 {
+        let (mut all, mut there) = (Vec::new(), Vec::new());
+        collect_processes(from, &mut all)?;
+        collect_processes(to, &mut there)?;
+        all.retain(|pid| !there.contains(pid));
+        if all.is_empty() {
+            break;
+        }
+        for pid in all {
+            match file::write(&file, &pid.to_string()) {
+                Err(CgroupError::Io { source, .. }) if is_ended(&source) => {}
+                moved => moved?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A process that ends meanwhile needs no limit.
+fn is_ended(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 fn collect_processes(path: &Path, pids: &mut Vec<u32>) -> Result<(), CgroupError> {

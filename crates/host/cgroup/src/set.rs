@@ -32,8 +32,15 @@ fn is_unknown(error: &std::io::Error) -> bool {
 }
 
 impl Cgroup {
-    /// Sets limits; those that are `None` stay.
+    /// Sets limits; those that are `None` stay. Processes of the group come under each of them, also where the group
+    /// is made for it.
     pub fn set(&self, limits: &Limits) -> Result<(), CgroupError> {
+        let before: Vec<_> = self.directories().map(|(_, path)| path).collect();
+        self.write_limits(limits)?;
+        self.spread(&before)
+    }
+
+    fn write_limits(&self, limits: &Limits) -> Result<(), CgroupError> {
         self.set_memory(limits)?;
         self.set_memory_behaviour(limits)?;
         self.set_cpu(limits)?;

@@ -116,6 +116,24 @@ fn limits_are_in_force_and_counted() {
     group.0.delete().unwrap();
 }
 
+#[test]
+fn a_limit_that_comes_later_holds_for_the_processes_that_are_there() {
+    let root = CgroupRoot::detect().unwrap();
+    let group = Removed(root.create(&unique("later")).unwrap());
+    let mut shell = shell();
+    group.0.add_process(shell.id()).unwrap();
+    // One below it too.
+    assert!(ask(&mut shell, "sleep 1000 & echo $!").parse::<u32>().is_ok());
+    group.0.set(&Limits { cpuset_cpus: Some("0".to_owned()), ..Limits::default() }).unwrap();
+    for process in ["self", "$!"] {
+        let command = format!("echo $(grep Cpus_allowed_list /proc/{process}/status)");
+        assert_eq!(ask(&mut shell, &command), "Cpus_allowed_list: 0", "{process}");
+    }
+    group.0.kill_all().unwrap();
+    shell.wait().unwrap();
+    group.0.delete().unwrap();
+}
+
 fn rule(allow: bool, major: Option<u32>, minor: Option<u32>) -> DeviceRule {
     let kind = if major.is_some() { DeviceKind::Char } else { DeviceKind::All };
     DeviceRule { allow, device: Device { kind, major, minor }, read: true, write: true, mknod: true }
