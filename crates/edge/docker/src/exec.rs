@@ -283,7 +283,7 @@ fn failed(record: &ExecRecord, error: &Error) -> Streams {
     };
     *record.progress.lock() = Progress::Ended { pid: 0, code };
     record.told.ended(code);
-    let line = Bytes::from(format!("{}\r\n", error.chain()));
+    let line = Bytes::from(format!("OCI runtime exec failed: {}\r\n", error.chain()));
     (None, stream::once(std::future::ready(Ok((Stream::Stderr, line)))).boxed())
 }
 

@@ -53,7 +53,7 @@ pub(super) fn become_user(
     } else {
         own_streams(plan);
     }
-    change_directory(&plan.cwd)?;
+    change_directory(&plan.cwd, plan.makes_cwd)?;
     for (resource, soft, hard) in &plan.rlimits {
         hako_sys::set_rlimit(*resource, *soft, *hard).map_err(failed(format!(
             "cannot set resource limit {resource} to {soft}:{hard}; raising a hard limit takes CAP_SYS_RESOURCE"
@@ -135,11 +135,19 @@ fn own_streams(plan: &ProcessPlan) {
     }
 }
 
-fn change_directory(cwd: &Path) -> Result<(), InitError> {
+fn change_directory(cwd: &Path, is_made: bool) -> Result<(), InitError> {
     let doing = || format!("cannot change to directory {}", cwd.display());
     if let Err(error) = rustix::process::chdir(cwd) {
-        if error != rustix::io::Errno::NOENT {
-            return Err(failed(doing())(error));
+        match error {
+            rustix::io::Errno::NOENT if is_made => {}
+            // Docker takes these words for exit code 127.
+            rustix::io::Errno::NOENT => {
+                return Err(InitError::with_code(127, format!("{}: no such file or directory", doing())));
+            }
+            rustix::io::Errno::ACCESS | rustix::io::Errno::NOTDIR => {
+                return Err(InitError::with_code(126, format!("{}: {error}", doing())));
+            }
+            _ => return Err(failed(doing())(error)),
         }
         fs::DirBuilder::new().recursive(true).create(cwd).map_err(failed(doing()))?;
         rustix::process::chdir(cwd).map_err(failed(doing()))?;

@@ -151,6 +151,7 @@ pub(crate) fn container_plan(
         None => std::sync::Arc::from([]),
     };
     let mut process = process_plan(process, seccomp_flags(&linux), !seccomp.is_empty())?;
+    process.makes_cwd = true;
     process.tty = around.tty;
     process.tty_size = around.tty_size.or(process.tty_size);
     let plan = ContainerPlan {

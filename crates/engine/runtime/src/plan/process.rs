@@ -16,6 +16,9 @@ pub(crate) struct ProcessPlan {
     pub args: Vec<String>,
     pub env: Vec<String>,
     pub cwd: PathBuf,
+    /// Whether the directory is made when it is not there: a container's is, an exec's is not.
+    #[serde(default)]
+    pub makes_cwd: bool,
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
@@ -81,6 +84,7 @@ pub(crate) fn process_plan(process: &Process, seccomp_flags: u32, has_seccomp: b
         args,
         env: process.env().clone().unwrap_or_default(),
         cwd: process.cwd().clone(),
+        makes_cwd: false,
         uid: user.uid(),
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),

@@ -156,6 +156,8 @@ fn what_goes_wrong_before_an_exec_ends_with_255() {
     create(&bundle, &["create", "ID"]);
     bundle.ok(&["start", "ID"]);
     assert_eq!(bundle.hako(&["exec", "ID", "nonesuch"]).status.code(), Some(255));
+    assert_eq!(bundle.hako(&["exec", "--cwd", "/nonesuch", "ID", "true"]).status.code(), Some(255));
+    assert!(!bundle.path("rootfs/nonesuch").exists());
     assert_eq!(bundle.hako(&["exec", "--bundle", "x", "ID", "true"]).status.code(), Some(1), "a usage error");
     assert_eq!(bundle.hako(&["kill", "ID", "NONESUCH"]).status.code(), Some(1));
     bundle.ok(&["delete", "--force", "ID"]);
