@@ -9,6 +9,8 @@ use std::path::Path;
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// The supplementary groups, `gid` first: who is denied something as its member must not get it for having started
+    /// with it as the primary one and given it up (CVE-2022-36109).
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
 }
@@ -51,7 +53,8 @@ pub(crate) fn resolve(
         identity.groups.clear();
     }
     let named = named.iter().map(|name| find_group(&groups, name)).collect::<Result<Vec<_>, _>>()?;
-    for gid in additional.iter().chain(&named) {
+    let listed = std::mem::take(&mut identity.groups);
+    for gid in [identity.gid].iter().chain(&listed).chain(additional).chain(&named) {
         if !identity.groups.contains(gid) {
             identity.groups.push(*gid);
         }
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn names_and_numbers_resolve_by_the_images_files() {
-        let web = Identity { uid: 33, gid: 44, groups: vec![7, 9], home: "/srv".into() };
+        let web = Identity { uid: 33, gid: 44, groups: vec![44, 7, 9], home: "/srv".into() };
         assert_eq!(identity("web").unwrap(), web);
         assert_eq!(identity("33").unwrap(), web);
         assert_eq!(identity("").unwrap().home, "/root");
@@ -131,6 +134,8 @@ mod tests {
         assert_eq!((strange.uid, strange.gid), (1000, 0));
         assert_eq!(identity("web:log").unwrap().gid, 7);
         assert_eq!(identity("1:1").unwrap().gid, 1);
+        assert_eq!(identity("1:1").unwrap().groups, [1, 7, 9]);
+        assert_eq!(identity("web:log").unwrap().groups, [7, 9]);
         assert!(matches!(identity("nobody"), Err(UserError::NoUser { .. })));
         assert!(matches!(identity("web:nogroup"), Err(UserError::NoGroup { .. })));
     }
