@@ -16,12 +16,15 @@ const SIGTERM: i32 = 15;
 /// | args | entrypoint, cmd | entrypoint + args |
 /// | command | any | command |
 /// | command, args | any | command + args |
+///
+/// A command of one empty word is Docker's for none: the image's is cleared with its cmd, and args run alone.
 pub(crate) fn merge(spec: &ContainerSpec, image: &ImageConfiguration) -> Result<Resolved, EngineError> {
     let config = image.config().clone().unwrap_or_default();
     let entrypoint = match spec.command.is_empty() {
         true => config.entrypoint().clone().unwrap_or_default(),
         false => spec.command.clone(),
     };
+    let entrypoint = if entrypoint == [""] { Vec::new() } else { entrypoint };
     let cmd = match (spec.command.is_empty(), spec.args.is_empty()) {
         (_, false) => spec.args.clone(),
         (true, true) => config.cmd().clone().unwrap_or_default(),
@@ -140,6 +143,18 @@ mod tests {
         assert_eq!(argv("", "check"), "/entry -x check");
         assert_eq!(argv("/bin/sh", ""), "/bin/sh");
         assert_eq!(argv("/bin/sh", "-c true"), "/bin/sh -c true");
+    }
+
+    #[test]
+    fn one_empty_word_clears_the_entrypoint() {
+        let cleared = |args: &str| {
+            let spec =
+                ContainerSpec { command: vec![String::new()], args: words(args), ..ContainerSpec::default() };
+            merge(&spec, &image())
+        };
+        let resolved = cleared("echo x").unwrap();
+        assert_eq!((resolved.argv, resolved.entrypoint), (words("echo x"), Vec::new()));
+        assert!(matches!(cleared(""), Err(EngineError::NoCommand)));
     }
 
     #[test]

@@ -460,6 +460,8 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// Microseconds of processor time a period; -1 is unlimited.
     pub cpu_quota_us: Option<i64>,
+    /// Billionths of a processor, when the quota was said so: what is shown, while the quota is what holds.
+    pub nano_cpus: Option<u64>,
     /// The period in microseconds, 100,000 when `None`.
     pub cpu_period_us: Option<u64>,
     /// Share of the processor when there is not enough for all, 2 to 262,144, default 1,024.

@@ -373,7 +373,14 @@ fn merge(resources: &mut Resources, update: Resources) {
         )*};
     }
     take!(memory, memory_swap, cpu_quota_us, cpu_period_us, cpu_shares, pids, cpuset_cpus, cpuset_mems);
-    take!(memory_reservation, memory_swappiness, oom_kill_disable, kernel_memory_tcp, blkio_weight);
+    take!(
+        nano_cpus,
+        memory_reservation,
+        memory_swappiness,
+        oom_kill_disable,
+        kernel_memory_tcp,
+        blkio_weight
+    );
     take!(cpu_realtime_period_us, cpu_realtime_runtime_us);
 }
 

@@ -42,6 +42,10 @@ pub(crate) enum Words {
 }
 
 impl Words {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::List(words) if words.is_empty())
+    }
+
     pub(crate) fn into_list(self) -> Vec<String> {
         match self {
             Self::List(words) => words,

@@ -146,18 +146,15 @@ fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>
         RestartPolicy::UnlessStopped => ("unless-stopped", 0),
         RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries),
     };
-    let resources = &container.spec.resources;
     let overlay = [
         ("NetworkMode", json!(sandbox.map_or_else(|| "bridge".to_owned(), network::mode))),
         ("RestartPolicy", json!({ "Name": policy, "MaximumRetryCount": retries })),
         ("AutoRemove", json!(container.spec.auto_remove)),
         ("Privileged", json!(container.spec.privileged)),
         ("ReadonlyRootfs", json!(container.spec.read_only_rootfs)),
-        ("Memory", json!(resources.memory.unwrap_or(0))),
-        ("PidsLimit", json!(resources.pids)),
         ("LogConfig", json!({ "Type": log_type, "Config": log_options })),
     ];
-    for (name, value) in overlay {
+    for (name, value) in super::create::shown(&container.spec.resources).into_iter().chain(overlay) {
         host.insert(name.to_owned(), value);
     }
     Value::Object(host)

@@ -166,6 +166,7 @@ pub(crate) async fn update(
     let changes_ports = body.get("PortBindings").is_some_and(|ports| !ports.is_null());
     let mut host: HostConfig =
         serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;
+    super::create::check_update(&host, &state.engine.container(&id).await?.spec.resources)?;
     let warnings = super::create::settle(|feature| state.engine.has(feature), &mut host, version)?;
     // Ours, beside Docker's fields: ports of a container that exists, also while it runs.
     if changes_ports {

@@ -267,3 +267,67 @@ fn refusals_have_the_words_that_scripts_look_for() {
         docker.ok(&["volume", "rm", "data"]);
     });
 }
+
+#[test]
+fn an_empty_entrypoint_clears_that_of_the_image() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "base", "busybox"]);
+        docker.ok(&[
+            "commit",
+            "-c",
+            "ENTRYPOINT [\"false\"]",
+            "-c",
+            "CMD [\"echo\", \"cmd\"]",
+            "base",
+            "wrapped",
+        ]);
+        docker.with_each_cli(|docker| {
+            assert_eq!(docker.ok(&["run", "--rm", "--entrypoint", "", "wrapped", "echo", "x"]), "x\n");
+            let (code, _, err) = docker.run(&["run", "--rm", "--entrypoint", "", "wrapped"]);
+            assert!(code != 0 && err.to_lowercase().contains("no command"), "{err}");
+        });
+        docker.post("/containers/create?name=cmd", r#"{"Image":"wrapped","Entrypoint":[]}"#);
+        assert_eq!(docker.ok(&["start", "-a", "cmd"]), "cmd\n");
+    });
+}
+
+#[test]
+fn the_primary_group_is_also_a_supplementary_one() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            let ask = ["busybox", "grep", "Groups", "/proc/self/status"];
+            let groups = docker.ok(&[&["run", "--rm", "-u", "1000:1001"], &ask[..]].concat());
+            assert_eq!(groups.trim(), "Groups:\t1001");
+            docker.ok(&["run", "-d", "--name", "one", "busybox", "sleep", "1000"]);
+            let groups = docker.ok(&[&["exec", "-u", "1000:1002", "one"], &ask[1..]].concat());
+            assert_eq!(groups.trim(), "Groups:\t1002");
+            docker.ok(&["rm", "-f", "one"]);
+        });
+    });
+}
+
+#[test]
+fn an_exec_makes_no_directory_and_a_container_does() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            docker.ok(&["run", "-d", "--name", "one", "-w", "/made", "busybox", "sleep", "1000"]);
+            let (code, _, err) = docker.run(&["exec", "-w", "/nope", "one", "true"]);
+            assert_eq!(code, 127, "{err}");
+            docker.ok(&["exec", "one", "test", "-d", "/made"]);
+            assert_ne!(docker.run(&["exec", "one", "test", "-e", "/nope"]).0, 0);
+            docker.ok(&["rm", "-f", "one"]);
+        });
+    });
+}
+
+#[test]
+fn volumes_of_a_container_that_is_not_there_are_a_mistake_in_the_request() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let (code, _, err) = docker.run(&["run", "--rm", "--volumes-from", "nope", "busybox", "true"]);
+        assert!(code != 0 && !err.contains("Unable to find image") && err.contains("nope"), "{err}");
+    });
+}

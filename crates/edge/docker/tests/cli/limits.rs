@@ -316,3 +316,26 @@ fn real_time_cpu_is_refused_by_the_kernel_or_for_want_of_it() {
         docker.ok(&["rm", "rt"]);
     });
 }
+
+#[test]
+fn limits_that_come_later_hold_and_are_shown() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let parent = Parent::new(docker);
+        let below = format!("/{}", parent.0);
+        docker.with_each_cli(|docker| {
+            docker.ok(&["run", "-d", "--name", "later", "--cgroup-parent", &below, "busybox", "sleep", "1000"]);
+            let limits = ["--cpuset-cpus", "0", "--cpus", "0.5", "--cpu-shares", "512", "-m", "64m"];
+            docker.ok(&[&["update", "--memory-swap", "96m"], &limits[..], &["later"]].concat());
+            let held = docker.ok(&["exec", "later", "grep", "Cpus_allowed_list", "/proc/1/status"]);
+            assert_eq!(held.split_whitespace().last(), Some("0"), "{held}");
+            let format = "{{with .HostConfig}}{{.CpusetCpus}} {{.NanoCpus}} {{.CpuQuota}} {{.CpuShares}} {{.Memory}} \
+                          {{.MemorySwap}}{{end}}";
+            let shown = docker.ok(&["inspect", "-f", format, "later"]);
+            assert_eq!(shown.trim(), "0 500000000 0 512 67108864 100663296");
+            let (code, _, err) = docker.run(&["update", "--cpu-quota", "20000", "later"]);
+            assert!(code != 0 && err.contains("Conflicting options"), "{err}");
+            docker.ok(&["rm", "-f", "later"]);
+        });
+    });
+}

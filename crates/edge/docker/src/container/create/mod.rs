@@ -15,11 +15,11 @@ pub(crate) use config::restart_policy;
 pub(crate) use fields::refuse;
 pub(crate) use limits::settle;
 pub(crate) use network::{everywhere, ports};
-pub(crate) use resources::resources;
+pub(crate) use resources::{check_update, resources, shown};
 
 use super::body::JsonBody;
 use super::health::{Check, HEALTH};
-use super::host::CreateRequest;
+use super::host::{CreateRequest, Words};
 use super::{IMAGE, REQUEST};
 use crate::DockerState;
 use crate::api::ApiVersion;
@@ -44,7 +44,7 @@ pub(crate) async fn create(
     JsonBody(mut body): JsonBody<Value>,
 ) -> Answer {
     refuse(&body)?;
-    let request: CreateRequest = serde_json::from_value(body.clone())
+    let mut request: CreateRequest = serde_json::from_value(body.clone())
         .map_err(|error| invalid(format!("container config: {error}")))?;
     if request.image.is_empty() {
         return Err(invalid("no image given: name one in Image"));
@@ -80,6 +80,7 @@ pub(crate) async fn create(
     }
     let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
     let (volumes_from, labelled) = (host.volumes_from.clone().unwrap_or_default(), labelled_volumes(&host));
+    clear_entrypoint(&mut request, config.and_then(|config| config.cmd().clone()));
     let mut spec = container_spec(request, host, version)?;
     take_volumes(&state, &volumes_from, &mut spec.mounts).await?;
     spec.image = source;
@@ -94,6 +95,15 @@ pub(crate) async fn create(
     }
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
+}
+
+/// An empty list clears the image's entrypoint and leaves its cmd, where one empty word clears both.
+fn clear_entrypoint(request: &mut CreateRequest, cmd: Option<Vec<String>>) {
+    let Some(Words::List(entrypoint)) = &mut request.entrypoint else { return };
+    if entrypoint.is_empty() {
+        entrypoint.push(String::new());
+        request.cmd = request.cmd.take().filter(|words| !words.is_empty()).or(cmd.map(Words::List));
+    }
 }
 
 /// What `--platform` asks for is what the image is; another one of the same name is for `docker pull` to bring.

@@ -56,7 +56,11 @@ pub(super) async fn take_volumes(
                 _ => return Err(invalid(format!("invalid mode for volumes-from: {mode}"))),
             }
         }
-        let id = state.engine.resolve(name).await?;
+        // Not 404: clients take that for a missing image, and pull it.
+        let id = state.engine.resolve(name).await.map_err(|error| match error.is_not_found() {
+            true => invalid(error.chain()),
+            false => error.into(),
+        })?;
         let container = state.engine.container(&id).await?;
         let taken =
             container.spec.mounts.iter().filter(|mount| !matches!(mount.source, MountSource::Tmpfs { .. }));

@@ -3,6 +3,7 @@
 use super::super::host::{BlockLimit, HostConfig};
 use crate::error::{Failure, invalid};
 use hako_container::{Device, DeviceKind, DeviceRate, DeviceRule, Resources, Rlimit};
+use serde_json::{Value, json};
 
 const PERIOD_US: i64 = 100_000;
 /// The least memory a container can live with, as Docker has it.
@@ -14,7 +15,8 @@ pub(crate) fn resources(host: &HostConfig, is_new: bool) -> Result<Resources, Fa
         return Err(invalid("Minimum memory limit allowed is 6MB"));
     }
     if host.nano_cpus > 0 && (host.cpu_quota != 0 || host.cpu_period != 0) {
-        return Err(invalid("NanoCpus cannot be set together with CpuQuota or CpuPeriod"));
+        let other = if host.cpu_period != 0 { "Period" } else { "Quota" };
+        return Err(invalid(format!("Conflicting options: Nano CPUs and CPU {other} cannot both be set")));
     }
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
@@ -38,6 +40,7 @@ pub(crate) fn resources(host: &HostConfig, is_new: bool) -> Result<Resources, Fa
             both => Some(both),
         },
         cpu_quota_us: quota,
+        nano_cpus: positive(host.nano_cpus),
         cpu_period_us: period,
         cpu_shares: positive(host.cpu_shares),
         pids: host.pids_limit.filter(|limit| *limit != 0),
@@ -56,6 +59,50 @@ pub(crate) fn resources(host: &HostConfig, is_new: bool) -> Result<Resources, Fa
         blkio_read_iops: rates(host.blkio_device_read_iops.as_ref()),
         blkio_write_iops: rates(host.blkio_device_write_iops.as_ref()),
     })
+}
+
+/// Docker has one way at a time to limit processor time, also over several updates.
+pub(crate) fn check_update(host: &HostConfig, known: &Resources) -> Result<(), Failure> {
+    let has_nano = known.nano_cpus.is_some();
+    let refused = match () {
+        () if host.cpu_period != 0 && has_nano => {
+            "CPU Period cannot be updated as NanoCPUs has already been set"
+        }
+        () if host.cpu_quota != 0 && has_nano => {
+            "CPU Quota cannot be updated as NanoCPUs has already been set"
+        }
+        () if host.nano_cpus != 0 && !has_nano && known.cpu_period_us.is_some() => {
+            "NanoCPUs cannot be updated as CPU Period has already been set"
+        }
+        () if host.nano_cpus != 0 && !has_nano && known.cpu_quota_us.is_some() => {
+            "NanoCPUs cannot be updated as CPU Quota has already been set"
+        }
+        () => return Ok(()),
+    };
+    Err(invalid(format!("Conflicting options: {refused}")))
+}
+
+/// What a container may use, as Docker names it: as it is now, after updates.
+pub(crate) fn shown(resources: &Resources) -> [(&'static str, Value); 13] {
+    let number = |value: Option<u64>| json!(value.unwrap_or(0));
+    let signed = |value: Option<i64>| json!(value.unwrap_or(0));
+    let text = |value: &Option<String>| json!(value.as_deref().unwrap_or_default());
+    let by_quota = resources.nano_cpus.is_none();
+    [
+        ("Memory", number(resources.memory)),
+        ("MemorySwap", signed(resources.memory_swap)),
+        ("MemoryReservation", number(resources.memory_reservation)),
+        ("NanoCpus", number(resources.nano_cpus)),
+        ("CpuQuota", signed(resources.cpu_quota_us.filter(|_| by_quota))),
+        ("CpuPeriod", number(resources.cpu_period_us.filter(|_| by_quota))),
+        ("CpuShares", number(resources.cpu_shares)),
+        ("CpuRealtimePeriod", number(resources.cpu_realtime_period_us)),
+        ("CpuRealtimeRuntime", signed(resources.cpu_realtime_runtime_us)),
+        ("CpusetCpus", text(&resources.cpuset_cpus)),
+        ("CpusetMems", text(&resources.cpuset_mems)),
+        ("BlkioWeight", json!(resources.blkio_weight.unwrap_or(0))),
+        ("PidsLimit", json!(resources.pids)),
+    ]
 }
 
 fn rates(list: Option<&Vec<BlockLimit>>) -> Vec<DeviceRate> {
