@@ -130,6 +130,17 @@ impl Filters {
         }
     }
 
+    /// Whether `dangling` is asked for, or the contrary.
+    pub(crate) fn dangling(&self) -> Result<Option<bool>, Failure> {
+        let values = self.get("dangling");
+        let has = |words: [&str; 2]| values.iter().any(|value| words.contains(&value.as_str()));
+        match (has(["1", "true"]), has(["0", "false"])) {
+            (false, false) if values.is_empty() => Ok(None),
+            (yes, no) if yes != no => Ok(Some(yes)),
+            _ => Err(invalid(format!("invalid filter 'dangling=[{}]'", values.join(" ")))),
+        }
+    }
+
     /// Whether no value was given, or one of them holds.
     pub(crate) fn any(&self, name: &str, holds: impl Fn(&str) -> bool) -> bool {
         let values = self.get(name);
@@ -183,6 +194,17 @@ mod tests {
             assert!(filters.only(&["label"]).is_ok());
             assert!(filters.only(&["id"]).is_err());
         }
+    }
+
+    #[test]
+    fn dangling_is_yes_or_no() {
+        let dangling = |text: &str| params(&[("filters", text)]).filters().unwrap().dangling();
+        assert_eq!(dangling(r#"{"dangling":["1"]}"#).unwrap(), Some(true));
+        assert_eq!(dangling(r#"{"dangling":["false"]}"#).unwrap(), Some(false));
+        assert_eq!(dangling("{}").unwrap(), None);
+        let wrong = dangling(r#"{"dangling":["wat"]}"#).unwrap_err().0.chain();
+        assert_eq!(wrong, "invalid filter 'dangling=[wat]'");
+        assert!(dangling(r#"{"dangling":["true","false"]}"#).is_err());
     }
 
     #[test]

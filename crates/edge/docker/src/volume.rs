@@ -35,6 +35,7 @@ pub(crate) fn json(volume: &Volume) -> Value {
 pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
     filters.only(&["name", "label", "label!", "driver", "dangling"])?;
+    let dangling = filters.dangling()?;
     let used = state.engine.used_volumes();
     let volumes = state.engine.volumes()?;
     let shown: Vec<Value> = volumes
@@ -43,7 +44,7 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
             let is_dangling = !used.contains(&volume.name);
             filters.any("name", |name| volume.name.contains(name))
                 && filters.any("driver", |driver| driver == "local")
-                && filters.any("dangling", |wanted| matches!(wanted, "1" | "true") == is_dangling)
+                && dangling.is_none_or(|wanted| wanted == is_dangling)
                 && filters.labels(&volume.labels)
         })
         .map(json)

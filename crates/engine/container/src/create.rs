@@ -66,6 +66,7 @@ impl Core {
         mut sandbox: SandboxSpec,
         mut spec: ContainerSpec,
     ) -> Result<ContainerId> {
+        crate::sandbox::check_sysctls(&sandbox)?;
         let id = random_id()?;
         if spec.name.is_empty() {
             spec.name = format!("c-{}", id.short());

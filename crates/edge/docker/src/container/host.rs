@@ -118,6 +118,7 @@ pub(crate) struct HostConfig {
     pub(crate) ipc_mode: String,
     pub(crate) pid_mode: String,
     pub(crate) log_config: Option<LogConfig>,
+    pub(crate) runtime: String,
     pub(crate) init: Option<bool>,
     pub(crate) masked_paths: Option<Vec<String>>,
     pub(crate) readonly_paths: Option<Vec<String>>,

@@ -28,6 +28,7 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
     let filters = params.filters()?;
     filters.only(&["reference", "label", "dangling", "before", "since", "until"])?;
     let until = filters.until(Timestamp::now())?;
+    let dangling = filters.dangling()?;
     let (is_shared_wanted, names_wanted) = (params.flag("shared-size"), filters.get("reference").to_vec());
     let shown = blocking(move || {
         let all = state.images.list()?;
@@ -41,7 +42,7 @@ pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> An
             }
             let created = image.created();
             let is_wanted = (names_wanted.is_empty() || !image.names.is_empty())
-                && filters.any("dangling", |wanted| image.names.is_empty() == matches!(wanted, "1" | "true"))
+                && dangling.is_none_or(|wanted| image.names.is_empty() == wanted)
                 && before.is_none_or(|before| created < Some(before))
                 && since.is_none_or(|since| created > Some(since))
                 && until.is_none_or(|until| created < Some(until))

@@ -17,7 +17,7 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
     let filters = params.filters()?;
     filters.only(&["dangling", "label", "label!", "until"])?;
     let until = filters.until(Timestamp::now())?;
-    let all = filters.get("dangling").iter().any(|value| matches!(value.as_str(), "0" | "false"));
+    let all = filters.dangling()? == Some(false);
     let users = state.engine.containers(&Filter::default()).await?;
     let used: Vec<String> = users.into_iter().map(|user| user.resolved.image_id.clone()).collect();
     let events = state.events.clone();

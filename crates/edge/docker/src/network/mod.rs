@@ -153,20 +153,21 @@ async fn used(state: &DockerState) -> Result<HashSet<String>, Failure> {
 async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
     filters.only(&["name", "id", "driver", "scope", "type", "label", "dangling"])?;
+    let dangling = filters.dangling()?;
     let used = used(&state).await?;
     let all = all(&state).await?;
-    let shown = all.iter().filter(|net| matches(&filters, net, &used));
+    let shown = all.iter().filter(|net| matches(&filters, dangling, net, &used));
     let shown: Vec<Value> = shown.map(|net| inspect::json(net, serde_json::Map::new())).collect();
     Ok(Json(shown).into_response())
 }
 
-fn matches(filters: &Filters, net: &Known, used: &HashSet<String>) -> bool {
+fn matches(filters: &Filters, dangling: Option<bool>, net: &Known, used: &HashSet<String>) -> bool {
     let is_dangling = !net.is_builtin() && !used.contains(&net.id());
     filters.any("name", |wanted| net.name().contains(wanted))
         && filters.any("id", |wanted| net.id().starts_with(wanted))
         && filters.any("driver", |wanted| net.driver() == wanted)
         && filters.any("scope", |wanted| wanted == "local")
         && filters.any("type", |wanted| wanted == if net.is_builtin() { "builtin" } else { "custom" })
-        && filters.any("dangling", |wanted| matches!(wanted, "1" | "true") == is_dangling)
+        && dangling.is_none_or(|wanted| wanted == is_dangling)
         && filters.labels(&net.labels())
 }

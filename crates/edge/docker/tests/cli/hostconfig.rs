@@ -331,3 +331,36 @@ fn volumes_of_a_container_that_is_not_there_are_a_mistake_in_the_request() {
         assert!(code != 0 && !err.contains("Unable to find image") && err.contains("nope"), "{err}");
     });
 }
+
+#[test]
+fn mistakes_show_when_a_container_is_made() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        for (options, words) in [
+            (["--cpuset-cpus", "4000"], "Requested CPUs are not available"),
+            (["--cpuset-mems", "x"], "Invalid value x for cpuset mems"),
+            (["--oom-score-adj", "1001"], "oom score adj"),
+            (["--workdir", "relative"], "needs to be an absolute path"),
+            (["--runtime", "nope"], "unknown or invalid runtime name: nope"),
+        ] {
+            let (code, _, err) = docker.run(&[&["create"], &options[..], &["busybox"]].concat());
+            assert!(code != 0 && err.contains(words), "{options:?}: {err}");
+        }
+        for field in [
+            r#""ExposedPorts":{"abc":{}}"#,
+            r#""HostConfig":{"Sysctls":{"kernel.panic":"1"}}"#,
+            r#""HostConfig":{"NetworkMode":"host","Sysctls":{"net.core.somaxconn":"77"}}"#,
+            r#""HostConfig":{"Ulimits":[{"Name":"nofile","Soft":20,"Hard":10}]}"#,
+        ] {
+            let answer =
+                docker.ask("POST", "/containers/create", &format!(r#"{{"Image":"busybox",{field}}}"#));
+            assert!(answer.starts_with("HTTP/1.0 400"), "{field}: {answer}");
+        }
+        for list in ["images", "volume ls", "network ls"] {
+            let args: Vec<&str> = list.split(' ').chain(["--filter", "dangling=wat"]).collect();
+            let (code, _, err) = docker.run(&args);
+            assert!(code != 0 && err.contains("invalid filter 'dangling=[wat]'"), "{list}: {err}");
+        }
+        assert_eq!(docker.ok(&["ps", "-aq"]), "");
+    });
+}

@@ -6,7 +6,7 @@ mod resolver;
 mod shim;
 
 pub(crate) use endpoints::Wanted;
-pub(crate) use shim::limits;
+pub(crate) use shim::{check_sysctls, limits};
 
 use crate::core::Core;
 use crate::error::{EngineError, blocking, io};

@@ -5,7 +5,7 @@ use crate::blkio::resolved;
 use crate::core::Core;
 use crate::error::io;
 use crate::files::Reached;
-use crate::{Ipc, NetworkMode, Resources};
+use crate::{Ipc, NetworkMode, Resources, SandboxSpec};
 use hako_cgroup::{BlockDevice, BlockLimits, Limits};
 use hako_error::Result;
 use hako_runtime::{NamespaceMode, Namespaces, SharedMount, Shim, ShimConfig, TmpfsMount};
@@ -101,11 +101,6 @@ impl Core {
         let spec = &sandbox.record.spec;
         let host_network = spec.network == NetworkMode::Host;
         let host_uts = host_network || spec.host_uts;
-        let mode = |is_host, is_joined| match (is_host, is_joined) {
-            (true, _) => NamespaceMode::Host,
-            (false, true) => NamespaceMode::Join,
-            (false, false) => NamespaceMode::New,
-        };
         let volumes = spec.memory_volumes.iter().map(|volume| TmpfsMount {
             path: volume.path.clone(),
             size_bytes: volume.size,
@@ -123,12 +118,7 @@ impl Core {
             id: sandbox.id.to_string(),
             hostname: if host_uts { String::new() } else { sandbox.record.hostname.clone() },
             domainname: if host_uts { String::new() } else { spec.nis_domain.clone() },
-            namespaces: Namespaces {
-                net: mode(host_network, spec.network == NetworkMode::Shared),
-                ipc: mode(spec.host_ipc, spec.share.ipc.is_some()),
-                uts: mode(host_uts, false),
-                shared_pid: spec.shared_pid && !spec.host_pid,
-            },
+            namespaces: namespaces(spec),
             sysctls: spec.sysctls.clone(),
             cgroup,
             tmpfs: volumes.chain(own_memory).collect(),
@@ -141,4 +131,25 @@ impl Core {
             ..ShimConfig::default()
         }
     }
+}
+
+fn namespaces(spec: &SandboxSpec) -> Namespaces {
+    let mode = |is_host, is_joined| match (is_host, is_joined) {
+        (true, _) => NamespaceMode::Host,
+        (false, true) => NamespaceMode::Join,
+        (false, false) => NamespaceMode::New,
+    };
+    let host_network = spec.network == NetworkMode::Host;
+    Namespaces {
+        net: mode(host_network, spec.network == NetworkMode::Shared),
+        ipc: mode(spec.host_ipc, spec.share.ipc.is_some()),
+        uts: mode(host_network || spec.host_uts, false),
+        shared_pid: spec.shared_pid && !spec.host_pid,
+    }
+}
+
+/// Refuses parameters of the kernel that are not the sandbox's own.
+pub(crate) fn check_sysctls(spec: &SandboxSpec) -> Result<()> {
+    let own = (&namespaces(spec)).into();
+    spec.sysctls.keys().try_for_each(|name| hako_runtime::sysctl::check(name, own))
 }

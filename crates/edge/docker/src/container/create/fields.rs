@@ -134,7 +134,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("HostConfig.UsernsMode", Mapped),
     ("HostConfig.ShmSize", Mapped),
     ("HostConfig.Sysctls", Mapped),
-    ("HostConfig.Runtime", Refused(&[r#""runc""#, r#""hako""#, r#""io.containerd.runc.v2""#])),
+    ("HostConfig.Runtime", Mapped),
     ("HostConfig.Isolation", Refused(&[r#""default""#])),
     ("HostConfig.MaskedPaths", Mapped),
     ("HostConfig.ReadonlyPaths", Mapped),

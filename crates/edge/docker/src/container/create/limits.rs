@@ -2,6 +2,7 @@
 //! latter away with a warning.
 
 use super::super::host::HostConfig;
+use super::cpuset::check_cpusets;
 use crate::api::ApiVersion;
 use crate::error::{Failure, invalid};
 use hako_container::Feature;
@@ -20,6 +21,7 @@ pub(crate) fn settle(
     check_memory(host)?;
     check_processor(host, &has)?;
     check_weights(host)?;
+    check_cpusets(host)?;
     let mut warnings = Vec::new();
     settle_memory(&has, host, version, &mut warnings);
     settle_weights(&has, host, &mut warnings);

@@ -1,6 +1,8 @@
 //! `POST /containers/create`: Docker's words into the engine's.
 
+mod check;
 mod config;
+mod cpuset;
 mod devices;
 mod fields;
 mod limits;
@@ -69,6 +71,7 @@ pub(crate) async fn create(
     };
     let as_written = request.image.clone();
     let mut host = request.host_config.clone().unwrap_or_default();
+    check::check(&request, &host)?;
     let warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
     network::resolve_host_gateway(&state, &mut host).await?;
     let everywhere = everywhere(&state, &host.network_mode).await?;

@@ -169,7 +169,7 @@ fn host_ports(text: &str) -> Result<(u16, u16), Failure> {
 }
 
 /// `80/tcp` as number and protocol; without a protocol it is TCP.
-fn port(text: &str) -> Result<(u16, Protocol), Failure> {
+pub(super) fn port(text: &str) -> Result<(u16, Protocol), Failure> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,

@@ -119,7 +119,7 @@ pub(super) fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
 }
 
 /// -1 is unlimited.
-fn rlim(limit: i64) -> u64 {
+pub(super) fn rlim(limit: i64) -> u64 {
     u64::try_from(limit).unwrap_or(u64::MAX)
 }
 
