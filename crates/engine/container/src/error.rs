@@ -61,6 +61,10 @@ pub(crate) enum EngineError {
     Value { what: &'static str, value: String, expected: &'static str },
     #[error("bind source path does not exist: {path}")]
     NoBindSource { path: PathBuf },
+    #[error("path {path} is mounted on {mount} but it is not a {expected} mount")]
+    NotPropagated { path: PathBuf, mount: PathBuf, expected: &'static str },
+    #[error("{path} is on no mount that this process sees: leave its propagation out")]
+    NoMount { path: PathBuf },
     #[error("get {name}: no such volume")]
     NoVolume { name: String },
     #[error("remove {name}: volume is in use - [{id}]")]
@@ -146,6 +150,8 @@ impl Classify for EngineError {
             | Self::NotShareable { .. }
             | Self::HostUsers { .. }
             | Self::TwoUserNamespaces
+            | Self::NotPropagated { .. }
+            | Self::NoMount { .. }
             | Self::RootForbidden { .. } => Kind::FailedPrecondition,
             Self::Unkillable { .. } => Kind::DeadlineExceeded,
             Self::Record { .. } => Kind::DataLoss,

@@ -12,6 +12,7 @@ mod cli;
 mod client;
 pub mod devices;
 mod hooks;
+mod host_mounts;
 mod init;
 mod launch;
 mod once;

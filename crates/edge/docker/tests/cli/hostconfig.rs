@@ -124,6 +124,56 @@ fn read_only_binds_are_read_only_all_the_way_down() {
 }
 
 #[test]
+fn mounts_propagate_where_the_source_s_mount_does_and_are_refused_elsewhere() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let dir = docker.dir.join("spread");
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.to_str().unwrap();
+        let mount = |args: &[&str]| {
+            assert!(std::process::Command::new(args[0]).args(&args[1..]).status().unwrap().success());
+        };
+        mount(&["mount", "--bind", path, path]);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            std::fs::create_dir(dir.join("m")).unwrap();
+            mount(&["mount", "--make-private", path]);
+            for (word, kind) in [("rshared", "shared"), ("rslave", "shared or slave")] {
+                let volume = format!("{path}:/v:{word}");
+                let typed = format!("type=bind,src={path},dst=/v,bind-propagation={word}");
+                for option in [["-v", &volume], ["--mount", &typed]] {
+                    let args = [&["run", "--rm"], &option[..], &["busybox", "true"]].concat();
+                    let (code, _, err) = docker.run(&args);
+                    let words = format!("path {path} is mounted on {path} but it is not a {kind} mount");
+                    assert!(code != 0 && err.contains(&words), "{option:?}: {err}");
+                }
+            }
+            mount(&["mount", "--make-shared", path]);
+            let hosts = || std::fs::read_dir(dir.join("m")).unwrap().count();
+            let script = "mount -t tmpfs none /v/m && touch /v/m/x && echo made";
+            for (word, seen) in [("rslave", 0), ("rshared", 1)] {
+                let bind = format!("{path}:/v:{word}");
+                assert_eq!(said(docker, &["--cap-add", "SYS_ADMIN", "-v", &bind], script), "made\n");
+                assert_eq!(hosts(), seen, "{word}");
+            }
+            mount(&["umount", dir.join("m").to_str().unwrap()]);
+            for word in ["rslave", "rshared"] {
+                let bind = format!("{path}:/v:{word}");
+                docker.ok(&["run", "-d", "--name", word, "-v", &bind, "busybox", "sleep", "100"]);
+            }
+            mount(&["mount", "-t", "tmpfs", "host", dir.join("m").to_str().unwrap()]);
+            std::fs::write(dir.join("m/host"), "").unwrap();
+            for word in ["rslave", "rshared"] {
+                assert_eq!(docker.ok(&["exec", word, "ls", "/v/m"]), "host\n", "{word}");
+            }
+            docker.ok(&["rm", "-f", "rslave", "rshared"]);
+            assert_ne!(docker.run(&["create", "-v", "named:/v:rshared", "busybox"]).0, 0);
+        }));
+        mount(&["umount", "-R", path]);
+        result.unwrap();
+    });
+}
+
+#[test]
 fn volumes_of_other_containers_are_taken_over_and_survive_them() {
     with_daemon(|docker| {
         docker.import_busybox();

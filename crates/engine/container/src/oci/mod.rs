@@ -4,6 +4,7 @@ mod devices;
 mod linux;
 mod mounts;
 mod process;
+mod propagation;
 mod resources;
 
 pub(crate) use process::exec_process;

@@ -109,6 +109,7 @@ fn own_mount(index: usize, wanted: &crate::Mount, around: &Surroundings) -> Resu
             if !path.exists() {
                 return Err(EngineError::NoBindSource { path: path.clone() });
             }
+            super::propagation::check(path, *propagation)?;
             let propagation = match propagation {
                 Propagation::Private => "rprivate",
                 Propagation::Slave => "rslave",

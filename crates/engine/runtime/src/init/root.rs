@@ -14,7 +14,7 @@ use rustix::mount::{
 use super::error::{InitError, failed};
 use super::mounts::Taken;
 use super::{Terminal, devices, mounts, open_terminal};
-use crate::plan::{ContainerPlan, MountPlan, MountSource, RootPropagation};
+use crate::plan::{ContainerPlan, MountPlan, MountPropagation, MountSource, RootPropagation};
 use crate::types::Rootfs;
 
 /// The root in its place, and what of the host is to be put into it.
@@ -30,10 +30,26 @@ pub(super) struct Site {
 impl Site {
     /// For an init that has the host's rights itself.
     pub fn of_host(plan: &ContainerPlan) -> Result<Self, InitError> {
+        let taken = take_shared(plan)?;
         detach_from_host(plan)?;
         let root = mount_root(&plan.rootfs, &plan.mountpoint)?;
-        Ok(Self { root, taken: Vec::new(), devices: None })
+        Ok(Self { root, taken, devices: None })
     }
+}
+
+/// Binds whose mounts are meant to reach the host: a copy that is taken after the host was left behind is not its peer
+/// any more.
+fn take_shared(plan: &ContainerPlan) -> Result<Vec<Option<Taken>>, InitError> {
+    let is_shared = |mount: &MountPlan| {
+        let is_wanted = matches!(mount.propagation, Some((MountPropagation::Shared, _)));
+        is_wanted && matches!(mount.source, MountSource::Bind { .. })
+    };
+    if !plan.mounts.iter().any(is_shared) {
+        return Ok(Vec::new());
+    }
+    let take = |mount: &MountPlan| if is_shared(mount) { mounts::take(mount) } else { Ok(None) };
+    crate::host_mounts::inside(|| plan.mounts.iter().map(take).collect())
+        .map_err(failed("cannot enter the host's mounts"))?
 }
 
 /// Whether the container's /dev is one of the host's, which has its devices.
@@ -262,8 +278,12 @@ fn move_over() -> Result<(), InitError> {
 }
 
 fn pivot() -> Result<(), InitError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let old = rustix::fs::open("/", flags, Mode::empty()).map_err(failed("cannot open the host's root"))?;
     // With "." for both, the old root ends up on top of the new one and can be unmounted without a directory for it.
     rustix::process::pivot_root(".", ".").map_err(failed("cannot pivot into the container's root"))?;
+    // "." is still the new root, whose shared mounts stay so.
+    rustix::process::fchdir(&old).map_err(failed("cannot change to the host's root"))?;
     // Unmounting must not reach the host's own mounts.
     rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .map_err(failed("cannot detach the host's root"))?;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use limits::{limits, resource_limits};
 pub use mounts::SUBPATH_OPTION;
-pub(crate) use mounts::{IN_PROC, MountIds, MountPlan, MountSource, mount_options};
+pub(crate) use mounts::{IN_PROC, MountIds, MountPlan, MountPropagation, MountSource, mount_options};
 pub(crate) use namespaces::{NamespacePlan, UserPlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};
 

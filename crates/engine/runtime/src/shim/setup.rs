@@ -55,6 +55,7 @@ pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepa
     let made = make_namespaces(config, &mut joined)?;
     populate(config, user.as_ref(), &made)?;
     // The shim's mounts are the host's matter, as what it does for containers is.
+    crate::host_mounts::remember().map_err(text("cannot open the mount namespace"))?;
     hako_sys::unshare(CloneFlags::NEWNS).map_err(text("cannot make the sandbox's mount namespace"))?;
     // Mounts of the host go on to appear here, for containers that ask for them; none of ours appears there.
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)

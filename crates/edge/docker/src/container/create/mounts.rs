@@ -113,6 +113,9 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
             _ => return Err(bad(&format!("option {option:?} is unknown"))),
         }
     }
+    if propagation != Propagation::Private && !source.starts_with('/') {
+        return Err(bad("mounts propagate to and from a path of the host, not a volume"));
+    }
     let source = match source.starts_with('/') {
         true => MountSource::Bind { path: source.into(), propagation, create: true },
         false => MountSource::Volume { name: source.to_owned() },
