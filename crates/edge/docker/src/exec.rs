@@ -277,10 +277,9 @@ async fn run(state: &DockerState, record: &Arc<ExecRecord>, spec: ExecSpec) -> R
 
 /// An exec that could not be started says so on its stream and has the shell's exit code for that.
 fn failed(record: &ExecRecord, error: &Error) -> Streams {
-    let code = match error.kind() {
-        Kind::NotFound => 127,
-        _ => 126,
-    };
+    // What is missing has to be the program: a missing directory is no reason for 127.
+    let is_program = record.spec.argv.first().is_some_and(|program| error.chain().contains(program.as_str()));
+    let code = if error.kind() == Kind::NotFound && is_program { 127 } else { 126 };
     *record.progress.lock() = Progress::Ended { pid: 0, code };
     record.told.ended(code);
     let line = Bytes::from(format!("OCI runtime exec failed: {}\r\n", error.chain()));

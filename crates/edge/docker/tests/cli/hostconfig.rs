@@ -365,7 +365,8 @@ fn an_exec_makes_no_directory_and_a_container_does() {
         docker.with_each_cli(|docker| {
             docker.ok(&["run", "-d", "--name", "one", "-w", "/made", "busybox", "sleep", "1000"]);
             let (code, _, err) = docker.run(&["exec", "-w", "/nope", "one", "true"]);
-            assert_eq!(code, 127, "{err}");
+            assert_eq!(code, 126, "{err}");
+            assert_eq!(docker.run(&["exec", "one", "nope"]).0, 127);
             docker.ok(&["exec", "one", "test", "-d", "/made"]);
             assert_ne!(docker.run(&["exec", "one", "test", "-e", "/nope"]).0, 0);
             docker.ok(&["rm", "-f", "one"]);

@@ -177,7 +177,7 @@ fn reading(docker: &Daemon, name: &str, how: &str) -> serde_json::Value {
 fn counters_say_all_that_the_group_counts() {
     with_daemon(|docker| {
         docker.import_busybox();
-        let script = "trap 'exit 0' TERM; while :; do cat /proc/stat >/dev/null; done";
+        let script = "trap 'exit 0' TERM; n=0; while :; do n=$((n + 1)); [ $((n % 5000)) != 0 ] || cat /proc/stat >/dev/null; done";
         docker.ok(&["run", "-d", "--name", "idle", "busybox", "sleep", "1000"]);
         let limits = ["--pids-limit", "50", "-m", "64m", "--cpu-period", "10000", "--cpu-quota", "2000"];
         let run = [&["run", "-d", "--name", "busy"], &limits[..], &["busybox", "sh", "-c", script]].concat();
@@ -185,8 +185,11 @@ fn counters_say_all_that_the_group_counts() {
         let has = |reading: &serde_json::Value, path: &str| {
             reading.pointer(path).and_then(serde_json::Value::as_u64).is_some_and(|value| value > 0)
         };
-        docker.until("the quota held it back", || {
-            has(&reading(docker, "busy", "one-shot=1"), "/cpu_stats/throttling_data/throttled_periods")
+        docker.until("the quota held it back, and both counters of time have moved", || {
+            let once = reading(docker, "busy", "one-shot=1");
+            has(&once, "/cpu_stats/throttling_data/throttled_periods")
+                && has(&once, "/cpu_stats/cpu_usage/usage_in_kernelmode")
+                && has(&once, "/cpu_stats/cpu_usage/usage_in_usermode")
         });
         let once = reading(docker, "busy", "one-shot=1");
         for path in [

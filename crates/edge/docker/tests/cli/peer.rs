@@ -43,6 +43,23 @@ const OURS: &[(&str, &str)] = &[
     ("fields::a_node_in_no_swarm_says_so_of_every_path", "what dockerd has is not absent"),
     ("fields::binds_have_the_options_that_a_mount_gives_them", "some came with API 1.44"),
     ("fields::fields_that_cannot_be_had_are_refused_by_their_names", "dockerd has them"),
+    (
+        "archive::files_that_the_kernel_makes_are_copied_with_what_is_in_them",
+        "dockerd copies from the container's own files alone",
+    ),
+    (
+        "events::clients_that_ask_for_no_upgrade_get_a_raw_connection",
+        "dockerd sends the headers of all its answers before the stream",
+    ),
+    (
+        "events::every_action_of_a_session_is_told_in_its_order",
+        "before API 1.42 a prune of volumes takes those with names",
+    ),
+    ("hostconfig::mistakes_show_when_a_container_is_made", "words of later versions"),
+    ("limits::counters_say_all_that_the_group_counts", "counts of blocks depend on the driver of its files"),
+    ("networks::options_of_endpoints_and_the_address_of_ports_are_taken", "they came with API 1.46"),
+    ("search::a_registry_s_own_search_is_asked_and_filtered", "dockerd passes on what a terminal would obey"),
+    ("search::an_answer_that_is_none_is_an_error", "dockerd shows the parser's words"),
     ("buildkit::half_a_session_is_refused_or_forgotten", "dockerd takes a session without a name"),
     (
         "control::a_build_is_asked_for_on_the_gateway_and_its_news_are_heard_beside_it",
