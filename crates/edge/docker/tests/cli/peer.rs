@@ -55,6 +55,11 @@ const OURS: &[(&str, &str)] = &[
         "events::every_action_of_a_session_is_told_in_its_order",
         "before API 1.42 a prune of volumes takes those with names",
     ),
+    ("hostconfig::an_exec_makes_no_directory_and_a_container_does", "exit codes of later versions"),
+    (
+        "hostconfig::mounts_propagate_where_the_source_s_mount_does_and_are_refused_elsewhere",
+        "dockerd runs in a mount namespace of its own here",
+    ),
     ("hostconfig::mistakes_show_when_a_container_is_made", "words of later versions"),
     ("limits::counters_say_all_that_the_group_counts", "counts of blocks depend on the driver of its files"),
     ("networks::options_of_endpoints_and_the_address_of_ports_are_taken", "they came with API 1.46"),
