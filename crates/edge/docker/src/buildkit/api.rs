@@ -9,6 +9,7 @@ use super::table::Place;
 use super::wish::{Asked, Entry};
 use crate::DockerState;
 use crate::build::{AbortOnDrop, refuse};
+use crate::container::host::Ulimit;
 use crate::error::{Answer, Failure, invalid};
 use crate::image::body_reader;
 use crate::params::Params;
@@ -125,7 +126,7 @@ pub(crate) async fn build(state: DockerState, params: &Params, request: Request)
         Some(id) => Some(state.buildkit.session(id).await?),
         None => None,
     };
-    refuse(params, &["remote", "extrahosts", "outputs"])?;
+    refuse(params, &["remote", "extrahosts", "outputs", "shmsize", "ulimits"])?;
     let asked = asked(params)?;
     // Before the work begins: what cannot be honoured has a status of its own.
     asked.request(std::path::Path::new("/"))?;
@@ -187,6 +188,15 @@ fn asked(params: &Params) -> Result<Asked, Failure> {
     if !hosts.is_empty() {
         let hosts: Vec<String> = hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
         set("add-hosts", hosts.join(","));
+    }
+    if let Some(bytes) = params.get("shmsize") {
+        set("shm-size", bytes.to_owned());
+    }
+    let ulimits: Option<Vec<Ulimit>> = list(params, "ulimits")?;
+    let word = |limit: &Ulimit| format!("{}={}:{}", limit.name, limit.soft, limit.hard);
+    let ulimits: Vec<String> = ulimits.iter().flatten().map(word).collect();
+    if !ulimits.is_empty() {
+        set("ulimit", ulimits.join(","));
     }
     let caches: Option<Vec<String>> = list(params, "cachefrom")?;
     if let Some(caches) = caches.filter(|caches| !caches.is_empty()) {

@@ -2,10 +2,11 @@
 
 use hako_build::{
     BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output, Provenance,
-    ProvenanceMode, RunNetwork, extra_host,
+    ProvenanceMode, RunNetwork, extra_host, rlimit,
 };
 use hako_error::{Error, Kind, Result};
 use hako_names::ImageRef;
+use hako_oci::runtime::PosixRlimit;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -150,6 +151,8 @@ impl Asked {
             "multi-platform" => {}
             "force-network-mode" => request.network = network(value)?,
             "add-hosts" => request.extra_hosts = hosts(value)?,
+            "shm-size" => request.limits.shm_bytes = shm_bytes(value)?,
+            "ulimit" => request.limits.rlimits = words(value).map(ulimit).collect::<Result<_>>()?,
             "cache-from" => request.cache_from.extend(images(value)?),
             "cache-imports" => {
                 let entries: Vec<Entry> =
@@ -202,6 +205,25 @@ fn network(value: &str) -> Result<RunNetwork> {
         "host" => Ok(RunNetwork::Host),
         other => Err(unimplemented(format!("the network {other:?} for a build"))),
     }
+}
+
+/// Bytes; none for 0 and for nothing.
+fn shm_bytes(value: &str) -> Result<Option<u64>> {
+    let bytes = if value.is_empty() { Ok(0) } else { value.parse::<u64>() };
+    let bytes = bytes.map_err(|_| invalid("shm-size is no number of bytes"))?;
+    Ok(Some(bytes).filter(|bytes| *bytes > 0))
+}
+
+/// `name=soft[:hard]`, where -1 is unlimited.
+fn ulimit(word: &str) -> Result<PosixRlimit> {
+    let bad = || invalid("ulimit is no NAME=SOFT[:HARD]");
+    let number = |text: &str| match text.parse::<i64>() {
+        Ok(number) => Ok(u64::try_from(number).unwrap_or(u64::MAX)),
+        Err(_) => Err(bad()),
+    };
+    let (name, limits) = word.split_once('=').ok_or_else(bad)?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    rlimit(name, number(soft)?, number(hard)?)
 }
 
 /// `name=address,name=address`, as the frontend has it.
@@ -275,13 +297,18 @@ mod tests {
             ("add-hosts", "a=10.0.0.1,b=::1"),
             ("image-resolve-mode", "pull"),
             ("cmdline", "whatever"),
-            ("ulimit", ""),
+            ("ulimit", "nofile=7:9,core=-1"),
+            ("shm-size", "4096"),
         ]);
         let request = asked.request(Path::new("/out")).unwrap();
         assert_eq!((request.args["A"].as_str(), request.labels["l"].as_str()), ("b", "m"));
         assert!(request.no_cache && request.pull);
         assert_eq!(request.network, RunNetwork::None);
         assert_eq!(request.extra_hosts.len(), 2);
+        let limits: Vec<(u64, u64)> =
+            request.limits.rlimits.iter().map(|limit| (limit.soft(), limit.hard())).collect();
+        assert_eq!(limits, [(7, 9), (u64::MAX, u64::MAX)]);
+        assert_eq!(request.limits.shm_bytes, Some(4096));
         assert_eq!(request.cache_to, [inline_cache()]);
     }
 
@@ -298,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused_by_name() {
-        for (key, value) in [("ulimit", "nofile=1"), ("attest:sbom", "generator=x"), ("new-thing", "x")] {
+        for (key, value) in [("cgroup-parent", "x"), ("attest:sbom", "generator=x"), ("new-thing", "x")] {
             let error = asked(&[(key, value)]).request(Path::new("/out")).unwrap_err();
             assert_eq!(error.kind(), Kind::Unimplemented);
             assert!(error.chain().contains(key), "{error}");

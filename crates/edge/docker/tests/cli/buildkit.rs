@@ -132,6 +132,20 @@ fn names_of_one_file_come_out_right_whichever_is_copied() {
 }
 
 #[test]
+fn limits_of_steps_are_those_that_the_client_gives() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let step = "RUN df -k /dev/shm | tail -n 1 | awk '{ print $2 }' >/said; ulimit -n >>/said";
+        let dir = context(docker, &[("Dockerfile", &format!("FROM busybox\n{step}\n"))]);
+        let dir = dir.to_str().unwrap();
+        built(docker, &["--shm-size", "3m", "--ulimit", "nofile=77:99", "-t", "limited", dir]);
+        assert_eq!(docker.ok(&["run", "--rm", "limited", "cat", "/said"]), "3072\n77\n");
+        let told = fails(docker, &["--memory", "20m", dir]);
+        assert!(told.contains("memory"), "{told}");
+    });
+}
+
+#[test]
 fn a_build_that_fails_says_where_and_why() {
     with_daemon(|docker| {
         docker.import_busybox();
