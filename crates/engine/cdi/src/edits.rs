@@ -152,8 +152,8 @@ fn add_hooks(edits: &Edits, spec: &mut RuntimeSpec) {
     let mut hooks = spec.hooks().clone().unwrap_or_default();
     for hook in &edits.hooks {
         let list = match hook.hook_name {
-            // What came before it has the same place in a container's life.
-            HookName::Prestart | HookName::CreateRuntime => hooks.create_runtime_mut(),
+            HookName::Prestart => hooks.prestart_mut(),
+            HookName::CreateRuntime => hooks.create_runtime_mut(),
             HookName::CreateContainer => hooks.create_container_mut(),
             HookName::StartContainer => hooks.start_container_mut(),
             HookName::Poststart => hooks.poststart_mut(),

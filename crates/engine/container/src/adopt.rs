@@ -16,6 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How names in the trash begin that are of sandboxes.
+const TRASHED_SANDBOX: &str = "s-";
+
 impl Engine {
     /// Opens the engine's directory and adopts every sandbox that lives. One process owns a directory at a time.
     pub async fn open(config: EngineConfig) -> Result<Self> {
@@ -87,7 +90,11 @@ impl Core {
     fn empty_trash(&self) -> Result<()> {
         for name in record::names(&self.layout.trash())? {
             let dir = self.layout.trash().join(&name);
-            self.know_trashed_group(&name, &dir);
+            if name.starts_with(TRASHED_SANDBOX) {
+                // It goes when its shim has, in `sweep`.
+                self.know_trashed_group(&name, &dir);
+                continue;
+            }
             if let Some((mark @ ("c" | "v"), id)) = name.split_once('-')
                 && let Ok(id) = id.parse::<ContainerId>()
             {
@@ -102,7 +109,7 @@ impl Core {
 
     /// A removed sandbox's own group may still be there, below one that only its record tells.
     fn know_trashed_group(&self, name: &str, dir: &Path) {
-        let id = name.strip_prefix("s-").and_then(|id| id.parse().ok());
+        let id = name.strip_prefix(TRASHED_SANDBOX).and_then(|id| id.parse().ok());
         let found: Option<SandboxRecord> = readable(&dir.join("sandbox.json"));
         if let (Some(id), Some(found)) = (id, found) {
             self.know_group_parent(&id, &found.spec);
@@ -145,7 +152,14 @@ impl Core {
                 self.release(&sandbox.id, Some(shim)).await;
                 sandbox.set_phase(SandboxPhase::Stopped)?;
             }
-            (SandboxPhase::Prepared | SandboxPhase::Stopped, None) => {}
+            (SandboxPhase::Prepared | SandboxPhase::Stopped, None) => {
+                let (core, id) = (Arc::clone(self), sandbox.id.clone());
+                blocking(move || {
+                    core.end_bundles(&id);
+                    Ok(())
+                })
+                .await?;
+            }
         }
         let is_half_made = match sandbox.record.standalone {
             true => self.members(&sandbox.id).is_empty(),
@@ -280,9 +294,21 @@ impl Core {
                 networks.adopt(&core.claims(&live), |sandbox| core.namespace(sandbox))?;
                 core.settle_endpoints(networks, &live);
             }
-            core.sweep_groups(&ids)
+            core.sweep_groups(&ids)?;
+            core.empty_trash_of_sandboxes()
         })
         .await
+    }
+
+    /// Their shims are gone by now, and hooks that follow that may run.
+    fn empty_trash_of_sandboxes(&self) -> Result<()> {
+        for name in record::names(&self.layout.trash())? {
+            match name.strip_prefix(TRASHED_SANDBOX).and_then(|id| id.parse().ok()) {
+                Some(id) => self.discard_trash(&id)?,
+                None => record::remove_tree(&self.layout.trash().join(&name))?,
+            }
+        }
+        Ok(())
     }
 
     fn sweep_groups(&self, live: &[String]) -> Result<()> {

@@ -25,6 +25,7 @@
 //! | exiting | shim alive, container stopped in it | records the exit, goes on with restart, removal, taking down |
 //! | taking a sandbox down | state.json says `stopped`, shim or address perhaps left | ends the shim, frees the address |
 //! | removing | the directory lies in trash | deletes snapshot, volumes, shim, address, cgroup by the id in its name |
+//! | running hooks that follow a container's end | its bundle is in `shim/` | runs them again |
 //! | the shim dies itself | nothing alive | exit from the shim's exit file, else 137 with a reason |
 //!
 //! Nothing is fsynced here: after a power cut no container lives, and an unreadable record is removed like a

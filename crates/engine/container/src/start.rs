@@ -15,6 +15,7 @@ use crate::oci::{self, Surroundings};
 use crate::sandbox::Live;
 use crate::{Action, CdiDevice, ContainerState, Exit, MountSource, Removal, users};
 use hako_error::{Error, Kind, Result};
+use hako_network::Attachment;
 use hako_oci::runtime::{Process, Spec};
 use hako_runtime::{CreateContainer, Rootfs, Shim, Stdio};
 use hako_snapshot::Mounts;
@@ -80,9 +81,7 @@ impl Core {
         hako_sys::failpoint!("container.start.shim");
         crate::monitor::watch(self, sandbox, &shim);
         let started = async {
-            let (address, pid) =
-                tokio::join!(self.connect(sandbox, &shim), self.create_in_shim(container, &shim));
-            let (address, pid) = (address.map_err(not_the_program)?, pid?);
+            let (address, pid) = self.connect_and_create(container, &shim).await?;
             hako_sys::failpoint!("container.start.made");
             self.mark_ready(sandbox, shim.clone(), address)?;
             self.run(container, &shim, pid).await
@@ -95,6 +94,21 @@ impl Core {
             self.release(&sandbox.id, Some(shim)).await;
         }
         started
+    }
+
+    /// Both at once, unless hooks of devices may look at the network.
+    async fn connect_and_create(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        shim: &Shim,
+    ) -> Result<(Option<Attachment>, u32)> {
+        let connect = async { self.connect(&container.sandbox, shim).await.map_err(not_the_program) };
+        let create = self.create_in_shim(container, shim);
+        if !container.record.spec.cdi_devices.is_empty() {
+            return Ok((connect.await?, create.await?));
+        }
+        let (address, pid) = tokio::join!(connect, create);
+        Ok((address?, pid?))
     }
 
     async fn create_in_shim(self: &Arc<Self>, container: &Arc<ContainerObject>, shim: &Shim) -> Result<u32> {

@@ -198,13 +198,14 @@ impl Core {
     }
 
     /// Removes a container that has just exited. Who waits for its removal is told once its record, its name, its ports
-    /// and its volumes are free; the rest is given back behind that, or by the next open.
+    /// and its volumes are free and hooks of its devices have run; the rest is given back behind that, or by the next open.
     pub(crate) async fn remove_exited(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         let op = container.op.lock().await;
         let Some(shim) = self.forget_container(container, true).await? else { return Ok(()) };
         drop(op);
         let has_ports = !container.sandbox.record.spec.ports.is_empty();
-        if has_ports || !container.record.anonymous_volumes.is_empty() {
+        let has_hooks = !container.record.spec.cdi_devices.is_empty();
+        if has_ports || has_hooks || !container.record.anonymous_volumes.is_empty() {
             self.clean_up(container, shim, true).await?;
             self.tell_removed(container);
             return Ok(());
@@ -264,7 +265,7 @@ impl Core {
             let volumes = if volumes { object.record.anonymous_volumes.as_slice() } else { &[] };
             core.unmake(&object.id, volumes);
             if object.standalone() {
-                crate::record::remove_tree(&core.layout.trash().join(format!("s-{}", object.sandbox.id)))?;
+                core.discard_trash(&object.sandbox.id)?;
             }
             Ok(())
         })

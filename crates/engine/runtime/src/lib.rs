@@ -26,7 +26,7 @@ mod types;
 mod user;
 mod wire;
 
-pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim};
+pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim, end_bundles};
 pub use once::{Network, OnceExit, Output, RunOnce, run_once};
 pub use plan::SUBPATH_OPTION;
 pub use plan::sysctl;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hako_cgroup::{Cgroup, CgroupRoot, Version};
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::{Hook, Process, Spec};
+use hako_oci::runtime::{Hook, Hooks, Process, Spec};
 
 use crate::launch::plan_file;
 use crate::plan::{
@@ -69,7 +69,7 @@ pub(crate) fn prepare(
     }
     let root = cgroup_root()?;
     let group = root.create(cgroup)?;
-    let result = with_group(id, &spec, rootfs, root, &group, stdio, (mountpoint, is_in_sandbox));
+    let result = with_group(id, &spec, rootfs, root, &group, stdio, mountpoint);
     if result.is_err() {
         // The first error is the one to tell.
         let _left_behind = group.delete();
@@ -84,11 +84,8 @@ fn with_group(
     root: &CgroupRoot,
     group: &Cgroup,
     stdio: Stdio,
-    (mountpoint, is_in_sandbox): (&Path, bool),
+    mountpoint: &Path,
 ) -> Result<Prepared> {
-    if is_in_sandbox {
-        check_hooks(spec)?;
-    }
     group.set(&limits(spec)?)?;
     let around = Surroundings {
         cgroup_dirs: group.v1_paths(),
@@ -99,7 +96,7 @@ fn with_group(
     };
     let (mut plan, seccomp) = container_plan(spec, rootfs, around)?;
     plan.hook_state = serde_json::json!({"ociVersion": spec.version(), "id": id, "bundle": ""}).to_string();
-    plan.waits_for_hooks = !is_in_sandbox && has_hooks_before_create(spec);
+    plan.waits_for_hooks = has_hooks_before_create(spec);
     let create = Create {
         id: id.to_owned(),
         clone: plan.namespaces.clone,
@@ -113,10 +110,10 @@ fn with_group(
     Ok(Prepared { plan, seccomp, create })
 }
 
-/// Hooks that run in a container find its specification in a bundle, as those of vendors expect. Without hooks nothing
-/// is written. `root` is where the root is when they run.
+/// Hooks find their container's specification in a bundle, as those of vendors expect. Without hooks nothing is written.
+/// `root` is where the root is for those that run in the container.
 pub(crate) fn write_bundle(prepared: &mut Prepared, spec: &Spec, bundle: &Path, root: &Path) -> Result<()> {
-    if prepared.plan.create_hooks.is_empty() && prepared.plan.start_hooks.is_empty() {
+    if spec.hooks().as_ref().is_none_or(|hooks| *hooks == Hooks::default()) {
         return Ok(());
     }
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
@@ -131,18 +128,21 @@ pub(crate) fn write_bundle(prepared: &mut Prepared, spec: &Spec, bundle: &Path, 
     let text = serde_json::to_vec(&described).map_err(|error| failed(error.into()))?;
     std::fs::write(bundle.join("config.json"), text).map_err(|error| failed(error.into()))?;
     let id = &prepared.create.id;
-    let state = serde_json::json!({"ociVersion": spec.version(), "id": id, "bundle": bundle});
+    let annotations = spec.annotations().clone().unwrap_or_default();
+    let state = serde_json::json!({
+        "ociVersion": spec.version(), "id": id, "bundle": bundle, "annotations": annotations,
+    });
     prepared.plan.hook_state = state.to_string();
     Ok(())
 }
 
-fn has_hooks_before_create(spec: &Spec) -> bool {
+pub(crate) fn has_hooks_before_create(spec: &Spec) -> bool {
     let hooks = spec.hooks().as_ref();
     let any = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|list| !list.is_empty());
     hooks.is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()))
 }
 
-/// In a sandbox, and in a run to its end, nobody runs the hooks of the host.
+/// In a run to its end nobody runs the hooks of the host.
 pub(crate) fn check_hooks(spec: &Spec) -> Result<()> {
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     let lists = [

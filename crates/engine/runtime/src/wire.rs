@@ -11,6 +11,9 @@
 //!     |        Reply Hello [udp, tcp of DNS] -- |
 //!     | Create [plan] -----------------------> | clone3, init sets up
 //!     |                    Reply Pid ---------- |
+//!     |                or: Reply Mounted ------ |   (only when there are hooks of the host to run)
+//!     | HooksRan ----------------------------> | 'H' to the init, which goes on
+//!     |                    Reply Pid ---------- |
 //!     | Start -------------------------------> | 'S' to the init, exec closes the status socket
 //!     |                    Reply Done --------- |
 //!     | Exec [plan (, in, out, err)] --------> |
@@ -42,7 +45,8 @@ const HEADER: usize = 8;
 /// sent to one that knows them.
 ///
 /// 1: log formats, syslog, init, joined namespaces, DNS sockets.
-pub(crate) const VERSION: u32 = 1;
+/// 2: hooks of the host.
+pub(crate) const VERSION: u32 = 2;
 
 /// What the engine asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +54,10 @@ pub(crate) enum Request {
     Configure(Box<ShimConfig>),
     Hello,
     Create(Box<Create>),
+    /// The hooks of the host have run, for a container whose creation was answered by [`Answer::Mounted`].
+    HooksRan {
+        id: String,
+    },
     Start {
         id: String,
     },
@@ -112,6 +120,8 @@ pub(crate) enum Answer {
         version: u32,
     },
     Pid(u32),
+    /// Everything is mounted; the init waits until hooks of the host have run.
+    Mounted(u32),
     Tty(bool),
     State(Vec<ContainerState>),
     /// The group that is the caller's to remove.

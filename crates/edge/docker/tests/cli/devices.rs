@@ -23,7 +23,31 @@ devices:
 - name: back
   containerEdits:
     hooks:
-    - {hookName: poststop, path: /bin/true}
+    - {hookName: prestart, path: /bin/sh, args: [sh, -c, 'cat >DIR/prestart']}
+    - hookName: createRuntime
+      path: /bin/sh
+      args:
+      - sh
+      - -c
+      - 'cat >DIR/created; id=$(sed "s/.*\"pid\":\([0-9]*\).*/\1/" DIR/created);
+        readlink /proc/self/ns/mnt /proc/$id/ns/mnt >DIR/namespaces; ls /proc/$id/root/DIR/engine >DIR/seen;
+        bundle=$(sed "s/.*\"bundle\":\"//; s/\".*//" DIR/created);
+        root=$(sed "s/.*\"root\":{\"path\":\"//; s/\".*//" $bundle/config.json); ls $root >>DIR/seen'
+    - {hookName: poststart, path: /bin/sh, args: [sh, -c, 'cat >DIR/started']}
+    - {hookName: poststop, path: /bin/sh, args: [sh, -c, 'cat >>DIR/stopped; echo >>DIR/stopped']}
+- name: broken
+  containerEdits:
+    hooks:
+    - {hookName: createRuntime, path: /bin/sh, args: [sh, -c, 'echo out; echo no camera >&2; exit 3']}
+    - {hookName: poststop, path: /bin/sh, args: [sh, -c, 'cat >>DIR/broken']}
+- name: slow
+  containerEdits:
+    hooks:
+    - {hookName: createRuntime, path: /bin/sleep, args: [sleep, '100'], timeout: 1}
+- name: late
+  containerEdits:
+    hooks:
+    - {hookName: poststart, path: /bin/false}
 "#;
 
 fn describe(docker: &Daemon, name: &str, text: &str) {
@@ -57,9 +81,85 @@ fn a_device_brings_all_that_its_vendor_says() {
                 docker.run(&["run", "--rm", "--device", "acme.com/camera=side", "busybox", "true"]);
             let words = "CDI device injection failed: unresolvable CDI devices acme.com/camera=side";
             assert!(code == 125 && err.contains(words) && err.contains("acme.com/camera=front"), "{err}");
-            let (code, _, err) =
-                docker.run(&["run", "--rm", "--device", "acme.com/camera=back", "busybox", "true"]);
-            assert!(code == 125 && err.contains("hooks.poststop"), "{err}");
+        });
+    });
+}
+
+#[test]
+fn hooks_of_the_host_run_around_a_container_s_life() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        describe(docker, "camera.yaml", CAMERA);
+        let read = |name: &str| std::fs::read_to_string(docker.dir.join(name)).unwrap_or_default();
+        docker.with_each_cli(|docker| {
+            if !newest(docker) {
+                return;
+            }
+            let run = ["run", "-d", "--device", "acme.com/camera=back", "busybox", "sleep", "100"];
+            let id = docker.ok(&run).trim().to_owned();
+            let state = |name: &str| serde_json::from_str::<serde_json::Value>(&read(name)).unwrap();
+            let pid = docker.ok(&["inspect", "--format", "{{.State.Pid}}", &id]).trim().to_owned();
+            for (name, status) in [("prestart", "creating"), ("created", "creating"), ("started", "running")]
+            {
+                let state = state(name);
+                assert_eq!(
+                    (&state["id"], &state["status"]),
+                    (&id.as_str().into(), &status.into()),
+                    "{state}"
+                );
+                assert_eq!(state["pid"].to_string(), pid, "{state}");
+            }
+            let own = std::fs::read_link("/proc/self/ns/mnt").unwrap();
+            let (of_hook, of_container) =
+                read("namespaces").split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            assert_eq!(of_hook, own.to_str().unwrap());
+            assert_ne!(of_container.trim(), of_hook);
+            let seen = read("seen");
+            assert!(
+                seen.contains("containers") && seen.contains("\nproc\n"),
+                "before the root is entered: {seen}"
+            );
+            assert_eq!(read("stopped"), "");
+            docker.ok(&["restart", "--time", "0", &id]);
+            docker.ok(&["rm", "--force", &id]);
+            let stopped = read("stopped");
+            let ends: Vec<serde_json::Value> =
+                stopped.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(ends.len(), 2, "{stopped}");
+            assert!(
+                ends.iter().all(|end| end["status"] == "stopped" && end["id"] == id.as_str()),
+                "{stopped}"
+            );
+        });
+    });
+}
+
+#[test]
+fn a_hook_that_fails_fails_the_start_and_leaves_nothing() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        describe(docker, "camera.yaml", CAMERA);
+        docker.with_each_cli(|docker| {
+            if !newest(docker) {
+                return;
+            }
+            for (device, words) in [
+                (
+                    "broken",
+                    "error running createRuntime hook #0: exit status 3, stdout: out, stderr: no camera",
+                ),
+                ("slow", "error running createRuntime hook #0: hook ran past specified timeout of 1.0s"),
+                ("late", "error running poststart hook #0: exit status 1, stdout: , stderr:"),
+            ] {
+                let device = format!("acme.com/camera={device}");
+                let (code, out, err) =
+                    docker.run(&["run", "--rm", "--device", &device, "busybox", "sleep", "100"]);
+                assert!(code == 125 && err.contains(words), "{device}: {code} {out}{err}");
+                assert_eq!(docker.ok(&["ps", "-aq"]), "");
+            }
+            let ended = std::fs::read_to_string(docker.dir.join("broken")).unwrap();
+            assert!(ended.contains("\"status\":\"stopped\""), "{ended}");
+            std::fs::remove_file(docker.dir.join("broken")).unwrap();
         });
     });
 }

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinSet;
 
+/// The directory of a sandbox that is its shim's own.
+pub(crate) const SHIM_STATE: &str = "shim";
+
 /// What a sandbox has while it is up.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
@@ -84,7 +87,7 @@ impl SandboxObject {
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.dir.join("shim")
+        self.dir.join(SHIM_STATE)
     }
 
     /// Where /dev/shm is mounted for others to join, in the shim's own mount namespace.
@@ -231,6 +234,7 @@ impl Core {
         let deleted = blocking(move || {
             let deleted = core.delete_group(&path);
             core.leave_group_parent(&owner);
+            core.end_bundles(&owner);
             deleted
         })
         .await;
@@ -241,6 +245,21 @@ impl Core {
             }
         }
         let _ = std::fs::remove_file(&socket);
+    }
+
+    /// Runs what containers of a sandbox that is down wanted to be run after their end; blocking.
+    pub(crate) fn end_bundles(&self, id: &SandboxId) {
+        let sandbox = self.sandboxes.read().get(id).cloned();
+        if let Some(sandbox) = sandbox {
+            hako_runtime::end_bundles(&sandbox.state_dir());
+        }
+    }
+
+    /// Discards the directory of a sandbox that was removed; blocking.
+    pub(crate) fn discard_trash(&self, id: &SandboxId) -> Result<(), EngineError> {
+        let trash = self.layout.trash().join(format!("s-{id}"));
+        hako_runtime::end_bundles(&trash.join(SHIM_STATE));
+        record::remove_tree(&trash)
     }
 
     /// Removes a group with what a shim that died by itself may have left in it. One that is gone is a success.
@@ -282,7 +301,7 @@ impl Core {
     }
 
     /// The last step: the record goes, then what is left of the directory. Nothing lives in it any more.
-    pub(crate) async fn discard_sandbox(&self, sandbox: &Arc<SandboxObject>) -> Result<()> {
+    pub(crate) async fn discard_sandbox(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
         let trash = self.layout.trash().join(format!("s-{}", sandbox.id));
         match std::fs::rename(&sandbox.dir, &trash) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -290,7 +309,8 @@ impl Core {
         }
         self.sandboxes.write().remove(&sandbox.id);
         self.group_parents.write().remove(&sandbox.id);
-        blocking(move || Ok(record::remove_tree(&trash)?)).await?;
+        let (core, id) = (Arc::clone(self), sandbox.id.clone());
+        blocking(move || Ok(core.discard_trash(&id)?)).await?;
         self.sandbox_event(sandbox, Action::Destroy);
         Ok(())
     }

@@ -128,6 +128,61 @@ fn half_made_and_half_removed_objects_are_gone_after_the_open() {
     });
 }
 
+/// A device whose hook writes down which containers have ended.
+fn describe_ending(host: &Host) {
+    let script = "cat >>HOST/ended; echo >>HOST/ended".replace("HOST", host.path().to_str().unwrap());
+    let hook = serde_json::json!({"hookName": "poststop", "path": "/bin/sh", "args": ["sh", "-c", script]});
+    let device = serde_json::json!({"name": "one", "containerEdits": {"hooks": [hook]}});
+    let spec = serde_json::json!({"cdiVersion": "0.5.0", "kind": "acme.com/camera", "devices": [device]});
+    std::fs::create_dir_all(host.path().join("cdi")).unwrap();
+    std::fs::write(host.path().join("cdi/camera.json"), spec.to_string()).unwrap();
+}
+
+#[test]
+fn hooks_that_follow_a_container_s_end_run_although_nobody_lived_to_see_it() {
+    on_host(|host| async move {
+        describe_ending(&host);
+        let engine = host.open().await;
+        let mut ids = Vec::new();
+        for script in ["exec sleep 100", "while [ ! -e /go ]; do sleep 0.02; done", "exec sleep 100"] {
+            let device =
+                hako_container::CdiDevice { name: "acme.com/camera=one".into(), ..Default::default() };
+            let spec = ContainerSpec { cdi_devices: vec![device], ..busybox(script) };
+            let id = engine.create_standalone(no_network(), spec).await.unwrap();
+            engine.start(&id).await.unwrap();
+            ids.push(id);
+        }
+        let exiting = pid(&engine, &ids[1]).await;
+        let mut shims = Vec::new();
+        for id in &ids {
+            let sandbox = engine.container(id).await.unwrap().sandbox;
+            shims.push((sandbox.clone(), engine.sandbox(&sandbox).await.unwrap().shim_pid.unwrap()));
+        }
+        drop(engine);
+        // One dies with its shim, one by itself, one is killed with its removal cut off after the renames.
+        kill_shim(shims[0].1).await;
+        std::fs::write(format!("/proc/{exiting}/root/go"), "").unwrap();
+        until("it has exited", async || !std::path::Path::new(&format!("/proc/{exiting}")).exists()).await;
+        let data = host.path().join("engine");
+        let trash =
+            |from: String, to: String| std::fs::rename(data.join(from), data.join("trash").join(to)).unwrap();
+        trash(format!("containers/{}", ids[2]), format!("c-{}", ids[2]));
+        trash(format!("sandboxes/{}", shims[2].0), format!("s-{}", shims[2].0));
+        let engine = host.open().await;
+        let ended = || std::fs::read_to_string(host.path().join("ended")).unwrap_or_default();
+        until("all hooks have run", async || ended().lines().count() >= 3).await;
+        let ended = ended();
+        for id in &ids {
+            assert_eq!(ended.lines().filter(|line| line.contains(id.as_str())).count(), 1, "{ended}");
+        }
+        for id in &ids[..2] {
+            engine.remove(id, KILL).await.unwrap();
+        }
+        host.assert_nothing_left();
+        assert_eq!(std::fs::read_to_string(host.path().join("ended")).unwrap(), ended);
+    });
+}
+
 #[test]
 fn a_group_below_the_callers_goes_although_nobody_lived_to_remove_it() {
     on_host(|host| async move {

@@ -84,7 +84,7 @@ impl Host {
             network: Some(Arc::clone(&self.network)),
             networks: Some(Arc::new(self.networks())),
             cgroups: CgroupRoot::detect().unwrap(),
-            cdi: hako_cdi::Directories::default(),
+            cdi: hako_cdi::Directories::new(vec![self.dir.path().join("cdi")]),
             users: None,
         };
         Engine::open(config).await.unwrap()

@@ -5,9 +5,11 @@
 //! Invariant: a group a client made is removed with its container, whether or not creating it succeeded.
 
 mod attach;
+mod bundle;
 mod connection;
 
 pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
+pub use bundle::end_bundles;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,12 +27,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use tokio::sync::broadcast;
 
 use crate::plan::sysctl::{self, Own};
-use crate::prepare::{blocking, exec_plan_file, prepare, remove_group, write_bundle};
+use crate::prepare::{
+    blocking, exec_plan_file, has_hooks_before_create, prepare, remove_group, write_bundle,
+};
 use crate::types::{
     ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, LogFormat, ShimConfig,
     ShimEvent, TtySize,
 };
 use crate::wire::{Answer, Request, VERSION};
+use bundle::Bundle;
 use connection::Connection;
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.
@@ -236,10 +241,12 @@ impl Shim {
         let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
         let context = Context { cgroup: cgroup.clone(), seccomp };
         let mountpoint = self.0.state_dir.join(crate::shim::ROOT);
-        let (name, group, bundle) = (id.clone(), cgroup.clone(), self.bundle_path(&id));
+        let bundle = Bundle::of(&self.0.state_dir, &id);
+        let (name, group, place) = (id.clone(), cgroup.clone(), bundle.path().to_owned());
+        let root = mountpoint.clone();
         let (create, fds) = blocking(move || {
             let mut prepared = prepare(&name, spec.clone(), rootfs, &group, stdio, &mountpoint, true)?;
-            write_bundle(&mut prepared, &spec, &bundle, &mountpoint)?;
+            write_bundle(&mut prepared, &spec, &place, &mountpoint)?;
             prepared.plan.process.init = init;
             let mut fds = vec![prepared.plan_file()?];
             if let Some(namespace) = pid_namespace {
@@ -249,7 +256,11 @@ impl Shim {
             Ok((prepared.create, fds))
         })
         .await?;
-        match self.call(Request::Create(Box::new(create)), &fds).await {
+        let created = match self.call(Request::Create(Box::new(create)), &fds).await {
+            Ok((Answer::Mounted(pid), _)) => self.run_hooks(&id, pid, &bundle, root).await,
+            other => other,
+        };
+        match created {
             Ok((Answer::Pid(pid), _)) => {
                 self.save_context(&id, &context)?;
                 self.0.contexts.lock().insert(id, context);
@@ -259,7 +270,31 @@ impl Shim {
             Err(error) if error.kind() == Kind::AlreadyExists => Err(error),
             Err(error) => {
                 // The reason it failed is the one to tell.
-                let _left_behind = blocking(move || remove_group(&cgroup)).await;
+                let _left_behind = blocking(move || {
+                    remove_group(&cgroup)?;
+                    bundle.end();
+                    Ok(())
+                })
+                .await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The hooks of the host, between the container's last mount and its root. One that fails ends the container.
+    async fn run_hooks(
+        &self,
+        id: &str,
+        pid: u32,
+        bundle: &Bundle,
+        mountpoint: PathBuf,
+    ) -> Result<(Answer, Vec<OwnedFd>)> {
+        let bundle = bundle.clone();
+        match blocking(move || bundle.before_create(pid, &mountpoint)).await {
+            Ok(()) => self.call(Request::HooksRan { id: id.to_owned() }, &[]).await,
+            Err(error) => {
+                // The hook's failure is the one to tell.
+                let _died = self.call(Request::Delete { id: id.to_owned(), force: true }, &[]).await;
                 Err(error)
             }
         }
@@ -267,21 +302,11 @@ impl Shim {
 
     /// A shim that was started by an older engine would drop what it does not know.
     fn check_version(&self, container: &CreateContainer) -> Result<()> {
-        let stdio = &container.stdio;
-        let is_new = container.init
-            || container.pid_namespace.is_some()
-            || stdio.syslog.is_some()
-            || stdio.log.as_ref().is_some_and(|log| log.format != LogFormat::Cri || log.compress);
-        if self.0.version >= VERSION || !is_new {
+        if self.0.version >= needed_version(container) {
             return Ok(());
         }
         let message = "the sandbox was started by an older version, which lacks what this container needs; start it anew";
         Err(Error::new(Kind::FailedPrecondition, message))
-    }
-
-    /// What hooks are told of a container.
-    fn bundle_path(&self, id: &str) -> PathBuf {
-        self.0.state_dir.join(format!("{id}.bundle"))
     }
 
     fn context_path(&self, id: &str) -> PathBuf {
@@ -310,9 +335,17 @@ impl Shim {
         }
     }
 
-    /// Runs the program of a created container.
+    /// Runs the program of a created container, then its hooks for that: one that fails is the error, and the program
+    /// runs.
     pub async fn start(&self, id: &str) -> Result<()> {
-        self.call(Request::Start { id: id.to_owned() }, &[]).await.map(drop)
+        self.call(Request::Start { id: id.to_owned() }, &[]).await?;
+        let bundle = Bundle::of(&self.0.state_dir, id);
+        if !bundle.path().exists() {
+            return Ok(());
+        }
+        let states = self.state().await?;
+        let pid = states.iter().find(|one| one.id == id).map_or(0, |one| one.pid);
+        blocking(move || bundle.after_start(pid)).await
     }
 
     /// Signals a container's first process, or all its processes.
@@ -376,8 +409,13 @@ impl Shim {
         self.0.contexts.lock().remove(id);
         // Absent when it was created by an older engine.
         let _absent = std::fs::remove_file(self.context_path(id));
-        let _without_hooks = std::fs::remove_dir_all(self.bundle_path(id));
-        blocking(move || remove_group(&group)).await
+        let bundle = Bundle::of(&self.0.state_dir, id);
+        blocking(move || {
+            remove_group(&group)?;
+            bundle.end();
+            Ok(())
+        })
+        .await
     }
 
     /// All containers the shim knows, stopped ones included until they are deleted.
@@ -428,6 +466,16 @@ impl SharedNamespace {
             Self::Mount => "mnt",
         }
     }
+}
+
+/// The version of the protocol that knows all that a container has.
+fn needed_version(container: &CreateContainer) -> u32 {
+    let stdio = &container.stdio;
+    let needs_first = container.init
+        || container.pid_namespace.is_some()
+        || stdio.syslog.is_some()
+        || stdio.log.as_ref().is_some_and(|log| log.format != LogFormat::Cri || log.compress);
+    if has_hooks_before_create(&container.spec) { 2 } else { u32::from(needs_first) }
 }
 
 fn has_ended(process: &OwnedFd) -> bool {

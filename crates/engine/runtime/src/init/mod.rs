@@ -214,7 +214,8 @@ fn start_hooks(plan: &ContainerPlan) -> Result<(), InitError> {
     if plan.start_hooks.is_empty() {
         return Ok(());
     }
-    crate::hooks::run_all(&plan.start_hooks, &hook_state(plan, "created")).map_err(InitError::new)
+    crate::hooks::run_all("startContainer", &plan.start_hooks, &hook_state(plan, "created"))
+        .map_err(InitError::new)
 }
 
 /// Between the last mount and the root: hooks of the host, which the parent runs, then those of the container.
@@ -230,7 +231,8 @@ fn create_hooks(plan: &ContainerPlan, status: &OwnedFd) -> Result<(), InitError>
     if plan.create_hooks.is_empty() {
         return Ok(());
     }
-    crate::hooks::run_all(&plan.create_hooks, &hook_state(plan, "creating")).map_err(InitError::new)
+    crate::hooks::run_all("createContainer", &plan.create_hooks, &hook_state(plan, "creating"))
+        .map_err(InitError::new)
 }
 
 fn prepare(

@@ -25,6 +25,8 @@ pub(super) struct Container {
     pub init: Option<OwnedFd>,
     pub creating: Waiting,
     pub starting: Waiting,
+    /// Whether its init waits until hooks of the host have run.
+    pub awaits_hooks: bool,
     pub cgroup: String,
     pub unified: Option<PathBuf>,
     pub oom: Option<Oom>,

@@ -9,6 +9,7 @@
 mod attach;
 mod connection;
 mod container;
+mod hooks;
 mod io;
 mod log;
 mod once;

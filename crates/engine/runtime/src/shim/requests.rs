@@ -22,7 +22,7 @@ use crate::types::{ContainerStatus, TtySize};
 use crate::wire::{Answer, Create, Request, ToShim, WireKind};
 
 /// Whether a request is answered now or when something has happened.
-enum Outcome {
+pub(super) enum Outcome {
     Now(Answer),
     Later,
 }
@@ -35,6 +35,7 @@ impl Server {
         }
         let outcome = match message.request {
             Request::Create(create) => self.create(*create, fds, to),
+            Request::HooksRan { id } => self.hooks_ran(&id, to),
             Request::Start { id } => self.start(&id, to),
             Request::Kill { id, exec, signal, all } => self.kill(&id, exec.as_deref(), signal, all),
             Request::Exec { id, exec, tty } => self.exec(&id, exec, tty, fds, to),
@@ -110,6 +111,7 @@ impl Server {
             init: Some(init),
             creating: Some(to),
             starting: None,
+            awaits_hooks: false,
             cgroup: create.cgroup,
             unified: create.unified,
             oom: None,
@@ -176,8 +178,8 @@ impl Server {
             return;
         };
         match read_status(socket.as_fd(), false) {
-            // A shim's containers have no hooks of the host to wait for.
-            Ok(None | Some(Status::Mounted)) => {}
+            Ok(None) => {}
+            Ok(Some(Status::Mounted)) => self.init_mounted(id),
             Ok(Some(Status::Ready(terminal))) => self.init_ready(id, exec, terminal),
             Ok(Some(Status::Failed { code, message })) => self.init_failed(id, exec, code, &message),
             Ok(Some(Status::Closed)) | Err(_) => {
@@ -282,6 +284,7 @@ impl Server {
         if container.status != ContainerStatus::Created
             || container.starting.is_some()
             || container.creating.is_some()
+            || container.awaits_hooks
         {
             return refuse(
                 WireKind::FailedPrecondition,

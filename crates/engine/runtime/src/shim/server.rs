@@ -284,7 +284,7 @@ impl Server {
         container.exit = Some(exit.clone());
         container.input = None;
         let waiting = [container.creating.take(), container.starting.take()];
-        let was_creating = waiting[0].is_some();
+        let was_creating = waiting[0].is_some() || container.awaits_hooks;
         for to in waiting.into_iter().flatten() {
             let message =
                 format!("the init of container {id} died with code {} while it was set up", exit.code);

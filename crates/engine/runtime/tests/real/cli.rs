@@ -386,7 +386,7 @@ fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
         let output = bundle.hako(&["run", "ID"]);
         assert_eq!(output.status.code(), Some(1), "{name}");
         let errors = String::from_utf8_lossy(&output.stderr);
-        let wanted = if name == "slow" { "longer than 1 s" } else { "because" };
+        let wanted = if name == "slow" { "hook ran past specified timeout of 1.0s" } else { "because" };
         assert!(errors.contains(wanted), "{name}: {errors}");
         bundle.ok(&["delete", "--force", "ID"]);
         bundle.check_clean();
