@@ -6,10 +6,7 @@ use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
 use crate::relay::{CLIPPED, Line, relay};
-use ::hako_build::{
-    BuildEvent, BuildRequest, Built, CacheSource, Keep, RunNetwork, StepOutcome, decompressed,
-};
-use axum::Json;
+use ::hako_build::{BuildEvent, BuildRequest, Built, CacheSource, RunNetwork, StepOutcome, decompressed};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -32,7 +29,7 @@ pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
         .route("/build", post(build))
         .route("/hako/build", post(crate::hako_build::build))
-        .route("/build/prune", post(prune))
+        .route("/build/prune", post(crate::build_prune::prune))
         .route("/build/cancel", post(crate::buildkit::cancel))
         .route("/grpc", post(crate::buildkit::grpc))
         .route("/session", post(crate::buildkit::session))
@@ -288,35 +285,4 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
         BuildEvent::Warning { line, message } => format!("[Warning] line {line}: {message}\n"),
     };
     Some(json!({ "stream": text }))
-}
-
-/// Forgets results of steps, whether `all` is set or not: every one can be made again.
-pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {
-    let keep = keep(&params)?;
-    let events = state.events.clone();
-    let (keys, freed) = blocking(move || {
-        let pieces = state.sizes.everything(&state.images, &state.images.list()?);
-        let (steps, collected) = match keep {
-            Keep { bytes: None, since: None } => (state.builder.cached()?, state.builder.prune()?),
-            keep => state.builder.prune_to(keep)?,
-        };
-        let keys: Vec<String> = steps.iter().map(|step| step.key.hex()).collect();
-        Ok((keys, pieces.freed(&collected)))
-    })
-    .await?;
-    events.prune("builder", freed);
-    Ok(Json(json!({ "CachesDeleted": keys, "SpaceReclaimed": freed })).into_response())
-}
-
-/// What `--keep-storage`, which newer clients call `--reserved-space`, and the filter `until` leave.
-fn keep(params: &Params) -> std::result::Result<Keep, Failure> {
-    for name in ["max-used-space", "min-free-space"] {
-        if params.number::<u64>(name)?.is_some_and(|bytes| bytes > 0) {
-            return Err(unimplemented(format!("{name} is unimplemented: use reserved-space")));
-        }
-    }
-    let filters = params.filters()?;
-    filters.only(&["until"])?;
-    let reserved = params.number("reserved-space")?.or(params.number("keep-storage")?);
-    Ok(Keep { bytes: reserved.filter(|bytes| *bytes > 0), since: filters.until(jiff::Timestamp::now())? })
 }

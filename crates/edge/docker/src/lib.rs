@@ -9,6 +9,7 @@ mod api;
 mod archive;
 mod build;
 mod build_limits;
+mod build_prune;
 mod buildkit;
 mod client;
 mod container;

@@ -2,13 +2,14 @@
 
 use super::REQUEST;
 use super::health::HEALTH;
-use crate::error::Answer;
+use crate::error::{Answer, Failure};
 use crate::params::Params;
 use crate::{DockerState, human, network};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use hako_container::{Container, ContainerEngine, ContainerState, MountSource, RestartPolicy, Sandbox};
+use hako_names::ContainerId;
 use serde_json::{Map, Value, json};
 
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -21,12 +22,7 @@ pub(crate) async fn inspect(
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
     let sandbox = state.engine.sandbox(&container.sandbox).await.ok();
-    let request: Value = container
-        .spec
-        .annotations
-        .get(REQUEST)
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
+    let request = request(&container);
     let resolved = &container.resolved;
     let [hosts, hostname, resolv_conf] = state.engine.sandbox_files(&container.sandbox)?;
     let mut shown = json!({
@@ -53,6 +49,19 @@ pub(crate) async fn inspect(
         shown["SizeRootFs"] = json!(whole);
     }
     Ok(Json(shown).into_response())
+}
+
+/// The `HostConfig` that inspect shows.
+pub(super) async fn host(state: &DockerState, id: &ContainerId) -> Result<Value, Failure> {
+    let container = state.engine.container(id).await?;
+    let sandbox = state.engine.sandbox(&container.sandbox).await.ok();
+    Ok(host_config(&container, &request(&container), sandbox.as_ref()))
+}
+
+/// The request that made it.
+fn request(container: &Container) -> Value {
+    let text = container.spec.annotations.get(REQUEST);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 fn state_json(container: &Container, health: Option<Value>) -> Value {

@@ -1,7 +1,7 @@
 //! Starting, ending, waiting, removing.
 
 use super::body::JsonBody;
-use super::create::{refuse, resources, restart_policy};
+use super::create::{refuse, refuse_changes, resources, restart_policy};
 use super::host::HostConfig;
 use crate::DockerState;
 use crate::api::ApiVersion;
@@ -163,6 +163,7 @@ pub(crate) async fn update(
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     refuse(&json!({ "HostConfig": body }))?;
+    refuse_changes(&body, &super::inspect::host(&state, &id).await?)?;
     let changes_ports = body.get("PortBindings").is_some_and(|ports| !ports.is_null());
     let mut host: HostConfig =
         serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;

@@ -199,8 +199,9 @@ fn an_exec_has_an_environment_a_place_a_size_and_may_run_by_itself() {
             r#"{"Tty":true,"AttachStdout":true,"ConsoleSize":[20,40],"Cmd":["sh","-c","stty size >/first; while :; do stty size >/last; sleep 0.05; done"]}"#,
         );
         let id = made.split('"').nth(3).unwrap().to_owned();
-        docker.post(&format!("/exec/{id}/start"), r#"{"Detach":true,"Tty":true}"#);
+        docker.post(&format!("/exec/{id}/start"), r#"{"Detach":true,"Tty":true,"ConsoleSize":[22,44]}"#);
         docker.until("the exec has begun", || docker.run(&["exec", "web", "test", "-s", "/last"]).0 == 0);
+        assert_eq!(docker.ok(&["exec", "web", "cat", "/first"]), "22 44\n");
         docker.post(&format!("/exec/{id}/resize?h=21&w=41"), "");
         docker.until("its terminal has its size", || {
             docker.run(&["exec", "web", "grep", "21 41", "/last"]).0 == 0

@@ -4,7 +4,7 @@ use crate::daemon::{Daemon, with_daemon};
 use std::path::{Path, PathBuf};
 
 /// The files of that name in groups below a parent, of any hierarchy.
-fn found(parent: &str, name: &str) -> Vec<PathBuf> {
+pub fn found(parent: &str, name: &str) -> Vec<PathBuf> {
     fn visit(dir: &Path, name: &str, all: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -24,16 +24,16 @@ fn found(parent: &str, name: &str) -> Vec<PathBuf> {
 }
 
 /// The value that the deepest such group has: the container's.
-fn value(parent: &str, name: &str) -> String {
+pub fn value(parent: &str, name: &str) -> String {
     let deepest = found(parent, name).into_iter().max_by_key(|path| path.components().count());
     let path = deepest.unwrap_or_else(|| panic!("no {name} below {parent}"));
     std::fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
-struct Parent(String);
+pub struct Parent(pub String);
 
 impl Parent {
-    fn new(docker: &Daemon) -> Self {
+    pub fn new(docker: &Daemon) -> Self {
         let unique = docker.dir.file_name().unwrap().to_string_lossy().replace('.', "");
         Self(format!("test-{unique}"))
     }
@@ -49,11 +49,11 @@ impl Drop for Parent {
 
 /// No test is skipped silently.
 #[expect(clippy::print_stderr, reason = "for who reads the test's output")]
-fn lacks(what: &str) {
+pub fn lacks(what: &str) {
     eprintln!("not tested: this machine has not {what}");
 }
 
-fn is_legacy() -> bool {
+pub fn is_legacy() -> bool {
     hako_cgroup::CgroupRoot::detect().unwrap().version() != hako_cgroup::Version::V2
 }
 

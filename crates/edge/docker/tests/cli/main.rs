@@ -5,6 +5,7 @@ mod archive;
 mod bollard_life;
 mod bollard_sdk;
 mod buildkit;
+mod changes;
 mod compose;
 mod containers;
 mod control;

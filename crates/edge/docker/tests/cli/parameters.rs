@@ -148,6 +148,7 @@ fn every_exposed_port_is_published_where_all_are_asked_for() {
             let start = ["start", "-ai", "--detach-keys", "ctrl-x", "said"];
             docker.ok(&["create", "--name", "said", "busybox", "echo", "said"]);
             assert_eq!(docker.ok(&start), "said\n");
+            docker.post("/containers/said/start?detachKeys=ctrl-x", "");
             docker.ok(&["rm", "said"]);
         });
     });

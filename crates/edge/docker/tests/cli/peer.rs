@@ -40,7 +40,7 @@ const OURS: &[(&str, &str)] = &[
         "addresses of an endpoint came with API 1.44",
     ),
     ("fields::what_only_a_builder_or_a_caller_reads_is_kept", "annotations came with API 1.43"),
-    ("fields::a_node_in_no_swarm_says_so_of_every_path", "what dockerd has is not absent"),
+    ("fields::a_node_in_no_swarm_says_so_of_every_path", "a change of volumes came with API 1.42"),
     ("fields::binds_have_the_options_that_a_mount_gives_them", "some came with API 1.44"),
     ("fields::fields_that_cannot_be_had_are_refused_by_their_names", "dockerd has them"),
     (
@@ -61,10 +61,14 @@ const OURS: &[(&str, &str)] = &[
         "dockerd runs in a mount namespace of its own here",
     ),
     ("hostconfig::mistakes_show_when_a_container_is_made", "words of later versions"),
-    ("limits::counters_say_all_that_the_group_counts", "counts of blocks depend on the driver of its files"),
+    ("limits::counters_say_all_that_the_group_counts", "dockerd leaves out counters that are zero"),
     ("networks::options_of_endpoints_and_the_address_of_ports_are_taken", "they came with API 1.46"),
     ("search::a_registry_s_own_search_is_asked_and_filtered", "dockerd passes on what a terminal would obey"),
     ("search::an_answer_that_is_none_is_an_error", "dockerd shows the parser's words"),
+    (
+        "buildkit::limits_of_steps_are_those_that_the_client_gives",
+        "the BuildKit of 20.10 reads neither of them",
+    ),
     ("buildkit::half_a_session_is_refused_or_forgotten", "dockerd takes a session without a name"),
     (
         "control::a_build_is_asked_for_on_the_gateway_and_its_news_are_heard_beside_it",

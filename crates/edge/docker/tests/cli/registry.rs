@@ -203,6 +203,12 @@ fn who_logs_in_may_push_and_pull() {
             docker.ok(&["logout", &registry.host]);
             assert_ne!(docker.run(&["pull", &name]).0, 0);
         });
+        // Old clients send an address of mail too.
+        let who = format!(
+            r#"{{"username":"captain","password":"open sesame","email":"a@b.org","serveraddress":"{}"}}"#,
+            registry.host
+        );
+        assert!(docker.post("/auth", &who).contains("Login Succeeded"));
     });
 }
 

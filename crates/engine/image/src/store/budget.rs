@@ -141,10 +141,20 @@ impl ImageStore {
         }
     }
 
+    /// Bytes that unprivileged users may still fill on the file system of the images.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let stat = self.stat()?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn stat(&self) -> Result<rustix::fs::StatVfs> {
+        let dir = &self.inner.dir;
+        Ok(rustix::fs::statvfs(dir).map_err(|error| ImageError::io("measure", dir)(error.into()))?)
+    }
+
     /// How full the file system is, in percent of what unprivileged users may fill.
     fn used_percent(&self) -> Result<u8> {
-        let dir = &self.inner.dir;
-        let stat = rustix::fs::statvfs(dir).map_err(|error| ImageError::io("measure", dir)(error.into()))?;
+        let stat = self.stat()?;
         let used = stat.f_blocks.saturating_sub(stat.f_bfree);
         let percent = (used * 100).div_ceil((used + stat.f_bavail).max(1));
         Ok(u8::try_from(percent).unwrap_or(100))

@@ -14,6 +14,11 @@ const CAPABILITIES: [&str; 9] =
 pub(super) fn cdi_devices(host: &HostConfig) -> Result<Vec<CdiDevice>, Failure> {
     let mut devices = Vec::new();
     for request in host.device_requests.iter().flatten() {
+        if request.options.as_ref().is_some_and(|options| !options.is_empty()) {
+            return Err(unimplemented(
+                "container field HostConfig.DeviceRequests[].Options is unimplemented: leave it out",
+            ));
+        }
         devices.extend(match request.driver.as_str() {
             "cdi" => named(request)?,
             _ => gpus(request)?,
@@ -35,11 +40,6 @@ fn gpus(request: &DeviceRequest) -> Result<Vec<CdiDevice>, Failure> {
     let ids: Vec<&String> = request.device_ids.iter().flatten().collect();
     if request.count != 0 && !ids.is_empty() {
         return Err(invalid("cannot set both Count and DeviceIDs on device request"));
-    }
-    if request.options.as_ref().is_some_and(|options| !options.is_empty()) {
-        return Err(unimplemented(
-            "container field HostConfig.DeviceRequests.Options is unimplemented: leave it out",
-        ));
     }
     let sets = request.capabilities.clone().unwrap_or_default();
     let refusal = refusal(request, &sets);

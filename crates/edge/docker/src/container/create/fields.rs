@@ -170,6 +170,22 @@ pub(crate) fn refuse(request: &Value) -> Result<(), Failure> {
     }
 }
 
+/// Fields of an update that a container has from its creation on.
+const FIXED: &[&str] = &["CgroupParent", "Devices", "DeviceCgroupRules", "DeviceRequests", "Init", "Ulimits"];
+
+/// Refuses an update of what does not change; to say again what the container has is harmless. dockerd ignores it.
+pub(crate) fn refuse_changes(update: &Value, shown: &Value) -> Result<(), Failure> {
+    let changes = |field: &&&str| {
+        values(update, field).iter().any(|value| !asks_for_nothing(value) && values(shown, field) != [*value])
+    };
+    match FIXED.iter().find(changes) {
+        None => Ok(()),
+        Some(field) => Err(unimplemented(format!(
+            "an update of {field} is unimplemented: make the container anew with it"
+        ))),
+    }
+}
+
 fn is_refused((path, treatment): &(&str, Treatment), request: &Value) -> bool {
     let Refused(harmless) = treatment else { return false };
     values(request, path)
@@ -244,6 +260,16 @@ mod tests {
         assert!(mount.contains("HostConfig.Mounts[].ClusterOptions is unimplemented"), "{mount}");
         let small = said(json!({ "hostconfig": { "storageopt": { "size": "1G" } } }));
         assert!(small.contains("HostConfig.StorageOpt"), "{small}");
+    }
+
+    #[test]
+    fn an_update_may_say_what_is_so_and_changes_nothing_that_is_fixed() {
+        let has =
+            json!({ "Init": true, "Ulimits": [{ "Name": "nofile", "Soft": 1, "Hard": 2 }], "Devices": [] });
+        assert!(refuse_changes(&has, &has).is_ok());
+        assert!(refuse_changes(&json!({ "Devices": null, "CpuShares": 3 }), &has).is_ok());
+        let wish = json!({ "Ulimits": [{ "Name": "nofile", "Soft": 2, "Hard": 2 }] });
+        assert!(refuse_changes(&wish, &has).unwrap_err().0.chain().contains("Ulimits"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod security;
 mod share;
 
 pub(crate) use config::restart_policy;
-pub(crate) use fields::refuse;
+pub(crate) use fields::{refuse, refuse_changes};
 pub(crate) use limits::settle;
 pub(crate) use network::{everywhere, ports};
 pub(crate) use resources::{check_update, resources, shown};
