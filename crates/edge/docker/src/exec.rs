@@ -231,7 +231,8 @@ pub(crate) async fn start(
                 let (stdin, output) =
                     run(&state, &record, spec).await.unwrap_or_else(|failure| failed(&record, &failure.0));
                 let talk = Talk { tty, stdin, output, keys: record.keys.clone() };
-                if frame::pump(connection, talk).await {
+                if let Some(left) = frame::pump(connection, talk).await {
+                    left.linger();
                     record.told.tell("exec_detach", &[]);
                 }
             });

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 /// Content type of an unframed stream, and of a framed one before API 1.42.
@@ -99,16 +100,35 @@ pub(crate) struct Talk {
     pub(crate) keys: Keys,
 }
 
-/// Both directions of a hijacked connection, until the output ends or the client is gone. Whether the user left by the
-/// keys: then the process goes on.
-pub(crate) async fn pump(hijack: Hijack, talk: Talk) -> bool {
+/// What a user who left by the keys leaves behind.
+pub(crate) struct Left {
+    stdin: Input,
+    output: Output,
+    /// It counts as a session for as long as it is held.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Left {
+    /// Holds the terminal of a process that has no other for as long as it runs: its end would be told to the process. A
+    /// container's own is held by its shim.
+    pub(crate) fn linger(mut self) {
+        tokio::spawn(async move {
+            while self.output.next().await.is_some() {}
+            drop(self.stdin);
+        });
+    }
+}
+
+/// Both directions of a hijacked connection, until the output ends or the client is gone. What is left if the user left
+/// by the keys: then the process goes on.
+pub(crate) async fn pump(hijack: Hijack, talk: Talk) -> Option<Left> {
     // Its place is free when this ends.
-    let Hijack { connection, client, place: _place } = hijack;
+    let Hijack { connection, client, place } = hijack;
     let connection = match connection.await {
         Ok(connection) => TokioIo::new(connection),
         Err(error) => {
             tracing::debug!(%error, "a client did not take its upgraded connection");
-            return false;
+            return None;
         }
     };
     let Talk { tty, stdin, mut output, keys } = talk;
@@ -119,14 +139,13 @@ pub(crate) async fn pump(hijack: Hijack, talk: Talk) -> bool {
         () = pump_output(&mut writer, tty, &mut output) => {}
         Some(stdin) = left(&mut input) => {
             let _ = writer.shutdown().await;
-            linger(stdin, output);
-            return true;
+            return Some(Left { stdin, output, _place: place });
         }
         // Though the container says nothing.
         () = client.gone() => {}
     }
     input.abort();
-    false
+    None
 }
 
 /// The process's input, once the user has left by the keys; never, if the input came to its end.
@@ -135,14 +154,6 @@ pub(crate) async fn left(input: &mut JoinHandle<Option<Input>>) -> Option<Input>
         Ok(Some(stdin)) => Some(stdin),
         _ => std::future::pending().await,
     }
-}
-
-/// Keeps the input of a process that the user left open for as long as it runs: its end would be told to the process.
-pub(crate) fn linger(stdin: Input, mut output: Output) {
-    tokio::spawn(async move {
-        while output.next().await.is_some() {}
-        drop(stdin);
-    });
 }
 
 /// The client's end of sending is an end of file for the process. Gives the input back when the user leaves.

@@ -23,6 +23,8 @@ const LONGEST: usize = 64 << 10;
 const END: &[u8] = b"\r\n\r\n";
 const ASKS: &[u8] = b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
+/// To a client that waits for it before it sends a body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 ";
 
 /// Whether the next byte of a connection begins a request.
 #[derive(Clone, Debug)]
@@ -168,6 +170,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let gate = self.get_mut();
         ready!(gate.poll_written(context))?;
+        if gate.rewrites
+            && bytes.starts_with(CONTINUE)
+            && let Some(end) = find(bytes, END)
+        {
+            // The answer is yet to come.
+            gate.written.extend_from_slice(&bytes[..end + END.len()]);
+            return Poll::Ready(Ok(end + END.len()));
+        }
         if std::mem::take(&mut gate.rewrites)
             && bytes.starts_with(SWITCHING)
             && let Some(end) = find(bytes, END)
@@ -234,11 +244,12 @@ mod tests {
         let mut seen = vec![0; expected.len()];
         gate.read_exact(&mut seen).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&seen), expected);
+        gate.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
         gate.write_all(b"HTTP/1.1 101 Switching Protocols\r\ncontent-type: t\r\nconnection: Upgrade\r\nupgrade: tcp\r\n\r\nbytes")
             .await
             .unwrap();
         gate.flush().await.unwrap();
-        let told = "HTTP/1.1 200 OK\r\ncontent-type: t\r\n\r\nbytes";
+        let told = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-type: t\r\n\r\nbytes";
         let mut seen = vec![0; told.len()];
         gate.read_exact(&mut seen).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&seen), told);

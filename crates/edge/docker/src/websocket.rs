@@ -72,9 +72,7 @@ pub(crate) async fn pump(connection: OnUpgrade, talk: Talk) -> bool {
             // The client is gone, though the container says nothing.
             ended = &mut input => {
                 let _ = sender.close().await;
-                let Ok(Some(stdin)) = ended else { return false };
-                frame::linger(stdin, output);
-                return true;
+                return matches!(ended, Ok(Some(_)));
             }
         };
         let bytes = match piece {

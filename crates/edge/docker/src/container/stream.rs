@@ -56,7 +56,7 @@ pub(crate) async fn attach(
         Some(connection) => {
             let talk = Talk { tty, stdin, output, keys };
             tokio::spawn(async move {
-                if frame::pump(connection, talk).await {
+                if frame::pump(connection, talk).await.is_some() {
                     note(&state, &id, "detach").await;
                 }
             });

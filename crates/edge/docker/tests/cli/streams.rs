@@ -2,7 +2,8 @@
 
 use crate::daemon::{Daemon, with_daemon};
 use futures::{SinkExt, StreamExt};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -63,6 +64,64 @@ fn a_body_is_standard_input_where_the_connection_is_not_upgraded() {
         child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.stdout.ends_with(b"typed\n"), "{:?}", output.stdout);
+    });
+}
+
+/// Reads until `end` has come.
+fn read_until(stream: &mut UnixStream, end: &str) -> String {
+    let mut told = Vec::new();
+    while !String::from_utf8_lossy(&told).contains(end) {
+        let mut piece = [0; 512];
+        let len = stream.read(&mut piece).unwrap();
+        assert!(len > 0, "it ends: {}", String::from_utf8_lossy(&told));
+        told.extend_from_slice(&piece[..len]);
+    }
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+#[test]
+fn a_client_of_a_raw_connection_may_wait_for_leave_to_send_its_body() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        let body = r#"{"AttachStdin":true,"AttachStdout":true,"Cmd":["cat"]}"#;
+        let made = docker.post("/containers/box/exec", body);
+        let id = made.split('"').nth(3).unwrap();
+        let mut stream = UnixStream::connect(&docker.socket).unwrap();
+        let head = "Host: d\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue";
+        write!(stream, "POST /exec/{id}/start HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+        read_until(&mut stream, "100 Continue\r\n\r\n");
+        stream.write_all(b"{}").unwrap();
+        let answer = read_until(&mut stream, "\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        stream.write_all(b"typed\n").unwrap();
+        read_until(&mut stream, "typed\n");
+    });
+}
+
+#[test]
+fn users_who_leave_a_terminal_leave_nothing_behind() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-dit", "--name", "box", "busybox", "cat"]);
+        let come_and_leave = || {
+            let mut stream = UnixStream::connect(&docker.socket).unwrap();
+            let path = "/containers/box/attach?stream=1&stdin=1&stdout=1&detachKeys=ctrl-x";
+            let head = "Host: d\r\nConnection: Upgrade\r\nUpgrade: tcp";
+            write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+            read_until(&mut stream, "\r\n\r\n");
+            stream.write_all(b"\x18").unwrap();
+            while stream.read(&mut [0; 512]).unwrap() > 0 {}
+        };
+        come_and_leave();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        for _ in 0..40 {
+            come_and_leave();
+        }
+        // The daemon is in this process.
+        docker.until("what they held is given back", || docker.is_peer() || open() < before + 20);
+        assert_eq!(docker.ok(&["inspect", "-f", "{{.State.Running}}", "box"]), "true\n");
     });
 }
 
