@@ -9,6 +9,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const LINK_IN_SANDBOX: &str = "eth0";
 
@@ -142,7 +144,7 @@ impl Graveyard {
                 }
             }
         };
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("graveyard".to_owned())
             .spawn(work)
             .map_err(|source| NetworkError::Thread { source })?;
@@ -178,6 +180,26 @@ pub(crate) fn configure_sandbox(attachment: &Attachment, namespace: &File) -> Re
         let gateway = Some(attachment.gateway);
         links.add_route(&Route { destination, link, gateway, source, scope: Scope::Universe })
     })??;
+    Ok(())
+}
+
+/// How long the kernel may take to notice a carrier.
+const NOTICED_WITHIN: Duration = Duration::from_millis(200);
+
+/// Waits until packets pass by a sandbox's link and its bridge. A link whose other end is up has a carrier at once, yet
+/// it and its bridge drop what they are given until a task of the kernel has taken notice, up to a second later; and
+/// whoever sent a first packet tries again a second after that. To ask for a link makes the kernel take notice (since
+/// Linux 6.8).
+pub(crate) fn settle(links: &mut Links, link: &str, bridge: &str) -> Result<()> {
+    let start = Instant::now();
+    // The bridge has a carrier when a port of it has.
+    while !(links.get(link)?.is_carrying && links.get(bridge)?.is_carrying) {
+        if start.elapsed() > NOTICED_WITHIN {
+            tracing::debug!(link, bridge, "the first packets may be lost");
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
     Ok(())
 }
 

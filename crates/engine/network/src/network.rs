@@ -6,7 +6,7 @@ use crate::error::{NetworkError, Result};
 use crate::ports::{Reservation, reserve};
 use crate::records::{Records, failed};
 use crate::rules::Rules;
-use hako_netlink::Ipv4Net;
+use hako_netlink::{Ipv4Net, Links};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -128,6 +128,7 @@ impl Network {
         if !attachment.ports.is_empty() {
             self.state.lock().rules.publish(&attachment)?;
         }
+        bridge::settle(&mut Links::open()?, &attachment.link, &self.bridge)?;
         Ok(attachment)
     }
 

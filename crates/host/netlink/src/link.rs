@@ -15,6 +15,7 @@ pub(crate) const ADDRESS: u16 = 1;
 pub(crate) const NAME: u16 = 3;
 pub(crate) const MTU: u16 = 4;
 const MASTER: u16 = 10;
+const OPERATION: u16 = 16;
 pub(crate) const INFO: u16 = 18;
 const GROUP: u16 = 27;
 pub(crate) const NET_NS_FD: u16 = 28;
@@ -27,6 +28,8 @@ const PORT_ISOLATED: u16 = 33;
 const VETH_PEER: u16 = 1;
 
 const UP: u32 = 1;
+/// RFC 2863: it is up and packets pass.
+const OPERATION_UP: u8 = 6;
 const NO_ARP: u32 = 0x80;
 pub(crate) const CREATE_NEW: u16 = 0x400 | 0x200;
 
@@ -47,6 +50,8 @@ pub struct Link {
     pub kind: String,
     /// Whether it is up.
     pub is_up: bool,
+    /// Whether it is up and has a carrier, and the kernel has taken notice: packets pass.
+    pub is_carrying: bool,
     /// The bridge it is a port of.
     pub master: Option<u32>,
     /// Its hardware address.
@@ -307,3 +312,4 @@ fn parse(payload: &[u8]) -> Option<Link> {
         mac: attributes.get(ADDRESS).and_then(|mac| mac.try_into().ok()).unwrap_or_default(),
     })
 }
+        is_carrying: attributes.u8(OPERATION) == Some(OPERATION_UP),

@@ -8,7 +8,9 @@ use super::options::{self, EndpointOptions};
 use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Member, NetworkSpec};
 use super::table::Table;
 use super::{Networks, random_id};
+use crate::bridge::settle;
 use crate::error::{NetworkError, Result};
+use hako_netlink::Links;
 use std::fs::File;
 use std::net::IpAddr;
 
@@ -31,7 +33,7 @@ impl Networks {
 
     fn connect_new(&self, request: &Connect<'_>) -> Result<Endpoint> {
         let options = EndpointOptions::parse(&request.options)?;
-        let (endpoint, is_gateway) = {
+        let (net, endpoint, is_gateway) = {
             let mut kernel = self.kernel.lock();
             let (net, endpoint, before, now) = {
                 let mut table = self.table.write();
@@ -51,9 +53,12 @@ impl Networks {
             hako_sys::failpoint!("network.connect.ruled");
             kernel.relay(&table, request.sandbox)?;
             let is_gateway = table.gateway(&now).is_some_and(|gateway| gateway.network == endpoint.network);
-            (endpoint, is_gateway)
+            (net, endpoint, is_gateway)
         };
         configure_end(&endpoint, &options.sysctls, request.netns, is_gateway)?;
+        if net.driver == Driver::Bridge {
+            settle(&mut Links::open()?, &endpoint.link, &net.bridge)?;
+        }
         hako_sys::failpoint!("network.connect.configured");
         Ok(endpoint)
     }
