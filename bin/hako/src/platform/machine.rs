@@ -87,6 +87,7 @@ pub(super) async fn open_machine(
                 instance,
                 state_dir: paths.network.clone(),
                 subnet: Some(ranges.node),
+                firewall: given.firewall,
             })?;
             let cgroups = CgroupRoot::detect()?;
             Ok((images, Arc::new(network), Arc::new(networks), cgroups, paths))

@@ -50,7 +50,12 @@ impl Bench {
         let name = "busybox".parse().unwrap();
         images.import_rootfs(tar.as_slice(), &name, ImageConfiguration::default()).unwrap();
         let subnet = Some("10.244.0.0/24".parse().unwrap());
-        let config = NetworkConfig { instance: "abc123".into(), state_dir: dir.join("network"), subnet };
+        let config = NetworkConfig {
+            instance: "abc123".into(),
+            state_dir: dir.join("network"),
+            subnet,
+            firewall: hako_network::Firewall::Own,
+        };
         let network = Arc::new(Network::open(config).unwrap());
         let config = BuilderConfig {
             cgroup: format!("{group}/build"),

@@ -3,6 +3,7 @@
 use crate::attachment::{Attach, Attachment, PublishedPort};
 use crate::bridge::{self, Bridge};
 use crate::error::{NetworkError, Result};
+use crate::networks::Firewall;
 use crate::ports::{Reservation, reserve};
 use crate::records::{Records, failed};
 use crate::rules::Rules;
@@ -22,6 +23,8 @@ pub struct NetworkConfig {
     pub state_dir: PathBuf,
     /// The addresses to give out; `None` takes this node's share of [`crate::choose_ranges`].
     pub subnet: Option<Ipv4Net>,
+    /// Who decides on published ports; as that of [`crate::Networks`] of the same instance.
+    pub firewall: Firewall,
 }
 
 /// The network of one instance. All calls are synchronous (a few netlink round trips) and safe from many threads;
@@ -50,7 +53,7 @@ impl Network {
     /// # Errors
     /// When the kernel refuses a link or rule, or the state cannot be read.
     pub fn open(config: NetworkConfig) -> hako_error::Result<Self> {
-        let NetworkConfig { instance, state_dir, subnet } = config;
+        let NetworkConfig { instance, state_dir, subnet, firewall } = config;
         if instance.is_empty()
             || instance.len() > 12
             || !instance.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -64,7 +67,7 @@ impl Network {
         let records = Records::open(&state_dir, subnet)?;
         let bridge = Bridge::open(&format!("hk{instance}"), subnet)?;
         let attachments: Vec<Attachment> = records.all().cloned().collect();
-        let rules = Rules::open(&instance, bridge.name(), subnet, &attachments)?;
+        let rules = Rules::open(&instance, bridge.name(), subnet, &attachments, firewall)?;
         let reservations = reserve_again(&attachments);
         let (gateway, name) = (bridge.gateway(), bridge.name().to_owned());
         let state = Mutex::new(State { records, bridge, rules, reservations });
@@ -125,10 +128,10 @@ impl Network {
             attachment
         };
         bridge::configure_sandbox(&attachment, namespace)?;
+        bridge::settle(&mut Links::open()?, &attachment.link, &self.bridge)?;
         if !attachment.ports.is_empty() {
             self.state.lock().rules.publish(&attachment)?;
         }
-        bridge::settle(&mut Links::open()?, &attachment.link, &self.bridge)?;
         Ok(attachment)
     }
 

@@ -6,10 +6,12 @@
 
 use crate::attachment::{Attachment, Protocol, PublishedPort};
 use crate::error::Result;
+use crate::networks::Firewall;
+use crate::networks::door::{self, Door, FAMILIES, Owner};
 use hako_netlink::Ipv4Net;
 use hako_netlink::nft::{
-    Batch, Chain, Comparison, Element, Expression, Hook, HookPoint, HookType, Map, Nat, Nft, Reg, Rule, Set,
-    Verdict, datatype,
+    Batch, Chain, Comparison, Element, Expression, Family, Hook, HookPoint, HookType, Map, Nat, Nft, Reg,
+    Rule, Set, Verdict, datatype,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -29,6 +31,8 @@ const ICMP_REDIRECT: u8 = 5;
 pub(crate) struct Rules {
     nft: Nft,
     table: String,
+    /// With it the host's firewall decides on published ports.
+    door: Option<Door>,
 }
 
 impl Rules {
@@ -38,18 +42,28 @@ impl Rules {
         bridge: &str,
         subnet: Ipv4Net,
         attachments: &[Attachment],
+        firewall: Firewall,
     ) -> Result<Self> {
-        let mut rules = Self { nft: Nft::open()?, table: format!("hako-{instance}") };
+        let door = match firewall {
+            Firewall::Own => None,
+            Firewall::Host => Some(Door::open(instance, Owner::Pods)?),
+        };
+        let mut rules = Self { nft: Nft::open()?, table: format!("hako-{instance}"), door };
         let mut batch = Batch::new(&rules.table);
+        if let Some(door) = &rules.door {
+            door.add_to(&mut batch);
+            batch.turn_to(Family::Inet, &rules.table);
+        }
         batch.add_table();
         add_sets(&mut batch);
         for name in [ANYWHERE, SOMEWHERE, HAIRPIN] {
             batch.flush_set(name);
         }
         for attachment in attachments {
-            add_ports(&mut batch, attachment);
+            rules.add_ports(&mut batch, attachment);
         }
-        add_chains(&mut batch, bridge, subnet);
+        batch.turn_to(Family::Inet, &rules.table);
+        add_chains(&mut batch, bridge, subnet, &rules.ways_in(instance, bridge));
         rules.nft.commit(batch)?;
         Ok(rules)
     }
@@ -57,14 +71,14 @@ impl Rules {
     /// Leads the attachment's ports to it.
     pub(crate) fn publish(&mut self, attachment: &Attachment) -> Result<()> {
         let mut batch = Batch::new(&self.table);
-        add_ports(&mut batch, attachment);
+        self.add_ports(&mut batch, attachment);
         Ok(self.nft.commit(batch)?)
     }
 
     pub(crate) fn withdraw(&mut self, attachment: &Attachment) -> Result<()> {
         let mut batch = Batch::new(&self.table);
-        for (set, elements) in elements(attachment) {
-            batch.delete_elements(set, &elements);
+        for (place, set, elements) in self.places(attachment) {
+            batch.turn_to(place.0, place.1).delete_elements(set, &elements);
         }
         match self.nft.commit(batch) {
             Err(error) if error.is_not_found() => Ok(()),
@@ -72,7 +86,41 @@ impl Rules {
         }
     }
 
+    /// The elements that stand for an attachment, with their tables; see [`door`].
+    fn places(&self, attachment: &Attachment) -> Vec<((Family, &str), &'static str, Vec<Element>)> {
+        let mut places = Vec::new();
+        for (set, elements) in elements(attachment) {
+            if let Some(door) = self.door.as_ref().filter(|_| set != HAIRPIN) {
+                let keys = elements.iter().map(|element| Element::key(element.key.clone())).collect();
+                places.push(((FAMILIES[0], door.table.as_str()), set, keys));
+            }
+            places.push(((Family::Inet, self.table.as_str()), set, elements));
+        }
+        places
+    }
+
+    fn add_ports(&self, batch: &mut Batch, attachment: &Attachment) {
+        for (place, set, elements) in self.places(attachment) {
+            batch.turn_to(place.0, place.1).add_elements(set, &elements);
+        }
+    }
+
+    /// What packets that are led to sandboxes at once have in common, by where they come from.
+    fn ways_in(&self, instance: &str, bridge: &str) -> Vec<Rule> {
+        let Some(door) = &self.door else { return vec![Rule::new()] };
+        vec![
+            Rule::new().input(Comparison::Eq, &door.far),
+            Rule::new().input(Comparison::Eq, bridge),
+            Rule::new().input_group(door::inside(instance)),
+        ]
+    }
+
     pub(crate) fn delete(&mut self) -> Result<()> {
+        if let Some(door) = &self.door {
+            let mut batch = Batch::new(&self.table);
+            door.remove_from(&mut batch);
+            self.nft.commit(batch)?;
+        }
         Ok(self.nft.delete_table(&self.table)?)
     }
 }
@@ -93,12 +141,6 @@ fn add_sets(batch: &mut Batch) {
     batch.add_set(&Set { name: SOMEWHERE, key_type, key_len: 12, ..set });
     let key_type = datatype::concat(&[datatype::IPV4_ADDR, datatype::IPV4_ADDR]);
     batch.add_set(&Set { name: HAIRPIN, key_type, key_len: 8, map: None, ..set });
-}
-
-fn add_ports(batch: &mut Batch, attachment: &Attachment) {
-    for (set, elements) in elements(attachment) {
-        batch.add_elements(set, &elements);
-    }
 }
 
 /// The elements that stand for an attachment.
@@ -139,14 +181,15 @@ pub(crate) fn padded_port(port: u16) -> [u8; 4] {
     [high, low, 0, 0]
 }
 
-fn add_chains(batch: &mut Batch, bridge: &str, subnet: Ipv4Net) {
+fn add_chains(batch: &mut Batch, bridge: &str, subnet: Ipv4Net, ways_in: &[Rule]) {
     let filter = |point, priority| Hook { kind: HookType::Filter, point, priority };
     let nat = |point, priority| Hook { kind: HookType::Nat, point, priority };
     add_chain(batch, "guard", filter(HookPoint::Prerouting, -300), &guard(bridge));
     add_chain(batch, "forward", filter(HookPoint::Forward, 0), &forward(bridge));
     add_chain(batch, "redirects", filter(HookPoint::Output, 0), &[no_redirects(bridge)]);
-    add_chain(batch, "prerouting", nat(HookPoint::Prerouting, -100), &published());
-    add_chain(batch, "output", nat(HookPoint::Output, -100), &published());
+    let from_outside: Vec<Rule> = ways_in.iter().flat_map(published).collect();
+    add_chain(batch, "prerouting", nat(HookPoint::Prerouting, -100), &from_outside);
+    add_chain(batch, "output", nat(HookPoint::Output, -100), &published(&Rule::new()));
     add_chain(batch, "postrouting", nat(HookPoint::Postrouting, 100), &masquerade(bridge, subnet));
 }
 
@@ -199,8 +242,8 @@ fn masquerade(bridge: &str, subnet: Ipv4Net) -> [Rule; 3] {
     ]
 }
 
-/// Rules that lead published ports to their sandboxes.
-fn published() -> [Rule; 2] {
+/// Rules that lead published ports to their sandboxes, of packets that `way` lets by.
+fn published(way: &Rule) -> [Rule; 2] {
     let translate = |rule: Rule, map: &str, key| {
         rule.then(Expression::Lookup { map: map.into(), key, to: Reg(4) }).then(Expression::Nat {
             which: Nat::Destination,
@@ -210,8 +253,8 @@ fn published() -> [Rule; 2] {
     };
     let keyed = |rule: Rule| rule.load_destination(Reg(0)).load_transport(Reg(1)).load_port(Reg(2));
     [
-        translate(keyed(Rule::new().ipv4()), SOMEWHERE, Reg(0)),
-        translate(keyed(Rule::new().ipv4().to_host()), ANYWHERE, Reg(1)),
+        translate(keyed(way.clone().ipv4()), SOMEWHERE, Reg(0)),
+        translate(keyed(way.clone().ipv4().to_host()), ANYWHERE, Reg(1)),
     ]
 }
 

@@ -3,7 +3,7 @@
 
 use hako_error::Kind;
 use hako_netlink::{Links, in_namespace, nft::Nft};
-use hako_network::{Attach, Attachment, Network, NetworkConfig, Protocol, PublishedPort};
+use hako_network::{Attach, Attachment, Firewall, Network, NetworkConfig, Protocol, PublishedPort};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -33,7 +33,8 @@ fn on_host<T: Send>(test: impl FnOnce(&Path) -> T + Send) -> T {
 
 fn open(dir: &Path) -> Network {
     let subnet = Some("10.244.0.0/24".parse().unwrap());
-    Network::open(NetworkConfig { instance: "abc123".into(), state_dir: dir.to_owned(), subnet }).unwrap()
+    let (instance, state_dir, firewall) = ("abc123".into(), dir.to_owned(), Firewall::Own);
+    Network::open(NetworkConfig { instance, state_dir, subnet, firewall }).unwrap()
 }
 
 fn netns(namespace: &File) -> PathBuf {

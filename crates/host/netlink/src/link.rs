@@ -222,6 +222,18 @@ impl Links {
         Ok(())
     }
 
+    /// Puts a link into a group, by which rules know it.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such link.
+    pub fn set_group(&mut self, name: &str, group: u32) -> Result<()> {
+        let action = || format!("put link {name} into group {group}");
+        self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name).u32(GROUP, group);
+        })?;
+        Ok(())
+    }
+
     /// Deletes a link; a veth takes its peer with it.
     ///
     /// # Errors

@@ -39,7 +39,12 @@ pub fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send) {
     in_namespace(new_namespace().as_fd(), move || {
         Links::open().unwrap().set_up("lo").unwrap();
         let subnet = Some("10.244.0.0/24".parse().unwrap());
-        let config = NetworkConfig { instance: INSTANCE.into(), state_dir: path, subnet };
+        let config = NetworkConfig {
+            instance: INSTANCE.into(),
+            state_dir: path,
+            subnet,
+            firewall: hako_network::Firewall::Own,
+        };
         let network = Arc::new(Network::open(config).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {

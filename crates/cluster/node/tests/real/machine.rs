@@ -115,7 +115,8 @@ impl Machine {
 
 fn network_config(dir: &Path, instance: &str) -> NetworkConfig {
     let subnet = Some(SUBNET.parse().unwrap());
-    NetworkConfig { instance: instance.to_owned(), state_dir: dir.join("network"), subnet }
+    let (instance, state_dir) = (instance.to_owned(), dir.join("network"));
+    NetworkConfig { instance, state_dir, subnet, firewall: hako_network::Firewall::Own }
 }
 
 fn images(dir: &Path) -> ImageStore {

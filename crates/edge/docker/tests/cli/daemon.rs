@@ -94,7 +94,8 @@ async fn serve(
     let content = ContentStore::open(dir.join("content")).unwrap();
     let images = ImageStore::open(content, snapshots, dir.join("images")).unwrap();
     let subnet = Some("10.78.0.0/24".parse().unwrap());
-    let config = NetworkConfig { instance: instance.clone(), state_dir: dir.join("network"), subnet };
+    let (state_dir, firewall) = (dir.join("network"), Firewall::Own);
+    let config = NetworkConfig { instance: instance.clone(), state_dir, subnet, firewall };
     let network = Arc::new(Network::open(config).unwrap());
     let config = NetworksConfig {
         instance: instance.clone(),

@@ -65,6 +65,7 @@ impl Host {
             instance: instance.clone(),
             state_dir: dir.path().join("network"),
             subnet: Some("10.77.0.0/24".parse().unwrap()),
+            firewall: hako_network::Firewall::Own,
         };
         let network = Arc::new(Network::open(network).unwrap());
         Self { dir, instance, images, network }

@@ -1,5 +1,6 @@
 //! The links of networks: bridges, a sandbox's ends on them, and links that sit on a link of the host.
 
+use super::door;
 use super::options::{GatewayMode, ICC, IFNAME, PARENT};
 use super::spec::{Driver, Endpoint, NetworkSpec};
 use crate::bridge::{Graveyard, configure, hash, mac};
@@ -17,11 +18,14 @@ use std::path::{Path, PathBuf};
 pub(super) struct Devices {
     links: Links,
     graveyard: Graveyard,
+    /// The group of bridges.
+    inside: u32,
 }
 
 impl Devices {
     pub(super) fn open(instance: &str) -> Result<Self> {
-        Ok(Self { links: Links::open()?, graveyard: Graveyard::open(&format!("nets-{instance}"))? })
+        let graveyard = Graveyard::open(&format!("nets-{instance}"))?;
+        Ok(Self { links: Links::open()?, graveyard, inside: door::inside(instance) })
     }
 
     /// Makes what the network needs on the host, unless it is there.
@@ -45,6 +49,7 @@ impl Devices {
         if let Some(mtu) = net.mtu() {
             self.links.set_mtu(name, mtu)?;
         }
+        self.links.set_group(name, self.inside)?;
         configure(name)?;
         if net.has_ipv6() {
             forward_ipv6()?;

@@ -7,10 +7,12 @@
 //! ```
 //! Only first packets take this way; those that follow go by the connection that the kernel knows then. The client's
 //! address stays. What comes from the host itself or from a bridge is translated at once, as ever: it is no matter of
-//! INPUT. See docs/decisions/0012.
+//! INPUT. Ports of pods go by the same links and a table of their own, `hako-<instance>-pods-door`. See
+//! docs/decisions/0012.
 
 use super::device::{forward_ipv6, set_ipv6};
 use super::rules::{ANYWHERE, SOMEWHERE, add_port_sets, keyed};
+use crate::bridge::hash;
 use crate::error::{NetworkError, Result};
 use crate::records::failed;
 use crate::rules::add_chain;
@@ -35,28 +37,47 @@ const BEYOND: (Ipv4Addr, Ipv6Addr) =
 const MAC: [u8; 6] = [0x02, 0x64, 0x6f, 0x6f, 0x72, 0x01];
 const NEW: u32 = 8;
 
-pub(super) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+/// Whose ports a door is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The networks that people make.
+    Networks,
+    /// The network of pods.
+    Pods,
+}
+
+/// The group of links that sandboxes are behind: the bridges of an instance, but for that of its pods.
+pub(crate) fn inside(instance: &str) -> u32 {
+    // Small numbers are what administrators use.
+    hash("inside-".bytes().chain(instance.bytes())) | 1 << 31
+}
 
 /// A pair of links of the host, by which packets come in a second time.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     near: String,
     /// Where they come in.
-    pub(super) far: String,
-    pub(super) table: String,
+    pub(crate) far: String,
+    pub(crate) table: String,
     /// The number of the near end.
     link: u32,
 }
 
 impl Door {
-    fn named(instance: &str) -> Self {
+    fn named(instance: &str, owner: Owner) -> Self {
         let (near, far) = (format!("ho{instance}"), format!("hi{instance}"));
-        Self { near, far, table: format!("hako-{instance}-door"), link: 0 }
+        let table = match owner {
+            Owner::Networks => format!("hako-{instance}-door"),
+            Owner::Pods => format!("hako-{instance}-pods-door"),
+        };
+        Self { near, far, table, link: 0 }
     }
 
     /// Makes the links, unless they are there. The table is for [`Self::add_to`].
-    pub(super) fn open(instance: &str) -> Result<Self> {
-        let mut door = Self::named(instance);
+    pub(crate) fn open(instance: &str, owner: Owner) -> Result<Self> {
+        let mut door = Self::named(instance, owner);
         door.probe()?;
         let mut links = Links::open()?;
         if links.find(&door.near)?.is_none() || links.find(&door.far)?.is_none() {
@@ -103,38 +124,41 @@ impl Door {
         }
     }
 
-    /// Takes table and links of an earlier process away. The links are made before the table and go after it.
+    /// Takes tables and links of an earlier process away. The links are made before the tables and go after them.
     pub(super) fn remove(instance: &str) -> Result<()> {
-        let door = Self::named(instance);
+        let door = Self::named(instance, Owner::Networks);
         let mut links = Links::open()?;
         if links.find(&door.near)?.is_none() {
             return Ok(());
         }
         let mut batch = Batch::new(&door.table);
         door.remove_from(&mut batch);
+        Self::named(instance, Owner::Pods).remove_from(&mut batch);
         Nft::open()?.commit(batch)?;
         door.unlink(&mut links)
     }
 
     /// Says now what the kernel lacks.
     fn probe(&self) -> Result<()> {
-        let mut batch = Batch::new(&self.table);
+        // The table itself may be at work.
+        let name = format!("{}-probe", self.table);
+        let mut batch = Batch::new(&name);
         for family in FAMILIES {
-            batch.turn_to(family, &self.table).clear_table().add_table();
+            batch.turn_to(family, &name).clear_table().add_table();
             batch.add_chain(&Chain { name: "input", hook: None });
             batch.add_rule("input", &self.copy(Rule::new(), family)).delete_table();
         }
         Nft::open()?.commit(batch).map_err(|source| NetworkError::NoDoor { source })
     }
 
-    pub(super) fn remove_from(&self, batch: &mut Batch) {
+    pub(crate) fn remove_from(&self, batch: &mut Batch) {
         for family in FAMILIES {
             batch.turn_to(family, &self.table).clear_table();
         }
     }
 
     /// Puts the tables without ports in place of what was there.
-    pub(super) fn add_to(&self, batch: &mut Batch) {
+    pub(crate) fn add_to(&self, batch: &mut Batch) {
         let hook = Hook { kind: HookType::Filter, point: HookPoint::Input, priority: LAST };
         for (v6, family) in FAMILIES.into_iter().enumerate() {
             batch.turn_to(family, &self.table).clear_table().add_table();

@@ -17,7 +17,7 @@
 
 mod create;
 mod device;
-mod door;
+pub(crate) mod door;
 mod endpoint;
 mod ipam;
 mod names;
@@ -40,7 +40,7 @@ pub use spec::{
 use crate::error::{NetworkError, Result};
 use crate::ports::Reservation;
 use device::Devices;
-use door::Door;
+use door::{Door, Owner};
 use hako_netlink::IpNet;
 use parking_lot::{Mutex, RwLock};
 use relay::Relays;
@@ -112,7 +112,7 @@ impl Networks {
         let mut devices = Devices::open(&instance)?;
         let door = match firewall {
             Firewall::Own => None,
-            Firewall::Host => Some(Door::open(&instance)?),
+            Firewall::Host => Some(Door::open(&instance, Owner::Networks)?),
         };
         let mut rules = Rules::open(&instance, door)?;
         for net in table.nets() {

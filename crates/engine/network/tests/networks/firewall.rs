@@ -2,11 +2,13 @@
 
 use crate::host::{Sandbox, ask, ip, links, new_namespace, on_host, open_with, port, request};
 use hako_netlink::{Links, Veth, in_namespace};
-use hako_network::{Firewall, NetworkRequest, Protocol, PublishedPort};
+use hako_network::{Attach, Firewall, Network, NetworkConfig, NetworkRequest, Protocol, PublishedPort};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -198,6 +200,65 @@ fn a_forward_chain_that_drops_wins_and_is_named() {
     on_host(|dir| {
         let client = Neighbour::new(1);
         for firewall in [Firewall::Own, Firewall::Host] {
+/// A pod that answers on port 80, which the host's `port` leads to.
+fn pod(network: &Network, id: &str, port: u16) -> Sandbox {
+    let sandbox = Sandbox::new(id);
+    let netns = format!("/proc/self/fd/{}", sandbox.namespace.as_raw_fd()).into();
+    let ports = vec![tcp("0.0.0.0", port).0];
+    let attachment = network.attach(&Attach { id: id.to_owned(), netns, ports }).unwrap();
+    sandbox.serve(ip("0.0.0.0"), 80);
+    settle((attachment.ip.into(), 80));
+    sandbox
+}
+
+fn pods(dir: &Path, firewall: Firewall) -> Network {
+    let (instance, state_dir) = ("abc123".into(), dir.to_owned());
+    let subnet = Some("10.244.0.0/24".parse().unwrap());
+    Network::open(NetworkConfig { instance, state_dir, subnet, firewall }).unwrap()
+}
+
+#[test]
+fn the_host_s_input_chain_decides_on_ports_of_pods_too() {
+    on_host(|dir| {
+        let (friend, stranger) = (Neighbour::new(1), Neighbour::new(2));
+        input_drops_but("ip saddr 192.0.1.2 tcp dport 8001 accept");
+        let networks = open_with(dir, Firewall::Host);
+        let network = pods(dir, Firewall::Host);
+        let net = networks.create(request("app")).unwrap();
+        let a = Sandbox::new("a");
+        let endpoint = a.connect(&networks, &net).unwrap();
+        a.serve(ip("0.0.0.0"), 80);
+        networks.publish("a", &[tcp("0.0.0.0", 8002)]).unwrap();
+        let p = pod(&network, "p", 8001);
+        let own = network.gateway();
+        let is_judged = |when: &str| {
+            assert_eq!(friend.ask(8001).unwrap(), "192.0.1.2", "{when}");
+            assert!(stranger.ask(8001).is_err(), "{when}");
+            assert!(ask((ip("127.0.0.1"), 8001)).is_ok(), "{when}: from the host");
+            let gateway = endpoint.v4().unwrap().gateway.unwrap();
+            assert!(a.ask((gateway, 8001)).is_ok(), "{when}: from a container");
+            assert!(p.ask((own.into(), 8001)).is_ok(), "{when}: from itself");
+            assert!(p.ask((gateway, 8002)).is_ok(), "{when}: the other way");
+        };
+        is_judged("at first");
+        drop((networks, network));
+        let networks = open_with(dir, Firewall::Host);
+        let again = pods(dir, Firewall::Host);
+        is_judged("after a restart");
+        again.detach("p").unwrap();
+        assert!(!ruleset().contains("8001 : "), "{}", ruleset());
+        drop(networks);
+        let networks = open_with(dir, Firewall::Own);
+        assert!(!ruleset().contains("-door"), "{}", ruleset());
+        let again = pods(dir, Firewall::Own);
+        let _q = pod(&again, "q", 8003);
+        assert!(stranger.ask(8003).is_ok(), "who publishes opens");
+        again.teardown().unwrap();
+        networks.teardown().unwrap();
+        assert!(!ruleset().contains("hako"), "{}", ruleset());
+    });
+}
+
             let networks = open_with(dir, firewall);
             assert!(networks.warnings().unwrap().is_empty());
             let net = networks.create(request("app")).unwrap();

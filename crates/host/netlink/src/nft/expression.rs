@@ -24,6 +24,8 @@ pub enum Meta {
     NetworkProtocol = 15,
     /// The transport protocol, one byte.
     TransportProtocol = 16,
+    /// The group of the link it came by, four bytes.
+    InputGroup = 21,
 }
 
 /// What is known about a packet's connection.
@@ -393,6 +395,13 @@ impl Rule {
     #[must_use]
     pub fn input(self, how: Comparison, name: &str) -> Self {
         self.link(Meta::InputName, how, name)
+    }
+
+    /// Only packets that came by a link of that group.
+    #[must_use]
+    pub fn input_group(self, group: u32) -> Self {
+        let rule = self.then(Expression::Meta { key: Meta::InputGroup, to: Self::SCRATCH });
+        rule.compare(Self::SCRATCH, Comparison::Eq, &group.to_ne_bytes())
     }
 
     /// Only packets that leave by the link of that name.
