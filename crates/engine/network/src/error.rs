@@ -24,6 +24,10 @@ pub(crate) enum NetworkError {
     #[error("no free address in {subnet}, remove containers or widen the range")]
     NoFreeAddress { subnet: Ipv4Net },
     #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
+    #[error(
+        "publish port {port}/sctp on {ip}: nothing can carry SCTP from there to the container, publish it on an address of the container's family"
+    )]
+    NoSctpRelay { ip: IpAddr, port: u16 },
     NoFreeRange { what: &'static str },
     #[error("range {range} of this instance is used by instance {other} now, take one of the two down")]
     RangeTaken { range: Ipv4Net, other: String },
@@ -149,3 +153,4 @@ impl Classify for NetworkError {
 }
 
 pub(crate) type Result<T, E = NetworkError> = std::result::Result<T, E>;
+            | Self::NoSctpRelay { .. }

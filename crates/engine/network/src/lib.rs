@@ -8,6 +8,7 @@
 
 mod attachment;
 mod bridge;
+mod claims;
 mod error;
 mod network;
 mod networks;

@@ -4,7 +4,7 @@
 //! to a sandbox. In return the guard drops whatever a sandbox addresses to, or pretends to send from, a loopback
 //! address (CVE-2020-8558).
 
-use crate::attachment::{Attachment, Protocol, PublishedPort};
+use crate::attachment::{Attachment, PublishedPort};
 use crate::error::Result;
 use crate::networks::Firewall;
 use crate::networks::door::{self, Door, FAMILIES, Owner};
@@ -169,11 +169,7 @@ fn elements(attachment: &Attachment) -> [(&'static str, Vec<Element>); 3] {
 }
 
 pub(crate) fn port_key(port: &PublishedPort) -> Vec<u8> {
-    let protocol = match port.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    };
-    [&[protocol, 0, 0, 0][..], &padded_port(port.host_port)].concat()
+    [&[port.protocol.number(), 0, 0, 0][..], &padded_port(port.host_port)].concat()
 }
 
 pub(crate) fn padded_port(port: u16) -> [u8; 4] {

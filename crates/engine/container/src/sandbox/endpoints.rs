@@ -120,7 +120,7 @@ impl Core {
     pub(super) async fn connect_endpoints(&self, sandbox: &Arc<SandboxObject>, shim: &Shim) -> Result<()> {
         let networks = self.networks()?;
         let wanted = sandbox.wanted.read().clone();
-        let ports = asked(&wanted.ports)?;
+        let ports = asked(&wanted.ports);
         let mut endpoints = Vec::new();
         for spec in &wanted.endpoints {
             endpoints.push((spec.clone(), self.links(spec)?));
@@ -254,7 +254,7 @@ impl Core {
         ports: Vec<PortMapping>,
     ) -> Result<()> {
         let networks = self.networks()?;
-        let asked = asked(&ports)?;
+        let asked = asked(&ports);
         let before = sandbox.wanted.read().clone();
         sandbox.set_wanted(Wanted { ports, ..before.clone() })?;
         hako_sys::failpoint!("container.publish.recorded");
@@ -282,7 +282,7 @@ impl Core {
 
     fn settle_one(&self, networks: &Networks, sandbox: &SandboxObject) -> Result<()> {
         let wanted = sandbox.wanted.read().clone();
-        let ports = asked(&wanted.ports)?;
+        let ports = asked(&wanted.ports);
         if !networks.has_published(sandbox.id.as_str(), &ports) {
             networks.publish(sandbox.id.as_str(), &ports)?;
         }
@@ -359,8 +359,8 @@ impl Core {
 }
 
 /// Ports as the networks take them: each with the last of its range.
-fn asked(ports: &[PortMapping]) -> Result<Vec<(PublishedPort, u16)>> {
-    ports.iter().map(|port| Ok((published(port)?, port.host_port_last))).collect()
+fn asked(ports: &[PortMapping]) -> Vec<(PublishedPort, u16)> {
+    ports.iter().map(|port| (published(port), port.host_port_last)).collect()
 }
 
 fn connect_one(

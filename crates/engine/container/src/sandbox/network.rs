@@ -19,25 +19,23 @@ pub(super) fn granted(port: &PublishedPort) -> PortMapping {
         protocol: match port.protocol {
             hako_network::Protocol::Tcp => Protocol::Tcp,
             hako_network::Protocol::Udp => Protocol::Udp,
+            hako_network::Protocol::Sctp => Protocol::Sctp,
         },
     }
 }
 
-pub(super) fn published(port: &PortMapping) -> Result<PublishedPort> {
+pub(super) fn published(port: &PortMapping) -> PublishedPort {
     let protocol = match port.protocol {
         Protocol::Tcp => hako_network::Protocol::Tcp,
         Protocol::Udp => hako_network::Protocol::Udp,
-        Protocol::Sctp => {
-            let text = format!("port {}/sctp cannot be published: use tcp or udp", port.container_port);
-            return Err(Error::new(Kind::Unimplemented, text));
-        }
+        Protocol::Sctp => hako_network::Protocol::Sctp,
     };
-    Ok(PublishedPort {
+    PublishedPort {
         host_ip: port.host_ip,
         host_port: port.host_port,
         container_port: port.container_port,
         protocol,
-    })
+    }
 }
 
 impl Core {
@@ -60,7 +58,7 @@ impl Core {
             let text = "this engine has no bridge network: use the host's network or none";
             return Err(Error::new(Kind::FailedPrecondition, text));
         };
-        let ports = spec.ports.iter().map(published).collect::<Result<Vec<_>>>()?;
+        let ports = spec.ports.iter().map(published).collect();
         let request = Attach { id: sandbox.id.to_string(), netns: shim.netns(), ports };
         let sandbox = Arc::clone(sandbox);
         blocking(move || {

@@ -2,12 +2,13 @@
 
 use super::Networks;
 use super::options::GatewayMode;
-use super::spec::Member;
+use super::spec::{Endpoint, Member};
 use super::table::Table;
-use crate::attachment::PublishedPort;
+use crate::attachment::{Protocol, PublishedPort};
 use crate::error::{NetworkError, Result};
 use crate::ports::{Reservation, reserve_one};
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 
 /// What one container may publish: each port is an element of a map, and a socket.
 const PORTS_MAX: usize = 4096;
@@ -31,10 +32,11 @@ impl Networks {
     #[must_use]
     pub fn has_published(&self, sandbox: &str, ports: &[(PublishedPort, u16)]) -> bool {
         let table = self.table.read();
-        let granted = table.member(sandbox).map_or(&[][..], |member| &member.ports);
+        let Some(member) = table.member(sandbox) else { return ports.is_empty() };
+        let Ok(ports) = led(ports, table.gateway(member)) else { return false };
         let is_granted =
-            |(port, last): &(PublishedPort, u16)| granted.iter().any(|kept| is_same(kept, port, *last));
-        granted.len() == ports.len() && ports.iter().all(is_granted)
+            |(port, last): &(PublishedPort, u16)| member.ports.iter().any(|kept| is_same(kept, port, *last));
+        member.ports.len() == ports.len() && ports.iter().all(is_granted)
     }
 
     fn republish(&self, sandbox: &str, ports: &[(PublishedPort, u16)]) -> Result<Vec<PublishedPort>> {
@@ -46,6 +48,7 @@ impl Networks {
         if ports.is_empty() && before.ports.is_empty() {
             return Ok(Vec::new());
         }
+        let ports = led(ports, self.table.read().gateway(&before))?;
         let mut old = kernel.reservations.remove(sandbox).unwrap_or_default();
         let mut new = Vec::new();
         let mut granted = Vec::new();
@@ -80,6 +83,22 @@ impl Networks {
         kernel.relay(&table, sandbox)?;
         Ok(granted)
     }
+}
+
+/// Those of the ports that can lead to the sandbox. What no rule leads is relayed, but nobody can relay SCTP without the
+/// kernel's sockets: there a port of all addresses is left out for a family that the sandbox has no address of.
+fn led(ports: &[(PublishedPort, u16)], gateway: Option<&Endpoint>) -> Result<Vec<(PublishedPort, u16)>> {
+    let mut led = Vec::new();
+    for (port, last) in ports {
+        let own = gateway.map(|endpoint| if port.host_ip.is_ipv6() { endpoint.v6() } else { endpoint.v4() });
+        let needs_relay = own.is_some_and(|own| own.is_none()) || port.host_ip == Ipv6Addr::LOCALHOST;
+        match port.protocol == Protocol::Sctp && needs_relay {
+            false => led.push((*port, *last)),
+            true if port.host_ip.is_unspecified() => {}
+            true => return Err(NetworkError::NoSctpRelay { ip: port.host_ip, port: port.container_port }),
+        }
+    }
+    Ok(led)
 }
 
 /// Whether a sandbox is reached at its own addresses, by IPv4 and by IPv6: then its ports are none of the host.

@@ -93,6 +93,10 @@ impl<T> Held<T> {
 /// Where a port's packets go if it takes a relay; `None` if rules lead them.
 fn wanted(port: &PublishedPort, gateway: Option<&Endpoint>) -> Option<Option<SocketAddr>> {
     let (v4, v6) = (gateway.and_then(Endpoint::v4), gateway.and_then(Endpoint::v6));
+    if port.protocol == Protocol::Sctp {
+        // See [`super::publish`]: what rules cannot lead is not published.
+        return None;
+    }
     let (own, other) = if port.host_ip.is_ipv6() { (v6, v4) } else { (v4, v6) };
     if own.is_some() && !takes_loopback(port.host_ip) {
         return None;
@@ -177,6 +181,7 @@ fn spawn(
             })?;
             runtime.spawn(talk(Arc::new(socket), target, room))
         }
+        Protocol::Sctp => return Err(std::io::ErrorKind::Unsupported.into()),
     };
     Ok(task.abort_handle())
 }

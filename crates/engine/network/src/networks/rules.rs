@@ -37,7 +37,8 @@ const OPEN: [&str; 2] = ["open", "open6"];
 /// Leads to sandboxes what is for published ports.
 const LEAD: &str = "lead";
 
-const UDP: u8 = 17;
+/// Members of routed networks answer who looks for them.
+const ICMP: [u8; 2] = [1, 58];
 const INVALID: u32 = 1;
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 
@@ -123,7 +124,7 @@ impl Rules {
             return Ok(());
         }
         for connection in self.conntrack.list()? {
-            if connection.protocol == UDP && ports.contains(&connection.destination.1) {
+            if connection.protocol == Protocol::Udp.number() && ports.contains(&connection.destination.1) {
                 self.conntrack.delete(&connection)?;
             }
         }

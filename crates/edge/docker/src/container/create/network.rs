@@ -2,7 +2,7 @@
 
 use super::super::host::{CreateRequest, HostConfig};
 use crate::DockerState;
-use crate::error::{Failure, blocking, invalid, unimplemented};
+use crate::error::{Failure, blocking, invalid};
 use crate::network::{EndpointSettings, canonical, endpoint_spec, link};
 use hako_container::{Dns, EndpointSpec, HostEntry, Ipc, NetworkMode, PortMapping, Protocol, SandboxSpec};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -191,9 +191,6 @@ pub(crate) fn ports(
     for (inside, bindings) in host.port_bindings.iter().flatten() {
         let (container_port, protocol) = port(inside)?;
         for binding in bindings.iter().flatten() {
-            if protocol == Protocol::Sctp {
-                return Err(unimplemented(format!("publishing {inside} is unimplemented: use tcp or udp")));
-            }
             let (host_port, host_port_last) = host_ports(&binding.host_port)?;
             for host_ip in host_ips(&binding.host_ip, everywhere)? {
                 ports.push(PortMapping { host_ip, host_port, host_port_last, container_port, protocol });
@@ -255,6 +252,6 @@ mod tests {
         }
         assert!(published(one("localhost"), &EVERYWHERE).unwrap_err().contains("localhost"));
         let sctp = json!({ "9/sctp": [{ "HostPort": "9" }] });
-        assert!(published(sctp, &EVERYWHERE).unwrap_err().contains("9/sctp is unimplemented"));
+        assert_eq!(published(sctp, &EVERYWHERE).unwrap(), ["0.0.0.0/9-0", "::/9-0"]);
     }
 }
