@@ -38,14 +38,17 @@ impl Engine {
         let net = networks.find(name)?;
         let id = net.id.clone();
         blocking(move || networks.remove(&id)).await?;
-        self.core.network_event(&net, Action::Destroy);
+        if net.config_only.is_none() {
+            // Docker tells of their making, and not of their end.
+            self.core.network_event(&net, Action::Destroy);
+        }
         Ok(net)
     }
 
     /// Connects a container to a network, also while it runs.
     ///
     /// # Errors
-    /// `Forbidden` if it is connected already, `FailedPrecondition` if it has no network namespace of its own.
+    /// `Forbidden` if it is connected already, `Invalid` if it has no network namespace of its own.
     pub async fn connect_network(&self, id: &ContainerId, mut spec: EndpointSpec) -> Result<()> {
         let (core, container) = (&self.core, self.core.container(id)?);
         check_mode(&container)?;
@@ -80,14 +83,13 @@ impl Engine {
 fn check_mode(container: &ContainerObject) -> Result<()> {
     let text = match container.sandbox.record.spec.network {
         NetworkMode::Endpoints => return Ok(()),
-        NetworkMode::Host => {
-            "container sharing network namespace with the host cannot be connected to any network"
-        }
-        NetworkMode::Shared => {
+        NetworkMode::Host | NetworkMode::Shared => {
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
-        NetworkMode::None => "container cannot be connected to a network with its network mode none",
+        NetworkMode::None => {
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        }
         NetworkMode::Bridge => "container was made by an older version: make it again to change its networks",
     };
-    Err(Error::new(Kind::Forbidden, text))
+    Err(Error::new(Kind::Invalid, text))
 }

@@ -120,6 +120,8 @@ pub struct EndpointSpec {
     pub ip4: Option<IpAddr>,
     /// A certain address of IPv6.
     pub ip6: Option<IpAddr>,
+    /// Addresses besides those of the network, that count on its link only.
+    pub link_local: Vec<IpAddr>,
     /// A certain hardware address; empty for any.
     pub mac: String,
     /// The highest of a sandbox's networks leads its default route.

@@ -3,13 +3,16 @@
 use hako_error::{Classify, Kind};
 use hako_netlink::{IpNet, Ipv4Net, NetlinkError};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Why the network could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
-    #[error("port {port}/{protocol} on {ip} is in use, stop what listens there or publish another port")]
+    #[error(
+        "Bind for {address} failed: port is already allocated: stop what has port {port}/{protocol} or publish another",
+        address = SocketAddr::new(*ip, *port)
+    )]
     PortInUse { ip: IpAddr, port: u16, protocol: &'static str },
     #[error("publish port {port}/{protocol}: this machine has no address {ip}")]
     NoSuchAddress { ip: IpAddr, port: u16, protocol: &'static str },
@@ -21,13 +24,13 @@ pub(crate) enum NetworkError {
     NoDoor { source: NetlinkError },
     #[error("carry what comes to port {port} on {ip}")]
     Relay { ip: IpAddr, port: u16, source: io::Error },
-    #[error("no free address in {subnet}, remove containers or widen the range")]
-    NoFreeAddress { subnet: Ipv4Net },
-    #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
     #[error(
         "publish port {port}/sctp on {ip}: nothing can carry SCTP from there to the container, publish it on an address of the container's family"
     )]
     NoSctpRelay { ip: IpAddr, port: u16 },
+    #[error("no free address in {subnet}, remove containers or widen the range")]
+    NoFreeAddress { subnet: Ipv4Net },
+    #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
     NoFreeRange { what: &'static str },
     #[error("range {range} of this instance is used by instance {other} now, take one of the two down")]
     RangeTaken { range: Ipv4Net, other: String },
@@ -59,8 +62,8 @@ pub(crate) enum NetworkError {
     NameTaken { name: String },
     #[error("{name} is a pre-defined network and cannot be removed")]
     Predefined { name: String },
-    #[error("error while removing network: network {name} id {id} has active endpoints")]
-    HasEndpoints { name: String, id: String },
+    #[error("error while removing network: network {name} has active endpoints ({endpoints})")]
+    HasEndpoints { name: String, endpoints: String },
     #[error("endpoint of {sandbox} already exists in network {name}")]
     Connected { sandbox: String, name: String },
     #[error("invalid pool request: Pool overlaps with other one on this address space: {subnet} and {other}")]
@@ -69,8 +72,12 @@ pub(crate) enum NetworkError {
     NoFreePool,
     #[error("subnet {subnet} is too small, it needs room for a gateway and one container")]
     PoolTooSmall { subnet: IpNet },
-    #[error("address {ip} lies outside of the subnet {subnet}")]
-    NotInSubnet { ip: IpAddr, subnet: IpNet },
+    #[error("no configured subnet or ip-range contain the IP address {ip}")]
+    NotInSubnet { ip: IpAddr },
+    #[error("invalid network config:\ninvalid {what}: parent subnet {subnet} doesn't contain this address")]
+    BadAddress { what: String, subnet: IpNet },
+    #[error("invalid network config:\ninvalid ip-range {range}: {why}")]
+    BadRange { range: IpNet, why: String },
     #[error("no available addresses in {subnet}: remove containers or make a network with a wider subnet")]
     PoolEmpty { subnet: IpNet },
     #[error("Address already in use: {ip}")]
@@ -85,14 +92,38 @@ pub(crate) enum NetworkError {
     NoBridge { name: String },
     #[error("a link named {name} exists: choose another name for the network's bridge")]
     BridgeTaken { name: String },
-    #[error("there is no link {name:?} on this machine: name the parent by -o parent=LINK")]
-    NoParent { name: String },
+    #[error("requested {driver} {what} '{value}' is not valid, {default}")]
+    BadMode { driver: &'static str, what: &'static str, value: String, default: &'static str },
+    #[error("failed to parse {name} value: {value} (unknown gateway mode {value})")]
+    BadGatewayMode { name: &'static str, value: String },
+    #[error("failed to parse {name} value: {value} (strconv.ParseBool: parsing {value:?}: invalid syntax)")]
+    NoTruth { name: &'static str, value: String },
+    #[error("failed to parse {name} value: {value} (nil ip)")]
+    NoIp { name: &'static str, value: String },
+    #[error("gateway mode 'isolated' can only be used for an internal network")]
+    IsolatedNotInternal,
+    #[error("configuration network {name:?} does not exist")]
+    NoConfig { name: String },
+    #[error("cannot create endpoint on configuration-only network")]
+    ConfigOnly,
+    #[error("error while removing network: configuration network {name:?} is in use")]
+    ConfigInUse { name: String },
+    #[error("could not find plugin {name} in v1 plugin registry: plugin not found")]
+    NoIpamDriver { name: String },
+    #[error("null ipam driver does not handle specific address pool requests")]
+    NullPool,
+    #[error("{family} pool is empty")]
+    NoPool { family: &'static str },
+    #[error("IPv4 or IPv6 must be enabled")]
+    NoFamily,
+    #[error("invalid link local IP address: {ip}")]
+    NotLinkLocal { ip: IpAddr },
     #[error("driver {driver} needs a kernel with {option}")]
     NoKernelSupport { driver: &'static str, option: &'static str },
     #[error("option {name} cannot be {value:?}")]
     BadOption { name: &'static str, value: String },
     #[error(
-        "unrecognised network interface sysctl {text:?}: write net.X.Y.IFNAME.Z=V, where X is ipv4, ipv6 or mpls"
+        "unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
     )]
     BadSysctl { text: String },
     #[error("the container has a link named {name} already: choose another name")]
@@ -104,7 +135,55 @@ pub(crate) enum NetworkError {
     #[error("read random bytes")]
     Random { source: io::Error },
     #[error(transparent)]
+    Parent(#[from] ParentError),
+    #[error(transparent)]
     Netlink(#[from] NetlinkError),
+}
+
+/// Why a network cannot sit on its parent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParentError {
+    #[error("-o parent interface was not found on the host: {name}")]
+    NoParent { name: String },
+    #[error("loopback interface is not a valid {driver} parent link")]
+    LoopbackParent { driver: &'static str },
+    #[error("network {other} is already using parent interface {parent}")]
+    ParentInUse { other: String, parent: String },
+    #[error("cannot use mode passthru, macvlan network {other} is already using parent interface {parent}")]
+    NotAlone { other: String, parent: String },
+    #[error("macvlan network {other} is already using parent interface {parent} in mode passthru")]
+    OtherAlone { other: String, parent: String },
+    #[error("invalid subinterface vlan name {name}, example formatting is eth0.10")]
+    NoVlanName { name: String },
+    #[error(
+        "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received {name}"
+    )]
+    VlanFormat { name: String },
+    #[error("unable to parse a valid vlan id from: {text} (ex. eth0.10 for vlan 10)")]
+    BadVlanId { text: String },
+    #[error("vlan id must be between 1-4094, received: {id}")]
+    VlanRange { id: i64 },
+    #[error(
+        "failed to create {name} vlan link: that needs a kernel with CONFIG_VLAN_8021Q, or a link of that name made before"
+    )]
+    NoVlan { name: String },
+    #[error("driver {driver} without -o parent=LINK needs a kernel with CONFIG_DUMMY or CONFIG_IFB")]
+    NoDummy { driver: &'static str },
+}
+
+impl Classify for ParentError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::ParentInUse { .. } | Self::NotAlone { .. } | Self::OtherAlone { .. } => Kind::Forbidden,
+            Self::NoVlan { .. } | Self::NoDummy { .. } => Kind::Unimplemented,
+            Self::NoParent { .. }
+            | Self::LoopbackParent { .. }
+            | Self::NoVlanName { .. }
+            | Self::VlanFormat { .. }
+            | Self::BadVlanId { .. }
+            | Self::VlanRange { .. } => Kind::Invalid,
+        }
+    }
 }
 
 impl Classify for NetworkError {
@@ -114,22 +193,35 @@ impl Classify for NetworkError {
             Self::Connected { .. }
             | Self::Predefined { .. }
             | Self::HasEndpoints { .. }
+            | Self::ConfigOnly
+            | Self::ConfigInUse { .. }
             | Self::PoolOverlaps { .. }
             | Self::AddressInUse { .. } => Kind::Forbidden,
-            Self::NoNetwork { .. } => Kind::NotFound,
+            Self::NoNetwork { .. } | Self::NoConfig { .. } | Self::NoIpamDriver { .. } => Kind::NotFound,
             Self::UnknownOption { .. } | Self::NoKernelSupport { .. } | Self::NoDoor { .. } => {
                 Kind::Unimplemented
             }
             Self::NoFreePool | Self::PoolEmpty { .. } | Self::BridgeFull { .. } => Kind::Exhausted,
             Self::NoIpv6 { .. }
+            | Self::NoSctpRelay { .. }
             | Self::TooManyPorts { .. }
             | Self::AmbiguousNetwork { .. }
             | Self::PoolTooSmall { .. }
             | Self::NotInSubnet { .. }
+            | Self::BadAddress { .. }
+            | Self::BadRange { .. }
             | Self::NotChosen { .. }
             | Self::NoBridge { .. }
             | Self::BridgeTaken { .. }
-            | Self::NoParent { .. }
+            | Self::BadMode { .. }
+            | Self::BadGatewayMode { .. }
+            | Self::IsolatedNotInternal
+            | Self::NoTruth { .. }
+            | Self::NoIp { .. }
+            | Self::NullPool
+            | Self::NoPool { .. }
+            | Self::NoFamily
+            | Self::NotLinkLocal { .. }
             | Self::BadOption { .. }
             | Self::BadSysctl { .. }
             | Self::InterfaceTaken { .. } => Kind::Invalid,
@@ -147,10 +239,10 @@ impl Classify for NetworkError {
             Self::State { source, .. } | Self::Relay { source, .. } => Kind::of_io(source),
             Self::Namespace { .. } | Self::Reserve { .. } => Kind::Internal,
             Self::Damaged { .. } => Kind::DataLoss,
+            Self::Parent(error) => error.kind(),
             Self::Netlink(error) => error.kind(),
         }
     }
 }
 
 pub(crate) type Result<T, E = NetworkError> = std::result::Result<T, E>;
-            | Self::NoSctpRelay { .. }

@@ -320,8 +320,8 @@ fn parse(payload: &[u8]) -> Option<Link> {
         name: attributes.text(NAME)?,
         kind: attributes.nested(INFO).and_then(|info| info.text(INFO_KIND)).unwrap_or_default(),
         is_up: u32_at(payload, 8)? & UP != 0,
+        is_carrying: attributes.u8(OPERATION) == Some(OPERATION_UP),
         master: attributes.u32(MASTER),
         mac: attributes.get(ADDRESS).and_then(|mac| mac.try_into().ok()).unwrap_or_default(),
     })
 }
-        is_carrying: attributes.u8(OPERATION) == Some(OPERATION_UP),

@@ -223,7 +223,9 @@ fn network_settings(sandbox: Option<&Sandbox>) -> Value {
     let mut ports: Map<String, Value> = Map::new();
     for port in sandbox.iter().flat_map(|sandbox| &sandbox.ports) {
         let key = format!("{}/{}", port.container_port, port.protocol.as_str());
-        let binding = json!({ "HostIp": port.host_ip, "HostPort": port.host_port.to_string() });
+        // Of a routed network no port of the host is taken.
+        let host_port = if port.host_port == 0 { String::new() } else { port.host_port.to_string() };
+        let binding = json!({ "HostIp": port.host_ip, "HostPort": host_port });
         if let Value::Array(bindings) = ports.entry(key).or_insert_with(|| json!([])) {
             bindings.push(binding);
         }

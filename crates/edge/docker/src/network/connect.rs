@@ -6,8 +6,9 @@ use crate::container::body::JsonBody;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use hako_container::{ContainerEngine, EndpointLink, EndpointSpec};
+use hako_container::{ContainerEngine, EndpointLink, EndpointSpec, NetworkMode};
 use hako_error::{Error, Kind};
+use hako_names::ContainerId;
 use http::StatusCode;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -58,13 +59,12 @@ pub(crate) async fn endpoint_spec(
     settings: EndpointSettings,
 ) -> Result<EndpointSpec, Failure> {
     let ipam = settings.ipam_config.unwrap_or_default();
-    if ipam.link_local_ips.is_some_and(|ips| !ips.is_empty()) {
-        return Err(unimplemented(format!(
-            "endpoint field IPAMConfig.LinkLocalIPs of network {network} is unimplemented: leave it out"
-        )));
-    }
     let options = settings.driver_opts.unwrap_or_default();
     hako_network::check_endpoint(&options)?;
+    let is_predefined = matches!(network, "bridge" | "host" | "none");
+    if is_predefined && !(ipam.ipv4_address.is_empty() && ipam.ipv6_address.is_empty()) {
+        return Err(invalid("user specified IP address is supported on user defined networks only"));
+    }
     let aliases = settings.aliases.unwrap_or_default();
     if network == "bridge" && !aliases.is_empty() {
         return Err(invalid(
@@ -84,6 +84,7 @@ pub(crate) async fn endpoint_spec(
         links,
         ip4: address(&ipam.ipv4_address, false)?,
         ip6: address(&ipam.ipv6_address, true)?,
+        link_local: link_local(&ipam)?,
         mac: settings.mac_address,
         priority: settings.gw_priority,
         options,
@@ -97,9 +98,18 @@ pub(crate) async fn link(state: &DockerState, text: &str) -> Result<EndpointLink
         .engine
         .resolve(name)
         .await
-        .map_err(|_| invalid(format!("could not get container for {name}")))?;
+        .map_err(|error| invalid(format!("could not get container for {name}: {error}")))?;
     let alias = alias.rsplit('/').next().unwrap_or(alias);
     Ok(EndpointLink { container, alias: alias.to_owned() })
+}
+
+/// Whether they are link-local shows when the container is connected.
+fn link_local(ipam: &EndpointAddresses) -> Result<Vec<IpAddr>, Failure> {
+    let address = |text: &String| {
+        let ip = text.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified());
+        ip.ok_or_else(|| invalid(format!("invalid link-local IP address: {text}")))
+    };
+    ipam.link_local_ips.iter().flatten().map(address).collect()
 }
 
 fn address(text: &str, is_ipv6: bool) -> Result<Option<IpAddr>, Failure> {
@@ -128,26 +138,57 @@ pub(super) async fn disconnect(
     Path(wanted): Path<String>,
     JsonBody(request): JsonBody<DisconnectRequest>,
 ) -> Answer {
-    let net = kept(find(&state, &wanted).await?)?;
     let id = match state.engine.resolve(&request.container).await {
-        // By force: what is not there is not connected.
-        Err(error) if request.force && error.is_not_found() => return Ok(StatusCode::OK.into_response()),
+        Err(error) if request.force && error.is_not_found() => {
+            find(&state, &wanted).await?;
+            let text = format!("endpoint {} not found", request.container);
+            return Err(Failure(Error::new(Kind::NotFound, text)));
+        }
         resolved => resolved?,
     };
-    state.engine.disconnect_network(&id, &net).await?;
+    match find(&state, &wanted).await {
+        Ok(Known::Kept(net)) => state.engine.disconnect_network(&id, &net.name).await?,
+        Ok(Known::Mode(name, _, mode)) => return Err(not_of_mode(&state, &id, name, mode).await?),
+        Err(error) if request.force && error.0.is_not_found() => {
+            let text = format!("container {id} is not connected to the network {wanted}");
+            return Err(Failure(Error::new(Kind::Forbidden, text)));
+        }
+        Err(error) => return Err(error),
+    }
     Ok(StatusCode::OK.into_response())
+}
+
+/// Why a container cannot be taken off "host" or "none".
+async fn not_of_mode(
+    state: &DockerState,
+    id: &ContainerId,
+    name: &str,
+    mode: NetworkMode,
+) -> Result<Failure, Failure> {
+    let container = state.engine.container(id).await?;
+    let sandbox = state.engine.sandbox(&container.sandbox).await?;
+    Ok(match name {
+        _ if sandbox.spec.network != mode => {
+            let text = format!("container {id} is not connected to network {name}");
+            Failure(Error::new(Kind::Forbidden, text))
+        }
+        "host" => invalid(
+            "cannot disconnect container from host network - container was created in host network mode",
+        ),
+        _ => {
+            unimplemented("to take a container off the network none is unimplemented: create it with another")
+        }
+    })
 }
 
 fn kept(net: Known) -> Result<String, Failure> {
     match net {
         Known::Kept(net) => Ok(net.name),
-        Known::Mode("host", ..) => Err(Failure(Error::new(
-            Kind::Forbidden,
-            "container cannot be connected to host network nor disconnected from it",
-        ))),
-        Known::Mode(..) => Err(Failure(Error::new(
-            Kind::Forbidden,
+        Known::Mode("host", ..) => Err(invalid(
+            "cannot connect container to host network - container must be created in host network mode",
+        )),
+        Known::Mode(..) => Err(invalid(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-        ))),
+        )),
     }
 }

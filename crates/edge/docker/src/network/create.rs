@@ -68,22 +68,18 @@ pub(super) async fn create(State(state): State<DockerState>, JsonBody(request): 
 
 fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
     check(&request)?;
-    let driver = match request.driver.as_str() {
-        "" | "default" | "bridge" => Driver::Bridge,
-        "macvlan" => Driver::Macvlan,
-        "ipvlan" => Driver::Ipvlan,
-        "overlay" => {
-            return Err(unimplemented("driver overlay is unimplemented: this node is not in a swarm"));
-        }
-        other => {
-            let text = format!("could not find plugin {other} in v1 plugin registry: plugin not found");
-            return Err(Failure(Error::new(Kind::NotFound, text)));
-        }
-    };
+    let driver = driver(&request.driver)?;
     let mut ipam = Vec::<Ipam>::new();
+    let (ipam_driver, ipam_options) = match &request.ipam {
+        Some(ipam) => (ipam.driver.clone(), ipam.options.clone().unwrap_or_default()),
+        None => <_>::default(),
+    };
     for config in request.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten()) {
         let one = addresses(config)?;
         if ipam.iter().any(|other| other.subnet.is_ipv6() == one.subnet.is_ipv6()) {
+            if driver == Driver::Bridge {
+                return Err(forbidden("bridge driver doesn't support multiple subnets"));
+            }
             return Err(unimplemented(format!(
                 "a second subnet of one family is unimplemented: {}",
                 one.subnet
@@ -97,9 +93,6 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
         ipam.retain(|one| !one.subnet.is_ipv6());
     }
     let ipv4 = request.enable_ipv4.unwrap_or(true);
-    if !ipv4 && !ipv6 {
-        return Err(invalid("IPv4 or IPv6 must be enabled"));
-    }
     Ok(NetworkRequest {
         name: request.name,
         driver,
@@ -108,6 +101,10 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
         ipv4,
         ipv6,
         ipam,
+        ipam_driver,
+        ipam_options,
+        config_only: request.config_only,
+        config_from: request.config_from.map(|from| from.network).unwrap_or_default(),
         options: request
             .options
             .unwrap_or_default()
@@ -118,31 +115,76 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
     })
 }
 
+fn driver(name: &str) -> Result<Driver, Failure> {
+    match name {
+        "" | "default" | "bridge" => Ok(Driver::Bridge),
+        "macvlan" => Ok(Driver::Macvlan),
+        "ipvlan" => Ok(Driver::Ipvlan),
+        "overlay" => Err(unimplemented("driver overlay is unimplemented: this node is not in a swarm")),
+        "host" | "null" => Err(forbidden(format!("only one instance of {name:?} network is allowed"))),
+        other => {
+            let text = format!("could not find plugin {other} in v1 plugin registry: plugin not found");
+            Err(Failure(Error::new(Kind::NotFound, text)))
+        }
+    }
+}
+
 /// What is refused, by name.
 fn check(request: &Request) -> Result<(), Failure> {
     let name = request.name.as_str();
-    if name.trim().is_empty() || name.contains(['/', '\0']) {
+    if name.trim().is_empty() {
+        return Err(invalid("invalid name: name is empty"));
+    }
+    if name.contains(['/', '\0']) {
         return Err(invalid(format!("invalid network name: {name:?}")));
     }
     if matches!(name, "bridge" | "host" | "none" | "default") {
         let text = format!("operation is not permitted on predefined {name} network");
-        return Err(Failure(Error::new(Kind::Forbidden, text)));
+        return Err(forbidden(text));
+    }
+    check_config(request)?;
+    match request.scope.as_str() {
+        _ if request.ingress => Err(unimplemented("network field Ingress is unimplemented: leave it out")),
+        "" | "local" => Ok(()),
+        "swarm" => Err(forbidden("cannot create a swarm scoped network when swarm is not active")),
+        scope => Err(unimplemented(format!("network scope {scope} is unimplemented: leave it out"))),
+    }
+}
+
+/// A network of settings has no more than settings, and one that takes them over has none of its own.
+fn check_config(request: &Request) -> Result<(), Failure> {
+    let is_from = request.config_from.as_ref().is_some_and(|from| !from.network.is_empty());
+    let is_operated = request.ingress || request.internal || request.attachable || !request.scope.is_empty();
+    if request.config_only && is_operated {
+        return Err(forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported.",
+        ));
+    }
+    if request.config_only && is_from {
+        return Err(forbidden("a configuration network cannot depend on another configuration network"));
     }
     let ipam = request.ipam.clone().unwrap_or_default();
-    let refused = [
-        ("Ingress", request.ingress),
-        ("ConfigOnly", request.config_only),
-        ("ConfigFrom", request.config_from.as_ref().is_some_and(|from| !from.network.is_empty())),
-        ("Scope", !matches!(request.scope.as_str(), "" | "local")),
-        ("IPAM.Driver", !matches!(ipam.driver.as_str(), "" | "default")),
-        ("IPAM.Options", ipam.options.is_some_and(|options| !options.is_empty())),
-    ];
-    match refused.into_iter().find(|(_, is_asked)| *is_asked) {
-        Some((field, _)) => {
-            Err(unimplemented(format!("network field {field} is unimplemented: leave it out")))
-        }
-        None => Ok(()),
+    let has_own = !matches!(ipam.driver.as_str(), "" | "default")
+        || ipam.config.is_some_and(|config| !config.is_empty())
+        || ipam.options.is_some_and(|options| !options.is_empty())
+        || request.enable_ipv4 == Some(false)
+        || request.enable_ipv6 == Some(true)
+        || request.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+    if is_from && has_own {
+        return Err(forbidden(
+            "user specified configurations are not supported if the network depends on a configuration network",
+        ));
     }
+    if is_from && request.options.as_ref().is_some_and(|options| !options.is_empty()) {
+        return Err(forbidden(
+            "network driver options are not supported if the network depends on a configuration network",
+        ));
+    }
+    Ok(())
+}
+
+fn forbidden(text: impl Into<String>) -> Failure {
+    Failure(Error::new(Kind::Forbidden, text.into()))
 }
 
 /// Options are texts, but some clients send numbers and truths.
@@ -174,8 +216,9 @@ fn addresses(config: &IpamConfig) -> Result<Ipam, Failure> {
 
 fn net(text: &str) -> Result<IpNet, Failure> {
     let parts = text.split_once('/').and_then(|(ip, prefix)| Some((ip.parse().ok()?, prefix.parse().ok()?)));
-    let (ip, prefix): (IpAddr, u8) =
-        parts.ok_or_else(|| invalid(format!("invalid subnet {text}: invalid CIDR block notation")))?;
+    let (ip, prefix): (IpAddr, u8) = parts
+        .filter(|(ip, prefix): &(IpAddr, u8)| *prefix <= if ip.is_ipv6() { 128 } else { 32 })
+        .ok_or_else(|| invalid(format!("invalid subnet {text}: invalid CIDR block notation")))?;
     let net = IpNet::new(ip, prefix);
     match text == net.to_string() || net.base() == ip {
         true => Ok(net),
@@ -211,8 +254,13 @@ mod tests {
     fn what_cannot_be_honoured_is_named() {
         let text = |body: Value| parsed(body).unwrap_err().0.to_string();
         assert!(text(json!({ "Name": "a", "Ingress": true })).contains("Ingress"));
-        assert!(text(json!({ "Name": "a", "IPAM": { "Driver": "dhcp" } })).contains("IPAM.Driver"));
+        let two = json!([{ "Subnet": "10.1.0.0/24" }, { "Subnet": "10.2.0.0/24" }]);
+        assert!(text(json!({ "Name": "a", "IPAM": { "Config": two } })).contains("multiple subnets"));
         assert!(text(json!({ "Name": "bridge" })).contains("predefined bridge"));
+        assert!(text(json!({ "Name": "a", "Driver": "host" })).contains("only one instance of \"host\""));
+        assert_eq!(text(json!({ "Name": " " })), "invalid name: name is empty");
+        let wide = json!({ "Name": "a", "IPAM": { "Config": [{ "Subnet": "10.0.0.0/33" }] } });
+        assert_eq!(text(wide), "invalid subnet 10.0.0.0/33: invalid CIDR block notation");
         assert!(text(json!({ "Name": "a", "Driver": "weave" })).contains("weave"));
         let subnet = json!({ "Name": "a", "IPAM": { "Config": [{ "Subnet": "10.0.0.1/8" }] } });
         assert_eq!(text(subnet), "invalid subnet 10.0.0.1/8: it should be 10.0.0.0/8");

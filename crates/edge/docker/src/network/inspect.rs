@@ -64,9 +64,14 @@ pub(super) fn json(net: &Known, members: Map<String, Value>) -> Value {
         "Created": kept.map_or_else(|| "1970-01-01T00:00:00Z".to_owned(), |net| net.created.to_string()),
         "Scope": "local", "Driver": net.driver(),
         "EnableIPv4": kept.is_none_or(NetworkSpec::has_ipv4), "EnableIPv6": is(NetworkSpec::has_ipv6),
-        "IPAM": { "Driver": "default", "Options": null, "Config": kept.map(|net| net.ipam.iter().map(ipam).collect::<Vec<_>>()).unwrap_or_default() },
+        "IPAM": {
+            "Driver": kept.map_or("default", |net| net.ipam_driver.as_str()),
+            "Options": kept.filter(|net| !net.is_default()).map(|net| &net.ipam_options),
+            "Config": kept.map(|net| net.ipam.iter().map(ipam).collect::<Vec<_>>()).unwrap_or_default(),
+        },
         "Internal": is(|net| net.internal), "Attachable": is(|net| net.attachable), "Ingress": false,
-        "ConfigFrom": { "Network": "" }, "ConfigOnly": false, "Containers": members,
+        "ConfigFrom": { "Network": kept.map(|net| net.config_from.as_str()).unwrap_or_default() },
+        "ConfigOnly": is(|net| net.config_only.is_some()), "Containers": members,
         "Options": kept.map(|net| net.options.clone()).unwrap_or_default(), "Labels": net.labels(),
     })
 }
@@ -112,8 +117,11 @@ fn endpoint(place: &Place) -> Value {
     };
     let text = |ip: Option<std::net::IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
     let chosen = match (spec.ip4, spec.ip6) {
-        (None, None) => Value::Null,
-        (v4, v6) => json!({ "IPv4Address": text(v4), "IPv6Address": text(v6) }),
+        (None, None) if spec.link_local.is_empty() => Value::Null,
+        (v4, v6) if spec.link_local.is_empty() => json!({ "IPv4Address": text(v4), "IPv6Address": text(v6) }),
+        (v4, v6) => {
+            json!({ "IPv4Address": text(v4), "IPv6Address": text(v6), "LinkLocalIPs": spec.link_local })
+        }
     };
     let words = |words: &[String]| if words.is_empty() { Value::Null } else { json!(words) };
     let links: Vec<String> =

@@ -36,7 +36,12 @@ pub(super) async fn prune(State(state): State<DockerState>, params: Params) -> A
     for net in all(&state).await? {
         let Known::Kept(net) = net else { continue };
         let is_old = until.is_none_or(|until| net.created < until);
-        if net.is_default() || used.contains(&net.id) || !is_old || !filters.labels(&net.labels) {
+        if net.is_default()
+            || net.config_only.is_some()
+            || used.contains(&net.id)
+            || !is_old
+            || !filters.labels(&net.labels)
+        {
             continue;
         }
         match state.engine.remove_network(&net.id).await {

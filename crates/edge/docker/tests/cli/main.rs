@@ -18,6 +18,7 @@ mod hostconfig;
 mod images;
 mod limits;
 mod logs;
+mod network_kinds;
 mod networks;
 mod parameters;
 mod peer;

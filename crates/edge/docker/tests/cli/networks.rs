@@ -153,10 +153,15 @@ fn addresses_that_cannot_be_had_are_refused() {
             (
                 "side",
                 "10.98.0.7",
-                if docker.is_peer() { "does not belong to any" } else { "outside of the subnet" },
+                if docker.is_peer() {
+                    "does not belong to any"
+                } else {
+                    "no configured subnet or ip-range contain"
+                },
             ),
             ("auto", "172.18.0.9", "user configured subnets"),
             ("nope", "10.0.0.1", "network nope not found"),
+            ("bridge", "172.17.0.9", "user specified IP address is supported on user defined networks only"),
         ] {
             let (code, _, err) =
                 docker.run(&["run", "--rm", "--network", network, "--ip", ip, "busybox", "true"]);
@@ -168,12 +173,18 @@ fn addresses_that_cannot_be_had_are_refused() {
             (&["side"], "already exists"),
             (&["bridge"], "predefined bridge"),
             (&["-d", "overlay", "xx"], "not in a swarm"),
-            (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=other", "xx"], "cannot be \"other\""),
-            (&["-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated", "xx"], "cannot be \"isolated\""),
+            (
+                &["-o", "com.docker.network.bridge.gateway_mode_ipv4=other", "xx"],
+                "unknown gateway mode other",
+            ),
+            (
+                &["-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated", "xx"],
+                "gateway mode 'isolated' can only be used for an internal network",
+            ),
             (&["-o", "com.docker.network.new=1", "xx"], "com.docker.network.new is unimplemented"),
         ] {
             if docker.is_peer()
-                && ["it should be", "not in a swarm", "cannot be", "com.docker"]
+                && ["it should be", "not in a swarm", "unknown gateway", "gateway mode", "com.docker"]
                     .iter()
                     .any(|words| why.starts_with(words))
             {

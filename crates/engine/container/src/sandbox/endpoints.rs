@@ -226,8 +226,10 @@ impl Core {
         let before = wanted.endpoints.len();
         wanted.endpoints.retain(|known| known.network != network.name);
         if wanted.endpoints.len() == before {
-            let text =
-                format!("container {} is not connected to network {}", self.name(sandbox), network.name);
+            let id = self.members(&sandbox.id).first().map(|container| container.id.to_string());
+            let the = if sandbox.live().is_some() { "" } else { "the " };
+            let (id, name) = (id.unwrap_or_default(), &network.name);
+            let text = format!("container {id} is not connected to {the}network {name}");
             return Err(Error::new(Kind::Forbidden, text));
         }
         let others = self.linked_hosts(&networks, &wanted.endpoints).unwrap_or_default();
@@ -380,6 +382,7 @@ fn connect_one(
         netns,
         ip4: spec.ip4,
         ip6: spec.ip6,
+        link_local: spec.link_local.clone(),
         mac: parse_mac(&spec.mac),
         names,
         links,

@@ -5,21 +5,9 @@ use hako_container::{
     ContainerEngine, ContainerSpec, EndpointSpec, Engine, ExecSpec, NetworkMode, NetworkRequest, SandboxSpec,
 };
 use hako_names::ContainerId;
-use hako_network::Driver;
-use std::collections::BTreeMap;
 
 fn app() -> NetworkRequest {
-    NetworkRequest {
-        name: "app".into(),
-        driver: Driver::Bridge,
-        internal: false,
-        attachable: false,
-        ipv4: true,
-        ipv6: false,
-        ipam: Vec::new(),
-        options: BTreeMap::new(),
-        labels: BTreeMap::new(),
-    }
+    NetworkRequest { name: "app".into(), ipv4: true, ..NetworkRequest::default() }
 }
 
 fn endpoint(network: &str) -> EndpointSpec {
@@ -87,6 +75,7 @@ fn a_place_that_no_container_claims_is_given_back_by_the_next_open() {
                 netns: &std::fs::File::open(netns).unwrap(),
                 ip4: None,
                 ip6: None,
+                link_local: Vec::new(),
                 mac: None,
                 names: Vec::new(),
                 links: Vec::new(),

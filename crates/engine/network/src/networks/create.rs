@@ -1,8 +1,10 @@
 //! Making and removing networks.
 
+use super::config;
 use super::ipam::{check, choose_v4, choose_v6, first};
 use super::options::{self, is_link_name};
-use super::spec::{DEFAULT_NETWORK, Driver, Ipam, NetworkRequest, NetworkSpec};
+use super::parent;
+use super::spec::{DEFAULT_IPAM, DEFAULT_NETWORK, Driver, Endpoint, Ipam, NetworkRequest, NetworkSpec};
 use super::table::Table;
 use super::{Networks, random, random_id};
 use crate::error::{NetworkError, Result};
@@ -37,14 +39,9 @@ impl Networks {
         let said = [(options::ICC, "true"), (options::MASQUERADE, "true"), (options::MTU, "1500")];
         let request = NetworkRequest {
             name: DEFAULT_NETWORK.to_owned(),
-            driver: Driver::Bridge,
-            internal: false,
-            attachable: false,
             ipv4: true,
-            ipv6: false,
-            ipam: Vec::new(),
             options: said.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            labels: BTreeMap::new(),
+            ..NetworkRequest::default()
         };
         let bridge = format!("hd{}", self.instance);
         match self.create_as(request, Some(bridge)) {
@@ -67,7 +64,8 @@ impl Networks {
         hako_sys::failpoint!("network.create.ruled");
         if let Err(error) = made {
             // The first error says it.
-            let _ = kernel.devices.unmake(&net);
+            let is_last = parent::sharing(&self.table.read(), &net).next().is_none();
+            let _ = kernel.devices.unmake(&net, is_last);
             self.table.write().forget_net(&net.id)?;
             return Err(error);
         }
@@ -79,21 +77,50 @@ impl Networks {
         if table.nets().any(|net| net.name == request.name) {
             return Err(NetworkError::NameTaken { name: request.name });
         }
-        options::check(&request)?;
         let id = random_id()?;
+        if request.config_only {
+            request.ipam.iter().try_for_each(check)?;
+            return Ok(config::settings(id, request));
+        }
+        let request = config::inherit(&table, request)?;
+        options::check(&request)?;
+        check_pools(&request)?;
         let bridge = match (bridge, request.options.get(options::NAME)) {
             (Some(bridge), _) => bridge,
             (None, Some(name)) if request.driver == Driver::Bridge => own_name(&table, name)?,
             _ => format!("br-{}", &id[..12]),
         };
         let ipam = self.addresses(&table, &request)?;
-        let NetworkRequest { name, driver, internal, attachable, options: mut said, labels, .. } = request;
-        if bridge.starts_with("hd") {
-            said.insert(options::NAME.to_owned(), bridge.clone());
+        let mut net = NetworkSpec {
+            id,
+            name: request.name,
+            driver: request.driver,
+            internal: request.internal,
+            attachable: request.attachable,
+            ipam,
+            options: request.options,
+            labels: request.labels,
+            created: Timestamp::now(),
+            bridge,
+            ipam_driver: config::ipam_driver(request.ipam_driver),
+            ipam_options: request.ipam_options,
+            config_only: None,
+            config_from: request.config_from,
+            has_own_parent: false,
+        };
+        if net.bridge.starts_with("hd") {
+            net.options.insert(options::NAME.to_owned(), net.bridge.clone());
         }
-        let created = Timestamp::now();
-        let options = said;
-        Ok(NetworkSpec { id, name, driver, internal, attachable, ipam, options, labels, created, bridge })
+        if net.driver != Driver::Bridge {
+            net.has_own_parent = parent::plan(&table, &net, &mut Links::open()?)?;
+        }
+        for is_ipv6 in [false, true] {
+            let is_given = net.has_gateway(is_ipv6);
+            for ipam in net.ipam.iter_mut().filter(|ipam| is_given && ipam.subnet.is_ipv6() == is_ipv6) {
+                ipam.gateway = ipam.gateway.or_else(|| first(ipam.subnet));
+            }
+        }
+        Ok(net)
     }
 
     fn addresses(&self, table: &Table, request: &NetworkRequest) -> Result<Vec<Ipam>> {
@@ -111,11 +138,6 @@ impl Networks {
                 }
                 None if is_wanted => ipam.push(automatic(self.choose(table, v6)?)),
                 None => {}
-            }
-        }
-        if request.driver == Driver::Bridge || request.ipam.is_empty() {
-            for one in &mut ipam {
-                one.gateway = one.gateway.or_else(|| first(one.subnet));
             }
         }
         Ok(ipam)
@@ -141,14 +163,21 @@ impl Networks {
         if net.is_default() {
             return Err(NetworkError::Predefined { name: net.name }.into());
         }
-        if table.endpoints(id).next().is_some() {
-            return Err(NetworkError::HasEndpoints { name: net.name, id: net.id }.into());
+        let mut endpoints: Vec<String> = table.endpoints(id).map(|(_, endpoint)| shown(endpoint)).collect();
+        if !endpoints.is_empty() {
+            endpoints.sort_unstable();
+            let endpoints = endpoints.join(", ");
+            return Err(NetworkError::HasEndpoints { name: net.name, endpoints }.into());
         }
+        if config::is_used(&table, &net) {
+            return Err(NetworkError::ConfigInUse { name: net.name }.into());
+        }
+        let is_last = parent::sharing(&table, &net).next().is_none();
         table.hide_net(id);
         hako_sys::failpoint!("network.remove.begun");
         let unmade = kernel.rules.rewrite(&table).and_then(|()| {
             hako_sys::failpoint!("network.remove.ruled");
-            kernel.devices.unmake(&net)
+            kernel.devices.unmake(&net, is_last)
         });
         hako_sys::failpoint!("network.remove.unmade");
         match unmade {
@@ -159,6 +188,27 @@ impl Networks {
             }
         }
     }
+}
+
+/// Checks that somebody gives out addresses of the families asked for.
+fn check_pools(request: &NetworkRequest) -> Result<()> {
+    if request.driver == Driver::Bridge && !request.ipv4 && !request.ipv6 {
+        return Err(NetworkError::NoFamily);
+    }
+    match request.ipam_driver.as_str() {
+        "" | DEFAULT_IPAM => Ok(()),
+        "null" if !request.ipam.is_empty() => Err(NetworkError::NullPool),
+        "null" if request.ipv4 => Err(NetworkError::NoPool { family: "ipv4" }),
+        "null" if request.ipv6 => Err(NetworkError::NoPool { family: "ipv6" }),
+        "null" => Ok(()),
+        name => Err(NetworkError::NoIpamDriver { name: name.to_owned() }),
+    }
+}
+
+/// An endpoint by the name of its sandbox and its short id.
+fn shown(endpoint: &Endpoint) -> String {
+    let name = endpoint.names.first().map_or("", String::as_str);
+    format!("name:{name:?} id:{:?}", &endpoint.id[..12])
 }
 
 fn automatic(subnet: IpNet) -> Ipam {

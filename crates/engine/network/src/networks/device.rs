@@ -1,10 +1,11 @@
 //! The links of networks: bridges, a sandbox's ends on them, and links that sit on a link of the host.
 
 use super::door;
-use super::options::{GatewayMode, ICC, IFNAME, PARENT};
+use super::options::{ICC, IFNAME, PASSTHRU};
+use super::parent;
 use super::spec::{Driver, Endpoint, NetworkSpec};
 use crate::bridge::{Graveyard, configure, hash, mac};
-use crate::error::{NetworkError, Result};
+use crate::error::{NetworkError, ParentError, Result};
 use crate::records::failed;
 use hako_netlink::{Errno, Link, Links, NetlinkError, Stacked, StackedLink, Veth, in_namespace};
 use std::collections::HashSet;
@@ -32,7 +33,11 @@ impl Devices {
     pub(super) fn make(&mut self, net: &NetworkSpec) -> Result<()> {
         match net.driver {
             Driver::Bridge => self.make_bridge(net),
-            Driver::Macvlan | Driver::Ipvlan => self.probe(net),
+            Driver::Macvlan | Driver::Ipvlan => {
+                parent::make(net, &mut self.links)?;
+                self.probe(net)
+            }
+            Driver::Null => Ok(()),
         }
     }
 
@@ -58,8 +63,7 @@ impl Devices {
         }
         self.links.set_up(name)?;
         for ipam in &net.ipam {
-            let is_isolated = net.gateway_mode(ipam.subnet.is_ipv6()) == GatewayMode::Isolated;
-            if let Some(gateway) = ipam.gateway.filter(|_| !is_isolated) {
+            if let Some(gateway) = ipam.gateway.filter(|ip| net.is_gateway(ip.is_ipv6())) {
                 self.links.add_ip(link.index, gateway, ipam.subnet.prefix())?;
             }
         }
@@ -76,9 +80,9 @@ impl Devices {
     }
 
     fn stack(&mut self, net: &NetworkSpec, name: &str, mac: Option<[u8; 6]>, namespace: &File) -> Result<()> {
-        let parent = net.options.get(PARENT).map_or("", String::as_str);
-        let found = self.links.find(parent)?;
-        let found = found.ok_or_else(|| NetworkError::NoParent { name: parent.to_owned() })?;
+        let name_of_parent = net.parent();
+        let found = self.links.find(&name_of_parent)?;
+        let found = found.ok_or(ParentError::NoParent { name: name_of_parent })?;
         let kind = kind(net)?;
         let link = StackedLink {
             name,
@@ -140,10 +144,12 @@ impl Devices {
         crate::bridge::bury(&mut self.links, self.graveyard.group)
     }
 
-    /// Takes what the network has on the host away.
-    pub(super) fn unmake(&mut self, net: &NetworkSpec) -> Result<()> {
-        if net.driver != Driver::Bridge {
-            return Ok(());
+    /// Takes what the network has on the host away; with the link that it sits on if that is its own and `is_last`.
+    pub(super) fn unmake(&mut self, net: &NetworkSpec, is_last: bool) -> Result<()> {
+        match net.driver {
+            Driver::Bridge => {}
+            Driver::Macvlan | Driver::Ipvlan if is_last => return parent::unmake(net, &mut self.links),
+            Driver::Macvlan | Driver::Ipvlan | Driver::Null => return Ok(()),
         }
         for port in self.ports(&net.bridge)? {
             self.disconnect(&port.name)?;
@@ -213,14 +219,19 @@ pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
 
 fn kind(net: &NetworkSpec) -> Result<Stacked> {
     let option = |name: &str| net.options.get(name).map_or("", String::as_str);
-    let bad = |name: &'static str| NetworkError::BadOption { name, value: option(name).to_owned() };
+    let bad = |what: &'static str, value: &str, default| NetworkError::BadMode {
+        driver: net.driver.as_str(),
+        what,
+        value: value.to_owned(),
+        default,
+    };
     if net.driver == Driver::Macvlan {
         let mode = match option("macvlan_mode") {
             "" | "bridge" => 4,
             "private" => 1,
             "vepa" => 2,
-            "passthru" => 8,
-            _ => return Err(bad("macvlan_mode")),
+            PASSTHRU => 8,
+            other => return Err(bad("mode", other, "'bridge' mode is the macvlan driver default")),
         };
         return Ok(Stacked::Macvlan { mode });
     }
@@ -228,13 +239,13 @@ fn kind(net: &NetworkSpec) -> Result<Stacked> {
         "" | "l2" => 0,
         "l3" => 1,
         "l3s" => 2,
-        _ => return Err(bad("ipvlan_mode")),
+        other => return Err(bad("mode", other, "'l2' mode is the ipvlan driver default")),
     };
     let flags = match option("ipvlan_flag") {
         "" | "bridge" => 0,
         "private" => 1,
         "vepa" => 2,
-        _ => return Err(bad("ipvlan_flag")),
+        other => return Err(bad("flag", other, "'bridge' is the ipvlan driver default")),
     };
     Ok(Stacked::Ipvlan { mode, flags })
 }
@@ -255,13 +266,13 @@ pub(super) fn configure_end(
     endpoint: &Endpoint,
     sysctls: &[(Vec<String>, String)],
     namespace: &File,
-    is_gateway: bool,
+    leads: Option<Lead>,
 ) -> Result<()> {
     in_namespace(namespace.as_fd(), || {
         let name = &endpoint.interface;
         let mut links = Links::open()?;
         links.set_up("lo")?;
-        let has_ipv6 = endpoint.v6().is_some();
+        let has_ipv6 = endpoint.v6().is_some() || endpoint.link_local.iter().any(IpAddr::is_ipv6);
         set_ipv6(name, "disable_ipv6", if has_ipv6 { "0" } else { "1" })?;
         if has_ipv6 {
             set_ipv6("lo", "disable_ipv6", "0")?;
@@ -277,27 +288,50 @@ pub(super) fn configure_end(
         for address in &endpoint.addresses {
             links.add_ip(link, address.ip, address.prefix)?;
         }
-        if is_gateway {
-            lead(&mut links, link, endpoint)?;
+        for ip in &endpoint.link_local {
+            links.add_ip(link, *ip, if ip.is_ipv6() { 64 } else { 16 })?;
         }
-        Ok(())
+        match leads {
+            Some(leads) => lead(&mut links, link, endpoint, leads),
+            None => Ok(()),
+        }
     })?
 }
 
+/// How an endpoint leads out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// By its gateways.
+    Gateway,
+    /// By its link alone: the link it sits on knows the way.
+    Link,
+}
+
+impl Lead {
+    pub(super) fn of(net: &NetworkSpec) -> Self {
+        if net.is_routed_ipvlan() { Self::Link } else { Self::Gateway }
+    }
+}
+
 /// Leads the sandbox's default routes by this endpoint, or nowhere.
-pub(super) fn lead_default_routes(endpoint: Option<&Endpoint>, namespace: &File) -> Result<()> {
+pub(super) fn lead_default_routes(endpoint: Option<(&Endpoint, Lead)>, namespace: &File) -> Result<()> {
     in_namespace(namespace.as_fd(), || {
         let mut links = Links::open()?;
         for family in [IpAddr::from([0; 4]), IpAddr::from([0_u16; 8])] {
             links.delete_default_route(family)?;
         }
-        let Some(endpoint) = endpoint else { return Ok(()) };
+        let Some((endpoint, leads)) = endpoint else { return Ok(()) };
         let link = links.get(&endpoint.interface)?.index;
-        lead(&mut links, link, endpoint)
+        lead(&mut links, link, endpoint, leads)
     })?
 }
 
-fn lead(links: &mut Links, link: u32, endpoint: &Endpoint) -> Result<()> {
+fn lead(links: &mut Links, link: u32, endpoint: &Endpoint, leads: Lead) -> Result<()> {
+    if leads == Lead::Link {
+        for address in &endpoint.addresses {
+            links.set_default_link(link, address.ip)?;
+        }
+    }
     for gateway in endpoint.addresses.iter().filter_map(|address| address.gateway) {
         links.set_default_route(link, gateway)?;
     }

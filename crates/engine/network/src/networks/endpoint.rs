@@ -1,13 +1,13 @@
 //! Connecting sandboxes to networks, and taking them off again.
 
 use super::device::{
-    configure_end, delete_end, free_interface, lead_default_routes, link_name, mac_for, mac_text,
+    Lead, configure_end, delete_end, free_interface, lead_default_routes, link_name, mac_for, mac_text,
 };
 use super::ipam::allocate;
 use super::options::{self, EndpointOptions};
 use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Member, NetworkSpec};
 use super::table::Table;
-use super::{Networks, random_id};
+use super::{Networks, random, random_id};
 use crate::bridge::settle;
 use crate::error::{NetworkError, Result};
 use hako_netlink::Links;
@@ -33,7 +33,10 @@ impl Networks {
 
     fn connect_new(&self, request: &Connect<'_>) -> Result<Endpoint> {
         let options = EndpointOptions::parse(&request.options)?;
-        let (net, endpoint, is_gateway) = {
+        if let Some(ip) = request.link_local.iter().copied().find(|ip| !is_link_local(*ip)) {
+            return Err(NetworkError::NotLinkLocal { ip });
+        }
+        let (net, endpoint, leads) = {
             let mut kernel = self.kernel.lock();
             let (net, endpoint, before, now) = {
                 let mut table = self.table.write();
@@ -53,9 +56,10 @@ impl Networks {
             hako_sys::failpoint!("network.connect.ruled");
             kernel.relay(&table, request.sandbox)?;
             let is_gateway = table.gateway(&now).is_some_and(|gateway| gateway.network == endpoint.network);
-            (net, endpoint, is_gateway)
+            let leads = is_gateway.then(|| Lead::of(&net));
+            (net, endpoint, leads)
         };
-        configure_end(&endpoint, &options.sysctls, request.netns, is_gateway)?;
+        configure_end(&endpoint, &options.sysctls, request.netns, leads)?;
         if net.driver == Driver::Bridge {
             settle(&mut Links::open()?, &endpoint.link, &net.bridge)?;
         }
@@ -71,6 +75,9 @@ impl Networks {
         request: &Connect<'_>,
         options: &EndpointOptions,
     ) -> Result<Endpoint> {
+        if net.config_only.is_some() {
+            return Err(NetworkError::ConfigOnly);
+        }
         if member.endpoints.iter().any(|endpoint| endpoint.network == net.id) {
             return Err(NetworkError::Connected {
                 sandbox: request.sandbox.to_owned(),
@@ -79,16 +86,19 @@ impl Networks {
         }
         let addresses = choose_addresses(table, net, request)?;
         let first = addresses.first().map(|address| address.ip);
-        let mac = request.mac.or_else(|| match net.driver {
+        let mac = match (net.driver, request.mac) {
+            (_, Some(mac)) => Some(mac),
             // It has its parent's.
-            Driver::Ipvlan => None,
-            Driver::Bridge | Driver::Macvlan => first.map(mac_for),
-        });
+            (Driver::Ipvlan | Driver::Null, None) => None,
+            (Driver::Bridge | Driver::Macvlan, None) => {
+                Some(first.map_or_else(random_mac, |ip| Ok(mac_for(ip)))?)
+            }
+        };
         let is_taken = |name: &String| table.endpoints(&net.id).any(|(_, other)| other.link == *name);
         let mut names = (0..=u8::MAX).map(|salt| link_name(&self.instance, &net.id, request.sandbox, salt));
         let link = match net.driver {
             Driver::Bridge => names.find(|name| !is_taken(name)).unwrap_or_default(),
-            Driver::Macvlan | Driver::Ipvlan => String::new(),
+            Driver::Macvlan | Driver::Ipvlan | Driver::Null => String::new(),
         };
         Ok(Endpoint {
             network: net.id.clone(),
@@ -100,6 +110,7 @@ impl Networks {
             names: request.names.clone(),
             links: request.links.clone(),
             priority: request.priority,
+            link_local: request.link_local.clone(),
         })
     }
 
@@ -137,7 +148,9 @@ impl Networks {
         if let Some(netns) = netns
             && gateway(&before) != gateway(&now)
         {
-            lead_default_routes(table.gateway(&now), netns)?;
+            let way = table.gateway(&now);
+            let way = way.and_then(|end| Some((end, Lead::of(table.net(&end.network).ok()?))));
+            lead_default_routes(way, netns)?;
         }
         hako_sys::failpoint!("network.disconnect.routed");
         table.put_member(sandbox, now)?;
@@ -182,6 +195,20 @@ impl Networks {
     }
 }
 
+/// RFC 3927 and RFC 4291.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// For who has no address that it could follow from.
+fn random_mac() -> Result<[u8; 6]> {
+    let [a, b, c, d] = random()?;
+    Ok([0x02, 0x42, a, b, c, d])
+}
+
 fn interface(net: &NetworkSpec, member: &Member, options: &EndpointOptions) -> Result<String> {
     let prefix = net.options.get(options::PREFIX).map_or("eth", String::as_str);
     let Some(name) = &options.interface else { return Ok(free_interface(prefix, &member.endpoints)) };
@@ -202,7 +229,7 @@ fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> 
     let address = |ipam: &super::Ipam| {
         let asked: Option<IpAddr> = if ipam.subnet.is_ipv6() { request.ip6 } else { request.ip4 };
         let ip = allocate(ipam, asked, &used)?;
-        let gateway = ipam.gateway.filter(|_| !net.internal);
+        let gateway = ipam.gateway.filter(|_| !net.is_internal() && !net.is_routed_ipvlan());
         Ok(EndpointAddress { ip, prefix: ipam.subnet.prefix(), gateway })
     };
     net.ipam.iter().map(address).collect()

@@ -47,16 +47,20 @@ pub(super) fn check(ipam: &Ipam) -> Result<()> {
     if subnet.prefix() > longest {
         return Err(NetworkError::PoolTooSmall { subnet });
     }
-    let members = ipam.gateway.iter().chain(ipam.aux.values()).copied();
-    if let Some(ip) = members.into_iter().find(|ip| !subnet.contains(*ip)) {
-        return Err(NetworkError::NotInSubnet { ip, subnet });
+    let gateway = ipam.gateway.iter().map(|ip| (format!("gateway {ip}"), ip));
+    let aux = ipam.aux.iter().map(|(name, ip)| (format!("auxiliary address {name}"), ip));
+    if let Some((what, _)) = gateway.chain(aux).find(|(_, ip)| !subnet.contains(**ip)) {
+        return Err(NetworkError::BadAddress { what, subnet });
     }
-    match ipam.range {
-        Some(range) if range.prefix() < subnet.prefix() || !subnet.contains(range.base()) => {
-            Err(NetworkError::NotInSubnet { ip: range.base(), subnet })
+    let Some(range) = ipam.range else { return Ok(()) };
+    let why = match () {
+        () if range.prefix() < subnet.prefix() => {
+            format!("CIDR block is bigger than its parent subnet {subnet}")
         }
-        _ => Ok(()),
-    }
+        () if !subnet.contains(range.base()) => format!("parent subnet {subnet} doesn't contain ip-range"),
+        () => return Ok(()),
+    };
+    Err(NetworkError::BadRange { range, why })
 }
 
 /// The lowest free address, or the one asked for if it is free.
@@ -64,7 +68,7 @@ pub(super) fn allocate(ipam: &Ipam, asked: Option<IpAddr>, used: &HashSet<IpAddr
     let subnet = ipam.subnet;
     if let Some(ip) = asked {
         return match () {
-            () if !subnet.contains(ip) => Err(NetworkError::NotInSubnet { ip, subnet }),
+            () if !subnet.contains(ip) => Err(NetworkError::NotInSubnet { ip }),
             () if !is_free(ipam, ip, used) => Err(NetworkError::AddressInUse { ip }),
             () => Ok(ip),
         };

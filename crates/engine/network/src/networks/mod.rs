@@ -15,6 +15,7 @@
 //! | a sandbox is disconnected | record, perhaps no link | the caller does not claim it: it goes |
 //! | a network is removed | record, perhaps no bridge | it is there again, as a whole |
 
+mod config;
 mod create;
 mod device;
 pub(crate) mod door;
@@ -22,6 +23,7 @@ mod endpoint;
 mod ipam;
 mod names;
 mod options;
+mod parent;
 mod publish;
 mod relay;
 mod resolver;
@@ -34,7 +36,8 @@ pub use ipam::default_pools;
 pub use options::check_endpoint;
 pub use resolver::{RESOLVER, ResolverSockets, resolver_sockets};
 pub use spec::{
-    Connect, DEFAULT_NETWORK, Driver, Endpoint, EndpointAddress, Ipam, Member, NetworkRequest, NetworkSpec,
+    Connect, DEFAULT_NETWORK, Driver, Endpoint, EndpointAddress, Families, Ipam, Member, NetworkRequest,
+    NetworkSpec,
 };
 
 use crate::error::{NetworkError, Result};
@@ -236,7 +239,7 @@ impl Networks {
         let nets: Vec<NetworkSpec> = table.nets().cloned().collect();
         Door::remove(&self.instance)?;
         for net in &nets {
-            kernel.devices.unmake(net)?;
+            kernel.devices.unmake(net, true)?;
         }
         kernel.relays.clear();
         kernel.reservations.clear();

@@ -16,7 +16,14 @@ pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 pub(crate) const PREFIX: &str = "com.docker.network.container_iface_prefix";
 pub(crate) const GATEWAY_MODE: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+/// The address that members of a bridge go out by, for each family.
+pub(crate) const HOST_IP: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
+/// Links of the host from where members are reached at their own addresses, at the ports they publish.
+pub(crate) const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+/// The host has no IPv4 address on the bridge: the gateway is somebody else there.
+pub(crate) const INHIBIT_V4: &str = "com.docker.network.bridge.inhibit_ipv4";
 pub(crate) const PARENT: &str = "parent";
+pub(super) const PASSTHRU: &str = "passthru";
 const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 /// Stands for the link's name in settings.
@@ -47,12 +54,45 @@ impl GatewayMode {
             "nat-unprotected" => Ok(Self::Unprotected),
             "routed" => Ok(Self::Routed),
             "isolated" => Ok(Self::Isolated),
-            _ => Err(NetworkError::BadOption { name, value: value.to_owned() }),
+            _ => Err(NetworkError::BadGatewayMode { name, value: value.to_owned() }),
         }
     }
 }
 
 impl NetworkSpec {
+    /// Whether its members are routed to by the link it sits on, without gateways.
+    pub(super) fn is_routed_ipvlan(&self) -> bool {
+        let mode = self.options.get("ipvlan_mode").map_or("", String::as_str);
+        self.driver == Driver::Ipvlan && matches!(mode, "l3" | "l3s")
+    }
+
+    /// Whether it has a gateway of that family, unless somebody says which.
+    pub(super) fn has_gateway(&self, is_ipv6: bool) -> bool {
+        match self.driver {
+            Driver::Bridge => self.gateway_mode(is_ipv6) != GatewayMode::Isolated,
+            Driver::Macvlan | Driver::Ipvlan => !self.is_internal() && !self.is_routed_ipvlan(),
+            Driver::Null => false,
+        }
+    }
+
+    /// Links of the host that are trusted; there may be none of such a name yet.
+    pub(super) fn trusted(&self) -> impl Iterator<Item = &str> {
+        let said = self.options.get(TRUSTED).map_or("", String::as_str);
+        said.split(':').filter(|name| is_link_name(name))
+    }
+
+    /// The address that its members go out by, unless it is that of the link they leave by.
+    pub(super) fn host_ip(&self, is_ipv6: bool) -> Option<IpAddr> {
+        self.options.get(HOST_IP[usize::from(is_ipv6)])?.parse().ok()
+    }
+
+    /// Whether the host has the gateway's address of that family on the bridge.
+    pub(super) fn is_gateway(&self, is_ipv6: bool) -> bool {
+        let is_inhibited =
+            !is_ipv6 && self.options.get(INHIBIT_V4).and_then(|value| truth(value)) == Some(true);
+        !is_inhibited && self.gateway_mode(is_ipv6) != GatewayMode::Isolated
+    }
+
     /// How the bridge is a gateway for one family.
     pub(crate) fn gateway_mode(&self, is_ipv6: bool) -> GatewayMode {
         let name = GATEWAY_MODE[usize::from(is_ipv6)];
@@ -64,14 +104,27 @@ impl NetworkSpec {
 
 /// Checks what a network is asked to be.
 pub(super) fn check(request: &NetworkRequest) -> Result<()> {
-    const BRIDGE: [&str; 8] =
-        [NAME, ICC, MASQUERADE, MTU, HOST_BINDING, PREFIX, GATEWAY_MODE[0], GATEWAY_MODE[1]];
+    const BRIDGE: [&str; 12] = [
+        NAME,
+        ICC,
+        MASQUERADE,
+        MTU,
+        HOST_BINDING,
+        PREFIX,
+        INHIBIT_V4,
+        TRUSTED,
+        GATEWAY_MODE[0],
+        GATEWAY_MODE[1],
+        HOST_IP[0],
+        HOST_IP[1],
+    ];
     const MACVLAN: [&str; 4] = [PARENT, "macvlan_mode", MTU, PREFIX];
     const IPVLAN: [&str; 5] = [PARENT, "ipvlan_mode", "ipvlan_flag", MTU, PREFIX];
     let known: &[&str] = match request.driver {
         Driver::Bridge => &BRIDGE,
         Driver::Macvlan => &MACVLAN,
         Driver::Ipvlan => &IPVLAN,
+        Driver::Null => &[],
     };
     let is_ours = |name: &str| name.starts_with(OURS) || request.driver != Driver::Bridge;
     if let Some(name) = request.options.keys().find(|name| is_ours(name) && !known.contains(&name.as_str())) {
@@ -95,13 +148,33 @@ fn check_values(request: &NetworkRequest) -> Result<()> {
     {
         return Err(bad(PREFIX, prefix));
     }
+    for name in [ICC, MASQUERADE, INHIBIT_V4] {
+        if let Some(value) = option(name).filter(|value| truth(value).is_none()) {
+            return Err(NetworkError::NoTruth { name, value: value.to_owned() });
+        }
+    }
+    for (name, is_ipv6) in HOST_IP.into_iter().zip([false, true]) {
+        let is_good = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() == is_ipv6);
+        if let Some(value) = option(name).filter(|value| !is_good(value)) {
+            return Err(NetworkError::NoIp { name, value: value.to_owned() });
+        }
+    }
     for name in GATEWAY_MODE {
         let value = option(name).unwrap_or_default();
         if GatewayMode::parse(name, value)? == GatewayMode::Isolated && !request.internal {
-            return Err(bad(name, value));
+            return Err(NetworkError::IsolatedNotInternal);
         }
     }
     Ok(())
+}
+
+/// What Docker's language takes for true and false.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
 }
 
 pub(super) fn is_link_name(name: &str) -> bool {

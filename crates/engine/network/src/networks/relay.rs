@@ -280,6 +280,7 @@ mod tests {
             names: Vec::new(),
             links: Vec::new(),
             priority: 0,
+            link_local: Vec::new(),
         }
     }
 

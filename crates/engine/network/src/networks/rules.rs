@@ -174,10 +174,10 @@ impl Rules {
     /// What comes to a bridge from elsewhere: answers, published ports, and pods.
     fn to_bridge(&self, net: &NetworkSpec) -> Vec<Rule> {
         let mut rules = vec![Rule::new().connection_state(ESTABLISHED_OR_RELATED).verdict(Verdict::Accept)];
-        if !net.internal {
+        if !net.is_internal() {
             rules.push(Rule::new().is_translated().verdict(Verdict::Accept));
             rules.push(Rule::new().input(Comparison::Eq, &self.pods).verdict(Verdict::Accept));
-            rules.extend([0, 1].into_iter().filter_map(|v6| directly(net, v6)));
+            rules.extend([0, 1].into_iter().flat_map(|v6| directly(net, v6)));
         }
         rules.push(Rule::new().verdict(Verdict::Drop));
         rules
@@ -225,11 +225,11 @@ impl Rules {
                     Rule::new().output(Comparison::Eq, &net.bridge).is_translated().from_network(subnet);
                 rule.then(Expression::Masquerade)
             }));
-            if !net.internal && net.is_on(MASQUERADE) {
+            if !net.is_internal() && net.is_on(MASQUERADE) {
                 let is_routed = |v6| net.gateway_mode(v6) == GatewayMode::Routed;
                 rules.extend(subnets().filter(|subnet| !is_routed(subnet.is_ipv6())).map(|subnet| {
                     let rule = Rule::new().output(Comparison::Ne, &net.bridge).from_network(subnet);
-                    rule.then(Expression::Masquerade)
+                    goes_out(rule, net.host_ip(subnet.is_ipv6()))
                 }));
             }
         }
@@ -237,17 +237,37 @@ impl Rules {
     }
 }
 
+/// Translates the source to the host's address, or to that of the link it leaves by.
+fn goes_out(rule: Rule, host_ip: Option<IpAddr>) -> Rule {
+    let Some(ip) = host_ip else { return rule.then(Expression::Masquerade) };
+    let (which, address, port) = (Nat::Source, Reg(8), None);
+    let rule = rule.then(Expression::Load { value: octets(ip), to: address });
+    rule.then(match ip {
+        IpAddr::V4(_) => Expression::Nat { which, address, port },
+        IpAddr::V6(_) => Expression::NatV6 { which, address, port },
+    })
+}
+
 /// What is addressed to members themselves, where the network lets that in.
-fn directly(net: &NetworkSpec, v6: usize) -> Option<Rule> {
-    let family = if v6 == 0 { Rule::new().ipv4() } else { Rule::new().ipv6() };
+fn directly(net: &NetworkSpec, v6: usize) -> Vec<Rule> {
+    let family = || if v6 == 0 { Rule::new().ipv4() } else { Rule::new().ipv6() };
     match net.gateway_mode(v6 == 1) {
-        GatewayMode::Unprotected => Some(family.verdict(Verdict::Accept)),
+        GatewayMode::Unprotected => vec![family().verdict(Verdict::Accept)],
         GatewayMode::Routed => {
-            let (rule, key, _) = keyed(family, v6);
+            let (rule, key, _) = keyed(family(), v6);
             let set = OPEN[v6].to_owned();
-            Some(rule.then(Expression::Contains { set, key, inverted: false }).verdict(Verdict::Accept))
+            let is_open = rule.then(Expression::Contains { set, key, inverted: false });
+            vec![is_open.verdict(Verdict::Accept), family().transport(ICMP[v6]).verdict(Verdict::Accept)]
         }
-        GatewayMode::Nat | GatewayMode::Isolated => None,
+        GatewayMode::Nat => {
+            let from = |link| {
+                let (rule, key, _) = keyed(family().input(Comparison::Eq, link), v6);
+                let set = OPEN[v6].to_owned();
+                rule.then(Expression::Contains { set, key, inverted: false }).verdict(Verdict::Accept)
+            };
+            net.trusted().map(from).collect()
+        }
+        GatewayMode::Isolated => Vec::new(),
     }
 }
 
@@ -264,7 +284,7 @@ fn from_bridge(net: &NetworkSpec) -> Vec<Rule> {
         rules.push(to_own.clone().is_translated().verdict(Verdict::Accept));
         rules.push(to_own.verdict(Verdict::Drop));
     }
-    if net.internal {
+    if net.is_internal() {
         rules.push(Rule::new().verdict(Verdict::Drop));
         return rules;
     }
@@ -358,8 +378,7 @@ fn elements(table: &Table, member: &Member) -> HashSet<(usize, &'static str, Ele
         let target = if v6 == 1 { endpoint.v6() } else { endpoint.v4() }?;
         let value = [octets(target.ip), padded_port(port.container_port).to_vec()].concat();
         if net.gateway_mode(v6 == 1) == GatewayMode::Routed {
-            let place = PublishedPort { host_port: port.container_port, ..*port };
-            return Some((v6, OPEN[v6], Element::key([octets(target.ip), port_key(&place)].concat())));
+            return Some(open(port, target.ip));
         }
         if port.host_ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
             return None;
@@ -370,7 +389,19 @@ fn elements(table: &Table, member: &Member) -> HashSet<(usize, &'static str, Ele
         };
         Some((v6, set, Element::value(key, value)))
     };
-    member.ports.iter().filter_map(element).collect()
+    let own = |port: &PublishedPort| {
+        let target = if port.host_ip.is_ipv6() { endpoint.v6() } else { endpoint.v4() }?;
+        Some(open(port, target.ip))
+    };
+    let direct = member.ports.iter().filter(|_| net.trusted().next().is_some()).filter_map(own);
+    member.ports.iter().filter_map(element).chain(direct).collect()
+}
+
+/// What stands for a port at the member's own address.
+fn open(port: &PublishedPort, ip: IpAddr) -> (usize, &'static str, Element) {
+    let place = PublishedPort { host_port: port.container_port, ..*port };
+    let v6 = usize::from(ip.is_ipv6());
+    (v6, OPEN[v6], Element::key([octets(ip), port_key(&place)].concat()))
 }
 
 fn octets(ip: IpAddr) -> Vec<u8> {

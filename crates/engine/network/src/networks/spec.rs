@@ -19,6 +19,8 @@ pub enum Driver {
     Macvlan,
     /// Links that share the hardware address of a link of the host.
     Ipvlan,
+    /// Nothing: a network that only holds settings for others.
+    Null,
 }
 
 impl Driver {
@@ -29,12 +31,13 @@ impl Driver {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Null => "null",
         }
     }
 }
 
 /// A request for a network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NetworkRequest {
     /// Unique among the networks of an instance.
     pub name: String,
@@ -50,6 +53,14 @@ pub struct NetworkRequest {
     pub ipv6: bool,
     /// At most one of each family; a family without one gets a subnet that nobody else uses.
     pub ipam: Vec<Ipam>,
+    /// Who gives out addresses: empty or "default" for us, "null" for nobody.
+    pub ipam_driver: String,
+    /// For display.
+    pub ipam_options: BTreeMap<String, String>,
+    /// It only holds settings: nobody can be connected to it.
+    pub config_only: bool,
+    /// The name of the network whose settings it takes, if not empty.
+    pub config_from: String,
     /// Options of the driver, by Docker's names.
     pub options: BTreeMap<String, String>,
     /// For people and filters.
@@ -96,8 +107,39 @@ pub struct NetworkSpec {
     pub labels: BTreeMap<String, String>,
     /// When it was made.
     pub created: Timestamp,
-    /// The bridge's name on the host.
+    /// The bridge's name on the host; empty when there is none.
     pub bridge: String,
+    /// Who gives out addresses.
+    #[serde(default = "default_ipam")]
+    pub ipam_driver: String,
+    /// For display.
+    #[serde(default)]
+    pub ipam_options: BTreeMap<String, String>,
+    /// The families that networks made from it have, if it only holds settings for them.
+    #[serde(default)]
+    pub config_only: Option<Families>,
+    /// The network whose settings it took; empty for none.
+    #[serde(default)]
+    pub config_from: String,
+    /// Whether the link that it sits on was made for it.
+    #[serde(default)]
+    pub has_own_parent: bool,
+}
+
+/// Families of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Families {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+/// The name of whoever gives out addresses, unless somebody else is to.
+pub(super) const DEFAULT_IPAM: &str = "default";
+
+fn default_ipam() -> String {
+    DEFAULT_IPAM.to_owned()
 }
 
 /// The name of the network that containers get when they ask for none.
@@ -113,27 +155,35 @@ impl NetworkSpec {
     /// Whether it has IPv6 addresses.
     #[must_use]
     pub fn has_ipv6(&self) -> bool {
-        self.ipam.iter().any(|ipam| ipam.subnet.is_ipv6())
+        match self.config_only {
+            Some(families) => families.ipv6,
+            None => self.ipam.iter().any(|ipam| ipam.subnet.is_ipv6()),
+        }
     }
 
     /// Whether it has IPv4 addresses.
     #[must_use]
     pub fn has_ipv4(&self) -> bool {
-        self.ipam.iter().any(|ipam| !ipam.subnet.is_ipv6())
+        match self.config_only {
+            Some(families) => families.ipv4,
+            None => self.ipam.iter().any(|ipam| !ipam.subnet.is_ipv6()),
+        }
+    }
+
+    /// Whether no packet passes to or from elsewhere. Links that sit on nothing of the host have no way out either.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.internal || (self.driver != Driver::Bridge && self.said_parent().is_empty())
     }
 
     /// A switch among the options that is on unless it says otherwise.
     pub(crate) fn is_on(&self, option: &str) -> bool {
-        self.options.get(option).is_none_or(|value| is_true(value))
+        self.options.get(option).is_none_or(|value| super::options::truth(value) != Some(false))
     }
 
     pub(crate) fn mtu(&self) -> Option<u32> {
         self.options.get(super::options::MTU)?.parse().ok()
     }
-}
-
-pub(crate) fn is_true(value: &str) -> bool {
-    !matches!(value, "false" | "0" | "f" | "F" | "False" | "FALSE")
 }
 
 /// A request for a place of a sandbox in a network.
@@ -149,6 +199,8 @@ pub struct Connect<'a> {
     pub ip4: Option<IpAddr>,
     /// A certain address of IPv6.
     pub ip6: Option<IpAddr>,
+    /// Addresses besides those of the network, that count on its link only.
+    pub link_local: Vec<IpAddr>,
     /// A certain hardware address.
     pub mac: Option<[u8; 6]>,
     /// The names that others in the network find it by; the first is its own.
@@ -182,6 +234,9 @@ pub struct Endpoint {
     pub links: Vec<(String, String)>,
     /// See [`Connect::priority`].
     pub priority: i32,
+    /// See [`Connect::link_local`].
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
 }
 
 /// An address of an endpoint.

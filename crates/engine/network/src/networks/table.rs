@@ -112,13 +112,14 @@ impl Table {
     }
 
     pub(super) fn subnets(&self) -> Vec<IpNet> {
-        self.nets().flat_map(|net| net.ipam.iter().map(|ipam| ipam.subnet)).collect()
+        let used = self.nets().filter(|net| net.config_only.is_none());
+        used.flat_map(|net| net.ipam.iter().map(|ipam| ipam.subnet)).collect()
     }
 
     /// The endpoint that leads a sandbox's default route and gets its published ports.
     pub(super) fn gateway<'t>(&'t self, member: &'t Member) -> Option<&'t Endpoint> {
         let ways_out = member.endpoints.iter().filter_map(|endpoint| {
-            let net = self.nets.get(&endpoint.network).filter(|net| !net.internal)?;
+            let net = self.nets.get(&endpoint.network).filter(|net| !net.is_internal())?;
             Some((std::cmp::Reverse(endpoint.priority), &net.name, endpoint))
         });
         ways_out.min_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1))).map(|(.., endpoint)| endpoint)

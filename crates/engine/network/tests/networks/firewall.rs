@@ -69,6 +69,11 @@ impl Neighbour {
         });
     }
 
+    fn pings(&self, ip: IpAddr) -> bool {
+        let ping = || Command::new("busybox").args(["ping", "-c1", "-W1"]).arg(ip.to_string()).output();
+        in_namespace(self.namespace.as_fd(), ping).unwrap().unwrap().status.success()
+    }
+
     /// What comes back for a datagram, if anything does.
     fn send(&self, port: u16) -> Option<String> {
         in_namespace(self.namespace.as_fd(), || {
@@ -195,11 +200,6 @@ fn networks_meet_by_published_ports_whatever_input_says() {
     });
 }
 
-#[test]
-fn a_forward_chain_that_drops_wins_and_is_named() {
-    on_host(|dir| {
-        let client = Neighbour::new(1);
-        for firewall in [Firewall::Own, Firewall::Host] {
 /// A pod that answers on port 80, which the host's `port` leads to.
 fn pod(network: &Network, id: &str, port: u16) -> Sandbox {
     let sandbox = Sandbox::new(id);
@@ -259,6 +259,11 @@ fn the_host_s_input_chain_decides_on_ports_of_pods_too() {
     });
 }
 
+#[test]
+fn a_forward_chain_that_drops_wins_and_is_named() {
+    on_host(|dir| {
+        let client = Neighbour::new(1);
+        for firewall in [Firewall::Own, Firewall::Host] {
             let networks = open_with(dir, firewall);
             assert!(networks.warnings().unwrap().is_empty());
             let net = networks.create(request("app")).unwrap();
@@ -286,6 +291,70 @@ fn the_host_s_input_chain_decides_on_ports_of_pods_too() {
 }
 
 #[test]
+fn members_go_out_by_the_address_that_the_network_names_and_its_gateway_may_be_somebody_else() {
+    on_host(|dir| {
+        let client = Neighbour::new(1);
+        let mut links_here = Links::open().unwrap();
+        let up = links_here.get("up1").unwrap().index;
+        links_here.add_ip(up, ip("192.0.1.77"), 24).unwrap();
+        let networks = open_with(dir, Firewall::Own);
+        let option = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let named = option("com.docker.network.host_ipv4", "192.0.1.77");
+        let net = networks.create(NetworkRequest { options: named, ..request("named") }).unwrap();
+        let a = Sandbox::new("a");
+        a.connect(&networks, &net).unwrap();
+        client.serve(9000);
+        assert_eq!(a.ask((ip("192.0.1.2"), 9000)).unwrap(), "192.0.1.77");
+        let inhibited = option("com.docker.network.bridge.inhibit_ipv4", "true");
+        let other = networks.create(NetworkRequest { options: inhibited, ..request("other") }).unwrap();
+        let gateway = other.ipam[0].gateway.unwrap();
+        let bound = |ip: IpAddr| TcpListener::bind((ip, 0)).is_ok();
+        assert!(!bound(gateway) && bound(net.ipam[0].gateway.unwrap()), "the host is not at {gateway}");
+        let b = Sandbox::new("b");
+        assert_eq!(b.connect(&networks, &other).unwrap().v4().unwrap().gateway, Some(gateway));
+        for (name, value, why) in [
+            ("com.docker.network.host_ipv4", "fd00::1", "value: fd00::1 (nil ip)"),
+            ("com.docker.network.bridge.enable_icc", "maybe", "strconv.ParseBool"),
+        ] {
+            let options = option(name, value);
+            let refused = networks.create(NetworkRequest { options, ..request("bad") }).unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn members_are_reached_at_their_own_addresses_from_links_that_are_trusted() {
+    on_host(|dir| {
+        let (friend, stranger) = (Neighbour::new(1), Neighbour::new(2));
+        for neighbour in [&friend, &stranger] {
+            in_namespace(neighbour.namespace.as_fd(), || {
+                let mut links = Links::open().unwrap();
+                let link = links.get("eth0").unwrap().index;
+                links.set_default_route(link, neighbour.host[0]).unwrap();
+            })
+            .unwrap();
+        }
+        let networks = open_with(dir, Firewall::Own);
+        let trusted = ("com.docker.network.bridge.trusted_host_interfaces", "up9:up1");
+        let options = BTreeMap::from([(trusted.0.to_owned(), trusted.1.to_owned())]);
+        let net = networks.create(NetworkRequest { options, ..request("app") }).unwrap();
+        let a = Sandbox::new("a");
+        let at = a.connect(&networks, &net).unwrap().v4().unwrap().ip;
+        [80, 81].into_iter().for_each(|port| a.serve(ip("0.0.0.0"), port));
+        networks.publish("a", &[tcp("0.0.0.0", 8001)]).unwrap();
+        let ask_at = |who: &Neighbour, port| in_namespace(who.namespace.as_fd(), || ask((at, port))).unwrap();
+        assert_eq!(ask_at(&friend, 80).unwrap(), "192.0.1.2");
+        assert!(ask_at(&friend, 81).is_err(), "it is not published");
+        assert!(ask_at(&stranger, 80).is_err() && stranger.ask(8001).is_ok());
+        networks.publish("a", &[]).unwrap();
+        assert!(ask_at(&friend, 80).is_err());
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
 fn members_of_routed_and_unprotected_networks_are_reached_at_their_own_addresses() {
     on_host(|dir| {
         let client = Neighbour::new(1);
@@ -309,6 +378,7 @@ fn members_of_routed_and_unprotected_networks_are_reached_at_their_own_addresses
             assert_eq!(ask_at(80).is_ok(), mode != "nat", "{mode}");
             assert_eq!(ask_at(81).is_ok(), others, "{mode}");
             assert_eq!(client.ask(8001).is_ok(), mode != "routed", "{mode}");
+            assert_eq!(client.pings(at), mode != "nat", "{mode}");
             client.serve(9000);
             let from =
                 a.ask((client.host[0].to_string().replace(".1.1", ".1.2").parse().unwrap(), 9000)).unwrap();

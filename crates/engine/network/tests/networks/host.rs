@@ -5,7 +5,7 @@ use hako_network::{
     Connect, Driver, Endpoint, Firewall, NetworkRequest, NetworkSpec, Networks, NetworksConfig, Protocol,
     PublishedPort, default_pools,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -41,17 +41,7 @@ pub(crate) fn open_with(dir: &Path, firewall: Firewall) -> Networks {
 }
 
 pub(crate) fn request(name: &str) -> NetworkRequest {
-    NetworkRequest {
-        name: name.to_owned(),
-        driver: Driver::Bridge,
-        internal: false,
-        attachable: false,
-        ipv4: true,
-        ipv6: false,
-        ipam: Vec::new(),
-        options: BTreeMap::new(),
-        labels: BTreeMap::new(),
-    }
+    NetworkRequest { name: name.to_owned(), driver: Driver::Bridge, ipv4: true, ..NetworkRequest::default() }
 }
 
 pub(crate) struct Sandbox {
@@ -80,6 +70,7 @@ impl Sandbox {
             netns: &self.namespace,
             ip4: None,
             ip6: None,
+            link_local: Vec::new(),
             mac: None,
             names: vec![self.id.clone()],
             links: Vec::new(),

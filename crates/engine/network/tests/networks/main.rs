@@ -6,7 +6,7 @@ mod host;
 
 use hako_error::Kind;
 use hako_netlink::{Links, in_namespace, nft::Nft};
-use hako_network::{Driver, Ipam, NetworkRequest, NetworkSpec, Protocol, PublishedPort};
+use hako_network::{Driver, Ipam, NetworkRequest, NetworkSpec, Networks, Protocol, PublishedPort};
 use host::{Sandbox, ask, ip, links, new_namespace, on_host, open, port, request};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{TcpListener, UdpSocket};
@@ -203,8 +203,62 @@ fn macvlan_sits_on_a_parent_and_what_the_kernel_lacks_is_named() {
         assert!(a.ask((at_b.v4().unwrap().ip, 80)).is_err());
         networks.release("b").unwrap();
         networks.remove(&net.id).unwrap();
-        let nowhere = NetworkRequest { options: BTreeMap::new(), ..lan };
-        assert_eq!(networks.create(nowhere).unwrap_err().kind(), Kind::Invalid);
+        a_vlan_comes_and_goes(&networks, &lan);
+        networks.teardown().unwrap();
+    });
+}
+
+/// On `parent0`.
+fn a_vlan_comes_and_goes(networks: &Networks, lan: &NetworkRequest) {
+    let vlan = |name: &str, mode: &str| {
+        let options = [("parent", "parent0.10"), ("macvlan_mode", mode)];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        networks.create(NetworkRequest { options, ipam: Vec::new(), name: name.to_owned(), ..lan.clone() })
+    };
+    match vlan("ten", "bridge") {
+        Ok(ten) => {
+            assert!(links().contains("parent0.10"));
+            let more = vlan("more", "bridge").unwrap();
+            networks.remove(&ten.id).unwrap();
+            assert!(links().contains("parent0.10"), "somebody else sits there");
+            networks.remove(&more.id).unwrap();
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::Unimplemented, "{error:?}");
+            assert!(error.to_string().contains("parent0.10 vlan link"), "{error}");
+            assert!(error.to_string().contains("CONFIG_VLAN_8021Q"), "{error}");
+        }
+    }
+    assert!(!links().contains("parent0.10"), "it goes with the last");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_made_again_and_goes_with_its_network() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let alone = NetworkRequest { driver: Driver::Macvlan, ..request("alone") };
+        let net = match networks.create(alone.clone()) {
+            Ok(net) => net,
+            Err(error) => {
+                assert!(error.to_string().contains("CONFIG_DUMMY"), "{error}");
+                return;
+            }
+        };
+        let link = format!("dm-{}", &net.id[..12]);
+        assert!(links().contains(&link) && net.is_internal() && net.ipam[0].gateway.is_none());
+        drop(networks);
+        Links::open().unwrap().delete(&link).unwrap();
+        let networks = open(dir);
+        assert!(links().contains(&link), "a restart makes what is recorded");
+        let a = Sandbox::new("a");
+        let endpoint = a.connect(&networks, &net).unwrap();
+        assert_eq!(endpoint.v4().unwrap().gateway, None);
+        networks.release("a").unwrap();
+        networks.remove(&net.id).unwrap();
+        let bad = BTreeMap::from([("macvlan_mode".to_owned(), "odd".to_owned())]);
+        let refused = networks.create(NetworkRequest { options: bad, ..alone }).unwrap_err();
+        assert!(refused.to_string().contains("requested macvlan mode 'odd' is not valid"), "{refused}");
+        assert!(!links().iter().any(|name| name.starts_with("dm-")), "{:?}", links());
         networks.teardown().unwrap();
     });
 }

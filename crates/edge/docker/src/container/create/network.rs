@@ -13,6 +13,7 @@ pub(super) fn sandbox_spec(
     exposed: &[String],
     everywhere: &[IpAddr],
 ) -> Result<SandboxSpec, Failure> {
+    check_host_network(host)?;
     let network = match request.network_disabled {
         true => NetworkMode::None,
         false => network(host),
@@ -73,6 +74,16 @@ fn cgroup_parent(path: &str) -> Result<String, Failure> {
     match parts.any(is_bad) {
         true => Err(invalid(format!("invalid cgroup parent: {path:?}"))),
         false => Ok(path.to_owned()),
+    }
+}
+
+/// What belongs to a network of its own does not go with the host's.
+fn check_host_network(host: &HostConfig) -> Result<(), Failure> {
+    match host.network_mode == "host" && host.links.iter().flatten().next().is_some() {
+        true => Err(invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        )),
+        false => Ok(()),
     }
 }
 
