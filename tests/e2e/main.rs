@@ -19,6 +19,7 @@ mod engine;
 mod faults;
 mod images;
 mod images_crash;
+mod in_cluster;
 mod interchange;
 mod platform;
 mod platforms;

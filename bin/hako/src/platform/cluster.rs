@@ -19,16 +19,20 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 const VERSION: &str = "v1.36.0+hako";
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The API as it is opened, before anything uses it.
 pub(super) struct Control {
     listener: TcpListener,
+    /// Where pods reach it, if they do not reach the other one.
+    inside: Option<TcpListener>,
     address: SocketAddr,
     pki: Arc<Pki>,
     server: Server,
@@ -60,9 +64,14 @@ impl Control {
         let node_name = node_name(args)?;
         let node_ip = uplink_address().unwrap_or(ranges.gateway());
         let pki = Arc::new(Pki::open(&directory.join("pki"), &names(&node_name, node_ip, address, ranges))?);
-        let server = open_server(directory, Arc::clone(&pki), ranges, node_ip, address).await?;
+        let inside = address.ip().is_loopback().then(|| listen_inside(ranges.gateway())).transpose()?;
+        let advertise = match &inside {
+            Some(inside) => (ranges.gateway(), inside.local_addr()?.port()),
+            None => (advertised(address, node_ip), address.port()),
+        };
+        let server = open_server(directory, Arc::clone(&pki), ranges, advertise).await?;
         let kubeconfig = write_kubeconfigs(directory, &pki, address, args)?;
-        Ok(Self { listener, address, pki, server, kubeconfig, node_name, node_ip, ranges })
+        Ok(Self { listener, inside, address, pki, server, kubeconfig, node_name, node_ip, ranges })
     }
 
     /// Where it is reached.
@@ -81,9 +90,15 @@ impl Control {
         machine: &Machine,
         failures: &Failures,
     ) -> anyhow::Result<Cluster> {
-        let Self { listener, pki, server, node_name, node_ip, ranges, .. } = self;
+        let Self { listener, inside, pki, server, node_name, node_ip, ranges, .. } = self;
         let api = server.clone();
-        let serving = serve("the API", failures, async move { Ok(api.serve(listener).await?) });
+        let serving = serve("the API", failures, async move {
+            match inside {
+                Some(inside) => tokio::try_join!(api.serve(listener), api.serve(inside)).map(drop)?,
+                None => api.serve(listener).await?,
+            }
+            Ok(())
+        });
         // One cache of each kind for everything in this process.
         let shared = server.client(Identity::new("hako:informers", &["system:masters"]));
         let informers = Informers::new(shared.clone());
@@ -129,6 +144,25 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
+/// A pod's loopback is not the machine's, so pods get a door of their own, on the bridge that they are on. It comes up
+/// later, hence the freedom to bind an address that is not there yet.
+fn listen_inside(gateway: Ipv4Addr) -> anyhow::Result<TcpListener> {
+    let open = || {
+        let socket = TcpSocket::new_v4()?;
+        rustix::net::sockopt::set_ip_freebind(&socket, true)?;
+        socket.bind(SocketAddr::from((gateway, 0)))?;
+        socket.listen(BACKLOG)
+    };
+    open().with_context(|| format!("listen on {gateway} for pods"))
+}
+
+fn advertised(address: SocketAddr, node_ip: Ipv4Addr) -> Ipv4Addr {
+    match address.ip() {
+        IpAddr::V4(listening) if !listening.is_unspecified() => listening,
+        _ => node_ip,
+    }
+}
+
 /// What was asked for, or the machine's own name.
 fn node_name(args: &UpArgs) -> anyhow::Result<String> {
     let name = args.node_name.clone().map_or_else(host_name, Ok)?;
@@ -161,7 +195,8 @@ fn uplink_address() -> Option<Ipv4Addr> {
 }
 
 fn names(node: &str, ip: Ipv4Addr, address: SocketAddr, ranges: Ranges) -> ServerNames {
-    let mut ips = vec![IpAddr::V4(ip), IpAddr::V4(ranges.api_service())];
+    let mut ips =
+        vec![ip, ranges.api_service(), ranges.gateway()].into_iter().map(IpAddr::V4).collect::<Vec<_>>();
     if !address.ip().is_unspecified() {
         ips.push(address.ip());
     }
@@ -172,19 +207,14 @@ async fn open_server(
     directory: &DataDir,
     pki: Arc<Pki>,
     ranges: Ranges,
-    ip: Ipv4Addr,
-    address: SocketAddr,
+    advertise: (Ipv4Addr, u16),
 ) -> anyhow::Result<Server> {
     let path = directory.join("store");
     let store =
         tokio::task::spawn_blocking(move || Embedded::open(path)).await.context("open the store")??;
-    let advertise = match address.ip() {
-        IpAddr::V4(listening) if !listening.is_unspecified() => listening,
-        _ => ip,
-    };
     let config = ServerConfig {
         service_cidr: (ranges.services.base(), ranges.services.prefix()),
-        advertise: (advertise, address.port()),
+        advertise,
         ..ServerConfig::new(Arc::new(store), pki)
     };
     Ok(Server::new(config).await?)

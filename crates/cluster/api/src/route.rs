@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::auth::{Attributes, authorize};
-use crate::http::{Failure, Outcome, Query, Request};
+use crate::http::{Failure, Outcome, Query, Request, answer};
 use crate::kinds::{self, KindRow};
 use crate::resource::{self, Target};
 use crate::server::Inner;
@@ -39,8 +39,20 @@ pub(crate) fn may(server: &Inner, request: &Request) -> Outcome<()> {
     }
 }
 
-/// Answers a request.
+/// Answers a request, with what admission has to say about it.
 pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
+    let notes = Arc::clone(&request.notes);
+    let mut outcome = answer_to(server, request).await;
+    if let Ok(response) = &mut outcome {
+        answer::warn(response, &notes.warnings());
+    }
+    for (key, value) in notes.annotations() {
+        tracing::debug!(key, value, "audit annotation");
+    }
+    outcome
+}
+
+async fn answer_to(server: &Arc<Inner>, request: Request) -> Outcome {
     let segments = segments(&request.path);
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match asked(&segments)? {

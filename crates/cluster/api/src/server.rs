@@ -210,6 +210,7 @@ impl Transport for InProcess {
             body,
             upgrade: None,
             slot: None,
+            notes: Arc::default(),
             is_inside: true,
         };
         async move { Ok(self.inner.answer(request).await) }.boxed()

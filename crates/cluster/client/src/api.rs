@@ -135,6 +135,12 @@ impl<K: Object> Api<K> {
         self.write(Method::PUT, &path, object, &WriteOptions::default()).await
     }
 
+    /// Creates through a subresource that takes and answers something of its own, such as an account's `token`.
+    pub async fn create_subresource(&self, name: &str, subresource: &str, body: &Value) -> Result<Value> {
+        let path = self.endpoint.object(name, Some(subresource));
+        self.endpoint.call(Method::POST, &path, Some("application/json"), encode(subresource, body)?).await
+    }
+
     /// Changes part of an object.
     pub async fn patch(&self, name: &str, patch: &Patch) -> Result<K> {
         self.patch_with(name, patch, &WriteOptions::default()).await

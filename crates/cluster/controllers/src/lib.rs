@@ -1,7 +1,7 @@
 //! Controllers: each makes observed state converge to desired state, one key at a time.
 //!
 //! Owns: Deployment, ReplicaSet, EndpointSlice and Endpoints, Namespace, garbage collection by owner, node
-//! lifecycle, ServiceAccount. Does not own: any state; all of it is in the API, reached through `hako-client` only.
+//! lifecycle, ServiceAccount, protection of claims and volumes. Does not own: any state; all of it is in the API, reached through `hako-client` only.
 //! Invariant: a step may be repeated, interrupted or run on stale caches; it then conflicts or does nothing, and
 //! never makes a second one of something.
 //!
@@ -18,6 +18,7 @@ mod node_lifecycle;
 mod pods;
 mod replicaset;
 mod serviceaccount;
+mod volume_protection;
 mod wiring;
 
 use hako_client::{Client, Informers, Recorder};
@@ -66,6 +67,7 @@ pub fn start(config: ControllersConfig) -> Handle {
     all.spawn(namespace::run(client.clone(), informers.clone()));
     all.spawn(garbage::run(client.clone()));
     all.spawn(node_lifecycle::run(client.clone(), informers.clone(), events("node-controller")));
+    all.spawn(volume_protection::run(client.clone(), informers.clone()));
     all.spawn(serviceaccount::run(client, informers, ca_pem));
     let stop = CancellationToken::new();
     let stopped = stop.clone();

@@ -3,6 +3,7 @@
 use crate::NodeConfig;
 use crate::env::{Referenced, References};
 use crate::pod::PodEvent;
+use crate::tokens::Tokens;
 use hako_client::{EventType, Informer, Object, Recorder, reference_to};
 use hako_names::Quantity;
 use jiff::Timestamp;
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// What the node can give in all.
     pub(crate) allocatable: BTreeMap<String, Quantity>,
+    /// Tokens of pods.
+    pub(crate) tokens: Tokens,
     recorder: Recorder,
     config_maps: Informer<ConfigMap>,
     secrets: Informer<Secret>,
@@ -70,6 +73,7 @@ impl Context {
         let recorder = Recorder::new(config.client.clone(), "kubelet", Some(&config.node_name));
         Self {
             recorder,
+            tokens: Tokens::new(config.client.clone()),
             config_maps: config.informers.get(),
             secrets: config.informers.get(),
             services: config.informers.get(),
@@ -94,11 +98,18 @@ impl Context {
 
     /// Reads what `names` says, straight from the API so that what was written before the pod is seen; from the
     /// cache where the API does not answer. What does not exist is left out.
-    pub(crate) async fn referenced(&self, namespace: &str, names: &References) -> Referenced {
+    pub(crate) async fn referenced(&self, pod: &Pod, names: &References) -> Referenced {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
         let maps = self.read_all(namespace, &names.config_maps, &self.config_maps);
         let secrets = self.read_all(namespace, &names.secrets, &self.secrets);
-        let (config_maps, secrets) = futures::join!(maps, secrets);
-        Referenced { config_maps, secrets }
+        let now = self.clock.now();
+        let tokens = names.tokens.iter().map(async |wish| {
+            let token = self.tokens.get(pod, wish, now).await;
+            (wish.clone(), token.map_err(|error| error.chain()))
+        });
+        let tokens = futures::future::join_all(tokens);
+        let (config_maps, secrets, tokens) = futures::join!(maps, secrets, tokens);
+        Referenced { config_maps, secrets, tokens: tokens.into_iter().collect() }
     }
 
     async fn read_all<K: Object<Scope = NamespaceResourceScope>>(

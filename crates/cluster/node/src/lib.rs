@@ -32,6 +32,7 @@ mod probe;
 mod register;
 mod seams;
 mod server;
+mod tokens;
 mod volume;
 
 pub use config::{ClusterDns, NodeConfig, NodeServer};

@@ -140,6 +140,25 @@ async fn a_pod_becomes_ready_with_a_single_write_of_its_status() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_is_written_anew_when_most_of_its_life_is_over() {
+    let fixture = Fixture::new(Duration::ZERO, false);
+    let mut spec = one();
+    let source = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 1000}});
+    spec["volumes"] = json!([{"name": "api", "projected": {"sources": [source]}}]);
+    fixture.create(spec);
+    fixture.until_ready().await;
+    let token = || std::fs::read_to_string(fixture.dir.path().join("run/pods/u1/volumes/api/token")).unwrap();
+    assert_eq!(token(), "token-1");
+    let shown = Instant::now();
+    while token() == "token-1" {
+        assert!(shown.elapsed() < Duration::from_secs(1000), "it is not renewed before its end");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(token(), "token-2");
+    assert!(shown.elapsed() >= Duration::from_secs(799), "renewed after {:?}", shown.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_container_runs_again_at_once_and_a_crashing_one_after_its_back_off() {
     let fixture = Fixture::new(Duration::ZERO, false);
     fixture.create(one());
@@ -359,9 +378,9 @@ async fn what_cannot_be_done_is_said_in_status_and_events() {
         ),
         (
             json!({"containers": [{"name": "main", "image": "app"}], "volumes": [
-                {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}),
+                {"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "t", "name": "b"}}]}}]}),
             "ContainerCreating",
-            "volume \"v\": service account tokens are not issued yet, drop the source serviceAccountToken",
+            "volume \"v\": clusterTrustBundle is not supported by this node",
         ),
         (
             json!({"containers": [{"name": "main", "image": "app"}], "hostUsers": false}),

@@ -1,7 +1,7 @@
 //! Rules across objects, asked on every write, whatever the kind.
 //!
-//! Owns: namespaces that have to exist and be open, what may not be deleted, addresses and ports of services,
-//! how long events are kept, that nobody grants what they do not have, and the objects every cluster has.
+//! Owns: the list of plugins ([`plugins`]), addresses and ports of services, how long events are kept, that nobody
+//! grants what they do not have, and the objects every cluster has.
 //! Does not own: rules within one object (`kinds`).
 //!
 //! Invariant: what is allocated here is kept in the objects themselves; this memory of it can be lost any time.
@@ -10,7 +10,8 @@ mod allocation;
 mod bootstrap;
 mod escalation;
 mod event_lease;
-mod namespace;
+mod plugin;
+mod plugins;
 mod ranges;
 
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub(crate) use allocation::{Allocations, Reservation};
 pub(crate) use bootstrap::{bootstrap, keep};
 pub(crate) use escalation::may_grant;
 pub(crate) use event_lease::EventLease;
-pub(crate) use namespace::{may_be_deleted, namespace_is_open};
+pub(crate) use plugin::{Change, Notes, Operation, mutate, validate};
 
 /// Allocates what a service asks for; other kinds ask for nothing.
 pub(crate) async fn allocate(

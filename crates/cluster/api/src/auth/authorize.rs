@@ -70,7 +70,7 @@ const NODE: &[Rule] = &[
     },
     Rule { verbs: WRITE, resources: &["pods/status", "leases", "events"] },
     Rule { verbs: &["delete"], resources: &["pods"] },
-    Rule { verbs: &["create"], resources: &["pods/eviction", "nodes"] },
+    Rule { verbs: &["create"], resources: &["pods/eviction", "nodes", "serviceaccounts/token"] },
 ];
 /// A node's own Node object, and nobody else's.
 const OWN_NODE: &[Rule] =

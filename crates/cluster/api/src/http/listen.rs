@@ -205,6 +205,7 @@ async fn answer(
         body: Bytes::new(),
         upgrade,
         slot: None,
+        notes: Arc::default(),
         is_inside: false,
     };
     let is_head = request.method == Method::HEAD;

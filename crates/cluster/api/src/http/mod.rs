@@ -13,12 +13,15 @@ pub(crate) mod listen;
 mod negotiate;
 mod query;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hako_client::Body;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admission::Notes;
 use crate::auth::Identity;
 
 pub(crate) use answer::{Answer, Failure, Outcome};
@@ -38,6 +41,8 @@ pub(crate) struct Request {
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// Of a session: its share of the limit, which whoever runs the session holds until it ends.
     pub slot: Option<OwnedSemaphorePermit>,
+    /// What admission has to say to the client.
+    pub notes: Arc<Notes>,
     /// From a component in this process: its objects are encoded from their types, their fields need no check.
     pub is_inside: bool,
 }

@@ -63,6 +63,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use certificates::requested_organizations;
 pub use columns::Column;
 pub(crate) use flow_control::mandatory_objects;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;

@@ -92,39 +92,11 @@ fn gates(object: &Value) -> String {
     format!("{}/{}", gates.iter().filter(is_true).count(), gates.len())
 }
 
-const TOLERATION_SECONDS: i64 = 300;
-
 fn default(object: &mut Value) {
     let Some(spec) = object_mut(object, &["spec"]) else { return };
     set_default(spec, "enableServiceLinks", true);
     pod_spec::default(spec);
     pod_spec::default_requests(spec);
-    set_default(spec, "serviceAccountName", "default");
-    let account = spec.get("serviceAccountName").cloned().unwrap_or(Value::Null);
-    spec.insert("serviceAccount".to_owned(), account);
-    set_default(spec, "priority", 0);
-    set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        tolerate(spec, key);
-    }
-}
-
-/// Tolerates a taint for a while, unless the pod says something about it itself.
-fn tolerate(spec: &mut Map<String, Value>, key: &str) {
-    let list = spec.entry("tolerations").or_insert_with(|| json!([]));
-    let Some(list) = list.as_array_mut() else { return };
-    let is_said = list.iter().any(|toleration| {
-        let (its_key, effect) = (text(toleration, &["key"]), text(toleration, &["effect"]));
-        (its_key.is_empty() || its_key == key) && (effect.is_empty() || effect == "NoExecute")
-    });
-    if !is_said {
-        list.push(json!({
-            "key": key,
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": TOLERATION_SECONDS,
-        }));
-    }
 }
 
 fn prepare_create(object: &mut Value) {

@@ -12,7 +12,7 @@ use super::encoded::{encode, head_value};
 use super::ownership::{self, Writer};
 use super::render;
 use super::target::Target;
-use crate::admission;
+use crate::admission::{self, Operation};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::server::Inner;
 
@@ -87,15 +87,17 @@ async fn attempt(
     // What the server makes of a job depends on its identity.
     stamp(&mut object);
     (row.default)(&mut object);
+    let change = writer.change(server, Operation::Create, target, None);
+    admission::mutate(&change, &mut object).await?;
     (row.prepare_create)(&mut object);
     (row.note_sender)(&mut object, writer.identity);
     (row.default)(&mut object);
-    admission::namespace_is_open(server, target).await?;
     let causes = row.check_create(&object);
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
     admission::may_grant(server, writer.identity, target, &object, None).await?;
+    admission::validate(&change, &object).await?;
     let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
     ownership::record(writer, target, None, &mut object);
     if is_dry_run {

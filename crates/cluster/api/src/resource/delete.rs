@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use super::decode;
 use super::encoded::{decode as decode_entry, encode, head_value};
 use super::list;
+use super::ownership::Writer;
 use super::render;
 use super::target::Target;
 use super::update::{is_finished, remove};
-use crate::admission;
+use crate::admission::{self, Operation};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::server::Inner;
 
@@ -115,7 +116,7 @@ impl Options {
 pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let form = request.accept()?.form;
     let options = Options::parse(request)?;
-    match one(server, target, &options).await? {
+    match one(server, target, &Writer::of(request, ""), &options).await? {
         Deleted::Gone { uid } => {
             let status = Status::success_about(&target.subject(), &uid);
             Ok(answer::json(StatusCode::OK, &status))
@@ -128,6 +129,7 @@ pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Targ
 pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let options = Options::parse(request)?;
     let form = request.accept()?.form;
+    let writer = Writer::of(request, "");
     let (entries, head) = list::selected(server, request, target).await?;
     for entry in &entries {
         let object = decode_entry(target.row, entry)?;
@@ -136,7 +138,7 @@ pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, ta
             namespace: head_value(&object, "namespace").to_owned(),
             name: head_value(&object, "name").to_owned(),
         };
-        match one(server, &one_target, &options).await {
+        match one(server, &one_target, &writer, &options).await {
             Err(failure) if !failure.is(404) => return Err(failure),
             _ => {}
         }
@@ -155,12 +157,18 @@ pub(super) enum Deleted {
 }
 
 /// Deletes one object.
-pub(super) async fn one(server: &Arc<Inner>, target: &Target, options: &Options) -> Outcome<Deleted> {
-    admission::may_be_deleted(target)?;
+pub(super) async fn one(
+    server: &Arc<Inner>,
+    target: &Target,
+    writer: &Writer<'_>,
+    options: &Options,
+) -> Outcome<Deleted> {
     for _ in 0..ATTEMPTS {
         let entry = target.read(&*server.config.store).await?;
         let old = decode_entry(target.row, &entry)?;
         check(target, &old, options)?;
+        let change = writer.change(server, Operation::Delete, target, Some(&old));
+        admission::validate(&change, &old).await?;
         let uid = head_value(&old, "uid").to_owned();
         let new = marked(target, &old, options);
         if is_finished(&new) {

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::target::Target;
+use crate::admission::{Change, Notes, Operation};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request};
 use crate::patch::apply;
+use crate::server::Inner;
 
 /// Who changes an object, through which part, and how that is recorded.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Writer<'a> {
     pub subresource: &'a str,
     /// Who it is.
     pub identity: &'a Identity,
+    /// What admission has to say.
+    pub notes: &'a Notes,
     record: Record,
 }
 
@@ -38,7 +42,8 @@ impl<'a> Writer<'a> {
     /// The sender of a request.
     pub(super) fn of(request: &'a Request, subresource: &'a str) -> Self {
         let record = if request.is_inside { Record::Keep } else { Record::Track };
-        Self { manager: request.manager(), subresource, identity: &request.identity, record }
+        let (identity, notes) = (&request.identity, &*request.notes);
+        Self { manager: request.manager(), subresource, identity, notes, record }
     }
 
     /// The sender of an application, which has to say who it is.
@@ -52,8 +57,22 @@ impl<'a> Writer<'a> {
             let cause = field::required("fieldManager", "is required for apply patch");
             return Err(Failure::about(&status::invalid(&options, vec![cause]), &options));
         };
-        let (manager, identity) = (manager.to_owned(), &request.identity);
-        Ok(Self { manager, subresource, identity, record: Record::Applied })
+        let (manager, identity, notes) = (manager.to_owned(), &request.identity, &*request.notes);
+        Ok(Self { manager, subresource, identity, notes, record: Record::Applied })
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// What the writer is about to do, for admission.
+    pub(super) fn change(
+        &'a self,
+        server: &'a Inner,
+        operation: Operation,
+        target: &'a Target,
+        old: Option<&'a Value>,
+    ) -> Change<'a> {
+        let Self { identity, notes, subresource: part, .. } = self;
+        Change { server, operation, target, part, identity, old, notes }
     }
 }
 

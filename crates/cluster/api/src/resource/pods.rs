@@ -86,6 +86,7 @@ pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Targe
     if request.query.is_dry_run()? {
         options["dryRun"] = json!(["All"]);
     }
-    delete::one(server, target, &Options::from_value(options)?).await?;
+    let writer = Writer::of(request, "eviction");
+    delete::one(server, target, &writer, &Options::from_value(options)?).await?;
     Ok(answer::json(StatusCode::CREATED, &Status::success()))
 }

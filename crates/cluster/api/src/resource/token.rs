@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::decode;
 use super::encoded::{decode as decode_entry, head_value};
+use super::ownership::Writer;
 use super::target::Target;
+use crate::admission::{self, Operation};
 use crate::auth::token::{self, Bound, Reference, Wanted};
 use crate::http::{Outcome, Request, answer};
 use crate::kinds;
@@ -25,6 +27,8 @@ pub(crate) async fn request_token(server: &Arc<Inner>, request: &Request, target
     decode::set_type(&mut sent, "authentication.k8s.io/v1", "TokenRequest")?;
     let entry = target.read(&*server.config.store).await?;
     let account = decode_entry(target.row, &entry)?;
+    let writer = Writer::of(request, "token");
+    admission::validate(&writer.change(server, Operation::Create, target, None), &sent).await?;
     let seconds = sent.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
     let seconds = seconds.unwrap_or(SECONDS_BY_DEFAULT);
     if let Some(cause) = fault(seconds) {

@@ -11,7 +11,7 @@ use super::decode;
 use super::encoded::{decode as decode_entry, encode, head_value};
 use super::ownership::{self, Writer};
 use super::target::Target;
-use crate::admission;
+use crate::admission::{self, Operation};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::PartWrite;
 use crate::server::Inner;
@@ -68,6 +68,8 @@ pub(super) async fn attempt(
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
     (row.default)(&mut new);
+    let change = writer.change(server, Operation::Update, target, Some(old));
+    admission::mutate(&change, &mut new).await?;
     let now = hako_kube::time::now();
     let part = PartWrite { name: writer.subresource, now: &now };
     match part.name {
@@ -86,6 +88,7 @@ pub(super) async fn attempt(
         return Err(target.invalid(causes));
     }
     admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
+    admission::validate(&change, &new).await?;
     let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
     ownership::record(writer, target, Some(old), &mut new);
     if is_finished(&new) && !is_dry_run {

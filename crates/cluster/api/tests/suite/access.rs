@@ -73,13 +73,16 @@ async fn components_in_the_process_obey_the_same_rules() {
     let world = World::start().await;
     world.inside().namespaced::<Pod>("default").create(&pod("p")).await.unwrap();
     let node = world.server.client(Identity::node("n1")).namespaced::<Pod>("default");
-    node.patch_status("p", &Patch::Merge(json!({"status": {"phase": "Running"}}))).await.unwrap();
-    let error =
-        node.patch("p", &Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Forbidden);
+    let running = Patch::Merge(json!({"status": {"phase": "Running"}}));
+    let error = node.patch_status("p", &running).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Forbidden, "it is not there yet");
     let scheduler =
         world.server.client(Identity::component("system:kube-scheduler")).namespaced::<Pod>("default");
     scheduler.bind("p", None, "n1").await.unwrap();
+    node.patch_status("p", &running).await.unwrap();
+    let error =
+        node.patch("p", &Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Forbidden);
 }
 
 #[tokio::test(flavor = "multi_thread")]

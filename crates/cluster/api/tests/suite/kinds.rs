@@ -22,6 +22,7 @@ async fn kinds(world: &World) -> Vec<String> {
 async fn every_kind_is_created_shown_and_explained() {
     let world = World::start().await;
     world.kubectl(&["create", "namespace", NAMESPACE]).await;
+    world.kubectl(&["create", "serviceaccount", "default", "-n", NAMESPACE]).await;
     let dir = samples();
     let all = ["-n", NAMESPACE, "-f", dir.to_str().unwrap()];
     let on_all = |verb: &[&'static str]| -> Vec<&str> { [verb, &all].concat() };

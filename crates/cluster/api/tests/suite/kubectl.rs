@@ -110,6 +110,7 @@ async fn server_side_apply_reports_conflicts_and_yields_to_force() {
 async fn single_changes_work() {
     let world = World::start().await;
     world.kubectl_with(&["create", "-f", "-"], MANIFEST).await;
+    world.kubectl(&["create", "serviceaccount", "default", "-n", "hello"]).await;
     let hello = |arguments: &[&'static str]| -> Vec<&'static str> { [&["-n", "hello"], arguments].concat() };
     for (arguments, said) in [
         (hello(&["scale", "deploy/hello", "--replicas=5"]), "scaled"),

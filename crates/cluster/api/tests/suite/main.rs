@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod admission;
 mod contract;
 mod kinds;
 mod kube_crate;

@@ -9,6 +9,8 @@ use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
 use hako_api::{Identity, Limits, Server, ServerConfig};
 use hako_client::Client;
 use hako_store::Embedded;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// A running server with a store and a kubeconfig of its own.
 pub struct World {
@@ -18,6 +20,13 @@ pub struct World {
     pub url: String,
     pub kubeconfig: PathBuf,
     pub dir: tempfile::TempDir,
+}
+
+/// What a controller makes in every namespace.
+async fn default_account(client: &Client) {
+    let metadata = ObjectMeta { name: Some("default".into()), ..ObjectMeta::default() };
+    let account = ServiceAccount { metadata, ..ServiceAccount::default() };
+    client.namespaced::<ServiceAccount>("default").create(&account).await.unwrap();
 }
 
 impl World {
@@ -36,6 +45,7 @@ impl World {
         config.advertise = (Ipv4Addr::LOCALHOST, port);
         config.limits = limits;
         let server = Server::new(config).await.unwrap();
+        default_account(&server.client(Identity::admin())).await;
         let serving = server.clone();
         tokio::spawn(async move { serving.serve(listener).await });
         let url = format!("https://127.0.0.1:{port}");

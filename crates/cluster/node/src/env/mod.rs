@@ -12,6 +12,7 @@ pub(crate) use expand::expand;
 pub(crate) use fields::{PodFacts, field, resource};
 pub(crate) use services::service_environment;
 
+use crate::tokens::{Token, TokenWish};
 use hako_error::{Classify, Kind};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, Secret};
 use std::collections::{BTreeSet, HashMap};
@@ -50,13 +51,15 @@ impl Classify for EnvError {
     }
 }
 
-/// The ConfigMaps and Secrets that were found, by name, all of the pod's namespace.
+/// What was found: ConfigMaps and Secrets by name, all of the pod's namespace, and tokens.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Referenced {
     /// ConfigMaps by name.
     pub(crate) config_maps: HashMap<String, Arc<ConfigMap>>,
     /// Secrets by name.
     pub(crate) secrets: HashMap<String, Arc<Secret>>,
+    /// Tokens of the pod's account, or why there is none.
+    pub(crate) tokens: HashMap<TokenWish, Result<Token, String>>,
 }
 
 impl Referenced {
@@ -82,13 +85,15 @@ fn found<'a, T>(
     }
 }
 
-/// Names of the objects an environment or a volume reads.
+/// Names of the objects an environment or a volume reads, and the tokens it shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct References {
     /// ConfigMaps by name.
     pub(crate) config_maps: BTreeSet<String>,
     /// Secrets by name.
     pub(crate) secrets: BTreeSet<String>,
+    /// Tokens of the pod's account.
+    pub(crate) tokens: BTreeSet<TokenWish>,
 }
 
 /// What `container`'s environment refers to.

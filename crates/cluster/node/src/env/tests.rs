@@ -33,6 +33,7 @@ fn referenced() -> Referenced {
     Referenced {
         config_maps: HashMap::from([("conf".to_owned(), Arc::new(map))]),
         secrets: HashMap::from([("key".to_owned(), Arc::new(secret))]),
+        tokens: HashMap::new(),
     }
 }
 

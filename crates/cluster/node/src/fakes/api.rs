@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
 
 /// Objects by their path.
@@ -21,6 +22,8 @@ pub(crate) struct FakeApi {
     diary: Diary,
     state: Arc<Mutex<State>>,
     revision: watch::Sender<u64>,
+    /// Tokens so far.
+    issued: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +71,7 @@ fn merge(into: &mut Value, patch: &Value) {
 
 impl FakeApi {
     pub(crate) fn new(diary: Diary) -> Self {
-        Self { diary, state: Arc::default(), revision: watch::Sender::new(1) }
+        Self { diary, state: Arc::default(), revision: watch::Sender::new(1), issued: Arc::default() }
     }
 
     /// Creates or replaces an object.
@@ -178,6 +181,12 @@ impl FakeApi {
                 ok(
                     &json!({"items": items, "metadata": {"resourceVersion": self.revision.borrow().to_string()}}),
                 )
+            }
+            Method::POST if request.uri().path().ends_with("/token") => {
+                let mut object: Value = serde_json::from_slice(request.body()).unwrap();
+                let number = self.issued.fetch_add(1, Ordering::Relaxed) + 1;
+                object["status"] = json!({"token": format!("token-{number}")});
+                ok(&object)
             }
             Method::POST => {
                 let object: Value = serde_json::from_slice(request.body()).unwrap();

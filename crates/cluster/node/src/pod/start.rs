@@ -56,7 +56,7 @@ pub(crate) async fn make_volumes(context: &PodContext) -> Result<Volumes> {
         return Ok(Volumes::default());
     }
     let names = volume::references(defined);
-    let referenced = context.node.referenced(context.namespace(), &names).await;
+    let referenced = context.node.referenced(&context.pod, &names).await;
     let context = context.clone();
     let work = move || {
         let facts = PodFacts {
@@ -250,7 +250,7 @@ impl Start {
         let config = |message: String| start_error("CreateContainerConfigError", message);
         let node = &self.context.node;
         let names = env::references(container);
-        let referenced = node.referenced(self.context.namespace(), &names).await;
+        let referenced = node.referenced(&self.context.pod, &names).await;
         let services = node.services(self.context.namespace()).await;
         let spec = self.context.pod.spec.as_ref();
         let has_links = spec.is_none_or(|spec| spec.enable_service_links != Some(false));

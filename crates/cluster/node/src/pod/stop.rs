@@ -230,6 +230,7 @@ pub(crate) async fn clean_up(context: PodContext) -> Input {
             }
         }
     }
+    context.node.tokens.forget(context.pod.metadata.uid.as_deref().unwrap_or_default());
     let dirs = context.dirs.clone();
     let removed = tokio::task::spawn_blocking(move || dirs.remove()).await;
     if let Ok(Err(error)) = removed {

@@ -51,6 +51,9 @@ enum Done {
     Nothing,
 }
 
+/// Old tokens are looked at no more often than that.
+const RENEWAL_RETRY: Duration = Duration::from_secs(10);
+
 type Work = BoxFuture<'static, Done>;
 
 /// The task of one pod.
@@ -61,6 +64,8 @@ pub(crate) struct Worker {
     sender: mpsc::UnboundedSender<Message>,
     work: FuturesUnordered<Work>,
     volumes: Option<Arc<Volumes>>,
+    /// When a token in the volumes is old.
+    renew_at: Option<Timestamp>,
     probes: HashMap<usize, Vec<AbortHandle>>,
     hastened: watch_channel::Sender<Option<Timestamp>>,
     reporter: Reporter,
@@ -86,6 +91,7 @@ impl Worker {
             sender: sender.clone(),
             work: FuturesUnordered::new(),
             volumes: None,
+            renew_at: None,
             probes: HashMap::new(),
             hastened: watch_channel::Sender::new(None),
             reporter,
@@ -113,6 +119,7 @@ impl Worker {
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => vec![Input::Tick],
             };
+            self.renew();
             for input in inputs {
                 self.step(input);
             }
@@ -142,7 +149,7 @@ impl Worker {
         if self.shared.has_sandbox() {
             // Adopted: the paths are known again and files made of objects are brought up to date.
             match make_volumes(&context).await {
-                Ok(volumes) => self.volumes = Some(Arc::new(volumes)),
+                Ok(volumes) => self.has_volumes(Arc::new(volumes)),
                 Err(error) => context.emit(&PodEvent::warning("FailedMount", error.chain())),
             }
         }
@@ -157,7 +164,8 @@ impl Worker {
     fn wake_at(&self) -> Option<Instant> {
         let machine = self.shared.machine.lock().wake_at();
         let machine = machine.map(|at| self.node.clock.instant(at));
-        machine.into_iter().chain(self.reporter.due()).min()
+        let renewal = self.renew_at.map(|at| self.node.clock.instant(at));
+        machine.into_iter().chain(self.reporter.due()).chain(renewal).min()
     }
 
     fn received(&mut self, message: Message) -> Vec<Input> {
@@ -177,6 +185,23 @@ impl Worker {
             Message::Objects => {
                 self.refresh_volumes(Some(Input::Objects));
                 Vec::new()
+            }
+        }
+    }
+
+    /// Goes on with volumes, whose tokens are renewed in time, not at once if that failed a moment ago.
+    fn has_volumes(&mut self, volumes: Arc<Volumes>) {
+        let soonest = self.node.clock.now().saturating_add(RENEWAL_RETRY).ok();
+        self.renew_at = volumes.renew_at.max(soonest.filter(|_| volumes.renew_at.is_some()));
+        self.volumes = Some(volumes);
+    }
+
+    /// Writes volumes anew when a token in them is old.
+    fn renew(&mut self) {
+        if self.renew_at.is_some_and(|at| at <= self.node.clock.now()) {
+            self.renew_at = None;
+            if self.shared.stage() == Stage::Active {
+                self.refresh_volumes(None);
             }
         }
     }
@@ -203,7 +228,7 @@ impl Worker {
         match done {
             Done::Inputs(inputs) => inputs,
             Done::Volumes(volumes, input) => {
-                self.volumes = Some(volumes);
+                self.has_volumes(volumes);
                 input.into_iter().collect()
             }
             Done::Reported(result) => {

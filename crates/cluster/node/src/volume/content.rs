@@ -3,12 +3,17 @@
 use super::VolumeError;
 use super::files::{FileSet, VolumeFile};
 use crate::env::{PodFacts, Referenced, References, field, resource};
+use crate::tokens::TokenWish;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Secret, Volume, VolumeProjection,
+    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection,
+    Volume, VolumeProjection,
 };
 use std::path::PathBuf;
 
 const DEFAULT_MODE: u32 = 0o644;
+const PRIVATE_MODE: u32 = 0o600;
+/// How long a token lives whose volume does not say.
+const TOKEN_SECONDS: i64 = 3600;
 
 /// Whether `volume` is one whose files are made from objects of the API.
 pub(crate) fn is_made_of_files(volume: &Volume) -> bool {
@@ -29,6 +34,7 @@ pub(crate) fn references(volumes: &[Volume]) -> References {
         for source in sources {
             names.config_maps.extend(source.config_map.iter().map(|source| source.name.clone()));
             names.secrets.extend(source.secret.iter().map(|source| source.name.clone()));
+            names.tokens.extend(source.service_account_token.iter().map(wish));
         }
     }
     names
@@ -111,10 +117,35 @@ impl Builder<'_> {
             let file = VolumeFile {
                 bytes: value.into_bytes(),
                 mode: item.mode.map_or(default_mode, |m| mode(Some(m))),
+                user: None,
             };
             out.insert(PathBuf::from(&item.path), file);
         }
         Ok(())
+    }
+
+    /// A token is for its pod alone, where that can be told: by the user all run as, or by the group of volumes.
+    fn token(
+        &self,
+        out: &mut FileSet,
+        volume: &str,
+        source: &ServiceAccountTokenProjection,
+        mode: u32,
+    ) -> Result<(), VolumeError> {
+        let wish = wish(source);
+        let why = match self.referenced.tokens.get(&wish) {
+            Some(Ok(token)) => {
+                let user = one_user(self.facts.pod);
+                let is_private = user.is_some() || super::fs_group(self.facts.pod).is_some();
+                let mode = if is_private { PRIVATE_MODE } else { mode };
+                let bytes = token.text.clone().into_bytes();
+                out.insert(PathBuf::from(&source.path), VolumeFile { bytes, mode, user });
+                return Ok(());
+            }
+            Some(Err(why)) => why.clone(),
+            None => "it was not asked for".to_owned(),
+        };
+        Err(VolumeError::NoToken { volume: volume.to_owned(), why })
     }
 
     fn projection(
@@ -135,8 +166,8 @@ impl Builder<'_> {
         if let Some(downward) = &source.downward_api {
             self.downward(out, downward.items.as_deref().unwrap_or(&[]), mode)?;
         }
-        if source.service_account_token.is_some() {
-            return Err(VolumeError::NoToken { volume: volume.to_owned() });
+        if let Some(source) = &source.service_account_token {
+            self.token(out, volume, source, mode)?;
         }
         if source.cluster_trust_bundle.is_some() {
             return Err(unsupported("clusterTrustBundle"));
@@ -146,6 +177,25 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// What a source of a volume asks for; the API has filled in how long.
+fn wish(source: &ServiceAccountTokenProjection) -> TokenWish {
+    TokenWish {
+        audience: source.audience.clone().unwrap_or_default(),
+        seconds: source.expiration_seconds.unwrap_or(TOKEN_SECONDS),
+    }
+}
+
+/// The user that all containers of a pod run as, if it is one and the pod says so.
+fn one_user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let own = |container: &Container| container.security_context.as_ref().and_then(|it| it.run_as_user);
+    let mut users = containers.map(|container| own(container).or(of_pod));
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
 }
 
 type Entries = Vec<(String, Vec<u8>)>;
@@ -183,7 +233,8 @@ impl Object<'_> {
             return self.unless_optional(VolumeError::ObjectMissing { kind, name });
         };
         let Some(items) = items.filter(|items| !items.is_empty()) else {
-            let file = |(key, bytes)| (PathBuf::from(key), VolumeFile { bytes, mode: default_mode });
+            let file =
+                |(key, bytes)| (PathBuf::from(key), VolumeFile { bytes, mode: default_mode, user: None });
             out.extend(entries.into_iter().map(file));
             return Ok(());
         };
@@ -194,7 +245,7 @@ impl Object<'_> {
                 continue;
             };
             let mode = item.mode.map_or(default_mode, |m| mode(Some(m)));
-            out.insert(PathBuf::from(&item.path), VolumeFile { bytes: bytes.clone(), mode });
+            out.insert(PathBuf::from(&item.path), VolumeFile { bytes: bytes.clone(), mode, user: None });
         }
         Ok(())
     }

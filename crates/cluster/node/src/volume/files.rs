@@ -28,6 +28,8 @@ pub(crate) struct VolumeFile {
     pub(crate) bytes: Vec<u8>,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Whose it is, if not the node's.
+    pub(crate) user: Option<u32>,
 }
 
 /// Why a volume's files could not be written.
@@ -124,6 +126,9 @@ fn write_file(dir: &Path, path: &Path, file: &VolumeFile, group: Option<u32>) ->
     }
     let full = dir.join(path);
     fs::write(&full, &file.bytes).map_err(at(&full))?;
+    if file.user.is_some() {
+        chown(&full, file.user, None).map_err(at(&full))?;
+    }
     set_owner(&full, file.mode | group.map_or(0, |_| 0o440), group)
 }
 
@@ -189,7 +194,7 @@ mod tests {
     fn set(files: &[(&str, &str)]) -> FileSet {
         let file = |(path, text): &(&str, &str)| {
             let bytes = text.as_bytes().to_vec();
-            (PathBuf::from(path), VolumeFile { bytes, mode: 0o640 })
+            (PathBuf::from(path), VolumeFile { bytes, mode: 0o640, user: None })
         };
         files.iter().map(file).collect()
     }

@@ -15,6 +15,7 @@ use crate::env::{EnvError, PodFacts, Referenced};
 use hako_container::{MemoryVolume, Mount, MountSource, Propagation};
 use hako_error::{Classify, Kind};
 use hako_names::Quantity;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, Volume, VolumeMount};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -31,10 +32,8 @@ pub(crate) enum VolumeError {
     )]
     Unsupported { volume: String, kind: &'static str },
     /// A projected token of the pod's service account.
-    #[error(
-        "volume {volume:?}: service account tokens are not issued yet, drop the source serviceAccountToken from the projected volume"
-    )]
-    NoToken { volume: String },
+    #[error("volume {volume:?}: failed to fetch token: {why}")]
+    NoToken { volume: String, why: String },
     /// A kind of projected source this node does not know.
     #[error(
         "volume {volume:?}: {source_kind} is not supported by this node, drop that source from the projected volume"
@@ -69,9 +68,8 @@ pub(crate) enum VolumeError {
 impl Classify for VolumeError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unsupported { .. } | Self::NoToken { .. } | Self::UnsupportedSource { .. } => {
-                Kind::Unimplemented
-            }
+            Self::Unsupported { .. } | Self::UnsupportedSource { .. } => Kind::Unimplemented,
+            Self::NoToken { .. } => Kind::Unavailable,
             Self::ObjectMissing { .. } | Self::KeyMissing { .. } => Kind::NotFound,
             Self::HostPathType { .. } => Kind::FailedPrecondition,
             Self::SubPath { .. } | Self::Unknown(_) => Kind::Invalid,
@@ -114,6 +112,8 @@ pub(crate) struct Volumes {
     read_only: HashSet<PathBuf>,
     /// Memory-backed ones, which the sandbox has to mount.
     pub(crate) memory: Vec<MemoryVolume>,
+    /// When files have to be written anew though no object changed.
+    pub(crate) renew_at: Option<Timestamp>,
 }
 
 impl PodDirs {
@@ -128,7 +128,9 @@ impl PodDirs {
         facts: &PodFacts<'_>,
         referenced: &Referenced,
     ) -> Result<Volumes, MountFailure> {
-        let mut out = Volumes::default();
+        let tokens = referenced.tokens.values().flatten();
+        let renew_at = tokens.map(|token| token.renew_at).min();
+        let mut out = Volumes { renew_at, ..Volumes::default() };
         let group = fs_group(facts.pod);
         for volume in volumes_of(facts.pod) {
             let path = self.prepare_one(volume, facts, referenced, group, &mut out);

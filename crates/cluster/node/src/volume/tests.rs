@@ -28,6 +28,7 @@ impl Fixture {
             referenced: Referenced {
                 config_maps: HashMap::from([("conf".to_owned(), Arc::new(map))]),
                 secrets: HashMap::from([("key".to_owned(), Arc::new(secret))]),
+                tokens: HashMap::new(),
             },
         }
     }
@@ -109,7 +110,7 @@ fn what_is_missing_or_unknown_is_named() {
         (json!({"persistentVolumeClaim": {"claimName": "c"}}), "persistentVolumeClaim is not supported"),
         (
             json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}),
-            "service account tokens are not issued yet, drop the source serviceAccountToken",
+            "failed to fetch token",
         ),
         (json!({"emptyDir": {"medium": "HugePages"}}), "huge pages"),
         (json!({"hostPath": {"path": "/etc/passwd", "type": "Directory"}}), "is not a Directory"),

@@ -13,7 +13,7 @@ use hako_network::{Network, NetworkConfig};
 use hako_node::{ClusterDns, NoDrain, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
 use hako_snapshot::Overlay;
 use hako_store::Embedded;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -60,6 +60,7 @@ impl Machine {
         let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());
         let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let server = Server::new(ServerConfig::new(store as _, Arc::clone(&pki))).await.unwrap();
+        default_account(&server.client(Identity::admin())).await;
         let network = Arc::new(Network::open(network_config(dir.path(), &instance)).unwrap());
         let images = images(dir.path());
         let engine = engine(dir.path(), &instance, images.clone(), Arc::clone(&network)).await;
@@ -111,6 +112,13 @@ impl Machine {
             group.delete().unwrap();
         }
     }
+}
+
+/// What a controller makes in every namespace. No controller makes what its token is shown with.
+async fn default_account(client: &Client) {
+    let account = serde_json::json!({"metadata": {"name": "default"}, "automountServiceAccountToken": false});
+    let api: Api<ServiceAccount> = client.namespaced("default");
+    api.create(&serde_json::from_value(account).unwrap()).await.unwrap();
 }
 
 fn network_config(dir: &Path, instance: &str) -> NetworkConfig {

@@ -3,6 +3,8 @@
 mod pem;
 mod validate;
 
+pub(crate) use pem::requested_organizations;
+
 use super::columns::{Column, age, name, or_none};
 use super::place::{Faults, Place};
 use super::row::{KindRow, PartWrite, Scope, Subresource};

@@ -19,6 +19,15 @@ pub(super) fn request_fault(encoded: &str) -> Option<String> {
     }
 }
 
+/// The organizations in the subject of a request, which become groups.
+pub(crate) fn requested_organizations(encoded: &str) -> Vec<String> {
+    let bytes = STANDARD.decode(encoded).unwrap_or_default();
+    let Some(Ok(block)) = Pem::iter_from_buffer(&bytes).next() else { return Vec::new() };
+    let Ok((_, request)) = X509CertificationRequest::from_der(&block.contents) else { return Vec::new() };
+    let names = request.certification_request_info.subject.iter_organization();
+    names.filter_map(|name| name.as_str().ok()).map(str::to_owned).collect()
+}
+
 /// Why issued certificates cannot be used.
 pub(super) fn certificate_fault(encoded: &str) -> Option<String> {
     let bytes = STANDARD.decode(encoded).unwrap_or_default();

@@ -10,6 +10,7 @@ pub(in super::super) fn default(spec: &mut Map<String, Value>) {
     set_default(spec, "schedulerName", "default-scheduler");
     set_default(spec, "terminationGracePeriodSeconds", 30);
     set_default(spec, "securityContext", json!({}));
+    same_account(spec);
     let is_host = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for part in ["initContainers", "containers", "ephemeralContainers"] {
         for container in each_mut(spec, part) {
@@ -18,6 +19,16 @@ pub(in super::super) fn default(spec: &mut Map<String, Value>) {
     }
     for volume in each_mut(spec, "volumes") {
         self::volume(volume);
+    }
+}
+
+/// The account under its name and under the one it had in the first versions.
+fn same_account(spec: &mut Map<String, Value>) {
+    let given =
+        |name: &str| spec.get(name).filter(|value| value.as_str().is_some_and(|text| !text.is_empty()));
+    if let Some(name) = given("serviceAccountName").or_else(|| given("serviceAccount")).cloned() {
+        spec.insert("serviceAccountName".to_owned(), name.clone());
+        spec.insert("serviceAccount".to_owned(), name);
     }
 }
 

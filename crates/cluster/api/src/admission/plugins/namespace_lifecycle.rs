@@ -1,25 +1,37 @@
-//! Namespaces have to be there and open for what is created in them.
+//! Namespaces have to be there and open for what is created in them, and some stay.
 
+use futures::FutureExt as _;
 use hako_error::{Error, FieldCause, Kind};
 use hako_kube::Head;
 
+use super::{Change, Operation, Plugin, pass};
 use crate::http::{Failure, Outcome};
 use crate::kinds;
 use crate::resource::{Target, registry_key};
-use crate::server::Inner;
+
+pub(super) const PLUGIN: Plugin = Plugin {
+    name: "NamespaceLifecycle",
+    handles: |change| match change.operation {
+        Operation::Create => change.target.row.is_namespaced() && change.part.is_empty(),
+        Operation::Delete => change.is_of("", "namespaces"),
+        Operation::Update => false,
+    },
+    mutate: |change, _| namespace_is_open(change).boxed(),
+    validate: |change, _| match change.operation {
+        Operation::Delete => futures::future::ready(may_be_deleted(change)).boxed(),
+        _ => pass(),
+    },
+};
 
 /// Namespaces that stay.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// Refuses creation in a namespace that is missing or ending.
-pub(crate) async fn namespace_is_open(server: &Inner, target: &Target) -> Outcome<()> {
-    if !target.row.is_namespaced() {
-        return Ok(());
-    }
+async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
     let Some(row) = kinds::by_resource("", "v1", "namespaces") else { return Ok(()) };
-    let name = &target.namespace;
+    let (target, name) = (change.target, &change.target.namespace);
     let namespace = Target { row, namespace: String::new(), name: name.clone() };
-    let read = server.config.store.get(&registry_key(row, "", name)).await?;
+    let read = change.server.config.store.get(&registry_key(row, "", name)).await?;
     let entry = read.entry.ok_or_else(|| namespace.not_found())?;
     let is_deleting = Head::parse(&entry.value).is_ok_and(|head| head.is_deleting());
     if !is_deleting {
@@ -39,19 +51,9 @@ pub(crate) async fn namespace_is_open(server: &Inner, target: &Target) -> Outcom
     Err(Failure::about(&Error::new(Kind::Forbidden, text).with_causes(vec![cause]), &subject))
 }
 
-/// Refuses deletion of what every cluster needs.
-pub(crate) fn may_be_deleted(target: &Target) -> Outcome<()> {
-    let name = target.name.as_str();
-    let why = match (target.row.group, target.row.plural) {
-        ("", "namespaces") if IMMORTAL.contains(&name) => "this namespace may not be deleted",
-        ("scheduling.k8s.io", "priorityclasses")
-            if kinds::SYSTEM_PRIORITIES.iter().any(|(system, ..)| *system == name) =>
-        {
-            "this is a system priority class and cannot be deleted"
-        }
-        _ => return Ok(()),
-    };
-    let subject = target.subject();
-    let text = format!("{} {name:?} is forbidden: {why}", subject.group_resource());
-    Err(Failure::about(&Error::new(Kind::Forbidden, text), &subject))
+fn may_be_deleted(change: &Change<'_>) -> Outcome<()> {
+    if IMMORTAL.contains(&change.target.name.as_str()) {
+        return Err(change.forbidden("this namespace may not be deleted"));
+    }
+    Ok(())
 }

@@ -1,0 +1,32 @@
+//! The plugins, one file each. Adding one is adding a file and a row.
+
+mod certificates;
+mod default_class;
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod runtime_class;
+mod service_account;
+mod storage;
+mod taint_nodes;
+
+use super::plugin::{Change, Operation, Plugin, Verdict, annotation, items, name_of, pass, text};
+
+/// In upstream's order. Webhooks and policies have their place at the end, where everything has been filled in.
+pub(super) static LIST: &[Plugin] = &[
+    namespace_lifecycle::PLUGIN,
+    service_account::PLUGIN,
+    node_restriction::PLUGIN,
+    taint_nodes::PLUGIN,
+    priority::PLUGIN,
+    default_toleration_seconds::PLUGIN,
+    default_class::STORAGE,
+    storage::IN_USE,
+    storage::RESIZE,
+    runtime_class::PLUGIN,
+    certificates::APPROVAL,
+    certificates::SIGNING,
+    certificates::SUBJECT,
+    default_class::INGRESS,
+];
