@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     pub proxy: NodeProxy,
     pub rbac: RwLock<rbac::Index>,
     pub event_lease: admission::EventLease,
+    /// Who charges quotas; one at a time.
+    pub quota_turn: tokio::sync::Mutex<()>,
     pub counts: Counts,
     /// Requests from outside that may be worked on, and long ones that may run.
     slots: Arc<Semaphore>,
@@ -73,6 +75,7 @@ impl Server {
             proxy,
             rbac: RwLock::default(),
             event_lease: admission::EventLease::default(),
+            quota_turn: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             slots: Arc::new(Semaphore::new(in_flight)),
             long_slots: Arc::new(Semaphore::new(long_running)),

@@ -1,17 +1,19 @@
 //! Rules across objects, asked on every write, whatever the kind.
 //!
-//! Owns: the list of plugins ([`plugins`]), addresses and ports of services, how long events are kept, that nobody
+//! Owns: the list of plugins ([`plugins`]), quotas ([`quota`]), addresses and ports of services, how long events are kept, that nobody
 //! grants what they do not have, and the objects every cluster has.
 //! Does not own: rules within one object (`kinds`).
 //!
 //! Invariant: what is allocated here is kept in the objects themselves; this memory of it can be lost any time.
 
 mod allocation;
+mod amounts;
 mod bootstrap;
 mod escalation;
 mod event_lease;
 mod plugin;
 mod plugins;
+mod quota;
 mod ranges;
 
 use serde_json::Value;
@@ -25,6 +27,7 @@ pub(crate) use bootstrap::{bootstrap, keep};
 pub(crate) use escalation::may_grant;
 pub(crate) use event_lease::EventLease;
 pub(crate) use plugin::{Change, Notes, Operation, mutate, validate};
+pub(crate) use quota::charge;
 
 /// Allocates what a service asks for; other kinds ask for nothing.
 pub(crate) async fn allocate(

@@ -66,6 +66,7 @@ mod tests;
 pub(crate) use certificates::requested_organizations;
 pub use columns::Column;
 pub(crate) use flow_control::mandatory_objects;
+pub(crate) use pod_spec::qos_class;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub use removed::replacement;
 pub use row::{KindRow, PartWrite, Question, Scope, Stored, Subresource};

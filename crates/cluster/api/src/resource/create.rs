@@ -101,6 +101,7 @@ async fn attempt(
     let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
     ownership::record(writer, target, None, &mut object);
     if is_dry_run {
+        let _ = admission::charge(&change, &object, true).await?;
         if server.config.store.get(&target.key()).await?.entry.is_some() {
             return Err(target.already_exists());
         }
@@ -111,13 +112,19 @@ async fn attempt(
     if let Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;
     }
+    let charges = admission::charge(&change, &object, false).await?;
     match server.config.store.write(write).await {
         Ok(written) => {
             reservation.keep();
             Ok(Stored::Bytes(bytes, written.revision))
         }
-        Err(StoreError::AlreadyExists { .. }) => Err(target.already_exists()),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            charges.give_back(server).await;
+            Err(match error {
+                StoreError::AlreadyExists { .. } => target.already_exists(),
+                error => error.into(),
+            })
+        }
     }
 }
 

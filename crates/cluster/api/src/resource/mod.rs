@@ -27,7 +27,7 @@ mod watch;
 
 pub(crate) use create::create;
 pub(crate) use delete::{delete, delete_collection};
-pub(crate) use encoded::head_value;
+pub(crate) use encoded::{encode as encode_stored, head_value};
 pub(crate) use frames::FrameCache;
 pub(crate) use list::list;
 pub(crate) use patch::patch;

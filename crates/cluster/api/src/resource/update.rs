@@ -96,6 +96,7 @@ pub(super) async fn attempt(
         return Ok(gone.then(|| Stored::Value(Box::new(new))));
     }
     if is_dry_run {
+        let _ = admission::charge(&change, &new, true).await?;
         return Ok(Some(Stored::Value(Box::new(new))));
     }
     if is_same(&new, old) {
@@ -106,14 +107,20 @@ pub(super) async fn attempt(
     if let hako_store::Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;
     }
+    let charges = admission::charge(&change, &new, false).await?;
     match server.config.store.write(write).await {
         Ok(written) => {
             reservation.keep();
             Ok(Some(Stored::Bytes(bytes, written.revision)))
         }
-        Err(StoreError::Conflict { .. }) => Ok(None),
-        Err(StoreError::NotFound { .. }) => Err(target.not_found()),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            charges.give_back(server).await;
+            match error {
+                StoreError::Conflict { .. } => Ok(None),
+                StoreError::NotFound { .. } => Err(target.not_found()),
+                error => Err(error.into()),
+            }
+        }
     }
 }
 

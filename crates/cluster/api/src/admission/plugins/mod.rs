@@ -3,8 +3,10 @@
 mod certificates;
 mod default_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 mod runtime_class;
 mod service_account;
@@ -13,12 +15,15 @@ mod taint_nodes;
 
 use super::plugin::{Change, Operation, Plugin, Verdict, annotation, items, name_of, pass, text};
 
-/// In upstream's order. Webhooks and policies have their place at the end, where everything has been filled in.
+/// In upstream's order. Webhooks and policies have their place at the end, where everything has been filled in. After
+/// all of them come quotas (`super::quota`), which charge for what is about to be stored.
 pub(super) static LIST: &[Plugin] = &[
     namespace_lifecycle::PLUGIN,
+    limit_ranger::PLUGIN,
     service_account::PLUGIN,
     node_restriction::PLUGIN,
     taint_nodes::PLUGIN,
+    pod_security::PLUGIN,
     priority::PLUGIN,
     default_toleration_seconds::PLUGIN,
     default_class::STORAGE,

@@ -15,7 +15,8 @@ mod volumes;
 pub(super) use affinity::node_selector;
 pub(super) use defaults::default;
 pub(super) use label_keys::merge as merge_label_keys;
-pub(super) use resources::{default_requests, qos_class};
+pub(super) use resources::default_requests;
+pub(crate) use resources::qos_class;
 
 use super::value::{at, items, members, number, text};
 use super::{meta, pod_gates};

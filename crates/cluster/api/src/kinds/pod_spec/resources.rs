@@ -32,7 +32,7 @@ fn quantity(value: &Value) -> Option<Quantity> {
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, by cpu and memory.
-pub(in super::super) fn qos_class(pod: &Value) -> &'static str {
+pub(crate) fn qos_class(pod: &Value) -> &'static str {
     let (mut has_any, mut is_guaranteed) = (false, true);
     for part in ["initContainers", "containers"] {
         for container in items(pod, &["spec", part]) {

@@ -2,8 +2,11 @@
 
 mod accounts;
 mod classes;
+mod limits;
 mod nodes;
+mod pod_security;
 mod priorities;
+mod quotas;
 mod volumes;
 
 use hako_api::Identity;
