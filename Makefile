@@ -14,7 +14,7 @@ build: setup-tests ## build for development and tests
 	cargo build --workspace --all-targets
 
 release: setup ## build target/release/hako
-	cargo build --release --bin hako
+	HAKO_COMMIT=$$(git rev-parse --short HEAD) HAKO_BUILD_TIME=$$(git log -1 --format=%cI) cargo build --release --bin hako
 
 demo: release examples/hello/bin/hello ## from a Dockerfile to a self-healing service, shown step by step
 	target/release/hako demo --example examples/hello

@@ -48,6 +48,43 @@ fn down_removes_the_sockets_for_docker_also_after_a_crash() {
     platform.down();
 }
 
+#[test]
+fn directories_of_devices_are_those_that_are_named_and_the_last_counts() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    platform.kill();
+    let scratch = tempfile::tempdir().unwrap();
+    let describe = |dir: &str, name: &str| {
+        let env = format!("FROM={dir}");
+        let device = serde_json::json!({"name": name, "containerEdits": {"env": [env]}});
+        let spec = serde_json::json!({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [device]});
+        std::fs::create_dir_all(scratch.path().join(dir)).unwrap();
+        std::fs::write(scratch.path().join(dir).join(format!("{name}.json")), spec.to_string()).unwrap();
+    };
+    describe("first", "all");
+    describe("first", "0");
+    describe("second", "all");
+    let mut up = platform.hako();
+    up.current_dir(scratch.path()).args([
+        "up",
+        "--detach",
+        "--only",
+        "engine",
+        "--cdi-dir",
+        "first",
+        "--cdi-dir",
+    ]);
+    run(up.arg(scratch.path().join("second")));
+    let socket = platform.server()["engine_socket"].as_str().unwrap().to_owned();
+    let docker = |arguments: &[&str]| {
+        run(Command::new("docker").arg("--host").arg(format!("unix://{socket}")).args(arguments))
+    };
+    for (asked, from) in [("all", "second\n"), ("device=0", "first\n")] {
+        assert_eq!(docker(&["run", "--rm", "--gpus", asked, "busybox", "sh", "-c", "echo $FROM"]), from);
+    }
+    platform.down();
+}
+
 /// What packets of the host meet.
 fn ruleset() -> String {
     String::from_utf8(output(Command::new("nft").args(["list", "ruleset"])).stdout).unwrap()

@@ -4,6 +4,7 @@ use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::client::Hijack;
 use crate::container::body::JsonBody;
+use crate::container::body::timely;
 use crate::detach::Keys;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::events::Log;
@@ -204,8 +205,8 @@ pub(crate) async fn start(
 ) -> Answer {
     let record = find(&state, &id)?;
     let connection = Hijack::asked(&state, &mut request)?;
-    let body = axum::body::to_bytes(request.into_body(), MAX_BODY)
-        .await
+    let body = timely(axum::body::to_bytes(request.into_body(), MAX_BODY))
+        .await?
         .map_err(|error| invalid(format!("body: {error}")))?;
     let wanted: Start = match body.is_empty() {
         true => Start::default(),

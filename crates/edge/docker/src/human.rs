@@ -17,6 +17,7 @@ pub(crate) fn status(container: &Container, now: Timestamp) -> String {
             format!("Up {} (Paused)", since(started_at))
         }
         ContainerState::Running { started_at, .. } => format!("Up {}", since(started_at)),
+        ContainerState::Exited(exit) if exit.started_at.is_none() => "Created".into(),
         ContainerState::Exited(exit) => format!("Exited ({}) {} ago", exit.code, since(&exit.finished_at)),
     }
 }
@@ -28,6 +29,8 @@ pub(crate) fn state(container: &Container) -> &'static str {
         ContainerState::Created => "created",
         ContainerState::Running { .. } if container.paused => "paused",
         ContainerState::Running { .. } => "running",
+        // Its starts have failed.
+        ContainerState::Exited(exit) if exit.started_at.is_none() => "created",
         ContainerState::Exited(_) => "exited",
     }
 }

@@ -19,6 +19,7 @@ pub(crate) async fn info(State(state): State<DockerState>, version: ApiVersion) 
         devices(&state).await?,
         machine(&state),
         limits(),
+        parts(&state.version),
         empty(),
         networks(&state).await?,
     ];
@@ -46,10 +47,10 @@ async fn engine(state: &DockerState) -> Result<Value, Failure> {
         "ID": id,
         "ServerVersion": &*state.version,
         "Driver": "overlay",
-        "DriverStatus": [["Supports d_type", "true"], ["Native Overlay Diff", "true"]],
+        "DriverStatus": [["Backing Filesystem", filesystem(&root)], ["Supports d_type", "true"], ["Native Overlay Diff", "true"]],
         "DockerRootDir": root,
         "Plugins": {
-            "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local", "none", "syslog"],
+            "Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"], "Authorization": null, "Log": ["json-file", "local", "none", "syslog"],
         },
         "IndexServerAddress": "https://index.docker.io/v1/",
         "RegistryConfig": registries(state),
@@ -126,12 +127,32 @@ fn limits() -> Value {
     })
 }
 
+/// The file system that layers and containers' files are on, in Docker's words.
+fn filesystem(root: &Path) -> &'static str {
+    let known: [(i128, &str); 6] = [
+        (0xEF53, "extfs"),
+        (0x5846_5342, "xfs"),
+        (0x9123_683E, "btrfs"),
+        (0x0102_1994, "tmpfs"),
+        (0x2FC1_2FC1, "zfs"),
+        (0xF2F5_2010, "f2fs"),
+    ];
+    let kind = rustix::fs::statfs(root).map(|found| i128::from(found.f_type));
+    known.iter().find(|(magic, _)| kind == Ok(*magic)).map_or("<unknown>", |(_, name)| name)
+}
+
+/// Runtime and init are parts of this program.
+fn parts(version: &str) -> Value {
+    let own = json!({ "ID": version, "Expected": version });
+    json!({ "InitBinary": "hako", "InitCommit": own, "RuncCommit": own })
+}
+
 /// What clients expect to be there, and what there is nothing to say of.
 fn empty() -> Value {
     let commit = json!({ "ID": "", "Expected": "" });
     json!({
         "Debug": false, "ExperimentalBuild": false, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Labels": [],
-        "GenericResources": null, "InitBinary": "", "InitCommit": commit, "RuncCommit": commit, "ContainerdCommit": commit,
+        "GenericResources": null, "ContainerdCommit": commit,
         "DefaultAddressPools": [], "Isolation": "", "ProductLicense": "",
     })
 }

@@ -7,6 +7,7 @@ use hako_image::{Collected, Image, ImageStore, chain_id};
 use hako_snapshot::State;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -119,9 +120,28 @@ fn chains(image: &Image) -> Vec<String> {
         .collect()
 }
 
+/// Bytes of the files in a directory, as long as they are read, whatever they take on disk: what Docker says that a
+/// container wrote. A hard-linked file counts once; directories and what cannot be read count nothing.
+pub(crate) fn content(root: &Path) -> u64 {
+    let mut bytes = 0;
+    visit(root, |metadata| {
+        if !metadata.is_dir() {
+            bytes += metadata.len();
+        }
+    });
+    bytes
+}
+
 /// Bytes that a directory's files take on disk; a hard-linked file counts once, what cannot be read counts nothing.
 pub(crate) fn tree(root: &Path) -> u64 {
-    let (mut bytes, mut links) = (0, HashSet::new());
+    let mut bytes = 0;
+    visit(root, |metadata| bytes += metadata.blocks() * 512);
+    bytes
+}
+
+/// Each file and directory below one; of hard links the first.
+fn visit(root: &Path, mut each: impl FnMut(&Metadata)) {
+    let mut links = HashSet::new();
     let mut todo: Vec<PathBuf> = vec![root.to_owned()];
     while let Some(dir) = todo.pop() {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
@@ -132,10 +152,9 @@ pub(crate) fn tree(root: &Path) -> u64 {
             } else if metadata.nlink() > 1 && !links.insert((metadata.dev(), metadata.ino())) {
                 continue;
             }
-            bytes += metadata.blocks() * 512;
+            each(&metadata);
         }
     }
-    bytes
 }
 
 #[cfg(test)]
@@ -152,5 +171,15 @@ mod tests {
         std::os::unix::fs::symlink("/", dir.path().join("c")).unwrap();
         assert!(tree(dir.path()) < once + 8192);
         assert_eq!(tree(&dir.path().join("absent")), 0);
+    }
+
+    #[test]
+    fn what_was_written_is_as_long_as_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        assert_eq!(content(dir.path()), 0);
+        std::fs::write(dir.path().join("etc/a"), "abc").unwrap();
+        std::fs::hard_link(dir.path().join("etc/a"), dir.path().join("b")).unwrap();
+        assert_eq!(content(dir.path()), 3);
     }
 }

@@ -20,6 +20,16 @@ pub(crate) fn routes() -> Router<DockerState> {
         .route("/events", get(crate::events::events))
 }
 
+/// The commit that this was built from, and its time: what `make release` knows.
+const COMMIT: &str = match option_env!("HAKO_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
+const BUILD_TIME: &str = match option_env!("HAKO_BUILD_TIME") {
+    Some(time) => time,
+    None => "",
+};
+
 pub(crate) fn file(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
@@ -51,22 +61,23 @@ pub(crate) async fn ping() -> Response {
 }
 
 pub(crate) async fn version(State(state): State<DockerState>) -> Response {
-    let details = json!({ "ApiVersion": NEWEST.to_string(), "MinAPIVersion": OLDEST.to_string(), "Arch": architecture(), "Os": "linux", "Experimental": "false" });
+    let details = json!({ "ApiVersion": NEWEST.to_string(), "MinAPIVersion": OLDEST.to_string(), "Arch": architecture(), "Os": "linux", "Experimental": "false",
+        "KernelVersion": file("/proc/sys/kernel/osrelease"), "GitCommit": COMMIT, "BuildTime": BUILD_TIME, "GoVersion": "" });
     Json(json!({
         "Platform": { "Name": "Hakobune" },
         "Components": [
             { "Name": "Engine", "Version": &*state.version, "Details": details },
-            { "Name": "hako-runtime", "Version": &*state.version, "Details": { "GitCommit": "" } },
+            { "Name": "hako-runtime", "Version": &*state.version, "Details": { "GitCommit": COMMIT } },
         ],
         "Version": &*state.version,
         "ApiVersion": NEWEST.to_string(),
         "MinAPIVersion": OLDEST.to_string(),
-        "GitCommit": "",
+        "GitCommit": COMMIT,
         "GoVersion": "",
         "Os": "linux",
         "Arch": architecture(),
         "KernelVersion": file("/proc/sys/kernel/osrelease"),
-        "BuildTime": "",
+        "BuildTime": BUILD_TIME,
     }))
     .into_response()
 }

@@ -68,10 +68,11 @@ impl Core {
     ) -> Result<ContainerId> {
         crate::sandbox::check_sysctls(&sandbox)?;
         let id = random_id()?;
-        if spec.name.is_empty() {
-            spec.name = format!("c-{}", id.short());
-        }
-        let mut name = self.take_name(&spec.name, &id)?;
+        let mut name = match spec.name.is_empty() {
+            true => self.take_any_name(&id)?,
+            false => self.take_name(&spec.name, &id)?,
+        };
+        spec.name = name.name.clone().unwrap_or_default();
         let hostname = match (&sandbox.share.net, sandbox.hostname.is_empty()) {
             (Some(other), _) => self.container(other)?.sandbox.record.hostname.clone(),
             (None, true) => id.short().to_owned(),
@@ -100,6 +101,18 @@ impl Core {
                 Err(error)
             }
         }
+    }
+
+    /// Takes the first name that is free of those there are for `id`.
+    fn take_any_name(&self, id: &ContainerId) -> Result<NameGuard<'_>, EngineError> {
+        let mut taken = Err(EngineError::NameTaken { name: id.to_string(), id: id.to_string() });
+        for name in crate::names::of(id.as_str()) {
+            taken = self.take_name(&name, id);
+            if !matches!(taken, Err(EngineError::NameTaken { .. })) {
+                break;
+            }
+        }
+        taken
     }
 
     /// Takes a name for `id`, or says who has it.

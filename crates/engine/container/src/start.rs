@@ -237,13 +237,16 @@ impl Core {
             Kind::Invalid | Kind::Forbidden => 126,
             _ => 128,
         };
+        // Its last run stays known; without one it has never started.
+        let last = container.state().exit().map(|exit| (exit.started_at, exit.finished_at));
+        let (started_at, finished_at) = last.unwrap_or((None, Timestamp::now()));
         let exit = Exit {
             code,
             signal: None,
             oom_killed: false,
             error: Some(error.chain()),
-            started_at: None,
-            finished_at: Timestamp::now(),
+            started_at,
+            finished_at,
         };
         container.attaching.lock().clear();
         container.change(|status, life| {

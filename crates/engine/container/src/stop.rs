@@ -44,13 +44,14 @@ impl Core {
             container.change(|status, _| status.stopped_by_caller = true);
         }
         hako_sys::failpoint!("container.kill.marked");
-        self.signal(container, signal, false).await?;
-        hako_sys::failpoint!("container.kill.sent");
-        if is_end {
-            self.thaw_or_gone(container).await?;
+        {
+            // As in `signal_or_gone`.
+            let _op = container.op.lock().await;
+            self.signal(container, signal, false).await?;
+            hako_sys::failpoint!("container.kill.sent");
+            self.container_event(container, Action::Kill { signal });
         }
-        self.container_event(container, Action::Kill { signal });
-        Ok(())
+        if is_end { self.thaw_or_gone(container).await } else { Ok(()) }
     }
 
     async fn signal(&self, container: &ContainerObject, signal: i32, all: bool) -> Result<()> {
@@ -95,14 +96,12 @@ impl Core {
         if signal != SIGKILL && !grace.is_zero() {
             self.signal_or_gone(container, signal, false).await?;
             hako_sys::failpoint!("container.stop.signalled");
-            self.container_event(container, Action::Kill { signal });
             if tokio::time::timeout(grace, life.wait_for(Life::is_at_rest)).await.is_ok() {
                 return Ok(());
             }
         }
         self.signal_or_gone(container, SIGKILL, true).await?;
         hako_sys::failpoint!("container.stop.killed");
-        self.container_event(container, Action::Kill { signal: SIGKILL });
         match tokio::time::timeout(KILL_TIMEOUT, life.wait_for(Life::is_at_rest)).await {
             Ok(_) => Ok(()),
             Err(_) => {
@@ -126,11 +125,15 @@ impl Core {
     }
 
     async fn signal_or_gone(&self, container: &ContainerObject, signal: i32, all: bool) -> Result<()> {
-        match self.signal(container, signal, all).await {
-            Err(error) if !container.state().is_running() || is_gone(&error) => Ok(()),
-            Ok(()) => self.thaw_or_gone(container).await,
-            result => result,
+        {
+            // The exit that follows is recorded under the same lock: it is told after the signal.
+            let _op = container.op.lock().await;
+            match self.signal(container, signal, all).await {
+                Err(error) if container.state().is_running() && !is_gone(&error) => return Err(error),
+                _ => self.container_event(container, Action::Kill { signal }),
+            }
         }
+        self.thaw_or_gone(container).await
     }
 
     async fn thaw_or_gone(&self, container: &ContainerObject) -> Result<()> {

@@ -5,6 +5,17 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::time::Duration;
+
+/// How long a client may take to send such a body: one that says it sends more than it does must not be waited for.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Reads a body that is small, as long as that takes no longer than it should.
+pub(crate) async fn timely<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
+    let late =
+        |_| invalid(format!("request body: not all of it came within {} seconds", BODY_TIME.as_secs()));
+    tokio::time::timeout(BODY_TIME, read).await.map_err(late)
+}
 
 /// A body of JSON, whatever its content type says.
 #[derive(Clone, Debug)]
@@ -14,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body = Bytes::from_request(request, state).await;
+        let body = timely(Bytes::from_request(request, state)).await?;
         let body = body.map_err(|error| invalid(format!("request body: {error}")))?;
         if body.trim_ascii().is_empty() {
             return Err(invalid("invalid JSON: got EOF while reading request body"));
@@ -47,6 +58,16 @@ fn drop_nulls(json: &mut Value, is_map: bool) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{\"Image\":"))]);
+        let body =
+            axum::body::Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
+        let request = Request::builder().header("content-length", 500).body(body).unwrap();
+        let refused = JsonBody::<Value>::from_request(request, &()).await.unwrap_err();
+        assert!(refused.0.chain().contains("within 30 seconds"), "{}", refused.0.chain());
+    }
 
     #[test]
     fn fields_that_are_null_are_not_there_and_names_that_have_null_are() {

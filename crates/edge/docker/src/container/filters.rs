@@ -79,7 +79,8 @@ impl Wanted {
         sandbox: Option<&Sandbox>,
         health: Status,
     ) -> bool {
-        let code = container.state.exit().map(|exit| exit.code.to_string());
+        let code =
+            container.state.exit().filter(|exit| exit.started_at.is_some()).map(|exit| exit.code.to_string());
         filters.any("id", |wanted| container.id.as_str().starts_with(wanted))
             && (self.names.is_empty() || self.names.iter().any(|name| name.is_match(&container.spec.name)))
             && self.before.is_none_or(|time| container.created_at < time)

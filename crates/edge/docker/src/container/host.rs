@@ -77,6 +77,7 @@ pub(crate) struct HostConfig {
     pub(crate) pids_limit: Option<i64>,
     pub(crate) memory_reservation: i64,
     pub(crate) memory_swappiness: Option<i64>,
+    pub(crate) storage_opt: Option<BTreeMap<String, String>>,
     pub(crate) oom_kill_disable: Option<bool>,
     pub(crate) kernel_memory: i64,
     #[serde(rename = "KernelMemoryTCP")]

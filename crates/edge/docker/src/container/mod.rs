@@ -68,7 +68,10 @@ pub(crate) fn image(container: &hako_container::Container) -> String {
 /// Bytes that a container wrote beside its volumes; 0 where that cannot be measured.
 pub(crate) async fn written(state: &DockerState, id: &hako_names::ContainerId) -> u64 {
     let (images, key) = (state.images.clone(), hako_container::snapshot_key(id.as_str()));
-    let measured = crate::error::blocking(move || Ok(images.snapshots().usage(&key)?.bytes)).await;
+    let measured = crate::error::blocking(move || {
+        Ok(images.snapshots().mounts(&key)?.upper.map_or(0, |upper| crate::sizes::content(&upper)))
+    })
+    .await;
     measured.unwrap_or_default()
 }
 

@@ -19,17 +19,60 @@ fn run_gives_output_and_exit_codes_and_removes_with_rm() {
         let (code, _, err) = docker.run(&["run", "--rm", "nothing:here", "true"]);
         assert_eq!(code, 125, "{err}");
         assert!(err.contains("nothing:here"), "{err}");
+        let (code, _, err) = docker.run(&["run", "--rm", "--storage-opt", "size=1G", "busybox", "true"]);
+        let words = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+        assert!(code == 125 && err.contains(words), "{err}");
+        let (code, _, err) = docker.run(&["run", "--rm", "--storage-opt", "other=1", "busybox", "true"]);
+        assert!(code == 125 && err.contains("Unknown option other"), "{err}");
         if docker.is_peer() {
             return;
         }
-        let (code, _, err) = docker.run(&["run", "--rm", "--storage-opt", "size=1G", "busybox", "true"]);
-        assert_eq!(code, 125);
-        assert!(err.contains("HostConfig.StorageOpt is unimplemented"), "{err}");
         docker.ok(&["run", "--rm", "--runtime", "runc", "busybox", "true"]);
         let (code, _, err) =
             docker.run(&["create", "--pull=never", "--platform=linux/s390x", "busybox", "true"]);
         assert!(code != 0 && err.contains("not for linux/s390x"), "{err}");
         assert_eq!(docker.ok(&["ps", "-aq"]), "");
+    });
+}
+
+#[test]
+fn a_container_whose_start_failed_was_never_started_and_goes_with_rm() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        assert_eq!(docker.run(&["run", "--name", "stays", "busybox", "no-such-program"]).0, 127);
+        assert_eq!(docker.run(&["run", "--rm", "--name", "goes", "busybox", "no-such-program"]).0, 127);
+        docker.ok(&["create", "--rm", "--name", "waits", "busybox", "no-such-program"]);
+        let list = docker.ok(&["ps", "-a", "--format", "{{.Names}} {{.State}} {{.Status}}"]);
+        assert_eq!(list, "waits created Created\nstays created Created\n");
+        assert_eq!(docker.ok(&["ps", "-aq", "--filter", "exited=127"]), "");
+        let format = "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}}";
+        let never = "0001-01-01T00:00:00Z";
+        assert_eq!(docker.ok(&["inspect", "-f", format, "stays"]), format!("created 127 {never} {never}\n"));
+        assert_eq!(docker.ok(&["wait", "stays"]), "127\n");
+        assert_ne!(docker.run(&["start", "waits"]).0, 0);
+        docker.until("what was to go has gone", || {
+            docker.ok(&["ps", "-aq", "--filter", "name=waits"]).is_empty()
+        });
+        assert_eq!(docker.ok(&["container", "prune", "-f"]).lines().count(), 4);
+    });
+}
+
+#[test]
+fn a_container_without_a_name_gets_one_that_can_be_read() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            let id = docker.ok(&["create", "busybox"]).trim().to_owned();
+            let name =
+                docker.ok(&["inspect", "-f", "{{.Name}}", &id]).trim().trim_start_matches('/').to_owned();
+            let words = name.trim_end_matches(|end: char| end.is_ascii_digit());
+            let is_word = |word: &str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+            assert!(words.split('_').count() == 2 && words.split('_').all(is_word), "{name}");
+            assert_eq!(docker.ok(&["rename", &name, &format!("{name}-renamed")]), "");
+            names.insert(name);
+        }
+        assert_eq!(names.len(), 3);
     });
 }
 

@@ -145,7 +145,7 @@ fn fields_that_cannot_be_had_are_refused_by_their_names() {
         docker.import_busybox();
         for (field, body) in [
             ("HostConfig.Cgroup", r#""HostConfig":{"Cgroup":"x"}"#),
-            ("HostConfig.StorageOpt", r#""HostConfig":{"StorageOpt":{"size":"1G"}}"#),
+            ("--storage-opt", r#""HostConfig":{"StorageOpt":{"size":"1G"}}"#),
             ("HostConfig.VolumeDriver", r#""HostConfig":{"VolumeDriver":"nfs"}"#),
             ("HostConfig.Isolation", r#""HostConfig":{"Isolation":"hyperv"}"#),
             (

@@ -23,6 +23,12 @@ pub fn found(parent: &str, name: &str) -> Vec<PathBuf> {
     all
 }
 
+/// The hierarchies that have that very group.
+fn found_own(parent: &str) -> usize {
+    let cgroups = hako_cgroup::CgroupRoot::detect().unwrap();
+    cgroups.hierarchies().iter().filter(|one| one.mount.join(parent).is_dir()).count()
+}
+
 /// The value that the deepest such group has: the container's.
 pub fn value(parent: &str, name: &str) -> String {
     let deepest = found(parent, name).into_iter().max_by_key(|path| path.components().count());
@@ -91,10 +97,19 @@ fn limits_reach_the_group_below_its_parent_and_change() {
             assert!(code != 0 && err.contains("already set memoryswap limit"), "{err}");
             docker.ok(&["update", "-m", "100m", "--memory-swap", "200m", "bound"]);
             docker.ok(&["rm", "-f", "bound"]);
-            docker.until("no group of ours is left", || {
-                !found(&parent.0, "cgroup.procs").iter().any(|path| path.to_string_lossy().contains("hako-"))
+            docker.until("no group that was made for it is left", || {
+                docker.is_peer() || found(&parent.0, "cgroup.procs").is_empty()
             });
         });
+        if !docker.is_peer() {
+            let root = hako_cgroup::CgroupRoot::detect().unwrap();
+            root.create_everywhere(&format!("/{}", parent.0)).unwrap();
+            let below = format!("/{}/a/b", parent.0);
+            docker.ok(&["run", "--rm", "--cgroup-parent", &below, "busybox", "true"]);
+            let deeper = || found(&parent.0, "cgroup.procs").len() > found_own(&parent.0);
+            docker.until("only what was there is left", || !deeper());
+            assert!(!found(&parent.0, "cgroup.procs").is_empty(), "a group of others is gone");
+        }
         let (code, _, err) = docker.run(&["create", "--cgroup-parent", "/a/../b", "busybox"]);
         assert!(docker.is_peer() || code != 0 && err.contains("cgroup parent"), "{err}");
     });

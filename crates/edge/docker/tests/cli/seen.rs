@@ -151,6 +151,14 @@ impl Parsed {
         let words: Vec<&str> =
             self.message.split(|c: char| !(c.is_alphanumeric() || ".[]-_*".contains(c))).collect();
         let parts: Vec<&str> = fact.name.split('.').collect();
+        // Docker's own words name the client's option.
+        let option = fact.name.rsplit('.').next().unwrap_or_default().chars().flat_map(|letter| {
+            let dash = letter.is_ascii_uppercase().then_some('-');
+            dash.into_iter().chain(letter.to_lowercase())
+        });
+        if words.contains(&format!("-{}", option.collect::<String>()).as_str()) {
+            return true;
+        }
         // A field may be refused with all that is in it.
         (0..parts.len()).any(|end| words.contains(&parts[..=end].join(".").as_str()))
     }

@@ -24,6 +24,70 @@ fn version_info_and_unknown_routes_answer() {
 }
 
 #[test]
+fn info_and_version_say_what_there_is_to_say() {
+    with_daemon(|docker| {
+        let said = |path: &str| -> serde_json::Value {
+            let answer = docker.ask("GET", path, "");
+            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        };
+        let (info, version) = (said("/info"), said("/version"));
+        let texts = [
+            "/ID",
+            "/Name",
+            "/Driver",
+            "/DockerRootDir",
+            "/LoggingDriver",
+            "/CgroupDriver",
+            "/CgroupVersion",
+            "/KernelVersion",
+            "/OperatingSystem",
+            "/OSVersion",
+            "/OSType",
+            "/Architecture",
+            "/ServerVersion",
+            "/DefaultRuntime",
+            "/InitBinary",
+            "/RuncCommit/ID",
+            "/SystemTime",
+            "/IndexServerAddress",
+        ];
+        for place in texts {
+            assert!(
+                info.pointer(place).and_then(|text| text.as_str()).is_some_and(|text| !text.is_empty()),
+                "{place}: {info}"
+            );
+        }
+        assert_eq!(info["DriverStatus"][0][0], "Backing Filesystem", "{info}");
+        assert!(info["DriverStatus"][0][1].as_str().is_some_and(|name| !name.is_empty()), "{info}");
+        for driver in ["bridge", "host", "ipvlan", "macvlan", "null"] {
+            let drivers = info["Plugins"]["Network"].as_array().unwrap();
+            assert!(drivers.iter().any(|known| known == driver), "{driver}: {info}");
+        }
+        for name in ["Version", "ApiVersion", "MinAPIVersion", "Os", "Arch", "KernelVersion"] {
+            assert!(!version[name].as_str().unwrap().is_empty(), "{name}: {version}");
+        }
+        for name in ["ApiVersion", "MinAPIVersion", "Os", "Arch", "KernelVersion"] {
+            assert_eq!(version["Components"][0]["Details"][name], version[name], "{name}: {version}");
+        }
+    });
+}
+
+#[test]
+fn a_container_that_wrote_nothing_has_written_nothing() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "still", "-v", "kept:/kept/here", "busybox", "sleep", "1000"]);
+        docker.with_each_cli(|docker| {
+            let sizes = || docker.ok(&["ps", "-s", "--format", "{{.Size}}"]);
+            assert!(sizes().starts_with("0B (virtual "), "{}", sizes());
+            docker.ok(&["exec", "still", "sh", "-c", "mkdir -p /new/dir; echo hi >/new/file"]);
+            assert!(sizes().starts_with("3B (virtual "), "{}", sizes());
+            docker.ok(&["exec", "still", "rm", "-r", "/new"]);
+        });
+    });
+}
+
+#[test]
 fn disk_usage_is_real_and_shared_layers_count_once() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -144,7 +144,8 @@ impl Core {
         }
     }
 
-    /// Below a group of the caller's, ours goes with the last sandbox in it. Blocking.
+    /// Below a group of the caller's, ours goes with the last sandbox in it, and the caller's if it was made for that.
+    /// Blocking.
     pub(crate) fn leave_group_parent(&self, id: &SandboxId) {
         let Some(parent) = self.group_parents.read().get(id).cloned() else { return };
         let own = format!("{}/hako-{}", parent.trim_start_matches('/'), self.config.instance);
@@ -157,6 +158,7 @@ impl Core {
                 remove_group(&dir);
             }
         }
+        self.remove_group_parent(&parent);
     }
 
     /// The whole way up, for a sandbox of its own. The caller holds its lock exclusively.

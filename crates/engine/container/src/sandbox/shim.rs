@@ -78,6 +78,7 @@ impl Core {
         give_files(sandbox)?;
         hako_sys::failpoint!("container.start.files");
         let path = self.cgroup(&sandbox.id, None);
+        self.make_group_parent(&sandbox.id)?;
         if spec.resources != Resources::default() {
             self.config.cgroups.create(&path)?.set(&limits(&spec.resources)?)?;
         }

@@ -3,7 +3,7 @@
 use super::super::host::{CreateRequest, HostConfig, Ulimit};
 use super::network::port;
 use super::resources::rlim;
-use crate::error::{Failure, invalid};
+use crate::error::{Failure, invalid, unimplemented};
 
 const OOM_SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
 /// What clients name that mean the usual runtime: there is one.
@@ -47,6 +47,24 @@ pub(super) fn check(request: &CreateRequest, host: &HostConfig) -> Result<(), Fa
     }
     request.exposed_ports.iter().flatten().try_for_each(|(text, _)| exposed(text))?;
     host.ulimits.iter().flatten().try_for_each(ulimit)
+}
+
+/// Limits of a container's own files take project quotas. Refused in Docker's words.
+pub(super) fn storage(host: &HostConfig, is_xfs: impl Fn() -> bool) -> Result<(), Failure> {
+    let Some(options) = host.storage_opt.as_ref().filter(|options| !options.is_empty()) else {
+        return Ok(());
+    };
+    let is_size = |name: &str| name.eq_ignore_ascii_case("size");
+    match options.keys().find(|name| !is_size(name)) {
+        Some(other) if !options.keys().any(|name| is_size(name)) => {
+            Err(invalid(format!("Unknown option {}", other.to_ascii_lowercase())))
+        }
+        _ if is_xfs() => Err(unimplemented("--storage-opt size is unimplemented: leave it out")),
+        _ => {
+            let words = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+            Err(unimplemented(words))
+        }
+    }
 }
 
 /// `80`, `80/tcp`, `80-90/tcp`.
@@ -101,6 +119,19 @@ mod tests {
             let said = said(request);
             assert!(said.contains(words), "{words}: {said:?}");
         }
+    }
+
+    #[test]
+    fn limits_of_files_are_refused_in_docker_s_words() {
+        let said = |options: Value, is_xfs: bool| {
+            let host = serde_json::from_value(json!({ "StorageOpt": options })).unwrap();
+            storage(&host, || is_xfs).err().map(|failure| failure.0.chain()).unwrap_or_default()
+        };
+        let words = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+        assert_eq!(said(json!({ "size": "1G" }), false), words);
+        assert!(said(json!({ "Size": "1G" }), true).contains("unimplemented"));
+        assert_eq!(said(json!({ "Other": "1" }), false), "Unknown option other");
+        assert_eq!((said(json!({}), false), said(Value::Null, false)), (String::new(), String::new()));
     }
 
     #[test]

@@ -13,11 +13,13 @@ enum Treatment {
     Mapped,
     /// It is shown by inspect, and has no effect on Linux by its own documentation.
     Kept,
+    /// Where it asks for something that is refused, in Docker's own words.
+    Worded,
     /// Its values but these, and those that ask for nothing, are refused.
     Refused(&'static [&'static str]),
 }
 
-use Treatment::{Kept, Mapped, Refused};
+use Treatment::{Kept, Mapped, Refused, Worded};
 
 const NOTHING: Treatment = Refused(&[]);
 
@@ -128,7 +130,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("HostConfig.PublishAllPorts", Mapped),
     ("HostConfig.ReadonlyRootfs", Mapped),
     ("HostConfig.SecurityOpt", Mapped),
-    ("HostConfig.StorageOpt", NOTHING),
+    ("HostConfig.StorageOpt", Worded),
     ("HostConfig.Tmpfs", Mapped),
     ("HostConfig.UTSMode", Mapped),
     ("HostConfig.UsernsMode", Mapped),
@@ -254,12 +256,12 @@ mod tests {
 
     #[test]
     fn wishes_that_cannot_be_honoured_are_named_all_at_once() {
-        let both = said(json!({ "HostConfig": { "StorageOpt": { "size": "1G" }, "Cgroup": "x" } }));
-        assert!(both.contains("HostConfig.Cgroup, HostConfig.StorageOpt are unimplemented"), "{both}");
+        let both = said(json!({ "HostConfig": { "VolumeDriver": "nfs", "Cgroup": "x" } }));
+        assert!(both.contains("HostConfig.VolumeDriver, HostConfig.Cgroup are unimplemented"), "{both}");
         let mount = said(json!({ "HostConfig": { "Mounts": [{ "ClusterOptions": { "a": 1 } }] } }));
         assert!(mount.contains("HostConfig.Mounts[].ClusterOptions is unimplemented"), "{mount}");
-        let small = said(json!({ "hostconfig": { "storageopt": { "size": "1G" } } }));
-        assert!(small.contains("HostConfig.StorageOpt"), "{small}");
+        let small = said(json!({ "hostconfig": { "volumedriver": "nfs" } }));
+        assert!(small.contains("HostConfig.VolumeDriver"), "{small}");
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(crate) async fn create(
     let as_written = request.image.clone();
     let mut host = request.host_config.clone().unwrap_or_default();
     check::check(&request, &host)?;
+    check::storage(&host, || is_xfs(state.images.dir()))?;
     let warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
     network::resolve_host_gateway(&state, &mut host).await?;
     let everywhere = everywhere(&state, &host.network_mode).await?;
@@ -98,6 +99,11 @@ pub(crate) async fn create(
     }
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
+}
+
+fn is_xfs(dir: &std::path::Path) -> bool {
+    const XFS: i128 = 0x5846_5342;
+    rustix::fs::statfs(dir).is_ok_and(|found| i128::from(found.f_type) == XFS)
 }
 
 /// An empty list clears the image's entrypoint and leaves its cmd, where one empty word clears both.
