@@ -47,6 +47,24 @@ fn the_api_port_in_use_is_named_and_nothing_is_left() {
 }
 
 #[test]
+fn a_wrong_configuration_of_identities_is_told_by_field() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data, file) = (scratch.path().join("data"), scratch.path().join("authentication.json"));
+    let file = file.to_str().unwrap();
+    let jwt = serde_json::json!([{"issuer": {"url": "http://issuer.example", "audiences": ["a"]},
+        "claimMappings": {"username": {"claim": "sub", "prefix": ""}}}]);
+    let kind = "AuthenticationConfiguration";
+    let text = serde_json::json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": kind, "jwt": jwt});
+    std::fs::write(file, text.to_string()).unwrap();
+    for up in both_ways(&["up", "--listen", "127.0.0.1:0", "--authentication-config", file]) {
+        let mut command = Command::new(HAKO);
+        let said = fails_with_one_line(command.arg("--data-dir").arg(&data).args(up));
+        assert_says(&said, &[file, "jwt[0].issuer.url", "scheme must be https"]);
+        assert!(!data.exists(), "a start that failed left its directory");
+    }
+}
+
+#[test]
 fn who_is_not_root_is_told_so() {
     for up in both_ways(&["up", "--data-dir", "/nonexistent/hako"]) {
         let mut command = Command::new(HAKO);

@@ -165,6 +165,45 @@ pub(crate) struct UpArgs {
     /// Who decides whether somebody outside reaches a published port of a container
     #[arg(long, value_name = "WHO", default_value = "own")]
     pub firewall: Firewall,
+    #[command(flatten)]
+    pub identities: IdentityArgs,
+}
+
+/// Who else says who a client of the API is, and what it may do. Named as kube-apiserver names them.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct IdentityArgs {
+    /// An AuthenticationConfiguration: issuers of OpenID Connect, and where a client may look that shows nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub authentication_config: Option<PathBuf>,
+    /// A kubeconfig of the webhook that says whose token it is
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub authentication_token_webhook_config_file: Option<PathBuf>,
+    /// A kubeconfig of the webhook that is asked what roles do not allow
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub authorization_webhook_config_file: Option<PathBuf>,
+    /// The authority of proxies that say in headers (X-Remote-User, -Group, -Extra-) for whom they ask
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// The name in the certificate of such a proxy (repeat for more); any if there is none
+    #[arg(
+        long = "requestheader-allowed-names",
+        value_name = "NAME",
+        requires = "requestheader_client_ca_file"
+    )]
+    pub requestheader_allowed_names: Vec<String>,
+}
+
+impl IdentityArgs {
+    /// The files by the option that names them.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let all = [
+            ("--authentication-config", &self.authentication_config),
+            ("--authentication-token-webhook-config-file", &self.authentication_token_webhook_config_file),
+            ("--authorization-webhook-config-file", &self.authorization_webhook_config_file),
+            ("--requestheader-client-ca-file", &self.requestheader_client_ca_file),
+        ];
+        all.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)))
+    }
 }
 
 /// Who decides on published ports.

@@ -108,6 +108,12 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     if let Some(spec) = &args.userns_remap {
         command.args(["--userns-remap", spec]);
     }
+    for (option, path) in args.identities.files() {
+        command.arg(option).arg(std::path::absolute(path).context("the current directory")?);
+    }
+    for name in &args.identities.requestheader_allowed_names {
+        command.args(["--requestheader-allowed-names", name]);
+    }
     for directory in &args.cdi_dirs {
         command.arg("--cdi-dir").arg(std::path::absolute(directory).context("the current directory")?);
     }

@@ -1,6 +1,6 @@
 //! The order in which what is linked in starts: the [machine](super::machine), then the [cluster](super::cluster) on it.
 
-use super::cluster::{Cluster, Control, listen};
+use super::cluster::{Cluster, Control, external, listen};
 use super::directory::DataDir;
 use super::machine::{Given, collect_leftovers, open_machine, paths, serve_docker};
 use super::sockets::{self, Sockets};
@@ -31,6 +31,7 @@ impl Platform {
     /// Starts what was asked for and returns when it is ready: the node, or the engine where that is all.
     pub(crate) async fn start(data_dir: &Path, args: &UpArgs) -> anyhow::Result<Self> {
         hako_sys::Features::check()?;
+        let external = external(&args.identities)?;
         let directory = DataDir::open(data_dir)?;
         let listener = match args.only {
             Some(Role::Engine) => None,
@@ -41,7 +42,7 @@ impl Platform {
         let machine =
             tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges, given));
         let control = match listener {
-            Some(listener) => Some(Control::open(&directory, listener, args, ranges).await?),
+            Some(listener) => Some(Control::open(&directory, listener, args, ranges, external).await?),
             None => {
                 // That of an earlier start leads nowhere.
                 remove_if_there(&directory.run().join("kubeconfig"))?;

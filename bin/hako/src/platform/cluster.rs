@@ -4,11 +4,11 @@ use super::adapters::Drain;
 use super::builtins::{Failures, serve};
 use super::directory::DataDir;
 use super::machine::Machine;
-use crate::cli::UpArgs;
+use crate::cli::{IdentityArgs, UpArgs};
 use crate::locate::ClusterPlace;
 use anyhow::{Context, bail};
 use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
-use hako_api::{Identity, Server, ServerConfig};
+use hako_api::{External, ExternalOptions, Identity, Server, ServerConfig};
 use hako_client::{Client, Informers};
 use hako_container::{ContainerEngine, Engine};
 use hako_dataplane::{Dataplane, DataplaneConfig};
@@ -59,6 +59,7 @@ impl Control {
         listener: TcpListener,
         args: &UpArgs,
         ranges: Ranges,
+        external: External,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let node_name = node_name(args)?;
@@ -69,7 +70,7 @@ impl Control {
             Some(inside) => (ranges.gateway(), inside.local_addr()?.port()),
             None => (advertised(address, node_ip), address.port()),
         };
-        let server = open_server(directory, Arc::clone(&pki), ranges, advertise).await?;
+        let server = open_server(directory, Arc::clone(&pki), ranges, advertise, Arc::new(external)).await?;
         let kubeconfig = write_kubeconfigs(directory, &pki, address, args)?;
         Ok(Self { listener, inside, address, pki, server, kubeconfig, node_name, node_ip, ranges })
     }
@@ -144,6 +145,18 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
+/// Who else says who a client is, before anything is begun that a mistake would have to undo.
+pub(super) fn external(args: &IdentityArgs) -> anyhow::Result<External> {
+    let options = ExternalOptions {
+        authentication_config: args.authentication_config.clone(),
+        token_webhook: args.authentication_token_webhook_config_file.clone(),
+        access_webhook: args.authorization_webhook_config_file.clone(),
+        proxy_ca: args.requestheader_client_ca_file.clone(),
+        proxy_names: args.requestheader_allowed_names.clone(),
+    };
+    Ok(External::load(&options)?)
+}
+
 /// A pod's loopback is not the machine's, so pods get a door of their own, on the bridge that they are on. It comes up
 /// later, hence the freedom to bind an address that is not there yet.
 fn listen_inside(gateway: Ipv4Addr) -> anyhow::Result<TcpListener> {
@@ -208,6 +221,7 @@ async fn open_server(
     pki: Arc<Pki>,
     ranges: Ranges,
     advertise: (Ipv4Addr, u16),
+    external: Arc<External>,
 ) -> anyhow::Result<Server> {
     let path = directory.join("store");
     let store =
@@ -215,6 +229,7 @@ async fn open_server(
     let config = ServerConfig {
         service_cidr: (ranges.services.base(), ranges.services.prefix()),
         advertise,
+        external,
         ..ServerConfig::new(Arc::new(store), pki)
     };
     Ok(Server::new(config).await?)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hako_store::Store;
 
+use crate::auth::External;
 use crate::pki::Pki;
 
 /// The version told to clients.
@@ -28,6 +29,8 @@ pub struct ServerConfig {
     pub advertise: (Ipv4Addr, u16),
     /// What clients may take of it.
     pub limits: Limits,
+    /// Who else says who somebody is and what they may do.
+    pub external: Arc<External>,
 }
 
 /// What clients over HTTPS may take at once, together. Components in this process bound themselves.
@@ -76,6 +79,7 @@ impl ServerConfig {
             node_ports: 30_000..=32_767,
             advertise: (Ipv4Addr::LOCALHOST, 6443),
             limits: Limits::DEFAULT,
+            external: Arc::default(),
         }
     }
 

@@ -28,6 +28,6 @@ pub mod schema;
 
 mod server;
 
-pub use auth::Identity;
+pub use auth::{External, ExternalError, ExternalOptions, Identity};
 pub use config::{Limits, ServerConfig};
 pub use server::Server;

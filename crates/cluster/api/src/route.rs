@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::auth::{Attributes, authorize};
+use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Query, Request, answer};
 use crate::kinds::{self, KindRow};
 use crate::resource::{self, Target};
@@ -30,12 +30,12 @@ pub(crate) fn is_long_running(request: &Request) -> bool {
 }
 
 /// Whether the request may be made at all. Its body does not matter.
-pub(crate) fn may(server: &Inner, request: &Request) -> Outcome<()> {
+pub(crate) async fn may(server: &Inner, request: &Request) -> Outcome<()> {
     let segments = segments(&request.path);
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match asked(&segments)? {
-        Some(parsed) => access(server, request, parsed).map(drop),
-        None => path_access(server, request),
+        Some(parsed) => access(server, request, parsed).await.map(drop),
+        None => path_access(server, request).await,
     }
 }
 
@@ -57,11 +57,11 @@ async fn answer_to(server: &Arc<Inner>, request: Request) -> Outcome {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match asked(&segments)? {
         Some(parsed) => {
-            let access = access(server, &request, parsed)?;
+            let access = access(server, &request, parsed).await?;
             resource(server, request, access).await
         }
         None => {
-            path_access(server, &request)?;
+            path_access(server, &request).await?;
             discovery::answer(server, &request, &segments).await
         }
     }
@@ -81,10 +81,10 @@ fn asked(segments: &[&str]) -> Outcome<Option<Parsed>> {
     })
 }
 
-fn path_access(server: &Inner, request: &Request) -> Outcome<()> {
+async fn path_access(server: &Inner, request: &Request) -> Outcome<()> {
     let verb = request.method.as_str().to_ascii_lowercase();
     let wanted = Attributes::Path { verb: &verb, path: &request.path };
-    authorize(&server.rbac.read(), &request.identity, wanted)?;
+    decide(server, &request.identity, wanted).await?;
     match request.method {
         Method::GET | Method::HEAD => Ok(()),
         _ => Err(Failure::method_not_allowed()),
@@ -139,7 +139,7 @@ struct Access {
     verb: &'static str,
 }
 
-fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Access> {
+async fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Access> {
     let Parsed { row, namespace, name, subresource } = parsed;
     let verb = verb_of(&request.method, !name.is_empty(), &request.query)?;
     let target = Target { row, namespace, name };
@@ -156,7 +156,8 @@ fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Access> 
         namespace: access_namespace,
         name: named,
     };
-    authorize(&server.rbac.read(), &request.identity, wanted)
+    decide(server, &request.identity, wanted)
+        .await
         .map_err(|error| Failure::about(&error, &target.subject()))?;
     Ok(Access { row, target, subresource, verb })
 }

@@ -114,7 +114,7 @@ impl Server {
 
     /// Serves HTTPS on a listener until the server stops.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
-        let tls = listen::tls(&self.inner.config.pki)?;
+        let tls = listen::tls(&self.inner.config)?;
         listen::serve(Arc::clone(&self.inner), listener, tls).await;
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Inner {
         let slots = if is_long { &self.long_slots } else { &self.slots };
         let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| self.too_many())?;
         authenticate(self, &mut request).await?;
-        route::may(self, &request)?;
+        route::may(self, &request).await?;
         request.body = body::read(body, &self.config.limits).await?;
         if !is_long {
             return route::dispatch(self, request).await;
@@ -214,6 +214,7 @@ impl Transport for InProcess {
             upgrade: None,
             slot: None,
             notes: Arc::default(),
+            is_proxied: false,
             is_inside: true,
         };
         async move { Ok(self.inner.answer(request).await) }.boxed()

@@ -3,17 +3,24 @@
 use hako_kube::Status;
 use http::header;
 
-use super::{Identity, impersonated, token};
+use super::external::{claimed_issuer, of_headers, strip};
+use super::token::Verified;
+use super::{Identity, bootstrap_token, impersonated, token};
 use crate::http::{Failure, Outcome, Request};
 use crate::server::Inner;
 
-/// Finds out who sends a request: its certificate says so already, else a bearer token does; then whom it wants to be.
+/// Finds out who sends a request: its certificate says so already, else a proxy's headers or a bearer token do; then
+/// whom it wants to be.
 pub(crate) async fn authenticate(server: &Inner, request: &mut Request) -> Outcome<()> {
-    if request.identity == Identity::anonymous()
+    if request.is_proxied
+        && let Some(identity) = of_headers(&request.headers)
+    {
+        request.identity = identity;
+    } else if request.identity == Identity::anonymous()
         && let Some(token) = bearer(request)
     {
         let audiences = [token::ISSUER.to_owned()];
-        let verified = token::verify(&server.config.pki, &*server.config.store, token, &audiences).await;
+        let verified = verify_token(server, token, &audiences).await;
         request.identity = verified
             .map_err(|reason| {
                 tracing::debug!(reason, "a bearer token was refused");
@@ -23,10 +30,44 @@ pub(crate) async fn authenticate(server: &Inner, request: &mut Request) -> Outco
     }
     // Nobody behind this server has to see it.
     request.headers.remove(header::AUTHORIZATION);
+    strip(&mut request.headers);
+    let is_nobody = request.identity == Identity::anonymous();
+    if is_nobody && !server.config.external.anonymous.is_let_in(&request.path) {
+        return Err(unauthorized());
+    }
     if let Some(identity) = impersonated(&server.rbac.read(), request)? {
         request.identity = identity;
     }
     Ok(())
+}
+
+/// Whose token it is, whoever issued it; the reason, without a word of the token, if it is nobody's.
+pub(crate) async fn verify_token(
+    server: &Inner,
+    token: &str,
+    audiences: &[String],
+) -> Result<Verified, String> {
+    let (config, external) = (&server.config, &server.config.external);
+    let is_for_us = audiences.iter().any(|audience| audience == token::ISSUER);
+    let ours = |identity| Verified { identity, audiences: vec![token::ISSUER.to_owned()] };
+    if let Some((id, secret)) = bootstrap_token::parts(token).filter(|_| is_for_us) {
+        return bootstrap_token::verify(&*config.store, id, secret).await.map(ours);
+    }
+    let named = claimed_issuer(token);
+    let issuer = external.issuers.iter().find(|issuer| named.as_deref() == Some(issuer.url()));
+    let reason = match issuer.filter(|_| is_for_us) {
+        Some(issuer) => match issuer.verify(token).await {
+            Ok(identity) => return Ok(ours(identity)),
+            Err(reason) => reason,
+        },
+        None => match token::verify(&config.pki, &*config.store, token, audiences).await {
+            Ok(verified) => return Ok(verified),
+            Err(reason) => reason,
+        },
+    };
+    let Some(webhook) = &external.tokens else { return Err(reason) };
+    let (identity, audiences) = webhook.verify(token, audiences).await?;
+    Ok(Verified { identity, audiences })
 }
 
 fn bearer(request: &Request) -> Option<&str> {

@@ -60,17 +60,16 @@ const NODE: &[Rule] = &[
             "services",
             "endpoints",
             "endpointslices",
-            "configmaps",
-            "secrets",
-            "serviceaccounts",
             "namespaces",
+            "csidrivers",
+            "runtimeclasses",
             "leases",
             "events",
         ],
     },
     Rule { verbs: WRITE, resources: &["pods/status", "leases", "events"] },
     Rule { verbs: &["delete"], resources: &["pods"] },
-    Rule { verbs: &["create"], resources: &["pods/eviction", "nodes", "serviceaccounts/token"] },
+    Rule { verbs: &["create"], resources: &["pods/eviction", "nodes"] },
 ];
 /// A node's own Node object, and nobody else's.
 const OWN_NODE: &[Rule] =
@@ -78,7 +77,7 @@ const OWN_NODE: &[Rule] =
 
 /// Refuses what neither a fixed rule nor a role allows.
 pub(crate) fn authorize(rbac: &Index, identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
-    if is_allowed(rbac, identity, wanted) { Ok(()) } else { Err(forbidden(identity, wanted)) }
+    if is_allowed(rbac, identity, wanted) { Ok(()) } else { Err(forbidden(identity, wanted, None)) }
 }
 
 /// Whether a fixed rule or a role allows it.
@@ -130,7 +129,8 @@ impl Rule {
     }
 }
 
-fn forbidden(identity: &Identity, wanted: Attributes<'_>) -> Error {
+/// The refusal that clients know, with a reason where there is one.
+pub(super) fn forbidden(identity: &Identity, wanted: Attributes<'_>, why: Option<&str>) -> Error {
     let user = &identity.user;
     let text = match wanted {
         Attributes::Path { verb, path } => format!("forbidden: User {user:?} cannot {verb} path {path:?}"),
@@ -153,7 +153,8 @@ fn forbidden(identity: &Identity, wanted: Attributes<'_>) -> Error {
             )
         }
     };
-    Error::new(Kind::Forbidden, text)
+    let why = why.filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
+    Error::new(Kind::Forbidden, text + &why.unwrap_or_default())
 }
 
 #[cfg(test)]

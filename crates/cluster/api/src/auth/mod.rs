@@ -8,12 +8,18 @@
 
 mod authenticate;
 mod authorize;
+mod bootstrap_token;
+mod decide;
+pub(crate) mod external;
 mod identity;
 mod impersonate;
+mod node;
 pub(crate) mod rbac;
 pub(crate) mod token;
 
-pub(crate) use authenticate::authenticate;
+pub(crate) use authenticate::{authenticate, verify_token};
 pub(crate) use authorize::{Attributes, authorize, is_allowed};
+pub(crate) use decide::decide;
+pub use external::{External, ExternalError, ExternalOptions};
 pub use identity::Identity;
 pub(crate) use impersonate::impersonated;

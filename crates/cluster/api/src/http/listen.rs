@@ -14,9 +14,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig as TlsServerConfig};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -24,8 +25,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Query, Request, until_sent};
 use crate::auth::Identity;
-use crate::config::Limits;
-use crate::pki::{Pki, PkiError};
+use crate::auth::external::verifier;
+use crate::config::{Limits, ServerConfig};
+use crate::pki::PkiError;
 use crate::server::Inner;
 
 /// How often a client on HTTP/2 is asked whether it is there, and how long it may take to say so.
@@ -35,12 +37,24 @@ const STREAMS: u32 = 1000;
 const HEADER_LIST_BYTES: u32 = 64 << 10;
 const BUFFER_BYTES: usize = 128 << 10;
 
+/// What the listener asks of connections, and what it makes of certificates.
+pub(crate) struct Door {
+    tls: Arc<TlsServerConfig>,
+    /// Who knows certificates of our own authority from those of proxies.
+    own: Arc<dyn ClientCertVerifier>,
+}
+
 /// What the TLS side of the listener needs.
-pub(crate) fn tls(pki: &Pki) -> Result<Arc<TlsServerConfig>, PkiError> {
+pub(crate) fn tls(config: &ServerConfig) -> Result<Door, PkiError> {
+    let pki = &config.pki;
     let fault = |error: &dyn std::fmt::Display| PkiError::Tls { problem: error.to_string() };
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pki.ca().as_bytes()).collect();
+    let mut all = roots.map_err(|error| fault(&error))?;
+    let own = verifier(&all).map_err(|error| fault(&error))?;
+    all.extend(config.external.proxy.iter().flat_map(|proxy| proxy.roots().iter().cloned()));
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pki.ca().as_bytes()) {
-        roots.add(certificate.map_err(|error| fault(&error))?).map_err(|error| fault(&error))?;
+    for root in all {
+        roots.add(root).map_err(|error| fault(&error))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
@@ -50,19 +64,20 @@ pub(crate) fn tls(pki: &Pki) -> Result<Arc<TlsServerConfig>, PkiError> {
     let pair = pki.server();
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect();
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| fault(&error))?;
-    let mut config = TlsServerConfig::builder_with_provider(provider)
+    let mut tls = TlsServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| fault(&error))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.map_err(|error| fault(&error))?, key)
         .map_err(|error| fault(&error))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Door { tls: Arc::new(tls), own })
 }
 
 /// Accepts connections until the server is stopped.
-pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, tls: Arc<TlsServerConfig>) {
-    let acceptor = TlsAcceptor::from(tls);
+pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, door: Door) {
+    let acceptor = TlsAcceptor::from(door.tls);
+    let own = door.own;
     let slots = Arc::new(Semaphore::new(server.config.limits.connections));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -78,38 +93,38 @@ pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, tls: Arc<Tl
                 continue;
             }
         };
-        let (server, acceptor) = (Arc::clone(&server), acceptor.clone());
+        let (server, acceptor, own) = (Arc::clone(&server), acceptor.clone(), Arc::clone(&own));
         tokio::spawn(async move {
             let stop = server.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = connection(server, acceptor, stream) => {}
+                () = connection(server, acceptor, own, stream) => {}
             }
             drop(slot);
         });
     }
 }
 
-async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn connection(
+    server: Arc<Inner>,
+    acceptor: TlsAcceptor,
+    own: Arc<dyn ClientCertVerifier>,
+    stream: TcpStream,
+) {
     let _ = stream.set_nodelay(true);
     let limits = server.config.limits;
     let Ok(Ok(stream)) = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream)).await else {
         tracing::debug!("TLS handshake failed");
         return;
     };
-    let identity = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .and_then(Identity::of_certificate)
-        .unwrap_or_else(Identity::anonymous);
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let (identity, is_proxied) = who(&server, &*own, chain);
     let activity = Arc::new(Activity::new());
     let seen = Arc::clone(&activity);
     let service = service_fn(move |request| {
         let (server, identity, open) = (Arc::clone(&server), identity.clone(), Activity::open(&seen));
         async move {
-            let answer = answer(&server, identity, request).await;
+            let answer = answer(&server, identity, is_proxied, request).await;
             Ok::<_, Infallible>(answer.map(|body| until_sent(body, open)))
         }
     });
@@ -134,6 +149,15 @@ async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream
         }
         () = activity.over(&limits) => tracing::debug!("connection without requests closed"),
     }
+}
+
+/// Who a verified certificate is of, and whether that is a proxy. One of a proxy's authority names nobody of ours.
+fn who(server: &Inner, own: &dyn ClientCertVerifier, chain: &[CertificateDer<'_>]) -> (Identity, bool) {
+    let Some((first, others)) = chain.split_first() else { return (Identity::anonymous(), false) };
+    let proxy = server.config.external.proxy.as_ref();
+    let is_own = proxy.is_none() || own.verify_client_cert(first, others, UnixTime::now()).is_ok();
+    let identity = if is_own { Identity::of_certificate(first) } else { None };
+    (identity.unwrap_or_else(Identity::anonymous), proxy.is_some_and(|proxy| proxy.is_proxy(chain)))
 }
 
 /// What goes on on a connection: neither a client that says nothing nor one that is done keeps its place.
@@ -190,6 +214,7 @@ impl Drop for Open {
 async fn answer(
     server: &Arc<Inner>,
     identity: Identity,
+    is_proxied: bool,
     mut request: http::Request<Incoming>,
 ) -> Response<Body> {
     let is_upgrade =
@@ -206,6 +231,7 @@ async fn answer(
         upgrade,
         slot: None,
         notes: Arc::default(),
+        is_proxied,
         is_inside: false,
     };
     let is_head = request.method == Method::HEAD;

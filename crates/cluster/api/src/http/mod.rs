@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub slot: Option<OwnedSemaphorePermit>,
     /// What admission has to say to the client.
     pub notes: Arc<Notes>,
+    /// From a proxy, which says in headers for whom it asks.
+    pub is_proxied: bool,
     /// From a component in this process: its objects are encoded from their types, their fields need no check.
     pub is_inside: bool,
 }

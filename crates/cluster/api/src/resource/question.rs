@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hako_error::Kind;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::decode;
 use super::target::Target;
-use crate::auth::{Attributes, Identity, is_allowed, token};
+use crate::auth::{Attributes, Identity, decide, token, verify_token};
 use crate::http::{Outcome, Request, answer};
 use crate::kinds::Question;
 use crate::server::Inner;
@@ -32,8 +33,8 @@ pub(crate) async fn ask(
     }
     let spec = object.get("spec").cloned().unwrap_or_default();
     object["status"] = match question {
-        Question::SubjectAccess => access(server, &subject(&spec), &spec),
-        Question::SelfAccess => access(server, &request.identity, &spec),
+        Question::SubjectAccess => access(server, &subject(&spec), &spec).await?,
+        Question::SelfAccess => access(server, &request.identity, &spec).await?,
         Question::SelfRules => rules(server, &request.identity, &spec),
         Question::SelfSubject => json!({"userInfo": user_info(&request.identity)}),
         Question::Token => review(server, &spec).await,
@@ -63,7 +64,7 @@ fn subject(spec: &Value) -> Identity {
     }
 }
 
-fn access(server: &Inner, identity: &Identity, spec: &Value) -> Value {
+async fn access(server: &Inner, identity: &Identity, spec: &Value) -> Outcome<Value> {
     let path = spec.get("nonResourceAttributes");
     let of = spec.get("resourceAttributes").or(path).cloned().unwrap_or_default();
     let wanted = if path.is_some() {
@@ -78,7 +79,11 @@ fn access(server: &Inner, identity: &Identity, spec: &Value) -> Value {
             name: text(&of, "name"),
         }
     };
-    json!({"allowed": is_allowed(&server.rbac.read(), identity, wanted)})
+    match decide(server, identity, wanted).await {
+        Ok(()) => Ok(json!({"allowed": true})),
+        Err(error) if error.kind() == Kind::Forbidden => Ok(json!({"allowed": false})),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What roles grant the sender; the fixed rules of masters are shown as one rule for all.
@@ -118,8 +123,7 @@ async fn review(server: &Inner, spec: &Value) -> Value {
     if audiences.is_empty() {
         audiences.push(token::ISSUER.to_owned());
     }
-    let config = &server.config;
-    match token::verify(&config.pki, &*config.store, text(spec, "token"), &audiences).await {
+    match verify_token(server, text(spec, "token"), &audiences).await {
         Ok(verified) => json!({
             "authenticated": true, "user": user_info(&verified.identity), "audiences": verified.audiences,
         }),

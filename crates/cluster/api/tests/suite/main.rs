@@ -6,6 +6,7 @@
 mod access;
 mod admission;
 mod contract;
+mod identities;
 mod kinds;
 mod kube_crate;
 mod kubectl;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
-use hako_api::{Identity, Limits, Server, ServerConfig};
+use hako_api::{External, ExternalOptions, Identity, Limits, Server, ServerConfig};
 use hako_client::Client;
 use hako_store::Embedded;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -34,7 +34,17 @@ impl World {
         Self::start_with(Limits::DEFAULT).await
     }
 
+    /// With others that say who somebody is, or what they may do.
+    pub async fn start_external(options: &ExternalOptions) -> Self {
+        let external = Arc::new(External::load(options).unwrap());
+        Self::start_as(|config| config.external = external).await
+    }
+
     pub async fn start_with(limits: Limits) -> Self {
+        Self::start_as(|config| config.limits = limits).await
+    }
+
+    async fn start_as(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());
@@ -43,7 +53,7 @@ impl World {
         let mut config = ServerConfig::new(Arc::clone(&store) as _, Arc::clone(&pki));
         config.service_cidr = (Ipv4Addr::new(10, 96, 0, 0), 16);
         config.advertise = (Ipv4Addr::LOCALHOST, port);
-        config.limits = limits;
+        change(&mut config);
         let server = Server::new(config).await.unwrap();
         default_account(&server.client(Identity::admin())).await;
         let serving = server.clone();

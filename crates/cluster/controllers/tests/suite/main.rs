@@ -4,4 +4,5 @@
 
 mod cluster;
 mod fake_node;
+mod volumes;
 mod workloads;

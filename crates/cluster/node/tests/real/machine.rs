@@ -168,7 +168,8 @@ fn node_config(
     let pair = pki.node_server(NODE, &[ip]).unwrap();
     let client = server.client(Identity::node(NODE));
     NodeConfig {
-        informers: Informers::new(client.clone()),
+        // One cache for all of the process, as in `hako up`: a node alone may not list what others need.
+        informers: Informers::new(server.client(Identity::admin())),
         client,
         engine,
         images: Arc::new(StoredImages(Arc::new(images))),

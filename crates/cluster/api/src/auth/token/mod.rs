@@ -12,7 +12,7 @@ mod verify;
 
 pub(crate) use claims::Reference;
 pub(crate) use issue::{Bound, Wanted, issue};
-pub(crate) use verify::verify;
+pub(crate) use verify::{Verified, verify};
 
 /// Who issues tokens, and for whom they are unless their request says otherwise.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
