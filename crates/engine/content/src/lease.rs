@@ -88,13 +88,20 @@ impl Leases {
         Ok(Self { dir, records, touched: None, loose: HashSet::new() })
     }
 
-    /// From here on every blob that is protected or let go of survives, until [`Leases::end`].
-    pub(crate) fn begin(&mut self) {
+    /// From here on every blob that is protected or let go of survives, until [`Leases::end`]. Returns what was let go
+    /// of before, in the same step: what is let go of later is spared now, and has to be looked at next time.
+    pub(crate) fn begin(&mut self) -> HashSet<Digest> {
         self.touched = Some(HashSet::new());
+        std::mem::take(&mut self.loose)
     }
 
     pub(crate) fn end(&mut self) {
         self.touched = None;
+    }
+
+    /// Has the next collection look at these.
+    pub(crate) fn loosen(&mut self, blobs: impl IntoIterator<Item = Digest>) {
+        self.loose.extend(blobs);
     }
 
     /// Whether a collection that runs may not delete the blob.
@@ -148,10 +155,6 @@ impl Leases {
         for id in over {
             self.release(&id);
         }
-    }
-
-    pub(crate) fn take_loose(&mut self) -> HashSet<Digest> {
-        std::mem::take(&mut self.loose)
     }
 
     /// Whether an unexpired lease holds the blob; expired ones are dropped on the way.

@@ -2,7 +2,7 @@
 
 use crate::error::ContentError;
 use crate::lease::{Lease, Leases};
-use crate::writer::{PARTIAL, Writer};
+use crate::writer::{PARTIAL, Writer, partial};
 use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use parking_lot::Mutex;
@@ -190,9 +190,8 @@ impl ContentStore {
     /// In small steps, between which blobs are written, protected and released as ever: a blob that is touched so
     /// after the collection began is spared by it. One collection runs at a time.
     pub fn collect(&self, keep: impl FnOnce(usize) -> Result<HashSet<Digest>>) -> Result<Vec<Blob>> {
-        self.collecting(|| {
-            // All are looked at: nothing is left to be looked at later.
-            self.inner.leases.lock().take_loose();
+        // All are looked at, and with them what leases have let go of.
+        self.collecting(|_| {
             let all = self.list()?;
             let keep = keep(all.len())?;
             self.sweep(all, &keep)
@@ -205,21 +204,24 @@ impl ContentStore {
         candidates: impl IntoIterator<Item = Digest>,
         keep: impl FnOnce(usize) -> Result<HashSet<Digest>>,
     ) -> Result<Vec<Blob>> {
-        self.collecting(|| {
-            let mut all = self.inner.leases.lock().take_loose();
-            all.extend(candidates);
-            let keep = keep(all.len())?;
-            let blobs =
-                all.into_iter().filter_map(|digest| Some(Blob { digest, size: self.size(digest).ok()? }));
-            self.sweep(blobs.collect(), &keep)
+        self.inner.leases.lock().loosen(candidates);
+        self.collecting(|loose| {
+            let keep = keep(loose.len())?;
+            let blob = |digest: &Digest| Some(Blob { digest: *digest, size: self.size(*digest).ok()? });
+            self.sweep(loose.iter().filter_map(blob).collect(), &keep)
         })
     }
 
-    fn collecting<T>(&self, collect: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// One at a time; `collect` is given what leases have let go of. One that fails has looked at nothing.
+    fn collecting<T>(&self, collect: impl FnOnce(&HashSet<Digest>) -> Result<T>) -> Result<T> {
         let _alone = self.inner.collecting.lock();
-        self.inner.leases.lock().begin();
-        let collected = collect();
-        self.inner.leases.lock().end();
+        let loose = self.inner.leases.lock().begin();
+        let collected = collect(&loose);
+        let mut leases = self.inner.leases.lock();
+        leases.end();
+        if collected.is_err() {
+            leases.loosen(loose);
+        }
         collected
     }
 
@@ -264,19 +266,25 @@ impl ContentStore {
     /// Forgets what waits to be continued and was not written for so long; what somebody is at stays. Returns how many
     /// bytes that were.
     pub fn drop_partials(&self, unused_for: Duration) -> Result<u64> {
-        let mut freed = 0;
-        for path in partials(&self.inner.ingest)? {
-            // Who writes holds the lock; one that ended meanwhile needs nobody.
-            let Ok(file) = File::open(&path) else { continue };
-            let Ok(metadata) = file.metadata() else { continue };
-            let is_fresh =
-                metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < unused_for);
-            if !is_fresh && file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
-                freed += metadata.len();
-            }
-        }
-        Ok(freed)
+        let partials = partials(&self.inner.ingest)?;
+        Ok(partials.iter().filter_map(|path| drop_partial(path, unused_for)).sum())
     }
+
+    /// Forgets what waits to be continued of blobs that are here by now; what somebody is at stays.
+    pub fn drop_partials_of(&self, blobs: impl IntoIterator<Item = Digest>) {
+        for blob in blobs.into_iter().filter(|blob| self.exists(*blob)) {
+            drop_partial(&partial(&self.inner.ingest, blob), Duration::ZERO);
+        }
+    }
+}
+
+/// Removes the start of a blob that was not written for so long, and that nobody is at; returns its size.
+fn drop_partial(path: &Path, unused_for: Duration) -> Option<u64> {
+    // Who writes holds the lock; one that ended meanwhile needs nobody.
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let is_old = metadata.modified().ok()?.elapsed().ok()? >= unused_for;
+    (is_old && file.try_lock().is_ok() && fs::remove_file(path).is_ok()).then_some(metadata.len())
 }
 
 fn missing_or(digest: Digest, action: &'static str, path: &Path, source: io::Error) -> ContentError {

@@ -53,7 +53,7 @@ impl Writer {
         digest: Digest,
         what: String,
     ) -> Result<Option<Self>> {
-        let path = ingest.join(format!("{}{PARTIAL}", digest.hex()));
+        let path = partial(ingest, digest);
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(ContentError::io("open", &path, &what))?;
         match file.try_lock() {
@@ -243,6 +243,11 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Where the start of a blob of known digest waits to be continued.
+pub(crate) fn partial(ingest: &Path, digest: Digest) -> PathBuf {
+    ingest.join(format!("{}{PARTIAL}", digest.hex()))
 }
 
 /// A file name that no other ingest has.

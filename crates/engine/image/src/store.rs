@@ -112,11 +112,14 @@ impl ImageStore {
         self.content().drop_partials(unused_for)
     }
 
-    /// An image that is here needs nothing more of earlier attempts at it.
-    pub(crate) fn settle_cut_pulls(&self, layers: &[Layer]) {
-        let has = |blob: &Digest| layers.iter().any(|layer| layer.digest == *blob);
-        let is_over = |blobs: &BTreeSet<Digest>| blobs.is_empty() || blobs.iter().any(has);
+    /// An image that is here needs nothing more of earlier attempts at it, whatever these had: one that was cut early
+    /// has the documents alone. `top` is what the registry has under the name.
+    pub(crate) fn settle_cut_pulls(&self, image: &Image, top: Digest) {
+        let layers = image.layers.iter().map(|layer| layer.digest);
+        let all: BTreeSet<Digest> = layers.chain([top, image.manifest_digest, image.id]).collect();
+        let is_over = |blobs: &BTreeSet<Digest>| blobs.is_empty() || !blobs.is_disjoint(&all);
         self.content().end_leases(|id, blobs| is_of_cut_pull(id) && is_over(blobs));
+        self.content().drop_partials_of(all);
     }
 
     /// Opens or creates the images in `dir`; half-unpacked layers of an earlier process go, and so do its leases,

@@ -278,3 +278,18 @@ fn a_collection_among_candidates_looks_at_these_and_at_what_leases_let_go_of() {
     assert_eq!(among(&[], &[]), (0, vec![]));
     assert_eq!(store.list().unwrap().len(), others.len() + 1, "what is no candidate is not looked at");
 }
+
+#[test]
+fn a_collection_that_fails_leaves_what_it_had_to_look_at_to_the_next_one() {
+    let (_dir, store) = store();
+    let lease = store.lease("pull", Duration::from_secs(60)).unwrap();
+    let leased = store.put("x", b"leased", Some(&lease)).unwrap();
+    let loose = store.put("x", b"loose blob", None).unwrap();
+    drop(lease);
+    let failed = || Err(ContentError::Damaged { digest: leased.digest, actual: loose.digest }.into());
+    assert!(store.collect_among([loose.digest], |_| failed()).is_err());
+    assert!(store.collect(|_| failed()).is_err());
+    let mut deleted = store.collect_among([], |_| Ok(HashSet::new())).unwrap();
+    deleted.sort_by_key(|blob| blob.size);
+    assert_eq!(deleted, [leased, loose]);
+}

@@ -96,6 +96,17 @@ impl Pins {
         self.held.contains_key(snapshot)
     }
 
+    /// Until [`Pins::end`] what is held or let go of survives. Returns what was let go of before, in the same step: what
+    /// is let go of later is spared now, and has to be looked at next time.
+    fn begin(&mut self) -> HashSet<String> {
+        self.touched = Some(HashSet::new());
+        std::mem::take(&mut self.loose)
+    }
+
+    fn end(&mut self) {
+        self.touched = None;
+    }
+
     fn spares(&self, snapshot: &str) -> bool {
         self.holds(snapshot) || self.touched.as_ref().is_some_and(|touched| touched.contains(snapshot))
     }
@@ -128,15 +139,14 @@ impl ImageStore {
     }
 
     /// Removes every blob and committed snapshot that no name, lease, pin, root, container or other snapshot
-    /// reaches.
+    /// reaches. What none of them reached when it was called, and none came to reach meanwhile, is gone when it returns.
     pub fn gc(&self) -> Result<Collected> {
-        self.collecting(|store, wanted| {
+        self.collecting(HashSet::new(), |store, _, wanted| {
             let mut looked_at = 0;
             let blobs = store.content().collect(|all| {
                 looked_at = all;
                 store.reach(wanted)
             })?;
-            store.inner.pins.lock().loose.clear();
             let committed =
                 store.snapshots().list().into_iter().filter(|info| info.state == State::Committed);
             let mut collected = store.sweep(committed.map(|info| info.name).collect(), wanted)?;
@@ -151,15 +161,14 @@ impl ImageStore {
     }
 
     /// The same among `candidates` and what leases and pins have let go of only.
-    pub(super) fn collect_among(&self, mut candidates: Roots) -> Result<Collected> {
-        self.collecting(|store, wanted| {
+    pub(super) fn collect_among(&self, candidates: Roots) -> Result<Collected> {
+        self.collecting(candidates.snapshots, |store, loose, wanted| {
             let mut looked_at = 0;
             let blobs = store.content().collect_among(candidates.blobs, |all| {
                 looked_at = all;
                 store.reach(wanted)
             })?;
-            candidates.snapshots.extend(std::mem::take(&mut store.inner.pins.lock().loose));
-            let mut collected = store.sweep(candidates.snapshots.into_iter().collect(), wanted)?;
+            let mut collected = store.sweep(loose.iter().cloned().collect(), wanted)?;
             collected.add(Collected { blobs, looked_at, ..Collected::default() });
             Ok(collected)
         })
@@ -178,14 +187,22 @@ impl ImageStore {
         pieces
     }
 
+    /// One at a time; `collect` is given the snapshots to look at: `candidates` and what pins have let go of. One that
+    /// fails has looked at nothing.
     fn collecting(
         &self,
-        collect: impl FnOnce(&Self, &mut HashSet<String>) -> Result<Collected>,
+        candidates: HashSet<String>,
+        collect: impl FnOnce(&Self, &HashSet<String>, &mut HashSet<String>) -> Result<Collected>,
     ) -> Result<Collected> {
         let _alone = self.inner.collecting.lock();
-        self.inner.pins.lock().touched = Some(HashSet::new());
-        let collected = collect(self, &mut HashSet::new());
-        self.inner.pins.lock().touched = None;
+        let mut loose = self.inner.pins.lock().begin();
+        loose.extend(candidates);
+        let collected = collect(self, &loose, &mut HashSet::new());
+        let mut pins = self.inner.pins.lock();
+        pins.end();
+        if collected.is_err() {
+            pins.loose.extend(loose);
+        }
         collected
     }
 

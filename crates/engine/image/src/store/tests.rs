@@ -231,6 +231,26 @@ fn collections_side_by_side_with_imports_and_removals_lose_nothing() {
 }
 
 #[test]
+fn what_is_let_go_of_while_a_collection_runs_is_looked_at_by_the_next_one_of_what_was_let_go_of() {
+    let (_dir, store) = store();
+    let image = import(&store, "app", "x");
+    let snapshot = store.unpack(&image).unwrap().unwrap();
+    let lease = store.lease("test").unwrap();
+    store.hold(&image, &lease).unwrap();
+    let held = Mutex::new(Some((store.pin(&snapshot), lease)));
+    store.remove("app", false).unwrap();
+    // Asked for while a collection runs.
+    store.add_roots(move || {
+        drop(held.lock().take());
+        Ok(Roots::default())
+    });
+    let spared = store.gc().unwrap();
+    assert!(spared.blobs.is_empty() && spared.snapshots.is_empty(), "{spared:?}");
+    let collected = store.collect_released().unwrap();
+    assert_eq!((collected.blobs.len(), collected.snapshots), (3, vec![snapshot]));
+}
+
+#[test]
 fn a_name_that_moves_on_leaves_its_image_without_a_name() {
     let (dir, store) = store();
     let old = import(&store, "app", "1");

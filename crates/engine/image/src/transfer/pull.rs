@@ -125,10 +125,9 @@ impl Pull<'_> {
         let digest = if self.options.is_named { plan.digest } else { plan.manifest };
         let digests = [self.name.with_digest(digest)];
         let (store, digest) = (self.store.clone(), plan.digest);
-        let layers = plan.layers;
         let image = blocking(move || {
             let image = store.point(plan.manifest, &names, &digests)?;
-            store.settle_cut_pulls(&layers);
+            store.settle_cut_pulls(&image, digest);
             Ok(image)
         })
         .await?;
@@ -198,6 +197,9 @@ impl Pull<'_> {
         let tag = self.tag().filter(|_| !is_named);
         let store = self.store.clone();
         let image = blocking(move || {
+            if let Some(top) = digest.digest() {
+                store.settle_cut_pulls(&here, top);
+            }
             if unpack {
                 store.unpack(&here)?;
             }

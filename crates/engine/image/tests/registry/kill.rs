@@ -8,11 +8,14 @@ use futures::StreamExt;
 use hako_error::Kind;
 use hako_image::transfer::{Progress, PullOptions, pull};
 use hako_image::{Budget, Image, ImageStore, NewImage};
+use hako_names::Digest;
 use hako_oci::media_type::Compression;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const DIR: &str = "HAKO_TEST_KILLED_DIR";
@@ -32,6 +35,24 @@ fn received(dir: &Path) -> u64 {
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).max().unwrap_or(0)
 }
 
+/// Lets a process pull into `dir` until it got there, and kills it.
+async fn cut(fake: &Fake, dir: &Path, is_there: impl Fn() -> bool) {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill::victim", "--ignored"])
+        .env(DIR, dir)
+        .env(NAME, fake.name("app:1").to_string())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_there() {
+        assert!(Instant::now() < deadline && victim.try_wait().unwrap().is_none(), "the victim pulls");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
 /// An image that a process was pulling into `dir` when it was killed: 400,000 bytes of its first layer are there.
 async fn killed(here: &Store, fake: &Fake, dir: &Path) -> Image {
     let image = here.image("app", Compression::Gzip, &[900_000, 2000]);
@@ -47,20 +68,7 @@ async fn killed(here: &Store, fake: &Fake, dir: &Path) -> Image {
             Response::builder().header(http::header::CONTENT_LENGTH, total).body(body).unwrap()
         })
     });
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill::victim", "--ignored"])
-        .env(DIR, dir)
-        .env(NAME, fake.name("app:1").to_string())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while received(dir) < 400_000 {
-        assert!(Instant::now() < deadline && victim.try_wait().unwrap().is_none(), "the victim pulls");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    cut(fake, dir, || received(dir) >= 400_000).await;
     image
 }
 
@@ -92,6 +100,40 @@ async fn a_killed_pull_leaves_nothing_half_done_and_continues_where_it_was() {
     drop(pulled);
     store.remove(&fake.name("app:1").to_string(), true).unwrap();
     assert_clean(&store, dir.path());
+}
+
+/// The lease of a pull that was killed early has only documents; its image may well come later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_pull_had_goes_with_its_image_whatever_that_was() {
+    let here = Store::new();
+    let image = here.image("app", Compression::Gzip, &[1000, 2000]);
+    let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
+    for (awaited, comes_from_elsewhere) in [(vec![image.id], false), (layers.clone(), false), (layers, true)]
+    {
+        let (fake, dir) = (Fake::start().await, tempfile::tempdir().unwrap());
+        fake.serve(&here.images, &image, "app");
+        let (is_alive, stalled) = (Arc::new(AtomicBool::new(true)), awaited.clone());
+        let still = is_alive.clone();
+        fake.rule(move |seen| {
+            let is_stalled = stalled.iter().any(|blob| seen.path.ends_with(&blob.to_string()));
+            (is_stalled && still.load(Ordering::Relaxed)).then(|| {
+                let never = futures::stream::pending::<std::io::Result<Bytes>>();
+                Response::new(Body::from_stream(never))
+            })
+        });
+        cut(&fake, dir.path(), || awaited.iter().all(|blob| fake.count(&blob.to_string()) > 0)).await;
+        is_alive.store(false, Ordering::Relaxed);
+        let store = open(dir.path());
+        if comes_from_elsewhere {
+            let (named, mut saved) = ([(image.clone(), vec![fake.name("app:1")])], Vec::new());
+            here.images.save(&named, hako_image::SaveFormat::Oci, &mut saved).unwrap();
+            tokio::task::block_in_place(|| store.load(&saved[..], &Progress::none())).unwrap();
+        }
+        let pulled = pull(&store, &fake.name("app:1"), &options(), &Progress::none()).await.unwrap();
+        assert_eq!(pulled.is_up_to_date, comes_from_elsewhere);
+        store.remove(&fake.name("app:1").to_string(), true).unwrap();
+        assert_clean(&store, dir.path());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
