@@ -24,6 +24,7 @@ mod interchange;
 mod platform;
 mod platforms;
 mod private;
+mod private_git;
 mod remapped;
 mod scripts;
 mod side_by_side;

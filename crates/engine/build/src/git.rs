@@ -9,6 +9,8 @@ use crate::error::BuildError;
 use crate::files::Source;
 use crate::ignore::Ignore;
 use crate::scratch::Scratch;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hako_error::{Error, Kind, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::fs;
@@ -19,8 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SCHEMES: [&str; 4] = ["https://", "http://", "git://", "ssh://"];
-/// The secret whose value authorises HTTP.
+/// The secret that is a password for HTTP, whoever it is for.
 const TOKEN: &str = "GIT_AUTH_TOKEN";
+/// The secret that is the whole value of the header `Authorization`.
+const HEADER: &str = "GIT_AUTH_HEADER";
+/// Who has a token for a password at the servers that know it as BuildKit sends it.
+const TOKEN_USER: &str = "x-access-token";
 /// How much of git's complaints an error repeats, in bytes.
 const COMPLAINTS: u64 = 4096;
 
@@ -101,7 +107,8 @@ fn parse(text: &str) -> Result<Address> {
 pub(crate) fn check_out(contexts: &Contexts, text: &str, wanted: &Wanted) -> Result<Checkout> {
     let address = parse(text)?;
     let dir = contexts.scratch()?;
-    let git = Git { contexts, home: dir.path().join("home"), tree: dir.path().join("tree") };
+    let authorization = Authorization::of(&address.url, contexts)?;
+    let git = Git { contexts, authorization, home: dir.path().join("home"), tree: dir.path().join("tree") };
     fs::create_dir_all(&git.home).map_err(BuildError::io("create", &git.home))?;
     git.run(dir.path(), &["init", "-q", "tree"])?;
     git.run(&git.tree, &["remote", "add", "origin", "--", &address.url])?;
@@ -131,8 +138,47 @@ pub(crate) fn check_out(contexts: &Contexts, text: &str, wanted: &Wanted) -> Res
     })
 }
 
+/// What one server is told, and no other: submodules may be anybody's.
+struct Authorization {
+    /// Its name in git's configuration.
+    key: String,
+    header: String,
+}
+
+impl Authorization {
+    /// From the secrets for this server alone, else from those for all.
+    fn of(url: &str, contexts: &Contexts) -> Result<Option<Self>> {
+        let Some((server, host)) = http_server(url) else { return Ok(None) };
+        for (name, is_token) in [
+            (format!("{HEADER}.{host}"), false),
+            (format!("{TOKEN}.{host}"), true),
+            (HEADER.to_owned(), false),
+            (TOKEN.to_owned(), true),
+        ] {
+            let Some(secret) = contexts.ground.lent.secret(&name)? else { continue };
+            let secret = String::from_utf8_lossy(&secret.0);
+            let value = match secret.trim() {
+                token if is_token => format!("Basic {}", STANDARD.encode(format!("{TOKEN_USER}:{token}"))),
+                value => value.to_owned(),
+            };
+            let key = format!("http.{server}/.extraHeader");
+            return Ok(Some(Self { key, header: format!("Authorization: {value}") }));
+        }
+        Ok(None)
+    }
+}
+
+/// Scheme and authority of a web address without who asks, and the authority alone.
+fn http_server(url: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
+    let authority = rest.split('/').next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Some((format!("{scheme}://{host}"), host))
+}
+
 struct Git<'a> {
     contexts: &'a Contexts,
+    authorization: Option<Authorization>,
     home: PathBuf,
     tree: PathBuf,
 }
@@ -189,12 +235,11 @@ impl Git<'_> {
             command.env("SSH_AUTH_SOCK", agent);
         }
         // By the environment: arguments are for everybody to see.
-        if let Some(token) = self.contexts.ground.lent.secret(TOKEN)? {
-            let token = String::from_utf8_lossy(&token.0);
+        if let Some(Authorization { key, header }) = &self.authorization {
             command
                 .env("GIT_CONFIG_COUNT", "1")
-                .env("GIT_CONFIG_KEY_0", "http.extraHeader")
-                .env("GIT_CONFIG_VALUE_0", format!("Authorization: Bearer {}", token.trim()));
+                .env("GIT_CONFIG_KEY_0", key)
+                .env("GIT_CONFIG_VALUE_0", header);
         }
         command.args([
             "-c",
@@ -320,6 +365,17 @@ mod tests {
         for no in ["https://h/a.tar", "dir", ".", "./a.git", "git@", "file:///etc/x.git", "github.com"] {
             assert!(!is_repository(no), "{no}");
         }
+    }
+
+    #[test]
+    fn a_server_is_told_from_the_rest_of_an_address() {
+        let told = |url| http_server(url).map(|(server, host)| format!("{server} {host}"));
+        assert_eq!(
+            told("https://me:pw@h.example:8443/a/b.git").unwrap(),
+            "https://h.example:8443 h.example:8443"
+        );
+        assert_eq!(told("http://h/r.git").unwrap(), "http://h h");
+        assert!(told("ssh://h/r.git").is_none() && told("git@h:r.git").is_none());
     }
 
     #[test]
