@@ -4,9 +4,9 @@ use crate::attest::Began;
 use crate::binfmt;
 use crate::cache::{Cache, CachedStep, Keep};
 use crate::caches::Caches;
-use crate::check::CheckInput;
+use crate::check::{self, CheckInput, Report};
 use crate::client::{Client, Lent};
-use crate::context::{Contexts, Ground, Registry};
+use crate::context::{Contexts, Found, Ground, Registry};
 use crate::digests::Digests;
 use crate::error::BuildError;
 use crate::exchange::{self, Imports};
@@ -219,13 +219,13 @@ impl Builder {
         let at = jiff::Timestamp::now();
         let found = contexts.dockerfile()?;
         if request.check {
-            let base_env = |base: &str| contexts.environment_of(base);
-            let input =
-                CheckInput { args: &request.args, ignore: found.ignore.as_deref(), base_env: &base_env };
-            let report = crate::check::check(&found.text, &found.name, &input)?;
+            let report = report(&contexts, &found)?;
             return Ok(Built { report: Some(report), ..Built::default() });
         }
         let file = dockerfile::parse(&found.text, &found.name)?;
+        if check::is_strict(&file, &found.text, &found.name, &request.args)? {
+            report(&contexts, &found)?.refuse()?;
+        }
         let shared = Shared {
             images: self.images.clone(),
             cache: self.cache.clone(),
@@ -261,6 +261,13 @@ impl Builder {
         exchange::export(&shared, request, &compiled)?;
         Ok(built)
     }
+}
+
+/// What the checks find in the file.
+fn report(contexts: &Contexts, found: &Found) -> Result<Report> {
+    let base_env = |base: &str| contexts.environment_of(base);
+    let (args, ignore) = (&contexts.request.args, found.ignore.as_deref());
+    Ok(check::check(&found.text, &found.name, &CheckInput { args, ignore, base_env: &base_env })?)
 }
 
 /// `SOURCE_DATE_EPOCH` of the request; the environment of the one who builds is not this process's.

@@ -11,9 +11,10 @@ mod names;
 mod rule;
 mod stages;
 
-use crate::dockerfile::{DockerfileError, Fault, Logical, logical, parse};
+use crate::dockerfile::{Dockerfile, DockerfileError, Fault, Logical, logical, parse};
 use crate::ignore::Ignore;
 use config::Config;
+use hako_error::{Error, Kind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,6 +73,17 @@ pub struct Report {
     pub is_error: bool,
 }
 
+impl Report {
+    /// Fails if something was found.
+    pub(crate) fn refuse(&self) -> hako_error::Result<()> {
+        if self.findings.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the checks found this, and check=error=true wants no build then:\n{self}");
+        Err(Error::new(Kind::Invalid, message.trim_end().to_owned()))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
@@ -88,12 +100,18 @@ impl fmt::Display for Report {
 /// Checks a Dockerfile; `file` names it. Fails if it does not parse, or if the checks asked for make no sense.
 pub fn check(text: &str, file: &str, input: &CheckInput) -> Result<Report, DockerfileError> {
     let dockerfile = parse(text, file)?;
-    let config = config(&dockerfile.directives.check, text, file, input)?;
+    let config = config(&dockerfile.directives.check, text, file, input.args)?;
     let ignore = input.ignore.map(Ignore::parse).unwrap_or_default();
     if let Some(fault) = ignore.faults().first() {
         return Err(failed(".dockerignore", fault.line, fault.message.to_owned(), &fault.text));
     }
-    let (logical, _) = logical(text, dockerfile.escape);
+    let (mut logical, _) = logical(text, dockerfile.escape);
+    // The directive is about the file, and not about the instruction that it may stand above.
+    if let (Some((line, _)), Some(first)) = (&dockerfile.directives.check, logical.first_mut()) {
+        let written = text.lines().nth(line - 1).unwrap_or_default();
+        let written = written.trim_matches(['\u{feff}', ' ', '\t']).trim_start_matches('#').trim();
+        first.comments.retain(|comment| comment != written);
+    }
     let mut found = Found { config: &config, lines: text.lines().collect(), findings: Vec::new() };
     lines::check(&logical, &mut found);
     stages::check(&dockerfile, &logical, &ignore, input, &mut found);
@@ -102,13 +120,23 @@ pub fn check(text: &str, file: &str, input: &CheckInput) -> Result<Report, Docke
     Ok(Report { file: file.to_owned(), findings, is_error: config.is_error })
 }
 
+/// Whether the file, or the one who builds, wants no image of a file that the checks find something in.
+pub(crate) fn is_strict(
+    dockerfile: &Dockerfile,
+    text: &str,
+    file: &str,
+    args: &BTreeMap<String, String>,
+) -> Result<bool, DockerfileError> {
+    Ok(config(&dockerfile.directives.check, text, file, args)?.is_error)
+}
+
 fn config(
     directive: &Option<(usize, String)>,
     text: &str,
     file: &str,
-    input: &CheckInput,
+    args: &BTreeMap<String, String>,
 ) -> Result<Config, DockerfileError> {
-    if let Some(said) = input.args.get(ARGUMENT).filter(|said| !said.is_empty()) {
+    if let Some(said) = args.get(ARGUMENT).filter(|said| !said.is_empty()) {
         return Config::parse(said)
             .map_err(|message| failed(file, 0, format!("--build-arg {ARGUMENT}: {message}"), ""));
     }

@@ -203,3 +203,11 @@ proptest::proptest! {
         let _ = check(&text, "f", &input).map(|report| report.to_string());
     }
 }
+
+#[test]
+fn the_directive_of_a_file_is_not_about_the_instruction_below_it() {
+    let text = "# check=skip=StageNameCasing\nFROM a AS Build\n";
+    assert_eq!(found(text), []);
+    let report = with(text, &[("BUILDKIT_DOCKERFILE_CHECK", "skip=MaintainerDeprecated")], None);
+    assert_eq!(report.findings.len(), 1, "who builds wins: {report}");
+}
