@@ -106,12 +106,12 @@ impl Cache {
     pub(crate) fn put(&self, key: Digest, record: &Record) -> Result<(), BuildError> {
         let path = self.path(key);
         let new = path.with_extension(format!("new{:?}", std::thread::current().id()));
-        let written = serde_json::to_vec(record)
-            .map_err(std::io::Error::from)
-            .and_then(|bytes| fs::write(&new, bytes))
-            .and_then(|()| fs::rename(&new, &path));
-        written.map_err(BuildError::io("write", &path))?;
-        self.kept.lock().insert(path, kept(record));
+        let written =
+            serde_json::to_vec(record).map_err(std::io::Error::from).and_then(|bytes| fs::write(&new, bytes));
+        // One step with what is kept in memory: who forgets it in between would leave that behind.
+        let mut all = self.kept.lock();
+        written.and_then(|()| fs::rename(&new, &path)).map_err(BuildError::io("write", &path))?;
+        all.insert(path, kept(record));
         Ok(())
     }
 
@@ -163,13 +163,14 @@ impl Cache {
 
     /// Forgets one result; returns what it kept.
     fn forget(&self, path: &Path) -> Result<Roots, BuildError> {
+        let mut all = self.kept.lock();
         match fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(BuildError::io("remove", path)(error));
             }
             _ => {}
         }
-        let (blob, snapshot) = self.kept.lock().remove(path).unwrap_or_default();
+        let (blob, snapshot) = all.remove(path).unwrap_or_default();
         Ok(Roots { blobs: blob.into_iter().collect(), snapshots: snapshot.into_iter().collect() })
     }
 

@@ -96,7 +96,17 @@ pub struct Retired {
 impl Retired {
     /// Deletes them.
     pub fn delete(self) -> Result<()> {
-        let removed = std::fs::remove_dir_all(&self.trash);
+        let mut removed = std::fs::remove_dir_all(&self.trash);
+        // Who began to write in it under its former name, as the thread does that takes the mark of an unsynced one off,
+        // may end after the directory was read. Nobody begins any more, so this ends too.
+        for _ in 0..8 {
+            match &removed {
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+                    removed = std::fs::remove_dir_all(&self.trash);
+                }
+                _ => break,
+            }
+        }
         Ok(removed.map_err(SnapshotError::io("remove", &self.trash, &self.name))?)
     }
 }
