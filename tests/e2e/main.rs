@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bad_machine;
+mod build_flags;
 mod build_transfers;
 mod builds;
 mod clients;

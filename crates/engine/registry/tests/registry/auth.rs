@@ -56,7 +56,7 @@ fn token() -> Fixture {
     })
 }
 
-fn credentials(user: &str) -> String {
+pub fn credentials(user: &str) -> String {
     let text = format!("{user}:{user}-password");
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
 }

@@ -5,6 +5,7 @@
 mod auth;
 mod cache;
 mod collect;
+mod configured;
 mod crash;
 mod docker;
 mod events;
