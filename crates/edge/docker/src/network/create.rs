@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use hako_container::NetworkRequest;
 use hako_error::{Error, Kind};
-use hako_network::{Driver, IpNet, Ipam};
+use hako_network::{Driver, ENABLE, IpNet, Ipam};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -88,11 +88,14 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
         ipam.push(one);
     }
     let has_v6 = ipam.iter().any(|one| one.subnet.is_ipv6());
-    let ipv6 = request.enable_ipv6.unwrap_or(has_v6);
+    let options = request.options.unwrap_or_default();
+    let mut options: BTreeMap<String, String> =
+        options.into_iter().map(|(name, value)| (name, text(value))).collect();
+    let ipv6 = family(request.enable_ipv6, &mut options, ENABLE[1])?.unwrap_or(has_v6);
     if !ipv6 {
         ipam.retain(|one| !one.subnet.is_ipv6());
     }
-    let ipv4 = request.enable_ipv4.unwrap_or(true);
+    let ipv4 = family(request.enable_ipv4, &mut options, ENABLE[0])?.unwrap_or(true);
     Ok(NetworkRequest {
         name: request.name,
         driver,
@@ -105,14 +108,24 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
         ipam_options,
         config_only: request.config_only,
         config_from: request.config_from.map(|from| from.network).unwrap_or_default(),
-        options: request
-            .options
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(name, value)| (name, text(value)))
-            .collect(),
+        options,
         labels: request.labels.unwrap_or_default(),
     })
+}
+
+/// Whether the network has a family; an option says so where the request does not.
+fn family(
+    said: Option<bool>,
+    options: &mut BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<bool>, Failure> {
+    if said.is_some() {
+        options.remove(name);
+        return Ok(said);
+    }
+    let Some(value) = options.get(name) else { return Ok(None) };
+    let is_on = hako_network::truth(value);
+    is_on.map(Some).ok_or_else(|| invalid(format!("driver-opt {name:?} is not a valid bool")))
 }
 
 fn driver(name: &str) -> Result<Driver, Failure> {
@@ -248,6 +261,9 @@ mod tests {
         assert_eq!(net.ipam[0].gateway, Some("172.30.0.9".parse().unwrap()));
         assert_eq!(net.ipam[0].aux["router"], "172.30.0.2".parse::<IpAddr>().unwrap());
         assert_eq!(net.options["x"], "1");
+        let options = json!({ ENABLE[0]: "0", ENABLE[1]: "true" });
+        let by_option = parsed(json!({ "Name": "six", "Options": options })).unwrap();
+        assert!(!by_option.ipv4 && by_option.ipv6);
     }
 
     #[test]
@@ -259,6 +275,8 @@ mod tests {
         assert!(text(json!({ "Name": "bridge" })).contains("predefined bridge"));
         assert!(text(json!({ "Name": "a", "Driver": "host" })).contains("only one instance of \"host\""));
         assert_eq!(text(json!({ "Name": " " })), "invalid name: name is empty");
+        let odd = json!({ "Name": "a", "Options": { ENABLE[1]: "odd" } });
+        assert_eq!(text(odd), "driver-opt \"com.docker.network.enable_ipv6\" is not a valid bool");
         let wide = json!({ "Name": "a", "IPAM": { "Config": [{ "Subnet": "10.0.0.0/33" }] } });
         assert_eq!(text(wide), "invalid subnet 10.0.0.0/33: invalid CIDR block notation");
         assert!(text(json!({ "Name": "a", "Driver": "weave" })).contains("weave"));

@@ -33,7 +33,7 @@ mod table;
 
 pub use device::parse_mac;
 pub use ipam::default_pools;
-pub use options::check_endpoint;
+pub use options::{ENABLE, check_endpoint, truth};
 pub use resolver::{RESOLVER, ResolverSockets, resolver_sockets};
 pub use spec::{
     Connect, DEFAULT_NETWORK, Driver, Endpoint, EndpointAddress, Families, Ipam, Member, NetworkRequest,

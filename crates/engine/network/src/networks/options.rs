@@ -16,6 +16,8 @@ pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 pub(crate) const PREFIX: &str = "com.docker.network.container_iface_prefix";
 pub(crate) const GATEWAY_MODE: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+/// Whether a network has IPv4, and IPv6, unless the request itself says so.
+pub const ENABLE: [&str; 2] = ["com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"];
 /// The address that members of a bridge go out by, for each family.
 pub(crate) const HOST_IP: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
 /// Links of the host from where members are reached at their own addresses, at the ports they publish.
@@ -127,7 +129,8 @@ pub(super) fn check(request: &NetworkRequest) -> Result<()> {
         Driver::Null => &[],
     };
     let is_ours = |name: &str| name.starts_with(OURS) || request.driver != Driver::Bridge;
-    if let Some(name) = request.options.keys().find(|name| is_ours(name) && !known.contains(&name.as_str())) {
+    let is_known = |name: &str| known.contains(&name) || ENABLE.contains(&name);
+    if let Some(name) = request.options.keys().find(|name| is_ours(name) && !is_known(name)) {
         return Err(NetworkError::UnknownOption { name: name.clone() });
     }
     check_values(request)
@@ -169,7 +172,8 @@ fn check_values(request: &NetworkRequest) -> Result<()> {
 }
 
 /// What Docker's language takes for true and false.
-pub(crate) fn truth(text: &str) -> Option<bool> {
+#[must_use]
+pub fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
