@@ -78,22 +78,13 @@ pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts this program again in a session of its own and waits for its line.
-fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
-    platform::refuse_foreign(target.data_dir())?;
-    platform::make_private(target.data_dir())?;
-    let log_path = target.data_dir().join("hako.log");
-    let mut log = std::fs::File::options().create(true).append(true).read(true).open(&log_path);
-    let log = log.as_mut().map_err(|error| anyhow::anyhow!("open {}: {error}", log_path.display()))?;
-    let start = log.seek(SeekFrom::End(0))?;
-    let mut command = Command::new(std::env::current_exe().context("find this program")?);
-    command.arg("--data-dir").arg(target.data_dir()).arg("up");
+/// The same options for the background process, which works in another directory.
+fn pass_on(command: &mut Command, args: &UpArgs) -> anyhow::Result<()> {
     match args.only {
         Some(Role::Engine) => command.args(["--only", "engine"]),
         None => command.args(["--listen", &args.listen.to_string()]),
     };
     if let Some(path) = &args.kubeconfig {
-        // The background process works in another directory.
         command.arg("--kubeconfig").arg(std::path::absolute(path).context("the current directory")?);
     }
     if let Some(name) = &args.node_name {
@@ -120,6 +111,20 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     for socket in &args.docker_sockets {
         command.arg("--docker-socket").arg(std::path::absolute(socket).context("the current directory")?);
     }
+    Ok(())
+}
+
+/// Starts this program again in a session of its own and waits for its line.
+fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
+    platform::refuse_foreign(target.data_dir())?;
+    platform::make_private(target.data_dir())?;
+    let log_path = target.data_dir().join("hako.log");
+    let mut log = std::fs::File::options().create(true).append(true).read(true).open(&log_path);
+    let log = log.as_mut().map_err(|error| anyhow::anyhow!("open {}: {error}", log_path.display()))?;
+    let start = log.seek(SeekFrom::End(0))?;
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command.arg("--data-dir").arg(target.data_dir()).arg("up");
+    pass_on(&mut command, args)?;
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,10 +1,11 @@
 //! Who a caller is and what that allows.
 //!
-//! Owns: identities from client certificates and of components in this process, and the rules of access: those of
-//! components and nodes, which are fixed, and those that roles and bindings say ([`rbac`]).
+//! Owns: identities from client certificates, tokens and of components in this process, whom else to ask
+//! ([`external`]), and the rules of access: those of components and nodes, which are fixed, and those that roles and
+//! bindings say ([`rbac`]).
 //! Does not own: certificates themselves (`pki`).
 //!
-//! Invariant: every request, from wherever, passes [`authorize`] before anything is read or written.
+//! Invariant: every request, from wherever, passes [`decide`] before anything is read or written.
 
 mod authenticate;
 mod authorize;

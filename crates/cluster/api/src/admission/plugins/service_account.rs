@@ -108,11 +108,8 @@ fn mount(pod: &mut Value) {
     let name = there.unwrap_or_else(new_name);
     let mut is_needed = false;
     for list in ["initContainers", "containers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+        for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             is_needed |= mount_into(container, &name);
-        }
-        if pod["spec"][list].is_null() {
-            pod["spec"].as_object_mut().map(|spec| spec.shift_remove(list));
         }
     }
     if !is_needed || has_volume {
