@@ -101,7 +101,7 @@ const PULL: &str = "pull-";
 
 /// Whether the lease is of a pull of an earlier process.
 fn is_of_cut_pull(id: &str) -> bool {
-    id.starts_with(PULL) && !id.contains(&format!("-{}-", std::process::id()))
+    id.starts_with(PULL) && !id.contains(commit::own_mark())
 }
 
 impl ImageStore {
@@ -138,8 +138,7 @@ impl ImageStore {
                 snapshots.remove(&info.name)?;
             }
         }
-        let own = format!("-{}-", std::process::id());
-        content.end_leases(|id, _| !id.starts_with(PULL) && !id.contains(&own));
+        content.end_leases(|id, _| !id.starts_with(PULL) && !id.contains(commit::own_mark()));
         let inner = Inner {
             content,
             snapshots,

@@ -9,7 +9,8 @@ use hako_names::ImageRef;
 use hako_oci::image::{History, ImageConfiguration};
 use hako_oci::media_type;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a new image is made of. The configuration's `rootfs` is filled in from the layers.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ impl ImageStore {
     pub fn lease(&self, what: &str) -> Result<Lease> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let id = format!("{what}{}{}", own_mark(), NEXT.fetch_add(1, Ordering::Relaxed));
         self.content().lease(&id, Duration::from_secs(24 * 3600))
     }
 
@@ -132,6 +133,16 @@ impl ImageStore {
         }
         Ok(image)
     }
+}
+
+/// What the ids of this process's leases have in them. The number alone may be that of an earlier process: in a container
+/// it is the same at each start.
+pub(super) fn own_mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    MARK.get_or_init(|| {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        format!("-{}.{:x}-", std::process::id(), started.as_nanos())
+    })
 }
 
 pub(super) fn manifest_of(config: hako_names::Digest, size: u64, layers: &[Layer]) -> Value {

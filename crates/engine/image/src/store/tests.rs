@@ -185,8 +185,8 @@ fn spares_that_nobody_used_go_to_make_room_and_so_does_what_they_kept() {
 fn leases_of_a_dead_process_end_at_the_next_start_except_those_of_pulls() {
     let (dir, store) = store();
     let kept = |what: &str, text: &[u8]| {
-        // As another process would call it.
-        let id = format!("{what}-1-0");
+        // As an earlier process with the same number would call it.
+        let id = format!("{what}-{}.1-0", std::process::id());
         let lease = store.content().lease(&id, Duration::from_secs(3600)).unwrap();
         let blob = store.content().put(what, text, Some(&lease)).unwrap();
         (blob.digest, lease)
