@@ -212,3 +212,28 @@ fn read_all(dir: &Path) -> HashMap<PathBuf, Kept> {
     };
     fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| read(entry.path())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_while_it_is_written_keeps_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache { dir: dir.path().to_owned(), kept: Arc::default() };
+        let record =
+            Record { layer: None, snapshot: Some("s".into()), created: String::new(), content: None };
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                for number in 0..3000_u32 {
+                    cache.put(Digest::of(&number.to_le_bytes()), &record).unwrap();
+                }
+            });
+            while !writing.is_finished() {
+                cache.clear().unwrap();
+            }
+        });
+        cache.clear().unwrap();
+        assert!(cache.roots().snapshots.is_empty());
+    }
+}
