@@ -115,6 +115,35 @@ fn a_cache_has_all_stages_or_those_that_the_image_shows() {
 }
 
 #[test]
+fn a_directory_has_several_caches_by_tag_and_by_digest() {
+    let yard = Yard::start();
+    let main = yard.context(DRAWS);
+    let cache = yard.path("caches");
+    let mut drawn = Vec::new();
+    for tag in ["one", "two"] {
+        yard.build(&main, &["-t", tag, "--cache-to", &format!("type=local,dest={cache},tag={tag}")]);
+        drawn.push(yard.cat(tag, "/drawn"));
+        yard.forget();
+    }
+    assert_ne!(drawn[0], drawn[1]);
+    let index = json(&Path::new(&cache).join("index.json"));
+    let manifests = index["manifests"].as_array().unwrap();
+    let name = |manifest: &&Value| manifest["annotations"]["org.opencontainers.image.ref.name"] == "two";
+    let two = manifests.iter().find(name).unwrap()["digest"].as_str().unwrap();
+    for (which, expected) in [("tag=one".to_owned(), &drawn[0]), (format!("digest={two}"), &drawn[1])] {
+        yard.build(&main, &["-t", "app", "--cache-from", &format!("type=local,src={cache},{which}")]);
+        assert_eq!(yard.cat("app", "/drawn"), *expected, "{which}");
+        yard.forget();
+    }
+    let said = yard.build(&main, &["-t", "app", "--cache-from", &format!("type=local,src={cache}")]);
+    assert!(
+        said.contains("is not used") && !drawn.contains(&yard.cat("app", "/drawn")),
+        "none is latest: {said}"
+    );
+    yard.platform.down();
+}
+
+#[test]
 fn a_cache_that_no_registry_takes_fails_the_build_unless_that_does_not_matter() {
     let yard = Yard::start();
     let main = yard.context(DRAWS);

@@ -124,3 +124,29 @@ fn docker_build_takes_results_from_an_image_that_carries_them() {
     }
     platform.down();
 }
+
+#[test]
+fn a_pull_brings_the_image_for_the_platform_that_it_names() {
+    let (platform, dir) = start();
+    let registry = Registry::start(dir.path(), false);
+    let name = format!("{}/team/app:v1", registry.host);
+    let main = context(&dir.path().join("main"), "FROM scratch\nCOPY Dockerfile /\n");
+    platform.run(&[
+        "build",
+        "--platform",
+        "linux/amd64,linux/arm64",
+        "-t",
+        &name,
+        "-o",
+        "type=registry",
+        &main,
+    ]);
+    platform.run(&["rmi", &name]);
+    platform.run(&["system", "prune", "--force"]);
+    for (flags, architecture) in [(&["--platform", "linux/arm64"][..], "arm64"), (&[], "amd64")] {
+        assert_eq!(platform.run(&[&["pull", "-q", &name], flags].concat()), format!("{name}\n"));
+        let inspected: Value = serde_json::from_str(&platform.run(&["image", "inspect", &name])).unwrap();
+        assert_eq!(inspected["Architecture"], architecture);
+    }
+    platform.down();
+}

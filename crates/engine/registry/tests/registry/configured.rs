@@ -1,6 +1,6 @@
 //! What the file says, from its words to what clients see.
 
-use crate::support::Fixture;
+use crate::support::{Fixture, run};
 use hako_registry::Config;
 use serde_json::Value;
 
@@ -119,4 +119,49 @@ fn a_cache_shows_its_upstream_the_name_and_the_password_of_the_file() {
     let config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..refused };
     let started = runtime.block_on(hako_registry::Service::start(config, dir.path().join("own")));
     assert!(started.is_err_and(|error| error.chain().contains("missing")));
+}
+
+#[test]
+fn a_cache_speaks_to_its_upstream_as_securely_as_it_is_told() {
+    let plain = Fixture::start();
+    let digest = plain.push_image("app", "v1", b"anything");
+    let secured = serve("tls: {own: [127.0.0.1]}\n");
+    let work = tempfile::tempdir().unwrap();
+    let (source, trust) = (work.path().join("source"), work.path().join("trust"));
+    crate::skopeo::layout(&source, b"encrypted");
+    std::fs::create_dir(&trust).unwrap();
+    let authority = secured.dir.path().join("pki/ca.crt");
+    std::fs::copy(&authority, trust.join("ca.crt")).unwrap();
+    let (oci, image) = (format!("oci:{}", source.display()), format!("docker://{}/app:v1", secured.host()));
+    run("skopeo", &["copy", "--dest-cert-dir", &trust.display().to_string(), &oci, &image]);
+    let cache = serve(&format!(
+        "upstreams:\n- {{prefix: never, registry: '{plain}', plain_http: never}}\n\
+         - {{prefix: only, registry: '{plain}', plain_http: only}}\n\
+         - {{prefix: trusted, registry: '{tls}', plain_http: never, ca_file: '{authority}'}}\n\
+         - {{prefix: unknown, registry: '{tls}', plain_http: never}}\n\
+         - {{prefix: clear, registry: '{tls}', plain_http: only}}\n",
+        plain = plain.host(),
+        tls = secured.host(),
+        authority = authority.display()
+    ));
+    let pull = |prefix: &str| cache.get(&format!("/v2/{prefix}/app/manifests/v1"));
+    for (prefix, is_ok) in
+        [("never", false), ("only", true), ("trusted", true), ("unknown", false), ("clear", false)]
+    {
+        let pulled = pull(prefix);
+        assert_eq!(pulled.status == 200, is_ok, "{prefix}: {pulled:?}");
+    }
+    assert_eq!(pull("only").header("docker-content-digest"), digest.to_string());
+}
+
+#[test]
+fn no_more_uploads_are_under_way_than_the_bound_says() {
+    let registry = serve("limits: {uploads: 1}\n");
+    let begin = || registry.send("POST", "/v2/a/blobs/uploads/", &[], "");
+    let first = begin();
+    let second = begin();
+    assert_eq!((first.status, second.status, second.code().as_str()), (202, 429, "TOOMANYREQUESTS"));
+    let location = first.header("location");
+    assert_eq!(registry.send("DELETE", location, &[], "").status, 204);
+    assert_eq!(begin().status, 202);
 }
