@@ -42,52 +42,73 @@ impl Server {
     }
 }
 
-/// One request by way of `git http-backend`, which speaks CGI.
+/// A request: its first line and its headers, and its body.
+struct Request {
+    lines: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    fn read(client: &TcpStream) -> Option<Self> {
+        let mut reader = BufReader::new(client);
+        let mut request = Self { lines: Vec::new(), body: Vec::new() };
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            match line.trim_end() {
+                "" => break,
+                line => request.lines.push(line.to_owned()),
+            }
+        }
+        let length = request.header("content-length").and_then(|length| length.parse().ok());
+        request.body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut request.body).ok()?;
+        Some(request)
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        let mut all = self.lines.iter().skip(1).filter_map(|line| line.split_once(": "));
+        all.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+    }
+
+    /// What `git http-backend`, which speaks CGI, answers.
+    fn by_git(&self, root: &Path) -> Option<Vec<u8>> {
+        let mut words = self.lines.first()?.split(' ');
+        let (method, address) = (words.next()?, words.next()?);
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        let mut command = Command::new("git");
+        command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
+        command.env("REQUEST_METHOD", method).env("PATH_INFO", path).env("QUERY_STRING", query);
+        command.env("CONTENT_LENGTH", self.body.len().to_string()).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        for (name, variable) in [
+            ("content-type", "CONTENT_TYPE"),
+            ("content-encoding", "HTTP_CONTENT_ENCODING"),
+            ("git-protocol", "GIT_PROTOCOL"),
+        ] {
+            command.env(variable, self.header(name).unwrap_or_default());
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        child.stdin.take()?.write_all(&self.body).ok()?;
+        Some(child.wait_with_output().ok()?.stdout)
+    }
+}
+
+/// One request; `None` where the client goes away.
 fn serve(
     mut client: &TcpStream,
     root: &Path,
     wants: Option<&str>,
     seen: &Mutex<Vec<Option<String>>>,
 ) -> Option<()> {
-    let mut reader = BufReader::new(client);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let header = |name: &str| {
-        let found = lines.iter().skip(1).filter_map(|line| line.split_once(": "));
-        found.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    };
-    let mut body = vec![0; header("content-length").and_then(|size| size.parse().ok()).unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
-    seen.lock().unwrap().push(header("authorization"));
-    if wants.is_some() && header("authorization").as_deref() != wants {
+    let request = Request::read(client)?;
+    let shown = request.header("authorization");
+    seen.lock().unwrap().push(shown.clone());
+    if wants.is_some() && shown.as_deref() != wants {
         let refused = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\n\
             Content-Length: 0\r\nConnection: close\r\n\r\n";
         return client.write_all(refused.as_bytes()).ok();
     }
-    let mut words = lines.first()?.split(' ');
-    let (method, address) = (words.next()?, words.next()?);
-    let (path, query) = address.split_once('?').unwrap_or((address, ""));
-    let mut command = Command::new("git");
-    command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
-    command.env("REQUEST_METHOD", method).env("PATH_INFO", path).env("QUERY_STRING", query);
-    command.env("CONTENT_LENGTH", body.len().to_string()).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    for (name, variable) in [
-        ("content-type", "CONTENT_TYPE"),
-        ("content-encoding", "HTTP_CONTENT_ENCODING"),
-        ("git-protocol", "GIT_PROTOCOL"),
-    ] {
-        command.env(variable, header(name).unwrap_or_default());
-    }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
-    child.stdin.take()?.write_all(&body).ok()?;
-    let answer = child.wait_with_output().ok()?.stdout;
+    let answer = request.by_git(root)?;
     let status = answer.strip_prefix(b"Status: ").map_or("200 OK".into(), |rest| {
         String::from_utf8_lossy(rest.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned()
     });
