@@ -2,7 +2,8 @@
 //!
 //! Owns: group/version/kind names ([`GroupVersionKind`], [`GroupVersionResource`]), the cheaply parsed head of an
 //! object ([`Head`]), the one mapping between our errors and `Status` ([`Status`]), label and field selectors,
-//! the syntax of names ([`names`]) and the constructors of field causes ([`field`]).
+//! the syntax of names ([`names`]), the constructors of field causes ([`field`]) and what objects take of quotas
+//! ([`quota`]).
 //! Does not own: any kind's own rules, storage or transport.
 //!
 //! Invariant: everything here is pure; nothing does I/O or waits.
@@ -14,6 +15,7 @@ mod gvk;
 mod head;
 mod label_selector;
 pub mod names;
+pub mod quota;
 pub mod status;
 pub mod time;
 
