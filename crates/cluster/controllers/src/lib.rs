@@ -8,6 +8,7 @@
 //! Every controller is a folder of the same files: `mod.rs` says what it converges and which changes wake which
 //! key; `sync.rs` is the step, its decisions pure functions of observed objects.
 
+mod arrivals;
 mod conditions;
 mod deployment;
 mod discovery;
@@ -21,6 +22,7 @@ mod serviceaccount;
 mod volume_protection;
 mod wiring;
 
+use arrivals::Arrivals;
 use hako_client::{Client, Informers, Recorder};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +67,7 @@ pub fn start(config: ControllersConfig) -> Handle {
     all.spawn(deployment::run(client.clone(), informers.clone(), events("deployment-controller")));
     all.spawn(endpointslice::run(client.clone(), informers.clone()));
     all.spawn(namespace::run(client.clone(), informers.clone()));
-    all.spawn(garbage::run(client.clone()));
+    all.spawn(garbage::run(client.clone(), events("garbage-collector-controller"), Arrivals::new()));
     all.spawn(node_lifecycle::run(client.clone(), informers.clone(), events("node-controller")));
     all.spawn(volume_protection::run(client.clone(), informers.clone()));
     all.spawn(serviceaccount::run(client, informers, ca_pem));

@@ -6,37 +6,47 @@ mod graph;
 mod reflect;
 mod sync;
 
+use crate::arrivals::Arrivals;
 use graph::{Graph, Uid};
-use hako_client::{Client, WorkQueue};
+use hako_client::{Client, Recorder, WorkQueue};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 const WORKERS: usize = 4;
-/// The list of kinds is read until it can be.
-const DISCOVERY_RETRY: Duration = Duration::from_millis(200);
+/// Longer than this nothing waits for kinds that cannot be listed.
+const FIRST_LISTS: Duration = Duration::from_secs(30);
 
 pub(crate) struct Collector {
     client: Client,
+    events: Recorder,
     graph: Mutex<Graph>,
     queue: WorkQueue<Uid>,
+    /// All kinds are watched here: who only counts hears of it.
+    arrivals: Arrivals,
+    /// Whether every kind has been listed once.
+    is_complete: watch::Sender<bool>,
 }
 
-pub(crate) async fn run(client: Client) {
-    let collector = Arc::new(Collector { client, graph: Mutex::default(), queue: WorkQueue::new() });
-    let resources = loop {
-        match reflect::resources(&collector.client).await {
-            Ok(resources) => break resources,
-            Err(error) => {
-                tracing::debug!(error = %error.chain(), "discovery failed, trying again");
-                tokio::time::sleep(DISCOVERY_RETRY).await;
-            }
-        }
-    };
-    let mut reflectors = JoinSet::new();
-    for resource in resources {
-        reflectors.spawn(reflect::reflect(Arc::clone(&collector), resource));
+pub(crate) async fn run(client: Client, events: Recorder, arrivals: Arrivals) {
+    let collector = Arc::new(Collector {
+        client,
+        events,
+        graph: Mutex::default(),
+        queue: WorkQueue::new(),
+        arrivals,
+        is_complete: watch::channel(false).0,
+    });
+    tokio::join!(reflect::keep(Arc::clone(&collector)), work(&collector));
+}
+
+/// Half a graph lacks dependents: an orphaning would not free them, and they would go with their owner.
+async fn work(collector: &Collector) {
+    let mut is_complete = collector.is_complete.subscribe();
+    let complete = is_complete.wait_for(|is| *is);
+    if tokio::time::timeout(FIRST_LISTS, complete).await.is_err() {
+        tracing::warn!("some kinds cannot be listed; garbage is collected among the others");
     }
-    collector.queue.run(WORKERS, |uid: Uid| sync::sync(&collector, uid)).await;
+    collector.queue.run(WORKERS, |uid: Uid| sync::sync(collector, uid)).await;
 }

@@ -1,16 +1,33 @@
 //! One step about one object: does it still have an owner, and what does its deletion wait for?
 
 use super::Collector;
-use super::graph::{Node, Owner, Uid};
-use hako_client::{DeleteOptions, DynamicApi, Patch, Propagation, ResourceType, WriteOptions};
-use hako_error::{Error, Kind, Result};
+use super::graph::{FOREGROUND, Node, Owner, Uid};
+use crate::discovery;
+use hako_client::{DeleteOptions, DynamicApi, EventType, Patch, Propagation, WriteOptions};
+use hako_error::Result;
+use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
-const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 /// What waits in the foreground is looked at again even if no event comes.
 const AGAIN: Duration = Duration::from_secs(5);
+/// An owner of a kind that nobody serves: the kind may come.
+const UNRESOLVED: Duration = Duration::from_secs(30);
+
+/// What an owner reference leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tie {
+    /// An owner that keeps the object.
+    Solid,
+    /// An owner that is being deleted and waits for the object to go.
+    Waiting,
+    /// Nothing.
+    Gone,
+    /// Nothing that could be asked for.
+    Unresolvable,
+}
 
 pub(super) async fn sync(collector: &Collector, uid: Uid) -> Result<Option<Duration>> {
     let Some(node) = collector.graph.lock().get(&uid).cloned() else {
@@ -28,93 +45,115 @@ pub(super) async fn sync(collector: &Collector, uid: Uid) -> Result<Option<Durat
     collect(collector, &uid, &node).await
 }
 
-/// Deletes the object if none of its owners exists any more, else drops the references to those that do not.
+/// Deletes the object if no owner keeps it any more, else drops the references to owners that do not.
 async fn collect(collector: &Collector, uid: &str, node: &Node) -> Result<Option<Duration>> {
-    let mut gone = Vec::new();
-    let mut waits = false;
+    // The object as it is now: an owner may have been added since.
+    let Some(node) = present(collector, uid, node).await?.filter(|node| !node.is_deleting) else {
+        return Ok(None);
+    };
+    let mut ties = Vec::new();
     for owner in &node.owners {
-        let known = collector.graph.lock().get(&owner.uid).cloned();
-        match known {
-            Some(owner) => waits |= owner.waits_for(FOREGROUND),
-            // The graph may not show it yet: the API decides.
-            None if exists(collector, node, owner).await? => {}
-            None => gone.push(owner.uid.clone()),
-        }
+        ties.push((owner.uid.clone(), tie(collector, uid, &node, owner).await?));
     }
-    if gone.len() == node.owners.len() || (waits && gone.len() + 1 == node.owners.len()) {
-        let propagation = if waits { Propagation::Foreground } else { Propagation::Background };
-        let options = DeleteOptions {
-            propagation: Some(propagation),
-            uid: Some(uid.to_owned()),
-            ..DeleteOptions::default()
-        };
-        settle(api(collector, node).delete(&node.name, &options).await)?;
-    } else if !gone.is_empty() {
-        drop_references(collector, uid, node, &gone).await?;
+    let has = |wanted: Tie| ties.iter().any(|(_, tie)| *tie == wanted);
+    if has(Tie::Unresolvable) {
+        return Ok(Some(UNRESOLVED));
+    }
+    if has(Tie::Solid) {
+        let is_loose = |(_, tie): &&(Uid, Tie)| *tie != Tie::Solid;
+        let loose: Vec<Uid> = ties.iter().filter(is_loose).map(|(uid, _)| uid.clone()).collect();
+        if !loose.is_empty() {
+            drop_references(collector, uid, &node, &loose).await?;
+        }
+    } else if !ties.is_empty() {
+        delete(collector, uid, &node, has(Tie::Waiting)).await?;
     }
     Ok(None)
 }
 
-async fn exists(collector: &Collector, node: &Node, owner: &Owner) -> Result<bool> {
-    let Some(resource) = resource_of(collector, owner).await? else {
-        // A kind that nobody serves: its objects cannot be asked for, so they are left in peace.
-        return Ok(true);
+/// Deletes what nobody keeps. Its own dependents go before it where an owner waits for it, or where it says so.
+async fn delete(collector: &Collector, uid: &str, node: &Node, is_awaited: bool) -> Result<()> {
+    let propagation = if node.has_finalizer(ORPHAN) {
+        Propagation::Orphan
+    } else if is_awaited || node.has_finalizer(FOREGROUND) {
+        Propagation::Foreground
+    } else {
+        Propagation::Background
     };
-    let (resource, is_namespaced) = resource;
-    let api = collector.client.dynamic(&resource, node.namespace.as_deref().filter(|_| is_namespaced));
-    match api.get(&owner.name).await {
-        Ok(object) => Ok(object["metadata"]["uid"] == owner.uid.as_str()),
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    }
+    let options = DeleteOptions {
+        propagation: Some(propagation),
+        uid: Some(uid.to_owned()),
+        ..DeleteOptions::default()
+    };
+    settle(api(collector, node).delete(&node.name, &options).await)
 }
 
-async fn resource_of(collector: &Collector, owner: &Owner) -> Result<Option<(ResourceType, bool)>> {
-    let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-    let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-    let text = match collector.client.get_text(&path).await {
+async fn present(collector: &Collector, uid: &str, node: &Node) -> Result<Option<Node>> {
+    let object = match api(collector, node).get(&node.name).await {
         Err(error) if error.is_not_found() => return Ok(None),
         other => other?,
     };
-    let list: Value = serde_json::from_str(&text)
-        .map_err(|error| Error::new(Kind::Internal, format!("discovery of {path}")).with_source(error))?;
-    let is_it = |entry: &&Value| {
-        entry["kind"] == owner.kind.as_str() && !entry["name"].as_str().unwrap_or("/").contains('/')
-    };
-    let entry = list["resources"].as_array().into_iter().flatten().find(is_it);
-    Ok(entry.map(|entry| {
-        (
-            ResourceType::new(group, version, entry["name"].as_str().unwrap_or_default()),
-            entry["namespaced"] == true,
-        )
-    }))
+    let now = Node::of(&node.served, &object).filter(|(now, _)| now == uid);
+    Ok(now.map(|(_, node)| node))
 }
 
-/// Deletes the dependents first; lets the object go when none is left that blocks it.
+async fn tie(collector: &Collector, uid: &str, node: &Node, owner: &Owner) -> Result<Tie> {
+    let of = |owner: &Node| if owner.waits_for(FOREGROUND) { Tie::Waiting } else { Tie::Solid };
+    if let Some(known) = collector.graph.lock().owner(node, owner) {
+        return Ok(of(known));
+    }
+    // The graph may not show it yet, or show it elsewhere: the API decides.
+    let Some(served) = discovery::resource_of(&collector.client, &owner.api_version, &owner.kind).await?
+    else {
+        return Ok(Tie::Unresolvable);
+    };
+    if served.is_namespaced && node.namespace.is_none() {
+        say_invalid_namespace(collector, uid, node, owner);
+        return Ok(Tie::Unresolvable);
+    }
+    let namespace = node.namespace.as_deref().filter(|_| served.is_namespaced);
+    let there = match collector.client.dynamic(&served.resource, namespace).get(&owner.name).await {
+        Err(error) if error.is_not_found() => None,
+        other => Some(other?),
+    };
+    let there = there.and_then(|object| Node::of(&Arc::new(served), &object));
+    if let Some((_, there)) = there.filter(|(there, _)| *there == owner.uid) {
+        return Ok(of(&there));
+    }
+    let is_elsewhere = |known: &Node| known.namespace.is_some() && known.namespace != node.namespace;
+    if collector.graph.lock().get(&owner.uid).is_some_and(is_elsewhere) {
+        say_invalid_namespace(collector, uid, node, owner);
+    }
+    Ok(Tie::Gone)
+}
+
+fn say_invalid_namespace(collector: &Collector, uid: &str, node: &Node, owner: &Owner) {
+    let resource = &node.served.resource;
+    let group = if resource.group.is_empty() { String::new() } else { format!("{}/", resource.group) };
+    let object = ObjectReference {
+        api_version: Some(format!("{group}{}", resource.version)),
+        kind: Some(node.served.kind.clone()),
+        name: Some(node.name.clone()),
+        namespace: node.namespace.clone(),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    };
+    let namespace = node.namespace.as_deref().unwrap_or_default();
+    let Owner { uid, api_version, kind, name, .. } = owner;
+    let identity = format!("[{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}]");
+    let message = format!("ownerRef {identity} does not exist in namespace {namespace:?}");
+    collector.events.event(&object, EventType::Warning, "OwnerRefInvalidNamespace", &message);
+}
+
+/// Has the dependents looked at that block the owner's end; lets it go when there are none.
 async fn foreground(collector: &Collector, uid: &str, node: &Node) -> Result<Option<Duration>> {
-    let mut blocked = false;
-    for (dependent_uid, dependent) in dependents(collector, uid) {
-        blocked |= dependent.owners.iter().any(|owner| owner.uid == uid && owner.blocks);
-        let others = dependent.owners.iter().filter(|owner| owner.uid != uid);
-        let is_kept = others
-            .clone()
-            .any(|owner| collector.graph.lock().get(&owner.uid).is_some_and(|owner| !owner.is_deleting));
-        if is_kept {
-            drop_references(collector, &dependent_uid, &dependent, &[uid.to_owned()]).await?;
-        } else if !dependent.is_deleting {
-            let options = DeleteOptions {
-                propagation: Some(Propagation::Foreground),
-                uid: Some(dependent_uid),
-                ..DeleteOptions::default()
-            };
-            settle(api(collector, &dependent).delete(&dependent.name, &options).await)?;
-        }
+    let blocking = collector.graph.lock().blocking(uid);
+    if blocking.is_empty() {
+        drop_finalizer(collector, uid, node, FOREGROUND).await?;
+        return Ok(None);
     }
-    if blocked {
-        return Ok(Some(AGAIN));
-    }
-    drop_finalizer(collector, uid, node, FOREGROUND).await?;
-    Ok(None)
+    blocking.into_iter().for_each(|dependent| collector.queue.add(dependent));
+    Ok(Some(AGAIN))
 }
 
 async fn orphan(collector: &Collector, uid: &str, node: &Node) -> Result<Option<Duration>> {
@@ -135,7 +174,7 @@ fn dependents(collector: &Collector, uid: &str) -> Vec<(Uid, Node)> {
 }
 
 fn api(collector: &Collector, node: &Node) -> DynamicApi {
-    collector.client.dynamic(&node.resource, node.namespace.as_deref())
+    collector.client.dynamic(&node.served.resource, node.namespace.as_deref())
 }
 
 async fn drop_references(collector: &Collector, uid: &str, node: &Node, owners: &[Uid]) -> Result<()> {

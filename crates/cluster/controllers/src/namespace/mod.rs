@@ -1,5 +1,6 @@
 //! Namespace: empties one that is being deleted, then lets it go. Wakes on the namespace.
 
+mod remains;
 mod sync;
 
 use crate::wiring::{self, Key};

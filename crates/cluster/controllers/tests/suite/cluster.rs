@@ -24,7 +24,7 @@ pub struct Cluster {
     /// While it is set, controllers may not create pods.
     pub quota_is_full: Arc<AtomicBool>,
     server: Server,
-    _controllers: Handle,
+    controllers: Option<Handle>,
     _dir: tempfile::TempDir,
 }
 
@@ -36,16 +36,37 @@ impl Cluster {
         let server = Server::new(ServerConfig::new(store as _, pki)).await.unwrap();
         let client = server.client(Identity::admin());
         let informers = Informers::new(client.clone());
-        let (admin, quota_is_full) = (client.clone(), Arc::new(AtomicBool::new(false)));
+        let (admin, quota_is_full) = (client, Arc::new(AtomicBool::new(false)));
+        let node = FakeNode::start(&admin, &informers).await;
+        let mut cluster = Self {
+            client: admin,
+            quota_is_full,
+            node,
+            server,
+            controllers: None,
+            _dir: dir,
+        };
+        cluster.start_controllers();
+        cluster
+    }
+
+    /// Starts the controllers anew, with empty caches.
+    pub fn start_controllers(&mut self) {
+        let is_full = Arc::clone(&self.quota_is_full);
+        let client = Client::new(Arc::new(Quota { client: self.client.clone(), is_full }))
+            .named("kube-controller-manager");
+        let informers = Informers::new(client.clone());
         let config = ControllersConfig {
-            client: Client::new(Arc::new(Quota { client, is_full: Arc::clone(&quota_is_full) }))
-                .named("kube-controller-manager"),
-            informers: informers.clone(),
+            client,
+            informers,
             ca_pem: "the authority".into(),
         };
-        let controllers = hako_controllers::start(config);
-        let node = FakeNode::start(&admin, &informers).await;
-        Self { client: admin, quota_is_full, node, server, _controllers: controllers, _dir: dir }
+        self.controllers = Some(hako_controllers::start(config));
+    }
+
+    /// Ends the controllers where they stand.
+    pub fn stop_controllers(&mut self) {
+        self.controllers = None;
     }
 
     pub fn api<K: Object<Scope = NamespaceResourceScope>>(&self) -> Api<K> {

@@ -4,5 +4,7 @@
 
 mod cluster;
 mod fake_node;
+mod garbage;
+mod namespaces;
 mod volumes;
 mod workloads;
