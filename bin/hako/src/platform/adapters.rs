@@ -1,6 +1,9 @@
-//! Where one crate's trait is another crate's type: the dataplane keeps connections away from the node's pods.
+//! Where one crate's trait is another crate's type: the dataplane keeps connections away from the node's pods, the
+//! API's authority signs for the controllers.
 
 use async_trait::async_trait;
+use hako_api::pki::Pki;
+use hako_controllers::CertificateSigner;
 use hako_dataplane::Dataplane;
 use hako_error::{Error, Kind, Result};
 use hako_node::EndpointDrain;
@@ -10,6 +13,16 @@ use tokio::time::Instant;
 
 /// The dataplane as the node's drain.
 pub(super) struct Drain(pub Arc<Dataplane>);
+
+/// The platform's authority as the controllers' signer.
+#[derive(Debug)]
+pub(super) struct Signer(pub Arc<Pki>);
+
+impl CertificateSigner for Signer {
+    fn sign(&self, request_pem: &str, usages: &[String], seconds: i64) -> Result<String> {
+        self.0.sign_request(request_pem, usages, seconds)
+    }
+}
 
 fn v4(ip: IpAddr) -> Result<Ipv4Addr> {
     match ip {

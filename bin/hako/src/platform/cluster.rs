@@ -1,6 +1,6 @@
 //! The roles of a cluster: API, controllers, scheduler, services, and the node agent of this machine.
 
-use super::adapters::Drain;
+use super::adapters::{Drain, Signer};
 use super::builtins::{Failures, serve};
 use super::directory::DataDir;
 use super::machine::Machine;
@@ -256,11 +256,13 @@ fn write_kubeconfigs(
     Ok(main)
 }
 
-fn start_controllers(pki: &Pki, client: Client, informers: &Informers) -> hako_controllers::Handle {
+fn start_controllers(pki: &Arc<Pki>, client: Client, informers: &Informers) -> hako_controllers::Handle {
     hako_controllers::start(hako_controllers::ControllersConfig {
         client,
         informers: informers.clone(),
         ca_pem: pki.ca().to_owned(),
+        signer: Arc::new(Signer(Arc::clone(pki))),
+        pod_gc: hako_controllers::PodGc::DEFAULT,
     })
 }
 

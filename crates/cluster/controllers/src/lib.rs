@@ -1,29 +1,43 @@
 //! Controllers: each makes observed state converge to desired state, one key at a time.
 //!
-//! Owns: Deployment, ReplicaSet, EndpointSlice and Endpoints, Namespace, garbage collection by owner, node
-//! lifecycle, ServiceAccount, protection of claims and volumes. Does not own: any state; all of it is in the API, reached through `hako-client` only.
+//! Owns: Deployment, ReplicaSet and ReplicationController, EndpointSlice and Endpoints in both directions, Namespace,
+//! garbage collection by owner, node lifecycle, ServiceAccount and its token Secrets, ResourceQuota status, ClusterRole
+//! aggregation, certificate signing, protection of claims and volumes, removal of finished Jobs and of lost pods.
+//! Does not own: any state; all of it is in the API, reached through `hako-client` only.
 //! Invariant: a step may be repeated, interrupted or run on stale caches; it then conflicts or does nothing, and
 //! never makes a second one of something.
 //!
 //! Every controller is a folder of the same files: `mod.rs` says what it converges and which changes wake which
 //! key; `sync.rs` is the step, its decisions pure functions of observed objects.
 
+mod aggregation;
 mod arrivals;
+mod certificates;
 mod conditions;
 mod deployment;
 mod discovery;
 mod endpointslice;
 mod garbage;
+mod mirroring;
 mod namespace;
 mod node_lifecycle;
+mod pod_gc;
 mod pods;
+mod quota;
 mod replicaset;
 mod serviceaccount;
+mod tokens;
+mod ttl;
 mod volume_protection;
 mod wiring;
 
 use arrivals::Arrivals;
+pub use certificates::CertificateSigner;
 use hako_client::{Client, Informers, Recorder};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
+pub use pod_gc::PodGc;
+use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +50,10 @@ pub struct ControllersConfig {
     pub informers: Informers,
     /// The cluster's certificate authority, PEM, for `kube-root-ca.crt` in every namespace.
     pub ca_pem: String,
+    /// Who signs certificates that are asked for.
+    pub signer: Arc<dyn CertificateSigner>,
+    /// How pods are removed that nobody else removes.
+    pub pod_gc: PodGc,
 }
 
 /// Running controllers. Dropping it stops them.
@@ -60,14 +78,28 @@ impl Drop for Handle {
 /// Starts all controllers. Needs a tokio runtime.
 #[must_use]
 pub fn start(config: ControllersConfig) -> Handle {
-    let ControllersConfig { client, informers, ca_pem } = config;
+    let ControllersConfig { client, informers, ca_pem, signer, pod_gc } = config;
+    let arrivals = Arrivals::new();
     let events = |component| Recorder::new(client.clone(), component, None);
     let mut all = JoinSet::new();
-    all.spawn(replicaset::run(client.clone(), informers.clone(), events("replicaset-controller")));
+    let replication = events("replication-controller");
+    all.spawn(replicaset::run::<ReplicaSet>(
+        client.clone(),
+        informers.clone(),
+        events("replicaset-controller"),
+    ));
+    all.spawn(replicaset::run::<ReplicationController>(client.clone(), informers.clone(), replication));
     all.spawn(deployment::run(client.clone(), informers.clone(), events("deployment-controller")));
     all.spawn(endpointslice::run(client.clone(), informers.clone()));
     all.spawn(namespace::run(client.clone(), informers.clone()));
-    all.spawn(garbage::run(client.clone(), events("garbage-collector-controller"), Arrivals::new()));
+    all.spawn(quota::run(client.clone(), informers.clone(), arrivals.clone()));
+    all.spawn(garbage::run(client.clone(), events("garbage-collector-controller"), arrivals));
+    all.spawn(aggregation::run(client.clone(), informers.clone()));
+    all.spawn(mirroring::run(client.clone(), informers.clone()));
+    all.spawn(certificates::run(client.clone(), informers.clone(), signer));
+    all.spawn(ttl::run(client.clone(), informers.clone()));
+    all.spawn(pod_gc::run(client.clone(), informers.clone(), pod_gc));
+    all.spawn(tokens::run(client.clone(), informers.clone(), ca_pem.clone()));
     all.spawn(node_lifecycle::run(client.clone(), informers.clone(), events("node-controller")));
     all.spawn(volume_protection::run(client.clone(), informers.clone()));
     all.spawn(serviceaccount::run(client, informers, ca_pem));

@@ -30,6 +30,9 @@ pub(super) const ROW: KindRow = KindRow {
     ..KindRow::BASE
 };
 
+/// A secret for the token of the account that the annotation names.
+const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
 const SIZE_MAX: usize = 1 << 20;
 
 /// The keys that a type of secret must have.
@@ -75,6 +78,10 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         causes.push(field::too_long("data", SIZE_MAX));
     }
     let kind = text(object, &["type"]);
+    let account = at(object, &["metadata", "annotations", ACCOUNT]).and_then(Value::as_str);
+    if kind == ACCOUNT_TOKEN && account.is_none_or(str::is_empty) {
+        causes.push(field::required(field::key("metadata.annotations", ACCOUNT), ""));
+    }
     for (_, keys) in REQUIRED.iter().filter(|(name, _)| *name == kind) {
         for key in *keys {
             if at(object, &["data", key]).is_none() {

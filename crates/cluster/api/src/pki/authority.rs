@@ -112,6 +112,10 @@ impl Authority {
         Ok(Self { certificate, issuer })
     }
 
+    pub(super) fn issuer(&self) -> &Issuer<'static, SigningKey> {
+        &self.issuer
+    }
+
     pub(super) fn certificate(&self) -> &str {
         &self.certificate
     }

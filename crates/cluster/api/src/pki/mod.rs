@@ -10,6 +10,7 @@ mod accounts;
 mod authority;
 mod files;
 mod kubeconfig;
+mod requests;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -147,6 +148,11 @@ impl Pki {
     pub fn node_client(&self, node: &str) -> Result<KeyPair> {
         let purpose = Purpose::client(&format!("system:node:{node}"), &["system:nodes"]);
         Ok(self.authority.pair(&self.dir, &format!("node-{node}-client"), &purpose)?)
+    }
+
+    /// Signs a request in PEM for these uses, such as `client auth`, and so many seconds at most: a certificate in PEM.
+    pub fn sign_request(&self, request: &str, usages: &[String], seconds: i64) -> Result<String> {
+        Ok(self.authority.sign_request(request, usages, seconds)?)
     }
 
     /// A client certificate for anybody else; not kept in a file.

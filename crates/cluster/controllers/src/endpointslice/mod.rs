@@ -8,7 +8,9 @@ use crate::wiring::{self, Key};
 use hako_client::{Client, Informer, Informers, WorkQueue};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+pub(crate) use slices::{MANAGER_LABEL, SERVICE_LABEL};
 use std::sync::Arc;
+pub(crate) use sync::{remove, write};
 
 const WORKERS: usize = 4;
 

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 /// Endpoints in one slice; more make another slice.
 const PER_SLICE: usize = 100;
-pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-pub(super) const MANAGER_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const MANAGER_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
 
 /// Ports of the service as one pod offers them. Pods that name ports differently make different slices.

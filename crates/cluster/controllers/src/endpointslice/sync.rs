@@ -62,7 +62,8 @@ impl Controller {
     }
 }
 
-async fn write(
+/// Makes a slice what it should be.
+pub(crate) async fn write(
     api: &Api<EndpointSlice>,
     name: &str,
     wanted: &EndpointSlice,
@@ -92,7 +93,8 @@ fn is_settled(error: &Error) -> bool {
     matches!(error.kind(), Kind::AlreadyExists | Kind::Forbidden | Kind::NotFound)
 }
 
-async fn remove(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<()> {
+/// Removes a slice; one that is gone is a success.
+pub(crate) async fn remove(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<()> {
     match api.delete(slice.metadata.name.as_deref().unwrap_or_default(), &DeleteOptions::default()).await {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),

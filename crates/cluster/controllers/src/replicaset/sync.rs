@@ -1,12 +1,13 @@
-//! One step of a ReplicaSet.
+//! One step of a ReplicaSet or ReplicationController.
 
 use super::Controller;
+use super::replicator::Replicator;
 use crate::wiring::{Key, is_controlled_by, is_orphan};
 use crate::{conditions, pods};
 use futures::future::join_all;
 use hako_client::{Api, DeleteOptions, Patch};
 use hako_error::{Error, Result};
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
@@ -19,13 +20,13 @@ use std::time::Duration;
 const FIRST_BATCH: usize = 4;
 const MAX_BATCH: usize = 64;
 
-impl Controller {
+impl<S: Replicator> Controller<S> {
     pub(super) async fn sync(&self, key: Key) -> Result<Option<Duration>> {
         let Some(set) = self.sets.get(&key.0, &key.1) else {
             return Ok(None);
         };
-        let uid = set.metadata.uid.clone().unwrap_or_default();
-        if set.metadata.deletion_timestamp.is_some() {
+        let uid = set.metadata().uid.clone().unwrap_or_default();
+        if set.metadata().deletion_timestamp.is_some() {
             self.expectations.forget(&uid);
             return Ok(None);
         }
@@ -39,7 +40,7 @@ impl Controller {
             self.expectations.settle(&uid, |name| is_in(&owned, name), |name| is_in(&active, name));
         let staying: Vec<Arc<Pod>> =
             active.iter().filter(|pod| !gone.iter().any(|name| name == pods::name(pod))).cloned().collect();
-        let wanted = usize::try_from(wanted(&set)).unwrap_or(0);
+        let wanted = usize::try_from(set.replicas()).unwrap_or(0);
         let have = staying.len() + coming;
         let (reason, done) = if have < wanted {
             ("FailedCreate", self.create(&set, &uid, wanted - have, &api).await)
@@ -53,7 +54,7 @@ impl Controller {
     }
 
     /// Adopts orphans that match, releases own pods that match no longer.
-    async fn claim(&self, set: &ReplicaSet, uid: &str, all: &[Arc<Pod>], api: &Api<Pod>) -> Result<()> {
+    async fn claim(&self, set: &S, uid: &str, all: &[Arc<Pod>], api: &Api<Pod>) -> Result<()> {
         for pod in all {
             let matches = selects(set, pod);
             let patch = if matches && is_orphan(&**pod) && pods::is_active(pod) {
@@ -68,7 +69,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn create(&self, set: &ReplicaSet, uid: &str, mut missing: usize, api: &Api<Pod>) -> Result<()> {
+    async fn create(&self, set: &S, uid: &str, mut missing: usize, api: &Api<Pod>) -> Result<()> {
         let template = pod_of(set);
         let mut batch = FIRST_BATCH;
         while missing > 0 {
@@ -98,13 +99,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn delete(
-        &self,
-        set: &ReplicaSet,
-        uid: &str,
-        victims: Vec<Arc<Pod>>,
-        api: &Api<Pod>,
-    ) -> Result<()> {
+    async fn delete(&self, set: &S, uid: &str, victims: Vec<Arc<Pod>>, api: &Api<Pod>) -> Result<()> {
         let deletions = victims.iter().map(async |pod| {
             let options = DeleteOptions { uid: pod.metadata.uid.clone(), ..DeleteOptions::default() };
             self.expectations.deleted(uid, pods::name(pod));
@@ -122,7 +117,7 @@ impl Controller {
     /// Writes the status where it differs; gives when a pod becomes available next.
     async fn report(
         &self,
-        set: &ReplicaSet,
+        set: &S,
         failure: Option<(&str, String)>,
         owned: &[Arc<Pod>],
         active: &[Arc<Pod>],
@@ -130,10 +125,10 @@ impl Controller {
     ) -> Result<Option<Duration>> {
         let (mut status, wait) = status(set, owned, active, Timestamp::now());
         set_failure(&mut status, failure);
-        if set.status.as_ref() != Some(&status) {
+        if set.status().as_ref() != Some(&status) {
             let mut changed = set.clone();
-            changed.status = Some(status);
-            let api: Api<ReplicaSet> = self.client.namespaced(&key.0);
+            changed.set_status(status);
+            let api: Api<S> = self.client.namespaced(&key.0);
             ignore_not_found(api.replace_status(&key.1, &changed).await.map(drop))?;
         }
         Ok(wait)
@@ -147,34 +142,29 @@ fn ignore_not_found(result: Result<(), Error>) -> Result<()> {
     }
 }
 
-fn wanted(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
-}
-
 /// Whether the set's selector matches the pod's labels.
-pub(super) fn selects(set: &ReplicaSet, pod: &Pod) -> bool {
-    let selector = set.spec.as_ref().and_then(|spec| conditions::selector(&spec.selector).ok());
-    selector.is_some_and(|selector| selector.matches_opt(pod.metadata.labels.as_ref()))
+pub(super) fn selects<S: Replicator>(set: &S, pod: &Pod) -> bool {
+    set.selector().is_some_and(|selector| selector.matches_opt(pod.metadata.labels.as_ref()))
 }
 
-pub(crate) fn owner_reference(set: &ReplicaSet) -> OwnerReference {
+fn owner_reference<S: Replicator>(set: &S) -> OwnerReference {
     OwnerReference {
-        api_version: "apps/v1".into(),
-        kind: "ReplicaSet".into(),
-        name: set.metadata.name.clone().unwrap_or_default(),
-        uid: set.metadata.uid.clone().unwrap_or_default(),
+        api_version: S::API_VERSION.into(),
+        kind: S::KIND.into(),
+        name: set.metadata().name.clone().unwrap_or_default(),
+        uid: set.metadata().uid.clone().unwrap_or_default(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
 }
 
-fn pod_of(set: &ReplicaSet) -> Pod {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+fn pod_of<S: Replicator>(set: &S) -> Pod {
+    let template = set.template().cloned().unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", set.metadata.name.as_deref().unwrap_or_default())),
-            namespace: set.metadata.namespace.clone(),
+            generate_name: Some(format!("{}-", set.metadata().name.as_deref().unwrap_or_default())),
+            namespace: set.metadata().namespace.clone(),
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
@@ -220,15 +210,15 @@ fn victims(active: &[Arc<Pod>], count: usize) -> Vec<Arc<Pod>> {
     ranked
 }
 
-fn status(
-    set: &ReplicaSet,
+fn status<S: Replicator>(
+    set: &S,
     owned: &[Arc<Pod>],
     active: &[Arc<Pod>],
     now: Timestamp,
 ) -> (ReplicaSetStatus, Option<Duration>) {
-    let spec = set.spec.clone().unwrap_or_default();
-    let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    let template_labels = spec.template.and_then(|template| template.metadata?.labels).unwrap_or_default();
+    let min_ready = set.min_ready_seconds();
+    let template = set.template().and_then(|template| template.metadata.as_ref());
+    let template_labels = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
     let has_all_labels = |pod: &Pod| {
         let labels = pod.metadata.labels.as_ref();
         template_labels.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
@@ -252,9 +242,10 @@ fn status(
         fully_labeled_replicas: Some(count(&has_all_labels)),
         ready_replicas: Some(count(&pods::is_ready)),
         available_replicas: Some(available),
-        terminating_replicas: Some(i32::try_from(terminating.count()).unwrap_or(i32::MAX)),
-        observed_generation: set.metadata.generation,
-        conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
+        terminating_replicas: S::COUNTS_TERMINATING
+            .then(|| i32::try_from(terminating.count()).unwrap_or(i32::MAX)),
+        observed_generation: set.metadata().generation,
+        conditions: set.status().and_then(|status| status.conditions),
     };
     // Zeroes are left out in what the API gives back.
     (normalize(status), wait)
@@ -292,6 +283,7 @@ fn normalize(mut status: ReplicaSetStatus) -> ReplicaSetStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::apps::v1::ReplicaSet;
     use serde_json::Value;
 
     fn pod(name: &str, ready: bool, node: &str) -> Arc<Pod> {

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use hako_api::pki::{Pki, ServerNames};
 use hako_api::{Identity, Server, ServerConfig};
 use hako_client::{Api, Body, Client, Informers, ListParams, Object, Transport, body_from};
-use hako_controllers::{ControllersConfig, Handle};
+use hako_controllers::{CertificateSigner, ControllersConfig, Handle, PodGc};
 use hako_error::Result;
 use hako_store::Embedded;
 use k8s_openapi::NamespaceResourceScope;
@@ -18,12 +18,26 @@ use std::time::{Duration, Instant};
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Nobody waits for long until a node is known to be gone.
+const POD_GC: PodGc =
+    PodGc { kept: 0, period: Duration::from_millis(50), quarantine: Duration::from_millis(100) };
+
+#[derive(Debug)]
+struct Signer(Arc<Pki>);
+
+impl CertificateSigner for Signer {
+    fn sign(&self, request_pem: &str, usages: &[String], seconds: i64) -> Result<String> {
+        self.0.sign_request(request_pem, usages, seconds)
+    }
+}
+
 pub struct Cluster {
     pub client: Client,
     pub node: FakeNode,
     /// While it is set, controllers may not create pods.
     pub quota_is_full: Arc<AtomicBool>,
     server: Server,
+    signer: Arc<Signer>,
     controllers: Option<Handle>,
     _dir: tempfile::TempDir,
 }
@@ -33,7 +47,7 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());
-        let server = Server::new(ServerConfig::new(store as _, pki)).await.unwrap();
+        let server = Server::new(ServerConfig::new(store as _, Arc::clone(&pki))).await.unwrap();
         let client = server.client(Identity::admin());
         let informers = Informers::new(client.clone());
         let (admin, quota_is_full) = (client, Arc::new(AtomicBool::new(false)));
@@ -43,6 +57,7 @@ impl Cluster {
             quota_is_full,
             node,
             server,
+            signer: Arc::new(Signer(pki)),
             controllers: None,
             _dir: dir,
         };
@@ -60,6 +75,8 @@ impl Cluster {
             client,
             informers,
             ca_pem: "the authority".into(),
+            signer: Arc::<Signer>::clone(&self.signer),
+            pod_gc: POD_GC,
         };
         self.controllers = Some(hako_controllers::start(config));
     }

@@ -6,5 +6,6 @@ mod cluster;
 mod fake_node;
 mod garbage;
 mod namespaces;
+mod objects;
 mod volumes;
 mod workloads;

@@ -1,0 +1,129 @@
+//! One step of a quota: counts, and writes what is new.
+
+use super::Controller;
+use crate::discovery;
+use crate::wiring::Key;
+use hako_client::{Api, Informer, ListParams, Object, ResourceType};
+use hako_error::{Error, Kind, Result};
+use hako_kube::quota::{self, Usage, add, counted_by, is_selected};
+use hako_names::Quantity;
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaStatus};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What no change told of is found by then.
+const AGAIN: Duration = Duration::from_secs(300);
+
+impl Controller {
+    pub(super) async fn sync(&self, key: Key) -> Result<Option<Duration>> {
+        let Some(quota) = self.quotas.get(&key.0, &key.1) else {
+            return Ok(None);
+        };
+        let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone()).unwrap_or_default();
+        let spec = to_value(&quota.spec)?;
+        let used = self.used(&key.0, &hard, &spec).await?;
+        let status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
+        if !is_same(quota.status.as_ref(), &status) {
+            let mut changed = (*quota).clone();
+            changed.status = Some(status);
+            let api: Api<ResourceQuota> = self.client.namespaced(&key.0);
+            match api.replace_status(&key.1, &changed).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Some(AGAIN))
+    }
+
+    /// What is used of each limit that counts something.
+    async fn used(
+        &self,
+        namespace: &str,
+        hard: &BTreeMap<String, Text>,
+        spec: &Value,
+    ) -> Result<BTreeMap<String, Text>> {
+        let kinds: BTreeSet<(&str, &str)> = hard.keys().filter_map(|name| counted_by(name)).collect();
+        let mut total = Usage::new();
+        for kind in kinds {
+            let one = match kind {
+                ("", "pods") => of_cached(&self.pods, namespace, kind, spec)?,
+                ("", "persistentvolumeclaims") => of_cached(&self.claims, namespace, kind, spec)?,
+                ("", "services") => of_cached(&self.services, namespace, kind, spec)?,
+                kind => self.of_listed(namespace, kind, spec).await?,
+            };
+            add(&mut total, one);
+        }
+        let of = |name: &String| {
+            counted_by(name)?;
+            let amount = total.get(name).cloned().unwrap_or(Quantity::ZERO);
+            Some((name.clone(), Text(amount.to_string())))
+        };
+        Ok(hard.keys().filter_map(of).collect())
+    }
+
+    /// Of kinds that are only counted, the number is asked for, not the objects.
+    async fn of_listed(&self, namespace: &str, kind: (&str, &str), spec: &Value) -> Result<Usage> {
+        if !is_selected(spec, kind, &Value::Null) {
+            return Ok(Usage::new());
+        }
+        let Some(resource) = self.resource(kind).await? else { return Ok(Usage::new()) };
+        let api = self.client.dynamic(&resource, Some(namespace));
+        let page = match api.list(&ListParams::default().limit(1)).await {
+            Err(error) if error.is_not_found() => return Ok(Usage::new()),
+            other => other?,
+        };
+        let first = i64::try_from(page.items.len()).unwrap_or(1);
+        let count = first.saturating_add(page.remaining.unwrap_or(0));
+        let one = quota::usage(kind, &Value::Null);
+        Ok(one.into_keys().map(|name| (name, Quantity::from_units(count))).collect())
+    }
+
+    async fn resource(&self, (group, plural): (&str, &str)) -> Result<Option<ResourceType>> {
+        if group.is_empty() {
+            return Ok(Some(ResourceType::new("", "v1", plural)));
+        }
+        let served = discovery::resources(&self.client).await?.served;
+        let is_it = |one: &discovery::Served| one.resource.group == group && one.resource.plural == plural;
+        Ok(served.into_iter().find(is_it).map(|one| one.resource))
+    }
+}
+
+fn of_cached<K: Object>(
+    objects: &Informer<K>,
+    namespace: &str,
+    kind: (&str, &str),
+    spec: &Value,
+) -> Result<Usage> {
+    let mut total = Usage::new();
+    for object in objects.list_in(namespace) {
+        let value = to_value(&*object)?;
+        if is_selected(spec, kind, &value) {
+            add(&mut total, quota::usage(kind, &value));
+        }
+    }
+    Ok(total)
+}
+
+/// Whether some quota of a namespace counts objects of a kind.
+pub(super) fn counts(quotas: &Informer<ResourceQuota>, namespace: &str, resource: &ResourceType) -> bool {
+    let kind = (resource.group.as_str(), resource.plural.as_str());
+    quotas.list_in(namespace).iter().any(|quota| {
+        let hard = quota.spec.iter().flat_map(|spec| spec.hard.iter().flatten());
+        hard.into_iter().any(|(name, _)| counted_by(name) == Some(kind))
+    })
+}
+
+fn to_value<T: serde::Serialize>(object: &T) -> Result<Value> {
+    serde_json::to_value(object)
+        .map_err(|error| Error::new(Kind::Internal, "an object cannot be encoded").with_source(error))
+}
+
+/// Whether all amounts are the same, however they are written.
+fn is_same(is: Option<&ResourceQuotaStatus>, wanted: &ResourceQuotaStatus) -> bool {
+    let read = |list: &Option<BTreeMap<String, Text>>| -> BTreeMap<String, Option<Quantity>> {
+        list.iter().flatten().map(|(name, text)| (name.clone(), text.0.parse().ok())).collect()
+    };
+    is.is_some_and(|is| read(&is.hard) == read(&wanted.hard) && read(&is.used) == read(&wanted.used))
+}
