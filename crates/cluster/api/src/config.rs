@@ -27,6 +27,8 @@ pub struct ServerConfig {
     pub node_ports: RangeInclusive<u16>,
     /// Where pods and other machines reach this server.
     pub advertise: (Ipv4Addr, u16),
+    /// Whether `proxy` also leads to pods and endpoints whose address is a loopback: this machine's own.
+    pub proxies_to_loopback: bool,
     /// What clients may take of it.
     pub limits: Limits,
     /// Who else says who somebody is and what they may do.
@@ -78,6 +80,7 @@ impl ServerConfig {
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: 30_000..=32_767,
             advertise: (Ipv4Addr::LOCALHOST, 6443),
+            proxies_to_loopback: false,
             limits: Limits::DEFAULT,
             external: Arc::default(),
         }

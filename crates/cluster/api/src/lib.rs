@@ -1,7 +1,8 @@
 //! The Kubernetes-compatible API server: resources as data.
 //!
 //! Owns: requests from the first byte to the answer: TLS, identity, access, decoding, admission, defaults,
-//! validation, storage, watches, tables, discovery, OpenAPI, and the way to nodes for logs and exec.
+//! validation, storage, watches, tables, discovery, OpenAPI, and the way to nodes for logs, exec and
+//! port-forward, and to what pods, services and nodes serve.
 //! Does not own: how keys are kept (`hako-store`), what controllers make of objects, anything of the engine.
 //!
 //! Invariant: there is one path for all kinds; a kind is a row of [`kinds::table`] and nothing else.
@@ -22,6 +23,7 @@ pub mod openapi;
 pub mod patch;
 pub mod pki;
 mod protobuf;
+mod proxy;
 mod resource;
 mod route;
 pub mod schema;

@@ -1,4 +1,4 @@
-//! The way to what runs on a node: logs and exec, through the node's own HTTPS API.
+//! The way to what runs on a node: logs, exec, attach and port-forward, through the node's own HTTPS API.
 //!
 //! Owns: finding the node of a pod, the connection to it with the server's own certificate, and the tunnel.
 //! Does not own: what the node does; not a byte of a stream is looked at here.
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use hako_client::Tls;
 use hako_error::{Error, Kind, Result};
 use hako_kube::Status;
-use hako_kube::status::Subject;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -31,14 +30,17 @@ use crate::server::Inner;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ERROR_BODY_LIMIT: usize = 64 << 10;
+/// The protocol on the streams of SPDY, in both directions.
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Headers of a request to upgrade that the node has to see.
-const PASSED_HEADERS: &[HeaderName] = &[
+static PASSED_HEADERS: [HeaderName; 6] = [
     header::UPGRADE,
     header::CONNECTION,
     header::SEC_WEBSOCKET_KEY,
     header::SEC_WEBSOCKET_VERSION,
     header::SEC_WEBSOCKET_PROTOCOL,
+    STREAM_PROTOCOL,
 ];
 
 /// The client side of connections to nodes.
@@ -52,7 +54,7 @@ impl NodeProxy {
         Self { pki, tls: OnceLock::new() }
     }
 
-    fn tls(&self) -> Result<Arc<ClientConfig>> {
+    pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>> {
         if let Some(tls) = self.tls.get() {
             return Ok(Arc::clone(tls));
         }
@@ -95,10 +97,10 @@ impl NodeProxy {
 }
 
 /// Where a node's API is.
-struct NodeAddress {
+pub(crate) struct NodeAddress {
     name: String,
-    ip: IpAddr,
-    port: u16,
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
 }
 
 /// Streams a container's log.
@@ -118,8 +120,8 @@ pub(crate) async fn log(server: &Arc<Inner>, request: &Request, target: &Target)
     Ok(streamed)
 }
 
-/// Runs a command in a container (`exec`) or joins its main process (`attach`): joins the client's upgraded
-/// connection to one to the node.
+/// Runs a command in a container (`exec`), joins its main process (`attach`) or connects to its pod's ports
+/// (`portforward`): joins the client's upgraded connection to one to the node.
 pub(crate) async fn tunnel(
     server: &Arc<Inner>,
     mut request: Request,
@@ -127,52 +129,52 @@ pub(crate) async fn tunnel(
     part: &str,
 ) -> Outcome {
     let Some(upgrade) = request.upgrade.take() else {
-        return Err(Failure::bad_request(
-            "Upgrade request required: exec and attach are WebSockets (v5.channel.k8s.io)",
-        ));
+        return Err(Failure::bad_request("Upgrade request required: a WebSocket or SPDY/3.1"));
     };
-    // Also asked for SPDY, which the node refuses after its other checks: kubectl shows the answer to its second
-    // attempt only, and that has to be the fault itself where there is one.
-    let (node, container) = locate(server, &request, target).await?;
-    let path = path(part, target, &container, &request);
-    let mut response = server.proxy.send(&node, node_request(&node, "GET", &path, &request)?).await?;
+    let (node, path) = if part == "portforward" {
+        let Target { namespace, name, .. } = target;
+        let query = request.query.encode_without("");
+        (
+            node_of(server, &pod(server, target).await?, name).await?,
+            format!("/portForward/{namespace}/{name}?{query}"),
+        )
+    } else {
+        let (node, container) = locate(server, &request, target).await?;
+        (node, path(part, target, &container, &request))
+    };
+    let response = server.proxy.send(&node, node_request(&node, "GET", &path, &request)?).await?;
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(status, response.into_body()).await);
     }
+    Ok(join(upgrade, request.slot.take(), response))
+}
+
+/// Joins a client's connection to the one that a response has become; gives the client's answer.
+pub(crate) fn join(
+    near: hyper::upgrade::OnUpgrade,
+    slot: Option<tokio::sync::OwnedSemaphorePermit>,
+    mut response: http::Response<Incoming>,
+) -> answer::Answer {
     let far = hyper::upgrade::on(&mut response);
-    let slot = request.slot.take();
     tokio::spawn(async move {
         let _slot = slot;
-        let (near, far) = match tokio::try_join!(upgrade, far) {
+        let (near, far) = match tokio::try_join!(near, far) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "upgrade failed"),
         };
         let joined = tokio::io::copy_bidirectional(&mut TokioIo::new(near), &mut TokioIo::new(far)).await;
         if let Err(error) = joined {
-            tracing::debug!(%error, "exec stream ended");
+            tracing::debug!(%error, "joined stream ended");
         }
     });
     let mut switched = answer::respond(StatusCode::SWITCHING_PROTOCOLS, "text/plain", Bytes::new());
-    switched.headers_mut().clear();
-    for name in [
-        header::UPGRADE,
-        header::CONNECTION,
-        header::SEC_WEBSOCKET_ACCEPT,
-        header::SEC_WEBSOCKET_PROTOCOL,
-        header::SEC_WEBSOCKET_EXTENSIONS,
-    ] {
-        if let Some(value) = response.headers().get(&name) {
-            switched.headers_mut().insert(name, value.clone());
-        }
+    *switched.headers_mut() = std::mem::take(response.headers_mut());
+    // There is no body, whatever was said of one.
+    for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_TYPE] {
+        switched.headers_mut().remove(name);
     }
-    Ok(switched)
-}
-
-/// What is not built.
-pub(crate) fn unsupported(part: &str, subject: &Subject) -> Failure {
-    let text = format!("{part} is not supported by this server; log, exec and attach are");
-    Failure::from(Status::failure(501, "NotImplemented", text)).of(subject)
+    switched
 }
 
 fn path(kind: &str, target: &Target, container: &str, request: &Request) -> String {
@@ -191,7 +193,7 @@ fn node_request(
         .method(method)
         .uri(path)
         .header(header::HOST, format!("{}:{}", node.ip, node.port));
-    for name in PASSED_HEADERS {
+    for name in &PASSED_HEADERS {
         for value in request.headers.get_all(name) {
             builder = builder.header(name, value);
         }
@@ -223,17 +225,30 @@ async fn refused(status: StatusCode, body: Incoming) -> Failure {
 
 /// The node a pod is on, and the container meant.
 async fn locate(server: &Inner, request: &Request, target: &Target) -> Outcome<(NodeAddress, String)> {
-    let store = &*server.config.store;
-    let entry = target.read(store).await?;
-    let pod: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    let pod = pod(server, target).await?;
     let container = container(&pod, request.query.text("container"), &target.name)?;
-    let name = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or("").to_owned();
+    Ok((node_of(server, &pod, &target.name).await?, container))
+}
+
+async fn pod(server: &Inner, target: &Target) -> Outcome<Value> {
+    let entry = target.read(&*server.config.store).await?;
+    Ok(serde_json::from_slice(&entry.value).unwrap_or_default())
+}
+
+async fn node_of(server: &Inner, pod: &Value, pod_name: &str) -> Outcome<NodeAddress> {
+    let name = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or("");
     if name.is_empty() {
-        return Err(Failure::bad_request(format!("pod {} does not have a host assigned", target.name)));
+        return Err(Failure::bad_request(format!("pod {pod_name} does not have a host assigned")));
     }
+    node_address(server, name).await
+}
+
+/// Where a node says that its API is.
+pub(crate) async fn node_address(server: &Inner, name: &str) -> Outcome<NodeAddress> {
     let row = kinds::by_resource("", "v1", "nodes").ok_or_else(Failure::no_such_path)?;
-    let node = Target { row, namespace: String::new(), name: name.clone() };
-    let node: Value = serde_json::from_slice(&node.read(store).await?.value).unwrap_or_default();
+    let node = Target { row, namespace: String::new(), name: name.to_owned() };
+    let entry = node.read(&*server.config.store).await?;
+    let node: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
     let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
     let ip = addresses
         .into_iter()
@@ -246,7 +261,7 @@ async fn locate(server: &Inner, request: &Request, target: &Target) -> Outcome<(
         let text = format!("node {name:?} has not published the address of its API yet");
         return Err(Error::new(Kind::Unavailable, text).into());
     };
-    Ok((NodeAddress { name, ip, port }, container))
+    Ok(NodeAddress { name: name.to_owned(), ip, port })
 }
 
 /// The container asked for; without a wish the annotated or the only one.
@@ -256,12 +271,15 @@ fn container(pod: &Value, wanted: Option<&str>, pod_name: &str) -> Outcome<Strin
         items.filter_map(|container| container.get("name")?.as_str()).collect()
     };
     let (main, init) = (of("/spec/containers"), of("/spec/initContainers"));
+    let added = of("/spec/ephemeralContainers");
     let annotated = pod
         .pointer("/metadata/annotations")
         .and_then(|annotations| annotations.get(DEFAULT_CONTAINER))
         .and_then(Value::as_str);
     match (wanted, annotated, main.as_slice()) {
-        (Some(name), ..) if main.contains(&name) || init.contains(&name) => Ok(name.to_owned()),
+        (Some(name), ..) if [&main, &init, &added].iter().any(|list| list.contains(&name)) => {
+            Ok(name.to_owned())
+        }
         (Some(name), ..) => {
             Err(Failure::bad_request(format!("container {name} is not valid for pod {pod_name}")))
         }

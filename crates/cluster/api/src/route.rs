@@ -9,7 +9,7 @@ use crate::http::{Failure, Outcome, Query, Request, answer};
 use crate::kinds::{self, KindRow};
 use crate::resource::{self, Target};
 use crate::server::Inner;
-use crate::{discovery, node_proxy};
+use crate::{discovery, node_proxy, proxy};
 
 /// What a path names below a group and version.
 pub(crate) struct Parsed {
@@ -23,6 +23,7 @@ pub(crate) struct Parsed {
 pub(crate) fn is_long_running(request: &Request) -> bool {
     let ends_with = |part: &&str| request.path.ends_with(part);
     match request.method {
+        _ if proxy::is_meant(&request.path) => true,
         _ if request.upgrade.is_some() => ["/exec", "/attach", "/portforward"].iter().any(ends_with),
         Method::GET => request.query.flag("watch") || ends_with(&"/log"),
         _ => false,
@@ -105,6 +106,8 @@ fn parse(group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
         Ok(Parsed { row, namespace, name, subresource: subresource.to_owned() })
     };
     match *rest {
+        [plural @ "nodes", name, "proxy", ..] => found(plural, "", name, "proxy"),
+        ["namespaces", namespace, plural, name, "proxy", ..] => found(plural, namespace, name, "proxy"),
         ["namespaces", name, part @ ("status" | "finalize")] => found("namespaces", "", name, part),
         ["namespaces", namespace, plural] => found(plural, namespace, "", ""),
         ["namespaces", namespace, plural, name] => found(plural, namespace, name, ""),
@@ -185,16 +188,16 @@ async fn resource(server: &Arc<Inner>, request: Request, access: Access) -> Outc
             _ => Err(Failure::method_not_allowed().of(&subject)),
         };
     }
-    if row.kind == "Pod" && subresource == "portforward" {
-        return Err(node_proxy::unsupported(&subresource, &subject));
-    }
     let part = row.subresource(&subresource).ok_or_else(Failure::no_such_path)?;
     if !part.verbs.contains(&verb) {
         return Err(Failure::method_not_allowed().of(&subject));
     }
     match (part.name, verb) {
         ("log", _) => node_proxy::log(server, &request, &target).await,
-        ("exec" | "attach", _) => node_proxy::tunnel(server, request, &target, part.name).await,
+        ("proxy", _) => proxy::serve(server, request, &target).await,
+        ("exec" | "attach" | "portforward", _) => {
+            node_proxy::tunnel(server, request, &target, part.name).await
+        }
         ("binding", "create") => resource::bind(server, &request, &target).await,
         ("token", "create") => resource::request_token(server, &request, &target).await,
         ("eviction", "create") => resource::evict(server, &request, &target).await,

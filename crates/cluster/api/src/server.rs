@@ -22,7 +22,7 @@ use crate::config::{Limits, ServerConfig};
 use crate::http::{self, Answer, Failure, Outcome, Query, Request, body, listen};
 use crate::node_proxy::NodeProxy;
 use crate::resource::FrameCache;
-use crate::{admission, route};
+use crate::{admission, proxy, route};
 
 /// The API server. Cheap to clone; stops when [`Server::stop`] is called.
 #[derive(Clone)]
@@ -136,9 +136,17 @@ impl Inner {
     }
 
     /// Answers a client outside, whose body has not been read.
-    pub(crate) async fn receive(self: &Arc<Self>, request: Request, mut body: Incoming) -> Answer {
+    pub(crate) async fn receive(self: &Arc<Self>, mut request: Request, mut body: Incoming) -> Answer {
+        if proxy::is_meant(&request.path) {
+            request.incoming = Some(body);
+            let outcome = match self.begin() {
+                Ok(()) => self.admit(request, None).await,
+                Err(failure) => Err(failure),
+            };
+            return self.finish(outcome);
+        }
         let outcome = match self.begin() {
-            Ok(()) => self.admit(request, &mut body).await,
+            Ok(()) => self.admit(request, Some(&mut body)).await,
             Err(failure) => Err(failure),
         };
         if outcome.as_ref().is_err_and(|failure| !failure.is(408)) {
@@ -148,13 +156,15 @@ impl Inner {
     }
 
     /// Lets in as many as the limits say. Who may not do what it asks for is told so before its body is read.
-    async fn admit(self: &Arc<Self>, mut request: Request, body: &mut Incoming) -> Outcome {
+    async fn admit(self: &Arc<Self>, mut request: Request, body: Option<&mut Incoming>) -> Outcome {
         let is_long = route::is_long_running(&request);
         let slots = if is_long { &self.long_slots } else { &self.slots };
         let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| self.too_many())?;
         authenticate(self, &mut request).await?;
         route::may(self, &request).await?;
-        request.body = body::read(body, &self.config.limits).await?;
+        if let Some(body) = body {
+            request.body = body::read(body, &self.config.limits).await?;
+        }
         if !is_long {
             return route::dispatch(self, request).await;
         }
@@ -211,6 +221,7 @@ impl Transport for InProcess {
             query: Query::parse(parts.uri.query().unwrap_or("")),
             headers: parts.headers,
             body,
+            incoming: None,
             upgrade: None,
             slot: None,
             notes: Arc::default(),

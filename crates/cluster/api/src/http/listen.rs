@@ -228,6 +228,7 @@ async fn answer(
         query: Query::parse(parts.uri.query().unwrap_or("")),
         headers: parts.headers,
         body: Bytes::new(),
+        incoming: None,
         upgrade,
         slot: None,
         notes: Arc::default(),

@@ -37,6 +37,8 @@ pub(crate) struct Request {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Instead of `body` where it is handed on as it comes.
+    pub incoming: Option<hyper::body::Incoming>,
     /// Present on HTTP/1.1 requests that ask to upgrade.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// Of a session: its share of the limit, which whoever runs the session holds until it ends.

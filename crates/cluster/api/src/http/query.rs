@@ -3,13 +3,18 @@
 use super::Failure;
 use hako_names::percent::{encode_into, query_pairs};
 
-/// Decoded pairs, in order.
+/// Decoded pairs, in order, and the text they were read from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>, String);
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Self {
-        Self(query_pairs(text).collect())
+        Self(query_pairs(text).collect(), text.to_owned())
+    }
+
+    /// As it was sent.
+    pub(crate) fn raw(&self) -> &str {
+        &self.1
     }
 
     /// The first value of a key.

@@ -15,7 +15,7 @@ pub(super) const ROW: KindRow = KindRow {
     singular: "node",
     short_names: &["no"],
     scope: Scope::Cluster,
-    subresources: &[Subresource::status("", "v1", "Node")],
+    subresources: &[Subresource::proxy("NodeProxyOptions"), Subresource::status("", "v1", "Node")],
     type_name: "io.k8s.api.core.v1.Node",
     columns: &[
         Column::NAME,

@@ -27,6 +27,8 @@ pub(super) const ROW: KindRow = KindRow {
         },
         stream("exec", "PodExecOptions", &["create", "get"]),
         stream("log", "Pod", &["get"]),
+        stream("portforward", "PodPortForwardOptions", &["create", "get"]),
+        Subresource::proxy("PodProxyOptions"),
         Subresource::status("", "v1", "Pod"),
     ],
     type_name: "io.k8s.api.core.v1.Pod",

@@ -133,11 +133,18 @@ pub(super) const ALL_VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// The verbs of a subresource that is read and written in place.
 pub(super) const PART_VERBS: &[&str] = &["get", "patch", "update"];
+/// The verbs that HTTP's methods stand for.
+const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 impl Subresource {
     /// The `status` of a kind.
     pub(super) const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Self {
         Self { name: "status", group, version, kind, verbs: PART_VERBS }
+    }
+
+    /// The way to what an object of a core kind serves.
+    pub(super) const fn proxy(kind: &'static str) -> Self {
+        Self { name: "proxy", group: "", version: "v1", kind, verbs: PROXY_VERBS }
     }
 
     /// The `scale` of a kind.

@@ -16,7 +16,7 @@ pub(super) const ROW: KindRow = KindRow {
     singular: "service",
     short_names: &["svc"],
     categories: &["all"],
-    subresources: &[Subresource::status("", "v1", "Service")],
+    subresources: &[Subresource::proxy("ServiceProxyOptions"), Subresource::status("", "v1", "Service")],
     type_name: "io.k8s.api.core.v1.Service",
     columns: &[
         Column::NAME,

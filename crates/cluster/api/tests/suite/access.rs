@@ -109,7 +109,7 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
         (request("GET", "/apis/nope/v1/pods", "", ""), 404),
         (request("GET", &format!("{maps}?limit=x"), "", ""), 400),
         (request("GET", &format!("{maps}?labelSelector=%3D%3D"), "", ""), 400),
-        (request("GET", "/api/v1/namespaces/default/pods/p/portforward", "", ""), 501),
+        (request("GET", "/api/v1/namespaces/default/pods/p/portforward", "", ""), 400),
     ];
     for (request, code) in cases {
         let what = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
@@ -247,7 +247,7 @@ async fn generic_failures_have_details() {
     for (method, path, code) in [
         ("GET", "/nothing", 404),
         ("GET", "/apis/none.example/v1/things", 404),
-        ("PATCH", "/api/v1/namespaces/default/pods/p/ephemeralcontainers", 404),
+        ("PATCH", "/api/v1/namespaces/default/pods/p/nosuch", 404),
         ("POST", "/version", 405),
     ] {
         let (got, _, body) = send(&world, request(method, path, "application/json", "")).await;

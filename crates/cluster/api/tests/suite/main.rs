@@ -12,6 +12,7 @@ mod kube_crate;
 mod kubectl;
 mod limits;
 mod node_proxy;
+mod proxy;
 mod rbac;
 mod support;
 mod system_objects;

@@ -53,6 +53,7 @@ impl World {
         let mut config = ServerConfig::new(Arc::clone(&store) as _, Arc::clone(&pki));
         config.service_cidr = (Ipv4Addr::new(10, 96, 0, 0), 16);
         config.advertise = (Ipv4Addr::LOCALHOST, port);
+        config.proxies_to_loopback = true;
         change(&mut config);
         let server = Server::new(config).await.unwrap();
         default_account(&server.client(Identity::admin())).await;

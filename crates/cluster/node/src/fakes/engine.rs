@@ -110,7 +110,7 @@ impl ContainerEngine for FakeEngine {
             places: Vec::new(),
             ports: Vec::new(),
             shim_pid: None,
-            netns: None,
+            netns: Some("/proc/self/ns/net".into()),
             created_at: Timestamp::now(),
             standalone: false,
         };

@@ -29,26 +29,13 @@ pub(super) enum Protocol {
     V4,
 }
 
-impl Protocol {
-    /// The best of those the client offers.
-    pub(super) fn choose<'a>(offered: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let known = offered.flat_map(|header| header.split(',')).filter_map(|name| match name.trim() {
-            "v5.channel.k8s.io" => Some(Self::V5),
-            "v4.channel.k8s.io" => Some(Self::V4),
-            _ => None,
-        });
-        known.min_by_key(|protocol| match protocol {
-            Self::V5 => 0,
-            Self::V4 => 1,
-        })
-    }
+pub(super) const V5: &str = "v5.channel.k8s.io";
+pub(super) const V4: &str = "v4.channel.k8s.io";
 
-    /// Its name.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::V5 => "v5.channel.k8s.io",
-            Self::V4 => "v4.channel.k8s.io",
-        }
+impl Protocol {
+    /// By its name; only names of this module are asked for.
+    pub(super) fn named(name: &str) -> Self {
+        if name == V5 { Self::V5 } else { Self::V4 }
     }
 
     /// What a message of the client means; `None` for what means nothing here.
@@ -56,10 +43,7 @@ impl Protocol {
         let (channel, payload) = (*message.first()?, message.slice(1..));
         match channel {
             STDIN => Some(FromClient::Stdin(payload)),
-            RESIZE => {
-                let size: Size = serde_json::from_slice(&payload).ok()?;
-                Some(FromClient::Resize(TerminalSize { rows: size.height, columns: size.width }))
-            }
+            RESIZE => size(&payload).map(FromClient::Resize),
             CLOSE if self == Self::V5 && payload.first() == Some(&STDIN) => Some(FromClient::CloseStdin),
             _ => None,
         }
@@ -84,6 +68,12 @@ struct Size {
     height: u16,
 }
 
+/// The size that a client tells.
+pub(super) fn size(text: &[u8]) -> Option<TerminalSize> {
+    let size: Size = serde_json::from_slice(text).ok()?;
+    Some(TerminalSize { rows: size.height, columns: size.width })
+}
+
 /// Output of the program as a message.
 pub(super) fn output(stream: Stream, bytes: &[u8]) -> Bytes {
     let channel = match stream {
@@ -105,7 +95,12 @@ pub(super) fn opened(has_stdout: bool, has_stderr: bool) -> Bytes {
 
 /// How it ended.
 pub(super) fn ended(result: Result<i32>) -> Bytes {
-    let status = match result {
+    on_channel(ERROR, status(result).to_string().as_bytes())
+}
+
+/// How it ended, as a Status.
+pub(super) fn status(result: Result<i32>) -> serde_json::Value {
+    match result {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
         Ok(code) => json!({
             "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
@@ -113,11 +108,11 @@ pub(super) fn ended(result: Result<i32>) -> Bytes {
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
         Err(error) => super::status_of(&error).1,
-    };
-    on_channel(ERROR, status.to_string().as_bytes())
+    }
 }
 
-fn on_channel(channel: u8, payload: &[u8]) -> Bytes {
+/// A message on a channel.
+pub(super) fn on_channel(channel: u8, payload: &[u8]) -> Bytes {
     let mut message = BytesMut::with_capacity(payload.len() + 1);
     message.put_u8(channel);
     message.put_slice(payload);
@@ -128,14 +123,6 @@ fn on_channel(channel: u8, payload: &[u8]) -> Bytes {
 mod tests {
     use super::*;
     use hako_error::{Error, Kind};
-
-    #[test]
-    fn the_newest_protocol_both_know_is_chosen() {
-        let choose = |offered: &[&str]| Protocol::choose(offered.iter().copied());
-        assert_eq!(choose(&["v4.channel.k8s.io, v5.channel.k8s.io"]), Some(Protocol::V5));
-        assert_eq!(choose(&["channel.k8s.io", "v4.channel.k8s.io"]), Some(Protocol::V4));
-        assert_eq!(choose(&["channel.k8s.io"]), None);
-    }
 
     #[test]
     fn messages_of_the_client_are_understood() {

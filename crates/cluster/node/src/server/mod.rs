@@ -1,15 +1,20 @@
-//! The node's own HTTPS API, which only the API server speaks to: health, pods, logs, exec, attach.
+//! The node's own HTTPS API, which only the API server speaks to: health, pods, logs, exec, attach, port-forward.
 //!
-//! Owns: TLS and who may call, routes, the log's query and text, the WebSocket channels.
+//! Owns: TLS and who may call, routes, the log's query and text, the channels of WebSockets, the streams of SPDY.
 //! Does not own: whether a user may do something; the API server has decided that.
 //! Invariant: a request without a client certificate of the cluster's authority and group `system:masters` gets no
 //! further than the handshake or a 403.
 
 mod channels;
 mod logs;
+mod port_forward;
 mod query;
+mod remote;
 mod sessions;
+mod spdy;
 mod tls;
+mod tunnel;
+mod upgrade;
 
 use crate::context::Context;
 use crate::node::Pods;
@@ -151,6 +156,9 @@ impl Handler {
             (&Method::GET | &Method::POST, ["attach", namespace, pod, container]) => {
                 sessions::attach(&self.context, &self.pods, [namespace, pod, container], &query, &mut request)
                     .await
+            }
+            (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
+                port_forward::serve(&self.context, &self.pods, [namespace, pod], &query, &mut request).await
             }
             _ => Err(Error::new(Kind::NotFound, format!("the node API has no {} {path}", request.method()))),
         }

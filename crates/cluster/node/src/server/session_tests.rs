@@ -1,6 +1,8 @@
 use super::*;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 const BOTH: Shown = Shown { has_stdout: true, has_stderr: true };
 

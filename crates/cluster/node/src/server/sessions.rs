@@ -1,12 +1,14 @@
-//! Exec and attach: a WebSocket joined to the streams of a process.
+//! Exec and attach: a WebSocket, or the streams of SPDY, joined to the streams of a process.
 //!
 //! Back-pressure goes both ways: a client that does not read stops the reading of the program's output, a program
 //! that does not read stops the reading from the client. Nothing is buffered beyond one message each way.
 
-use super::channels::{FromClient, Protocol, ended, opened, output};
+use super::Body;
+use super::channels::{self, FromClient, Protocol, ended, opened, output};
 use super::logs::container;
 use super::query::Query;
-use super::{Body, text};
+use super::remote::{self, Opens};
+use super::upgrade::{Switched, Wanted};
 use crate::context::Context;
 use crate::node::Pods;
 use bytes::Bytes;
@@ -15,34 +17,33 @@ use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use hako_container::{AttachOptions, ExecSpec, Input, Output, Resize, Stream as Which};
 use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 const PING: Duration = Duration::from_secs(20);
+const WEB_SOCKET: &[&str] = &[channels::V5, channels::V4];
+const SPDY: &[&str] = &[channels::V4];
 
 /// The streams of a process.
-struct Streams {
-    stdin: Option<Input>,
-    output: Output,
-    resize: Option<Resize>,
-    exit: BoxFuture<'static, Result<i32>>,
-    shown: Shown,
+pub(super) struct Streams {
+    pub(super) stdin: Option<Input>,
+    pub(super) output: Output,
+    pub(super) resize: Option<Resize>,
+    pub(super) exit: BoxFuture<'static, Result<i32>>,
+    pub(super) shown: Shown,
 }
 
 /// Which outputs the client wants to see.
-#[derive(Clone, Copy, Debug)]
-struct Shown {
-    has_stdout: bool,
-    has_stderr: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) has_stdout: bool,
+    pub(super) has_stderr: bool,
 }
 
 impl Streams {
@@ -85,19 +86,15 @@ pub(super) async fn exec(
     if argv.is_empty() {
         return Err(Error::new(Kind::Invalid, "exec needs a command, give one as ?command=…"));
     }
-    let (id, protocol, accept) = target(context, pods, path, request).await?;
-    let is_tty = query.is_set(&["tty"]);
-    let shown = Shown {
-        has_stdout: query.is_set(&["output", "stdout"]),
-        has_stderr: query.is_set(&["error", "stderr"]) && !is_tty,
-    };
+    let (id, wanted) = target(context, pods, path, request).await?;
+    let opens = opens(query);
+    let (shown, is_tty) = (opens.shown, opens.is_tty);
     let id = match id {
         Ok(id) => id,
-        Err(error) => return Ok(upgrade(request, protocol, &accept, Streams::failed(error, shown))),
+        Err(error) => return Ok(switch(request, wanted, opens, Streams::failed(error, shown))),
     };
-    let wanted =
-        ExecSpec { argv, tty: is_tty, stdin: query.is_set(&["input", "stdin"]), ..ExecSpec::default() };
-    let streams = match context.config.engine.exec(&id, wanted).await {
+    let spec = ExecSpec { argv, tty: is_tty, stdin: opens.has_stdin, ..ExecSpec::default() };
+    let streams = match context.config.engine.exec(&id, spec).await {
         Ok(session) => Streams {
             stdin: session.stdin,
             output: session.output,
@@ -107,21 +104,32 @@ pub(super) async fn exec(
         },
         Err(error) => Streams::not_executed(error, shown, is_tty),
     };
-    Ok(upgrade(request, protocol, &accept, streams))
+    Ok(switch(request, wanted, opens, streams))
+}
+
+/// What a client wants of a session. Programs on a terminal have one output only.
+fn opens(query: &Query) -> Opens {
+    let is_tty = query.is_set(&["tty"]);
+    let shown = Shown {
+        has_stdout: query.is_set(&["output", "stdout"]),
+        has_stderr: query.is_set(&["error", "stderr"]) && !is_tty,
+    };
+    Opens { has_stdin: query.is_set(&["input", "stdin"]), shown, is_tty }
 }
 
 /// The container a session is for, and what the upgrade is answered with. A missing container is told after the
-/// upgrade, and before it only to clients whose handshake is no good as well.
+/// upgrade to a WebSocket, and before it to clients that see the reason there.
 async fn target(
     context: &Context,
     pods: &Pods,
     path: [&str; 3],
     request: &Request<Incoming>,
-) -> Result<(Result<ContainerId>, Protocol, String)> {
+) -> Result<(Result<ContainerId>, Wanted)> {
     let id = container(context, pods, path, false).await;
-    match handshake(request) {
-        Ok((protocol, accept)) => Ok((id, protocol, accept)),
-        Err(refused) => Err(id.err().unwrap_or(refused)),
+    match (Wanted::of(request.headers(), WEB_SOCKET, SPDY), id) {
+        (Ok(wanted @ Wanted::WebSocket { .. }), id) => Ok((id, wanted)),
+        (_, Err(error)) | (Err(error), _) => Err(error),
+        (Ok(wanted), id) => Ok((id, wanted)),
     }
 }
 
@@ -133,17 +141,15 @@ pub(super) async fn attach(
     query: &Query,
     request: &mut Request<Incoming>,
 ) -> Result<Response<Body>> {
-    let (id, protocol, accept) = target(context, pods, path, request).await?;
-    let shown = Shown {
-        has_stdout: query.is_set(&["output", "stdout"]),
-        has_stderr: query.is_set(&["error", "stderr"]),
-    };
+    let (id, wanted) = target(context, pods, path, request).await?;
+    let opens = opens(query);
+    let shown = opens.shown;
     let streams = match id {
-        Ok(id) => attached(context, id, query.is_set(&["input", "stdin"]), shown).await,
+        Ok(id) => attached(context, id, opens.has_stdin, shown).await,
         Err(error) => Err(error),
     };
     let streams = streams.unwrap_or_else(|error| Streams::failed(error, shown));
-    Ok(upgrade(request, protocol, &accept, streams))
+    Ok(switch(request, wanted, opens, streams))
 }
 
 async fn attached(context: &Context, id: ContainerId, stdin: bool, shown: Shown) -> Result<Streams> {
@@ -167,53 +173,15 @@ async fn attached(context: &Context, id: ContainerId, stdin: bool, shown: Shown)
     })
 }
 
-/// Checks the client's half of RFC 6455 and answers with the protocol and `Sec-WebSocket-Accept`.
-fn handshake(request: &Request<Incoming>) -> Result<(Protocol, String)> {
-    let headers = request.headers();
-    let text_of = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
-    let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
-    if !text_of(header::UPGRADE).eq_ignore_ascii_case("websocket") {
-        let text = "only WebSocket is supported for exec and attach, SPDY is not; use kubectl 1.31 or later";
-        return Err(Error::new(Kind::Unimplemented, text));
-    }
-    let key = text_of(header::SEC_WEBSOCKET_KEY);
-    if key.is_empty() || text_of(header::SEC_WEBSOCKET_VERSION) != "13" {
-        return invalid("not a WebSocket handshake of version 13");
-    }
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    match Protocol::choose(offered.filter_map(|value| value.to_str().ok())) {
-        Some(protocol) => Ok((protocol, derive_accept_key(key.as_bytes()))),
-        None => invalid("no known subprotocol offered, expected v5.channel.k8s.io or v4.channel.k8s.io"),
-    }
-}
-
-fn upgrade(
-    request: &mut Request<Incoming>,
-    protocol: Protocol,
-    accept: &str,
-    streams: Streams,
-) -> Response<Body> {
-    let upgraded = hyper::upgrade::on(request);
-    tokio::spawn(async move {
-        match upgraded.await {
-            Ok(upgraded) => {
-                let socket =
-                    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-                join(socket, protocol, streams).await;
+fn switch(request: &mut Request<Incoming>, wanted: Wanted, opens: Opens, streams: Streams) -> Response<Body> {
+    wanted.switch(request, move |switched| async move {
+        match switched {
+            Switched::WebSocket { protocol, socket } => {
+                join(socket, Protocol::named(protocol), streams).await
             }
-            Err(error) => tracing::debug!(%error, "exec was not upgraded"),
+            Switched::Spdy(session) => remote::join(session, opens, streams).await,
         }
-    });
-    let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
-    let headers = response.headers_mut();
-    headers.remove(header::CONTENT_TYPE);
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol.name()));
-    if let Ok(accept) = HeaderValue::from_str(accept) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    response
+    })
 }
 
 /// Joins socket and process until the process has ended or the client is gone.

@@ -175,7 +175,9 @@ async fn pods_and_logs_are_found_by_name() {
         ("/containerLogs/shop/none/main", 404, "is not on this node"),
         ("/containerLogs/shop/web/main?previous=true", 400, "previous terminated container"),
         ("/containerLogs/shop/web/main?tailLines=x", 400, "tailLines"),
-        ("/exec/shop/web/main?command=ls", 501, "WebSocket"),
+        ("/exec/shop/web/main?command=ls", 400, "WebSocket"),
+        ("/portForward/shop/web", 400, "WebSocket"),
+        ("/portForward/shop/none", 404, "is not on this node"),
         ("/exec/shop/web/other?command=ls", 400, "container other is not valid for pod web"),
         ("/attach/shop/web/other", 400, "container other is not valid for pod web"),
     ] {
