@@ -22,6 +22,7 @@ mod images;
 mod images_crash;
 mod in_cluster;
 mod interchange;
+mod kubectl_sessions;
 mod platform;
 mod platforms;
 mod private;

@@ -36,6 +36,7 @@ mod place;
 mod pod;
 mod pod_disruption_budget;
 mod pod_gates;
+mod pod_parts;
 mod pod_spec;
 mod pod_status;
 mod pod_template;

@@ -3,7 +3,7 @@
 use super::columns::{Column, age, name, or_none};
 use super::row::{KindRow, Subresource};
 use super::value::{at, items, number, object_mut, set_default, text};
-use super::{meta, pod_gates, pod_spec, pod_status};
+use super::{meta, pod_gates, pod_parts, pod_spec, pod_status};
 use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
@@ -26,9 +26,11 @@ pub(super) const ROW: KindRow = KindRow {
             verbs: &["create"],
         },
         stream("exec", "PodExecOptions", &["create", "get"]),
+        Subresource { name: "ephemeralcontainers", ..Subresource::status("", "v1", "Pod") },
         stream("log", "Pod", &["get"]),
         stream("portforward", "PodPortForwardOptions", &["create", "get"]),
         Subresource::proxy("PodProxyOptions"),
+        Subresource { name: "resize", ..Subresource::status("", "v1", "Pod") },
         Subresource::status("", "v1", "Pod"),
     ],
     type_name: "io.k8s.api.core.v1.Pod",
@@ -46,9 +48,12 @@ pub(super) const ROW: KindRow = KindRow {
     cells,
     default,
     validate: pod_spec::validate_pod,
+    validate_create: pod_parts::validate_create,
     validate_update,
     prepare_create,
     prepare_update: meta::keep_status,
+    prepare_part: pod_parts::prepare,
+    validate_part: pod_parts::validate,
     selectable,
     selectable_fields: &[
         "spec.hostNetwork",

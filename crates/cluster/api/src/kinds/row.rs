@@ -265,8 +265,21 @@ impl KindRow {
     /// All faults of a changed object and of the change, which was made through a part.
     #[must_use]
     pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
-        let mut causes = self.check_update(new, old);
+        let mut causes = meta::validate(self, new);
+        causes.extend(meta::validate_update(new, old));
+        if !part.changes_spec() {
+            causes.extend((self.validate_update)(new, old));
+        }
+        causes.extend((self.validate)(new));
         causes.extend((self.validate_part)(new, old, part));
         causes
+    }
+}
+
+impl PartWrite<'_> {
+    /// Whether the part is one through which more than the status changes; then it alone says what may.
+    #[must_use]
+    pub fn changes_spec(&self) -> bool {
+        matches!(self.name, "ephemeralcontainers" | "resize")
     }
 }

@@ -314,10 +314,10 @@ async fn sorting_by_any_field_keeps_all_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn debug_is_told_that_there_are_no_ephemeral_containers() {
+async fn debug_adds_a_container() {
     let world = World::start().await;
     world.kubectl(&["run", "p", "--image=c"]).await;
-    let (success, _, error) = world.try_kubectl(&["debug", "p", "--image=c"], "").await;
-    assert!(!success && error.contains("ephemeral containers are disabled for this cluster"), "{error}");
-    assert!(!error.contains("panic"), "{error}");
+    world.kubectl(&["debug", "p", "--image=tools", "-c", "look", "--target=p", "--profile=general"]).await;
+    let path = "jsonpath={.spec.ephemeralContainers[0]['name','image','targetContainerName']}";
+    assert_eq!(world.kubectl(&["get", "pod", "p", "-o", path]).await, "look tools p");
 }

@@ -12,6 +12,7 @@ mod kube_crate;
 mod kubectl;
 mod limits;
 mod node_proxy;
+mod pod_parts;
 mod proxy;
 mod rbac;
 mod support;

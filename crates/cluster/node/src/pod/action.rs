@@ -4,7 +4,7 @@ use crate::probe::ProbeKind;
 use hako_container::{Exit, SandboxId};
 use hako_names::ContainerId;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(crate) enum Input {
     Exited { container: usize, attempt: u32, exit: Exit },
     /// A probe has an answer.
     Probed { container: usize, attempt: u32, kind: ProbeKind, verdict: Verdict },
+    /// A change of a running container's resources is over.
+    Resized { container: usize, attempt: u32, outcome: ResizeOutcome },
     /// No connection reaches the pod any more, or its share of the grace period is used up.
     Drained,
     /// Sandbox and files are gone.
@@ -68,6 +70,17 @@ pub(crate) enum StartFailure {
     Retry { reason: &'static str, message: String },
     /// The program could not be executed: this counts as an exit.
     Run { id: ContainerId, image_id: String, exit: Exit, message: String },
+}
+
+/// What became of a change of resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ResizeOutcome {
+    /// It holds.
+    Done,
+    /// The node has too little.
+    Infeasible(String),
+    /// The engine could not.
+    Failed(String),
 }
 
 /// A probe's answer.
@@ -105,6 +118,8 @@ pub(crate) enum Action {
     Probe { container: usize, attempt: u32, kind: ProbeKind },
     /// Stop all probes of a container.
     StopProbes { container: usize },
+    /// Change the resources of a running container; [`Input::Resized`] follows.
+    Resize { container: usize, attempt: u32, id: ContainerId, resources: Box<ResourceRequirements> },
     /// Run preStop, ask the process to end and kill it when the time is up.
     Stop { container: usize, id: ContainerId, deadline: Timestamp },
     /// The time that stops already under way have is shorter now.

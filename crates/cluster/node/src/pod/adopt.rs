@@ -4,6 +4,7 @@ use super::action::{Action, Run};
 use super::backoff::BackOff;
 use super::labels;
 use super::machine::{Machine, SandboxState, Stage, later};
+use super::resize::Resizing;
 use super::slot::{Ended, Live, Role, Slot, SlotState};
 use hako_container::{Container, ContainerState, Exit, Sandbox, SandboxState as EngineSandbox};
 use hako_names::ContainerId;
@@ -88,6 +89,7 @@ impl Machine {
         };
         let said_so = condition(status, "Initialized");
         self.is_initialized = said_so || self.slots.iter().any(has_mains);
+        let pod = Arc::clone(&self.pod);
         for slot in &mut self.slots {
             let mut runs: Vec<&Container> = containers
                 .iter()
@@ -97,6 +99,9 @@ impl Machine {
             runs.sort_by_key(|container| number(container, labels::ATTEMPT));
             let told = told_about(status, slot);
             slot.adopt(&runs, told, useless);
+            let defined = slot.container(&pod).and_then(|container| container.resources.clone());
+            let applied = told.and_then(|told| told.resources.clone()).or(defined);
+            slot.resizing = Resizing::running(applied.unwrap_or_default());
             if slot.role == Role::Init && self.is_initialized && slot.state == SlotState::Waiting {
                 slot.state = SlotState::Ended;
             }
@@ -162,6 +167,7 @@ fn condition(status: &PodStatus, kind: &str) -> bool {
 fn told_about<'s>(status: &'s PodStatus, slot: &Slot) -> Option<&'s ContainerStatus> {
     let list = match slot.role {
         Role::Main => &status.container_statuses,
+        Role::Ephemeral => &status.ephemeral_container_statuses,
         Role::Init | Role::Sidecar => &status.init_container_statuses,
     };
     list.iter().flatten().find(|told| told.name == slot.name)

@@ -108,6 +108,7 @@ impl Machine {
                 Role::Main => policy == "Always" || (policy == "OnFailure" && failed),
                 Role::Init => failed && policy != "Never",
                 Role::Sidecar => !are_mains_over,
+                Role::Ephemeral => false,
             };
         if !runs_again {
             return;

@@ -18,6 +18,7 @@
 
 use super::action::{Action, Input, PodEvent};
 use super::backoff::delay;
+use super::resize::Resizing;
 use super::slot::{Role, Slot, SlotState};
 use hako_container::SandboxId;
 use jiff::{SignedDuration, Timestamp};
@@ -206,6 +207,7 @@ impl Machine {
             Input::Probed { container, attempt, kind, verdict } => {
                 self.probed(container, attempt, kind, verdict, now, out)
             }
+            Input::Resized { container, attempt, outcome } => self.resized(container, attempt, outcome, out),
             Input::Drained => {
                 if let Stage::Draining { deadline } = self.stage {
                     self.stage = Stage::Stopping { deadline };
@@ -219,7 +221,10 @@ impl Machine {
 
     fn advance(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         match self.stage {
-            Stage::Active => self.advance_active(now, out),
+            Stage::Active => {
+                self.advance_active(now, out);
+                self.resize_changed(now, out);
+            }
             Stage::Stopping { deadline } => self.advance_stopping(deadline, out),
             Stage::Draining { .. } | Stage::Finished | Stage::CleaningUp | Stage::Deleting | Stage::Gone => {}
         }
@@ -237,7 +242,16 @@ impl Machine {
             }
         } else if self.stage == Stage::Active {
             self.replace_changed(&before, now, out);
+            self.add_ephemeral();
         }
+    }
+
+    /// Containers are only ever added to a pod that runs.
+    fn add_ephemeral(&mut self) {
+        let added = Slot::ephemeral(&self.pod);
+        let is_new = |slot: &Slot| !self.slots.iter().any(|known| known.name == slot.name);
+        let added: Vec<Slot> = added.into_iter().filter(is_new).collect();
+        self.slots.extend(added);
     }
 
     /// The image of a container is the one thing of it that may change; the container then starts anew.
@@ -346,6 +360,7 @@ impl Machine {
                 Role::Main => may_start,
                 Role::Sidecar => may_start || self.is_initialized,
                 Role::Init => may_start && !self.is_initialized,
+                Role::Ephemeral => self.is_initialized,
             };
             if has_turn && slot.is_due(now) {
                 self.start(index, out);
@@ -357,7 +372,9 @@ impl Machine {
     }
 
     fn start(&mut self, index: usize, out: &mut Vec<Action>) {
+        let resizing = Resizing::starting(self.slots[index].container(&self.pod));
         let slot = &mut self.slots[index];
+        slot.resizing = resizing;
         slot.state = SlotState::Starting;
         out.push(Action::Start {
             container: index,

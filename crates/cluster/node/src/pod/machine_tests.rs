@@ -81,6 +81,7 @@ impl Drive {
             Action::Drain { deadline, .. } => {
                 Some(format!("drain {}s", deadline.duration_since(at(self.now)).as_secs()))
             }
+            Action::Resize { container, attempt, .. } => Some(format!("resize {container}.{attempt}")),
             Action::CleanUp => Some("clean up".to_owned()),
             Action::DeleteObject => Some("delete".to_owned()),
             Action::Emit(_) => None,
@@ -151,7 +152,7 @@ impl Drive {
 
     fn condition(&self, kind: &str) -> bool {
         let conditions = self.status().conditions.unwrap();
-        conditions.iter().find(|condition| condition.type_ == kind).unwrap().status == "True"
+        conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True")
     }
 }
 
@@ -522,4 +523,76 @@ fn the_node_going_down_stops_pods_and_keeps_their_objects() {
         (drive.take(), drive.machine.stage),
         (vec!["stop 0 in 2s".to_owned(), "clean up".to_owned()], Stage::Gone)
     );
+}
+
+#[test]
+fn a_container_that_is_added_runs_once_beside_the_others() {
+    let mut drive = Drive::up(json!({"containers": [{"name": "main"}]}));
+    drive.take();
+    drive.started(0);
+    let debugged = json!({"containers": [{"name": "main"}],
+                          "ephemeralContainers": [{"name": "look", "image": "i", "targetContainerName": "main"}]});
+    drive.input(Input::Pod(pod(debugged)));
+    assert_eq!(drive.take(), ["start 1.0"]);
+    drive.started(1);
+    let status = drive.status();
+    let shown = &status.ephemeral_container_statuses.as_ref().unwrap()[0];
+    assert!(shown.name == "look" && shown.state.as_ref().unwrap().running.is_some());
+    assert_eq!(status.container_statuses.unwrap().len(), 1);
+    assert!(drive.condition("Ready"), "it does not count");
+    drive.exited(1, 1);
+    assert!(drive.take().is_empty(), "it is not started again");
+    assert_eq!(drive.phase(), "Running");
+    assert!(drive.condition("Ready"));
+}
+
+fn sized(cpu: &str, memory: &str, policy: Value) -> Value {
+    let amounts = json!({"cpu": cpu, "memory": memory});
+    json!({"containers": [{"name": "main", "resizePolicy": policy,
+                           "resources": {"requests": amounts, "limits": amounts}}]})
+}
+
+fn applied(drive: &Drive) -> String {
+    let status = drive.status().container_statuses.unwrap().remove(0);
+    let resources = status.resources.unwrap();
+    assert_eq!(resources.requests, status.allocated_resources);
+    resources.limits.unwrap()["cpu"].0.clone()
+}
+
+#[test]
+fn resources_of_a_running_container_change_in_place() {
+    use super::super::action::ResizeOutcome;
+    let mut drive = Drive::up(sized("1", "1Gi", Value::Null));
+    drive.take();
+    drive.started(0);
+    assert_eq!(applied(&drive), "1");
+    drive.input(Input::Pod(pod(sized("2", "1Gi", Value::Null))));
+    assert_eq!(drive.take(), ["resize 0.0"]);
+    assert!(drive.condition("PodResizeInProgress"));
+    assert_eq!(applied(&drive), "1", "what it has, not what it will have");
+    drive.input(Input::Resized { container: 0, attempt: 0, outcome: ResizeOutcome::Done });
+    assert_eq!(applied(&drive), "2");
+    assert!(!drive.condition("PodResizeInProgress"));
+    drive.input(Input::Pod(pod(sized("99", "1Gi", Value::Null))));
+    assert_eq!(drive.take(), ["resize 0.0"]);
+    let outcome = ResizeOutcome::Infeasible("not that much".into());
+    drive.input(Input::Resized { container: 0, attempt: 0, outcome });
+    assert!(drive.condition("PodResizePending") && !drive.condition("PodResizeInProgress"));
+    assert!(drive.take().is_empty(), "it is not tried again until it changes");
+    drive.input(Input::Pod(pod(sized("2", "1Gi", Value::Null))));
+    assert!(drive.take().is_empty() && !drive.condition("PodResizePending"));
+}
+
+#[test]
+fn a_container_that_wants_it_starts_anew_with_its_resources() {
+    let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    let mut drive = Drive::up(sized("1", "1Gi", policy.clone()));
+    drive.take();
+    drive.started(0);
+    drive.input(Input::Pod(pod(sized("1", "2Gi", policy))));
+    assert_eq!(drive.take(), ["stop 0 in 30s"]);
+    drive.exited(0, 137);
+    assert_eq!(drive.take(), ["start 0.1"]);
+    drive.started(0);
+    assert!(drive.take().is_empty() && !drive.condition("PodResizeInProgress"));
 }

@@ -11,6 +11,7 @@ mod events;
 pub(crate) mod labels;
 mod machine;
 mod report;
+mod resize;
 mod slot;
 mod spec;
 mod start;

@@ -2,11 +2,13 @@
 
 use super::action::{Run, StartFailure};
 use super::backoff::{BackOff, delay};
+use super::resize::Resizing;
 use crate::probe::ProbeKind;
 use hako_container::Exit;
 use hako_names::ContainerId;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, Probe};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a container is for.
@@ -18,6 +20,15 @@ pub(crate) enum Role {
     Sidecar,
     /// What the pod is for.
     Main,
+    /// Added to a pod that runs, to look into it: nothing depends on it, and it runs once.
+    Ephemeral,
+}
+
+impl Role {
+    /// Whether it has its turn before what the pod is for.
+    pub(crate) fn is_init(self) -> bool {
+        matches!(self, Self::Init | Self::Sidecar)
+    }
 }
 
 /// Where a container is.
@@ -74,6 +85,8 @@ pub(crate) struct Slot {
     pub(crate) role: Role,
     /// Its place in `spec.containers` or `spec.initContainers`.
     pub(crate) place: usize,
+    /// Of an ephemeral container what it is, in the words of the others.
+    own: Option<Arc<Container>>,
     /// Where it is.
     pub(crate) state: SlotState,
     /// The run that is over and not yet followed by another.
@@ -92,6 +105,8 @@ pub(crate) struct Slot {
     pub(crate) image_id: String,
     /// It ends to run again with another image, whatever the restart policy says.
     pub(crate) is_replaced: bool,
+    /// What its process may use.
+    pub(crate) resizing: Resizing,
 }
 
 impl Slot {
@@ -100,6 +115,7 @@ impl Slot {
             name: container.name.clone(),
             role,
             place,
+            own: (role == Role::Ephemeral).then(|| Arc::new(container.clone())),
             state: SlotState::Waiting,
             ended: None,
             last: None,
@@ -109,10 +125,11 @@ impl Slot {
             failures: 0,
             image_id: String::new(),
             is_replaced: false,
+            resizing: Resizing::default(),
         }
     }
 
-    /// The containers of `pod`: init containers in their order, then the others.
+    /// The containers of `pod`: init containers in their order, then the others, then what was added to them.
     pub(crate) fn all(pod: &Pod) -> Vec<Self> {
         let Some(spec) = &pod.spec else { return Vec::new() };
         let role = |container: &Container| match container.restart_policy.as_deref() {
@@ -122,13 +139,22 @@ impl Slot {
         let init = spec.init_containers.iter().flatten().enumerate();
         let init = init.map(|(place, container)| Self::new(container, role(container), place));
         let main = spec.containers.iter().enumerate();
-        init.chain(main.map(|(place, container)| Self::new(container, Role::Main, place))).collect()
+        let main = main.map(|(place, container)| Self::new(container, Role::Main, place));
+        init.chain(main).chain(Self::ephemeral(pod)).collect()
+    }
+
+    /// The containers that were added to `pod`.
+    pub(crate) fn ephemeral(pod: &Pod) -> Vec<Self> {
+        let all = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        let slot = |(place, one)| Some(Self::new(&as_container(one)?, Role::Ephemeral, place));
+        all.enumerate().filter_map(slot).collect()
     }
 
     /// Its definition in `pod`.
-    pub(crate) fn container<'p>(&self, pod: &'p Pod) -> Option<&'p Container> {
+    pub(crate) fn container<'p>(&'p self, pod: &'p Pod) -> Option<&'p Container> {
         let spec = pod.spec.as_ref()?;
         match self.role {
+            Role::Ephemeral => self.own.as_deref(),
             Role::Main => spec.containers.get(self.place),
             Role::Init | Role::Sidecar => spec.init_containers.as_ref()?.get(self.place),
         }
@@ -138,6 +164,7 @@ impl Slot {
     pub(crate) fn field(&self) -> String {
         let list = match self.role {
             Role::Main => "containers",
+            Role::Ephemeral => "ephemeralContainers",
             Role::Init | Role::Sidecar => "initContainers",
         };
         format!("spec.{list}{{{}}}", self.name)
@@ -169,6 +196,7 @@ impl Slot {
         match self.role {
             Role::Init => matches!(&self.ended, Some(ended) if ended.exit.code == 0),
             Role::Sidecar | Role::Main => self.live().is_some_and(Live::is_ready),
+            Role::Ephemeral => false,
         }
     }
 
@@ -177,7 +205,7 @@ impl Slot {
         match self.role {
             Role::Init => self.state == SlotState::Ended && self.is_ready(),
             Role::Sidecar => self.live().is_some_and(|live| live.is_started && live.is_set_up),
-            Role::Main => true,
+            Role::Main | Role::Ephemeral => true,
         }
     }
 
@@ -292,6 +320,13 @@ impl Slot {
         .filter_map(|(kind, is_set)| is_set.then_some(kind))
         .collect()
     }
+}
+
+/// An ephemeral container as one of the others: it has all that they have, and a target.
+fn as_container(ephemeral: &EphemeralContainer) -> Option<Container> {
+    let mut value = serde_json::to_value(ephemeral).ok()?;
+    value.as_object_mut()?.remove("targetContainerName");
+    serde_json::from_value(value).ok()
 }
 
 impl Live {

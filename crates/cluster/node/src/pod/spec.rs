@@ -76,8 +76,12 @@ pub(crate) fn refusals(pod: &Pod) -> Vec<String> {
 pub(crate) fn notices(pod: &Pod) -> Vec<String> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let mut out = Vec::new();
-    if spec.ephemeral_containers.iter().flatten().next().is_some() {
-        out.push("ephemeral containers are not started by this node".to_owned());
+    let shares_processes = spec.share_process_namespace == Some(true) || spec.host_pid == Some(true);
+    for container in spec.ephemeral_containers.iter().flatten() {
+        if let Some(target) = container.target_container_name.as_ref().filter(|_| !shares_processes) {
+            let name = &container.name;
+            out.push(format!("ephemeral container {name} does not see the processes of container {target}"));
+        }
     }
     for container in containers(spec) {
         let limits = container.resources.iter().flat_map(|r| r.limits.iter().flatten());
@@ -386,7 +390,7 @@ fn amount(
 }
 
 /// Requests become shares, limits become quota and bound; a request that is not set is the limit.
-fn resources(wanted: Option<&ResourceRequirements>, has_shares: bool) -> Resources {
+pub(crate) fn resources(wanted: Option<&ResourceRequirements>, has_shares: bool) -> Resources {
     let limits = wanted.and_then(|wanted| wanted.limits.as_ref());
     let requests = wanted.and_then(|wanted| wanted.requests.as_ref());
     let memory = amount(limits, "memory").and_then(|memory| u64::try_from(memory.units()).ok());

@@ -15,12 +15,13 @@ impl Machine {
     /// The status now; `before` is the one shown so far, for what others write and for the times of changes.
     pub(crate) fn status(&self, before: &PodStatus, host_ip: IpAddr, now: Timestamp) -> PodStatus {
         let phase = self.phase();
-        let statuses = |is_init: bool| -> Vec<ContainerStatus> {
-            let slots = self.slots.iter().filter(|slot| (slot.role != Role::Main) == is_init);
+        let statuses = |is_meant: fn(Role) -> bool| -> Vec<ContainerStatus> {
+            let slots = self.slots.iter().filter(|slot| is_meant(slot.role));
             slots.map(|slot| self.container_status(slot)).collect()
         };
         let ip = self.ip().map(|ip| ip.to_string());
-        let init = statuses(true);
+        let init = statuses(Role::is_init);
+        let ephemeral = statuses(|role| role == Role::Ephemeral);
         PodStatus {
             phase: Some(phase.to_owned()),
             conditions: Some(self.conditions(phase, before, now)),
@@ -32,7 +33,8 @@ impl Machine {
             pod_ip: ip,
             start_time: Some(Time(self.accepted_at)),
             init_container_statuses: Some(init).filter(|init| !init.is_empty()),
-            container_statuses: Some(statuses(false)),
+            container_statuses: Some(statuses(|role| role == Role::Main)),
+            ephemeral_container_statuses: Some(ephemeral).filter(|all| !all.is_empty()),
             qos_class: before.qos_class.clone().or_else(|| Some(qos_class(&self.pod).to_owned())),
             observed_generation: self.pod.metadata.generation,
             ..before.clone()
@@ -73,8 +75,9 @@ impl Machine {
     fn conditions(&self, phase: &str, before: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
         let mut out: Vec<PodCondition> = before.conditions.clone().unwrap_or_default();
         let has_network = matches!(self.sandbox, SandboxState::Ready { .. });
-        let unready = self.unready(|slot| slot.role != Role::Init && !slot.is_ready());
-        let incomplete = self.unready(|slot| slot.role != Role::Main && !slot.lets_next_start());
+        let unready =
+            self.unready(|slot| matches!(slot.role, Role::Main | Role::Sidecar) && !slot.is_ready());
+        let incomplete = self.unready(|slot| slot.role.is_init() && !slot.lets_next_start());
         let is_completed = phase == "Succeeded";
         let containers = match (&unready, phase) {
             (_, "Succeeded") => Verdict::no("PodCompleted", String::new()),
@@ -109,6 +112,16 @@ impl Machine {
             ("PodScheduled", Verdict::yes()),
         ] {
             set(&mut out, kind, verdict, generation, now);
+        }
+        for (kind, holds) in self.resize_conditions() {
+            match holds {
+                Some((reason, message)) => {
+                    let reason = Some(reason).filter(|reason| !reason.is_empty());
+                    let message = Some(message).filter(|message| !message.is_empty());
+                    set(&mut out, kind, Verdict { is_true: true, reason, message }, generation, now);
+                }
+                None => out.retain(|condition| condition.type_ != kind),
+            }
         }
         out
     }
@@ -146,6 +159,8 @@ impl Machine {
             restart_count: i32::try_from(slot.restart_count).unwrap_or(i32::MAX),
             state: Some(self.state(slot)),
             last_state: last_state(slot),
+            resources: slot.resizing.applied.clone(),
+            allocated_resources: slot.resizing.allocated(),
             ..ContainerStatus::default()
         }
     }
@@ -168,8 +183,12 @@ impl Machine {
             }
             (SlotState::Ended | SlotState::Starting, Some(ended)) => terminated(ended),
             (SlotState::Waiting | SlotState::Starting | SlotState::Ended, _) => {
-                let has_init = self.slots.iter().any(|slot| slot.role != Role::Main);
-                let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
+                let has_init = self.slots.iter().any(|slot| slot.role.is_init());
+                let reason = if has_init && slot.role != Role::Ephemeral {
+                    "PodInitializing"
+                } else {
+                    "ContainerCreating"
+                };
                 waiting(reason, self.sandbox_error.clone().unwrap_or_default())
             }
         }

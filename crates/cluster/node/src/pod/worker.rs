@@ -6,7 +6,7 @@ use super::report::{Reporter, write};
 use super::slot::SlotState;
 use super::start::{PodContext, Start, make_sandbox, make_volumes, remove_old_runs};
 use super::stop::{Stop, clean_up, delete_object, end_sandbox, hook, watch};
-use super::{Leftovers, Useless, spec};
+use super::{Leftovers, Useless, resize, spec};
 use crate::context::Context;
 use crate::probe::{self, Asker, Endpoint, ProbeKind, Schedule};
 use crate::volume::{Volumes, volumes_of};
@@ -292,6 +292,9 @@ impl Worker {
                 for probe in self.probes.remove(&container).into_iter().flatten() {
                     probe.abort();
                 }
+            }
+            Action::Resize { container, attempt, id, resources } => {
+                self.input(resize::apply(Arc::clone(&self.node), container, attempt, id, *resources));
             }
             Action::Stop { container, id, deadline } => self.stop(context, container, id, deadline),
             Action::Hasten { deadline } => drop(self.hastened.send_replace(Some(deadline))),

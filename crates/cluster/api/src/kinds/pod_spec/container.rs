@@ -12,15 +12,17 @@ impl<'a> Check<'a> {
             self.causes.push(field::required(self.child("containers"), ""));
         }
         let mut seen: Vec<&str> = Vec::new();
-        for part in ["containers", "initContainers"] {
+        for part in ["containers", "initContainers", "ephemeralContainers"] {
             let mut host_ports = Vec::new();
             for (index, container) in items(spec, &[part]).iter().enumerate() {
                 let path = field::index(&self.child(part), index);
                 self.name(container, &path, &mut seen);
                 self.container(container, &path);
                 self.ports(container, &path, &mut host_ports);
-                if part == "initContainers" {
-                    self.init(container, &path);
+                match part {
+                    "initContainers" => self.init(container, &path),
+                    "ephemeralContainers" => self.ephemeral(container, &path),
+                    _ => {}
                 }
             }
         }

@@ -6,6 +6,7 @@
 mod affinity;
 mod container;
 mod defaults;
+mod ephemeral;
 mod label_keys;
 mod probe;
 mod resources;

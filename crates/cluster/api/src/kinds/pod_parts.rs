@@ -1,0 +1,123 @@
+//! The parts of a pod that change its spec: containers added to look into it, and resources of containers that run.
+
+use super::row::PartWrite;
+use super::value::{at, each_mut, items, object_mut, text};
+use super::{meta, pod_spec};
+use hako_error::FieldCause;
+use hako_kube::field;
+use serde_json::Value;
+
+const EPHEMERAL: &str = "ephemeralContainers";
+const EPHEMERAL_PATH: &str = "spec.ephemeralContainers";
+const RUNNING: [&str; 2] = ["containers", "initContainers"];
+const MUTABLE: [&str; 2] = ["cpu", "memory"];
+
+/// Keeps of the old pod all but what the part is about.
+pub(super) fn prepare(new: &mut Value, old: &Value, part: &PartWrite<'_>) {
+    let sent = new.clone();
+    meta::keep_all_but_status(new, old);
+    if !part.changes_spec() {
+        return;
+    }
+    if part.name == "resize" {
+        take_resources(new, &sent);
+    } else if let Some(spec) = object_mut(new, &["spec"]) {
+        match at(&sent, &["spec", EPHEMERAL]).cloned() {
+            Some(list) => spec.insert(EPHEMERAL.to_owned(), list),
+            None => spec.remove(EPHEMERAL),
+        };
+    }
+    meta::keep_status(new, old);
+}
+
+fn take_resources(new: &mut Value, sent: &Value) {
+    let Some(spec) = object_mut(new, &["spec"]) else { return };
+    for list in RUNNING {
+        for container in each_mut(spec, list) {
+            let name = container.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+            let wanted = items(sent, &["spec", list]).iter().find(|one| text(one, &["name"]) == name);
+            match wanted.and_then(|one| one.get("resources")) {
+                Some(resources) => container.insert("resources".to_owned(), resources.clone()),
+                None => container.remove("resources"),
+            };
+        }
+    }
+}
+
+/// What is wrong with a change made through a part.
+pub(super) fn validate(new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+    match part.name {
+        "resize" => resized(new, old),
+        "ephemeralcontainers" => added(new, old),
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong with a new pod because of what only its parts may set.
+pub(super) fn validate_create(pod: &Value) -> Vec<FieldCause> {
+    let is_set = !items(pod, &["spec", EPHEMERAL]).is_empty();
+    is_set.then(|| field::forbidden(EPHEMERAL_PATH, "cannot be set on create")).into_iter().collect()
+}
+
+/// Ephemeral containers are only ever added.
+fn added(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let (is, was) = (items(new, &["spec", EPHEMERAL]), items(old, &["spec", EPHEMERAL]));
+    let mut causes = Vec::new();
+    for container in was {
+        let name = text(container, &["name"]);
+        let detail = match is.iter().find(|one| text(one, &["name"]) == name) {
+            None => format!("existing ephemeral containers {name:?} may not be removed\n"),
+            Some(same) if same != container => {
+                format!("existing ephemeral containers {name:?} may not be changed\n")
+            }
+            Some(_) => continue,
+        };
+        causes.push(field::forbidden(EPHEMERAL_PATH, &detail));
+    }
+    causes
+}
+
+fn resized(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut causes = Vec::new();
+    if pod_spec::qos_class(new) != pod_spec::qos_class(old) {
+        let class = pod_spec::qos_class(new);
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        causes.push(field::invalid("spec", class, detail));
+    }
+    for list in RUNNING {
+        for (index, container) in items(new, &["spec", list]).iter().enumerate() {
+            let before = items(old, &["spec", list]).get(index).unwrap_or(&Value::Null);
+            if container.get("resources") == before.get("resources") {
+                continue;
+            }
+            let path = field::index(&field::child("spec", list), index);
+            if list == "initContainers" && text(container, &["restartPolicy"]) != "Always" {
+                let detail = "pod resize may not change resources of non-restartable init containers";
+                causes.push(field::forbidden(field::child(&path, "resources"), detail));
+            }
+            amounts(container, before, &field::child(&path, "resources"), &mut causes);
+        }
+    }
+    causes
+}
+
+fn amounts(container: &Value, before: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+    for list in ["requests", "limits"] {
+        let of = |object: &Value| {
+            at(object, &["resources", list]).and_then(Value::as_object).cloned().unwrap_or_default()
+        };
+        let (is, was) = (of(container), of(before));
+        let path = field::child(path, list);
+        for name in is.keys().chain(was.keys().filter(|name| !is.contains_key(*name))) {
+            if is.get(name) != was.get(name) && !MUTABLE.contains(&name.as_str()) {
+                causes.push(field::forbidden(
+                    field::key(&path, name),
+                    "only cpu and memory resources are mutable",
+                ));
+            } else if is.get(name).is_none() {
+                let detail = format!("resource {list} cannot be removed");
+                causes.push(field::forbidden(field::key(&path, name), &detail));
+            }
+        }
+    }
+}

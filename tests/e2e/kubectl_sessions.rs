@@ -1,0 +1,151 @@
+//! Sessions with pods and ways into them, with every kubectl of this machine: older ones speak SPDY, newer ones
+//! WebSockets.
+
+use crate::platform::{Platform, output, run, wait_until};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// Where packages put kubectls of several versions.
+const BESIDE: &str = "/usr/lib/google-cloud-sdk/bin";
+
+/// The kubectl of the path and those beside it.
+fn kubectls() -> Vec<PathBuf> {
+    let others = std::fs::read_dir(BESIDE).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_one = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl.1."))
+    };
+    let mut found: Vec<PathBuf> = others.filter(is_one).collect();
+    found.sort();
+    if found.is_empty() {
+        eprintln!("{BESIDE} has no kubectls of other versions: only the default one is driven");
+    }
+    found.insert(0, PathBuf::from("kubectl"));
+    found
+}
+
+fn command(platform: &Platform, kubectl: &Path) -> Command {
+    let mut command = Command::new(kubectl);
+    command.env("KUBECONFIG", platform.kubeconfig()).env("HOME", platform.data_dir()).args(["-n", "hello"]);
+    command
+}
+
+/// A program that ends with its test, and what it says: it must not find nobody listening.
+struct Running {
+    child: Child,
+    _said: BufReader<ChildStdout>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `kubectl port-forward`, and the port it listens on.
+fn forward(platform: &Platform, kubectl: &Path, pod: &str, port: &str) -> (Running, String) {
+    let mut command = command(platform, kubectl);
+    command.args(["port-forward", &format!("pod/{pod}"), &format!(":{port}")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let local = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
+    let local = local.unwrap_or_else(|| panic!("{}: {line}", kubectl.display())).to_owned();
+    (Running { child, _said: said }, local)
+}
+
+fn with_input(mut command: Command, input: &str) -> String {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn every_kubectl_forwards_ports_and_runs_commands() {
+    let platform = Platform::start();
+    platform.deploy_example();
+    let name = platform.kubectl(&["-n", "hello", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
+    for kubectl in kubectls() {
+        let shown = kubectl.display();
+        let (forwarding, local) = forward(&platform, &kubectl, &name, "8080");
+        for _ in 0..3 {
+            let url = format!("http://127.0.0.1:{local}/");
+            let answer = run(Command::new("curl").args(["-sf", "--max-time", "10", &url]));
+            assert!(answer.starts_with("hello v1"), "{shown}: {answer}");
+        }
+        drop(forwarding);
+        let mut cat = command(&platform, &kubectl);
+        cat.args(["exec", "-i", &name, "--", "/bin/busybox", "cat"]);
+        assert_eq!(with_input(cat, "to and fro"), "to and fro", "{shown}");
+        let mut fails = command(&platform, &kubectl);
+        fails.args(["exec", &name, "--", "/bin/busybox", "sh", "-c", "echo out; echo err >&2; exit 5"]);
+        let failed = output(&mut fails);
+        assert_eq!(failed.status.code(), Some(5), "{shown}: {failed:?}");
+        assert_eq!(String::from_utf8_lossy(&failed.stdout), "out\n", "{shown}");
+        assert!(String::from_utf8_lossy(&failed.stderr).starts_with("err\n"), "{shown}: {failed:?}");
+        let mut missing = command(&platform, &kubectl);
+        let refused = output(missing.args(["exec", &name, "-c", "nosuch", "--", "ls"]));
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(why.contains("container nosuch is not valid for pod"), "{shown}: {why}");
+    }
+    let (_forwarding, local) = forward(&platform, Path::new("kubectl"), &name, "9");
+    let nothing =
+        output(Command::new("curl").args(["-s", "--max-time", "10", &format!("http://127.0.0.1:{local}/")]));
+    assert!(!nothing.status.success(), "nothing listens there");
+    platform.down();
+}
+
+#[test]
+fn pods_are_proxied_to_looked_into_and_resized() {
+    let platform = Platform::start();
+    platform.deploy_example();
+    let field = |path: &str| {
+        let path = format!("jsonpath={{.items[0]{path}}}");
+        platform.kubectl(&["-n", "hello", "get", "pods", "-o", &path])
+    };
+    let name = field(".metadata.name");
+    for place in [
+        format!("pods/{name}:8080"),
+        format!("pods/{name}"),
+        "services/hello:http".into(),
+        "services/hello".into(),
+    ] {
+        let path = format!("/api/v1/namespaces/hello/{place}/proxy/");
+        let answer = platform.kubectl(&["get", "--raw", &path]);
+        assert!(answer.starts_with("hello v1"), "{place}: {answer}");
+    }
+
+    platform.kubectl(&[
+        "-n",
+        "hello",
+        "debug",
+        &name,
+        "--image=hello:v1",
+        "-c",
+        "look",
+        "--attach=false",
+        "--",
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "echo looked",
+    ]);
+    wait_until("the added container has run", || {
+        field(".status.ephemeralContainerStatuses[0].state.terminated.exitCode") == "0"
+    });
+    assert_eq!(platform.kubectl(&["-n", "hello", "logs", &name, "-c", "look"]), "looked\n");
+    assert_eq!(field(".status.containerStatuses[0].ready"), "true");
+
+    let restarts = field(".status.containerStatuses[0].restartCount");
+    let larger =
+        r#"{"spec":{"containers":[{"name":"hello","resources":{"limits":{"cpu":"700m","memory":"48Mi"}}}]}}"#;
+    platform.kubectl(&["-n", "hello", "patch", "pod", &name, "--subresource=resize", "-p", larger]);
+    wait_until("the resize", || field(".status.containerStatuses[0].resources.limits.memory") == "48Mi");
+    assert_eq!(field(".status.containerStatuses[0].restartCount"), restarts, "in place");
+    let limits = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max";
+    let seen = platform.kubectl(&["-n", "hello", "exec", &name, "--", "/bin/busybox", "sh", "-c", limits]);
+    assert_eq!(seen.trim(), (48 << 20).to_string());
+    platform.down();
+}
