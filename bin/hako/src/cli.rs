@@ -162,6 +162,9 @@ pub(crate) struct UpArgs {
     /// decides)
     #[arg(long = "cdi-dir", value_name = "DIR")]
     pub cdi_dirs: Vec<PathBuf>,
+    /// How long events are kept after they were last told
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub event_ttl: u64,
     /// Who decides whether somebody outside reaches a published port of a container
     #[arg(long, value_name = "WHO", default_value = "own")]
     pub firewall: Firewall,

@@ -93,6 +93,7 @@ fn pass_on(command: &mut Command, args: &UpArgs) -> anyhow::Result<()> {
     if args.firewall == Firewall::Host {
         command.args(["--firewall", "host"]);
     }
+    command.args(["--event-ttl", &args.event_ttl.to_string()]);
     for registry in &args.insecure_registries {
         command.args(["--insecure-registry", registry]);
     }

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
@@ -70,7 +71,9 @@ impl Control {
             Some(inside) => (ranges.gateway(), inside.local_addr()?.port()),
             None => (advertised(address, node_ip), address.port()),
         };
-        let server = open_server(directory, Arc::clone(&pki), ranges, advertise, Arc::new(external)).await?;
+        let external = Arc::new(external);
+        let server =
+            open_server(directory, Arc::clone(&pki), ranges, advertise, external, args.event_ttl).await?;
         let kubeconfig = write_kubeconfigs(directory, &pki, address, args)?;
         Ok(Self { listener, inside, address, pki, server, kubeconfig, node_name, node_ip, ranges })
     }
@@ -222,6 +225,7 @@ async fn open_server(
     ranges: Ranges,
     advertise: (Ipv4Addr, u16),
     external: Arc<External>,
+    event_ttl: u64,
 ) -> anyhow::Result<Server> {
     let path = directory.join("store");
     let store =
@@ -230,6 +234,7 @@ async fn open_server(
         service_cidr: (ranges.services.base(), ranges.services.prefix()),
         advertise,
         external,
+        event_ttl: Duration::from_secs(event_ttl),
         ..ServerConfig::new(Arc::new(store), pki)
     };
     Ok(Server::new(config).await?)

@@ -29,6 +29,8 @@ pub struct ServerConfig {
     pub advertise: (Ipv4Addr, u16),
     /// Whether `proxy` also leads to pods and endpoints whose address is a loopback: this machine's own.
     pub proxies_to_loopback: bool,
+    /// How long events are kept at least after they were last written.
+    pub event_ttl: Duration,
     /// What clients may take of it.
     pub limits: Limits,
     /// Who else says who somebody is and what they may do.
@@ -81,6 +83,7 @@ impl ServerConfig {
             node_ports: 30_000..=32_767,
             advertise: (Ipv4Addr::LOCALHOST, 6443),
             proxies_to_loopback: false,
+            event_ttl: Duration::from_secs(3600),
             limits: Limits::DEFAULT,
             external: Arc::default(),
         }

@@ -9,10 +9,9 @@ use crate::http::Outcome;
 use crate::kinds::KindRow;
 use crate::server::Inner;
 
-/// How long an event is kept at least after it was last written.
-const KEPT: Duration = Duration::from_secs(3600);
-/// For how long new events share a lease.
+/// For how long new events share a lease at most, and of the time they are kept.
 const SHARED: Duration = Duration::from_secs(300);
+const SHARE: u32 = 12;
 
 /// The lease that events written now hang on.
 #[derive(Debug, Default)]
@@ -24,11 +23,13 @@ impl EventLease {
         if row.kind != "Event" {
             return Ok(None);
         }
+        let kept = server.config.event_ttl;
+        let shared = SHARED.min(kept / SHARE);
         let mut current = self.0.lock().await;
         match *current {
-            Some((lease, since)) if since.elapsed() < SHARED => Ok(Some(lease)),
+            Some((lease, since)) if since.elapsed() < shared => Ok(Some(lease)),
             _ => {
-                let lease = server.config.store.lease_grant(KEPT + SHARED).await?.id;
+                let lease = server.config.store.lease_grant(kept + shared).await?.id;
                 *current = Some((lease, Instant::now()));
                 Ok(Some(lease))
             }

@@ -44,7 +44,8 @@ impl World {
         Self::start_as(|config| config.limits = limits).await
     }
 
-    async fn start_as(change: impl FnOnce(&mut ServerConfig)) -> Self {
+    /// With what `change` says otherwise.
+    pub async fn start_as(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());

@@ -63,3 +63,17 @@ async fn kubectls_own_commands_make_these_kinds() {
         assert!(wanted.iter().all(|cell| cells.contains(cell)), "{command}: {shown}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_end_by_themselves() {
+    let world = World::start_as(|config| config.event_ttl = std::time::Duration::from_secs(1)).await;
+    let events = world.inside().namespaced::<k8s_openapi::api::core::v1::Event>("default");
+    let event = serde_json::json!({ "metadata": { "name": "e" }, "reason": "Told", "type": "Normal",
+        "involvedObject": { "kind": "Pod", "namespace": "default", "name": "p" } });
+    events.create(&serde_json::from_value(event).unwrap()).await.unwrap();
+    let begun = std::time::Instant::now();
+    while events.get_opt("e").await.unwrap().is_some() {
+        assert!(begun.elapsed().as_secs() < 30, "the event stays");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
