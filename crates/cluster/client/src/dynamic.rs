@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hako_error::Result;
+use hako_kube::Head;
 use hako_names::percent;
 use http::Method;
 use serde::Deserialize;
@@ -58,6 +59,21 @@ impl DynamicApi {
 
     /// Follows changes after `resource_version`.
     pub async fn watch(&self, params: &ListParams, resource_version: &str) -> Result<WatchStream<Value>> {
+        self.endpoint.watch(params, resource_version).await
+    }
+
+    /// Reads a page of objects, of each only its head; the rest is skipped as it comes.
+    pub async fn list_heads(&self, params: &ListParams) -> Result<List<Head>> {
+        let body: ListBody<Head> = self.endpoint.list(params).await?;
+        Ok(body.into())
+    }
+
+    /// Follows changes after `resource_version`, of each object only its head.
+    pub async fn watch_heads(
+        &self,
+        params: &ListParams,
+        resource_version: &str,
+    ) -> Result<WatchStream<Head>> {
         self.endpoint.watch(params, resource_version).await
     }
 

@@ -2,7 +2,7 @@
 
 use crate::discovery::Served;
 use hako_client::ResourceType;
-use serde_json::Value;
+use hako_kube::{Head, OwnerReference};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -33,25 +33,25 @@ pub(super) struct Owner {
 
 impl Node {
     /// The node of an object; none for one without a uid.
-    pub(super) fn of(served: &Arc<Served>, object: &Value) -> Option<(Uid, Self)> {
-        let meta = &object["metadata"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let owner = |reference: &Value| Owner {
-            uid: text(&reference["uid"]),
-            api_version: text(&reference["apiVersion"]),
-            kind: text(&reference["kind"]),
-            name: text(&reference["name"]),
-            blocks: reference["blockOwnerDeletion"] == true,
+    pub(super) fn of(served: &Arc<Served>, head: Head) -> Option<(Uid, Self)> {
+        let owner = |reference: OwnerReference| Owner {
+            uid: reference.uid,
+            api_version: reference.api_version,
+            kind: reference.kind,
+            name: reference.name,
+            blocks: reference.block_owner_deletion == Some(true),
         };
+        let is_deleting = head.is_deleting();
+        let meta = head.metadata;
         let node = Self {
             served: Arc::clone(served),
-            namespace: meta["namespace"].as_str().map(str::to_owned),
-            name: text(&meta["name"]),
-            owners: meta["ownerReferences"].as_array().into_iter().flatten().map(owner).collect(),
-            is_deleting: !meta["deletionTimestamp"].is_null(),
-            finalizers: meta["finalizers"].as_array().into_iter().flatten().map(text).collect(),
+            namespace: meta.namespace,
+            name: meta.name,
+            owners: meta.owner_references.into_iter().map(owner).collect(),
+            is_deleting,
+            finalizers: meta.finalizers,
         };
-        Some((meta["uid"].as_str()?.to_owned(), node))
+        (!meta.uid.is_empty()).then_some((meta.uid, node))
     }
 
     pub(super) fn waits_for(&self, finalizer: &str) -> bool {
@@ -201,7 +201,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn node(name: &str, owners: &[&str], deleting: bool, finalizers: &[&str]) -> (Uid, Node) {
         let references: Vec<Value> = owners
@@ -213,7 +213,7 @@ mod tests {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
         let served = Served::of(ResourceType::new("", "v1", "things"), "Thing", false);
-        Node::of(&Arc::new(served), &object).unwrap()
+        Node::of(&Arc::new(served), Head::of(&object).unwrap()).unwrap()
     }
 
     #[test]

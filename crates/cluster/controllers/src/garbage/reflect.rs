@@ -7,13 +7,15 @@ use futures::StreamExt;
 use futures::future::join_all;
 use hako_client::{ListParams, ResourceType, WatchEvent};
 use hako_error::Result;
-use serde_json::Value;
+use hako_kube::Head;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
+/// Objects of one page of a list.
+const PAGE: u32 = 1000;
 const BACKOFF: Duration = Duration::from_millis(500);
 /// How often discovery is asked for kinds that came or went, and how soon after it failed.
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(10);
@@ -99,35 +101,39 @@ async fn follow(
     listed: &mut Option<oneshot::Sender<()>>,
 ) -> Result<()> {
     let api = collector.client.dynamic(&served.resource, None);
-    let list = api.list(&ListParams::default()).await?;
     let mut seen = HashSet::new();
-    for object in &list.items {
-        if let Some((uid, node)) = Node::of(served, object) {
-            seen.insert(uid.clone());
-            wake(collector, collector.graph.lock().put(uid, node));
+    let mut params = ListParams::default().limit(PAGE);
+    let mut version = loop {
+        let page = api.list_heads(&params).await?;
+        for head in page.items {
+            if let Some((uid, node)) = Node::of(served, head) {
+                seen.insert(uid.clone());
+                wake(collector, collector.graph.lock().put(uid, node));
+            }
         }
-    }
+        params.continue_token = page.continue_token;
+        if params.continue_token.is_none() {
+            break page.resource_version;
+        }
+    };
     forget(collector, &served.resource, &seen);
     if let Some(listed) = listed.take() {
         // Nobody waits any more where that took too long.
         let _ = listed.send(());
     }
-    let mut version = list.resource_version;
     loop {
-        let mut events = api.watch(&ListParams::default(), &version).await?;
+        let mut events = api.watch_heads(&ListParams::default(), &version).await?;
         while let Some(event) = events.next().await {
             match event? {
-                WatchEvent::Added(object) => {
-                    tell(collector, served, &object);
-                    put(collector, served, &mut version, &object);
+                WatchEvent::Added(head) => {
+                    tell(collector, served, &head);
+                    put(collector, served, &mut version, head);
                 }
-                WatchEvent::Modified(object) => put(collector, served, &mut version, &object),
-                WatchEvent::Deleted(object) => {
-                    remember(&mut version, &object);
-                    tell(collector, served, &object);
-                    if let Some(uid) = object["metadata"]["uid"].as_str() {
-                        wake(collector, collector.graph.lock().remove(uid));
-                    }
+                WatchEvent::Modified(head) => put(collector, served, &mut version, head),
+                WatchEvent::Deleted(head) => {
+                    remember(&mut version, &head);
+                    tell(collector, served, &head);
+                    wake(collector, collector.graph.lock().remove(&head.metadata.uid));
                 }
                 WatchEvent::Bookmark { resource_version, .. } => version = resource_version,
             }
@@ -135,16 +141,16 @@ async fn follow(
     }
 }
 
-fn put(collector: &Collector, served: &Arc<Served>, version: &mut String, object: &Value) {
-    remember(version, object);
-    if let Some((uid, node)) = Node::of(served, object) {
+fn put(collector: &Collector, served: &Arc<Served>, version: &mut String, head: Head) {
+    remember(version, &head);
+    if let Some((uid, node)) = Node::of(served, head) {
         wake(collector, collector.graph.lock().put(uid, node));
     }
 }
 
 /// Says that there is one more or one less in the object's namespace.
-fn tell(collector: &Collector, served: &Served, object: &Value) {
-    if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+fn tell(collector: &Collector, served: &Served, head: &Head) {
+    if let Some(namespace) = &head.metadata.namespace {
         collector.arrivals.tell(&served.resource, namespace);
     }
 }
@@ -157,9 +163,9 @@ fn forget(collector: &Collector, resource: &ResourceType, seen: &HashSet<String>
     }
 }
 
-fn remember(version: &mut String, object: &Value) {
-    if let Some(newer) = object["metadata"]["resourceVersion"].as_str() {
-        newer.clone_into(version);
+fn remember(version: &mut String, head: &Head) {
+    if let Some(newer) = &head.metadata.resource_version {
+        version.clone_from(newer);
     }
 }
 

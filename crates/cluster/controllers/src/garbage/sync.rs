@@ -4,7 +4,8 @@ use super::Collector;
 use super::graph::{FOREGROUND, Node, Owner, Uid};
 use crate::discovery;
 use hako_client::{DeleteOptions, DynamicApi, EventType, Patch, Propagation, WriteOptions};
-use hako_error::Result;
+use hako_error::{Error, Kind, Result};
+use hako_kube::Head;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -93,8 +94,12 @@ async fn present(collector: &Collector, uid: &str, node: &Node) -> Result<Option
         Err(error) if error.is_not_found() => return Ok(None),
         other => other?,
     };
-    let now = Node::of(&node.served, &object).filter(|(now, _)| now == uid);
+    let now = Node::of(&node.served, head(&object)?).filter(|(now, _)| now == uid);
     Ok(now.map(|(_, node)| node))
+}
+
+fn head(object: &Value) -> Result<Head> {
+    Head::of(object).map_err(|error| Error::new(Kind::Internal, "metadata of an object").with_source(error))
 }
 
 async fn tie(collector: &Collector, uid: &str, node: &Node, owner: &Owner) -> Result<Tie> {
@@ -116,7 +121,8 @@ async fn tie(collector: &Collector, uid: &str, node: &Node, owner: &Owner) -> Re
         Err(error) if error.is_not_found() => None,
         other => Some(other?),
     };
-    let there = there.and_then(|object| Node::of(&Arc::new(served), &object));
+    let there = there.map(|object| head(&object)).transpose()?;
+    let there = there.and_then(|head| Node::of(&Arc::new(served), head));
     if let Some((_, there)) = there.filter(|(there, _)| *there == owner.uid) {
         return Ok(of(&there));
     }
