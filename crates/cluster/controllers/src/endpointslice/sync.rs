@@ -19,9 +19,12 @@ impl Controller {
         let mut present: Vec<Arc<EndpointSlice>> =
             self.slices.list_in(&key.0).into_iter().filter(is_ours).collect();
         let Some(service) = service else {
-            // What was made for a service that is gone goes by its owner; here goes what a lost selector leaves.
+            // Slices of a service that is gone go by their owner; here goes what a lost selector leaves, and what is
+            // of the older kind, which has no owner.
             if self.services.get(&key.0, &key.1).is_some() {
                 try_join_all(present.iter().map(|slice| remove(&api, slice))).await?;
+            } else {
+                self.remove_legacy(&key).await?;
             }
             return Ok(None);
         };
@@ -39,6 +42,14 @@ impl Controller {
         try_join_all(present.iter().map(|slice| remove(&api, slice))).await?;
         self.write_legacy(&service, &slices::endpoints(&service, &desired), &key).await?;
         Ok(None)
+    }
+
+    async fn remove_legacy(&self, key: &Key) -> Result<()> {
+        let api: Api<Endpoints> = self.client.namespaced(&key.0);
+        match api.delete(&key.1, &DeleteOptions::default()).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn write_legacy(&self, service: &Service, wanted: &Endpoints, key: &Key) -> Result<()> {

@@ -95,6 +95,10 @@ async fn a_deployment_lives_scales_heals_rolls_and_goes() {
     })
     .await;
     cluster.api::<Service>().delete("web", &DeleteOptions::default()).await.unwrap();
+    eventually("no endpoints of the older kind", async || {
+        cluster.api::<Endpoints>().get_opt("web").await.unwrap().is_none()
+    })
+    .await;
     eventually("no slices", async || {
         let slices = cluster.list::<EndpointSlice>().await;
         !slices.iter().any(|slice| slice.metadata.name.as_deref().unwrap().starts_with("web"))
