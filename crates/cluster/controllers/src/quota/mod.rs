@@ -7,6 +7,9 @@ use crate::arrivals::Arrivals;
 use crate::wiring::{self, Key};
 use hako_client::{Client, Informer, Informers, Object, WorkQueue};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::time::Instant;
 
 const WORKERS: usize = 2;
 
@@ -16,6 +19,8 @@ pub(crate) struct Controller {
     pods: Informer<Pod>,
     claims: Informer<PersistentVolumeClaim>,
     services: Informer<Service>,
+    /// Quotas that say more than is seen, at which version and since when.
+    surplus: Mutex<HashMap<Key, (String, Instant)>>,
 }
 
 pub(crate) async fn run(client: Client, informers: Informers, arrivals: Arrivals) {
@@ -25,6 +30,7 @@ pub(crate) async fn run(client: Client, informers: Informers, arrivals: Arrivals
         pods: informers.get(),
         claims: informers.get(),
         services: informers.get(),
+        surplus: Mutex::default(),
     };
     let queue = WorkQueue::new();
     controller.pods.synced().await;

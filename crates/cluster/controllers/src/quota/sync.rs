@@ -12,13 +12,17 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::Instant;
 
+/// For how long a quota has to stay as it is until less is taken for used.
+const SETTLING: Duration = Duration::from_millis(50);
 /// What no change told of is found by then.
 const AGAIN: Duration = Duration::from_secs(300);
 
 impl Controller {
     pub(super) async fn sync(&self, key: Key) -> Result<Option<Duration>> {
         let Some(quota) = self.quotas.get(&key.0, &key.1) else {
+            self.surplus.lock().remove(&key);
             return Ok(None);
         };
         let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone()).unwrap_or_default();
@@ -26,6 +30,9 @@ impl Controller {
         let used = self.used(&key.0, &hard, &spec).await?;
         let status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
         if !is_same(quota.status.as_ref(), &status) {
+            if is_less(&status, quota.status.as_ref()) && !self.has_settled(&key, &quota) {
+                return Ok(Some(SETTLING));
+            }
             let mut changed = (*quota).clone();
             changed.status = Some(status);
             let api: Api<ResourceQuota> = self.client.namespaced(&key.0);
@@ -35,6 +42,22 @@ impl Controller {
             }
         }
         Ok(Some(AGAIN))
+    }
+
+    /// Whether nothing was charged for a while: admission charges before it stores, and the caches show what it
+    /// stored a little later. To take less than was charged for used would let in more than there may be.
+    fn has_settled(&self, key: &Key, quota: &ResourceQuota) -> bool {
+        let version = quota.metadata.resource_version.clone().unwrap_or_default();
+        let mut surplus = self.surplus.lock();
+        let (seen, since) = surplus.entry(key.clone()).or_insert_with(|| (version.clone(), Instant::now()));
+        if *seen != version {
+            (*seen, *since) = (version, Instant::now());
+        }
+        let is_over = since.elapsed() >= SETTLING;
+        if is_over {
+            surplus.remove(key);
+        }
+        is_over
     }
 
     /// What is used of each limit that counts something.
@@ -120,10 +143,17 @@ fn to_value<T: serde::Serialize>(object: &T) -> Result<Value> {
         .map_err(|error| Error::new(Kind::Internal, "an object cannot be encoded").with_source(error))
 }
 
+fn read(list: &Option<BTreeMap<String, Text>>) -> BTreeMap<String, Option<Quantity>> {
+    list.iter().flatten().map(|(name, text)| (name.clone(), text.0.parse().ok())).collect()
+}
+
+/// Whether less of something is used than the status says so far.
+fn is_less(seen: &ResourceQuotaStatus, said: Option<&ResourceQuotaStatus>) -> bool {
+    let (seen, said) = (read(&seen.used), said.map(|said| read(&said.used)).unwrap_or_default());
+    seen.iter().any(|(name, amount)| said.get(name).is_some_and(|said| amount < said))
+}
+
 /// Whether all amounts are the same, however they are written.
 fn is_same(is: Option<&ResourceQuotaStatus>, wanted: &ResourceQuotaStatus) -> bool {
-    let read = |list: &Option<BTreeMap<String, Text>>| -> BTreeMap<String, Option<Quantity>> {
-        list.iter().flatten().map(|(name, text)| (name.clone(), text.0.parse().ok())).collect()
-    };
     is.is_some_and(|is| read(&is.hard) == read(&wanted.hard) && read(&is.used) == read(&wanted.used))
 }

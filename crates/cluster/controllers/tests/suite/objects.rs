@@ -54,21 +54,22 @@ async fn a_quota_says_what_is_used_and_soon_what_is_used_no_more() {
     let cluster = Cluster::start().await;
     let hard = json!({ "pods": "9", "requests.cpu": "2", "count/configmaps": "9", "services": "9",
         "count/roles.rbac.authorization.k8s.io": "9", "requests.storage": "9Gi" });
-    cluster.create::<ResourceQuota>(quota("all", hard, Value::Null)).await;
-    cluster.create::<ResourceQuota>(quota("small", json!({ "pods": "9" }), json!(["BestEffort"]))).await;
     let container =
         |requests: Value| json!({ "name": "c", "image": "web:1", "resources": { "requests": requests } });
     let pod = |name: &str, requests: Value| json!({ "metadata": { "name": name }, "spec": { "containers": [container(requests)] } });
-    cluster.create::<Pod>(pod("large", json!({ "cpu": "250m" }))).await;
+    let has_status = async |quota: &str| used(&cluster, quota).await.contains_key("pods");
+    cluster.create::<ResourceQuota>(quota("small", json!({ "pods": "9" }), json!(["BestEffort"]))).await;
+    eventually("what is used of small", async || has_status("small").await).await;
     cluster.create::<Pod>(pod("small", json!({}))).await;
+    cluster.create::<ResourceQuota>(quota("all", hard, Value::Null)).await;
+    eventually("what is used of all", async || has_status("all").await).await;
+    cluster.create::<Pod>(pod("large", json!({ "cpu": "250m" }))).await;
     let roles = ResourceType::new("rbac.authorization.k8s.io", "v1", "roles");
     let roles = cluster.client.dynamic(&roles, Some("default"));
     roles
         .create(&json!({ "metadata": { "name": "r" }, "rules": [] }), &WriteOptions::default())
         .await
         .unwrap();
-    let before = used(&cluster, "all").await;
-    let maps = before.get("count/configmaps").cloned();
     let expected = |pods: &str, cpu: &str, roles: &str| {
         [("pods", pods), ("requests.cpu", cpu), ("count/roles.rbac.authorization.k8s.io", roles)]
             .map(|(name, amount)| (name.to_owned(), amount.to_owned()))
@@ -79,7 +80,8 @@ async fn a_quota_says_what_is_used_and_soon_what_is_used_no_more() {
     };
     eventually("two pods", async || is("all", &expected("2", "250m", "1")).await).await;
     eventually("one that asks for nothing", async || is("small", &[("pods".into(), "1".into())]).await).await;
-    assert!(maps.is_none_or(|count| count == "1"), "kube-root-ca.crt");
+    eventually("kube-root-ca.crt", async || is("all", &[("count/configmaps".into(), "1".into())]).await)
+        .await;
     cluster.api::<Pod>().delete("large", &DeleteOptions::default()).await.unwrap();
     roles.delete("r", &DeleteOptions::default()).await.unwrap();
     eventually("one pod", async || is("all", &expected("1", "0", "0")).await).await;
@@ -88,6 +90,29 @@ async fn a_quota_says_what_is_used_and_soon_what_is_used_no_more() {
     eventually("a new limit", async || is("all", &[("secrets".into(), "0".into())]).await).await;
     cluster.create::<Secret>(json!({ "metadata": { "name": "s" } })).await;
     eventually("a secret", async || is("all", &[("secrets".into(), "1".into())]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_reported_lets_nobody_in_beyond_a_quota() {
+    let cluster = Cluster::start().await;
+    cluster.create::<ResourceQuota>(quota("few", json!({ "pods": "5" }), Value::Null)).await;
+    eventually("a status", async || used(&cluster, "few").await.contains_key("pods")).await;
+    let pods = cluster.api::<Pod>();
+    let make = async |number: usize| {
+        let pod = json!({ "metadata": { "name": format!("p{number}") },
+            "spec": { "containers": [{ "name": "c", "image": "broken" }] } });
+        pods.create(&serde_json::from_value(pod).unwrap()).await
+    };
+    for round in 0..10 {
+        let made = futures::future::join_all((0..8).map(|number| make(round * 8 + number))).await;
+        for refused in made.into_iter().filter_map(Result::err) {
+            assert!(refused.chain().to_string().contains("exceeded quota: few"), "{}", refused.chain());
+        }
+        assert!(cluster.list::<Pod>().await.len() <= 5);
+    }
+    assert_eq!(cluster.list::<Pod>().await.len(), 5);
+    cluster.api::<Pod>().delete_collection(&ListParams::default(), &DeleteOptions::now()).await.unwrap();
+    eventually("room again", async || make(100).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
