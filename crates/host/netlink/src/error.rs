@@ -21,6 +21,8 @@ impl Errno {
 
     /// The kernel has no such kind of object.
     pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
+    /// Another link on the same parent has this address.
+    pub const ADDRINUSE: Self = Self(libc::EADDRINUSE);
     /// A bridge has as many ports as it can have.
     pub const XFULL: Self = Self(libc::EXFULL);
 

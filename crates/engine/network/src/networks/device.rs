@@ -13,6 +13,8 @@ use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The links of all networks of an instance.
 #[derive(Debug)]
@@ -283,7 +285,7 @@ pub(super) fn configure_end(
             let path = Path::new("/proc/sys").join(parts.collect::<PathBuf>());
             fs::write(&path, value).map_err(failed("write", &path))?;
         }
-        links.set_up(name)?;
+        set_up(&mut links, name)?;
         let link = links.get(name)?.index;
         for address in &endpoint.addresses {
             links.add_ip(link, address.ip, address.prefix)?;
@@ -296,6 +298,23 @@ pub(super) fn configure_end(
             None => Ok(()),
         }
     })?
+}
+
+/// How long the kernel may take to clear a namespace that nobody is in.
+const CLEARED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Sets a sandbox's end up. On a parent, who was released a moment ago keeps its hardware address, which follows from
+/// the address that is given out again now, until a task of the kernel has cleared its namespace.
+fn set_up(links: &mut Links, name: &str) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match links.set_up(name) {
+            Err(error) if error.errno() == Some(Errno::ADDRINUSE) && start.elapsed() < CLEARED_WITHIN => {
+                thread::sleep(Duration::from_millis(2));
+            }
+            other => return Ok(other?),
+        }
+    }
 }
 
 /// How an endpoint leads out.
