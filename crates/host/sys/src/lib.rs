@@ -17,6 +17,7 @@ mod features;
 mod mount;
 mod process;
 mod resolve;
+mod schedule;
 mod seccomp;
 mod tty;
 
@@ -39,5 +40,6 @@ pub use process::{
     set_up_loopback, signal, spawn, spawn_sibling, take_signal, trim_heap, unshare, wait_signal,
 };
 pub use resolve::{open_in_root, open_or_create_in_root};
+pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};
 pub use seccomp::{SeccompInstruction, load_seccomp};
 pub use tty::{open_terminal, set_controlling_terminal};

@@ -29,6 +29,9 @@ impl CloneFlags {
     /// New user namespace.
     pub const NEWUSER: Self = Self(libc::CLONE_NEWUSER as u64);
 
+    /// New time namespace.
+    pub const NEWTIME: Self = Self(0x80);
+
     /// Both sets of bits.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

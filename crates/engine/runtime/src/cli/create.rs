@@ -127,6 +127,7 @@ type Made = (Spec, Record, Option<OwnedFd>);
 
 fn make(global: &Global, request: &Request) -> Result<Made> {
     let spec = load_spec(&request.bundle)?;
+    check_version(spec.version())?;
     let has_terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     let message = match (has_terminal, request.console_socket.is_some()) {
         (true, false) if request.mode != RunMode::Foreground => {
@@ -165,6 +166,18 @@ fn make_in(home: &Home, request: &Request, spec: Spec, has_terminal: bool) -> Re
         let _left_behind = remove_group(&cgroup);
     }
     result.map(|(record, terminal)| (spec, record, terminal))
+}
+
+/// Within a major version what is new is left away by who does not know it; another one may mean anything.
+fn check_version(version: &str) -> Result<()> {
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(1)), Some(Ok(_))) => Ok(()),
+        _ => Err(Error::new(
+            Kind::Invalid,
+            format!("ociVersion {version:?} is not known; versions 1.0.0 to {} are", super::OCI_VERSION),
+        )),
+    }
 }
 
 /// What the command line adds to a plan: its flags, descriptors a service manager left, the state hooks are told.

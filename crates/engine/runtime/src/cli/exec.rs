@@ -193,6 +193,8 @@ fn start(
     let group = group_of(record, request)?;
     let mut plan =
         ExecPlan { cgroup_dirs: group.v1_paths(), process: process_plan(process, 0, !seccomp.is_empty())? };
+    let personality = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref());
+    plan.process.schedule.personality = personality.map(crate::plan::personality).transpose()?;
     plan.process.preserve_fds = request.preserve_fds;
     let preserved = hako_sys::inherited(3, request.preserve_fds).map_err(failed())?;
     let pid = i32::try_from(record.pid).ok().and_then(Pid::from_raw);

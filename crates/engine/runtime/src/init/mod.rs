@@ -25,6 +25,7 @@ mod program;
 mod reaper;
 mod root;
 mod stage;
+mod time;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -251,6 +252,7 @@ fn prepare(
     if plan.namespaces.cgroup {
         hako_sys::unshare(CloneFlags::NEWCGROUP).map_err(failed("cannot make a cgroup namespace"))?;
     }
+    time::enter_new(&plan.namespaces)?;
     if plan.namespaces.is_new(CloneFlags::NEWNET) {
         hako_sys::set_up_loopback().map_err(failed("cannot set the loopback link up"))?;
     }
@@ -290,8 +292,12 @@ fn enter(
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
-    move_into_thread_name_spaces(target, all)
-        .map_err(failed("cannot enter the container's namespaces; has it exited?"))?;
+    let entered = match move_into_thread_name_spaces(target, all | ThreadNameSpaceType::TIME) {
+        // A kernel without time namespaces, or that of the host, which is not ours to enter: we are in it.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => move_into_thread_name_spaces(target, all),
+        other => other,
+    };
+    entered.map_err(failed("cannot enter the container's namespaces; has it exited?"))?;
     if root.is_some() {
         // Last: from here on nothing outside can be entered.
         move_into_thread_name_spaces(target, ThreadNameSpaceType::USER)
@@ -336,6 +342,7 @@ fn namespace_kind(bits: u64) -> Option<LinkNameSpaceType> {
         CloneFlags::NEWIPC => Some(LinkNameSpaceType::InterProcessCommunication),
         CloneFlags::NEWUTS => Some(LinkNameSpaceType::HostNameAndNISDomainName),
         CloneFlags::NEWCGROUP => Some(LinkNameSpaceType::ControlGroup),
+        CloneFlags::NEWTIME => Some(LinkNameSpaceType::Time),
         _ => None,
     }
 }

@@ -5,11 +5,11 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use hako_sys::SeccompInstruction;
+use hako_sys::{SchedulerAttributes, SeccompInstruction};
 use rustix::fs::{Access, CWD, FileType, Gid, Mode, Uid};
 
 use super::error::{InitError, failed};
-use crate::plan::ProcessPlan;
+use crate::plan::{ProcessPlan, SchedulePlan, SchedulerPlan};
 
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -59,6 +59,7 @@ pub(super) fn become_user(
             "cannot set resource limit {resource} to {soft}:{hard}; raising a hard limit takes CAP_SYS_RESOURCE"
         )))?;
     }
+    schedule(&plan.schedule)?;
     let mut env = plan.env.clone();
     add_home(&mut env, plan.uid);
     // Without no_new_privs only CAP_SYS_ADMIN loads a filter, so it comes before the capabilities go.
@@ -96,6 +97,28 @@ pub(super) fn become_user(
         load_seccomp(plan, seccomp)?;
     }
     Ok(program)
+}
+
+/// While it still may: most of it takes a capability.
+fn schedule(plan: &SchedulePlan) -> Result<(), InitError> {
+    if let Some(wanted) = plan.scheduler {
+        let SchedulerPlan { policy, flags, nice, priority, runtime, deadline, period } = wanted;
+        let mut attributes = SchedulerAttributes::default();
+        (attributes.policy, attributes.flags, attributes.nice) = (policy, flags, nice);
+        attributes.priority = priority;
+        (attributes.runtime, attributes.deadline, attributes.period) = (runtime, deadline, period);
+        hako_sys::set_scheduler(attributes).map_err(failed(
+            "cannot set the scheduler; this may take CAP_SYS_NICE, and real-time policies a budget of the cgroup",
+        ))?;
+    }
+    if let Some((class, priority)) = plan.io {
+        hako_sys::set_io_priority(class, priority)
+            .map_err(failed(format!("cannot set the I/O priority to {priority} of class {class}")))?;
+    }
+    if let Some(personality) = plan.personality {
+        hako_sys::set_personality(personality).map_err(failed("cannot set the personality"))?;
+    }
+    Ok(())
 }
 
 fn c_string(text: String) -> Result<CString, InitError> {
@@ -193,6 +216,7 @@ fn find(name: &str, env: &[String], cwd: &Path) -> Result<PathBuf, InitError> {
     for directory in search.split(':') {
         let path = Path::new(if directory.is_empty() { "." } else { directory }).join(name);
         match executable(&path) {
+            _ if name.is_empty() => break,
             Ok(()) => return Ok(path),
             Err(Denied::Missing) => {}
             Err(denied) => worst = denied,

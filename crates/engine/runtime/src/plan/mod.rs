@@ -9,6 +9,7 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod process;
+mod schedule;
 pub mod sysctl;
 mod unsupported;
 
@@ -24,6 +25,7 @@ pub use mounts::SUBPATH_OPTION;
 pub(crate) use mounts::{IN_PROC, MountIds, MountPlan, MountPropagation, MountSource, mount_options};
 pub(crate) use namespaces::{NamespacePlan, UserPlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};
+pub(crate) use schedule::{SchedulePlan, SchedulerPlan, personality};
 
 use crate::hooks::{HookPlan, plans};
 use crate::types::{Rootfs, TtySize};
@@ -41,6 +43,8 @@ pub(crate) enum PlanError {
         "sysctl {name} needs a {namespace} namespace that is not the host's; make one or drop the sysctl"
     )]
     SharedSysctl { name: String, namespace: &'static str },
+    #[error("sysctl {name:?} is not allowed as it conflicts with the OCI {field:?} field")]
+    FieldSysctl { name: String, field: &'static str },
     #[error("{target} cannot be mounted: it is inside /proc; choose another place")]
     InsideProc { target: String },
     #[error("{what} is not supported; {remedy}")]
@@ -143,7 +147,8 @@ pub(crate) fn container_plan(
     unsupported::check(spec)?;
     let linux = spec.linux().clone().unwrap_or_default();
     let map = namespaces::id_map(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
-    let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default(), map.clone())?;
+    let mut namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default(), map.clone())?;
+    namespaces.set_time_offsets(linux.time_offsets().clone().unwrap_or_default())?;
     let sysctls: Vec<_> = linux.sysctl().clone().unwrap_or_default().into_iter().collect();
     sysctls.iter().try_for_each(|(name, _)| sysctl::check(name, namespaces.own()))?;
     let seccomp = match linux.seccomp() {
@@ -152,6 +157,7 @@ pub(crate) fn container_plan(
     };
     let mut process = process_plan(process, seccomp_flags(&linux), !seccomp.is_empty())?;
     process.makes_cwd = true;
+    process.schedule.personality = linux.personality().as_ref().map(schedule::personality).transpose()?;
     process.tty = around.tty;
     process.tty_size = around.tty_size.or(process.tty_size);
     let plan = ContainerPlan {

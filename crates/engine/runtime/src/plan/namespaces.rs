@@ -1,10 +1,11 @@
 //! Which namespaces are made and which are entered.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hako_error::Result;
-use hako_oci::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
+use hako_oci::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxTimeOffset, Spec};
 use hako_sys::CloneFlags;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,10 @@ pub(crate) struct NamespacePlan {
     /// The user namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserPlan>,
+    /// A new time namespace, with its clocks' offsets: name, seconds, nanoseconds. The init makes and enters it, as the
+    /// offsets are set before anybody is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Vec<(String, i64, u32)>>,
 }
 
 /// A container's user namespace, where it has one of its own.
@@ -50,6 +55,26 @@ impl NamespacePlan {
 }
 
 impl NamespacePlan {
+    /// Takes the offsets of the clocks that a new time namespace has.
+    pub fn set_time_offsets(&mut self, offsets: HashMap<String, LinuxTimeOffset>) -> Result<()> {
+        let bad = |value: String, expected| PlanError::Bad { field: "linux.timeOffsets", value, expected };
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let Some(time) = &mut self.time else {
+            return Err(
+                bad(String::new(), "they take a new namespace of type time in linux.namespaces").into()
+            );
+        };
+        for (clock, offset) in offsets {
+            if !["monotonic", "boottime"].contains(&clock.as_str()) {
+                return Err(bad(clock, "use monotonic or boottime").into());
+            }
+            time.push((clock, offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0)));
+        }
+        Ok(())
+    }
+
     /// Which namespaces are not the caller's: one entered by path may still be.
     pub fn own(&self) -> Own {
         let is_own = |kind: CloneFlags, name: &str| {
@@ -116,9 +141,8 @@ pub(super) fn plan(namespaces: &[LinuxNamespace], map: Option<IdMap>) -> Result<
         let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
         match (namespace.typ(), path) {
             (LinuxNamespaceType::User, path) => plan.user = Some(user_plan(map.clone(), path)?),
-            (LinuxNamespaceType::Time, _) => {
-                return Err(not_supported("a time namespace", "remove it from linux.namespaces"));
-            }
+            (LinuxNamespaceType::Time, None) => plan.time = Some(Vec::new()),
+            (LinuxNamespaceType::Time, Some(path)) => plan.join.push((CloneFlags::NEWTIME.0, path.clone())),
             (LinuxNamespaceType::Mount, Some(_)) => {
                 return Err(not_supported(
                     "joining a mount namespace",

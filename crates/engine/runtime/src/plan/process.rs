@@ -48,6 +48,8 @@ pub(crate) struct ProcessPlan {
     /// The AppArmor profile it changes to.
     #[serde(default)]
     pub apparmor: Option<String>,
+    #[serde(default)]
+    pub schedule: super::schedule::SchedulePlan,
 }
 
 impl ProcessPlan {
@@ -64,7 +66,8 @@ impl ProcessPlan {
 
 pub(crate) fn process_plan(process: &Process, seccomp_flags: u32, has_seccomp: bool) -> Result<ProcessPlan> {
     let args = process.args().clone().unwrap_or_default();
-    if args.first().is_none_or(String::is_empty) {
+    // An empty one is a program that is not found.
+    if args.is_empty() {
         return Err(PlanError::Missing { field: "process.args" }.into());
     }
     if !process.cwd().is_absolute() {
@@ -110,6 +113,7 @@ pub(crate) fn process_plan(process: &Process, seccomp_flags: u32, has_seccomp: b
         preserve_fds: 0,
         keeps_keyring: false,
         apparmor: apparmor(process)?,
+        schedule: super::schedule::plan(process)?,
     })
 }
 

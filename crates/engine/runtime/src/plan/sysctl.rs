@@ -46,7 +46,10 @@ pub fn check(name: &str, own: Own) -> Result<()> {
         (own.net, "network")
     } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
         (own.ipc, "ipc")
+    } else if dotted == "kernel.hostname" && own.uts {
+        return Err(PlanError::FieldSysctl { name: dotted, field: "hostname" }.into());
     } else if matches!(dotted.as_str(), "kernel.domainname" | "kernel.hostname") {
+        // Unlike the name of the host, that of the domain has no older field.
         (own.uts, "uts")
     } else {
         return Err(PlanError::HostSysctl { name: dotted }.into());
@@ -100,12 +103,22 @@ mod tests {
             "net/ipv4/ip_forward",
             "kernel.shmmax",
             "fs.mqueue.msg_max",
-            "kernel.hostname",
+            "kernel.domainname",
         ] {
             assert!(check(name, ALL).is_ok(), "{name}");
             let error = check(name, Own::default()).unwrap_err();
             assert!(error.to_string().contains("namespace"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_name_of_the_host_is_the_spec_s_own_field() {
+        let error = check("kernel/hostname", ALL).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            r#"sysctl "kernel.hostname" is not allowed as it conflicts with the OCI "hostname" field"#
+        );
+        assert!(check("kernel.hostname", Own::default()).is_err());
     }
 
     #[test]

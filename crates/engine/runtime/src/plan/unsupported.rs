@@ -12,12 +12,13 @@ pub(super) fn check(spec: &Spec) -> Result<()> {
     let label = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let asked = [
         ("process.selinuxLabel", label(process.and_then(|one| one.selinux_label().as_ref()))),
-        ("process.scheduler", process.is_some_and(|one| one.scheduler().is_some())),
+        ("process.execCPUAffinity", process.is_some_and(|one| one.exec_cpu_affinity().is_some())),
         ("linux.mountLabel", label(linux.and_then(|one| one.mount_label().as_ref()))),
         ("linux.intelRdt", linux.is_some_and(|one| one.intel_rdt().is_some())),
+        ("linux.memoryPolicy", linux.is_some_and(|one| one.memory_policy().is_some())),
         (
-            "linux.timeOffsets",
-            linux.is_some_and(|one| one.time_offsets().as_ref().is_some_and(|all| !all.is_empty())),
+            "linux.netDevices",
+            linux.is_some_and(|one| one.net_devices().as_ref().is_some_and(|all| !all.is_empty())),
         ),
         ("vm", spec.vm().is_some()),
     ];

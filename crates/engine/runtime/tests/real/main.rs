@@ -8,6 +8,7 @@ mod callers;
 mod cli;
 mod hostile;
 mod isolation;
+mod kernel;
 mod lifecycle;
 mod limits;
 mod oci;

@@ -1,0 +1,150 @@
+//! How a process is scheduled: for processors, for disks, and which kind of system it sees.
+
+use hako_error::Result;
+use hako_oci::runtime::{
+    IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag as Flag,
+    LinuxSchedulerPolicy as Policy, Process, Scheduler,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{PlanError, not_supported};
+
+/// What is asked for; the rest stays the caller's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SchedulePlan {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<SchedulerPlan>,
+    /// Class and priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io: Option<(u8, u8)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<u32>,
+}
+
+/// The kernel's numbers, see sched_setattr(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SchedulerPlan {
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+pub(super) fn plan(process: &Process) -> Result<SchedulePlan> {
+    let scheduler = process.scheduler().as_ref().map(scheduler).transpose()?;
+    let io = process.io_priority().as_ref().map(|io| io_priority(io.class(), io.priority())).transpose()?;
+    Ok(SchedulePlan { scheduler, io, personality: None })
+}
+
+fn bad(field: &'static str, value: impl ToString, expected: &'static str) -> PlanError {
+    PlanError::Bad { field, value: value.to_string(), expected }
+}
+
+fn scheduler(wanted: &Scheduler) -> Result<SchedulerPlan> {
+    let policy = *wanted.policy();
+    let (nice, priority) = (wanted.nice().unwrap_or(0), wanted.priority().unwrap_or(0));
+    let times = [wanted.runtime(), wanted.deadline(), wanted.period()].map(|time| time.unwrap_or(0));
+    if !(-20..=19).contains(&nice) {
+        return Err(bad("process.scheduler.nice", nice, "it is from -20 to 19").into());
+    }
+    if priority != 0 && !matches!(policy, Policy::SchedFifo | Policy::SchedRr) {
+        let expected = "it goes with SCHED_FIFO and SCHED_RR only";
+        return Err(bad("process.scheduler.priority", priority, expected).into());
+    }
+    if times != [0; 3] && policy != Policy::SchedDeadline {
+        let expected = "runtime, deadline and period go with SCHED_DEADLINE only";
+        return Err(bad("process.scheduler.policy", policy, expected).into());
+    }
+    let [runtime, deadline, period] = times;
+    let priority = u32::try_from(priority)
+        .map_err(|_| bad("process.scheduler.priority", priority, "it is from 1 to 99"))?;
+    let flags = wanted.flags().iter().flatten().fold(0, |bits, flag| bits | flag_bit(*flag));
+    Ok(SchedulerPlan { policy: policy_number(policy), flags, nice, priority, runtime, deadline, period })
+}
+
+fn policy_number(policy: Policy) -> u32 {
+    match policy {
+        Policy::SchedOther => 0,
+        Policy::SchedFifo => 1,
+        Policy::SchedRr => 2,
+        Policy::SchedBatch => 3,
+        Policy::SchedIso => 4,
+        Policy::SchedIdle => 5,
+        Policy::SchedDeadline => 6,
+    }
+}
+
+fn flag_bit(flag: Flag) -> u64 {
+    match flag {
+        Flag::SchedResetOnFork => 0x01,
+        Flag::SchedFlagReclaim => 0x02,
+        Flag::SchedFlagDLOverrun => 0x04,
+        Flag::SchedFlagKeepPolicy => 0x08,
+        Flag::SchedFlagKeepParams => 0x10,
+        Flag::SchedFlagUtilClampMin => 0x20,
+        Flag::SchedFlagUtilClampMax => 0x40,
+    }
+}
+
+fn io_priority(class: IOPriorityClass, priority: i64) -> Result<(u8, u8)> {
+    let class = match class {
+        IOPriorityClass::IoprioClassRt => 1,
+        IOPriorityClass::IoprioClassBe => 2,
+        IOPriorityClass::IoprioClassIdle => 3,
+    };
+    let fitting = u8::try_from(priority).ok().filter(|priority| *priority < 8);
+    let priority =
+        fitting.ok_or_else(|| bad("process.ioPriority.priority", priority, "it is from 0 to 7"))?;
+    Ok((class, priority))
+}
+
+/// The kernel's number of a personality.
+pub(crate) fn personality(wanted: &LinuxPersonality) -> Result<u32> {
+    if wanted.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        return Err(not_supported("linux.personality.flags", "remove it from the spec"));
+    }
+    Ok(match wanted.domain() {
+        LinuxPersonalityDomain::PerLinux => 0x0000,
+        LinuxPersonalityDomain::PerLinux32 => 0x0008,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn planned(process: serde_json::Value) -> Result<SchedulePlan> {
+        let mut whole = json!({"args": ["x"], "cwd": "/", "user": {"uid": 0, "gid": 0}});
+        whole.as_object_mut().unwrap().extend(process.as_object().unwrap().clone());
+        plan(&serde_json::from_value(whole).unwrap())
+    }
+
+    #[test]
+    fn what_goes_with_a_policy_goes_with_it_only() {
+        let of = |scheduler| planned(json!({ "scheduler": scheduler }));
+        let fifo = of(json!({"policy": "SCHED_FIFO", "priority": 10})).unwrap().scheduler.unwrap();
+        assert_eq!((fifo.policy, fifo.priority), (1, 10));
+        let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3});
+        assert_eq!(of(deadline).unwrap().scheduler.unwrap().period, 3);
+        for wrong in [
+            json!({"policy": "SCHED_OTHER", "nice": 20}),
+            json!({"policy": "SCHED_BATCH", "priority": 1}),
+            json!({"policy": "SCHED_RR", "period": 1}),
+            json!({"policy": "SCHED_FIFO", "priority": -1}),
+        ] {
+            assert!(of(wrong.clone()).unwrap_err().to_string().contains("process.scheduler"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_priority_for_disks_is_from_0_to_7() {
+        let of =
+            |priority| planned(json!({"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": priority}}));
+        assert_eq!(of(7).unwrap().io, Some((2, 7)));
+        assert!(of(8).is_err() && of(-1).is_err());
+    }
+}
