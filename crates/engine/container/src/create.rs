@@ -129,6 +129,9 @@ impl Core {
     pub(crate) async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
         let container = self.container(id)?;
         let _op = container.op.lock().await;
+        if container.status.read().name == name {
+            return Err(EngineError::SameName.into());
+        }
         let mut taken = self.take_name(name, id)?;
         let old = container.status.read().name.clone();
         container.change(|status, _| name.clone_into(&mut status.name));

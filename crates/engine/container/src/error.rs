@@ -23,6 +23,15 @@ pub(crate) enum EngineError {
     NameTaken { name: String, id: String },
     #[error("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     BadName { name: String },
+    #[error("invalid signal: {name}")]
+    Signal { name: String },
+    #[error("Renaming a container with the same name as its current name")]
+    SameName,
+    #[error(
+        "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" \
+         are allowed. If you intended to pass a host directory, use absolute path"
+    )]
+    VolumeName { name: String },
     #[error("container {id} is not running")]
     NotRunning { id: String },
     #[error("container {id} is paused, unpause the container before exec")]
@@ -125,6 +134,9 @@ impl Classify for EngineError {
             Self::VolumeDiffers { .. } | Self::NameTaken { .. } => Kind::AlreadyExists,
             Self::Ambiguous { .. }
             | Self::BadName { .. }
+            | Self::Signal { .. }
+            | Self::SameName
+            | Self::VolumeName { .. }
             | Self::NoCommand
             | Self::NoImage { .. }
             | Self::NoDirectory { .. }

@@ -89,11 +89,7 @@ const SIGNALS: [&str; 31] = [
 
 /// The number of a signal given as number or name: `9`, `KILL`, `SIGKILL`, `SIGRTMIN+3`.
 pub(crate) fn signal_number(text: &str) -> Result<i32, EngineError> {
-    let bad = || EngineError::Value {
-        what: "signal",
-        value: text.to_owned(),
-        expected: "a name such as SIGTERM or 1 to 64",
-    };
+    let bad = || EngineError::Signal { name: text.to_owned() };
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = match name.strip_prefix("RTMIN") {

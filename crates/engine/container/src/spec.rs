@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct SandboxSpec {
     /// For people; not unique.
     pub name: String,
-    /// The host name inside; the short id when empty. Ignored with the host's network.
+    /// The host name inside; the short id when empty. Ignored with the host's network, unless `own_uts`.
     pub hostname: String,
     /// The domain that /etc/hosts names it in, besides the bare host name; none when empty.
     pub domain: String,
@@ -23,6 +23,8 @@ pub struct SandboxSpec {
     pub nis_domain: String,
     /// Whether the sandbox uses the host's host name.
     pub host_uts: bool,
+    /// Whether host and domain name are the sandbox's own although its network is the host's.
+    pub own_uts: bool,
     /// The network it is connected to.
     pub network: NetworkMode,
     /// What goes into resolv.conf; when all is empty, the host's file is used as it is.

@@ -17,9 +17,9 @@ pub(crate) struct Identity {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
-    #[error("user {name:?} is not in the image's /etc/passwd: use a number or a name that the image knows")]
+    #[error("unable to find user {name}: no matching entries in passwd file")]
     NoUser { name: String },
-    #[error("group {name:?} is not in the image's /etc/group: use a number or a name that the image knows")]
+    #[error("unable to find group {name}: no matching entries in group file")]
     NoGroup { name: String },
     #[error("read {path} of the image")]
     Read { path: &'static str, source: std::io::Error },

@@ -233,10 +233,5 @@ fn check_name(name: &str) -> Result<(), EngineError> {
     let is_valid = name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.len() <= 255
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    let bad = || EngineError::Value {
-        what: "volume name",
-        value: name.to_owned(),
-        expected: "[a-zA-Z0-9][a-zA-Z0-9_.-]*",
-    };
-    if is_valid { Ok(()) } else { Err(bad()) }
+    if is_valid { Ok(()) } else { Err(EngineError::VolumeName { name: name.to_owned() }) }
 }

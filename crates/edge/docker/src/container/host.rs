@@ -182,7 +182,7 @@ pub(crate) struct PortBinding {
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct Restart {
     pub(crate) name: String,
-    pub(crate) maximum_retry_count: u32,
+    pub(crate) maximum_retry_count: i64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

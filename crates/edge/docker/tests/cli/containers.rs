@@ -58,6 +58,58 @@ fn a_container_whose_start_failed_was_never_started_and_goes_with_rm() {
 }
 
 #[test]
+fn refusals_have_docker_s_words() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "there", "busybox"]);
+        let run = ["run", "--rm", "--network", "none"];
+        let create = ["create", "--network", "none"];
+        for (command, options, words) in [
+            (
+                &run[..],
+                &["--user", "nosuch"][..],
+                "unable to find user nosuch: no matching entries in passwd file",
+            ),
+            (
+                &run,
+                &["--group-add", "nosuch"],
+                "unable to find group nosuch: no matching entries in group file",
+            ),
+            (
+                &create,
+                &["--memory-swap", "32m"],
+                "you should always set the memory limit when using memoryswap limit",
+            ),
+            (&create, &["--stop-signal", "BOGUS"], "invalid signal: bogus"),
+            (&create, &["--restart", "on-failure:-1"], "maximum retry count cannot be negative"),
+            (&create, &["-v", "/tmp:/x:bogus"], "invalid mode: bogus"),
+            (&create, &["-v", "/tmp:relative"], "'relative' mount path must be absolute"),
+            (&create, &["-v", "relative/path:/x"], "includes invalid characters for a local volume name"),
+        ] {
+            let (code, _, err) = docker.run(&[command, options, &["busybox", "true"]].concat());
+            assert!(code != 0 && err.to_lowercase().contains(words), "{options:?}: {code} {err}");
+        }
+        let (code, _, err) = docker.run(&[&run[..], &["busybox", ""]].concat());
+        assert!(code == 127 && err.contains("executable file not found"), "{code} {err}");
+        let (_, _, err) = docker.run(&["rename", "there", "there"]);
+        assert!(err.contains("Renaming a container with the same name as its current name"), "{err}");
+    });
+}
+
+#[test]
+fn a_host_name_is_the_container_s_own_on_the_host_s_network_too() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let run = ["run", "--rm", "--network", "host"];
+        let own = docker.ok(&[&run[..], &["--hostname", "other", "busybox", "hostname"]].concat());
+        assert_eq!(own, "other\n");
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(docker.ok(&[&run[..], &["busybox", "hostname"]].concat()), host);
+        assert_eq!(docker.ok(&["run", "--rm", "--uts", "host", "busybox", "hostname"]), host);
+    });
+}
+
+#[test]
 fn a_container_without_a_name_gets_one_that_can_be_read() {
     with_daemon(|docker| {
         docker.import_busybox();

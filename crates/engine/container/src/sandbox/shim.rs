@@ -100,8 +100,7 @@ impl Core {
         shared_memory: Option<PathBuf>,
     ) -> ShimConfig {
         let spec = &sandbox.record.spec;
-        let host_network = spec.network == NetworkMode::Host;
-        let host_uts = host_network || spec.host_uts;
+        let host_uts = has_hosts_names(spec);
         let volumes = spec.memory_volumes.iter().map(|volume| TmpfsMount {
             path: volume.path.clone(),
             size_bytes: volume.size,
@@ -134,6 +133,11 @@ impl Core {
     }
 }
 
+/// Who is on the host's network has its names too, unless it asks for its own.
+fn has_hosts_names(spec: &SandboxSpec) -> bool {
+    spec.host_uts || (spec.network == NetworkMode::Host && !spec.own_uts)
+}
+
 fn namespaces(spec: &SandboxSpec) -> Namespaces {
     let mode = |is_host, is_joined| match (is_host, is_joined) {
         (true, _) => NamespaceMode::Host,
@@ -144,7 +148,7 @@ fn namespaces(spec: &SandboxSpec) -> Namespaces {
     Namespaces {
         net: mode(host_network, spec.network == NetworkMode::Shared),
         ipc: mode(spec.host_ipc, spec.share.ipc.is_some()),
-        uts: mode(host_network || spec.host_uts, false),
+        uts: mode(has_hosts_names(spec), false),
         shared_pid: spec.shared_pid && !spec.host_pid,
     }
 }

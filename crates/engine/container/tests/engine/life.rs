@@ -222,7 +222,10 @@ fn a_read_only_root_cannot_be_written_and_an_unknown_user_is_refused() {
         let id = engine.create_standalone(no_network(), spec).await.unwrap();
         let error = engine.start(&id).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid);
-        assert!(error.chain().contains("user \"ghost\" is not in the image's /etc/passwd"), "{error:?}");
+        assert!(
+            error.chain().contains("unable to find user ghost: no matching entries in passwd file"),
+            "{error:?}"
+        );
         let spec = ContainerSpec { run_as_non_root: true, ..busybox("true") };
         let id = engine.create_standalone(no_network(), spec).await.unwrap();
         assert_eq!(engine.start(&id).await.unwrap_err().kind(), Kind::FailedPrecondition);

@@ -39,6 +39,9 @@ pub(super) fn check(request: &CreateRequest, host: &HostConfig) -> Result<(), Fa
             "the working directory '{directory}' is invalid, it needs to be an absolute path"
         )));
     }
+    if host.memory == 0 && host.memory_swap > 0 {
+        return Err(invalid("You should always set the Memory limit when using Memoryswap limit, see usage"));
+    }
     if !OOM_SCORES.contains(&host.oom_score_adj) {
         return Err(invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
@@ -110,6 +113,7 @@ mod tests {
             (json!({ "WorkingDir": "tmp" }), "'tmp' is invalid, it needs to be an absolute path"),
             (json!({ "ExposedPorts": { "abc": {} } }), "invalid port specification: \"abc\""),
             (json!({ "ExposedPorts": { "80/icmp": {} } }), "invalid port specification"),
+            (json!({ "HostConfig": { "MemorySwap": 33_554_432 } }), "You should always set the Memory limit"),
             (json!({ "HostConfig": { "OomScoreAdj": 1001 } }), "range for oom score adj is [-1000, 1000]"),
             (json!({ "HostConfig": { "Runtime": "nope" } }), "unknown or invalid runtime name: nope"),
             (limit("nofile", 20, 10), "soft limit must be less than or equal to hard limit: 20 > 10"),

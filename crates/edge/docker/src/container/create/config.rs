@@ -96,6 +96,8 @@ fn environment(env: Option<Vec<String>>) -> Result<Vec<String>, Failure> {
 /// What a policy asks for.
 pub(crate) fn restart_policy(policy: Option<&Restart>, auto_remove: bool) -> Result<RestartPolicy, Failure> {
     let Some(policy) = policy else { return Ok(RestartPolicy::No) };
+    let max_retries = u32::try_from(policy.maximum_retry_count)
+        .map_err(|_| invalid("invalid restart policy: maximum retry count cannot be negative"))?;
     let restart = match policy.name.as_str() {
         "" | "no" if policy.maximum_retry_count > 0 => {
             return Err(invalid(
@@ -105,7 +107,7 @@ pub(crate) fn restart_policy(policy: Option<&Restart>, auto_remove: bool) -> Res
         "" | "no" => RestartPolicy::No,
         "always" => RestartPolicy::Always,
         "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure { max_retries: policy.maximum_retry_count },
+        "on-failure" => RestartPolicy::OnFailure { max_retries },
         other => {
             return Err(invalid(format!(
                 "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"

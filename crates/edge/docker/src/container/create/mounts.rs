@@ -101,6 +101,12 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
         [source, target, options] => (*source, *target, *options),
         _ => return Err(bad("it must be SOURCE:TARGET[:OPTIONS]")),
     };
+    if !target.starts_with('/') {
+        return Err(invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"bind\": invalid mount path: \
+             '{target}' mount path must be absolute"
+        )));
+    }
     let target =
         destination(target).ok_or_else(|| bad("the target must be an absolute path other than /"))?;
     let (mut read_only, mut propagation) = (false, Propagation::Private);
@@ -110,7 +116,7 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
             "rw" | "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" | "rprivate" | "private" => {}
             "rslave" | "slave" => propagation = Propagation::Slave,
             "rshared" | "shared" => propagation = Propagation::Shared,
-            _ => return Err(bad(&format!("option {option:?} is unknown"))),
+            _ => return Err(invalid(format!("invalid mode: {options}"))),
         }
     }
     if propagation != Propagation::Private && !source.starts_with('/') {

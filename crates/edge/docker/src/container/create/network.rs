@@ -28,7 +28,11 @@ pub(super) fn sandbox_spec(
         text.parse::<IpAddr>().map_err(|_| invalid(format!("dns server {text:?} is not an IP address")))
     };
     Ok(SandboxSpec {
-        hostname: request.hostname.clone(),
+        hostname: match request.hostname.is_empty() && network == NetworkMode::Host {
+            true => crate::system::file("/proc/sys/kernel/hostname"),
+            false => request.hostname.clone(),
+        },
+        own_uts: !host_uts,
         domain: request.domainname.clone(),
         nis_domain: request.domainname.clone(),
         host_uts,
