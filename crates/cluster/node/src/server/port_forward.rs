@@ -59,7 +59,7 @@ pub(super) async fn serve(
     Ok(wanted.switch(request, |switched| async move {
         match switched {
             Switched::Spdy(session) => pairs(session, place).await,
-            Switched::WebSocket { socket, .. } => messages(socket, place, ports).await,
+            Switched::WebSocket { socket, .. } => messages(*socket, place, ports).await,
         }
     }))
 }

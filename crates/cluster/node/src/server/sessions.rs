@@ -177,7 +177,7 @@ fn switch(request: &mut Request<Incoming>, wanted: Wanted, opens: Opens, streams
     wanted.switch(request, move |switched| async move {
         match switched {
             Switched::WebSocket { protocol, socket } => {
-                join(socket, Protocol::named(protocol), streams).await
+                join(*socket, Protocol::named(protocol), streams).await
             }
             Switched::Spdy(session) => remote::join(session, opens, streams).await,
         }

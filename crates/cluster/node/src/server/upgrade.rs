@@ -27,7 +27,7 @@ pub(super) enum Wanted {
 
 /// What the connection has become.
 pub(super) enum Switched {
-    WebSocket { protocol: &'static str, socket: WebSocketStream<TokioIo<Upgraded>> },
+    WebSocket { protocol: &'static str, socket: Box<WebSocketStream<TokioIo<Upgraded>>> },
     Spdy(Session),
 }
 
@@ -87,7 +87,7 @@ impl Wanted {
                 if protocol.starts_with(TUNNEL) {
                     return Switched::Spdy(Session::start(tunnel::inside(socket)));
                 }
-                Switched::WebSocket { protocol, socket }
+                Switched::WebSocket { protocol, socket: Box::new(socket) }
             }
         }
     }
