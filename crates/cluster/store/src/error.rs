@@ -95,6 +95,22 @@ pub enum StoreError {
         /// What is wrong.
         reason: Arc<str>,
     },
+    /// A store on other machines does not answer, or refuses us.
+    #[error("the store at {endpoints} does not serve: {reason}")]
+    Remote {
+        /// Its addresses.
+        endpoints: Arc<str>,
+        /// What was asked, and what was said.
+        reason: Arc<str>,
+    },
+    /// A store on other machines is over its quota.
+    #[error(
+        "the store at {endpoints} is over its quota of space: compact and defragment it, then disarm its alarm"
+    )]
+    RemoteFull {
+        /// Its addresses.
+        endpoints: Arc<str>,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -108,8 +124,10 @@ impl Classify for StoreError {
             Self::NotFound { .. } | Self::LeaseNotFound { .. } => Kind::NotFound,
             Self::Compacted { .. } | Self::InUse { .. } => Kind::FailedPrecondition,
             Self::TooLarge { .. } => Kind::Invalid,
-            Self::DiskFull { .. } => Kind::Exhausted,
-            Self::FutureRevision { .. } | Self::Disk { .. } | Self::Closed => Kind::Unavailable,
+            Self::DiskFull { .. } | Self::RemoteFull { .. } => Kind::Exhausted,
+            Self::FutureRevision { .. } | Self::Disk { .. } | Self::Remote { .. } | Self::Closed => {
+                Kind::Unavailable
+            }
             Self::Damaged { .. } => Kind::DataLoss,
         }
     }

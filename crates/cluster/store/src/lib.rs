@@ -1,7 +1,8 @@
 //! Keys at revisions: the one source of truth of a cluster.
 //!
 //! Owns: the [`Store`] trait (consistent reads, compare-and-swap, watch from a revision, leases, compaction),
-//! its types and errors, and [`Embedded`], the implementation that lives in this process on one directory.
+//! its types and errors, [`Embedded`], the implementation that lives in this process on one directory, and, by the
+//! feature `etcd`, `Etcd`, the one on a cluster that others run.
 //! Does not own: what keys and values mean; to the store both are bytes.
 //!
 //! Invariant: a write that was acknowledged is on the disk, has its own place in the one order of revisions, and
@@ -16,6 +17,8 @@
 
 mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 mod types;
@@ -28,6 +31,8 @@ use bytes::Bytes;
 
 pub use crate::embedded::{Embedded, EmbeddedConfig, HistoryLimits, log};
 pub use crate::error::{Result, StoreError};
+#[cfg(feature = "etcd")]
+pub use crate::etcd::{Etcd, EtcdConfig};
 pub use crate::types::{
     Entry, Event, EventKind, Expect, Lease, LeaseId, Op, Page, Range, Read, Revision, Status, Write, Written,
 };

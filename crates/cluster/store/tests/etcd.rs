@@ -1,0 +1,231 @@
+//! The store on Debian's etcd passes the suite that every store passes, and outlives what happens to a cluster.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hako_error::{Classify, Kind};
+use hako_store::{Etcd, EtcdConfig, Event, Expect, Range, Revision, Store, StoreError, Watch, Write};
+
+const START: Duration = Duration::from_secs(30);
+
+/// A cluster of one, ended with the test.
+struct Server {
+    process: Child,
+    dir: tempfile::TempDir,
+    ports: [u16; 2],
+    options: Vec<String>,
+}
+
+impl Server {
+    /// Ports are free when they are chosen; who is faster gets them, and the other tries again.
+    fn start(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        loop {
+            let dir = tempfile::tempdir().unwrap();
+            let free = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+            let ports = free.each_ref().map(|listener| listener.local_addr().unwrap().port());
+            drop(free);
+            let process = spawn(dir.path(), ports, &options);
+            let mut server = Self { process, dir, ports, options: options.clone() };
+            if server.answers() {
+                return server;
+            }
+        }
+    }
+
+    fn answers(&mut self) -> bool {
+        let began = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < START, "etcd does not start");
+            let health = Command::new("etcdctl")
+                .env("ETCDCTL_API", "3")
+                .args(["--endpoints", &self.endpoint(), "endpoint", "health", "--command-timeout", "1s"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            match health {
+                Ok(status) if status.success() => return true,
+                Err(error) => panic!("etcdctl: {error}; install the package etcd-client"),
+                Ok(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+        false
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    fn config(&self) -> EtcdConfig {
+        let progress_interval = Duration::from_millis(20);
+        EtcdConfig { progress_interval, ..EtcdConfig::new(vec![self.endpoint()]) }
+    }
+
+    /// As if the machine had gone, and come again with its disk.
+    fn kill_and_start(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(self.dir.path(), self.ports, &self.options);
+        assert!(self.answers());
+    }
+
+    /// What an operator would type.
+    fn etcdctl(&self, args: &[&str]) -> String {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.endpoint()]).args(args);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(dir: &Path, ports: [u16; 2], options: &[String]) -> Child {
+    let [client, peer] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    Command::new("etcd")
+        .args(["--data-dir", dir.join("data").to_str().unwrap(), "--name", "one"])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", &format!("one={peer}"), "--unsafe-no-fsync"])
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("etcd: {error}; install the package etcd-server"))
+}
+
+async fn store() -> (Etcd, Server) {
+    let server = tokio::task::spawn_blocking(|| Server::start(&[])).await.unwrap();
+    (Etcd::connect(server.config()).await.unwrap(), server)
+}
+
+hako_store::contract_suite!(store());
+
+async fn put(store: &Etcd, key: &str, value: &str) -> Revision {
+    store.write(Write::put(key.to_owned(), value.to_owned(), Expect::Any)).await.unwrap().revision
+}
+
+async fn values(watch: &mut Watch, count: usize) -> Vec<Bytes> {
+    let mut seen: Vec<Bytes> = Vec::new();
+    while seen.len() < count {
+        let batch =
+            tokio::time::timeout(Duration::from_secs(60), watch.next()).await.unwrap().unwrap().unwrap();
+        let value = |event: &std::sync::Arc<Event>| event.entry.value.clone();
+        seen.extend(batch.events.iter().map(value));
+    }
+    seen
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<Bytes> {
+    range.map(|n| Bytes::from(n.to_string())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_outlives_a_kill_of_the_cluster_and_misses_and_repeats_nothing() {
+    let (store, mut server) = store().await;
+    let after = store.revision().await.unwrap();
+    let mut watch = store.watch("a/".into(), after).await.unwrap();
+    for n in 0..10 {
+        put(&store, "a/x", &n.to_string()).await;
+    }
+    assert_eq!(values(&mut watch, 10).await, numbers(0..10));
+    server.kill_and_start();
+    let mut written = 10;
+    while written < 20 {
+        // A connection that was cut is made again by a later try.
+        let write = Write::put("a/x", written.to_string(), Expect::Any);
+        match store.write(write).await {
+            Ok(_) => written += 1,
+            Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "{error}"),
+        }
+    }
+    assert_eq!(values(&mut watch, 10).await, numbers(10..20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_that_is_behind_what_is_kept_catches_up_from_the_cluster() {
+    let (writer, server) = store().await;
+    let first = put(&writer, "a/x", "0").await;
+    for n in 1..300 {
+        put(&writer, "a/x", &n.to_string()).await;
+        put(&writer, "b/x", "other").await;
+    }
+    // One that came later knows nothing of that by itself, and one that keeps little has forgotten it.
+    let late = Etcd::connect(server.config()).await.unwrap();
+    let small = Etcd::connect(EtcdConfig { history_bytes: 1000, ..server.config() }).await.unwrap();
+    let mut watches = Vec::new();
+    for store in [&late, &small] {
+        let mut watch = store.watch("a/".into(), first).await.unwrap();
+        assert_eq!(values(&mut watch, 299).await, numbers(1..300));
+        watches.push(watch);
+    }
+    put(&writer, "a/x", "last").await;
+    for watch in &mut watches {
+        assert_eq!(values(watch, 1).await, ["last"]);
+    }
+    let mut slow = small.watch("a/".into(), first).await.unwrap();
+    let now = small.revision().await.unwrap();
+    server.etcdctl(&["compact", &now.to_string()]);
+    let error = loop {
+        match slow.next().await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Compacted { compacted, .. } if compacted == now), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_others_in_the_cluster_are_neither_seen_nor_touched() {
+    let (store, server) = store().await;
+    server.etcdctl(&["put", "/other/k/a", "theirs"]);
+    server.etcdctl(&["put", "/hako/x", "beside"]);
+    let after = put(&store, "a", "ours").await;
+    let page = store.range(Range::all("")).await.unwrap();
+    assert_eq!(page.entries.iter().map(|entry| &entry.key[..]).collect::<Vec<_>>(), [b"a"]);
+    let mut watch = store.watch(Bytes::new(), after).await.unwrap();
+    server.etcdctl(&["put", "/hako/x", "again"]);
+    put(&store, "a", "1").await;
+    assert_eq!(values(&mut watch, 1).await, ["1"]);
+    let tenant = EtcdConfig { prefix: "/tenant/".to_owned(), ..server.config() };
+    let tenant = Etcd::connect(tenant).await.unwrap();
+    assert!(tenant.get(b"a").await.unwrap().entry.is_none());
+    assert_eq!(server.etcdctl(&["get", "/hako/k/a", "--print-value-only"]), "1\n");
+    assert_eq!(server.etcdctl(&["get", "/other/k/a", "--print-value-only"]), "theirs\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_cluster_refuses_is_told_with_its_name_and_the_way_out() {
+    let start = || Server::start(&["--quota-backend-bytes", "1000000"]);
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    let store = Etcd::connect(server.config()).await.unwrap();
+    let large = store.write(Write::put("a", vec![0; 2 << 20], Expect::Any)).await.unwrap_err();
+    assert!(matches!(large, StoreError::TooLarge { .. }), "{large}");
+    let full = loop {
+        if let Err(error) = store.write(Write::put("a", vec![0; 100_000], Expect::Any)).await {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), Kind::Exhausted, "{full}");
+    assert!(full.to_string().contains(&server.endpoint()) && full.to_string().contains("compact"), "{full}");
+    assert!(store.status().await.unwrap().refusing.unwrap().contains("quota"));
+    assert!(store.get(b"a").await.unwrap().entry.is_some(), "reads go on");
+    let endpoint = server.endpoint();
+    drop(server);
+    let gone = store.get(b"a").await.unwrap_err();
+    assert!(gone.kind() == Kind::Unavailable && gone.to_string().contains(&endpoint), "{gone}");
+    let nobody = Etcd::connect(EtcdConfig::new(vec![endpoint])).await.unwrap_err();
+    assert_eq!(nobody.kind(), Kind::Unavailable, "{nobody}");
+}
