@@ -345,11 +345,12 @@ impl Core {
         let containers: Vec<Arc<ContainerObject>> = self.containers.read().values().cloned().collect();
         for container in containers.into_iter().filter(|container| container.standalone()) {
             let is_exited = container.state().exit().is_some();
-            if is_exited && container.record.spec.auto_remove {
+            // Also one that was never started: whoever was going to do that has gone.
+            if !container.state().is_running() && container.record.spec.auto_remove {
                 if let Err(error) =
                     self.remove_container(&container, Removal { force: true, volumes: true }).await
                 {
-                    tracing::warn!(container = container.id.short(), error = %error.chain(), "remove an exited container");
+                    tracing::warn!(container = container.id.short(), error = %error.chain(), "remove a container at rest");
                 }
             } else if is_exited
                 && !container.life.borrow().restarting

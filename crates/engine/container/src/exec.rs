@@ -111,13 +111,14 @@ impl Core {
 
     fn exec_process(&self, container: &ContainerObject, spec: &ExecSpec) -> Result<Process> {
         let base = self.process(container)?;
+        let given = &container.record.resolved.env;
         if spec.user.is_empty() {
-            return Ok(oci::exec_process(&base, spec, None)?);
+            return Ok(oci::exec_process(&base, given, spec, None)?);
         }
         let mounts = self.config.images.snapshots().mounts(&snapshot_key(container.id.as_str()))?;
         let layers = Layers::new(mounts.upper.iter().chain(&mounts.lower).map(std::path::PathBuf::as_path));
         let identity = users::resolve(&layers, &spec.user, &[], &[])?;
-        Ok(oci::exec_process(&base, spec, Some(&identity))?)
+        Ok(oci::exec_process(&base, given, spec, Some(&identity))?)
     }
 }
 

@@ -9,6 +9,7 @@
 mod adopt;
 mod api;
 mod attach;
+mod base;
 mod blkio;
 mod changes;
 mod container;

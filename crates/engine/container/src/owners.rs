@@ -10,23 +10,22 @@ use std::path::Path;
 
 /// Gives a tree that has a container's ids to the users of the host that they mean. Nobody else may be in it.
 pub(crate) fn give_all(path: &Path, users: &IdMap) -> Result<(), EngineError> {
-    give_below(path, users, &mut HashSet::new())
-}
-
-/// `given` are files with several names, which are given away once.
-fn give_below(path: &Path, users: &IdMap, given: &mut HashSet<(u64, u64)>) -> Result<(), EngineError> {
-    let found = fs::symlink_metadata(path).map_err(io("look at", path))?;
-    if found.is_dir() {
-        give(path, &found, users)?;
-        for entry in fs::read_dir(path).map_err(io("list", path))? {
-            give_below(&entry.map_err(io("list", path))?.path(), users, given)?;
+    // Not by calls in calls: a container may have made a tree of any depth.
+    let mut rest = vec![path.to_owned()];
+    // Files with several names are given away once.
+    let mut given: HashSet<(u64, u64)> = HashSet::new();
+    while let Some(path) = rest.pop() {
+        let found = fs::symlink_metadata(&path).map_err(io("look at", &path))?;
+        if found.is_dir() {
+            for entry in fs::read_dir(&path).map_err(io("list", &path))? {
+                rest.push(entry.map_err(io("list", &path))?.path());
+            }
+        } else if found.nlink() > 1 && !given.insert((found.dev(), found.ino())) {
+            continue;
         }
-        return Ok(());
+        give(&path, &found, users)?;
     }
-    if found.nlink() > 1 && !given.insert((found.dev(), found.ino())) {
-        return Ok(());
-    }
-    give(path, &found, users)
+    Ok(())
 }
 
 /// Changing the owner clears set-id bits and file capabilities.

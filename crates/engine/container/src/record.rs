@@ -12,6 +12,7 @@
 //! <data>/trash/{c,v,s}-<id>               removed, not yet deleted: the rename into here is the removal; `v` is a
 //!                                         container whose anonymous volumes go with it
 //! <data>/volumes/<name>/{volume.json,_data}
+//! <data>/base/                            what every standalone container has below its image
 //! <run>/s/<short id>.sock                 the shim's socket; its name follows from the id
 //! ```
 //!
@@ -119,6 +120,11 @@ impl Layout {
         self.data.join("volumes")
     }
 
+    /// The lowest layer of standalone containers.
+    pub(crate) fn base(&self) -> PathBuf {
+        self.data.join("base")
+    }
+
     pub(crate) fn sockets(&self) -> PathBuf {
         self.run.join("s")
     }
@@ -132,7 +138,7 @@ impl Layout {
         for dir in [self.sandboxes(), self.containers(), self.trash(), self.volumes(), self.sockets()] {
             std::fs::create_dir_all(&dir).map_err(io("make directory", dir))?;
         }
-        Ok(())
+        crate::base::make(&self.base())
     }
 }
 
@@ -164,7 +170,7 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, EngineError> {
 
 /// Removes a tree; one that is not there is a success.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), EngineError> {
-    match std::fs::remove_dir_all(path) {
+    match hako_snapshot::remove_tree(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", path)(error)),
         _ => Ok(()),
     }

@@ -8,7 +8,6 @@
 
 use crate::container::ContainerObject;
 use crate::core::Core;
-use crate::create::snapshot_key;
 use crate::error::{EngineError, blocking};
 use crate::layers::Layers;
 use crate::oci::{self, Surroundings};
@@ -149,7 +148,7 @@ impl Core {
     /// The OCI runtime spec of this start: users come from the file system as it is now.
     pub(crate) fn runtime_spec(&self, container: &ContainerObject) -> Result<(Spec, Mounts)> {
         let record = &container.record;
-        let mounts = self.config.images.snapshots().mounts(&snapshot_key(container.id.as_str()))?;
+        let mounts = self.root_mounts(container)?;
         let layers = Layers::new(mounts.upper.iter().chain(&mounts.lower).map(std::path::PathBuf::as_path));
         let identity = users::resolve(
             &layers,

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hako_cgroup::{Cgroup, CgroupRoot, Version};
 use hako_error::{Error, Kind, Result};
-use hako_oci::runtime::{Hook, Hooks, Process, Spec};
+use hako_oci::runtime::{Hook, Hooks, Mount, Process, Spec};
 
 use crate::launch::plan_file;
 use crate::plan::{
@@ -40,6 +40,13 @@ pub(crate) fn cgroup_views(root: &CgroupRoot, path: &str) -> Vec<(String, PathBu
         .collect()
 }
 
+/// Whether a container sees its groups: then it has one in each hierarchy, as programs expect that look for theirs.
+/// Without, only those count that limit it, for each costs a directory and a migration at every start.
+fn shows_groups(spec: &Spec) -> bool {
+    let is_groups = |mount: &Mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+    spec.mounts().iter().flatten().any(is_groups)
+}
+
 /// The group of version 2, if there is one.
 pub(crate) fn unified_directory(root: &CgroupRoot, group: &Cgroup) -> Option<PathBuf> {
     let unified = root.unified()?;
@@ -68,7 +75,10 @@ pub(crate) fn prepare(
         strip_sandbox_namespaces(&mut spec);
     }
     let root = cgroup_root()?;
-    let group = root.create(cgroup)?;
+    let group = match shows_groups(&spec) {
+        true => root.create_everywhere(cgroup)?,
+        false => root.create(cgroup)?,
+    };
     let result = with_group(id, &spec, rootfs, root, &group, stdio, mountpoint);
     if result.is_err() {
         // The first error is the one to tell.

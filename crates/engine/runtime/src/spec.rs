@@ -1,8 +1,8 @@
 //! Docker's defaults as an OCI runtime spec.
 
 use hako_oci::runtime::{
-    Capabilities, Capability, Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace,
-    LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, Process, Root, Spec, User,
+    Capabilities, Capability, Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxIdMappingBuilder,
+    LinuxNamespace, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, Process, Root, Spec, User,
 };
 
 use crate::seccomp::default_profile;
@@ -89,6 +89,41 @@ pub fn seccomp_for(capabilities: &Capabilities) -> LinuxSeccomp {
     default_profile(crate::plan::capability_bits(capabilities))
 }
 
+/// What somebody who is not root can run, as runc writes it: the user is root of a user namespace, in the network of the
+/// host, with the host's /sys, without groups and ids of others.
+pub(crate) fn make_rootless(spec: &mut Spec, (uid, gid): (u32, u32)) {
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        if mount.destination() == std::path::Path::new("/sys") {
+            *mount = mount_of("/sys", "none", "/sys", "rbind,nosuid,noexec,nodev,ro");
+        }
+        let is_own = |option: &String| !option.starts_with("uid=") && !option.starts_with("gid=");
+        if let Some(options) = mount.options_mut() {
+            options.retain(is_own);
+        }
+    }
+    let only = |host: u32| {
+        let mapping = LinuxIdMappingBuilder::default().container_id(0u32).host_id(host).size(1u32);
+        mapping.build().ok().map(|mapping| vec![mapping])
+    };
+    let Some(linux) = spec.linux_mut() else { return };
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    // What of the groups a process sees is the host's, as none is made for it.
+    namespaces.retain(|one| !matches!(one.typ(), LinuxNamespaceType::Network | LinuxNamespaceType::Cgroup));
+    namespaces.push(namespace(LinuxNamespaceType::User));
+    linux
+        .set_namespaces(Some(namespaces))
+        .set_uid_mappings(only(uid))
+        .set_gid_mappings(only(gid))
+        .set_resources(None)
+        .set_cgroups_path(None);
+}
+
+fn namespace(kind: LinuxNamespaceType) -> LinuxNamespace {
+    let mut namespace = LinuxNamespace::default();
+    namespace.set_typ(kind).set_path(None);
+    namespace
+}
+
 fn root() -> Root {
     let mut root = Root::default();
     root.set_path("rootfs".into()).set_readonly(Some(false));
@@ -104,11 +139,7 @@ fn linux() -> Linux {
         LinuxNamespaceType::Uts,
         LinuxNamespaceType::Cgroup,
     ];
-    let namespaces = kinds.into_iter().map(|kind| {
-        let mut namespace = LinuxNamespace::default();
-        namespace.set_typ(kind).set_path(None);
-        namespace
-    });
+    let namespaces = kinds.into_iter().map(namespace);
     let mut deny = LinuxDeviceCgroup::default();
     deny.set_allow(false).set_access(Some("rwm".to_owned()));
     let mut resources = LinuxResources::default();
@@ -135,16 +166,18 @@ pub fn default_mounts() -> Vec<Mount> {
         ("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         ("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
     ]
-    .map(|(destination, kind, source, options)| {
-        let mut mount = Mount::default();
-        mount
-            .set_destination(destination.into())
-            .set_typ(Some(kind.to_owned()))
-            .set_source(Some(source.into()))
-            .set_options(Some(options.split(',').map(str::to_owned).collect()));
-        mount
-    })
+    .map(|(destination, kind, source, options)| mount_of(destination, kind, source, options))
     .to_vec()
+}
+
+fn mount_of(destination: &str, kind: &str, source: &str, options: &str) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(destination.into())
+        .set_typ(Some(kind.to_owned()))
+        .set_source(Some(source.into()))
+        .set_options(Some(options.split(',').map(str::to_owned).collect()));
+    mount
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use hako_oci::runtime::{
     User,
 };
 
-/// The process of an exec: the container's own with what the exec changes.
+/// The process of an exec: the container's own with what the exec changes. `given` is the environment that image and
+/// request of the container have, without what is added to it.
 pub(crate) fn exec_process(
     container: &Process,
+    given: &[String],
     exec: &ExecSpec,
     identity: Option<&Identity>,
 ) -> Result<Process, EngineError> {
@@ -24,9 +26,13 @@ pub(crate) fn exec_process(
     if exec.tty {
         inherited.push("TERM=xterm".to_owned());
     }
+    if let Some(identity) = identity.filter(|_| without_empty_home(given).all(|one| !is_home(one))) {
+        // What is there is that of the container's own user.
+        inherited.push(format!("HOME={}", identity.home));
+    }
     process.set_args(Some(exec.argv.clone()));
     process.set_terminal(Some(exec.tty));
-    process.set_env(Some(merge_env(inherited.iter().chain(&exec.env))));
+    process.set_env(Some(merge_env(inherited.iter().chain(without_empty_home(&exec.env)))));
     if !exec.working_dir.is_empty() {
         process.set_cwd(exec.working_dir.clone().into());
     }
@@ -41,6 +47,15 @@ pub(crate) fn exec_process(
         process.set_capabilities(Some(capability_sets(bounding.unwrap_or_default(), is_root)));
     }
     Ok(process)
+}
+
+fn is_home(entry: &str) -> bool {
+    entry.starts_with("HOME=")
+}
+
+/// To runc an empty one is none.
+fn without_empty_home(env: &[String]) -> impl Iterator<Item = &String> {
+    env.iter().filter(|entry| *entry != "HOME=")
 }
 
 fn user(identity: &Identity) -> User {
@@ -66,7 +81,7 @@ pub(super) fn fill_process(
         defaults.push("TERM=xterm".to_owned());
     }
     let path = resolved.env.iter().take(1);
-    let env = merge_env(path.chain(&defaults).chain(&resolved.env));
+    let env = merge_env(path.chain(&defaults).chain(without_empty_home(&resolved.env)));
     let dropped = if spec.privileged { all_capabilities() } else { capabilities(process, spec)? };
     process.set_terminal(Some(spec.tty));
     process.set_args(Some(resolved.argv.clone()));
@@ -141,4 +156,28 @@ fn rlimit(limit: &Rlimit) -> Result<PosixRlimit, EngineError> {
         value: limit.name.clone(),
         expected: "a soft limit not above the hard one",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_of_an_exec_is_its_users_unless_it_is_given() {
+        let home = |given: &[&str], asked: &[&str], identity: Option<&Identity>| {
+            let texts = |texts: &[&str]| texts.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+            let mut container = Process::default();
+            container.set_env(Some(merge_env(&texts(&[&["HOME=/root"][..], given].concat()))));
+            let spec = ExecSpec { argv: texts(&["true"]), env: texts(asked), ..ExecSpec::default() };
+            let process = exec_process(&container, &texts(given), &spec, identity).unwrap();
+            let env = process.env().clone().unwrap();
+            env.into_iter().filter(|entry| is_home(entry)).collect::<Vec<_>>().join(" ")
+        };
+        let web = Identity { uid: 33, home: "/srv".to_owned(), ..Identity::default() };
+        assert_eq!(home(&[], &[], None), "HOME=/root");
+        assert_eq!(home(&[], &[], Some(&web)), "HOME=/srv");
+        assert_eq!(home(&["HOME=/image"], &[], Some(&web)), "HOME=/image");
+        assert_eq!(home(&[], &["HOME=/asked"], Some(&web)), "HOME=/asked");
+        assert_eq!(home(&[], &["HOME="], Some(&web)), "HOME=/srv");
+    }
 }

@@ -4,7 +4,7 @@ use crate::container::ContainerObject;
 use crate::core::Core;
 use crate::error::{EngineError, io};
 use crate::volume::VolumeSource;
-use crate::{Below, Mount, MountSource, snapshot_key};
+use crate::{Below, Mount, MountSource};
 use hako_error::Result;
 use hako_sys::{MountAttributes, open_in_root, open_or_create_in_root, set_attributes};
 use nix::sched::{CloneFlags, unshare};
@@ -28,7 +28,7 @@ impl Core {
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .map_err(failed("make private mounts for"))?;
         let snapshots = self.config.images.snapshots();
-        let overlay = snapshots.mounted(&snapshots.mounts(&snapshot_key(container.id.as_str()))?)?;
+        let overlay = snapshots.mounted(&self.root_mounts(container)?)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(overlay.as_fd(), "", CWD, &place, flags).map_err(failed("mount over"))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

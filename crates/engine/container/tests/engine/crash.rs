@@ -128,6 +128,26 @@ fn half_made_and_half_removed_objects_are_gone_after_the_open() {
     });
 }
 
+#[test]
+fn a_container_that_goes_with_its_end_goes_at_the_open_although_it_never_began() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let named = |name: &str| ContainerSpec { name: name.into(), ..busybox("true") };
+        let lost = ContainerSpec { auto_remove: true, ..named("lost") };
+        let lost = engine.create_standalone(no_network(), lost).await.unwrap();
+        let kept = engine.create_standalone(no_network(), named("kept")).await.unwrap();
+        drop(engine);
+        let engine = host.open().await;
+        assert!(engine.container(&lost).await.is_err());
+        assert_eq!(state(&engine, &kept).await, ContainerState::Created);
+        let again = engine.create_standalone(no_network(), named("lost")).await.unwrap();
+        for id in [kept, again] {
+            engine.remove(&id, KILL).await.unwrap();
+        }
+        host.assert_nothing_left();
+    });
+}
+
 /// A device whose hook writes down which containers have ended.
 fn describe_ending(host: &Host) {
     let script = "cat >>HOST/ended; echo >>HOST/ended".replace("HOST", host.path().to_str().unwrap());

@@ -36,6 +36,72 @@ fn a_container_runs_to_its_exit_code_and_tells_so_in_order() {
 }
 
 #[test]
+fn a_container_shows_that_it_is_one_without_having_changed_anything() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let script = "stat -c '%a %s' /.dockerenv; readlink /etc/mtab; grep -c ' /proc ' /etc/mtab";
+        let id = engine.create_standalone(no_network(), busybox(script)).await.unwrap();
+        engine.start(&id).await.unwrap();
+        engine.wait(&id, WaitCondition::NotRunning).await.unwrap();
+        let expected = "755 0\n/proc/mounts\n1\n";
+        assert_eq!(logged(&engine, &id, Default::default()).await, expected);
+        assert!(engine.changes(&id).await.unwrap().is_empty());
+        let root = engine.root_mounts(&id).unwrap();
+        assert!(root.lower.last().unwrap().join(".dockerenv").exists());
+        assert!(!root.upper.unwrap().join(".dockerenv").exists());
+        // What it does to them is its own, and nobody else's.
+        let script = "rm /.dockerenv; ln -sf /own /etc/mtab; mkdir /etc/new";
+        let other = engine.create_standalone(no_network(), busybox(script)).await.unwrap();
+        engine.start(&other).await.unwrap();
+        engine.wait(&other, WaitCondition::NotRunning).await.unwrap();
+        let changed = engine.changes(&other).await.unwrap();
+        let paths: Vec<_> = changed.iter().map(|change| change.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["/.dockerenv", "/etc", "/etc/mtab", "/etc/new"]);
+        engine.start(&id).await.unwrap();
+        engine.wait(&id, WaitCondition::NotRunning).await.unwrap();
+        assert_eq!(logged(&engine, &id, Default::default()).await, expected.repeat(2));
+        let pod = engine.create_sandbox(no_network()).await.unwrap();
+        let member = busybox("ls -d /.dockerenv /etc/mtab 2>/dev/null || echo none");
+        let member = engine.create_container(&pod.id, member).await.unwrap();
+        engine.start(&member).await.unwrap();
+        engine.wait(&member, WaitCondition::NotRunning).await.unwrap();
+        assert_eq!(logged(&engine, &member, Default::default()).await, "none\n");
+    });
+}
+
+#[test]
+fn an_exec_has_the_home_of_its_user() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let script = "echo web:x:33:33::/srv:/bin/sh >>/etc/passwd; echo ready; exec sleep 100";
+        let id = engine.create_standalone(no_network(), busybox(script)).await.unwrap();
+        let given = ContainerSpec { env: vec!["HOME=/given".into()], ..busybox("exec sleep 100") };
+        let given = engine.create_standalone(no_network(), given).await.unwrap();
+        for container in [&id, &given] {
+            engine.start(container).await.unwrap();
+        }
+        until("it is ready", async || logged(&engine, &id, Default::default()).await == "ready\n").await;
+        for (container, user, env, home) in [
+            (&id, "", "", "/root"),
+            (&id, "web", "", "/srv"),
+            (&id, "33", "HOME=", "/srv"),
+            (&id, "4242", "", "/"),
+            (&id, "web", "HOME=/asked", "/asked"),
+            (&given, "nobody", "", "/given"),
+        ] {
+            let spec = hako_container::ExecSpec {
+                argv: ["sh", "-c", "echo $HOME"].map(str::to_owned).to_vec(),
+                user: user.into(),
+                env: vec![env.to_owned()],
+                ..Default::default()
+            };
+            let (code, out, err) = finish(engine.exec(container, spec).await.unwrap()).await;
+            assert_eq!((code, out.trim()), (0, home), "{user} {env}: {err}");
+        }
+    });
+}
+
+#[test]
 fn a_name_is_taken_once_and_free_again_after_removal() {
     on_host(|host| async move {
         let engine = host.open().await;

@@ -39,7 +39,10 @@ impl Args {
     fn takes_as_word(&self, argument: &str) -> bool {
         // Behind `exec ID` everything belongs to the program.
         let is_program = self.words.len() >= 2 && flags::is_program(&self.words[0]);
-        let is_refused = self.words.front().is_some_and(|command| flags::is_refused(command));
+        // A command that is refused or not there is told as such, whatever comes with it.
+        let is_refused = self.words.front().is_some_and(|command| {
+            flags::of(command).is_none() || flags::is_refused(command) && !is_help(argument)
+        });
         is_program || is_refused || argument == "-" || !argument.starts_with('-')
     }
 
@@ -47,14 +50,13 @@ impl Args {
         let invalid = |text: String| Error::new(Kind::Invalid, text);
         let table = match self.words.front() {
             None => flags::GLOBAL,
-            // A command that is not there is told as such later.
             Some(command) => flags::of(command).unwrap_or_default(),
         };
+        let table = table.iter().chain(&flags::OF_ALL);
         let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).unwrap_or(argument);
         let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
-        let found =
-            table.iter().find(|flag| flag.name == name || (!flag.short.is_empty() && flag.short == name));
-        let Some(flag) = found else {
+        let mut table = table.filter(|flag| flag.name == name || flag.short == name);
+        let Some(flag) = table.next().filter(|_| !name.is_empty()) else {
             let of = self.words.front().map_or_else(String::new, |command| format!(" of {command}"));
             return Err(invalid(format!("unknown flag {argument}{of}; see hako runtime help")));
         };
@@ -78,9 +80,9 @@ impl Args {
         self.take_all(name).pop()
     }
 
-    /// All values of a flag.
+    /// All values of a flag. A switch of that name is another: `--rootless auto spec --rootless`.
     pub fn take_all(&mut self, name: &str) -> Vec<String> {
-        let of = self.flags.extract_if(.., |(known, _)| *known == name);
+        let of = self.flags.extract_if(.., |(known, value)| *known == name && value.is_some());
         of.filter_map(|(_, value)| value).collect()
     }
 
@@ -89,7 +91,7 @@ impl Args {
     }
 
     pub fn take_flag(&mut self, name: &str) -> bool {
-        self.flags.extract_if(.., |(known, _)| *known == name).count() > 0
+        self.flags.extract_if(.., |(known, value)| *known == name && value.is_none()).count() > 0
     }
 
     /// The last value of a flag, as a number.
@@ -135,6 +137,10 @@ impl Args {
     }
 }
 
+fn is_help(argument: &str) -> bool {
+    matches!(argument.trim_start_matches('-'), "help" | "h")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +167,20 @@ mod tests {
         assert!(parse("delete -f id").unwrap().take_flag("force"));
         assert_eq!(parse("list -f json").unwrap().take("format").unwrap(), "json");
         assert!(!parse("delete --force=false id").unwrap().take_flag("force"));
+    }
+
+    #[test]
+    fn each_command_has_help_and_a_switch_is_no_value_of_its_name() {
+        let parse = |text: &str| Args::new(text.split(' ').map(OsString::from).collect()).unwrap();
+        for text in ["create --help", "checkpoint -h", "start id -h", "--help", "exec -h id sh"] {
+            assert!(parse(text).take_flag("help"), "{text}");
+        }
+        for text in ["exec id sh -h", "nonesuch --help", "restore --image-path x"] {
+            assert!(!parse(text).take_flag("help"), "{text}");
+        }
+        let mut args = parse("--rootless auto spec --rootless");
+        assert_eq!(args.take("rootless").unwrap(), "auto");
+        assert!(args.take_flag("rootless"));
     }
 
     #[test]

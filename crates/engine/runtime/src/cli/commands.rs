@@ -211,11 +211,12 @@ pub(super) fn remove(home: &Home, record: &Record) -> Result<()> {
 }
 
 pub(super) fn spec(args: &mut Args) -> Result<()> {
+    let mut spec = crate::spec::default_spec();
     if args.take_flag("rootless") {
-        return Err(Error::new(Kind::Unimplemented, "a spec for containers without root is not supported"));
+        let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        crate::spec::make_rootless(&mut spec, ids);
     }
     let path = args.take_path("bundle").unwrap_or_else(|| PathBuf::from(".")).join("config.json");
-    let spec = crate::spec::default_spec();
     let text = serde_json::to_string_pretty(&spec)
         .map_err(|error| Error::new(Kind::Internal, "cannot encode the spec").with_source(error))?;
     let mut options = fs::OpenOptions::new();

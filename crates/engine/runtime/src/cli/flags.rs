@@ -17,6 +17,9 @@ const fn switch(name: &'static str, short: &'static str) -> Flag {
     Flag { name, short, takes_value: false }
 }
 
+/// Flags that stand before and behind every command.
+pub(super) static OF_ALL: [Flag; 1] = [switch("help", "h")];
+
 /// Flags before the command.
 pub(super) const GLOBAL: &[Flag] = &[
     valued("root", ""),
@@ -27,7 +30,6 @@ pub(super) const GLOBAL: &[Flag] = &[
     switch("debug", ""),
     switch("systemd-cgroup", ""),
     switch("version", "v"),
-    switch("help", "h"),
 ];
 
 const CREATE: &[Flag] = &[

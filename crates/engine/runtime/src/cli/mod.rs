@@ -47,9 +47,12 @@ usage: hako runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND
   kill [--all] ID [SIGNAL]                         signal it (default TERM)
   pause ID, resume ID                              freeze it, let it go on
   delete [--force] ID                              remove what is left of it
-  spec [--bundle DIR]                              write a config.json to start from
+  spec [--bundle DIR] [--rootless]                 write a config.json to start from
   features                                         show what is supported, as JSON
 ";
+
+/// As runc ends when it does not know a command.
+const UNKNOWN_COMMAND: u8 = 3;
 
 /// Flags before the command.
 #[derive(Debug)]
@@ -125,9 +128,18 @@ fn run(global: &Global, args: &mut Args) -> Result<u8> {
         "delete" => commands::delete(global, args).map(|()| 0),
         "spec" => commands::spec(args).map(|()| 0),
         "features" => commands::features().map(|()| 0),
-        "help" => print(HELP).map(|()| 0),
-        other => Err(Error::new(Kind::Invalid, format!("unknown command {other:?}; see hako runtime help"))),
+        "help" => match args.command() {
+            Some(topic) if flags::of(&topic).is_none() => Ok(unknown(global, &topic)),
+            _ => print(HELP).map(|()| 0),
+        },
+        other => Ok(unknown(global, other)),
     }
+}
+
+fn unknown(global: &Global, command: &str) -> u8 {
+    let text = format!("unknown command {command:?}; see hako runtime help");
+    fail(Some(global), &Error::new(Kind::Invalid, text));
+    UNKNOWN_COMMAND
 }
 
 fn print(text: &str) -> Result<()> {

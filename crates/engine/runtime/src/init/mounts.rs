@@ -89,9 +89,43 @@ fn map_ids(tree: BorrowedFd<'_>, map: &MountIds, plan: &MountPlan) -> Result<(),
     )))
 }
 
+/// A mount that others may be put into. It becomes read-only when all are there, as runc does it.
+#[derive(Debug)]
+pub(super) struct Unfinished<'a> {
+    tree: OwnedFd,
+    plan: &'a MountPlan,
+}
+
+impl Unfinished<'_> {
+    pub fn finish(&self) -> Result<(), InitError> {
+        set_attributes(self.tree.as_fd(), &MountAttributes::read_only(), false)
+            .map_err(failed(format!("cannot make {} read-only", self.plan.target.display())))
+    }
+}
+
+/// Whether places for other mounts are made in it although it is to be read-only.
+fn is_finished_late(plan: &MountPlan) -> bool {
+    let is_memory = matches!(&plan.source, MountSource::FileSystem { kind, .. } if kind == "tmpfs");
+    is_memory && plan.set & MountAttributes::RDONLY != 0
+}
+
+/// The same mount, to be written for now.
+fn writable(plan: &MountPlan) -> MountPlan {
+    MountPlan { set: plan.set & !MountAttributes::RDONLY, ..plan.clone() }
+}
+
 /// Carries out one mount.
-pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan, taken: Option<Taken>) -> Result<(), InitError> {
-    let taken = taken.map_or_else(|| make(plan), Ok)?;
+pub(super) fn mount<'a>(
+    root: BorrowedFd<'_>,
+    plan: &'a MountPlan,
+    taken: Option<Taken>,
+) -> Result<Option<Unfinished<'a>>, InitError> {
+    let is_late = is_finished_late(plan);
+    let taken = match taken {
+        Some(taken) => taken,
+        None if is_late => make(&writable(plan))?,
+        None => make(plan)?,
+    };
     let (tree, is_directory) = match (taken, &plan.source) {
         (Taken::Tree(tree, is_directory), _) => (tree, is_directory),
         (Taken::Groups(trees), MountSource::Cgroup(views)) => return cgroup(root, plan, views, &trees),
@@ -105,7 +139,8 @@ pub(super) fn mount(root: BorrowedFd<'_>, plan: &MountPlan, taken: Option<Taken>
     let below = MountAttributes::new(plan.recursive_set, plan.recursive_clear);
     set_attributes(tree.as_fd(), &below, true).map_err(failed(doing(plan)))?;
     attach(tree.as_fd(), target.as_fd()).map_err(failed(doing(plan)))?;
-    propagate(tree.as_fd(), plan)
+    propagate(tree.as_fd(), plan)?;
+    Ok(is_late.then_some(Unfinished { tree, plan }))
 }
 
 /// The plan refused targets that are named inside /proc; here a link of the image is found that leads there, and a
@@ -255,23 +290,23 @@ fn file_system(
 }
 
 /// The container's own groups: version 2's directory itself, or version 1's side by side in a tmpfs.
-fn cgroup(
+fn cgroup<'a>(
     root: BorrowedFd<'_>,
-    plan: &MountPlan,
+    plan: &'a MountPlan,
     views: &[(String, std::path::PathBuf)],
     trees: &[OwnedFd],
-) -> Result<(), InitError> {
+) -> Result<Option<Unfinished<'a>>, InitError> {
     let doing = || format!("cannot mount the groups at {}", plan.target.display());
     let target = open_or_create_in_root(root, &plan.target, true).map_err(failed(doing()))?;
-    let own = MountAttributes::new(plan.set, plan.clear);
     if let ([(name, _)], [tree]) = (views, trees)
         && name.is_empty()
     {
-        return attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()));
+        attach(tree.as_fd(), target.as_fd()).map_err(failed(doing()))?;
+        return Ok(None);
     }
     let parameters = [("mode".to_owned(), Some("755".to_owned()))];
-    // Read-only only after the directories are in it.
-    let writable = MountPlan { set: plan.set & !MountAttributes::RDONLY, ..plan.clone() };
+    // Read-only only after the directories are in it, and those that others are mounted on.
+    let writable = writable(plan);
     let tmpfs = file_system("tmpfs", Some("cgroup"), &parameters, &writable)?;
     for (name, _) in views {
         rustix::fs::mkdirat(tmpfs.as_fd(), name.as_str(), Mode::from_raw_mode(0o755))
@@ -282,5 +317,8 @@ fn cgroup(
         let place = open_in_root(tmpfs.as_fd(), Path::new(name), OFlags::PATH).map_err(failed(doing()))?;
         attach(tree.as_fd(), place.as_fd()).map_err(failed(doing()))?;
     }
-    set_attributes(tmpfs.as_fd(), &own, false).map_err(failed(doing()))
+    let own = MountAttributes::new(writable.set, writable.clear);
+    set_attributes(tmpfs.as_fd(), &own, false).map_err(failed(doing()))?;
+    let is_read_only = plan.set & MountAttributes::RDONLY != 0;
+    Ok(is_read_only.then_some(Unfinished { tree: tmpfs, plan }))
 }

@@ -69,12 +69,13 @@ pub(super) fn build(
     let Site { root, taken, devices } = site;
     let root_fd = root.as_fd();
     let mut taken = taken.into_iter();
+    let mut unfinished = Vec::new();
     for mount in &plan.mounts {
         let taken = match taken.next().flatten() {
             Some(taken) => Some(taken),
             None => mounts::take(mount)?,
         };
-        mounts::mount(root_fd, mount, taken)?;
+        unfinished.extend(mounts::mount(root_fd, mount, taken)?);
     }
     if !has_hosts_devices(plan) {
         devices::make(root_fd, &plan.devices, devices)?;
@@ -84,6 +85,7 @@ pub(super) fn build(
         false => None,
     };
     hooks()?;
+    unfinished.iter().try_for_each(mounts::Unfinished::finish)?;
     for path in &plan.read_only_paths {
         make_read_only(root_fd, path)?;
     }

@@ -154,6 +154,8 @@ fn podman_runs_its_containers_with_our_runtime() {
         command
     };
     assert_eq!(ok(with(&["run", "--rm"], "one", &["echo", "hello"])), "hello");
+    // It mounts systemd's hierarchy below the groups of the container, which are read-only.
+    assert_eq!(ok(with(&["run", "--rm", "--systemd=always"], "unit", &["echo", "up"])), "up");
     let failed = run(&mut with(&["run", "--rm"], "two", &["sh", "-c", "exit 9"]));
     assert_eq!(failed.status.code(), Some(9));
     let missing = run(&mut with(&["run", "--rm"], "three", &["nonesuch"]));

@@ -77,6 +77,94 @@ fn a_spec_is_written_and_features_are_json() {
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);
 }
 
+/// What `spec --rootless` of ours and of runc has in common; each may know more paths to hide.
+#[test]
+fn a_rootless_spec_is_as_runc_writes_it_and_runs() {
+    let written = |program: &str| {
+        let bundle = Bundle::new(shell("true"));
+        fs::remove_file(bundle.path("config.json")).unwrap();
+        let status = bundle.command(program, &["spec", "--rootless"]).status().ok()?;
+        assert!(status.success(), "{program}");
+        Some((
+            serde_json::from_slice::<Spec>(&fs::read(bundle.path("config.json")).unwrap()).unwrap(),
+            bundle,
+        ))
+    };
+    let essence = |spec: &Spec| {
+        let spec = serde_json::to_value(spec).unwrap();
+        let linux = &spec["linux"];
+        let names = |list: &serde_json::Value, field: &str| {
+            let mut names: Vec<String> =
+                list.as_array().unwrap().iter().map(|one| one[field].as_str().unwrap().to_owned()).collect();
+            // runc keeps the namespace of groups where they are of version 2.
+            names.retain(|name| name != "cgroup");
+            names.sort();
+            names
+        };
+        let sys = spec["mounts"].as_array().unwrap().iter().find(|one| one["destination"] == "/sys");
+        let sys = sys.unwrap();
+        (
+            names(&linux["namespaces"], "type"),
+            names(&spec["mounts"], "destination"),
+            [linux["uidMappings"].clone(), linux["gidMappings"].clone(), linux["resources"].clone()],
+            [sys["type"].clone(), sys["source"].clone(), sys["options"].clone()],
+        )
+    };
+    let (mut spec, bundle) = written(HAKO).unwrap();
+    let found = essence(&spec);
+    let ids = serde_json::json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    assert_eq!(found.2, [ids.clone(), ids, serde_json::Value::Null]);
+    assert_eq!(found.0, ["ipc", "mount", "pid", "user", "uts"]);
+    let text = fs::read_to_string(bundle.path("config.json")).unwrap();
+    assert!(!text.contains("gid=") && !text.contains("uid="), "{text}");
+    if let Some((theirs, _)) = written("runc") {
+        assert_eq!(found, essence(&theirs));
+    }
+    set_args(&mut spec, &["sh", "-c", "awk '{print $1, $2, $3}' /proc/self/uid_map; id -u"]);
+    bundle.write_spec(spec);
+    assert_eq!(bundle.ok(&["run", "ID"]), "0 0 1\n0\n");
+    bundle.check_clean();
+}
+
+#[test]
+fn each_command_has_help_and_one_that_is_not_there_ends_as_runc_does() {
+    let bundle = Bundle::new(shell("true"));
+    for command in [
+        "create",
+        "start",
+        "run",
+        "exec",
+        "state",
+        "list",
+        "ps",
+        "events",
+        "update",
+        "kill",
+        "pause",
+        "resume",
+        "delete",
+        "spec",
+        "features",
+        "checkpoint",
+        "restore",
+        "help",
+    ] {
+        for flag in ["--help", "-h"] {
+            let help = bundle.ok(&[command, flag]);
+            assert!(help.starts_with("usage: hako runtime"), "{command}: {help}");
+        }
+    }
+    for args in [&["nonesuch"][..], &["nonesuch", "--help"], &["help", "nonesuch"]] {
+        let output = bundle.hako(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {errors}");
+        assert!(errors.contains("unknown command \"nonesuch\""), "{errors}");
+        if let Ok(theirs) = bundle.command("runc", args).output() {
+            assert_eq!(theirs.status.code(), Some(3), "{args:?}");
+        }
+    }
+}
+
 #[test]
 fn hooks_run_with_the_state_on_their_input() {
     let mut spec = shell("true");

@@ -367,6 +367,47 @@ fn linux_ns_path() {
     holder.wait().unwrap();
 }
 
+/// What is mounted below the groups of version 1, or in memory that is to be read-only, has its place made there.
+#[test]
+fn mounts_below_what_is_read_only() {
+    let host = tempfile::tempdir().unwrap();
+    fs::write(host.path().join("inside"), "").unwrap();
+    let bind = |target: &str| json!({"destination": target, "type": "bind", "source": host.path(), "options": ["rbind", "rw"]});
+    let memory = |spec: &mut Spec| {
+        let options = ["nosuid", "ro", "mode=755"];
+        mount(spec, json!({"destination": "/mem", "type": "tmpfs", "source": "tmpfs", "options": options}));
+        mount(spec, bind("/mem/one/two"));
+    };
+    says("ls /mem/one/two; touch /mem/x 2>/dev/null || echo refused", memory, "inside\nrefused\n");
+    if CgroupRoot::detect().unwrap().version() == hako_cgroup::Version::V2 {
+        return;
+    }
+    let groups = |spec: &mut Spec| mount(spec, bind("/sys/fs/cgroup/foo"));
+    says(
+        "cd /sys/fs/cgroup/foo; ls; touch own && busybox rm own && echo written",
+        groups,
+        "inside\nwritten\n",
+    );
+}
+
+/// A container sees a group of its own in each hierarchy of version 1.
+#[test]
+fn linux_cgroups_are_seen_in_every_hierarchy() {
+    let root = CgroupRoot::detect().unwrap();
+    let v1 = root.hierarchies().iter().filter(|one| one.version == hako_cgroup::Version::V1);
+    let names: Vec<String> =
+        v1.map(|one| one.mount.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    if names.is_empty() {
+        return;
+    }
+    // The root of a hierarchy has a release agent, a group does not.
+    let script = names.iter().map(|name| {
+        format!("cd /sys/fs/cgroup/{name} && grep -c . tasks >/dev/null && [ ! -e release_agent ] && echo {name}; ")
+    });
+    let wanted: String = names.iter().map(|name| format!("{name}\n")).collect();
+    says(&script.collect::<String>(), |_| {}, &wanted);
+}
+
 /// The limits of one spec, read back from the hierarchies: the same files must say the same under each runtime.
 #[test]
 fn linux_cgroups() {

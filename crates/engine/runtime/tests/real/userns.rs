@@ -61,8 +61,12 @@ fn bundle(spec: Spec) -> Bundle {
     bundle
 }
 
+/// With pipes: a peer gives the files that its streams are to the container's root, and /dev/null is the machine's.
 fn run(bundle: &Bundle, runtime: &str) -> Output {
-    bundle.command(runtime, &["run", "ID"]).stdin(Stdio::null()).output().unwrap()
+    let output = bundle.command(runtime, &["run", "ID"]).stdin(Stdio::piped()).output().unwrap();
+    let null = fs::metadata("/dev/null").unwrap();
+    assert_eq!((null.uid(), null.gid()), (0, 0), "{runtime} gave /dev/null away");
+    output
 }
 
 /// What crun lacks on hybrid control groups is not ours to find.
