@@ -38,7 +38,7 @@ pub(crate) struct ServeArgs {
     /// Where it keeps everything [default: DATA_DIR/registry]
     #[arg(long, value_name = "DIR")]
     pub storage: Option<PathBuf>,
-    /// Only check the configuration
+    /// Only check the configuration and the files that it names; says all faults at once
     #[arg(long)]
     pub check: bool,
 }
@@ -68,10 +68,11 @@ async fn check(target: &Target, args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
     let mut config = match &args.config {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            Config::parse(&text).with_context(|| path.display().to_string())?
+            Config::load(&text, &dir).with_context(|| path.display().to_string())?
         }
         None => Config::default(),
     };
@@ -82,7 +83,6 @@ async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {
         crate::output::line("the configuration is good");
         return Ok(ExitCode::SUCCESS);
     }
-    let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     let service = Service::start(config, dir).await?;

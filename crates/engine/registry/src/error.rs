@@ -92,6 +92,16 @@ pub enum RegistryError {
         /// How many manifests name it.
         manifests: u64,
     },
+    /// A manifest that an index names cannot be deleted.
+    #[error("manifest {digest} is named by index {index} of {repository}; delete that first")]
+    ManifestHeld {
+        /// The repository.
+        repository: Repository,
+        /// The manifest.
+        digest: Digest,
+        /// One of the indexes.
+        index: Digest,
+    },
     /// No such upload, or it ended.
     #[error(
         "upload {id:?} is unknown: it ended, was idle for too long, or the registry restarted; start again"
@@ -314,7 +324,9 @@ impl RegistryError {
             Self::NameUnknown { .. } => ErrorCode::NameUnknown,
             Self::TagInvalid { .. } => ErrorCode::TagInvalid,
             Self::Unauthorized { .. } => ErrorCode::Unauthorized,
-            Self::Request { .. } | Self::Unsupported { .. } | Self::NoRoute => ErrorCode::Unsupported,
+            Self::Request { .. } | Self::Unsupported { .. } | Self::ManifestHeld { .. } | Self::NoRoute => {
+                ErrorCode::Unsupported
+            }
             Self::TooMany { .. } => ErrorCode::TooManyRequests,
             Self::Upstream { source } if source.is_not_found() => ErrorCode::ManifestUnknown,
             Self::Upstream { .. } => ErrorCode::Unavailable,
@@ -344,7 +356,9 @@ impl Classify for RegistryError {
             | Self::NotAcceptable { .. }
             | Self::NameUnknown { .. }
             | Self::NoRoute => Kind::NotFound,
-            Self::BlobHeld { .. } | Self::InUse { .. } => Kind::FailedPrecondition,
+            Self::BlobHeld { .. } | Self::ManifestHeld { .. } | Self::InUse { .. } => {
+                Kind::FailedPrecondition
+            }
             Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::Denied { .. } => Kind::Forbidden,
             Self::Unsupported { .. } => Kind::Unimplemented,

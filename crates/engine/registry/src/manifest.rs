@@ -35,6 +35,8 @@ pub struct Manifest {
     pub blobs: Vec<Digest>,
     /// An index's manifests.
     pub manifests: Vec<Digest>,
+    /// What its descriptors say of the sizes of all of these, and of layers that are fetched from elsewhere.
+    pub sizes: Vec<(Digest, u64)>,
     /// What it refers to.
     pub subject: Option<Digest>,
     /// The type that the referrers API shows.
@@ -61,11 +63,6 @@ struct Wire {
 struct WireDescriptor {
     media_type: String,
     digest: Digest,
-    /// Read so that a negative or missing one is refused.
-    #[expect(
-        dead_code,
-        reason = "sizes are checked for form only; the bytes are counted where they are stored"
-    )]
     size: u64,
     urls: Option<Vec<String>>,
 }
@@ -136,14 +133,18 @@ impl Wire {
             return Err(invalid("an image manifest has no manifests"));
         }
         let config_type = self.config.as_ref().map(|config| config.media_type.clone());
-        let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+        let (mut blobs, mut manifests, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
         if is_index {
             let listed = self.manifests.ok_or_else(|| invalid("an index has manifests"))?;
             manifests.extend(listed.iter().map(|one| one.digest));
+            sizes.extend(listed.iter().map(|one| (one.digest, one.size)));
         } else {
-            blobs.push(self.config.ok_or_else(|| invalid("an image manifest has a config"))?.digest);
+            let config = self.config.ok_or_else(|| invalid("an image manifest has a config"))?;
+            blobs.push(config.digest);
+            sizes.push((config.digest, config.size));
             let layers = self.layers.ok_or_else(|| invalid("an image manifest has layers"))?;
             blobs.extend(layers.iter().filter(|one| !one.is_elsewhere()).map(|one| one.digest));
+            sizes.extend(layers.iter().map(|one| (one.digest, one.size)));
         }
         for digests in [&mut blobs, &mut manifests] {
             digests.sort_unstable();
@@ -153,6 +154,7 @@ impl Wire {
             media_type,
             blobs,
             manifests,
+            sizes,
             subject: self.subject.map(|subject| subject.digest),
             artifact_type: self.artifact_type.filter(|one| !one.is_empty()).or(config_type),
             annotations: self.annotations.unwrap_or_default(),

@@ -22,7 +22,7 @@ mod recent;
 mod retain;
 
 pub use collect::Collected;
-pub(crate) use push::{ChunkRange, Pushed};
+pub(crate) use push::{Chunk, ChunkRange, Pushed};
 pub use retain::Retired;
 
 /// Bounds of a registry.
@@ -34,11 +34,21 @@ pub struct Limits {
     pub upload_idle: Duration,
     /// How many uploads may be under way.
     pub uploads: usize,
+    /// How many of them one user may have; callers without a name share those of a repository.
+    pub uploads_each: usize,
+}
+
+impl Limits {
+    /// The usual part of all uploads that one user or repository may have.
+    pub(crate) fn usual_part(uploads: usize) -> usize {
+        (uploads / 4).max(1)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(3600), upload_idle: Duration::from_secs(3600), uploads: 1024 }
+        let (hour, uploads) = (Duration::from_secs(3600), 1024);
+        Self { lease: hour, upload_idle: hour, uploads, uploads_each: Self::usual_part(uploads) }
     }
 }
 
@@ -148,7 +158,7 @@ impl Registry {
             artifact_type: manifest.artifact_type.clone(),
             annotations: manifest.annotations.clone(),
         };
-        self.store_manifest(repository, digest, tags, record, bytes).await?;
+        self.store_manifest(repository, digest, tags, record, manifest.sizes.clone(), bytes).await?;
         Ok(manifest)
     }
 
@@ -159,6 +169,7 @@ impl Registry {
         digest: Digest,
         tags: Vec<Tag>,
         record: ManifestRecord,
+        sizes: Vec<(Digest, u64)>,
         bytes: Bytes,
     ) -> Result<(), RegistryError> {
         let (registry, repository) = (self.clone(), repository.clone());
@@ -174,6 +185,7 @@ impl Registry {
                     repository: &repository,
                     digest,
                     record,
+                    sizes: &sizes,
                     tags: &tags,
                     immutable: &immutable,
                     quota_bytes,

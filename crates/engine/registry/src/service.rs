@@ -30,8 +30,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the stores and begins to serve. Everything that it keeps is in `dir`.
+    /// Opens the stores and begins to serve. Everything that it keeps is in `dir`. A configuration that cannot work is refused
+    /// before it listens.
     pub async fn start(config: Config, dir: PathBuf) -> Result<Self> {
+        let examined =
+            tokio::task::spawn_blocking(move || config.examine(&dir).map(|()| (config, dir))).await;
+        let (config, dir) = examined.map_err(|error| {
+            Error::new(Kind::Internal, "looking at the configuration ended early").with_source(error)
+        })??;
         let listener = TcpListener::bind(config.listen).await.map_err(|error| {
             Error::new(Kind::Unavailable, format!("cannot listen on {}", config.listen)).with_source(error)
         })?;

@@ -1,6 +1,7 @@
 //! Passwords: a file of `name:$2y$…` lines, as `htpasswd -B` writes.
 
 use super::{Credentials, Refused};
+use bcrypt::HashParts;
 use hako_error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
@@ -114,25 +115,49 @@ fn read(path: &Path) -> Result<HashMap<String, String>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::new(Kind::Invalid, format!("cannot read the passwords {}", path.display())).with_source(error)
     })?;
-    let mut users = HashMap::new();
+    parse(&text, path).map_err(|faults| Error::new(Kind::Invalid, faults.join("; ")))
+}
+
+/// What is wrong with a file, each line for itself.
+pub(super) fn faults(path: &Path) -> Vec<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, path).err().unwrap_or_default(),
+        Err(error) => vec![format!("cannot read the passwords {}: {error}", path.display())],
+    }
+}
+
+fn parse(text: &str, path: &Path) -> Result<HashMap<String, String>, Vec<String>> {
+    let (mut users, mut faults) = (HashMap::new(), Vec::new());
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         match line.split_once(':') {
-            Some((user, hash)) if hash.starts_with("$2") => users.insert(user.to_owned(), hash.to_owned()),
-            _ => {
-                let problem = format!(
-                    "line {} of {} is not NAME:BCRYPT-HASH; write it with htpasswd -B",
-                    index + 1,
-                    path.display()
-                );
-                return Err(Error::new(Kind::Invalid, problem));
+            Some((user, hash)) if !user.is_empty() && hash.parse::<HashParts>().is_ok() => {
+                users.insert(user.to_owned(), hash.to_owned());
             }
-        };
+            said => faults.push(format!(
+                "line {} of {} is not NAME:BCRYPT-HASH ({}); write it with htpasswd -B",
+                index + 1,
+                path.display(),
+                kind_of(said)
+            )),
+        }
     }
-    Ok(users)
+    if faults.is_empty() { Ok(users) } else { Err(faults) }
+}
+
+/// What a line that is not used holds; never the hash itself.
+fn kind_of(line: Option<(&str, &str)>) -> &'static str {
+    match line {
+        None => "it has no colon",
+        Some(("", _)) => "it has no name",
+        Some((_, hash)) if hash.starts_with("$apr1$") => "the hash is $apr1$, MD5",
+        Some((_, hash)) if hash.starts_with("{SHA}") => "the hash is {SHA}, SHA-1",
+        Some((_, hash)) if hash.starts_with("$2") => "the bcrypt hash is damaged",
+        Some(_) => "the hash is of another kind",
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -61,6 +61,29 @@ impl Auth {
         Ok(Self { kind, rules: Rules::new(rules, is_open) })
     }
 
+    /// What keeps [`Auth::open`] from opening it, each fault with its field below `auth`. Makes nothing.
+    pub(crate) fn faults(config: &AuthConfig, dir: &Path) -> Vec<(&'static str, String)> {
+        let passwords = |path: &Path| htpasswd::faults(path).into_iter().map(|fault| ("htpasswd", fault));
+        match config {
+            AuthConfig::None => Vec::new(),
+            AuthConfig::Basic { htpasswd, .. } => passwords(htpasswd).collect(),
+            AuthConfig::Token { htpasswd, service, issuer, lifetime, .. } => {
+                let mut faults: Vec<_> = passwords(htpasswd).collect();
+                let key = dir.join("token.key");
+                // It is made at the first start.
+                if key.exists()
+                    && let Err(error) = Tokens::open(&key, service, issuer, *lifetime)
+                {
+                    faults.push(("kind", error.chain()));
+                }
+                if lifetime.is_zero() {
+                    faults.push(("lifetime_seconds", "a token of 0 seconds is never good".into()));
+                }
+                faults
+            }
+        }
+    }
+
     /// Who sends these headers; what they claim must be true.
     pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
         match &self.kind {

@@ -1,12 +1,14 @@
 //! The registry's configuration: one YAML file.
 //!
-//! Owns: reading and checking it. Invariant: a [`Config`] is usable; everything wrong in a file is reported at once,
-//! each fault with its field.
+//! Owns: reading and checking it. Invariant: everything wrong in a file, and in what it names, is reported at once, each
+//! fault with its field; nothing is served with a [`Config`] that was not examined.
 
+mod examine;
 mod pattern;
 mod section;
 mod upstream;
 
+pub(crate) use examine::http_url;
 pub use pattern::Pattern;
 pub(crate) use pattern::any;
 pub use upstream::UpstreamConfig;
@@ -15,7 +17,7 @@ use crate::registry::Limits;
 use hako_error::{Classify, FieldCause, Kind};
 use section::{Faults, Section};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything that a file can say.
@@ -210,11 +212,15 @@ pub enum ConfigError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Fields are wrong.
-    #[error("the configuration has {} faults: {}", faults.len(), list(faults))]
+    #[error("the configuration has {}: {}", count(faults), list(faults))]
     Fields {
         /// All of them.
         faults: Vec<FieldCause>,
     },
+}
+
+fn count(faults: &[FieldCause]) -> String {
+    if faults.len() == 1 { "a fault".into() } else { format!("{} faults", faults.len()) }
 }
 
 fn list(faults: &[FieldCause]) -> String {
@@ -237,8 +243,32 @@ impl Classify for ConfigError {
 }
 
 impl Config {
-    /// Reads a file's text.
+    /// Reads a file's text; whether what it says can work is for [`Config::examine`] to find.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let (config, faults) = Self::read(text)?;
+        unless(faults).map(|()| config)
+    }
+
+    /// Reads a file's text and looks at what it says and names, as a registry in `dir` would use it: all faults at once.
+    pub fn load(text: &str, dir: &Path) -> Result<Self, ConfigError> {
+        let (config, mut faults) = Self::read(text)?;
+        let read = faults.len();
+        for fault in examine::faults(&config, dir) {
+            // What could not be read is not looked at.
+            if !faults[..read].iter().any(|known| known.field == fault.field) {
+                faults.push(fault);
+            }
+        }
+        unless(faults).map(|()| config)
+    }
+
+    /// Looks for everything that would keep a registry in `dir` from starting or from doing what is said: patterns, URLs,
+    /// names, and the files that are named. Changes nothing.
+    pub fn examine(&self, dir: &Path) -> Result<(), ConfigError> {
+        unless(examine::faults(self, dir))
+    }
+
+    fn read(text: &str) -> Result<(Self, Vec<FieldCause>), ConfigError> {
         let value: serde_json::Value =
             serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax { source: Box::new(error) })?;
         let faults = Faults::default();
@@ -260,11 +290,12 @@ impl Config {
             collect_every: seconds(&mut root, "collect_every_seconds", default.collect_every),
         };
         root.end();
-        match faults.take() {
-            faults if faults.is_empty() => Ok(config),
-            faults => Err(ConfigError::Fields { faults }),
-        }
+        Ok((config, faults.take()))
     }
+}
+
+fn unless(faults: Vec<FieldCause>) -> Result<(), ConfigError> {
+    if faults.is_empty() { Ok(()) } else { Err(ConfigError::Fields { faults }) }
 }
 
 fn seconds(section: &mut Section, name: &str, default: Duration) -> Duration {
@@ -397,12 +428,15 @@ fn webhook(mut section: Section) -> WebhookConfig {
 
 fn limits(mut section: Section) -> Limits {
     let default = Limits::default();
+    let mut count =
+        |name: &str| section.number(name).map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let uploads = count("uploads").unwrap_or(default.uploads);
+    let uploads_each = count("uploads_each").unwrap_or_else(|| Limits::usual_part(uploads));
     let limits = Limits {
         lease: seconds(&mut section, "lease_seconds", default.lease),
         upload_idle: seconds(&mut section, "upload_idle_seconds", default.upload_idle),
-        uploads: section
-            .number("uploads")
-            .map_or(default.uploads, |number| usize::try_from(number).unwrap_or(usize::MAX)),
+        uploads,
+        uploads_each,
     };
     section.end();
     limits

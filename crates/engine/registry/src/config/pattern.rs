@@ -7,10 +7,19 @@ use std::fmt;
 pub struct Pattern(String);
 
 impl Pattern {
-    /// A pattern; every text is one.
+    /// A pattern; every text is one, though not every one can match: [`Config::examine`](super::Config::examine) says which.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// Why no name can match, where names have only what `is_allowed`.
+    pub(super) fn fault(&self, is_allowed: fn(char) -> bool) -> Option<String> {
+        if self.0.is_empty() {
+            return Some("an empty pattern stands for nothing; leave the field out for all".into());
+        }
+        let odd = self.0.chars().find(|one| *one != '*' && !is_allowed(*one))?;
+        Some(format!("{self:?} matches nothing: {odd:?} is in no name, and only * and ** stand for others"))
     }
 
     /// Whether the whole of `text` matches.

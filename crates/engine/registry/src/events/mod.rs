@@ -8,6 +8,7 @@ mod metrics;
 mod webhook;
 
 pub(crate) use metrics::Metrics;
+pub(crate) use webhook::header as webhook_header;
 
 use crate::config::Config;
 use crate::name::{Reference, Repository};

@@ -1,7 +1,7 @@
 //! Webhooks: the Docker registry's notification envelope, delivered in order, tried again until it is taken.
 
 use super::{Happened, Metrics};
-use crate::config::WebhookConfig;
+use crate::config::{WebhookConfig, http_url};
 use crate::name::Reference;
 use bytes::Bytes;
 use hako_error::{Error, Kind, Result};
@@ -42,21 +42,10 @@ struct Endpoint {
 impl Webhook {
     pub(super) fn start(config: &WebhookConfig) -> Result<Self> {
         let invalid = |problem: &str| Error::new(Kind::Invalid, format!("webhook {}: {problem}", config.url));
-        let uri: Uri = config.url.parse().map_err(|_| invalid("it is no URL"))?;
-        let tls = match uri.scheme_str() {
-            Some("http") => None,
-            Some("https") => Some(connector()?),
-            _ => return Err(invalid("it is neither http nor https")),
-        };
-        let header = |text: &String| -> Result<(HeaderName, HeaderValue)> {
-            let (name, value) = text.split_once(':').ok_or_else(|| invalid("a header is NAME: VALUE"))?;
-            let name = name.trim().parse().map_err(|_| invalid("a header's name is not valid"))?;
-            let mut value: HeaderValue =
-                value.trim().parse().map_err(|_| invalid("a header's value is not valid"))?;
-            value.set_sensitive(true);
-            Ok((name, value))
-        };
-        let headers = config.headers.iter().map(header).collect::<Result<_>>()?;
+        let uri = http_url(&config.url).map_err(invalid)?;
+        let tls = if uri.scheme_str() == Some("https") { Some(connector()?) } else { None };
+        let headers =
+            config.headers.iter().map(|text| header(text).map_err(invalid)).collect::<Result<_>>()?;
         let endpoint = Endpoint { uri, headers, timeout: config.timeout, tls };
         let (queue, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(deliver_all(endpoint, receiver, config.retries));
@@ -74,6 +63,15 @@ impl Webhook {
             metrics.lost("webhook");
         }
     }
+}
+
+/// One of a webhook's own headers.
+pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
+    let name = name.trim().parse().map_err(|_| "a header's name is not valid")?;
+    let mut value: HeaderValue = value.trim().parse().map_err(|_| "a header's value is not valid")?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 fn event(happened: &Happened) -> serde_json::Value {

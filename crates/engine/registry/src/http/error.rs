@@ -31,7 +31,9 @@ fn status(error: &RegistryError) -> StatusCode {
         RegistryError::OutOfOrder { .. } | RegistryError::RangeUnsatisfiable { .. } => {
             StatusCode::RANGE_NOT_SATISFIABLE
         }
-        RegistryError::BlobHeld { .. } | RegistryError::Unsupported { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        RegistryError::BlobHeld { .. }
+        | RegistryError::ManifestHeld { .. }
+        | RegistryError::Unsupported { .. } => StatusCode::METHOD_NOT_ALLOWED,
         RegistryError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         RegistryError::ManifestBlobUnknown { .. } => StatusCode::NOT_FOUND,
         RegistryError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -68,6 +70,9 @@ fn detail(error: &RegistryError) -> serde_json::Value {
         RegistryError::ManifestBlobUnknown { missing, .. } => serde_json::json!({"digests": missing}),
         RegistryError::BlobUnknown { digest, .. } | RegistryError::BlobHeld { digest, .. } => {
             serde_json::json!({"digest": digest})
+        }
+        RegistryError::ManifestHeld { digest, index, .. } => {
+            serde_json::json!({"digest": digest, "index": index})
         }
         RegistryError::NameUnknown { repository } => serde_json::json!({"name": repository}),
         RegistryError::DigestInvalid { source } => source.to_string().into(),

@@ -19,7 +19,7 @@ mod tokens;
 mod uploads;
 
 pub(crate) use listen::{Server, serve};
-pub(crate) use tls::acceptor;
+pub(crate) use tls::{acceptor, faults as tls_faults, read_chain};
 
 use crate::auth::{Action, Auth, Caller};
 use crate::error::RegistryError;

@@ -18,21 +18,80 @@ use tokio_rustls::TlsAcceptor;
 /// What encrypts connections.
 pub(crate) fn acceptor(tls: &Tls, dir: &Path) -> Result<TlsAcceptor> {
     let (chain, key) = match tls {
-        Tls::Files { certificate, key } => (read(certificate)?, read(key)?),
-        Tls::Own { names } => own(names, &dir.join("pki"))?,
+        Tls::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?),
+        Tls::Own { names } => {
+            let (chain, key) = own(names, &dir.join("pki"))?;
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+            let chain = chain.map_err(invalid("the certificate"))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+            (chain, key.map_err(invalid("the certificate's key"))?)
+        }
     };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
-    let chain = chain.map_err(invalid("the certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(invalid("the certificate's key"))?;
+    let mut config = server_config(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// What keeps [`acceptor`] from being made, each fault with its field below `tls`. Makes nothing.
+pub(crate) fn faults(tls: &Tls, dir: &Path) -> Vec<(&'static str, String)> {
+    let (certificate, key) = match tls {
+        Tls::Files { certificate, key } => (certificate, key),
+        Tls::Own { names } => {
+            let pki = dir.join("pki");
+            let checked = if names.is_empty() {
+                Err(Error::new(Kind::Invalid, "it names nobody"))
+            } else if pki.join("ca.crt").exists() {
+                own(names, &pki).map(drop)
+            } else {
+                CertificateParams::new(names.as_slice()).map(drop).map_err(invalid("a name"))
+            };
+            return checked.err().map(|error| ("own", error.chain())).into_iter().collect();
+        }
+    };
+    match (read_chain(certificate), read_key(key)) {
+        (Ok(chain), Ok(key)) => {
+            let checked = server_config(chain, key).map(drop);
+            checked.err().map(|error| ("key", error.chain())).into_iter().collect()
+        }
+        (chain, key) => {
+            let fault = |field, error: Option<Error>| error.map(|error| (field, error.chain()));
+            [fault("certificate", chain.err()), fault("key", key.err())].into_iter().flatten().collect()
+        }
+    }
+}
+
+/// The certificates of a PEM file; at least one.
+pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(read(path)?.as_bytes()).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => {
+            let problem = format!("{} holds no certificate in PEM form", path.display());
+            Err(Error::new(Kind::Invalid, problem))
+        }
+        Ok(chain) => Ok(chain),
+        Err(error) => {
+            let problem = format!("{} is no PEM file of certificates", path.display());
+            Err(Error::new(Kind::Invalid, problem).with_source(error))
+        }
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(read(path)?.as_bytes()).map_err(|error| {
+        let problem = format!("{} holds no private key in PEM form", path.display());
+        Error::new(Kind::Invalid, problem).with_source(error)
+    })
+}
+
+/// Fails where the key is not that of the chain's first certificate.
+fn server_config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(invalid("TLS"))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(invalid("the certificate and its key"))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+        .map_err(invalid("the certificate with this key"))
 }
 
 fn invalid<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> Error {

@@ -6,10 +6,14 @@ use super::{Answer, CONTENT_DIGEST, Request, UPLOAD_UUID, empty, set};
 use crate::auth::{Action, Caller};
 use crate::error::RegistryError;
 use crate::name::{Repository, parse_digest};
-use crate::registry::{Pushed, Registry};
+use crate::registry::{Chunk, ChunkRange, Pushed, Registry};
+use bytes::Bytes;
+use futures::Stream;
 use hako_names::Digest;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, LOCATION, RANGE};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
 /// `POST …/uploads/`: a mount, a blob at once, or a session.
 pub(super) async fn begin(
@@ -26,11 +30,11 @@ pub(super) async fn begin(
         return Ok(created(name, digest));
     }
     let digest = query(&request, "digest")?.map(|digest| parse_digest(&digest)).transpose()?;
-    let id = registry.begin_upload(name).await?;
+    let id = registry.begin_upload(name, caller.user()).await?;
     let Some(digest) = digest else {
         return Ok(progress(StatusCode::ACCEPTED, name, &id, Pushed { size: 0 }));
     };
-    let done = match registry.append(name, &id, None, stream(request.into_body())).await {
+    let done = match registry.append(name, &id, chunk(request.into_body(), None, Some(digest))).await {
         Ok(_) => registry.commit_upload(name, &id, digest).await,
         Err(error) => Err(error),
     };
@@ -44,7 +48,7 @@ pub(super) async fn begin(
 /// `PATCH …/uploads/ID`: a chunk.
 pub(super) async fn patch(registry: &Registry, name: &Repository, id: &str, request: Request) -> Answer {
     let range = ranges::of_chunk(header(request.headers(), &CONTENT_RANGE))?;
-    let pushed = registry.append(name, id, range, stream(request.into_body())).await?;
+    let pushed = registry.append(name, id, chunk(request.into_body(), range, None)).await?;
     Ok(progress(StatusCode::ACCEPTED, name, id, pushed))
 }
 
@@ -57,11 +61,20 @@ pub(super) async fn commit(registry: &Registry, name: &Repository, id: &str, req
     let digest = parse_digest(&digest)?;
     let range = ranges::of_chunk(header(request.headers(), &CONTENT_RANGE))?;
     let body = request.into_body();
-    if !http_body::Body::is_end_stream(&body) {
-        registry.append(name, id, range, stream(body)).await?;
+    if !body.is_end_stream() {
+        registry.append(name, id, chunk(body, range, Some(digest))).await?;
     }
     registry.commit_upload(name, id, digest).await?;
     Ok(created(name, digest))
+}
+
+/// A request's body as a piece of an upload.
+fn chunk(
+    body: Incoming,
+    range: Option<ChunkRange>,
+    digest: Option<Digest>,
+) -> Chunk<impl Stream<Item = Result<Bytes, RegistryError>> + Send + Unpin> {
+    Chunk { range, length: body.size_hint().exact(), digest, body: stream(body) }
 }
 
 /// `GET …/uploads/ID`: how far it is.

@@ -8,6 +8,7 @@ use crate::error::RegistryError;
 use crate::name::{Repository, Tag};
 use hako_names::Digest;
 use redb::{ReadableTable, WriteTransaction};
+use std::collections::BTreeSet;
 
 impl Metadata {
     /// Removes a tag; what it led to stays. `None` if there is no such tag.
@@ -27,8 +28,8 @@ impl Metadata {
         })
     }
 
-    /// Removes a manifest with the tags that lead to it, unless one of them is immutable; what only it named stays
-    /// until `leased_until_unix_s`. `None` if there is no such manifest.
+    /// Removes a manifest with the tags that lead to it, unless one of them is immutable or an index names it; what only
+    /// it named stays until `leased_until_unix_s`. `None` if there is no such manifest.
     pub(crate) fn delete_manifest(
         &self,
         repository: &Repository,
@@ -37,6 +38,7 @@ impl Metadata {
         is_immutable: &dyn Fn(&Tag) -> bool,
     ) -> Result<Option<Vec<Tag>>, RegistryError> {
         self.write("delete a manifest", |transaction| {
+            refuse!(refuse_held(transaction, repository, digest, is_immutable)?);
             delete_manifest(transaction, repository, digest, leased_until_unix_s, is_immutable)
         })
     }
@@ -78,6 +80,58 @@ pub(super) fn tags_of(
         tags.extend(tag.parse::<Tag>().ok());
     }
     Ok(tags)
+}
+
+/// Refuses to delete a manifest that an index of the repository names: as part of an immutable tag's image, be it through
+/// several indexes, or because the index would name what is not there.
+fn refuse_held(
+    transaction: &WriteTransaction,
+    repository: &Repository,
+    digest: Digest,
+    is_immutable: &dyn Fn(&Tag) -> bool,
+) -> Step<()> {
+    let link = refuse!(get_link(transaction, repository.as_str(), &digest.to_string())?);
+    // One hold is the manifest's own.
+    if link.is_none_or(|link| link.holds <= 1) {
+        return Ok(Ok(()));
+    }
+    let indexes = refuse!(indexes_of(transaction, repository.as_str())?);
+    let naming = |digest: Digest| {
+        indexes.iter().filter(move |(_, named)| named.contains(&digest)).map(|(index, _)| *index)
+    };
+    let Some(first) = naming(digest).next() else { return Ok(Ok(())) };
+    let (mut above, mut seen) = (vec![digest], BTreeSet::new());
+    while let Some(one) = above.pop() {
+        for index in naming(one).filter(|index| seen.insert(*index)) {
+            let tags = tags_of(transaction, repository.as_str(), &index.to_string())?;
+            if let Some(tag) = tags.iter().find(|tag| is_immutable(tag)) {
+                let problem = format!(
+                    "manifest {digest} of {repository} is part of index {index}, which has the immutable tag {tag}"
+                );
+                return Ok(Err(RegistryError::Denied { problem }));
+            }
+            above.push(index);
+        }
+    }
+    Ok(Err(RegistryError::ManifestHeld { repository: repository.clone(), digest, index: first }))
+}
+
+/// The indexes of a repository with what they name. Reads all its manifests: only for one that has a hold too many.
+fn indexes_of(transaction: &WriteTransaction, repository: &str) -> Step<Vec<(Digest, Vec<Digest>)>> {
+    let manifests = transaction.open_table(MANIFESTS)?;
+    let mut indexes = Vec::new();
+    for entry in manifests.range((repository, "")..)? {
+        let (key, value) = entry?;
+        let (in_repository, digest) = key.value();
+        if in_repository != repository {
+            break;
+        }
+        let record: super::ManifestRecord = refuse!(decode("manifests", value.value()));
+        if let (false, Ok(digest)) = (record.manifests.is_empty(), digest.parse::<Digest>()) {
+            indexes.push((digest, record.manifests));
+        }
+    }
+    Ok(Ok(indexes))
 }
 
 /// The one way in which a manifest goes.

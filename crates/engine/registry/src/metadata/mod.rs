@@ -20,6 +20,7 @@ pub(crate) use retain::AgedTag;
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository};
 use hako_names::Digest;
+use records::RepositoryRecord;
 use redb::{Database, DatabaseError, ReadableDatabase};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,18 @@ impl Metadata {
     pub(crate) fn has_repository(&self, repository: &Repository) -> Result<bool, RegistryError> {
         self.read("look for a repository", |transaction| {
             Ok(Ok(transaction.open_table(REPOSITORIES)?.get(repository.as_str())?.is_some()))
+        })
+    }
+
+    /// How many bytes the repository has: what a quota counts.
+    pub(crate) fn used_bytes(&self, repository: &Repository) -> Result<u64, RegistryError> {
+        self.read("count a repository's bytes", |transaction| {
+            let repositories = transaction.open_table(REPOSITORIES)?;
+            let record = match repositories.get(repository.as_str())? {
+                Some(found) => decode::<RepositoryRecord>("repositories", found.value()),
+                None => return Ok(Ok(0)),
+            };
+            Ok(record.map(|record| record.bytes))
         })
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct NewManifest<'a> {
     pub repository: &'a Repository,
     pub digest: Digest,
     pub record: ManifestRecord,
+    /// What it says of the sizes of what it names.
+    pub sizes: &'a [(Digest, u64)],
     /// Tags that lead to it from now on.
     pub tags: &'a [Tag],
     /// Which of those tags must not move when they lead elsewhere already.
@@ -105,6 +107,7 @@ impl Metadata {
                 let repository = new.repository.clone();
                 return Ok(Err(RegistryError::ManifestBlobUnknown { repository, missing }));
             }
+            refuse!(compare_sizes(transaction, new)?);
             refuse!(record_manifest(transaction, new)?);
             for tag in new.tags {
                 refuse!(set_tag(transaction, new, tag)?);
@@ -160,6 +163,18 @@ fn missing_of(transaction: &WriteTransaction, new: &NewManifest<'_>) -> Step<Vec
         }
     }
     Ok(Ok(missing))
+}
+
+/// Refuses a manifest that says another size than what is stored has: clients would refuse its image, or cut it.
+fn compare_sizes(transaction: &WriteTransaction, new: &NewManifest<'_>) -> Step<()> {
+    for (digest, said) in new.sizes {
+        let link = refuse!(get_link(transaction, new.repository.as_str(), &digest.to_string())?);
+        if let Some(link) = link.filter(|link| link.size != *said) {
+            let problem = format!("it says that {digest} has {said} bytes, but it has {}", link.size);
+            return Ok(Err(RegistryError::ManifestInvalid { problem }));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Stores the record and takes the holds, unless the manifest is there already.

@@ -33,7 +33,7 @@ impl Registry {
             artifact_type: None,
             annotations: BTreeMap::new(),
         };
-        self.store_manifest(repository, digest, tags, record, bytes).await?;
+        self.store_manifest(repository, digest, tags, record, Vec::new(), bytes).await?;
         self.touch_manifest(repository, digest).await
     }
 

@@ -5,6 +5,7 @@ use crate::blobs::BlobUpload;
 use crate::clock::now_unix_s;
 use crate::error::RegistryError;
 use crate::name::Repository;
+use crate::uploads::{Owner, Room};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use hako_error::Kind;
@@ -30,12 +31,36 @@ pub(crate) struct ChunkRange {
     pub length: u64,
 }
 
+/// A piece of an upload as a request brings it.
+#[derive(Debug)]
+pub(crate) struct Chunk<S> {
+    /// Where it says it belongs.
+    pub range: Option<ChunkRange>,
+    /// How many bytes the request announces.
+    pub length: Option<u64>,
+    /// What the whole upload is to be, where the request says it.
+    pub digest: Option<Digest>,
+    /// The bytes.
+    pub body: S,
+}
+
 impl Registry {
-    /// Begins an upload; returns its id.
-    pub(crate) async fn begin_upload(&self, repository: &Repository) -> Result<String, RegistryError> {
+    /// Begins an upload of `user`, if the name is known; returns its id.
+    pub(crate) async fn begin_upload(
+        &self,
+        repository: &Repository,
+        user: Option<&str>,
+    ) -> Result<String, RegistryError> {
+        let (uploads, limits) = (&self.inner.uploads, &self.inner.limits);
+        let owner = match user {
+            Some(user) => Owner::User(user.to_owned()),
+            None => Owner::Repository(repository.clone()),
+        };
+        // Asked before too, so that who has no place makes no work for the storage.
+        uploads.admit(&owner, limits)?;
         let what = format!("blob of {repository}");
         let upload = self.inner.blobs.begin(&what).await.map_err(RegistryError::storage)?;
-        self.inner.uploads.add(repository, upload, self.inner.limits.uploads)
+        uploads.add(repository, owner, upload, limits)
     }
 
     /// How many bytes of an upload are here.
@@ -45,17 +70,18 @@ impl Registry {
         Ok(Pushed { size: upload.size() })
     }
 
-    /// Appends a chunk. What came before a cut stays and can be gone on from.
+    /// Appends a chunk. What came before a cut stays and can be gone on from. What the quota has no room for is refused before
+    /// it is read: by its announced length, else piece by piece, and then the upload ends.
     pub(crate) async fn append<S>(
         &self,
         repository: &Repository,
         id: &str,
-        range: Option<ChunkRange>,
-        body: S,
+        chunk: Chunk<S>,
     ) -> Result<Pushed, RegistryError>
     where
         S: Stream<Item = Result<Bytes, RegistryError>> + Send + Unpin,
     {
+        let Chunk { range, length, digest, body } = chunk;
         let mut session = self.inner.uploads.lock(repository, id)?;
         let Some(upload) = &mut session.upload else {
             return Err(RegistryError::UploadUnknown { id: id.into() });
@@ -65,17 +91,51 @@ impl Registry {
             let (repository, id) = (repository.clone(), id.to_owned());
             return Err(RegistryError::OutOfOrder { repository, id, begins: range.begins, expected: before });
         }
-        let received = receive(upload.as_mut(), body).await;
-        if let Err(RegistryError::Storage(_)) = received {
-            session.upload = None;
-            self.inner.uploads.remove(repository, id)?;
+        if let Some(length) = length {
+            self.reserve(repository, id, digest, before.saturating_add(length))?;
         }
-        received?;
+        let mut came = before;
+        let counted = body.map(|piece| {
+            let piece = piece?;
+            came = came.saturating_add(piece.len() as u64);
+            if length.is_none() {
+                self.reserve(repository, id, digest, came)?;
+            }
+            Ok::<Bytes, RegistryError>(piece)
+        });
+        let received = receive(upload.as_mut(), counted).await;
+        if let Err(RegistryError::Storage(_) | RegistryError::Denied { .. }) = received {
+            session.upload = None;
+            // It may be cancelled already.
+            let _ = self.inner.uploads.remove(repository, id);
+        }
         let size = session.upload.as_ref().map_or(before, |upload| upload.size());
+        self.inner.uploads.settle(id, size);
+        received?;
         match range.map(|range| range.length).filter(|length| *length != size - before) {
             Some(expected) => Err(RegistryError::SizeInvalid { expected, actual: size - before }),
             None => Ok(Pushed { size }),
         }
+    }
+
+    /// Lets an upload have `bytes` in all, if the quota has room for them beside what the repository has and what all its
+    /// uploads under way have. A blob that the repository has already needs no room.
+    fn reserve(
+        &self,
+        repository: &Repository,
+        id: &str,
+        digest: Option<Digest>,
+        bytes: u64,
+    ) -> Result<(), RegistryError> {
+        let Some(quota_bytes) = self.inner.policy.quota_bytes(repository) else { return Ok(()) };
+        let metadata = &self.inner.metadata;
+        let known_bytes = match digest {
+            Some(digest) => metadata.link(repository, digest)?.map_or(0, |link| link.size),
+            None => 0,
+        };
+        let used_bytes = metadata.used_bytes(repository)?;
+        let room = Room { quota_bytes, used_bytes, known_bytes };
+        self.inner.uploads.reserve(repository, id, bytes, room)
     }
 
     /// Ends an upload: its bytes become a blob of the repository.

@@ -121,8 +121,16 @@ impl Upstreams {
                 let Some(origin) = self.origin(repository) else { continue };
                 let before = now_unix_s().saturating_sub(origin.keep().as_secs());
                 for digest in registry.metadata().untouched_manifests(repository, before)? {
-                    registry.delete_manifest(repository, Reference::Digest(digest)).await?;
-                    count += 1;
+                    match registry.delete_manifest(repository, Reference::Digest(digest)).await {
+                        Ok(_) => count += 1,
+                        // It has an immutable tag, or an index pushed before this was a cache names it; it may have gone.
+                        Err(
+                            RegistryError::Denied { .. }
+                            | RegistryError::ManifestHeld { .. }
+                            | RegistryError::ManifestUnknown { .. },
+                        ) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             last = page.items.last().map(ToString::to_string);

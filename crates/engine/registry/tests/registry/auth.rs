@@ -90,6 +90,22 @@ fn basic_authentication_gives_each_user_the_rights_of_the_rules() {
 }
 
 #[test]
+fn a_user_has_a_users_places_for_uploads_whatever_the_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let htpasswd = users(dir.path());
+    let registry = Fixture::start_in(dir, |config| {
+        config.auth = AuthConfig::Basic { htpasswd, realm: "test".into() };
+        config.rules = rules();
+        config.limits.uploads_each = 1;
+    });
+    let begin = |user: &str, repository: &str| {
+        as_user(&registry, user, "POST", &format!("/v2/{repository}/blobs/uploads/")).status
+    };
+    assert_eq!((begin("alice", "team/a"), begin("alice", "team/b")), (202, 429));
+    assert_eq!((begin("admin", "team/a"), begin("admin", "team/b")), (202, 429));
+}
+
+#[test]
 fn what_a_caller_may_not_read_is_not_mounted_and_not_in_the_catalogue() {
     let registry = basic();
     let secret = b"secret";

@@ -1,7 +1,8 @@
 //! What the file says, from its words to what clients see.
 
 use crate::support::{Fixture, run};
-use hako_registry::Config;
+use hako_error::Classify as _;
+use hako_registry::{Config, Service};
 use serde_json::Value;
 
 /// A registry with that file, on a port of its own and with a quick collector.
@@ -164,4 +165,102 @@ fn no_more_uploads_are_under_way_than_the_bound_says() {
     let location = first.header("location");
     assert_eq!(registry.send("DELETE", location, &[], "").status, 204);
     assert_eq!(begin().status, 202);
+}
+
+/// The fields of all faults, with what is said of each.
+fn faults(text: &str, dir: &std::path::Path) -> Vec<(String, String)> {
+    match Config::load(text, dir) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.causes().into_iter().map(|fault| (fault.field, fault.message)).collect(),
+    }
+}
+
+#[test]
+fn what_cannot_start_or_work_is_found_in_all_sections_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (users, junk) = (file("users", "alice:$apr1$x$y\nbob:$2y$05$short\ncarol\n"), file("junk", "no PEM"));
+    let text = format!(
+        "tls: {{certificate: /missing/tls.crt, key: '{junk}'}}\n\
+         auth: {{kind: token, htpasswd: '{users}', realm: registry.example.org}}\n\
+         s3: {{bucket: '', endpoint: 'localhost:9000', access_key_id: id, secret_access_key_file: /missing/secret}}\n\
+         rules: [{{repositories: 'team/[ab]', rights: [pull]}}]\n\
+         quotas: [{{repositories: 'Team/*', bytes: 1}}]\n\
+         immutable_tags: [{{tags: 'v?'}}]\n\
+         retention: [{{keep_last: 1, tags: 'a/b', except: '{{a}}'}}]\n\
+         upstreams:\n\
+         - {{prefix: hub, registry: 'https://docker.io'}}\n\
+         - {{prefix: hub, registry: 'docker.io', ca_file: '{junk}'}}\n\
+         - {{prefix: 'host:5000', registry: 'host:port'}}\n\
+         audit_file: /missing/audit.log\n\
+         webhooks: [{{url: 'ftp://ci.example.org', headers: [nothing], actions: [fly]}}]\n\
+         limits: {{uploads_each: many}}\n"
+    );
+    let found = faults(&text, dir.path());
+    for field in [
+        "tls.certificate",
+        "tls.key",
+        "auth.htpasswd",
+        "auth.realm",
+        "s3.bucket",
+        "s3.endpoint",
+        "s3.secret_access_key_file",
+        "rules[0].repositories",
+        "quotas[0].repositories",
+        "immutable_tags[0].tags",
+        "retention[0].tags",
+        "retention[0].except",
+        "upstreams[0].registry",
+        "upstreams[1].prefix",
+        "upstreams[1].ca_file",
+        "upstreams[2].prefix",
+        "upstreams[2].registry",
+        "audit_file",
+        "webhooks[0].url",
+        "webhooks[0].headers",
+        "webhooks[0].actions",
+        "limits.uploads_each",
+    ] {
+        assert!(found.iter().any(|(one, _)| one == field), "{field} in {found:?}");
+    }
+    for line in ["line 1", "$apr1$", "line 2", "line 3"] {
+        assert!(found.iter().any(|(_, said)| said.contains(line)), "{line} in {found:?}");
+    }
+}
+
+#[test]
+fn a_key_must_be_that_of_the_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(dir.path().join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        std::fs::write(dir.path().join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    make("one");
+    make("two");
+    let with = |key: &str| {
+        let at = dir.path().display();
+        faults(&format!("tls: {{certificate: {at}/one.crt, key: {at}/{key}.key}}"), dir.path())
+    };
+    assert!(with("one").is_empty());
+    let found = with("two");
+    assert_eq!(found.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), ["tls.key"], "{found:?}");
+}
+
+#[test]
+fn what_is_found_is_refused_before_anything_is_listened_on_or_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = "upstreams: [{registry: 'no host'}]\naudit_file: /missing/audit.log\n";
+    let config = Config { listen: taken.local_addr().unwrap(), ..Config::parse(text).unwrap() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let refused = runtime.block_on(Service::start(config, dir.path().join("own"))).unwrap_err().chain();
+    for field in ["upstreams[0].registry", "audit_file"] {
+        assert!(refused.contains(field), "{refused}");
+    }
+    assert!(!dir.path().join("own").exists());
 }

@@ -1,6 +1,8 @@
 use crate::support::Fixture;
 use hako_names::Digest;
 use hako_registry::config::{Pattern, Quota, Retention, Selection};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 fn patterns(text: &str) -> Vec<Pattern> {
@@ -30,6 +32,135 @@ fn a_quota_counts_each_blob_once_and_refuses_what_is_beyond() {
     assert_eq!(registry.send("DELETE", &format!("/v2/small/a/blobs/{first}"), &[], "").status, 202);
     registry.push_blob("small/a", &large);
     registry.push_blob("unbounded", &[4; 1000]);
+}
+
+#[test]
+fn uploads_under_way_count_for_the_quota() {
+    let registry = Fixture::start_with(|config| {
+        config.quotas = vec![Quota { repositories: patterns("small"), bytes: 1000 }];
+    });
+    let piece = [1; 600];
+    let digest = Digest::of(&piece);
+    let (one, two) = (registry.begin("small"), registry.begin("small"));
+    assert_eq!(registry.send("PATCH", &one, &[], piece).status, 202);
+    let at_once = format!("/v2/small/blobs/uploads/?digest={digest}");
+    let put = format!("{two}?digest={digest}");
+    for (method, path) in [("PATCH", &one), ("PATCH", &two), ("PUT", &put), ("POST", &at_once)] {
+        let refused = registry.send(method, path, &[], piece);
+        assert_eq!((refused.status, refused.code().as_str()), (403, "DENIED"), "{method} {path}");
+    }
+    assert_eq!(registry.send("PATCH", &registry.begin("other"), &[], piece).status, 202);
+    assert_eq!(registry.send("DELETE", &one, &[], "").status, 204);
+    assert_eq!(registry.send("PATCH", &two, &[], piece).status, 202, "what was cancelled counts no longer");
+    assert_eq!(registry.send("PUT", &put, &[], "").status, 201);
+    assert_eq!(registry.send("POST", &at_once, &[], piece).status, 201, "it is here already");
+}
+
+/// The first line of an answer to a request whose body does not end.
+fn first_line(host: &str, request: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(format!("{request}\r\n\r\n").as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn what_the_quota_has_no_room_for_is_refused_before_it_is_read() {
+    let registry = Fixture::start_with(|config| {
+        config.quotas = vec![Quota { repositories: patterns("small"), bytes: 1000 }];
+    });
+    let (host, digest, location) = (registry.host(), Digest::of(b"large"), registry.begin("small"));
+    let mut chunk = b"800\r\n".to_vec();
+    chunk.extend([1; 0x800]);
+    let requests = [
+        format!("POST /v2/small/blobs/uploads/?digest={digest}"),
+        format!("PUT {location}?digest={digest}"),
+        format!("PATCH {location}"),
+    ];
+    for request in &requests {
+        let request = format!("{request} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50000000");
+        assert!(first_line(&host, &request, b"").contains(" 403 "), "{request}");
+    }
+    assert_eq!(registry.get(&location).status, 204, "nothing of it was taken: the upload can go on");
+    for request in [&requests[0], &requests[2]] {
+        let request = format!("{request} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked");
+        assert!(first_line(&host, &request, &chunk).contains(" 403 "), "{request}");
+    }
+    assert_eq!(registry.get(&location).code(), "BLOB_UPLOAD_UNKNOWN", "it has ended, and its bytes are free");
+    registry.push_blob("small", &[2; 1000]);
+}
+
+#[test]
+fn one_repository_does_not_have_all_places_for_uploads() {
+    let registry = Fixture::start_with(|config| config.limits.uploads_each = 2);
+    let first = registry.begin("a");
+    registry.begin("a");
+    let refused = registry.send("POST", "/v2/a/blobs/uploads/", &[], "");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "TOOMANYREQUESTS"));
+    registry.begin("b");
+    assert_eq!(registry.send("DELETE", &first, &[], "").status, 204);
+    registry.begin("a");
+}
+
+#[test]
+fn what_an_immutable_tag_leads_to_through_indexes_is_not_deleted() {
+    let registry = Fixture::start_with(|config| config.immutable = vec![selection("team/**", "v*")]);
+    let image = registry.push_image("team/app", &digest_of_image(&registry, "team/app"), b"layer");
+    let inner = registry.put_index("team/app", "inner", image);
+    let outer = registry.put_index("team/app", "v1", inner);
+    for digest in [image, inner, outer] {
+        let path = format!("/v2/team/app/manifests/{digest}");
+        let refused = registry.send("DELETE", &path, &[], "");
+        assert_eq!((refused.status, refused.code().as_str()), (403, "DENIED"), "{refused:?}");
+        assert_eq!(registry.get(&path).status, 200);
+    }
+}
+
+/// The digest that [`Fixture::push_image`] of `layer` will have, to push it without a tag.
+fn digest_of_image(registry: &Fixture, repository: &str) -> String {
+    Digest::of(registry.manifest(repository, b"layer").to_string().as_bytes()).to_string()
+}
+
+#[test]
+fn a_manifest_that_an_index_names_is_not_deleted_before_it() {
+    let registry = Fixture::start();
+    let image = registry.push_image("a", &digest_of_image(&registry, "a"), b"layer");
+    let index = registry.put_index("a", "latest", image);
+    let delete = |digest: Digest| registry.send("DELETE", &format!("/v2/a/manifests/{digest}"), &[], "");
+    let refused = delete(image);
+    assert_eq!((refused.status, refused.code().as_str()), (405, "UNSUPPORTED"));
+    let message = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(&format!("is named by index {index}")), "{message}");
+    assert_eq!((delete(index).status, delete(image).status), (202, 202));
+}
+
+#[test]
+fn retention_takes_an_index_and_then_what_only_it_named() {
+    let registry = Fixture::start_with(|config| {
+        config.immutable = vec![selection("a", "v*")];
+        config.retention = vec![Retention {
+            of: selection("a", "**"),
+            except: Vec::new(),
+            keep_last: Some(0),
+            keep_for: None,
+            untagged: true,
+            dry_run: false,
+        }];
+        config.limits.lease = Duration::from_secs(2);
+    });
+    let (kept, gone) = (registry.manifest("a", b"kept"), registry.manifest("a", b"gone"));
+    let by_digest = |manifest: &serde_json::Value| {
+        let digest = Digest::of(manifest.to_string().as_bytes());
+        registry.put_manifest("a", &digest.to_string(), manifest)
+    };
+    let (kept, gone) = (by_digest(&kept), by_digest(&gone));
+    registry.put_index("a", "v1", kept);
+    registry.put_index("a", "build", gone);
+    registry.until(|| registry.get(&format!("/v2/a/manifests/{gone}")).status == 404);
+    assert_eq!(registry.get(&format!("/v2/a/manifests/{kept}")).status, 200);
 }
 
 #[test]

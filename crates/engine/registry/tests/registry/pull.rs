@@ -60,8 +60,9 @@ fn manifests_come_back_byte_for_byte_by_tag_and_digest() {
 fn what_a_client_does_not_accept_is_said_and_an_index_gives_its_linux_image() {
     let registry = Fixture::start();
     let image = registry.push_image("a", "image", b"layer");
-    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
-        {"mediaType": OCI_MANIFEST, "digest": image, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}]});
+    let mut descriptor = registry.descriptor("a", image);
+    descriptor["platform"] = serde_json::json!({"os": "linux", "architecture": "amd64"});
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor]});
     let digest = registry.put_manifest("a", "index", &index);
     let get = |reference: &str, accept: &str| {
         registry.send("GET", &format!("/v2/a/manifests/{reference}"), &[("accept", accept)], "")

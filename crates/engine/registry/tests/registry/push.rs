@@ -130,6 +130,33 @@ fn a_manifest_must_name_only_what_the_repository_has() {
 }
 
 #[test]
+fn a_manifest_that_says_other_sizes_than_what_is_stored_is_refused() {
+    let registry = Fixture::start();
+    let put = |manifest: &serde_json::Value| {
+        let media_type = manifest["mediaType"].as_str().unwrap();
+        registry.send("PUT", "/v2/a/manifests/v1", &[("content-type", media_type)], manifest.to_string())
+    };
+    let image = registry.manifest("a", b"the layer");
+    let of = registry.put_manifest("a", "image", &image);
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [registry.descriptor("a", of)],
+    });
+    for (manifest, at) in [(&image, "/config"), (&image, "/layers/0"), (&index, "/manifests/0")] {
+        let mut wrong = manifest.clone();
+        let descriptor = wrong.pointer_mut(at).unwrap();
+        let (digest, size) = (descriptor["digest"].as_str().unwrap().to_owned(), descriptor["size"].take());
+        descriptor["size"] = 5.into();
+        let refused = put(&wrong);
+        assert_eq!((refused.status, refused.code().as_str()), (400, "MANIFEST_INVALID"), "{at}");
+        let message = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        let sizes = format!("says that {digest} has 5 bytes, but it has {size}");
+        assert!(message.contains(&sizes), "{message}");
+        assert_eq!(registry.get("/v2/a/manifests/v1").status, 404, "{at}");
+    }
+    assert_eq!((put(&image).status, put(&index).status), (201, 201));
+}
+
+#[test]
 fn manifests_that_are_none_are_refused_clearly() {
     let registry = Fixture::start();
     let put = |media_type: &str, body: &str| {

@@ -52,7 +52,11 @@ fn what_a_client_listed_under_the_fallback_tag_is_shown_once() {
     let subject = registry.push_image("a", "v1", b"layer");
     let known = registry.put_manifest("a", "known", &artifact(&registry, subject, "application/known"));
     let old = registry.push_image("a", "old", b"made before subjects");
-    let descriptor = |digest: Digest, artifact_type: &str| serde_json::json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "artifactType": artifact_type});
+    let descriptor = |digest: Digest, artifact_type: &str| {
+        let mut descriptor = registry.descriptor("a", digest);
+        descriptor["artifactType"] = artifact_type.into();
+        descriptor
+    };
     let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
         descriptor(old, "application/old"), descriptor(known, "application/known")]});
     registry.put_manifest("a", &format!("sha256-{}", subject.hex()), &index);

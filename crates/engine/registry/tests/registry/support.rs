@@ -111,6 +111,29 @@ impl Fixture {
         Digest::of(bytes.as_bytes())
     }
 
+    /// The descriptor of a manifest that is here.
+    pub fn descriptor(&self, repository: &str, digest: Digest) -> serde_json::Value {
+        let manifest = self.get(&format!("/v2/{repository}/manifests/{digest}"));
+        assert_eq!(manifest.status, 200, "{manifest:?}");
+        let media_type = manifest.header("content-type");
+        serde_json::json!({"mediaType": media_type, "digest": digest, "size": manifest.body.len()})
+    }
+
+    /// Puts an index of manifests that are here.
+    pub fn put_index(&self, repository: &str, reference: &str, of: Digest) -> Digest {
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [self.descriptor(repository, of)],
+        });
+        self.put_manifest(repository, reference, &index)
+    }
+
+    /// Begins an upload; where it goes on.
+    pub fn begin(&self, repository: &str) -> String {
+        let begun = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], "");
+        assert_eq!(begun.status, 202, "{begun:?}");
+        begun.header("location").to_owned()
+    }
+
     /// Waits until `is_so`; the test ends by its own timeout.
     pub fn until(&self, is_so: impl Fn() -> bool) {
         while !is_so() {
