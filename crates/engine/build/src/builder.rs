@@ -105,12 +105,14 @@ impl Builder {
         let cache = Cache::open(&images)?;
         let caches = Caches::open(images.dir().join("build-mounts"))?;
         let scratch = images.dir().join("build-scratch");
-        match fs::remove_dir_all(&scratch) {
+        match hako_snapshot::remove_tree(&scratch) {
+            // What stays takes space and is in nobody's way: a build has a directory of its own.
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(BuildError::io("clean", &scratch)(error).into());
+                tracing::warn!(%error, path = %scratch.display(), "what builds left cannot be removed");
             }
-            _ => fs::create_dir_all(&scratch).map_err(BuildError::io("create", &scratch))?,
+            _ => {}
         }
+        fs::create_dir_all(&scratch).map_err(BuildError::io("create", &scratch))?;
         Ok(Self {
             images,
             cache,
@@ -210,6 +212,7 @@ impl Builder {
         events: mpsc::UnboundedSender<BuildEvent>,
         cancel: Arc<Cancel>,
     ) -> Result<Built> {
+        check_names(&request)?;
         let epoch_unix_s = epoch(&request)?;
         let scratch = Scratch::new(&self.scratch)?;
         let contexts = Contexts::new(request, self.ground(&lent, &cancel, epoch_unix_s, &scratch));
@@ -268,6 +271,22 @@ fn report(contexts: &Contexts, found: &Found) -> Result<Report> {
     let base_env = |base: &str| contexts.environment_of(base);
     let (args, ignore) = (&contexts.request.args, found.ignore.as_deref());
     Ok(check::check(&found.text, &found.name, &CheckInput { args, ignore, base_env: &base_env })?)
+}
+
+/// Names that nothing can have, said before anything runs.
+fn check_names(request: &BuildRequest) -> Result<()> {
+    let invalid = |message: String| Err(Error::new(Kind::Invalid, message));
+    if let Some(tag) = request.tags.iter().find(|tag| tag.digest().is_some()) {
+        let reason = "a name for an image has no digest; the image is found by its own";
+        return invalid(format!("invalid tag \"{tag}\": {reason}"));
+    }
+    if let Some(value) = request.args.get("") {
+        return invalid(format!("the build argument \"={value}\" has no name, expected NAME=VALUE"));
+    }
+    if request.secrets.contains_key("") {
+        return invalid("a secret of the build has an empty id".into());
+    }
+    Ok(())
 }
 
 /// `SOURCE_DATE_EPOCH` of the request; the environment of the one who builds is not this process's.

@@ -109,7 +109,7 @@ impl Caches {
         for entry in fs::read_dir(&self.dir).map_err(BuildError::io("list", &self.dir))?.flatten() {
             let path = entry.path();
             if users.get(&path).is_none_or(|users| users.count == 0) {
-                fs::remove_dir_all(&path).map_err(BuildError::io("remove", &path))?;
+                hako_snapshot::remove_tree(&path).map_err(BuildError::io("remove", &path))?;
             }
         }
         Ok(())

@@ -135,7 +135,15 @@ impl<'a> Job<'a> {
         let destination = landing(root, &self.op.destination)?;
         let destination = destination.as_str();
         let names: usize = self.parts.iter().map(Part::count).sum();
-        let is_directory = destination.ends_with('/') || names > 1 || is_directory(root, destination);
+        let is_directory = destination.ends_with('/') || is_directory(root, destination);
+        if names > 1 && !is_directory && !self.op.keeps_parents {
+            let message = format!(
+                "{names} sources were found, and several need a destination that ends in \"/\" or is a directory, \
+                 {:?} does not",
+                self.op.destination
+            );
+            return Err(Error::new(Kind::Invalid, message));
+        }
         let into = Into { root, destination, is_directory, dress: &dress };
         for (number, part) in self.parts.iter().enumerate() {
             match part {

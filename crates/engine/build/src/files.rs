@@ -8,10 +8,7 @@ use crate::pattern;
 use hako_error::{Error, Kind, Result as HakoResult};
 use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
 use hako_names::{Digest, Hasher};
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, lgetxattr, llistxattr, major, minor,
-    openat2, utimensat,
-};
+use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor, openat2};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -42,6 +39,20 @@ pub(crate) struct Found {
     /// Its path below what was named, empty for that itself.
     pub below: PathBuf,
     pub metadata: Metadata,
+}
+
+/// A directory that is being walked.
+struct Level {
+    path: PathBuf,
+    below: PathBuf,
+    /// Its path in the source.
+    name: String,
+    /// Where it is among what was found.
+    place: usize,
+    /// It is there only for what in it comes back.
+    is_left_out: bool,
+    /// What is left of it.
+    children: std::vec::IntoIter<(OsString, Metadata)>,
 }
 
 /// What is set on everything copied.
@@ -249,38 +260,48 @@ impl Source {
         let name = real.strip_prefix(&self.path).unwrap_or(Path::new("")).to_string_lossy().into_owned();
         let mut found = Vec::new();
         let metadata = fs::symlink_metadata(&real).map_err(BuildError::io("read", &real))?;
-        self.collect(real, PathBuf::new(), &name, metadata, &mut found)?;
+        // No recursion: who made the tree may have made it deeper than the stack.
+        let mut open = Vec::from_iter(self.begin(real, PathBuf::new(), name, metadata, &mut found)?);
+        while let Some(level) = open.last_mut() {
+            let Some((child, metadata)) = level.children.next() else {
+                if level.is_left_out && found.len() == level.place + 1 {
+                    found.pop();
+                }
+                open.pop();
+                continue;
+            };
+            let text = child.to_string_lossy();
+            let name =
+                if level.name.is_empty() { text.into_owned() } else { format!("{}/{text}", level.name) };
+            let (path, below) = (level.path.join(&child), level.below.join(&child));
+            open.extend(self.begin(path, below, name, metadata, &mut found)?);
+        }
         Ok(found)
     }
 
-    fn collect(
+    /// Takes a file along, unless .dockerignore leaves it out; of a directory, its children are next.
+    fn begin(
         &self,
         path: PathBuf,
         below: PathBuf,
-        name: &str,
+        name: String,
         metadata: Metadata,
         found: &mut Vec<Found>,
-    ) -> Result<(), BuildError> {
-        let is_left_out = self.excludes(name);
+    ) -> Result<Option<Level>, BuildError> {
+        let is_left_out = self.excludes(&name);
         let is_dir = metadata.is_dir();
         if is_left_out && !(is_dir && self.ignore.may_reenter()) {
-            return Ok(());
+            return Ok(None);
         }
         let place = found.len();
         if !metadata.file_type().is_socket() {
             found.push(Found { path: path.clone(), below: below.clone(), metadata });
         }
-        if is_dir {
-            for (child, metadata) in children(&path)? {
-                let text = child.to_string_lossy();
-                let child_name = if name.is_empty() { text.into_owned() } else { format!("{name}/{text}") };
-                self.collect(path.join(&child), below.join(&child), &child_name, metadata, found)?;
-            }
-            if is_left_out && found.len() == place + 1 {
-                found.pop();
-            }
+        if !is_dir {
+            return Ok(None);
         }
-        Ok(())
+        let children = children(&path)?.into_iter();
+        Ok(Some(Level { path, below, name, place, is_left_out, children }))
     }
 
     /// A digest over all that a copy of these files would carry, their times excepted.
@@ -456,23 +477,6 @@ fn xattrs(path: &Path) -> Result<Xattrs, BuildError> {
     }
     xattrs.sort();
     Ok(xattrs)
-}
-
-/// Sets every time below `path` that is later than `epoch_unix_s` to it.
-pub(crate) fn clamp_times(path: &Path, epoch_unix_s: i64) -> Result<(), BuildError> {
-    let metadata = fs::symlink_metadata(path).map_err(BuildError::io("read", path))?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path).map_err(BuildError::io("list", path))? {
-            clamp_times(&entry.map_err(BuildError::io("list", path))?.path(), epoch_unix_s)?;
-        }
-    }
-    if (metadata.mtime(), metadata.mtime_nsec()) <= (epoch_unix_s, 0) {
-        return Ok(());
-    }
-    let time = Timespec { tv_sec: epoch_unix_s, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|error| BuildError::io("set the time of", path)(error.into()))
 }
 
 /// Brings a source argument to the form `a/b`; `..` cannot leave the root.

@@ -12,7 +12,7 @@ use crate::scratch::Scratch;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hako_error::{Error, Kind, Result};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use hako_snapshot::remove_tree;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,8 @@ pub(crate) fn check_out(contexts: &Contexts, text: &str, wanted: &Wanted) -> Res
     if !wanted.keep_git_dir.unwrap_or(false) {
         remove_git_dirs(&git.tree, 0)?;
     }
-    set_times(&git.tree, time.parse().unwrap_or(0))?;
+    // A checkout's times are when it was made; the commit's say the same everywhere.
+    crate::times::set(&git.tree, time.parse().unwrap_or(0))?;
     let path = subdirectory(&git.tree, address.subdir.as_deref(), text)?;
     let ignore = Ignore::default();
     Ok(Checkout {
@@ -310,27 +311,13 @@ fn remove_git_dirs(dir: &Path, depth: usize) -> Result<(), BuildError> {
         let path = entry.path();
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if entry.file_name() == ".git" {
-            let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if is_dir { remove_tree(&path) } else { fs::remove_file(&path) };
             removed.map_err(BuildError::io("remove", &path))?;
         } else if is_dir && depth < 256 {
             remove_git_dirs(&path, depth + 1)?;
         }
     }
     Ok(())
-}
-
-/// A checkout's times are when it was made; the commit's say the same everywhere.
-fn set_times(path: &Path, seconds: i64) -> Result<(), BuildError> {
-    let metadata = fs::symlink_metadata(path).map_err(BuildError::io("read", path))?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path).map_err(BuildError::io("list", path))?.flatten() {
-            set_times(&entry.path(), seconds)?;
-        }
-    }
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|error| BuildError::io("set the time of", path)(error.into()))
 }
 
 /// A directory of the checkout; links cannot lead out of it.

@@ -176,6 +176,8 @@ pub(crate) struct RunMount {
 pub(crate) enum MountKind {
     Bind {
         input: Input,
+        /// What messages call the source; empty for the context.
+        from: String,
         source: String,
         is_read_only: bool,
         digest: Option<Digest>,

@@ -48,6 +48,7 @@ mod shared;
 mod solve;
 mod state;
 mod step;
+mod times;
 mod users;
 
 pub use archive::{decompressed, is_compressed};

@@ -200,7 +200,7 @@ struct Bundle(PathBuf);
 impl Drop for Bundle {
     fn drop(&mut self) {
         // Made only for steps whose devices have hooks.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = hako_snapshot::remove_tree(&self.0);
     }
 }
 

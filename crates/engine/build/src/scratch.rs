@@ -1,6 +1,7 @@
 //! Files and directories that live as long as a build.
 
 use crate::error::BuildError;
+use hako_snapshot::remove_tree;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
+        if let Err(error) = remove_tree(&self.0) {
             tracing::warn!(%error, path = %self.0.display(), "remove what a build needed");
         }
     }

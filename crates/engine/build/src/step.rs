@@ -124,14 +124,13 @@ fn content_key(shared: &Shared, node: &Node, below: &[Layer], results: &Results)
         for mount in &run.mounts {
             match &mount.kind {
                 MountKind::Bind { digest: Some(digest), .. } => hasher.update(digest.hex().as_bytes()),
-                MountKind::Bind { input: Input::Node(node), source, .. } => {
+                MountKind::Bind { input: Input::Node(node), from, source, .. } => {
                     let layers = results.layers(*node)?;
                     // All files of a root are what its layers say; a part of them is read.
                     if crate::files::clean(source).is_empty() {
                         hasher.update(chain(&layers).as_bytes());
                     } else {
-                        let wanted =
-                            Wanted { pattern: source, excludes: &[], keeps_parents: false, from: "" };
+                        let wanted = Wanted { pattern: source, excludes: &[], keeps_parents: false, from };
                         hasher.update(shared.digests.of(shared, &layers, wanted)?.hex().as_bytes());
                     }
                 }
@@ -221,7 +220,7 @@ fn seal(
     }
     if let (Some(epoch), Some(upper)) = (shared.epoch_unix_s, &mounts.upper) {
         // The snapshot that later steps see has the times that the layer says.
-        crate::files::clamp_times(upper, epoch)?;
+        crate::times::clamp(upper, epoch)?;
     }
     let options = DiffOptions { newest_unix_s: shared.epoch_unix_s };
     let layer = shared.images.write_layer(mounts, &options, text, &shared.lease)?;
@@ -243,7 +242,7 @@ fn linked(shared: &Shared, copy: &CopyOp, job: &CopyJob) -> Result<Option<Layer>
         drop(tree);
         let Some(upper) = &mounts.upper else { return Ok(None) };
         if let Some(epoch) = shared.epoch_unix_s {
-            crate::files::clamp_times(upper, epoch)?;
+            crate::times::clamp(upper, epoch)?;
         }
         crate::link::write(shared, upper, &copy.destination)
     });

@@ -68,6 +68,14 @@ pub enum ImageError {
         /// What came out.
         actual: String,
     },
+    /// A name that no image can get.
+    #[error("invalid tag {text:?}: {reason}")]
+    Tag {
+        /// What was given.
+        text: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// No form of layers.
     #[error("{text:?} is no compression, expected gzip, zstd, zstd:chunked, uncompressed or stored")]
     Form {
@@ -115,6 +123,7 @@ impl Classify for ImageError {
             | Self::Unusable { .. }
             | Self::MediaType { .. }
             | Self::Form { .. }
+            | Self::Tag { .. }
             | Self::DiffId { .. } => Kind::Invalid,
             Self::Unsteady { .. } => Kind::Unavailable,
             Self::Named { .. } => Kind::Conflict,

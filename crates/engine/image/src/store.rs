@@ -183,7 +183,7 @@ impl ImageStore {
         let manifest = match name.digest() {
             Some(digest) => {
                 let known = self.inner.names.read().get(&name.with_digest(digest));
-                known.or_else(|| self.by_digest(digest))
+                known.filter(|manifest| self.stands_for(digest, *manifest)).or_else(|| self.by_digest(digest))
             }
             None => self.inner.names.read().get(name),
         };
@@ -273,9 +273,10 @@ impl ImageStore {
     }
 
     /// The image that a registry calls so.
-    pub(crate) fn called(&self, digest: &ImageRef) -> Option<Image> {
-        let manifest = self.inner.names.read().get(digest)?;
-        self.image(manifest).ok()
+    pub(crate) fn called(&self, name: &ImageRef) -> Option<Image> {
+        let manifest = self.inner.names.read().get(name)?;
+        let is_it = name.digest().is_some_and(|digest| self.stands_for(digest, manifest));
+        self.image(manifest).ok().filter(|_| is_it)
     }
 
     /// Whether any image here was pulled from or pushed to the repository of `name`.

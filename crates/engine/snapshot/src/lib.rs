@@ -1,8 +1,9 @@
 //! Snapshots: the stacked directories that become root file systems.
 //!
-//! Owns: the trait [`Snapshotter`], its overlayfs implementation [`Overlay`], and [`MountedTree`], a merged view
-//! that no path of the host shows. Does not own: what is inside (hako-image applies layers), and the mount of a
-//! container's root, which happens inside the container's own mount namespace.
+//! Owns: the trait [`Snapshotter`], its overlayfs implementation [`Overlay`], [`MountedTree`], a merged view that no
+//! path of the host shows, and going through trees that somebody else made ([`walk`], [`remove_tree`]). Does not own:
+//! what is inside (hako-image applies layers), and the mount of a container's root, which happens inside the
+//! container's own mount namespace.
 //!
 //! Invariant: a committed snapshot never changes, appeared by one rename, and exists as long as a child needs it.
 //! One that a power cut caught before it was synced is gone afterwards, never damaged. The host's mount table never shows any of it.
@@ -11,10 +12,12 @@ mod durable;
 mod error;
 mod mounted;
 mod overlay;
+mod trees;
 
 pub use error::SnapshotError;
 pub use mounted::MountedTree;
 pub use overlay::Overlay;
+pub use trees::{Visitor, remove_tree, walk, walk_path};
 
 use hako_error::Result;
 use std::path::PathBuf;
@@ -96,13 +99,13 @@ pub struct Retired {
 impl Retired {
     /// Deletes them.
     pub fn delete(self) -> Result<()> {
-        let mut removed = std::fs::remove_dir_all(&self.trash);
+        let mut removed = remove_tree(&self.trash);
         // Who began to write in it under its former name, as the thread does that takes the mark of an unsynced one off,
         // may end after the directory was read. Nobody begins any more, so this ends too.
         for _ in 0..8 {
             match &removed {
                 Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
-                    removed = std::fs::remove_dir_all(&self.trash);
+                    removed = remove_tree(&self.trash);
                 }
                 _ => break,
             }

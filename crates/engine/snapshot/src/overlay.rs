@@ -9,6 +9,7 @@
 //! `<dir>` is the name, or 16 hex digits of its digest when it is long: mount options are limited to a page.
 
 use crate::durable::{Syncer, boot_id};
+use crate::trees::{measure, remove_tree};
 use crate::{Info, MountedTree, Mounts, Retired, SnapshotError, Snapshotter, State, Usage};
 use hako_error::Result;
 use hako_names::Digest;
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,12 +68,13 @@ impl Overlay {
         for name in [NEW, TRASH] {
             remove_children(&dir.join(name))?;
         }
+        let trash = dir.join(TRASH);
         let mut index = BTreeMap::new();
         for name in [LIVE, COMMITTED] {
-            read_records(&dir.join(name), name == COMMITTED, &mut index)?;
+            read_records(&dir.join(name), name == COMMITTED, &trash, &mut index)?;
         }
         let syncer = Syncer::default();
-        for path in settle(&dir.join(COMMITTED), &mut index)? {
+        for path in settle(&dir.join(COMMITTED), &trash, &mut index)? {
             syncer.later(path, settled);
         }
         Ok(Self { dir, index: Mutex::new(index), next: AtomicU64::new(0), syncer })
@@ -83,9 +84,15 @@ impl Overlay {
         self.dir.join(floor).join(dir_name(name))
     }
 
+    /// A name that nothing there has: what could not be removed keeps its own.
     fn fresh(&self, floor: &str) -> PathBuf {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.dir.join(floor).join(number.to_string())
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let path = self.dir.join(floor).join(number.to_string());
+            if path.symlink_metadata().is_err() {
+                return path;
+            }
+        }
     }
 
     /// The directories of `parent` and all below it, topmost first.
@@ -138,7 +145,7 @@ impl Overlay {
             Ok(renameat_with(CWD, &new, CWD, &live, RenameFlags::NOREPLACE)?)
         });
         if let Err(error) = made {
-            let _ = fs::remove_dir_all(&new);
+            let _ = remove_tree(&new);
             return Err(SnapshotError::io("prepare", &live, key)(error).into());
         }
         hako_sys::failpoint!("snapshot.make.done");
@@ -235,9 +242,7 @@ impl Snapshotter for Overlay {
         let info = self.stat(name)?;
         let floor = if info.state == State::Committed { COMMITTED } else { LIVE };
         let place = self.place(floor, name).join("fs");
-        let (mut usage, mut seen) = (Usage::default(), HashSet::new());
-        add_usage(&place, &mut usage, &mut seen).map_err(SnapshotError::io("measure", &place, name))?;
-        Ok(usage)
+        Ok(measure(&place).map_err(SnapshotError::io("measure", &place, name))?)
     }
 }
 
@@ -291,7 +296,7 @@ fn write_record(dir: &Path, record: &Record) -> io::Result<()> {
 fn seal(live: &Path, record: &Record) -> io::Result<()> {
     let work = live.join("work");
     if work.exists() {
-        fs::remove_dir_all(&work)?;
+        remove_tree(&work)?;
     }
     write_committed_record(live, record)
 }
@@ -314,7 +319,11 @@ fn settled(dir: &Path) -> io::Result<()> {
 }
 
 /// Removes what a power cut may have damaged, with all that stood on it; returns what has yet to be synced.
-fn settle(floor: &Path, index: &mut BTreeMap<String, Info>) -> Result<Vec<PathBuf>, SnapshotError> {
+fn settle(
+    floor: &Path,
+    trash: &Path,
+    index: &mut BTreeMap<String, Info>,
+) -> Result<Vec<PathBuf>, SnapshotError> {
     let (mut pending, mut lost) = (Vec::new(), HashSet::new());
     let committed = index.values().filter(|info| info.state == State::Committed);
     for name in committed.map(|info| info.name.clone()) {
@@ -343,7 +352,7 @@ fn settle(floor: &Path, index: &mut BTreeMap<String, Info>) -> Result<Vec<PathBu
     for name in lost {
         let path = floor.join(dir_name(&name));
         tracing::warn!(name, "a snapshot that was not on disk before a power cut is removed");
-        fs::remove_dir_all(&path).map_err(SnapshotError::io("remove", &path, &name))?;
+        discard(&path, trash).map_err(SnapshotError::io("remove", &path, &name))?;
         pending.retain(|waiting| *waiting != path);
         index.remove(&name);
     }
@@ -353,6 +362,7 @@ fn settle(floor: &Path, index: &mut BTreeMap<String, Info>) -> Result<Vec<PathBu
 fn read_records(
     floor: &Path,
     is_committed: bool,
+    trash: &Path,
     index: &mut BTreeMap<String, Info>,
 ) -> Result<(), SnapshotError> {
     let failed = |source| SnapshotError::Io { action: "list", path: floor.into(), source };
@@ -367,7 +377,7 @@ fn read_records(
                 return Err(SnapshotError::Damaged { path });
             }
             tracing::warn!(?path, "removed a snapshot without a record");
-            fs::remove_dir_all(&path).map_err(failed)?;
+            discard(&path, trash).map_err(failed)?;
             continue;
         };
         let state = match (is_committed, record.is_view) {
@@ -386,26 +396,24 @@ fn read_records(
 fn remove_children(dir: &Path) -> Result<(), SnapshotError> {
     let failed = |source| SnapshotError::Io { action: "clean", path: dir.into(), source };
     for entry in fs::read_dir(dir).map_err(failed)? {
-        fs::remove_dir_all(entry.map_err(failed)?.path()).map_err(failed)?;
+        remove_or_leave(&entry.map_err(failed)?.path());
     }
     Ok(())
 }
 
-fn add_usage(dir: &Path, usage: &mut Usage, seen: &mut HashSet<(u64, u64)>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let metadata = match entry.metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            metadata => metadata?,
-        };
-        if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert((metadata.dev(), metadata.ino())) {
-            continue;
-        }
-        usage.inodes += 1;
-        usage.bytes += metadata.blocks() * 512;
-        if metadata.is_dir() {
-            add_usage(&entry.path(), usage, seen)?;
-        }
-    }
+/// Takes a snapshot out of its place, which another may need, and then removes it.
+fn discard(path: &Path, trash: &Path) -> io::Result<()> {
+    let free = |number: &u64| trash.join(format!("lost-{number}")).symlink_metadata().is_err();
+    let number = (0..).find(free).unwrap_or_default();
+    let away = trash.join(format!("lost-{number}"));
+    fs::rename(path, &away)?;
+    remove_or_leave(&away);
     Ok(())
+}
+
+/// What cannot be removed takes space, and is no reason not to start.
+fn remove_or_leave(path: &Path) {
+    if let Err(error) = remove_tree(path) {
+        tracing::warn!(%error, ?path, "what is left of a snapshot cannot be removed");
+    }
 }

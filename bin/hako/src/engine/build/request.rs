@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> {
     let mut request = BuildRequest {
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        args: build_args(&args.build_args),
+        args: build_args(&args.build_args)?,
         contexts: build_contexts(&args.build_contexts)?,
         secrets: secrets(&args.secrets)?,
         ssh: agents(&args.ssh)?,
@@ -101,13 +101,20 @@ fn pairs(all: &[String]) -> BTreeMap<String, String> {
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// `KEY=VALUE`, or `KEY` with the environment's value; a variable that is not set is no argument.
-fn build_args(all: &[String]) -> BTreeMap<String, String> {
-    let value = |text: &String| match text.split_once('=') {
-        Some((key, value)) => Some((key.to_owned(), value.to_owned())),
-        None => std::env::var(text).ok().map(|value| (text.clone(), value)),
-    };
-    let own = std::env::var(EPOCH).ok().map(|value| (EPOCH.to_owned(), value));
-    own.into_iter().chain(all.iter().filter_map(value)).collect()
+fn build_args(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut args: BTreeMap<String, String> =
+        std::env::var(EPOCH).ok().map(|value| (EPOCH.to_owned(), value)).into_iter().collect();
+    for text in all {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text.as_str(), None),
+        };
+        if key.is_empty() {
+            bail!("--build-arg {text}: it has no name, expected NAME=VALUE");
+        }
+        args.extend(value.or_else(|| std::env::var(key).ok()).map(|value| (key.to_owned(), value)));
+    }
+    Ok(args)
 }
 
 fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
@@ -144,6 +151,11 @@ fn secrets(all: &[String]) -> anyhow::Result<BTreeMap<String, Secret>> {
             }
         }
         let id = id.or(variable).with_context(|| format!("--secret {text}: it needs an id"))?;
+        if id.is_empty() || variable == Some("") {
+            bail!(
+                "--secret {text}: the id or variable is empty, expected id=ID with src=FILE or env=VARIABLE"
+            );
+        }
         let value = match (file, variable) {
             (Some(file), _) => {
                 std::fs::read(file).with_context(|| format!("read the secret {id} from {file}"))?

@@ -114,7 +114,8 @@ impl Stage<'_, '_> {
                 let target = absolute(&target);
                 let input = self.input(from.as_deref(), place)?;
                 let digest = self.digest(&input, &source)?;
-                RunMount { target, kind: MountKind::Bind { input, source, is_read_only, digest } }
+                let from = from.unwrap_or_default();
+                RunMount { target, kind: MountKind::Bind { input, from, source, is_read_only, digest } }
             }
             Mount::Cache { target, id, sharing, from, source, is_read_only, owner } => {
                 let target = absolute(&target);

@@ -64,7 +64,7 @@ pub(crate) fn fill(shared: &Shared, id: &str, data: &Path) -> Result<bool> {
     shared.cancel.check()?;
     let message = format!("the cache mount {id} starts empty: {}", error.chain());
     let _ = shared.events.send(BuildEvent::Warning { line: 0, message });
-    fs::remove_dir_all(data).map_err(BuildError::io("remove", data))?;
+    hako_snapshot::remove_tree(data).map_err(BuildError::io("remove", data))?;
     fs::create_dir_all(data).map_err(BuildError::io("create", data))?;
     Ok(false)
 }

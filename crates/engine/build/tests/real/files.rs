@@ -2,6 +2,7 @@
 
 use crate::bed::Bed;
 use hako_build::{BuildRequest, Output, StepOutcome};
+use hako_error::Kind;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -274,6 +275,61 @@ fn a_link_in_the_place_of_the_destination_is_written_through() {
     bed.write("Dockerfile", format!("{dockerfile}COPY f /loop\n"));
     let error = bed.fails(bed.request()).chain();
     assert!(error.contains("follow the links of \"/loop\""), "{error}");
+}
+
+#[test]
+fn links_on_the_way_lead_to_what_is_not_there_yet() {
+    let bed = Bed::new(
+        "FROM busybox\nRUN ln -s /data/app /app && ln -s ../../data/w /w\n\
+         COPY s/a /app/x\nWORKDIR /w/made\nRUN pwd -P > /where\nWORKDIR /w\nCOPY s/a .\nCOPY s /app/deep/\n",
+    );
+    bed.write("s/a", "a");
+    let image = bed.build();
+    bed.look(&image, |root| {
+        for path in ["data/app/x", "data/w/a", "data/app/deep/a"] {
+            assert_eq!(fs::read_to_string(root.join(path)).unwrap(), "a", "{path}");
+        }
+        assert_eq!(fs::read_to_string(root.join("where")).unwrap(), "/data/w/made\n");
+        assert!(root.join("app").symlink_metadata().unwrap().is_symlink());
+    });
+}
+
+#[test]
+fn a_pattern_that_matches_several_files_needs_a_directory() {
+    let bed = Bed::new("FROM busybox\nRUN mkdir /there\nCOPY s/* /there\nCOPY s/a* /one\n");
+    bed.write("s/a", "a");
+    bed.write("s/b", "b");
+    let image = bed.build();
+    assert_eq!(["there/a", "there/b", "one"].map(|path| bed.read(&image, path)), ["a", "b", "a"]);
+    bed.write("Dockerfile", "FROM busybox\nCOPY s/* /noslash\n");
+    let error = bed.fails(bed.request()).chain();
+    assert!(error.contains("2 sources") && error.contains("\"/noslash\""), "{error}");
+}
+
+#[test]
+fn a_tree_deeper_than_paths_and_the_stack_fails_the_step_alone() {
+    let deep = "for i in $(seq 20); do mkdir -p $(printf 'd/%.0s' $(seq 300)) && cd -P $(printf 'd/%.0s' $(seq 300)); done";
+    let bed = Bed::new(&format!("FROM busybox\nRUN {deep}\n"));
+    let error = bed.fails(bed.request());
+    assert!(error.chain().contains("list"), "{}", error.chain());
+    bed.write("Dockerfile", format!("FROM busybox\nRUN --mount=type=cache,target=/c cd /c; {deep}\n"));
+    bed.build();
+    bed.builder.prune().unwrap();
+}
+
+#[test]
+fn a_request_with_names_that_nothing_can_have_is_refused_at_once() {
+    let bed = Bed::new("FROM busybox\n");
+    let one = |name: &str| BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+    let foreign = format!("zz@sha256:{}", "1".repeat(64));
+    for (request, part) in [
+        (BuildRequest { tags: vec![foreign.parse().unwrap()], ..bed.request() }, "invalid tag \"zz@sha256:1"),
+        (BuildRequest { args: one(""), ..bed.request() }, "build argument \"=x\" has no name"),
+    ] {
+        let error = bed.fails(request);
+        assert!(error.chain().contains(part) && error.kind() == Kind::Invalid, "{error:?}");
+    }
+    assert_eq!(bed.images.list().unwrap().len(), 1, "the base alone");
 }
 
 #[test]

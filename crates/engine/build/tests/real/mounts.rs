@@ -40,6 +40,15 @@ fn a_bind_shows_the_context_a_stage_or_an_image_and_keeps_nothing() {
 }
 
 #[test]
+fn a_bind_of_what_is_not_there_names_the_stage() {
+    let bed = Bed::new(
+        "FROM busybox AS a\nRUN true > /x\nFROM busybox\nRUN --mount=type=bind,from=a,source=/l,target=/m true\n",
+    );
+    let error = bed.fails(bed.request()).chain();
+    assert!(error.contains("there is no \"/l\" in a"), "{error}");
+}
+
+#[test]
 fn a_cache_outlives_builds_and_is_no_part_of_the_image() {
     let bed = Bed::new(
         "FROM busybox AS seed\nRUN mkdir /s && echo seeded > /s/f\n\

@@ -5,7 +5,7 @@ use crate::layer::{ApplyError, Limits, compression_of};
 use crate::remote::MANIFEST_LIMIT;
 use crate::store::{ImageStore, Loose, Pin};
 use crate::transfer::pipe::{Alive, Failed, Unpack, Unpacking};
-use crate::{ImageError, transfer::Progress};
+use crate::{ImageError, transfer::Progress, transfer::Stop};
 use bytes::Bytes;
 use hako_content::{Expected, Lease};
 use hako_error::Result;
@@ -43,11 +43,19 @@ pub(super) struct Intake<'a> {
     pub(super) diff_ids: HashMap<Digest, Digest>,
     pub(super) pins: Vec<Pin>,
     small: usize,
+    /// Ends the threads.
+    stop: Stop,
     alive: Alive,
 }
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(store: &'a ImageStore, lease: &'a Lease, progress: &'a Progress, alive: Alive) -> Self {
+    pub(super) fn new(
+        store: &'a ImageStore,
+        lease: &'a Lease,
+        progress: &'a Progress,
+        stop: Stop,
+        alive: Alive,
+    ) -> Self {
         Self {
             store,
             lease,
@@ -57,6 +65,7 @@ impl<'a> Intake<'a> {
             diff_ids: HashMap::new(),
             pins: Vec::new(),
             small: 0,
+            stop,
             alive,
         }
     }
@@ -106,13 +115,19 @@ impl<'a> Intake<'a> {
     ) -> Result<Part> {
         let what = format!("{name} of the archive");
         let is_refused = Arc::new(AtomicBool::new(false));
-        let unpack =
-            Unpack { name: what.clone(), compression, is_bottom: false, limits: Limits::for_blob(size) };
+        let unpack = Unpack {
+            name: what.clone(),
+            compression,
+            is_bottom: false,
+            limits: Limits::for_blob(size),
+            stop: self.stop.clone(),
+        };
         let (sender, unpacking) = Unpacking::start(self.store, unpack, &is_refused, &self.alive)?;
         let mut sender = Some(sender);
         let mut writer = self.store.content().writer(&what)?.under(self.lease);
         let mut piece = head;
         while !piece.is_empty() {
+            self.stop.check().map_err(|source| ApplyError::Stream { layer: what.clone(), source })?;
             writer.append(&piece)?;
             if sender.as_ref().is_some_and(|sender| sender.send(Bytes::from(piece)).is_err()) {
                 sender = None;
@@ -123,8 +138,11 @@ impl<'a> Intake<'a> {
                 .map_err(|source| ApplyError::Stream { layer: what.clone(), source })?;
         }
         drop(sender);
+        // Before anything is decided by what the threads say, who may have been stopped.
+        let unpacked = unpacking.wait();
+        self.stop.check().map_err(|source| ApplyError::Stream { layer: what.clone(), source })?;
         let blob = writer.commit(Expected { digest: None, size: Some(size) })?;
-        match unpacking.wait() {
+        match unpacked {
             Ok((loose, diff_id)) => {
                 self.loose.insert(diff_id, loose);
                 self.diff_ids.insert(blob.digest, diff_id);

@@ -5,7 +5,7 @@ use super::resolve::resolve;
 use crate::layer::{Decoder, EntryKind, TarReader, clean, sniff};
 use crate::transfer::Progress;
 use crate::{Image, ImageError, ImageStore};
-use hako_error::Result;
+use hako_error::{Error, Kind, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +22,7 @@ impl ImageStore {
             let mut tar = TarReader::new(Decoder::new(archive, compression)?);
             let broken = |source| crate::layer::ApplyError::Stream { layer: "the archive".into(), source };
             while let Some(entry) = tar.next().map_err(broken)? {
+                progress.stop().check().map_err(broken)?;
                 let name = || String::from_utf8_lossy(&entry.path).into_owned();
                 let path = clean(&entry.path).map_err(|reason| unusable(&name(), reason))?;
                 match &entry.kind {
@@ -60,11 +61,20 @@ impl ImageStore {
     ) -> Result<Vec<Image>> {
         self.make_room();
         let (alive, mut all_gone) = mpsc::channel(1);
-        let loaded = {
+        let stop = progress.stop().of_a_part();
+        let mut loaded = {
             let lease = self.lease("load")?;
-            let mut intake = Intake::new(self, &lease, progress, alive);
-            take(&mut intake).and_then(|()| resolve(&mut intake))
+            let mut intake = Intake::new(self, &lease, progress, stop.clone(), alive);
+            let loaded = take(&mut intake).and_then(|()| resolve(&mut intake));
+            if loaded.is_err() {
+                // What threads still have to unpack is for nobody.
+                stop.stop();
+            }
+            loaded
         };
+        if loaded.is_err() && progress.stop().is_wanted() {
+            loaded = Err(Error::new(Kind::Cancelled, "it was stopped"));
+        }
         // As after a pull: threads that were cut off clean up first.
         let _ = all_gone.blocking_recv();
         if loaded.is_err() {

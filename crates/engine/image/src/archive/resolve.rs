@@ -149,17 +149,17 @@ impl Intake<'_> {
             self.require(layer)?;
         }
         self.unpack(&layers)?;
-        let names = names_of(named, saved, manifest.config.digest);
+        let (names, own) = names_of(named, saved, manifest.config.digest)?;
         // A layout is its digests; of docker's archives the images count, whatever form their layers have there.
         if !saved.is_empty()
             && let Some(here) = self.already_here(manifest.config.digest)
         {
             return Ok(Some(self.store.point(here, &names, &[])?));
         }
-        let digests: Vec<ImageRef> = names.iter().map(|name| name.with_digest(top)).collect();
         if top == digest {
-            return Ok(Some(self.store.point(digest, &names, &[])?));
+            return Ok(Some(self.store.point(digest, &names, &own)?));
         }
+        let digests: Vec<ImageRef> = names.iter().map(|name| name.with_digest(top)).chain(own).collect();
         let index = (saved.is_empty() && self.has_all(top)?).then_some(top);
         Ok(Some(self.store.point_among(digest, index, &names, &digests)?))
     }
@@ -253,8 +253,8 @@ impl Intake<'_> {
             self.check_diff_id(&layer)?;
             layers.push(layer);
         }
+        let names = tags_of(saved)?;
         self.unpack(&layers)?;
-        let names = tags_of(saved);
         let image = match self.already_here(id) {
             Some(here) => here,
             None => self.store.manifest_for(id, &layers, self.lease)?,
@@ -266,6 +266,7 @@ impl Intake<'_> {
     fn unpack(&mut self, layers: &[Layer]) -> Result<()> {
         let mut parent: Option<String> = None;
         for (at, layer) in layers.iter().enumerate() {
+            self.progress.stop().check().map_err(ImageError::io("unpack", "the archive".as_ref()))?;
             let upto = chain_id(layers[..=at].iter().map(|layer| layer.diff_id));
             let chain = upto.map(|id| id.hex()).unwrap_or_default();
             // Until a name points to the image.
@@ -275,7 +276,7 @@ impl Intake<'_> {
                 None => Stacked::NeedsMerged,
             };
             if stacked == Stacked::NeedsMerged {
-                self.store.unpack_layer(&chain, parent.as_deref(), layer)?;
+                self.store.unpack_layer_until(&chain, parent.as_deref(), layer, self.progress.stop())?;
             }
             self.progress.layer(layer.digest, LayerState::Done { saved: 0 });
             parent = Some(chain);
@@ -284,22 +285,43 @@ impl Intake<'_> {
     }
 }
 
-/// A full name, or the tags that `manifest.json` gives the same configuration.
-fn names_of(named: &Named, saved: &[Saved], config: Digest) -> Vec<ImageRef> {
-    let mut names: Vec<ImageRef> = Vec::new();
-    let full = named.annotations.get(FULL_NAME);
-    // Others write only the tag there, which names nothing.
-    let short = named.annotations.get(REF_NAME).filter(|name| name.contains(['/', ':']));
-    names.extend(full.or(short).and_then(|name| name.parse().ok()));
+/// A full name, or the tags that `manifest.json` gives the same configuration; and the names that end in the
+/// descriptor's own digest, as containerd writes them.
+fn names_of(named: &Named, saved: &[Saved], config: Digest) -> Result<(Vec<ImageRef>, Vec<ImageRef>)> {
+    let mut all: Vec<ImageRef> = Vec::new();
+    if let Some(full) = named.annotations.get(FULL_NAME) {
+        all.push(full.parse::<ImageRef>().map_err(|_| bad_tag(full))?);
+    } else if let Some(short) = named.annotations.get(REF_NAME).filter(|name| name.contains(['/', ':'])) {
+        // Others write only the tag there, or something of their own, which names nothing.
+        all.extend(short.parse::<ImageRef>());
+    }
+    let (own, mut names): (Vec<ImageRef>, Vec<ImageRef>) =
+        all.into_iter().partition(|name| name.digest() == Some(named.descriptor.digest));
+    if let Some(foreign) = names.iter().find(|name| name.digest().is_some()) {
+        return Err(bad_digest(&foreign.to_string()).into());
+    }
     let hex = config.hex();
     for saved in saved.iter().filter(|saved| saved.config.contains(&hex)) {
-        names.extend(tags_of(saved));
+        names.extend(tags_of(saved)?);
     }
     names.sort();
     names.dedup();
-    names
+    Ok((names, own))
 }
 
-fn tags_of(saved: &Saved) -> Vec<ImageRef> {
-    saved.repo_tags.iter().flatten().filter_map(|tag| tag.parse().ok()).collect()
+fn tags_of(saved: &Saved) -> Result<Vec<ImageRef>> {
+    let tag = |text: &String| -> Result<ImageRef> {
+        let name = text.parse::<ImageRef>().map_err(|_| bad_tag(text))?;
+        if name.digest().is_some() { Err(bad_digest(text).into()) } else { Ok(name) }
+    };
+    saved.repo_tags.iter().flatten().map(tag).collect()
+}
+
+fn bad_tag(text: &str) -> ImageError {
+    ImageError::Tag { text: text.to_owned(), reason: "it is no name of an image" }
+}
+
+/// An archive could make anything of a name that others trust for its digest.
+fn bad_digest(text: &str) -> ImageError {
+    ImageError::Tag { text: text.to_owned(), reason: "the digest in it is not that of the image" }
 }

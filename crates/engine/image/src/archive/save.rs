@@ -1,15 +1,15 @@
 //! Writing archives and layout directories. Equal images give equal archives.
 
 use crate::form::LayerForm;
-use crate::layer::{ApplyError, Entry, EntryKind, TarWriter};
+use crate::layer::{ApplyError, Entry, EntryKind, HashingReader, TarWriter};
 use crate::store::{Outgoing, Planned};
 use crate::{Image, ImageError, ImageStore, Layer};
 use hako_content::Lease;
-use hako_error::Result;
+use hako_error::{Kind, Result};
 use hako_names::{Digest, ImageRef};
 use hako_oci::media_type;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -106,19 +106,77 @@ impl Sink for Dir<'_> {
     }
 }
 
+/// A writer of somebody else's, who may be why an archive ends.
+struct Out<W> {
+    writer: W,
+    has_failed: bool,
+}
+
+impl<W: Write> Write for Out<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(bytes);
+        self.has_failed |= written.is_err();
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.writer.flush();
+        self.has_failed |= flushed.is_err();
+        flushed
+    }
+}
+
+fn compared(path: &str, expected: Digest, actual: Digest) -> Result<()> {
+    if actual == expected {
+        return Ok(());
+    }
+    let reason = format!("its bytes hash to {actual} and not to {expected}");
+    Err(ImageError::Unusable { what: format!("{path} of the archive"), reason }.into())
+}
+
 fn written_to(source: io::Error) -> ApplyError {
     ApplyError::Stream { layer: "the archive being written".into(), source }
 }
 
 impl ImageStore {
-    /// Writes images, each under the names given with it, as one archive.
+    /// Writes images, each under the names given with it, as one archive. Every blob is compared with its digest on the
+    /// way: an archive of a damaged image breaks off, and the error names the damage.
     pub fn save(
         &self,
         images: &[(Image, Vec<ImageRef>)],
         options: impl Into<SaveOptions>,
         writer: impl Write,
     ) -> Result<()> {
-        let options = options.into();
+        let mut out = Out { writer, has_failed: false };
+        let saved = self.save_to(images, options.into(), &mut out);
+        saved.map_err(|error| if out.has_failed { error } else { self.damage(images, error) })
+    }
+
+    /// Reads all that an image has and compares it with its digests.
+    ///
+    /// # Errors
+    /// `DataLoss` that names the first blob that is damaged, `NotFound` for one that is missing.
+    pub fn verify(&self, image: &Image) -> Result<()> {
+        let mut all: BTreeSet<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
+        all.extend([image.manifest_digest, image.id]);
+        all.extend(self.index_blobs(image).into_iter().map(|(digest, _)| digest));
+        let shown = image.names.first().map_or_else(|| image.id.to_string(), ToString::to_string);
+        let of_image = |error: hako_error::Error| error.context(format!("image {shown} is not whole"));
+        all.into_iter().try_for_each(|digest| self.content().verify(digest)).map_err(of_image)
+    }
+
+    /// What is wrong with images that could not be saved: a stream that breaks does not say why.
+    fn damage(&self, images: &[(Image, Vec<ImageRef>)], error: hako_error::Error) -> hako_error::Error {
+        let damage = images.iter().find_map(|(image, _)| self.verify(image).err());
+        damage.unwrap_or(error)
+    }
+
+    fn save_to(
+        &self,
+        images: &[(Image, Vec<ImageRef>)],
+        options: SaveOptions,
+        writer: &mut dyn Write,
+    ) -> Result<()> {
         let lease = self.lease("save")?;
         let mut tar = Tar(TarWriter::new(writer));
         if options.format == SaveFormat::DockerLegacy {
@@ -149,7 +207,10 @@ impl ImageStore {
         fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
         let lease = self.lease("save")?;
         let options = SaveOptions { format: SaveFormat::Oci, form };
-        self.layout(&self.written(images, options, &lease)?, &lease, &mut Dir(dir))
+        let written = self.written(images, options, &lease);
+        let saved = written.and_then(|written| self.layout(&written, &lease, &mut Dir(dir)));
+        saved
+            .map_err(|error| if error.kind() == Kind::Exhausted { error } else { self.damage(images, error) })
     }
 
     fn written<'a>(
@@ -192,14 +253,18 @@ impl ImageStore {
             Blob::Stored(digest) => *digest,
             // Nothing is stored for a plain layer: it is decompressed into the archive.
             Blob::Layer(Planned { layer, from: Some((from, LayerForm::Uncompressed)) }) => {
-                return sink.file(path, layer.size, &mut self.plain(from)?);
+                let mut data = HashingReader::new(self.plain(from)?);
+                sink.file(path, layer.size, &mut data)?;
+                return compared(path, layer.digest, data.finish());
             }
             Blob::Layer(planned) => {
                 self.provide(planned, lease)?;
                 planned.layer.digest
             }
         };
-        sink.file(path, self.content().size(stored)?, &mut self.content().open_blob(stored)?)
+        let mut data = HashingReader::new(self.content().open_blob(stored)?);
+        sink.file(path, self.content().size(stored)?, &mut data)?;
+        compared(path, stored, data.finish())
     }
 
     fn legacy(&self, images: &[(Image, Vec<ImageRef>)], tar: &mut dyn Sink) -> Result<()> {
@@ -237,7 +302,9 @@ impl ImageStore {
         tar.bytes(&format!("{id}/json"), &to_vec(&head)?)?;
         // A tar's header wants the size first: the layer is decompressed twice rather than kept.
         let size = io::copy(&mut self.plain(layer)?, &mut io::sink()).map_err(written_to)?;
-        tar.file(&format!("{id}/layer.tar"), size, &mut self.plain(layer)?)
+        let (path, mut data) = (format!("{id}/layer.tar"), HashingReader::new(self.plain(layer)?));
+        tar.file(&path, size, &mut data)?;
+        compared(&path, layer.diff_id, data.finish())
     }
 }
 

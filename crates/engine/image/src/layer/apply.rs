@@ -33,10 +33,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a layer stored in `size` bytes may unpack to: 200 times as much, and 1 GiB in any case.
+    /// What a layer stored in `size` bytes may unpack to: 200 times as much, and 1 GiB in any case; an entry for every
+    /// four bytes, which no archive of real files comes near, 200,000 in any case and never more than five million.
     #[must_use]
     pub fn for_blob(size: u64) -> Self {
-        Self { bytes: size.saturating_mul(200).max(1 << 30), entries: 5_000_000 }
+        Self { bytes: size.saturating_mul(200).max(1 << 30), entries: (size / 4).clamp(200_000, 5_000_000) }
     }
 }
 

@@ -8,6 +8,7 @@ use super::writer::TarWriter;
 use hako_error::Result;
 use rustix::fs::{lgetxattr, llistxattr, major, minor};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,7 +25,18 @@ pub struct DiffOptions {
 /// Writes what the overlay directory `upper` changes in the directories `lower` as a deterministic tar.
 pub fn diff(upper: &Path, lower: &[PathBuf], options: &DiffOptions, tar: impl Write) -> Result<()> {
     let mut diff = Diff { upper, lower, options, tar: TarWriter::new(tar), links: HashMap::new() };
-    diff.directory(Path::new(""))?;
+    // No recursion: who made the directory may have made it deeper than the stack.
+    let mut open = vec![diff.level(PathBuf::new())?];
+    while let Some(level) = open.last_mut() {
+        let Some((name, metadata)) = level.children.next() else {
+            open.pop();
+            continue;
+        };
+        let relative = level.relative.join(name);
+        if diff.entry(&relative, &metadata)? {
+            open.push(diff.level(relative)?);
+        }
+    }
     diff.tar.finish().map_err(io_error("finish the tar of", upper))?;
     Ok(())
 }
@@ -38,9 +50,15 @@ struct Diff<'a, W> {
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
+/// A directory that is being written, and what is left of it.
+struct Level {
+    relative: PathBuf,
+    children: std::vec::IntoIter<(OsString, Metadata)>,
+}
+
 impl<W: Write> Diff<'_, W> {
-    fn directory(&mut self, relative: &Path) -> Result<(), DiffError> {
-        let path = self.upper.join(relative);
+    fn level(&self, relative: PathBuf) -> Result<Level, DiffError> {
+        let path = self.upper.join(&relative);
         let mut children = Vec::new();
         for entry in fs::read_dir(&path).map_err(io_error("list", &path))? {
             let entry = entry.map_err(io_error("list", &path))?;
@@ -48,31 +66,29 @@ impl<W: Write> Diff<'_, W> {
             children.push((entry.file_name(), entry.metadata().map_err(io_error("stat", &entry.path()))?));
         }
         children.sort_by(|(one, _), (other, _)| one.cmp(other));
-        for (name, metadata) in children {
-            self.entry(&relative.join(name), &metadata)?;
-        }
-        Ok(())
+        Ok(Level { relative, children: children.into_iter() })
     }
 
-    fn entry(&mut self, relative: &Path, metadata: &Metadata) -> Result<(), DiffError> {
+    /// Writes one file; `true` for a directory, whose children are next.
+    fn entry(&mut self, relative: &Path, metadata: &Metadata) -> Result<bool, DiffError> {
         let path = self.upper.join(relative);
         let kind = metadata.file_type();
         if kind.is_socket() {
             // A socket means nothing without its process; tar has no type for it.
-            return Ok(());
+            return Ok(false);
         }
         if kind.is_char_device() && metadata.rdev() == 0 {
-            return self.marker(&whiteout_of(relative));
+            return self.marker(&whiteout_of(relative)).map(|()| false);
         }
         let mut is_opaque = false;
         let mut entry = self.describe(relative, &path, metadata)?;
         entry.xattrs = self.xattrs(&path, &mut is_opaque)?;
         if metadata.nlink() > 1 && !kind.is_dir() && self.is_link(&mut entry, metadata) {
-            return self.append(&entry, &path, io::empty());
+            return self.append(&entry, &path, io::empty()).map(|()| false);
         }
         if entry.kind == EntryKind::File {
             let file = File::open(&path).map_err(io_error("open", &path))?;
-            return self.append(&entry, &path, file);
+            return self.append(&entry, &path, file).map(|()| false);
         }
         self.append(&entry, &path, io::empty())?;
         if kind.is_dir() {
@@ -80,9 +96,8 @@ impl<W: Write> Diff<'_, W> {
             if is_opaque && self.lower.iter().any(|lower| lower.join(relative).symlink_metadata().is_ok()) {
                 self.marker(&relative.join(".wh..wh..opq"))?;
             }
-            self.directory(relative)?;
         }
-        Ok(())
+        Ok(kind.is_dir())
     }
 
     /// Turns an entry into a hard link if its file was written under another name.

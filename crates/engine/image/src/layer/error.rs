@@ -97,6 +97,9 @@ impl ApplyError {
             (_, "reach", Errno::EXIST | Errno::NOTDIR | Errno::LOOP) => {
                 "its way leads through a file, or through a symlink to nothing in the image".to_owned()
             }
+            (_, "reach", Errno::NAMETOOLONG) => {
+                "its way leads through symlinks to a place more than 1024 directories deep".to_owned()
+            }
             _ => return Self::Write { layer, action, entry: name, source },
         };
         Self::Misplaced { layer, entry: name, reason, source }

@@ -3,17 +3,24 @@
 //! Every lookup is one openat2(2) with RESOLVE_IN_ROOT: the kernel itself takes `/` and `..` in names and
 //! symlinks to mean the given root, also while somebody else changes the tree.
 
-use rustix::fd::OwnedFd;
+use hako_snapshot::{Visitor, walk};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, linkat, mkdirat, openat2, statat,
-    unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, linkat, mkdirat, openat2,
+    readlink, readlinkat, statat, unlinkat,
 };
 use rustix::io::{Errno, Result};
 use std::collections::HashSet;
+use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 const LONGEST_PATH: usize = 4096;
+/// No path of an image or archive has more parts, links on the way resolved.
+const MOST_PARTS: usize = 1024;
+/// Links to follow before they are taken for a loop, as in the kernel.
+const MOST_LINKS: usize = 40;
 
 /// A directory and what lies below it.
 pub(super) struct Inside<'a> {
@@ -36,6 +43,9 @@ pub(crate) fn clean(path: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
             part if part.contains(&0) => return Err("its name contains a zero byte"),
             part => parts.push(part),
         }
+    }
+    if parts.len() > MOST_PARTS {
+        return Err("it lies more than 1024 directories deep");
     }
     let cleaned = parts.join(&b'/');
     if cleaned.len() >= LONGEST_PATH { Err("its name is longer than 4095 bytes") } else { Ok(cleaned) }
@@ -64,8 +74,11 @@ impl<'a> Inside<'a> {
     }
 
     fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        self.open_by(path, flags, ResolveFlags::NO_MAGICLINKS)
+    }
+
+    fn open_by(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
+        openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve | ResolveFlags::IN_ROOT)
     }
 
     /// The directory `path`, made where it is missing.
@@ -75,13 +88,75 @@ impl<'a> Inside<'a> {
         {
             return Ok(dir.clone());
         }
-        let dir = match self.open(or_dot(path), OFlags::DIRECTORY | OFlags::PATH) {
+        let flags = OFlags::DIRECTORY | OFlags::PATH;
+        let dir = match self.open_by(or_dot(path), flags, ResolveFlags::NO_SYMLINKS) {
             Err(Errno::NOENT) => self.make_all(path, None)?,
+            Err(Errno::LOOP) => self.make_behind_links(path)?,
             dir => dir?,
         };
         let dir = Rc::new(dir);
         self.last = Some((path.to_vec(), dir.clone()));
         Ok(dir)
+    }
+
+    /// [`Self::make_parent`] where links are on the way: they may lead deeper than any name says.
+    fn make_behind_links(&mut self, path: &[u8]) -> Result<OwnedFd> {
+        let dir = match self.open(path, OFlags::DIRECTORY | OFlags::PATH) {
+            Err(Errno::NOENT) => self.make_all(path, None)?,
+            dir => dir?,
+        };
+        // What is too long for the kernel to say is too deep as well.
+        let parts = |fd: i32| -> Result<usize> {
+            let place = readlink(format!("/proc/self/fd/{fd}"), Vec::new())?;
+            Ok(place.as_bytes().iter().filter(|byte| **byte == b'/').count())
+        };
+        if parts(dir.as_raw_fd())?.saturating_sub(parts(self.root.as_raw_fd())?) > MOST_PARTS {
+            return Err(Errno::NAMETOOLONG);
+        }
+        Ok(dir)
+    }
+
+    /// What `path` comes to when its links are followed as the kernel does, also those to what is not there yet.
+    fn followed(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let split =
+            |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let (mut ahead, mut done, mut links) = (split(path), Vec::<Vec<u8>>::new(), 0);
+        while let Some(part) = ahead.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    done.pop();
+                    continue;
+                }
+                _ => done.push(part),
+            }
+            if done.len() > MOST_PARTS {
+                return Err(Errno::NAMETOOLONG);
+            }
+            let Some(target) = self.link_at(&done.join(&b'/'))? else { continue };
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Errno::LOOP);
+            }
+            done.pop();
+            if target.starts_with(b"/") {
+                done.clear();
+            }
+            ahead.extend(split(&target));
+        }
+        Ok(done.join(&b'/'))
+    }
+
+    /// Where the link at `path` points to; `None` if there is none.
+    fn link_at(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        let found = match self.open(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            found => found?,
+        };
+        if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(readlinkat(&found, "", Vec::new())?.into_bytes()))
     }
 
     fn make_all(&mut self, path: &[u8], owner: Option<(u32, u32)>) -> Result<OwnedFd> {
@@ -166,19 +241,20 @@ impl<'a> Inside<'a> {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             dir => dir?,
         };
-        let mut walk = path.to_vec();
-        match remove_tree(&dir, if name.is_empty() { b"." } else { name }, &mut walk, spared, with_self) {
+        let base = CString::new(or_dot(name)).map_err(|_| Errno::INVAL)?;
+        let mut clearing = Clearing { path: parent.to_vec(), way: Vec::new(), spared, with_self };
+        match walk(dir.as_fd(), &base, &mut clearing) {
             Err(Errno::NOENT) => Ok(()),
-            removed => removed.map(drop),
+            removed => removed,
         }
     }
 }
 
 /// Makes the directory `path` inside `root` with all that is missing above it, following symlinks as a process
-/// rooted there would; new directories belong to `owner`.
+/// rooted there would, also those to what is not there yet; new directories belong to `owner`.
 pub fn make_directories(root: &File, path: &[u8], owner: Option<(u32, u32)>) -> std::io::Result<OwnedFd> {
-    let path = clean(path).map_err(|reason| std::io::Error::new(std::io::ErrorKind::InvalidInput, reason))?;
     let mut inside = Inside::new(root);
+    let path = inside.followed(path)?;
     if path.is_empty() {
         return Ok(inside.root()?);
     }
@@ -189,51 +265,71 @@ fn or_dot(path: &[u8]) -> &[u8] {
     if path.is_empty() { b"." } else { path }
 }
 
-/// Removes `name` in `dir`, or only what is in it; returns whether it is gone. Of a directory that is spared its other
-/// children go all the same: they are of lower layers.
-fn remove_tree(
-    dir: &OwnedFd,
-    name: &[u8],
-    path: &mut Vec<u8>,
-    spared: &HashSet<Vec<u8>>,
+/// Removes what a walk meets, except what is spared. Of a directory that is spared its other children go all the same:
+/// they are of lower layers.
+struct Clearing<'a> {
+    /// The path of the directory that the walk is in; before it begins, of the one that has its first name.
+    path: Vec<u8>,
+    /// The directories that the walk is in.
+    way: Vec<Cleared>,
+    spared: &'a HashSet<Vec<u8>>,
+    /// Whether what the walk begins with goes too.
     with_self: bool,
-) -> Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inner = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
-        Err(Errno::NOTDIR | Errno::LOOP) => {
-            if with_self {
-                unlinkat(dir, name, AtFlags::empty())?;
-            }
-            return Ok(with_self);
-        }
-        inner => inner?,
-    };
-    let mut is_empty = true;
-    let length = path.len();
-    for child in children(&inner)? {
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&child);
-        let goes = !spared.contains(path.as_slice());
-        is_empty &= remove_tree(&inner, &child, path, spared, goes)?;
-        path.truncate(length);
-    }
-    let goes = with_self && is_empty;
-    if goes {
-        unlinkat(dir, name, AtFlags::REMOVEDIR)?;
-    }
-    Ok(goes)
 }
 
-fn children(dir: &OwnedFd) -> Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(name.to_vec());
+struct Cleared {
+    /// The length of the path above it.
+    above: usize,
+    goes: bool,
+    /// Whether something in it stays.
+    is_kept: bool,
+}
+
+impl Clearing<'_> {
+    /// The path of `name` where the walk is.
+    fn below(&self, name: &CStr) -> Vec<u8> {
+        match (self.path.is_empty(), name.to_bytes()) {
+            (_, b".") => self.path.clone(),
+            (true, name) => name.to_vec(),
+            (false, name) => [self.path.as_slice(), b"/", name].concat(),
         }
     }
-    Ok(names)
+
+    fn goes(&self, path: &[u8]) -> bool {
+        if self.way.is_empty() { self.with_self } else { !self.spared.contains(path) }
+    }
+
+    fn keep(&mut self) {
+        if let Some(dir) = self.way.last_mut() {
+            dir.is_kept = true;
+        }
+    }
+}
+
+impl Visitor for Clearing<'_> {
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        if self.goes(&self.below(name)) {
+            return unlinkat(dir, name, AtFlags::empty());
+        }
+        self.keep();
+        Ok(())
+    }
+
+    fn enter(&mut self, _: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+        let path = self.below(name);
+        let goes = self.goes(&path);
+        self.way.push(Cleared { above: self.path.len(), goes, is_kept: false });
+        self.path = path;
+        Ok(true)
+    }
+
+    fn leave(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        let Some(cleared) = self.way.pop() else { return Ok(()) };
+        self.path.truncate(cleared.above);
+        if cleared.goes && !cleared.is_kept {
+            return unlinkat(dir, name, AtFlags::REMOVEDIR);
+        }
+        self.keep();
+        Ok(())
+    }
 }

@@ -170,15 +170,21 @@ impl<R: Read> TarReader<R> {
         if size > EXTENSION_LIMIT {
             return Err(invalid("an extended header is larger than 1 MiB"));
         }
-        self.begin_data(size);
+        self.begin_data(size, b"an extended header")?;
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn begin_data(&mut self, size: u64) {
-        self.remaining = size;
-        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+    /// `path` is the entry in errors.
+    fn begin_data(&mut self, size: u64, path: &[u8]) -> io::Result<()> {
+        let whole = size.checked_next_multiple_of(BLOCK as u64).ok_or_else(|| {
+            let path: String = String::from_utf8_lossy(path).chars().take(256).collect();
+            let reason = format!("entry {path:?} is said to have {size} bytes, more than a tar can hold");
+            io::Error::new(io::ErrorKind::InvalidData, reason)
+        })?;
+        (self.remaining, self.padding) = (size, whole - size);
+        Ok(())
     }
 
     fn skip_rest(&mut self) -> io::Result<()> {
@@ -217,14 +223,14 @@ impl<R: Read> TarReader<R> {
             b'5' | b'D' => EntryKind::Directory,
             b'6' => EntryKind::Fifo,
             _ => {
-                self.begin_data(size);
+                self.begin_data(size, &path)?;
                 return Ok(None);
             }
         };
         // Only files have data; a size in other headers tells something else.
         let has_data = kind == EntryKind::File || flag == b'D';
         let mut sparse = if flag == b'S' { Some(self.gnu_sparse(header)?) } else { None };
-        self.begin_data(if has_data { size } else { 0 });
+        self.begin_data(if has_data { size } else { 0 }, &path)?;
         if kind == EntryKind::File && sparse.is_none() {
             sparse = self.pax_sparse(&ext.sparse)?;
         }
@@ -331,6 +337,7 @@ impl Entry {
                 return Err(invalid("a sparse map is not ascending"));
             }
             end = offset.checked_add(*length).ok_or_else(|| invalid("a sparse map is out of range"))?;
+            // No overflow: what ascends and does not overlap is no longer than its end.
             data += length;
         }
         if end > sparse.real_size || sparse.real_size > i64::MAX as u64 || data != self.size {

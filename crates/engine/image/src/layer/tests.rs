@@ -2,7 +2,9 @@ use super::reader::{Entry, EntryKind, TarReader};
 use super::writer::TarWriter;
 use super::{ApplyError, DiffOptions, Limits, apply, diff};
 use hako_error::Kind;
-use rustix::fs::{CWD, FileType, Mode, XattrFlags, lgetxattr, lsetxattr, makedev, mknodat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, XattrFlags, lgetxattr, lsetxattr, makedev, mkdirat, mknodat, openat,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -337,6 +339,103 @@ fn a_name_that_leaves_the_root_is_refused_by_name() {
     let device = EntryKind::Character { major: 0, minor: 0 };
     let (_copy, applied) = unpack(&tar(&[("ghost", device, "")]));
     assert_eq!(applied.unwrap_err().kind(), Kind::Invalid);
+}
+
+/// Directories in directories below `root`, far longer together than a path may be.
+fn dig(root: &Path, depth: usize) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = openat(CWD, root, flags, Mode::empty()).unwrap();
+    for _ in 0..depth {
+        mkdirat(&dir, "d", Mode::from_raw_mode(0o755)).unwrap();
+        dir = openat(&dir, "d", flags, Mode::empty()).unwrap();
+    }
+}
+
+/// Runs `work` with less stack than one frame a directory would take.
+fn on_a_small_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(512 << 10).spawn_scoped(scope, work);
+        thread.unwrap().join().unwrap()
+    })
+}
+
+#[test]
+fn a_tree_deeper_than_the_stack_is_hidden_and_is_no_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    dig(dir.path(), 6000);
+    let refused = on_a_small_stack(|| diff(dir.path(), &[], &DiffOptions::default(), io::sink()));
+    assert!(refused.unwrap_err().chain().contains("list"));
+    let root = File::open(dir.path()).unwrap();
+    let whiteout = tar(&[(".wh.d", EntryKind::File, "")]);
+    on_a_small_stack(|| apply(&root, whiteout.as_slice(), "x", Limits::for_blob(1))).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_lies_deeper_than_anything_real_is_refused_by_name() {
+    let deep = |part: &str, count: usize| vec![part; count].join("/");
+    let (_copy, applied) = unpack(&tar(&[(&deep("a", 1024), EntryKind::Directory, "")]));
+    applied.unwrap();
+    let (_copy, applied) = unpack(&tar(&[(&deep("a", 1025), EntryKind::File, "")]));
+    let error = applied.unwrap_err();
+    assert!(error.kind() == Kind::Invalid && error.chain().contains("1024 directories deep"), "{error:?}");
+    let (half, behind) = (deep("a", 600), format!("link/{}", deep("b", 600)));
+    let entries = [
+        (half.as_str(), EntryKind::Directory, ""),
+        ("link", soft(Path::new(&half)), ""),
+        (behind.as_str(), EntryKind::Directory, ""),
+    ];
+    let (_copy, applied) = unpack(&tar(&entries));
+    let error = applied.unwrap_err();
+    assert!(error.kind() == Kind::Invalid && error.chain().contains("through symlinks"), "{error:?}");
+}
+
+#[test]
+fn a_size_that_no_tar_can_hold_is_refused_by_name() {
+    for (kind, size) in [(b'0', u64::MAX), (b'0', u64::MAX - 510), (b'V', u64::MAX), (b'x', u64::MAX)] {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_path("huge").unwrap();
+        let bytes = header.as_mut_bytes();
+        bytes[156] = kind;
+        bytes[124..136].copy_from_slice(&[0x80; 12]);
+        bytes[125..128].fill(0);
+        bytes[128..136].copy_from_slice(&size.to_be_bytes());
+        header.set_cksum();
+        let (_copy, applied) = unpack(header.as_bytes());
+        let error = applied.unwrap_err();
+        let part = if kind == b'x' { "extended header" } else { "\"huge\"" };
+        assert!(error.kind() == Kind::Invalid && error.chain().contains(part), "{error:?}");
+    }
+}
+
+#[test]
+fn a_layer_has_entries_in_proportion() {
+    let entries = |size| Limits::for_blob(size).entries;
+    assert_eq!([0, 1 << 20, 4 << 20, 1 << 30].map(entries), [200_000, 262_144, 1 << 20, 5_000_000]);
+}
+
+#[test]
+fn a_directory_is_made_through_links_to_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir(&root).unwrap();
+    for (name, target) in
+        [("app", "/data/app"), ("out", "../../../away"), ("near", "app/./sub"), ("loop", "loop")]
+    {
+        symlink(target, root.join(name)).unwrap();
+    }
+    let tree = File::open(&root).unwrap();
+    let make = |path: &str| super::make_directories(&tree, path.as_bytes(), Some((1, 2))).map(drop);
+    for (path, made) in
+        [("/app/x", "data/app/x"), ("out/y", "away/y"), ("near/../z", "data/app/z"), ("/", "")]
+    {
+        make(path).unwrap();
+        assert!(root.join(made).symlink_metadata().unwrap().is_dir(), "{path}");
+    }
+    let made = root.join("data").symlink_metadata().unwrap();
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (1, 2, 0o755));
+    assert!(!dir.path().join("away").exists());
+    assert!(make("loop/x").is_err());
 }
 
 #[test]

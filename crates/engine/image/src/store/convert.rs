@@ -10,7 +10,7 @@
 use super::ImageStore;
 use crate::chunked;
 use crate::form::LayerForm;
-use crate::layer::{ApplyError, Decoder, Encoder};
+use crate::layer::{ApplyError, Decoder, Encoder, HashingReader};
 use crate::{Image, ImageError, Layer};
 use hako_content::{Expected, Lease};
 use hako_error::Result;
@@ -186,8 +186,14 @@ impl ImageStore {
     /// A plain layer's digest is known; its size is counted.
     fn measured(&self, layer: &Layer) -> Result<Layer> {
         let what = format!("layer {}", layer.digest);
-        let size = io::copy(&mut self.plain(layer)?, &mut io::sink())
+        let mut plain = HashingReader::new(self.plain(layer)?);
+        let size = io::copy(&mut plain, &mut io::sink())
             .map_err(|source| ApplyError::Stream { layer: what, source })?;
+        let actual = plain.finish();
+        if actual != layer.diff_id {
+            let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
+            return Err(ImageError::DiffId { digest, expected, actual: actual.to_string() }.into());
+        }
         let media_type = media_type::LAYER_TAR.to_owned();
         let (digest, annotations) = (layer.diff_id, BTreeMap::new());
         Ok(Layer { digest, size, media_type, diff_id: layer.diff_id, annotations })

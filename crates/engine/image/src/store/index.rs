@@ -104,6 +104,24 @@ impl ImageStore {
         Ok(parts)
     }
 
+    /// Whether a digest is what an image can be called by: its manifest's, that of an index which names it, or that of
+    /// the same image in another form. The document behind the digest says so; a name alone may have come from anywhere.
+    pub(crate) fn stands_for(&self, digest: Digest, manifest: Digest) -> bool {
+        if digest == manifest {
+            return true;
+        }
+        let (Ok(document), Ok(parsed)) = (self.json(digest), self.parsed(manifest)) else { return false };
+        match document.get("manifests") {
+            None => document.get("config").and_then(|config| digest_of(config).ok()) == Some(parsed.id),
+            Some(manifests) => {
+                let named: Vec<Digest> = list(manifests).filter_map(|it| digest_of(it).ok()).collect();
+                // Of an index that was pushed in another form, the manifests went with it.
+                let is_elsewhere = !named.is_empty() && !named.iter().any(|it| self.content().exists(*it));
+                named.contains(&manifest) || is_elsewhere
+            }
+        }
+    }
+
     /// Whether a name can stand for an index: all that it names is here, and is an image or said of one.
     pub(crate) fn is_usable(&self, index: Digest) -> bool {
         self.indexed(index).is_ok()

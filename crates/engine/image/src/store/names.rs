@@ -125,7 +125,7 @@ impl Names {
         self.named.keys().any(|known| known.digest().is_some() && is_there(known))
     }
 
-    /// Remembers what a registry calls a manifest.
+    /// Remembers what a registry calls a manifest, whose document the caller has compared with the digest.
     pub(super) fn set_digest(&mut self, name: &ImageRef, manifest: Digest) -> Result<()> {
         if self.get(name) == Some(manifest) {
             return Ok(());
@@ -139,7 +139,9 @@ impl Names {
     /// this was its last name.
     pub(super) fn set(&mut self, name: &ImageRef, manifest: Digest, index: Option<Digest>) -> Result<()> {
         if name.digest().is_some() {
-            return self.set_digest(name, manifest);
+            // A digest is what the bytes say, and nobody's to give.
+            let reason = "a name for an image has no digest; the image is found by its own";
+            return Err(ImageError::Tag { text: name.to_string(), reason }.into());
         }
         if self.get(name) == Some(manifest) && self.index_of(name) == index {
             return self.forget(manifest);

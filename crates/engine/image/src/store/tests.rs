@@ -108,6 +108,28 @@ fn images_are_found_by_name_id_and_the_start_of_an_id() {
 }
 
 #[test]
+fn a_digest_in_a_name_is_what_the_bytes_say_and_nobodys_to_give() {
+    let (dir, store) = store();
+    let image = import(&store, "base", "x");
+    let foreign = name("debian").with_digest(Digest::of(b"another"));
+    let error = store.tag(&image, &foreign).unwrap_err();
+    assert!(error.kind() == Kind::Invalid && error.chain().contains("invalid tag"), "{error:?}");
+    let named =
+        NewImage { names: vec![foreign.clone()], layers: image.layers.clone(), ..NewImage::default() };
+    assert_eq!(store.commit_image(named).unwrap_err().kind(), Kind::Invalid);
+    assert!(store.resolve(&foreign).unwrap_err().is_not_found());
+    // As an earlier version would have kept it.
+    let record = serde_json::json!({ "name": foreign, "manifest": image.manifest_digest });
+    let file = format!("images/names/{}.json", Digest::of(foreign.canonical().as_bytes()).hex());
+    fs::write(dir.path().join(file), record.to_string()).unwrap();
+    let reopened = open(dir.path());
+    assert!(reopened.called(&foreign).is_none());
+    assert!(reopened.resolve(&foreign).unwrap_err().is_not_found());
+    let own = name("debian").with_digest(image.manifest_digest);
+    assert_eq!(reopened.resolve(&own).unwrap().id, image.id);
+}
+
+#[test]
 fn an_image_goes_with_its_last_name_and_takes_its_layers() {
     let (_dir, store) = store();
     let image = import(&store, "one", "x");

@@ -3,6 +3,7 @@
 use super::ImageStore;
 use crate::image::{Image, Layer};
 use crate::layer::{Decoder, HashingReader, Limits, apply};
+use crate::transfer::Stop;
 use crate::{ImageError, chain_id};
 use hako_error::{Kind, Result};
 use hako_names::Digest;
@@ -11,7 +12,7 @@ use hako_snapshot::Mounts;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -98,6 +99,17 @@ impl ImageStore {
     }
 
     pub(crate) fn unpack_layer(&self, name: &str, parent: Option<&str>, layer: &Layer) -> Result<()> {
+        self.unpack_layer_until(name, parent, layer, &Stop::default())
+    }
+
+    /// The same, unless it is stopped: nothing of it is left then.
+    pub(crate) fn unpack_layer_until(
+        &self,
+        name: &str,
+        parent: Option<&str>,
+        layer: &Layer,
+        stop: &Stop,
+    ) -> Result<()> {
         self.inner.flights.alone(name, || {
             if self.is_unpacked(name) {
                 return Ok(());
@@ -109,6 +121,7 @@ impl ImageStore {
                 })?;
             let blob = self.content().open_blob(layer.digest)?;
             let reader = Decoder::new(BufReader::with_capacity(1 << 17, blob), compression)?;
+            let reader = Stoppable { reader, stop };
             self.with_fresh_snapshot(name, parent, |root| {
                 let diff_id = apply_all(root, reader, &layer.digest.to_string(), layer.size)?;
                 if diff_id == layer.diff_id {
@@ -157,6 +170,19 @@ impl ImageStore {
             }
         };
         Ok(open_dir(&path)?)
+    }
+}
+
+/// A reader that fails once it is to stop.
+struct Stoppable<'a, R> {
+    reader: R,
+    stop: &'a Stop,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.reader.read(buffer)
     }
 }
 

@@ -10,6 +10,7 @@
 use crate::ImageError;
 use crate::layer::{Alone, ApplyError, Decoder, Limits, apply_alone, apply_merged};
 use crate::store::{ImageStore, Loose};
+use crate::transfer::Stop;
 use bytes::Bytes;
 use hako_content::{Expected, Lease, Writer};
 use hako_error::{Error, Kind, Result};
@@ -118,6 +119,7 @@ pub(crate) struct Unpack {
     pub(crate) compression: Compression,
     pub(crate) is_bottom: bool,
     pub(crate) limits: Limits,
+    pub(crate) stop: Stop,
 }
 
 /// Why a layer was not applied alone.
@@ -172,6 +174,7 @@ impl Pipe {
                 compression: job.compression,
                 is_bottom: job.is_bottom,
                 limits: Limits::for_blob(job.size),
+                stop: Stop::default(),
             };
             let (sender, unpacking) = Unpacking::start(store, unpack, &is_refused, alive)?;
             (Some(sender), Some(unpacking))
@@ -285,8 +288,9 @@ impl Unpacking {
         let (name, compression, limits) = (unpack.name.clone(), unpack.compression, unpack.limits);
         // Headers, padding and what follows the archive's end, beyond the files themselves.
         let longest = limits.bytes.saturating_add(limits.entries * 4096);
+        let stop = unpack.stop.clone();
         let decoded = stage("decode", alive, move || {
-            decode(Pieces::new(compressed), compression, longest, &to_hash, &to_apply)
+            decode(Pieces::new(compressed, stop), compression, longest, &to_hash, &to_apply)
         })?;
         let hashed = stage("hash", alive, move || {
             let mut hasher = Hasher::new();
@@ -297,7 +301,7 @@ impl Unpacking {
         })?;
         let (store, is_refused) = (store.clone(), is_refused.clone());
         let applied = stage("apply", alive, move || {
-            let applied = apply_pieces(&store, &unpack, Pieces::new(to_be_applied));
+            let applied = apply_pieces(&store, &unpack, Pieces::new(to_be_applied, unpack.stop.clone()));
             is_refused.fetch_or(matches!(applied, Err(Failed::Refused(_))), Ordering::Relaxed);
             applied
         })?;
@@ -394,9 +398,11 @@ fn decode(
     hash: &SyncSender<Bytes>,
     apply: &SyncSender<Bytes>,
 ) -> io::Result<()> {
+    let stop = pieces.stop.clone();
     let mut decoder = Decoder::new(pieces, compression).map_err(io::Error::other)?;
     let mut length = 0;
     loop {
+        stop.check()?;
         let mut piece = vec![0; PIECE];
         let mut filled = 0;
         while filled < PIECE {
@@ -449,17 +455,19 @@ fn apply_pieces(store: &ImageStore, unpack: &Unpack, mut pieces: Pieces) -> Resu
 struct Pieces {
     receiver: Receiver<Bytes>,
     current: Bytes,
+    stop: Stop,
 }
 
 impl Pieces {
-    fn new(receiver: Receiver<Bytes>) -> Self {
-        Self { receiver, current: Bytes::new() }
+    fn new(receiver: Receiver<Bytes>, stop: Stop) -> Self {
+        Self { receiver, current: Bytes::new(), stop }
     }
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
+            self.stop.check()?;
             match self.receiver.recv() {
                 Ok(piece) => self.current = piece,
                 Err(_) => return Ok(0),

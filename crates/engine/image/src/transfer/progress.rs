@@ -1,8 +1,10 @@
-//! What a transfer tells while it runs.
+//! What a transfer tells while it runs, and what it is told: to stop.
 
 use hako_names::{Digest, ImageRef};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,24 +83,91 @@ pub enum LayerState {
     },
 }
 
+/// The wish that work on other threads ends early: its user has gone, or another part of it has failed. Clones are the
+/// same wish.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    is_wanted: Arc<AtomicBool>,
+    /// The wish of those for whom this is only a part.
+    above: Option<Arc<AtomicBool>>,
+}
+
+impl Stop {
+    /// Wishes it.
+    pub fn stop(&self) {
+        self.is_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is wished.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        let above = self.above.as_ref().is_some_and(|above| above.load(Ordering::Relaxed));
+        above || self.is_wanted.load(Ordering::Relaxed)
+    }
+
+    /// Wishes it when the guard is dropped, as that of a request is whose client has gone.
+    pub fn on_drop(&self) -> StopOnDrop {
+        StopOnDrop(self.clone())
+    }
+
+    /// A wish for a part of the work, which ends with the whole.
+    pub(crate) fn of_a_part(&self) -> Self {
+        Self { is_wanted: Arc::default(), above: Some(self.is_wanted.clone()) }
+    }
+
+    /// An error that ends whatever reads or writes.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.is_wanted() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "it was stopped"));
+        }
+        Ok(())
+    }
+}
+
+/// See [`Stop::on_drop`].
+#[derive(Debug)]
+#[must_use = "dropped at once, it stops at once"]
+pub struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// Who is told. Calls come from several threads and should return at once.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(Event) + Send + Sync>>);
+pub struct Progress {
+    listener: Option<Arc<dyn Fn(Event) + Send + Sync>>,
+    stop: Stop,
+}
 
 impl Progress {
     /// Tells `listener`.
     pub fn new(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(listener)))
+        Self { listener: Some(Arc::new(listener)), stop: Stop::default() }
     }
 
     /// Tells nobody.
     #[must_use]
     pub fn none() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// Ends [`ImageStore::load`] early when `stop` says so: what is being unpacked then goes.
+    ///
+    /// [`ImageStore::load`]: crate::ImageStore::load
+    #[must_use]
+    pub fn until(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        if let Some(listener) = &self.0 {
+        if let Some(listener) = &self.listener {
             listener(event);
         }
     }
@@ -110,6 +179,6 @@ impl Progress {
 
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Progress(told)" } else { "Progress(none)" })
+        f.write_str(if self.listener.is_some() { "Progress(told)" } else { "Progress(none)" })
     }
 }

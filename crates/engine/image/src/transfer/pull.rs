@@ -157,7 +157,10 @@ impl Pull<'_> {
         }
         let Some(digest) = self.digest_there(reference).await? else { return Ok(None) };
         let name = self.name.with_digest(digest);
-        let is_same = |here: &Image| here.manifest_digest == digest || here.repo_digests.contains(&name);
+        let is_same = |here: &Image| {
+            here.manifest_digest == digest
+                || here.repo_digests.contains(&name) && self.store.stands_for(digest, here.manifest_digest)
+        };
         let named = named.filter(is_same);
         let is_up_to_date = named.is_some();
         // What was pushed from here, or pulled by another tag, needs only the name.

@@ -3,10 +3,10 @@
 use crate::stores::{Store, leaning_layers, name, tar};
 use hako_error::Kind;
 use hako_image::layer::Encoder;
-use hako_image::transfer::Progress;
+use hako_image::transfer::{Progress, Stop};
 use hako_image::{Image, SaveFormat, SaveOptions};
 use hako_oci::media_type::{self, Compression};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -205,6 +205,111 @@ fn archive(files: Files<'_>) -> Vec<u8> {
     }
     bytes.extend([0; 1024]);
     bytes
+}
+
+#[test]
+fn a_name_that_an_archive_may_not_give_is_refused_by_name() {
+    let here = Store::new();
+    let image = image(&here, Compression::Gzip);
+    let digest = format!("sha256:{}", "7".repeat(64));
+    let foreign = format!("debian@{digest}");
+    let tagged = |tag: &str| {
+        let layer = tar("dir/x", b"x", None);
+        let diff_id = hako_names::Digest::of(&layer);
+        let config = format!(
+            r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
+        );
+        let manifest = format!(r#"[{{"Config":"c.json","RepoTags":["{tag}"],"Layers":["layer.tar"]}}]"#);
+        let (manifest, config) = (manifest.as_bytes(), config.as_bytes());
+        archive(&[("manifest.json", manifest), ("c.json", config), ("layer.tar", layer.as_slice())])
+    };
+    let annotated = |name: &str| {
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "manifests": [{
+                "mediaType": media_type::MANIFEST,
+                "digest": image.manifest_digest,
+                "size": here.images.content().size(image.manifest_digest).unwrap(),
+                "annotations": { "io.containerd.image.name": name },
+            }],
+        });
+        let mut blobs = vec![("index.json".to_owned(), index.to_string().into_bytes())];
+        let layers = image.layers.iter().map(|layer| layer.digest);
+        for digest in layers.chain([image.manifest_digest, image.id]) {
+            let path = format!("blobs/sha256/{}", digest.hex());
+            blobs.push((path, here.images.content().read(digest).unwrap()));
+        }
+        let files: Vec<(&str, &[u8])> =
+            blobs.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+        archive(&files)
+    };
+    let bad = [tagged(&foreign), tagged("BAD NAME:1"), annotated(&foreign), annotated("BAD NAME")];
+    for (archive, name) in bad.iter().zip([&*foreign, "BAD NAME:1", &*foreign, "BAD NAME"]) {
+        let store = Store::new();
+        let error = store.images.load(archive.as_slice(), &Progress::none()).unwrap_err();
+        let said = error.chain().contains("invalid tag") && error.chain().contains(name);
+        assert!(said && error.kind() == Kind::Invalid, "{error:?}");
+        assert!(store.images.resolve(&self::name(&foreign)).unwrap_err().is_not_found());
+        store.assert_empty();
+    }
+    let own = name("example.com/app").with_digest(image.manifest_digest);
+    let store = Store::new();
+    let loaded = load(&store, &annotated(&own.to_string()));
+    assert!(loaded[0].names.is_empty());
+    assert_eq!(loaded[0].repo_digests, [own]);
+    assert_eq!(load(&Store::new(), &tagged("x:1"))[0].names, [name("x:1")]);
+}
+
+#[test]
+fn a_load_whose_client_has_gone_stops_and_leaves_nothing() {
+    /// Its client goes when all has been sent.
+    struct Leaving<'a>(&'a [u8], Stop);
+    impl Read for Leaving<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            if self.0.len() < 1024 {
+                self.1.stop();
+            }
+            Ok(count)
+        }
+    }
+    let here = Store::new();
+    let image = image(&here, Compression::Gzip);
+    let archive = saved(&here, &image, SaveFormat::Docker);
+    let (store, stop) = (Store::new(), Stop::default());
+    let progress = Progress::none().until(&stop);
+    let error = store.images.load(Leaving(&archive, stop), &progress).unwrap_err();
+    assert_eq!(error.kind(), Kind::Cancelled, "{error:?}");
+    store.assert_empty();
+    // The wish was for that load alone.
+    load(&store, &archive);
+}
+
+#[test]
+fn saving_a_damaged_image_names_what_is_damaged() {
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        for format in [SaveFormat::Docker, SaveFormat::Oci, SaveFormat::DockerLegacy] {
+            let here = Store::new();
+            let image = image(&here, compression);
+            here.images.verify(&image).unwrap();
+            let damaged = image.layers[0].digest;
+            let path = here.images.content().path(damaged);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x55;
+            std::fs::write(&path, &bytes).unwrap();
+            let mut out = Vec::new();
+            let images = [(image.clone(), image.names.clone())];
+            for error in [
+                here.images.save(&images, format, &mut out).unwrap_err(),
+                here.images.save_layout(&images, None, &here.dir.path().join("out")).unwrap_err(),
+                here.images.verify(&image).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), Kind::DataLoss, "{compression:?} {format:?}: {error:?}");
+                assert!(error.chain().contains(&damaged.to_string()), "{error:?}");
+            }
+        }
+    }
 }
 
 #[test]
