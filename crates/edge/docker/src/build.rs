@@ -215,7 +215,7 @@ fn failed(parent: &Path) -> impl Fn(std::io::Error) -> Error {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        if let Err(error) = hako_snapshot::remove_tree(&self.0) {
             tracing::warn!(%error, path = %self.0.display(), "remove a build context");
         }
     }
@@ -248,17 +248,21 @@ async fn run(
     if let Ok(Built { image: Some(image), .. }) = &built {
         state.events.built(image, &tags);
     }
-    for line in outcome(built, &tags) {
+    for line in outcome(built, &tags, is_quiet) {
         if sender.send(line).await.is_err() {
             return;
         }
     }
 }
 
-fn outcome(built: Result<Built>, tags: &[ImageRef]) -> Vec<Value> {
+/// A quiet build tells its image alone, whole.
+fn outcome(built: Result<Built>, tags: &[ImageRef], is_quiet: bool) -> Vec<Value> {
     match built {
         Ok(built) => {
             let Some(id) = built.id() else { return Vec::new() };
+            if is_quiet {
+                return vec![json!({ "stream": format!("{id}\n") })];
+            }
             let mut lines = vec![
                 json!({ "aux": { "ID": id } }),
                 json!({ "stream": format!("Successfully built {}\n", id.short()) }),

@@ -197,6 +197,12 @@ struct Start {
     console_size: Option<[u16; 2]>,
 }
 
+fn read(body: &[u8]) -> serde_json::Result<Start> {
+    let mut body = serde_json::from_slice(body)?;
+    crate::names::spell(&mut body);
+    serde_json::from_value(body)
+}
+
 pub(crate) async fn start(
     State(state): State<DockerState>,
     Path(id): Path<String>,
@@ -210,7 +216,7 @@ pub(crate) async fn start(
         .map_err(|error| invalid(format!("body: {error}")))?;
     let wanted: Start = match body.is_empty() {
         true => Start::default(),
-        false => serde_json::from_slice(&body).map_err(|error| invalid(format!("body: {error}")))?,
+        false => read(&body).map_err(|error| invalid(format!("body: {error}")))?,
     };
     if !matches!(*record.progress.lock(), Progress::Made) {
         return Err(Failure(Error::new(

@@ -36,7 +36,7 @@ pub(crate) async fn build(State(state): State<DockerState>, request: Request) ->
     let body = body_reader(request.into_body());
     let (wanted, context) = blocking(move || read(BufReader::new(body), parent)).await?;
     if wanted.context.as_os_str().is_empty() && wanted.remote.is_none() && wanted.dockerfile_text.is_none() {
-        return Err(invalid("the request names no context"));
+        return Err(invalid("standard input was empty: it has to be a Dockerfile or the tar of a context"));
     }
     let (sender, receiver) = mpsc::channel::<Value>(256);
     let running = tokio::spawn(run(state, wanted, context, sender));

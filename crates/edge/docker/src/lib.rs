@@ -26,6 +26,7 @@ mod hijack;
 mod human;
 mod image;
 mod info;
+mod names;
 mod network;
 mod params;
 mod record;

@@ -58,6 +58,9 @@ struct Face {
     recorder: Option<Recorder>,
 }
 
+/// The longest text of a refusal, in bytes.
+const MAX_REFUSAL: usize = 64 << 10;
+
 async fn accept(listener: UnixListener, face: Face) -> Result<()> {
     loop {
         let stream = match listener.accept().await {
@@ -134,7 +137,23 @@ async fn answer(face: Face, mut request: Request<Body>) -> Response {
 
 async fn routed(router: Router, request: Request<Body>) -> Response {
     match router.oneshot(request).await {
-        Ok(response) => response,
+        Ok(response) => in_json(response).await,
+    }
+}
+
+/// Refusals of the router itself are plain text; every client reads JSON.
+async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let is_plain = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    match axum::body::to_bytes(response.into_body(), MAX_REFUSAL).await {
+        Ok(text) => message(status, &String::from_utf8_lossy(&text)),
+        Err(error) => message(status, &error.to_string()),
     }
 }
 

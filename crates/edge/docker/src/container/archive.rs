@@ -2,7 +2,7 @@
 
 use crate::error::{Answer, Failure, invalid};
 use crate::events::note;
-use crate::image::body_reader;
+use crate::image::{body_reader, readable};
 use crate::params::Params;
 use crate::{DockerState, archive};
 use axum::Json;
@@ -122,7 +122,7 @@ pub(crate) async fn put(
     };
     let reader = body_reader(request.into_body());
     let extracted = state.engine.in_tree(&id, move |tree| {
-        let (compression, reader) = sniff(reader)?;
+        let (compression, reader) = sniff(readable(reader)?)?;
         let mut tar = Decoder::new(reader, compression)?;
         tree.extract(&path, &mut tar, how)?;
         // What follows the archive's end is read, so that its sender is not cut off.

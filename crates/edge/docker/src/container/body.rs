@@ -1,6 +1,7 @@
 //! JSON bodies: what cannot be read is refused in Docker's form.
 
 use crate::error::{Failure, invalid};
+use crate::names;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -31,6 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(invalid("invalid JSON: got EOF while reading request body"));
         }
         let parsed = serde_json::from_slice(&body).and_then(|mut json| {
+            names::spell(&mut json);
             drop_nulls(&mut json, false);
             serde_json::from_value(json)
         });
@@ -38,16 +40,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// Members whose keys are names of the client's: a key with null is there all the same.
-const MAPS: [&str; 6] =
-    ["EndpointsConfig", "ExposedPorts", "Volumes", "PortBindings", "AuxiliaryAddresses", "Labels"];
-
 /// To Docker a field that is null is one that is not there.
 fn drop_nulls(json: &mut Value, is_map: bool) {
     match json {
         Value::Object(members) => {
             members.retain(|_, value| is_map || !value.is_null());
-            members.iter_mut().for_each(|(name, value)| drop_nulls(value, MAPS.contains(&name.as_str())));
+            members.iter_mut().for_each(|(name, value)| drop_nulls(value, names::is_map(name)));
         }
         Value::Array(list) => list.iter_mut().for_each(|value| drop_nulls(value, false)),
         _ => {}

@@ -87,10 +87,11 @@ const FIELDS: [&str; 12] = [
 
 /// What a body sets of the configuration; the rest of a container's configuration is not an image's.
 fn body_config(body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    let value: Value = match body.trim_ascii().is_empty() {
+    let mut value: Value = match body.trim_ascii().is_empty() {
         true => Value::Null,
         false => serde_json::from_slice(body).map_err(|error| invalid(format!("commit: {error}")))?,
     };
+    crate::names::spell(&mut value);
     let is_set = |value: &Value| match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),

@@ -4,7 +4,7 @@ use crate::error::Answer;
 use crate::events::note;
 use crate::{DockerState, archive};
 use axum::extract::{Path, State};
-use hako_container::{ContainerEngine, snapshot_key};
+use hako_container::ContainerEngine;
 use hako_image::layer::{DiffOptions, diff};
 use hako_snapshot::Mounts;
 
@@ -13,7 +13,7 @@ use hako_snapshot::Mounts;
 pub(crate) async fn export(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let images = state.images.clone();
-    let mounts = images.snapshots().mounts(&snapshot_key(id.as_str()))?;
+    let mounts = state.engine.root_mounts(&id)?;
     note(&state, &id, "export").await;
     Ok(archive::answer(move |out| {
         // The container's own layer on top of its image's, looked at without a way to write to it.

@@ -17,7 +17,7 @@ use futures::stream;
 use hako_container::{ContainerEngine, Filter, Removal, Update, WaitCondition, parse_signal};
 use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -55,11 +55,26 @@ fn signal(params: &Params) -> Result<Option<i32>, Failure> {
     Ok(params.get("signal").map(parse_signal).transpose()?)
 }
 
+/// The longest body that asks for nothing: `null` or `{}` with an end of line.
+const EMPTY_BODY: u64 = 7;
+
+/// Whether there is a body that asks for something, as versions before 1.24 had it.
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > EMPTY_BODY) || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
 pub(crate) async fn start(
     State(state): State<DockerState>,
     Path(name): Path<String>,
     params: Params,
+    headers: HeaderMap,
 ) -> Answer {
+    if has_body(&headers) {
+        return Err(invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
     if params.get("checkpoint").or(params.get("checkpoint-dir")).is_some() {
         return Err(unimplemented("starting from a checkpoint is unimplemented: start the container anew"));
     }

@@ -1,13 +1,13 @@
 //! `GET /images/get`, `GET /images/{name}/get` and `POST /images/load`: images as archives.
 
 use super::progress::{Lines, Way, plain, streamed};
-use super::{body_reader, find, platform};
+use super::{Shared, body_reader, find, platform, readable};
 use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::Params;
 use crate::{DockerState, archive};
 use axum::extract::{Request, State};
 use hako_error::{Error, Kind};
-use hako_image::transfer::{Event, Progress};
+use hako_image::transfer::{Event, Progress, Stop};
 use hako_image::{Image, SaveFormat, SaveOptions};
 use hako_names::ImageRef;
 use serde_json::json;
@@ -21,7 +21,8 @@ pub(crate) async fn save_many(State(state): State<DockerState>, params: Params) 
     save(&state, &names, &params).await
 }
 
-/// `format` and `compression` are ours: no client of docker's sends them.
+/// `format`, `compression` and `verify`, which answers what is wrong with an image whose archive broke off, are ours:
+/// no client of docker's sends them.
 fn options(params: &Params) -> Result<SaveOptions, Failure> {
     let format = match params.get("format") {
         None | Some("docker") => SaveFormat::Docker,
@@ -50,6 +51,10 @@ pub(super) async fn save(state: &DockerState, names: &[&str], params: &Params) -
                 None => wanted.push((image, name.into_iter().collect())),
             }
         }
+    }
+    if params.flag("verify") {
+        let (images, all) = (state.images.clone(), wanted.clone());
+        blocking(move || all.iter().try_for_each(|(image, _)| images.verify(image))).await?;
     }
     for (image, _) in &wanted {
         let id = image.id.to_string();
@@ -91,7 +96,7 @@ pub(crate) async fn load(State(state): State<DockerState>, params: Params, reque
 
 async fn run(
     state: DockerState,
-    mut body: impl Read + Send + 'static,
+    body: impl Read + Send + 'static,
     is_quiet: bool,
     lines: Lines,
 ) -> hako_error::Result<()> {
@@ -106,9 +111,14 @@ async fn run(
         }
     };
     let images = state.images.clone();
+    let stop = Stop::default();
+    // The client is gone when nobody waits for this any more.
+    let _on_drop = stop.on_drop();
     let work = move || {
-        let loaded = images.load(&mut body, &Progress::new(listener));
-        if loaded.is_err() {
+        let body = Shared::new(body);
+        let mut archive = readable(body.clone())?;
+        let loaded = images.load(&mut archive, &Progress::new(listener).until(&stop));
+        if loaded.is_err() && !stop.is_wanted() {
             // Its sender listens only when it has sent all; a broken connection has no rest.
             let _ = std::io::copy(&mut body.take(REST), &mut std::io::sink());
         }

@@ -1,6 +1,6 @@
 //! `POST /images/create`: a root file system becomes an image, or one is pulled.
 
-use super::{body_reader, changes, lines, platform, target};
+use super::{body_reader, changes, lines, platform, readable, target};
 use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::Params;
 use crate::{DockerState, system};
@@ -27,6 +27,7 @@ pub(crate) async fn create(State(state): State<DockerState>, params: Params, req
             Some(address) => Box::new(hako_build::open_address(&address)?),
             None => Box::new(body),
         };
+        let tar = readable(tar)?;
         match name {
             Some(name) => images.import_rootfs(tar, &name, config),
             None => images.import_unnamed_rootfs(tar, config),

@@ -36,8 +36,11 @@ use hako_error::{Error, Kind};
 use hako_image::Image;
 use hako_names::ImageRef;
 use http::{Method, StatusCode, header};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::sync::Arc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 /// The routes of this module.
@@ -157,6 +160,41 @@ async fn tag(state: &DockerState, name: &str, params: &Params) -> Answer {
 pub(crate) fn body_reader(body: Body) -> impl std::io::Read + Send + 'static {
     let stream = Box::pin(body.into_data_stream().map_err(std::io::Error::other));
     SyncIoBridge::new(StreamReader::new(stream))
+}
+
+/// How archives begin that other than images' own ways of compression made.
+const FOREIGN: [&[u8]; 2] = [b"BZh", b"\xfd7zXZ\0"];
+
+/// An archive as images take them: what xz and bzip2 made is decompressed, the rest stays.
+pub(crate) fn readable(mut stream: impl Read + 'static) -> Result<Box<dyn Read>, Error> {
+    let mut head = Vec::new();
+    let read = stream.by_ref().take(6).read_to_end(&mut head);
+    read.map_err(|error| Error::new(Kind::Invalid, "the archive cannot be read").with_source(error))?;
+    let is_foreign = FOREIGN.iter().any(|magic| head.starts_with(magic));
+    let whole = Cursor::new(head).chain(stream);
+    if is_foreign { hako_build::decompressed(whole) } else { Ok(Box::new(whole)) }
+}
+
+/// A stream that one reads, and another reads the rest of.
+#[derive(Debug)]
+pub(crate) struct Shared<R>(Arc<Mutex<R>>);
+
+impl<R> Shared<R> {
+    pub(crate) fn new(stream: R) -> Self {
+        Self(Arc::new(Mutex::new(stream)))
+    }
+}
+
+impl<R> Clone for Shared<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R: Read> Read for Shared<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.lock().read(buffer)
+    }
 }
 
 fn lines(values: &[Value]) -> Response {

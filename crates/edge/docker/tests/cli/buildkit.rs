@@ -158,8 +158,8 @@ fn a_build_that_fails_says_where_and_why() {
         let told = fails(docker, &[dir.to_str().unwrap()]);
         assert!(told.contains("absent"), "{told}");
         if !docker.is_peer() {
-            let told = fails(docker, &["--ulimit", "nofile=9", dir.to_str().unwrap()]);
-            assert!(told.contains("ulimits is unimplemented"), "{told}");
+            let told = fails(docker, &["--network", "mine", dir.to_str().unwrap()]);
+            assert!(told.contains("the network \"mine\" for a build is unimplemented"), "{told}");
         }
         assert_nothing_left(docker);
     });

@@ -99,7 +99,7 @@ pub(crate) fn restart_policy(policy: Option<&Restart>, auto_remove: bool) -> Res
     let max_retries = u32::try_from(policy.maximum_retry_count)
         .map_err(|_| invalid("invalid restart policy: maximum retry count cannot be negative"))?;
     let restart = match policy.name.as_str() {
-        "" | "no" if policy.maximum_retry_count > 0 => {
+        "" | "no" | "always" | "unless-stopped" if policy.maximum_retry_count > 0 => {
             return Err(invalid(
                 "invalid restart policy: maximum retry count can only be used with 'on-failure'",
             ));

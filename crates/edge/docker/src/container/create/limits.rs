@@ -10,6 +10,8 @@ use hako_container::Feature;
 /// The least memory that a container can live with, as Docker has it.
 const LEAST_MEMORY: i64 = 6 << 20;
 const PERIODS_US: std::ops::RangeInclusive<i64> = 1_000..=1_000_000;
+/// What the kernel takes as shares of the processor; what is outside it bends without a word.
+const SHARES: (i64, i64) = (2, 262_144);
 const WEIGHTS: std::ops::RangeInclusive<u64> = 10..=1000;
 
 /// Checks the limits, takes away those that the kernel has not, and says which.
@@ -48,6 +50,16 @@ fn check_memory(host: &HostConfig) -> Result<(), Failure> {
 }
 
 fn check_processor(host: &HostConfig, has: &impl Fn(Feature) -> bool) -> Result<(), Failure> {
+    match host.cpu_shares {
+        0 => {}
+        shares if shares < SHARES.0 => {
+            return Err(invalid(format!("the minimum allowed cpu-shares is {}", SHARES.0)));
+        }
+        shares if shares > SHARES.1 => {
+            return Err(invalid(format!("the maximum allowed cpu-shares is {}", SHARES.1)));
+        }
+        _ => {}
+    }
     if host.cpu_period != 0 && !PERIODS_US.contains(&host.cpu_period) {
         return Err(invalid(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",

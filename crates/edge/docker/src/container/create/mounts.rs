@@ -272,6 +272,36 @@ fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failu
     Ok(Mount { target, source, read_only, below, subpath: subpath(mount)? })
 }
 
+/// What may be said of a tmpfs beside its size, mode and whether it is written: mount(8) and tmpfs(5).
+const TMPFS_OPTIONS: [&str; 26] = [
+    "async",
+    "atime",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "gid",
+    "mand",
+    "mpol",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nr_blocks",
+    "nr_inodes",
+    "private",
+    "relatime",
+    "rprivate",
+    "strictatime",
+    "suid",
+    "sync",
+    "uid",
+];
+
 fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
     let (mut size, mut mode, mut read_only, mut options) = (None, None, false, vec!["noexec".to_owned()]);
     let bad = |option: &str| invalid(format!("tmpfs option {option:?} of {target} is not valid"));
@@ -282,7 +312,8 @@ fn tmpfs(target: &str, text: &str) -> Result<Mount, Failure> {
             ("ro", _) => read_only = true,
             ("rw", _) => {}
             ("exec", _) => options.retain(|known| known != "noexec"),
-            _ => options.push(option.to_owned()),
+            (name, _) if TMPFS_OPTIONS.contains(&name) => options.push(option.to_owned()),
+            _ => return Err(invalid(format!("invalid tmpfs option [{option:?}]"))),
         }
     }
     let place = destination(target)

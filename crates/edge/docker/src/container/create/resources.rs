@@ -14,6 +14,9 @@ pub(crate) fn resources(host: &HostConfig, is_new: bool) -> Result<Resources, Fa
     if host.memory != 0 && host.memory < LEAST_MEMORY {
         return Err(invalid("Minimum memory limit allowed is 6MB"));
     }
+    if is_new && host.memory == 0 && host.memory_swap > 0 {
+        return Err(invalid("You should always set the Memory limit when using Memoryswap limit, see usage"));
+    }
     if host.nano_cpus > 0 && (host.cpu_quota != 0 || host.cpu_period != 0) {
         let other = if host.cpu_period != 0 { "Period" } else { "Quota" };
         return Err(invalid(format!("Conflicting options: Nano CPUs and CPU {other} cannot both be set")));

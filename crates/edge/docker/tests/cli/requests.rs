@@ -1,0 +1,142 @@
+//! Requests as scripts and older programs write them.
+
+use crate::daemon::{Daemon, with_daemon};
+use std::process::{Command, Stdio};
+
+/// What a JSON answer has at a place.
+fn inspected(docker: &Daemon, name: &str, format: &str) -> String {
+    docker.ok(&["inspect", "-f", format, name]).trim().to_owned()
+}
+
+#[test]
+fn fields_are_known_in_any_case_as_go_s_decoder_has_it() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let body = r#"{"image":"busybox","cmd":["true"],"HostConfig":{"memory":10000000,"networkMode":"none","readonlyRootfs":true},
+            "labels":{"memory":"x"}}"#;
+        docker.post("/containers/create?name=one", body);
+        let format = "{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}} {{.HostConfig.ReadonlyRootfs}} {{.Config.Labels.memory}}";
+        assert_eq!(inspected(docker, "one", format), "10000000 none true x");
+        docker.post("/containers/one/update", r#"{"cpushares":77}"#);
+        assert_eq!(inspected(docker, "one", "{{.HostConfig.CpuShares}}"), "77");
+        docker.ok(&["rm", "one"]);
+    });
+}
+
+#[test]
+fn changes_of_a_commit_and_an_import_are_read_as_a_dockerfile_is() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let changes = [
+            "ENV A=1 B=2",
+            "ENV C=\"x y\"",
+            "LABEL l=1 m=2",
+            "EXPOSE 80 443/udp",
+            "VOLUME [\"/c\",\"/d\"]",
+            "WORKDIR rel",
+            "ONBUILD RUN true",
+            "HEALTHCHECK CMD true",
+            "ENTRYPOINT [\"env\"]",
+        ];
+        let options: Vec<&str> = changes.iter().flat_map(|change| ["-c", change]).collect();
+        docker.ok(&["create", "--name", "one", "busybox", "true"]);
+        docker.ok(&[&["commit"], &options[..], &["one", "made"]].concat());
+        let format = "{{json .Config.Env}} {{json .Config.Labels}} {{json .Config.ExposedPorts}} {{json .Config.Volumes}} \
+                      {{.Config.WorkingDir}} {{json .Config.OnBuild}} {{json .Config.Healthcheck.Test}} {{json .Config.Cmd}}";
+        let expected = r#"["PATH=/bin:/sbin:/usr/bin:/usr/sbin","A=1","B=2","C=x y"] {"l":"1","m":"2"} {"443/udp":{},"80/tcp":{}} {"/c":{},"/d":{}} /rel ["RUN true"] ["CMD-SHELL","true"] null"#;
+        assert_eq!(inspected(docker, "made", format), expected);
+        for change in ["USER", "RUN true", "ENV"] {
+            let (code, _, err) = docker.run(&["commit", "-c", change, "one", "other"]);
+            assert!(code != 0 && !err.is_empty(), "{change}: {err}");
+        }
+        docker.ok(&["rm", "one"]);
+    });
+}
+
+#[test]
+fn a_quiet_build_tells_its_image_alone() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let context = docker.dir.join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("Dockerfile"), "FROM busybox\nRUN true\n").unwrap();
+        docker.with_each_cli(|docker| {
+            let said = docker.ok(&["build", "-q", "-t", "made", context.to_str().unwrap()]);
+            assert_eq!(said.trim(), inspected(docker, "made", "{{.Id}}"));
+        });
+    });
+}
+
+/// A file's bytes as a program packs them.
+fn packed(program: &str, file: &std::path::Path) -> Vec<u8> {
+    let output = Command::new(program).arg("-c").arg(file).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{program}");
+    output.stdout
+}
+
+#[test]
+fn archives_that_xz_and_bzip2_made_are_loaded_imported_and_copied() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        let saved = docker.dir.join("saved.tar");
+        docker.ok(&["save", "-o", saved.to_str().unwrap(), "busybox"]);
+        let fed = |args: &[&str], bytes: &[u8]| {
+            use std::io::Write;
+            let mut command = docker.command(args);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(bytes).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{args:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        for program in ["xz", "bzip2"] {
+            assert!(fed(&["load"], &packed(program, &saved)).contains("busybox:latest"));
+            fed(&["import", "-", program], &packed(program, &docker.dir.join("busybox.tar")));
+            docker.ok(&["run", "--rm", program, "/bin/true"]);
+            fed(&["cp", "-", "box:/tmp"], &packed(program, &docker.dir.join("busybox.tar")));
+            docker.ok(&["exec", "box", "ls", "/tmp/bin/busybox"]);
+            docker.ok(&["exec", "box", "rm", "-r", "/tmp/bin"]);
+        }
+        docker.ok(&["rm", "-f", "box"]);
+    });
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_before_it_is_made() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "one", "busybox", "true"]);
+        for (args, words) in [
+            (&["create", "--memory-swap", "50m", "busybox"][..], "always set the Memory limit"),
+            (&["create", "--cpu-shares", "1", "busybox"], "the minimum allowed cpu-shares is 2"),
+            (&["update", "--cpu-shares", "300000", "one"], "the maximum allowed cpu-shares is 262144"),
+        ] {
+            let (code, _, err) = docker.run(args);
+            assert!(code != 0 && (docker.is_peer() || err.contains(words)), "{args:?}: {err}");
+        }
+        for (method, path, body, words) in [
+            (
+                "POST",
+                "/containers/create",
+                r#"{"Image":"busybox","HostConfig":{"RestartPolicy":{"Name":"always","MaximumRetryCount":4}}}"#,
+                "aximum retry count",
+            ),
+            ("POST", "/v1.24/containers/one/start", r#"{"Binds":["/:/x"]}"#, "non-empty request body"),
+        ] {
+            let answer = docker.ask(method, path, body);
+            assert!(answer.split(' ').nth(1) == Some("400") && answer.contains(words), "{path}: {answer}");
+        }
+        let (code, _, err) = docker.run(&["run", "--rm", "--tmpfs", "/x:foo", "busybox", "true"]);
+        assert!(code != 0 && err.contains(r#"nvalid tmpfs option ["foo"]"#), "{err}");
+        docker.ok(&["rm", "one"]);
+    });
+}
+
+#[test]
+fn every_refusal_is_json() {
+    with_daemon(|docker| {
+        let answer = docker.ask("GET", "/containers/%ff/json", "");
+        assert!(answer.contains("{\"message\":\""), "{answer}");
+    });
+}
