@@ -70,7 +70,7 @@ pub fn usage((group, plural): Resource<'_>, object: &Value) -> Usage {
 /// Adds what one object takes to what others take.
 pub fn add(total: &mut Usage, one: Usage) {
     for (name, amount) in one {
-        let sum = total.remove(&name).map_or_else(|| amount.clone(), |before| before + amount.clone());
+        let sum = total.remove(&name).map_or(amount, |before| before + amount);
         total.insert(name, sum);
     }
 }
@@ -90,7 +90,7 @@ fn claim(object: &Value, usage: &mut Usage) {
         };
         put(of_class(CLAIMS), Quantity::from_units(1));
         if let Some(storage) = &storage {
-            put(of_class(STORAGE), storage.clone());
+            put(of_class(STORAGE), *storage);
         }
         if prefix.is_none() && class.is_none() {
             break;

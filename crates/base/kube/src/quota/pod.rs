@@ -31,7 +31,7 @@ pub(super) fn add(pod: &Value, usage: &mut Usage) {
     usage.insert("pods".to_owned(), Quantity::from_units(1));
     for (name, amount) in amounts(pod, "requests") {
         if BARE.contains(&name.as_str()) || name.starts_with("hugepages-") {
-            usage.insert(name.clone(), amount.clone());
+            usage.insert(name.clone(), amount);
         }
         usage.insert(format!("requests.{name}"), amount);
     }
@@ -84,7 +84,7 @@ fn plus(sum: &mut Amounts, more: Amounts) {
 
 fn most(sum: &mut Amounts, other: Amounts) {
     for (name, amount) in other {
-        let largest = sum.remove(&name).map_or_else(|| amount.clone(), |before| before.max(amount.clone()));
+        let largest = sum.remove(&name).map_or(amount, |before| before.max(amount));
         sum.insert(name, largest);
     }
 }

@@ -47,7 +47,7 @@ impl Signer {
         let has = |usage: &&str| usages.iter().any(|one| one == usage);
         let is_known =
             |usage: &String| needed.contains(&usage.as_str()) || optional.contains(&usage.as_str());
-        if !needed.iter().all(|usage| has(usage)) || !usages.iter().all(is_known) {
+        if !needed.iter().all(has) || !usages.iter().all(is_known) {
             return Some(format!(
                 "usages did not match: needed are {}, allowed besides are {}",
                 needed.join(", "),

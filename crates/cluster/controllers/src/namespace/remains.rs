@@ -18,6 +18,9 @@ pub(super) struct Remains {
     pub failures: Vec<String>,
 }
 
+/// Its type, the reason and message as long as it holds, and those as long as it does not.
+type Condition = (&'static str, Option<(&'static str, String)>, &'static str, &'static str);
+
 impl Remains {
     pub(super) fn is_nothing(&self) -> bool {
         self.counts.is_empty() && self.undiscovered.is_empty() && self.failures.is_empty()
@@ -32,7 +35,7 @@ impl Remains {
     }
 
     /// The state of each condition: its reason and message as long as it holds, then as long as it does not.
-    fn conditions(&self) -> [(&'static str, Option<(&'static str, String)>, &'static str, &'static str); 5] {
+    fn conditions(&self) -> [Condition; 5] {
         let when =
             |is: bool, reason: &'static str, message: &dyn Fn() -> String| is.then(|| (reason, message()));
         let list = |all: &BTreeMap<String, usize>, word: &str| {
