@@ -29,6 +29,31 @@ const OURS: &[(&str, &str)] = &[
         "fields::an_exec_has_an_environment_a_place_a_size_and_may_run_by_itself",
         "a detached exec has its terminal on no input there",
     ),
+    ("changes::a_prune_of_the_build_cache_makes_the_room_that_is_asked_for", "room came with API 1.48"),
+    (
+        "changes::an_update_of_what_is_fixed_is_refused_by_name_and_repeating_it_is_not",
+        "dockerd leaves it away without a word",
+    ),
+    (
+        "changes::an_update_reaches_every_limit_of_the_group",
+        "dockerd leaves away rates of block devices without a word",
+    ),
+    (
+        "changes::limits_of_kernel_memory_and_options_of_devices_are_taken_or_told",
+        "dockerd leaves away the limit of TCP memory without a word",
+    ),
+    (
+        "network_kinds::a_network_without_a_parent_is_for_its_members_alone",
+        "dockerd makes a dummy link, which this kernel may lack",
+    ),
+    (
+        "network_kinds::addresses_that_count_on_a_link_only_are_given",
+        "its hook fails for an address of IPv6 where the network has none",
+    ),
+    (
+        "network_kinds::ports_of_sctp_are_led_shown_and_taken_once",
+        "its proxy wants a socket of SCTP, which this kernel may lack",
+    ),
     ("fields::a_container_has_the_hardware_address_that_it_is_given", "command lines since 25 want API 1.44"),
     ("fields::images_are_listed_and_committed_with_every_parameter", "shared sizes came with API 1.42"),
     (
