@@ -127,7 +127,7 @@ fn cve_2018_15664_links_of_a_container_lead_nowhere_else() {
         let evil = path(docker, "evil");
         // It swaps a directory for a link to the host's path all the time.
         let script = format!(
-            "mkdir -p {0} /a; ln -s {0} /b; echo mine >{0}/secret; while :; do mv /a /c; mv /b /a; mv /a /b; mv /c /a; done",
+            "mkdir -p {0} /a; echo mine >{0}/secret; ln -s {0} /b; while :; do mv /a /c; mv /b /a; mv /a /b; mv /c /a; done",
             outside.display()
         );
         docker.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", &script]);
