@@ -95,6 +95,33 @@ pub enum StoreError {
         /// What is wrong.
         reason: Arc<str>,
     },
+    /// A sealed record does not open.
+    #[error(
+        "the record {} cannot be read: {reason} {}; put that file back as it was, from a backup of hako, and start hako \
+         again",
+        key.escape_ascii(),
+        path.display()
+    )]
+    Unreadable {
+        /// The record.
+        key: bytes::Bytes,
+        /// The file of keys.
+        path: PathBuf,
+        /// What is wrong, ending where the file's name follows.
+        reason: Arc<str>,
+    },
+    /// There are no keys to seal and open records with.
+    #[error(
+        "what is kept sealed can be neither read nor written, for want of the keys in {}: {reason}; put that file back \
+         from a backup of hako and start hako again",
+        path.display()
+    )]
+    KeysUnavailable {
+        /// The file of keys.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
     /// A store on other machines does not answer, or refuses us.
     #[error("the store at {endpoints} does not serve: {reason}")]
     Remote {
@@ -128,7 +155,8 @@ impl Classify for StoreError {
             Self::FutureRevision { .. } | Self::Disk { .. } | Self::Remote { .. } | Self::Closed => {
                 Kind::Unavailable
             }
-            Self::Damaged { .. } => Kind::DataLoss,
+            Self::KeysUnavailable { .. } => Kind::Unavailable,
+            Self::Damaged { .. } | Self::Unreadable { .. } => Kind::DataLoss,
         }
     }
 }

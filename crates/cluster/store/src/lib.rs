@@ -19,6 +19,8 @@ mod embedded;
 mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod sealed;
+pub mod snapshot;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 mod types;
@@ -33,8 +35,10 @@ pub use crate::embedded::{Embedded, EmbeddedConfig, HistoryLimits, log};
 pub use crate::error::{Result, StoreError};
 #[cfg(feature = "etcd")]
 pub use crate::etcd::{Etcd, EtcdConfig};
+pub use crate::sealed::{Sealed, Settled};
 pub use crate::types::{
-    Entry, Event, EventKind, Expect, Lease, LeaseId, Op, Page, Range, Read, Revision, Status, Write, Written,
+    Entry, Event, EventKind, Expect, HistorySize, Lease, LeaseId, Op, Page, Range, Read, Revision, Status,
+    Write, Written,
 };
 pub use crate::watch::{Batch, Watch};
 
@@ -91,6 +95,18 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::LeaseNotFound`] if it has expired or was revoked.
     async fn lease_revoke(&self, id: LeaseId) -> Result<()>;
+
+    /// The leases that live, with the time each was granted.
+    async fn leases(&self) -> Result<Vec<Lease>>;
+
+    /// Sees to it that what was overwritten or deleted and then compacted is not left in files of ours: a database
+    /// keeps freed space as it is. Nothing to do where the files are others'.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    async fn scrub(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// The newest revision.
     async fn revision(&self) -> Result<Revision>;

@@ -211,6 +211,17 @@ pub struct Status {
     pub bytes: u64,
     /// Bytes on disk, if the implementation knows.
     pub disk_bytes: u64,
+    /// What is kept for watches and older revisions alone, if the implementation knows.
+    pub history: Option<HistorySize>,
     /// Why writes are being refused, if they are.
     pub refusing: Option<String>,
+}
+
+/// How much history there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistorySize {
+    /// Events.
+    pub events: u64,
+    /// Bytes that live only because of them.
+    pub bytes: u64,
 }

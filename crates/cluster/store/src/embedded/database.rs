@@ -20,11 +20,67 @@ struct Redb {
     path: PathBuf,
 }
 
+/// Records in one transaction while the database is written anew: what is changed by one lives in memory.
+const REBUILD_STEP: usize = 16 << 10;
+
 /// Opens the database of a directory.
 pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
     let path = dir.join("store.redb");
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create(&path)?;
+    // One that was not finished; the old one is whole.
+    remove(&beside(&path))?;
+    let database = create(&path)?;
     Ok(Box::new(Redb { database, path }))
+}
+
+fn create(path: &Path) -> Result<Database, LogError> {
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("redb.new")
+}
+
+fn remove(path: &Path) -> Result<(), LogError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Redb {
+    /// Copies all records and values, the last with the disk's word for it.
+    fn copy_to(&self, new: &Database) -> Result<(), LogError> {
+        let old = self.database.begin_read()?;
+        if let Some(records) = existing(old.open_table(RECORDS))? {
+            let mut rows = records.iter()?.peekable();
+            while rows.peek().is_some() {
+                let mut transaction = new.begin_write()?;
+                transaction
+                    .set_durability(Durability::None)
+                    .map_err(|error| LogError::Failed(error.to_string()))?;
+                {
+                    let mut table = transaction.open_table(RECORDS)?;
+                    for row in rows.by_ref().take(REBUILD_STEP) {
+                        let (revision, bytes) = row?;
+                        table.insert(revision.value(), bytes.value())?;
+                    }
+                }
+                transaction.commit()?;
+            }
+        }
+        let transaction = new.begin_write()?;
+        {
+            let mut table = transaction.open_table(VALUES)?;
+            if let Some(values) = existing(old.open_table(VALUES))? {
+                for row in values.iter()? {
+                    let (name, bytes) = row?;
+                    table.insert(name.value(), bytes.value())?;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
 }
 
 impl Log for Redb {
@@ -71,6 +127,18 @@ impl Log for Redb {
         }
         transaction.commit()?;
         Ok(())
+    }
+
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        let new_path = beside(&self.path);
+        remove(&new_path)?;
+        let new = create(&new_path)?;
+        self.copy_to(&new)?;
+        std::fs::rename(&new_path, &self.path)?;
+        // The new file is open already; the old one goes with its last descriptor.
+        self.database = new;
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        Ok(std::fs::File::open(directory)?.sync_all()?)
     }
 
     fn disk_bytes(&self) -> u64 {

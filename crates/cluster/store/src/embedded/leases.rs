@@ -42,6 +42,13 @@ impl Leases {
         self.changed.notify_one();
     }
 
+    /// All that live.
+    pub fn all(&self) -> Vec<Lease> {
+        let clocks = self.clocks.lock();
+        let live = clocks.iter().filter(|(_, clock)| !clock.ending);
+        live.map(|(id, clock)| Lease { id: *id, ttl: clock.ttl }).collect()
+    }
+
     /// Whether keys may be attached to it.
     pub fn is_live(&self, id: LeaseId) -> bool {
         self.clocks.lock().get(&id).is_some_and(|clock| !clock.ending)

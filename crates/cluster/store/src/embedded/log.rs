@@ -27,6 +27,15 @@ pub trait Log: Send {
     /// Whatever the database says.
     fn commit(&mut self, batch: &LogBatch) -> Result<(), LogError>;
 
+    /// Writes everything anew, so that no freed space is left, nor what was in it. At every moment the directory has
+    /// the old database or the new one. After an error the log is dropped and opened again, as after one of `commit`.
+    ///
+    /// # Errors
+    /// Whatever the database says, or that it cannot.
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        Err(LogError::Failed("this database cannot be written anew".to_owned()))
+    }
+
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
 }

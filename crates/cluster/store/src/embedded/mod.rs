@@ -11,6 +11,7 @@ mod leases;
 mod load;
 pub mod log;
 mod record;
+mod restore;
 mod state;
 mod watchers;
 mod writer;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::leases::Leases;
 use self::log::{LogError, Opener};
+pub use self::restore::{REVISION_GAP, restore};
 use self::state::State;
 use self::watchers::Watchers;
 use self::writer::{Command, Reply, Writer};
@@ -228,6 +230,14 @@ impl Store for Embedded {
         self.ask(|reply| Command::Revoke(id, reply)).await
     }
 
+    async fn leases(&self) -> Result<Vec<Lease>> {
+        Ok(self.0.shared.leases.all())
+    }
+
+    async fn scrub(&self) -> Result<()> {
+        self.ask(Command::Rebuild).await
+    }
+
     async fn revision(&self) -> Result<Revision> {
         Ok(self.0.shared.state.read().revision)
     }
@@ -241,6 +251,7 @@ impl Store for Embedded {
             entries: state.len() as u64,
             bytes: state.bytes,
             disk_bytes: self.0.shared.disk_bytes.load(Ordering::Relaxed),
+            history: Some(state.history_size()),
             refusing,
         })
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::HistoryLimits;
 use crate::error::{Result, StoreError};
-use crate::types::{Entry, Event, EventKind, LeaseId, Page, Range, Revision};
+use crate::types::{Entry, Event, EventKind, HistorySize, LeaseId, Page, Range, Revision};
 
 /// What an event costs in memory beside the entry it replaced.
 const EVENT_BYTES: usize = 256;
@@ -93,6 +93,11 @@ impl State {
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How much is there for history alone.
+    pub fn history_size(&self) -> HistorySize {
+        HistorySize { events: self.history.len() as u64, bytes: self.history_bytes as u64 }
     }
 
     /// The keys attached to a lease.

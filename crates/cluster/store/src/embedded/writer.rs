@@ -36,6 +36,10 @@ const LINGER: Duration = Duration::from_micros(100);
 /// Events forgotten in one round: few when writes trim as they go, many when asked to compact.
 const TRIM_STEP: usize = 64;
 const COMPACT_STEP: usize = 8192;
+/// A database that is larger than so many times what is in it, and than this, is written anew. Its pages are half full
+/// at the worst, and a commit needs room beside what it replaces: a factor of 4 is only passed by what was deleted.
+const SLACK_FACTOR: u64 = 4;
+const SLACK_FROM: u64 = 64 << 20;
 /// Wait between attempts to open a database that failed.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
 
@@ -50,6 +54,8 @@ pub enum Command {
     /// A revocation, or the end of a lease whose clock has run out and which accepts nothing any more.
     Revoke(LeaseId, Reply<()>),
     Expire(LeaseId, Reply<()>),
+    /// Writes the database anew.
+    Rebuild(Reply<()>),
     Close(Reply<()>),
 }
 
@@ -71,6 +77,9 @@ pub struct Writer {
     last_group: usize,
     last_lease: u64,
     compacting: Vec<(Revision, Reply<()>)>,
+    rebuilding: Vec<Reply<()>>,
+    /// How large the database was when it had last been written anew.
+    rebuilt_at: u64,
     closing: Option<Reply<()>>,
 }
 
@@ -234,6 +243,8 @@ impl Writer {
             last_group: 0,
             last_lease,
             compacting: Vec::new(),
+            rebuilding: Vec::new(),
+            rebuilt_at: 0,
             closing: None,
         })
     }
@@ -292,6 +303,7 @@ impl Writer {
             answer.send(&self.shared, failed.as_ref());
         }
         self.answer_compactions(failed.as_ref());
+        self.rebuild();
     }
 
     /// Checks the commands in order; nothing is visible yet.
@@ -316,6 +328,7 @@ impl Writer {
                     Ok(()) => round.end_lease(&state, id, reply),
                 },
                 Command::Expire(id, reply) => round.end_lease(&state, id, reply),
+                Command::Rebuild(reply) => self.rebuilding.push(reply),
                 Command::Close(reply) => self.closing = Some(reply),
             }
         }
@@ -409,11 +422,48 @@ impl Writer {
 
     fn publish(&self, events: Vec<Past>, compact_to: Revision) {
         let mut state = self.shared.state.write();
-        self.shared.watchers.publish(&events);
+        let woken = self.shared.watchers.publish(&events);
         for past in events {
             state.apply(past);
         }
         state.compact(compact_to);
+        drop(state);
+        woken.wake();
+    }
+
+    /// Writes the database anew if that was asked for, or much of it is free: `SLACK_FACTOR` says what it may be.
+    fn rebuild(&mut self) {
+        let replies = std::mem::take(&mut self.rebuilding);
+        if replies.is_empty() && !self.is_slack() {
+            return;
+        }
+        let result = self.rebuild_caught();
+        self.rebuilt_at = self.shared.disk_bytes.load(Ordering::Relaxed);
+        for reply in replies {
+            let _ = reply.send(result.clone());
+        }
+    }
+
+    fn is_slack(&self) -> bool {
+        let on_disk = self.shared.disk_bytes.load(Ordering::Relaxed);
+        if on_disk < SLACK_FROM || on_disk < self.rebuilt_at.saturating_mul(2) {
+            return false;
+        }
+        let state = self.shared.state.read();
+        on_disk > (state.bytes + state.history_size().bytes).saturating_mul(SLACK_FACTOR)
+    }
+
+    fn rebuild_caught(&mut self) -> Result<()> {
+        let log = self.log.as_mut().ok_or(StoreError::Closed)?;
+        let result = catch_unwind(AssertUnwindSafe(|| log.rebuild()))
+            .unwrap_or_else(|_panic| Err(LogError::Failed("the database panicked".into())));
+        match result {
+            Ok(()) => {
+                self.shared.disk_bytes.store(log.disk_bytes(), Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     fn answer_compactions(&mut self, failed: Option<&StoreError>) {

@@ -2,8 +2,8 @@
 //!
 //! Owns: how our keys lie in etcd's ([`Layout`]), its answers as ours, and one watch of all our keys that every
 //! watcher shares ([`hub`]).
-//! Does not own: etcd's history. Nobody but a caller of [`Store::compact`] compacts it; a cluster that others use too
-//! is compacted by them.
+//! Does not own: etcd's history, which is all its users'. It is compacted by callers of [`Store::compact`] and, if that is
+//! asked for, every so often: an etcd that nobody compacts fills up.
 //!
 //! Follows etcd's API v3 (`etcdserverpb`), tested with 3.4. Revisions are etcd's: keys of others use some up.
 
@@ -33,6 +33,10 @@ use crate::watch::Watch;
 
 /// How long a request may take before the cluster counts as gone.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Entries asked for at once; each may have up to 1.5 MiB.
+const PAGE: usize = 500;
+/// What an answer may have: a page of the largest entries.
+const MAX_ANSWER_BYTES: usize = PAGE * (3 << 19) + (1 << 20);
 /// How often a quiet connection is tried, and how long its answer may take.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
@@ -53,6 +57,8 @@ pub struct EtcdConfig {
     pub history_bytes: usize,
     /// How often a quiet watch reports how far it has come.
     pub progress_interval: Duration,
+    /// How often the cluster is told to forget what is older than that; `None` if others do so.
+    pub compact_every: Option<Duration>,
 }
 
 impl EtcdConfig {
@@ -66,6 +72,7 @@ impl EtcdConfig {
             user: None,
             history_bytes: 64 << 20,
             progress_interval: Duration::from_secs(5),
+            compact_every: None,
         }
     }
 
@@ -110,6 +117,7 @@ pub struct Etcd {
     refusal: Refusal,
     hub: Arc<Hub>,
     reader: JoinHandle<()>,
+    compactor: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Etcd {
@@ -132,8 +140,9 @@ impl Etcd {
         let source = Source::new(client.clone(), layout.clone(), refusal.clone());
         let start = source.revision().await?;
         let hub = Arc::new(Hub::new(start, config.history_bytes, config.progress_interval));
+        let compactor = config.compact_every.map(|every| tokio::spawn(compact(source.clone(), every)));
         let reader = tokio::spawn(hub::follow(Arc::clone(&hub), source));
-        Ok(Self { client, layout, refusal, hub, reader })
+        Ok(Self { client, layout, refusal, hub, reader, compactor })
     }
 
     fn source(&self) -> Source {
@@ -141,7 +150,28 @@ impl Etcd {
     }
 
     async fn read(&self, key: Vec<u8>, options: GetOptions) -> Result<GetResponse, etcd_client::Error> {
-        self.client.kv_client().get(key, Some(options)).await
+        self.client.kv_client().max_decoding_message_size(MAX_ANSWER_BYTES).get(key, Some(options)).await
+    }
+
+    /// One page, as etcd answers it.
+    async fn page(&self, range: &Range) -> Result<Page> {
+        let (start, end) = self.layout.range(&range.prefix, range.start_after.as_deref());
+        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+        let at = range.at.unwrap_or_default();
+        let options = GetOptions::new().with_range(end).with_limit(limit).with_revision(convert::number(at));
+        let mut answer = match self.read(start, options).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.outside("list", at, error).await),
+        };
+        let entries: Vec<_> =
+            answer.take_kvs().into_iter().map(|kv| Arc::new(self.layout.entry(kv))).collect();
+        let all = u64::try_from(answer.count()).unwrap_or_default();
+        Ok(Page {
+            more: answer.more(),
+            remaining: all.saturating_sub(entries.len() as u64),
+            revision: range.at.unwrap_or_else(|| revision(answer.header())),
+            entries,
+        })
     }
 
     /// Revisions of reads and compactions that etcd does not have.
@@ -176,9 +206,31 @@ impl Etcd {
     }
 }
 
+/// Forgets what is older than an interval, for ever. Any number of processes may do so: the slowest decides nothing.
+async fn compact(source: Source, every: Duration) {
+    let mut before = None;
+    loop {
+        match source.revision().await {
+            Ok(now) => {
+                if let Some(before) = before
+                    && let Err(error) = source.compact(before).await
+                {
+                    tracing::warn!(%error, "etcd does not compact, trying again");
+                }
+                before = Some(now);
+            }
+            Err(error) => tracing::debug!(%error, "etcd is not compacted now"),
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
 impl Drop for Etcd {
     fn drop(&mut self) {
         self.reader.abort();
+        if let Some(compactor) = &self.compactor {
+            compactor.abort();
+        }
         self.hub.close();
     }
 }
@@ -192,24 +244,21 @@ impl Store for Etcd {
         Ok(Read { entry, revision: revision(answer.header()) })
     }
 
-    async fn range(&self, range: Range) -> Result<Page> {
-        let (start, end) = self.layout.range(&range.prefix, range.start_after.as_deref());
-        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
-        let at = range.at.unwrap_or_default();
-        let options = GetOptions::new().with_range(end).with_limit(limit).with_revision(convert::number(at));
-        let mut answer = match self.read(start, options).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(self.outside("list", at, error).await),
-        };
-        let entries: Vec<_> =
-            answer.take_kvs().into_iter().map(|kv| Arc::new(self.layout.entry(kv))).collect();
-        let all = u64::try_from(answer.count()).unwrap_or_default();
-        Ok(Page {
-            more: answer.more(),
-            remaining: all.saturating_sub(entries.len() as u64),
-            revision: range.at.unwrap_or_else(|| revision(answer.header())),
-            entries,
-        })
+    async fn range(&self, mut range: Range) -> Result<Page> {
+        if range.limit > 0 {
+            return self.page(&range).await;
+        }
+        // An answer's size has a limit, so all comes in pages of one revision.
+        range.limit = PAGE;
+        let mut whole = self.page(&range).await?;
+        while whole.more {
+            range.start_after = whole.entries.last().map(|entry| entry.key.clone());
+            range.at = Some(whole.revision);
+            let next = self.page(&range).await?;
+            whole.entries.extend(next.entries);
+            (whole.more, whole.remaining) = (next.more, next.remaining);
+        }
+        Ok(whole)
     }
 
     async fn write(&self, write: Write) -> Result<Written> {
@@ -284,6 +333,20 @@ impl Store for Etcd {
         answer.map(drop).map_err(|error| self.refusal.of_lease("revoke a lease", id, error))
     }
 
+    async fn leases(&self) -> Result<Vec<Lease>> {
+        let mut client = self.client.lease_client();
+        let refused = |error| self.refusal.of("list leases", error);
+        let mut leases = Vec::new();
+        for status in client.leases().await.map_err(refused)?.leases() {
+            let answer = client.time_to_live(status.id(), None).await.map_err(refused)?;
+            // What expired meanwhile has no time.
+            if answer.ttl() > 0 {
+                leases.push(convert::lease(status.id(), answer.granted_ttl()));
+            }
+        }
+        Ok(leases)
+    }
+
     async fn revision(&self) -> Result<Revision> {
         self.source().revision().await
     }
@@ -308,6 +371,7 @@ impl Store for Etcd {
             entries: u64::try_from(counted.count()).unwrap_or_default(),
             bytes: u64::try_from(status.raft_used_db_size()).unwrap_or_default(),
             disk_bytes: u64::try_from(status.db_size()).unwrap_or_default(),
+            history: None,
             refusing,
         })
     }

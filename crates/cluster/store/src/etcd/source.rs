@@ -8,6 +8,9 @@ use super::convert::{self, Layout, Refusal, revision};
 use crate::error::{Result, StoreError};
 use crate::types::{Event, Revision};
 
+/// What etcd may tell at once: it puts together as many events as there are.
+const MAX_EVENTS_BYTES: usize = 1 << 30;
+
 /// A cluster that watches are opened on.
 #[derive(Clone)]
 pub struct Source {
@@ -47,6 +50,14 @@ impl Source {
         Err(self.refusal.of("ask for history", error))
     }
 
+    /// Forgets the history up to a revision, if it is still there.
+    pub async fn compact(&self, to: Revision) -> Result<()> {
+        match self.client.kv_client().compact(convert::number(to), None).await {
+            Err(error) if !self.refusal.is_compacted(&error) => Err(self.refusal.of("compact", error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The newest revision whose history is gone.
     pub async fn compacted(&self) -> Result<Revision> {
         match self.check(Revision::ZERO).await {
@@ -81,7 +92,8 @@ impl Source {
         // From that revision itself: only then does etcd say that its event, compacted, is gone.
         let start = convert::number(after.max(Revision(1)));
         let options = WatchOptions::new().with_prefix().with_prev_key().with_start_revision(start);
-        let watch = self.client.watch_client().watch(self.layout.root(), Some(options)).await;
+        let mut client = self.client.watch_client().max_decoding_message_size(MAX_EVENTS_BYTES);
+        let watch = client.watch(self.layout.root(), Some(options)).await;
         let watch = watch.map_err(|error| self.refusal.of("watch", error))?;
         Ok(Feed { watch, seen: after, layout: self.layout.clone(), refusal: self.refusal.clone() })
     }
