@@ -95,6 +95,12 @@ impl Quantity {
         round_up(self.nanos, 1_000_000)
     }
 
+    /// Billionths, exactly.
+    #[must_use]
+    pub const fn nanos(&self) -> i128 {
+        self.nanos
+    }
+
     /// Whether it is below zero.
     #[must_use]
     pub const fn is_negative(&self) -> bool {

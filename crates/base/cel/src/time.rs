@@ -1,0 +1,193 @@
+//! Timestamps and durations as texts (langdef.md, "Timestamps" and "Durations"; RFC 3339).
+
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+use std::fmt;
+
+pub(crate) const SECOND: i64 = 1_000_000_000;
+const UNITS: &[(&str, i64)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", SECOND),
+    ("m", 60 * SECOND),
+    ("h", 3_600 * SECOND),
+];
+
+/// A point in time of the years 1 to 9999, as nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(i128);
+
+impl Instant {
+    /// `9999-12-31T23:59:59.999999999Z`, people's "never"; it is beyond what `jiff::Timestamp` holds.
+    const LAST: i128 = 253_402_300_800 * SECOND as i128 - 1;
+    const FIRST: i128 = -62_135_596_800 * SECOND as i128;
+
+    /// None outside of the years that the language has.
+    pub(crate) fn from_nanos(nanos: i128) -> Option<Self> {
+        (Self::FIRST..=Self::LAST).contains(&nanos).then_some(Self(nanos))
+    }
+
+    pub(crate) fn nanos(self) -> i128 {
+        self.0
+    }
+
+    pub(crate) fn seconds(self) -> i64 {
+        self.0.div_euclid(i128::from(SECOND)) as i64
+    }
+
+    /// Date and time of day `offset` east of Greenwich.
+    fn civil(self, offset: Offset) -> Option<DateTime> {
+        let seconds = self.seconds() + i64::from(offset.seconds());
+        let nanos = self.0.rem_euclid(i128::from(SECOND)) as i32;
+        EPOCH.checked_add(SignedDuration::new(seconds, nanos)).ok()
+    }
+}
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.civil(Offset::UTC) {
+            Some(civil) => write!(f, "{civil}Z"),
+            None => Err(fmt::Error),
+        }
+    }
+}
+
+/// A date-time of RFC 3339, or a full-date.
+pub(crate) fn timestamp(text: &str) -> Option<Instant> {
+    let (civil, offset) = if text.len() == 10 { (text, Some(Offset::UTC)) } else { split_offset(text)? };
+    let civil: DateTime = civil.parse().ok()?;
+    let since = civil.duration_since(EPOCH).as_nanos();
+    Instant::from_nanos(since - i128::from(offset?.seconds()) * i128::from(SECOND))
+}
+
+/// Date and time, and what follows them: `Z` or `+hh:mm`.
+fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
+    if !text.is_ascii() || !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
+        return None;
+    }
+    if let Some(civil) = text.strip_suffix(['Z', 'z']) {
+        return Some((civil, Some(Offset::UTC)));
+    }
+    let (civil, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    zone.starts_with(['+', '-']).then(|| (civil, offset(zone)))
+}
+
+/// Nanoseconds of a duration such as `1h30m`, `-1.5s` or `0`.
+pub(crate) fn duration(text: &str) -> Option<i64> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut nanos: i128 = 0;
+    while !rest.is_empty() {
+        let (part, after) = component(rest)?;
+        nanos = nanos.checked_add(part)?;
+        rest = after;
+    }
+    i64::try_from(if negative { -nanos } else { nanos }).ok()
+}
+
+/// One number with its unit, and what follows it.
+fn component(text: &str) -> Option<(i128, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, rest) = text.split_at(end);
+    let length = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+    let (unit, after) = rest.split_at(length);
+    let scale = i128::from(UNITS.iter().find(|(name, _)| *name == unit)?.1);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') || whole.len() > 19 {
+        return None;
+    }
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let fraction = &fraction[..fraction.len().min(18)];
+    let part = match fraction {
+        "" => 0,
+        digits => digits.parse::<i128>().ok()? * scale / 10_i128.pow(digits.len() as u32),
+    };
+    Some((whole * scale + part, after))
+}
+
+/// Seconds with as many digits as the duration has.
+pub(crate) fn show_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let (seconds, rest) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+    let fraction = format!(".{rest:09}");
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    format!("{sign}{seconds}{fraction}s")
+}
+
+/// The date and time in the zone called `zone`: a name of the IANA database or an offset such as `-08:00`.
+pub(crate) fn in_zone(instant: Instant, zone: &str) -> Option<DateTime> {
+    let offset = match offset(zone) {
+        Some(offset) => offset,
+        None if zone.is_empty() || zone == "UTC" => Offset::UTC,
+        None => {
+            let at = Timestamp::from_nanosecond(instant.0).unwrap_or(Timestamp::MAX);
+            TimeZone::get(zone).ok()?.to_offset(at)
+        }
+    };
+    instant.civil(offset)
+}
+
+fn offset(zone: &str) -> Option<Offset> {
+    let (hours, minutes) = zone.split_once(':')?;
+    let negative = hours.starts_with('-');
+    let hours: i32 = hours.trim_start_matches(['-', '+']).parse().ok()?;
+    let minutes: i32 = minutes.parse().ok()?;
+    let seconds = (hours * 60 + minutes) * 60;
+    Offset::from_seconds(if negative { -seconds } else { seconds }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SECOND, duration, show_duration, timestamp};
+
+    #[test]
+    fn durations_are_read_and_shown() {
+        for (text, nanos, shown) in [
+            ("1h30m", 5_400 * SECOND, "5400s"),
+            ("-1.5s", -1_500_000_000, "-1.5s"),
+            ("0", 0, "0s"),
+            ("100ms", 100_000_000, "0.1s"),
+            ("1us", 1_000, "0.000001s"),
+        ] {
+            assert_eq!(duration(text), Some(nanos), "{text}");
+            assert_eq!(show_duration(nanos), shown);
+        }
+        for text in ["", "1", "s", "1x", "-", "1.2.3s", "99999999999999999999h"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn timestamps_are_of_rfc_3339() {
+        for text in
+            ["2023-01-02T03:04:05Z", "2023-01-02T03:04:05.123+02:00", "2023-01-02", "9999-12-31T23:59:59Z"]
+        {
+            assert!(timestamp(text).is_some(), "{text}");
+        }
+        assert_eq!(timestamp("2023-01-02T03:04:05.5+02:00").unwrap().to_string(), "2023-01-02T01:04:05.5Z");
+        assert_eq!(timestamp("1969-12-31T23:59:59Z").unwrap().seconds(), -1);
+        for text in [
+            "",
+            "2023-13-01",
+            "2023-01-02T03:04:05",
+            "0000-01-01T00:00:00Z",
+            "2023-01-02T03:04:05+02:00[Europe/Rome]",
+        ] {
+            assert_eq!(timestamp(text), None, "{text}");
+        }
+    }
+}
