@@ -181,6 +181,25 @@ impl Declared {
         }
     }
 
+    /// The type of the member that JSON calls `name`.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&Self> {
+        let escaped = crate::escape::escape(name)?;
+        self.field(&escaped).map(|field| &*field.declared)
+    }
+
+    /// The type of a list's items or of a map's values.
+    #[must_use]
+    pub fn item(&self) -> Option<&Self> {
+        self.element().map(|element| &**element)
+    }
+
+    /// Bytes of the smallest value as JSON.
+    #[must_use]
+    pub fn min_bytes(&self) -> u64 {
+        self.min_bytes
+    }
+
     /// The type of items or of an entry's values.
     pub(crate) fn element(&self) -> Option<&Arc<Self>> {
         match &self.shape {

@@ -47,6 +47,10 @@ impl<'v, 'a, V: Variables<'a> + ?Sized> Evaluation<'v, 'a, V> {
     pub(crate) fn run(&mut self, op: &'a Op) -> Outcome<'a> {
         match op {
             Op::Constant(value) => Ok(value.clone()),
+            Op::ConstantList(value) => {
+                self.charge(NEW_LIST)?;
+                Ok(value.clone())
+            }
             Op::Variable(index) => {
                 self.charge(SELECT_OR_NAME)?;
                 self.variables.get(*index)?.checked()
@@ -79,12 +83,7 @@ impl<'v, 'a, V: Variables<'a> + ?Sized> Evaluation<'v, 'a, V> {
                 _ => Err(EvalError::NoSuchOverload),
             },
             Op::NotStrictlyFalse(inner) => self.not_strictly_false(inner),
-            Op::Matches { text, regex, length } => {
-                let text = self.run(text)?;
-                let Value::String(text) = &text else { return Err(EvalError::NoSuchOverload) };
-                self.charge(cost::pattern(crate::value::characters(text) as u64, *length))?;
-                Ok(Value::Bool(regex.is_match(text)))
-            }
+            Op::Matches { text, regex, length } => self.matches(text, regex, *length),
             Op::Call { overloads, args } => self.call(overloads, args),
             Op::List(items) => {
                 let items = self.items(items)?;
@@ -94,17 +93,26 @@ impl<'v, 'a, V: Variables<'a> + ?Sized> Evaluation<'v, 'a, V> {
             Op::Map(entries) => self.map(entries),
             Op::Struct { name, fields } => self.structure(name, fields),
             Op::Fold(fold) => self.fold(fold),
-            Op::Bind { init, result } => {
-                let value = self.run(init)?;
-                self.charge(NEW_LIST)?;
-                self.locals.push(value);
-                let result = self.run(result);
-                self.locals.pop();
-                result
-            }
+            Op::Bind { init, result } => self.bind(init, result),
             Op::Append { slot, items } => self.append(*slot, items),
             Op::Insert { slot, args } => self.insert(*slot, args),
         }
+    }
+
+    fn matches(&mut self, text: &'a Op, regex: &regex::Regex, length: u64) -> Outcome<'a> {
+        let text = self.run(text)?;
+        let Value::String(text) = &text else { return Err(EvalError::NoSuchOverload) };
+        self.charge(cost::pattern(crate::value::characters(text) as u64, length))?;
+        Ok(Value::Bool(regex.is_match(text)))
+    }
+
+    fn bind(&mut self, init: &'a Op, result: &'a Op) -> Outcome<'a> {
+        let value = self.run(init)?;
+        self.charge(NEW_LIST)?;
+        self.locals.push(value);
+        let result = self.run(result);
+        self.locals.pop();
+        result
     }
 
     /// `&&` and `||`: the side that decides hides an error of the other (langdef.md, "Logical Operators").

@@ -42,7 +42,7 @@ pub use error::{CompileError, EvalError};
 pub use eval::Variables;
 pub use opaque::{Authorize, Authorizer, Check, Decision, Opaque};
 pub use program::{Evaluated, Program};
-pub use time::Instant;
+pub use time::{Instant, duration as parse_duration, timestamp as parse_timestamp};
 pub use types::Type;
 pub use value::{List, Text, Value};
 

@@ -12,6 +12,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Op {
     Constant(Value<'static>),
+    /// A list of constants, made once; it costs as if it were made each time.
+    ConstantList(Value<'static>),
     Variable(usize),
     /// The place of a macro's variable, counted from the outermost.
     Local(usize),
@@ -109,7 +111,9 @@ impl Planner<'_> {
             }
             Kind::Call(call) => self.call(expr, call),
             Kind::List(elements) => {
-                Op::List(elements.iter().map(|item| (self.op(&item.value), item.optional)).collect())
+                let items: Vec<_> =
+                    elements.iter().map(|item| (self.op(&item.value), item.optional)).collect();
+                constant_list(&items).map_or(Op::List(items), Op::ConstantList)
             }
             Kind::Map(entries) => Op::Map(
                 entries
@@ -224,6 +228,14 @@ fn pair(args: Vec<Op>, make: fn(Box<[Op; 2]>) -> Op) -> Op {
         Ok(parts) => make(Box::new(parts)),
         Err(args) => Op::Call { overloads: Vec::new(), args },
     }
+}
+
+fn constant_list(items: &[(Op, bool)]) -> Option<Value<'static>> {
+    let constants = items.iter().map(|item| match item {
+        (Op::Constant(value), false) => Some(value.clone()),
+        _ => None,
+    });
+    constants.collect::<Option<Vec<_>>>().map(Value::list)
 }
 
 fn constant(literal: &Literal) -> Value<'static> {

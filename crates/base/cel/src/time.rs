@@ -59,7 +59,8 @@ impl fmt::Display for Instant {
 }
 
 /// A date-time of RFC 3339, or a full-date.
-pub(crate) fn timestamp(text: &str) -> Option<Instant> {
+#[must_use]
+pub fn timestamp(text: &str) -> Option<Instant> {
     let (civil, offset) = if text.len() == 10 { (text, Some(Offset::UTC)) } else { split_offset(text)? };
     let civil: DateTime = civil.parse().ok()?;
     let since = civil.duration_since(EPOCH).as_nanos();
@@ -79,7 +80,8 @@ fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
 }
 
 /// Nanoseconds of a duration such as `1h30m`, `-1.5s` or `0`.
-pub(crate) fn duration(text: &str) -> Option<i64> {
+#[must_use]
+pub fn duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

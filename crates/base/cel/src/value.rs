@@ -80,6 +80,12 @@ impl<'a> Value<'a> {
         from_json(json, declared)
     }
 
+    /// An optional value.
+    #[must_use]
+    pub fn optional(value: Option<Self>) -> Self {
+        Self::Optional(value.map(Arc::new))
+    }
+
     pub(crate) fn some(value: Self) -> Self {
         Self::Optional(Some(Arc::new(value)))
     }

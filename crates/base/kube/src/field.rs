@@ -51,6 +51,12 @@ pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) 
     cause("FieldValueInvalid", field, with_detail(head, detail))
 }
 
+/// The value can never be accepted; it is too large to be shown.
+#[must_use]
+pub fn invalid_without_value(field: impl Into<String>, detail: &str) -> FieldCause {
+    cause("FieldValueInvalid", field, with_detail("Invalid value".into(), detail))
+}
+
 /// The value is none of the allowed ones.
 #[must_use]
 pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> FieldCause {

@@ -1,8 +1,8 @@
 //! What calls of functions cost at most, from the sizes of their arguments.
 
 use super::{AUTHORIZATION, Estimate, LONGEST_FORMAT, LONGEST_NAME, PATTERN, TRAVERSAL, selector};
-use crate::{Type, opaque};
 use crate::overload::Cost;
+use crate::{Type, opaque};
 
 /// An argument: its size if that is known, its type, the size of its items, its value if it is a number.
 pub(super) struct Part {

@@ -1,0 +1,178 @@
+//! Reads a schema from the JSON of a definition (`apiextensions.k8s.io/v1`, `JSONSchemaProps`).
+//!
+//! The definition has been checked against its own type before; what is of another type here counts as absent.
+
+use crate::schema::{Additional, Checks, ListKind, Rule, Schema, Ty};
+use hako_error::FieldCause;
+use hako_kube::field;
+use regex::RegexBuilder;
+use serde_json::{Map, Value};
+
+/// Schemas nested deeper than this are refused: every walk recurses.
+const MAX_DEPTH: usize = 100;
+/// Bytes of a compiled pattern.
+const MAX_PATTERN: usize = 1024 * 1024;
+
+impl Schema {
+    /// Reads `json`, whose path in the definition is `path`.
+    ///
+    /// # Errors
+    /// Patterns that do not compile and schemas that are nested too deep, each with its path.
+    pub fn read(json: &Value, path: &str) -> Result<Self, Vec<FieldCause>> {
+        let mut reader = Reader { faults: Vec::new() };
+        let schema = reader.schema(json, path, 0);
+        if reader.faults.is_empty() { Ok(schema) } else { Err(reader.faults) }
+    }
+}
+
+struct Reader {
+    faults: Vec<FieldCause>,
+}
+
+impl Reader {
+    fn schema(&mut self, json: &Value, path: &str, depth: usize) -> Schema {
+        let Value::Object(members) = json else { return Schema::default() };
+        if depth > MAX_DEPTH {
+            self.faults.push(field::forbidden(path, &format!("a schema is at most {MAX_DEPTH} levels deep")));
+            return Schema::default();
+        }
+        Schema {
+            ty: text(members, "type").and_then(Ty::named),
+            is_nullable: is(members, "nullable"),
+            default: members.get("default").cloned(),
+            properties: self.properties(members, path, depth),
+            additional: self.additional(members, path, depth),
+            items: members
+                .get("items")
+                .filter(|items| items.is_object())
+                .map(|items| Box::new(self.schema(items, &field::child(path, "items"), depth + 1))),
+            checks: self.checks(members, path, depth),
+            preserves_unknown: is(members, "x-kubernetes-preserve-unknown-fields"),
+            is_embedded: is(members, "x-kubernetes-embedded-resource"),
+            is_int_or_string: is(members, "x-kubernetes-int-or-string"),
+            list: list_kind(members),
+            is_atomic_map: text(members, "x-kubernetes-map-type") == Some("atomic"),
+            rules: array(members, "x-kubernetes-validations").iter().map(rule).collect(),
+        }
+    }
+
+    fn properties(
+        &mut self,
+        members: &Map<String, Value>,
+        path: &str,
+        depth: usize,
+    ) -> std::collections::BTreeMap<String, Schema> {
+        let Some(Value::Object(properties)) = members.get("properties") else { return Default::default() };
+        let below = field::child(path, "properties");
+        properties
+            .iter()
+            .map(|(name, json)| (name.clone(), self.schema(json, &field::key(&below, name), depth + 1)))
+            .collect()
+    }
+
+    fn additional(&mut self, members: &Map<String, Value>, path: &str, depth: usize) -> Additional {
+        match members.get("additionalProperties") {
+            Some(Value::Bool(true)) => Additional::Any,
+            Some(json @ Value::Object(_)) => {
+                let below = field::child(path, "additionalProperties");
+                Additional::Fits(Box::new(self.schema(json, &below, depth + 1)))
+            }
+            _ => Additional::None,
+        }
+    }
+
+    fn several(&mut self, members: &Map<String, Value>, name: &str, path: &str, depth: usize) -> Vec<Schema> {
+        let below = field::child(path, name);
+        let schemas = array(members, name).iter().enumerate();
+        schemas.map(|(at, json)| self.schema(json, &field::index(&below, at), depth + 1)).collect()
+    }
+
+    fn checks(&mut self, members: &Map<String, Value>, path: &str, depth: usize) -> Checks {
+        let pattern_text = text(members, "pattern").unwrap_or_default().to_owned();
+        Checks {
+            format: text(members, "format").map(str::to_owned),
+            maximum: members.get("maximum").and_then(Value::as_f64),
+            is_maximum_exclusive: is(members, "exclusiveMaximum"),
+            minimum: members.get("minimum").and_then(Value::as_f64),
+            is_minimum_exclusive: is(members, "exclusiveMinimum"),
+            multiple_of: members.get("multipleOf").and_then(Value::as_f64),
+            max_length: count(members, "maxLength"),
+            min_length: count(members, "minLength"),
+            pattern: self.pattern(&pattern_text, path),
+            pattern_text,
+            max_items: count(members, "maxItems"),
+            min_items: count(members, "minItems"),
+            has_unique_items: is(members, "uniqueItems"),
+            max_properties: count(members, "maxProperties"),
+            min_properties: count(members, "minProperties"),
+            required: texts(members, "required"),
+            any_value: array(members, "enum").to_vec(),
+            all_of: self.several(members, "allOf", path, depth),
+            any_of: self.several(members, "anyOf", path, depth),
+            one_of: self.several(members, "oneOf", path, depth),
+            not: members
+                .get("not")
+                .filter(|not| not.is_object())
+                .map(|not| Box::new(self.schema(not, &field::child(path, "not"), depth + 1))),
+        }
+    }
+
+    fn pattern(&mut self, text: &str, path: &str) -> Option<regex::Regex> {
+        if text.is_empty() {
+            return None;
+        }
+        let built = RegexBuilder::new(text).size_limit(MAX_PATTERN).build();
+        if let Err(error) = &built {
+            let detail = match error {
+                regex::Error::CompiledTooBig(_) => {
+                    "the pattern takes too much memory when it is compiled".to_owned()
+                }
+                error => format!("must be a valid regular expression, but isn't: {error}"),
+            };
+            self.faults.push(field::invalid(field::child(path, "pattern"), text, &detail));
+        }
+        built.ok()
+    }
+}
+
+fn text<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v str> {
+    members.get(name).and_then(Value::as_str)
+}
+
+fn is(members: &Map<String, Value>, name: &str) -> bool {
+    members.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn count(members: &Map<String, Value>, name: &str) -> Option<u64> {
+    // A negative limit is one that nothing can keep; the definition's own checks speak of it.
+    members.get(name).and_then(Value::as_i64).map(|count| u64::try_from(count).unwrap_or(0))
+}
+
+fn array<'v>(members: &'v Map<String, Value>, name: &str) -> &'v [Value] {
+    members.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn texts(members: &Map<String, Value>, name: &str) -> Vec<String> {
+    array(members, name).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn list_kind(members: &Map<String, Value>) -> ListKind {
+    match text(members, "x-kubernetes-list-type") {
+        Some("set") => ListKind::Set,
+        Some("map") => ListKind::Map(texts(members, "x-kubernetes-list-map-keys")),
+        _ => ListKind::Atomic,
+    }
+}
+
+fn rule(json: &Value) -> Rule {
+    let of = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Rule {
+        rule: of("rule"),
+        message: of("message"),
+        message_expression: of("messageExpression"),
+        reason: json.get("reason").and_then(Value::as_str).map(str::to_owned),
+        field_path: of("fieldPath"),
+        is_old_self_optional: json.get("optionalOldSelf").and_then(Value::as_bool),
+        json: json.clone(),
+    }
+}

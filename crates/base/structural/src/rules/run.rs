@@ -1,0 +1,244 @@
+//! The rules of a schema on an object.
+
+use super::{Compiled, Node, PER_CALL, Rules};
+use crate::schema::{ListKind, Rule};
+use hako_cel::{EvalError, Program, Value as CelValue};
+use hako_error::FieldCause;
+use hako_kube::field;
+use serde_json::Value;
+
+/// Bytes of a message that an expression makes.
+const MAX_MESSAGE: usize = 5 * 1024;
+
+/// Units that all rules of one object may cost together.
+#[derive(Debug)]
+pub struct Budget {
+    left: u64,
+    is_spent: bool,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: 10_000_000, is_spent: false }
+    }
+}
+
+impl Budget {
+    /// Takes `cost`, if that much is left.
+    fn take(&mut self, cost: u64) -> bool {
+        match self.left.checked_sub(cost) {
+            Some(left) => self.left = left,
+            None => self.is_spent = true,
+        }
+        !self.is_spent
+    }
+}
+
+/// What the rules say.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub faults: Vec<FieldCause>,
+    /// Rules that do not hold, on parts that were there before and have not changed.
+    pub warnings: Vec<String>,
+}
+
+impl Rules {
+    /// Evaluates the rules on `value`, which was `old` before; `budget` is shared by all of them.
+    #[must_use]
+    pub fn evaluate(&self, value: &Value, old: Option<&Value>, budget: &mut Budget) -> Outcome {
+        let mut run = Run { outcome: Outcome::default(), budget, is_ratcheting: old.is_some() };
+        if let Some(root) = &self.root {
+            run.node(root, value, old, "");
+        }
+        run.outcome
+    }
+}
+
+struct Run<'b> {
+    outcome: Outcome,
+    budget: &'b mut Budget,
+    is_ratcheting: bool,
+}
+
+impl Run<'_> {
+    fn node(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &str) {
+        if value.is_null() || self.budget.is_spent {
+            return;
+        }
+        self.rules(node, value, old.filter(|old| !old.is_null()), path);
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    let old = old.and_then(|old| old.get(name));
+                    if let Some(below) = node.properties.get(name) {
+                        self.node(below, value, old, &field::child(path, name));
+                    } else if let Some(below) = &node.additional {
+                        self.node(below, value, old, &field::key(path, name));
+                    }
+                }
+            }
+            Value::Array(items) => {
+                let Some(below) = &node.items else { return };
+                for (at, item) in items.iter().enumerate() {
+                    self.node(below, item, correlated(item, old, &node.list), &field::index(path, at));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn rules(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &str) {
+        let is_unchanged = self.is_ratcheting && old == Some(value);
+        for compiled in &node.rules {
+            if self.budget.is_spent {
+                return;
+            }
+            let is_optional = compiled.rule.is_old_self_optional == Some(true);
+            if compiled.uses_old && old.is_none() && !is_optional {
+                continue;
+            }
+            let program = match &compiled.program {
+                None => continue,
+                Some(Err(error)) => {
+                    self.invalid(path, node.ty, &format!("rule compile error: {error}"));
+                    continue;
+                }
+                Some(Ok(program)) => program,
+            };
+            let Some(declared) = &node.declared else { continue };
+            let current = CelValue::json(value, declared);
+            let before = match (old.map(|old| CelValue::json(old, declared)), is_optional) {
+                (before, true) => CelValue::optional(before),
+                (before, false) => before.unwrap_or(CelValue::Null),
+            };
+            let variables = [current, before];
+            if let Some(holds) = self.holds(program, &variables, compiled, node, path)
+                && !holds
+            {
+                self.broken(compiled, node, value, path, &variables, is_unchanged);
+            }
+        }
+    }
+
+    fn invalid(&mut self, path: &str, ty: &str, detail: &str) {
+        self.outcome.faults.push(field::invalid(path, ty, detail));
+    }
+
+    /// Whether a rule holds; nothing when it cannot be told, which is a fault already.
+    fn holds<'a>(
+        &mut self,
+        program: &'a Program,
+        variables: &[CelValue<'a>],
+        compiled: &Compiled,
+        node: &Node,
+        path: &str,
+    ) -> Option<bool> {
+        let evaluated = program.evaluate(variables, PER_CALL);
+        if !self.budget.take(evaluated.cost) {
+            let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
+            self.invalid(path, node.ty, detail);
+            return None;
+        }
+        let shown = shown(&compiled.rule);
+        let detail = match evaluated.result {
+            Ok(CelValue::Bool(holds)) => return Some(holds),
+            Ok(_) | Err(EvalError::NoSuchOverload) => format!(
+                "'no such overload': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
+            ),
+            Err(error @ EvalError::CostExceeded) => {
+                self.budget.is_spent = true;
+                format!(
+                    "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
+                )
+            }
+            Err(error) => format!("{error} evaluating rule: {shown}"),
+        };
+        self.invalid(path, node.ty, &detail);
+        None
+    }
+
+    fn broken<'a>(
+        &mut self,
+        compiled: &'a Compiled,
+        node: &Node,
+        value: &Value,
+        path: &str,
+        variables: &[CelValue<'a>],
+        is_unchanged: bool,
+    ) {
+        let path = match (path, compiled.path.as_str()) {
+            (path, "") => path.to_owned(),
+            (path, below) => field::child(path, below),
+        };
+        let detail = match self.message(compiled, variables) {
+            Ok(Some(message)) => message,
+            Ok(None) => default_message(&compiled.rule),
+            Err(fault) => {
+                self.invalid(&path, node.ty, &fault);
+                return;
+            }
+        };
+        let fault = for_reason(&compiled.rule, &path, value, node.hides_value, &detail);
+        if is_unchanged && !compiled.uses_old {
+            self.outcome.warnings.push(field::line(&fault));
+        } else {
+            self.outcome.faults.push(fault);
+        }
+    }
+
+    /// The message that an expression makes, if it makes a usable one.
+    fn message<'a>(
+        &mut self,
+        compiled: &'a Compiled,
+        variables: &[CelValue<'a>],
+    ) -> Result<Option<String>, String> {
+        let Some(Ok(program)) = &compiled.message else { return Ok(None) };
+        let evaluated = program.evaluate(variables, PER_CALL);
+        if !self.budget.take(evaluated.cost) {
+            return Err("messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run".into());
+        }
+        match evaluated.result {
+            Ok(CelValue::String(text)) => {
+                let text = text.trim();
+                let is_usable = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
+                Ok(is_usable.then(|| text.to_owned()))
+            }
+            Err(EvalError::CostExceeded) => {
+                self.budget.is_spent = true;
+                Err(format!(
+                    "no further validation rules will be run due to call cost exceeds limit for messageExpression: {:?}",
+                    compiled.rule.message_expression
+                ))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The item of the old list with the key of `item`; other lists have no such.
+fn correlated<'v>(item: &Value, old: Option<&'v Value>, list: &ListKind) -> Option<&'v Value> {
+    let ListKind::Map(keys) = list else { return None };
+    old?.as_array()?.iter().find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
+}
+
+fn shown(rule: &Rule) -> &str {
+    if rule.message.is_empty() { rule.rule.trim() } else { rule.message.trim() }
+}
+
+fn default_message(rule: &Rule) -> String {
+    if rule.message.is_empty() {
+        format!("failed rule: {}", rule.rule.trim())
+    } else {
+        rule.message.trim().to_owned()
+    }
+}
+
+fn for_reason(rule: &Rule, path: &str, value: &Value, hides_value: bool, detail: &str) -> FieldCause {
+    match rule.reason.as_deref() {
+        Some("FieldValueForbidden") => field::forbidden(path, detail),
+        Some("FieldValueRequired") => field::required(path, detail),
+        Some("FieldValueDuplicate") => field::duplicate(path, value.clone()),
+        _ if hides_value => field::invalid_without_value(path, detail),
+        _ => field::invalid(path, value.clone(), detail),
+    }
+}
