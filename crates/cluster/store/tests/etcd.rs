@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hako_error::{Classify, Kind};
-use hako_store::{Etcd, EtcdConfig, Event, Expect, Range, Revision, Store, StoreError, Watch, Write};
+use hako_store::snapshot::{Parts, Snapshot, restore};
+use hako_store::{
+    Embedded, Etcd, EtcdConfig, Event, Expect, Op, Range, Revision, Sealed, Store, StoreError, Watch, Write,
+};
 
 const START: Duration = Duration::from_secs(30);
 
@@ -228,4 +231,78 @@ async fn what_the_cluster_refuses_is_told_with_its_name_and_the_way_out() {
     assert!(gone.kind() == Kind::Unavailable && gone.to_string().contains(&endpoint), "{gone}");
     let nobody = Etcd::connect(EtcdConfig::new(vec![endpoint])).await.unwrap_err();
     assert_eq!(nobody.kind(), Kind::Unavailable, "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_longer_than_an_answer_may_be_is_whole_and_of_one_revision() {
+    let (store, _server) = store().await;
+    let value = "x".repeat(12_000);
+    for n in 0..1100 {
+        put(&store, &format!("k/{n:04}"), &value).await;
+    }
+    let before = store.revision().await.unwrap();
+    let writing = async {
+        for n in (0..1100).rev().take(50) {
+            put(&store, &format!("k/{n:04}"), "changed").await;
+        }
+    };
+    let (page, ()) = tokio::join!(store.range(Range::all("k/")), writing);
+    let page = page.unwrap();
+    assert_eq!((page.entries.len(), page.more, page.remaining), (1100, false, 0));
+    let changed = page.entries.iter().filter(|entry| entry.value == "changed").count() as u64;
+    assert_eq!(page.revision.0 - before.0, changed, "as many changes as revisions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sealed_lies_sealed_in_the_cluster_and_its_keys_change() {
+    let (etcd, server) = store().await;
+    let keys = server.dir.path().join("pki/sealing.keys");
+    let etcd: std::sync::Arc<dyn Store> = std::sync::Arc::new(etcd);
+    let sealed = Sealed::open(std::sync::Arc::clone(&etcd), keys, vec!["s/".into()]).await.unwrap();
+    let mut watch = sealed.watch("s/".into(), sealed.revision().await.unwrap()).await.unwrap();
+    for n in 0..20 {
+        sealed.write(Write::create(format!("s/{n}"), "the-plain-text")).await.unwrap();
+    }
+    assert_eq!(values(&mut watch, 20).await, vec![Bytes::from("the-plain-text"); 20]);
+    let raw = || {
+        let dump = server.etcdctl(&["get", "/hako/k/s/", "--prefix", "--write-out=json"]);
+        assert!(!dump.contains("dGhlLXBsYWluLXRleHQ"), "the plain text in base64");
+        dump
+    };
+    let before = raw();
+    sealed.add_key().await.unwrap();
+    assert_eq!(sealed.settle().await.unwrap().rewritten, 20);
+    assert_eq!(sealed.key_ids().await.unwrap().len(), 1);
+    assert_ne!(raw(), before);
+    assert_eq!(sealed.get(b"s/7").await.unwrap().entry.unwrap().value, "the-plain-text");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_a_cluster_becomes_an_embedded_store() {
+    let (store, server) = store().await;
+    let lease = store.lease_grant(Duration::from_secs(600)).await.unwrap().id;
+    let op = Op::Put { value: "x".into(), lease: Some(lease) };
+    store.write(Write { key: "leased".into(), expect: Expect::Absent, op }).await.unwrap();
+    put(&store, "a", "1").await;
+    let bytes: Vec<u8> = Snapshot::take(&store).await.unwrap().into_chunks().flatten().collect();
+    let dir = server.dir.path().join("restored");
+    restore(&dir, Parts::new(&bytes[..])).unwrap();
+    let embedded = Embedded::open(&dir).unwrap();
+    let before = store.range(Range::all("")).await.unwrap();
+    assert_eq!(embedded.range(Range::all("")).await.unwrap().entries, before.entries);
+    assert_eq!(embedded.lease_keepalive(lease).await.unwrap().ttl, Duration::from_secs(600));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_compacted_every_so_often_if_that_is_asked_for() {
+    let server = tokio::task::spawn_blocking(|| Server::start(&[])).await.unwrap();
+    let config = EtcdConfig { compact_every: Some(Duration::from_millis(20)), ..server.config() };
+    let store = Etcd::connect(config).await.unwrap();
+    let first = put(&store, "a", "1").await;
+    let began = Instant::now();
+    while store.status().await.unwrap().compacted <= first {
+        assert!(began.elapsed() < START, "not compacted");
+        put(&store, "a", "2").await;
+    }
+    assert!(store.get(b"a").await.unwrap().entry.is_some());
 }
