@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, and says why"
 )]
 
+mod backups;
 mod bad_input;
 mod bad_machine;
 mod build_flags;
@@ -17,6 +18,7 @@ mod crash;
 mod debian;
 mod demo;
 mod engine;
+mod etcd;
 mod faults;
 mod images;
 mod images_crash;

@@ -50,6 +50,8 @@ pub struct Platform {
     directory: tempfile::TempDir,
     listen: String,
     links: BTreeSet<String>,
+    /// What it is started with besides.
+    options: Vec<String>,
 }
 
 impl Platform {
@@ -61,16 +63,23 @@ impl Platform {
 
     /// Starts one in the present network namespace.
     pub fn start_here(listen: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("hako-e2e-").tempdir().unwrap();
-        let mut platform = Self { directory, listen: listen.into(), links: links() };
+        let mut platform = Self::prepare(&[]);
+        platform.listen = listen.into();
         platform.up();
         platform
+    }
+
+    /// One in the present network namespace that is started later, with these options.
+    pub fn prepare(options: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("hako-e2e-").tempdir().unwrap();
+        let options = options.iter().map(ToString::to_string).collect();
+        Self { directory, listen: "127.0.0.1:0".into(), links: links(), options }
     }
 
     /// Starts it, again after a crash too; gives what it said.
     #[track_caller]
     pub fn up(&mut self) -> String {
-        let said = run(self.hako().args(["up", "--detach", "--listen", &self.listen]));
+        let said = run(self.hako().args(["up", "--detach", "--listen", &self.listen]).args(&self.options));
         let api = self.server()["api"].as_str().unwrap().trim_start_matches("https://").to_owned();
         self.listen = api;
         said

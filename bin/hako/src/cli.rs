@@ -1,8 +1,10 @@
 //! The command line's grammar. Its texts are the manual.
 
 mod images;
+mod store;
 
 pub(crate) use images::*;
+pub(crate) use store::*;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -61,7 +63,7 @@ pub(crate) enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the platform: API, store, scheduler, controllers, node and dataplane in one process
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Stop the platform and every container it runs; images and objects stay for the next `hako up`
     Down(DownArgs),
     /// Show the whole road on this machine: build, deploy, heal, scale, roll, crash, adopt; leaves nothing behind
@@ -120,6 +122,16 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     /// Explain why a pod is pending, restarting or unreachable, and the smallest change that would help
     Why(WhyArgs),
+    /// Save all objects, certificates and keys of the cluster in one file, while it runs; images and volumes are not in it
+    Backup(BackupArgs),
+    /// Make an empty data directory what a backup was made of
+    Restore(RestoreArgs),
+    /// Look at what keeps the cluster's objects
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// The keys that Secrets are kept sealed with
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Serve images to others
     #[command(subcommand)]
     Registry(crate::registry::RegistryCommand),
@@ -170,6 +182,8 @@ pub(crate) struct UpArgs {
     pub firewall: Firewall,
     #[command(flatten)]
     pub identities: IdentityArgs,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 }
 
 /// Who else says who a client of the API is, and what it may do. Named as kube-apiserver names them.

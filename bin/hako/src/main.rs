@@ -13,6 +13,7 @@ mod locate;
 mod output;
 mod platform;
 mod registry;
+mod store;
 mod up;
 
 use clap::Parser;
@@ -53,7 +54,7 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     let target = locate::Target::new(cli.data_dir, cli.host);
     let output = cli.output;
     match cli.command {
-        Command::Up(args) => up::up(&target, args, output).await,
+        Command::Up(args) => up::up(&target, *args, output).await,
         Command::Down(args) => up::down(&target, &args).await,
         Command::Demo(args) => demo::demo(&args, output).await,
         Command::Build(args) => engine::build(&target, &args, output).await,
@@ -83,6 +84,10 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         Command::Delete(args) => cluster::delete(&target, &args, output).await,
         Command::Scale(args) => cluster::scale(&target, &args, output).await,
         Command::Why(args) => cluster::why(&target, &args, output).await,
+        Command::Backup(args) => store::backup(&target, &args, output).await,
+        Command::Restore(args) => store::restore(&target, &args, output).await,
+        Command::Store(command) => store::store(&target, command, output).await,
+        Command::Secrets(command) => store::secrets(&target, command, output).await,
         Command::Registry(command) => registry::registry(&target, command).await,
         Command::Runtime(_) => unreachable!("it forks, so main answers it before there are threads"),
         Command::Version => output::version(output),

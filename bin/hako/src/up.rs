@@ -100,8 +100,13 @@ fn pass_on(command: &mut Command, args: &UpArgs) -> anyhow::Result<()> {
     if let Some(spec) = &args.userns_remap {
         command.args(["--userns-remap", spec]);
     }
-    for (option, path) in args.identities.files() {
+    for (option, path) in args.identities.files().chain(args.etcd.files()) {
         command.arg(option).arg(std::path::absolute(path).context("the current directory")?);
+    }
+    if !args.etcd.etcd_servers.is_empty() {
+        command.args(["--etcd-servers", &args.etcd.etcd_servers.join(",")]);
+        command.args(["--etcd-prefix", &args.etcd.etcd_prefix]);
+        command.args(["--etcd-compaction-interval", &args.etcd.etcd_compaction_interval.to_string()]);
     }
     for name in &args.identities.requestheader_allowed_names {
         command.args(["--requestheader-allowed-names", name]);

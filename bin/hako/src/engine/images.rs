@@ -50,7 +50,7 @@ pub(crate) async fn images(target: &Target, format: OutputFormat) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn human_size(bytes: u64) -> String {
+pub(crate) fn human_size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut size = bytes as f64;

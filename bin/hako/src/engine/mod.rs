@@ -16,7 +16,7 @@ mod transfer;
 pub(crate) use archive::{load, save};
 pub(crate) use build::{BuildArgs, build, build_image, of_directory, take_output};
 pub(crate) use client::{EngineClient, escape};
-pub(crate) use images::{history, image, images, import_busybox, inspect, rmi, tag};
+pub(crate) use images::{history, human_size, image, images, import_busybox, inspect, rmi, tag};
 pub(crate) use list::{exec, logs, ps, rm, stop};
 pub(crate) use remote::{login, logout, pull, push};
 pub(crate) use run::run;

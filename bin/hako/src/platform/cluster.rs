@@ -14,7 +14,7 @@ use hako_container::{ContainerEngine, Engine};
 use hako_dataplane::{Dataplane, DataplaneConfig};
 use hako_network::Ranges;
 use hako_node::{ClusterDns, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
-use hako_store::Embedded;
+use hako_store::Store;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -72,8 +72,9 @@ impl Control {
             None => (advertised(address, node_ip), address.port()),
         };
         let external = Arc::new(external);
+        let store = super::store::open(directory, &args.etcd).await?;
         let server =
-            open_server(directory, Arc::clone(&pki), ranges, advertise, external, args.event_ttl).await?;
+            open_server(Arc::clone(&pki), ranges, advertise, external, args, store).await?;
         let kubeconfig = write_kubeconfigs(directory, &pki, address, args)?;
         Ok(Self { listener, inside, address, pki, server, kubeconfig, node_name, node_ip, ranges })
     }
@@ -220,30 +221,28 @@ fn names(node: &str, ip: Ipv4Addr, address: SocketAddr, ranges: Ranges) -> Serve
 }
 
 async fn open_server(
-    directory: &DataDir,
     pki: Arc<Pki>,
     ranges: Ranges,
     advertise: (Ipv4Addr, u16),
     external: Arc<External>,
-    event_ttl: u64,
+    args: &UpArgs,
+    store: Arc<dyn Store>,
 ) -> anyhow::Result<Server> {
-    let path = directory.join("store");
-    let store =
-        tokio::task::spawn_blocking(move || Embedded::open(path)).await.context("open the store")??;
     let config = ServerConfig {
         service_cidr: (ranges.services.base(), ranges.services.prefix()),
         advertise,
         external,
-        event_ttl: Duration::from_secs(event_ttl),
-        ..ServerConfig::new(Arc::new(store), pki)
+        event_ttl: Duration::from_secs(args.event_ttl),
+        ..ServerConfig::new(store, pki)
     };
     Ok(Server::new(config).await?)
 }
 
-/// The administrator's kubeconfig: in the data directory, beside the sockets, and where it was asked for.
+/// The administrator's kubeconfig: in the data directory, beside the sockets, and where it was asked for. Written again
+/// whenever its certificate is renewed.
 fn write_kubeconfigs(
     directory: &DataDir,
-    pki: &Pki,
+    pki: &Arc<Pki>,
     address: SocketAddr,
     args: &UpArgs,
 ) -> anyhow::Result<PathBuf> {
@@ -251,13 +250,27 @@ fn write_kubeconfigs(
     if reachable.ip().is_unspecified() {
         reachable.set_ip(Ipv4Addr::LOCALHOST.into());
     }
+    let server = format!("https://{reachable}");
     let main = directory.join("kubeconfig");
-    for path in [Some(main.clone()), Some(directory.run().join("kubeconfig")), args.kubeconfig.clone()]
-        .into_iter()
-        .flatten()
-    {
-        write_kubeconfig(&path, "hako", &format!("https://{reachable}"), pki.ca(), pki.admin())?;
-    }
+    let mut paths = vec![main.clone(), directory.run().join("kubeconfig")];
+    paths.extend(args.kubeconfig.clone());
+    let mut renewals = pki.renewals();
+    let pki = Arc::clone(pki);
+    let write = move || -> anyhow::Result<()> {
+        let admin = pki.admin_now();
+        for path in &paths {
+            write_kubeconfig(path, "hako", &server, pki.ca(), &admin)?;
+        }
+        Ok(())
+    };
+    write()?;
+    tokio::spawn(async move {
+        while renewals.changed().await.is_ok() {
+            if let Err(error) = write() {
+                tracing::warn!("a kubeconfig has an old certificate: {error:#}");
+            }
+        }
+    });
     Ok(main)
 }
 
@@ -323,7 +336,8 @@ async fn start_node(
     ranges: Ranges,
 ) -> anyhow::Result<NodeHandle> {
     let ip = IpAddr::V4(identity.ip);
-    let pair = pki.node_server(&identity.name, &[ip])?;
+    let certificate = pki.node_server_renewed(&identity.name, &[ip])?;
+    let pair = hako_api::pki::KeyPair::clone(&certificate.pair());
     let engine: Arc<dyn ContainerEngine> = Arc::<Engine>::clone(&machine.engine);
     let config = NodeConfig {
         client,
@@ -346,6 +360,7 @@ async fn start_node(
             listen: SocketAddr::new(ip, 0),
             certificate_pem: pair.certificate,
             key_pem: pair.key,
+            renewed: Some(certificate),
             client_ca_pem: pki.ca().to_owned(),
         },
         labels: BTreeMap::new(),

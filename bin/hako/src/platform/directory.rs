@@ -59,6 +59,9 @@ impl DataDir {
     }
 }
 
+/// Where a restore prepares what it brings back.
+pub(crate) const RESTORING: &str = "restoring";
+
 /// A directory with other people's files would lose them to `hako down --purge`.
 pub(crate) fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
     /// What there may be before the instance is drawn.
@@ -67,6 +70,9 @@ pub(crate) fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     let is_ours = names.iter().any(|name| name == "instance");
+    if !is_ours && names.iter().any(|name| name == RESTORING) {
+        bail!("a restore into {} was not finished: run `hako restore` again", path.display());
+    }
     match names.iter().find(|name| !FIRST.iter().any(|first| name == first)) {
         Some(foreign) if !is_ours => bail!(
             "{} is not empty and no data directory of hako (it has {}): choose an empty or a new one with --data-dir",
@@ -167,6 +173,11 @@ pub(crate) fn release(directory: &Path) {
     if let Ok(instance) = instance(directory) {
         hako_network::release_ranges(&instance, &directory.join("network"));
     }
+}
+
+/// Makes a directory one of ours.
+pub(crate) fn claim(directory: &Path) -> anyhow::Result<()> {
+    instance(directory).map(drop)
 }
 
 /// The directory's instance, drawn at its first start.

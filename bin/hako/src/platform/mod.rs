@@ -10,6 +10,7 @@ mod cluster;
 mod directory;
 mod machine;
 mod sockets;
+mod store;
 
 pub(crate) use builtins::{Platform, take_down};
-pub(crate) use directory::{is_unused, lock_holder, make_private, refuse_foreign, release};
+pub(crate) use directory::{RESTORING, claim, is_unused, lock_holder, make_private, refuse_foreign, release};

@@ -12,6 +12,7 @@
 //!                                    └─────► stored bytes + resourceVersion ─► object | table | watch frames
 //! ```
 
+mod admin;
 mod admission;
 pub mod auth;
 mod config;
@@ -27,6 +28,7 @@ mod proxy;
 mod resource;
 mod route;
 pub mod schema;
+mod sealing;
 
 mod server;
 

@@ -4,7 +4,7 @@
 //! Does not own: what the node does; not a byte of a stream is looked at here.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
@@ -24,7 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds;
-use crate::pki::Pki;
+use crate::pki::{KeyPair, Pki};
 use crate::resource::Target;
 use crate::server::Inner;
 
@@ -46,23 +47,27 @@ static PASSED_HEADERS: [HeaderName; 6] = [
 /// The client side of connections to nodes.
 pub(crate) struct NodeProxy {
     pki: Arc<Pki>,
-    tls: OnceLock<Arc<ClientConfig>>,
+    /// What was made of the certificate of now, and that.
+    tls: Mutex<Option<(Arc<KeyPair>, Arc<ClientConfig>)>>,
 }
 
 impl NodeProxy {
     pub(crate) fn new(pki: Arc<Pki>) -> Self {
-        Self { pki, tls: OnceLock::new() }
+        Self { pki, tls: Mutex::default() }
     }
 
     pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>> {
-        if let Some(tls) = self.tls.get() {
+        let pair = self.pki.api_client();
+        let mut made = self.tls.lock();
+        if let Some((_, tls)) = made.as_ref().filter(|(of, _)| Arc::ptr_eq(of, &pair)) {
             return Ok(Arc::clone(tls));
         }
-        let pair = self.pki.api_client();
         let identity = Some((pair.certificate.as_bytes(), pair.key.as_bytes()));
         let mut config = (*Tls::from_pem(self.pki.ca().as_bytes(), identity)?.config()).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
+        let tls = Arc::new(config);
+        *made = Some((pair, Arc::clone(&tls)));
+        Ok(tls)
     }
 
     async fn send(
@@ -153,7 +158,7 @@ pub(crate) async fn tunnel(
 /// Joins a client's connection to the one that a response has become; gives the client's answer.
 pub(crate) fn join(
     near: hyper::upgrade::OnUpgrade,
-    slot: Option<tokio::sync::OwnedSemaphorePermit>,
+    slot: Option<crate::http::LongPlace>,
     mut response: http::Response<Incoming>,
 ) -> answer::Answer {
     let far = hyper::upgrade::on(&mut response);

@@ -9,7 +9,7 @@ use crate::http::{Failure, Outcome, Query, Request, answer};
 use crate::kinds::{self, KindRow};
 use crate::resource::{self, Target};
 use crate::server::Inner;
-use crate::{discovery, node_proxy, proxy};
+use crate::{admin, discovery, node_proxy, proxy};
 
 /// What a path names below a group and version.
 pub(crate) struct Parsed {
@@ -25,7 +25,7 @@ pub(crate) fn is_long_running(request: &Request) -> bool {
     match request.method {
         _ if proxy::is_meant(&request.path) => true,
         _ if request.upgrade.is_some() => ["/exec", "/attach", "/portforward"].iter().any(ends_with),
-        Method::GET => request.query.flag("watch") || ends_with(&"/log"),
+        Method::GET => request.query.flag("watch") || ends_with(&"/log") || admin::lasts(&request.path),
         _ => false,
     }
 }
@@ -63,7 +63,10 @@ async fn answer_to(server: &Arc<Inner>, request: Request) -> Outcome {
         }
         None => {
             path_access(server, &request).await?;
-            discovery::answer(server, &request, &segments).await
+            match admin::about(&segments) {
+                Some(about) => admin::answer(server, &request, about).await,
+                None => discovery::answer(server, &request, &segments).await,
+            }
         }
     }
 }
@@ -88,6 +91,7 @@ async fn path_access(server: &Inner, request: &Request) -> Outcome<()> {
     decide(server, &request.identity, wanted).await?;
     match request.method {
         Method::GET | Method::HEAD => Ok(()),
+        Method::POST if admin::takes_post(&request.path) => Ok(()),
         _ => Err(Failure::method_not_allowed()),
     }
 }

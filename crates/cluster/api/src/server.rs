@@ -22,6 +22,7 @@ use crate::config::{Limits, ServerConfig};
 use crate::http::{self, Answer, Failure, Outcome, Query, Request, body, listen};
 use crate::node_proxy::NodeProxy;
 use crate::resource::FrameCache;
+use crate::sealing::{self, Sealing};
 use crate::{admission, proxy, route};
 
 /// The API server. Cheap to clone; stops when [`Server::stop`] is called.
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     /// Who charges quotas; one at a time.
     pub quota_turn: tokio::sync::Mutex<()>,
     pub counts: Counts,
+    pub sealing: Sealing,
     /// Requests from outside that may be worked on, and long ones that may run.
     slots: Arc<Semaphore>,
     long_slots: Arc<Semaphore>,
@@ -65,6 +67,7 @@ impl fmt::Debug for Server {
 impl Server {
     /// A server over a store, with the objects every cluster has.
     pub async fn new(config: ServerConfig) -> Result<Self> {
+        let (config, sealing) = sealing::seal(config).await?;
         let proxy = NodeProxy::new(Arc::clone(&config.pki));
         let Limits { in_flight, long_running, .. } = config.limits;
         let inner = Inner {
@@ -77,12 +80,15 @@ impl Server {
             event_lease: admission::EventLease::default(),
             quota_turn: tokio::sync::Mutex::default(),
             counts: Counts::default(),
+            sealing,
             slots: Arc::new(Semaphore::new(in_flight)),
             long_slots: Arc::new(Semaphore::new(long_running)),
         };
         let server = Self { inner: Arc::new(inner) };
         admission::bootstrap(&server.inner).await?;
         server.keep_access().await?;
+        tokio::spawn(keep_certificates(Arc::clone(&server.inner.config.pki), server.inner.stop.clone()));
+        tokio::spawn(sealing::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         tokio::spawn(admission::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         Ok(server)
     }
@@ -122,6 +128,13 @@ impl Server {
     /// Ends listeners, connections and watches.
     pub fn stop(&self) {
         self.inner.stop.cancel();
+    }
+}
+
+async fn keep_certificates(pki: Arc<crate::pki::Pki>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = pki.keep_renewed() => {}
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::seams::{EndpointDrain, Images};
 use hako_client::{Client, Informers};
 use hako_container::ContainerEngine;
+use rustls::server::ResolvesServerCert;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -66,6 +67,8 @@ pub struct NodeServer {
     pub certificate_pem: String,
     /// Its key, PEM.
     pub key_pem: String,
+    /// Who has the certificate and key of now, where they are renewed: then those above are those of the start.
+    pub renewed: Option<Arc<dyn ResolvesServerCert>>,
     /// Only clients with a certificate of this authority are served, PEM.
     pub client_ca_pem: String,
 }

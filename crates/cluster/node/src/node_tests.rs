@@ -56,6 +56,7 @@ impl Fixture {
                 listen: SocketAddr::from(([127, 0, 0, 1], 0)),
                 certificate_pem: String::new(),
                 key_pem: String::new(),
+                renewed: None,
                 client_ca_pem: String::new(),
             },
             labels: std::collections::BTreeMap::new(),

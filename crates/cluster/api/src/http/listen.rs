@@ -17,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig as TlsServerConfig};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use super::{Query, Request, until_sent};
 use crate::auth::Identity;
 use crate::auth::external::verifier;
 use crate::config::{Limits, ServerConfig};
-use crate::pki::PkiError;
+use crate::pki::{Issued, PkiError};
 use crate::server::Inner;
 
 /// How often a client on HTTP/2 is asked whether it is there, and how long it may take to say so.
@@ -61,15 +61,11 @@ pub(crate) fn tls(config: &ServerConfig) -> Result<Door, PkiError> {
         .allow_unauthenticated()
         .build()
         .map_err(|error| fault(&error))?;
-    let pair = pki.server();
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect();
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| fault(&error))?;
     let mut tls = TlsServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| fault(&error))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain.map_err(|error| fault(&error))?, key)
-        .map_err(|error| fault(&error))?;
+        .with_cert_resolver(Arc::<Issued>::clone(pki.server()));
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Door { tls: Arc::new(tls), own })
 }

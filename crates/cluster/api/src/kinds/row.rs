@@ -87,6 +87,8 @@ pub struct KindRow {
     pub stored: Option<Stored>,
     /// Notes in a new object who made it.
     pub note_sender: fn(&mut Value, &Identity),
+    /// Whether objects are kept sealed: nobody reads them from a disk, from etcd or from a backup without the keys.
+    pub is_sealed: bool,
     /// What creating an object asks, where nothing is kept of it.
     pub question: Option<Question>,
 }
@@ -182,6 +184,7 @@ impl KindRow {
         stored: None,
         note_sender: |_, _| {},
         question: None,
+        is_sealed: false,
     };
 
     /// Group, version and kind.

@@ -27,6 +27,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate_update,
     selectable,
     selectable_fields: &["type"],
+    is_sealed: true,
     ..KindRow::BASE
 };
 

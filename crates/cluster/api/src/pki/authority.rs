@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{
@@ -13,14 +14,32 @@ use x509_parser::pem::Pem;
 use super::{KeyPair, PkiError, files};
 
 const DAY_SECONDS: i64 = 86_400;
-const CA_DAYS: i64 = 3650;
-const LEAF_DAYS: i64 = 365;
-/// Certificates with less than this left are made anew.
-const RENEW_DAYS: i64 = 30;
+const CA_SECONDS: i64 = 3650 * DAY_SECONDS;
+/// An authority with less than this left is made anew at a start, with its key and its name: what it signed before
+/// stays good, and so does what it signs from now on for those who only know the old certificate, until that ends.
+const CA_RENEW_SECONDS: i64 = 3 * 365 * DAY_SECONDS;
+
+/// How long certificates are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// From now on; clocks of other machines may be a day behind. None outlasts the authority.
+    pub certificate: Duration,
+    /// With less than this left one is made anew.
+    pub renew_before: Duration,
+}
+
+impl Lifetimes {
+    /// A year, and the last month of it.
+    pub const DEFAULT: Self = Self {
+        certificate: Duration::from_secs(365 * 86_400),
+        renew_before: Duration::from_secs(30 * 86_400),
+    };
+}
 
 /// The authority: its certificate and its key.
 pub(super) struct Authority {
     certificate: String,
+    lifetimes: Lifetimes,
     issuer: Issuer<'static, SigningKey>,
 }
 
@@ -31,6 +50,7 @@ impl std::fmt::Debug for Authority {
 }
 
 /// Whom a certificate names and what it is for.
+#[derive(Clone, PartialEq)]
 pub(super) struct Purpose {
     common_name: String,
     organizations: Vec<String>,
@@ -60,8 +80,8 @@ impl Purpose {
         }
     }
 
-    fn params(&self) -> CertificateParams {
-        let mut params = dated(LEAF_DAYS);
+    fn params(&self, seconds: i64) -> CertificateParams {
+        let mut params = dated(seconds);
         params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());
         for organization in &self.organizations {
             params.distinguished_name.push(DnType::OrganizationName, organization.as_str());
@@ -90,13 +110,13 @@ impl Purpose {
 }
 
 impl Authority {
-    pub(super) fn open(dir: &Path) -> Result<Self, PkiError> {
+    pub(super) fn open(dir: &Path, lifetimes: Lifetimes) -> Result<Self, PkiError> {
         let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
         let found = files::read(&certificate_path)?.zip(files::read(&key_path)?);
         let (certificate, key) = match found {
             Some(found) => found,
             None => {
-                let pair = make_ca()?;
+                let pair = make_ca(&new_name(), new_key()?)?;
                 files::write(&key_path, &pair.key, 0o600)?;
                 files::write(&certificate_path, &pair.certificate, 0o644)?;
                 (pair.certificate, pair.key)
@@ -106,10 +126,22 @@ impl Authority {
             path: path.display().to_string(),
             problem: problem.to_string(),
         };
-        let key = SigningKey::from_pem(&key).map_err(|error| damaged(&key_path, &error))?;
-        let issuer = Issuer::from_ca_cert_pem(&certificate, key)
+        let read_key = || SigningKey::from_pem(&key).map_err(|error| damaged(&key_path, &error));
+        let mut certificate = certificate;
+        let (name, ends) = name_and_end(&certificate)
+            .ok_or_else(|| damaged(&certificate_path, &"it is no certificate of an authority with a name"))?;
+        if ends - Timestamp::now().as_second() < CA_RENEW_SECONDS {
+            certificate = make_ca(&name, read_key()?)?.certificate;
+            files::write(&certificate_path, &certificate, 0o644)?;
+            tracing::info!(path = %certificate_path.display(), "the authority is renewed");
+        }
+        let issuer = Issuer::from_ca_cert_pem(&certificate, read_key()?)
             .map_err(|error| damaged(&certificate_path, &error))?;
-        Ok(Self { certificate, issuer })
+        Ok(Self { certificate, lifetimes, issuer })
+    }
+
+    pub(super) fn renew_before(&self) -> Duration {
+        self.lifetimes.renew_before
     }
 
     pub(super) fn issuer(&self) -> &Issuer<'static, SigningKey> {
@@ -137,7 +169,9 @@ impl Authority {
     pub(super) fn sign(&self, purpose: &Purpose) -> Result<KeyPair, PkiError> {
         let fault = |source| PkiError::Sign { name: purpose.common_name.clone(), source };
         let key = SigningKey::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fault)?;
-        let certificate = purpose.params().signed_by(&key, &self.issuer).map_err(fault)?;
+        let left = self.ends().map_or(i64::MAX, |end| end - Timestamp::now().as_second());
+        let seconds = i64::try_from(self.lifetimes.certificate.as_secs()).unwrap_or(i64::MAX).min(left);
+        let certificate = purpose.params(seconds).signed_by(&key, &self.issuer).map_err(fault)?;
         Ok(KeyPair { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
@@ -146,36 +180,70 @@ impl Authority {
         let Some(Ok(ca)) = Pem::iter_from_buffer(self.certificate.as_bytes()).next() else { return false };
         let (Ok(leaf), Ok(ca)) = (pem.parse_x509(), ca.parse_x509()) else { return false };
         let ends = leaf.validity().not_after.timestamp();
-        ends - Timestamp::now().as_second() > RENEW_DAYS * DAY_SECONDS
+        let renew_before = i64::try_from(self.lifetimes.renew_before.as_secs()).unwrap_or(i64::MAX);
+        ends - Timestamp::now().as_second() > renew_before
             && purpose.is_covered_by(&leaf)
             && leaf.verify_signature(Some(ca.public_key())).is_ok()
     }
 }
 
-fn make_ca() -> Result<KeyPair, PkiError> {
-    let fault = |source| PkiError::Sign { name: "the authority".into(), source };
-    let mut params = dated(CA_DAYS);
-    params.distinguished_name.push(DnType::CommonName, format!("hako-ca-{}", Timestamp::now().as_second()));
+/// When a certificate in PEM ends, in Unix seconds.
+pub(super) fn end_of(certificate: &str) -> Option<i64> {
+    let block = Pem::iter_from_buffer(certificate.as_bytes()).next()?.ok()?;
+    Some(block.parse_x509().ok()?.validity().not_after.timestamp())
+}
+
+fn name_and_end(certificate: &str) -> Option<(String, i64)> {
+    let block = Pem::iter_from_buffer(certificate.as_bytes()).next()?.ok()?;
+    let parsed = block.parse_x509().ok()?;
+    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    Some((name, parsed.validity().not_after.timestamp()))
+}
+
+fn new_name() -> String {
+    format!("hako-ca-{}", Timestamp::now().as_second())
+}
+
+fn authority_fault(source: rcgen::Error) -> PkiError {
+    PkiError::Sign { name: "the authority".into(), source }
+}
+
+fn new_key() -> Result<SigningKey, PkiError> {
+    SigningKey::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(authority_fault)
+}
+
+fn make_ca(name: &str, key: SigningKey) -> Result<KeyPair, PkiError> {
+    make_ca_for(name, key, CA_SECONDS)
+}
+
+fn make_ca_for(name: &str, key: SigningKey, seconds: i64) -> Result<KeyPair, PkiError> {
+    let mut params = dated(seconds);
+    // Another than that of the certificate before, which has the same name and key.
+    params.serial_number = Some(u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(1).into());
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages =
         vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = SigningKey::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fault)?;
-    let certificate = params.self_signed(&key).map_err(fault)?;
+    let certificate = params.self_signed(&key).map_err(authority_fault)?;
     Ok(KeyPair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// Whole days, beginning yesterday: clocks of other machines may be behind.
-fn dated(days: i64) -> CertificateParams {
-    let today = Timestamp::now().as_second() / DAY_SECONDS * DAY_SECONDS;
+/// From yesterday, since clocks of other machines may be behind, until so many seconds from now.
+fn dated(seconds: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    let day = |unix_seconds: i64| {
-        let date =
-            Timestamp::from_second(unix_seconds).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
-        let number = |part: i8| u8::try_from(part).unwrap_or(1);
-        rcgen::date_time_ymd(i32::from(date.year()), number(date.month()), number(date.day()))
+    let now = Timestamp::now().as_second();
+    let at = |second: i64| {
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(second).unwrap_or(0))
     };
-    params.not_before = day(today - DAY_SECONDS);
-    params.not_after = day(today + days * DAY_SECONDS);
+    params.not_before = at(now - DAY_SECONDS);
+    params.not_after = at(now.saturating_add(seconds));
     params
+}
+
+/// An authority's certificate as it would be with so many seconds left.
+#[cfg(test)]
+pub(super) fn aged(certificate: &str, key: &str, seconds: i64) -> String {
+    let (name, _) = name_and_end(certificate).unwrap();
+    make_ca_for(&name, SigningKey::from_pem(key).unwrap(), seconds).unwrap().certificate
 }

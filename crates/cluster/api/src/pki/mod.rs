@@ -1,24 +1,34 @@
 //! The built-in certificate authority, the certificates it signs and the kubeconfig that carries one.
 //!
-//! Owns: the files of `pki/` and their renewal at start. ECDSA P-256 throughout; keys are readable by the
+//! Owns: the files of `pki/` and their renewal, at a start and while it runs. ECDSA P-256 throughout; keys are readable by the
 //! owner alone.
 //! Does not own: who may do what with a certificate (`auth`).
 //!
-//! Invariant: the authority's key never leaves its file; a certificate near its end is replaced at start.
+//! Invariant: the authority's key never leaves its file; a certificate near its end is replaced, and whoever shows it
+//! shows the new one at the next handshake.
 
 mod accounts;
 mod authority;
 mod files;
+mod issued;
 mod kubeconfig;
 mod requests;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hako_error::{Classify, Kind, Result};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
 
 pub use accounts::AccountKey;
-use authority::{Authority, Purpose};
+pub use authority::Lifetimes;
+use authority::{Authority, Purpose, end_of};
+pub use issued::Issued;
 pub use kubeconfig::write_kubeconfig;
 
 /// What can go wrong with the files or with signing.
@@ -75,33 +85,49 @@ pub struct ServerNames {
 pub struct Pki {
     dir: PathBuf,
     authority: Authority,
-    server: KeyPair,
-    admin: KeyPair,
-    api_client: KeyPair,
+    server: Arc<Issued>,
+    admin: Arc<Issued>,
+    first_admin: Arc<KeyPair>,
+    api_client: Arc<Issued>,
+    /// Those of nodes, by the names of their files.
+    nodes: Mutex<BTreeMap<String, Arc<Issued>>>,
     accounts: AccountKey,
+    /// Counts what was renewed.
+    renewals: watch::Sender<u64>,
 }
+
+/// How long to wait at most before looking at certificates again, and at least.
+const LOOK: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_millis(500));
 
 impl Pki {
     /// Reads the files of `dir`, making or renewing what is missing or near its end.
     pub fn open(dir: &Path, names: &ServerNames) -> Result<Self> {
+        Self::open_with(dir, names, Lifetimes::DEFAULT)
+    }
+
+    /// The same with other lifetimes.
+    pub fn open_with(dir: &Path, names: &ServerNames, lifetimes: Lifetimes) -> Result<Self> {
         files::make_dir(dir)?;
-        let authority = Authority::open(dir)?;
+        let authority = Authority::open(dir, lifetimes)?;
         let mut dns: Vec<String> = names.dns.clone();
         let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
         dns.extend(service.map(str::to_owned));
         dns.extend(["kubernetes.default.svc.cluster.local", "localhost"].map(str::to_owned));
         let mut ips = names.ips.clone();
         ips.push(IpAddr::from([127, 0, 0, 1]));
-        let server = Purpose::server("kube-apiserver", &dns, &ips);
-        let admin = Purpose::client("hako-admin", &["system:masters"]);
+        let issue = |name: &str, purpose: Purpose| Issued::open(&authority, dir, name, purpose).map(Arc::new);
         let api_client = Purpose::client("kube-apiserver-kubelet-client", &["system:masters"]);
+        let admin = issue("admin", Purpose::client("hako-admin", &["system:masters"]))?;
         Ok(Self {
-            server: authority.pair(dir, "apiserver", &server)?,
-            admin: authority.pair(dir, "admin", &admin)?,
-            api_client: authority.pair(dir, "apiserver-kubelet-client", &api_client)?,
+            server: issue("apiserver", Purpose::server("kube-apiserver", &dns, &ips))?,
+            first_admin: admin.pair(),
+            admin,
+            api_client: issue("apiserver-kubelet-client", api_client)?,
+            nodes: Mutex::default(),
             authority,
             accounts: AccountKey::open(dir)?,
             dir: dir.to_owned(),
+            renewals: watch::Sender::new(0),
         })
     }
 
@@ -113,20 +139,75 @@ impl Pki {
 
     /// What the API server shows to its clients.
     #[must_use]
-    pub fn server(&self) -> &KeyPair {
+    pub fn server(&self) -> &Arc<Issued> {
         &self.server
     }
 
-    /// What a person with all rights shows to the API server.
+    /// What a person with all rights shows to the API server, as it was when this was opened: good for longer than
+    /// any process needs that does not run for weeks.
     #[must_use]
     pub fn admin(&self) -> &KeyPair {
-        &self.admin
+        &self.first_admin
+    }
+
+    /// The same as of now.
+    #[must_use]
+    pub fn admin_now(&self) -> Arc<KeyPair> {
+        self.admin.pair()
     }
 
     /// What the API server shows to nodes.
     #[must_use]
-    pub fn api_client(&self) -> &KeyPair {
-        &self.api_client
+    pub fn api_client(&self) -> Arc<KeyPair> {
+        self.api_client.pair()
+    }
+
+    fn issued(&self) -> Vec<Arc<Issued>> {
+        let mut all = vec![Arc::clone(&self.server), Arc::clone(&self.admin), Arc::clone(&self.api_client)];
+        all.extend(self.nodes.lock().values().cloned());
+        all
+    }
+
+    /// Makes those anew that are near their end; answers how many that were. Files come first, then who shows them.
+    pub fn renew(&self) -> Result<usize> {
+        let mut renewed = 0;
+        for issued in self.issued() {
+            renewed += usize::from(issued.renew(&self.authority, &self.dir)?);
+        }
+        if renewed > 0 {
+            self.renewals.send_modify(|count| *count += 1);
+        }
+        Ok(renewed)
+    }
+
+    /// Changes whenever something was renewed.
+    #[must_use]
+    pub fn renewals(&self) -> watch::Receiver<u64> {
+        self.renewals.subscribe()
+    }
+
+    /// Renews for as long as it is polled.
+    pub async fn keep_renewed(&self) {
+        loop {
+            tokio::time::sleep(self.until_due()).await;
+            if let Err(error) = self.renew() {
+                tracing::warn!(%error, "certificates could not be renewed, trying again");
+                tokio::time::sleep(LOOK.1).await;
+            }
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let ends = self.issued().iter().filter_map(|issued| end_of(&issued.pair().certificate)).min();
+        let left = ends.map_or(i64::MAX, |end| end.saturating_sub(Timestamp::now().as_second()));
+        let due = Duration::from_secs(u64::try_from(left).unwrap_or(0));
+        due.saturating_sub(self.authority.renew_before()).clamp(LOOK.1, LOOK.0)
+    }
+
+    /// Where the keys are with which objects are kept sealed.
+    #[must_use]
+    pub fn sealing_keys(&self) -> PathBuf {
+        self.dir.join("sealing.keys")
     }
 
     /// What signs the tokens of service accounts.
@@ -135,19 +216,33 @@ impl Pki {
         &self.accounts
     }
 
-    /// What a node shows to the clients of its own HTTPS API.
+    /// What a node shows to the clients of its own HTTPS API, as it is now.
     pub fn node_server(&self, node: &str, ips: &[IpAddr]) -> Result<KeyPair> {
+        Ok(KeyPair::clone(&self.node_server_renewed(node, ips)?.pair()))
+    }
+
+    /// The same, which is renewed while it is used.
+    pub fn node_server_renewed(&self, node: &str, ips: &[IpAddr]) -> Result<Arc<Issued>> {
         let dns = [node.to_owned(), "localhost".to_owned()];
         let mut all = ips.to_vec();
         all.push(IpAddr::from([127, 0, 0, 1]));
         let purpose = Purpose::server(&format!("system:node:{node}"), &dns, &all);
-        Ok(self.authority.pair(&self.dir, &format!("node-{node}-server"), &purpose)?)
+        self.node(&format!("node-{node}-server"), purpose)
     }
 
-    /// What a node in another process shows to the API server.
+    /// What a node in another process shows to the API server. From now on its files are renewed.
     pub fn node_client(&self, node: &str) -> Result<KeyPair> {
         let purpose = Purpose::client(&format!("system:node:{node}"), &["system:nodes"]);
-        Ok(self.authority.pair(&self.dir, &format!("node-{node}-client"), &purpose)?)
+        Ok(KeyPair::clone(&self.node(&format!("node-{node}-client"), purpose)?.pair()))
+    }
+
+    fn node(&self, name: &str, purpose: Purpose) -> Result<Arc<Issued>> {
+        if let Some(known) = self.nodes.lock().get(name).filter(|known| known.covers(&purpose)) {
+            return Ok(Arc::clone(known));
+        }
+        let issued = Arc::new(Issued::open(&self.authority, &self.dir, name, purpose)?);
+        self.nodes.lock().insert(name.to_owned(), Arc::clone(&issued));
+        Ok(issued)
     }
 
     /// Signs a request in PEM for these uses, such as `client auth`, and so many seconds at most: a certificate in PEM.

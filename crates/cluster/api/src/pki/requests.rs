@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
-use x509_parser::pem::Pem;
 
 use super::PkiError;
-use super::authority::Authority;
+use super::authority::{Authority, end_of};
 
 /// Clocks of other machines may be behind.
 const BACKDATED_SECONDS: i64 = 300;
@@ -37,9 +36,8 @@ impl Authority {
     }
 
     /// When its own certificate ends.
-    fn ends(&self) -> Option<i64> {
-        let block = Pem::iter_from_buffer(self.certificate().as_bytes()).next()?.ok()?;
-        Some(block.parse_x509().ok()?.validity().not_after.timestamp())
+    pub(super) fn ends(&self) -> Option<i64> {
+        end_of(self.certificate())
     }
 }
 

@@ -15,6 +15,8 @@ mod node_proxy;
 mod pod_parts;
 mod proxy;
 mod rbac;
+mod renewal;
+mod sealing;
 mod support;
 mod system_objects;
 mod tokens;

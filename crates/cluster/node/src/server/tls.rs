@@ -31,12 +31,16 @@ pub(super) fn acceptor(config: &NodeServer) -> Result<TlsAcceptor> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|error| invalid("client authority", error.into()))?;
-    let mut tls = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid("TLS", error.into()))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|error| invalid("certificate", error.into()))?;
+        .with_client_cert_verifier(verifier);
+    let mut tls = match &config.renewed {
+        Some(renewed) => builder.with_cert_resolver(Arc::clone(renewed)),
+        None => {
+            builder.with_single_cert(chain, key).map_err(|error| invalid("certificate", error.into()))?
+        }
+    };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }

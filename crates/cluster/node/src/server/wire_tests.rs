@@ -80,6 +80,7 @@ async fn fixture() -> Fixture {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             certificate_pem,
             key_pem,
+            renewed: None,
             client_ca_pem: authority.issuer.pem(),
         },
         labels: BTreeMap::new(),

@@ -189,6 +189,7 @@ fn node_config(
             listen: SocketAddr::new(ip, 0),
             certificate_pem: pair.certificate,
             key_pem: pair.key,
+            renewed: None,
             client_ca_pem: pki.ca().to_owned(),
         },
         labels: BTreeMap::new(),
