@@ -2,7 +2,7 @@
 
 use crate::NodeConfig;
 use crate::env::{Referenced, References};
-use crate::pod::PodEvent;
+use crate::pod::{PodEvent, Room};
 use crate::tokens::Tokens;
 use hako_client::{EventType, Informer, Object, Recorder, reference_to};
 use hako_names::Quantity;
@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// What the node can give in all.
     pub(crate) allocatable: BTreeMap<String, Quantity>,
+    /// What its pods hold of that.
+    pub(crate) room: Room,
     /// Tokens of pods.
     pub(crate) tokens: Tokens,
     recorder: Recorder,
@@ -78,6 +80,7 @@ impl Context {
             secrets: config.informers.get(),
             services: config.informers.get(),
             clock,
+            room: Room::new(allocatable.clone()),
             allocatable,
             config,
         }

@@ -1,7 +1,7 @@
 //! The node as a whole: which pods it has, and one worker for each.
 
 use crate::context::{Clock, Context};
-use crate::pod::{Input, Leftovers, Message, Shared, Worker, labels, remove_all};
+use crate::pod::{Granted, Input, Leftovers, Message, Shared, Worker, labels, remove_all};
 use crate::register::{self, Registration};
 use crate::server::Server;
 use crate::volume::{self, PodDirs};
@@ -188,6 +188,12 @@ impl Pods {
     }
 }
 
+/// Whether its containers ended for good, and nobody asks for its end.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none()
+}
+
 fn created(entry: &Entry) -> Option<jiff::Timestamp> {
     entry.shared.pod().metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
@@ -249,6 +255,10 @@ impl Keeper {
         }
         if is_first {
             let mut left = self.leftovers().await;
+            // All of them before the first asks for more.
+            for pod in ours.iter().filter(|pod| !is_over(pod)) {
+                self.context.room.hold(pod, Granted::new());
+            }
             for pod in &ours {
                 let left = pod.metadata.uid.as_ref().and_then(|uid| left.remove(uid));
                 self.begin(Arc::clone(pod), &left.unwrap_or_default());
@@ -338,11 +348,8 @@ impl Keeper {
 
     /// Starts the worker of a pod. One that is over and has nothing here needs none until it is deleted.
     fn begin(&mut self, pod: Arc<Pod>, left: &Leftovers) {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let is_over =
-            matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none();
         let has_nothing = left.sandboxes.is_empty() && left.containers.is_empty();
-        if self.shutdown.is_cancelled() || (is_over && has_nothing) {
+        if self.shutdown.is_cancelled() || (is_over(&pod) && has_nothing) {
             return;
         }
         let uid = pod.metadata.uid.clone().unwrap_or_default();

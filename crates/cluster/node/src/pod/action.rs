@@ -1,5 +1,6 @@
 //! What goes into a pod's state machine and what comes out.
 
+use super::room::{Answer, Granted};
 use crate::probe::ProbeKind;
 use hako_container::{Exit, SandboxId};
 use hako_names::ContainerId;
@@ -37,6 +38,10 @@ pub(crate) enum Input {
     Exited { container: usize, attempt: u32, exit: Exit },
     /// A probe has an answer.
     Probed { container: usize, attempt: u32, kind: ProbeKind, verdict: Verdict },
+    /// The node says whether the pod may have the resources it asked for.
+    Room(Answer),
+    /// Another pod holds less than before.
+    Freed,
     /// A change of a running container's resources is over.
     Resized { container: usize, attempt: u32, outcome: ResizeOutcome },
     /// No connection reaches the pod any more, or its share of the grace period is used up.
@@ -77,8 +82,6 @@ pub(crate) enum StartFailure {
 pub(crate) enum ResizeOutcome {
     /// It holds.
     Done,
-    /// The node has too little.
-    Infeasible(String),
     /// The engine could not.
     Failed(String),
 }
@@ -118,6 +121,8 @@ pub(crate) enum Action {
     Probe { container: usize, attempt: u32, kind: ProbeKind },
     /// Stop all probes of a container.
     StopProbes { container: usize },
+    /// Ask whether the pod may have these resources; [`Input::Room`] follows.
+    AskRoom { wanted: Granted },
     /// Change the resources of a running container; [`Input::Resized`] follows.
     Resize { container: usize, attempt: u32, id: ContainerId, resources: Box<ResourceRequirements> },
     /// Run preStop, ask the process to end and kill it when the time is up.

@@ -100,8 +100,11 @@ impl Machine {
             let told = told_about(status, slot);
             slot.adopt(&runs, told, useless);
             let defined = slot.container(&pod).and_then(|container| container.resources.clone());
-            let applied = told.and_then(|told| told.resources.clone()).or(defined);
-            slot.resizing = Resizing::running(applied.unwrap_or_default());
+            let applied = told.and_then(|told| told.resources.clone()).or(defined).unwrap_or_default();
+            if let Some(granted) = self.granted.get_mut(&slot.name) {
+                granted.clone_from(&applied);
+            }
+            slot.resizing = Resizing::running(applied);
             if slot.role == Role::Init && self.is_initialized && slot.state == SlotState::Waiting {
                 slot.state = SlotState::Ended;
             }

@@ -18,7 +18,8 @@
 
 use super::action::{Action, Input, PodEvent};
 use super::backoff::delay;
-use super::resize::Resizing;
+use super::resize::{Resizing, Wish};
+use super::room::Granted;
 use super::slot::{Role, Slot, SlotState};
 use hako_container::SandboxId;
 use jiff::{SignedDuration, Timestamp};
@@ -104,13 +105,16 @@ pub(crate) struct Machine {
     /// It ends, and its object stays for the next start.
     pub(super) is_shutdown: bool,
     pub(super) grace_seen: Option<i64>,
+    /// What its containers may use; what they say beyond that is a wish.
+    pub(super) granted: Granted,
+    pub(super) wish: Option<Wish>,
 }
 
 impl Machine {
     /// A pod that this node sees for the first time.
     pub(crate) fn new(pod: Arc<Pod>, now: Timestamp) -> Self {
         let slots = Slot::all(&pod);
-        Self {
+        let mut machine = Self {
             pod,
             stage: Stage::Active,
             sandbox: SandboxState::Absent { retry_at: now },
@@ -123,7 +127,11 @@ impl Machine {
             is_object_gone: false,
             is_shutdown: false,
             grace_seen: None,
-        }
+            granted: Granted::new(),
+            wish: None,
+        };
+        machine.granted = machine.said();
+        machine
     }
 
     /// Takes in what happened and says what to do.
@@ -145,7 +153,7 @@ impl Machine {
         };
         let slots = self.slots.iter().filter_map(Slot::due_at);
         let slots = slots.filter(|_| matches!(self.sandbox, SandboxState::Ready { .. }));
-        slots.chain(sandbox).chain(self.active_deadline()).min()
+        slots.chain(sandbox).chain(self.active_deadline()).chain(self.resize_at()).min()
     }
 
     pub(crate) fn spec(&self) -> Option<&PodSpec> {
@@ -207,7 +215,11 @@ impl Machine {
             Input::Probed { container, attempt, kind, verdict } => {
                 self.probed(container, attempt, kind, verdict, now, out)
             }
-            Input::Resized { container, attempt, outcome } => self.resized(container, attempt, outcome, out),
+            Input::Resized { container, attempt, outcome } => {
+                self.resized(container, attempt, outcome, now, out)
+            }
+            Input::Room(answer) => self.answered(answer, now, out),
+            Input::Freed => self.room_freed(now),
             Input::Drained => {
                 if let Stage::Draining { deadline } = self.stage {
                     self.stage = Stage::Stopping { deadline };
@@ -372,7 +384,7 @@ impl Machine {
     }
 
     fn start(&mut self, index: usize, out: &mut Vec<Action>) {
-        let resizing = Resizing::starting(self.slots[index].container(&self.pod));
+        let resizing = Resizing::running(self.granted_to(&self.slots[index]));
         let slot = &mut self.slots[index];
         slot.resizing = resizing;
         slot.state = SlotState::Starting;

@@ -1,4 +1,5 @@
-use super::super::action::{Action, Input, Run, StartFailure, Verdict};
+use super::super::action::{Action, Input, ResizeOutcome, Run, StartFailure, Verdict};
+use super::super::room::Answer;
 use super::*;
 use crate::probe::ProbeKind;
 use hako_container::Exit;
@@ -81,6 +82,7 @@ impl Drive {
             Action::Drain { deadline, .. } => {
                 Some(format!("drain {}s", deadline.duration_since(at(self.now)).as_secs()))
             }
+            Action::AskRoom { .. } => Some("ask".to_owned()),
             Action::Resize { container, attempt, .. } => Some(format!("resize {container}.{attempt}")),
             Action::CleanUp => Some("clean up".to_owned()),
             Action::DeleteObject => Some("delete".to_owned()),
@@ -554,33 +556,104 @@ fn sized(cpu: &str, memory: &str, policy: Value) -> Value {
 
 fn applied(drive: &Drive) -> String {
     let status = drive.status().container_statuses.unwrap().remove(0);
-    let resources = status.resources.unwrap();
-    assert_eq!(resources.requests, status.allocated_resources);
-    resources.limits.unwrap()["cpu"].0.clone()
+    status.resources.unwrap().limits.unwrap()["cpu"].0.clone()
+}
+
+fn allocated(drive: &Drive) -> String {
+    let status = drive.status().container_statuses.unwrap().remove(0);
+    status.allocated_resources.unwrap()["cpu"].0.clone()
+}
+
+/// Reason and message of the condition while it holds.
+fn pending(drive: &Drive) -> Option<(String, String)> {
+    let conditions = drive.status().conditions.unwrap();
+    let condition = conditions.into_iter().find(|condition| condition.type_ == "PodResizePending")?;
+    Some((condition.reason?, condition.message?))
 }
 
 #[test]
 fn resources_of_a_running_container_change_in_place() {
-    use super::super::action::ResizeOutcome;
     let mut drive = Drive::up(sized("1", "1Gi", Value::Null));
     drive.take();
     drive.started(0);
     assert_eq!(applied(&drive), "1");
     drive.input(Input::Pod(pod(sized("2", "1Gi", Value::Null))));
+    assert_eq!(drive.take(), ["ask"]);
+    assert_eq!(allocated(&drive), "1");
+    drive.input(Input::Room(Answer::Granted));
     assert_eq!(drive.take(), ["resize 0.0"]);
     assert!(drive.condition("PodResizeInProgress"));
-    assert_eq!(applied(&drive), "1", "what it has, not what it will have");
+    assert_eq!(
+        (applied(&drive).as_str(), allocated(&drive).as_str()),
+        ("1", "2"),
+        "not yet what it will have"
+    );
     drive.input(Input::Resized { container: 0, attempt: 0, outcome: ResizeOutcome::Done });
     assert_eq!(applied(&drive), "2");
     assert!(!drive.condition("PodResizeInProgress"));
+    assert!(drive.events().iter().any(|event| event.starts_with("ResizeCompleted")));
+}
+
+#[test]
+fn a_resize_the_node_can_never_grant_is_not_asked_for_again() {
+    let mut drive = Drive::up(sized("1", "1Gi", Value::Null));
+    drive.take();
+    drive.started(0);
     drive.input(Input::Pod(pod(sized("99", "1Gi", Value::Null))));
-    assert_eq!(drive.take(), ["resize 0.0"]);
-    let outcome = ResizeOutcome::Infeasible("not that much".into());
-    drive.input(Input::Resized { container: 0, attempt: 0, outcome });
-    assert!(drive.condition("PodResizePending") && !drive.condition("PodResizeInProgress"));
-    assert!(drive.take().is_empty(), "it is not tried again until it changes");
+    assert_eq!(drive.take(), ["ask"]);
+    drive.input(Input::Room(Answer::Infeasible("not that much".into())));
+    assert_eq!(pending(&drive), Some(("Infeasible".into(), "not that much".into())));
+    assert!(!drive.condition("PodResizeInProgress"));
+    drive.input(Input::Freed);
+    drive.after(600_000);
+    assert!(drive.take().is_empty());
+    drive.input(Input::Pod(pod(sized("1", "1Gi", Value::Null))));
+    assert!(drive.take().is_empty() && pending(&drive).is_none(), "nothing is wished for any more");
+}
+
+#[test]
+fn a_deferred_resize_is_asked_for_again_when_there_is_room_or_after_a_while() {
+    let mut drive = Drive::up(sized("1", "1Gi", Value::Null));
+    drive.take();
+    drive.started(0);
     drive.input(Input::Pod(pod(sized("2", "1Gi", Value::Null))));
-    assert!(drive.take().is_empty() && !drive.condition("PodResizePending"));
+    drive.take();
+    drive.input(Input::Room(Answer::Deferred("not now".into())));
+    assert_eq!(pending(&drive), Some(("Deferred".into(), "not now".into())));
+    assert!(drive.take().is_empty());
+    drive.input(Input::Freed);
+    assert_eq!(drive.take(), ["ask"]);
+    drive.input(Input::Room(Answer::Deferred("not yet".into())));
+    assert_eq!(drive.machine.wake_at(), Some(at(180_000)));
+    drive.after(179_000);
+    assert!(drive.take().is_empty());
+    // A container that ends meanwhile starts with what the pod holds.
+    drive.exited(0, 1);
+    drive.after(1_000);
+    assert!(drive.take().contains(&"ask".to_owned()));
+    let slot = &drive.machine.slots[0];
+    assert_eq!(drive.machine.granted_to(slot).limits.unwrap()["cpu"].0, "1");
+    drive.input(Input::Room(Answer::Granted));
+    assert!(pending(&drive).is_none());
+    assert_eq!(allocated(&drive), "2");
+}
+
+#[test]
+fn a_resize_that_failed_is_tried_again() {
+    let mut drive = Drive::up(sized("1", "1Gi", Value::Null));
+    drive.take();
+    drive.started(0);
+    drive.input(Input::Pod(pod(sized("2", "1Gi", Value::Null))));
+    drive.input(Input::Room(Answer::Granted));
+    drive.take();
+    drive.input(Input::Resized { container: 0, attempt: 0, outcome: ResizeOutcome::Failed("busy".into()) });
+    let conditions = drive.status().conditions.unwrap();
+    let failed = conditions.iter().find(|condition| condition.type_ == "PodResizeInProgress").unwrap();
+    assert_eq!((failed.reason.as_deref(), failed.message.as_deref()), (Some("Error"), Some("busy")));
+    drive.after(9_000);
+    assert!(drive.take().is_empty());
+    drive.after(1_000);
+    assert_eq!(drive.take(), ["resize 0.0"]);
 }
 
 #[test]
@@ -590,6 +663,8 @@ fn a_container_that_wants_it_starts_anew_with_its_resources() {
     drive.take();
     drive.started(0);
     drive.input(Input::Pod(pod(sized("1", "2Gi", policy))));
+    assert_eq!(drive.take(), ["ask"]);
+    drive.input(Input::Room(Answer::Granted));
     assert_eq!(drive.take(), ["stop 0 in 30s"]);
     drive.exited(0, 137);
     assert_eq!(drive.take(), ["start 0.1"]);

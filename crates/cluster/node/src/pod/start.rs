@@ -12,7 +12,7 @@ use crate::volume::{self, PodDirs, Volumes};
 use hako_container::{ContainerState, Removal, SandboxId, SandboxState as EngineSandbox};
 use hako_error::{Error, Kind, Result};
 use hako_names::{ContainerId, ImageRef};
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,6 +114,8 @@ pub(crate) struct Start {
     pub(crate) sandbox: SandboxId,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) volumes: Arc<Volumes>,
+    /// What it may use, whatever the pod wishes by now.
+    pub(crate) resources: ResourceRequirements,
 }
 
 impl Start {
@@ -130,6 +132,7 @@ impl Start {
             return None;
         };
         Some(Self {
+            resources: machine.granted_to(&machine.slots[index]),
             slot: machine.slots[index].clone(),
             sandbox: id.clone(),
             ip: *ip,
@@ -161,8 +164,9 @@ impl Start {
         let container = self.slot.container(&self.context.pod);
         let container = container
             .ok_or_else(|| start_error("CreateContainerConfigError", "container is not in the pod"))?;
-        let (name, image) = self.image(container).await?;
-        let wanted = self.spec(container, name, &image).await?;
+        let container = Container { resources: Some(self.resources.clone()), ..container.clone() };
+        let (name, image) = self.image(&container).await?;
+        let wanted = self.spec(&container, name, &image).await?;
         let engine = &self.context.node.config.engine;
         let created = engine.create_container(&self.sandbox, wanted).await;
         let id = created.map_err(|error| start_error("CreateContainerError", error.chain()))?;

@@ -160,7 +160,7 @@ impl Machine {
             state: Some(self.state(slot)),
             last_state: last_state(slot),
             resources: slot.resizing.applied.clone(),
-            allocated_resources: slot.resizing.allocated(),
+            allocated_resources: self.granted_to(slot).requests,
             ..ContainerStatus::default()
         }
     }

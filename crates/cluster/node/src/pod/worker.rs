@@ -71,6 +71,7 @@ pub(crate) struct Worker {
     reporter: Reporter,
     first: Vec<Action>,
     useless: Useless,
+    freed: watch_channel::Receiver<u64>,
 }
 
 impl Worker {
@@ -83,6 +84,8 @@ impl Worker {
         let (sender, messages) = mpsc::unbounded_channel();
         let reporter = Reporter::new(&pod);
         let (machine, first, useless) = Machine::adopt(pod, left, node.config.node_ip, node.clock.now());
+        node.room.hold(&machine.pod, machine.granted.clone());
+        let freed = node.room.freed();
         let shared = Shared { machine: Arc::new(Mutex::new(machine)), probe_failures: Arc::default() };
         let worker = Self {
             node,
@@ -97,6 +100,7 @@ impl Worker {
             reporter,
             first,
             useless,
+            freed,
         };
         (worker, shared, sender)
     }
@@ -110,6 +114,7 @@ impl Worker {
                 break;
             }
             let wake = self.wake_at();
+            let is_deferred = self.shared.machine.lock().is_deferred();
             let inputs = tokio::select! {
                 biased;
                 message = self.messages.recv() => match message {
@@ -117,6 +122,7 @@ impl Worker {
                     None => break,
                 },
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
+                Ok(()) = self.freed.changed(), if is_deferred => vec![Input::Freed],
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => vec![Input::Tick],
             };
             self.renew();
@@ -249,7 +255,12 @@ impl Worker {
         {
             self.shared.probe_failures.lock().insert(*container, why.clone());
         }
-        let actions = self.shared.machine.lock().step(input, self.node.clock.now());
+        let mut machine = self.shared.machine.lock();
+        let actions = machine.step(input, self.node.clock.now());
+        if !matches!(machine.stage, Stage::Active | Stage::Draining { .. } | Stage::Stopping { .. }) {
+            self.node.room.leave(&machine.pod);
+        }
+        drop(machine);
         self.perform_all(actions);
     }
 
@@ -292,6 +303,10 @@ impl Worker {
                 for probe in self.probes.remove(&container).into_iter().flatten() {
                     probe.abort();
                 }
+            }
+            Action::AskRoom { wanted } => {
+                let answer = self.node.room.ask(&context.pod, wanted);
+                self.step(Input::Room(answer));
             }
             Action::Resize { container, attempt, id, resources } => {
                 self.input(resize::apply(Arc::clone(&self.node), container, attempt, id, *resources));
@@ -455,6 +470,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.node.room.leave(&self.shared.pod());
         self.stop_all_probes();
     }
 }
