@@ -180,6 +180,7 @@ impl Core {
     ) -> Result<()> {
         let attachment = self.config.network.as_ref().and_then(|network| network.get(sandbox.id.as_str()));
         *sandbox.live.write() = Some(Live { shim: shim.clone(), attachment });
+        sandbox.adopt_told();
         crate::monitor::watch(self, sandbox, &shim);
         if let Err(error) = self.start_resolver(sandbox, &shim).await {
             tracing::warn!(sandbox = sandbox.id.short(), error = %error.chain(), "a sandbox finds no names");

@@ -34,7 +34,8 @@ impl SandboxFiles {
         };
         std::fs::write(self.dir.join("hosts"), hosts)?;
         std::fs::write(self.dir.join("hostname"), format!("{hostname}\n"))?;
-        let is_isolated = matches!(spec.network, NetworkMode::Bridge | NetworkMode::Endpoints);
+        let is_isolated =
+            matches!(spec.network, NetworkMode::Bridge | NetworkMode::Endpoints) || !reached.ips.is_empty();
         let host = host("/etc/resolv.conf");
         let text = match reached.has_resolver {
             true => own_resolver(&spec.dns, &host),

@@ -142,7 +142,9 @@ impl Core {
             life.restarting = delay.is_some();
         });
         hako_sys::failpoint!("container.exit.recorded");
+        // In Docker's order.
         self.container_event(container, Action::Die { code });
+        self.tell_left(&container.sandbox, &container.id);
         self.volume_events(container, false);
         let live = container.sandbox.live();
         drop(op);

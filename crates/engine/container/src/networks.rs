@@ -68,6 +68,22 @@ impl Engine {
         core.disconnect_from(&container.sandbox, &net).await
     }
 
+    /// Takes a container that was made to be in no network off that, so that it may be connected to others.
+    ///
+    /// # Errors
+    /// `Forbidden` if it was not made so, or was taken off before.
+    pub async fn leave_none(&self, id: &ContainerId) -> Result<()> {
+        let (core, container) = (&self.core, self.core.container(id)?);
+        let _exclusive = container.sandbox.op.write().await;
+        match container.sandbox.network_mode() {
+            NetworkMode::None => core.leave_none(&container.sandbox),
+            _ => {
+                let text = format!("container {id} is not connected to network none");
+                Err(Error::new(Kind::Forbidden, text))
+            }
+        }
+    }
+
     /// Makes `ports` the ports of the host that lead to a container, also while it runs.
     ///
     /// # Errors
@@ -81,7 +97,7 @@ impl Engine {
 }
 
 fn check_mode(container: &ContainerObject) -> Result<()> {
-    let text = match container.sandbox.record.spec.network {
+    let text = match container.sandbox.network_mode() {
         NetworkMode::Endpoints => return Ok(()),
         NetworkMode::Host | NetworkMode::Shared => {
             "container sharing network namespace with another container or host cannot be connected to any other network"

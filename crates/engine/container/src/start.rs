@@ -91,6 +91,7 @@ impl Core {
             drop(live);
             let _ = sandbox.set_phase(crate::record::SandboxPhase::Stopped);
             self.release(&sandbox.id, Some(shim)).await;
+            self.tell_left(sandbox, &container.id);
         }
         started
     }
@@ -229,7 +230,8 @@ impl Core {
         Ok(())
     }
 
-    /// A container that could not be started is exited with the shell's code for that.
+    /// A container that could not be started is exited with the shell's code for that. As with Docker, one that never
+    /// lived is not told to have died.
     fn record_failed_start(&self, container: &ContainerObject, error: &Error) {
         let code = match error.kind() {
             Kind::NotFound => 127,
@@ -253,7 +255,9 @@ impl Core {
             life.exits += 1;
             life.restarting = false;
         });
-        self.container_event(container, Action::Die { code });
+        if !container.standalone() {
+            self.container_event(container, Action::Die { code });
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
-    /// What was asked for.
+    /// What was asked for; who was taken off no network at all has endpoints.
     pub spec: Arc<SandboxSpec>,
     /// Whether it holds namespaces.
     pub state: SandboxState,

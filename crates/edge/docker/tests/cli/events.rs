@@ -79,6 +79,9 @@ fn every_action_of_a_session_is_told_in_its_order() {
         docker.ok(&["commit", "shop", "made:1"]);
         docker.ok(&["restart", "-t", "0", "shop"]);
         docker.ok(&["rm", "-f", "shop"]);
+        docker.ok(&["run", "--rm", "--network", "app", "-v", "data:/data", "busybox", "true"]);
+        let (code, ..) = docker.run(&["run", "--rm", "--network", "app", "busybox", "nosuch"]);
+        assert_eq!(code, 127);
         for kind in ["container", "network", "volume", "image"] {
             docker.ok(&[kind, "prune", "-f"]);
         }
@@ -111,6 +114,7 @@ fn every_action_of_a_session_is_told_in_its_order() {
                 "container commit",
                 "container kill",
                 "container die",
+                "network disconnect",
                 "volume unmount",
                 "container stop",
                 "network connect",
@@ -119,6 +123,22 @@ fn every_action_of_a_session_is_told_in_its_order() {
                 "container restart",
                 "container kill",
                 "container die",
+                "network disconnect",
+                "volume unmount",
+                "container destroy",
+                "container create",
+                "container attach",
+                "network connect",
+                "volume mount",
+                "container start",
+                "container die",
+                "network disconnect",
+                "volume unmount",
+                "container destroy",
+                "container create",
+                "container attach",
+                "network connect",
+                "network disconnect",
                 "container destroy",
                 "container prune",
                 "network destroy",
@@ -134,7 +154,11 @@ fn every_action_of_a_session_is_told_in_its_order() {
             docker.told("{{.Actor.Attributes.execID}} {{.Actor.Attributes.exitCode}}", &["event=exec_die"]);
         assert!(exec.len() == 1 && exec[0].len() == 64 + 2 && exec[0].ends_with(" 0"), "{exec:?}");
         let mount = docker.told("{{.Actor.ID}} {{.Actor.Attributes.destination}}", &["event=mount"]);
-        assert_eq!(mount, ["data /data", "data /data"], "at each start");
+        assert_eq!(mount, ["data /data"; 3], "at each start");
+        let places = docker.told("{{.Action}}", &["type=network", "event=connect", "event=disconnect"]);
+        assert_eq!(places, ["connect", "disconnect"].repeat(4), "each place is left once");
+        let deaths = docker.told("{{.Actor.Attributes.exitCode}}", &["event=die"]);
+        assert_eq!(deaths, ["137", "137", "0"], "who never lived does not die");
         let commit = docker.told("{{.Actor.Attributes.imageRef}}", &["event=commit"]);
         assert_eq!(commit, ["made:1"]);
         let old = docker.told("{{.Actor.Attributes.oldName}} {{.Actor.Attributes.name}}", &["event=rename"]);

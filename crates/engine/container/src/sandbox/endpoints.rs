@@ -27,6 +27,8 @@ use std::sync::Arc;
 pub(crate) struct Wanted {
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) ports: Vec<PortMapping>,
+    /// It was made to be in no network, and has been taken off that: it may be connected to others.
+    pub(crate) off_none: bool,
 }
 
 const FILE: &str = "endpoints.json";
@@ -36,7 +38,7 @@ impl Wanted {
     pub(super) fn of(dir: &Path, spec: &SandboxSpec) -> Self {
         match record::read(&dir.join(FILE)) {
             Ok(Some(wanted)) => wanted,
-            _ => Self { endpoints: spec.endpoints.clone(), ports: spec.ports.clone() },
+            _ => Self { endpoints: spec.endpoints.clone(), ports: spec.ports.clone(), off_none: false },
         }
     }
 }
@@ -56,9 +58,27 @@ impl SandboxObject {
         Ok(())
     }
 
+    /// How it is in networks now: who was made to be in none may be in some since.
+    pub(crate) fn network_mode(&self) -> NetworkMode {
+        match self.record.spec.network {
+            NetworkMode::None if self.wanted.read().off_none => NetworkMode::Endpoints,
+            mode => mode,
+        }
+    }
+
     /// What it has of networks.
     pub(crate) fn member(&self) -> Option<Member> {
         self.networks.as_ref()?.member(self.id.as_str())
+    }
+
+    fn networks_joined(&self) -> Vec<String> {
+        let member = self.member().unwrap_or_default();
+        member.endpoints.into_iter().map(|endpoint| endpoint.network).collect()
+    }
+
+    /// It was adopted in the networks that it was told to be in.
+    pub(crate) fn adopt_told(&self) {
+        *self.told.lock() = self.networks_joined();
     }
 
     /// Its places, wanted or taken.
@@ -145,8 +165,7 @@ impl Core {
             object.write_files(&networks, others)
         })
         .await?;
-        let member = sandbox.member().unwrap_or_default();
-        self.network_events(sandbox, &member, |container| Action::Connect { container });
+        self.tell_joined(sandbox);
         self.start_resolver(sandbox, shim).await
     }
 
@@ -184,6 +203,10 @@ impl Core {
     pub(crate) async fn connect_more(&self, sandbox: &Arc<SandboxObject>, spec: EndpointSpec) -> Result<()> {
         let networks = self.networks()?;
         let mut wanted = sandbox.wanted.read().clone();
+        if sandbox.live().is_none() {
+            // As with Docker, the last word counts until the start.
+            wanted.endpoints.retain(|known| known.network != spec.network);
+        }
         if wanted.endpoints.iter().any(|known| known.network == spec.network) {
             let text = format!(
                 "endpoint with name {} already exists in network {}",
@@ -208,8 +231,7 @@ impl Core {
             })
             .await?;
             self.start_resolver(sandbox, &live.shim).await?;
-            let member = self.only(sandbox, &spec.network);
-            self.network_events(sandbox, &member, |container| Action::Connect { container });
+            self.tell_joined(sandbox);
             return Ok(());
         }
         Ok(sandbox.set_wanted(wanted)?)
@@ -233,7 +255,6 @@ impl Core {
             return Err(Error::new(Kind::Forbidden, text));
         }
         let others = self.linked_hosts(&networks, &wanted.endpoints).unwrap_or_default();
-        let member = self.only(sandbox, &network.name);
         sandbox.set_wanted(wanted)?;
         hako_sys::failpoint!("container.disconnect.recorded");
         let Some(live) = sandbox.live() else { return Ok(()) };
@@ -245,8 +266,14 @@ impl Core {
             object.write_files(&networks, others)
         })
         .await?;
-        self.network_events(sandbox, &member, |container| Action::Disconnect { container });
+        self.tell_left_one(sandbox, network);
         Ok(())
+    }
+
+    /// Lets a container that was made to be in no network be connected to others.
+    pub(crate) fn leave_none(&self, sandbox: &SandboxObject) -> Result<()> {
+        let wanted = sandbox.wanted.read().clone();
+        Ok(sandbox.set_wanted(Wanted { off_none: true, ..wanted })?)
     }
 
     /// Makes `ports` the sandbox's published ports, now if it is up and at every start. The caller holds its lock.
@@ -275,7 +302,7 @@ impl Core {
     pub(crate) fn settle_endpoints(&self, networks: &Networks, live: &[SandboxId]) {
         for sandbox in live.iter().filter_map(|id| self.sandbox(id).ok()) {
             let is_changed =
-                sandbox.record.spec.network == NetworkMode::Endpoints && sandbox.dir.join(FILE).exists();
+                sandbox.network_mode() == NetworkMode::Endpoints && sandbox.dir.join(FILE).exists();
             if is_changed && let Err(error) = self.settle_one(networks, &sandbox) {
                 tracing::warn!(sandbox = sandbox.id.short(), error = %error.chain(), "finish a change of networks");
             }
@@ -327,31 +354,37 @@ impl Core {
             .unwrap_or_default()
     }
 
-    /// What the sandbox has of one network.
-    fn only(&self, sandbox: &SandboxObject, network: &str) -> Member {
-        let mut member = sandbox.member().unwrap_or_default();
-        let id = sandbox.networks.as_ref().and_then(|networks| networks.find(network).ok()).map(|net| net.id);
-        member.endpoints.retain(|endpoint| Some(&endpoint.network) == id.as_ref());
-        member
-    }
-
-    /// Tells of each of a sandbox's places that it is taken, or left.
-    pub(super) fn network_events(
-        &self,
-        sandbox: &SandboxObject,
-        member: &Member,
-        action: impl Fn(ContainerId) -> Action,
-    ) {
-        let (Some(networks), Some(container)) =
-            (&self.config.networks, self.members(&sandbox.id).first().map(|container| container.id.clone()))
-        else {
+    /// Tells of each place that a sandbox has taken and nobody was told of.
+    fn tell_joined(&self, sandbox: &SandboxObject) {
+        let Some(container) = self.members(&sandbox.id).first().map(|container| container.id.clone()) else {
             return;
         };
-        for endpoint in &member.endpoints {
-            if let Ok(net) = networks.find(&endpoint.network) {
-                self.network_event(&net, action(container.clone()));
-            }
+        let is_new = |network: &String| !sandbox.told.lock().contains(network);
+        let joined: Vec<String> = sandbox.networks_joined().into_iter().filter(is_new).collect();
+        self.each_network(&joined, |net| {
+            self.network_event(net, Action::Connect { container: container.clone() });
+        });
+        sandbox.told.lock().extend(joined);
+    }
+
+    /// Tells that a container has left the networks that it was told to be in: it has just ended.
+    pub(crate) fn tell_left(&self, sandbox: &SandboxObject, container: &ContainerId) {
+        let left = std::mem::take(&mut *sandbox.told.lock());
+        self.each_network(&left, |net| {
+            self.network_event(net, Action::Disconnect { container: container.clone() });
+        });
+    }
+
+    fn tell_left_one(&self, sandbox: &SandboxObject, network: &NetworkSpec) {
+        sandbox.told.lock().retain(|told| *told != network.id);
+        if let Some(container) = self.members(&sandbox.id).first().map(|container| container.id.clone()) {
+            self.network_event(network, Action::Disconnect { container });
         }
+    }
+
+    fn each_network(&self, ids: &[String], tell: impl Fn(&NetworkSpec)) {
+        let Some(networks) = &self.config.networks else { return };
+        ids.iter().filter_map(|id| networks.find(id).ok()).for_each(|net| tell(&net));
     }
 
     pub(crate) fn network_event(&self, net: &NetworkSpec, action: Action) {

@@ -45,6 +45,8 @@ pub(crate) struct SandboxObject {
     /// The networks it is to be connected to, and its ports; changed under `op`.
     pub(crate) wanted: RwLock<Wanted>,
     networks: Option<Arc<Networks>>,
+    /// The ids of the networks that it was told to be in, and not yet to have left.
+    told: Mutex<Vec<String>>,
     /// Its name server while it is up; ends when dropped.
     resolver: Mutex<Option<JoinSet<()>>>,
     /// Going away: takes no more containers.
@@ -62,6 +64,7 @@ impl SandboxObject {
         Self {
             wanted,
             networks,
+            told: Mutex::default(),
             resolver: Mutex::default(),
             id,
             dir,
@@ -104,9 +107,13 @@ impl SandboxObject {
         let attachment = live.as_ref().and_then(|live| live.attachment.as_ref());
         let member = self.member().filter(|_| live.is_some()).unwrap_or_default();
         let ports = attachment.map_or(&member.ports, |attachment| &attachment.ports);
+        let mut spec = Arc::clone(&self.record.spec);
+        if spec.network != self.network_mode() {
+            Arc::make_mut(&mut spec).network = self.network_mode();
+        }
         Sandbox {
             id: self.id.clone(),
-            spec: Arc::clone(&self.record.spec),
+            spec,
             state: if live.is_some() { SandboxState::Ready } else { SandboxState::NotReady },
             ip: attachment.map(|attachment| attachment.ip).or_else(|| endpoints::main_ip(&member)),
             ports: ports.iter().map(granted).collect(),
@@ -197,9 +204,7 @@ impl Core {
         }
         hako_sys::failpoint!("sandbox.down.recorded");
         let shim = live.map(|live| live.shim);
-        let member = sandbox.member().unwrap_or_default();
         self.release(&sandbox.id, shim).await;
-        self.network_events(sandbox, &member, |container| Action::Disconnect { container });
         if was_up {
             self.sandbox_event(sandbox, Action::Stop);
         }

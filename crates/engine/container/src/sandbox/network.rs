@@ -45,7 +45,7 @@ impl Core {
         sandbox: &Arc<SandboxObject>,
         shim: &Shim,
     ) -> Result<Option<Attachment>> {
-        match sandbox.record.spec.network {
+        match sandbox.network_mode() {
             NetworkMode::Bridge => self.attach_to_bridge(sandbox, shim).await.map(Some),
             NetworkMode::Endpoints => self.connect_endpoints(sandbox, shim).await.map(|()| None),
             NetworkMode::Host | NetworkMode::None | NetworkMode::Shared => Ok(None),
