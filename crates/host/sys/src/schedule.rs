@@ -1,12 +1,14 @@
 //! How the calling thread is scheduled.
 #![expect(unsafe_code, reason = "these calls have no safe form")]
 
+use serde::{Deserialize, Serialize};
 use std::io;
 
 /// The kernel's `struct sched_attr`, as far as every kernel with it has it (Linux 3.14).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerAttributes {
+    #[serde(skip)]
     size: u32,
     /// `SCHED_*`.
     pub policy: u32,

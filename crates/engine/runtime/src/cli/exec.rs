@@ -88,7 +88,7 @@ pub(super) fn exec(global: &Global, args: &mut Args) -> Result<u8> {
 fn process(args: &mut Args, spec: &Spec) -> Result<Process> {
     if let Some(path) = args.take_path("process") {
         let bytes = fs::read(&path).map_err(internal(format!("cannot read {}", path.display())))?;
-        return serde_json::from_slice(&bytes).map_err(|error| {
+        return crate::plan::read(&bytes).map_err(|error| {
             Error::new(Kind::Invalid, format!("{} is not a process", path.display())).with_source(error)
         });
     }

@@ -226,7 +226,7 @@ pub(super) fn load_spec(bundle: &Path) -> Result<Spec> {
         )
         .with_source(error)
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    crate::plan::read(&bytes).map_err(|error| {
         Error::new(Kind::Invalid, format!("{} is not a runtime spec", path.display())).with_source(error)
     })
 }

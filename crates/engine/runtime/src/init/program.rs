@@ -5,11 +5,11 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use hako_sys::{SchedulerAttributes, SeccompInstruction};
+use hako_sys::SeccompInstruction;
 use rustix::fs::{Access, CWD, FileType, Gid, Mode, Uid};
 
 use super::error::{InitError, failed};
-use crate::plan::{ProcessPlan, SchedulePlan, SchedulerPlan};
+use crate::plan::{ProcessPlan, SchedulePlan};
 
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -101,12 +101,7 @@ pub(super) fn become_user(
 
 /// While it still may: most of it takes a capability.
 fn schedule(plan: &SchedulePlan) -> Result<(), InitError> {
-    if let Some(wanted) = plan.scheduler {
-        let SchedulerPlan { policy, flags, nice, priority, runtime, deadline, period } = wanted;
-        let mut attributes = SchedulerAttributes::default();
-        (attributes.policy, attributes.flags, attributes.nice) = (policy, flags, nice);
-        attributes.priority = priority;
-        (attributes.runtime, attributes.deadline, attributes.period) = (runtime, deadline, period);
+    if let Some(attributes) = plan.scheduler {
         hako_sys::set_scheduler(attributes).map_err(failed(
             "cannot set the scheduler; this may take CAP_SYS_NICE, and real-time policies a budget of the cgroup",
         ))?;

@@ -25,7 +25,7 @@ pub use mounts::SUBPATH_OPTION;
 pub(crate) use mounts::{IN_PROC, MountIds, MountPlan, MountPropagation, MountSource, mount_options};
 pub(crate) use namespaces::{NamespacePlan, UserPlan, strip_sandbox_namespaces};
 pub(crate) use process::{ProcessPlan, bits as capability_bits, process_plan};
-pub(crate) use schedule::{SchedulePlan, SchedulerPlan, personality};
+pub(crate) use schedule::{SchedulePlan, personality, read};
 
 use crate::hooks::{HookPlan, plans};
 use crate::types::{Rootfs, TtySize};

@@ -5,7 +5,10 @@ use hako_oci::runtime::{
     IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag as Flag,
     LinuxSchedulerPolicy as Policy, Process, Scheduler,
 };
+use hako_sys::SchedulerAttributes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{PlanError, not_supported};
 
@@ -13,24 +16,12 @@ use super::{PlanError, not_supported};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SchedulePlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduler: Option<SchedulerPlan>,
+    pub scheduler: Option<SchedulerAttributes>,
     /// Class and priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io: Option<(u8, u8)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personality: Option<u32>,
-}
-
-/// The kernel's numbers, see sched_setattr(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SchedulerPlan {
-    pub policy: u32,
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    pub runtime: u64,
-    pub deadline: u64,
-    pub period: u64,
 }
 
 pub(super) fn plan(process: &Process) -> Result<SchedulePlan> {
@@ -43,7 +34,7 @@ fn bad(field: &'static str, value: impl ToString, expected: &'static str) -> Pla
     PlanError::Bad { field, value: value.to_string(), expected }
 }
 
-fn scheduler(wanted: &Scheduler) -> Result<SchedulerPlan> {
+fn scheduler(wanted: &Scheduler) -> Result<SchedulerAttributes> {
     let policy = *wanted.policy();
     let (nice, priority) = (wanted.nice().unwrap_or(0), wanted.priority().unwrap_or(0));
     let times = [wanted.runtime(), wanted.deadline(), wanted.period()].map(|time| time.unwrap_or(0));
@@ -62,7 +53,11 @@ fn scheduler(wanted: &Scheduler) -> Result<SchedulerPlan> {
     let priority = u32::try_from(priority)
         .map_err(|_| bad("process.scheduler.priority", priority, "it is from 1 to 99"))?;
     let flags = wanted.flags().iter().flatten().fold(0, |bits, flag| bits | flag_bit(*flag));
-    Ok(SchedulerPlan { policy: policy_number(policy), flags, nice, priority, runtime, deadline, period })
+    let mut attributes = SchedulerAttributes::default();
+    (attributes.policy, attributes.flags) = (policy_number(policy), flags);
+    (attributes.nice, attributes.priority) = (nice, priority);
+    (attributes.runtime, attributes.deadline, attributes.period) = (runtime, deadline, period);
+    Ok(attributes)
 }
 
 fn policy_number(policy: Policy) -> u32 {
@@ -77,6 +72,12 @@ fn policy_number(policy: Policy) -> u32 {
     }
 }
 
+/// Flags by the specification's names and by those of the types they are read into.
+const RENAMED: [(&str, &str); 2] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
 fn flag_bit(flag: Flag) -> u64 {
     match flag {
         Flag::SchedResetOnFork => 0x01,
@@ -87,6 +88,23 @@ fn flag_bit(flag: Flag) -> u64 {
         Flag::SchedFlagUtilClampMin => 0x20,
         Flag::SchedFlagUtilClampMax => 0x40,
     }
+}
+
+/// Reads a `config.json`, or its `process` alone. Two flags of schedulers have a name in the specification that the
+/// types we read into do not have; both are taken.
+pub(crate) fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    const FLAG: &[u8] = b"SCHED_FLAG_";
+    if !text.windows(FLAG.len()).any(|window| window == FLAG) {
+        return serde_json::from_slice(text);
+    }
+    let mut value: Value = serde_json::from_slice(text)?;
+    let process = if value["process"].is_object() { &mut value["process"] } else { &mut value };
+    for flag in process["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
+        if let Some((_, ours)) = RENAMED.iter().find(|(specified, _)| flag == specified) {
+            *flag = Value::from(*ours);
+        }
+    }
+    serde_json::from_value(value)
 }
 
 fn io_priority(class: IOPriorityClass, priority: i64) -> Result<(u8, u8)> {
@@ -138,6 +156,28 @@ mod tests {
         ] {
             assert!(of(wrong.clone()).unwrap_err().to_string().contains("process.scheduler"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn flags_are_taken_by_the_specification_s_names_and_by_older_ones() {
+        let of = |flags: &[&str], is_whole: bool| {
+            let process = json!({"args": ["x"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+                "scheduler": {"policy": "SCHED_OTHER", "flags": flags}});
+            let process: Process = match is_whole {
+                true => {
+                    let text = json!({"ociVersion": "1.2.0", "process": process}).to_string();
+                    let spec: hako_oci::runtime::Spec = read(text.as_bytes()).unwrap();
+                    spec.process().clone().unwrap()
+                }
+                false => read(process.to_string().as_bytes()).unwrap(),
+            };
+            plan(&process).unwrap().scheduler.unwrap().flags
+        };
+        for is_whole in [true, false] {
+            assert_eq!(of(&["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN"], is_whole), 0x05);
+            assert_eq!(of(&["SCHED_RESET_ON_FORK", "SCHED_FLAG_RECLAIM"], is_whole), 0x03);
+        }
+        assert!(read::<Process>(br#"{"scheduler": {"flags": ["SCHED_FLAG_NONE"]}}"#).is_err());
     }
 
     #[test]
