@@ -72,6 +72,8 @@ pub(crate) enum NetworkError {
     NoFreePool,
     #[error("subnet {subnet} is too small, it needs room for a gateway and one container")]
     PoolTooSmall { subnet: IpNet },
+    #[error("bridge driver doesn't support multiple subnets")]
+    SeveralSubnets,
     #[error("no configured subnet or ip-range contain the IP address {ip}")]
     NotInSubnet { ip: IpAddr },
     #[error("invalid network config:\ninvalid {what}: parent subnet {subnet} doesn't contain this address")]
@@ -196,6 +198,7 @@ impl Classify for NetworkError {
             | Self::ConfigOnly
             | Self::ConfigInUse { .. }
             | Self::PoolOverlaps { .. }
+            | Self::SeveralSubnets
             | Self::AddressInUse { .. } => Kind::Forbidden,
             Self::NoNetwork { .. } | Self::NoConfig { .. } | Self::NoIpamDriver { .. } => Kind::NotFound,
             Self::UnknownOption { .. } | Self::NoKernelSupport { .. } | Self::NoDoor { .. } => {

@@ -75,17 +75,7 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
         None => <_>::default(),
     };
     for config in request.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten()) {
-        let one = addresses(config)?;
-        if ipam.iter().any(|other| other.subnet.is_ipv6() == one.subnet.is_ipv6()) {
-            if driver == Driver::Bridge {
-                return Err(forbidden("bridge driver doesn't support multiple subnets"));
-            }
-            return Err(unimplemented(format!(
-                "a second subnet of one family is unimplemented: {}",
-                one.subnet
-            )));
-        }
-        ipam.push(one);
+        ipam.push(addresses(config)?);
     }
     let has_v6 = ipam.iter().any(|one| one.subnet.is_ipv6());
     let options = request.options.unwrap_or_default();
@@ -270,8 +260,6 @@ mod tests {
     fn what_cannot_be_honoured_is_named() {
         let text = |body: Value| parsed(body).unwrap_err().0.to_string();
         assert!(text(json!({ "Name": "a", "Ingress": true })).contains("Ingress"));
-        let two = json!([{ "Subnet": "10.1.0.0/24" }, { "Subnet": "10.2.0.0/24" }]);
-        assert!(text(json!({ "Name": "a", "IPAM": { "Config": two } })).contains("multiple subnets"));
         assert!(text(json!({ "Name": "bridge" })).contains("predefined bridge"));
         assert!(text(json!({ "Name": "a", "Driver": "host" })).contains("only one instance of \"host\""));
         assert_eq!(text(json!({ "Name": " " })), "invalid name: name is empty");

@@ -124,20 +124,23 @@ impl Networks {
     }
 
     fn addresses(&self, table: &Table, request: &NetworkRequest) -> Result<Vec<Ipam>> {
-        let mut ipam = Vec::new();
+        let mut ipam = Vec::<Ipam>::new();
+        let mut taken = table.subnets();
         for (is_wanted, v6) in [(request.ipv4, false), (request.ipv6, true)] {
-            let chosen = request.ipam.iter().find(|it| it.subnet.is_ipv6() == v6);
-            match chosen {
-                Some(chosen) => {
-                    check(chosen)?;
-                    let other = table.subnets().into_iter().find(|other| other.overlaps(chosen.subnet));
-                    if let Some(other) = other {
-                        return Err(NetworkError::PoolOverlaps { subnet: chosen.subnet, other });
-                    }
-                    ipam.push(chosen.clone());
+            let mut chosen = request.ipam.iter().filter(|it| it.subnet.is_ipv6() == v6).peekable();
+            if chosen.peek().is_none() && is_wanted {
+                ipam.push(automatic(self.choose(table, v6)?));
+            }
+            for (index, chosen) in chosen.enumerate() {
+                check(chosen)?;
+                if index > 0 && request.driver == Driver::Bridge {
+                    return Err(NetworkError::SeveralSubnets);
                 }
-                None if is_wanted => ipam.push(automatic(self.choose(table, v6)?)),
-                None => {}
+                if let Some(other) = taken.iter().find(|other| other.overlaps(chosen.subnet)) {
+                    return Err(NetworkError::PoolOverlaps { subnet: chosen.subnet, other: *other });
+                }
+                taken.push(chosen.subnet);
+                ipam.push(chosen.clone());
             }
         }
         Ok(ipam)

@@ -5,12 +5,13 @@ use super::device::{
 };
 use super::ipam::allocate;
 use super::options::{self, EndpointOptions};
-use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Member, NetworkSpec};
+use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Ipam, Member, NetworkSpec};
 use super::table::Table;
 use super::{Networks, random, random_id};
 use crate::bridge::settle;
 use crate::error::{NetworkError, Result};
 use hako_netlink::Links;
+use std::collections::HashSet;
 use std::fs::File;
 use std::net::IpAddr;
 
@@ -226,11 +227,31 @@ fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> 
             return Err(NetworkError::NotChosen { ip: asked, name: net.name.clone() });
         }
     }
-    let address = |ipam: &super::Ipam| {
-        let asked: Option<IpAddr> = if ipam.subnet.is_ipv6() { request.ip6 } else { request.ip4 };
-        let ip = allocate(ipam, asked, &used)?;
+    let mut addresses = Vec::new();
+    for (asked, is_ipv6) in [(request.ip4, false), (request.ip6, true)] {
+        let pools = net.ipam.iter().filter(|ipam| ipam.subnet.is_ipv6() == is_ipv6);
+        let Some((ipam, ip)) = allocate_in(pools, asked, &used)? else { continue };
         let gateway = ipam.gateway.filter(|_| !net.is_internal() && !net.is_routed_ipvlan());
-        Ok(EndpointAddress { ip, prefix: ipam.subnet.prefix(), gateway })
-    };
-    net.ipam.iter().map(address).collect()
+        addresses.push(EndpointAddress { ip, prefix: ipam.subnet.prefix(), gateway });
+    }
+    Ok(addresses)
+}
+
+/// An address of the first of the subnets that has one to give, with its subnet.
+fn allocate_in<'a>(
+    pools: impl Iterator<Item = &'a Ipam>,
+    asked: Option<IpAddr>,
+    used: &HashSet<IpAddr>,
+) -> Result<Option<(&'a Ipam, IpAddr)>> {
+    let mut last = None;
+    for ipam in pools {
+        match allocate(ipam, asked, used) {
+            Ok(ip) => return Ok(Some((ipam, ip))),
+            Err(error @ (NetworkError::PoolEmpty { .. } | NetworkError::NotInSubnet { .. })) => {
+                last = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    last.map_or(Ok(None), Err)
 }

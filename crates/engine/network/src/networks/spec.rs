@@ -51,7 +51,7 @@ pub struct NetworkRequest {
     pub ipv4: bool,
     /// Whether it has IPv6 addresses.
     pub ipv6: bool,
-    /// At most one of each family; a family without one gets a subnet that nobody else uses.
+    /// A family without one gets a subnet that nobody else uses; a bridge has at most one of each.
     pub ipam: Vec<Ipam>,
     /// Who gives out addresses: empty or "default" for us, "null" for nobody.
     pub ipam_driver: String,
@@ -99,7 +99,7 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// For display.
     pub attachable: bool,
-    /// One for each family it has.
+    /// Those of a family are tried in this order. A bridge has one for each family it has.
     pub ipam: Vec<Ipam>,
     /// Options of the driver.
     pub options: BTreeMap<String, String>,

@@ -5,7 +5,7 @@ use hako_network::{
     Connect, Driver, Endpoint, Firewall, NetworkRequest, NetworkSpec, Networks, NetworksConfig, Protocol,
     PublishedPort, default_pools,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -64,7 +64,13 @@ impl Sandbox {
         net: &NetworkSpec,
         options: &[(&str, &str)],
     ) -> hako_error::Result<Endpoint> {
-        networks.connect(&Connect {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        networks.connect(&Connect { options, ..self.place(net) })
+    }
+
+    /// A request for any place in a network.
+    pub(crate) fn place<'a>(&'a self, net: &'a NetworkSpec) -> Connect<'a> {
+        Connect {
             network: &net.id,
             sandbox: &self.id,
             netns: &self.namespace,
@@ -75,8 +81,8 @@ impl Sandbox {
             names: vec![self.id.clone()],
             links: Vec::new(),
             priority: 0,
-            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        })
+            options: BTreeMap::new(),
+        }
     }
 
     /// Answers every connection with the address it came from.

@@ -6,7 +6,7 @@ mod host;
 
 use hako_error::Kind;
 use hako_netlink::{Links, in_namespace, nft::Nft};
-use hako_network::{Driver, Ipam, NetworkRequest, NetworkSpec, Networks, Protocol, PublishedPort};
+use hako_network::{Connect, Driver, Ipam, NetworkRequest, NetworkSpec, Networks, Protocol, PublishedPort};
 use host::{Sandbox, ask, ip, links, new_namespace, on_host, open, port, request};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{TcpListener, UdpSocket};
@@ -203,9 +203,38 @@ fn macvlan_sits_on_a_parent_and_what_the_kernel_lacks_is_named() {
         assert!(a.ask((at_b.v4().unwrap().ip, 80)).is_err());
         networks.release("b").unwrap();
         networks.remove(&net.id).unwrap();
+        addresses_come_from_the_first_subnet_with_room(&networks, &lan);
         a_vlan_comes_and_goes(&networks, &lan);
         networks.teardown().unwrap();
     });
+}
+
+/// On `parent0`.
+fn addresses_come_from_the_first_subnet_with_room(networks: &Networks, lan: &NetworkRequest) {
+    let pool = |subnet: &str| {
+        let subnet = subnet.parse().unwrap();
+        Ipam { subnet, gateway: None, range: None, aux: BTreeMap::new(), chosen: true }
+    };
+    let ipam = vec![pool("10.61.0.0/30"), pool("10.62.0.0/24")];
+    let twice = NetworkRequest { ipam: vec![pool("10.61.0.0/24"), pool("10.61.0.0/30")], ..lan.clone() };
+    assert!(networks.create(twice).unwrap_err().to_string().contains("Pool overlaps"));
+    let bridge = NetworkRequest { ipam: ipam.clone(), ..request("bridge-of-two") };
+    let refused = networks.create(bridge).unwrap_err();
+    assert_eq!(refused.to_string(), "bridge driver doesn't support multiple subnets");
+    let net = networks.create(NetworkRequest { ipam, ..lan.clone() }).unwrap();
+    let sandboxes = ["a", "b", "c"].map(Sandbox::new);
+    let mut asked = [None, None, Some(ip("10.62.0.9"))].into_iter();
+    let got = sandboxes.each_ref().map(|sandbox| {
+        let connect = Connect { ip4: asked.next().flatten(), ..sandbox.place(&net) };
+        let address = networks.connect(&connect).unwrap().v4().unwrap();
+        format!("{}/{} by {}", address.ip, address.prefix, address.gateway.unwrap())
+    });
+    assert_eq!(got, ["10.61.0.2/30 by 10.61.0.1", "10.62.0.2/24 by 10.62.0.1", "10.62.0.9/24 by 10.62.0.1"]);
+    let last = Sandbox::new("d");
+    let refused = networks.connect(&Connect { ip4: Some(ip("10.63.0.9")), ..last.place(&net) }).unwrap_err();
+    assert!(refused.to_string().contains("no configured subnet or ip-range contain"), "{refused}");
+    sandboxes.iter().for_each(|sandbox| networks.release(&sandbox.id).unwrap());
+    networks.remove(&net.id).unwrap();
 }
 
 /// On `parent0`.
