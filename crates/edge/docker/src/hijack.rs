@@ -8,10 +8,15 @@
 //! client ──  POST /exec/ID/start               ──▶  + Connection: Upgrade, Upgrade: tcp  ──▶ parser
 //! client ◀──  200 OK, the type, raw bytes      ──  101, Connection, Upgrade, the type   ◀── parser
 //! ```
+//! The parser also refuses a request line beyond 64 KiB, where Docker takes a head of 1 MiB: build arguments and filters
+//! are in the query. The query of such a line goes around the parser, see [`Heads::query`].
+//!
 //! Invariant: only the head of a request is looked at, never a byte of a body: [`Heads::next`] says when one begins.
 
 use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
 use std::io::Result;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,21 +24,41 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A head beyond this is the parser's to refuse.
-const LONGEST: usize = 64 << 10;
+pub(crate) const LONGEST: usize = (1 << 20) + (4 << 10);
+/// What the parser takes of a request line.
+const LONGEST_LINE: usize = 60 << 10;
 const END: &[u8] = b"\r\n\r\n";
 const ASKS: &[u8] = b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
 /// To a client that waits for it before it sends a body.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 ";
 
-/// Whether the next byte of a connection begins a request.
+/// What both sides of the parser know of the request that is read.
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether the next byte of the connection begins a request.
+    at_head: AtomicBool,
+    /// The query that was taken out of its line.
+    query: Mutex<Option<LongQuery>>,
+}
+
+/// The query of a request whose line was too long for the parser.
 #[derive(Clone, Debug)]
-pub(crate) struct Heads(Arc<AtomicBool>);
+pub(crate) struct LongQuery(pub(crate) Arc<str>);
+
+/// Where the requests of a connection begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Heads(Arc<Known>);
 
 impl Heads {
     /// The connection has sent all of the last request.
     pub(crate) fn next(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.at_head.store(true, Ordering::Relaxed);
+    }
+
+    /// What went around the parser of the request that it has just read.
+    pub(crate) fn query(&self) -> Option<LongQuery> {
+        self.0.query.lock().take()
     }
 }
 
@@ -41,7 +66,7 @@ impl Heads {
 #[derive(Debug)]
 pub(crate) struct Gate<T> {
     inner: T,
-    at_head: Arc<AtomicBool>,
+    known: Arc<Known>,
     /// Of a head that has not come to its end, or that the parser has yet to read.
     read: BytesMut,
     /// Whether `read` is for the parser.
@@ -54,27 +79,57 @@ pub(crate) struct Gate<T> {
 
 impl<T> Gate<T> {
     pub(crate) fn new(inner: T) -> (Self, Heads) {
-        let at_head = Arc::new(AtomicBool::new(true));
-        let heads = Heads(Arc::clone(&at_head));
+        let known = Arc::new(Known { at_head: AtomicBool::new(true), ..Known::default() });
+        let heads = Heads(Arc::clone(&known));
         let (read, written) = (BytesMut::new(), BytesMut::new());
-        (Self { inner, at_head, read, is_whole: false, rewrites: false, written }, heads)
+        (Self { inner, known, read, is_whole: false, rewrites: false, written }, heads)
     }
 
-    /// Looks at what has come of a head.
-    fn look(&mut self) {
-        let end = find(&self.read, END);
-        if end.is_none() && self.read.len() < LONGEST && may_be_raw(&self.read) {
+    fn at_head(&self) -> bool {
+        self.known.at_head.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what has come of a head. `from` is how much of it was there before.
+    fn look(&mut self, from: usize) {
+        let end = find(&self.read[from.saturating_sub(END.len())..], END);
+        let end = end.map(|end| end + from.saturating_sub(END.len()));
+        let waits = may_be_raw(&self.read) || !self.read[from..].contains(&b'\n');
+        if end.is_none() && self.read.len() < LONGEST && waits {
             return;
         }
         self.is_whole = true;
-        self.at_head.store(false, Ordering::Relaxed);
-        let Some(end) = end.filter(|end| takes_raw(&self.read[..*end])) else { return };
+        self.known.at_head.store(false, Ordering::Relaxed);
+        self.shorten();
+        let end = end.and_then(|_| find(&self.read, END)).filter(|end| takes_raw(&self.read[..*end]));
+        let Some(end) = end else { return };
         let rest = self.read.split_off(end + END.len());
         self.read.truncate(end);
         self.read.extend_from_slice(ASKS);
         self.read.extend_from_slice(&rest);
         self.rewrites = true;
     }
+
+    /// Leads the query around the parser where the line is too long for that.
+    fn shorten(&mut self) {
+        let line = self.read.iter().position(|byte| *byte == b'\n').unwrap_or_default();
+        if line <= LONGEST_LINE {
+            return;
+        }
+        let Some(query) = query_of(&self.read[..line]) else { return };
+        let text = String::from_utf8_lossy(&self.read[query.clone()]).into();
+        *self.known.query.lock() = Some(LongQuery(text));
+        let rest = self.read.split_off(query.end);
+        // Without its question mark.
+        self.read.truncate(query.start - 1);
+        self.read.extend_from_slice(&rest);
+    }
+}
+
+/// Where a request line has its query. What no target may have in it is the parser's to refuse.
+fn query_of(line: &[u8]) -> Option<Range<usize>> {
+    let end = line.iter().rposition(|byte| *byte == b' ')?;
+    let start = line[..end].iter().position(|byte| *byte == b'?')? + 1;
+    (start <= LONGEST_LINE && line[start..end].iter().all(u8::is_ascii_graphic)).then_some(start..end)
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -135,7 +190,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
                 return Poll::Ready(Ok(()));
             }
             gate.is_whole = false;
-            if !gate.at_head.load(Ordering::Relaxed) {
+            if !gate.at_head() {
                 return Pin::new(&mut gate.inner).poll_read(context, buffer);
             }
             let mut piece = [0; 8 << 10];
@@ -143,12 +198,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
             ready!(Pin::new(&mut gate.inner).poll_read(context, &mut piece))?;
             if piece.filled().is_empty() {
                 // What came of a head is the parser's to judge; then it reads the end itself.
-                gate.at_head.store(false, Ordering::Relaxed);
+                gate.known.at_head.store(false, Ordering::Relaxed);
                 gate.is_whole = true;
                 continue;
             }
+            let before = gate.read.len();
             gate.read.extend_from_slice(piece.filled());
-            gate.look();
+            gate.look(before);
         }
     }
 }
@@ -254,7 +310,34 @@ mod tests {
         gate.read_exact(&mut seen).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&seen), told);
         heads.next();
-        assert!(gate.at_head.load(Ordering::Relaxed));
+        assert!(gate.at_head());
+    }
+
+    #[tokio::test]
+    async fn the_query_of_a_long_line_goes_around_the_parser() {
+        let long = format!("filters={}", "x".repeat(200_000));
+        for method in ["GET", "POST"] {
+            let (mut client, server) = tokio::io::duplex(5000);
+            let (mut gate, heads) = Gate::new(server);
+            let sent = format!("{method} /v1.41/build?{long} HTTP/1.1\r\nHost: d\r\n\r\nbody");
+            tokio::spawn(async move { client.write_all(sent.as_bytes()).await.unwrap() });
+            let mut seen = String::new();
+            gate.read_to_string(&mut seen).await.unwrap();
+            assert_eq!(seen, format!("{method} /v1.41/build HTTP/1.1\r\nHost: d\r\n\r\nbody"));
+            assert_eq!(&*heads.query().unwrap().0, long);
+            assert!(heads.query().is_none(), "of one request only");
+        }
+        for line in [format!("GET /{long} HTTP/1.1"), format!("GET /?{long}\0 HTTP/1.1"), "GET /?x H".into()]
+        {
+            let (mut client, server) = tokio::io::duplex(5000);
+            let (mut gate, heads) = Gate::new(server);
+            let sent = format!("{line}\r\n\r\n");
+            let bytes = sent.clone().into_bytes();
+            tokio::spawn(async move { client.write_all(&bytes).await.unwrap() });
+            let mut seen = String::new();
+            gate.read_to_string(&mut seen).await.unwrap();
+            assert!(seen == sent && heads.query().is_none());
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod build;
 mod build_limits;
 mod build_prune;
 mod buildkit;
+mod clean;
 mod client;
 mod container;
 mod detach;

@@ -1,6 +1,8 @@
 //! Query parameters and Docker's `filters`.
 
+use crate::clean::decoded;
 use crate::error::{Failure, invalid};
+use crate::hijack::LongQuery;
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 use serde_json::Value;
@@ -14,6 +16,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        if let Some(long) = parts.extensions.get::<LongQuery>() {
+            return Self::read(&long.0);
+        }
         match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
             Ok(Query(pairs)) => Ok(Self(pairs)),
             Err(error) => Err(invalid(format!("query is not valid: {error}"))),
@@ -22,6 +27,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
+    fn read(query: &str) -> Result<Self, Failure> {
+        let text = |coded: &str| {
+            let bytes = decoded(&coded.replace('+', " ")).and_then(|bytes| String::from_utf8(bytes).ok());
+            bytes.ok_or_else(|| invalid("query is not valid: its percent encoding"))
+        };
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((text(name)?, text(value)?))
+        };
+        query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect::<Result<_, _>>().map(Self)
+    }
+
     #[cfg(test)]
     pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
         Self(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
@@ -180,6 +197,14 @@ mod tests {
 
     fn params(pairs: &[(&str, &str)]) -> Params {
         Params::of(pairs)
+    }
+
+    #[test]
+    fn a_long_query_is_read_as_a_short_one() {
+        let params = Params::read("all=1&name=a%2Fb+c&&x&name=d%3D").unwrap();
+        let names: Vec<&str> = params.all("name").collect();
+        assert_eq!((params.get("all"), names), (Some("1"), vec!["a/b c", "d="]));
+        assert!(params.get("x").is_none() && Params::read("a=%4").is_err() && Params::read("a=%ff").is_err());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Connections, API versions and the table of routes.
 
 use crate::api::{ApiVersion, NEWEST, OLDEST};
+use crate::clean::elsewhere;
 use crate::client::Client;
 use crate::error::{Answer, message, unimplemented};
-use crate::hijack::Gate;
+use crate::hijack::{Gate, LONGEST};
 use crate::params::Params;
 use crate::record::Recorder;
 use crate::{DockerState, build, container, drain, events, exec, image, network, registry, system, volume};
@@ -26,8 +27,6 @@ use tower::ServiceExt;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 100;
-/// Bytes that a request's head may have.
-const MAX_HEAD: usize = 64 << 10;
 /// Pause after a failed accept, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -89,6 +88,9 @@ async fn accept(listener: UnixListener, face: Face) -> Result<()> {
                 let (face, client, heads) = (face.clone(), client.clone(), heads.clone());
                 let (mut request, rest) = drain::split(request);
                 request.extensions_mut().insert(client.clone());
+                if let Some(query) = heads.query() {
+                    request.extensions_mut().insert(query);
+                }
                 async move {
                     let response = answer(face, request).await;
                     // What follows an upgrade is no request.
@@ -106,7 +108,7 @@ async fn accept(listener: UnixListener, face: Face) -> Result<()> {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .max_headers(MAX_HEADERS)
-                .max_buf_size(MAX_HEAD)
+                .max_buf_size(LONGEST)
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = served.with_upgrades().await {
@@ -117,6 +119,9 @@ async fn accept(listener: UnixListener, face: Face) -> Result<()> {
 }
 
 async fn answer(face: Face, mut request: Request<Body>) -> Response {
+    if let Some(response) = elsewhere(request.uri(), request.extensions().get()) {
+        return response;
+    }
     let mut response = match strip_version(&mut request) {
         Err(text) => message(StatusCode::BAD_REQUEST, &text),
         Ok(()) => {

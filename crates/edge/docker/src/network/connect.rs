@@ -3,9 +3,9 @@
 use super::{Known, find};
 use crate::DockerState;
 use crate::container::body::JsonBody;
-use crate::error::{Answer, Failure, invalid, unimplemented};
+use crate::error::{Answer, Failure, invalid, message};
 use axum::extract::{Path, State};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use hako_container::{ContainerEngine, EndpointLink, EndpointSpec, NetworkMode};
 use hako_error::{Error, Kind};
 use hako_names::ContainerId;
@@ -127,6 +127,7 @@ pub(super) async fn connect(
     JsonBody(request): JsonBody<ConnectRequest>,
 ) -> Answer {
     let net = kept(find(&state, &wanted).await?)?;
+    named(&request.container)?;
     let id = state.engine.resolve(&request.container).await?;
     let spec = endpoint_spec(&state, &net, request.endpoint_config.unwrap_or_default()).await?;
     state.engine.connect_network(&id, spec).await?;
@@ -138,6 +139,7 @@ pub(super) async fn disconnect(
     Path(wanted): Path<String>,
     JsonBody(request): JsonBody<DisconnectRequest>,
 ) -> Answer {
+    named(&request.container)?;
     let id = match state.engine.resolve(&request.container).await {
         Err(error) if request.force && error.is_not_found() => {
             find(&state, &wanted).await?;
@@ -146,39 +148,42 @@ pub(super) async fn disconnect(
         }
         resolved => resolved?,
     };
-    match find(&state, &wanted).await {
-        Ok(Known::Kept(net)) => state.engine.disconnect_network(&id, &net.name).await?,
-        Ok(Known::Mode(name, _, mode)) => return Err(not_of_mode(&state, &id, name, mode).await?),
+    let left = match find(&state, &wanted).await {
+        Ok(Known::Kept(net)) => state.engine.disconnect_network(&id, &net.name).await,
+        Ok(Known::Mode("none", ..)) => state.engine.leave_none(&id).await,
+        Ok(Known::Mode(name, _, mode)) => return not_of_mode(&state, &id, name, mode).await,
         Err(error) if request.force && error.0.is_not_found() => {
             let text = format!("container {id} is not connected to the network {wanted}");
-            return Err(Failure(Error::new(Kind::Forbidden, text)));
+            return Ok(not_connected(&text));
         }
         Err(error) => return Err(error),
+    };
+    match left {
+        Err(error) if error.kind() == Kind::Forbidden => Ok(not_connected(&error.to_string())),
+        left => left.map(|()| StatusCode::OK.into_response()).map_err(Failure::from),
     }
-    Ok(StatusCode::OK.into_response())
 }
 
-/// Why a container cannot be taken off "host" or "none".
-async fn not_of_mode(
-    state: &DockerState,
-    id: &ContainerId,
-    name: &str,
-    mode: NetworkMode,
-) -> Result<Failure, Failure> {
+/// Docker's status for that, which clients may know it by.
+fn not_connected(text: &str) -> Response {
+    message(StatusCode::INTERNAL_SERVER_ERROR, text)
+}
+
+fn named(container: &str) -> Result<(), Failure> {
+    match container.is_empty() {
+        true => Err(invalid("invalid name or ID supplied: \"\"")),
+        false => Ok(()),
+    }
+}
+
+/// Why a container cannot be taken off the host's network.
+async fn not_of_mode(state: &DockerState, id: &ContainerId, name: &str, mode: NetworkMode) -> Answer {
     let container = state.engine.container(id).await?;
     let sandbox = state.engine.sandbox(&container.sandbox).await?;
-    Ok(match name {
-        _ if sandbox.spec.network != mode => {
-            let text = format!("container {id} is not connected to network {name}");
-            Failure(Error::new(Kind::Forbidden, text))
-        }
-        "host" => invalid(
-            "cannot disconnect container from host network - container was created in host network mode",
-        ),
-        _ => {
-            unimplemented("to take a container off the network none is unimplemented: create it with another")
-        }
-    })
+    if sandbox.spec.network != mode {
+        return Ok(not_connected(&format!("container {id} is not connected to network {name}")));
+    }
+    Err(invalid("cannot disconnect container from host network - container was created in host network mode"))
 }
 
 fn kept(net: Known) -> Result<String, Failure> {

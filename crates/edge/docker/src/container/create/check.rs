@@ -1,9 +1,10 @@
 //! Mistakes in a request that would otherwise show at the container's first start.
 
-use super::super::host::{CreateRequest, HostConfig, Ulimit};
+use super::super::host::{CreateRequest, HostConfig, Ulimit, Words};
 use super::network::port;
 use super::resources::rlim;
 use crate::error::{Failure, invalid, unimplemented};
+use hako_oci::runtime::Capability;
 
 const OOM_SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
 /// What clients name that mean the usual runtime: there is one.
@@ -39,6 +40,8 @@ pub(super) fn check(request: &CreateRequest, host: &HostConfig) -> Result<(), Fa
             "the working directory '{directory}' is invalid, it needs to be an absolute path"
         )));
     }
+    capabilities("CapAdd", host.cap_add.as_ref())?;
+    capabilities("CapDrop", host.cap_drop.as_ref())?;
     if host.memory == 0 && host.memory_swap > 0 {
         return Err(invalid("You should always set the Memory limit when using Memoryswap limit, see usage"));
     }
@@ -50,6 +53,17 @@ pub(super) fn check(request: &CreateRequest, host: &HostConfig) -> Result<(), Fa
     }
     request.exposed_ports.iter().flatten().try_for_each(|(text, _)| exposed(text))?;
     host.ulimits.iter().flatten().try_for_each(ulimit)
+}
+
+fn capabilities(field: &str, names: Option<&Words>) -> Result<(), Failure> {
+    for name in names.cloned().map(Words::into_list).unwrap_or_default() {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        if upper != "ALL" && bare.parse::<Capability>().is_err() {
+            return Err(invalid(format!("invalid {field}: unknown capability: \"CAP_{bare}\"")));
+        }
+    }
+    Ok(())
 }
 
 /// Limits of a container's own files take project quotas. Refused in Docker's words.
@@ -118,6 +132,15 @@ mod tests {
             (json!({ "HostConfig": { "Runtime": "nope" } }), "unknown or invalid runtime name: nope"),
             (limit("nofile", 20, 10), "soft limit must be less than or equal to hard limit: 20 > 10"),
             (limit("nofile", -1, 10), "soft limit must be"),
+            (
+                json!({ "HostConfig": { "CapAdd": ["chown", "NOSUCH"] } }),
+                "invalid CapAdd: unknown capability: \"CAP_NOSUCH\"",
+            ),
+            (
+                json!({ "HostConfig": { "CapDrop": ["CAP_ALL"] } }),
+                "invalid CapDrop: unknown capability: \"CAP_ALL\"",
+            ),
+            (json!({ "HostConfig": { "CapAdd": [""] } }), "invalid CapAdd: unknown capability: \"CAP_\""),
             (limit("files", 1, 1), "invalid ulimit type: files"),
         ] {
             let said = said(request);
@@ -141,7 +164,7 @@ mod tests {
     #[test]
     fn what_a_start_can_do_passes() {
         let limits = json!([{ "Name": "nofile", "Soft": 10, "Hard": -1 }, { "Name": "RLIMIT_CORE", "Soft": 0, "Hard": 0 }]);
-        let host = json!({ "OomScoreAdj": -1000, "Runtime": "runc", "Ulimits": limits });
+        let host = json!({ "CapAdd": ["all", "cap_net_admin"], "CapDrop": "MKNOD", "OomScoreAdj": -1000, "Runtime": "runc", "Ulimits": limits });
         let ports = json!({ "80": {}, "53/udp": {}, "8000-8003/tcp": {} });
         assert_eq!(said(json!({ "WorkingDir": "/x", "ExposedPorts": ports, "HostConfig": host })), "");
     }
