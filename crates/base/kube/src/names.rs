@@ -9,6 +9,11 @@ const LABEL_1123: &str = "a lowercase RFC 1123 label must consist of lower case 
 const SUBDOMAIN_1123: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
      '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const SUBDOMAIN_UNDERSCORES: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
+     '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
+     validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+const HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex \
+     used for validation is '[-A-Za-z0-9]+')";
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
      alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
      validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
@@ -64,6 +69,35 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
         faults.push(SUBDOMAIN_1123.to_owned());
     }
     faults
+}
+
+/// Checks a domain to search in, whose parts may have underscores.
+#[must_use]
+pub fn dns_subdomain_with_underscores(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if text.len() > SUBDOMAIN_MAX {
+        faults.push(too_long(SUBDOMAIN_MAX));
+    }
+    let is_label = |label: &str| {
+        let rest = label.strip_prefix('_').unwrap_or(label);
+        let is_edge = |byte: Option<u8>| byte.is_some_and(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
+        let is_inner = |byte: u8| is_edge(Some(byte)) || matches!(byte, b'-' | b'_');
+        is_edge(rest.bytes().next()) && is_edge(rest.bytes().last()) && rest.bytes().all(is_inner)
+    };
+    if !text.split('.').all(is_label) {
+        faults.push(SUBDOMAIN_UNDERSCORES.to_owned());
+    }
+    faults
+}
+
+/// Checks the name of a header of HTTP.
+#[must_use]
+pub fn header_name(text: &str) -> Vec<String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !text.is_empty() && text.bytes().all(is_allowed) {
+        return Vec::new();
+    }
+    vec![HEADER.to_owned()]
 }
 
 /// Checks a DNS-1035 label: the names of services.
@@ -204,6 +238,8 @@ mod tests {
         assert!(port_name("http-alt").is_empty());
         assert!(env_name("my.VAR-1").is_empty());
         assert!(config_key("app.properties").is_empty());
+        assert!(dns_subdomain_with_underscores("_sip._tcp.example.com").is_empty());
+        assert!(header_name("X-Forwarded-For").is_empty());
     }
 
     #[test]
@@ -219,5 +255,7 @@ mod tests {
         assert_eq!(port_number(0).len(), 1);
         assert_eq!(env_name("a=b").len(), 1);
         assert_eq!(config_key("..a"), ["must not start with '..'"]);
+        assert_eq!(dns_subdomain_with_underscores("a_.b"), [SUBDOMAIN_UNDERSCORES]);
+        assert_eq!(header_name("X_A"), [HEADER]);
     }
 }

@@ -43,10 +43,10 @@ impl Held {
     fn of(service: &Value) -> Self {
         let ips = service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
         let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
-        Self {
-            ips: ips.filter_map(|ip| ip.as_str()?.parse().ok()).collect(),
-            ports: ports.filter_map(|port| Some((node_port(port)?, protocol(port).to_owned()))).collect(),
-        }
+        let mut ports: Vec<(u16, String)> =
+            ports.filter_map(|port| Some((node_port(port)?, protocol(port).to_owned()))).collect();
+        ports.extend(health_port(service).map(|port| (port, "TCP".to_owned())));
+        Self { ips: ips.filter_map(|ip| ip.as_str()?.parse().ok()).collect(), ports }
     }
 
     fn without(&self, other: &Self) -> Self {
@@ -162,6 +162,39 @@ fn take_all(
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
         take_ports(ranges, service, before, owner, taken)?;
     }
+    let is_local = service.pointer("/spec/externalTrafficPolicy").is_some_and(|policy| policy == "Local");
+    if kind == "LoadBalancer" && is_local {
+        take_health_port(ranges, service, before, owner, taken)?;
+    }
+    Ok(())
+}
+
+/// The port at which every node says whether it has a pod of the service.
+fn take_health_port(
+    ranges: &mut Ranges,
+    service: &mut Value,
+    before: &Held,
+    owner: &str,
+    taken: &mut Held,
+) -> Result<(), FieldCause> {
+    const PATH: &str = "spec.healthCheckNodePort";
+    let number = match health_port(service) {
+        None => {
+            let full = |_| field::invalid(PATH, 0, "failed to allocate a healthCheckNodePort: range is full");
+            ranges.any_port("TCP", owner, random()).map_err(full)?
+        }
+        Some(number) => {
+            let valid = ranges.port_range();
+            let refused = |refused| field::invalid(PATH, number, &why(refused, "port", &valid));
+            ranges.take_port(number, "TCP", owner).map_err(refused)?;
+            number
+        }
+    };
+    let held = (number, "TCP".to_owned());
+    if !before.ports.contains(&held) {
+        taken.ports.push(held);
+    }
+    service["spec"]["healthCheckNodePort"] = number.into();
     Ok(())
 }
 
@@ -208,11 +241,13 @@ fn take_ports(
     owner: &str,
     taken: &mut Held,
 ) -> Result<(), FieldCause> {
+    let is_refused = service.pointer("/spec/allocateLoadBalancerNodePorts") == Some(&Value::Bool(false));
     let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for (index, port) in ports.into_iter().flatten().enumerate() {
         let path = format!("spec.ports[{index}].nodePort");
         let protocol = protocol(port).to_owned();
         let number = match node_port(port) {
+            None if is_refused => continue,
             None => {
                 let full =
                     |_| field::invalid(path.as_str(), 0, "failed to allocate a nodePort: range is full");
@@ -249,6 +284,11 @@ fn owner_of(service: &Value) -> String {
 
 fn node_port(port: &Value) -> Option<u16> {
     let number = port.get("nodePort").and_then(Value::as_u64)?;
+    u16::try_from(number).ok().filter(|number| *number != 0)
+}
+
+fn health_port(service: &Value) -> Option<u16> {
+    let number = service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64)?;
     u16::try_from(number).ok().filter(|number| *number != 0)
 }
 

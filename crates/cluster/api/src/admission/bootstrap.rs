@@ -8,8 +8,10 @@ use hako_error::{Kind, Result};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::authentication_info;
 use crate::auth::Identity;
-use crate::kinds::{SYSTEM_PRIORITIES, mandatory_objects};
+use crate::flow;
+use crate::kinds::SYSTEM_PRIORITIES;
 use crate::server::{Inner, Server};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -22,17 +24,9 @@ pub(crate) async fn bootstrap(server: &Arc<Inner>) -> Result<()> {
         create(&namespaces, &json!({"metadata": {"name": name}})).await?;
     }
     priority_classes(&client).await?;
-    flow_control(&client).await?;
+    token_tracking(&client).await?;
+    authentication_info::publish(server, &client).await?;
     kubernetes_service(server, &client).await
-}
-
-/// The priority levels and flow schemas without which some requests would belong nowhere.
-async fn flow_control(client: &Client) -> Result<()> {
-    for (plural, name, spec) in mandatory_objects() {
-        let kind = ResourceType::new("flowcontrol.apiserver.k8s.io", "v1", plural);
-        create(&client.dynamic(&kind, None), &json!({"metadata": {"name": name}, "spec": spec})).await?;
-    }
-    Ok(())
 }
 
 /// The classes of pods without which the cluster does not work.
@@ -45,13 +39,26 @@ async fn priority_classes(client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// Since when the use of tokens that are kept in Secrets is noted.
+async fn token_tracking(client: &Client) -> Result<()> {
+    const NAME: &str = "kube-apiserver-legacy-service-account-token-tracking";
+    let maps = client.dynamic(&ResourceType::new("", "v1", "configmaps"), Some("kube-system"));
+    match maps.get(NAME).await {
+        Ok(map) if map["data"]["since"].as_str().is_some_and(hako_kube::time::is_day) => return Ok(()),
+        Err(error) if error.kind() != Kind::NotFound => return Err(error),
+        _ => {}
+    }
+    let map = json!({"metadata": {"name": NAME}, "data": {"since": hako_kube::time::today()}});
+    put(&maps, map).await
+}
+
 /// Makes again what somebody has deleted, such as the service `kubernetes` with all others of its namespace. As
 /// often as kube-apiserver does; ends with the server.
 pub(crate) async fn keep(server: Weak<Inner>, stop: CancellationToken) {
     const PERIOD: Duration = Duration::from_secs(10);
     while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
         let Some(server) = server.upgrade() else { return };
-        if let Err(error) = bootstrap(&server).await {
+        if let Err(error) = bootstrap(&server).await.and(flow::start(&server).await) {
             tracing::warn!(%error, "the objects every cluster has could not be made");
         }
     }

@@ -1,6 +1,9 @@
 //! Addresses, ranges of them, and names of hosts: what is wrong with one.
 
+use super::place::{Faults, Place};
+use super::value::text;
 use hako_kube::names;
+use serde_json::Value;
 use std::net::IpAddr;
 
 const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which \
@@ -47,6 +50,39 @@ pub(super) fn ip(text: &str) -> Vec<String> {
 /// Whether it is an address.
 pub(super) fn is_ip(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
+}
+
+/// Whether the object tells where the API itself is, which on a single machine may be a loopback address.
+pub(super) fn is_of_api(object: &Value) -> bool {
+    let label = "kubernetes.io/service-name";
+    let (name, service) = (text(object, &["metadata", "name"]), text(object, &["metadata", "labels", label]));
+    text(object, &["metadata", "namespace"]) == "default" && [name, service].contains(&"kubernetes")
+}
+
+/// Faults of an address that no service is at: of no host, of every host itself, or of a link.
+pub(super) fn not_special(ip: &Place<'_>, may_be_loopback: bool, faults: &mut Faults) {
+    let Ok(address) = ip.text().parse::<IpAddr>() else {
+        return faults.push(ip.invalid_text("must be a valid IP address"));
+    };
+    let is_link = match address {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let is_link_group = match address {
+        IpAddr::V4(ip) => ip.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(ip) => ip.octets()[0] == 0xff && ip.octets()[1] & 0x0f == 2,
+    };
+    let unspecified = format!("may not be unspecified ({})", ip.text());
+    for (is_it, detail) in [
+        (address.is_unspecified(), unspecified.as_str()),
+        (address.is_loopback() && !may_be_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (is_link, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (is_link_group, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ] {
+        if is_it {
+            faults.push(ip.invalid_text(detail));
+        }
+    }
 }
 
 /// What is wrong with a range.

@@ -87,7 +87,6 @@ pub(super) const DRIVER_MAX: usize = 63;
 pub(super) fn driver(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
     if name.is_empty() {
         causes.push(field::required(path, ""));
-        return;
     }
     if name.len() > DRIVER_MAX {
         causes.push(field::too_long(path, DRIVER_MAX));

@@ -5,7 +5,8 @@ use super::replica_set::validate_workload;
 use super::row::{KindRow, Subresource};
 use super::value::{at, number, object_mut, set_default, text};
 use super::workload::{
-    CONTAINERS, IMAGES, SELECTOR, at_most_all, default_template, immutable_selector, int_or_percent,
+    CONTAINERS, IMAGES, SELECTOR, at_most_all, counts, default_template, immutable_selector, int_or_percent,
+    not_decremented,
 };
 use super::{check, meta};
 use hako_error::FieldCause;
@@ -35,7 +36,7 @@ pub(super) const ROW: KindRow = KindRow {
     cells,
     default,
     validate,
-    validate_update: immutable_selector,
+    validate_update,
     prepare_create: meta::start,
     prepare_update,
     ..KindRow::BASE
@@ -91,6 +92,15 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             "must be greater than minReadySeconds",
         ));
     }
+    let parts = ["updatedReplicas", "readyReplicas", "availableReplicas"];
+    counts(&object["status"], &parts, &mut causes);
+    check::not_negative(&object["status"], &["unavailableReplicas"], "status", &mut causes);
+    causes
+}
+
+fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+    let mut causes = immutable_selector(new, old);
+    not_decremented(new, old, "collisionCount", &mut causes);
     causes
 }
 

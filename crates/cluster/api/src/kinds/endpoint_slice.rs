@@ -2,10 +2,12 @@
 
 use super::columns::{Column, age, name};
 use super::endpoints::shortened;
+use super::place::{Faults, Place};
 use super::row::KindRow;
 use super::value::{each_mut, items, set_default, text};
+use super::{addresses, meta};
 use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -34,6 +36,9 @@ pub(super) const ROW: KindRow = KindRow {
 
 const ENDPOINTS_MAX: usize = 1000;
 const PORTS_MAX: usize = 20_000;
+const ADDRESSES_MAX: usize = 100;
+const TOPOLOGY_MAX: usize = 16;
+const HINTS_MAX: usize = 8;
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let port = |port: &Value| port.get("port").map_or_else(|| "*".to_owned(), Value::to_string);
@@ -62,41 +67,123 @@ fn default(object: &mut Value) {
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
-    let kind = text(object, &["addressType"]);
-    match kind {
-        "" => causes.push(field::required("addressType", "")),
-        "IPv4" | "IPv6" | "FQDN" => {}
-        other => causes.push(field::not_supported("addressType", other, &["FQDN", "IPv4", "IPv6"])),
+    let (slice, mut faults) = (Place::of(object), Faults::new());
+    let is_of_api = addresses::is_of_api(object);
+    let kind = slice.at(&["addressType"]);
+    if kind.is_empty() {
+        faults.push(kind.required(""));
+    } else {
+        kind.one_of(&["FQDN", "IPv4", "IPv6"], &mut faults);
     }
-    let endpoints = items(object, &["endpoints"]);
-    if endpoints.len() > ENDPOINTS_MAX {
-        causes.push(field::too_many("endpoints", endpoints.len(), ENDPOINTS_MAX));
-    }
-    let ports = items(object, &["ports"]);
-    if ports.len() > PORTS_MAX {
-        causes.push(field::too_many("ports", ports.len(), PORTS_MAX));
-    }
-    for (at, endpoint) in endpoints.iter().enumerate() {
-        let path = field::child(&field::index("endpoints", at), "addresses");
-        let addresses = items(endpoint, &["addresses"]);
-        if addresses.is_empty() {
-            causes.push(field::required(&path, "must contain at least 1 address"));
+    let endpoints = slice.at(&["endpoints"]);
+    match endpoints.items() {
+        all if all.len() > ENDPOINTS_MAX => {
+            faults.push(field::too_many(endpoints.path, all.len(), ENDPOINTS_MAX));
         }
-        for (at, address) in addresses.iter().enumerate() {
-            let address = address.as_str().unwrap_or("");
-            let is_sound = match kind {
-                "IPv4" => address.parse::<Ipv4Addr>().is_ok(),
-                "IPv6" => address.parse::<Ipv6Addr>().is_ok(),
-                _ => true,
-            };
-            if !is_sound {
-                let detail = format!("must be a valid {kind} address");
-                causes.push(field::invalid(field::index(&path, at), address, &detail));
+        all => all.iter().for_each(|it| endpoint(it, kind.text(), is_of_api, &mut faults)),
+    }
+    ports(&slice.at(&["ports"]), &mut faults);
+    faults
+}
+
+fn endpoint(endpoint: &Place<'_>, kind: &str, is_of_api: bool, faults: &mut Faults) {
+    let addresses = endpoint.at(&["addresses"]);
+    match addresses.items() {
+        all if all.is_empty() => faults.push(addresses.required("must contain at least 1 address")),
+        all => {
+            if all.len() > ADDRESSES_MAX {
+                faults.push(field::too_many(addresses.path, all.len(), ADDRESSES_MAX));
             }
+            all.iter().for_each(|it| address(it, kind, is_of_api, faults));
         }
     }
-    causes
+    let topology = endpoint.at(&["deprecatedTopology"]);
+    let count = topology.entries().len();
+    if count > TOPOLOGY_MAX {
+        faults.push(field::too_many(topology.path.as_str(), count, TOPOLOGY_MAX));
+    }
+    meta::labels(endpoint.value, &["deprecatedTopology"], &topology.path, faults);
+    let (hostname, node) = (endpoint.at(&["hostname"]), endpoint.at(&["nodeName"]));
+    if hostname.is_set() {
+        hostname.check(names::dns_label, faults);
+    }
+    if node.is_set() {
+        node.check(names::dns_subdomain, faults);
+    }
+    hints(&endpoint.at(&["hints", "forZones"]), names::label_value, faults);
+    hints(&endpoint.at(&["hints", "forNodes"]), names::dns_subdomain, faults);
+}
+
+fn address(address: &Place<'_>, kind: &str, is_of_api: bool, faults: &mut Faults) {
+    let text = address.text();
+    let is_sound = match kind {
+        "IPv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "IPv6" => text.parse::<Ipv6Addr>().is_ok(),
+        "FQDN" => return full_name(address, faults),
+        _ => return,
+    };
+    if !is_sound {
+        faults.push(address.invalid_text(&format!("must be a valid {kind} address")));
+    }
+    addresses::not_special(address, is_of_api, faults);
+}
+
+/// A name of a host within a domain.
+fn full_name(address: &Place<'_>, faults: &mut Faults) {
+    let name = address.text().strip_suffix('.').unwrap_or(address.text());
+    if name.is_empty() {
+        return faults.push(address.required(""));
+    }
+    let complaints = names::dns_subdomain(name);
+    if !complaints.is_empty() {
+        return faults
+            .extend(complaints.iter().map(|fault| field::invalid(address.path.as_str(), name, fault)));
+    }
+    if !name.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        faults.push(field::invalid(address.path.as_str(), name, detail));
+    }
+}
+
+/// Where traffic for an endpoint should come from.
+fn hints(hints: &Place<'_>, syntax: fn(&str) -> Vec<String>, faults: &mut Faults) {
+    let all = hints.items();
+    if all.len() > HINTS_MAX {
+        return faults.push(field::too_many(hints.path.as_str(), all.len(), HINTS_MAX));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for name in all.iter().map(|hint| hint.at(&["name"])) {
+        if seen.contains(&name.text()) {
+            faults.push(name.duplicate());
+        }
+        seen.push(name.text());
+        name.check(syntax, faults);
+    }
+}
+
+fn ports(ports: &Place<'_>, faults: &mut Faults) {
+    let all = ports.items();
+    if all.len() > PORTS_MAX {
+        return faults.push(field::too_many(ports.path.as_str(), all.len(), PORTS_MAX));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for port in all {
+        let (name, protocol) = (port.at(&["name"]), port.at(&["protocol"]));
+        name.check_given(names::dns_label, faults);
+        if seen.contains(&name.text()) {
+            faults.push(name.duplicate());
+        }
+        seen.push(name.text());
+        if protocol.is_empty() {
+            faults.push(protocol.required(""));
+        } else {
+            protocol.one_of(&["SCTP", "TCP", "UDP"], faults);
+        }
+        let application = port.at(&["appProtocol"]);
+        if application.is_set() {
+            application.check(names::qualified_name, faults);
+        }
+    }
 }
 
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {

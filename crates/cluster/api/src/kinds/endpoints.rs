@@ -1,13 +1,14 @@
 //! `Endpoints`.
 
+use super::addresses;
 use super::columns::{Column, age, name};
+use super::place::{Faults, Place};
 use super::row::KindRow;
 use super::value::{each_mut, items, number, set_default, text};
 use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use std::net::IpAddr;
 
 pub(super) const ROW: KindRow = KindRow {
     kind: "Endpoints",
@@ -63,25 +64,45 @@ fn default(object: &mut Value) {
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
-    for (at, subset) in items(object, &["subsets"]).iter().enumerate() {
-        let path = field::index("subsets", at);
-        if items(subset, &["addresses"]).is_empty() && items(subset, &["notReadyAddresses"]).is_empty() {
-            causes.push(field::required(&path, "must specify `addresses` or `notReadyAddresses`"));
+    let (mut faults, is_of_api) = (Faults::new(), addresses::is_of_api(object));
+    for subset in Place::of(object).at(&["subsets"]).items() {
+        let lists = [subset.at(&["addresses"]), subset.at(&["notReadyAddresses"])];
+        if lists.iter().all(Place::is_empty) {
+            faults.push(subset.required("must specify `addresses` or `notReadyAddresses`"));
         }
-        for part in ["addresses", "notReadyAddresses"] {
-            for (at, address) in items(subset, &[part]).iter().enumerate() {
-                let ip = text(address, &["ip"]);
-                if ip.parse::<IpAddr>().is_err() {
-                    let path = field::child(&field::index(&field::child(&path, part), at), "ip");
-                    causes.push(field::invalid(
-                        path,
-                        ip,
-                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                    ));
-                }
-            }
-        }
+        lists.iter().flat_map(Place::items).for_each(|it| address(&it, is_of_api, &mut faults));
+        let ports = subset.at(&["ports"]).items();
+        ports.iter().for_each(|it| port(it, ports.len() > 1, &mut faults));
     }
-    causes
+    faults
+}
+
+fn address(address: &Place<'_>, is_of_api: bool, faults: &mut Faults) {
+    let ip = address.at(&["ip"]);
+    ip.check(addresses::ip, faults);
+    address.at(&["hostname"]).check_given(names::dns_label, faults);
+    let node = address.at(&["nodeName"]);
+    if node.is_set() {
+        node.check(names::dns_subdomain, faults);
+    }
+    addresses::not_special(&ip, is_of_api, faults);
+}
+
+/// Faults of a port, which has a name where there are several.
+fn port(port: &Place<'_>, needs_name: bool, faults: &mut Faults) {
+    let (name, number, protocol) = (port.at(&["name"]), port.at(&["port"]), port.at(&["protocol"]));
+    if needs_name && name.is_empty() {
+        faults.push(name.required(""));
+    }
+    name.check_given(names::dns_label, faults);
+    faults.extend(names::port_number(number.number()).iter().map(|fault| number.invalid_number(fault)));
+    if protocol.is_empty() {
+        faults.push(protocol.required(""));
+    } else {
+        protocol.one_of(&["SCTP", "TCP", "UDP"], faults);
+    }
+    let application = port.at(&["appProtocol"]);
+    if application.is_set() {
+        application.check(names::qualified_name, faults);
+    }
 }

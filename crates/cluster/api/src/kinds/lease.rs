@@ -4,7 +4,7 @@ use super::columns::{Column, age, name};
 use super::row::KindRow;
 use super::value::{number, text};
 use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -40,6 +40,16 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             transitions,
             "must be greater than or equal to 0",
         ));
+    }
+    let get = |name: &str| object["spec"].get(name).and_then(Value::as_str);
+    if let Some(holder) = get("preferredHolder").filter(|holder| !holder.is_empty())
+        && get("strategy").is_none_or(str::is_empty)
+    {
+        let detail = "may only be specified if `strategy` is defined";
+        causes.push(field::invalid("spec.preferredHolder", holder, detail));
+    }
+    if let Some(strategy) = get("strategy") {
+        super::check::syntax(names::qualified_name(strategy), strategy, "spec.strategy", &mut causes);
     }
     causes
 }

@@ -60,19 +60,24 @@ pub(super) fn annotations(object: &Value, path: &str, causes: &mut Vec<FieldCaus
 }
 
 fn finalizers(object: &Value, causes: &mut Vec<FieldCause>) {
-    for (index, finalizer) in super::value::items(object, &["metadata", "finalizers"]).iter().enumerate() {
-        let finalizer = finalizer.as_str().unwrap_or("");
-        let of =
-            |fault: String| field::invalid(field::index("metadata.finalizers", index), finalizer, &fault);
-        causes.extend(names::qualified_name(finalizer).into_iter().map(of));
-        let is_known = matches!(finalizer, "foregroundDeletion" | "orphan" | "kubernetes");
-        if !finalizer.contains('/') && !is_known {
-            causes.push(field::invalid(
-                field::index("metadata.finalizers", index),
-                finalizer,
-                "name is neither a standard finalizer name nor is it fully qualified",
-            ));
-        }
+    const PATH: &str = "metadata.finalizers";
+    let list = super::value::items(object, &["metadata", "finalizers"]);
+    for (index, finalizer) in list.iter().enumerate() {
+        self::finalizer(finalizer.as_str().unwrap_or(""), &field::index(PATH, index), causes);
+    }
+    if ["orphan", "foregroundDeletion"].iter().all(|name| list.iter().any(|it| it == name)) {
+        let detail = "finalizer orphan and finalizer foregroundDeletion cannot be both set";
+        causes.push(field::invalid(PATH, list, detail));
+    }
+}
+
+/// Faults of the name of a finalizer.
+pub(super) fn finalizer(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+    causes.extend(names::qualified_name(name).iter().map(|fault| field::invalid(path, name, fault)));
+    let is_known = matches!(name, "foregroundDeletion" | "orphan" | "kubernetes");
+    if !name.contains('/') && !is_known {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        causes.push(field::invalid(path, name, detail));
     }
 }
 

@@ -34,12 +34,15 @@ mod networking;
 mod node;
 mod place;
 mod pod;
+mod pod_annotations;
 mod pod_disruption_budget;
 mod pod_gates;
 mod pod_parts;
 mod pod_spec;
+mod pod_state;
 mod pod_status;
 mod pod_template;
+mod pod_update;
 mod priority_class;
 mod rbac;
 mod removed;
@@ -60,6 +63,7 @@ mod value;
 mod volume;
 mod webhooks;
 mod workload;
+mod write_rules;
 
 #[cfg(test)]
 mod tests;
@@ -67,9 +71,9 @@ mod tests;
 pub(crate) use certificates::requested_organizations;
 pub use columns::Column;
 pub(crate) use flow_control::mandatory_objects;
-pub(crate) use pod_spec::qos_class;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub use removed::replacement;
+pub(crate) use write_rules::Dependents;
 pub use row::{KindRow, PartWrite, Question, Scope, Stored, Subresource};
 
 /// Every built-in kind, in the order discovery lists them.

@@ -2,7 +2,7 @@
 
 use super::columns::{Column, age, name};
 use super::meta;
-use super::row::{KindRow, Scope, Subresource};
+use super::row::{KindRow, PartWrite, Scope, Subresource};
 use super::value::{at, items, object_mut, set_default, text};
 use hako_error::FieldCause;
 use hako_kube::names;
@@ -26,6 +26,7 @@ pub(super) const ROW: KindRow = KindRow {
     name_faults: names::dns_label,
     default,
     validate,
+    validate_part,
     prepare_create,
     prepare_update,
     selectable,
@@ -53,12 +54,21 @@ fn default(object: &mut Value) {
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
     for (index, finalizer) in items(object, &["spec", "finalizers"]).iter().enumerate() {
-        let text = finalizer.as_str().unwrap_or("");
         let path = hako_kube::field::index("spec.finalizers", index);
-        let of = |fault: String| hako_kube::field::invalid(&path, text, &fault);
-        causes.extend(names::qualified_name(text).into_iter().map(of));
+        meta::finalizer(finalizer.as_str().unwrap_or(""), &path, &mut causes);
     }
     causes
+}
+
+/// The phase of a namespace says whether it is going.
+fn validate_part(new: &Value, _: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+    let phase = text(new, &["status", "phase"]);
+    let (wanted, detail) = match at(new, &["metadata", "deletionTimestamp"]) {
+        None => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+        Some(_) => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+    };
+    let is_sound = part.name != "status" || phase == wanted;
+    if is_sound { Vec::new() } else { vec![hako_kube::field::invalid("status.Phase", phase, detail)] }
 }
 
 /// The finalizer `kubernetes` keeps the namespace until its content is gone.

@@ -1,9 +1,10 @@
 //! `Node`.
 
 use super::columns::{Column, age, name, or_none};
-use super::meta;
+use super::place::{Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{at, items, members, text};
+use super::{addresses, check, meta, resource_names};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub(super) const ROW: KindRow = KindRow {
         Column::text("Container-Runtime", "The container runtime.").wide(),
     ],
     cells,
+    default,
     validate,
     validate_update,
     prepare_create: meta::no_generation,
@@ -92,45 +94,105 @@ fn address<'a>(object: &'a Value, kind: &str) -> &'a str {
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for (index, taint) in items(object, &["spec", "taints"]).iter().enumerate() {
-        let path = field::index("spec.taints", index);
-        let (key, effect) = (text(taint, &["key"]), text(taint, &["effect"]));
-        let of = |fault: String| field::invalid(field::child(&path, "key"), key, &fault);
-        causes.extend(names::qualified_name(key).into_iter().map(of));
-        let value = text(taint, &["value"]);
-        let of = |fault: String| field::invalid(field::child(&path, "value"), value, &fault);
-        causes.extend(names::label_value(value).into_iter().map(of));
-        match effect {
-            "" => causes.push(field::required(field::child(&path, "effect"), "")),
-            "NoSchedule" | "PreferNoSchedule" | "NoExecute" => {}
-            other => causes.push(field::not_supported(
-                field::child(&path, "effect"),
-                other,
-                &["NoExecute", "NoSchedule", "PreferNoSchedule"],
-            )),
+    let (node, mut faults) = (Place::of(object), Faults::new());
+    taints(&node.at(&["spec", "taints"]), &mut faults);
+    ranges(&node.at(&["spec", "podCIDRs"]), &mut faults);
+    for list in ["capacity", "allocatable"] {
+        for (name, value) in node.at(&["status", list]).entries() {
+            let path = field::child(&field::child("status", list), name);
+            if let Some(amount) = check::quantity(Some(value.value)) {
+                resource_names::amount(name, amount, &path, &mut faults);
+            }
         }
-        if seen.contains(&(key, effect)) {
-            causes.push(field::duplicate(&path, taint.clone()));
-        }
-        seen.push((key, effect));
     }
-    causes
+    let addresses = node.at(&["status", "addresses"]).items();
+    for (index, address) in addresses.iter().enumerate() {
+        if addresses[..index].iter().any(|earlier| earlier.value == address.value) {
+            faults.push(address.duplicate());
+        }
+    }
+    faults
+}
+
+/// The original says of these that they are in the metadata.
+fn taints(taints: &Place<'_>, faults: &mut Faults) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (index, taint) in taints.items().into_iter().enumerate() {
+        let taint = Place { path: field::index("metadata.taints", index), ..taint };
+        let (key, value, effect) = (taint.at(&["key"]), taint.at(&["value"]), taint.at(&["effect"]));
+        key.check(names::qualified_name, faults);
+        let complaints = names::label_value(value.text());
+        if !complaints.is_empty() {
+            faults.push(value.invalid(&complaints.join(";")));
+        }
+        if effect.is_empty() {
+            faults.push(effect.required(""));
+        } else {
+            effect.one_of(&["NoSchedule", "PreferNoSchedule", "NoExecute"], faults);
+        }
+        if seen.contains(&(key.text(), effect.text())) {
+            let mut fault = taint.duplicate();
+            fault.message.push_str(": taints must be unique by key and effect pair");
+            faults.push(fault);
+        }
+        seen.push((key.text(), effect.text()));
+    }
+}
+
+/// One range of addresses of each family.
+fn ranges(ranges: &Place<'_>, faults: &mut Faults) {
+    let list = ranges.items();
+    for (index, range) in list.iter().enumerate() {
+        range.check(addresses::cidr, faults);
+        if list[..index].iter().any(|earlier| earlier.value == range.value) {
+            faults.push(range.duplicate());
+        }
+    }
+    let of_v6 = list.iter().filter(|range| range.text().contains(':')).count();
+    if list.len() > 2 || (list.len() == 2 && of_v6 != 1) {
+        faults.push(ranges.invalid("may specify no more than one CIDR for each IP family"));
+    }
 }
 
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
-    for name in ["podCIDR", "podCIDRs", "providerID"] {
+    for (name, shown) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         let (is, was) = (at(new, &["spec", name]), at(old, &["spec", name]));
-        if was.is_some() && is != was {
-            causes.push(field::forbidden(
-                field::child("spec", name),
-                "node updates may not change this field except from empty to a value",
-            ));
+        let was_given = was.is_some_and(|was| was != "" && was != &serde_json::json!([]));
+        if was_given && is != was {
+            let detail = format!("node updates may not change {shown} except from \"\" to valid");
+            causes.push(field::forbidden(field::child("spec", name), &detail));
         }
     }
+    if at(new, &["spec", "externalID"]) != at(old, &["spec", "externalID"]) {
+        causes.push(field::forbidden("spec.externalID", "may not be updated"));
+    }
     causes
+}
+
+/// What a node has is what it gives, unless it says otherwise.
+fn default(object: &mut Value) {
+    let capacity = at(object, &["status", "capacity"]).cloned();
+    if let (Some(capacity), None) = (capacity, at(object, &["status", "allocatable"]))
+        && let Some(status) = super::value::object_mut(object, &["status"])
+    {
+        status.insert("allocatable".to_owned(), capacity);
+    }
+    same_range(object);
+}
+
+/// The one range of a node and the first of its ranges are the same.
+fn same_range(object: &mut Value) {
+    let first = at(object, &["spec", "podCIDRs"]).and_then(|all| all.get(0)).cloned();
+    let one = at(object, &["spec", "podCIDR"]).filter(|one| *one != "").cloned();
+    let (name, value) = match (one, first) {
+        (Some(one), None) => ("podCIDRs", serde_json::json!([one])),
+        (None, Some(first)) => ("podCIDR", first),
+        _ => return,
+    };
+    if let Some(spec) = super::value::object_mut(object, &["spec"]) {
+        spec.insert(name.to_owned(), value);
+    }
 }
 
 /// A node may be created with its status, as an agent that registers itself does.

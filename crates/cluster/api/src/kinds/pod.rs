@@ -2,12 +2,10 @@
 
 use super::columns::{Column, age, name, or_none};
 use super::row::{KindRow, Subresource};
-use super::value::{at, items, number, object_mut, set_default, text};
-use super::{meta, pod_gates, pod_parts, pod_spec, pod_status};
-use hako_error::FieldCause;
-use hako_kube::field;
+use super::value::{at, items, object_mut, set_default, text};
+use super::{meta, pod_gates, pod_parts, pod_spec, pod_status, pod_update};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(super) const ROW: KindRow = KindRow {
     kind: "Pod",
@@ -49,7 +47,7 @@ pub(super) const ROW: KindRow = KindRow {
     default,
     validate: pod_spec::validate_pod,
     validate_create: pod_parts::validate_create,
-    validate_update,
+    validate_update: pod_update::validate,
     prepare_create,
     prepare_update: meta::keep_status,
     prepare_part: pod_parts::prepare,
@@ -104,6 +102,9 @@ fn default(object: &mut Value) {
     set_default(spec, "enableServiceLinks", true);
     pod_spec::default(spec);
     pod_spec::default_requests(spec);
+    pod_spec::default_host_ports(spec);
+    pod_spec::default_whole(spec);
+    pod_spec::default_resize_policy(spec);
 }
 
 fn prepare_create(object: &mut Value) {
@@ -117,81 +118,6 @@ fn prepare_create(object: &mut Value) {
     if let Some(map) = object.as_object_mut() {
         map.insert("status".to_owned(), status);
     }
-}
-
-const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
-     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
-     tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
-    deadline(new, old, &mut causes);
-    causes.extend(pod_gates::validate_update(new, old));
-    let had = items(old, &["spec", "tolerations"]);
-    let has = items(new, &["spec", "tolerations"]);
-    if !had.iter().all(|toleration| has.iter().any(|it| same_toleration(it, toleration))) {
-        causes.push(field::forbidden(
-            "spec.tolerations",
-            "existing toleration can not be modified except its tolerationSeconds",
-        ));
-    }
-    let (mut is, mut was) = (new.clone(), old.clone());
-    for object in [&mut is, &mut was] {
-        strip_updatable(object);
-    }
-    let (is, was) = (is.get("spec"), was.get("spec"));
-    if is != was {
-        let changed = changed_fields(is, was);
-        causes.push(field::forbidden("spec", &format!("{UPDATABLE}; changed: {}", changed.join(", "))));
-    }
-    causes
-}
-
-fn deadline(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
-    const PATH: &str = "spec.activeDeadlineSeconds";
-    let seconds = |object: &Value| number(object, &["spec", "activeDeadlineSeconds"]);
-    match (seconds(new), seconds(old)) {
-        (Some(is), Some(was)) if is > was => {
-            let detail = "must be less than or equal to previous value";
-            causes.push(field::invalid(PATH, is, detail));
-        }
-        (None, Some(_)) => {
-            let detail = "must not update from a positive integer to nil value";
-            causes.push(field::invalid(PATH, Value::Null, detail));
-        }
-        _ => {}
-    }
-}
-
-fn same_toleration(one: &Value, other: &Value) -> bool {
-    ["key", "operator", "value", "effect"].iter().all(|name| text(one, &[name]) == text(other, &[name]))
-}
-
-fn strip_updatable(object: &mut Value) {
-    let Some(spec) = object_mut(object, &["spec"]) else { return };
-    for name in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
-        spec.remove(name);
-    }
-    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds < 0) {
-        spec.insert("terminationGracePeriodSeconds".to_owned(), json!(1));
-    }
-    for part in ["containers", "initContainers"] {
-        for container in super::value::each_mut(spec, part) {
-            container.remove("image");
-        }
-    }
-}
-
-fn changed_fields(is: Option<&Value>, was: Option<&Value>) -> Vec<String> {
-    let empty = Map::new();
-    let map =
-        |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone());
-    let (is, was) = (map(is), map(was));
-    let mut names: Vec<String> = is.keys().chain(was.keys()).cloned().collect();
-    names.sort();
-    names.dedup();
-    names.retain(|name| is.get(name) != was.get(name));
-    names.iter().map(|name| format!("spec.{name}")).collect()
 }
 
 fn selectable(object: &Value) -> Vec<(&'static str, String)> {

@@ -45,11 +45,11 @@ pub(super) fn validate_node(pod: &Value) -> Vec<FieldCause> {
 /// Gates are given at creation and only ever taken away.
 pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     let had = items(old, &["spec", "schedulingGates"]);
-    let is_new = |name: &&str| !had.iter().any(|gate| text(gate, &["name"]) == *name);
-    let added =
-        items(new, &["spec", "schedulingGates"]).iter().map(|gate| text(gate, &["name"])).filter(is_new);
-    let of = |name: &str| {
-        field::forbidden(PATH, &format!("only deletion is allowed, but found new scheduling gate '{name}'"))
+    let is_new = |name: &str| !had.iter().any(|gate| text(gate, &["name"]) == name);
+    let gates = items(new, &["spec", "schedulingGates"]).iter().map(|gate| text(gate, &["name"])).enumerate();
+    let of = |(index, name): (usize, &str)| {
+        let path = field::child(&field::index(PATH, index), "name");
+        field::forbidden(path, &format!("only deletion is allowed, but found new scheduling gate '{name}'"))
     };
-    added.map(of).collect()
+    gates.filter(|(_, name)| is_new(name)).map(of).collect()
 }

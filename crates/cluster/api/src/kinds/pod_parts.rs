@@ -2,7 +2,7 @@
 
 use super::row::PartWrite;
 use super::value::{at, each_mut, items, object_mut, text};
-use super::{meta, pod_spec};
+use super::{meta, pod_annotations, pod_spec, pod_state};
 use hako_error::FieldCause;
 use hako_kube::field;
 use serde_json::Value;
@@ -17,6 +17,7 @@ pub(super) fn prepare(new: &mut Value, old: &Value, part: &PartWrite<'_>) {
     let sent = new.clone();
     meta::keep_all_but_status(new, old);
     if !part.changes_spec() {
+        keep_class(new, old);
         return;
     }
     if part.name == "resize" {
@@ -28,6 +29,13 @@ pub(super) fn prepare(new: &mut Value, old: &Value, part: &PartWrite<'_>) {
         };
     }
     meta::keep_status(new, old);
+}
+
+/// A status that does not say the class of a pod leaves it as it was.
+fn keep_class(new: &mut Value, old: &Value) {
+    if let (Some(status), Some(class)) = (object_mut(new, &["status"]), at(old, &["status", "qosClass"])) {
+        super::value::set_default(status, "qosClass", class.clone());
+    }
 }
 
 fn take_resources(new: &mut Value, sent: &Value) {
@@ -42,6 +50,7 @@ fn take_resources(new: &mut Value, sent: &Value) {
             };
         }
     }
+    pod_spec::default_resize_policy(spec);
 }
 
 /// What is wrong with a change made through a part.
@@ -49,6 +58,7 @@ pub(super) fn validate(new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<Fi
     match part.name {
         "resize" => resized(new, old),
         "ephemeralcontainers" => added(new, old),
+        "status" => pod_state::validate_update(new, old),
         _ => Vec::new(),
     }
 }
@@ -56,11 +66,16 @@ pub(super) fn validate(new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<Fi
 /// What is wrong with a new pod because of what only its parts may set.
 pub(super) fn validate_create(pod: &Value) -> Vec<FieldCause> {
     let is_set = !items(pod, &["spec", EPHEMERAL]).is_empty();
-    is_set.then(|| field::forbidden(EPHEMERAL_PATH, "cannot be set on create")).into_iter().collect()
+    let mut causes = pod_spec::profiles_agree(pod);
+    causes.extend(is_set.then(|| field::forbidden(EPHEMERAL_PATH, "cannot be set on create")));
+    causes
 }
 
 /// Ephemeral containers are only ever added.
 fn added(new: &Value, old: &Value) -> Vec<FieldCause> {
+    if pod_annotations::is_mirror(old) {
+        return vec![field::forbidden("", "static pods do not support ephemeral containers")];
+    }
     let (is, was) = (items(new, &["spec", EPHEMERAL]), items(old, &["spec", EPHEMERAL]));
     let mut causes = Vec::new();
     for container in was {

@@ -69,9 +69,8 @@ pub(super) const OWNER: Owner = Owner { selecting: "deployment", running: "Repli
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = validate_workload(object);
-    let counts =
-        ["replicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas", "observedGeneration"];
-    check::not_negative(&object["status"], &counts, "status", &mut causes);
+    let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+    workload::counts(&object["status"], &parts, &mut causes);
     causes
 }
 

@@ -89,23 +89,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             causes.extend(pod_spec::keeps_running(template, "spec.template", "ReplicationController"));
         }
     }
-    status(&object["status"], &mut causes);
+    let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+    workload::counts(&object["status"], &parts, &mut causes);
     causes
-}
-
-fn status(status: &Value, causes: &mut Vec<FieldCause>) {
-    const PARTS: [&str; 3] = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-    check::not_negative(status, &["replicas", "observedGeneration"], "status", causes);
-    check::not_negative(status, &PARTS, "status", causes);
-    let count = |name: &str| number(status, &[name]).unwrap_or(0);
-    let mut at_most = |part: &str, whole: &str| {
-        if count(part) > count(whole) {
-            let detail = format!("cannot be greater than status.{whole}");
-            causes.push(field::invalid(field::child("status", part), count(part), &detail));
-        }
-    };
-    PARTS.iter().for_each(|part| at_most(part, "replicas"));
-    at_most("availableReplicas", "readyReplicas");
 }
 
 fn selectable(object: &Value) -> Vec<(&'static str, String)> {

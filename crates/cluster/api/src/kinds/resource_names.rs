@@ -27,7 +27,8 @@ const BOUNDED: &[&str] = &[
     "limits.ephemeral-storage",
 ];
 
-fn is_huge_pages(name: &str) -> bool {
+/// Whether it is memory in pages of a size.
+pub(super) fn is_huge_pages(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 
@@ -83,6 +84,15 @@ pub(super) fn of_container(name: &str, path: &str, causes: &mut Vec<FieldCause>)
         }
     } else if !is_native(name) && !is_extended(name) {
         causes.push(field::invalid(path, name, "doesn't follow extended resource name standard"));
+    }
+}
+
+/// Faults of what a pod may request as a whole.
+pub(super) fn of_pod(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+    let is_sound = any(name, path, causes);
+    let is_known = name.contains('/') || is_standard(name);
+    if is_sound && is_known && !matches!(name, "cpu" | "memory") && !is_huge_pages(name) {
+        causes.push(field::not_supported(path, name, &["cpu", "hugepages-", "memory"]));
     }
 }
 

@@ -41,7 +41,6 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("kubernetes.io/tls", &["tls.crt", "tls.key"]),
     ("kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]),
     ("kubernetes.io/dockercfg", &[".dockercfg"]),
-    ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
 ];
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -90,7 +89,37 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             }
         }
     }
+    login(object, kind, &mut causes);
     causes
+}
+
+/// What types of secrets for logging in have: JSON, a key that is not empty, or a part of a name and a password.
+fn login(object: &Value, kind: &str, causes: &mut Vec<FieldCause>) {
+    let get = |key: &str| at(object, &["data", key]).and_then(Value::as_str);
+    match kind {
+        "kubernetes.io/dockercfg" => json_object(get(".dockercfg"), ".dockercfg", causes),
+        "kubernetes.io/dockerconfigjson" => {
+            json_object(get(".dockerconfigjson"), ".dockerconfigjson", causes)
+        }
+        "kubernetes.io/ssh-auth" if get("ssh-privatekey").is_none_or(str::is_empty) => {
+            causes.push(field::required("data[ssh-privatekey]", ""));
+        }
+        "kubernetes.io/basic-auth" if get("username").is_none() && get("password").is_none() => {
+            causes.extend(["username", "password"].map(|key| field::required(field::key("data", key), "")));
+        }
+        _ => {}
+    }
+}
+
+/// What is shown of a value is never the value.
+fn json_object(data: Option<&str>, key: &str, causes: &mut Vec<FieldCause>) {
+    let decoded = data.and_then(|text| STANDARD.decode(text).ok());
+    let Some(decoded) = decoded else { return };
+    if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded) {
+        // Of the error only its kind and place: its text may show what it found.
+        let detail = format!("no JSON object: {:?} error at line {}", error.classify(), error.line());
+        causes.push(field::invalid(field::key("data", key), "<secret contents redacted>", &detail));
+    }
 }
 
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {

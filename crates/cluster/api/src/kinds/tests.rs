@@ -2,14 +2,17 @@ mod admission;
 mod apps;
 mod batch;
 mod certificates;
+mod cluster;
 mod core;
 mod custom_resources;
 mod devices;
 mod flow_control;
 mod networking;
 mod placement;
+mod pods;
 mod policies;
 mod samples;
+mod services;
 mod storage;
 mod volumes;
 
@@ -230,7 +233,7 @@ fn faulty_pods_are_refused_with_path_and_reason() {
         ),
         (
             pod(json!({"restartPolicy": "x"})),
-            "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"OnFailure\", \"Never\"",
         ),
         (
             pod(json!({"tolerations": [{"key": "k", "operator": "x"}]})),

@@ -36,9 +36,16 @@ pub(super) fn object_mut<'a>(object: &'a mut Value, path: &[&str]) -> Option<&'a
     value.as_object_mut()
 }
 
-/// Sets a member where it is missing or null.
+/// Sets a member where it is missing, null or an empty text, which programs send for what they do not say.
 pub(super) fn set_default(map: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
-    if map.get(name).is_none_or(Value::is_null) {
+    if map.get(name).is_none_or(|value| value.is_null() || value == "") {
+        map.insert(name.to_owned(), value.into());
+    }
+}
+
+/// Sets a number where it is missing, null or zero, which programs send for what they do not say.
+pub(super) fn set_default_number(map: &mut Map<String, Value>, name: &str, value: i64) {
+    if map.get(name).is_none_or(|it| it.is_null() || it.as_i64() == Some(0)) {
         map.insert(name.to_owned(), value.into());
     }
 }

@@ -135,6 +135,26 @@ fn percent(text: &str) -> Option<i64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
+/// Faults of counts of pods: none below zero, none of a part above that of the whole.
+pub(super) fn counts(status: &Value, parts: &[&str], causes: &mut Vec<FieldCause>) {
+    super::check::not_negative(
+        status,
+        &["replicas", "observedGeneration", "collisionCount"],
+        "status",
+        causes,
+    );
+    super::check::not_negative(status, parts, "status", causes);
+    let count = |name: &str| super::value::number(status, &[name]).unwrap_or(0);
+    for part in parts.iter().filter(|part| count(part) > count("replicas")) {
+        let detail = "cannot be greater than status.replicas";
+        causes.push(field::invalid(field::child("status", part), count(part), detail));
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        let detail = "cannot be greater than readyReplicas";
+        causes.push(field::invalid("status.availableReplicas", count("availableReplicas"), detail));
+    }
+}
+
 /// A fault where a counter went back.
 pub(super) fn not_decremented(new: &Value, old: &Value, name: &str, causes: &mut Vec<FieldCause>) {
     let count = |object: &Value| super::value::number(object, &["status", name]).unwrap_or(0);

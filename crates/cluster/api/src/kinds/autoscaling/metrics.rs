@@ -1,7 +1,7 @@
 //! What is measured.
 
 use super::super::check;
-use super::super::place::{Faults, Place};
+use super::super::place::{Faults, Place, path_segment};
 use super::super::value::{at, items, text};
 use super::reference;
 use hako_kube::field;
@@ -44,25 +44,34 @@ pub(super) fn validate(metric: &Place<'_>, faults: &mut Faults) {
 }
 
 fn source(source: &Place<'_>, member: &str, faults: &mut Faults) {
-    let required = |names: &[&str], faults: &mut Faults| {
-        let place = source.at(names);
-        if place.text().is_empty() {
-            faults.push(place.required(""));
-        }
-    };
     match member {
         "object" => {
             reference(&source.at(&["describedObject"]), faults);
-            required(&["metric", "name"], faults);
+            metric(&source.at(&["metric"]), faults);
         }
-        "pods" | "external" => required(&["metric", "name"], faults),
-        "containerResource" => {
-            required(&["name"], faults);
-            required(&["container"], faults);
+        "pods" | "external" => metric(&source.at(&["metric"]), faults),
+        _ => {
+            let (name, container) = (source.at(&["name"]), source.at(&["container"]));
+            if name.is_empty() {
+                faults.push(name.required("must specify a resource name"));
+            }
+            if member == "containerResource" && container.is_empty() {
+                faults.push(container.required("must specify a container"));
+            }
         }
-        _ => required(&["name"], faults),
     }
     target(&source.at(&["target"]), member, faults);
+}
+
+/// What is measured: its name, and of what.
+fn metric(metric: &Place<'_>, faults: &mut Faults) {
+    let name = metric.at(&["name"]);
+    if name.is_empty() {
+        faults.push(name.required("must specify a metric name"));
+    } else {
+        name.check(path_segment, faults);
+    }
+    metric.at(&["selector"]).selector(faults);
 }
 
 fn target(target: &Place<'_>, member: &str, faults: &mut Faults) {
@@ -72,29 +81,46 @@ fn target(target: &Place<'_>, member: &str, faults: &mut Faults) {
         "Utilization" | "Value" | "AverageValue" => {}
         _ => faults.push(kind.invalid("must be either Utilization, Value, or AverageValue")),
     }
-    let utilization = target.at(&["averageUtilization"]);
+    let (utilization, value) = (target.at(&["averageUtilization"]), target.at(&["value"]));
+    let average = target.at(&["averageValue"]);
     if utilization.is_set() && utilization.number() < 1 {
         faults.push(utilization.invalid("must be greater than 0"));
     }
-    for name in ["value", "averageValue"] {
-        let place = target.at(&[name]);
+    for place in [&value, &average] {
         if check::quantity(Some(place.value)).is_some_and(|amount| amount.millis() <= 0) {
             faults.push(place.invalid("must be positive"));
         }
     }
-    let is_set = |name: &str| target.at(&[name]).is_set();
-    let (wanted, detail): (&[&str], &str) = match member {
-        "resource" | "containerResource" => (
-            &["averageUtilization", "averageValue"],
-            "must set either a target raw value or a target utilization",
-        ),
-        "pods" => (&["averageValue"], "must specify a positive target averageValue"),
-        _ => (&["value", "averageValue"], "must set either a target value for metric or a per-pod target"),
-    };
-    match wanted.iter().filter(|name| is_set(name)).count() {
-        0 => faults.push(target.at(&[wanted[0]]).required(detail)),
-        1 => {}
-        _ => faults.push(target.at(&[wanted[0]]).forbidden("may not set both a target value and an average")),
+    match member {
+        "resource" | "containerResource" => match (utilization.is_set(), average.is_set()) {
+            (false, false) => {
+                let detail = "must set either a target raw value or a target utilization";
+                faults.push(utilization.required(detail));
+            }
+            (true, true) => {
+                let detail = "may not set both a target raw value and a target utilization";
+                faults.push(average.forbidden(detail));
+            }
+            _ => {}
+        },
+        "pods" if !average.is_set() => {
+            faults.push(average.required("must specify a positive target averageValue"));
+        }
+        "object" if !value.is_set() && !average.is_set() => {
+            faults.push(average.required("must set either a target value or averageValue"));
+        }
+        "external" => match (value.is_set(), average.is_set()) {
+            (false, false) => {
+                let detail = "must set either a target value for metric or a per-pod target";
+                faults.push(average.required(detail));
+            }
+            (true, true) => {
+                let detail = "may not set both a target value for metric and a per-pod target";
+                faults.push(value.forbidden(detail));
+            }
+            _ => {}
+        },
+        _ => {}
     }
 }
 

@@ -5,7 +5,7 @@ mod v1;
 
 use super::columns::{Column, age, name};
 use super::meta;
-use super::place::{Faults, Place};
+use super::place::{Faults, Place, path_segment};
 use super::row::{KindRow, Subresource};
 use super::value::{number, object_mut, set_default, text};
 use hako_error::FieldCause;
@@ -123,6 +123,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     for direction in ["scaleUp", "scaleDown"] {
         rules(&spec.at(&["behavior", direction]), &mut faults);
     }
+    for count in ["currentReplicas", "desiredReplicas"] {
+        Place::of(object).at(&["status", count]).not_negative(&mut faults);
+    }
     faults
 }
 
@@ -130,11 +133,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 fn reference(place: &Place<'_>, faults: &mut Faults) {
     for part in ["kind", "name"] {
         let place = place.at(&[part]);
-        if place.text().is_empty() {
-            faults.push(place.required(""));
-        } else if place.text().contains(['/', '%']) {
-            faults.push(place.invalid("may not contain '/'"));
-        }
+        place.check_required(path_segment, faults);
     }
     let version = place.at(&["apiVersion"]);
     if let Some((group, _)) = version.text().split_once('/') {
@@ -156,6 +155,10 @@ fn rules(rules: &Place<'_>, faults: &mut Faults) {
     }
     if window.number() > WINDOW_MAX {
         faults.push(window.invalid("must be less than or equal to 3600"));
+    }
+    let tolerance = rules.at(&["tolerance"]);
+    if tolerance.text().starts_with('-') {
+        faults.push(tolerance.invalid("must be greater than or equal to 0"));
     }
     let select = rules.at(&["selectPolicy"]);
     if select.is_set() && !matches!(select.text(), "Max" | "Min" | "Disabled") {

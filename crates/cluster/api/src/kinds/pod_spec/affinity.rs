@@ -143,7 +143,7 @@ impl Check<'_> {
     }
 
     /// What divides the nodes into domains is the value of a label.
-    pub(super) fn topology_key(&mut self, term: &Value, path: &str) {
+    fn topology_key(&mut self, term: &Value, path: &str) {
         let (key, path) = (text(term, &["topologyKey"]), field::child(path, "topologyKey"));
         if key.is_empty() {
             self.causes.push(field::required(&path, "can not be empty"));

@@ -1,259 +1,144 @@
 //! The containers of a pod.
 
-use super::super::value::{at, items, number, text};
-use super::{Check, local_path, set_members};
+use super::super::place::{Faults, Place};
+use super::{Owner, claims, env, mounts, probe, resources, restart, security};
 use hako_kube::{field, names};
-use serde_json::{Value, json};
 
-impl<'a> Check<'a> {
-    pub(super) fn containers(&mut self) {
-        let spec = self.spec;
-        if items(spec, &["containers"]).is_empty() {
-            self.causes.push(field::required(self.child("containers"), ""));
-        }
-        let mut seen: Vec<&str> = Vec::new();
-        for part in ["containers", "initContainers", "ephemeralContainers"] {
-            let mut host_ports = Vec::new();
-            for (index, container) in items(spec, &[part]).iter().enumerate() {
-                let path = field::index(&self.child(part), index);
-                self.name(container, &path, &mut seen);
-                self.container(container, &path);
-                self.ports(container, &path, &mut host_ports);
-                match part {
-                    "initContainers" => self.init(container, &path),
-                    "ephemeralContainers" => self.ephemeral(container, &path),
-                    _ => {}
-                }
+/// One list of containers: what is allowed in one is not in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Running,
+    Init,
+    Ephemeral,
+}
+
+/// All faults of the containers of a spec.
+pub(super) fn validate(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
+    let containers = spec.at(&["containers"]);
+    if containers.is_empty() {
+        faults.push(containers.required(""));
+    }
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for (role, list) in [
+        (Role::Running, "containers"),
+        (Role::Init, "initContainers"),
+        (Role::Ephemeral, "ephemeralContainers"),
+    ] {
+        for container in spec.at(&[list]).items() {
+            common(&container, spec, faults);
+            unique_name(&container, &mut names, faults);
+            let image = container.at(&["image"]);
+            if (owner.is_pod || role == Role::Ephemeral) && image.text().trim() != image.text() {
+                faults.push(image.invalid("must not have leading or trailing whitespace"));
+            }
+            match role {
+                Role::Running => running(&container, spec, &mut ports, faults),
+                Role::Init => init(&container, spec, faults),
+                Role::Ephemeral => super::ephemeral::validate(&container, spec, faults),
             }
         }
     }
+}
 
-    fn name(&mut self, container: &'a Value, path: &str, seen: &mut Vec<&'a str>) {
-        let name = text(container, &["name"]);
-        let path = field::child(path, "name");
-        if name.is_empty() {
-            self.causes.push(field::required(path, ""));
-            return;
-        }
-        let of = |fault: String| field::invalid(&path, name, &fault);
-        self.causes.extend(names::dns_label(name).into_iter().map(of));
-        if seen.contains(&name) {
-            self.causes.push(field::duplicate(&path, name));
-        }
-        seen.push(name);
+fn unique_name<'a>(container: &Place<'a>, seen: &mut Vec<&'a str>, faults: &mut Faults) {
+    let name = container.at(&["name"]);
+    if seen.contains(&name.text()) {
+        faults.push(name.duplicate());
     }
-
-    fn container(&mut self, container: &Value, path: &str) {
-        let image = text(container, &["image"]);
-        if image.is_empty() {
-            self.causes.push(field::required(field::child(path, "image"), ""));
-        } else if image.trim() != image {
-            self.causes.push(field::invalid(
-                field::child(path, "image"),
-                image,
-                "must not have leading or trailing whitespace",
-            ));
-        }
-        for (name, allowed) in [
-            ("imagePullPolicy", &["Always", "IfNotPresent", "Never"][..]),
-            ("terminationMessagePolicy", &["FallbackToLogsOnError", "File"][..]),
-        ] {
-            let value = text(container, &[name]);
-            if !allowed.contains(&value) {
-                let path = field::child(path, name);
-                self.causes.push(match value {
-                    "" => field::required(path, ""),
-                    other => field::not_supported(path, other, allowed),
-                });
-            }
-        }
-        self.env(container, path);
-        self.mounts(container, path);
-        self.probes(container, path);
-        self.resources(container, path);
+    if !name.is_empty() {
+        seen.push(name.text());
     }
+}
 
-    fn init(&mut self, container: &Value, path: &str) {
-        if text(container, &["restartPolicy"]) == "Always" {
-            return;
-        }
-        for name in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-            if container.get(name).is_some_and(|it| !it.is_null()) {
-                self.causes.push(field::forbidden(
-                    field::child(path, name),
-                    "may not be set for init containers without restartPolicy=Always",
-                ));
-            }
+/// What holds for every container.
+fn common(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
+    container.at(&["name"]).check_required(names::dns_label, faults);
+    let image = container.at(&["image"]);
+    if image.is_empty() {
+        faults.push(image.required(""));
+    }
+    for (name, allowed) in [
+        ("terminationMessagePolicy", &["File", "FallbackToLogsOnError"][..]),
+        ("imagePullPolicy", &["Always", "IfNotPresent", "Never"][..]),
+    ] {
+        let policy = container.at(&[name]);
+        if policy.is_empty() {
+            faults.push(policy.required(""));
+        } else {
+            policy.one_of(allowed, faults);
         }
     }
+    ports(&container.at(&["ports"]), faults);
+    env::validate(container, spec, faults);
+    mounts::validate(container, spec, faults);
+    let required = container.at(&["resources"]);
+    resources::validate(&required, resources::Of::Container, faults);
+    claims::of_container(&required.at(&["claims"]), &spec.at(&["resourceClaims"]), faults);
+    let restart = spec.at(&["restartPolicy"]).text();
+    resources::resize_policy(&container.at(&["resizePolicy"]), restart, faults);
+    security::container(container, spec, faults);
+}
 
-    fn ports(&mut self, container: &'a Value, path: &str, host_ports: &mut Vec<(i64, &'a str, &'a str)>) {
-        let mut seen: Vec<&str> = Vec::new();
-        for (index, port) in items(container, &["ports"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "ports"), index);
-            let name = text(port, &["name"]);
-            if !name.is_empty() {
-                let path = field::child(&path, "name");
-                let of = |fault: String| field::invalid(&path, name, &fault);
-                self.causes.extend(names::port_name(name).into_iter().map(of));
-                if seen.contains(&name) {
-                    self.causes.push(field::duplicate(&path, name));
-                }
-                seen.push(name);
-            }
-            let inner = number(port, &["containerPort"]).unwrap_or(0);
-            let inner_path = field::child(&path, "containerPort");
-            if inner == 0 {
-                self.causes.push(field::required(inner_path, ""));
-            } else {
-                let of = |fault: String| field::invalid(&inner_path, inner, &fault);
-                self.causes.extend(names::port_number(inner).into_iter().map(of));
-            }
-            let protocol = text(port, &["protocol"]);
-            if !matches!(protocol, "TCP" | "UDP" | "SCTP") {
-                let path = field::child(&path, "protocol");
-                self.causes.push(match protocol {
-                    "" => field::required(path, ""),
-                    other => field::not_supported(path, other, &["SCTP", "TCP", "UDP"]),
-                });
-            }
-            let host = number(port, &["hostPort"]).unwrap_or(0);
-            if host != 0 {
-                let path = field::child(&path, "hostPort");
-                let of = |fault: String| field::invalid(&path, host, &fault);
-                self.causes.extend(names::port_number(host).into_iter().map(of));
-                let key = (host, protocol, text(port, &["hostIP"]));
-                if host_ports.contains(&key) {
-                    self.causes.push(field::duplicate(&path, format!("{protocol}/{}/{host}", key.2)));
-                }
-                host_ports.push(key);
-            }
+fn running<'a>(
+    container: &Place<'a>,
+    spec: &Place<'_>,
+    host_ports: &mut Vec<(i64, &'a str, &'a str)>,
+    faults: &mut Faults,
+) {
+    probe::validate(container, spec, faults);
+    restart::validate(container, faults);
+    unique_host_ports(container, host_ports, faults);
+}
+
+fn init(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
+    restart::validate(container, faults);
+    // They run one after the other, so that each has the host's ports to itself.
+    unique_host_ports(container, &mut Vec::new(), faults);
+    if container.at(&["restartPolicy"]).text() == "Always" {
+        return probe::validate(container, spec, faults);
+    }
+    let detail = "may not be set for init containers without restartPolicy=Always";
+    let given =
+        ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"].map(|it| container.at(&[it]));
+    faults.extend(given.iter().filter(|place| place.is_set()).map(|place| place.forbidden(detail)));
+}
+
+fn ports(ports: &Place<'_>, faults: &mut Faults) {
+    let mut seen: Vec<&str> = Vec::new();
+    for port in ports.items() {
+        let name = port.at(&["name"]);
+        name.check_given(names::port_name, faults);
+        if !name.is_empty() && seen.contains(&name.text()) {
+            faults.push(name.duplicate());
+        }
+        seen.push(name.text());
+        let (inner, host) = (port.at(&["containerPort"]), port.at(&["hostPort"]));
+        if inner.number() == 0 {
+            faults.push(inner.required(""));
+        }
+        for number in [&inner, &host].iter().filter(|place| place.number() != 0) {
+            faults.extend(names::port_number(number.number()).iter().map(|fault| number.invalid(fault)));
+        }
+        let protocol = port.at(&["protocol"]);
+        if protocol.is_empty() {
+            faults.push(protocol.required(""));
+        } else {
+            protocol.one_of(&["SCTP", "TCP", "UDP"], faults);
         }
     }
+}
 
-    fn env(&mut self, container: &Value, path: &str) {
-        for (index, variable) in items(container, &["env"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "env"), index);
-            let name = text(variable, &["name"]);
-            if name.is_empty() {
-                self.causes.push(field::required(field::child(&path, "name"), ""));
-            } else {
-                let of = |fault: String| field::invalid(field::child(&path, "name"), name, &fault);
-                self.causes.extend(names::env_name(name).into_iter().map(of));
-            }
-            if let Some(source) = variable.get("valueFrom").filter(|it| !it.is_null()) {
-                self.env_source(
-                    source,
-                    !text(variable, &["value"]).is_empty(),
-                    &field::child(&path, "valueFrom"),
-                );
-            }
+fn unique_host_ports<'a>(
+    container: &Place<'a>,
+    seen: &mut Vec<(i64, &'a str, &'a str)>,
+    faults: &mut Faults,
+) {
+    for port in container.at(&["ports"]).items() {
+        let host = port.at(&["hostPort"]);
+        let key = (host.number(), port.at(&["protocol"]).text(), port.at(&["hostIP"]).text());
+        if host.number() != 0 && seen.contains(&key) {
+            faults.push(field::duplicate(host.path, format!("{}/{}/{}", key.1, key.2, key.0)));
         }
-        for (index, source) in items(container, &["envFrom"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "envFrom"), index);
-            match set_members(source, &["configMapRef", "secretRef"]).as_slice() {
-                [one] if text(&source[*one], &["name"]).is_empty() => {
-                    self.causes.push(field::required(field::child(&field::child(&path, one), "name"), ""));
-                }
-                [_] => {}
-                [] => self.causes.push(field::invalid(
-                    &path,
-                    "",
-                    "must specify one of: `configMapRef` or `secretRef`",
-                )),
-                _ => self.causes.push(field::invalid(
-                    &path,
-                    "",
-                    "may not have more than one field specified at a time",
-                )),
-            }
-        }
-    }
-
-    fn env_source(&mut self, source: &Value, has_value: bool, path: &str) {
-        const KINDS: &[&str] =
-            &["configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef"];
-        if has_value {
-            self.causes.push(field::invalid(path, "", "may not be specified when `value` is not empty"));
-        }
-        match set_members(source, KINDS).as_slice() {
-            [] => self.causes.push(field::invalid(
-                path,
-                "",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or \
-                 `fileKeyRef`",
-            )),
-            [kind @ ("configMapKeyRef" | "secretKeyRef")] => {
-                for part in ["name", "key"] {
-                    if text(&source[*kind], &[part]).is_empty() {
-                        let path = field::child(&field::child(path, kind), part);
-                        self.causes.push(field::required(path, ""));
-                    }
-                }
-            }
-            ["fieldRef"] => self.field_ref(&source["fieldRef"], &field::child(path, "fieldRef")),
-            [_] => {}
-            _ => self.causes.push(field::invalid(
-                path,
-                "",
-                "may not have more than one field specified at a time",
-            )),
-        }
-    }
-
-    fn field_ref(&mut self, reference: &Value, path: &str) {
-        const KNOWN: &[&str] = &[
-            "metadata.name",
-            "metadata.namespace",
-            "metadata.uid",
-            "spec.nodeName",
-            "spec.serviceAccountName",
-            "status.hostIP",
-            "status.hostIPs",
-            "status.podIP",
-            "status.podIPs",
-        ];
-        let name = text(reference, &["fieldPath"]);
-        let path = field::child(path, "fieldPath");
-        let is_subscript = ["metadata.labels['", "metadata.annotations['"]
-            .iter()
-            .any(|start| name.starts_with(start) && name.ends_with("']"));
-        if name.is_empty() {
-            self.causes.push(field::required(path, ""));
-        } else if !is_subscript && !KNOWN.contains(&name) {
-            self.causes.push(field::not_supported(path, name, KNOWN));
-        }
-    }
-
-    fn mounts(&mut self, container: &Value, path: &str) {
-        let volumes: Vec<&str> =
-            items(self.spec, &["volumes"]).iter().map(|it| text(it, &["name"])).collect();
-        let mut seen: Vec<&str> = Vec::new();
-        for (index, mount) in items(container, &["volumeMounts"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "volumeMounts"), index);
-            let (name, target) = (text(mount, &["name"]), text(mount, &["mountPath"]));
-            if name.is_empty() {
-                self.causes.push(field::required(field::child(&path, "name"), ""));
-            } else if !volumes.contains(&name) {
-                self.causes.push(field::not_found(field::child(&path, "name"), name));
-            }
-            if target.is_empty() {
-                self.causes.push(field::required(field::child(&path, "mountPath"), ""));
-            } else if seen.contains(&target) {
-                self.causes.push(field::invalid(field::child(&path, "mountPath"), target, "must be unique"));
-            }
-            seen.push(target);
-            if at(mount, &["subPath"]).is_some() {
-                local_path(text(mount, &["subPath"]), &field::child(&path, "subPath"), &mut self.causes);
-                if at(mount, &["subPathExpr"]).is_some() {
-                    let path = field::child(&path, "subPathExpr");
-                    self.causes.push(field::invalid(
-                        path,
-                        json!(text(mount, &["subPathExpr"])),
-                        "subPathExpr and subPath are mutually exclusive",
-                    ));
-                }
-            }
-        }
+        seen.push(key);
     }
 }

@@ -1,6 +1,7 @@
 //! What a missing field of a pod's spec means.
 
-use super::super::value::{each_mut, set_default};
+use super::super::value::{each_mut, set_default, set_default_number};
+use super::super::volume::source;
 use serde_json::{Map, Value, json};
 
 /// Fills in a spec, of a pod or of a template.
@@ -11,14 +12,26 @@ pub(in super::super) fn default(spec: &mut Map<String, Value>) {
     set_default(spec, "terminationGracePeriodSeconds", 30);
     set_default(spec, "securityContext", json!({}));
     same_account(spec);
-    let is_host = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for part in ["initContainers", "containers", "ephemeralContainers"] {
-        for container in each_mut(spec, part) {
-            self::container(container, is_host);
-        }
+        each_mut(spec, part).for_each(container);
     }
     for volume in each_mut(spec, "volumes") {
         self::volume(volume);
+    }
+}
+
+/// On the host's network the ports of a pod, though not those of a template, are the host's.
+pub(in super::super) fn default_host_ports(spec: &mut Map<String, Value>) {
+    if spec.get("hostNetwork") != Some(&Value::Bool(true)) {
+        return;
+    }
+    for part in ["initContainers", "containers"] {
+        for container in each_mut(spec, part) {
+            for port in each_mut(container, "ports") {
+                let number = port.get("containerPort").and_then(Value::as_i64).unwrap_or(0);
+                set_default_number(port, "hostPort", number);
+            }
+        }
     }
 }
 
@@ -32,7 +45,7 @@ fn same_account(spec: &mut Map<String, Value>) {
     }
 }
 
-fn container(container: &mut Map<String, Value>, is_host: bool) {
+fn container(container: &mut Map<String, Value>) {
     let image = container.get("image").and_then(Value::as_str).unwrap_or("");
     let policy = pull_policy(image);
     set_default(container, "imagePullPolicy", policy);
@@ -41,9 +54,6 @@ fn container(container: &mut Map<String, Value>, is_host: bool) {
     set_default(container, "resources", json!({}));
     for port in each_mut(container, "ports") {
         set_default(port, "protocol", "TCP");
-        if is_host && let Some(number) = port.get("containerPort").cloned() {
-            set_default(port, "hostPort", number);
-        }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(name).and_then(Value::as_object_mut) {
@@ -66,21 +76,20 @@ fn container(container: &mut Map<String, Value>, is_host: bool) {
 
 /// An image that names no version, or `latest`, is looked for anew each time.
 fn pull_policy(image: &str) -> &'static str {
-    if image.contains('@') {
-        return "IfNotPresent";
-    }
-    let last = image.rsplit('/').next().unwrap_or("");
+    let (name, is_fixed) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
+    let last = name.rsplit('/').next().unwrap_or("");
     match last.split_once(':') {
-        Some((_, tag)) if tag != "latest" => "IfNotPresent",
-        _ => "Always",
+        Some((_, "latest")) => "Always",
+        None if !is_fixed => "Always",
+        _ => "IfNotPresent",
     }
 }
 
 fn probe(probe: &mut Map<String, Value>) {
-    set_default(probe, "timeoutSeconds", 1);
-    set_default(probe, "periodSeconds", 10);
-    set_default(probe, "successThreshold", 1);
-    set_default(probe, "failureThreshold", 3);
+    set_default_number(probe, "timeoutSeconds", 1);
+    set_default_number(probe, "periodSeconds", 10);
+    set_default_number(probe, "successThreshold", 1);
+    set_default_number(probe, "failureThreshold", 3);
     http_get(probe);
     if let Some(grpc) = probe.get_mut("grpc").and_then(Value::as_object_mut) {
         set_default(grpc, "service", "");
@@ -121,8 +130,14 @@ fn volume(volume: &mut Map<String, Value>) {
             }
         }
     }
-    if let Some(host) = volume.get_mut("hostPath").and_then(Value::as_object_mut) {
-        set_default(host, "type", "");
+    source::default(volume);
+    if let Some(image) = volume.get_mut("image").and_then(Value::as_object_mut) {
+        let policy = pull_policy(image.get("reference").and_then(Value::as_str).unwrap_or(""));
+        set_default(image, "pullPolicy", policy);
+    }
+    let claim = volume.get_mut("ephemeral").and_then(|it| it.get_mut("volumeClaimTemplate")?.get_mut("spec"));
+    if let Some(claim) = claim.and_then(Value::as_object_mut) {
+        set_default(claim, "volumeMode", "Filesystem");
     }
 }
 
@@ -145,6 +160,7 @@ mod tests {
             ("localhost:5000/busybox", "Always"),
             ("localhost:5000/busybox:1", "IfNotPresent"),
             ("busybox@sha256:00", "IfNotPresent"),
+            ("busybox:latest@sha256:00", "Always"),
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }

@@ -4,26 +4,52 @@
 //! Invariant: defaulting is idempotent, and a defaulted sound spec validates.
 
 mod affinity;
+mod claims;
 mod container;
 mod defaults;
+mod dns;
+mod env;
 mod ephemeral;
+mod files;
 mod label_keys;
+mod mounts;
 mod probe;
+mod profiles;
+mod projected;
 mod resources;
+mod restart;
+mod security;
 mod spread;
+mod tolerations;
 mod volumes;
+mod whole;
+mod windows;
 
 pub(super) use affinity::node_selector;
-pub(super) use defaults::default;
+pub(super) use defaults::{default, default_host_ports};
 pub(super) use label_keys::merge as merge_label_keys;
-pub(super) use resources::default_requests;
+pub(super) use probe::port;
 pub(crate) use resources::qos_class;
+pub(super) use resources::{default_requests, default_resize_policy};
+pub(super) use security::id;
+pub(super) use whole::default as default_whole;
 
-use super::value::{at, items, members, number, text};
-use super::{meta, pod_gates};
+use super::place::{Faults, Place};
+use super::value::{at, members, text};
+use super::{meta, pod_annotations, pod_gates};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
+
+/// Whose spec it is: a pod is held to more than a template, and knows its name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owner<'a> {
+    is_pod: bool,
+    /// The pod's name, empty in a template.
+    pod: &'a str,
+    /// The pod's account, empty where it has none.
+    account: &'a str,
+}
 
 /// One spec under validation: where it is, and the faults found so far.
 struct Check<'a> {
@@ -32,34 +58,57 @@ struct Check<'a> {
     causes: Vec<FieldCause>,
 }
 
-/// All faults of a pod's spec.
+/// All faults of a pod's spec and of the annotations that are about it.
 pub(super) fn validate_pod(pod: &Value) -> Vec<FieldCause> {
-    match at(pod, &["spec"]) {
-        Some(spec) => {
-            let mut causes = validate(spec, "spec");
-            causes.extend(pod_gates::validate_node(pod));
-            causes
-        }
-        None => vec![field::required("spec.containers", "")],
+    let (whole, mut causes) = (Place::of(pod), Vec::new());
+    let spec = whole.at(&["spec"]);
+    if !spec.is_set() {
+        return vec![field::required("spec.containers", "")];
     }
+    let metadata = whole.at(&["metadata"]);
+    pod_annotations::validate(&metadata, &spec, &metadata.at(&["annotations"]).path, &mut causes);
+    let owner = Owner {
+        is_pod: true,
+        pod: metadata.at(&["name"]).text(),
+        account: spec.at(&["serviceAccountName"]).text(),
+    };
+    causes.extend(validate(&spec, owner));
+    causes.extend(pod_gates::validate_node(pod));
+    causes
 }
 
 /// All faults of a workload's template, whatever its pods are for.
 pub(super) fn validate_template(template: &Value, path: &str) -> Vec<FieldCause> {
     let mut causes = Vec::new();
+    let annotations = field::child(path, "annotations");
     meta::labels(template, &["metadata", "labels"], &field::child(path, "labels"), &mut causes);
-    meta::annotations(template, &field::child(path, "annotations"), &mut causes);
-    let path = field::child(path, "spec");
-    let Some(spec) = at(template, &["spec"]) else {
-        causes.push(field::required(field::child(&path, "containers"), ""));
+    meta::annotations(template, &annotations, &mut causes);
+    let whole = Place { value: template, path: path.to_owned() };
+    let (metadata, spec) = (whole.at(&["metadata"]), whole.at(&["spec"]));
+    if !spec.is_set() {
+        causes.push(spec.at(&["containers"]).required(""));
         return causes;
-    };
-    causes.extend(validate(spec, &path));
-    if !items(spec, &["ephemeralContainers"]).is_empty() {
-        let path = field::child(&path, "ephemeralContainers");
-        causes.push(field::forbidden(path, "ephemeral containers not allowed in pod template"));
+    }
+    pod_annotations::validate(&metadata, &spec, &annotations, &mut causes);
+    causes.extend(validate(&spec, Owner::default()));
+    profiles::agree(&metadata, &spec, &mut causes);
+    let ephemeral = spec.at(&["ephemeralContainers"]);
+    if !ephemeral.is_empty() {
+        causes.push(ephemeral.forbidden("ephemeral containers not allowed in pod template"));
     }
     causes
+}
+
+/// Faults of profiles that a new pod names twice and differently.
+pub(super) fn profiles_agree(pod: &Value) -> Vec<FieldCause> {
+    let (whole, mut faults) = (Place::of(pod), Faults::new());
+    profiles::agree(&whole.at(&["metadata"]), &whole.at(&["spec"]), &mut faults);
+    faults
+}
+
+/// Faults of the annotations of a pod or template that name profiles.
+pub(super) fn profile_annotations(metadata: &Place<'_>, spec: &Place<'_>, path: &str, faults: &mut Faults) {
+    profiles::annotations(metadata, spec, path, faults);
 }
 
 /// Faults of a template whose pods should run for ever, of a kind as its messages name it.
@@ -78,188 +127,113 @@ pub(super) fn keeps_running(template: &Value, path: &str, owner: &str) -> Vec<Fi
 
 /// All faults of the limits and requests of something like a container.
 pub(super) fn validate_resources(container: &Value, path: &str) -> Vec<FieldCause> {
-    let mut check = Check { spec: container, path: path.to_owned(), causes: Vec::new() };
-    check.resources_at(container, path);
-    check.causes
+    let resources = Place { value: &container["resources"], path: path.to_owned() };
+    let mut faults = Faults::new();
+    resources::validate(&resources, resources::Of::Container, &mut faults);
+    faults
 }
 
 /// All faults of the tolerations of something like a pod's spec.
 pub(super) fn validate_tolerations(spec: &Value, path: &str) -> Vec<FieldCause> {
-    let mut check = Check { spec, path: path.to_owned(), causes: Vec::new() };
-    check.tolerations();
+    let (spec, mut faults) = (Place { value: spec, path: path.to_owned() }, Faults::new());
+    tolerations::validate(&spec.at(&["tolerations"]), &mut faults);
+    faults
+}
+
+fn validate(spec: &Place<'_>, owner: Owner<'_>) -> Vec<FieldCause> {
+    let mut faults = Faults::new();
+    volumes::validate(&spec.at(&["volumes"]), owner, &mut faults);
+    claims::of_pod(&spec.at(&["resourceClaims"]), &mut faults);
+    container::validate(spec, owner, &mut faults);
+    whole::validate(spec, &mut faults);
+    host_ports(spec, owner, &mut faults);
+    choices(spec, &mut faults);
+    security::pod(spec, &mut faults);
+    dns::resolver(spec, &mut faults);
+    for gate in spec.at(&["readinessGates"]).items() {
+        gate.at(&["conditionType"]).check(names::qualified_name, &mut faults);
+    }
+    windows::host_process(spec, &mut faults);
+    windows::host_users(spec, &mut faults);
+    identifiers(spec, &mut faults);
+    dns::hostname(spec, &mut faults);
+    dns::host_aliases(&spec.at(&["hostAliases"]), &mut faults);
+    let overhead = spec.at(&["overhead"]);
+    if overhead.is_set() {
+        let limits = serde_json::json!({ "resources": { "limits": overhead.value } });
+        faults.extend(validate_resources(&limits, &overhead.path));
+    }
+    windows::system(spec, &mut faults);
+    tolerations::validate(&spec.at(&["tolerations"]), &mut faults);
+    let mut check = Check { spec: spec.value, path: spec.path.clone(), causes: faults };
+    check.affinity();
+    check.spread();
+    check.causes.extend(pod_gates::validate(spec.value, &spec.at(&["schedulingGates"]).path));
     check.causes
 }
 
-fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
-    let mut check = Check { spec, path: path.to_owned(), causes: Vec::new() };
-    check.volumes();
-    check.containers();
-    check.enums();
-    check.numbers();
-    check.names();
-    check.tolerations();
-    check.affinity();
-    check.spread();
-    let gates = check.child("schedulingGates");
-    check.causes.extend(pod_gates::validate(spec, &gates));
-    check.causes
+/// On the host's network a port is the host's.
+fn host_ports(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
+    if !spec.at(&["hostNetwork"]).is_true() {
+        return;
+    }
+    let ports = spec.at(&["containers"]).items().into_iter().flat_map(|it| it.at(&["ports"]).items());
+    for port in ports {
+        let (inner, host) = (port.at(&["containerPort"]).number(), port.at(&["hostPort"]));
+        if (owner.is_pod || host.number() != 0) && inner != host.number() {
+            faults.push(host.invalid_number("must match `containerPort` when `hostNetwork` is true"));
+        }
+    }
+}
+
+fn choices(spec: &Place<'_>, faults: &mut Faults) {
+    let required: [(&str, &[&str]); 2] = [
+        ("restartPolicy", &["Always", "OnFailure", "Never"]),
+        ("dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]),
+    ];
+    for (name, allowed) in required {
+        let choice = spec.at(&[name]);
+        if choice.is_empty() {
+            faults.push(choice.required(""));
+        } else {
+            choice.one_of(allowed, faults);
+        }
+    }
+    spec.at(&["preemptionPolicy"]).one_of_given(&["PreemptLowerPriority", "Never"], faults);
+    let (grace, deadline) =
+        (spec.at(&["terminationGracePeriodSeconds"]), spec.at(&["activeDeadlineSeconds"]));
+    grace.not_negative(faults);
+    if deadline.is_set() && !(1..=i64::from(i32::MAX)).contains(&deadline.number()) {
+        faults.push(deadline.invalid("must be between 1 and 2147483647, inclusive"));
+    }
+}
+
+fn identifiers(spec: &Place<'_>, faults: &mut Faults) {
+    let selector = spec.at(&["nodeSelector"]);
+    meta::labels(spec.value, &["nodeSelector"], &selector.path, faults);
+    for name in ["serviceAccountName", "nodeName", "priorityClassName"] {
+        spec.at(&[name]).check_given(names::dns_subdomain, faults);
+    }
+    let class = spec.at(&["runtimeClassName"]);
+    if class.is_set() {
+        class.check(names::dns_subdomain, faults);
+    }
+}
+
+/// Whether a pod's users are the host's.
+fn has_host_users(spec: &Place<'_>) -> bool {
+    spec.at(&["hostUsers"]).value != &Value::Bool(false)
+}
+
+/// The containers of every list, in the order in which they start.
+fn all_containers<'a>(spec: &Place<'a>) -> Vec<Place<'a>> {
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    lists.iter().flat_map(|list| spec.at(&[list]).items()).collect()
 }
 
 impl Check<'_> {
     fn child(&self, name: &str) -> String {
         field::child(&self.path, name)
-    }
-
-    fn enums(&mut self) {
-        self.one_of(self.spec, &["restartPolicy"], &["Always", "Never", "OnFailure"], true);
-        self.one_of(
-            self.spec,
-            &["dnsPolicy"],
-            &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-            true,
-        );
-        self.one_of(self.spec, &["preemptionPolicy"], &["Never", "PreemptLowerPriority"], false);
-        let is_host = at(self.spec, &["hostNetwork"]) == Some(&Value::Bool(true));
-        if !is_host {
-            return;
-        }
-        for (index, container) in items(self.spec, &["containers"]).iter().enumerate() {
-            for (at, port) in items(container, &["ports"]).iter().enumerate() {
-                let (inner, host) = (number(port, &["containerPort"]), number(port, &["hostPort"]));
-                if host.is_some_and(|host| host != 0) && inner != host {
-                    let path = field::index(&self.child("containers"), index);
-                    let path = field::index(&field::child(&path, "ports"), at);
-                    self.causes.push(field::invalid(
-                        field::child(&path, "containerPort"),
-                        inner,
-                        "must match `hostPort` when `hostNetwork` is true",
-                    ));
-                }
-            }
-        }
-    }
-
-    /// A fault where a text is none of those allowed, or missing though required.
-    fn one_of(&mut self, object: &Value, path: &[&str], allowed: &[&str], is_required: bool) {
-        let shown = field::child(&self.path, &path.join("."));
-        match text(object, path) {
-            "" if is_required => self.causes.push(field::required(shown, "")),
-            "" => {}
-            value if allowed.contains(&value) => {}
-            other => self.causes.push(field::not_supported(shown, other, allowed)),
-        }
-    }
-
-    fn numbers(&mut self) {
-        const MAX: i64 = i32::MAX as i64;
-        if let Some(seconds) = number(self.spec, &["terminationGracePeriodSeconds"])
-            && seconds < 0
-        {
-            let path = self.child("terminationGracePeriodSeconds");
-            self.causes.push(field::invalid(path, seconds, "must be greater than or equal to 0"));
-        }
-        if let Some(seconds) = number(self.spec, &["activeDeadlineSeconds"])
-            && !(1..=MAX).contains(&seconds)
-        {
-            let path = self.child("activeDeadlineSeconds");
-            self.causes.push(field::invalid(path, seconds, "must be between 1 and 2147483647, inclusive"));
-        }
-        for name in ["runAsUser", "runAsGroup", "fsGroup"] {
-            if let Some(id) = number(self.spec, &["securityContext", name])
-                && !(0..=MAX).contains(&id)
-            {
-                let path = field::child(&self.child("securityContext"), name);
-                self.causes.push(field::invalid(path, id, "must be between 0 and 2147483647, inclusive"));
-            }
-        }
-    }
-
-    fn names(&mut self) {
-        meta::labels(self.spec, &["nodeSelector"], &self.child("nodeSelector"), &mut self.causes);
-        type Syntax = fn(&str) -> Vec<String>;
-        let checks: [(&str, Syntax); 5] = [
-            ("serviceAccountName", names::dns_subdomain),
-            ("nodeName", names::dns_subdomain),
-            ("hostname", names::dns_label),
-            ("subdomain", names::dns_label),
-            ("schedulerName", names::qualified_name),
-        ];
-        for (name, syntax) in checks {
-            let value = text(self.spec, &[name]);
-            if !value.is_empty() {
-                let path = self.child(name);
-                let of = |fault: String| field::invalid(&path, value, &fault);
-                self.causes.extend(syntax(value).into_iter().map(of));
-            }
-        }
-        for (index, secret) in items(self.spec, &["imagePullSecrets"]).iter().enumerate() {
-            if text(secret, &["name"]).is_empty() {
-                let path = field::index(&self.child("imagePullSecrets"), index);
-                self.causes.push(field::required(field::child(&path, "name"), ""));
-            }
-        }
-    }
-
-    fn tolerations(&mut self) {
-        for (index, toleration) in items(self.spec, &["tolerations"]).iter().enumerate() {
-            let path = field::index(&self.child("tolerations"), index);
-            let get = |name: &str| text(toleration, &[name]);
-            let (key, operator, value, effect) = (get("key"), get("operator"), get("value"), get("effect"));
-            if !key.is_empty() {
-                let of = |fault: String| field::invalid(field::child(&path, "key"), key, &fault);
-                self.causes.extend(names::qualified_name(key).into_iter().map(of));
-            } else if operator != "Exists" {
-                self.causes.push(field::invalid(
-                    field::child(&path, "operator"),
-                    operator,
-                    "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-                ));
-            }
-            match operator {
-                "Exists" if !value.is_empty() => self.causes.push(field::invalid(
-                    field::child(&path, "operator"),
-                    operator,
-                    "value must be empty when `operator` is 'Exists'",
-                )),
-                "Exists" => {}
-                "" | "Equal" => {
-                    let of = |fault: String| field::invalid(field::child(&path, "operator"), value, &fault);
-                    self.causes.extend(names::label_value(value).into_iter().map(of));
-                }
-                other => self.causes.push(field::not_supported(
-                    field::child(&path, "operator"),
-                    other,
-                    &["Equal", "Exists"],
-                )),
-            }
-            if toleration.get("tolerationSeconds").is_some_and(|it| !it.is_null()) && effect != "NoExecute" {
-                self.causes.push(field::invalid(
-                    field::child(&path, "effect"),
-                    effect,
-                    "effect must be 'NoExecute' when `tolerationSeconds` is set",
-                ));
-            }
-            if !matches!(effect, "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
-                self.causes.push(field::not_supported(
-                    field::child(&path, "effect"),
-                    effect,
-                    &["NoExecute", "NoSchedule", "PreferNoSchedule"],
-                ));
-            }
-        }
-    }
-
-    /// Faults of the labels or keys of an object's member.
-    fn key_path(&mut self, items_of: &Value, path: &str) {
-        for (index, item) in items(items_of, &["items"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "items"), index);
-            for name in ["key", "path"] {
-                if text(item, &[name]).is_empty() {
-                    self.causes.push(field::required(field::child(&path, name), ""));
-                }
-            }
-            local_path(text(item, &["path"]), &field::child(&path, "path"), &mut self.causes);
-        }
     }
 }
 
@@ -270,6 +244,14 @@ fn local_path(path: &str, shown: &str, causes: &mut Vec<FieldCause>) {
     }
     if path.split('/').any(|part| part == "..") {
         causes.push(field::invalid(shown, path, "must not contain '..'"));
+    }
+}
+
+/// A path inside a volume that leaves alone what the volume itself keeps there.
+fn non_reserved_path(path: &Place<'_>, causes: &mut Vec<FieldCause>) {
+    local_path(path.text(), &path.path, causes);
+    if path.text().starts_with("..") && path.text() != ".." && !path.text().starts_with("../") {
+        causes.push(path.invalid("must not start with '..'"));
     }
 }
 

@@ -20,7 +20,9 @@ impl Check<'_> {
             if skew <= 0 {
                 self.causes.push(field::invalid(field::child(&path, "maxSkew"), skew, NOT_POSITIVE));
             }
-            self.topology_key(constraint, &path);
+            if key.is_empty() {
+                self.causes.push(field::required(field::child(&path, "topologyKey"), "can not be empty"));
+            }
             if !ACTIONS.contains(&action) {
                 let path = field::child(&path, "whenUnsatisfiable");
                 self.causes.push(field::not_supported(path, action, &ACTIONS));

@@ -1,179 +1,156 @@
-//! The volumes of a pod.
+//! The volumes of a pod: each has a name and exactly one source.
 
-use super::super::value::{items, text};
-use super::{Check, local_path, set_members};
+use super::super::meta;
+use super::super::place::{Faults, Place};
+use super::super::volume::{claim, source};
+use super::{Owner, files};
 use hako_kube::{field, names};
-use serde_json::Value;
 
-const SOURCES: &[&str] = &[
-    "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "configMap",
-    "csi",
-    "downwardAPI",
+/// Every source, in the order in which a second one is told from the first.
+const SOURCES: [&str; 30] = [
     "emptyDir",
-    "ephemeral",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
     "fc",
     "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "gitRepo",
-    "glusterfs",
-    "hostPath",
-    "image",
-    "iscsi",
-    "nfs",
-    "persistentVolumeClaim",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
     "photonPersistentDisk",
     "portworxVolume",
-    "projected",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "secret",
+    "azureDisk",
     "storageos",
-    "vsphereVolume",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
 ];
 
-impl Check<'_> {
-    pub(super) fn volumes(&mut self) {
-        let mut seen: Vec<&str> = Vec::new();
-        for (index, volume) in items(self.spec, &["volumes"]).iter().enumerate() {
-            let path = field::index(&self.child("volumes"), index);
-            let name = text(volume, &["name"]);
-            if name.is_empty() {
-                self.causes.push(field::required(field::child(&path, "name"), ""));
+/// All faults of the volumes of a pod or template.
+pub(super) fn validate(volumes: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
+    let volumes = volumes.items();
+    let mut seen: Vec<&str> = Vec::new();
+    for volume in &volumes {
+        let given = SOURCES.iter().filter(|kind| volume.at(&[kind]).is_set());
+        for (index, kind) in given.clone().enumerate() {
+            if index > 0 {
+                faults.push(source::second(volume, kind));
             } else {
-                let of = |fault: String| field::invalid(field::child(&path, "name"), name, &fault);
-                self.causes.extend(names::dns_label(name).into_iter().map(of));
-                if seen.contains(&name) {
-                    self.causes.push(field::duplicate(field::child(&path, "name"), name));
-                }
-            }
-            seen.push(name);
-            match set_members(volume, SOURCES).as_slice() {
-                [] => self.causes.push(field::required(&path, "must specify a volume type")),
-                [one] => self.source(one, &volume[*one], &field::child(&path, one)),
-                [_, more @ ..] => {
-                    for name in more {
-                        let path = field::child(&path, name);
-                        self.causes.push(field::forbidden(path, "may not specify more than 1 volume type"));
-                    }
-                }
+                one(volume, kind, owner, faults);
             }
         }
+        if given.count() == 0 {
+            faults.push(volume.required("must specify a volume type"));
+        }
+        let name = volume.at(&["name"]);
+        name.check_required(names::dns_label, faults);
+        if seen.contains(&name.text()) {
+            faults.push(name.duplicate());
+        }
+        seen.push(name.text());
+        made_here(volume, &volumes, owner, faults);
     }
+}
 
-    fn source(&mut self, kind: &str, source: &Value, path: &str) {
-        match kind {
-            "configMap" => self.named(source, "name", path),
-            "secret" => self.named(source, "secretName", path),
-            "persistentVolumeClaim" => self.named(source, "claimName", path),
-            "hostPath" => self.host_path(source, path),
-            "emptyDir" => {
-                let medium = text(source, &["medium"]);
-                if !matches!(medium, "" | "Memory") && !medium.starts_with("HugePages") {
-                    let path = field::child(path, "medium");
-                    self.causes.push(field::not_supported(path, medium, &["", "HugePages", "Memory"]));
-                }
+/// A claim that the pod makes itself is not one that it finds.
+fn made_here(volume: &Place<'_>, volumes: &[Place<'_>], owner: Owner<'_>, faults: &mut Faults) {
+    let claim = volume.at(&["persistentVolumeClaim", "claimName"]);
+    let is_made = |other: &&Place<'_>| {
+        let name = format!("{}-{}", owner.pod, other.at(&["name"]).text());
+        other.at(&["ephemeral"]).is_set() && claim.text() == name
+    };
+    if !owner.pod.is_empty() && volumes.iter().any(|other| is_made(&other)) {
+        faults.push(claim.invalid("must not reference a PVC that gets created for an ephemeral volume"));
+    }
+}
+
+fn one(volume: &Place<'_>, kind: &str, owner: Owner<'_>, faults: &mut Faults) {
+    let place = volume.at(&[kind]);
+    match kind {
+        "emptyDir" => empty(&place, faults),
+        "gitRepo" => {
+            let (repository, directory) = (place.at(&["repository"]), place.at(&["directory"]));
+            if repository.is_empty() {
+                faults.push(repository.required(""));
             }
-            "downwardAPI" => self.downward(source, path),
-            "projected" => self.projected(source, path),
-            _ => {}
+            super::local_path(directory.text(), &directory.path, faults);
         }
-        self.mode(source, "defaultMode", path);
-        for (index, item) in items(source, &["items"]).iter().enumerate() {
-            self.mode(item, "mode", &field::index(&field::child(path, "items"), index));
-        }
-    }
-
-    fn mode(&mut self, object: &Value, name: &str, path: &str) {
-        if let Some(mode) = super::number(object, &[name])
-            && !(0..=0o777).contains(&mode)
-        {
-            self.causes.push(field::invalid(
-                field::child(path, name),
-                mode,
-                "must be a number between 0 and 0777 (octal), both inclusive",
-            ));
-        }
-    }
-
-    fn named(&mut self, source: &Value, name: &str, path: &str) {
-        if text(source, &[name]).is_empty() {
-            self.causes.push(field::required(field::child(path, name), ""));
-        }
-        self.key_path(source, path);
-    }
-
-    fn host_path(&mut self, source: &Value, path: &str) {
-        const TYPES: &[&str] = &[
-            "",
-            "BlockDevice",
-            "CharDevice",
-            "Directory",
-            "DirectoryOrCreate",
-            "File",
-            "FileOrCreate",
-            "Socket",
-        ];
-        let host = text(source, &["path"]);
-        let shown = field::child(path, "path");
-        if host.is_empty() {
-            self.causes.push(field::required(shown, ""));
-        } else if host.split('/').any(|part| part == "..") {
-            self.causes.push(field::invalid(shown, host, "must not contain '..'"));
-        }
-        let kind = text(source, &["type"]);
-        if !TYPES.contains(&kind) {
-            self.causes.push(field::not_supported(field::child(path, "type"), kind, TYPES));
-        }
-    }
-
-    fn downward(&mut self, source: &Value, path: &str) {
-        for (index, item) in items(source, &["items"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "items"), index);
-            if text(item, &["path"]).is_empty() {
-                self.causes.push(field::required(field::child(&path, "path"), ""));
-            }
-            local_path(text(item, &["path"]), &field::child(&path, "path"), &mut self.causes);
-            match set_members(item, &["fieldRef", "resourceFieldRef"]).len() {
-                0 => self
-                    .causes
-                    .push(field::required(&path, "one of fieldRef and resourceFieldRef is required")),
-                1 => {}
-                _ => self.causes.push(field::invalid(
-                    &path,
-                    "resource",
-                    "fieldRef and resourceFieldRef can not be specified simultaneously",
-                )),
+        "configMap" => files::named(&place, "name", faults),
+        "secret" => files::named(&place, "secretName", faults),
+        "downwardAPI" => files::downward(&place, faults),
+        "projected" => super::projected::validate(&place, owner, faults),
+        "persistentVolumeClaim" => {
+            let name = place.at(&["claimName"]);
+            if name.is_empty() {
+                faults.push(name.required(""));
             }
         }
-    }
-
-    fn projected(&mut self, source: &Value, path: &str) {
-        const KINDS: &[&str] = &[
-            "clusterTrustBundle",
-            "configMap",
-            "downwardAPI",
-            "podCertificate",
-            "secret",
-            "serviceAccountToken",
-        ];
-        for (index, part) in items(source, &["sources"]).iter().enumerate() {
-            let path = field::index(&field::child(path, "sources"), index);
-            match set_members(part, KINDS).as_slice() {
-                [kind @ ("configMap" | "secret")] => {
-                    self.named(&part[*kind], "name", &field::child(&path, kind))
-                }
-                ["downwardAPI"] => self.downward(&part["downwardAPI"], &field::child(&path, "downwardAPI")),
-                [_] => {}
-                [] => self.causes.push(field::required(&path, "must specify a volume source")),
-                _ => self.causes.push(field::forbidden(&path, "may not specify more than 1 volume type")),
-            }
+        "ephemeral" => ephemeral(volume, owner, faults),
+        "image" => image(&place, owner, faults),
+        _ => {
+            let holder = source::Holder::Pod(volume.at(&["name"]).text());
+            source::one(volume, kind, holder, faults);
         }
+    }
+}
+
+fn empty(place: &Place<'_>, faults: &mut Faults) {
+    let limit = place.at(&["sizeLimit"]);
+    if limit.text().starts_with('-') {
+        faults.push(limit.forbidden("SizeLimit field must be a valid resource quantity"));
+    }
+    let medium = place.at(&["medium"]);
+    let is_known =
+        matches!(medium.text(), "" | "Memory" | "HugePages") || medium.text().starts_with("HugePages-");
+    if !is_known {
+        faults.push(medium.not_supported(&["", "HugePages", "Memory"]));
+    }
+}
+
+fn ephemeral(volume: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
+    const ALLOWED: [&str; 3] = ["annotations", "labels", "creationTimestamp"];
+    let template = volume.at(&["ephemeral", "volumeClaimTemplate"]);
+    if !template.is_set() {
+        return faults.push(template.required(""));
+    }
+    let metadata = template.at(&["metadata"]);
+    meta::annotations(template.value, &field::child(&metadata.path, "annotations"), faults);
+    meta::labels(template.value, &["metadata", "labels"], &field::child(&metadata.path, "labels"), faults);
+    let names = metadata.value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    let foreign = names.filter(|name| !ALLOWED.contains(name));
+    faults.extend(foreign.map(|name| metadata.at(&[name]).forbidden("cannot be set")));
+    let spec = template.at(&["spec"]);
+    claim::validate_spec(spec.value, &spec.path, faults);
+    let name = volume.at(&["name"]);
+    if !owner.pod.is_empty() && !name.is_empty() {
+        let claim = format!("{}-{}", owner.pod, name.text());
+        let of = |fault: &String| name.invalid(&format!("PVC name {claim:?}: {fault}"));
+        faults.extend(names::dns_subdomain(&claim).iter().map(of));
+    }
+}
+
+fn image(place: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
+    let (reference, policy) = (place.at(&["reference"]), place.at(&["pullPolicy"]));
+    if owner.is_pod && reference.is_empty() {
+        faults.push(reference.required(""));
+    }
+    if policy.is_empty() {
+        faults.push(policy.required(""));
+    } else {
+        policy.one_of(&["Always", "IfNotPresent", "Never"], faults);
     }
 }

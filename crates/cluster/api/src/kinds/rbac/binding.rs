@@ -76,7 +76,7 @@ fn default(object: &mut Value) {
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {
-    binding(object, &["ClusterRole", "Role"])
+    binding(object, &["Role", "ClusterRole"])
 }
 
 fn validate_cluster(object: &Value) -> Vec<FieldCause> {
@@ -125,13 +125,17 @@ fn subject(subject: &Value, path: &str, is_namespaced: bool, causes: &mut Vec<Fi
                 causes.push(field::required(field::child(path, "namespace"), ""));
             }
         }
-        "User" | "Group" => {
+        kind @ ("User" | "Group") => {
+            if name.is_empty() {
+                let detail = format!("{} name cannot be empty", kind.to_lowercase());
+                causes.push(field::invalid(field::child(path, "name"), "", &detail));
+            }
             if group != GROUP {
                 causes.push(field::not_supported(field::child(path, "apiGroup"), group, &[GROUP]));
             }
         }
         other => {
-            let known = ["Group", "ServiceAccount", "User"];
+            let known = ["ServiceAccount", "User", "Group"];
             causes.push(field::not_supported(field::child(path, "kind"), other, &known));
         }
     }

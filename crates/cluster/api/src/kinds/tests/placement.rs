@@ -178,6 +178,8 @@ fn scheduling_gates_are_shown_and_only_ever_taken_away() {
     new["spec"]["schedulingGates"] = json!([{"name": "b"}, {"name": "x"}]);
     assert_eq!(
         update_faults("Pod", &old, &new),
-        ["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'x'"]
+        [
+            "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'x'"
+        ]
     );
 }

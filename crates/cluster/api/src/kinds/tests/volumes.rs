@@ -102,8 +102,8 @@ fn faulty_volumes_are_refused_as_upstream_words_it() {
             (csi(json!({"volumeHandle": "h"})), "spec.csi.driver: Required value"),
             (csi(json!({"driver": "d.io"})), "spec.csi.volumeHandle: Required value"),
             (
-                csi(json!({"driver": "d.io", "volumeHandle": "h", "nodeStageSecretRef": {"name": "s"}})),
-                "spec.csi.nodeStageSecretRef.namespace: Required value",
+                csi(json!({"driver": "d.io", "volumeHandle": "h", "nodePublishSecretRef": {"name": "s"}})),
+                "spec.csi.nodePublishSecretRef.namespace: Required value",
             ),
             (
                 volume(json!({"volumeAttributesClassName": "gold"})),

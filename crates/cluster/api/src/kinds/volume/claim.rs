@@ -93,33 +93,40 @@ fn share_source(object: &mut Value) {
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, spec) = (Vec::new(), &object["spec"]);
-    shared(spec, "spec", "at least 1 access mode is required", &mut causes);
-    check::selector(spec, "selector", "spec", &mut causes);
-    let storage = at(spec, &["resources", "requests", "storage"]);
-    if storage.is_none() {
-        causes.push(field::required("spec.resources[storage]", ""));
-    }
-    positive(storage, "spec.resources[storage]", &mut causes);
-    sources(spec, &mut causes);
+    let mut causes = Vec::new();
+    validate_spec(&object["spec"], "spec", &mut causes);
     status(&object["status"], &mut causes);
     causes
 }
 
-fn sources(spec: &Value, causes: &mut Vec<FieldCause>) {
+/// All faults of the spec of a claim, of its own or one that a pod makes.
+pub(in super::super) fn validate_spec(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+    shared(spec, path, "at least 1 access mode is required", causes);
+    check::selector(spec, "selector", path, causes);
+    let storage = at(spec, &["resources", "requests", "storage"]);
+    let storage_path = field::child(path, "resources[storage]");
+    if storage.is_none() {
+        causes.push(field::required(&storage_path, ""));
+    }
+    positive(storage, &storage_path, causes);
+    sources(spec, path, causes);
+}
+
+fn sources(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     let (source, reference) = (spec.get("dataSource"), spec.get("dataSourceRef"));
     for (name, source) in [("dataSource", source), ("dataSourceRef", reference)] {
         if let Some(source) = source {
-            self::source(source, &field::child("spec", name), causes);
+            self::source(source, &field::child(path, name), causes);
         }
     }
     let (Some(source), Some(reference)) = (source, reference) else { return };
     let is_same = ["apiGroup", "kind", "name"].iter().all(|it| source.get(it) == reference.get(it));
+    let which = field::child(path, "dataSource");
     if !text(reference, &["namespace"]).is_empty() {
         let detail = "may not be specified when dataSourceRef.namespace is specified";
-        causes.push(field::invalid("spec", "spec.dataSource", detail));
+        causes.push(field::invalid(path, which, detail));
     } else if !is_same {
-        causes.push(field::invalid("spec", "spec.dataSource", "must match dataSourceRef"));
+        causes.push(field::invalid(path, which, "must match dataSourceRef"));
     }
 }
 

@@ -1,7 +1,8 @@
 //! What volumes and claims share: access modes, volume modes, classes, and the row of each.
 
 pub(super) mod claim;
-mod source;
+mod iscsi;
+pub(super) mod source;
 pub(super) mod spec;
 pub(super) mod whole;
 

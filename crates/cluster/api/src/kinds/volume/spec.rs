@@ -7,13 +7,13 @@ use hako_error::FieldCause;
 use hako_kube::field;
 use serde_json::Value;
 
-/// All faults of the spec of a volume of its own.
-pub(super) fn validate(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+/// All faults of the spec of a volume of its own, which has that name.
+pub(super) fn validate(spec: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>) {
     shared(spec, path, "", causes);
     capacity(spec, path, causes);
     reclaim(spec, path, causes);
     affinity(spec, path, causes);
-    source::validate(spec, path, causes);
+    source::validate(spec, name, path, causes);
     if let Some(class) = spec.get("volumeAttributesClassName") {
         if class == "" {
             let path = field::child(path, "volumeAttributesClassName");
@@ -72,7 +72,7 @@ fn affinity(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
 /// All faults of the spec of a volume that an attachment carries itself.
 pub(in super::super) fn validate_inline(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     shared(spec, path, "", causes);
-    source::validate(spec, path, causes);
+    source::validate(spec, "", path, causes);
     let detail = "may not be specified in the context of inline volumes";
     for name in ["claimRef", "capacity", "nodeAffinity", "storageClassName"] {
         if spec.get(name).is_some_and(|value| value != "") {

@@ -8,7 +8,7 @@ use super::{access, check, class, or_unset, phase, source, spec};
 use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(in super::super) const ROW: KindRow = KindRow {
     kind: "PersistentVolume",
@@ -64,34 +64,10 @@ fn default(object: &mut Value) {
     if let Some(spec) = object_mut(object, &["spec"]) {
         set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
         set_default(spec, "volumeMode", "Filesystem");
-        default_source(spec);
+        source::default(spec);
     }
     if let Some(status) = object_mut(object, &["status"]) {
         set_default(status, "phase", "Pending");
-    }
-}
-
-fn default_source(spec: &mut Map<String, Value>) {
-    let defaults: [(&str, &[(&str, Value)]); 5] = [
-        ("hostPath", &[("type", json!(""))]),
-        ("rbd", &[("pool", json!("rbd")), ("user", json!("admin")), ("keyring", json!("/etc/ceph/keyring"))]),
-        ("iscsi", &[("iscsiInterface", json!("default"))]),
-        (
-            "azureDisk",
-            &[
-                ("cachingMode", json!("ReadWrite")),
-                ("kind", json!("Shared")),
-                ("fsType", json!("ext4")),
-                ("readOnly", json!(false)),
-            ],
-        ),
-        ("scaleIO", &[("storageMode", json!("ThinProvisioned")), ("fsType", json!("xfs"))]),
-    ];
-    for (name, members) in defaults {
-        let Some(source) = spec.get_mut(name).and_then(Value::as_object_mut) else { continue };
-        for (member, value) in members {
-            set_default(source, member, value.clone());
-        }
     }
 }
 
@@ -107,7 +83,7 @@ fn prepare_create(object: &mut Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
-    spec::validate(&object["spec"], "spec", &mut causes);
+    spec::validate(&object["spec"], text(object, &["metadata", "name"]), "spec", &mut causes);
     causes
 }
 
@@ -118,9 +94,7 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
         causes.push(field::forbidden("spec.persistentvolumesource", detail));
     }
     check::immutable(is, was, &["volumeMode"], "", &mut causes);
-    if was.get("nodeAffinity").is_some() {
-        check::immutable(is, was, &["nodeAffinity"], "", &mut causes);
-    }
+    affinity(is, was, &mut causes);
     const CLASS: &str = "volumeAttributesClassName";
     if was.get(CLASS).is_some() && is.get(CLASS).is_none() {
         let detail = "update from non-nil value to nil is forbidden";
@@ -129,10 +103,45 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     causes
 }
 
+/// Labels of a beta may be replaced by those that came after them, and nothing else.
+const RENAMED: [(&str, &str); 5] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+];
+
+fn affinity(is: &Value, was: &Value, causes: &mut Vec<FieldCause>) {
+    let Some(before) = was.get("nodeAffinity") else { return };
+    let after = is.get("nodeAffinity").cloned().unwrap_or(Value::Null);
+    if renamed(&after, before) != after {
+        let detail = "field is immutable, except for updating from beta label to GA";
+        causes.push(field::invalid("nodeAffinity", after, detail));
+    }
+}
+
+/// What was there before, with the names of labels that a change of it may have.
+fn renamed(after: &Value, before: &Value) -> Value {
+    let mut before = before.clone();
+    let terms = |affinity: &Value| super::items(affinity, &["required", "nodeSelectorTerms"]).to_vec();
+    for (index, term) in terms(&before).iter().enumerate() {
+        for (at, demand) in super::items(term, &["matchExpressions"]).iter().enumerate() {
+            let pointer = format!("/required/nodeSelectorTerms/{index}/matchExpressions/{at}/key");
+            let (is, was) = (after.pointer(&pointer).and_then(Value::as_str), text(demand, &["key"]));
+            let is_renamed = is.is_some_and(|is| RENAMED.contains(&(was, is)));
+            if let (true, Some(key), Some(is)) = (is_renamed, before.pointer_mut(&pointer), is) {
+                *key = is.into();
+            }
+        }
+    }
+    before
+}
+
 /// The sources of a spec, without the secret for growing the volume, which may be added later.
 fn sources(spec: &Value, before: &Value) -> Vec<Option<Value>> {
     const SECRET: &str = "controllerExpandSecretRef";
-    let of = |(name, _): &(&str, _)| {
+    let of = |name: &&str| {
         let mut source = spec.get(name).cloned()?;
         if let Some(source) = source.as_object_mut()
             && *name == "csi"
