@@ -8,6 +8,7 @@ use hako_names::Quantity;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+pub use pod::amounts as pod_amounts;
 pub use scope::is_selected;
 
 /// Amounts by the names of a quota, such as `requests.cpu`.

@@ -40,8 +40,10 @@ pub(super) fn add(pod: &Value, usage: &mut Usage) {
     }
 }
 
-/// Sums over containers: those that run together, or the largest that runs before them; with the sandbox's own.
-fn amounts(pod: &Value, list: &str) -> Amounts {
+/// What a pod has in its `requests` or `limits` as a whole: those of containers that run together, or the largest that
+/// runs before them; with the sandbox's own.
+#[must_use]
+pub fn amounts(pod: &Value, list: &str) -> Amounts {
     let spec = &pod["spec"];
     let containers = |name: &str| spec[name].as_array().cloned().unwrap_or_default();
     let of = |container: &Value| read(&container["resources"][list]);

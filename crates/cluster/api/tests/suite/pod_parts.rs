@@ -120,3 +120,39 @@ async fn resources_change_through_resize_alone() {
         .await;
     assert!(out.contains("patched"), "{out}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_resized_says_that_it_needs_no_restart() {
+    let world = World::start().await;
+    let pods = pods(&world);
+    let cpu = json!({ "requests": { "cpu": "1" } });
+    let both = json!({ "limits": { "cpu": "1", "memory": "1Gi" } });
+    let restarts = json!([{ "resourceName": "cpu", "restartPolicy": "RestartContainer" }]);
+    let pod = json!({ "metadata": { "name": "p" }, "spec": {
+        "containers": [
+            { "name": "plain", "image": "i" },
+            { "name": "cpu", "image": "i", "resources": cpu },
+            { "name": "both", "image": "i", "resources": both, "resizePolicy": restarts },
+        ],
+        "initContainers": [
+            { "name": "first", "image": "i", "resources": cpu },
+            { "name": "stays", "image": "i", "resources": cpu, "restartPolicy": "Always" },
+        ],
+    } });
+    let made = pods.create(&pod, &WriteOptions::default()).await.unwrap();
+    let in_place = |name: &str| json!({ "resourceName": name, "restartPolicy": "NotRequired" });
+    let of = |list: &str, index: usize| made["spec"][list][index]["resizePolicy"].clone();
+    assert_eq!(of("containers", 0), Value::Null);
+    assert_eq!(of("containers", 1), json!([in_place("cpu")]));
+    assert_eq!(of("containers", 2), json!([restarts[0], in_place("memory")]));
+    assert_eq!((of("initContainers", 0), of("initContainers", 1)), (Value::Null, json!([in_place("cpu")])));
+    // What a resize adds has its policy at once, and the next update changes nothing.
+    let larger =
+        json!({ "containers": [{ "name": "cpu", "resources": { "requests": { "memory": "1Gi" } } }] });
+    let resized = patch(&pods, Some("resize"), larger).await.unwrap();
+    assert_eq!(
+        resized["spec"]["containers"][1]["resizePolicy"],
+        json!([in_place("cpu"), in_place("memory")])
+    );
+    pods.replace("p", None, &resized, &WriteOptions::default()).await.unwrap();
+}

@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt as _;
+use hako_kube::quota::pod_amounts;
 use hako_names::Quantity;
 use serde_json::{Map, Value};
 
-use super::super::amounts::{Amounts, amounts, pod_limits, pod_requests};
+use super::super::amounts::{Amounts, amounts};
 use super::{Change, Plugin, items, text};
 use crate::http::Outcome;
 
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "LimitRanger",
-    // What containers ask for stays as it is made.
-    handles: |change| change.creates("", "pods") || change.writes("", CLAIMS),
+    // What containers ask for changes through `resize` alone.
+    handles: |change| {
+        change.creates("", "pods")
+            || change.is_of("", "pods") && change.part == "resize"
+            || change.writes("", CLAIMS)
+    },
     mutate: |change, object| fill(change, object).boxed(),
     validate: |change, object| check(change, object).boxed(),
 };
@@ -26,7 +31,7 @@ async fn ranges(change: &Change<'_>) -> Outcome<Vec<Value>> {
 }
 
 async fn fill(change: &Change<'_>, pod: &mut Value) -> Outcome<()> {
-    if !change.is_of("", "pods") {
+    if !change.is_of("", "pods") || is_ending(change) {
         return Ok(());
     }
     let mut said = Vec::new();
@@ -73,7 +78,15 @@ fn fill_kind(container: &mut Value, kind: &str, defaults: &Map<String, Value>) -
     set
 }
 
+/// What is on its way out is let go however large it is.
+fn is_ending(change: &Change<'_>) -> bool {
+    change.old.is_some_and(|old| !text(old, "/metadata/deletionTimestamp").is_empty())
+}
+
 async fn check(change: &Change<'_>, object: &Value) -> Outcome<()> {
+    if is_ending(change) {
+        return Ok(());
+    }
     for range in ranges(change).await? {
         let faults: Vec<String> =
             items(&range, "/spec/limits").iter().flat_map(|item| item_faults(change, object, item)).collect();
@@ -100,7 +113,7 @@ fn item_faults(change: &Change<'_>, object: &Value, item: &Value) -> Vec<String>
                 })
                 .collect()
         }
-        ("Pod", true) => bounds.faults(&pod_requests(object), &pod_limits(object)),
+        ("Pod", true) => bounds.faults(&pod_amounts(object, "requests"), &pod_amounts(object, "limits")),
         ("PersistentVolumeClaim", false) => {
             bounds.request_faults(&amounts(&object["spec"]["resources"]["requests"]))
         }

@@ -6,16 +6,20 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::{Change, Plugin, name_of};
+use super::{Change, Plugin, name_of, pass};
 use crate::http::{Failure, Outcome};
 
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "ServiceAccount",
-    handles: |change| change.creates("", "pods"),
-    mutate: |change, pod| give(change, pod).boxed(),
+    handles: |change| change.creates("", "pods") || change.is_of("", "pods") && change.part == EPHEMERAL,
+    mutate: |change, pod| match change.part {
+        EPHEMERAL => pass(),
+        _ => give(change, pod).boxed(),
+    },
     validate: |change, pod| check(change, pod).boxed(),
 };
 
+const EPHEMERAL: &str = "ephemeralcontainers";
 const DEFAULT: &str = "default";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
@@ -50,7 +54,7 @@ async fn give(change: &Change<'_>, pod: &mut Value) -> Outcome<()> {
 }
 
 async fn check(change: &Change<'_>, pod: &Value) -> Outcome<()> {
-    if is_mirror(pod) {
+    if is_mirror(pod) && change.part != EPHEMERAL {
         return match mirrored_reference(pod) {
             Some(what) => Err(change.forbidden(format!("a mirror pod may not {what}"))),
             None => Ok(()),
@@ -58,7 +62,10 @@ async fn check(change: &Change<'_>, pod: &Value) -> Outcome<()> {
     }
     let account = find(change, account_name(pod)).await?;
     if account.pointer("/metadata/annotations").and_then(|all| all.get(ENFORCE)?.as_str()) == Some("true") {
-        only_its_secrets(change, &account, pod)?;
+        match change.part {
+            EPHEMERAL => containers_with_its_secrets(change, &account, pod, &[ADDED])?,
+            _ => only_its_secrets(change, &account, pod)?,
+        }
     }
     Ok(())
 }
@@ -178,11 +185,9 @@ fn mirrored_reference(pod: &Value) -> Option<&'static str> {
 
 /// An account may say that its pods use no secrets but those it lists.
 fn only_its_secrets(change: &Change<'_>, account: &Value, pod: &Value) -> Outcome<()> {
-    let listed = |name: &str| -> BTreeSet<&str> {
-        account[name].as_array().into_iter().flatten().filter_map(|it| it["name"].as_str()).collect()
-    };
-    let (secrets, pulls, of) = (listed("secrets"), listed("imagePullSecrets"), name_of(account));
-    let because = |what: &str| format!("because service account {of} does not reference that {what}");
+    let listed = |name: &str| listed(account, name);
+    let (secrets, pulls) = (listed("secrets"), listed("imagePullSecrets"));
+    let because = |what: &str| because(account, what);
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         let Some(name) = volume.pointer("/secret/secretName").and_then(Value::as_str) else { continue };
         if !secrets.contains(name) {
@@ -192,16 +197,7 @@ fn only_its_secrets(change: &Change<'_>, account: &Value, pod: &Value) -> Outcom
             );
         }
     }
-    for (list, what) in [("initContainers", "init container"), ("containers", "container")] {
-        for container in pod["spec"][list].as_array().into_iter().flatten() {
-            if let Some((by, name)) = foreign_secret(container, &secrets) {
-                let (holder, why) = (name_of_container(container), because("secret"));
-                return Err(change.forbidden(format!(
-                    "{what} {holder} with {by} referencing secret.secretName={name:?} is not allowed {why}"
-                )));
-            }
-        }
-    }
+    containers_with_its_secrets(change, account, pod, DEFINED)?;
     for (index, reference) in pod["spec"]["imagePullSecrets"].as_array().into_iter().flatten().enumerate() {
         let name = reference["name"].as_str().unwrap_or("");
         if !pulls.contains(name) {
@@ -212,6 +208,39 @@ fn only_its_secrets(change: &Change<'_>, account: &Value, pod: &Value) -> Outcom
         }
     }
     Ok(())
+}
+
+/// Lists of containers, and what their items are called.
+type Lists = &'static [(&'static str, &'static str)];
+const DEFINED: Lists = &[("initContainers", "init container"), ("containers", "container")];
+const ADDED: (&str, &str) = ("ephemeralContainers", "ephemeral container");
+
+fn containers_with_its_secrets(
+    change: &Change<'_>,
+    account: &Value,
+    pod: &Value,
+    lists: &[(&str, &str)],
+) -> Outcome<()> {
+    let secrets = listed(account, "secrets");
+    for (list, what) in lists {
+        for container in pod["spec"][*list].as_array().into_iter().flatten() {
+            if let Some((by, name)) = foreign_secret(container, &secrets) {
+                let (holder, why) = (name_of_container(container), because(account, "secret"));
+                return Err(change.forbidden(format!(
+                    "{what} {holder} with {by} referencing secret.secretName={name:?} is not allowed {why}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listed<'a>(account: &'a Value, name: &str) -> BTreeSet<&'a str> {
+    account[name].as_array().into_iter().flatten().filter_map(|it| it["name"].as_str()).collect()
+}
+
+fn because(account: &Value, what: &str) -> String {
+    format!("because service account {} does not reference that {what}", name_of(account))
 }
 
 fn name_of_container(container: &Value) -> &str {

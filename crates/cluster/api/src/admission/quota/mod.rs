@@ -3,7 +3,6 @@
 //! A charge is a compare-and-swap on the quota's status, so concurrent writers cannot exceed it together; one whose
 //! object is not stored after all is given back. A controller puts right what a crash between the two leaves.
 
-mod scope;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use serde_json::Value;
 
 use self::usage::Evaluator;
 use super::amounts::{Amounts, add, amounts};
-use super::plugin::{Change, Operation, name_of, text};
+use super::plugin::{Change, Operation, name_of};
 use crate::http::{Failure, Outcome};
 use crate::kinds;
 use crate::resource::{Target, encode_stored};
@@ -83,7 +82,7 @@ fn due(
         let hard = amounts(&status["hard"]);
         let counted: Vec<&str> =
             hard.keys().map(String::as_str).filter(|resource| evaluator.counts(resource)).collect();
-        if counted.is_empty() || !scope::matches(evaluator, &quota.object, object) {
+        if counted.is_empty() || !evaluator.is_selected(&quota.object, object) {
             continue;
         }
         if let Some(why) = evaluator.unsaid(&counted, object) {
@@ -226,15 +225,4 @@ async fn give_back(server: &Inner, target: &Target, less: &Amounts) -> Outcome<(
         }
     }
     Err(target.modified())
-}
-
-/// What a quota says of scopes, as kind of scope, operator and values.
-fn selectors(quota: &Value) -> Vec<(&str, &str, Vec<&str>)> {
-    let plain = super::plugin::items(quota, "/spec/scopes").iter().filter_map(Value::as_str);
-    let plain = plain.map(|scope| (scope, "Exists", Vec::new()));
-    let selected = super::plugin::items(quota, "/spec/scopeSelector/matchExpressions").iter().map(|it| {
-        let values = super::plugin::items(it, "/values").iter().filter_map(Value::as_str);
-        (text(it, "/scopeName"), text(it, "/operator"), values.collect())
-    });
-    plain.chain(selected).collect()
 }

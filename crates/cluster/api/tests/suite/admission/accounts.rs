@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_forbidden, create, create_as, make, pod};
+use super::{assert_forbidden, create, create_as, make, patch, pod};
 use crate::support::World;
 
 const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -131,6 +131,28 @@ async fn an_account_may_hold_its_pods_to_its_secrets() {
         spec["serviceAccountName"] = "strict".into();
         create(&world, "pods", pod(name, spec)).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_added_to_a_pod_are_held_to_the_secrets_of_its_account() {
+    let world = World::start().await;
+    let annotations = json!({"kubernetes.io/enforce-mountable-secrets": "true"});
+    let account = json!({
+        "metadata": {"name": "strict", "annotations": annotations}, "secrets": [{"name": "mine"}],
+    });
+    create(&world, "serviceaccounts", account).await.unwrap();
+    create(&world, "pods", pod("a", json!({"serviceAccountName": "strict"}))).await.unwrap();
+    let add = async |source: Value| {
+        let added = json!([{"name": "look", "image": "i", "env": [{"name": "V", "valueFrom": source}]}]);
+        let spec = json!({"spec": {"ephemeralContainers": added}});
+        patch(&world, "pods", "a", Some("ephemeralcontainers"), spec).await
+    };
+    let key = |name: &str| json!({"secretKeyRef": {"name": name, "key": "k"}});
+    let text = "ephemeral container look with envVar V referencing secret.secretName=\"other\" is not allowed because \
+                service account strict does not reference that secret";
+    assert_forbidden(add(key("other")).await, text);
+    let added = add(key("mine")).await.unwrap();
+    assert_eq!(added["spec"]["ephemeralContainers"][0]["volumeMounts"], Value::Null, "no token is mounted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use hako_error::Result;
 use serde_json::{Value, json};
 
-use super::{assert_forbidden, create, pod};
+use super::{assert_forbidden, create, patch, pod};
 use crate::support::World;
 
 async fn range(world: &World, limits: Value) {
@@ -99,4 +99,20 @@ async fn claims_are_held_to_least_and_most() {
     let text = "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi";
     assert_forbidden(create(&world, "persistentvolumeclaims", claim("b", "3Gi")).await, text);
     create(&world, "persistentvolumeclaims", claim("c", "2Gi")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resize_is_held_to_the_ranges_too() {
+    let world = World::start().await;
+    range(&world, json!([{"type": "Container", "max": {"cpu": "1"}}])).await;
+    let cpu = |request: &str| json!({"requests": {"cpu": request}, "limits": {"cpu": "1"}});
+    with(&world, "a", cpu("500m")).await.unwrap();
+    let resize = async |limit: &str| {
+        let resources = json!({"requests": {"cpu": "500m"}, "limits": {"cpu": limit}});
+        let containers = json!([{"name": "main", "image": "i", "resources": resources}]);
+        patch(&world, "pods", "a", Some("resize"), json!({"spec": {"containers": containers}})).await
+    };
+    assert_forbidden(resize("2").await, "maximum cpu usage per Container is 1, but limit is 2");
+    let resized = resize("750m").await.unwrap();
+    assert_eq!(resized["spec"]["containers"][0]["resources"]["limits"]["cpu"], "750m");
 }

@@ -188,3 +188,22 @@ async fn a_dry_run_is_held_to_the_quota_and_uses_nothing_of_it() {
     let (worked, _, error) = world.try_kubectl(&["create", "configmap", "b", "--dry-run=server"], "").await;
     assert!(!worked && error.contains("exceeded quota: q"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resize_is_charged_by_what_it_adds() {
+    let world = World::start().await;
+    quota(&world, "q", json!({"requests.cpu": "2", "limits.cpu": "4"}), json!({})).await;
+    let cpu = |request: &str, limit: &str| json!({"requests": {"cpu": request}, "limits": {"cpu": limit}});
+    with(&world, "a", cpu("1", "2")).await.unwrap();
+    let resize = async |request: &str, limit: &str| {
+        let containers = json!([{"name": "main", "image": "i", "resources": cpu(request, limit)}]);
+        patch(&world, "pods", "a", Some("resize"), json!({"spec": {"containers": containers}})).await
+    };
+    let text =
+        "exceeded quota: q, requested: requests.cpu=1500m, used: requests.cpu=1, limited: requests.cpu=2";
+    assert_forbidden(resize("2500m", "3").await, text);
+    resize("2", "3").await.unwrap();
+    assert_eq!(used(&world, "q").await, json!({"requests.cpu": "2", "limits.cpu": "3"}));
+    resize("500m", "1").await.unwrap();
+    assert_eq!(used(&world, "q").await, json!({"requests.cpu": "500m", "limits.cpu": "1"}));
+}
