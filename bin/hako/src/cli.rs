@@ -183,6 +183,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub identities: IdentityArgs,
     #[command(flatten)]
+    pub audit: AuditArgs,
+    #[command(flatten)]
     pub etcd: EtcdArgs,
 }
 
@@ -219,6 +221,27 @@ impl IdentityArgs {
             ("--authorization-webhook-config-file", &self.authorization_webhook_config_file),
             ("--requestheader-client-ca-file", &self.requestheader_client_ca_file),
         ];
+        all.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)))
+    }
+}
+
+/// What is recorded of requests to the API. Named as kube-apiserver names them.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct AuditArgs {
+    /// A Policy of audit.k8s.io/v1: how much of which requests is recorded
+    #[arg(long, value_name = "FILE", requires = "audit_log_path", conflicts_with = "only")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where requests are recorded, one line each; `-` is standard output. Without a policy: who asked for what and
+    /// when, and no bodies
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub audit_log_path: Option<PathBuf>,
+}
+
+impl AuditArgs {
+    /// The files by the option that names them.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let all =
+            [("--audit-policy-file", &self.audit_policy_file), ("--audit-log-path", &self.audit_log_path)];
         all.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)))
     }
 }

@@ -100,8 +100,14 @@ fn pass_on(command: &mut Command, args: &UpArgs) -> anyhow::Result<()> {
     if let Some(spec) = &args.userns_remap {
         command.args(["--userns-remap", spec]);
     }
-    for (option, path) in args.identities.files().chain(args.etcd.files()) {
-        command.arg(option).arg(std::path::absolute(path).context("the current directory")?);
+    for (option, path) in args.identities.files().chain(args.etcd.files()).chain(args.audit.files()) {
+        let is_stream = path.as_os_str() == "-";
+        let whole = if is_stream {
+            path.clone()
+        } else {
+            std::path::absolute(path).context("the current directory")?
+        };
+        command.arg(option).arg(whole);
     }
     if !args.etcd.etcd_servers.is_empty() {
         command.args(["--etcd-servers", &args.etcd.etcd_servers.join(",")]);

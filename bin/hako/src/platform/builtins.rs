@@ -1,6 +1,6 @@
 //! The order in which what is linked in starts: the [machine](super::machine), then the [cluster](super::cluster) on it.
 
-use super::cluster::{Cluster, Control, external, listen};
+use super::cluster::{Cluster, Control, audit, external, listen};
 use super::directory::DataDir;
 use super::machine::{Given, collect_leftovers, open_machine, paths, serve_docker};
 use super::sockets::{self, Sockets};
@@ -32,6 +32,7 @@ impl Platform {
     pub(crate) async fn start(data_dir: &Path, args: &UpArgs) -> anyhow::Result<Self> {
         hako_sys::Features::check()?;
         let external = external(&args.identities)?;
+        let audit = audit(&args.audit)?;
         let directory = DataDir::open(data_dir)?;
         let listener = match args.only {
             Some(Role::Engine) => None,
@@ -42,7 +43,7 @@ impl Platform {
         let machine =
             tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges, given));
         let control = match listener {
-            Some(listener) => Some(Control::open(&directory, listener, args, ranges, external).await?),
+            Some(listener) => Some(Control::open(&directory, listener, args, ranges, external, audit).await?),
             None => {
                 // That of an earlier start leads nowhere.
                 remove_if_there(&directory.run().join("kubeconfig"))?;

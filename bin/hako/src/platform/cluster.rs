@@ -4,11 +4,11 @@ use super::adapters::{Drain, Signer};
 use super::builtins::{Failures, serve};
 use super::directory::DataDir;
 use super::machine::Machine;
-use crate::cli::{IdentityArgs, UpArgs};
+use crate::cli::{AuditArgs, IdentityArgs, UpArgs};
 use crate::locate::ClusterPlace;
 use anyhow::{Context, bail};
 use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
-use hako_api::{External, ExternalOptions, Identity, Server, ServerConfig};
+use hako_api::{Audit, AuditOptions, External, ExternalOptions, Identity, Server, ServerConfig};
 use hako_client::{Client, Informers};
 use hako_container::{ContainerEngine, Engine};
 use hako_dataplane::{Dataplane, DataplaneConfig};
@@ -61,6 +61,7 @@ impl Control {
         args: &UpArgs,
         ranges: Ranges,
         external: External,
+        audit: Option<Arc<Audit>>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let node_name = node_name(args)?;
@@ -73,8 +74,7 @@ impl Control {
         };
         let external = Arc::new(external);
         let store = super::store::open(directory, &args.etcd).await?;
-        let server =
-            open_server(Arc::clone(&pki), ranges, advertise, external, args, store).await?;
+        let server = open_server(Arc::clone(&pki), ranges, advertise, (external, audit), args, store).await?;
         let kubeconfig = write_kubeconfigs(directory, &pki, address, args)?;
         Ok(Self { listener, inside, address, pki, server, kubeconfig, node_name, node_ip, ranges })
     }
@@ -161,6 +161,12 @@ pub(super) fn external(args: &IdentityArgs) -> anyhow::Result<External> {
     Ok(External::load(&options)?)
 }
 
+/// Where requests are recorded, if they are.
+pub(super) fn audit(args: &AuditArgs) -> anyhow::Result<Option<Arc<Audit>>> {
+    let options = AuditOptions { policy: args.audit_policy_file.clone(), log: args.audit_log_path.clone() };
+    Ok(Audit::open(&options)?)
+}
+
 /// A pod's loopback is not the machine's, so pods get a door of their own, on the bridge that they are on. It comes up
 /// later, hence the freedom to bind an address that is not there yet.
 fn listen_inside(gateway: Ipv4Addr) -> anyhow::Result<TcpListener> {
@@ -224,7 +230,7 @@ async fn open_server(
     pki: Arc<Pki>,
     ranges: Ranges,
     advertise: (Ipv4Addr, u16),
-    external: Arc<External>,
+    (external, audit): (Arc<External>, Option<Arc<Audit>>),
     args: &UpArgs,
     store: Arc<dyn Store>,
 ) -> anyhow::Result<Server> {
@@ -232,6 +238,7 @@ async fn open_server(
         service_cidr: (ranges.services.base(), ranges.services.prefix()),
         advertise,
         external,
+        audit,
         event_ttl: Duration::from_secs(args.event_ttl),
         ..ServerConfig::new(store, pki)
     };
@@ -281,6 +288,7 @@ fn start_controllers(pki: &Arc<Pki>, client: Client, informers: &Informers) -> h
         ca_pem: pki.ca().to_owned(),
         signer: Arc::new(Signer(Arc::clone(pki))),
         pod_gc: hako_controllers::PodGc::DEFAULT,
+        token_clean_up: hako_controllers::TokenCleanUp::DEFAULT,
     })
 }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use hako_store::Store;
 
+use crate::audit::Audit;
 use crate::auth::External;
 use crate::pki::Pki;
+use crate::record::Recorder;
 
 /// The version told to clients.
 pub(crate) const GIT_VERSION: &str = "v1.36.0+hako";
@@ -35,17 +37,28 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Who else says who somebody is and what they may do.
     pub external: Arc<External>,
+    /// Where it is recorded who asks for what.
+    pub audit: Option<Arc<Audit>>,
+    /// Who is told what was asked and answered.
+    pub recorder: Option<Recorder>,
 }
 
 /// What clients over HTTPS may take at once, together. Components in this process bound themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections; more wait to be accepted.
+    /// Connections; for one more, one gives way on which nothing is asked, or it waits.
     pub connections: usize,
-    /// Requests being read or worked on, but for long ones; more are answered by 429.
+    /// Seats of all priority levels: requests being read or worked on, but for long and exempt ones. What does not fit
+    /// waits as its level says, or is answered by 429.
     pub in_flight: usize,
+    /// Requests of exempt levels, far above all others; more are answered by 429.
+    pub exempt: usize,
+    /// How long a request may wait for a seat until it is answered by 429.
+    pub queue_time: Duration,
     /// Watches, streamed logs and sessions; more are answered by 429.
     pub long_running: usize,
+    /// Those of one user; administrators may have all there are.
+    pub long_running_each: usize,
     /// Bytes of a body; a larger one is answered by 413.
     pub body_bytes: usize,
     /// How long a body may take to arrive; a slower one is answered by 408.
@@ -54,6 +67,8 @@ pub struct Limits {
     pub handshake_time: Duration,
     /// How long a client may take for a request's headers, and until its first request.
     pub header_time: Duration,
+    /// How long a client may take nothing of an answer, but for one that lasts, until its connection is closed.
+    pub send_time: Duration,
     /// How long a connection is kept between requests.
     pub idle_time: Duration,
 }
@@ -62,12 +77,16 @@ impl Limits {
     /// What applies unless a server is told otherwise.
     pub const DEFAULT: Self = Self {
         connections: 2048,
-        in_flight: 512,
-        long_running: 10_000,
+        in_flight: 600,
+        exempt: 4096,
+        queue_time: Duration::from_secs(15),
+        long_running: 16_384,
+        long_running_each: 4096,
         body_bytes: 3 << 20,
         body_time: Duration::from_secs(30),
         handshake_time: Duration::from_secs(10),
         header_time: Duration::from_secs(15),
+        send_time: Duration::from_secs(60),
         idle_time: Duration::from_secs(300),
     };
 }
@@ -86,6 +105,8 @@ impl ServerConfig {
             event_ttl: Duration::from_secs(3600),
             limits: Limits::DEFAULT,
             external: Arc::default(),
+            audit: None,
+            recorder: None,
         }
     }
 

@@ -14,17 +14,22 @@
 
 mod admin;
 mod admission;
+mod audit;
 pub mod auth;
 mod config;
 mod discovery;
+mod flow;
 mod http;
+mod intake;
 pub mod kinds;
+mod metrics;
 mod node_proxy;
 pub mod openapi;
 pub mod patch;
 pub mod pki;
-mod protobuf;
+pub mod protobuf;
 mod proxy;
+mod record;
 mod resource;
 mod route;
 pub mod schema;
@@ -32,6 +37,8 @@ mod sealing;
 
 mod server;
 
+pub use audit::{Audit, AuditError, AuditOptions};
 pub use auth::{External, ExternalError, ExternalOptions, Identity};
 pub use config::{Limits, ServerConfig};
+pub use record::{Exchange, Recorder};
 pub use server::Server;

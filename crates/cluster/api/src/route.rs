@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::auth::{Attributes, decide};
-use crate::http::{Failure, Outcome, Query, Request, answer};
+use crate::auth::{Attributes, decide, decide_selected};
+use crate::http::{Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress};
 use crate::kinds::{self, KindRow};
 use crate::resource::{self, Target};
 use crate::server::Inner;
@@ -30,22 +30,67 @@ pub(crate) fn is_long_running(request: &Request) -> bool {
     }
 }
 
+/// Whether a request is a watch.
+pub(crate) fn is_watch(request: &Request) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD)
+        && request.upgrade.is_none()
+        && !proxy::is_meant(&request.path)
+        && !request.path.ends_with("/log")
+        && request.query.flag("watch")
+}
+
+/// A request that may be made.
+pub(crate) enum Permit {
+    Resource(Access),
+    Path,
+}
+
 /// Whether the request may be made at all. Its body does not matter.
-pub(crate) async fn may(server: &Inner, request: &Request) -> Outcome<()> {
+pub(crate) async fn may(server: &Inner, request: &Request) -> Outcome<Permit> {
     let segments = segments(&request.path);
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match asked(&segments)? {
-        Some(parsed) => access(server, request, parsed).await.map(drop),
-        None => path_access(server, request).await,
+    match asked(&segments) {
+        Ok(Some(parsed)) => access(server, request, parsed).await.map(Permit::Resource),
+        Ok(None) => path_access(server, request).await.map(|()| Permit::Path),
+        Err(failure) => {
+            nothing_access(server, request).await?;
+            Err(failure)
+        }
     }
 }
 
-/// Answers a request, with what admission has to say about it.
-pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
+/// Who may not ask for something is told that, and not whether there is such a thing.
+async fn nothing_access(server: &Inner, request: &Request) -> Outcome<()> {
+    let info = Info::of(request);
+    let Some(resource) = info.resource else { return Ok(()) };
+    let ResourceInfo { group, namespace, resource, name, subresource, .. } = resource;
+    let wanted = Attributes::Resource { verb: info.verb, group, resource, subresource, namespace, name };
+    Ok(decide(server, &request.identity, wanted).await?)
+}
+
+/// By which role a request may be made, if it is by one.
+pub(crate) fn reason(server: &Inner, request: &Request) -> String {
+    let info = Info::of(request);
+    let wanted = match info.resource {
+        None => Attributes::Path { verb: info.verb, path: info.path },
+        Some(ResourceInfo { group, namespace, resource, name, subresource, .. }) => {
+            Attributes::Resource { verb: info.verb, group, resource, subresource, namespace, name }
+        }
+    };
+    server.rbac.read().reason(&request.identity, wanted).unwrap_or_default()
+}
+
+/// Does what may be done, with what admission has to say about it.
+pub(crate) async fn carry_out(server: &Arc<Inner>, request: Request, permit: Permit) -> Outcome {
     let notes = Arc::clone(&request.notes);
-    let mut outcome = answer_to(server, request).await;
+    // What lasts is never packed: each line has to arrive when it is written.
+    let is_packed = !request.is_inside && compress::is_taken(&request.headers) && !is_long_running(&request);
+    let mut outcome = answer_to(server, request, permit).await;
     if let Ok(response) = &mut outcome {
         answer::warn(response, &notes.warnings());
+    }
+    if is_packed {
+        outcome = outcome.map(compress::packed);
     }
     for (key, value) in notes.annotations() {
         tracing::debug!(key, value, "audit annotation");
@@ -53,16 +98,12 @@ pub(crate) async fn dispatch(server: &Arc<Inner>, request: Request) -> Outcome {
     outcome
 }
 
-async fn answer_to(server: &Arc<Inner>, request: Request) -> Outcome {
-    let segments = segments(&request.path);
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match asked(&segments)? {
-        Some(parsed) => {
-            let access = access(server, &request, parsed).await?;
-            resource(server, request, access).await
-        }
-        None => {
-            path_access(server, &request).await?;
+async fn answer_to(server: &Arc<Inner>, request: Request, permit: Permit) -> Outcome {
+    match permit {
+        Permit::Resource(access) => resource(server, request, access).await,
+        Permit::Path => {
+            let segments = segments(&request.path);
+            let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
             match admin::about(&segments) {
                 Some(about) => admin::answer(server, &request, about).await,
                 None => discovery::answer(server, &request, &segments).await,
@@ -139,7 +180,7 @@ fn verb_of(method: &Method, has_name: bool, query: &Query) -> Outcome<&'static s
 }
 
 /// What an authorized request is about.
-struct Access {
+pub(crate) struct Access {
     row: &'static KindRow,
     target: Target,
     subresource: String,
@@ -163,7 +204,7 @@ async fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Ac
         namespace: access_namespace,
         name: named,
     };
-    decide(server, &request.identity, wanted)
+    decide_selected(server, &request.identity, wanted, field_selector)
         .await
         .map_err(|error| Failure::about(&error, &target.subject()))?;
     Ok(Access { row, target, subresource, verb })

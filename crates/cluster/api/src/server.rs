@@ -1,29 +1,32 @@
 //! The server: its shared state, its two doors (in-process and HTTPS), and the limits both share.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hako_client::{Body, Client, Transport};
 use hako_error::Result;
-use hako_kube::Status;
-use hyper::body::Incoming;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Allocations;
-use crate::auth::{Identity, authenticate, rbac};
+use crate::audit::Record;
+use crate::auth::{Identity, rbac};
 use crate::config::{Limits, ServerConfig};
-use crate::http::{self, Answer, Failure, Outcome, Query, Request, body, listen};
+use crate::flow::{self, Flow};
+use crate::http::{Answer, Info, LongPlaces, Outcome, Query, Request, listen};
+use crate::metrics::{Key, Objects, Requests};
 use crate::node_proxy::NodeProxy;
+use crate::record::Asked;
 use crate::resource::FrameCache;
 use crate::sealing::{self, Sealing};
-use crate::{admission, proxy, route};
+use crate::{admission, route};
 
 /// The API server. Cheap to clone; stops when [`Server::stop`] is called.
 #[derive(Clone)]
@@ -44,17 +47,20 @@ pub(crate) struct Inner {
     pub quota_turn: tokio::sync::Mutex<()>,
     pub counts: Counts,
     pub sealing: Sealing,
-    /// Requests from outside that may be worked on, and long ones that may run.
-    slots: Arc<Semaphore>,
-    long_slots: Arc<Semaphore>,
+    pub requests: Requests,
+    pub objects: Objects,
+    /// How checks of health came out: endpoint, check, whether it passed.
+    pub health: Mutex<HashMap<(&'static str, &'static str, bool), u64>>,
+    /// Who is let in when.
+    pub flow: Flow,
+    /// Requests from outside that last.
+    pub long: LongPlaces,
 }
 
-/// What `/metrics` tells.
+/// What is counted of all requests, those of this process included.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub requests: AtomicU64,
-    pub failures: AtomicU64,
-    pub rejected: AtomicU64,
     pub watches: AtomicU64,
 }
 
@@ -69,7 +75,7 @@ impl Server {
     pub async fn new(config: ServerConfig) -> Result<Self> {
         let (config, sealing) = sealing::seal(config).await?;
         let proxy = NodeProxy::new(Arc::clone(&config.pki));
-        let Limits { in_flight, long_running, .. } = config.limits;
+        let Limits { in_flight, exempt, queue_time, long_running, long_running_each, .. } = config.limits;
         let inner = Inner {
             config,
             stop: CancellationToken::new(),
@@ -81,14 +87,19 @@ impl Server {
             quota_turn: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             sealing,
-            slots: Arc::new(Semaphore::new(in_flight)),
-            long_slots: Arc::new(Semaphore::new(long_running)),
+            requests: Requests::default(),
+            objects: Objects::default(),
+            health: Mutex::default(),
+            flow: Flow::new(in_flight, exempt, queue_time),
+            long: LongPlaces::new(long_running, long_running_each),
         };
         let server = Self { inner: Arc::new(inner) };
         admission::bootstrap(&server.inner).await?;
         server.keep_access().await?;
         tokio::spawn(keep_certificates(Arc::clone(&server.inner.config.pki), server.inner.stop.clone()));
         tokio::spawn(sealing::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
+        flow::start(&server.inner).await?;
+        tokio::spawn(flow::follow(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         tokio::spawn(admission::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         Ok(server)
     }
@@ -140,56 +151,36 @@ async fn keep_certificates(pki: Arc<crate::pki::Pki>, stop: CancellationToken) {
 
 impl Inner {
     /// Answers a component in this process.
-    async fn answer(self: &Arc<Self>, request: Request) -> Answer {
-        let outcome = match self.begin() {
-            Ok(()) => route::dispatch(self, request).await,
-            Err(failure) => Err(failure),
-        };
-        self.finish(outcome)
-    }
-
-    /// Answers a client outside, whose body has not been read.
-    pub(crate) async fn receive(self: &Arc<Self>, mut request: Request, mut body: Incoming) -> Answer {
-        if proxy::is_meant(&request.path) {
-            request.incoming = Some(body);
-            let outcome = match self.begin() {
-                Ok(()) => self.admit(request, None).await,
-                Err(failure) => Err(failure),
-            };
-            return self.finish(outcome);
-        }
-        let outcome = match self.begin() {
-            Ok(()) => self.admit(request, Some(&mut body)).await,
-            Err(failure) => Err(failure),
-        };
-        if outcome.as_ref().is_err_and(|failure| !failure.is(408)) {
-            body::drain(body, self.config.limits.body_time);
-        }
-        self.finish(outcome)
-    }
-
-    /// Lets in as many as the limits say. Who may not do what it asks for is told so before its body is read.
-    async fn admit(self: &Arc<Self>, mut request: Request, body: Option<&mut Incoming>) -> Outcome {
+    async fn answer(self: &Arc<Self>, mut request: Request) -> Answer {
+        let (began, key) = (Instant::now(), Key::of(&request, &Info::of(&request)));
         let is_long = route::is_long_running(&request);
-        let slots = if is_long { &self.long_slots } else { &self.slots };
-        let slot = Arc::clone(slots).try_acquire_owned().map_err(|_| self.too_many())?;
-        authenticate(self, &mut request).await?;
-        route::may(self, &request).await?;
-        if let Some(body) = body {
-            request.body = body::read(body, &self.config.limits).await?;
+        let mut record = self.begin_record(&mut request).await;
+        let outcome = match self.begin() {
+            Ok(()) => self.attend(request, record.as_mut()).await,
+            Err(failure) => Err(failure),
+        };
+        let mut answer = self.finish(outcome);
+        if let Some(record) = record {
+            answer = record.answered(answer, is_long).await;
         }
-        if !is_long {
-            return route::dispatch(self, request).await;
-        }
-        if request.upgrade.is_some() {
-            request.slot = Some(slot);
-            return route::dispatch(self, request).await;
-        }
-        let answer = route::dispatch(self, request).await?;
-        Ok(answer.map(|body| http::until_sent(body, slot)))
+        self.requests.answered(key, answer.status().as_u16(), (!is_long).then(|| began.elapsed()));
+        answer
     }
 
-    fn begin(&self) -> Outcome<()> {
+    async fn attend(self: &Arc<Self>, request: Request, record: Option<&mut Record>) -> Outcome {
+        let permit = self.permit(&request, record.is_some()).await?;
+        if let Some(record) = record {
+            record.read(&request);
+        }
+        route::carry_out(self, request, permit).await
+    }
+
+    /// What is asked, where somebody is told of it.
+    pub(crate) fn asked(&self, request: &Request) -> Option<Asked> {
+        self.config.recorder.as_ref().map(|recorder| recorder.asked(request))
+    }
+
+    pub(crate) fn begin(&self) -> Outcome<()> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         if self.stop.is_cancelled() {
             let text = "the API server is stopping";
@@ -198,23 +189,13 @@ impl Inner {
         Ok(())
     }
 
-    fn finish(&self, outcome: Outcome) -> Answer {
+    pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
         outcome.unwrap_or_else(|failure| {
-            self.counts.failures.fetch_add(1, Ordering::Relaxed);
             if failure.status().code >= 500 {
                 tracing::warn!(status = failure.status().message, "request failed");
             }
             failure.into_response()
         })
-    }
-
-    fn too_many(&self) -> Failure {
-        self.counts.rejected.fetch_add(1, Ordering::Relaxed);
-        let text = "Too many requests, please try again later.";
-        let mut status = Status::failure(429, "TooManyRequests", text);
-        status.details =
-            Some(hako_kube::StatusDetails { retry_after_seconds: Some(1), ..Default::default() });
-        status.into()
     }
 }
 
@@ -239,8 +220,18 @@ impl Transport for InProcess {
             slot: None,
             notes: Arc::default(),
             is_proxied: false,
+            peer: None,
+            impersonator: None,
             is_inside: true,
         };
-        async move { Ok(self.inner.answer(request).await) }.boxed()
+        async move {
+            let asked = self.inner.asked(&request);
+            let answer = self.inner.answer(request).await;
+            if let Some(asked) = asked {
+                asked.answered(&answer);
+            }
+            Ok(answer)
+        }
+        .boxed()
     }
 }

@@ -8,6 +8,7 @@
 
 mod allocation;
 mod amounts;
+mod authentication_info;
 mod bootstrap;
 mod escalation;
 mod event_lease;

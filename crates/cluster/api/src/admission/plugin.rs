@@ -72,7 +72,7 @@ pub(super) fn pass<'a>() -> Verdict<'a> {
 
 impl Notes {
     /// Says something to the client, once.
-    pub(super) fn warn(&self, text: impl Into<String>) {
+    pub(crate) fn warn(&self, text: impl Into<String>) {
         let (text, mut all) = (text.into(), self.warnings.lock());
         if !all.contains(&text) {
             all.push(text);
@@ -80,7 +80,7 @@ impl Notes {
     }
 
     /// Says something to whoever reads the record of requests.
-    pub(super) fn annotate(&self, key: &str, value: impl Into<String>) {
+    pub(crate) fn annotate(&self, key: &str, value: impl Into<String>) {
         self.annotations.lock().insert(key.to_owned(), value.into());
     }
 

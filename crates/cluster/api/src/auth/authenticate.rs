@@ -20,13 +20,13 @@ pub(crate) async fn authenticate(server: &Inner, request: &mut Request) -> Outco
         && let Some(token) = bearer(request)
     {
         let audiences = [token::ISSUER.to_owned()];
-        let verified = verify_token(server, token, &audiences).await;
-        request.identity = verified
-            .map_err(|reason| {
-                tracing::debug!(reason, "a bearer token was refused");
-                unauthorized()
-            })?
-            .identity;
+        let verified = verify_token(server, &token, &audiences).await;
+        let Verified { identity, warning, .. } = verified.map_err(|reason| {
+            tracing::debug!(reason, "a bearer token was refused");
+            unauthorized()
+        })?;
+        warning.into_iter().for_each(|text| request.notes.warn(text));
+        request.identity = identity;
     }
     // Nobody behind this server has to see it.
     request.headers.remove(header::AUTHORIZATION);
@@ -36,7 +36,7 @@ pub(crate) async fn authenticate(server: &Inner, request: &mut Request) -> Outco
         return Err(unauthorized());
     }
     if let Some(identity) = impersonated(&server.rbac.read(), request)? {
-        request.identity = identity;
+        request.impersonator = Some(std::mem::replace(&mut request.identity, identity));
     }
     Ok(())
 }
@@ -49,11 +49,11 @@ pub(crate) async fn verify_token(
 ) -> Result<Verified, String> {
     let (config, external) = (&server.config, &server.config.external);
     let is_for_us = audiences.iter().any(|audience| audience == token::ISSUER);
-    let ours = |identity| Verified { identity, audiences: vec![token::ISSUER.to_owned()] };
+    let ours = |identity| Verified { identity, audiences: vec![token::ISSUER.to_owned()], warning: None };
     if let Some((id, secret)) = bootstrap_token::parts(token).filter(|_| is_for_us) {
         return bootstrap_token::verify(&*config.store, id, secret).await.map(ours);
     }
-    let named = claimed_issuer(token);
+    let named = if external.issuers.is_empty() { None } else { claimed_issuer(token) };
     let issuer = external.issuers.iter().find(|issuer| named.as_deref() == Some(issuer.url()));
     let reason = match issuer.filter(|_| is_for_us) {
         Some(issuer) => match issuer.verify(token).await {
@@ -67,13 +67,15 @@ pub(crate) async fn verify_token(
     };
     let Some(webhook) = &external.tokens else { return Err(reason) };
     let (identity, audiences) = webhook.verify(token, audiences).await?;
-    Ok(Verified { identity, audiences })
+    Ok(Verified { identity, audiences, warning: None })
 }
 
-fn bearer(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.header(header::AUTHORIZATION).trim().split_once(' ')?;
+/// The token of a request, if it has one. One that is no text is a bad token, which is not the same as none.
+fn bearer(request: &Request) -> Option<String> {
+    let header = String::from_utf8_lossy(request.headers.get(header::AUTHORIZATION)?.as_bytes());
+    let (scheme, token) = header.trim().split_once(' ')?;
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 fn unauthorized() -> Failure {

@@ -55,8 +55,6 @@ const NODE: &[Rule] = &[
     Rule {
         verbs: READ,
         resources: &[
-            "pods",
-            "nodes",
             "services",
             "endpoints",
             "endpointslices",
@@ -72,8 +70,10 @@ const NODE: &[Rule] = &[
     Rule { verbs: &["create"], resources: &["pods/eviction", "nodes"] },
 ];
 /// A node's own Node object, and nobody else's.
-const OWN_NODE: &[Rule] =
-    &[Rule { verbs: &["update", "patch", "delete"], resources: &["nodes", "nodes/status"] }];
+const OWN_NODE: &[Rule] = &[
+    Rule { verbs: READ, resources: &["nodes"] },
+    Rule { verbs: &["update", "patch", "delete"], resources: &["nodes", "nodes/status"] },
+];
 
 /// Refuses what neither a fixed rule nor a role allows.
 pub(crate) fn authorize(rbac: &Index, identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
@@ -175,6 +175,8 @@ mod tests {
         assert!(ask(&node, "update", "pods", "status", "p").is_ok());
         assert!(ask(&node, "update", "pods", "", "p").is_err());
         assert!(ask(&node, "create", "secrets", "", "").is_err());
+        assert!(ask(&node, "get", "nodes", "", "a").is_ok() && ask(&node, "watch", "nodes", "", "a").is_ok());
+        assert!(ask(&node, "get", "nodes", "", "b").is_err() && ask(&node, "list", "nodes", "", "").is_err());
     }
 
     #[test]

@@ -8,12 +8,22 @@ use crate::server::Inner;
 
 /// Refuses what nobody in the chain allows.
 pub(crate) async fn decide(server: &Inner, identity: &Identity, wanted: Attributes<'_>) -> Result<()> {
+    decide_selected(server, identity, wanted, "").await
+}
+
+/// The same for a list or watch of what a field selector leaves.
+pub(crate) async fn decide_selected(
+    server: &Inner,
+    identity: &Identity,
+    wanted: Attributes<'_>,
+    fields: &str,
+) -> Result<()> {
     if is_allowed(&server.rbac.read(), identity, wanted) {
         return Ok(());
     }
     let mut why = None;
     if let Some(name) = identity.node_name() {
-        match node::judge(server, name, wanted).await? {
+        match node::judge(server, name, wanted, fields).await? {
             Ok(()) => return Ok(()),
             Err(reason) => why = Some(reason),
         }

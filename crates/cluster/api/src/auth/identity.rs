@@ -76,6 +76,16 @@ impl Identity {
         (!user.is_empty()).then(|| Self { groups, ..Self::new(&user, &[]) })
     }
 
+    /// Whether it is nobody in particular.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.user == ANONYMOUS
+    }
+
+    /// Whether everything is in its power.
+    pub(crate) fn is_master(&self) -> bool {
+        self.is_in(MASTERS)
+    }
+
     pub(super) fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|name| name == group)
     }

@@ -20,7 +20,7 @@ pub(crate) mod token;
 
 pub(crate) use authenticate::{authenticate, verify_token};
 pub(crate) use authorize::{Attributes, authorize, is_allowed};
-pub(crate) use decide::decide;
+pub(crate) use decide::{decide, decide_selected};
 pub use external::{External, ExternalError, ExternalOptions};
 pub use identity::Identity;
 pub(crate) use impersonate::impersonated;

@@ -19,11 +19,18 @@ pub(super) async fn judge(
     server: &Inner,
     node: &str,
     wanted: Attributes<'_>,
+    fields: &str,
 ) -> Result<Judgement, StoreError> {
     let Attributes::Resource { verb, group, resource, subresource, namespace, name } = wanted else {
         return Ok(Err(String::new()));
     };
     let is_read = matches!(verb, "get" | "list" | "watch");
+    if (group, resource, subresource) == ("", "pods", "") && is_read {
+        return pods(server, node, namespace, name, fields).await;
+    }
+    if (group, resource, subresource) == ("", "nodes", "") && is_read {
+        return Ok(Err(format!("node '{node}' cannot read '{name}', only its own Node object")));
+    }
     let kind = match (group, resource, subresource) {
         ("", "secrets", "") if is_read => Kind::Secret,
         ("", "configmaps", "") if is_read => Kind::ConfigMap,
@@ -42,6 +49,32 @@ pub(super) async fn judge(
     };
     let why = || format!("no relationship found between node '{node}' and this object");
     Ok(if is_needed { Ok(()) } else { Err(why()) })
+}
+
+/// A node reads the pods that are bound to it. One that is not there is nobody's.
+async fn pods(
+    server: &Inner,
+    node: &str,
+    namespace: &str,
+    name: &str,
+    fields: &str,
+) -> Result<Judgement, StoreError> {
+    let is_own = |field: &str| {
+        field.split_once('=').is_some_and(|(path, value)| {
+            path == "spec.nodeName" && value.strip_prefix('=').unwrap_or(value) == node
+        })
+    };
+    if fields.split(',').any(is_own) {
+        return Ok(Ok(()));
+    }
+    let Some(row) = kinds::by_resource("", "v1", "pods").filter(|_| !name.is_empty()) else {
+        return Ok(Err("can only list/watch pods with spec.nodeName field selector".to_owned()));
+    };
+    let entry = server.config.store.get(&registry_key(row, namespace, name)).await?.entry;
+    let Some(entry) = entry else { return Ok(Ok(())) };
+    let pod: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    let why = || format!("no relationship found between node '{node}' and this object");
+    Ok(if pod["spec"]["nodeName"] == node { Ok(()) } else { Err(why()) })
 }
 
 /// What pods refer to.

@@ -1,28 +1,25 @@
 //! Discovery as one document for all, `apidiscovery.k8s.io`.
 
-use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::groups::{groups, versions_of};
-use crate::http::{Outcome, answer};
+use crate::http::{Outcome, Request};
 use crate::kinds::{self, KindRow, Subresource};
+use crate::openapi::Document;
 
 /// `/api` or `/apis` in aggregated form.
-pub(super) fn answer(root: &str, version: &'static str) -> Outcome {
+pub(super) fn answer(request: &Request, root: &str, version: &'static str) -> Outcome {
     let is_here = |group: &str| (root == "api") == group.is_empty();
     let items: Vec<Value> = groups().into_iter().filter(|group| is_here(group)).map(item).collect();
     let body = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items,
     });
-    let mut response = answer::json(StatusCode::OK, &body);
     let content_type = match version {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    Ok(response)
+    Ok(super::document(request, &Document::of(&body), content_type))
 }
 
 fn item(group: &str) -> Value {

@@ -1,61 +1,110 @@
 //! Health and numbers.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 
-use crate::http::{Failure, Outcome, Request, answer};
+use crate::http::{Answer, Failure, Outcome, Request, answer};
+use crate::metrics;
 use crate::server::Inner;
 
-/// `/healthz`, `/livez` and `/readyz`, whole or one check of them, with `?verbose` all checks by name.
+const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
+/// What is done once, before anybody is listened to.
+const HOOKS: [&str; 4] = [
+    "poststarthook/bootstrap-controller",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/priority-and-fairness-config-consumer",
+];
+
+/// `/healthz`, `/livez` and `/readyz`, whole or one check of them; with `?verbose` all checks by name, without those
+/// of `?exclude=`.
 pub(super) async fn answer(server: &Inner, request: &Request, endpoint: &str, check: &[&str]) -> Outcome {
+    let endpoint = ENDPOINTS.iter().find(|known| **known == endpoint).ok_or_else(Failure::no_such_path)?;
+    let checks = checks(server, endpoint).await;
+    if !check.is_empty() {
+        let name = check.join("/");
+        let found = checks.iter().find(|(known, _)| *known == name).ok_or_else(Failure::no_such_path)?;
+        count(server, endpoint, std::slice::from_ref(found));
+        return Ok(if found.1 { plain(StatusCode::OK, "ok".to_owned()) } else { failed(&name) });
+    }
+    count(server, endpoint, &checks);
+    Ok(told(endpoint, &checks, request))
+}
+
+/// All checks of an endpoint, and whether they pass. What is only full lives, and is not ready.
+async fn checks(server: &Inner, endpoint: &str) -> Vec<(&'static str, bool)> {
     let store = server.config.store.status().await;
     let is_writable = store.as_ref().is_ok_and(|status| status.refusing.is_none());
-    let checks = [("ping", true), ("store", store.is_ok() && (endpoint == "livez" || is_writable))];
-    if let [name] = check {
-        let found = checks.iter().find(|(known, _)| known == name).ok_or_else(Failure::no_such_path)?;
-        return Ok(if found.1 { answer::text(StatusCode::OK, "ok") } else { failed(name) });
+    let is_good = store.is_ok() && (endpoint == "livez" || is_writable);
+    let mut checks = vec![("ping", true), ("log", true), ("etcd", is_good)];
+    checks.extend(HOOKS.map(|hook| (hook, true)));
+    if endpoint == "readyz" {
+        checks.push(("informer-sync", true));
+        checks.push(("shutdown", !server.stop.is_cancelled()));
     }
-    let is_good = checks.iter().all(|(_, good)| *good);
+    checks
+}
+
+fn told(endpoint: &str, checks: &[(&'static str, bool)], request: &Request) -> Answer {
+    let excluded: Vec<&str> = request.query.all("exclude").collect();
+    let is_excluded = |name: &str| excluded.contains(&name);
+    let is_good = checks.iter().all(|(name, good)| *good || is_excluded(name));
     if is_good && request.query.get("verbose").is_none() {
-        return Ok(answer::text(StatusCode::OK, "ok"));
+        return plain(StatusCode::OK, "ok".to_owned());
     }
     let mut text = String::new();
     for (name, good) in checks {
-        let _ = if good {
-            writeln!(text, "[+]{name} ok")
-        } else {
-            writeln!(text, "[-]{name} failed: see the log")
+        let _ = match good {
+            _ if is_excluded(name) => writeln!(text, "[+]{name} excluded: ok"),
+            true => writeln!(text, "[+]{name} ok"),
+            false => writeln!(text, "[-]{name} failed: reason withheld"),
         };
+    }
+    let unknown: Vec<String> = excluded
+        .iter()
+        .filter(|name| checks.iter().all(|(known, _)| known != *name))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(",");
+        let _ = writeln!(text, "warn: some health checks cannot be excluded: no matches for {unknown}");
     }
     let verdict = if is_good { "passed" } else { "failed" };
     let _ = writeln!(text, "{endpoint} check {verdict}");
-    let code = if is_good { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    Ok(answer::text(code, text))
+    plain(if is_good { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, text)
 }
 
-fn failed(name: &str) -> crate::http::Answer {
-    answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {name} failed\n"))
+fn count(server: &Inner, endpoint: &'static str, checks: &[(&'static str, bool)]) {
+    let mut counts = server.health.lock();
+    for (name, is_good) in checks {
+        *counts.entry((endpoint, *name, *is_good)).or_default() += 1;
+    }
+}
+
+fn failed(name: &str) -> Answer {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {name} failed\n"))
+}
+
+fn plain(code: StatusCode, text: String) -> Answer {
+    let mut answer = answer::text(code, text);
+    let sniff = http::HeaderValue::from_static("nosniff");
+    answer.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, sniff);
+    answer
 }
 
 /// `/metrics` in the text format of Prometheus.
 pub(super) async fn metrics(server: &Inner) -> Outcome {
-    let counts = &server.counts;
-    let status = server.config.store.status().await?;
-    let rows = [
-        ("apiserver_requests_total", "counter", counts.requests.load(Ordering::Relaxed)),
-        ("apiserver_request_failures_total", "counter", counts.failures.load(Ordering::Relaxed)),
-        ("apiserver_requests_rejected_total", "counter", counts.rejected.load(Ordering::Relaxed)),
-        ("apiserver_watches", "gauge", counts.watches.load(Ordering::Relaxed)),
-        ("store_revision", "counter", status.revision.0),
-        ("store_compacted_revision", "counter", status.compacted.0),
-        ("store_entries", "gauge", status.entries),
-        ("store_bytes", "gauge", status.bytes),
-    ];
-    let mut text = String::new();
-    for (name, kind, value) in rows {
-        let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
+    let page = metrics::page(server).await?;
+    Ok(answer::respond(StatusCode::OK, metrics::CONTENT_TYPE, page.into()))
+}
+
+/// `/metrics/slis`.
+pub(super) async fn slis(server: &Inner) -> Outcome {
+    let mut now = Vec::new();
+    for endpoint in ENDPOINTS {
+        let checks = checks(server, endpoint).await;
+        now.extend(checks.into_iter().map(|(name, is_good)| (endpoint, name, is_good)));
     }
-    Ok(answer::text(StatusCode::OK, text))
+    Ok(answer::respond(StatusCode::OK, metrics::CONTENT_TYPE, metrics::slis(server, &now).into()))
 }

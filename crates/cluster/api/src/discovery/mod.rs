@@ -31,6 +31,7 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
             health::answer(server, request, segments[0], check).await
         }
         ["metrics"] => health::metrics(server).await,
+        ["metrics", "slis"] => health::slis(server).await,
         ["openapi", "v2"] => openapi_v2(request),
         ["openapi", "v3"] => Ok(document(request, openapi::v3_index(), "application/json")),
         ["openapi", "v3", path @ ..] => openapi_v3(request, path),
@@ -43,7 +44,7 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
 
 fn root(request: &Request, root: &str) -> Outcome {
     match request.accept()?.discovery {
-        Some(version) => aggregated::answer(root, version),
+        Some(version) => aggregated::answer(request, root, version),
         None => groups::root(root),
     }
 }

@@ -1,7 +1,10 @@
 //! Connections: TLS with client certificates, HTTP/1.1 and 2, limits.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,28 +13,35 @@ use hako_error::Result;
 use http::{Method, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use parking_lot::Mutex;
+use rustix::net::sockopt;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig as TlsServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Query, Request, until_sent};
+use super::connections::{Activity, Connection, Connections, Over};
+use super::gathered::gathered;
+use super::inline::Inline;
+use super::{Known, Query, Request};
 use crate::auth::Identity;
 use crate::auth::external::verifier;
-use crate::config::{Limits, ServerConfig};
+use crate::config::ServerConfig;
 use crate::pki::{Issued, PkiError};
+use crate::route;
 use crate::server::Inner;
 
 /// How often a client on HTTP/2 is asked whether it is there, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// After how long without a word the kernel asks whether a client is there, and how often then.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(20);
+/// How long a client may take to hear that its connection is closed.
+const GOODBYE_TIME: Duration = Duration::from_secs(2);
 /// Requests, watches included, on one HTTP/2 connection.
 const STREAMS: u32 = 1000;
 const HEADER_LIST_BYTES: u32 = 64 << 10;
@@ -74,29 +84,31 @@ pub(crate) fn tls(config: &ServerConfig) -> Result<Door, PkiError> {
 pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, door: Door) {
     let acceptor = TlsAcceptor::from(door.tls);
     let own = door.own;
-    let slots = Arc::new(Semaphore::new(server.config.limits.connections));
+    let connections = Connections::new(server.config.limits.connections);
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = server.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
+        let place = tokio::select! {
+            () = server.stop.cancelled() => return,
+            place = connections.place() => place,
+        };
         let (server, acceptor, own) = (Arc::clone(&server), acceptor.clone(), Arc::clone(&own));
         tokio::spawn(async move {
             let stop = server.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = connection(server, acceptor, own, stream) => {}
+                () = connection(server, acceptor, own, stream, place) => {}
             }
-            drop(slot);
         });
     }
 }
@@ -105,26 +117,37 @@ async fn connection(
     server: Arc<Inner>,
     acceptor: TlsAcceptor,
     own: Arc<dyn ClientCertVerifier>,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, IpAddr),
+    place: Connection,
 ) {
-    let _ = stream.set_nodelay(true);
     let limits = server.config.limits;
-    let Ok(Ok(stream)) = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream)).await else {
+    let activity = Arc::clone(&place.activity);
+    prepare(&stream);
+    let handshake = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream));
+    let stream = tokio::select! {
+        stream = handshake => stream,
+        over = activity.over(&limits) => {
+            tracing::debug!(?over, "a connection is given up before its handshake");
+            return;
+        }
+    };
+    let Ok(Ok(stream)) = stream else {
+        server.requests.tls_errors.fetch_add(1, Ordering::Relaxed);
         tracing::debug!("TLS handshake failed");
         return;
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let (identity, is_proxied) = who(&server, &*own, chain);
-    let activity = Arc::new(Activity::new());
     let seen = Arc::clone(&activity);
     let service = service_fn(move |request| {
         let (server, identity, open) = (Arc::clone(&server), identity.clone(), Activity::open(&seen));
         async move {
-            let answer = answer(&server, identity, is_proxied, request).await;
-            Ok::<_, Infallible>(answer.map(|body| until_sent(body, open)))
+            let (mut answer, is_long) = answer(&server, identity, is_proxied, peer, request).await;
+            let is_known = answer.extensions_mut().remove::<Known>().is_some();
+            Ok::<_, Infallible>(answer.map(|body| open.answered(body, is_long, is_known)))
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Inline);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -137,13 +160,35 @@ async fn connection(
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .adaptive_window(true);
-    tokio::select! {
-        ended = builder.serve_connection_with_upgrades(TokioIo::new(stream), service) => {
+    let (stream, sender) = gathered(stream);
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let over = tokio::select! {
+        ended = sender.run(serving.as_mut()) => {
             if let Err(error) = ended {
                 tracing::debug!(error, "connection ended");
             }
+            return;
         }
-        () = activity.over(&limits) => tracing::debug!("connection without requests closed"),
+        over = activity.over(&limits) => over,
+    };
+    tracing::debug!(?over, "a connection is given up");
+    if over == Over::Idle {
+        serving.as_mut().graceful_shutdown();
+        // Whoever does not hear it is not waited for.
+        let _ = tokio::time::timeout(GOODBYE_TIME, sender.run(serving)).await;
+    }
+}
+
+/// Has the kernel find out that a client is gone which neither side has anything to say to.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let set = || {
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
+        sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "keep-alive of a connection");
     }
 }
 
@@ -156,63 +201,13 @@ fn who(server: &Inner, own: &dyn ClientCertVerifier, chain: &[CertificateDer<'_>
     (identity.unwrap_or_else(Identity::anonymous), proxy.is_some_and(|proxy| proxy.is_proxy(chain)))
 }
 
-/// What goes on on a connection: neither a client that says nothing nor one that is done keeps its place.
-#[derive(Debug)]
-struct Activity(Mutex<ActivityState>);
-
-#[derive(Debug)]
-struct ActivityState {
-    /// Requests whose answers are not sent yet.
-    open: usize,
-    has_begun: bool,
-    since: Instant,
-}
-
-/// A request whose answer is not sent yet.
-struct Open(Arc<Activity>);
-
-impl Activity {
-    fn new() -> Self {
-        Self(Mutex::new(ActivityState { open: 0, has_begun: false, since: Instant::now() }))
-    }
-
-    fn open(activity: &Arc<Self>) -> Open {
-        let mut state = activity.0.lock();
-        state.open += 1;
-        state.has_begun = true;
-        Open(Arc::clone(activity))
-    }
-
-    /// Returns once nothing has gone on for too long.
-    async fn over(&self, limits: &Limits) {
-        loop {
-            let due = {
-                let state = self.0.lock();
-                let limit = if state.has_begun { limits.idle_time } else { limits.header_time };
-                if state.open > 0 { Instant::now() + limit } else { state.since + limit }
-            };
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(due).await;
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut state = self.0.0.lock();
-        state.open -= 1;
-        state.since = Instant::now();
-    }
-}
-
 async fn answer(
     server: &Arc<Inner>,
     identity: Identity,
     is_proxied: bool,
+    peer: IpAddr,
     mut request: http::Request<Incoming>,
-) -> Response<Body> {
+) -> (Response<Body>, bool) {
     let is_upgrade =
         request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE);
     let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
@@ -229,11 +224,22 @@ async fn answer(
         slot: None,
         notes: Arc::default(),
         is_proxied,
+        peer: Some(peer),
+        impersonator: None,
         is_inside: false,
     };
     let is_head = request.method == Method::HEAD;
+    let is_long = route::is_long_running(&request);
+    let asked = server.asked(&request);
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        // What writes takes its time: others on the connection go on meanwhile.
+        tokio::task::yield_now().await;
+    }
     let answer = server.receive(request, incoming).await;
-    if is_head { without_body(answer) } else { answer }
+    if let Some(asked) = asked {
+        asked.answered(&answer);
+    }
+    (if is_head { without_body(answer) } else { answer }, is_long)
 }
 
 /// The head that `GET` would have got. Over HTTP/2 nobody but us keeps a body from being sent, and it breaks the

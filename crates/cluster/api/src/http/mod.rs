@@ -9,24 +9,37 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod compress;
+mod gathered;
+mod connections;
+mod info;
+mod inline;
 pub(crate) mod listen;
+mod long;
 mod negotiate;
+mod pieces;
 mod query;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hako_client::Body;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Notes;
 use crate::auth::Identity;
 
 pub(crate) use answer::{Answer, Failure, Outcome};
+pub(crate) use info::{Info, ResourceInfo};
+pub(crate) use long::{LongPlace, LongPlaces};
 pub(crate) use negotiate::{Accept, Form, RowObject};
+pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces};
 pub(crate) use query::Query;
+
+/// Names of managers are no longer.
+const MANAGER_MAX: usize = 128;
 
 /// A request that was read and whose sender is known.
 #[derive(Debug)]
@@ -42,14 +55,22 @@ pub(crate) struct Request {
     /// Present on HTTP/1.1 requests that ask to upgrade.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// Of a session: its share of the limit, which whoever runs the session holds until it ends.
-    pub slot: Option<OwnedSemaphorePermit>,
+    pub slot: Option<LongPlace>,
     /// What admission has to say to the client.
     pub notes: Arc<Notes>,
     /// From a proxy, which says in headers for whom it asks.
     pub is_proxied: bool,
+    /// Where it comes from, if from outside.
+    pub peer: Option<IpAddr>,
+    /// Who sends it, if in the name of somebody else.
+    pub impersonator: Option<Identity>,
     /// From a component in this process: its objects are encoded from their types, their fields need no check.
     pub is_inside: bool,
 }
+
+/// In the extensions of an answer: that somebody asked for it whom the server knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known;
 
 /// The same body, which keeps `guard` until it was sent or given up.
 pub(crate) fn until_sent(body: Body, guard: impl Send + 'static) -> Body {
@@ -81,8 +102,9 @@ impl Request {
             Some(manager) if !manager.is_empty() => manager.to_owned(),
             _ => {
                 let agent = self.header(http::header::USER_AGENT);
-                let name = agent.split(['/', ' ']).next().filter(|name| !name.is_empty());
-                name.unwrap_or("unknown").to_owned()
+                let name = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
+                let name: String = name.chars().filter(|letter| !letter.is_control()).collect();
+                name[..name.floor_char_boundary(MANAGER_MAX)].to_owned()
             }
         }
     }

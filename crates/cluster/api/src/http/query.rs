@@ -22,6 +22,11 @@ impl Query {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a key.
+    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
     /// The first value of a key that is not empty.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.get(key).filter(|value| !value.is_empty())
@@ -51,17 +56,6 @@ impl Query {
                 .map_err(|_| Failure::bad_request(format!("query parameter {key}={text:?} is no number")))
         };
         self.text(key).map(number).transpose()
-    }
-
-    /// Whether nothing is to be stored; any value but `All` is refused.
-    pub(crate) fn is_dry_run(&self) -> Result<bool, Failure> {
-        match self.text("dryRun") {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => Err(Failure::bad_request(format!(
-                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-            ))),
-        }
     }
 }
 

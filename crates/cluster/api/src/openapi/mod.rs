@@ -36,7 +36,8 @@ impl Document {
         Self { etag: format!("{one:016X}{:016X}", hasher.finish()), bytes: bytes.into() }
     }
 
-    fn of(value: &Value) -> Self {
+    /// A value as JSON.
+    pub(crate) fn of(value: &Value) -> Self {
         Self::new(value.to_string().into_bytes())
     }
 }

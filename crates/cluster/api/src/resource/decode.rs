@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::http::{Failure, Outcome, Request};
 use crate::kinds::KindRow;
-use crate::protobuf;
+use crate::protobuf::{self, ProtobufError};
 use crate::schema::{self, Decoded, FieldValidation};
 
 /// An object as sent, and what there is to say about it.
@@ -60,7 +60,7 @@ fn body(request: &Request) -> Outcome<Decoded> {
         "" | "application/json" => schema::decode::json(&request.body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => schema::decode::yaml(&request.body),
         protobuf::MEDIA_TYPE => {
-            let value = protobuf::object(&request.body).map_err(Error::from)?;
+            let value = protobuf::object(&request.body).map_err(unread)?;
             return Ok(Decoded { value, duplicates: Vec::new() });
         }
         other => {
@@ -73,6 +73,16 @@ fn body(request: &Request) -> Outcome<Decoded> {
         }
     };
     Ok(decoded.map_err(Error::from)?)
+}
+
+/// A kind that has no form in protobuf may be sent in another.
+fn unread(error: ProtobufError) -> Failure {
+    match error {
+        ProtobufError::UnknownKind { .. } => {
+            Status::failure(415, "UnsupportedMediaType", error.to_string()).into()
+        }
+        other => Error::from(other).into(),
+    }
 }
 
 /// Decodes JSON that is no object of a kind, such as a patch.

@@ -85,6 +85,9 @@ async fn components_in_the_process_obey_the_same_rules() {
     assert_eq!(error.kind(), Kind::Forbidden);
 }
 
+/// The envelope of a kind that has no form in protobuf.
+const NO_TABLE: &str = "k8s\0\n\u{c}\n\u{4}x/v1\u{12}\u{4}Nope";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_bodies_and_paths_are_refused_with_a_status() {
     let world = World::start().await;
@@ -101,6 +104,7 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
         (request("POST", maps, "application/json", &big), 413),
         (request("POST", maps, "application/vnd.kubernetes.protobuf", "x"), 400),
         (request("POST", maps, "application/vnd.kubernetes.protobuf", "k8s\0\n\u{7f}"), 400),
+        (request("POST", maps, "application/vnd.kubernetes.protobuf", NO_TABLE), 415),
         (request("POST", maps, "application/cbor", "x"), 415),
         (request("POST", maps, "application/json", "{\"kind\":\"Pod\"}"), 400),
         (request("PATCH", &format!("{maps}/a"), "text/plain", "{}"), 415),

@@ -1,6 +1,5 @@
 //! What a client may take of the server: each limit is driven over HTTPS by a client that goes beyond it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,87 +9,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::Namespace;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use crate::raw::{DEADLINE, Raw, SHORT};
 use crate::support::World;
 
-/// Long enough for what has to come and never awaited in full when it does.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// Short enough to be waited for.
-const SHORT: Duration = Duration::from_millis(200);
-
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-
-/// A connection on which a test writes what it likes, as the administrator or nobody.
-struct Raw(TlsStream<TcpStream>);
-
-impl Raw {
-    async fn open(world: &World, is_admin: bool, protocol: &str) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(world.pki.ca().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let pair = world.pki.admin();
-        let mut config = match is_admin {
-            true => builder
-                .with_client_auth_cert(
-                    CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).map(Result::unwrap).collect(),
-                    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
-                )
-                .unwrap(),
-            false => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let tcp = TcpStream::connect(world.url.trim_start_matches("https://")).await.unwrap();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        Self(TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap())
-    }
-
-    async fn admin(world: &World) -> Self {
-        Self::open(world, true, "http/1.1").await
-    }
-
-    async fn send(&mut self, text: &str) -> &mut Self {
-        self.0.write_all(text.as_bytes()).await.unwrap();
-        self.0.flush().await.unwrap();
-        self
-    }
-
-    async fn request(&mut self, line: &str, headers: &str) -> &mut Self {
-        self.send(&format!("{line} HTTP/1.1\r\nHost: api\r\n{headers}\r\n")).await
-    }
-
-    /// The head of the next answer, in lower case.
-    async fn head(&mut self) -> String {
-        let mut head = Vec::new();
-        let read = async {
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(self.0.read_u8().await.unwrap());
-            }
-        };
-        tokio::time::timeout(DEADLINE, read).await.unwrap();
-        String::from_utf8(head).unwrap().to_lowercase()
-    }
-
-    async fn status(&mut self) -> u16 {
-        self.head().await.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
-    /// Waits until the server has closed the connection, whatever it says before.
-    async fn closed(&mut self) {
-        let mut rest = Vec::new();
-        // A reset is an end too.
-        let _ = tokio::time::timeout(DEADLINE, self.0.read_to_end(&mut rest)).await.unwrap();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_too_large_is_refused_by_its_length_or_where_it_passes_the_limit() {
@@ -111,7 +36,7 @@ async fn a_body_that_is_too_large_is_refused_by_its_length_or_where_it_passes_th
 }
 
 /// An HTTP/2 connection; hyper is as strict about its streams as curl is.
-async fn http2(world: &World, is_admin: bool) -> http2::SendRequest<Full<Bytes>> {
+pub async fn http2(world: &World, is_admin: bool) -> http2::SendRequest<Full<Bytes>> {
     let stream = TokioIo::new(Raw::open(world, is_admin, "h2").await.0);
     let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
@@ -163,7 +88,7 @@ async fn over_http_2_head_is_answered_without_a_body_on_every_path() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_arrive_gives_its_place_back() {
-    let world = World::start_with(Limits { body_time: SHORT, in_flight: 1, ..Limits::DEFAULT }).await;
+    let world = World::start_with(Limits { body_time: SHORT, exempt: 1, ..Limits::DEFAULT }).await;
     let mut slow = Raw::admin(&world).await;
     slow.request(&format!("POST {MAPS}"), "Content-Length: 100\r\n").await.send("{").await;
     assert_eq!(slow.status().await, 408);
@@ -207,7 +132,7 @@ async fn a_connection_that_is_done_gives_its_place_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_requests_than_are_worked_on_at_once_are_told_to_come_again() {
-    let world = World::start_with(Limits { in_flight: 1, ..Limits::DEFAULT }).await;
+    let world = World::start_with(Limits { exempt: 1, ..Limits::DEFAULT }).await;
     let mut slow = Raw::admin(&world).await;
     let headers = "Content-Type: application/json\r\nContent-Length: 30\r\nExpect: 100-continue\r\n";
     slow.request(&format!("POST {MAPS}"), headers).await;
@@ -227,7 +152,7 @@ async fn more_requests_than_are_worked_on_at_once_are_told_to_come_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_watches_than_may_run_are_told_to_come_again() {
-    let world = World::start_with(Limits { long_running: 2, in_flight: 1, ..Limits::DEFAULT }).await;
+    let world = World::start_with(Limits { long_running: 2, exempt: 1, ..Limits::DEFAULT }).await;
     let watch = format!("GET {MAPS}?watch=1");
     let (mut one, mut two) = (Raw::admin(&world).await, Raw::admin(&world).await);
     assert_eq!(one.request(&watch, "").await.status().await, 200);

@@ -5,19 +5,37 @@
 
 mod access;
 mod admission;
+mod architecture;
+mod attacks;
+mod audit;
+mod bodies;
 mod contract;
+mod every_kind;
+mod flow;
+mod fuzz;
 mod identities;
+mod informers;
 mod kinds;
 mod kube_crate;
 mod kubectl;
+mod kubectls;
 mod limits;
+mod metrics;
 mod node_proxy;
 mod pod_parts;
+#[path = "../../../../../tests/programs.rs"]
+mod programs;
 mod proxy;
+mod raw;
 mod rbac;
+mod reads;
 mod renewal;
 mod sealing;
+mod sdk;
+mod seen;
 mod support;
 mod system_objects;
+mod table;
 mod tokens;
 mod versions;
+mod writes;

@@ -1,7 +1,7 @@
 //! A server to test against.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use hako_client::Client;
 use hako_store::Embedded;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::seen;
 
 /// A running server with a store and a kubeconfig of its own.
 pub struct World {
@@ -53,8 +55,10 @@ impl World {
         let port = listener.local_addr().unwrap().port();
         let mut config = ServerConfig::new(Arc::clone(&store) as _, Arc::clone(&pki));
         config.service_cidr = (Ipv4Addr::new(10, 96, 0, 0), 16);
-        config.advertise = (Ipv4Addr::LOCALHOST, port);
+        // Of documentation (RFC 5737): what is on loopback is told to nobody.
+        config.advertise = (Ipv4Addr::new(192, 0, 2, 1), port);
         config.proxies_to_loopback = true;
+        config.recorder = Some(seen::recorder());
         change(&mut config);
         let server = Server::new(config).await.unwrap();
         default_account(&server.client(Identity::admin())).await;
@@ -81,15 +85,36 @@ impl World {
         self.run_kubectl(arguments, input, &[]).await
     }
 
+    /// Runs a program of somebody else with the kubeconfig of the administrator; answers like [`Self::try_kubectl`].
+    pub async fn try_program(
+        &self,
+        program: impl AsRef<Path>,
+        arguments: &[&str],
+        input: &str,
+        environment: &[(&str, &str)],
+    ) -> (bool, String, String) {
+        self.run_program(program.as_ref(), arguments, input, environment).await
+    }
+
     async fn run_kubectl(
         &self,
         arguments: &[&str],
         input: &str,
         environment: &[(&str, &str)],
     ) -> (bool, String, String) {
+        self.run_program(Path::new("kubectl"), arguments, input, environment).await
+    }
+
+    async fn run_program(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        input: &str,
+        environment: &[(&str, &str)],
+    ) -> (bool, String, String) {
         let home = self.dir.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(program);
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", home).args(arguments);
         command.envs(environment.iter().copied());
         command.stdin(std::process::Stdio::piped());
@@ -143,5 +168,6 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.server.stop();
+        seen::write();
     }
 }

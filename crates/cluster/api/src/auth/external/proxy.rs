@@ -45,6 +45,11 @@ impl FrontProxy {
         &self.roots
     }
 
+    /// The names in its certificates; none for any.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Whether a certificate that the listener took is one of a proxy.
     pub(crate) fn is_proxy(&self, chain: &[CertificateDer<'_>]) -> bool {
         let Some((own, others)) = chain.split_first() else { return false };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::rule::Rule;
-use crate::auth::Identity;
+use crate::auth::{Attributes, Identity};
 
 /// All roles and bindings.
 #[derive(Debug, Default)]
@@ -125,6 +125,35 @@ impl Index {
         self.bindings.insert(key, binding);
     }
 
+    /// By which binding something is allowed, in upstream's words; nothing if it is by none.
+    pub(crate) fn reason(&self, identity: &Identity, wanted: Attributes<'_>) -> Option<String> {
+        let namespace = match wanted {
+            Attributes::Resource { namespace, .. } => namespace,
+            Attributes::Path { .. } => "",
+        };
+        let places = std::iter::once("").chain(Some(namespace).filter(|it| !it.is_empty()));
+        for place in places {
+            for subject in subjects(identity) {
+                let names = self.by_subject.get(&(place.to_owned(), subject.clone()));
+                for name in names.into_iter().flatten() {
+                    let binding = self.bindings.get(&(place.to_owned(), name.clone()))?;
+                    let (role_namespace, role) = &binding.role;
+                    let rules = self.roles.get(&binding.role);
+                    if !rules.is_some_and(|rules| rules.iter().any(|rule| rule.allows(wanted))) {
+                        continue;
+                    }
+                    let by = match place {
+                        "" => format!("ClusterRoleBinding {name:?}"),
+                        place => format!("RoleBinding \"{name}/{place}\""),
+                    };
+                    let kind = if role_namespace.is_empty() { "ClusterRole" } else { "Role" };
+                    return Some(format!("RBAC: allowed by {by} of {kind} {role:?} to {}", shown(&subject)));
+                }
+            }
+        }
+        None
+    }
+
     /// The rules of a role: of a namespace, or of the cluster where that is empty.
     pub(crate) fn role(&self, namespace: &str, name: &str) -> Option<&Arc<[Rule]>> {
         self.roles.get(&(namespace.to_owned(), name.to_owned()))
@@ -145,6 +174,20 @@ impl Index {
             })
             .filter_map(|binding| self.roles.get(&binding.role))
             .flat_map(|rules| rules.iter())
+    }
+}
+
+/// As reasons name it: accounts by name and namespace.
+fn shown(subject: &Subject) -> String {
+    match subject {
+        Subject::Group(name) => format!("Group {name:?}"),
+        Subject::User(name) => {
+            let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+            match account {
+                Some((namespace, name)) => format!("ServiceAccount \"{name}/{namespace}\""),
+                None => format!("User {name:?}"),
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kinds of `flowcontrol.apiserver.k8s.io`: stored and served. How requests are queued does not follow them yet.
+//! The kinds of `flowcontrol.apiserver.k8s.io`: what they say; `flow` does as they say.
 
 mod flow_schema;
 mod mandatory;

@@ -110,3 +110,38 @@ async fn a_user_with_a_nodes_name_alone_is_no_node() {
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["status"]["allowed"], true, "a review knows what nodes may");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_reads_its_own_node_and_the_pods_on_it() {
+    let world = World::start().await;
+    for node in ["n", "m"] {
+        create::<Pod>(&world, pod(&format!("on-{node}"), node, node)).await;
+        let object = json!({"metadata": {"name": node}});
+        let nodes = world.inside().dynamic(&hako_client::ResourceType::new("", "v1", "nodes"), None);
+        nodes.create(&object, &hako_client::WriteOptions::default()).await.unwrap();
+    }
+    let pair = world.pki.node_client("n").unwrap();
+    let certificate = Some((pair.certificate.as_str(), pair.key.as_str()));
+    let pods = "/api/v1/pods";
+    let cases = [
+        (format!("{pods}?fieldSelector=spec.nodeName%3Dn"), 200, ""),
+        (format!("{pods}?fieldSelector=status.phase%21%3DFailed%2Cspec.nodeName%3D%3Dn"), 200, ""),
+        (
+            format!("{pods}?fieldSelector=spec.nodeName%3Dm"),
+            403,
+            "can only list/watch pods with spec.nodeName",
+        ),
+        (pods.to_owned(), 403, "can only list/watch pods with spec.nodeName field selector"),
+        ("/api/v1/namespaces/default/pods/on-n".to_owned(), 200, ""),
+        ("/api/v1/namespaces/default/pods/on-m".to_owned(), 403, "no relationship found between node 'n'"),
+        ("/api/v1/nodes/n".to_owned(), 200, ""),
+        ("/api/v1/nodes?fieldSelector=metadata.name%3Dn".to_owned(), 200, ""),
+        ("/api/v1/nodes/m".to_owned(), 403, "node 'n' cannot read 'm', only its own Node object"),
+        ("/api/v1/nodes".to_owned(), 403, "only its own Node object"),
+    ];
+    for (path, code, why) in cases {
+        let (status, answer) = super::call(&world, certificate, None, &[], ("GET", &path), None).await;
+        assert_eq!(status, code, "{path}: {answer}");
+        assert!(answer["message"].as_str().unwrap_or("").contains(why), "{path}: {answer}");
+    }
+}

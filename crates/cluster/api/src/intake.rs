@@ -1,0 +1,169 @@
+//! The way in for requests of clients outside: who sends them, whether there is room, whether they may be made, what
+//! they say; and out again, counted.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hako_kube::{Status, StatusDetails};
+use hyper::body::{Body as _, Incoming};
+
+use crate::audit::{Audit, Record};
+use crate::auth::authenticate;
+use crate::flow::{Hold, Ticket};
+use crate::http::{self, Answer, Failure, Info, Known, Outcome, Request, body};
+use crate::metrics::{Key, Objects};
+use crate::route::Permit;
+use crate::server::Inner;
+use crate::{proxy, route};
+
+/// A list takes a seat for so many objects.
+const OBJECTS_OF_A_SEAT: u64 = 100;
+const SEATS_MAX: u64 = 10;
+/// An answer that is not longer is as good as sent: it fits the buffers of its connection.
+const SENT_BYTES: u64 = 64 << 10;
+
+/// What is known of a request on its way.
+#[derive(Debug, Default)]
+struct Visit {
+    ticket: Ticket,
+    record: Option<Record>,
+    /// Whether whoever sends it is somebody.
+    is_known: bool,
+}
+
+impl Inner {
+    /// Answers a client outside, whose body has not been read.
+    pub(crate) async fn receive(self: &Arc<Self>, mut request: Request, mut body: Incoming) -> Answer {
+        let began = Instant::now();
+        let key = Key::of(&request, &Info::of(&request));
+        let is_long = route::is_long_running(&request);
+        let _working = (!is_long).then(|| self.requests.in_flight(&key));
+        let mut visit = Visit::default();
+        let outcome = match self.begin() {
+            Err(failure) => Err(failure),
+            Ok(()) if proxy::is_meant(&request.path) => {
+                request.incoming = Some(body);
+                self.admit(request, None, &mut visit).await
+            }
+            Ok(()) => {
+                let outcome = self.admit(request, Some(&mut body), &mut visit).await;
+                if outcome.as_ref().is_err_and(|failure| !failure.is(408)) {
+                    body::drain(body, self.config.limits.body_time);
+                }
+                outcome
+            }
+        };
+        let mut answer = self.finish(outcome);
+        visit.ticket.label(&mut answer);
+        if let Some(record) = visit.record {
+            answer = record.answered(answer, is_long).await;
+        }
+        if visit.is_known {
+            answer.extensions_mut().insert(Known);
+        }
+        self.requests.answered(key, answer.status().as_u16(), (!is_long).then(|| began.elapsed()));
+        if is_long && answer.status().is_success() {
+            let lasts = self.requests.lasts(key);
+            return answer.map(|body| http::until_sent(body, lasts));
+        }
+        hold(answer, visit.ticket.hold)
+    }
+
+    /// Lets in as many as the limits say. Who may not do what it asks for is told so before its body is read.
+    async fn admit(
+        self: &Arc<Self>,
+        mut request: Request,
+        body: Option<&mut Incoming>,
+        visit: &mut Visit,
+    ) -> Outcome {
+        let authenticated = authenticate(self, &mut request).await;
+        visit.record = self.begin_record(&mut request).await;
+        authenticated?;
+        visit.is_known = !request.identity.is_anonymous();
+        let is_long = route::is_long_running(&request);
+        let slot = match is_long {
+            true => Some(self.long.take(&request.identity).ok_or_else(too_many)?),
+            false => None,
+        };
+        let is_watch = is_long && route::is_watch(&request);
+        if is_watch || !is_long {
+            self.enter(&request, &mut visit.ticket).await?;
+        }
+        let permit = self.permit(&request, visit.record.is_some()).await?;
+        if let Some(body) = body {
+            request.body = body::read(body, &self.config.limits).await?;
+            if let Some(record) = &mut visit.record {
+                record.read(&request);
+            }
+        }
+        let Some(slot) = slot else { return route::carry_out(self, request, permit).await };
+        if request.upgrade.is_some() {
+            request.slot = Some(slot);
+            return route::carry_out(self, request, permit).await;
+        }
+        let answer = route::carry_out(self, request, permit).await?;
+        // What a watch begins with has been read; from now on it waits more than it works.
+        visit.ticket.hold = Hold::Nothing;
+        Ok(answer.map(|body| http::until_sent(body, slot)))
+    }
+
+    /// Begins to record a request, where requests are recorded.
+    pub(crate) async fn begin_record(&self, request: &mut Request) -> Option<Record> {
+        let audit = self.config.audit.as_ref()?;
+        Audit::begin(audit, request).await
+    }
+
+    /// Whether a request may be made; where it is recorded, so is why.
+    pub(crate) async fn permit(&self, request: &Request, is_recorded: bool) -> Outcome<Permit> {
+        let permit = route::may(self, request).await;
+        if is_recorded {
+            let is_forbidden = permit.as_ref().is_err_and(|failure| failure.is(403));
+            let decision = if is_forbidden { "forbid" } else { "allow" };
+            request.notes.annotate("authorization.k8s.io/decision", decision);
+            let reason = if is_forbidden { String::new() } else { route::reason(self, request) };
+            request.notes.annotate("authorization.k8s.io/reason", reason);
+        }
+        permit
+    }
+
+    async fn enter(self: &Arc<Self>, request: &Request, ticket: &mut Ticket) -> Outcome<()> {
+        let info = Info::of(request);
+        self.flow.classify(ticket, &request.identity, &info);
+        let width = if ticket.is_limited() { self.width(request, &info) } else { 1 };
+        if self.flow.enter(ticket, &request.identity, &info, width).await { Ok(()) } else { Err(too_many()) }
+    }
+
+    /// How many seats a request takes: a list as many as fit what it may find.
+    fn width(self: &Arc<Self>, request: &Request, info: &Info<'_>) -> u32 {
+        let Some(resource) = &info.resource else { return 1 };
+        let is_list = match info.verb {
+            "list" => true,
+            "watch" => request.query.flag("sendInitialEvents"),
+            _ => false,
+        };
+        if !is_list {
+            return 1;
+        }
+        let objects = Objects::about(self, resource.group, resource.version, resource.resource);
+        let limit = request.query.number::<u64>("limit").ok().flatten().filter(|limit| *limit > 0);
+        let seats = limit.map_or(objects, |limit| limit.min(objects)).div_ceil(OBJECTS_OF_A_SEAT);
+        u32::try_from(seats.clamp(1, SEATS_MAX)).unwrap_or(1)
+    }
+}
+
+/// Keeps a request's place until its answer has been sent.
+fn hold(answer: Answer, hold: Hold) -> Answer {
+    let is_short = answer.body().size_hint().upper().is_some_and(|bytes| bytes <= SENT_BYTES);
+    match hold {
+        Hold::Nothing => answer,
+        _ if is_short => answer,
+        hold => answer.map(|body| http::until_sent(body, hold)),
+    }
+}
+
+fn too_many() -> Failure {
+    let text = "Too many requests, please try again later.";
+    let mut status = Status::failure(429, "TooManyRequests", text);
+    status.details = Some(StatusDetails { retry_after_seconds: Some(1), ..StatusDetails::default() });
+    status.into()
+}
