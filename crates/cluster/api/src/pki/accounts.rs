@@ -8,6 +8,7 @@ use rcgen::{KeyPair as SigningKey, PKCS_ECDSA_P256_SHA256};
 use sha2::{Digest as _, Sha256};
 
 use super::{PkiError, files};
+use crate::auth::token::Seen;
 
 /// Bytes of a coordinate on P-256.
 const COORDINATE: usize = 32;
@@ -18,6 +19,7 @@ pub struct AccountKey {
     id: String,
     x: String,
     y: String,
+    seen: Seen,
 }
 
 impl std::fmt::Debug for AccountKey {
@@ -50,12 +52,17 @@ impl AccountKey {
         // RFC 7638: the members in this order, without spaces.
         let thumbprint = format!("{{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"{x}\",\"y\":\"{y}\"}}");
         let id = URL_SAFE_NO_PAD.encode(Sha256::digest(thumbprint.as_bytes()));
-        Ok(Self { private, id, x, y })
+        Ok(Self { private, id, x, y, seen: Seen::default() })
     }
 
     /// The private key, PEM (PKCS #8).
     pub(crate) fn private_pem(&self) -> &str {
         &self.private
+    }
+
+    /// Tokens that it is known to have signed.
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// Its thumbprint (RFC 7638).

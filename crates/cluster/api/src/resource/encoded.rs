@@ -1,13 +1,13 @@
 //! Objects as stored bytes: `{"apiVersion":…,"kind":…,"metadata":{…},…}` without `resourceVersion`.
 //!
-//! INVARIANT: `apiVersion` and `kind`, which hold no quotes or braces, come first and `metadata` third and not
+//! INVARIANT: `apiVersion` and `kind`, which hold no quotes, commas or braces, come first and `metadata` third and not
 //! empty; so the first `"metadata":{` is where the revision goes, and reading needs no parsing.
 
 use bytes::Bytes;
 use hako_store::{Entry, Revision};
 use serde_json::Value;
 
-use crate::http::{Failure, Outcome};
+use crate::http::{Failure, Outcome, SHARED_BYTES};
 use crate::kinds::KindRow;
 
 const METADATA: &[u8] = b"\"metadata\":{";
@@ -57,18 +57,46 @@ pub(super) fn write_into(out: &mut Vec<u8>, row: &KindRow, stored: &[u8], revisi
     }
 }
 
+/// Appends the object in the form of the row, or only its start where the rest, which it then answers, is long enough
+/// to be sent from where it is.
+pub(super) fn write_shared(
+    out: &mut Vec<u8>,
+    row: &KindRow,
+    stored: &Bytes,
+    revision: Revision,
+) -> Option<Bytes> {
+    if row.stored.is_some() || stored.len() < SHARED_BYTES {
+        write_into(out, row, stored, revision);
+        return None;
+    }
+    let at = start_into(out, stored, revision);
+    Some(stored.slice(at..))
+}
+
 /// Appends the object as it is kept with its revision.
 fn splice_into(out: &mut Vec<u8>, stored: &[u8], revision: Revision) {
-    let at = stored
-        .windows(METADATA.len())
-        .take(512)
-        .position(|window| window == METADATA)
-        .map_or(stored.len(), |at| at + METADATA.len());
+    let at = start_into(out, stored, revision);
+    out.extend_from_slice(&stored[at..]);
+}
+
+/// Where the first member of the metadata is.
+fn metadata_at(stored: &[u8]) -> usize {
+    // `apiVersion` and `kind` hold no comma: the second one stands before `"metadata":{`.
+    let mut commas = stored.iter().enumerate().take(512).filter(|(_, byte)| **byte == b',');
+    let at = commas.nth(1).map(|(at, _)| at + 1);
+    let at = at.filter(|at| stored[*at..].starts_with(METADATA));
+    at.map_or(stored.len(), |at| at + METADATA.len())
+}
+
+/// Appends the start of an object as it is kept, with its revision; answers where it goes on.
+fn start_into(out: &mut Vec<u8>, stored: &[u8], revision: Revision) -> usize {
+    let at = metadata_at(stored);
     out.extend_from_slice(&stored[..at]);
     out.extend_from_slice(b"\"resourceVersion\":\"");
-    out.extend_from_slice(revision.0.to_string().as_bytes());
+    // INVARIANT: writing a number to a `Vec` cannot fail.
+    let _ = serde_json::to_writer(&mut *out, &revision.0);
     out.extend_from_slice(b"\",");
-    out.extend_from_slice(&stored[at..]);
+    at
 }
 
 /// The object, in the form of the row, with its revision.

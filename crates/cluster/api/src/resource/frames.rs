@@ -1,34 +1,38 @@
-//! Watch frames, encoded once for all watchers.
+//! Watch frames, encoded once for all watchers who see the same form.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::fmt;
 
 use bytes::Bytes;
 use hako_store::{Event, Revision};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
-use super::encoded::write_into;
+use super::encoded::{decode_at, write_into};
+use super::render;
+use crate::http::Form;
 use crate::kinds::KindRow;
 
 /// Events whose frames are remembered; watchers further behind encode for themselves.
 const REMEMBERED: usize = 256;
 
-/// The frames of the newest events, by revision.
-#[derive(Debug, Default)]
-pub(crate) struct FrameCache(Mutex<Remembered>);
-
-#[derive(Debug, Default)]
-struct Remembered {
-    by_revision: HashMap<Revision, Arc<Frames>>,
-    order: VecDeque<Revision>,
-}
+/// The frames of the newest events. An event's place is its revision's remainder, so that looking one up takes one
+/// lock that only those contend for who are told the same event.
+pub(crate) struct FrameCache(Box<[Mutex<Frames>]>);
 
 /// What one event looks like on the wire, each form made when first wanted.
-#[derive(Debug, Default)]
-pub(super) struct Frames {
-    added: OnceLock<Bytes>,
-    modified: OnceLock<Bytes>,
-    deleted: OnceLock<Bytes>,
+#[derive(Default)]
+struct Frames {
+    of: Revision,
+    made: Vec<(View, Told, Bytes)>,
+}
+
+/// How a watcher sees objects.
+#[derive(Clone, Copy)]
+pub(super) struct View {
+    pub row: &'static KindRow,
+    pub form: Form,
+    /// Of a table: whether the columns are told too, as they are once.
+    pub with_columns: bool,
 }
 
 /// What a watcher is told.
@@ -49,54 +53,135 @@ impl Told {
     }
 }
 
+impl Default for FrameCache {
+    fn default() -> Self {
+        Self((0..REMEMBERED).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl fmt::Debug for FrameCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameCache").finish_non_exhaustive()
+    }
+}
+
 impl FrameCache {
     /// The frame for telling an event, shared with all who are told the same.
-    pub(super) fn frame(&self, row: &KindRow, told: Told, event: &Event) -> Bytes {
-        if row.stored.is_some() {
-            // Remembered frames are of the form kept.
-            return frame(row, told, object_of(told, event), event.revision());
+    pub(super) fn frame(&self, view: View, told: Told, event: &Event) -> Bytes {
+        let revision = event.revision();
+        let make = || view.frame(told, object_of(told, event), revision);
+        let place = usize::try_from(revision.0 % REMEMBERED as u64).unwrap_or_default();
+        let mut frames = self.0[place].lock();
+        if frames.of > revision {
+            return make();
         }
-        let frames = self.frames(event.revision());
-        let cell = match told {
-            Told::Added => &frames.added,
-            Told::Modified => &frames.modified,
-            Told::Deleted => &frames.deleted,
-        };
-        cell.get_or_init(|| frame(row, told, object_of(told, event), event.revision())).clone()
+        if frames.of < revision {
+            *frames = Frames { of: revision, made: Vec::new() };
+        }
+        let is_it = |made: &&(View, Told, Bytes)| made.1 == told && made.0.is(view);
+        if let Some((_, _, frame)) = frames.made.iter().find(is_it) {
+            return frame.clone();
+        }
+        let frame = make();
+        frames.made.push((view, told, frame.clone()));
+        frame
+    }
+}
+
+impl View {
+    fn is(&self, other: Self) -> bool {
+        std::ptr::eq(self.row, other.row)
+            && self.form == other.form
+            && self.with_columns == other.with_columns
     }
 
-    fn frames(&self, revision: Revision) -> Arc<Frames> {
-        let mut remembered = self.0.lock();
-        if let Some(frames) = remembered.by_revision.get(&revision) {
-            return Arc::clone(frames);
+    /// One line of a watch.
+    pub(super) fn frame(&self, told: Told, stored: &[u8], revision: Revision) -> Bytes {
+        if self.form == Form::Object {
+            let mut out = Vec::with_capacity(stored.len() + 96);
+            out.extend_from_slice(b"{\"type\":\"");
+            out.extend_from_slice(told.name().as_bytes());
+            out.extend_from_slice(b"\",\"object\":");
+            write_into(&mut out, self.row, stored, revision);
+            out.extend_from_slice(b"}\n");
+            return Bytes::from(out);
         }
-        let frames = Arc::new(Frames::default());
-        if remembered.order.len() == REMEMBERED
-            && let Some(oldest) = remembered.order.pop_front()
-        {
-            remembered.by_revision.remove(&oldest);
+        let Ok(object) = decode_at(self.row, stored, revision) else { return Bytes::new() };
+        line(told.name(), &self.shaped(object, revision))
+    }
+
+    fn shaped(&self, object: Value, revision: Revision) -> Value {
+        match self.form {
+            Form::Table(rows) => {
+                let metadata = json!({"resourceVersion": revision.0.to_string()});
+                render::table(self.row, rows, &[object], metadata, self.with_columns)
+            }
+            _ => render::partial(&object),
         }
-        remembered.order.push_back(revision);
-        remembered.by_revision.insert(revision, Arc::clone(&frames));
-        frames
     }
 }
 
 /// What leaves is shown as it last was, all else as it is.
-pub(super) fn object_of(told: Told, event: &Event) -> &[u8] {
+fn object_of(told: Told, event: &Event) -> &[u8] {
     match (told, &event.previous) {
         (Told::Deleted, Some(previous)) => &previous.value,
         _ => &event.entry.value,
     }
 }
 
-/// One line of a watch.
-pub(super) fn frame(row: &KindRow, told: Told, stored: &[u8], revision: Revision) -> Bytes {
-    let mut out = Vec::with_capacity(stored.len() + 96);
-    out.extend_from_slice(b"{\"type\":\"");
-    out.extend_from_slice(told.name().as_bytes());
-    out.extend_from_slice(b"\",\"object\":");
-    write_into(&mut out, row, stored, revision);
-    out.extend_from_slice(b"}\n");
-    Bytes::from(out)
+/// Anything as a line of a watch.
+pub(super) fn line(told: &str, object: &Value) -> Bytes {
+    Bytes::from(format!("{{\"type\":\"{told}\",\"object\":{object}}}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::RowObject;
+    use crate::kinds;
+    use hako_store::{Entry, EventKind};
+    use std::sync::Arc;
+
+    fn event(revision: u64) -> Event {
+        let value = br#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"type":"Opaque"}"#;
+        let at = Revision(revision);
+        let entry = Entry {
+            key: "a".into(),
+            value: Bytes::from_static(value),
+            created: at,
+            modified: at,
+            lease: None,
+        };
+        Event { kind: EventKind::Put, entry: Arc::new(entry), previous: None }
+    }
+
+    #[test]
+    fn watchers_of_one_form_share_a_frame_and_those_of_another_have_their_own() {
+        let cache = FrameCache::default();
+        let row = kinds::by_kind("", "v1", "Secret").unwrap();
+        let forms =
+            [Form::Object, Form::Metadata, Form::Table(RowObject::None), Form::Table(RowObject::Object)];
+        let mut seen = Vec::new();
+        for form in forms {
+            for with_columns in [false, true] {
+                let view = View { row, form, with_columns };
+                let first = cache.frame(view, Told::Added, &event(7));
+                assert_eq!(cache.frame(view, Told::Added, &event(7)).as_ptr(), first.as_ptr());
+                assert!(!seen.contains(&first.as_ptr()));
+                seen.push(first.as_ptr());
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_far_behind_is_told_right_and_takes_nothing_from_others() {
+        let cache = FrameCache::default();
+        let row = kinds::by_kind("", "v1", "Secret").unwrap();
+        let view = View { row, form: Form::Object, with_columns: false };
+        let newer = 7 + REMEMBERED as u64;
+        let kept = cache.frame(view, Told::Added, &event(newer));
+        let late = cache.frame(view, Told::Added, &event(7));
+        assert!(std::str::from_utf8(&late).unwrap().contains(r#""resourceVersion":"7""#));
+        assert_eq!(cache.frame(view, Told::Added, &event(newer)).as_ptr(), kept.as_ptr());
+    }
 }

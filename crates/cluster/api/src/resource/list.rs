@@ -3,22 +3,25 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use hako_kube::status;
+use hako_kube::{Status, status};
 use hako_store::{Entry, Page, Range, Revision, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::render::{self, ListHead};
+use super::items;
+use super::render::ListHead;
 use super::selection::Selection;
 use super::target::{Target, registry_prefix};
+use super::versions::Version;
 use crate::http::{Failure, Outcome, Request};
 use crate::server::Inner;
 
-/// Where a list goes on: the last key looked at, and the revision of the first page.
+/// Where a list goes on: the last key looked at, and the revision of the first page; none of a list that goes on with
+/// the newest state, because that of its first page is gone.
 #[derive(Debug, Deserialize, Serialize)]
 struct Continue {
     v: u8,
-    rev: u64,
+    rev: Option<u64>,
     start: String,
 }
 
@@ -27,13 +30,14 @@ const CHUNK: usize = 500;
 
 /// Reads a collection.
 pub(crate) async fn list(server: &Inner, request: &Request, target: &Target) -> Outcome {
+    // It takes its time: others on the connection go on meanwhile.
+    tokio::task::yield_now().await;
     let form = request.accept()?.form;
     let selection = Selection::parse(&request.query, target)?;
     let limit: usize = request.query.number("limit")?.unwrap_or(0);
-    let start = Start::parse(request)?;
+    let start = Start::parse(request, limit)?;
     let (entries, head) = start.read(server, target, &selection, limit).await?;
-    let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
-    render::list(target, form, &head, &entries)
+    items::list(target, form, &head, entries)
 }
 
 /// The selected entries now, for operations on a whole collection.
@@ -43,38 +47,23 @@ pub(super) async fn selected(
     target: &Target,
 ) -> Outcome<(Vec<Arc<Entry>>, ListHead)> {
     let selection = Selection::parse(&request.query, target)?;
-    Start { after: None, at: None, not_older: None }.read(server, target, &selection, 0).await
+    Start { after: None, version: Version::Newest }.read(server, target, &selection, 0).await
 }
 
 struct Start {
     after: Option<Bytes>,
-    at: Option<Revision>,
-    not_older: Option<Revision>,
+    version: Version,
 }
 
 impl Start {
-    fn parse(request: &Request) -> Outcome<Self> {
-        let mut start = Self { after: None, at: None, not_older: None };
-        if let Some(token) = request.query.text("continue") {
-            let bad = || Failure::bad_request("continue key is not valid: list again without it");
-            let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
-            let token: Continue = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-            start.after = Some(Bytes::from(token.start));
-            start.at = Some(Revision(token.rev));
-            return Ok(start);
-        }
-        let version: Option<u64> = request.query.number("resourceVersion")?;
-        match (request.query.text("resourceVersionMatch"), version) {
-            (None, version) => start.not_older = version.map(Revision),
-            (Some("NotOlderThan"), Some(version)) => start.not_older = Some(Revision(version)),
-            (Some("Exact"), Some(version)) if version > 0 => start.at = Some(Revision(version)),
-            (Some(rule), _) => {
-                let text =
-                    format!("resourceVersionMatch {rule:?} is forbidden without a fitting resourceVersion");
-                return Err(Failure::bad_request(text));
-            }
-        }
-        Ok(start)
+    fn parse(request: &Request, limit: usize) -> Outcome<Self> {
+        let version = Version::of_list(&request.query, limit)?;
+        let Some(token) = request.query.text("continue") else { return Ok(Self { after: None, version }) };
+        let bad = || Failure::bad_request("continue key is not valid: list again without it");
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
+        let token: Continue = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+        let version = token.rev.map_or(Version::Newest, |revision| Version::Exact(Revision(revision)));
+        Ok(Self { after: Some(Bytes::from(token.start)), version })
     }
 
     async fn read(
@@ -85,7 +74,8 @@ impl Start {
         limit: usize,
     ) -> Outcome<(Vec<Arc<Entry>>, ListHead)> {
         let prefix = Bytes::from(registry_prefix(target.row, &target.namespace));
-        let mut range = Range { prefix: prefix.clone(), start_after: self.after, limit, at: self.at };
+        let mut range =
+            Range { prefix: prefix.clone(), start_after: self.after, limit, at: self.version.exactly() };
         if let Some(after) = &mut range.start_after
             && !after.starts_with(&prefix)
         {
@@ -97,7 +87,7 @@ impl Start {
                 range.limit = CHUNK.max(limit);
             }
             let page = self::page(server, &range).await?;
-            self.not_older.map_or(Ok(()), |wanted| not_older(&page, wanted))?;
+            self.version.allows(page.revision)?;
             let mut cut_at = None;
             for entry in &page.entries {
                 if selection.matches(&entry.key, &entry.value) {
@@ -124,27 +114,31 @@ impl Start {
 }
 
 fn head(revision: Revision, key: Option<&Bytes>, remaining: Option<u64>) -> ListHead {
-    let token = key.map(|key| {
-        let token = Continue { v: 1, rev: revision.0, start: String::from_utf8_lossy(key).into_owned() };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
-    });
-    ListHead { revision, continue_token: token, remaining }
+    ListHead { revision, continue_token: key.map(|key| token(Some(revision), key)), remaining }
+}
+
+fn token(revision: Option<Revision>, key: &Bytes) -> String {
+    let rev = revision.map(|revision| revision.0);
+    let token = Continue { v: 1, rev, start: String::from_utf8_lossy(key).into_owned() };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
 async fn page(server: &Inner, range: &Range) -> Outcome<Page> {
-    match server.config.store.range(range.clone()).await {
-        Err(StoreError::Compacted { .. }) if range.start_after.is_some() => Err(status::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
-             without the continue parameter.",
-        )
-        .into()),
-        other => Ok(other?),
+    match (server.config.store.range(range.clone()).await, &range.start_after) {
+        (Err(StoreError::Compacted { .. }), Some(after)) => Err(too_late(after)),
+        (other, _) => Ok(other?),
     }
 }
 
-fn not_older(page: &Page, wanted: Revision) -> Outcome<()> {
-    if page.revision < wanted {
-        return Err(StoreError::FutureRevision { requested: wanted, current: page.revision }.into());
-    }
-    Ok(())
+/// A client that pages too slowly may begin again, or take the rest as it is now.
+fn too_late(after: &Bytes) -> Failure {
+    let error = status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let mut status = Status::from_error(&error, None);
+    status.metadata.insert("continue".to_owned(), token(None, after).into());
+    status.into()
 }

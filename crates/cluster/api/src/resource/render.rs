@@ -1,13 +1,12 @@
 //! Answers in the form the client asked for.
 
 use bytes::Bytes;
-use hako_store::{Entry, Revision};
+use hako_store::Revision;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::encoded::{decode_at, write_into, written};
-use super::target::Target;
+use super::encoded::{decode_at, written};
 use crate::http::{Answer, Form, Outcome, RowObject, answer};
 use crate::kinds::KindRow;
 
@@ -44,7 +43,7 @@ pub(super) struct ListHead {
 }
 
 impl ListHead {
-    fn metadata(&self) -> Value {
+    pub(super) fn metadata(&self) -> Value {
         let mut metadata = json!({"resourceVersion": self.revision.0.to_string()});
         if let Some(token) = &self.continue_token {
             metadata["continue"] = token.as_str().into();
@@ -54,50 +53,6 @@ impl ListHead {
         }
         metadata
     }
-}
-
-/// A list.
-pub(super) fn list(target: &Target, form: Form, head: &ListHead, entries: &[&Entry]) -> Outcome {
-    let row = target.row;
-    let body = match form {
-        Form::Object => whole_list(row, head, entries),
-        Form::Metadata => {
-            let items: Outcome<Vec<Value>> = entries
-                .iter()
-                .map(|entry| Ok(partial(&decode_at(row, &entry.value, entry.modified)?)))
-                .collect();
-            to_bytes(&json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                "metadata": head.metadata(), "items": items?,
-            }))
-        }
-        Form::Table(rows) => {
-            let objects: Outcome<Vec<Value>> =
-                entries.iter().map(|entry| decode_at(row, &entry.value, entry.modified)).collect();
-            to_bytes(&table(row, rows, &objects?, head.metadata(), true))
-        }
-    };
-    Ok(answer::json_response(StatusCode::OK, body))
-}
-
-fn whole_list(row: &KindRow, head: &ListHead, entries: &[&Entry]) -> Bytes {
-    let size: usize = entries.iter().map(|entry| entry.value.len() + 64).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let start = format!(
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-        row.kind,
-        row.api_version(),
-        head.metadata()
-    );
-    out.extend_from_slice(start.as_bytes());
-    for (index, entry) in entries.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_into(&mut out, row, &entry.value, entry.modified);
-    }
-    out.extend_from_slice(b"]}");
-    Bytes::from(out)
 }
 
 /// The metadata of an object as an object of its own.
@@ -117,30 +72,34 @@ pub(super) fn table(
     with_columns: bool,
 ) -> Value {
     let now = Timestamp::now();
-    let carried = |object: &Value| match rows {
-        RowObject::None => Value::Null,
-        RowObject::Metadata => partial(object),
-        RowObject::Object => object.clone(),
-    };
-    let rows: Vec<Value> = objects
-        .iter()
-        .map(|object| json!({"cells": (row.cells)(object, now), "object": carried(object)}))
-        .collect();
-    let columns: Vec<Value> = row
-        .columns
-        .iter()
-        .filter(|_| with_columns)
-        .map(|column| {
-            json!({
-                "name": column.name, "type": column.kind, "format": column.format,
-                "description": column.description, "priority": column.priority,
-            })
-        })
-        .collect();
+    let rows: Vec<Value> = objects.iter().map(|object| table_row(row, rows, object.clone(), now)).collect();
+    let columns = if with_columns { columns(row) } else { Vec::new() };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": columns, "rows": rows,
     })
+}
+
+/// What a table's columns are.
+pub(super) fn columns(row: &KindRow) -> Vec<Value> {
+    let columns = row.columns.iter().map(|column| {
+        json!({
+            "name": column.name, "type": column.kind, "format": column.format,
+            "description": column.description, "priority": column.priority,
+        })
+    });
+    columns.collect()
+}
+
+/// One object as a table's row.
+pub(super) fn table_row(row: &KindRow, rows: RowObject, object: Value, now: Timestamp) -> Value {
+    let cells = (row.cells)(&object, now);
+    let carried = match rows {
+        RowObject::None => Value::Null,
+        RowObject::Metadata => partial(&object),
+        RowObject::Object => object,
+    };
+    json!({"cells": cells, "object": carried})
 }
 
 pub(super) fn to_bytes(value: &Value) -> Bytes {

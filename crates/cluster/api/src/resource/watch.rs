@@ -11,31 +11,35 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use hako_client::Body;
-use hako_store::{Batch, Event, EventKind, Range, Revision};
+use hako_store::{Batch, Entry, Event, EventKind, Range, Revision, StoreError};
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::encoded::decode_at;
-use super::frames::{self, Told, object_of};
+use super::frames::{Told, View, line};
 use super::render;
 use super::selection::Selection;
 use super::target::{Target, registry_prefix};
+use super::versions::check_watch;
 use crate::http::{Failure, Form, Outcome, Request};
 use crate::server::Inner;
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
+/// How much is told at once at least, if so much is there.
+const LINES_BYTES: usize = 32 << 10;
 const LAST_BY_DEFAULT: Duration = Duration::from_secs(40 * 60);
+/// A year, which is as good as for ever and can still be added to a time.
+const LAST_AT_MOST_SECONDS: u64 = 365 * 86_400;
 
 /// Starts a watch.
 pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let options = Options::parse(request, target)?;
     let prefix = Bytes::from(registry_prefix(target.row, &target.namespace));
-    let mut lines = VecDeque::new();
     let mut watcher = Watcher {
         store: None,
+        present: Vec::new().into_iter(),
         lines: VecDeque::new(),
         sent: Revision::ZERO,
         seen: Revision::ZERO,
@@ -48,13 +52,18 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
     };
     let after = match watcher.options.after {
         Some(after) if !watcher.options.initial => after,
-        wanted => watcher.initial(prefix.clone(), wanted, &mut lines).await?,
+        wanted => watcher.initial(prefix.clone(), wanted).await?,
     };
-    watcher.lines = lines;
     watcher.seen = after;
     watcher.sent = after;
-    watcher.store = Some(server.config.store.watch(prefix, after).await?);
-    server.counts.watches.fetch_add(1, Ordering::Relaxed);
+    match server.config.store.watch(prefix, after).await {
+        // Clients look for it among the events, and some nowhere else.
+        Err(error @ StoreError::Compacted { .. }) => watcher.lines.push_back(error_line(error.into())),
+        other => {
+            watcher.store = Some(other?);
+            server.counts.watches.fetch_add(1, Ordering::Relaxed);
+        }
+    }
     let frames = stream::unfold(watcher, |mut watcher| async move {
         let line = watcher.next().await?;
         Some((Ok(Frame::data(line)), watcher))
@@ -94,17 +103,11 @@ impl Options {
         let bookmarks = query.flag("allowWatchBookmarks");
         let asks_initial = query.get("sendInitialEvents").is_some();
         let wants_initial = query.flag("sendInitialEvents");
-        if asks_initial && query.text("resourceVersionMatch") != Some("NotOlderThan") {
-            let text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            return Err(Failure::bad_request(format!("sendInitialEvents: Forbidden: {text}")));
-        }
-        if !asks_initial && query.text("resourceVersionMatch").is_some() {
-            let text = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless \
-                        sendInitialEvents is provided";
-            return Err(Failure::bad_request(text));
-        }
+        check_watch(query)?;
         let seconds: Option<u64> = query.number("timeoutSeconds")?;
-        let lasts = seconds.filter(|seconds| *seconds > 0).map_or(LAST_BY_DEFAULT, Duration::from_secs);
+        let lasts = seconds
+            .filter(|seconds| *seconds > 0)
+            .map_or(LAST_BY_DEFAULT, |seconds| Duration::from_secs(seconds.min(LAST_AT_MOST_SECONDS)));
         Ok(Self {
             selection: Selection::parse(query, target)?,
             form: request.accept()?.form,
@@ -119,6 +122,9 @@ impl Options {
 
 struct Watcher {
     store: Option<hako_store::Watch>,
+    /// What is still to be told of the present state.
+    present: std::vec::IntoIter<Arc<Entry>>,
+    /// What is to be told after that.
     lines: VecDeque<Bytes>,
     /// The revision of the last line.
     sent: Revision,
@@ -141,42 +147,56 @@ impl Drop for Watcher {
 }
 
 impl Watcher {
-    /// Lines for the present state; answers its revision.
-    async fn initial(
-        &mut self,
-        prefix: Bytes,
-        not_older: Option<Revision>,
-        lines: &mut VecDeque<Bytes>,
-    ) -> Outcome<Revision> {
+    /// Begins with the present state, if that is asked for; answers its revision.
+    async fn initial(&mut self, prefix: Bytes, not_older: Option<Revision>) -> Outcome<Revision> {
         let page = self.server.config.store.range(Range::all(prefix)).await?;
         if let Some(requested) = not_older
             && page.revision < requested
         {
-            return Err(hako_store::StoreError::FutureRevision { requested, current: page.revision }.into());
+            return Err(StoreError::FutureRevision { requested, current: page.revision }.into());
         }
         if !self.options.initial {
             return Ok(page.revision);
         }
-        for entry in &page.entries {
-            if self.options.selection.matches(&entry.key, &entry.value) {
-                let line = match self.options.form {
-                    Form::Object => frames::frame(self.target.row, Told::Added, &entry.value, entry.modified),
-                    _ => self.shaped(Told::Added, &entry.value, entry.modified),
-                };
-                lines.push_back(line);
-            }
-        }
+        self.present = page.entries.into_iter();
         if self.options.initial_bookmark {
-            lines.push_back(self.bookmark(page.revision, true));
+            self.lines.push_back(self.bookmark(page.revision, true));
         }
         Ok(page.revision)
     }
 
-    /// The next line; none ends the watch.
+    /// Lines that are there: of the present state as many as are sent at once, of what came after all.
+    fn ready(&mut self) -> Option<Bytes> {
+        let mut all = Vec::new();
+        while all.len() < LINES_BYTES
+            && let Some(entry) = self.present.next()
+        {
+            if self.options.selection.matches(&entry.key, &entry.value) {
+                let line = self.view().frame(Told::Added, &entry.value, entry.modified);
+                all.extend_from_slice(&line);
+            }
+        }
+        if all.is_empty() {
+            let first = self.lines.pop_front()?;
+            if self.lines.is_empty() {
+                return Some(first);
+            }
+            all.extend_from_slice(&first);
+        }
+        while self.present.len() == 0
+            && all.len() < LINES_BYTES
+            && let Some(line) = self.lines.pop_front()
+        {
+            all.extend_from_slice(&line);
+        }
+        Some(Bytes::from(all))
+    }
+
+    /// The next lines; none ends the watch.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.lines.pop_front() {
-                return Some(line);
+            if let Some(lines) = self.ready() {
+                return Some(lines);
             }
             let store = self.store.as_mut()?;
             let batch = tokio::select! {
@@ -210,11 +230,8 @@ impl Watcher {
     fn take(&mut self, batch: &Batch) {
         for event in &batch.events {
             if let Some(told) = self.told(event) {
-                let line = match self.options.form {
-                    Form::Object => self.server.frames.frame(self.target.row, told, event),
-                    _ => self.shaped(told, object_of(told, event), event.revision()),
-                };
-                self.lines.push_back(line);
+                let view = self.view();
+                self.lines.push_back(self.server.frames.frame(view, told, event));
                 self.sent = event.revision();
             }
         }
@@ -235,18 +252,12 @@ impl Watcher {
         }
     }
 
-    /// A line in a form other than the object's own.
-    fn shaped(&mut self, told: Told, stored: &[u8], revision: Revision) -> Bytes {
-        let Ok(object) = decode_at(self.target.row, stored, revision) else { return Bytes::new() };
-        let object = match self.options.form {
-            Form::Table(rows) => {
-                let metadata = json!({"resourceVersion": revision.0.to_string()});
-                let with_columns = !std::mem::replace(&mut self.columns_sent, true);
-                render::table(self.target.row, rows, &[object], metadata, with_columns)
-            }
-            _ => render::partial(&object),
-        };
-        line(told.name(), &object)
+    /// How the next object is shown.
+    fn view(&mut self) -> View {
+        let form = self.options.form;
+        let is_table = matches!(form, Form::Table(_));
+        let with_columns = is_table && !std::mem::replace(&mut self.columns_sent, true);
+        View { row: self.target.row, form, with_columns }
     }
 
     fn bookmark(&self, revision: Revision, initial_events_end: bool) -> Bytes {
@@ -266,8 +277,4 @@ impl Watcher {
 
 fn error_line(failure: Failure) -> Bytes {
     line("ERROR", &serde_json::to_value(failure.status()).unwrap_or(Value::Null))
-}
-
-fn line(told: &str, object: &Value) -> Bytes {
-    Bytes::from(format!("{{\"type\":\"{told}\",\"object\":{object}}}\n"))
 }

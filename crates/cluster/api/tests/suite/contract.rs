@@ -36,6 +36,8 @@ macro_rules! contract {
     };
 }
 
+pub(crate) use contract;
+
 contract!(
     what_was_written_reads_back_with_a_revision,
     failures_have_the_apis_kinds_and_words,

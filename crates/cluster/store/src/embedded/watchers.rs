@@ -7,7 +7,7 @@
 //! prefix is quiet therefore never falls behind compaction, one with something pending does and is told so.
 //! `first_pending` changes only under the state's lock: the writer's to mark, a reader's for its own watcher.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -35,39 +35,104 @@ struct Watcher {
 
 /// Who waits for which prefix.
 #[derive(Debug, Default)]
-pub struct Watchers(Mutex<HashMap<Bytes, Vec<Weak<Watcher>>>>);
+pub struct Watchers(Mutex<Prefixes>);
+
+/// An event's watchers are found by the beginnings of its key, as many as there are lengths of prefixes, however
+/// many prefixes there are: ten thousand may wait for one object each.
+#[derive(Debug, Default)]
+struct Prefixes {
+    by_prefix: HashMap<Bytes, Prefix>,
+    /// How many prefixes there are of a length.
+    lengths: BTreeMap<usize, usize>,
+    round: u64,
+}
+
+#[derive(Debug, Default)]
+struct Prefix {
+    watchers: Vec<Weak<Watcher>>,
+    /// The last round in which they were woken.
+    round: u64,
+}
+
+impl Prefixes {
+    /// The watchers of a key who were not found in this round.
+    fn each_new(&mut self, key: &[u8], mut found: impl FnMut(&Weak<Watcher>)) {
+        for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
+            let Some(prefix) = self.by_prefix.get_mut(&key[..length]) else { continue };
+            if prefix.round != self.round {
+                prefix.round = self.round;
+                prefix.watchers.iter().for_each(&mut found);
+            }
+        }
+    }
+}
 
 impl Watchers {
     fn register(&self, prefix: Bytes) -> Arc<Watcher> {
         let watcher = Arc::new(Watcher::default());
         let mut prefixes = self.0.lock();
-        prefixes.retain(|_, watchers| {
-            watchers.retain(|watcher| watcher.strong_count() > 0);
-            !watchers.is_empty()
+        let Prefixes { by_prefix, lengths, .. } = &mut *prefixes;
+        let entry = by_prefix.entry(prefix.clone()).or_insert_with(|| {
+            *lengths.entry(prefix.len()).or_default() += 1;
+            Prefix::default()
         });
-        prefixes.entry(prefix).or_default().push(Arc::downgrade(&watcher));
+        entry.watchers.push(Arc::downgrade(&watcher));
         watcher
     }
 
-    /// Wakes the watchers of events that are being applied. Call it with the state locked for writing.
-    pub fn publish(&self, events: &[Past]) {
-        for (prefix, watchers) in self.0.lock().iter() {
-            let first = events.iter().find(|past| past.event.entry.key.starts_with(prefix));
-            let Some(first) = first.map(|past| past.event.revision().0) else {
-                continue;
-            };
-            for watcher in watchers.iter().filter_map(Weak::upgrade) {
-                let _ = watcher.first_pending.compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
-                watcher.notify.notify_one();
+    fn forget(&self, prefix: &Bytes, watcher: &Arc<Watcher>) {
+        let mut prefixes = self.0.lock();
+        let Prefixes { by_prefix, lengths, .. } = &mut *prefixes;
+        let Some(entry) = by_prefix.get_mut(prefix) else { return };
+        if let Some(at) = entry.watchers.iter().position(|it| std::ptr::eq(it.as_ptr(), Arc::as_ptr(watcher)))
+        {
+            entry.watchers.swap_remove(at);
+        }
+        if entry.watchers.is_empty() {
+            by_prefix.remove(prefix);
+            if let Some(count) = lengths.get_mut(&prefix.len()) {
+                *count -= 1;
+                if *count == 0 {
+                    lengths.remove(&prefix.len());
+                }
             }
         }
     }
 
+    /// Tells the watchers of events that are being applied that there is something for them. Call it with the state
+    /// locked for writing, and wake whom it answers without.
+    pub fn publish(&self, events: &[Past]) -> Woken {
+        let mut prefixes = self.0.lock();
+        prefixes.round += 1;
+        let mut woken = Vec::new();
+        for past in events {
+            let first = past.event.revision().0;
+            prefixes.each_new(&past.event.entry.key, |watcher| {
+                let Some(watcher) = watcher.upgrade() else { return };
+                let _ = watcher.first_pending.compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
+                woken.push(watcher);
+            });
+        }
+        Woken(woken)
+    }
+
     /// Wakes everybody: the store is closed.
     pub fn close(&self) {
-        for watcher in self.0.lock().values().flatten().filter_map(Weak::upgrade) {
+        let prefixes = self.0.lock();
+        let watchers = prefixes.by_prefix.values().flat_map(|prefix| &prefix.watchers);
+        for watcher in watchers.filter_map(Weak::upgrade) {
             watcher.notify.notify_one();
         }
+    }
+}
+
+/// Watchers that have something to read.
+pub struct Woken(Vec<Arc<Watcher>>);
+
+impl Woken {
+    /// Has them read it.
+    pub fn wake(self) {
+        self.0.iter().for_each(|watcher| watcher.notify.notify_one());
     }
 }
 
@@ -83,27 +148,32 @@ struct Cursor {
 
 /// Starts a watch.
 pub fn watch(shared: &Arc<Shared>, prefix: Bytes, after: Revision) -> Result<Watch> {
-    let watcher = shared.watchers.register(prefix.clone());
-    {
-        let state = shared.state.read();
-        state.check_history(after)?;
-        if after < state.revision {
-            watcher.first_pending.store(after.next().0, Ordering::Release);
-        }
-    }
     let cursor = Cursor {
         progress_interval: shared.config.progress_interval,
         shared: Arc::clone(shared),
-        watcher,
+        watcher: shared.watchers.register(prefix.clone()),
         prefix,
         seen: after,
         reported: after,
         ended: false,
     };
+    {
+        let state = shared.state.read();
+        state.check_history(after)?;
+        if after < state.revision {
+            cursor.watcher.first_pending.store(after.next().0, Ordering::Release);
+        }
+    }
     Ok(Watch::new(stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
         Some((item, cursor))
     })))
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.shared.watchers.forget(&self.prefix, &self.watcher);
+    }
 }
 
 impl Cursor {
@@ -140,6 +210,11 @@ impl Cursor {
             }
             self.seen = state.compacted;
         }
+        if first == 0 {
+            self.seen = state.revision;
+            return Ok(None);
+        }
+        self.seen = self.seen.max(Revision(first - 1));
         let mut events = Vec::new();
         let mut seen = state.revision;
         for event in state.after(self.seen) {

@@ -8,10 +8,13 @@
 
 mod claims;
 mod issue;
+mod legacy;
+mod seen;
 mod verify;
 
 pub(crate) use claims::Reference;
 pub(crate) use issue::{Bound, Wanted, issue};
+pub(crate) use seen::Seen;
 pub(crate) use verify::{Verified, verify};
 
 /// Who issues tokens, and for whom they are unless their request says otherwise.

@@ -1,13 +1,16 @@
 //! Judging a token.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hako_kube::Head;
 use hako_store::Store;
+use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 
 use super::ISSUER;
 use super::claims::{Claims, Reference};
+use super::legacy;
 use crate::auth::Identity;
 use crate::kinds;
 use crate::pki::Pki;
@@ -23,6 +26,8 @@ const LONGEST: usize = 16 << 10;
 pub(crate) struct Verified {
     pub identity: Identity,
     pub audiences: Vec<String>,
+    /// What its user is told.
+    pub warning: Option<&'static str>,
 }
 
 /// Whose token it is; the reason, without a word of the token, if it is not good for any of `audiences`.
@@ -45,6 +50,10 @@ pub(crate) async fn verify(
             is_there(store, plural, namespace, reference).await?;
         }
     }
+    let warning = match &of.secret {
+        Some(secret) => legacy::used(store, &of.namespace, secret, account).await?,
+        None => None,
+    };
     let mut extra = BTreeMap::new();
     let mut tell = |name: &str, value: String| {
         extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
@@ -61,13 +70,24 @@ pub(crate) async fn verify(
     identity.extra = extra;
     let is_shared = |audience: &&String| audiences.contains(*audience);
     let audiences = claims.aud.iter().filter(is_shared).cloned().collect();
-    Ok(Verified { identity, audiences })
+    Ok(Verified { identity, audiences, warning })
 }
 
-fn claims(pki: &Pki, token: &str, audiences: &[String]) -> Result<Claims, String> {
+fn claims(pki: &Pki, token: &str, audiences: &[String]) -> Result<Arc<Claims>, String> {
     if token.len() > LONGEST {
         return Err("the token is too long".to_owned());
     }
+    let claims = pki.accounts().seen().claims(token, || judged(pki, token, audiences))?;
+    // What was good once may have ended since, or be shown to somebody else.
+    let now = Timestamp::now().as_second();
+    if claims.exp.saturating_add(LEEWAY.cast_signed()) < now {
+        return Err("the token has expired".to_owned());
+    }
+    let is_for_them = claims.aud.iter().any(|audience| audiences.contains(audience));
+    if is_for_them { Ok(claims) } else { Err("the token is for others".to_owned()) }
+}
+
+fn judged(pki: &Pki, token: &str, audiences: &[String]) -> Result<Claims, String> {
     let mut rules = Validation::new(Algorithm::ES256);
     rules.leeway = LEEWAY;
     rules.validate_nbf = true;
