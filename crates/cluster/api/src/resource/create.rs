@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use hako_kube::field;
+use hako_kube::{Head, field};
 use hako_store::{Op, Revision, StoreError, Write};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::decode;
 use super::encoded::{encode, head_value};
+use super::metadata::{self, Moment};
+use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::render;
 use super::target::Target;
 use crate::admission::{self, Operation};
+use crate::flow;
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::server::Inner;
 
@@ -28,7 +31,7 @@ pub(crate) async fn create(server: &Arc<Inner>, request: &Request, target: &Targ
         return Err(Failure::method_not_allowed().of(&target.subject()));
     }
     let form = request.accept()?.form;
-    let is_dry_run = request.query.is_dry_run()?;
+    let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
     let sent = decode::object(request, target.row)?;
     let created = store_new(server, target, sent.object, &Writer::of(request, ""), is_dry_run).await?;
     let mut response = created.render(target, form, StatusCode::CREATED)?;
@@ -67,11 +70,17 @@ pub(super) async fn store_new(
     let mut last = None;
     for _ in 0..attempts {
         match attempt(server, target, object.clone(), writer, is_dry_run).await {
-            Err(failure) if failure.is(409) && is_generated => last = Some(failure),
+            Err(failure) if failure.status().reason == "AlreadyExists" && is_generated => {
+                last = Some(failure)
+            }
             outcome => return outcome,
         }
     }
-    Err(last.unwrap_or_else(|| target.already_exists()))
+    let last = last.unwrap_or_else(|| target.already_exists());
+    let mut status = last.status().clone();
+    status.message.push_str(", the server was not able to generate a unique name for the object");
+    status.details.get_or_insert_default().retry_after_seconds = Some(1);
+    Err(status.into())
 }
 
 async fn attempt(
@@ -88,9 +97,12 @@ async fn attempt(
     stamp(&mut object);
     (row.default)(&mut object);
     let change = writer.change(server, Operation::Create, target, None);
+    metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
     admission::mutate(&change, &mut object).await?;
+    metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
     (row.prepare_create)(&mut object);
     (row.note_sender)(&mut object, writer.identity);
+    flow::note(server, row, &mut object);
     (row.default)(&mut object);
     let causes = row.check_create(&object);
     if !causes.is_empty() {
@@ -102,8 +114,8 @@ async fn attempt(
     ownership::record(writer, target, None, &mut object);
     if is_dry_run {
         let _ = admission::charge(&change, &object, true).await?;
-        if server.config.store.get(&target.key()).await?.entry.is_some() {
-            return Err(target.already_exists());
+        if let Some(entry) = server.config.store.get(&target.key()).await?.entry {
+            return Err(taken(target, &entry.value));
         }
         return Ok(Stored::Value(Box::new(object)));
     }
@@ -120,12 +132,22 @@ async fn attempt(
         }
         Err(error) => {
             charges.give_back(server).await;
-            Err(match error {
-                StoreError::AlreadyExists { .. } => target.already_exists(),
-                error => error.into(),
-            })
+            let StoreError::AlreadyExists { .. } = error else { return Err(error.into()) };
+            let there = server.config.store.get(&target.key()).await?.entry;
+            Err(there.map_or_else(|| target.already_exists(), |entry| taken(target, &entry.value)))
         }
     }
+}
+
+/// Whoever waits for the end of what is there has to know that it is on its way.
+fn taken(target: &Target, there: &[u8]) -> Failure {
+    let failure = target.already_exists();
+    if !Head::parse(there).is_ok_and(|head| head.is_deleting()) {
+        return failure;
+    }
+    let mut status = failure.status().clone();
+    status.message.insert_str(0, "object is being deleted: ");
+    status.into()
 }
 
 /// Brings the metadata in order; answers the name, generated if need be.
@@ -137,7 +159,8 @@ fn head(object: &mut Value, target: &Target) -> Outcome<String> {
     {
         metadata.shift_remove(system);
     }
-    if metadata.get("resourceVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty()) {
+    let version = metadata.get("resourceVersion").and_then(Value::as_str).unwrap_or("");
+    if !matches!(version, "" | "0") {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
     }
     metadata.shift_remove("resourceVersion");
@@ -161,14 +184,12 @@ pub(super) fn place(metadata: &mut Map<String, Value>, target: &Target) -> Outco
     let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or("");
     if target.row.is_namespaced() {
         if !given.is_empty() && given != target.namespace {
-            return Err(Failure::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({given} \
-                 instead of {})",
-                target.namespace
-            )));
+            let text =
+                "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Failure::bad_request(text));
         }
         metadata.insert("namespace".to_owned(), target.namespace.as_str().into());
-    } else if given.is_empty() {
+    } else {
         metadata.shift_remove("namespace");
     }
     let name = metadata.get("name").and_then(Value::as_str).unwrap_or("");

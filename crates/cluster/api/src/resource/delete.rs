@@ -3,25 +3,31 @@
 use std::sync::Arc;
 
 use hako_error::FieldCause;
-use hako_kube::{Status, field, status};
+use hako_kube::{Status, field};
 use hako_store::{Entry, Expect, StoreError, Write};
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode;
 use super::encoded::{decode as decode_entry, encode, head_value};
+use super::items;
 use super::list;
+use super::options;
 use super::ownership::Writer;
 use super::render;
 use super::target::Target;
 use super::update::{is_finished, remove};
 use crate::admission::{self, Operation};
 use crate::http::{Failure, Outcome, Request, answer};
+use crate::kinds::Dependents;
 use crate::server::Inner;
 
 const ATTEMPTS: usize = 16;
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+const OF_COLLECTOR: [&str; 2] = [FOREGROUND, ORPHAN];
 
 /// How to delete, from the body and the query.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -54,8 +60,9 @@ impl Options {
         if request.query.text("orphanDependents").is_some() {
             options.orphan_dependents = Some(request.query.flag("orphanDependents"));
         }
-        if request.query.is_dry_run()? {
-            options.dry_run = Some(vec!["All".to_owned()]);
+        let stages = options::stages(&request.query);
+        if !stages.is_empty() {
+            options.dry_run = Some(stages);
         }
         options.check()
     }
@@ -71,12 +78,7 @@ impl Options {
         if causes.is_empty() {
             return Ok(self);
         }
-        let subject = status::Subject {
-            group: "meta.k8s.io".to_owned(),
-            kind: "DeleteOptions".to_owned(),
-            ..Default::default()
-        };
-        Err(Failure::about(&status::invalid(&subject, causes), &subject))
+        Err(options::refused("DeleteOptions", causes))
     }
 
     fn faults(&self) -> Vec<FieldCause> {
@@ -91,24 +93,46 @@ impl Options {
                 causes.push(field::not_supported(path, policy, &POLICIES));
             }
         }
-        let stages = self.dry_run.iter().flatten();
-        for stage in stages.filter(|stage| stage.as_str() != "All") {
-            causes.push(field::not_supported("dryRun", stage.as_str(), &["All"]));
-        }
+        causes.extend(options::dry_run_fault(self.dry_run.as_deref().unwrap_or_default()));
         causes
     }
 
-    fn is_dry_run(&self) -> bool {
+    pub(super) fn is_dry_run(&self) -> bool {
         self.dry_run.as_ref().is_some_and(|stages| !stages.is_empty())
     }
 
-    /// The finalizer that the propagation policy puts on the object.
-    fn finalizer(&self) -> Option<&'static str> {
-        match (self.propagation_policy.as_deref(), self.orphan_dependents) {
-            (Some("Foreground"), _) => Some("foregroundDeletion"),
-            (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
-            _ => None,
+    /// The time a pod has to end; less than none is a second.
+    fn grace(&self) -> Option<i64> {
+        self.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds })
+    }
+
+    /// Whether the version that is meant is named.
+    pub(super) fn names_version(&self) -> bool {
+        self.preconditions.as_ref().is_some_and(|wanted| wanted.resource_version.is_some())
+    }
+
+    /// The same, of that version alone.
+    pub(super) fn at_version(&self, version: &str) -> Self {
+        let mut options = self.clone();
+        options.preconditions.get_or_insert_default().resource_version = Some(version.to_owned());
+        options
+    }
+
+    /// The finalizer with which the collector is told what to do with what the object owns: as is said now, else as was
+    /// said before, else as is customary for the kind.
+    fn finalizer(&self, target: &Target, old: &Value) -> Option<&'static str> {
+        let customary = target.row.write_rules().dependents;
+        if customary == Dependents::None {
+            return None;
         }
+        match (self.propagation_policy.as_deref(), self.orphan_dependents) {
+            (Some("Foreground"), _) => return Some(FOREGROUND),
+            (Some("Orphan"), _) | (None, Some(true)) => return Some(ORPHAN),
+            (Some(_), _) | (None, Some(false)) => return None,
+            (None, None) => {}
+        }
+        let said = finalizers(old).iter().find_map(|it| OF_COLLECTOR.iter().find(|name| it == *name));
+        said.copied().or((customary == Dependents::Orphaned).then_some(ORPHAN))
     }
 }
 
@@ -116,12 +140,32 @@ impl Options {
 pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let form = request.accept()?.form;
     let options = Options::parse(request)?;
+    warn_of_orphans(request, target, &options);
     match one(server, target, &Writer::of(request, ""), &options).await? {
-        Deleted::Gone { uid } => {
-            let status = Status::success_about(&target.subject(), &uid);
+        Deleted::Gone(object) if target.row.write_rules().returns_deleted => {
+            Ok(render::value(target.row, form, StatusCode::OK, &object))
+        }
+        Deleted::Gone(object) => {
+            let status = Status::success_about(&target.subject(), head_value(&object, "uid"));
             Ok(answer::json(StatusCode::OK, &status))
         }
-        Deleted::Started(object) => Ok(render::value(target.row, form, StatusCode::OK, &object)),
+        Deleted::Started(object) => {
+            // Clients that ask in this older way are told that it is not done yet.
+            let is_awaited = options.orphan_dependents == Some(false);
+            let code = if is_awaited { StatusCode::ACCEPTED } else { StatusCode::OK };
+            Ok(render::value(target.row, form, code, &object))
+        }
+    }
+}
+
+/// Whoever deletes a job without a word about its pods may not know that they stay.
+fn warn_of_orphans(request: &Request, target: &Target, options: &Options) {
+    let is_said = options.propagation_policy.is_some() || options.orphan_dependents.is_some();
+    if target.row.group == "batch" && target.row.plural == "jobs" && !is_said {
+        request.notes.warn(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
+             them or set propagationPolicy=Orphan to suppress this warning",
+        );
     }
 }
 
@@ -129,6 +173,7 @@ pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Targ
 pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let options = Options::parse(request)?;
     let form = request.accept()?.form;
+    warn_of_orphans(request, target, &options);
     let writer = Writer::of(request, "");
     let (entries, head) = list::selected(server, request, target).await?;
     for entry in &entries {
@@ -143,15 +188,13 @@ pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, ta
             _ => {}
         }
     }
-    let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
-    render::list(target, form, &head, &entries)
+    items::list(target, form, &head, entries)
 }
 
 /// What a deletion came to.
 pub(super) enum Deleted {
-    Gone {
-        uid: String,
-    },
+    /// As it was last.
+    Gone(Box<Value>),
     /// The object is marked; someone has to finish.
     Started(Box<Value>),
 }
@@ -169,11 +212,13 @@ pub(super) async fn one(
         check(target, &old, options)?;
         let change = writer.change(server, Operation::Delete, target, Some(&old));
         admission::validate(&change, &old).await?;
-        let uid = head_value(&old, "uid").to_owned();
-        let new = marked(target, &old, options);
+        let mut new = marked(target, &old, options);
+        if writer.subresource == "eviction" && new != old {
+            note_eviction(&mut new);
+        }
         if is_finished(&new) {
             if options.is_dry_run() || remove(server, target, &entry, &old).await? {
-                return Ok(Deleted::Gone { uid });
+                return Ok(Deleted::Gone(Box::new(new)));
             }
             continue;
         }
@@ -207,13 +252,17 @@ fn check(target: &Target, old: &Value, options: &Options) -> Outcome<()> {
     let (uid, version) = (head_value(old, "uid"), head_value(old, "resourceVersion"));
     if differs(&wanted.uid, uid) {
         let wanted = wanted.uid.as_deref().unwrap_or("");
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have \
+             been deleted and then recreated"
+        );
         return Err(target.conflict(&why));
     }
     if differs(&wanted.resource_version, version) {
         let wanted = wanted.resource_version.as_deref().unwrap_or("");
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
+             ({version}). The object might have been modified"
         );
         return Err(target.conflict(&why));
     }
@@ -223,22 +272,20 @@ fn check(target: &Target, old: &Value, options: &Options) -> Outcome<()> {
 /// The object as it is once its deletion has been asked for.
 fn marked(target: &Target, old: &Value, options: &Options) -> Value {
     let mut new = old.clone();
-    let grace = grace_of(target, old, options);
     let is_first = head_value(old, "deletionTimestamp").is_empty();
-    let before = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-    if let Some(finalizer) = options.finalizer().filter(|_| is_first) {
-        add_finalizer(&mut new, finalizer);
-    }
-    if is_first || before.is_some_and(|before| grace < before) {
-        let now = Timestamp::now();
-        let at = now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(now);
-        new["metadata"]["deletionTimestamp"] = hako_kube::time::seconds(at).into();
-        new["metadata"]["deletionGracePeriodSeconds"] = grace.into();
-        if let Some(generation) =
-            old.pointer("/metadata/generation").and_then(Value::as_i64).filter(|_| is_first)
-        {
-            new["metadata"]["generation"] = (generation + 1).into();
+    let before = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    if is_pod(target) && !is_first && before > 0 {
+        // It is ending: all that can be had is that it does so sooner.
+        if let Some(grace) = options.grace().filter(|grace| *grace < before) {
+            shorten(&mut new, before, grace);
+            set_finalizer(&mut new, options.finalizer(target, old));
         }
+        return new;
+    }
+    set_finalizer(&mut new, options.finalizer(target, old));
+    if is_first {
+        let grace = if is_pod(target) { grace_of(old, options) } else { 0 };
+        begin(&mut new, grace);
         if target.row.plural == "namespaces" {
             new["status"]["phase"] = "Terminating".into();
         }
@@ -246,30 +293,74 @@ fn marked(target: &Target, old: &Value, options: &Options) -> Value {
     new
 }
 
-/// Pods on a node have the time to end that they or the caller ask for; nothing else takes any.
-fn grace_of(target: &Target, old: &Value, options: &Options) -> i64 {
-    let is_pod = target.row.plural == "pods" && target.row.group.is_empty();
-    let text = |pointer: &str| old.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-    let is_ended = matches!(text("/status/phase"), "Succeeded" | "Failed");
-    if !is_pod || text("/spec/nodeName").is_empty() || is_ended {
-        return 0;
-    }
-    let own = old.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
-    match options.grace_period_seconds {
-        Some(seconds) if seconds < 0 => 1,
-        Some(seconds) => seconds,
-        None => own.unwrap_or(30).max(0),
+fn begin(object: &mut Value, grace: i64) {
+    let now = Timestamp::now();
+    let at = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+    let metadata = &mut object["metadata"];
+    metadata["deletionTimestamp"] = hako_kube::time::seconds(at).into();
+    metadata["deletionGracePeriodSeconds"] = grace.into();
+    if let Some(generation) = metadata["generation"].as_i64().filter(|generation| *generation > 0) {
+        metadata["generation"] = (generation + 1).into();
     }
 }
 
-fn add_finalizer(object: &mut Value, finalizer: &str) {
-    let metadata = &mut object["metadata"];
-    if !metadata["finalizers"].is_array() {
-        metadata["finalizers"] = json!([]);
+/// Counted from when the deletion was asked for. Where that is over already the pod still has a second, unless it is to
+/// have none at all.
+fn shorten(object: &mut Value, before: i64, grace: i64) {
+    let now = Timestamp::now();
+    let until = hako_kube::time::parse(head_value(object, "deletionTimestamp")).unwrap_or(now);
+    let at = until.checked_sub(SignedDuration::from_secs(before - grace)).unwrap_or(now);
+    let (at, grace) = if at < now { (now, grace.min(1)) } else { (at, grace) };
+    object["metadata"]["deletionTimestamp"] = hako_kube::time::seconds(at).into();
+    object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+}
+
+fn is_pod(target: &Target) -> bool {
+    target.row.plural == "pods" && target.row.group.is_empty()
+}
+
+/// Pods on a node have the time to end that they or the caller ask for.
+fn grace_of(pod: &Value, options: &Options) -> i64 {
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+    let is_ended = matches!(text("/status/phase"), "Succeeded" | "Failed");
+    if text("/spec/nodeName").is_empty() || is_ended {
+        return 0;
     }
-    if let Some(list) = metadata["finalizers"].as_array_mut()
-        && !list.iter().any(|it| it == finalizer)
-    {
-        list.push(finalizer.into());
+    let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+    let grace = options.grace().or(own).unwrap_or(0);
+    if grace < 0 { 1 } else { grace }
+}
+
+fn finalizers(object: &Value) -> &[Value] {
+    object.pointer("/metadata/finalizers").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Of the finalizers of the collector the object has this one, or none.
+fn set_finalizer(object: &mut Value, wanted: Option<&str>) {
+    let is_other = |it: &&Value| !OF_COLLECTOR.iter().any(|name| *it == name);
+    let others = finalizers(object).iter().filter(is_other).cloned();
+    let list: Vec<Value> = others.chain(wanted.map(Value::from)).collect();
+    if finalizers(object).len() == list.len() && finalizers(object).iter().all(|it| list.contains(it)) {
+        return;
+    }
+    if list.is_empty() {
+        object["metadata"].as_object_mut().map(|metadata| metadata.shift_remove("finalizers"));
+    } else {
+        object["metadata"]["finalizers"] = list.into();
+    }
+}
+
+/// The pod says why it ends.
+fn note_eviction(pod: &mut Value) {
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastTransitionTime": hako_kube::time::now(),
+    });
+    match pod["status"]["conditions"].as_array_mut() {
+        Some(conditions) => {
+            conditions.retain(|it| it["type"] != condition["type"]);
+            conditions.push(condition);
+        }
+        None => pod["status"]["conditions"] = json!([condition]),
     }
 }

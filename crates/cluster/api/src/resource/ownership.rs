@@ -1,8 +1,6 @@
 //! Field ownership: which manager last wrote which field.
 
 use hako_error::Error;
-use hako_kube::field;
-use hako_kube::status::{self, Subject};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -46,19 +44,10 @@ impl<'a> Writer<'a> {
         Self { manager: request.manager(), subresource, identity, notes, record }
     }
 
-    /// The sender of an application, which has to say who it is.
-    pub(super) fn applying(request: &'a Request, subresource: &'a str) -> Outcome<Self> {
-        let Some(manager) = request.query.text("fieldManager") else {
-            let options = Subject {
-                group: "meta.k8s.io".to_owned(),
-                kind: "PatchOptions".to_owned(),
-                ..Subject::default()
-            };
-            let cause = field::required("fieldManager", "is required for apply patch");
-            return Err(Failure::about(&status::invalid(&options, vec![cause]), &options));
-        };
-        let (manager, identity, notes) = (manager.to_owned(), &request.identity, &*request.notes);
-        Ok(Self { manager, subresource, identity, notes, record: Record::Applied })
+    /// The sender of an application, which has said who it is.
+    pub(super) fn applying(request: &'a Request, subresource: &'a str) -> Self {
+        let (identity, notes) = (&request.identity, &*request.notes);
+        Self { manager: request.manager(), subresource, identity, notes, record: Record::Applied }
     }
 }
 

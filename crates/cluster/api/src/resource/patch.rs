@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use hako_kube::Status;
+use hako_kube::status::{self, Subject};
+use hako_kube::{Status, field};
 use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::create::store_new;
 use super::decode;
-use super::encoded::decode as decode_entry;
+use super::encoded::{decode as decode_entry, head_value};
+use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::target::Target;
 use super::update::{ATTEMPTS, attempt, modify};
@@ -67,14 +69,19 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
     if format == Format::Apply {
         return apply(server, request, target, part).await;
     }
-    let is_dry_run = request.query.is_dry_run()?;
+    let is_dry_run = options::is_dry_run(request, OptionsOf::Patch)?;
     let change = decode::json(&request.body)?;
     let writer = Writer::of(request, part);
     let type_name = target.row.type_name;
     let warnings = Mutex::new(Vec::new());
     let apply = |old: &Value| {
         let new = format.apply_to(old, &change, type_name)?;
-        let sent = decode::admit(request, target.row, new)?;
+        let sent = match decode::admit(request, target.row, new) {
+            Err(failure) if failure.is(400) => {
+                return Err(unfit(&failure, format.apply_to(old, &change, type_name)?.to_string()));
+            }
+            other => other?,
+        };
         *warnings.lock() = sent.warnings;
         Ok(sent.object)
     };
@@ -84,12 +91,19 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
     Ok(response)
 }
 
+/// What a patch makes of an object does not fit its type: as upstream has it the patch is at fault.
+fn unfit(failure: &Failure, made: String) -> Failure {
+    let subject = Subject::default();
+    let cause = field::invalid("patch", made, &failure.status().message);
+    Failure::about(&status::invalid(&subject, vec![cause]), &subject)
+}
+
 /// Applies a configuration: creates the object or merges into it, by field ownership.
 async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
     let form = request.accept()?.form;
-    let is_dry_run = request.query.is_dry_run()?;
+    let is_dry_run = options::is_dry_run(request, OptionsOf::Apply)?;
     let force = request.query.flag("force");
-    let writer = Writer::applying(request, part)?;
+    let writer = Writer::applying(request, part);
     let sent = decode::admit(request, target.row, decode::yaml(&request.body)?)?;
     for _ in 0..ATTEMPTS {
         let (code, stored) = match server.config.store.get(&target.key()).await?.entry {
@@ -100,6 +114,12 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
             }
             None if !part.is_empty() => return Err(target.not_found()),
             None => {
+                let uid = head_value(&sent.object, "uid");
+                if !uid.is_empty() {
+                    return Err(target.conflict(&format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                    )));
+                }
                 let new = ownership::applied(&writer, target, None, &sent.object, force)?;
                 let created = match store_new(server, target, new, &writer, is_dry_run).await {
                     Err(failure) if failure.is(409) => None,

@@ -1,4 +1,4 @@
-//! The parts of pods that are verbs: binding and eviction.
+//! `pods/binding`.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::decode;
-use super::delete::{self, Options};
 use super::encoded::head_value;
+use super::options::{self, OptionsOf};
 use super::ownership::Writer;
 use super::target::Target;
 use super::update::modify;
-use crate::http::{Failure, Outcome, Request, answer};
+use crate::http::{Outcome, Request, answer};
 use crate::server::Inner;
 
 /// Puts a pod on a node, once.
@@ -24,8 +24,8 @@ pub(crate) async fn bind(server: &Arc<Inner>, request: &Request, target: &Target
         return Err(target.invalid(vec![field::required("target.name", "")]));
     }
     let writer = Writer::of(request, "binding");
-    modify(server, target, &writer, request.query.is_dry_run()?, |old| bound(target, old, &sent, &node))
-        .await?;
+    let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
+    modify(server, target, &writer, is_dry_run, |old| bound(target, old, &sent, &node)).await?;
     Ok(answer::json(StatusCode::CREATED, &Status::success()))
 }
 
@@ -68,25 +68,4 @@ fn bound(target: &Target, old: &Value, binding: &Value, node: &str) -> Outcome<V
         list.push(scheduled);
     }
     Ok(new)
-}
-
-/// Evicts a pod: a deletion with the options in the body.
-pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let mut sent = decode::any(request)?;
-    decode::set_type(&mut sent, "policy/v1", "Eviction")?;
-    let name = head_value(&sent, "name");
-    if !name.is_empty() && name != target.name {
-        return Err(Failure::bad_request(format!(
-            "name in URL ({}) does not match name in Eviction object ({name})",
-            target.name
-        )));
-    }
-    let mut options =
-        sent.get("deleteOptions").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
-    if request.query.is_dry_run()? {
-        options["dryRun"] = json!(["All"]);
-    }
-    let writer = Writer::of(request, "eviction");
-    delete::one(server, target, &writer, &Options::from_value(options)?).await?;
-    Ok(answer::json(StatusCode::CREATED, &Status::success()))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::create::Stored;
 use super::decode;
 use super::encoded::{decode as decode_entry, decode_at};
+use super::options::{self, OptionsOf};
 use super::ownership::Writer;
 use super::patch::Format;
 use super::target::Target;
@@ -28,7 +29,9 @@ pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
 pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let writer = Writer::of(request, "");
     let wanted = wanted(request)?;
-    let stored = modify(server, target, &writer, request.query.is_dry_run()?, |old| {
+    let of = if request.method == Method::PUT { OptionsOf::Update } else { OptionsOf::Patch };
+    let is_dry_run = options::is_dry_run(request, of)?;
+    let stored = modify(server, target, &writer, is_dry_run, |old| {
         let scale = wanted(&scale::of(old))?;
         let mut new = old.clone();
         scale::apply(&mut new, &scale).map_err(|causes| target.invalid(causes))?;

@@ -1,7 +1,7 @@
 //! Which objects of a collection a request wants.
 
 use hako_error::{Error, Kind};
-use hako_kube::{FieldSelector, Head, Selector};
+use hako_kube::{FieldSelector, FieldTerm, Head, Selector};
 use serde_json::Value;
 
 use super::target::Target;
@@ -16,6 +16,24 @@ pub(super) struct Selection {
     row: &'static KindRow,
 }
 
+/// Every kind can be selected by its metadata, some by more. Kinds with fields of their own know a namespace only where
+/// they live in one.
+fn supported(row: &KindRow, fields: &FieldSelector) -> Outcome<()> {
+    let metadata = ["metadata.name", "metadata.namespace"];
+    if row.selectable_fields.is_empty() {
+        let unknown = fields.terms.iter().find(|term| !metadata.contains(&term.field.as_str()));
+        return match unknown {
+            None => Ok(()),
+            Some(FieldTerm { field, .. }) => Err(Failure::bad_request(format!(
+                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ))),
+        };
+    }
+    let of_metadata = if row.is_namespaced() { &metadata[..] } else { &metadata[..1] };
+    let known = [of_metadata, row.selectable_fields].concat();
+    fields.check(&known).map_err(|error| Failure::bad_request(error.to_string()))
+}
+
 impl Selection {
     pub(super) fn parse(query: &Query, target: &Target) -> Outcome<Self> {
         let row = target.row;
@@ -26,15 +44,10 @@ impl Selection {
             Selector::parse(query.get("labelSelector").unwrap_or("")).map_err(|error| bad(&error))?;
         let mut fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or(""))
             .map_err(|error| Failure::bad_request(error.to_string()))?;
-        let mut known = vec!["metadata.name", "metadata.namespace"];
-        known.extend(row.selectable_fields);
-        fields.check(&known).map_err(|error| Failure::bad_request(error.to_string()))?;
+        supported(row, &fields)?;
         if !target.name.is_empty() {
-            let term = hako_kube::FieldTerm {
-                field: "metadata.name".into(),
-                is_equal: true,
-                value: target.name.clone(),
-            };
+            let term =
+                FieldTerm { field: "metadata.name".into(), is_equal: true, value: target.name.clone() };
             fields.terms.push(term);
         }
         Ok(Self { labels, fields, row })
@@ -77,5 +90,78 @@ impl Selection {
             "metadata.namespace" => Some(namespace),
             _ => values.iter().find(|(name, _)| *name == field).map(|(_, value)| value.as_str()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+
+    fn parsed(row: &'static KindRow, selector: &str) -> Result<Selection, String> {
+        let query = Query::parse(&format!("fieldSelector={selector}"));
+        let target = Target { row, namespace: String::new(), name: String::new() };
+        Selection::parse(&query, &target).map_err(|failure| {
+            assert_eq!(failure.status().code, 400);
+            failure.status().message.clone()
+        })
+    }
+
+    #[test]
+    fn every_kind_is_selected_by_its_fields_and_refuses_others_in_upstreams_words() {
+        for row in kinds::table() {
+            for field in row.selectable_fields.iter().chain(&["metadata.name"]) {
+                parsed(row, &format!("{field}!=x")).unwrap();
+            }
+            let expected = match row.selectable_fields {
+                [] => {
+                    r#""spec.none" is not a known field selector: only "metadata.name", "metadata.namespace""#
+                }
+                _ => "field label not supported: spec.none",
+            };
+            assert_eq!(parsed(row, "spec.none=x").unwrap_err(), expected, "{}", row.kind);
+            let by_namespace = parsed(row, "metadata.namespace=x");
+            let knows = row.is_namespaced() || row.selectable_fields.is_empty();
+            assert_eq!(by_namespace.is_ok(), knows, "{}: {by_namespace:?}", row.kind);
+        }
+    }
+
+    #[test]
+    fn the_documented_fields_are_all_there() {
+        let documented = [
+            ("", "pods", "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName"),
+            ("", "pods", "spec.hostNetwork status.phase status.podIP status.nominatedNodeName"),
+            (
+                "",
+                "events",
+                "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid",
+            ),
+            (
+                "",
+                "events",
+                "involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath",
+            ),
+            ("", "events", "reason reportingComponent source type"),
+            (
+                "events.k8s.io",
+                "events",
+                "regarding.kind regarding.name regarding.uid reportingController reason",
+            ),
+            ("", "secrets", "type"),
+            ("", "namespaces", "status.phase"),
+            ("", "replicationcontrollers", "status.replicas"),
+            ("", "nodes", "spec.unschedulable"),
+            ("", "services", "spec.clusterIP spec.type"),
+            ("apps", "replicasets", "status.replicas"),
+            ("batch", "jobs", "status.successful"),
+            ("certificates.k8s.io", "certificatesigningrequests", "spec.signerName"),
+            ("resource.k8s.io", "resourceslices", "spec.nodeName spec.driver"),
+        ];
+        for (group, plural, fields) in documented {
+            let row = kinds::by_resource(group, "v1", plural).unwrap();
+            for field in fields.split(' ') {
+                assert!(row.selectable_fields.contains(&field), "{plural} {field}");
+            }
+        }
     }
 }

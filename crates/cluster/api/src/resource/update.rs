@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use hako_error::FieldCause;
+use hako_kube::status::{self, Subject};
 use hako_store::{Entry, Expect, StoreError, Write};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::create::{Stored, place};
+use super::create::{Stored, place, store_new};
 use super::decode;
 use super::encoded::{decode as decode_entry, encode, head_value};
+use super::metadata::{self, Moment};
+use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::target::Target;
 use crate::admission::{self, Operation};
+use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
-use crate::kinds::PartWrite;
+use crate::kinds::{KindRow, PartWrite};
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.
@@ -22,13 +27,50 @@ pub(super) const ATTEMPTS: usize = 16;
 /// Replaces an object, or one of its parts.
 pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
     let form = request.accept()?.form;
+    let is_dry_run = options::is_dry_run(request, OptionsOf::Update)?;
     let sent = decode::object(request, target.row)?;
     let writer = Writer::of(request, part);
+    if head_value(&sent.object, "name").is_empty() {
+        let name = &target.name;
+        return Err(Failure::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
     let change = |_: &Value| Ok(sent.object.clone());
-    let stored = modify(server, target, &writer, request.query.is_dry_run()?, change).await?;
-    let mut response = stored.render(target, form, StatusCode::OK)?;
+    let (code, stored) = match modify(server, target, &writer, is_dry_run, change).await {
+        Err(failure) if failure.is(404) && part.is_empty() && target.row.write_rules().creates_on_update => {
+            (StatusCode::CREATED, make(server, target, &writer, is_dry_run, &sent.object).await?)
+        }
+        outcome => (StatusCode::OK, outcome?),
+    };
+    let mut response = stored.render(target, form, code)?;
     answer::warn(&mut response, &sent.warnings);
     Ok(response)
+}
+
+/// Creates what was to be updated, for whom may do that.
+async fn make(
+    server: &Arc<Inner>,
+    target: &Target,
+    writer: &Writer<'_>,
+    is_dry_run: bool,
+    sent: &Value,
+) -> Outcome<Stored> {
+    let wanted = Attributes::Resource {
+        verb: "create",
+        group: target.row.group,
+        resource: target.row.plural,
+        subresource: "",
+        namespace: &target.namespace,
+        name: &target.name,
+    };
+    decide(server, writer.identity, wanted).await?;
+    preconditions(target, &Value::Null, sent)?;
+    let mut object = sent.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("resourceVersion");
+    }
+    store_new(server, target, object, writer, is_dry_run).await
 }
 
 /// Reads, changes, admits and stores, again and again until nobody interfered.
@@ -69,21 +111,11 @@ pub(super) async fn attempt(
     carry(&mut new, old, target)?;
     (row.default)(&mut new);
     let change = writer.change(server, Operation::Update, target, Some(old));
+    metadata::dedup_owners(&mut new, writer.notes, Moment::Sent);
     admission::mutate(&change, &mut new).await?;
+    metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
     let now = hako_kube::time::now();
-    let part = PartWrite { name: writer.subresource, now: &now };
-    match part.name {
-        "" => (row.prepare_update)(&mut new, old),
-        "finalize" => keep_all_but_finalizers(&mut new, old),
-        // The server's own change: nothing but what it set is different.
-        "binding" => {}
-        _ => (row.prepare_part)(&mut new, old, &part),
-    }
-    let causes = match part.name {
-        "" => row.check_update(&new, old),
-        "binding" => (row.validate)(&new),
-        _ => row.check_part(&new, old, &part),
-    };
+    let causes = settle(row, &mut new, old, &PartWrite { name: writer.subresource, now: &now });
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
@@ -124,10 +156,34 @@ pub(super) async fn attempt(
     }
 }
 
+/// Keeps of the old object what the way of the write does not reach; what is wrong with the rest.
+fn settle(row: &KindRow, new: &mut Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+    match part.name {
+        "" => {
+            (row.prepare_update)(new, old);
+            row.check_update(new, old)
+        }
+        // The server's own change: nothing but what it set is different.
+        "binding" => (row.validate)(new),
+        "finalize" => {
+            keep_all_but_finalizers(new, old);
+            row.check_part(new, old, part)
+        }
+        _ => {
+            (row.prepare_part)(new, old, part);
+            row.check_part(new, old, part)
+        }
+    }
+}
+
 /// A version or identity that the writer names has to be the object's.
 fn preconditions(target: &Target, old: &Value, new: &Value) -> Outcome<()> {
     let version = head_value(new, "resourceVersion");
-    if !version.is_empty() && version != "0" && version != head_value(old, "resourceVersion") {
+    let is_unsaid = matches!(version, "" | "0");
+    if old.is_object() && is_unsaid && target.row.write_rules().needs_version {
+        return Err(unversioned(target));
+    }
+    if old.is_object() && !is_unsaid && version != head_value(old, "resourceVersion") {
         return Err(target.modified());
     }
     let (uid, current) = (head_value(new, "uid"), head_value(old, "uid"));
@@ -136,6 +192,18 @@ fn preconditions(target: &Target, old: &Value, new: &Value) -> Outcome<()> {
         return Err(target.conflict(&why));
     }
     Ok(())
+}
+
+/// As upstream says it: of the resource, and the number as it prints it.
+fn unversioned(target: &Target) -> Failure {
+    let subject = target.subject();
+    let subject = Subject { kind: subject.resource.clone(), ..subject };
+    let cause = FieldCause {
+        reason: "FieldValueInvalid".into(),
+        message: "Invalid value: 0x0: must be specified for an update".into(),
+        field: "metadata.resourceVersion".into(),
+    };
+    Failure::about(&status::invalid(&subject, vec![cause]), &subject)
 }
 
 /// What only the server sets stays as it is.

@@ -79,20 +79,21 @@ fn message(conflicts: &[Conflict]) -> String {
     format!("Apply failed with {} conflicts: {}", conflicts.len(), parts.join("\n"))
 }
 
-/// Every applied field that somebody else owns with another value.
+/// Every field that the application changes and somebody else owns. An empty map asks for a map, whatever is in it: so
+/// what counts is `merged`, what comes of it.
 pub(super) fn find(
     managers: &Managers,
     me: &Manager,
     shape: &Shape,
     live: &Value,
-    applied: &Value,
+    merged: &Value,
     set: &FieldSet,
 ) -> Vec<Conflict> {
     let model = model();
     let mut conflicts = Vec::new();
     for path in set.paths() {
         let (Some(is), Some(wanted)) =
-            (find_value(model, shape, live, &path), find_value(model, shape, applied, &path))
+            (find_value(model, shape, live, &path), find_value(model, shape, merged, &path))
         else {
             continue;
         };

@@ -65,7 +65,8 @@ pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
     let set = owned(shape, applied, request.subresource);
     let me = Manager::applying(request.manager, request.api_version, request.subresource);
 
-    let mut conflicts = conflict::find(&managers, &me, shape, live, applied, &set);
+    let mut object = merge::merge(model, shape, live, applied);
+    let mut conflicts = conflict::find(&managers, &me, shape, live, &object, &set);
     if request.manager == "kubectl" && !request.force {
         conflict::forgive_last_applied(&mut conflicts, &mut managers, live);
     }
@@ -76,7 +77,6 @@ pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
         managers.take(&conflict.manager, &conflict.path);
     }
     let before = managers.set_of(&me);
-    let mut object = merge::merge(model, shape, live, applied);
     // Parents first: an item whose key is gone could not be found any more.
     for path in before.difference(&set).paths() {
         if !set.has_below(&path) && !managers.is_owned_by_others(&me, &path) {

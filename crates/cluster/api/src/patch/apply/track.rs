@@ -34,7 +34,7 @@ struct Changes {
 /// Sets the `managedFields` of `new`, the object after the write.
 ///
 /// A writer may set `managedFields` itself; what cannot be read, or is missing, is taken from the live object, and a
-/// list of one empty entry forgets all.
+/// list of one empty entry forgets all, until somebody applies.
 pub fn track(write: Write<'_>, new: &mut Value) {
     let (model, empty) = (model(), json!({}));
     let shape = model.shape(write.type_name);
@@ -48,6 +48,11 @@ pub fn track(write: Write<'_>, new: &mut Value) {
     }
     let is_given = given != Managers::default() && write.subresource.is_empty();
     let mut managers = if is_given { given } else { Managers::decode(live) };
+    // What nobody has tracked so far is first tracked when somebody applies: then all of it is of the time before.
+    if write.live.is_some() && managers == Managers::default() {
+        managers.encode(new);
+        return;
+    }
 
     let mut changes = Changes::default();
     changes.compare(model, shape, Some(live), new, &mut Vec::new());

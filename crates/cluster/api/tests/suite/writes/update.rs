@@ -1,0 +1,133 @@
+//! Creating and updating.
+
+use hako_api::Identity;
+use hako_client::{ResourceType, WriteOptions};
+use hako_error::Kind;
+use serde_json::{Value, json};
+
+use super::{CONFIG_MAPS, ask};
+use crate::support::World;
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+
+fn named(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_kinds_are_updated_at_a_version_only_and_others_at_any() {
+    let world = World::start().await;
+    let map = format!("{CONFIG_MAPS}/a");
+    ask(&world, "POST", CONFIG_MAPS, &named("a")).await.is(201);
+    let updated =
+        ask(&world, "PUT", &map, &json!({"metadata": {"name": "a"}, "data": {"x": "1"}})).await.is(200);
+    let stale = json!({"metadata": {"name": "a", "resourceVersion": "1"}});
+    ask(&world, "PUT", &map, &stale)
+        .await
+        .refuses(409, "the object has been modified; please apply your changes");
+    assert_eq!(ask(&world, "GET", &map, &Value::Null).await.is(200)["data"], updated["data"]);
+    ask(&world, "POST", LEASES, &named("l")).await.is(201);
+    let lease = format!("{LEASES}/l");
+    let text = "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be \
+                specified for an update";
+    ask(&world, "PUT", &lease, &named("l")).await.refuses(422, text);
+    let there = ask(&world, "GET", &lease, &Value::Null).await.is(200);
+    ask(&world, "PUT", &lease, &there).await.is(200);
+    // Who patches says nothing of versions.
+    ask(&world, "PATCH", &lease, &json!({"spec": {"holderIdentity": "me"}})).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_makes_what_is_not_there_where_its_kind_lets_it() {
+    let world = World::start().await;
+    let map = format!("{CONFIG_MAPS}/a");
+    ask(&world, "PUT", &map, &named("a")).await.refuses(404, "configmaps \"a\" not found");
+    let lease = format!("{LEASES}/l");
+    let other = json!({"metadata": {"name": "l", "uid": "x"}});
+    ask(&world, "PUT", &lease, &other).await.refuses(409, "Precondition failed: UID in precondition: x");
+    let made = ask(&world, "PUT", &lease, &named("l")).await.is(201);
+    assert!(made["metadata"]["uid"].is_string() && made["metadata"]["resourceVersion"].is_string(), "{made}");
+    ask(&world, "PUT", &format!("{LEASES}/dry?dryRun=All"), &named("dry")).await.is(201);
+    ask(&world, "GET", &format!("{LEASES}/dry"), &Value::Null).await.refuses(404, "not found");
+    // Whoever may only update may not create that way.
+    let rules =
+        json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"]}]);
+    let rbac = |plural: &str| ResourceType::new("rbac.authorization.k8s.io", "v1", plural);
+    let roles = world.inside().dynamic(&rbac("roles"), Some("default"));
+    let role = json!({"metadata": {"name": "r"}, "rules": rules});
+    roles.create(&role, &WriteOptions::default()).await.unwrap();
+    let bindings = world.inside().dynamic(&rbac("rolebindings"), Some("default"));
+    let binding = json!({
+        "metadata": {"name": "r"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],
+    });
+    bindings.create(&binding, &WriteOptions::default()).await.unwrap();
+    let leases = ResourceType::new("coordination.k8s.io", "v1", "leases");
+    let jane = world.server.client(Identity::new("jane", &["system:authenticated"]));
+    let leases = jane.dynamic(&leases, Some("default"));
+    let replace = async |name: &str| leases.replace(name, None, &named(name), &WriteOptions::default()).await;
+    // What roles grant is known a moment after it is written.
+    let mut error = replace("other").await.unwrap_err();
+    while error.to_string().contains("cannot update") {
+        tokio::task::yield_now().await;
+        error = replace("other").await.unwrap_err();
+    }
+    assert!(error.kind() == Kind::Forbidden && error.to_string().contains("cannot create"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_of_the_object_in_its_path() {
+    let world = World::start().await;
+    ask(&world, "POST", CONFIG_MAPS, &named("a")).await.is(201);
+    let map = format!("{CONFIG_MAPS}/a");
+    let text = "the name of the object (a based on URL) was undeterminable: name must be provided";
+    ask(&world, "PUT", &map, &json!({"metadata": {}})).await.refuses(400, text);
+    let text = "the name of the object (b) does not match the name on the URL (a)";
+    ask(&world, "PUT", &map, &named("b")).await.refuses(400, text);
+    let elsewhere = json!({"metadata": {"name": "a", "namespace": "kube-system"}});
+    let text = "the namespace of the provided object does not match the namespace sent on the request";
+    ask(&world, "PUT", &map, &elsewhere).await.refuses(400, text);
+    ask(&world, "POST", CONFIG_MAPS, &elsewhere).await.refuses(400, text);
+    let other = json!({"metadata": {"name": "a", "uid": "x"}});
+    ask(&world, "PUT", &map, &other).await.refuses(409, "Precondition failed: UID in precondition: x");
+    // What lives in no namespace loses the one it is sent with.
+    let class = json!({"metadata": {"name": "c", "namespace": "default"}, "value": 1});
+    let made = ask(&world, "POST", "/apis/scheduling.k8s.io/v1/priorityclasses", &class).await.is(201);
+    assert_eq!(made["metadata"].get("namespace"), None);
+    let versioned = json!({"metadata": {"name": "v", "resourceVersion": "7"}});
+    let text = "resourceVersion should not be set on objects to be created";
+    ask(&world, "POST", CONFIG_MAPS, &versioned).await.refuses(400, text);
+    let zero = json!({"metadata": {"name": "v", "resourceVersion": "0"}});
+    ask(&world, "POST", CONFIG_MAPS, &zero).await.is(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_by_something_on_its_way_out_says_so() {
+    let world = World::start().await;
+    let held = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    ask(&world, "POST", CONFIG_MAPS, &held).await.is(201);
+    let taken = ask(&world, "POST", CONFIG_MAPS, &named("a")).await;
+    taken.refuses(409, "configmaps \"a\" already exists");
+    assert_eq!(taken.body["reason"], "AlreadyExists");
+    ask(&world, "DELETE", &format!("{CONFIG_MAPS}/a"), &Value::Null).await.is(200);
+    for query in ["", "?dryRun=All"] {
+        let taken = ask(&world, "POST", &format!("{CONFIG_MAPS}{query}"), &named("a")).await;
+        taken.refuses(409, "object is being deleted: configmaps \"a\" already exists");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_named_twice_is_one_and_the_sender_is_told() {
+    let world = World::start().await;
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"});
+    let owned = json!({"metadata": {"name": "a", "ownerReferences": [owner, owner]}});
+    let said = ask(&world, "POST", CONFIG_MAPS, &owned).await;
+    assert!(
+        said.warnings[0].contains(".metadata.ownerReferences contains duplicate entries; API server"),
+        "{said:?}"
+    );
+    assert!(said.warnings[0].contains("duplicate UID(s) observed: u"), "{said:?}");
+    assert_eq!(said.is(201)["metadata"]["ownerReferences"], json!([owner]));
+    let said = ask(&world, "PUT", &format!("{CONFIG_MAPS}/a"), &owned).await;
+    assert_eq!((said.warnings.len(), said.code), (1, 200), "{said:?}");
+}
