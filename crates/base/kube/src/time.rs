@@ -20,6 +20,18 @@ pub fn now() -> String {
     seconds(Timestamp::now())
 }
 
+/// The day, as labels say it.
+#[must_use]
+pub fn today() -> String {
+    Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
+/// Whether a text is a day as labels say it.
+#[must_use]
+pub fn is_day(text: &str) -> bool {
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
+}
+
 /// Reads either form; `None` where the text is no RFC 3339 time.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {

@@ -2,7 +2,8 @@
 //!
 //! Owns: Deployment, ReplicaSet and ReplicationController, EndpointSlice and Endpoints in both directions, Namespace,
 //! garbage collection by owner, node lifecycle, ServiceAccount and its token Secrets, ResourceQuota status, ClusterRole
-//! aggregation, certificate signing, protection of claims and volumes, removal of finished Jobs and of lost pods.
+//! aggregation, certificate signing, protection of claims and volumes, disruption budgets, removal of finished Jobs, of
+//! lost pods and of tokens that nobody uses.
 //! Does not own: any state; all of it is in the API, reached through `hako-client` only.
 //! Invariant: a step may be repeated, interrupted or run on stale caches; it then conflicts or does nothing, and
 //! never makes a second one of something.
@@ -16,6 +17,7 @@ mod certificates;
 mod conditions;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpointslice;
 mod garbage;
 mod mirroring;
@@ -26,6 +28,7 @@ mod pods;
 mod quota;
 mod replicaset;
 mod serviceaccount;
+mod token_cleanup;
 mod tokens;
 mod ttl;
 mod volume_protection;
@@ -38,6 +41,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 pub use pod_gc::PodGc;
 use std::sync::Arc;
+pub use token_cleanup::TokenCleanUp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +58,8 @@ pub struct ControllersConfig {
     pub signer: Arc<dyn CertificateSigner>,
     /// How pods are removed that nobody else removes.
     pub pod_gc: PodGc,
+    /// How tokens are removed that nobody uses.
+    pub token_clean_up: TokenCleanUp,
 }
 
 /// Running controllers. Dropping it stops them.
@@ -78,7 +84,7 @@ impl Drop for Handle {
 /// Starts all controllers. Needs a tokio runtime.
 #[must_use]
 pub fn start(config: ControllersConfig) -> Handle {
-    let ControllersConfig { client, informers, ca_pem, signer, pod_gc } = config;
+    let ControllersConfig { client, informers, ca_pem, signer, pod_gc, token_clean_up } = config;
     let arrivals = Arrivals::new();
     let events = |component| Recorder::new(client.clone(), component, None);
     let mut all = JoinSet::new();
@@ -97,8 +103,11 @@ pub fn start(config: ControllersConfig) -> Handle {
     all.spawn(aggregation::run(client.clone(), informers.clone()));
     all.spawn(mirroring::run(client.clone(), informers.clone()));
     all.spawn(certificates::run(client.clone(), informers.clone(), signer));
+    let budgets = events("controllermanager");
+    all.spawn(disruption::run(client.clone(), informers.clone(), budgets));
     all.spawn(ttl::run(client.clone(), informers.clone()));
     all.spawn(pod_gc::run(client.clone(), informers.clone(), pod_gc));
+    all.spawn(token_cleanup::run(client.clone(), informers.clone(), token_clean_up));
     all.spawn(tokens::run(client.clone(), informers.clone(), ca_pem.clone()));
     all.spawn(node_lifecycle::run(client.clone(), informers.clone(), events("node-controller")));
     all.spawn(volume_protection::run(client.clone(), informers.clone()));

@@ -160,3 +160,37 @@ async fn others_can_check_tokens_by_the_published_key() {
     let decoded = jsonwebtoken::decode::<Value>(&token, &public, &rules).unwrap();
     assert_eq!(decoded.header.kid.as_deref(), Some(text("kid")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_a_secret_says_when_it_was_used_and_is_refused_once_marked() {
+    const TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
+    let world = World::start().await;
+    let map = ["get", "configmap", "-n", "kube-system", TRACKING, "-o", "jsonpath={.data.since}"];
+    let since = world.kubectl(&map).await;
+    assert!(since.len() == 10, "{since}");
+    let account = json!({"metadata": {"name": "robot"}, "secrets": [{"name": "auto"}]});
+    let account: ServiceAccount = serde_json::from_value(account).unwrap();
+    world.inside().namespaced::<ServiceAccount>("default").create(&account).await.unwrap();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "auto", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+    });
+    world.kubectl_with(&["create", "-f", "-"], &secret.to_string()).await;
+    // What a controller puts in there.
+    let flags = ["create", "token", "robot", "--bound-object-kind", "Secret", "--bound-object-name", "auto"];
+    let token = world.kubectl(&flags).await.trim().to_owned();
+    let (worked, _, warning) = with_token(&world, &token, &["get", "--raw", "/version"]).await;
+    assert!(worked && warning.contains("Use tokens from the TokenRequest API"), "{warning}");
+    let label = |name: &str| format!("jsonpath={{.metadata.labels.kubernetes\\.io/legacy-token-{name}}}");
+    let used = async || world.kubectl(&["get", "secret", "auto", "-o", &label("last-used")]).await;
+    assert!(used().await >= since, "{}", used().await);
+    let mark = "kubernetes.io/legacy-token-invalid-since=2026-01-01";
+    world.kubectl(&["label", "secret", "auto", mark, "kubernetes.io/legacy-token-last-used-"]).await;
+    let status = review(&world, &token, json!([])).await;
+    let error = status["error"].as_str().unwrap();
+    let text = "the token in secret default/auto for service account default/robot has been marked invalid";
+    assert!(status["authenticated"] != true && error.contains(text), "{status}");
+    assert!(used().await >= since, "whoever misses it shows in the label");
+    let (worked, _, error) = with_token(&world, &token, &["get", "--raw", "/version"]).await;
+    assert!(!worked && error.contains("Unauthorized"), "{error}");
+}

@@ -6,6 +6,7 @@ mod sync;
 use crate::wiring::{self, Key};
 use hako_client::{Client, Informer, Informers, WorkQueue};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+pub(crate) use sync::account_of;
 
 const WORKERS: usize = 2;
 

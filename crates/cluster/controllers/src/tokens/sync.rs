@@ -98,7 +98,7 @@ impl Controller {
 }
 
 /// The account that a secret is to have a token of.
-pub(super) fn account_of(secret: &Secret) -> Option<&str> {
+pub(crate) fn account_of(secret: &Secret) -> Option<&str> {
     annotation(secret, ACCOUNT).filter(|name| secret.type_.as_deref() == Some(TYPE) && !name.is_empty())
 }
 

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use hako_api::pki::{Pki, ServerNames};
 use hako_api::{Identity, Server, ServerConfig};
 use hako_client::{Api, Body, Client, Informers, ListParams, Object, Transport, body_from};
-use hako_controllers::{CertificateSigner, ControllersConfig, Handle, PodGc};
+use hako_controllers::{CertificateSigner, ControllersConfig, Handle, PodGc, TokenCleanUp};
 use hako_error::Result;
 use hako_store::Embedded;
 use k8s_openapi::NamespaceResourceScope;
@@ -21,6 +21,9 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// Nobody waits for long until a node is known to be gone.
 const POD_GC: PodGc =
     PodGc { kept: 0, period: Duration::from_millis(50), quarantine: Duration::from_millis(100) };
+
+/// What nobody has used today is used no more.
+const TOKEN_CLEAN_UP: TokenCleanUp = TokenCleanUp { period: Duration::from_millis(50), days: 0 };
 
 #[derive(Debug)]
 struct Signer(Arc<Pki>);
@@ -77,6 +80,7 @@ impl Cluster {
             ca_pem: "the authority".into(),
             signer: Arc::<Signer>::clone(&self.signer),
             pod_gc: POD_GC,
+            token_clean_up: TOKEN_CLEAN_UP,
         };
         self.controllers = Some(hako_controllers::start(config));
     }

@@ -1,13 +1,15 @@
 //! Controllers of objects that are no workloads.
 
 use crate::cluster::{Cluster, eventually};
-use hako_client::{DeleteOptions, ListParams, Patch, ResourceType, WriteOptions};
+use hako_client::{DeleteOptions, ListParams, Patch, Propagation, ResourceType, WriteOptions};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, Pod, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,7 +38,8 @@ async fn a_replication_controller_keeps_its_number_of_pods() {
         names.len() == 2 && !names.iter().any(|name| name == victim) && ready().await == (2, 2, 2)
     })
     .await;
-    cluster.api::<ReplicationController>().delete("rc", &DeleteOptions::default()).await.unwrap();
+    let with_pods = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+    cluster.api::<ReplicationController>().delete("rc", &with_pods).await.unwrap();
     eventually("no pods", async || cluster.list::<Pod>().await.is_empty()).await;
 }
 
@@ -287,4 +290,72 @@ async fn requests_for_certificates_are_approved_signed_or_refused() {
     assert!(parsed.subject().to_string().contains("CN=ann"), "{}", parsed.subject());
     let seconds = parsed.validity().not_after.timestamp() - parsed.validity().not_before.timestamp();
     assert_eq!(seconds, 3600 + 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_nobody_uses_are_marked_and_removed_in_the_end() {
+    let cluster = Cluster::start().await;
+    let account =
+        json!({ "metadata": { "name": "old" }, "secrets": [{ "name": "auto" }, { "name": "mounted" }] });
+    cluster.create::<ServiceAccount>(account).await;
+    let secrets = cluster.api::<Secret>();
+    for name in ["auto", "mounted", "manual"] {
+        let metadata = json!({
+            "name": name, "annotations": { "kubernetes.io/service-account.name": "old" },
+            "labels": { "kubernetes.io/legacy-token-last-used": "2020-01-01" },
+        });
+        let pod = json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "c", "image": "web:1" }],
+            "volumes": [{ "name": "v", "secret": { "secretName": name } }] } });
+        if name == "mounted" {
+            cluster.create::<Pod>(pod).await;
+        }
+        let secret = json!({ "metadata": metadata, "type": "kubernetes.io/service-account-token" });
+        cluster.create::<Secret>(secret).await;
+    }
+    const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+    let since = async |name: &str| {
+        let secret = secrets.get_opt(name).await.unwrap();
+        secret.map(|secret| secret.metadata.labels.unwrap_or_default().get(INVALID_SINCE).cloned())
+    };
+    eventually("a mark", async || since("auto").await.flatten().is_some()).await;
+    let long_ago = json!({ "metadata": { "labels": { INVALID_SINCE: "2020-01-02" } } });
+    secrets.patch("auto", &Patch::Merge(long_ago)).await.unwrap();
+    eventually("its removal", async || since("auto").await.is_none()).await;
+    assert_eq!(since("mounted").await, Some(None), "a pod uses it");
+    assert_eq!(since("manual").await, Some(None), "its account does not list it: somebody made it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_counts_its_pods_and_evictions_keep_to_it() {
+    let cluster = Cluster::start().await;
+    let labels = json!({ "app": "web" });
+    let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "web:1" }] } });
+    let deployment = json!({ "metadata": { "name": "web" },
+        "spec": { "replicas": 3, "selector": { "matchLabels": labels }, "template": template } });
+    cluster.create::<Deployment>(deployment).await;
+    let budget = json!({ "metadata": { "name": "web" },
+        "spec": { "maxUnavailable": 1, "selector": { "matchLabels": labels } } });
+    cluster.create::<PodDisruptionBudget>(budget).await;
+    let counted = async || {
+        let status =
+            cluster.api::<PodDisruptionBudget>().get("web").await.unwrap().status.unwrap_or_default();
+        [status.expected_pods, status.desired_healthy, status.current_healthy, status.disruptions_allowed]
+            .map(|count| count.unwrap_or(-1))
+    };
+    eventually("a count", async || counted().await == [3, 2, 3, 1]).await;
+    let pods = cluster.list::<Pod>().await;
+    let victim = pods[0].metadata.name.clone().unwrap();
+    cluster.api::<Pod>().evict(&victim, &DeleteOptions::default()).await.unwrap();
+    // Another comes in its place, and the budget has room again.
+    eventually("a replacement", async || {
+        let names = cluster.list::<Pod>().await.into_iter().map(|pod| pod.metadata.name.unwrap());
+        counted().await == [3, 2, 3, 1] && !names.collect::<Vec<_>>().contains(&victim)
+    })
+    .await;
+    let all = Patch::Merge(json!({ "spec": { "maxUnavailable": 0 } }));
+    cluster.api::<PodDisruptionBudget>().patch("web", &all).await.unwrap();
+    eventually("no room", async || counted().await == [3, 3, 3, 0]).await;
+    let another = cluster.list::<Pod>().await[0].metadata.name.clone().unwrap();
+    let refused = cluster.api::<Pod>().evict(&another, &DeleteOptions::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("would violate the pod's disruption budget"), "{refused}");
 }
