@@ -238,6 +238,11 @@ impl ContentStore {
                 match fs::remove_file(&path) {
                     Ok(()) => deleted.push(*blob),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    // Immutable, or mounted over: it takes space, and keeps nothing else from going.
+                    Err(error) if is_own(&error) => {
+                        tracing::warn!(%error, ?path, "a blob cannot be removed; the next collection tries again");
+                        leases.loosen([blob.digest]);
+                    }
                     Err(error) => return Err(ContentError::io("delete", &path, "a blob")(error).into()),
                 }
             }
@@ -285,6 +290,11 @@ fn drop_partial(path: &Path, unused_for: Duration) -> Option<u64> {
     let metadata = file.metadata().ok()?;
     let is_old = metadata.modified().ok()?.elapsed().ok()? >= unused_for;
     (is_old && file.try_lock().is_ok() && fs::remove_file(path).is_ok()).then_some(metadata.len())
+}
+
+/// Whether an error is about that one file, and not about the disk that all are on.
+fn is_own(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy)
 }
 
 fn missing_or(digest: Digest, action: &'static str, path: &Path, source: io::Error) -> ContentError {

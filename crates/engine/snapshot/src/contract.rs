@@ -2,6 +2,8 @@
 
 use crate::{MountedTree, Mounts, Overlay, Snapshotter, State};
 use hako_error::Kind;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -234,4 +236,32 @@ fn what_a_killed_process_left_unsynced_stays_and_is_synced() {
     let reopened = open(dir.path());
     assert_eq!(reopened.stat("a").unwrap().state, State::Committed);
     assert_eq!(settled_record(dir.path(), "a"), settled);
+}
+
+#[test]
+fn what_cannot_be_deleted_of_a_snapshot_is_tried_again_and_in_nobodys_way() {
+    let (dir, snapshots) = suite();
+    layer(&*snapshots, "a", None);
+    let place = dir.path().join("committed/a/fs/busy");
+    fs::create_dir(&place).unwrap();
+    // What is mounted over in this thread's namespace is busy.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("none"), &place, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    snapshots.remove("a").unwrap();
+    assert_eq!(snapshots.list(), []);
+    let left = || fs::read_dir(dir.path().join("trash")).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!((snapshots.empty_trash(), left().count()), (1, 1));
+    // Nothing but that stays: another of that name comes and goes, and the next process starts.
+    layer(&*snapshots, "a", None);
+    snapshots.remove("a").unwrap();
+    assert_eq!((snapshots.empty_trash(), left().count()), (1, 1));
+    let next = open(dir.path());
+    layer(&*next, "a", None);
+    next.remove("a").unwrap();
+    let busy = left().next().unwrap().join("fs/busy");
+    assert_eq!(left().count(), 1);
+    umount(&busy).unwrap();
+    assert_eq!((snapshots.empty_trash(), left().count()), (0, 0));
 }

@@ -12,6 +12,7 @@ mod durable;
 mod error;
 mod mounted;
 mod overlay;
+mod trash;
 mod trees;
 
 pub use error::SnapshotError;
@@ -21,6 +22,8 @@ pub use trees::{Visitor, remove_tree, walk, walk_path};
 
 use hako_error::Result;
 use std::path::PathBuf;
+use std::sync::Arc;
+use trash::Trash;
 
 /// What overlayfs is to be mounted with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,10 +77,13 @@ pub trait Snapshotter: Send + Sync {
     fn commit_onto(&self, name: &str, key: &str, parent: Option<&str>) -> Result<()>;
     /// Removes a snapshot; refuses while it has children.
     fn remove(&self, name: &str) -> Result<()> {
-        self.retire(name)?.delete()
+        self.retire(name)?.delete();
+        Ok(())
     }
     /// The same at once, its files being left to be deleted.
     fn retire(&self, name: &str) -> Result<Retired>;
+    /// Tries again to delete what could not be when its snapshot was removed; tells how many of them still stay.
+    fn empty_trash(&self) -> usize;
     /// What is known of a snapshot.
     fn stat(&self, name: &str) -> Result<Info>;
     /// All snapshots, sorted by name.
@@ -93,24 +99,15 @@ pub trait Snapshotter: Send + Sync {
 #[must_use = "its files take space until they are deleted"]
 pub struct Retired {
     name: String,
-    trash: PathBuf,
+    files: PathBuf,
+    trash: Arc<Trash>,
 }
 
 impl Retired {
-    /// Deletes them.
-    pub fn delete(self) -> Result<()> {
-        let mut removed = remove_tree(&self.trash);
-        // Who began to write in it under its former name, as the thread does that takes the mark of an unsynced one off,
-        // may end after the directory was read. Nobody begins any more, so this ends too.
-        for _ in 0..8 {
-            match &removed {
-                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
-                    removed = remove_tree(&self.trash);
-                }
-                _ => break,
-            }
-        }
-        Ok(removed.map_err(SnapshotError::io("remove", &self.trash, &self.name))?)
+    /// Deletes them. What cannot be, as what somebody has mounted over or made immutable, stays for
+    /// [`Snapshotter::empty_trash`]: it takes space, and is in nobody's way.
+    pub fn delete(self) {
+        self.trash.delete(self.files, &self.name);
     }
 }
 

@@ -9,6 +9,7 @@
 //! `<dir>` is the name, or 16 hex digits of its digest when it is long: mount options are limited to a page.
 
 use crate::durable::{Syncer, boot_id};
+use crate::trash::Trash;
 use crate::trees::{measure, remove_tree};
 use crate::{Info, MountedTree, Mounts, Retired, SnapshotError, Snapshotter, State, Usage};
 use hako_error::Result;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const LIVE: &str = "live";
@@ -39,6 +41,7 @@ pub struct Overlay {
     index: Mutex<BTreeMap<String, Info>>,
     next: AtomicU64,
     syncer: Syncer,
+    trash: Arc<Trash>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +80,7 @@ impl Overlay {
         for path in settle(&dir.join(COMMITTED), &trash, &mut index)? {
             syncer.later(path, settled);
         }
-        Ok(Self { dir, index: Mutex::new(index), next: AtomicU64::new(0), syncer })
+        Ok(Self { dir, index: Mutex::new(index), next: AtomicU64::new(0), syncer, trash: Arc::default() })
     }
 
     fn place(&self, floor: &str, name: &str) -> PathBuf {
@@ -211,7 +214,7 @@ impl Snapshotter for Overlay {
     }
 
     fn retire(&self, name: &str) -> Result<Retired> {
-        let trash = self.fresh(TRASH);
+        let files = self.fresh(TRASH);
         let mut index = self.index.lock();
         let info = index.get(name).ok_or_else(|| SnapshotError::NotFound { name: name.into() })?;
         if let Some(child) = index.values().find(|info| info.parent.as_deref() == Some(name)) {
@@ -219,10 +222,14 @@ impl Snapshotter for Overlay {
         }
         let floor = if info.state == State::Committed { COMMITTED } else { LIVE };
         let place = self.place(floor, name);
-        fs::rename(&place, &trash).map_err(SnapshotError::io("remove", &place, name))?;
+        fs::rename(&place, &files).map_err(SnapshotError::io("remove", &place, name))?;
         hako_sys::failpoint!("snapshot.remove.renamed");
         index.remove(name);
-        Ok(Retired { name: name.into(), trash })
+        Ok(Retired { name: name.into(), files, trash: Arc::clone(&self.trash) })
+    }
+
+    fn empty_trash(&self) -> usize {
+        self.trash.empty()
     }
 
     fn stat(&self, name: &str) -> Result<Info> {

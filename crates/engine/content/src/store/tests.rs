@@ -293,3 +293,20 @@ fn a_collection_that_fails_leaves_what_it_had_to_look_at_to_the_next_one() {
     deleted.sort_by_key(|blob| blob.size);
     assert_eq!(deleted, [leased, loose]);
 }
+
+#[test]
+fn a_blob_that_cannot_be_removed_keeps_no_other_from_going_and_is_tried_again() {
+    let (_dir, store) = store();
+    let all: Vec<Blob> = (0..4).map(|at| store.put("x", format!("{at}").as_bytes(), None).unwrap()).collect();
+    let stuck = store.path(all[0].digest);
+    // What is mounted over in this thread's namespace is busy.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some(&store.path(all[1].digest)), &stuck, none, MsFlags::MS_BIND, none).unwrap();
+    assert_eq!(store.collect(|_| Ok(HashSet::new())).unwrap().len(), 3);
+    assert_eq!(store.collect(|_| Ok(HashSet::new())).unwrap(), []);
+    nix::mount::umount(&stuck).unwrap();
+    assert_eq!(store.collect_among([], |_| Ok(HashSet::new())).unwrap(), [all[0]]);
+    assert!(store.list().unwrap().is_empty());
+}

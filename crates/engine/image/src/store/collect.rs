@@ -142,6 +142,7 @@ impl ImageStore {
     /// reaches. What none of them reached when it was called, and none came to reach meanwhile, is gone when it returns.
     pub fn gc(&self) -> Result<Collected> {
         self.collecting(HashSet::new(), |store, _, wanted| {
+            store.snapshots().empty_trash();
             let mut looked_at = 0;
             let blobs = store.content().collect(|all| {
                 looked_at = all;
@@ -278,7 +279,10 @@ impl ImageStore {
             self.snapshots().retire(name)
         };
         match retired {
-            Ok(retired) => retired.delete().map(|()| true),
+            Ok(retired) => {
+                retired.delete();
+                Ok(true)
+            }
             Err(error) if matches!(error.kind(), Kind::FailedPrecondition | Kind::NotFound) => Ok(false),
             Err(error) => Err(error),
         }

@@ -4,6 +4,8 @@ use crate::{NewImage, busybox_rootfs};
 use hako_error::Kind;
 use hako_oci::media_type::Compression;
 use hako_snapshot::Overlay;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
@@ -304,6 +306,33 @@ fn collection_spares_containers_pins_and_roots() {
     });
     let collected = store.gc().unwrap();
     assert!(collected.blobs.is_empty() && collected.snapshots.is_empty());
+}
+
+#[test]
+fn what_cannot_be_removed_keeps_nothing_else_and_goes_when_it_can() {
+    let (dir, store) = store();
+    let image = import(&store, "stuck", "x");
+    import(&store, "other", "y");
+    // What is mounted over in this thread's namespace is busy.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    let chain = image.chain_id().unwrap();
+    let committed =
+        fs::read_dir(dir.path().join("snapshots/committed")).unwrap().map(|entry| entry.unwrap().path());
+    let mut committed =
+        committed.filter(|path| fs::read_to_string(path.join("committed.json")).unwrap().contains(&chain));
+    let file = committed.next().unwrap().join("fs/file");
+    mount(Some(&file), &file, none, MsFlags::MS_BIND, none).unwrap();
+    assert_eq!(store.remove("stuck", false).unwrap().collected.snapshots, [chain]);
+    assert_eq!(store.remove("other", false).unwrap().collected.snapshots.len(), 1);
+    let trash =
+        || fs::read_dir(dir.path().join("snapshots/trash")).unwrap().map(|entry| entry.unwrap().path());
+    store.gc().unwrap();
+    assert_eq!(trash().count(), 1);
+    umount(&trash().next().unwrap().join("fs/file")).unwrap();
+    store.gc().unwrap();
+    assert_eq!((trash().count(), store.content().list().unwrap().len()), (0, 0));
 }
 
 #[test]
