@@ -13,6 +13,7 @@ use hako_image::layer::{Entry, EntryKind, Limits, TarWriter, apply, make_directo
 use hako_names::{Digest, Hasher};
 use hako_snapshot::{MountedTree, Snapshotter};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
@@ -129,22 +130,12 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Copies into `root`.
-    pub(crate) fn carry_out(&self, root: &File, epoch_unix_s: Option<i64>) -> Result<()> {
+    /// Copies into `root`, one source after the other as BuildKit does: each finds what those before it made. Gives
+    /// what may not have been meant.
+    pub(crate) fn carry_out(&self, root: &File, epoch_unix_s: Option<i64>) -> Result<Option<String>> {
         let dress = self.dress(root)?;
         let destination = landing(root, &self.op.destination)?;
-        let destination = destination.as_str();
-        let names: usize = self.parts.iter().map(Part::count).sum();
-        let is_directory = destination.ends_with('/') || is_directory(root, destination);
-        if names > 1 && !is_directory && !self.op.keeps_parents {
-            let message = format!(
-                "{names} sources were found, and several need a destination that ends in \"/\" or is a directory, \
-                 {:?} does not",
-                self.op.destination
-            );
-            return Err(Error::new(Kind::Invalid, message));
-        }
-        let into = Into { root, destination, is_directory, dress: &dress };
+        let into = Into { root, destination: &destination, dress: &dress, files: Cell::new(0) };
         for (number, part) in self.parts.iter().enumerate() {
             match part {
                 Part::File { item, file } => into.file(file, item.unpack, epoch_unix_s)?,
@@ -156,7 +147,13 @@ impl<'a> Job<'a> {
                 }
             }
         }
-        Ok(())
+        Ok((into.files.get() > 1).then(|| {
+            format!(
+                "{} files were copied to the one file {:?}, of which the last stays; end it with \"/\" to keep all",
+                into.files.get(),
+                self.op.destination
+            )
+        }))
     }
 
     fn dress(&self, root: &File) -> Result<Dress> {
@@ -170,21 +167,13 @@ impl<'a> Job<'a> {
     }
 }
 
-impl Part<'_> {
-    fn count(&self) -> usize {
-        match self {
-            Self::Tree { selected, .. } => selected.len(),
-            Self::File { .. } => 1,
-        }
-    }
-}
-
 /// Where files go.
 struct Into<'a> {
     root: &'a File,
     destination: &'a str,
-    is_directory: bool,
     dress: &'a Dress,
+    /// How many became the destination itself.
+    files: Cell<usize>,
 }
 
 impl Into<'_> {
@@ -253,9 +242,10 @@ impl Into<'_> {
 
     /// The directory that a file called `name` goes into, and what it is called there.
     fn place(&self, name: &[u8]) -> (&str, Vec<u8>) {
-        if self.is_directory {
+        if self.destination.ends_with('/') || is_directory(self.root, self.destination) {
             return (self.destination, name.to_vec());
         }
+        self.files.set(self.files.get() + 1);
         let (parent, own) = self.destination.rsplit_once('/').unwrap_or(("", self.destination));
         (parent, own.as_bytes().to_vec())
     }

@@ -5,7 +5,7 @@ use crate::copy::{self, Job as CopyJob};
 use crate::digests::Wanted;
 use crate::error::BuildError;
 use crate::graph::{CopyOp, Input, MountKind, Node, Op, RunOp};
-use crate::request::StepOutcome;
+use crate::request::{BuildEvent, StepOutcome};
 use crate::run;
 use crate::shared::Shared;
 use crate::solve::{Done, KEYS, Results, pin};
@@ -73,10 +73,12 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
         Op::Copy(copy) => {
             let job = CopyJob::find(shared, copy, results)?;
             in_snapshot(shared, &below, node, |mounts, _| {
-                job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)
+                let note = job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)?;
+                warn(shared, node, note);
+                Ok(())
             })?
         }
-        Op::Link(copy) => (linked(shared, copy, &CopyJob::find(shared, copy, results)?)?, None),
+        Op::Link(copy) => (linked(shared, node, copy, &CopyJob::find(shared, copy, results)?)?, None),
         Op::Run(run) => in_snapshot(shared, &below, node, |mounts, key| {
             run_step(shared, node, run, results, &below, mounts, key)
         })?,
@@ -93,6 +95,14 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
     let layers: Vec<Layer> = below.into_iter().chain(layer.clone()).collect();
     let pin = pin(shared, &layers);
     Ok(Done { layers, own: layer, created: Some(record.created), outcome: StepOutcome::Done, _pin: pin })
+}
+
+/// Tells what may not have been meant.
+fn warn(shared: &Shared, node: &Node, note: Option<String>) {
+    if let Some(message) = note {
+        // Nobody has to listen.
+        let _ = shared.events.send(BuildEvent::Warning { line: node.place.line, message });
+    }
 }
 
 /// The result of the same content, of this machine or of others.
@@ -233,12 +243,12 @@ fn seal(
 
 /// A layer for itself: the copied files without the directories that were only made to hold them, so that it
 /// changes none of those in whatever it is put on.
-fn linked(shared: &Shared, copy: &CopyOp, job: &CopyJob) -> Result<Option<Layer>> {
+fn linked(shared: &Shared, node: &Node, copy: &CopyOp, job: &CopyJob) -> Result<Option<Layer>> {
     let images = &shared.images;
     let key = fresh_key();
     let mounts = images.snapshots().prepare(&key, None)?;
     let made = root_of(shared, &mounts).and_then(|(root, tree)| {
-        job.carry_out(&root, shared.epoch_unix_s)?;
+        warn(shared, node, job.carry_out(&root, shared.epoch_unix_s)?);
         drop(tree);
         let Some(upper) = &mounts.upper else { return Ok(None) };
         if let Some(epoch) = shared.epoch_unix_s {

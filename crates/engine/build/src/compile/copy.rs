@@ -57,11 +57,6 @@ impl Stage<'_, '_> {
         if names_directory && destination != "/" {
             destination.push('/');
         }
-        if items.len() > 1 && !destination.ends_with('/') {
-            return Err(invalid(format!(
-                "several sources need a destination that ends in \"/\", {written:?} does not"
-            )));
-        }
         Ok(CopyOp {
             items,
             destination,

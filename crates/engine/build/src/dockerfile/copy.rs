@@ -132,16 +132,6 @@ fn check(keyword: &str, copy: &Copy) -> Result<(), Refused> {
     if let Some(mode) = &copy.chmod {
         check_mode(keyword, mode)?;
     }
-    let count = copy.sources.len() + copy.files.len();
-    let destination = copy.destination.as_str();
-    let may_be_directory = destination.ends_with('/')
-        || matches!(destination, "." | "..")
-        || destination.ends_with("/.")
-        || destination.ends_with("/..")
-        || destination.contains(['$', '"', '\'', '\\']);
-    if count > 1 && !may_be_directory {
-        return refuse(format!("{keyword} of several sources needs a destination that ends in \"/\""));
-    }
     if let Some(sum) = &copy.checksum {
         check_checksum(copy, sum)?;
     }

@@ -1,7 +1,7 @@
 //! COPY and ADD of files, the cache of their layers, and what stages hand on.
 
-use crate::bed::Bed;
-use hako_build::{BuildRequest, Output, StepOutcome};
+use crate::bed::{Bed, Ran};
+use hako_build::{BuildEvent, BuildRequest, Output, StepOutcome};
 use hako_error::Kind;
 use std::collections::BTreeMap;
 use std::fs;
@@ -295,15 +295,31 @@ fn links_on_the_way_lead_to_what_is_not_there_yet() {
 }
 
 #[test]
-fn a_pattern_that_matches_several_files_needs_a_directory() {
+fn of_several_files_without_a_directory_to_go_to_the_last_stays_and_that_is_said() {
     let bed = Bed::new("FROM busybox\nRUN mkdir /there\nCOPY s/* /there\nCOPY s/a* /one\n");
     bed.write("s/a", "a");
     bed.write("s/b", "b");
-    let image = bed.build();
+    let warned = |ran: &Ran| {
+        let warning = |event: &BuildEvent| match event {
+            BuildEvent::Warning { line, message } => Some((*line, message.clone())),
+            _ => None,
+        };
+        ran.events.iter().find_map(warning)
+    };
+    let ran = bed.run(bed.request());
+    assert_eq!(warned(&ran), None);
+    let image = ran.image();
     assert_eq!(["there/a", "there/b", "one"].map(|path| bed.read(&image, path)), ["a", "b", "a"]);
-    bed.write("Dockerfile", "FROM busybox\nCOPY s/* /noslash\n");
+    for copy in ["COPY s/* /last", "COPY s/a s/b /last", "COPY --link s/* /last", "ADD s/? /last"] {
+        bed.write("Dockerfile", format!("FROM busybox\n{copy}\n"));
+        let ran = bed.run(bed.request());
+        let (line, message) = warned(&ran).unwrap();
+        assert!(line == 2 && message.contains("2 files") && message.contains("\"/last\""), "{message}");
+        assert_eq!(bed.read(&ran.image(), "last"), "b");
+    }
+    bed.write("Dockerfile", "FROM busybox\nCOPY s/a s /one\n");
     let error = bed.fails(bed.request()).chain();
-    assert!(error.contains("2 sources") && error.contains("\"/noslash\""), "{error}");
+    assert!(error.contains("/one"), "{error}");
 }
 
 #[test]
