@@ -30,6 +30,9 @@ pub enum ParseFieldSelectorError {
     /// A backslash before something that needs none.
     #[error("invalid field selector: invalid escape sequence in {0}")]
     Escape(String),
+    /// A character in a value that has to be written with a backslash.
+    #[error("invalid field selector: unescaped character in value: {0}")]
+    Unescaped(char),
     /// The kind has no such selectable field.
     #[error("field label not supported: {0}")]
     Unsupported(String),
@@ -100,7 +103,7 @@ impl fmt::Display for FieldSelector {
         for (at, term) in self.terms.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
             let operator = if term.is_equal { "=" } else { "!=" };
-            write!(f, "{comma}{}{operator}{}", term.field, term.value)?;
+            write!(f, "{comma}{}{operator}{}", term.field, escape(&term.value))?;
         }
         Ok(())
     }
@@ -122,6 +125,12 @@ fn split_unescaped(text: &str) -> Vec<&str> {
     parts
 }
 
+/// So that the value is read as what it is.
+fn escape(value: &str) -> String {
+    let is_special = |c: &char| matches!(c, '\\' | ',' | '=');
+    value.chars().flat_map(|c| Some('\\').filter(|_| is_special(&c)).into_iter().chain([c])).collect()
+}
+
 fn unescape(value: &str) -> Result<String, ParseFieldSelectorError> {
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
@@ -131,6 +140,7 @@ fn unescape(value: &str) -> Result<String, ParseFieldSelectorError> {
                 Some(next @ ('\\' | ',' | '=')) => out.push(next),
                 _ => return Err(ParseFieldSelectorError::Escape(value.to_owned())),
             },
+            ',' | '=' => return Err(ParseFieldSelectorError::Unescaped(c)),
             c => out.push(c),
         }
     }
@@ -157,6 +167,7 @@ mod tests {
         assert!(FieldSelector::parse("").unwrap().is_empty());
         assert_eq!(FieldSelector::parse(r"a=x\,y").unwrap().terms[0].value, "x,y");
         assert!(FieldSelector::parse("abc").is_err());
+        assert_eq!(FieldSelector::parse("a=b=c"), Err(ParseFieldSelectorError::Unescaped('=')));
         assert!(FieldSelector::parse(r"a=\x").is_err());
     }
 }

@@ -83,9 +83,17 @@ impl Kubeconfig {
     pub fn read(path: &Path) -> Result<Self> {
         let problem = |problem: String| ClientError::Kubeconfig { path: path.display().to_string(), problem };
         let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
-        let file: File = serde_saphyr::from_str(&text).map_err(|error| problem(error.to_string()))?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
-        Ok(file.resolve(base).map_err(problem)?)
+        Ok(Self::parse(&text, base).map_err(problem)?)
+    }
+
+    /// The current context of a text; files that it names are relative to `base`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        let file: File = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        file.resolve(base)
     }
 }
 

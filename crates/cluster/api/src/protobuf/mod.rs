@@ -19,7 +19,8 @@ mod wire;
 use hako_error::{Classify, Kind};
 use serde_json::Value;
 
-use wire::{Reader, Wire, WireError};
+pub use wire::WireError;
+use wire::{Reader, Wire};
 
 /// The media type of these bodies.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -28,23 +29,32 @@ const MAGIC: &[u8] = b"k8s\0";
 
 /// Why a body is no object in protobuf.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProtobufError {
+pub enum ProtobufError {
+    /// No envelope.
     #[error("the body does not begin with the envelope of Kubernetes protobuf")]
     Envelope,
+    /// Content in another encoding.
     #[error("the body's content has the encoding {encoding:?} and the type {media:?}; send plain protobuf")]
     Content { encoding: String, media: String },
+    /// A kind without a table of fields.
     #[error("no kind {kind:?} of {api_version:?} is known in protobuf; send JSON")]
     UnknownKind { api_version: String, kind: String },
+    /// No fields and lengths.
     #[error("the body is no protobuf: {0}")]
     Wire(#[from] WireError),
+    /// Too deep.
     #[error("the body nests deeper than {limit} messages")]
     Depth { limit: usize },
+    /// A field of another wire type.
     #[error("field {field} has content of another type")]
     Mismatch { field: &'static str },
+    /// A text that is none.
     #[error("field {field} is no UTF-8")]
     Text { field: &'static str },
+    /// A time beyond all times.
     #[error("field {field} is out of range of times")]
     Time { field: &'static str },
+    /// JSON in a field that is none.
     #[error("field {field} is no JSON: {source}")]
     Json { field: &'static str, source: serde_json::Error },
 }
@@ -66,7 +76,10 @@ struct Envelope<'a> {
 }
 
 /// Decodes an object with its envelope.
-pub(crate) fn object(body: &[u8]) -> Result<Value, ProtobufError> {
+///
+/// # Errors
+/// See [`ProtobufError`].
+pub fn object(body: &[u8]) -> Result<Value, ProtobufError> {
     let envelope = Envelope::read(body.strip_prefix(MAGIC).ok_or(ProtobufError::Envelope)?)?;
     let Envelope { api_version, kind, raw, encoding, media } = envelope;
     if !encoding.is_empty() || !matches!(media.as_str(), "" | MEDIA_TYPE) {

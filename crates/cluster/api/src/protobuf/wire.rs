@@ -7,7 +7,7 @@ const GROUP_DEPTH_LIMIT: usize = 16;
 
 /// Why bytes are no protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum WireError {
+pub enum WireError {
     #[error("it ends in the middle of a number")]
     TruncatedVarint,
     #[error("a number has more than 64 bits")]

@@ -1,0 +1,187 @@
+//! What the fuzz targets run, on a corpus and on damaged copies of it: the same each time.
+
+#[path = "../../fuzz/harness/bodies.rs"]
+mod bodies;
+#[path = "../../fuzz/harness/cluster.rs"]
+mod cluster;
+#[path = "../../../../../tests/damaged.rs"]
+mod damaged;
+#[path = "../../fuzz/harness/ownership.rs"]
+mod ownership;
+#[path = "../../fuzz/harness/patches.rs"]
+mod patches;
+#[path = "../../fuzz/harness/protobuf.rs"]
+mod protobuf;
+#[path = "../../fuzz/harness/requests.rs"]
+mod requests;
+#[path = "../../fuzz/harness/tokens.rs"]
+mod tokens;
+
+use base64::Engine as _;
+
+fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// The sample manifests.
+fn samples() -> Vec<Vec<u8>> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/samples");
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+#[test]
+fn bodies_are_read_alike_and_come_to_no_more_than_they_are() {
+    let laughs: String =
+        (1..20).map(|at| format!("a{at}: &a{at} [{}]\n", format!("*a{},", at - 1).repeat(9))).collect();
+    let mut all = samples();
+    all.extend(seeds(&[
+        r#"{"a":{"b":[1,-2,3.5e300,true,null,"\ud83d\ude00\n"]},"a":2}"#,
+        r#"{"a":1e999,"b":"\ud800"}"#,
+        "[[[[[[{\"a\":[{}]}]]]]]]",
+        "a: &x {b: 1}\nc: *x\n<<: *x\n",
+        "a: 1\na: 2\n",
+        "a: !!binary aGFrbw==\nb: ~\nc: 0x1f\nd: .inf\ne: 2026-01-01\nf: yes\ng: |\n  text\nh: >-\n  more\n",
+        "? [a, b]\n: c\n1: d\ntrue: e\n",
+        "--- a\n--- b\n",
+    ]));
+    all.push("[".repeat(5000).into_bytes());
+    all.push("- ".repeat(5000).into_bytes());
+    all.push("{\"a\":".repeat(5000).into_bytes());
+    all.push(b"a: \"\xff\xfe\"".to_vec());
+    damaged::run(all, 4000, bodies::run);
+    // What is refused only when it has come to too much takes its time.
+    let laughs = format!("a0: &a0 [x,x,x,x,x,x,x,x,x]\n{laughs}");
+    damaged::run(vec![laughs.into_bytes()], 20, bodies::run);
+}
+
+const POD: &str = r#"{"metadata":{"name":"p","labels":{"a":"b"},"finalizers":["x/y"]},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":80,"protocol":"TCP"}],"env":[{"name":"A","value":"1"}]},{"name":"d"}],"tolerations":[{"key":"k"}],"volumes":[{"name":"v","emptyDir":{}}]}}"#;
+
+#[test]
+fn patches_do_once_what_they_do() {
+    let changes = [
+        r#"[{"op":"test","path":"/metadata/name","value":"p"},{"op":"test","path":"/spec/containers/1/name","value":"d"}]"#,
+        r#"[{"op":"add","path":"/spec/containers/-","value":{"name":"e"}},{"op":"move","from":"/spec/containers/0","path":"/spec/containers/1"},{"op":"copy","from":"/metadata","path":"/spec/a~1b~0c"},{"op":"remove","path":"/metadata/labels/a"},{"op":"replace","path":"","value":{}}]"#,
+        r#"[{"op":"add","path":"/spec/containers/01","value":1},{"op":"remove","path":"/spec/containers/9999999999999999999"},{"op":"move","from":"/spec","path":"/spec/x"}]"#,
+        r#"{"metadata":{"labels":{"a":null,"c":"d"},"finalizers":["z"]},"spec":null}"#,
+        r#"{"spec":{"containers":[{"name":"c","image":"j","ports":[{"containerPort":80,"$patch":"delete"}],"env":[{"name":"B","value":"2"}]},{"name":"d","$patch":"delete"},{"$patch":"replace"}],"$setElementOrder/containers":[{"name":"d"},{"name":"c"}],"$retainKeys":["containers"],"tolerations":[{"key":"l"}]}}"#,
+        r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["x/y"],"finalizers":["q"],"$setElementOrder/finalizers":["q","x/y"]},"spec":{"$patch":"replace","volumes":[{"name":"v","$retainKeys":["name","hostPath"],"hostPath":{"path":"/"}}]}}"#,
+        r#"{"$patch":"delete"}"#,
+    ];
+    let seeds = changes.map(|change| format!("{POD}\n{change}").into_bytes());
+    damaged::run(seeds.into(), 4000, patches::run);
+}
+
+#[test]
+fn who_applied_a_configuration_owns_what_is_in_it() {
+    let owned = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","managedFields":[{"manager":"one","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{}}},"f:x":{"v:\"y\"":{},"i:3":{}}}}},{"manager":"three","operation":"Update","subresource":"status","time":"2026-01-01T00:00:00Z","fieldsV1":{"f:status":{}}},{}]},"spec":{"containers":[{"name":"c","image":"i"}]}}"#;
+    let configurations = [
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"a":"c"}},"spec":{"containers":[{"name":"c","image":"j","ports":[{"containerPort":80},{"containerPort":80,"protocol":"UDP"}]},{"name":"e"}],"tolerations":[{"key":"k"},{"key":"l"}]}}"#,
+        r#"{"metadata":{"name":"p","finalizers":["a","b","a"],"ownerReferences":[{"uid":"1"},{"uid":"1"}]},"spec":{"containers":[{"name":"c"},{"name":"c"}],"selector":{"a":"b"},"ports":[{"port":1}]}}"#,
+        r#"{"spec":{"containers":null,"template":{"spec":{"containers":[{"name":"c","env":[{"name":"A"}]}]}}}}"#,
+        "{}",
+    ];
+    let mut all = Vec::new();
+    for live in [POD, owned, "{}"] {
+        all.extend(configurations.map(|configuration| format!("{live}\n{configuration}").into_bytes()));
+    }
+    damaged::run(all, 3000, ownership::run);
+}
+
+/// A message in protobuf: fields with their numbers.
+fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
+    fields.iter().flat_map(|(field, bytes)| [&[field << 3 | 2, bytes.len() as u8], *bytes].concat()).collect()
+}
+
+fn enveloped(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let head = message(&[(1, api_version.as_bytes()), (2, kind.as_bytes())]);
+    [b"k8s\0".to_vec(), message(&[(1, &head), (2, raw), (3, b""), (4, b"")])].concat()
+}
+
+/// Objects as client-go's typed clients send them.
+fn protobuf_seeds() -> Vec<Vec<u8>> {
+    let metadata = message(&[(1, b"p"), (3, b"default"), (11, &message(&[(1, b"a"), (2, b"b")]))]);
+    let port = [message(&[(1, b"http"), (4, b"TCP")]), vec![3 << 3, 80]].concat();
+    let container = message(&[(1, b"c"), (2, b"i"), (6, &port)]);
+    let spec = message(&[(2, &container), (3, b"Always")]);
+    let template = message(&[(1, &metadata), (2, &spec)]);
+    let map = message(&[(1, &metadata), (2, &message(&[(1, b"k"), (2, b"v")]))]);
+    let deployment = [vec![1 << 3, 2], message(&[(3, &template)])].concat();
+    let deployment = message(&[(1, &metadata), (2, &deployment)]);
+    vec![
+        enveloped("v1", "ConfigMap", &map),
+        enveloped("v1", "Pod", &template),
+        enveloped("v1", "Secret", &map),
+        enveloped("apps/v1", "Deployment", &deployment),
+        enveloped("v1", "DeleteOptions", &[1 << 3, 5]),
+        enveloped("example.com/v1", "Unknown", &[7 << 3 | 3, 7 << 3 | 4, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+    ]
+}
+
+#[test]
+fn protobuf_is_an_object_or_none() {
+    damaged::run(protobuf_seeds(), 6000, protobuf::run);
+}
+
+fn continue_token(json: &str) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
+}
+
+#[test]
+fn every_request_has_an_answer() {
+    let in_default = "/api/v1/namespaces/default";
+    let gets = [
+        "/api/v1/pods?limit=1&labelSelector=a%3Db,c+in+(d,e),!f,g%3E1&fieldSelector=spec.nodeName!%3Dx".to_owned(),
+        format!("{in_default}/configmaps?resourceVersion=1&resourceVersionMatch=Exact&limit=500"),
+        format!("/api/v1/namespaces?limit=2&continue={}", continue_token(r#"{"v":1,"rev":3,"start":"/registry/namespaces/default"}"#)),
+        format!("/api/v1/namespaces?continue={}", continue_token(r#"{"v":2,"rev":-1,"start":"\u0000"}"#)),
+        format!("{in_default}/services/kubernetes/proxy/a/../b?x=y"),
+        "/apis/apps/v1/deployments?watch=1&resourceVersion=0&allowWatchBookmarks=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan".to_owned(),
+        "/api/v1/namespaces/kube-system/status".to_owned(),
+        "/apis/autoscaling/v2beta2/namespaces/a%2Fb/horizontalpodautoscalers/%E2%98%83".to_owned(),
+        "/openapi/v3/apis/apps/v1?hash=x".to_owned(),
+        "/readyz/store?verbose&exclude=etcd".to_owned(),
+        "//api///v1//nodes/x/proxy".to_owned(),
+    ];
+    let mut all: Vec<Vec<u8>> = gets.iter().map(|path| format!("GET {path}\n\n").into_bytes()).collect();
+    let writes = [
+        ("POST", format!("{in_default}/pods?fieldValidation=Strict&pretty=true"), "application/json", POD.to_owned()),
+        ("POST", format!("{in_default}/configmaps"), "application/yaml", "metadata: {generateName: a}\ndata: {b: c}\n".to_owned()),
+        ("PUT", "/api/v1/namespaces/default".to_owned(), "application/json", r#"{"metadata":{"name":"default","resourceVersion":"1"}}"#.to_owned()),
+        ("PATCH", "/api/v1/namespaces/default".to_owned(), "application/json-patch+json", r#"[{"op":"add","path":"/metadata/labels/a","value":"b"}]"#.to_owned()),
+        ("PATCH", format!("{in_default}/services/kubernetes"), "application/strategic-merge-patch+json", r#"{"spec":{"ports":[{"port":443,"$patch":"delete"},{"port":1}]}}"#.to_owned()),
+        ("PATCH", format!("{in_default}/services/kubernetes/status"), "application/merge-patch+json", r#"{"status":{"loadBalancer":{"ingress":[{"ip":"1.2.3.4"}]}}}"#.to_owned()),
+        ("PATCH", format!("{in_default}/configmaps/x?fieldManager=m&force=true"), "application/apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n".to_owned()),
+        ("DELETE", format!("{in_default}/endpoints?labelSelector=a"), "application/json", r#"{"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":-1,"preconditions":{"uid":"x"},"propagationPolicy":"Foreground"}"#.to_owned()),
+        ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews".to_owned(), "application/json", r#"{"spec":{"user":"a","resourceAttributes":{"verb":"get","resource":"pods"}}}"#.to_owned()),
+        ("POST", "/apis/apps/v1/namespaces/default/deployments".to_owned(), "application/json", crate::contract::deployment("d").to_string()),
+    ];
+    all.extend(
+        writes.map(|(method, path, kind, body)| format!("{method} {path}\n{kind}\n{body}").into_bytes()),
+    );
+    for body in protobuf_seeds() {
+        let head = format!("POST {in_default}/pods\napplication/vnd.kubernetes.protobuf\n");
+        all.push([head.into_bytes(), body].concat());
+    }
+    damaged::run(all, 2500, requests::run);
+}
+
+#[test]
+fn only_a_token_as_it_was_issued_is_somebodys() {
+    let good = tokens::good();
+    let (head, rest) = good.split_once('.').unwrap();
+    let none = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    let mut all = seeds(&[
+        good,
+        "abc123.0123456789abcdef",
+        &format!("{none}.{rest}"),
+        &format!("{none}.{}.", rest.split_once('.').unwrap().0),
+        &format!("{head}.{rest}."),
+        &format!("{good}="),
+        "",
+        "..",
+    ]);
+    all.push(vec![b'\xff'; 3]);
+    damaged::run(all, 1500, tokens::run);
+}
