@@ -1,5 +1,5 @@
 # One entry for every task. `make demo` and `make test` do all the set-up a fresh Debian 12 machine needs.
-.PHONY: help demo test test-long docker-api lint fmt deny bench build release setup setup-tests clean
+.PHONY: help demo test test-long docker-api kubernetes-api lint fmt deny bench build release setup setup-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,9 @@ test-long: setup-tests examples/hello/bin/hello ## the tests that take more than
 
 docker-api: ## write docs/docker-api.md from what the last `make test` saw
 	scripts/docker-api
+
+kubernetes-api: ## write docs/kubernetes-api.md from what the last `make test` saw
+	scripts/kubernetes-api
 
 fmt: ## check the format
 	cargo fmt --all --check

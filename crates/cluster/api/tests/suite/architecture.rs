@@ -1,0 +1,63 @@
+//! There is one path for all kinds: no kind is named in it but where Kubernetes itself gives it a way of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use hako_api::kinds;
+
+/// The files of the way that every request goes.
+const PATH: [&str; 8] =
+    ["route.rs", "server.rs", "resource", "http", "patch", "discovery", "openapi", "schema/check.rs"];
+
+/// Kinds that the way knows, and why.
+const KNOWN: [(&str, &[&str], &str); 6] = [
+    ("http/info.rs", &["namespaces"], "its paths have the form of those of what is in a namespace"),
+    ("route.rs", &["namespaces", "nodes"], "the same, and what is behind a proxy has paths of its own"),
+    ("resource/delete.rs", &["namespaces", "pods"], "they end in steps: finalize, grace periods"),
+    ("resource/delete.rs", &["jobs"], "their pods are orphaned unless the client says otherwise"),
+    ("resource/evict.rs", &["poddisruptionbudgets"], "pods/eviction asks them"),
+    ("resource/token.rs", &["Node", "Pod", "Secret", "nodes", "pods", "secrets"], "tokens are bound to them"),
+];
+
+/// Every kind's names in paths and objects.
+fn names() -> BTreeSet<&'static str> {
+    kinds::table().iter().flat_map(|row| [row.plural, row.kind]).collect()
+}
+
+/// The files below `path`, by their names from `src`.
+fn files(source: &Path, path: &Path, found: &mut Vec<(String, String)>) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            files(source, &entry.unwrap().path(), found);
+        }
+    } else if path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with("tests")) {
+        let name = path.strip_prefix(source).unwrap().display().to_string();
+        found.push((name, std::fs::read_to_string(path).unwrap()));
+    }
+}
+
+/// The literals of a file's code outside of tests.
+fn literals(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| line.split('"').skip(1).step_by(2))
+}
+
+#[test]
+fn no_kind_has_a_handler_of_its_own() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    PATH.iter().for_each(|path| files(&source, &source.join(path), &mut all));
+    let (names, mut found) = (names(), BTreeMap::<String, BTreeSet<&str>>::new());
+    for (file, text) in &all {
+        let named: BTreeSet<&str> = literals(text).filter(|literal| names.contains(literal)).collect();
+        if !named.is_empty() {
+            found.insert(file.clone(), named);
+        }
+    }
+    let mut known = BTreeMap::<String, BTreeSet<&str>>::new();
+    for (file, names, _) in KNOWN {
+        known.entry(file.to_owned()).or_default().extend(names);
+    }
+    assert_eq!(found, known, "a kind is a row of the table and its strategy functions, not code of the way");
+}
