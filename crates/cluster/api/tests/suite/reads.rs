@@ -33,6 +33,7 @@ contract!(
     initial_events_end_with_an_annotated_bookmark,
     initial_events_may_be_declined,
     bookmarks_come_only_to_who_asks_for_them,
+    who_names_an_object_sees_none_whose_name_only_begins_like_it,
 );
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -357,4 +358,17 @@ async fn bookmarks_come_only_to_who_asks_for_them(_: &World, client: Client) {
     assert_eq!(told(&with), [("BOOKMARK", "")]);
     let shown: u64 = with[0].2["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     assert!(shown > then.parse().unwrap());
+}
+
+async fn who_names_an_object_sees_none_whose_name_only_begins_like_it(_: &World, client: Client) {
+    let then = fill(&client, &["a"]).await;
+    fill(&client, &["a-b", "ab"]).await;
+    maps(&client).delete("a", &DeleteOptions::default()).await.unwrap();
+    fill(&client, &["a"]).await;
+    let (_, listed) = list(&client, "fieldSelector=metadata.name%3Da").await;
+    assert_eq!(names(&listed), ["a"]);
+    let query = format!("fieldSelector=metadata.name%3Da&resourceVersion={then}");
+    assert_eq!(told(&watch(&client, &query).await), [("DELETED", "a"), ("ADDED", "a")]);
+    let (code, body) = get(&client, "/api/v1/configmaps?fieldSelector=metadata.name%3Dab").await;
+    assert_eq!((code, names(&serde_json::from_slice(&body).unwrap())), (200, vec!["ab"]));
 }
