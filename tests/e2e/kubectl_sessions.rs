@@ -2,6 +2,7 @@
 //! WebSockets.
 
 use crate::platform::{Platform, output, run, wait_until};
+use crate::programs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -9,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 /// Where packages put kubectls of several versions.
 const BESIDE: &str = "/usr/lib/google-cloud-sdk/bin";
 
-/// The kubectl of the path and those beside it.
+/// The kubectl of the path, those beside it, Debian's, and newer ones. Some are fetched: call it before the network is left.
 fn kubectls() -> Vec<PathBuf> {
     let others = std::fs::read_dir(BESIDE).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_one = |path: &PathBuf| {
@@ -21,6 +22,8 @@ fn kubectls() -> Vec<PathBuf> {
         eprintln!("{BESIDE} has no kubectls of other versions: only the default one is driven");
     }
     found.insert(0, PathBuf::from("kubectl"));
+    found.push(programs::debian_kubectl());
+    found.extend([36, 37].map(|minor| programs::layer(minor).join("kubectl")));
     found
 }
 
@@ -64,10 +67,11 @@ fn with_input(mut command: Command, input: &str) -> String {
 
 #[test]
 fn every_kubectl_forwards_ports_and_runs_commands() {
+    let kubectls = kubectls();
     let platform = Platform::start();
     platform.deploy_example();
     let name = platform.kubectl(&["-n", "hello", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
-    for kubectl in kubectls() {
+    for kubectl in kubectls {
         let shown = kubectl.display();
         let (forwarding, local) = forward(&platform, &kubectl, &name, "8080");
         for _ in 0..3 {
@@ -150,5 +154,46 @@ fn pods_are_proxied_to_looked_into_and_resized() {
     let limits = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max";
     let seen = platform.kubectl(&["-n", "hello", "exec", &name, "--", "/bin/busybox", "sh", "-c", limits]);
     assert_eq!(seen.trim(), (48 << 20).to_string());
+    platform.down();
+}
+
+#[test]
+fn the_newest_kubectl_copies_rolls_out_waits_and_drains() {
+    let kubectl = programs::layer(37).join("kubectl");
+    let platform = Platform::start();
+    platform.deploy_example();
+    let says = |line: &str| run(command(&platform, &kubectl).args(line.split(' ')));
+
+    says("run box --image=busybox --restart=Never --command -- sleep 1000");
+    says("wait pod/box --for=condition=Ready --timeout=60s");
+    let (here, back) = (platform.data_dir().join("here"), platform.data_dir().join("back"));
+    std::fs::write(&here, "to and fro").unwrap();
+    says(&format!("cp {} box:/tmp/there", here.display()));
+    assert_eq!(says("exec box -- cat /tmp/there"), "to and fro");
+    says(&format!("cp box:/tmp/there {}", back.display()));
+    assert_eq!(std::fs::read_to_string(&back).unwrap(), "to and fro");
+    assert!(says("events --for pod/box").contains("Started"));
+    says("delete pod box --grace-period=1");
+    says("wait pod/box --for=delete --timeout=60s");
+
+    says("set image deployment/hello hello=hello:v2");
+    assert!(says("rollout status deployment/hello --timeout=60s").contains("successfully rolled out"));
+    let history = says("rollout history deployment/hello");
+    assert!(history.lines().count() >= 4, "{history}");
+    says("rollout undo deployment/hello --to-revision=1");
+    says("rollout status deployment/hello --timeout=60s");
+    let image = says("get deployment hello -o jsonpath={.spec.template.spec.containers[0].image}");
+    assert_eq!(image, "hello:v1");
+    says("rollout restart deployment/hello");
+    says("rollout status deployment/hello --timeout=60s");
+
+    let top = output(command(&platform, &kubectl).args(["top", "pods"]));
+    assert!(String::from_utf8_lossy(&top.stderr).contains("Metrics API not available"), "{top:?}");
+    let node = says("get nodes -o jsonpath={.items[0].metadata.name}");
+    says(&format!("drain {node} --force --ignore-daemonsets --grace-period=1 --timeout=60s"));
+    let ready = || says("get deployment hello -o jsonpath={.status.readyReplicas}");
+    assert_eq!(ready(), "");
+    says(&format!("uncordon {node}"));
+    wait_until("the pods to come back", || ready() == "3");
     platform.down();
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_machine;
 mod build_flags;
 mod build_transfers;
+mod broken_archives;
 mod builds;
 mod clients;
 mod containers;
@@ -29,6 +30,8 @@ mod platform;
 mod platforms;
 mod private;
 mod private_git;
+#[path = "../programs.rs"]
+mod programs;
 mod remapped;
 mod scripts;
 mod side_by_side;
