@@ -215,7 +215,7 @@ async fn partial_objects_and_tables_are_served_on_request() {
     let names = plain["resources"].as_array().unwrap().iter().map(|resource| &resource["name"]);
     assert!(names.into_iter().any(|name| name == "deployments"), "{plain}");
     let verbose = send(&world, request("GET", "/readyz?verbose", "", "")).await.2;
-    assert!(String::from_utf8_lossy(&verbose).contains("[+]store ok"));
+    assert!(String::from_utf8_lossy(&verbose).contains("[+]etcd ok"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,7 +304,7 @@ async fn every_writing_path_takes_protobuf() {
     let cases = [
         ("POST", format!("{space}/configmaps"), enveloped("v1", "ConfigMap", &[named("m")]), 201),
         ("POST", format!("{space}/configmaps"), enveloped("v1", "Secret", &[named("m")]), 400),
-        ("POST", format!("{space}/configmaps"), enveloped("v1", "Nope", &[named("m")]), 400),
+        ("POST", format!("{space}/configmaps"), enveloped("v1", "Nope", &[named("m")]), 415),
         ("PUT", format!("{space}/configmaps/m"), enveloped("v1", "ConfigMap", &[named("m")]), 200),
         (
             "PUT",

@@ -75,6 +75,14 @@ impl Raw {
         String::from_utf8(head).unwrap().to_lowercase()
     }
 
+    /// The body behind a head, as far as it has come.
+    pub async fn rest(&mut self) -> String {
+        let mut bytes = vec![0; 64 << 10];
+        let read = self.0.read(&mut bytes);
+        let length = tokio::time::timeout(DEADLINE, read).await.unwrap().unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
     pub async fn status(&mut self) -> u16 {
         self.head().await.split(' ').nth(1).unwrap().parse().unwrap()
     }
