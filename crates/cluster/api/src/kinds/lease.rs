@@ -20,6 +20,9 @@ pub(super) const ROW: KindRow = KindRow {
     ..KindRow::BASE
 };
 
+/// The one strategy that the platform itself knows.
+const KNOWN: &str = "OldestEmulationVersion";
+
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let holder = text(object, &["spec", "holderIdentity"]);
     vec![name(object), holder.into(), age(object, now)]
@@ -42,14 +45,19 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         ));
     }
     let get = |name: &str| object["spec"].get(name).and_then(Value::as_str);
-    if let Some(holder) = get("preferredHolder").filter(|holder| !holder.is_empty())
-        && get("strategy").is_none_or(str::is_empty)
-    {
+    let (holder, strategy) = (get("preferredHolder"), get("strategy"));
+    if holder.is_some_and(|holder| !holder.is_empty()) && strategy.is_none_or(str::is_empty) {
         let detail = "may only be specified if `strategy` is defined";
-        causes.push(field::invalid("spec.preferredHolder", holder, detail));
+        causes.push(field::forbidden("spec.preferredHolder", detail));
     }
-    if let Some(strategy) = get("strategy") {
-        super::check::syntax(names::qualified_name(strategy), strategy, "spec.strategy", &mut causes);
+    // The original names the field within itself.
+    const STRATEGY: &str = "spec.strategy.strategy";
+    match strategy {
+        Some(own) if own.contains('/') => {
+            super::check::syntax(names::qualified_name(own), own, STRATEGY, &mut causes);
+        }
+        Some(known) if known != KNOWN => causes.push(field::not_supported(STRATEGY, known, &[KNOWN])),
+        _ => {}
     }
     causes
 }

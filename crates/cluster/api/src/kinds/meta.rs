@@ -12,6 +12,7 @@ const ANNOTATIONS_MAX: usize = 256 << 10;
 pub(super) fn validate(row: &KindRow, object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
     let name = text(object, &["metadata", "name"]);
+    prefix(row, text(object, &["metadata", "generateName"]), &mut causes);
     if name.is_empty() {
         causes.push(field::required("metadata.name", "name or generateName is required"));
     } else {
@@ -33,6 +34,19 @@ pub(super) fn validate(row: &KindRow, object: &Value) -> Vec<FieldCause> {
     finalizers(object, &mut causes);
     owners(object, &mut causes);
     causes
+}
+
+/// Faults of what a name is made of: it may end in a dash, as something comes after it.
+fn prefix(row: &KindRow, prefix: &str, causes: &mut Vec<FieldCause>) {
+    if prefix.is_empty() {
+        return;
+    }
+    let name = match prefix.strip_suffix('-') {
+        Some(rest) if !rest.is_empty() => format!("{rest}a"),
+        _ => prefix.to_owned(),
+    };
+    let of = |fault: String| field::invalid("metadata.generateName", prefix, &fault);
+    causes.extend((row.name_faults)(&name).into_iter().map(of));
 }
 
 /// Faults of the labels at a path.
@@ -63,17 +77,17 @@ fn finalizers(object: &Value, causes: &mut Vec<FieldCause>) {
     const PATH: &str = "metadata.finalizers";
     let list = super::value::items(object, &["metadata", "finalizers"]);
     for (index, finalizer) in list.iter().enumerate() {
-        self::finalizer(finalizer.as_str().unwrap_or(""), &field::index(PATH, index), causes);
+        self::finalizer(finalizer.as_str().unwrap_or(""), PATH, &field::index(PATH, index), causes);
     }
     if ["orphan", "foregroundDeletion"].iter().all(|name| list.iter().any(|it| it == name)) {
-        let detail = "finalizer orphan and finalizer foregroundDeletion cannot be both set";
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         causes.push(field::invalid(PATH, list, detail));
     }
 }
 
-/// Faults of the name of a finalizer.
-pub(super) fn finalizer(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
-    causes.extend(names::qualified_name(name).iter().map(|fault| field::invalid(path, name, fault)));
+/// Faults of the name of a finalizer. The original names the list where the syntax is faulty, else the item.
+pub(super) fn finalizer(name: &str, list: &str, path: &str, causes: &mut Vec<FieldCause>) {
+    causes.extend(names::qualified_name(name).iter().map(|fault| field::invalid(list, name, fault)));
     let is_known = matches!(name, "foregroundDeletion" | "orphan" | "kubernetes");
     if !name.contains('/') && !is_known {
         let detail = "name is neither a standard finalizer name nor is it fully qualified";
@@ -81,10 +95,12 @@ pub(super) fn finalizer(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
+/// The original names the list and not which of its items.
 fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
-    let mut controller: Option<&str> = None;
-    for (index, owner) in super::value::items(object, &["metadata", "ownerReferences"]).iter().enumerate() {
-        let path = field::index("metadata.ownerReferences", index);
+    const PATH: &str = "metadata.ownerReferences";
+    let list = super::value::items(object, &["metadata", "ownerReferences"]);
+    let mut controller: Option<String> = None;
+    for owner in list {
         for (name, detail) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -92,22 +108,24 @@ fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
             ("uid", "must not be empty"),
         ] {
             if text(owner, &[name]).is_empty() {
-                causes.push(field::invalid(field::child(&path, name), "", detail));
+                causes.push(field::invalid(field::child(PATH, name), "", detail));
             }
         }
+        let (version, kind) = (text(owner, &["apiVersion"]), text(owner, &["kind"]));
+        if version == "v1" && kind == "Event" {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            causes.push(field::invalid(PATH, owner.clone(), detail));
+        }
         if owner.get("controller") == Some(&Value::Bool(true)) {
-            if let Some(first) = controller {
-                causes.push(field::invalid(
-                    "metadata.ownerReferences",
-                    owner.clone(),
-                    &format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} \
-                         and {}",
-                        text(owner, &["name"])
-                    ),
-                ));
-            }
-            controller = Some(text(owner, &["name"]));
+            let this = format!("{kind}/{}", text(owner, &["name"]));
+            let Some(first) = &controller else {
+                controller = Some(this);
+                continue;
+            };
+            let detail = format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
+            );
+            causes.push(field::invalid(PATH, list, &detail));
         }
     }
 }

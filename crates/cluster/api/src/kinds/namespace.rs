@@ -53,9 +53,9 @@ fn default(object: &mut Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
-    for (index, finalizer) in items(object, &["spec", "finalizers"]).iter().enumerate() {
-        let path = hako_kube::field::index("spec.finalizers", index);
-        meta::finalizer(finalizer.as_str().unwrap_or(""), &path, &mut causes);
+    const PATH: &str = "spec.finalizers";
+    for finalizer in items(object, &["spec", "finalizers"]) {
+        meta::finalizer(finalizer.as_str().unwrap_or(""), PATH, PATH, &mut causes);
     }
     causes
 }

@@ -12,9 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::contract::{from, pod};
 use crate::support::World;
 
+/// An address of this machine that is no loopback, which endpoints may not have. Nothing is sent to find it out.
+fn own_address() -> String {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").unwrap();
+    socket.local_addr().unwrap().ip().to_string()
+}
+
 /// A server that answers with the head and the body of what it was asked, and echoes what it is upgraded to.
 async fn echo_server() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -51,7 +58,7 @@ async fn world(port: u16) -> World {
     let client = world.inside();
     let pods = client.namespaced::<Pod>("default");
     pods.create(&pod("p")).await.unwrap();
-    pods.patch_status("p", &Patch::Merge(json!({"status": {"podIP": "127.0.0.1"}}))).await.unwrap();
+    pods.patch_status("p", &Patch::Merge(json!({"status": {"podIP": own_address()}}))).await.unwrap();
     let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [
         {"name": "main", "port": 80}, {"name": "empty", "port": 81},
     ]}});
@@ -59,7 +66,7 @@ async fn world(port: u16) -> World {
     let slice = json!({
         "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
         "ports": [{"name": "main", "port": port, "protocol": "TCP"}],
-        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
+        "endpoints": [{"addresses": [own_address()], "conditions": {"ready": true}}],
     });
     client.namespaced::<EndpointSlice>("default").create(&from(slice)).await.unwrap();
     world
@@ -73,15 +80,16 @@ async fn pods_and_services_are_reached_by_name_and_port() {
         let path = format!("/api/v1/namespaces/default/{name}/proxy/a/b//c?x=1&y=2");
         let seen = world.kubectl(&["get", "--raw", &path]).await;
         assert!(seen.starts_with("GET /a/b//c?x=1&y=2 HTTP/1.1\r\n"), "{seen}");
-        assert!(seen.contains(&format!("host: 127.0.0.1:{port}\r\n")), "{seen}");
+        assert!(seen.contains(&format!("host: {}:{port}\r\n", own_address())), "{seen}");
         assert!(seen.contains("x-forwarded-prefix: /api/v1/namespaces/default/"), "{seen}");
         assert!(!seen.to_ascii_lowercase().contains("authorization"), "{seen}");
     }
+    let unreachable = format!("error trying to reach service: {}:1", own_address());
     for (name, why) in [
         ("services/web:empty", "no endpoints available for service \"web\""),
         ("services/web:none", "no service port \"none\" found for service \"web\""),
         ("services/nosuch", "services \"nosuch\" not found"),
-        ("pods/p:1", "error trying to reach service: 127.0.0.1:1"),
+        ("pods/p:1", unreachable.as_str()),
         ("pods/ftp:p:1", "invalid name"),
     ] {
         let path = format!("/api/v1/namespaces/default/{name}/proxy/");
@@ -159,7 +167,7 @@ async fn a_node_s_other_ports_are_reached_through_it() {
     let nodes = world.inside().all::<Node>();
     nodes.create(&from(json!({"metadata": {"name": "n1"}}))).await.unwrap();
     let status = json!({"status": {
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "addresses": [{"type": "InternalIP", "address": own_address()}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 1}},
     }});
     nodes.patch_status("n1", &Patch::Merge(status)).await.unwrap();

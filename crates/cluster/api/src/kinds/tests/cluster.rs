@@ -91,7 +91,7 @@ fn the_phase_of_a_namespace_says_whether_it_is_going() {
         "Namespace",
         [(
             json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["x"]}}),
-            "spec.finalizers[0]: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
+            "spec.finalizers: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
         )],
     );
 }
@@ -134,9 +134,16 @@ fn a_lease_prefers_a_holder_only_by_a_strategy() {
             ),
             (
                 lease(json!({"preferredHolder": "a"})),
-                "spec.preferredHolder: Invalid value: \"a\": may only be specified if `strategy` is defined",
+                "spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined",
             ),
         ],
+    );
+    refused(
+        "Lease",
+        [(
+            lease(json!({"strategy": "x"})),
+            "spec.strategy.strategy: Unsupported value: \"x\": supported values: \"OldestEmulationVersion\"",
+        )],
     );
     let sound = lease(json!({"preferredHolder": "a", "strategy": "OldestEmulationVersion"}));
     assert_eq!(faults("Lease", sound), Vec::<String>::new());
@@ -149,8 +156,38 @@ fn dependents_are_left_or_deleted_and_not_both() {
     assert_eq!(
         faults("ConfigMap", object),
         [
-            "metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\"]: finalizer orphan and finalizer foregroundDeletion cannot be both set"
+            "metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\"]: finalizer orphan and foregroundDeletion cannot be both set"
         ]
+    );
+}
+
+#[test]
+fn owners_are_named_in_full_and_one_of_them_controls() {
+    let owned =
+        |owners: Value| json!({"metadata": {"name": "c", "namespace": "n", "ownerReferences": owners}});
+    let owner = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": "u", "controller": true});
+    assert_eq!(
+        faults("ConfigMap", owned(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p"}]))),
+        ["metadata.ownerReferences.uid: Invalid value: \"\": must not be empty"]
+    );
+    let event = faults("ConfigMap", owned(json!([owner("Event", "e")])));
+    assert!(event[0].ends_with("/v1, Kind=Event is disallowed from being an owner"), "{event:?}");
+    let two = faults("ConfigMap", owned(json!([owner("Pod", "p"), owner("Node", "n")])));
+    assert!(
+        two[0].starts_with("metadata.ownerReferences: Invalid value: [")
+            && two[0].ends_with("in references for Pod/p and Node/n"),
+        "{two:?}"
+    );
+}
+
+#[test]
+fn what_names_are_made_of_may_end_in_a_dash() {
+    let made = |prefix: &str| json!({"metadata": {"name": "a-x", "generateName": prefix, "namespace": "n"}});
+    assert_eq!(faults("ConfigMap", made("a-")), Vec::<String>::new());
+    let found = faults("ConfigMap", made("A-"));
+    assert!(
+        found[0].starts_with("metadata.generateName: Invalid value: \"A-\": a lowercase RFC 1123"),
+        "{found:?}"
     );
 }
 
