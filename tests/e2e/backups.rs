@@ -152,7 +152,7 @@ fn a_backup_that_is_killed_or_cut_leaves_no_file_and_a_killed_restore_begins_ane
     let scratch = tempfile::tempdir().unwrap();
     let mut platform = Platform::start();
     fill(&platform, scratch.path());
-    for round in 0..6_u64 {
+    for round in 0..4_u64 {
         let file = scratch.path().join(format!("backup-{round}"));
         let mut command = platform.hako();
         command.arg("backup").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
@@ -180,7 +180,7 @@ fn a_backup_that_is_killed_or_cut_leaves_no_file_and_a_killed_restore_begins_ane
 
 fn killed_restores(file: &Path, scratch: &Path) {
     let mut unfinished = 0;
-    for round in 0..10_u64 {
+    for round in 0..8_u64 {
         let data_dir = scratch.join(format!("killed-{round}"));
         let mut restoring =
             restore(file, &data_dir).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -206,7 +206,7 @@ fn killed_restores(file: &Path, scratch: &Path) {
 /// Objects enough to be met at work.
 fn fill(platform: &Platform, scratch: &Path) {
     let text = "x".repeat(500_000);
-    let items: Vec<Value> = (0..60)
+    let items: Vec<Value> = (0..24)
         .map(|n| {
             serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("large-{n}")},
                 "data": {"text": text}})

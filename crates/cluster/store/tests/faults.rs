@@ -168,11 +168,11 @@ struct FakeLog(Arc<Disk>);
 
 impl Log for FakeLog {
     fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
-        for (revision, bytes) in self.0.records.lock().iter() {
-            record(*revision, bytes)?;
-        }
         for (name, bytes) in self.0.values.lock().iter() {
             value(name, bytes)?;
+        }
+        for (revision, bytes) in self.0.records.lock().iter() {
+            record(*revision, bytes)?;
         }
         Ok(())
     }
@@ -272,4 +272,15 @@ async fn a_gap_in_the_log_is_damage_and_not_silently_skipped() {
     let error = Embedded::open_on(EmbeddedConfig::new(dir.path()), Box::new(opener)).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }));
     assert!(error.to_string().contains("revision 3 is missing"));
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_anew_goes_on_as_it_is() {
+    let disk = Arc::new(Disk::default());
+    let (store, _dir) = open_on(&disk);
+    put(&store, "a".into(), b"1".to_vec()).await.unwrap();
+    let error = store.scrub().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    put(&store, "a".into(), b"2".to_vec()).await.unwrap();
+    assert_eq!(store.status().await.unwrap().refusing, None);
 }

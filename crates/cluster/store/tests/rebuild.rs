@@ -14,7 +14,8 @@ const MIB: u64 = 1 << 20;
 
 fn open(dir: &Path, max_events: usize) -> Embedded {
     let history = HistoryLimits { max_events, ..HistoryLimits::default() };
-    Embedded::open_with(EmbeddedConfig { history, ..EmbeddedConfig::new(dir) }).unwrap()
+    Embedded::open_with(EmbeddedConfig { history, rebuild_from: 4 * MIB, ..EmbeddedConfig::new(dir) })
+        .unwrap()
 }
 
 /// Writes `count` values to `keys` keys, by several at once.
@@ -40,27 +41,27 @@ async fn disk_bytes(store: &Embedded) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_file_stays_small_however_often_the_same_keys_are_written() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), 500);
-    let value = Bytes::from(vec![b'x'; 8 << 10]);
-    churn(&store, 100, 20_000, &value).await;
-    let (written, on_disk) = (20_000 * value.len() as u64, disk_bytes(&store).await);
-    assert!(on_disk < 48 * MIB, "{} MiB on disk after {} MiB", on_disk / MIB, written / MIB);
+    let store = open(dir.path(), 200);
+    let value = Bytes::from(vec![b'x'; 4 << 10]);
+    churn(&store, 100, 8_000, &value).await;
+    let (written, on_disk) = (8_000 * value.len() as u64, disk_bytes(&store).await);
+    assert!(on_disk < 8 * MIB, "{} MiB on disk after {} MiB", on_disk / MIB, written / MIB);
     let status = store.status().await.unwrap();
-    assert!(status.history.unwrap().events <= 516, "{status:?}");
+    assert!(status.history.unwrap().events <= 216, "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_file_shrinks_after_much_was_deleted_while_writes_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), 100);
-    churn(&store, 1500, 1500, &Bytes::from(vec![b'x'; 96 << 10])).await;
-    assert!(disk_bytes(&store).await > 128 * MIB);
-    for n in 0..1500 {
+    churn(&store, 400, 400, &Bytes::from(vec![b'x'; 32 << 10])).await;
+    assert!(disk_bytes(&store).await > 12 * MIB);
+    for n in 0..400 {
         store.write(Write::delete(format!("key/{n}"), Expect::Any)).await.unwrap();
     }
     churn(&store, 10, 500, &Bytes::from_static(b"small")).await;
     let on_disk = disk_bytes(&store).await;
-    assert!(on_disk < 16 * MIB, "{} MiB", on_disk / MIB);
+    assert!(on_disk <= 4 * MIB, "{} KiB", on_disk / 1024);
     let file = std::fs::metadata(dir.path().join("store.redb")).unwrap().len();
     assert_eq!(file, on_disk);
     let before = store.range(Range::all("")).await.unwrap();

@@ -245,6 +245,9 @@ async fn a_record_of_another_key_is_named_and_the_others_are_read() {
         assert!(error.to_string().contains(key) && error.to_string().contains(reason), "{error}");
     }
     assert_eq!(world.value("s/a").await.unwrap(), SECRET);
+    let mut watch = world.store.watch("s/".into(), Revision::ZERO).await.unwrap();
+    assert!(matches!(watch.next().await, Some(Err(StoreError::Unreadable { .. }))));
+    assert!(watch.next().await.is_none());
     // A change of keys goes as far as it can and keeps what it may still need.
     world.store.add_key().await.unwrap();
     assert!(matches!(world.store.settle().await, Err(StoreError::Unreadable { .. })));

@@ -10,6 +10,8 @@ use hyper::client::conn::http1 as client_http1;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -42,8 +44,28 @@ impl Authority {
     }
 }
 
+/// What the node shows, until it is told to show another.
+#[derive(Debug)]
+struct Shown(parking_lot::Mutex<Arc<CertifiedKey>>);
+
+impl Shown {
+    fn of(pair: &(String, String)) -> Arc<CertifiedKey> {
+        let chain = vec![CertificateDer::from_pem_slice(pair.0.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(pair.1.as_bytes()).unwrap();
+        let provider = rustls::crypto::ring::default_provider();
+        Arc::new(CertifiedKey::from_der(chain, key, &provider).unwrap())
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.lock()))
+    }
+}
+
 struct Fixture {
     authority: Authority,
+    shown: Arc<Shown>,
     address: SocketAddr,
     engine: Arc<FakeEngine>,
     _dir: tempfile::TempDir,
@@ -58,7 +80,9 @@ async fn fixture() -> Fixture {
     let api = FakeApi::new(diary.clone());
     let engine = Arc::new(FakeEngine::new(diary, false));
     let client = Client::new(Arc::new(api.clone()));
-    let (certificate_pem, key_pem) = authority.pair("nodes");
+    let pair = authority.pair("nodes");
+    let shown = Arc::new(Shown(Shown::of(&pair).into()));
+    let (certificate_pem, key_pem) = pair;
     let config = NodeConfig {
         informers: Informers::new(client.clone()),
         client,
@@ -80,7 +104,7 @@ async fn fixture() -> Fixture {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             certificate_pem,
             key_pem,
-            renewed: None,
+            renewed: Some(Arc::<Shown>::clone(&shown)),
             client_ca_pem: authority.issuer.pem(),
         },
         labels: BTreeMap::new(),
@@ -89,7 +113,7 @@ async fn fixture() -> Fixture {
     };
     let node = crate::Node::start(config).await.unwrap();
     node.ready().await;
-    Fixture { authority, address: node.address(), engine, _dir: dir, _node: node, api }
+    Fixture { authority, shown, address: node.address(), engine, _dir: dir, _node: node, api }
 }
 
 async fn connect(fixture: &Fixture, group: Option<&str>) -> std::io::Result<TlsStream<TcpStream>> {
@@ -149,6 +173,21 @@ async fn the_node_registers_itself_with_where_its_api_is() {
     assert_eq!(node["spec"]["podCIDR"], "10.244.0.0/24");
     let lease = fixture.api.until(["leases", "kube-node-lease", "n1"], |lease| !lease.is_null()).await;
     assert_eq!(lease["spec"]["leaseDurationSeconds"], 40);
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_at_the_next_connection() {
+    let fixture = fixture().await;
+    let seen = async || {
+        let stream = connect(&fixture, Some("system:masters")).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    };
+    let first = seen().await;
+    assert_eq!(seen().await, first);
+    let renewed = Shown::of(&fixture.authority.pair("nodes"));
+    *fixture.shown.0.lock() = Arc::clone(&renewed);
+    assert_ne!(first, renewed.cert[0]);
+    assert_eq!(seen().await, renewed.cert[0]);
 }
 
 #[tokio::test]

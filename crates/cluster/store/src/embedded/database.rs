@@ -18,6 +18,8 @@ const CACHE_BYTES: usize = 4 << 20;
 struct Redb {
     database: Database,
     path: PathBuf,
+    /// Whether the directory may still lead to the database before this one after a crash.
+    is_unsettled: bool,
 }
 
 /// Records in one transaction while the database is written anew: what is changed by one lives in memory.
@@ -28,8 +30,9 @@ pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
     let path = dir.join("store.redb");
     // One that was not finished; the old one is whole.
     remove(&beside(&path))?;
-    let database = create(&path)?;
-    Ok(Box::new(Redb { database, path }))
+    let mut log = Redb { database: create(&path)?, path, is_unsettled: true };
+    log.settle()?;
+    Ok(Box::new(log))
 }
 
 fn create(path: &Path) -> Result<Database, LogError> {
@@ -48,6 +51,24 @@ fn remove(path: &Path) -> Result<(), LogError> {
 }
 
 impl Redb {
+    /// Makes the file's name as durable as what is in it.
+    fn settle(&mut self) -> Result<(), LogError> {
+        if self.is_unsettled {
+            std::fs::File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+            self.is_unsettled = false;
+        }
+        Ok(())
+    }
+
+    /// The same content in a file of its own.
+    fn write_anew(&self, path: &Path) -> Result<Database, LogError> {
+        remove(path)?;
+        let new = create(path)?;
+        self.copy_to(&new)?;
+        std::fs::rename(path, &self.path)?;
+        Ok(new)
+    }
+
     /// Copies all records and values, the last with the disk's word for it.
     fn copy_to(&self, new: &Database) -> Result<(), LogError> {
         let old = self.database.begin_read()?;
@@ -86,22 +107,23 @@ impl Redb {
 impl Log for Redb {
     fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
         let transaction = self.database.begin_read()?;
-        if let Some(table) = existing(transaction.open_table(RECORDS))? {
-            for row in table.iter()? {
-                let (revision, bytes) = row?;
-                record(revision.value(), bytes.value())?;
-            }
-        }
         if let Some(table) = existing(transaction.open_table(VALUES))? {
             for row in table.iter()? {
                 let (name, bytes) = row?;
                 value(name.value(), bytes.value())?;
             }
         }
+        if let Some(table) = existing(transaction.open_table(RECORDS))? {
+            for row in table.iter()? {
+                let (revision, bytes) = row?;
+                record(revision.value(), bytes.value())?;
+            }
+        }
         Ok(())
     }
 
     fn commit(&mut self, batch: &LogBatch) -> Result<(), LogError> {
+        self.settle()?;
         let mut transaction = self.database.begin_write()?;
         transaction
             .set_durability(Durability::Immediate)
@@ -130,15 +152,13 @@ impl Log for Redb {
     }
 
     fn rebuild(&mut self) -> Result<(), LogError> {
-        let new_path = beside(&self.path);
-        remove(&new_path)?;
-        let new = create(&new_path)?;
-        self.copy_to(&new)?;
-        std::fs::rename(&new_path, &self.path)?;
-        // The new file is open already; the old one goes with its last descriptor.
-        self.database = new;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        Ok(std::fs::File::open(directory)?.sync_all()?)
+        let new = beside(&self.path);
+        // The old file goes with its last descriptor.
+        self.database = self.write_anew(&new).inspect_err(|_| {
+            let _ = std::fs::remove_file(&new);
+        })?;
+        self.is_unsettled = true;
+        self.settle()
     }
 
     fn disk_bytes(&self) -> u64 {

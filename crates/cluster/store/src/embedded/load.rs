@@ -1,5 +1,6 @@
 //! From the log on disk back to the state in memory, and the names of the values beside the records.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,27 +29,29 @@ pub struct Loaded {
     pub fresh: bool,
 }
 
-/// Rebuilds the state from the log.
+/// Rebuilds the state from the log, which is read once: values come before records.
 pub fn load(shared: &Shared, log: &dyn Log) -> Result<Loaded, LogError> {
-    let mut values: HashMap<Vec<u8>, u64> = HashMap::new();
-    log.load(&mut |_, _| Ok(()), &mut |name, value| {
-        let value = value
-            .try_into()
-            .map_err(|_| LogError::Damaged(format!("value {} makes no sense", name.escape_ascii())))?;
-        values.insert(name.to_vec(), u64::from_be_bytes(value));
-        Ok(())
-    })?;
-    if let Some(format) = values.get(VALUE_FORMAT).filter(|format| **format != FORMAT) {
-        return Err(LogError::Failed(format!(
-            "format {format} was written by another version of hako, this one knows {FORMAT}"
-        )));
-    }
-    let compacted = Revision(values.get(VALUE_COMPACTED).copied().unwrap_or(0));
+    let values: RefCell<HashMap<Vec<u8>, u64>> = RefCell::default();
+    let mut compacted = None;
     let mut state = shared.state.write();
     log.load(
-        &mut |revision, bytes| restore(&mut state, compacted, Revision(revision), bytes),
-        &mut |_, _| Ok(()),
+        &mut |revision, bytes| {
+            let compacted = match compacted {
+                Some(compacted) => compacted,
+                None => *compacted.insert(begin(&values.borrow())?),
+            };
+            restore(&mut state, compacted, Revision(revision), bytes)
+        },
+        &mut |name, value| {
+            let value = value
+                .try_into()
+                .map_err(|_| LogError::Damaged(format!("value {} makes no sense", name.escape_ascii())))?;
+            values.borrow_mut().insert(name.to_vec(), u64::from_be_bytes(value));
+            Ok(())
+        },
     )?;
+    let values = values.into_inner();
+    let compacted = begin(&values)?;
     state.revision = state.revision.max(compacted);
     state.compacted = compacted;
     for (name, ttl_ms) in &values {
@@ -59,6 +62,16 @@ pub fn load(shared: &Shared, log: &dyn Log) -> Result<Loaded, LogError> {
         }
     }
     Ok(Loaded { last_lease: values.get(VALUE_LAST_LEASE).copied().unwrap_or(0), fresh: values.is_empty() })
+}
+
+/// Where history begins, if the records are of a form that is known here.
+fn begin(values: &HashMap<Vec<u8>, u64>) -> Result<Revision, LogError> {
+    if let Some(format) = values.get(VALUE_FORMAT).filter(|format| **format != FORMAT) {
+        return Err(LogError::Failed(format!(
+            "format {format} was written by another version of hako, this one knows {FORMAT}"
+        )));
+    }
+    Ok(Revision(values.get(VALUE_COMPACTED).copied().unwrap_or(0)))
 }
 
 fn restore(state: &mut State, compacted: Revision, revision: Revision, bytes: &[u8]) -> Result<(), LogError> {

@@ -14,7 +14,7 @@ pub type VisitValue<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), LogError
 
 /// Records by revision and named values, changed by atomic durable batches.
 pub trait Log: Send {
-    /// Visits every record in the order of revisions, and every named value.
+    /// Visits every named value, then every record in the order of revisions.
     ///
     /// # Errors
     /// Whatever the database says, or the first error of a visitor.
@@ -28,7 +28,7 @@ pub trait Log: Send {
     fn commit(&mut self, batch: &LogBatch) -> Result<(), LogError>;
 
     /// Writes everything anew, so that no freed space is left, nor what was in it. At every moment the directory has
-    /// the old database or the new one. After an error the log is dropped and opened again, as after one of `commit`.
+    /// the old database or the new one. After an error the old one goes on.
     ///
     /// # Errors
     /// Whatever the database says, or that it cannot.

@@ -71,12 +71,19 @@ pub struct EmbeddedConfig {
     pub history: HistoryLimits,
     /// How often a quiet watch reports how far it has come.
     pub progress_interval: Duration,
+    /// A file below this is never written anew to free space, in bytes.
+    pub rebuild_from: u64,
 }
 
 impl EmbeddedConfig {
     /// The defaults for a directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), history: HistoryLimits::default(), progress_interval: Duration::from_secs(5) }
+        Self {
+            dir: dir.into(),
+            history: HistoryLimits::default(),
+            progress_interval: Duration::from_secs(5),
+            rebuild_from: 64 << 20,
+        }
     }
 }
 

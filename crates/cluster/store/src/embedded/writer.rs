@@ -36,10 +36,9 @@ const LINGER: Duration = Duration::from_micros(100);
 /// Events forgotten in one round: few when writes trim as they go, many when asked to compact.
 const TRIM_STEP: usize = 64;
 const COMPACT_STEP: usize = 8192;
-/// A database that is larger than so many times what is in it, and than this, is written anew. Its pages are half full
+/// A database that is larger than so many times what is in it is written anew. Its pages are half full
 /// at the worst, and a commit needs room beside what it replaces: a factor of 4 is only passed by what was deleted.
 const SLACK_FACTOR: u64 = 4;
-const SLACK_FROM: u64 = 64 << 20;
 /// Wait between attempts to open a database that failed.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
 
@@ -78,8 +77,8 @@ pub struct Writer {
     last_lease: u64,
     compacting: Vec<(Revision, Reply<()>)>,
     rebuilding: Vec<Reply<()>>,
-    /// How large the database was when it had last been written anew.
-    rebuilt_at: u64,
+    /// How large the database was when it had last been written anew, and what was in it then.
+    rebuilt: (u64, u64),
     closing: Option<Reply<()>>,
 }
 
@@ -244,7 +243,7 @@ impl Writer {
             last_lease,
             compacting: Vec::new(),
             rebuilding: Vec::new(),
-            rebuilt_at: 0,
+            rebuilt: (0, 0),
             closing: None,
         })
     }
@@ -361,11 +360,7 @@ impl Writer {
 
     /// A panic below is a failure of the database like any other: it refuses this round and not all that follow.
     fn commit_caught(&mut self, batch: &mut LogBatch) -> Result<()> {
-        catch_unwind(AssertUnwindSafe(|| self.commit(batch))).unwrap_or_else(|_panic| {
-            let log = self.log.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(log)));
-            Err(self.fail(LogError::Failed("the database panicked".into())))
-        })
+        catch_unwind(AssertUnwindSafe(|| self.commit(batch))).unwrap_or_else(|_panic| Err(self.panicked()))
     }
 
     fn commit(&mut self, batch: &mut LogBatch) -> Result<()> {
@@ -438,32 +433,48 @@ impl Writer {
             return;
         }
         let result = self.rebuild_caught();
-        self.rebuilt_at = self.shared.disk_bytes.load(Ordering::Relaxed);
+        self.rebuilt = (self.shared.disk_bytes.load(Ordering::Relaxed), self.content());
         for reply in replies {
             let _ = reply.send(result.clone());
         }
     }
 
+    /// Whether most of the database is free, and writing it anew would halve it at least, going by the last time.
     fn is_slack(&self) -> bool {
         let on_disk = self.shared.disk_bytes.load(Ordering::Relaxed);
-        if on_disk < SLACK_FROM || on_disk < self.rebuilt_at.saturating_mul(2) {
+        if on_disk < self.shared.config.rebuild_from {
             return false;
         }
+        let content = self.content();
+        let (size_then, content_then) = self.rebuilt;
+        let expected = u128::from(content) * u128::from(size_then) / u128::from(content_then.max(1));
+        on_disk > content.saturating_mul(SLACK_FACTOR) && u128::from(on_disk) >= 2 * expected
+    }
+
+    /// Bytes of keys and values, those of history included.
+    fn content(&self) -> u64 {
         let state = self.shared.state.read();
-        on_disk > (state.bytes + state.history_size().bytes).saturating_mul(SLACK_FACTOR)
+        state.bytes + state.history_size().bytes
     }
 
     fn rebuild_caught(&mut self) -> Result<()> {
         let log = self.log.as_mut().ok_or(StoreError::Closed)?;
-        let result = catch_unwind(AssertUnwindSafe(|| log.rebuild()))
-            .unwrap_or_else(|_panic| Err(LogError::Failed("the database panicked".into())));
-        match result {
-            Ok(()) => {
-                self.shared.disk_bytes.store(log.disk_bytes(), Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => Err(self.fail(error)),
-        }
+        let Ok(result) = catch_unwind(AssertUnwindSafe(|| log.rebuild())) else {
+            return Err(self.panicked());
+        };
+        self.shared.disk_bytes.store(log.disk_bytes(), Ordering::Relaxed);
+        result.map_err(|error| {
+            let error = self.shared.disk_error(error);
+            // Writes go on in the old one.
+            note(|| tracing::warn!(%error, "the database could not be written anew to free its space"));
+            error
+        })
+    }
+
+    fn panicked(&mut self) -> StoreError {
+        let log = self.log.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(log)));
+        self.fail(LogError::Failed("the database panicked".into()))
     }
 
     fn answer_compactions(&mut self, failed: Option<&StoreError>) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::stream;
 use tokio::sync::{Mutex, RwLock};
 
 use self::keyring::Keyring;
@@ -221,10 +221,15 @@ impl Store for Sealed {
         if is_plain {
             return Ok(watch);
         }
-        let sealed = self.clone();
-        Ok(Watch::new(watch.then(move |batch| {
-            let sealed = sealed.clone();
-            async move { sealed.open_batch(batch?).await }
+        // What does not open ends a watch like any other error.
+        Ok(Watch::new(stream::unfold(Some((watch, self.clone())), |open| async move {
+            let (mut watch, sealed) = open?;
+            let batch = match watch.next().await? {
+                Ok(batch) => sealed.open_batch(batch).await,
+                Err(error) => Err(error),
+            };
+            let open = batch.is_ok().then_some((watch, sealed));
+            Some((batch, open))
         })))
     }
 
