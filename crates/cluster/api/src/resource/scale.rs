@@ -29,8 +29,7 @@ pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
 pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let writer = Writer::of(request, "");
     let wanted = wanted(request)?;
-    let of = if request.method == Method::PUT { OptionsOf::Update } else { OptionsOf::Patch };
-    let is_dry_run = options::is_dry_run(request, of)?;
+    let is_dry_run = options::is_dry_run(request, options_of(request)?)?;
     let stored = modify(server, target, &writer, is_dry_run, |old| {
         let scale = wanted(&scale::of(old))?;
         let mut new = old.clone();
@@ -46,6 +45,13 @@ pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: 
         Stored::Value(object) => *object,
     };
     Ok(answer::json(StatusCode::OK, &scale::of(&object)))
+}
+
+fn options_of(request: &Request) -> Outcome<OptionsOf> {
+    if request.method == Method::PUT {
+        return Ok(OptionsOf::Update);
+    }
+    Ok(if Format::of(request)? == Format::Apply { OptionsOf::Apply } else { OptionsOf::Patch })
 }
 
 /// From the scale as it is to the scale as it should be.
