@@ -32,15 +32,15 @@ fn failed(error: Error) -> LogError {
 
 impl Log for Fjall {
     fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
+        for row in self.values.iter() {
+            let (name, bytes) = row.into_inner().map_err(failed)?;
+            value(&name, &bytes)?;
+        }
         for row in self.records.iter() {
             let (key, bytes) = row.into_inner().map_err(failed)?;
             let revision =
                 key[..].try_into().map_err(|_| LogError::Damaged("a key is no revision".into()))?;
             record(u64::from_be_bytes(revision), &bytes)?;
-        }
-        for row in self.values.iter() {
-            let (name, bytes) = row.into_inner().map_err(failed)?;
-            value(&name, &bytes)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The embedded store on each database it could stand on, side by side in one run, every one in its own process:
-//! durable 1 KiB writes from 32 writers through the whole `Store` trait, then 100,000 objects, kill -9 and reopen.
+//! durable 1 KiB writes from 32 writers through the whole `Store` trait, then 100,000 objects, kill -9 and reopen;
+//! and a million small objects on ours, kill -9 and reopen, with what that takes.
 //!
 //! `store [SECONDS] [DIR]` prints a row per figure and peer.
 
@@ -26,6 +27,8 @@ const WRITERS: usize = 32;
 const VALUE_BYTES: usize = 1024;
 const KEYS: u64 = 10_000;
 const OBJECTS: u64 = 100_000;
+const MILLION: u64 = 1_000_000;
+const SMALL_BYTES: usize = 256;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct Load {
@@ -44,6 +47,8 @@ struct Reopen {
     rss_mib: f64,
     disk_mib: f64,
     objects: u64,
+    /// Of keys and values.
+    bytes_mib: f64,
 }
 
 fn main() -> Result<()> {
@@ -51,7 +56,8 @@ fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["load", database, dir, seconds] => print(&load(database, dir, seconds.parse()?)?),
-        ["fill", database, dir] => fill(database, dir),
+        ["fill", database, dir] => fill(database, dir, OBJECTS, VALUE_BYTES),
+        ["million", dir] => fill(OURS, dir, MILLION, SMALL_BYTES),
         ["reopen", database, dir] => print(&reopen(database, dir)?),
         [] => compare(5, &std::env::temp_dir()),
         [seconds] => compare(seconds.parse()?, &std::env::temp_dir()),
@@ -85,6 +91,7 @@ fn compare(seconds: u64, parent: &Path) -> Result<()> {
         println!("# {database}: {load:?} {reopen:?}");
         results.push((load, reopen));
     }
+    million(parent)?;
     let sync_ms = sync_ms(parent)?;
     let (ours, ours_reopen) = &results[0];
     for (peer, (load, reopen)) in PEERS.iter().zip(&results[1..]) {
@@ -99,6 +106,27 @@ fn compare(seconds: u64, parent: &Path) -> Result<()> {
             row.print();
         }
     }
+    Ok(())
+}
+
+/// A million small objects: how long a start takes, and how much memory beside what they have.
+fn million(parent: &Path) -> Result<()> {
+    let dir = tempfile::tempdir_in(parent)?;
+    let path = dir.path().to_str().context("the directory is no text")?;
+    let _killed = Command::new(std::env::current_exe()?).args(["million", path]).status()?;
+    let reopen: Reopen = measure(&["reopen", OURS, path])?;
+    ensure!(reopen.objects == MILLION, "{reopen:?}");
+    let row = |what: &str, ours, unit, limit| Row {
+        what: format!("store {what}"),
+        ours,
+        peer: None,
+        unit,
+        target: Target::AtMost(limit),
+        why: String::new(),
+    };
+    row("start with 1,000,000 small objects after kill -9", reopen.open_ms, "ms", 10_000.0).print();
+    let ratio = reopen.rss_mib / reopen.bytes_mib;
+    row("resident memory then, in their bytes", ratio, "x", 2.5).print();
     Ok(())
 }
 
@@ -186,17 +214,17 @@ async fn write_until(store: Embedded, stop: Arc<AtomicBool>, writer: u64) -> Res
     let mut n = writer;
     while !stop.load(Ordering::Relaxed) {
         let started = Instant::now();
-        store.write(object(n % KEYS, n)).await?;
+        store.write(object(n % KEYS, n, VALUE_BYTES)).await?;
         latencies.push(u64::try_from(started.elapsed().as_nanos())?);
         n += WRITERS as u64;
     }
     Ok(latencies)
 }
 
-fn object(key: u64, seed: u64) -> Write {
-    let mut value = Vec::with_capacity(VALUE_BYTES);
+fn object(key: u64, seed: u64, bytes: usize) -> Write {
+    let mut value = Vec::with_capacity(bytes);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    while value.len() < VALUE_BYTES {
+    while value.len() < bytes {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -206,7 +234,7 @@ fn object(key: u64, seed: u64) -> Write {
 }
 
 /// Writes all objects, then goes on writing until it kills itself in the middle of that.
-fn fill(database: &str, dir: &str) -> Result<()> {
+fn fill(database: &str, dir: &str, objects: u64, value_bytes: usize) -> Result<()> {
     runtime()?.block_on(async {
         let store = open(database, dir)?;
         let next = Arc::new(AtomicU64::new(0));
@@ -215,8 +243,8 @@ fn fill(database: &str, dir: &str) -> Result<()> {
             tokio::spawn(async move {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    store.write(object(n % OBJECTS, n)).await?;
-                    if n == OBJECTS + OBJECTS / 10 {
+                    store.write(object(n % objects, n, value_bytes)).await?;
+                    if n == objects + objects / 10 {
                         kill_self()?;
                     }
                 }
@@ -242,11 +270,13 @@ fn reopen(database: &str, dir: &str) -> Result<Reopen> {
         let started = Instant::now();
         let store = open(database, dir)?;
         let open_ms = started.elapsed().as_secs_f64() * 1000.0;
+        let status = store.status().await?;
         Ok(Reopen {
             open_ms,
             rss_mib: rss_mib()?,
             disk_mib: disk_mib(dir)?,
-            objects: store.status().await?.entries,
+            objects: status.entries,
+            bytes_mib: status.bytes as f64 / f64::from(1 << 20),
         })
     })
 }

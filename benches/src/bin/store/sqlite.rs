@@ -64,6 +64,12 @@ impl Sqlite {
 
 impl Log for Sqlite {
     fn load(&self, record: VisitRecord<'_>, value: VisitValue<'_>) -> Result<(), LogError> {
+        let mut query = self.0.prepare("SELECT name, bytes FROM named").map_err(failed)?;
+        let mut rows = query.query([]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let (name, bytes) = (row.get_ref(0).map_err(failed)?, row.get_ref(1).map_err(failed)?);
+            value(name.as_blob().unwrap_or_default(), bytes.as_blob().unwrap_or_default())?;
+        }
         let mut query =
             self.0.prepare("SELECT revision, bytes FROM records ORDER BY revision").map_err(failed)?;
         let mut rows = query.query([]).map_err(failed)?;
@@ -71,12 +77,6 @@ impl Log for Sqlite {
             let revision: i64 = row.get(0).map_err(failed)?;
             let bytes = row.get_ref(1).map_err(failed)?;
             record(revision.cast_unsigned(), bytes.as_blob().unwrap_or_default())?;
-        }
-        let mut query = self.0.prepare("SELECT name, bytes FROM named").map_err(failed)?;
-        let mut rows = query.query([]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let (name, bytes) = (row.get_ref(0).map_err(failed)?, row.get_ref(1).map_err(failed)?);
-            value(name.as_blob().unwrap_or_default(), bytes.as_blob().unwrap_or_default())?;
         }
         Ok(())
     }
