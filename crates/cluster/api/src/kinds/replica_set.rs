@@ -1,4 +1,4 @@
-//! `ReplicaSet`, and what it shares with `Deployment`.
+//! `ReplicaSet`, and what it shares with `Deployment` and `ReplicationController`.
 
 use super::columns::{Column, age, containers, name, selector};
 use super::row::{KindRow, Subresource};
@@ -40,6 +40,11 @@ pub(super) const ROW: KindRow = KindRow {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    cells_with(object, now, selector(at(object, &["spec", "selector"])))
+}
+
+/// The cells, with the one that shows how pods are selected.
+pub(super) fn cells_with(object: &Value, now: Timestamp, selector: Value) -> Vec<Value> {
     let count = |path: &[&str]| number(object, path).unwrap_or(0).into();
     let (names, images) = containers(at(object, &["spec", "template"]));
     vec![
@@ -50,7 +55,7 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
         age(object, now),
         names,
         images,
-        selector(at(object, &["spec", "selector"])),
+        selector,
     ]
 }
 

@@ -1,10 +1,10 @@
 //! `ReplicationController`.
 
-use super::columns::{Column, age, containers, labels, name};
+use super::columns::labels;
 use super::row::{KindRow, Subresource};
-use super::value::{at, members, number, object_mut, set_default};
-use super::workload::{self, CONTAINERS, IMAGES, SELECTOR, default_status, default_template};
-use super::{check, meta, pod_spec};
+use super::value::{at, members, object_mut, set_default};
+use super::workload::{self, default_status, default_template};
+use super::{check, meta, pod_spec, replica_set};
 use hako_error::FieldCause;
 use hako_kube::{Selector, field};
 use jiff::Timestamp;
@@ -20,39 +20,19 @@ pub(super) const ROW: KindRow = KindRow {
     categories: &["all"],
     subresources: &[Subresource::SCALE, Subresource::status("", "v1", "ReplicationController")],
     type_name: "io.k8s.api.core.v1.ReplicationController",
-    columns: &[
-        Column::NAME,
-        Column::number("Desired", "How many pods there should be."),
-        Column::number("Current", "How many pods there are."),
-        Column::number("Ready", "How many pods are ready."),
-        Column::AGE,
-        CONTAINERS,
-        IMAGES,
-        SELECTOR,
-    ],
+    columns: replica_set::ROW.columns,
     cells,
     default,
     validate,
     prepare_create: meta::start,
     prepare_update: meta::keep_status,
-    selectable,
-    selectable_fields: &["status.replicas"],
+    selectable: replica_set::ROW.selectable,
+    selectable_fields: replica_set::ROW.selectable_fields,
     ..KindRow::BASE
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let count = |path: &[&str]| number(object, path).unwrap_or(0).into();
-    let (names, images) = containers(at(object, &["spec", "template"]));
-    vec![
-        name(object),
-        count(&["spec", "replicas"]),
-        count(&["status", "replicas"]),
-        count(&["status", "readyReplicas"]),
-        age(object, now),
-        names,
-        images,
-        labels(at(object, &["spec", "selector"])),
-    ]
+    replica_set::cells_with(object, now, labels(at(object, &["spec", "selector"])))
 }
 
 /// One that names no labels has those of its pods, and selects by them.
@@ -92,9 +72,4 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
     workload::counts(&object["status"], &parts, &mut causes);
     causes
-}
-
-fn selectable(object: &Value) -> Vec<(&'static str, String)> {
-    let replicas = number(object, &["status", "replicas"]).unwrap_or(0);
-    vec![("status.replicas", replicas.to_string())]
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub(crate) use slices::{MANAGER_LABEL, SERVICE_LABEL};
 use std::sync::Arc;
-pub(crate) use sync::{remove, write};
+pub(crate) use sync::converge;
 
 const WORKERS: usize = 4;
 

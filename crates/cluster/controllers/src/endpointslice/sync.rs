@@ -8,6 +8,7 @@ use hako_client::{Api, DeleteOptions};
 use hako_error::{Error, Kind, Result};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ impl Controller {
         let service = self.services.get(&key.0, &key.1).filter(|service| has_selector(service));
         let api: Api<EndpointSlice> = self.client.namespaced(&key.0);
         let is_ours = |slice: &Arc<EndpointSlice>| service_of(slice).as_ref() == Some(&key);
-        let mut present: Vec<Arc<EndpointSlice>> =
+        let present: Vec<Arc<EndpointSlice>> =
             self.slices.list_in(&key.0).into_iter().filter(is_ours).collect();
         let Some(service) = service else {
             // Slices of a service that is gone go by their owner; here goes what a lost selector leaves, and what is
@@ -31,15 +32,7 @@ impl Controller {
         let selected: Pods =
             self.pods.list_in(&key.0).into_iter().filter(|pod| selects(&service, pod)).collect();
         let desired = slices::desired(&service, &selected);
-        // Slices with endpoints that are wanted come before those that go: no endpoint is ever in none.
-        for (name, slice) in &desired {
-            let there = present
-                .iter()
-                .position(|one| one.metadata.name.as_ref() == Some(name))
-                .map(|index| present.remove(index));
-            write(&api, name, slice, there.as_deref()).await?;
-        }
-        try_join_all(present.iter().map(|slice| remove(&api, slice))).await?;
+        converge(&api, &desired, present).await?;
         self.write_legacy(&service, &slices::endpoints(&service, &desired), &key).await?;
         Ok(None)
     }
@@ -73,8 +66,25 @@ impl Controller {
     }
 }
 
+/// Makes slices what they should be, and removes all others of those there are.
+pub(crate) async fn converge(
+    api: &Api<EndpointSlice>,
+    desired: &BTreeMap<String, EndpointSlice>,
+    mut present: Vec<Arc<EndpointSlice>>,
+) -> Result<()> {
+    // Slices with endpoints that are wanted come before those that go: no endpoint is ever in none.
+    for (name, slice) in desired {
+        let there = present
+            .iter()
+            .position(|one| one.metadata.name.as_ref() == Some(name))
+            .map(|index| present.remove(index));
+        write(api, name, slice, there.as_deref()).await?;
+    }
+    try_join_all(present.iter().map(|slice| remove(api, slice))).await.map(drop)
+}
+
 /// Makes a slice what it should be.
-pub(crate) async fn write(
+async fn write(
     api: &Api<EndpointSlice>,
     name: &str,
     wanted: &EndpointSlice,
@@ -105,7 +115,7 @@ fn is_settled(error: &Error) -> bool {
 }
 
 /// Removes a slice; one that is gone is a success.
-pub(crate) async fn remove(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<()> {
+async fn remove(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<()> {
     match api.delete(slice.metadata.name.as_deref().unwrap_or_default(), &DeleteOptions::default()).await {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),

@@ -2,7 +2,7 @@
 
 use super::columns::{Column, age, name, or_none};
 use super::{
-    Faults, GROUP, KindRow, Place, Scope, Subresource, mandatory, meta, policy_rules, typed_conditions,
+    BASE, Faults, GROUP, KindRow, Place, Subresource, mandatory, meta, policy_rules, typed_conditions,
 };
 use crate::kinds::value::{items, number, object_mut, set_default, text};
 use hako_error::FieldCause;
@@ -11,11 +11,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(in crate::kinds) const ROW: KindRow = KindRow {
-    group: GROUP,
     kind: "FlowSchema",
     plural: "flowschemas",
     singular: "flowschema",
-    scope: Scope::Cluster,
     subresources: &[Subresource::status(GROUP, "v1", "FlowSchema")],
     type_name: "io.k8s.api.flowcontrol.v1.FlowSchema",
     columns: &[
@@ -30,8 +28,7 @@ pub(in crate::kinds) const ROW: KindRow = KindRow {
     default,
     validate,
     prepare_create,
-    prepare_update: meta::keep_status,
-    ..KindRow::BASE
+    ..BASE
 };
 
 const PRECEDENCE_DEFAULT: i64 = 1000;

@@ -1,18 +1,16 @@
 //! `PriorityLevelConfiguration`.
 
 use super::columns::{Column, age, name};
-use super::{Faults, GROUP, KindRow, Place, Scope, Subresource, mandatory, meta, typed_conditions};
+use super::{BASE, Faults, GROUP, KindRow, Place, Subresource, mandatory, meta, typed_conditions};
 use crate::kinds::value::{at, object_mut, set_default, text};
 use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub(in crate::kinds) const ROW: KindRow = KindRow {
-    group: GROUP,
     kind: "PriorityLevelConfiguration",
     plural: "prioritylevelconfigurations",
     singular: "prioritylevelconfiguration",
-    scope: Scope::Cluster,
     subresources: &[Subresource::status(GROUP, "v1", "PriorityLevelConfiguration")],
     type_name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration",
     columns: &[
@@ -28,8 +26,7 @@ pub(in crate::kinds) const ROW: KindRow = KindRow {
     default,
     validate,
     prepare_create,
-    prepare_update: meta::keep_status,
-    ..KindRow::BASE
+    ..BASE
 };
 
 const QUEUES_MAX: i64 = 10_000_000;
