@@ -6,7 +6,7 @@ use crate::cli::{DeleteArgs, OutputFormat};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
-use hako_client::{Client, DeleteOptions};
+use hako_client::{Client, DeleteOptions, Propagation};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,7 +19,12 @@ pub(crate) async fn delete(
     let client = super::client(target)?;
     let resources = resource::discover(&client).await?;
     let doomed = select(&resources, args)?;
-    let options = DeleteOptions { grace_period_seconds: args.grace_period, ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        grace_period_seconds: args.grace_period,
+        // What a job made goes with it, as kubectl has it.
+        propagation: Some(Propagation::Background),
+        ..DeleteOptions::default()
+    };
     let mut code = ExitCode::SUCCESS;
     let mut gone = Vec::new();
     for one in doomed {

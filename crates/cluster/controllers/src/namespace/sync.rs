@@ -4,7 +4,7 @@ use super::Controller;
 use super::remains::{self, Remains};
 use crate::discovery::{self, Served};
 use crate::wiring::Key;
-use hako_client::{Api, DeleteOptions, ListParams};
+use hako_client::{Api, DeleteOptions, ListParams, Propagation};
 use hako_error::Result;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -87,7 +87,9 @@ impl Controller {
         if !items.iter().any(|item| stays(&item)) {
             return Ok(items);
         }
-        let options = DeleteOptions::default();
+        // Nothing is to be left as an orphan, whatever is customary for its kind.
+        let options =
+            DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
         if served.can("deletecollection") {
             api.delete_collection(&ListParams::default(), &options).await?;
         } else {
