@@ -371,3 +371,57 @@ fn checks_are_chosen_by_the_file_and_by_who_builds() {
     assert!(!is_done && said.contains("skips"), "{said}");
     platform.down();
 }
+
+#[test]
+fn what_has_no_name_is_refused_and_an_agent_without_one_is_the_default() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret").display().to_string();
+    fs::write(&file, "whispered").unwrap();
+    let text = "FROM busybox\nRUN --mount=type=secret,id=s,required cat /run/secrets/s > /told\n";
+    let main = context(&dir.path().join("main"), text);
+    let run = |flag: &str, value: &str| {
+        let mut build = platform.hako();
+        build
+            .args(["build", "-t", "app", flag, value, &main])
+            .env("SPOKEN", "said")
+            .env("SSH_AUTH_SOCK", &file);
+        let output = output(&mut build);
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let secret = |rest: &str| format!("id=,{rest}");
+    for (flag, value) in [
+        ("--build-arg", ""),
+        ("--build-arg", "=x"),
+        ("--secret", secret(&format!("src={file}")).as_str()),
+        ("--secret", "id=s,env="),
+        ("--secret", "env="),
+        ("--secret", &format!("src={file}")),
+        ("--build-context", "=/"),
+        ("--build-context", "extra="),
+    ] {
+        let (is_done, said) = run(flag, value);
+        assert!(!is_done && said.contains(&format!("{flag} {value}: ")), "{flag} {value:?}: {said}");
+        assert!(!said.contains("[1/"), "something was built: {said}");
+    }
+    for source in [format!("src={file}"), format!("type=file,source={file}")] {
+        assert!(run("--secret", &format!("id=s,{source}")).0);
+        assert_eq!(platform.run(&["run", "--rm", "app", "cat", "/told"]), "whispered");
+    }
+    for source in ["env=SPOKEN", "type=env,src=SPOKEN"] {
+        let (is_done, said) = run("--secret", &format!("id=s,{source}"));
+        assert!(is_done, "{source}: {said}");
+        platform.run(&["system", "prune", "--force"]);
+    }
+    let agent = std::os::unix::net::UnixListener::bind(dir.path().join("agent")).unwrap();
+    let shown = "FROM busybox\nRUN --mount=type=ssh,required test -S \"$SSH_AUTH_SOCK\"\n";
+    fs::write(Path::new(&main).join("Dockerfile"), shown).unwrap();
+    for id in ["", "default"] {
+        let (is_done, said) = run("--ssh", &format!("{id}={}", dir.path().join("agent").display()));
+        assert!(is_done, "{id:?}: {said}");
+        platform.run(&["system", "prune", "--force"]);
+    }
+    drop(agent);
+    platform.down();
+}

@@ -122,6 +122,9 @@ fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     for text in all {
         let (name, source) =
             text.split_once('=').with_context(|| format!("--build-context {text}: expected NAME=SOURCE"))?;
+        if name.is_empty() || source.is_empty() {
+            bail!("--build-context {text}: the name or the source is empty, expected NAME=SOURCE");
+        }
         let source = match source.strip_prefix("oci-layout://") {
             Some(layout) => format!("oci-layout://{}", std::path::absolute(layout)?.display()),
             None if Path::new(source).is_dir() => std::path::absolute(source)?.display().to_string(),
@@ -140,15 +143,19 @@ pub(super) fn fields(text: &str) -> Vec<(&str, &str)> {
 fn secrets(all: &[String]) -> anyhow::Result<BTreeMap<String, Secret>> {
     let mut secrets = BTreeMap::new();
     for text in all {
-        let (mut id, mut file, mut variable) = (None, None, None);
+        let (mut id, mut file, mut variable, mut is_variable) = (None, None, None, false);
         for (key, value) in fields(text) {
             match key {
                 "id" => id = Some(value),
                 "src" | "source" => file = Some(value),
                 "env" => variable = Some(value),
-                "type" if matches!(value, "file" | "env") => {}
+                "type" if matches!(value, "file" | "env") => is_variable = value == "env",
                 _ => bail!("--secret {text}: expected id=ID with src=FILE or env=VARIABLE"),
             }
+        }
+        if is_variable && variable.is_none() {
+            // With type=env, src names a variable.
+            variable = file.take();
         }
         let id = id.or(variable).with_context(|| format!("--secret {text}: it needs an id"))?;
         if id.is_empty() || variable == Some("") {
@@ -174,11 +181,15 @@ fn secrets(all: &[String]) -> anyhow::Result<BTreeMap<String, Secret>> {
     Ok(secrets)
 }
 
+/// The agent that a mount without an id means.
+const DEFAULT_AGENT: &str = "default";
+
 fn agents(all: &[String]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     use std::os::unix::fs::FileTypeExt;
     let mut agents = BTreeMap::new();
     for text in all {
         let (id, socket) = text.split_once('=').unwrap_or((text, ""));
+        let id = if id.is_empty() { DEFAULT_AGENT } else { id };
         let socket = if socket.is_empty() {
             std::env::var("SSH_AUTH_SOCK")
                 .with_context(|| format!("--ssh {text}: SSH_AUTH_SOCK is not set"))?
