@@ -1,6 +1,6 @@
 //! What the benches share: rows that put our figure beside the peer's, medians, and running commands.
 //!
-//! Invariant: a ratio is printed only from figures of the same run.
+//! Invariant: a ratio is printed only from figures of the same run, or says that the peer's are recorded ones.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
 pub mod bare;
