@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hako_error::Error;
 use http::Method;
 
 use crate::auth::{Attributes, decide, decide_selected};
@@ -21,13 +22,18 @@ pub(crate) struct Parsed {
 
 /// Whether a request may take long: watches and what is streamed from nodes.
 pub(crate) fn is_long_running(request: &Request) -> bool {
-    let ends_with = |part: &&str| request.path.ends_with(part);
+    let path = &request.path;
     match request.method {
-        _ if proxy::is_meant(&request.path) => true,
-        _ if request.upgrade.is_some() => ["/exec", "/attach", "/portforward"].iter().any(ends_with),
-        Method::GET => request.query.flag("watch") || ends_with(&"/log") || admin::lasts(&request.path),
+        _ if proxy::is_meant(path) => true,
+        _ if request.upgrade.is_some() => is_session(request),
+        Method::GET => request.query.flag("watch") || path.ends_with("/log") || admin::lasts(path),
         _ => false,
     }
+}
+
+/// Whether a request is about what is spoken with a pod.
+fn is_session(request: &Request) -> bool {
+    ["/exec", "/attach", "/portforward"].iter().any(|part| request.path.ends_with(part))
 }
 
 /// Whether a request is a watch.
@@ -204,9 +210,13 @@ async fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Ac
         namespace: access_namespace,
         name: named,
     };
-    decide_selected(server, &request.identity, wanted, field_selector)
-        .await
-        .map_err(|error| Failure::about(&error, &target.subject()))?;
+    let about = |error: Error| Failure::about(&error, &target.subject());
+    decide_selected(server, &request.identity, wanted, field_selector).await.map_err(about)?;
+    // A session over WebSockets begins with a GET, and whoever may look may not act for that.
+    if verb == "get" && is_session(request) && request.upgrade.is_some() {
+        let wanted = wanted.with_verb("create");
+        decide(server, &request.identity, wanted).await.map_err(about)?;
+    }
     Ok(Access { row, target, subresource, verb })
 }
 

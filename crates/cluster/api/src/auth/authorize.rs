@@ -24,6 +24,18 @@ pub(crate) enum Attributes<'a> {
     Path { verb: &'a str, path: &'a str },
 }
 
+impl<'a> Attributes<'a> {
+    /// The same by another verb.
+    pub(crate) fn with_verb(self, verb: &'a str) -> Self {
+        match self {
+            Self::Resource { group, resource, subresource, namespace, name, .. } => {
+                Self::Resource { verb, group, resource, subresource, namespace, name }
+            }
+            Self::Path { path, .. } => Self::Path { verb, path },
+        }
+    }
+}
+
 /// Readable by anybody.
 const PUBLIC_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 

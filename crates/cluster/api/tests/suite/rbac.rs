@@ -238,3 +238,40 @@ async fn default_roles_are_given_back_what_they_lost_at_a_start_unless_they_say_
     assert!(roles.get("edit").await.unwrap()["rules"].as_array().is_none_or(Vec::is_empty));
     again.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_only_look_begins_no_session_over_web_sockets() {
+    let world = World::start().await;
+    let (looks, acts) = (world.pki.client("looks", &[]).unwrap(), world.pki.client("acts", &[]).unwrap());
+    for (user, verbs) in [("looks", "get"), ("acts", "get,create")] {
+        let role = ["create", "role", user, "--resource=pods/exec", &format!("--verb={verbs}")];
+        world.kubectl(&role).await;
+        world
+            .kubectl(&["create", "rolebinding", user, &format!("--role={user}"), &format!("--user={user}")])
+            .await;
+    }
+    let headers = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v5.channel.k8s.io\r\n";
+    let line = "GET /api/v1/namespaces/default/pods/none/exec?command=sh&stdout=true";
+    let mut codes = Vec::new();
+    for pair in [&looks, &acts] {
+        let code = async {
+            loop {
+                let mut raw = crate::raw::Raw::open_as(&world, Some(pair), "http/1.1").await;
+                let head = raw.request(line, headers).await.head().await;
+                let text = format!("{head}{}", raw.rest().await);
+                // Until the role is known even looking is refused.
+                if !text.contains("cannot get resource") {
+                    return text;
+                }
+            }
+        };
+        codes.push(tokio::time::timeout(crate::raw::DEADLINE, code).await.unwrap());
+    }
+    assert!(
+        codes[0].starts_with("http/1.1 403 ") && codes[0].contains("cannot create resource"),
+        "{}",
+        codes[0]
+    );
+    assert!(codes[1].starts_with("http/1.1 404 "), "{}", codes[1]);
+}
