@@ -70,6 +70,10 @@ impl ContainerObject {
         status: ContainerStatus,
     ) -> Self {
         let life = watch::Sender::new(Life::new(status.state.clone()));
+        if sandbox.record.standalone {
+            // It has one only.
+            let _known = sandbox.container.set(id.clone());
+        }
         Self {
             id,
             sandbox,

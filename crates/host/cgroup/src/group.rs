@@ -1,5 +1,6 @@
 //! One group in all hierarchies.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -184,6 +185,25 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The same without waiting; `false` when tasks keep a part of it. Most groups are empty by then, and of the same form in
+    /// every hierarchy: that of one is looked at, which spares the others two thirds of the calls.
+    pub fn delete_empty(&self) -> Result<bool, CgroupError> {
+        let below = match self.directories().next() {
+            Some((_, path)) => names(&path)?,
+            None => return Ok(true),
+        };
+        let mut is_gone = true;
+        for hierarchy in self.root.hierarchies() {
+            let path = self.directory(hierarchy);
+            for name in &below {
+                // What stays is found with the group itself.
+                let _kept = fs::remove_dir(path.join(name));
+            }
+            is_gone &= remove(&path)?;
+        }
+        Ok(is_gone)
+    }
+
     fn settle(&self, mut is_done: impl FnMut() -> Result<bool, CgroupError>) -> Result<(), CgroupError> {
         let started = Instant::now();
         let mut pause = Duration::from_micros(100);
@@ -239,6 +259,11 @@ fn collect_processes(path: &Path, pids: &mut Vec<u32>) -> Result<(), CgroupError
 }
 
 fn children(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    Ok(names(path)?.into_iter().map(|name| path.join(name)).collect())
+}
+
+/// The names of the groups right below one.
+fn names(path: &Path) -> Result<Vec<OsString>, CgroupError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if file::is_gone(&error) => return Ok(Vec::new()),
@@ -246,7 +271,7 @@ fn children(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     };
     let directories =
         entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    Ok(directories.map(|entry| entry.path()).collect())
+    Ok(directories.map(|entry| entry.file_name()).collect())
 }
 
 /// Whether the directory is gone; `false` while tasks keep it.

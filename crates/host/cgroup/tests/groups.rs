@@ -58,6 +58,8 @@ fn suite(root: &CgroupRoot, name: &str) {
     group.0.freeze(true).unwrap();
     group.0.freeze(false).unwrap();
     assert_eq!(ask(&mut shell, "echo thawed"), "thawed");
+    assert!(!outer.0.delete_empty().unwrap(), "somebody is in it");
+    assert_eq!(outer.0.processes().unwrap(), [shell.id()]);
     group.0.freeze(true).unwrap();
     // What is frozen is killed too.
     outer.0.kill_all().unwrap();
@@ -65,6 +67,9 @@ fn suite(root: &CgroupRoot, name: &str) {
     outer.0.delete().unwrap();
     assert!(root.open(&path).is_err());
     outer.0.delete().unwrap();
+    root.create(&format!("{path}/inner/most")).unwrap();
+    assert!(outer.0.delete_empty().unwrap() && outer.0.delete_empty().unwrap());
+    assert!(root.open(&path).is_err());
 }
 
 #[test]

@@ -14,13 +14,14 @@ use crate::files::SandboxFiles;
 use crate::record::{self, SandboxPhase, SandboxRecord};
 use crate::{Action, Removal, Sandbox, SandboxId, SandboxState, Subject};
 use hako_error::{Error, Result};
+use hako_names::ContainerId;
 use hako_network::{Attachment, Networks};
 use hako_runtime::Shim;
 use network::granted;
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::task::JoinSet;
 
 /// The directory of a sandbox that is its shim's own.
@@ -45,6 +46,8 @@ pub(crate) struct SandboxObject {
     /// The networks it is to be connected to, and its ports; changed under `op`.
     pub(crate) wanted: RwLock<Wanted>,
     networks: Option<Arc<Networks>>,
+    /// The only container of a standalone one, once there is an object of it.
+    pub(crate) container: OnceLock<ContainerId>,
     /// The ids of the networks that it was told to be in, and not yet to have left.
     told: Mutex<Vec<String>>,
     /// Its name server while it is up; ends when dropped.
@@ -64,6 +67,7 @@ impl SandboxObject {
         Self {
             wanted,
             networks,
+            container: OnceLock::new(),
             told: Mutex::default(),
             resolver: Mutex::default(),
             id,
@@ -273,6 +277,9 @@ impl Core {
     pub(crate) fn delete_group(&self, path: &str) -> Result<()> {
         let delete = || {
             let group = self.config.cgroups.open(path)?;
+            if group.delete_empty()? {
+                return Ok(());
+            }
             group.kill_all()?;
             group.delete()
         };
