@@ -123,6 +123,12 @@ impl Args {
         Ok(id)
     }
 
+    /// The container's id, and nothing after it.
+    pub fn only_id(&mut self) -> Result<String> {
+        let id = self.id()?;
+        self.is_done().map(|()| id)
+    }
+
     /// Refuses words nothing was made of.
     pub fn is_done(&self) -> Result<()> {
         match self.words.front() {

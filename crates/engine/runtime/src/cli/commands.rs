@@ -15,7 +15,7 @@ use super::{Global, OCI_VERSION, hooks, internal, print};
 use crate::prepare::{cgroup_root, remove_group};
 
 pub(super) fn start(global: &Global, args: &mut Args) -> Result<()> {
-    let id = args.id()?;
+    let id = args.only_id()?;
     let home = Home::of(&global.root, &id);
     let record = home.load()?;
     if home.phase(&record) != Phase::Created {
@@ -39,13 +39,14 @@ pub(super) fn start(global: &Global, args: &mut Args) -> Result<()> {
 }
 
 pub(super) fn state(global: &Global, args: &mut Args) -> Result<()> {
-    let home = Home::of(&global.root, &args.id()?);
+    let home = Home::of(&global.root, &args.only_id()?);
     let record = home.load()?;
     print(&format!("{:#}\n", oci_state(&record, home.phase(&record))))
 }
 
 pub(super) fn list(global: &Global, args: &mut Args) -> Result<()> {
     let (is_quiet, format) = (args.take_flag("quiet"), args.take("format"));
+    args.is_done()?;
     let entries = fs::read_dir(&global.root).into_iter().flatten().filter_map(std::result::Result::ok);
     let mut records: Vec<(Record, Phase)> = entries
         .filter_map(|entry| {
@@ -89,7 +90,8 @@ fn table(states: &[serde_json::Value]) -> String {
 pub(super) fn kill(global: &Global, args: &mut Args) -> Result<()> {
     let all = args.take_flag("all");
     let id = args.id()?;
-    let name = args.rest().into_iter().next().unwrap_or_else(|| "TERM".to_owned());
+    let name = args.command().unwrap_or_else(|| "TERM".to_owned());
+    args.is_done()?;
     let signal =
         signal_number(&name).ok_or_else(|| Error::new(Kind::Invalid, format!("{name:?} is no signal")))?;
     let home = Home::of(&global.root, &id);
@@ -100,7 +102,8 @@ pub(super) fn kill(global: &Global, args: &mut Args) -> Result<()> {
         return if signal == libc::SIGKILL { thaw(&record) } else { Ok(()) };
     }
     if home.phase(&record) == Phase::Stopped {
-        return Err(Error::new(Kind::FailedPrecondition, format!("container {id} is not running")));
+        // runc's words: containerd takes a kill that came too late for no failure by them.
+        return Err(Error::new(Kind::FailedPrecondition, format!("container not running: {id} has ended")));
     }
     send(record.pid, signal)?;
     if signal == libc::SIGKILL {
@@ -144,7 +147,7 @@ fn signal_number(name: &str) -> Option<i32> {
 }
 
 pub(super) fn freeze(global: &Global, args: &mut Args, frozen: bool) -> Result<()> {
-    let home = Home::of(&global.root, &args.id()?);
+    let home = Home::of(&global.root, &args.only_id()?);
     let record = home.load()?;
     let phase = home.phase(&record);
     let (is_fit, wanted) = match frozen {
@@ -160,7 +163,7 @@ pub(super) fn freeze(global: &Global, args: &mut Args, frozen: bool) -> Result<(
 
 pub(super) fn delete(global: &Global, args: &mut Args) -> Result<()> {
     let force = args.take_flag("force");
-    let id = args.id()?;
+    let id = args.only_id()?;
     let home = Home::of(&global.root, &id);
     let record = match home.load() {
         Ok(record) => record,

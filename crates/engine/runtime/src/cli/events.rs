@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) fn events(global: &Global, args: &mut Args) -> Result<()> {
     let interval = args.take("interval").map_or(Ok(INTERVAL), |text| duration(&text))?;
     let is_once = args.take_flag("stats");
-    let id = args.id()?;
+    let id = args.only_id()?;
     let home = Home::of(&global.root, &id);
     let record = home.load()?;
     if home.phase(&record) == Phase::Stopped {

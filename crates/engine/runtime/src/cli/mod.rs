@@ -127,7 +127,7 @@ fn run(global: &Global, args: &mut Args) -> Result<u8> {
         }
         "delete" => commands::delete(global, args).map(|()| 0),
         "spec" => commands::spec(args).map(|()| 0),
-        "features" => commands::features().map(|()| 0),
+        "features" => args.is_done().and_then(|()| commands::features()).map(|()| 0),
         "help" => match args.command() {
             Some(topic) if flags::of(&topic).is_none() => Ok(unknown(global, &topic)),
             _ => print(HELP).map(|()| 0),

@@ -38,7 +38,7 @@ const SETS: [(&str, &str); 2] = [("cpuset-cpus", "cpus"), ("cpuset-mems", "mems"
 
 pub(super) fn update(global: &Global, args: &mut Args) -> Result<()> {
     let file = args.take("resources");
-    let id = args.id()?;
+    let id = args.only_id()?;
     let home = Home::of(&global.root, &id);
     let record = home.load()?;
     if home.phase(&record) == Phase::Stopped {

@@ -34,6 +34,24 @@ fn a_container_goes_through_create_start_exec_kill_and_delete() {
     bundle.ok(&["resume", "ID"]);
     bundle.ok(&["kill", "ID", "KILL"]);
     bundle.until("stopped");
+    let late = bundle.hako(&["kill", "ID"]);
+    assert!(
+        String::from_utf8_lossy(&late.stderr).contains("container not running"),
+        "containerd looks for that"
+    );
+    for (command, more) in [("state", "x"), ("start", "x"), ("delete", "x"), ("pause", "x"), ("events", "x")]
+    {
+        let output = bundle.hako(&[command, "ID", more]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(1) && text.contains("one argument too many"),
+            "{command}: {text}"
+        );
+    }
+    assert!(!bundle.hako(&["kill", "ID", "TERM", "x"]).status.success());
+    assert!(
+        !bundle.hako(&["list", "x"]).status.success() && !bundle.hako(&["features", "x"]).status.success()
+    );
     bundle.ok(&["delete", "ID"]);
     assert_eq!(fs::read_to_string(bundle.path("out")).unwrap(), "started\n");
     bundle.ok(&["delete", "--force", "ID"]);
