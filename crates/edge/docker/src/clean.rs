@@ -7,7 +7,8 @@ use http::{HeaderValue, StatusCode, Uri, header};
 
 /// Where a request for this is sent, if it is spelled otherwise.
 pub(crate) fn elsewhere(uri: &Uri, long: Option<&LongQuery>) -> Option<Response> {
-    let asked = decoded(uri.path())?;
+    // `OPTIONS *` and `CONNECT` have no path.
+    let asked = decoded(uri.path()).filter(|path| path.starts_with(b"/"))?;
     let clean = clean(&asked);
     if clean == asked {
         return None;
@@ -90,7 +91,8 @@ mod tests {
         ] {
             assert_eq!(sent(path).as_deref(), Some(place), "{path}");
         }
-        for path in ["/", "/_ping", "/_ping/", "/images/a%2Fb/json", "/containers/a..b/json?path=/../x", "/%"]
+        for path in
+            ["*", "/", "/_ping", "/_ping/", "/images/a%2Fb/json", "/containers/a..b/json?path=/../x", "/%"]
         {
             assert_eq!(sent(path), None, "{path}");
         }

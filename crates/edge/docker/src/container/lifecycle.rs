@@ -138,7 +138,8 @@ pub(crate) async fn kill(
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let signal = parse_signal(params.get("signal").unwrap_or("KILL"))?;
-    state.engine.kill(&id, signal).await?;
+    let killed = state.engine.kill(&id, signal).await;
+    killed.map_err(|error| error.context(format!("cannot kill container: {name}")))?;
     if signal == SIGKILL {
         // As Docker does, so that a start right after it starts. One that cannot die keeps nobody waiting.
         let ended = state.engine.wait(&id, WaitCondition::NotRunning);

@@ -147,7 +147,10 @@ fn check(request: &Request) -> Result<(), Failure> {
     }
     check_config(request)?;
     match request.scope.as_str() {
-        _ if request.ingress => Err(unimplemented("network field Ingress is unimplemented: leave it out")),
+        // Only an overlay is, and that is refused by its own name.
+        _ if request.ingress && request.driver != "overlay" => {
+            Err(forbidden("Ingress network can only be global scope network"))
+        }
         "" | "local" => Ok(()),
         "swarm" => Err(forbidden("cannot create a swarm scoped network when swarm is not active")),
         scope => Err(unimplemented(format!("network scope {scope} is unimplemented: leave it out"))),
@@ -259,7 +262,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         let text = |body: Value| parsed(body).unwrap_err().0.to_string();
-        assert!(text(json!({ "Name": "a", "Ingress": true })).contains("Ingress"));
+        assert!(text(json!({ "Name": "a", "Ingress": true })).contains("Ingress network can only be"));
         assert!(text(json!({ "Name": "bridge" })).contains("predefined bridge"));
         assert!(text(json!({ "Name": "a", "Driver": "host" })).contains("only one instance of \"host\""));
         assert_eq!(text(json!({ "Name": " " })), "invalid name: name is empty");

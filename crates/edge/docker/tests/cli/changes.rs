@@ -110,7 +110,7 @@ fn an_update_of_what_is_fixed_is_refused_by_name_and_repeating_it_is_not() {
             ("DeviceCgroupRules", r#"["c 1:3 r"]"#),
             (
                 "DeviceRequests",
-                r#"[{"Driver":"cdi","Count":0,"DeviceIDs":["v.org/c=d"],"Capabilities":[["gpu"]],"Options":{"a":"b"}}]"#,
+                r#"[{"Driver":"cdi","Count":2,"DeviceIDs":["v.org/c=d"],"Capabilities":[["gpu"]],"Options":{"a":"b"}}]"#,
             ),
             ("Ulimits", r#"[{"Name":"nofile","Soft":11,"Hard":20}]"#),
         ] {

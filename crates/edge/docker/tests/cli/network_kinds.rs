@@ -194,6 +194,19 @@ fn who_is_not_connected_cannot_be_taken_off() {
             let refused = docker.refusal(&[&["network", "disconnect"], args].concat());
             assert!(refused.contains(why), "{args:?}: {refused}");
         }
+        for (body, status) in [
+            (r#"{"Container":"xx"}"#, "500"),
+            (r#"{"Container":"nobody"}"#, "404"),
+            (r#"{"Container":"nobody","Force":true}"#, "404"),
+            ("{}", "400"),
+        ] {
+            let answer = docker.ask("POST", "/networks/app/disconnect", body);
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{body}: {answer}");
+        }
+        docker.ok(&["network", "connect", "app", "yy"]);
+        docker.ok(&["network", "connect", "--alias", "again", "app", "yy"]);
+        let aliases = docker.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.app.Aliases}}", "yy"]);
+        assert!(aliases.contains("again"), "the last word counts until the start: {aliases}");
         let refused = docker.refusal(&["network", "connect", "host", "xx"]);
         assert!(
             docker.is_peer() || refused.contains("cannot connect container to host network"),
@@ -206,6 +219,29 @@ fn who_is_not_connected_cannot_be_taken_off() {
         assert!(docker.is_peer() || busy.contains(r#"app has active endpoints (name:"xx" id:""#), "{busy}");
         let refused = docker.refusal(&["network", "connect", "app", "hh"]);
         assert!(refused.contains("sharing network namespace with another container or host"), "{refused}");
+    });
+}
+
+#[test]
+fn who_was_in_no_network_leaves_that_for_others() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["network", "create", "app"]);
+        docker.sleeps(&["--name=xx", "--network=none"]);
+        let early = docker.refusal(&["network", "connect", "app", "xx"]);
+        assert!(early.contains("with one of the networks in private (none) mode"), "{early}");
+        docker.ok(&["network", "disconnect", "none", "xx"]);
+        let networks = || docker.ok(&["inspect", "-f", "{{json .NetworkSettings.Networks}}", "xx"]);
+        assert_eq!(networks(), "{}\n");
+        docker.refusal(&["network", "disconnect", "none", "xx"]);
+        docker.ok(&["network", "connect", "app", "xx"]);
+        docker.sleeps(&["--name=yy", "--network=app"]);
+        for _ in 0..2 {
+            docker.ok(&["exec", "xx", "ping", "-c", "1", "-W", "5", "yy"]);
+            let mode = docker.ok(&["inspect", "-f", "{{.HostConfig.NetworkMode}}", "xx"]);
+            assert!(mode == "none\n" && networks().contains("\"app\""), "{mode}{}", networks());
+            docker.ok(&["restart", "-t", "0", "xx"]);
+        }
     });
 }
 

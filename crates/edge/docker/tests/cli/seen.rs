@@ -159,8 +159,11 @@ impl Parsed {
         if words.contains(&format!("-{}", option.collect::<String>()).as_str()) {
             return true;
         }
-        // A field may be refused with all that is in it.
-        (0..parts.len()).any(|end| words.contains(&parts[..=end].join(".").as_str()))
+        // A field may be refused with all that is in it, a list by its name.
+        (0..parts.len()).any(|end| {
+            let whole = parts[..=end].join(".");
+            words.contains(&whole.as_str()) || words.contains(&whole.trim_end_matches("[]"))
+        })
     }
 }
 

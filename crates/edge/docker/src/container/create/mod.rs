@@ -193,7 +193,9 @@ mod tests {
         assert_eq!(older.below, Below::Writable, "recursive since 1.44");
         assert_eq!(mount("data:/b").source, MountSource::Volume { name: "data".into() });
         assert_eq!(mount("/b").source, MountSource::Volume { name: String::new() });
-        for bad in ["/a:b", "/a:/b:odd", "/a:/", "a:b:c:d"] {
+        assert!(mount("/a:/b:ro,z,rslave,cached").read_only);
+        for bad in ["/a:b", "/a:/b:odd", "/a:/", "a:b:c:d", "/a:/b:ro,rw", "/a:/b:z,Z", "/a:/b:slave,rslave"]
+        {
             assert!(bind_mount(bad, NEWEST).is_err(), "{bad}");
         }
     }

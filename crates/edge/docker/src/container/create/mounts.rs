@@ -110,7 +110,13 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
     let target =
         destination(target).ok_or_else(|| bad("the target must be an absolute path other than /"))?;
     let (mut read_only, mut propagation) = (false, Propagation::Private);
+    let mut answered = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
+        let question = question(option);
+        if answered.contains(&question) {
+            return Err(invalid(format!("invalid mode: {options}")));
+        }
+        answered.push(question);
         match option {
             "ro" => read_only = true,
             "rw" | "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" | "rprivate" | "private" => {}
@@ -127,6 +133,17 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
         false => MountSource::Volume { name: source.to_owned() },
     };
     Ok(Mount { target, source, read_only, below: below(version), subpath: String::new() })
+}
+
+/// What an option decides: each thing is said once.
+fn question(option: &str) -> &str {
+    match option {
+        "ro" | "rw" => "rw",
+        "z" | "Z" => "label",
+        "nocopy" => "copy",
+        "consistent" | "cached" | "delegated" => "consistency",
+        _ => "propagation",
+    }
 }
 
 /// What is mounted below a read-only bind is read-only too, since 1.44.
