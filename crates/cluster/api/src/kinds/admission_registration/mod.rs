@@ -1,7 +1,8 @@
-//! The kinds of `admissionregistration.k8s.io`: stored and served. Nothing calls a webhook or evaluates a policy yet, and
-//! expressions are not compiled.
+//! The kinds of `admissionregistration.k8s.io`: stored and served, their expressions compiled but for those of mutations.
+//! Nothing calls a webhook or evaluates a policy yet.
 
 mod binding;
+mod expressions;
 mod policy;
 mod rules;
 mod webhook;
@@ -13,6 +14,7 @@ pub(super) use webhook::{MUTATING as MUTATING_WEBHOOKS, VALIDATING as VALIDATING
 use super::place::{self, Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
 use super::{columns, conditions, meta, webhooks};
+use expressions::Names;
 use hako_kube::names;
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -23,7 +25,7 @@ const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
 const MATCH_CONDITIONS_MAX: usize = 64;
 
 /// Named conditions under which a webhook or policy is asked.
-fn match_conditions(all: &Place<'_>, faults: &mut Faults) {
+fn match_conditions(all: &Place<'_>, names_known: &Names, faults: &mut Faults) {
     let conditions = all.items();
     if conditions.len() > MATCH_CONDITIONS_MAX {
         let path = all.path.as_str();
@@ -32,6 +34,7 @@ fn match_conditions(all: &Place<'_>, faults: &mut Faults) {
     let mut seen = Vec::new();
     for condition in conditions {
         expression(&condition.at(&["expression"]), "", faults);
+        names_known.check(&condition.at(&["expression"]), &[hako_cel::Type::Bool], faults);
         let name = condition.at(&["name"]);
         name.check_required(names::qualified_name, faults);
         unique(&name, &mut seen, faults);

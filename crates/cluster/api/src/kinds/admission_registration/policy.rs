@@ -2,10 +2,11 @@
 
 use super::columns::{Column, age, name};
 use super::{
-    CATEGORIES, FAILURE_POLICIES, Faults, GROUP, KindRow, Place, REINVOCATION_POLICIES, Scope, Subresource,
-    conditions, expression, match_conditions, meta, names, rules, unique,
+    CATEGORIES, FAILURE_POLICIES, Faults, GROUP, KindRow, Names, Place, REINVOCATION_POLICIES, Scope,
+    Subresource, conditions, expression, match_conditions, meta, names, rules, unique,
 };
 use crate::kinds::value::{at, items, object_mut, set_default, text};
+use hako_cel::Type;
 use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
@@ -107,8 +108,8 @@ fn default(object: &mut Value) {
     }
 }
 
-/// Faults of what both kinds have.
-fn common(spec: &Place<'_>, faults: &mut Faults) {
+/// Faults of what both kinds have, and what other expressions may name.
+fn common(spec: &Place<'_>, faults: &mut Faults) -> Names {
     spec.at(&["failurePolicy"]).one_of(FAILURE_POLICIES, faults);
     let (kind, constraints) = (spec.at(&["paramKind"]), spec.at(&["matchConstraints"]));
     if kind.is_set() {
@@ -123,7 +124,8 @@ fn common(spec: &Place<'_>, faults: &mut Faults) {
     } else {
         faults.push(constraints.required(""));
     }
-    match_conditions(&spec.at(&["matchConditions"]), faults);
+    let mut known = Names::of_policy(kind.is_set());
+    match_conditions(&spec.at(&["matchConditions"]), &known, faults);
     for variable in spec.at(&["variables"]).items() {
         let name = variable.at(&["name"]);
         if name.text().trim().is_empty() {
@@ -132,7 +134,9 @@ fn common(spec: &Place<'_>, faults: &mut Faults) {
             faults.push(name.invalid("name is not a valid CEL identifier"));
         }
         expression(&variable.at(&["expression"]), "expression is not specified", faults);
+        known.add_variable(name.text(), &variable.at(&["expression"]), faults);
     }
+    known
 }
 
 fn is_identifier(name: &str) -> bool {
@@ -172,14 +176,14 @@ fn param_kind(of: &Place<'_>, faults: &mut Faults) {
 fn validating(object: &Value) -> Vec<FieldCause> {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
-    common(&spec, &mut faults);
+    let known = common(&spec, &mut faults);
     let (validations, annotations) = (spec.at(&["validations"]), spec.at(&["auditAnnotations"]));
     if validations.is_empty() && annotations.is_empty() {
         let detail = "validations or auditAnnotations must contain at least one item";
         faults.extend([validations.required(detail), annotations.required(detail)]);
     }
-    validations.items().iter().for_each(|it| validation(it, &mut faults));
-    audit_annotations(&annotations, text(object, &["metadata", "name"]), &mut faults);
+    validations.items().iter().for_each(|it| validation(it, &known, &mut faults));
+    audit_annotations(&annotations, text(object, &["metadata", "name"]), &known, &mut faults);
     let status = Place::of(object).at(&["status"]);
     conditions::validate(&status.at(&["conditions"]), &mut faults);
     for warning in status.at(&["typeChecking", "expressionWarnings"]).items() {
@@ -190,8 +194,10 @@ fn validating(object: &Value) -> Vec<FieldCause> {
     faults
 }
 
-fn validation(validation: &Place<'_>, faults: &mut Faults) {
+fn validation(validation: &Place<'_>, known: &Names, faults: &mut Faults) {
     expression(&validation.at(&["expression"]), "expression is not specified", faults);
+    known.check(&validation.at(&["expression"]), &[Type::Bool], faults);
+    known.without_authorizer().check(&validation.at(&["messageExpression"]), &[Type::String], faults);
     let is_blank = |text: &str| !text.is_empty() && text.trim().is_empty();
     let (made, message) = (validation.at(&["messageExpression"]), validation.at(&["message"]));
     if is_blank(made.text()) {
@@ -205,7 +211,7 @@ fn validation(validation: &Place<'_>, faults: &mut Faults) {
     validation.at(&["reason"]).one_of_given(REASONS, faults);
 }
 
-fn audit_annotations(all: &Place<'_>, policy: &str, faults: &mut Faults) {
+fn audit_annotations(all: &Place<'_>, policy: &str, known: &Names, faults: &mut Faults) {
     let annotations = all.items();
     if annotations.len() > ANNOTATIONS_MAX {
         faults.push(all.invalid(&format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations")));
@@ -218,6 +224,7 @@ fn audit_annotations(all: &Place<'_>, policy: &str, faults: &mut Faults) {
         faults.extend(names::qualified_name(&full).iter().map(of));
         unique(&key, &mut seen, faults);
         expression(&value, "valueExpression is not specified", faults);
+        known.check(&value, &[Type::String, Type::Null], faults);
         if value.text().trim().len() > ANNOTATION_VALUE_MAX {
             faults.push(value.required(&format!("must not exceed {ANNOTATION_VALUE_MAX} bytes in length")));
         }

@@ -2,8 +2,8 @@
 
 use super::columns::{Column, age, name};
 use super::{
-    CATEGORIES, FAILURE_POLICIES, Faults, GROUP, KindRow, MATCH_POLICIES, Place, REINVOCATION_POLICIES,
-    Scope, match_conditions, meta, names, rules, unique, webhooks,
+    CATEGORIES, FAILURE_POLICIES, Faults, GROUP, KindRow, MATCH_POLICIES, Names, Place,
+    REINVOCATION_POLICIES, Scope, match_conditions, meta, names, rules, unique, webhooks,
 };
 use crate::kinds::value::{each_mut, items, number, object_mut, set_default};
 use hako_error::FieldCause;
@@ -91,7 +91,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             hook.at(&[selector]).selector(&mut faults);
         }
         webhooks::client_config(&hook.at(&["clientConfig"]), &mut faults);
-        match_conditions(&hook.at(&["matchConditions"]), &mut faults);
+        match_conditions(&hook.at(&["matchConditions"]), &Names::of_webhook(), &mut faults);
         webhooks::review_versions(
             &hook.at(&["admissionReviewVersions"]),
             &format!("must specify one of {}", webhooks::REVIEWS.join(", ")),

@@ -39,6 +39,7 @@ fn contents(spec: &Place<'_>, faults: &mut Faults) {
         let root = part.at(&["openAPIV3Schema"]);
         if root.is_set() {
             schema::validate(&root, faults);
+            rules(&root, faults);
         }
     }
     for part in shared(spec, "subresources", "subresources") {
@@ -46,6 +47,17 @@ fn contents(spec: &Place<'_>, faults: &mut Faults) {
     }
     for part in shared(spec, "additionalPrinterColumns", "additionalPrinterColumns") {
         part.items().iter().for_each(|it| column(it, faults));
+    }
+}
+
+/// Faults of patterns and of rules in CEL, which only a sound schema has a meaning for.
+fn rules(root: &Place<'_>, faults: &mut Faults) {
+    if !faults.is_empty() {
+        return;
+    }
+    match hako_structural::Schema::read(root.value, &root.path) {
+        Ok(schema) => faults.extend(hako_structural::check_rules(&schema, &root.path)),
+        Err(found) => faults.extend(found),
     }
 }
 

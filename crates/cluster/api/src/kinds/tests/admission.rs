@@ -386,3 +386,84 @@ fn a_binding_names_its_policy_and_its_parameters() {
         ],
     );
 }
+
+/// The one fault of an object changed at `at`.
+fn fault_of(kind: &str, at: &str, value: Value) -> String {
+    let found = faults(kind, changed(kind, &[(at, value.clone())]));
+    assert_eq!(found.len(), 1, "{kind} {at} {value}: {found:?}");
+    found.into_iter().next().unwrap_or_default()
+}
+
+#[test]
+fn expressions_are_compiled_with_what_they_may_name() {
+    let condition = |expression: &str| json!([{"name": "a", "expression": expression}]);
+    for sound in [
+        "object.metadata.name != 'x' && has(request.userInfo.groups) && request.operation == 'CREATE'",
+        "authorizer.group('').resource('pods').namespace(request.namespace).check('get').allowed()",
+        "authorizer.requestResource.check('update').allowed()",
+    ] {
+        assert_eq!(
+            faults(HOOKS[0], changed(HOOKS[0], &[("webhooks.0.matchConditions", condition(sound))])),
+            [""; 0]
+        );
+        let policy = changed(POLICIES[0], &[("spec.matchConditions", condition(sound))]);
+        assert_eq!(faults(POLICIES[0], policy), [""; 0]);
+    }
+    for (expression, fault) in [
+        ("object.x +", "compilation failed: ERROR: <input>:1:11: Syntax error"),
+        ("unknown", "undeclared reference to 'unknown'"),
+        ("'a'", "must evaluate to bool"),
+        ("request.none == 1", "undefined field 'none'"),
+        ("params.x == 1", "undeclared reference to 'params'"),
+        ("namespaceObject.metadata.name == 'a'", "undeclared reference to 'namespaceObject'"),
+    ] {
+        let found = fault_of(HOOKS[0], "webhooks.0.matchConditions", condition(expression));
+        let head = "webhooks[0].matchConditions[0].expression: Invalid value: ";
+        assert!(found.starts_with(head) && found.contains(fault), "{expression}: {found}");
+    }
+}
+
+#[test]
+fn expressions_of_policies_know_their_variables_and_parameters() {
+    let of = |variable: &str, expression: &str, message: &str, params: Value| {
+        faults(
+            POLICIES[0],
+            changed(
+                POLICIES[0],
+                &[
+                    ("spec.variables", json!([{"name": "x", "expression": variable}])),
+                    ("spec.validations", json!([{"expression": expression, "messageExpression": message}])),
+                    (
+                        "spec.auditAnnotations",
+                        json!([{"key": "k", "valueExpression": "variables.x > 1 ? dyn('many') : null"}]),
+                    ),
+                    ("spec.paramKind", params),
+                ],
+            ),
+        )
+    };
+    let kind = json!({"apiVersion": "example.com/v1", "kind": "P"});
+    let sound = of(
+        "size(object.spec.list)",
+        "variables.x < params.max",
+        "'at most ' + string(params.max)",
+        kind.clone(),
+    );
+    assert_eq!(sound, [""; 0]);
+    let namespace = of("1", "namespaceObject.metadata.labels['a'] == 'b'", "'m'", kind.clone());
+    assert_eq!(namespace, [""; 0]);
+    for (found, fault) in [
+        (of("1", "variables.x < params.max", "'m'", Value::Null), "undeclared reference to 'params'"),
+        (of("'a'", "variables.x < 2", "'m'", kind.clone()), "found no matching overload for '_<_'"),
+        (
+            of("1", "variables.x < 2", "1", kind.clone()),
+            "messageExpression: Invalid value: \"1\": must evaluate to string",
+        ),
+        (
+            of("1", "true", "authorizer.path('/x').check('get').reason()", kind.clone()),
+            "undeclared reference to 'authorizer'",
+        ),
+    ] {
+        assert!(found.iter().any(|line| line.contains(fault)), "{fault}: {found:?}");
+    }
+}

@@ -302,3 +302,32 @@ fn what_clients_use_does_not_change_its_path() {
         "{found:?}"
     );
 }
+
+#[test]
+fn rules_of_a_schema_compile_and_have_their_price() {
+    let schema = |part: Value| {
+        let path = format!("{VERSION}.schema.openAPIV3Schema");
+        faults(CRD, changed(CRD, &[(&path, json!({"type": "object", "properties": {"spec": part}}))]))
+    };
+    let limited = |rule: &str| {
+        json!({"type": "array", "maxItems": 9, "items": {"type": "string", "maxLength": 9},
+            "x-kubernetes-validations": [{"rule": rule}]})
+    };
+    assert_eq!(schema(limited("self.all(x, self.exists_one(y, x == y))")), [""; 0]);
+    let at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: ";
+    for (part, fault) in [
+        (
+            limited("self.none"),
+            "Invalid value: {\"rule\":\"self.none\"}: compilation failed: ERROR: <input>:1:5: type 'list(string)'",
+        ),
+        (limited("size(self)"), "cel expression must evaluate to a bool"),
+        (
+            json!({"type": "array", "items": {"type": "string"},
+                "x-kubernetes-validations": [{"rule": "self.all(x, self.exists_one(y, x == y))"}]}),
+            "Forbidden: estimated rule cost exceeds budget by factor of more than 100x",
+        ),
+    ] {
+        let found = schema(part);
+        assert!(found[0].starts_with(at) && found[0].contains(fault), "{found:?}");
+    }
+}
