@@ -12,33 +12,48 @@ struct Kubectl {
     world: World,
 }
 
-macro_rules! versions {
-    ($($(#[$meta:meta])* $name:ident: $minor:expr => $program:expr),* $(,)?) => {
-        $(#[tokio::test(flavor = "multi_thread")]
-        $(#[$meta])*
-        async fn $name() {
-            let kubectl = Kubectl { program: $program, minor: $minor, world: World::start().await };
-            kubectl.writes_and_reads().await;
-            kubectl.applies_and_compares().await;
-            kubectl.changes_workloads().await;
-            kubectl.tends_nodes().await;
-            kubectl.asks_about_rights().await;
-            kubectl.looks_at_everything().await;
-            kubectl.uses_what_is_newer().await;
-        })*
-    };
+async fn does_its_work(minor: u32, program: PathBuf) {
+    let kubectl = Kubectl { program, minor, world: World::start().await };
+    kubectl.writes_and_reads().await;
+    kubectl.applies_and_compares().await;
+    kubectl.changes_workloads().await;
+    kubectl.tends_nodes().await;
+    kubectl.asks_about_rights().await;
+    kubectl.looks_at_everything().await;
+    kubectl.uses_what_is_newer().await;
 }
 
-versions! {
-    kubectl_1_20_of_debian_does_its_work: 20 => programs::debian_kubectl(),
-    kubectl_1_28_does_its_work: 28 => programs::layer(28).join("kubectl"),
-    #[ignore = "long: every version does the same"]
-    kubectl_1_30_does_its_work: 30 => programs::layer(30).join("kubectl"),
-    #[ignore = "long: every version does the same"]
-    kubectl_1_33_does_its_work: 33 => programs::layer(33).join("kubectl"),
-    #[ignore = "long: every version does the same"]
-    kubectl_1_36_does_its_work: 36 => programs::layer(36).join("kubectl"),
-    kubectl_1_37_does_its_work: 37 => programs::layer(37).join("kubectl"),
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_1_20_of_debian_does_its_work() {
+    does_its_work(20, programs::debian_kubectl()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_1_28_does_its_work() {
+    does_its_work(28, programs::layer(28).join("kubectl")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: the oldest, the newest and one between suffice each time"]
+async fn kubectl_1_30_does_its_work() {
+    does_its_work(30, programs::layer(30).join("kubectl")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: the oldest, the newest and one between suffice each time"]
+async fn kubectl_1_33_does_its_work() {
+    does_its_work(33, programs::layer(33).join("kubectl")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: the oldest, the newest and one between suffice each time"]
+async fn kubectl_1_36_does_its_work() {
+    does_its_work(36, programs::layer(36).join("kubectl")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_1_37_does_its_work() {
+    does_its_work(37, programs::layer(37).join("kubectl")).await;
 }
 
 const WEB: &str = r"
