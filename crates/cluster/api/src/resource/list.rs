@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::items;
 use super::render::ListHead;
 use super::selection::Selection;
-use super::target::{Target, registry_prefix};
+use super::target::Target;
 use super::versions::Version;
 use crate::http::{Failure, Outcome, Request};
 use crate::server::Inner;
@@ -73,7 +73,7 @@ impl Start {
         selection: &Selection,
         limit: usize,
     ) -> Outcome<(Vec<Arc<Entry>>, ListHead)> {
-        let prefix = Bytes::from(registry_prefix(target.row, &target.namespace));
+        let prefix = selection.prefix(target);
         let mut range =
             Range { prefix: prefix.clone(), start_after: self.after, limit, at: self.version.exactly() };
         if let Some(after) = &mut range.start_after

@@ -1,10 +1,11 @@
 //! Which objects of a collection a request wants.
 
+use bytes::Bytes;
 use hako_error::{Error, Kind};
 use hako_kube::{FieldSelector, FieldTerm, Head, Selector};
 use serde_json::Value;
 
-use super::target::Target;
+use super::target::{Target, registry_prefix};
 use crate::http::{Failure, Outcome, Query};
 use crate::kinds::KindRow;
 
@@ -51,6 +52,18 @@ impl Selection {
             fields.terms.push(term);
         }
         Ok(Self { labels, fields, row })
+    }
+
+    /// Below what all keys are that it can want: where it names an object, that one's, so that who watches one object
+    /// is not woken by the others of its kind.
+    pub(super) fn prefix(&self, target: &Target) -> Bytes {
+        let mut prefix = registry_prefix(target.row, &target.namespace);
+        let is_name = |term: &&FieldTerm| term.is_equal && term.field == "metadata.name";
+        let name = self.fields.terms.iter().find(is_name);
+        if let Some(name) = name.filter(|_| !target.row.is_namespaced() || !target.namespace.is_empty()) {
+            prefix.push_str(&name.value);
+        }
+        Bytes::from(prefix)
     }
 
     /// Whether it wants all.

@@ -69,11 +69,9 @@ async fn a_long_list_is_packed_for_who_takes_gzip_in_every_form() {
         let (status, headers, packed) =
             client.get(path, &[("accept", accept), ("accept-encoding", "gzip")]).await;
         assert_eq!(status, StatusCode::OK);
-        assert_eq!(
-            (headers["content-encoding"] == "gzip", headers["vary"] == "Accept-Encoding"),
-            (true, true),
-            "{headers:?}"
-        );
+        assert_eq!(headers["content-encoding"], "gzip");
+        let varies = headers.get_all("vary").iter().any(|it| it == "Accept-Encoding");
+        assert!(varies, "{headers:?}");
         assert_eq!(headers["content-type"], "application/json");
         assert!(packed.len() * 4 < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
         let [packed, plain] = [unpack(&packed), serde_json::from_slice(&plain).unwrap()].map(timeless);
