@@ -81,6 +81,8 @@ impl Core {
         let signal = signal.unwrap_or(container.record.resolved.stop_signal);
         self.end(container, &mut life, signal, grace).await?;
         hako_sys::failpoint!("container.stop.ended");
+        // All that is told of the exit is told under the same lock, before this.
+        let _op = container.op.lock().await;
         self.container_event(container, Action::Stop);
         Ok(())
     }
