@@ -170,6 +170,49 @@ fn a_request_with_too_many_headers_is_refused() {
 }
 
 #[test]
+fn paths_and_queries_are_taken_as_go_s_router_takes_them() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        for (path, place) in [
+            ("//v1.41/_ping", "/v1.41/_ping"),
+            ("/v1.41/containers/./json?all=1", "/v1.41/containers/json?all=1"),
+        ] {
+            let answer = docker.ask("GET", path, "");
+            let line = answer
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("location: ").map(str::to_owned));
+            assert!(answer.contains(" 301 ") && line.as_deref() == Some(place), "{answer}");
+        }
+        docker.ok(&["create", "--name", "found", "busybox"]);
+        let names = vec![format!("\"{}\"", "absent".repeat(100)); 200].join("%2C");
+        let list = |name: &str| {
+            docker.ask(
+                "GET",
+                &format!("/containers/json?all=1&filters=%7B\"name\":[{names},\"{name}\"]%7D")
+                    .replace('"', "%22"),
+                "",
+            )
+        };
+        assert!(list("found").contains("/found") && list("other").trim_end().ends_with("[]"));
+        let mut stream = UnixStream::connect(&docker.socket).unwrap();
+        // It may be closed before all of it is sent.
+        let _ =
+            stream.write_all(format!("GET /_ping?x={} HTTP/1.1\r\n\r\n", "x".repeat(1_200_000)).as_bytes());
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 431");
+        for (field, name) in [("CapAdd", "NOSUCH"), ("CapDrop", "CAP_NOSUCH")] {
+            let body = format!(r#"{{"Image":"busybox","HostConfig":{{"{field}":["{name}"]}}}}"#);
+            let answer = docker.ask("POST", "/containers/create", &body);
+            let words = format!(r#"invalid {field}: unknown capability: \"CAP_NOSUCH\""#);
+            assert!(answer.contains(" 400 ") && answer.contains(&words), "{answer}");
+        }
+        let ingress = docker.ask("POST", "/networks/create", r#"{"Name":"way-in","Ingress":true}"#);
+        assert!(ingress.contains(" 403 ") && ingress.contains("Ingress network can only be"), "{ingress}");
+    });
+}
+
+#[test]
 fn lists_are_filtered_by_pattern_order_and_port() {
     with_daemon(|docker| {
         docker.import_busybox();
