@@ -491,3 +491,10 @@ pub(crate) fn clean(path: &str) -> String {
     }
     parts.join("/")
 }
+
+/// `path` as WORKDIR and COPY see it in the directory `now`: one that is relative starts there.
+#[must_use]
+pub fn absolute(now: &str, path: &str) -> String {
+    let joined = if path.starts_with('/') { path.to_owned() } else { format!("{now}/{path}") };
+    format!("/{}", clean(&joined))
+}

@@ -57,6 +57,7 @@ pub use cache::{CachedStep, Keep};
 pub use client::Client;
 pub use context::Registry;
 pub use error::BuildError;
+pub use files::absolute;
 pub use http::open_address;
 pub use limits::{RunLimits, rlimit};
 pub use output::Built;

@@ -145,16 +145,7 @@ impl State {
 
     /// `path` as WORKDIR and COPY see it: relative ones start at the working directory.
     pub(crate) fn absolute(&self, path: &str) -> String {
-        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.workdir) };
-        let mut parts: Vec<&str> = Vec::new();
-        for part in joined.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => drop(parts.pop()),
-                part => parts.push(part),
-            }
-        }
-        format!("/{}", parts.join("/"))
+        crate::files::absolute(&self.workdir, path)
     }
 
     /// Records an instruction in the image's history, with its node if it may have changed files.

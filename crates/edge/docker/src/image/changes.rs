@@ -2,6 +2,7 @@
 
 use crate::error::{Failure, invalid};
 use crate::params::Params;
+use ::hako_build::absolute;
 use ::hako_build::dockerfile::{Instruction, check_signal, expand, expand_words, exposed_ports, triggers};
 use serde_json::{Map, Value, json};
 
@@ -124,20 +125,6 @@ impl Changes<'_> {
         all.extend(new);
         self.config[field] = Value::Object(all);
     }
-}
-
-/// A path as WORKDIR sees it: one that is relative starts at the directory before.
-fn absolute(now: &str, path: &str) -> String {
-    let joined = if path.starts_with('/') { path.to_owned() } else { format!("{now}/{path}") };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in joined.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
