@@ -9,9 +9,9 @@
 mod backups;
 mod bad_input;
 mod bad_machine;
+mod broken_archives;
 mod build_flags;
 mod build_transfers;
-mod broken_archives;
 mod builds;
 mod clients;
 mod containers;

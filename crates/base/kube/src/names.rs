@@ -80,7 +80,8 @@ pub fn dns_subdomain_with_underscores(text: &str) -> Vec<String> {
     }
     let is_label = |label: &str| {
         let rest = label.strip_prefix('_').unwrap_or(label);
-        let is_edge = |byte: Option<u8>| byte.is_some_and(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
+        let is_edge =
+            |byte: Option<u8>| byte.is_some_and(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
         let is_inner = |byte: u8| is_edge(Some(byte)) || matches!(byte, b'-' | b'_');
         is_edge(rest.bytes().next()) && is_edge(rest.bytes().last()) && rest.bytes().all(is_inner)
     };

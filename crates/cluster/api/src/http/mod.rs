@@ -10,8 +10,8 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod compress;
-mod gathered;
 mod connections;
+mod gathered;
 mod info;
 mod inline;
 pub(crate) mod listen;

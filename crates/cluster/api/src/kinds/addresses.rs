@@ -75,7 +75,10 @@ pub(super) fn not_special(ip: &Place<'_>, may_be_loopback: bool, faults: &mut Fa
     let unspecified = format!("may not be unspecified ({})", ip.text());
     for (is_it, detail) in [
         (address.is_unspecified(), unspecified.as_str()),
-        (address.is_loopback() && !may_be_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (
+            address.is_loopback() && !may_be_loopback,
+            "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        ),
         (is_link, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
         (is_link_group, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
     ] {

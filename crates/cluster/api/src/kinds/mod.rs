@@ -73,8 +73,8 @@ pub use columns::Column;
 pub(crate) use flow_control::mandatory_objects;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub use removed::replacement;
-pub(crate) use write_rules::Dependents;
 pub use row::{KindRow, PartWrite, Question, Scope, Stored, Subresource};
+pub(crate) use write_rules::Dependents;
 
 /// Every built-in kind, in the order discovery lists them.
 #[must_use]

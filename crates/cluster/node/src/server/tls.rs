@@ -37,9 +37,7 @@ pub(super) fn acceptor(config: &NodeServer) -> Result<TlsAcceptor> {
         .with_client_cert_verifier(verifier);
     let mut tls = match &config.renewed {
         Some(renewed) => builder.with_cert_resolver(Arc::clone(renewed)),
-        None => {
-            builder.with_single_cert(chain, key).map_err(|error| invalid("certificate", error.into()))?
-        }
+        None => builder.with_single_cert(chain, key).map_err(|error| invalid("certificate", error.into()))?,
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(tls)))
