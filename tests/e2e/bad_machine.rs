@@ -151,7 +151,8 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
     let scratch = tempfile::tempdir().unwrap();
     let archive = larger_than_the_disk(scratch.path());
     let said = fails_with_one_line(small.hako().args(["image", "import", &archive, "big:v1"]));
-    assert_says(&said, &["no space left"]);
+    // Whichever of the stored and the unpacked form meets the end of the disk first says so.
+    assert_says(&said, &["big:v1", "o space left"]);
     std::fs::write(scratch.path().join("Dockerfile"), "FROM scratch\nCOPY big.tar /\n").unwrap();
     let built = output(small.hako().args(["build", "-t", "big:v1"]).arg(scratch.path()));
     assert!(!built.status.success(), "a build did not need the space that there is not");

@@ -31,6 +31,7 @@ mod platforms;
 mod private;
 mod private_git;
 #[path = "../programs.rs"]
+#[expect(dead_code, reason = "the tests of the API share it and use more of it")]
 mod programs;
 mod remapped;
 mod scripts;

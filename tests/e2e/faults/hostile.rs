@@ -159,7 +159,8 @@ fn archives_and_names_lead_nowhere_on_the_host() {
         }
         for path in ["/volumes/..%2Fcontainers", "/volumes/%2E%2E", "/volumes/..%2F..%2Finstance"] {
             let refused = api.call("DELETE", path, &Value::Null).unwrap();
-            assert!([400, 404].contains(&refused.status), "{path}: {}", refused.status);
+            // Another spelling of a path is sent to the path itself, which the API judges like any.
+            assert!([301, 400, 404].contains(&refused.status), "{path}: {}", refused.status);
         }
         assert!(api.has("/containers/quiet/json") && !api.has("/containers/evil/json"));
     });
@@ -198,7 +199,8 @@ fn floods_are_refused_within_bounds_and_others_are_served() {
     let post = "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     let long_path = status(api, |to| {
         to.write_all(b"GET /")?;
-        to.write_all(&large)
+        // A head may have a megabyte, as dockerd's.
+        (0..2).try_for_each(|_| to.write_all(&large))
     });
     assert!(["414", "431"].contains(&long_path.as_str()), "{long_path}");
 

@@ -54,8 +54,8 @@ impl Selection {
         Ok(Self { labels, fields, row })
     }
 
-    /// Below what all keys are that it can want: where it names an object, that one's, so that who watches one object
-    /// is not woken by the others of its kind.
+    /// Below what all keys are that it can want: where it names an object, that one's. Watches wait for all of their
+    /// kind all the same: bookmarks tell of versions that others moved on.
     pub(super) fn prefix(&self, target: &Target) -> Bytes {
         let mut prefix = registry_prefix(target.row, &target.namespace);
         let is_name = |term: &&FieldTerm| term.is_equal && term.field == "metadata.name";

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::frames::{Told, View, line};
 use super::render;
 use super::selection::Selection;
-use super::target::Target;
+use super::target::{Target, registry_prefix};
 use super::versions::check_watch;
 use crate::http::{Failure, Form, Outcome, Request};
 use crate::server::Inner;
@@ -36,7 +36,7 @@ const LAST_AT_MOST_SECONDS: u64 = 365 * 86_400;
 /// Starts a watch.
 pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let options = Options::parse(request, target)?;
-    let prefix = options.selection.prefix(target);
+    let prefix = Bytes::from(registry_prefix(target.row, &target.namespace));
     let mut watcher = Watcher {
         store: None,
         present: Vec::new().into_iter(),
