@@ -206,7 +206,11 @@ fn who_is_not_connected_cannot_be_taken_off() {
         docker.ok(&["network", "connect", "app", "yy"]);
         docker.ok(&["network", "connect", "--alias", "again", "app", "yy"]);
         let aliases = docker.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.app.Aliases}}", "yy"]);
-        assert!(aliases.contains("again"), "the last word counts until the start: {aliases}");
+        // Debian's dockerd takes the second request and keeps what the first said.
+        assert!(
+            docker.is_peer() || aliases.contains("again"),
+            "the last word counts until the start: {aliases}"
+        );
         let refused = docker.refusal(&["network", "connect", "host", "xx"]);
         assert!(
             docker.is_peer() || refused.contains("cannot connect container to host network"),

@@ -67,7 +67,8 @@ fn answers_turn_so_that_all_of_an_alias_are_used() {
         for name in ["aa", "bb", "cc"] {
             docker.sleeper(&["--name", name, "--network", "app", "--network-alias", "all"]);
         }
-        let answers: Vec<Vec<String>> = (0..12).map(|_| docker.lookup("aa", "all")).collect();
+        // dockerd deals the order by chance: forty answers leave none out but once in four million.
+        let answers: Vec<Vec<String>> = (0..40).map(|_| docker.lookup("aa", "all")).collect();
         assert!(answers.iter().all(|answer| answer.len() == 3), "{answers:?}");
         for name in ["aa", "bb", "cc"] {
             let ip = docker.ip(name, "app");
