@@ -1,6 +1,7 @@
 //! Names of properties as identifiers (Kubernetes documentation, "Common Expression Language in Kubernetes",
 //! "Escaping").
 
+/// Words of the language that name no variable (langdef.md, "Syntax").
 const RESERVED: &[&str] = &[
     "true",
     "false",
@@ -25,12 +26,18 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
+/// Whether `name` is a word of the language: it may be a field, but no variable.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// The identifier for `name`; none when it has characters that no identifier can stand for.
 pub(crate) fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     let mut escaped = String::with_capacity(name.len());

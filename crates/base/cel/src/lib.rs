@@ -39,6 +39,7 @@ pub use cost::Estimate;
 pub use declared::{Declared, ListKind, MAX_STRING, ObjectType};
 pub use env::Env;
 pub use error::{CompileError, EvalError};
+pub use escape::is_reserved;
 pub use eval::Variables;
 pub use opaque::{Authorize, Authorizer, Check, Decision, Opaque};
 pub use program::{Evaluated, Program};

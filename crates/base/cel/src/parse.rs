@@ -3,6 +3,7 @@
 //! INVARIANT: a tree is never deeper than [`MAX_DEPTH`], so that every later walk may recurse.
 
 use crate::ast::{Call, Element, Entry, Expr, Id, Kind, Literal, Select, Struct};
+use crate::escape::is_reserved;
 use crate::lex::{Spanned, Token};
 use crate::{Issue, macros};
 
@@ -10,27 +11,6 @@ use crate::{Issue, macros};
 pub(crate) const MAX_DEPTH: u32 = 250;
 /// Characters of an expression, cel-go's default.
 pub(crate) const MAX_CHARACTERS: usize = 100_000;
-
-/// Words that the language keeps for later; they name fields, but no variables.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 pub(crate) struct Parser {
     tokens: Vec<Spanned>,
@@ -348,7 +328,7 @@ impl Parser {
             let args = self.args()?;
             return macros::expand_function(self, at, name, args);
         }
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(&name) {
             return Err(Issue::syntax(at, format!("reserved identifier: {name}")));
         }
         Ok(self.node(at, Kind::Ident(name)))

@@ -67,31 +67,6 @@ const BASE: KindRow = KindRow {
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_VALUE_MAX: usize = 5 << 10;
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
-/// Words of the expression language that name nothing.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 fn cells(object: &Value, rules: &str, now: Timestamp) -> Vec<Value> {
     let parameters = match at(object, &["spec", "paramKind"]) {
         Some(kind) => format!("{}/{}", text(kind, &["apiVersion"]), text(kind, &["kind"])),
@@ -141,7 +116,9 @@ fn common(spec: &Place<'_>, faults: &mut Faults) -> Names {
 
 fn is_identifier(name: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !RESERVED.contains(&name)
+    name.chars().all(is_word)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !hako_cel::is_reserved(name)
 }
 
 fn param_kind(of: &Place<'_>, faults: &mut Faults) {
