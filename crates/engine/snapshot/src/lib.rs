@@ -90,8 +90,10 @@ pub trait Snapshotter: Send + Sync {
     fn list(&self) -> Vec<Info>;
     /// The bytes and inodes that the snapshot itself takes on disk, without its parents.
     fn usage(&self, name: &str) -> Result<Usage>;
-    /// Mounts a merged view that only the returned descriptor reaches.
+    /// Mounts a merged view that only the returned descriptor reaches. What is written to it is on disk when it is closed.
     fn mounted(&self, mounts: &Mounts) -> Result<MountedTree>;
+    /// The same without waiting for the disk, for an active snapshot that is worth nothing before it is committed.
+    fn mounted_unsynced(&self, mounts: &Mounts) -> Result<MountedTree>;
 }
 
 /// The files of a snapshot that is no more. What is not deleted goes when the snapshots are opened again.

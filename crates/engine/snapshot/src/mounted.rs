@@ -10,8 +10,8 @@ use nix::sched::CloneFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 use std::io;
 use std::os::fd::AsRawFd;
@@ -21,18 +21,32 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct MountedTree {
     root: OwnedFd,
+    /// The work directory, where nobody waits for the disk.
+    work: Option<PathBuf>,
 }
 
 impl MountedTree {
     /// Mounts `mounts`; `scratch` is an existing directory that serves as mount point on kernels before 6.5,
     /// inside a mount namespace that ends before this returns.
     pub fn mount(mounts: &Mounts, scratch: &Path) -> Result<Self> {
-        match mount_by_fd(mounts) {
-            Ok(root) => Ok(Self { root }),
+        Self::mount_as(mounts, scratch, false)
+    }
+
+    /// The same without waiting for the disk at its end: overlayfs would write all of the upper file system there,
+    /// whoever changed it.
+    pub fn mount_unsynced(mounts: &Mounts, scratch: &Path) -> Result<Self> {
+        let mut tree = Self::mount_as(mounts, scratch, mounts.upper.is_some())?;
+        tree.work.clone_from(&mounts.work);
+        Ok(tree)
+    }
+
+    fn mount_as(mounts: &Mounts, scratch: &Path, is_unsynced: bool) -> Result<Self> {
+        match mount_by_fd(mounts, is_unsynced) {
+            Ok(root) => Ok(Self { root, work: None }),
             Err(error) if error == rustix::io::Errno::NODEV => Err(SnapshotError::NoOverlay.into()),
             Err(error) => {
                 tracing::debug!(%error, "overlayfs takes no lowerdir+, using a mount namespace");
-                Ok(Self { root: mount_by_namespace(mounts, scratch)? })
+                Ok(Self { root: mount_by_namespace(mounts, scratch)?, work: None })
             }
         }
     }
@@ -44,6 +58,16 @@ impl MountedTree {
     }
 }
 
+impl Drop for MountedTree {
+    fn drop(&mut self) {
+        if let Some(work) = &self.work {
+            // The kernel's mark that what was written may not be on disk, by which it refuses to mount these directories
+            // again. Here nothing outlives a crash that was not committed.
+            let _ = std::fs::remove_dir_all(work.join("work/incompat"));
+        }
+    }
+}
+
 impl AsFd for MountedTree {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
@@ -51,7 +75,7 @@ impl AsFd for MountedTree {
 }
 
 /// Linux 6.5: one `lowerdir+` a layer, no limit of one page for them all.
-fn mount_by_fd(mounts: &Mounts) -> rustix::io::Result<OwnedFd> {
+fn mount_by_fd(mounts: &Mounts, is_unsynced: bool) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", "overlay")?;
     for lower in &mounts.lower {
@@ -60,6 +84,9 @@ fn mount_by_fd(mounts: &Mounts) -> rustix::io::Result<OwnedFd> {
     if let (Some(upper), Some(work)) = (&mounts.upper, &mounts.work) {
         fsconfig_set_string(context.as_fd(), "upperdir", upper.as_path())?;
         fsconfig_set_string(context.as_fd(), "workdir", work.as_path())?;
+    }
+    if is_unsynced {
+        fsconfig_set_flag(context.as_fd(), "volatile")?;
     }
     // A diff has to see whole files and whole directories.
     fsconfig_set_string(context.as_fd(), "redirect_dir", "nofollow")?;
@@ -148,10 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn an_unsynced_mount_is_made_again_in_the_same_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let mounts = layers(dir.path());
+        let tree = MountedTree::mount_unsynced(&mounts, &dir.path().join("mnt")).unwrap();
+        check(&tree, dir.path());
+        let mark = dir.path().join("work/work/incompat/volatile");
+        assert!(mark.is_dir(), "the kernel does not wait for the disk");
+        drop(tree);
+        let again = MountedTree::mount(&mounts, &dir.path().join("mnt")).unwrap();
+        assert_eq!(fs::read_to_string(again.path().join("b")).unwrap(), "b");
+        // A view has nothing to write.
+        let view =
+            Mounts { lower: vec![dir.path().join("up"), dir.path().join("low")], upper: None, work: None };
+        MountedTree::mount_unsynced(&view, &dir.path().join("mnt")).unwrap();
+    }
+
+    #[test]
     fn the_way_of_older_kernels_gives_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let mounts = layers(dir.path());
         let root = mount_by_namespace(&mounts, &dir.path().join("mnt")).unwrap();
-        check(&MountedTree { root }, dir.path());
+        check(&MountedTree { root, work: None }, dir.path());
     }
 }

@@ -245,6 +245,10 @@ impl Snapshotter for Overlay {
         MountedTree::mount(mounts, &self.dir.join(SCRATCH))
     }
 
+    fn mounted_unsynced(&self, mounts: &Mounts) -> Result<MountedTree> {
+        MountedTree::mount_unsynced(mounts, &self.dir.join(SCRATCH))
+    }
+
     fn usage(&self, name: &str) -> Result<Usage> {
         let info = self.stat(name)?;
         let floor = if info.state == State::Committed { COMMITTED } else { LIVE };

@@ -7,8 +7,8 @@ use hako_sys::{MountAttributes, Propagation, open_in_root, open_or_create_in_roo
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount,
-    open_tree,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    move_mount, open_tree,
 };
 
 use super::error::{InitError, failed};
@@ -32,7 +32,7 @@ impl Site {
     pub fn of_host(plan: &ContainerPlan) -> Result<Self, InitError> {
         let taken = take_shared(plan)?;
         detach_from_host(plan)?;
-        let root = mount_root(&plan.rootfs, &plan.mountpoint)?;
+        let root = mount_root(plan)?;
         Ok(Self { root, taken, devices: None })
     }
 }
@@ -116,11 +116,12 @@ pub(super) fn detach_from_host(plan: &ContainerPlan) -> Result<(), InitError> {
         .map_err(failed("cannot detach from the host's mounts"))
 }
 
-fn mount_root(rootfs: &Rootfs, mountpoint: &Path) -> Result<OwnedFd, InitError> {
-    let tree = match rootfs {
+fn mount_root(plan: &ContainerPlan) -> Result<OwnedFd, InitError> {
+    let mountpoint = plan.mountpoint.as_path();
+    let tree = match &plan.rootfs {
         Rootfs::Bind(path) => clone_tree(path, true)?,
         Rootfs::Overlay { lower, upper, .. } if lower.is_empty() => clone_tree(upper, false)?,
-        Rootfs::Overlay { lower, upper, work } => match overlay(lower, upper, work) {
+        Rootfs::Overlay { lower, upper, work } => match overlay(lower, upper, work, plan.is_unsynced) {
             Ok(tree) => tree,
             Err(_) => return overlay_by_options(lower, upper, work, mountpoint),
         },
@@ -139,14 +140,23 @@ pub(super) fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, InitEr
     open_tree(CWD.as_fd(), path, flags).map_err(failed(format!("cannot bind {}", path.display())))
 }
 
-/// An overlay with one parameter a layer, so that their number and names are not bounded by a page.
-pub(super) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
+/// An overlay with one parameter a layer, so that their number and names are not bounded by a page. Its end writes all of
+/// the upper file system to disk, whoever changed it, unless it `is_unsynced`.
+pub(super) fn overlay(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    is_unsynced: bool,
+) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for layer in lower {
         fsconfig_set_string(context.as_fd(), "lowerdir+", layer)?;
     }
     fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
     fsconfig_set_string(context.as_fd(), "workdir", work)?;
+    if is_unsynced {
+        fsconfig_set_flag(context.as_fd(), "volatile")?;
+    }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }

@@ -108,7 +108,7 @@ fn root_tree(rootfs: &Rootfs, site: &Path, user: &UserNamespace) -> Result<Owned
             let mapped = MappedLayers::mount(site, lower, Some((upper, work)), user)?;
             let (upper, work) = (&mapped.upper, &mapped.work);
             mapped.as_root(user, || {
-                root::overlay(&mapped.lower, upper, work)
+                root::overlay(&mapped.lower, upper, work, false)
                     .map_err(failed("cannot mount the layers with other ids; this takes Linux 6.8"))
             })
         }

@@ -90,6 +90,9 @@ pub(crate) struct ContainerPlan {
     /// Version 1's directories to join; the unified one is joined by clone3.
     pub cgroup_dirs: Vec<PathBuf>,
     pub rootfs: Rootfs,
+    /// Whether nobody waits until what is written to an overlay is on disk: it is synced later, or worth nothing.
+    #[serde(default)]
+    pub is_unsynced: bool,
     /// Where the root is mounted in the container's mount namespace before it becomes `/`.
     pub mountpoint: PathBuf,
     pub read_only_root: bool,
@@ -164,6 +167,7 @@ pub(crate) fn container_plan(
         namespaces,
         cgroup_dirs: around.cgroup_dirs,
         rootfs,
+        is_unsynced: false,
         mountpoint: around.mountpoint,
         read_only_root: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
