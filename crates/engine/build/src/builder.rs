@@ -7,13 +7,14 @@ use crate::caches::Caches;
 use crate::check::{self, CheckInput, Report};
 use crate::client::{Client, Lent};
 use crate::context::{Contexts, Found, Ground, Registry};
-use crate::digests::Digests;
+use crate::digests::{Digests, Selections};
 use crate::error::BuildError;
 use crate::exchange::{self, Imports};
 use crate::output::{self, Built};
 use crate::request::{BuildEvent, BuildRequest};
 use crate::run::{Runner, Runtime};
 use crate::scratch::Scratch;
+use crate::settling::Settling;
 use crate::shared::{Cancel, Permits, Shared};
 use crate::step::KEY_PREFIX;
 use crate::{compile, dockerfile, solve};
@@ -105,6 +106,10 @@ impl Builder {
         let cache = Cache::open(&images)?;
         let caches = Caches::open(images.dir().join("build-mounts"))?;
         let scratch = images.dir().join("build-scratch");
+        // Of builds that were killed: what their devices want to be run after the end.
+        for build in fs::read_dir(&scratch).into_iter().flatten().flatten() {
+            hako_runtime::end_bundles(&build.path());
+        }
         match hako_snapshot::remove_tree(&scratch) {
             // What stays takes space and is in nobody's way: a build has a directory of its own.
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -234,11 +239,13 @@ impl Builder {
             cache: self.cache.clone(),
             caches: self.caches.clone(),
             digests: self.digests.clone(),
+            selections: Selections::default(),
             imports: Imports::open(&contexts, &events)?,
             runner: self.runner.clone(),
             permits: self.permits.clone(),
             cancel,
             events,
+            settling: Settling::default(),
             lease: self.images.lease("build")?,
             file: found.name.clone(),
             lent,
@@ -258,6 +265,7 @@ impl Builder {
         }
         let results = solve::solve(&shared, &compiled.graph, &compiled.nodes())?;
         compiled.targets.iter().for_each(|target| solve::tell_before(&shared, &target.tail));
+        shared.settling.wait()?;
         shared.cancel.check()?;
         let began = Began { at, text: found.text, materials: compiled.materials.clone() };
         let built = output::deliver(&shared, request, &compiled, &results, &began)?;

@@ -4,6 +4,7 @@ use crate::archive;
 use crate::digests::Wanted;
 use crate::error::BuildError;
 use crate::files::{Dress, Found, Selected, Source, clean};
+use crate::fresh;
 use crate::graph::{CopyItem, CopyOp, FileData, Input, OneFile};
 use crate::shared::Shared;
 use crate::solve::Results;
@@ -20,21 +21,32 @@ use std::io::{self, BufWriter, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Files of a stack of layers, kept mounted while they are read.
+/// Files of a stack of layers, kept while they are read.
 pub(crate) struct View {
     snapshots: Arc<dyn Snapshotter>,
     key: String,
-    _tree: MountedTree,
+    /// `None` where all that is asked for lies in one directory of the stack.
+    _tree: Option<MountedTree>,
     pub source: Source,
 }
 
 impl View {
+    /// All of it.
     pub(crate) fn open(shared: &Shared, layers: &[hako_image::Layer]) -> Result<Self> {
+        Self::open_for(shared, layers, "")
+    }
+
+    /// What a source argument can name of it.
+    pub(crate) fn open_for(shared: &Shared, layers: &[hako_image::Layer], argument: &str) -> Result<Self> {
         let parent = shared.images.unpack_layers(layers)?;
         let snapshots = shared.images.snapshots().clone();
         let key = crate::step::fresh_key();
         let mounts = snapshots.view(&key, parent.as_deref())?;
-        let opened = snapshots.mounted(&mounts).and_then(|tree| Ok((Source::stage(tree.path())?, tree)));
+        let opened = match fresh::only_place(&mounts.lower, argument) {
+            // Without overlayfs between: it makes opening a file twice as long.
+            Some(place) => Source::stage(place.clone()).map(|source| (source, None)).map_err(Error::from),
+            None => snapshots.mounted(&mounts).and_then(|tree| Ok((Source::stage(tree.path())?, Some(tree)))),
+        };
         match opened {
             Ok((source, tree)) => Ok(Self { snapshots, key, _tree: tree, source }),
             Err(error) => {
@@ -72,13 +84,13 @@ fn digest_of(shared: &Shared, op: &CopyOp, item: &CopyItem, results: &Results) -
         Input::Node(node) => results.layers(*node)?,
         Input::Scratch => Vec::new(),
     };
-    let wanted = Wanted {
-        pattern: &item.pattern,
-        excludes: &op.excludes,
-        keeps_parents: op.keeps_parents,
-        from: &op.from,
-    };
-    shared.digests.of(shared, &layers, wanted)
+    shared.digests.of_copy(shared, &layers, wanted(op, item))
+}
+
+/// What a source asks of a stack of layers.
+fn wanted<'a>(op: &'a CopyOp, item: &'a CopyItem) -> Wanted<'a> {
+    let CopyOp { excludes, keeps_parents, from, .. } = op;
+    Wanted { pattern: &item.pattern, excludes, keeps_parents: *keeps_parents, from }
 }
 
 /// What a COPY names, found: ready to be copied.
@@ -110,9 +122,7 @@ impl<'a> Job<'a> {
                         Input::Node(node) => results.layers(*node)?,
                         _ => Vec::new(),
                     };
-                    let view = View::open(shared, &layers)?;
-                    let selected =
-                        view.source.select(&item.pattern, &op.excludes, op.keeps_parents, &op.from)?;
+                    let (view, selected) = shared.selections.take(shared, &layers, wanted(op, item))?;
                     job.views.insert(number, view);
                     selected
                 }
@@ -120,6 +130,23 @@ impl<'a> Job<'a> {
             job.parts.push(Part::Tree { item, selected });
         }
         Ok(job)
+    }
+
+    /// The contents of one directory, if that is all that is copied.
+    pub(crate) fn contents(&self) -> Result<Option<(&Source, &[Found])>> {
+        let [Part::Tree { item, selected }] = self.parts.as_slice() else { return Ok(None) };
+        let [one] = selected.as_slice() else { return Ok(None) };
+        let is_directory = |first: &Found| {
+            first.metadata.is_dir() && first.below.as_os_str().is_empty() && !one.keeps_parents
+        };
+        if !one.files.first().is_some_and(is_directory) {
+            return Ok(None);
+        }
+        Ok(Some((self.source(0, item)?, &one.files)))
+    }
+
+    pub(crate) fn op(&self) -> &CopyOp {
+        self.op
     }
 
     fn source(&self, number: usize, item: &'a CopyItem) -> Result<&Source> {
@@ -156,7 +183,7 @@ impl<'a> Job<'a> {
         }))
     }
 
-    fn dress(&self, root: &File) -> Result<Dress> {
+    pub(crate) fn dress(&self, root: &File) -> Result<Dress> {
         let owner = match &self.op.chown {
             Some(text) => {
                 Some(users::owner(root, text).map_err(|message| Error::new(Kind::Invalid, message))?)
@@ -254,32 +281,39 @@ impl Into<'_> {
 /// Packs here and unpacks there: the unpacking side knows how to stay inside the root.
 pub(crate) fn send(
     directory: &File,
-    pack: impl FnOnce(&mut TarWriter<BufWriter<io::PipeWriter>>) -> Result<(), BuildError> + Send,
+    pack: impl FnOnce(&mut TarWriter<BufWriter<io::PipeWriter>>) -> Result<(), BuildError>,
 ) -> Result<()> {
     let (mut reader, writer) = std::io::pipe().map_err(BuildError::io("open", "a pipe"))?;
-    std::thread::scope(|scope| {
-        let packing = scope.spawn(move || -> Result<(), BuildError> {
-            let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 16, writer));
-            pack(&mut tar)?;
-            tar.finish().map(drop).map_err(BuildError::io("copy", "the files"))
+    let (packed, applied, drained) = std::thread::scope(|scope| {
+        let applying = scope.spawn(move || {
+            let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
+            let applied = apply(directory, &mut reader, "the copied files", limits);
+            (applied, std::io::copy(&mut reader, &mut std::io::sink()))
         });
-        let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
-        let applied = apply(directory, &mut reader, "the copied files", limits);
-        let drained = std::io::copy(&mut reader, &mut std::io::sink());
-        drop(reader);
-        let packed = packing.join().unwrap_or(Err(BuildError::Cancelled));
-        match (packed, applied) {
-            // A full disk is why nobody reads the stream any more.
-            (Err(_), Err(full)) if full.kind() == Kind::Exhausted => return Err(full),
-            // If packing failed, unpacking saw only that its stream was cut short.
-            (packed, applied) => {
-                packed?;
-                applied?;
+        let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 16, writer));
+        let packed = match pack(&mut tar) {
+            Ok(()) => tar.finish().map(drop).map_err(BuildError::io("copy", "the files")),
+            Err(error) => {
+                // The end of the stream.
+                drop(tar);
+                Err(error)
             }
+        };
+        let (applied, drained) =
+            applying.join().unwrap_or_else(|_| (Err(BuildError::Cancelled.into()), Ok(0)));
+        (packed, applied, drained)
+    });
+    match (packed, applied) {
+        // A full disk is why nobody reads the stream any more.
+        (Err(_), Err(full)) if full.kind() == Kind::Exhausted => return Err(full),
+        // If packing failed, unpacking saw only that its stream was cut short.
+        (packed, applied) => {
+            packed?;
+            applied?;
         }
-        drained.map_err(BuildError::io("copy", "the files"))?;
-        Ok(())
-    })
+    }
+    drained.map_err(BuildError::io("copy", "the files"))?;
+    Ok(())
 }
 
 /// Links to follow before they are taken for a loop, as in the kernel.

@@ -2,6 +2,7 @@
 //! of a process, and a copy whose result is known opens nothing.
 
 use crate::copy::View;
+use crate::files::Selected;
 use crate::shared::Shared;
 use hako_error::Result;
 use hako_image::{Layer, chain_id};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 /// Beyond that many all are forgotten: some 100 bytes each.
 const MOST: usize = 16_384;
+/// Files of all selections that wait for their copy: some 400 bytes each.
+const MOST_FILES: usize = 65_536;
 
 /// What is asked of a stack.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +40,19 @@ impl Digests {
     /// The digest over what is wanted of the files of `layers`.
     pub(crate) fn of(&self, shared: &Shared, layers: &[Layer], wanted: Wanted) -> Result<Digest> {
         self.get_or(key(layers, wanted), || {
-            let view = View::open(shared, layers)?;
-            let Wanted { pattern, excludes, keeps_parents, from } = wanted;
-            view.source.digest_all(&view.source.select(pattern, excludes, keeps_parents, from)?)
+            let (view, selected) = select(shared, layers, wanted)?;
+            view.source.digest_all(&selected)
+        })
+    }
+
+    /// The same of what may be copied next: the selection waits for that.
+    pub(crate) fn of_copy(&self, shared: &Shared, layers: &[Layer], wanted: Wanted) -> Result<Digest> {
+        let key = key(layers, wanted);
+        self.get_or(key, || {
+            let (view, selected) = select(shared, layers, wanted)?;
+            let digest = view.source.digest_all(&selected)?;
+            shared.selections.keep(key, view, selected);
+            Ok(digest)
         })
     }
 
@@ -58,6 +71,39 @@ impl Digests {
             None => Ok(*known.insert(compute()?)),
         }
     }
+}
+
+/// What a build found for a digest and has yet to copy.
+#[derive(Default)]
+pub(crate) struct Selections(Mutex<HashMap<Digest, (View, Vec<Selected>)>>);
+
+impl Selections {
+    fn keep(&self, key: Digest, view: View, selected: Vec<Selected>) {
+        let count = |selected: &[Selected]| selected.iter().map(|one| one.files.len()).sum::<usize>();
+        let mut waiting = self.0.lock();
+        let files: usize = waiting.values().map(|(_, selected)| count(selected)).sum();
+        if files + count(&selected) <= MOST_FILES {
+            waiting.insert(key, (view, selected));
+        }
+    }
+
+    /// What is wanted of the files of `layers`, found now unless it was for its digest.
+    pub(crate) fn take(
+        &self,
+        shared: &Shared,
+        layers: &[Layer],
+        wanted: Wanted,
+    ) -> Result<(View, Vec<Selected>)> {
+        let waiting = self.0.lock().remove(&key(layers, wanted));
+        waiting.map_or_else(|| select(shared, layers, wanted), Ok)
+    }
+}
+
+fn select(shared: &Shared, layers: &[Layer], wanted: Wanted) -> Result<(View, Vec<Selected>)> {
+    let Wanted { pattern, excludes, keeps_parents, from } = wanted;
+    let view = View::open_for(shared, layers, pattern)?;
+    let selected = view.source.select(pattern, excludes, keeps_parents, from)?;
+    Ok((view, selected))
 }
 
 fn key(layers: &[Layer], wanted: Wanted) -> Digest {

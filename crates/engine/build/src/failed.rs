@@ -15,7 +15,9 @@ const NAME: &str = "localhost/hako-build-failed";
 /// Keeps the state that the step left, with its environment, user and directory.
 pub(crate) fn keep(shared: &Shared, run: &RunOp, below: &[Layer], mounts: &Mounts) -> Result<()> {
     let failed = |error| Error::new(Kind::Internal, "cannot keep a failed step").with_source(error);
-    let layer = shared.images.write_layer(mounts, &DiffOptions::default(), NAME, &shared.lease)?;
+    // The image has the layers below.
+    shared.settling.wait()?;
+    let layer = shared.images.write_layer(mounts, &DiffOptions::default(), NAME, &shared.lease)?.commit()?;
     let mut inner = ConfigBuilder::default()
         .env(run.env.clone())
         .working_dir(run.workdir.clone())

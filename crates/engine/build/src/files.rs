@@ -382,7 +382,8 @@ impl Source {
         Ok(())
     }
 
-    fn entry(&self, file: &Found, dress: &Dress, name: &[u8]) -> Result<Entry, BuildError> {
+    /// A file as an archive has it, below `name`.
+    pub(crate) fn entry(&self, file: &Found, dress: &Dress, name: &[u8]) -> Result<Entry, BuildError> {
         let metadata = &file.metadata;
         let mut path = name.to_vec();
         if !path.is_empty() && !file.below.as_os_str().is_empty() {
@@ -470,7 +471,9 @@ fn xattrs(path: &Path) -> Result<Xattrs, BuildError> {
         listed => listed.map_err(failed)?,
     };
     let mut xattrs = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    // A layer's own directory shows the marks of overlayfs, a mounted tree does not.
+    let is_own = |name: &&[u8]| !name.is_empty() && !name.starts_with(b"trusted.overlay.");
+    for name in names.split(|byte| *byte == 0).filter(is_own) {
         let mut value = Vec::with_capacity(1 << 16);
         lgetxattr(path, name, rustix::buffer::spare_capacity(&mut value)).map_err(failed)?;
         xattrs.push((name.to_vec(), value));

@@ -27,5 +27,6 @@ pub(crate) fn write(shared: &Shared, dir: &Path, destination: &str) -> Result<Op
         tar.finish().map_err(BuildError::io("write", "a layer"))?;
         Ok(())
     })?;
-    Ok(Some(layer))
+    // Nothing is unpacked yet: who builds on it reads the blob.
+    Ok(Some(layer.commit()?))
 }

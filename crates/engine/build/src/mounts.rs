@@ -209,7 +209,7 @@ impl Mounts {
             snapshots.prepare(&key, parent.as_deref())?
         };
         self.snapshots.push(Snapshot { snapshots: snapshots.clone(), key });
-        self.trees.push((snapshots.mounted(&view)?, dir.to_owned()));
+        self.trees.push((snapshots.mounted_unsynced(&view)?, dir.to_owned()));
         self.late.push((dir.to_owned(), source.to_owned(), mount.target.clone(), is_read_only));
         Ok(())
     }

@@ -4,11 +4,12 @@ use crate::cache::Cache;
 use crate::caches::Caches;
 use crate::client::Lent;
 use crate::context::Registry;
-use crate::digests::Digests;
+use crate::digests::{Digests, Selections};
 use crate::error::BuildError;
 use crate::exchange::Imports;
 use crate::request::BuildEvent;
 use crate::run::Runner;
+use crate::settling::Settling;
 use hako_cgroup::CgroupRoot;
 use hako_content::Lease;
 use hako_error::Result;
@@ -30,12 +31,15 @@ pub(crate) struct Shared {
     pub caches: Caches,
     /// What is known of the files of layers.
     pub digests: Digests,
+    pub selections: Selections,
     /// Results of others that the build may use.
     pub imports: Imports,
     pub runner: Arc<dyn Runner>,
     pub permits: Arc<Permits>,
     pub cancel: Arc<Cancel>,
     pub events: mpsc::UnboundedSender<BuildEvent>,
+    /// Before the lease: its blobs have to be under it.
+    pub settling: Settling,
     pub lease: Lease,
     /// The Dockerfile's name in errors.
     pub file: String,

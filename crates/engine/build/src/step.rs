@@ -4,14 +4,15 @@ use crate::cache::Record;
 use crate::copy::{self, Job as CopyJob};
 use crate::digests::Wanted;
 use crate::error::BuildError;
+use crate::fresh;
 use crate::graph::{CopyOp, Input, MountKind, Node, Op, RunOp};
 use crate::request::{BuildEvent, StepOutcome};
 use crate::run;
 use crate::shared::Shared;
-use crate::solve::{Done, KEYS, Results, pin};
+use crate::solve::{self, Done, KEYS, Results};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{DiffOptions, make_directories};
-use hako_image::{Layer, chain_id};
+use hako_image::{Layer, NewLayer, Pin, chain_id};
 use hako_names::{Digest, Hasher};
 use hako_snapshot::Mounts;
 use std::fs::{self, File};
@@ -52,7 +53,7 @@ pub(crate) fn from_record(shared: &Shared, below: Vec<Layer>, record: Record) ->
         shared.lease.protect(layer.digest)?;
     }
     let layers: Vec<Layer> = below.into_iter().chain(record.layer.clone()).collect();
-    let pin = pin(shared, &layers);
+    let pin = solve::pin(shared, &layers);
     let outcome = StepOutcome::Cached;
     Ok(Done { layers, own: record.layer, created: Some(record.created), outcome, _pin: pin })
 }
@@ -69,32 +70,52 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
     }
     let _permit = shared.permits.acquire();
     shared.cancel.check()?;
-    let (layer, snapshot) = match &node.op {
+    let Made { layer, new, snapshot, pin } = make(shared, node, &below, results)?;
+    let record = Record { layer: layer.clone(), snapshot, created: now(shared), content: Some(content) };
+    let created = Some(record.created.clone());
+    shared.settling.add(&shared.cache, new, record, content, definition)?;
+    let layers: Vec<Layer> = below.into_iter().chain(layer.clone()).collect();
+    let pin = pin.or_else(|| solve::pin(shared, &layers));
+    Ok(Done { layers, own: layer, created, outcome: StepOutcome::Done, _pin: pin })
+}
+
+/// What carrying out a node gave.
+#[derive(Default)]
+struct Made {
+    /// Its layer, if it changed anything.
+    layer: Option<Layer>,
+    /// The same where its blob has yet to be waited for.
+    new: Option<NewLayer>,
+    snapshot: Option<String>,
+    /// Keeps the snapshot, which cannot be made again before the blob is there.
+    pin: Option<Pin>,
+}
+
+fn make(shared: &Shared, node: &Node, below: &[Layer], results: &Results) -> Result<Made> {
+    match &node.op {
         Op::Copy(copy) => {
             let job = CopyJob::find(shared, copy, results)?;
-            in_snapshot(shared, &below, node, |mounts, _| {
+            in_snapshot(shared, below, node, |mounts, _| {
+                if let Some(new) = fresh::carry_out(shared, &job, mounts, &node.place.text)? {
+                    return Ok(Some(new));
+                }
                 let note = job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)?;
                 warn(shared, node, note);
-                Ok(())
-            })?
+                Ok(None)
+            })
         }
-        Op::Link(copy) => (linked(shared, node, copy, &CopyJob::find(shared, copy, results)?)?, None),
-        Op::Run(run) => in_snapshot(shared, &below, node, |mounts, key| {
-            run_step(shared, node, run, results, &below, mounts, key)
-        })?,
+        Op::Link(copy) => {
+            let layer = linked(shared, node, copy, &CopyJob::find(shared, copy, results)?)?;
+            Ok(Made { layer, ..Made::default() })
+        }
+        Op::Run(run) => in_snapshot(shared, below, node, |mounts, key| {
+            run_step(shared, node, run, results, below, mounts, key).map(|()| None)
+        }),
         Op::Workdir { path, user } => {
-            in_snapshot(shared, &below, node, |mounts, _| workdir(shared, path, user, mounts))?
+            in_snapshot(shared, below, node, |mounts, _| workdir(shared, path, user, mounts).map(|()| None))
         }
-        Op::Base(_) | Op::Join(_) => {
-            return Err(Error::new(Kind::Internal, "a step that makes nothing was run"));
-        }
-    };
-    let record = Record { layer: layer.clone(), snapshot, created: now(shared), content: Some(content) };
-    shared.cache.put(content, &record)?;
-    shared.cache.put(definition, &record)?;
-    let layers: Vec<Layer> = below.into_iter().chain(layer.clone()).collect();
-    let pin = pin(shared, &layers);
-    Ok(Done { layers, own: layer, created: Some(record.created), outcome: StepOutcome::Done, _pin: pin })
+        Op::Base(_) | Op::Join(_) => Err(Error::new(Kind::Internal, "a step that makes nothing was run")),
+    }
 }
 
 /// Tells what may not have been meant.
@@ -107,6 +128,7 @@ fn warn(shared: &Shared, node: &Node, note: Option<String>) {
 
 /// The result of the same content, of this machine or of others.
 fn known(shared: &Shared, node: &Node, content: Digest, below: &[Layer]) -> Result<Option<Record>> {
+    shared.settling.wait_for(content);
     if let Some(record) = shared.cache.get(content, &shared.lease) {
         return Ok(Some(record));
     }
@@ -152,7 +174,7 @@ fn content_key(shared: &Shared, node: &Node, below: &[Layer], results: &Results)
 }
 
 fn root_of(shared: &Shared, mounts: &Mounts) -> Result<(File, hako_snapshot::MountedTree)> {
-    let tree = shared.images.snapshots().mounted(mounts)?;
+    let tree = shared.images.snapshots().mounted_unsynced(mounts)?;
     let root = File::open(tree.path()).map_err(BuildError::io("open the root of", "a step"))?;
     Ok((root, tree))
 }
@@ -194,18 +216,19 @@ fn run_step(
     .into())
 }
 
-/// Lets `make` write into a fresh snapshot on `below`; nothing of it is left on failure.
+/// Lets `make` write into a fresh snapshot on `below`, and its layer if it knows that already; nothing of it is left on
+/// failure.
 fn in_snapshot(
     shared: &Shared,
     below: &[Layer],
     node: &Node,
-    make: impl FnOnce(&Mounts, &str) -> Result<()>,
-) -> Result<(Option<Layer>, Option<String>)> {
+    make: impl FnOnce(&Mounts, &str) -> Result<Option<NewLayer>>,
+) -> Result<Made> {
     let images = &shared.images;
     let parent = images.unpack_layers(below)?;
     let key = fresh_key();
     let mounts = images.snapshots().prepare(&key, parent.as_deref())?;
-    let made = make(&mounts, &key).and_then(|()| seal(shared, below, &mounts, &key, &node.place.text));
+    let made = make(&mounts, &key).and_then(|new| seal(shared, below, &mounts, &key, new, &node.place.text));
     if images.snapshots().stat(&key).is_ok() {
         // Failed, or nothing changed.
         images.snapshots().remove(&key)?;
@@ -219,26 +242,35 @@ fn seal(
     below: &[Layer],
     mounts: &Mounts,
     key: &str,
+    new: Option<NewLayer>,
     text: &str,
-) -> Result<(Option<Layer>, Option<String>)> {
+) -> Result<Made> {
+    let Some(new) = new.map_or_else(|| changes(shared, mounts, text), |new| Ok(Some(new)))? else {
+        return Ok(Made::default());
+    };
+    let layer = new.layer().clone();
+    let all = below.iter().chain([&layer]).map(|layer| layer.diff_id);
+    let chain = chain_id(all).map(|id| id.hex()).unwrap_or_default();
+    let pin = shared.images.pin(&chain);
+    shared.images.adopt_snapshot(&chain, key)?;
+    Ok(Made { layer: Some(layer), new: Some(new), snapshot: Some(chain), pin: Some(pin) })
+}
+
+/// What a step changed, as a layer; `None` if that is nothing.
+fn changes(shared: &Shared, mounts: &Mounts, text: &str) -> Result<Option<NewLayer>> {
     let is_empty = mounts
         .upper
         .as_ref()
         .is_none_or(|upper| fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_none()));
     if is_empty {
-        return Ok((None, None));
+        return Ok(None);
     }
     if let (Some(epoch), Some(upper)) = (shared.epoch_unix_s, &mounts.upper) {
         // The snapshot that later steps see has the times that the layer says.
         crate::times::clamp(upper, epoch)?;
     }
     let options = DiffOptions { newest_unix_s: shared.epoch_unix_s };
-    let layer = shared.images.write_layer(mounts, &options, text, &shared.lease)?;
-    let all = below.iter().chain([&layer]).map(|layer| layer.diff_id);
-    let chain = chain_id(all).map(|id| id.hex()).unwrap_or_default();
-    let _pin = shared.images.pin(&chain);
-    shared.images.adopt_snapshot(&chain, key)?;
-    Ok((Some(layer), Some(chain)))
+    shared.images.write_layer(mounts, &options, text, &shared.lease).map(Some)
 }
 
 /// A layer for itself: the copied files without the directories that were only made to hold them, so that it

@@ -15,4 +15,4 @@ mod writer;
 pub use error::ContentError;
 pub use lease::Lease;
 pub use store::{Blob, ContentStore};
-pub use writer::{Expected, Writer};
+pub use writer::{Expected, Finished, Writer};

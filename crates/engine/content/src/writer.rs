@@ -150,19 +150,28 @@ impl Writer {
     }
 
     /// Makes the blob visible and durable. What is not as expected is dropped, and the error names both sides.
-    pub fn commit(mut self, expected: impl Into<Expected>) -> Result<Blob> {
+    pub fn commit(self, expected: impl Into<Expected>) -> Result<Blob> {
+        self.finish(expected)?.commit()
+    }
+
+    /// The first half of [`Writer::commit`]: no more comes, and what it is is known. The disk has yet to be waited for.
+    pub fn finish(mut self, expected: impl Into<Expected>) -> Result<Finished> {
         let expected = expected.into();
         let actual = std::mem::take(&mut self.hasher).finish();
         let is_kept = std::mem::replace(&mut self.is_kept, false);
         self.compare(expected, actual)?;
         self.is_kept = is_kept;
         let blob = Blob { digest: actual, size: self.size };
-        let path = self.store.path(actual);
+        Ok(Finished { writer: self, blob })
+    }
+
+    fn publish(mut self, blob: Blob) -> Result<Blob> {
+        let path = self.store.path(blob.digest);
         self.sync()?;
         // The lock orders this with collection: the lease is on disk before the blob can be seen.
         let mut leases = self.store.inner.leases.lock();
         if let Some(id) = &self.lease {
-            leases.protect(id, actual)?;
+            leases.protect(id, blob.digest)?;
         }
         if path.exists() {
             self.is_kept = false;
@@ -203,6 +212,27 @@ impl Writer {
     fn account(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
+    }
+}
+
+/// A blob that is written and that nobody sees yet; dropping it forgets it as dropping its writer does.
+#[derive(Debug)]
+#[must_use = "the blob is not there before it is committed"]
+pub struct Finished {
+    writer: Writer,
+    blob: Blob,
+}
+
+impl Finished {
+    /// What it will be.
+    #[must_use]
+    pub fn blob(&self) -> Blob {
+        self.blob
+    }
+
+    /// Makes the blob visible and durable.
+    pub fn commit(self) -> Result<Blob> {
+        self.writer.publish(self.blob)
     }
 }
 

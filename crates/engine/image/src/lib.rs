@@ -28,4 +28,6 @@ pub use busybox::busybox_rootfs;
 pub use error::ImageError;
 pub use form::LayerForm;
 pub use image::{Image, Layer, chain_id};
-pub use store::{Budget, Collected, ImageStore, NewImage, Pin, Relieved, Removed, Roots, Sibling, Spare};
+pub use store::{
+    Budget, Collected, ImageStore, NewImage, NewLayer, Pin, Relieved, Removed, Roots, Sibling, Spare,
+};

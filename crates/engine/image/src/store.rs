@@ -24,6 +24,7 @@ pub(crate) use convert::{Outgoing, Planned};
 pub use index::Sibling;
 pub(crate) use index::named_by;
 pub(crate) use stack::{Loose, Stacked};
+pub use write::NewLayer;
 
 use crate::image::{Image, Layer, parse_config};
 use crate::{ImageError, chain_id};

@@ -36,7 +36,7 @@ pub(crate) async fn commit(State(state): State<DockerState>, params: Params, bod
     let write = blocking(move || {
         let mounts = images.snapshots().mounts(&snapshot_key(id.as_str()))?;
         let lease = images.lease("commit")?;
-        let layer = images.write_layer(&mounts, &DiffOptions::default(), id.short(), &lease)?;
+        let layer = images.write_layer(&mounts, &DiffOptions::default(), id.short(), &lease)?.commit()?;
         let config = serde_json::from_value(config).map_err(|error| {
             hako_error::Error::new(hako_error::Kind::Invalid, "the new configuration is not valid")
                 .with_source(error)

@@ -5,6 +5,7 @@ use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::Params;
 use crate::{DockerState, system};
 use axum::extract::{Request, State};
+use hako_image::transfer::Stop;
 use hako_oci::image::ImageConfiguration;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -22,16 +23,15 @@ pub(crate) async fn create(State(state): State<DockerState>, params: Params, req
     let told = address.iter().map(|address| json!({ "status": format!("Downloading from {address}") }));
     let mut told: Vec<Value> = told.collect();
     let body = body_reader(request.into_body());
+    let stop = Stop::default();
+    // Dropped with the request when its client goes.
+    let _on_drop = stop.on_drop();
     let image = blocking(move || {
         let tar: Box<dyn Read> = match address {
             Some(address) => Box::new(hako_build::open_address(&address)?),
             None => Box::new(body),
         };
-        let tar = readable(tar)?;
-        match name {
-            Some(name) => images.import_rootfs(tar, &name, config),
-            None => images.import_unnamed_rootfs(tar, config),
-        }
+        images.import_rootfs_until(readable(tar)?, name.into_iter().collect(), config, &stop)
     })
     .await?;
     let names = image.names.iter().map(ToString::to_string);

@@ -95,7 +95,7 @@ impl Bed {
     }
 
     /// Nothing of a build is left besides images and caches.
-    fn is_clean(&self) {
+    pub fn is_clean(&self) {
         for info in self.images.snapshots().list() {
             assert_eq!(info.state, State::Committed, "{info:?}");
         }

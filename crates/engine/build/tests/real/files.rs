@@ -3,10 +3,13 @@
 use crate::bed::{Bed, Ran};
 use hako_build::{BuildEvent, BuildRequest, Output, StepOutcome};
 use hako_error::Kind;
+use hako_image::SaveFormat;
+use hako_image::layer::{Entry, EntryKind, TarWriter};
+use hako_image::transfer::Progress;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The plain files below a directory, sorted.
@@ -364,4 +367,112 @@ fn a_pattern_that_matches_nothing_copies_nothing() {
     bed.write("Dockerfile", "FROM scratch\nCOPY f nothere /x/\n");
     let error = bed.fails(bed.request()).chain();
     assert!(error.contains("there is no \"nothere\""), "{error}");
+}
+
+/// What is to be seen of every file below a directory, sorted: its metadata, which names are its own, its content.
+fn listing(root: &Path) -> Vec<String> {
+    let (mut lines, mut open, mut first) = (Vec::new(), vec![root.to_owned()], BTreeMap::new());
+    while let Some(dir) = open.pop() {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            let kind = metadata.file_type();
+            let content = match (kind.is_file(), kind.is_symlink()) {
+                (true, _) => hako_names::Digest::of(&fs::read(&path).unwrap()).to_string(),
+                (_, true) => fs::read_link(&path).unwrap().display().to_string(),
+                _ => String::new(),
+            };
+            let also =
+                if kind.is_dir() { &name } else { first.entry(metadata.ino()).or_insert(name.clone()) };
+            let note = rustix::fs::lgetxattr(&path, "user.note", &mut [0; 64]).unwrap_or(0);
+            let (mode, rdev) = (metadata.mode(), metadata.rdev());
+            let (owner, time) = ((metadata.uid(), metadata.gid()), (metadata.mtime(), metadata.mtime_nsec()));
+            lines.push(format!("{name} {mode:o} {owner:?} {rdev} {time:?} {also} {note} {content}"));
+            if kind.is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// A tar of one file that has an extended attribute.
+fn noted() -> Vec<u8> {
+    let mut tar = TarWriter::new(Vec::new());
+    let entry = Entry {
+        path: b"noted".to_vec(),
+        kind: EntryKind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime_s: 1,
+        mtime_ns: 5,
+        size: 1,
+        xattrs: vec![(b"user.note".to_vec(), b"kept".to_vec())],
+        sparse: None,
+    };
+    tar.append(&entry, &b"x"[..]).unwrap();
+    tar.finish().unwrap()
+}
+
+#[test]
+fn a_layer_that_is_written_beside_its_files_has_what_they_have() {
+    let bed = Bed::new(
+        "FROM scratch AS noted\nADD noted.tar /n/\nFROM busybox AS made\n\
+         RUN mkdir -p /d/sub /d/.hidden && cd /d && echo one > one && ln one two && ln -s sub/none link && : > empty \
+         && head -c 3000000 /dev/urandom > large && ln large sub/also && chmod 600 large && echo a > .hidden/a \
+         && mkfifo pipe && mknod device c 1 3 && chown 5:6 sub && chmod 1777 sub && touch -d @1 sub && chmod 4755 one\n\
+         FROM busybox\nCOPY --from=made /d /new/deep\nCOPY --from=made --chown=7:8 --chmod=640 /d /other/\n\
+         COPY --from=noted /n /with/note\nCOPY in /context\n",
+    );
+    bed.write("in/a/b", "x");
+    bed.write("noted.tar", noted());
+    let image = bed.build();
+    let (there, archive) = (Bed::new(""), bed.dir.path().join("image.tar"));
+    let mut file = fs::File::create(&archive).unwrap();
+    bed.images.save(&[(image.clone(), image.names.clone())], SaveFormat::Oci, &mut file).unwrap();
+    let loaded = there.images.load(fs::File::open(&archive).unwrap(), &Progress::none()).unwrap();
+    let (ours, theirs) = (bed.look(&image, listing), there.look(&loaded[0], listing));
+    assert_eq!(ours, theirs, "what was copied, and what its layers say");
+    bed.look(&image, |root| {
+        let facts = |path: &str| {
+            let metadata = fs::symlink_metadata(root.join(path)).unwrap();
+            (metadata.mode() & 0o7777, metadata.uid(), metadata.gid(), metadata.nlink())
+        };
+        assert_eq!(facts("new/deep/one"), (0o4755, 0, 0, 2));
+        assert_eq!(facts("new/deep/sub"), (0o1777, 5, 6, 2));
+        assert_eq!(facts("new/deep/large"), (0o600, 0, 0, 2));
+        assert_eq!(facts("other/one"), (0o640, 7, 8, 2));
+        assert_eq!(facts("other").1, 7);
+        assert_eq!(fs::metadata(root.join("new/deep/sub")).unwrap().mtime(), 1);
+        assert_eq!(fs::read_link(root.join("new/deep/link")).unwrap(), Path::new("sub/none"));
+        assert!(
+            ours.iter().any(|line| line.starts_with("with/note/noted ") && line.contains(" 4 ")),
+            "{ours:?}"
+        );
+    });
+}
+
+#[test]
+fn what_several_layers_have_and_what_links_lead_to_is_copied_as_it_is_seen() {
+    let bed = Bed::new(
+        "FROM busybox AS made\nRUN mkdir -p /d/e /f && echo 1 > /d/x && echo 1 > /d/e/z && echo 3 > /f/g\n\
+         RUN echo 2 > /d/y && rm /d/x && rm -r /d/e && mkdir /d/e && echo 4 > /d/e/w && ln -s /d /l && ln -s /f/g /h\n\
+         RUN rm -r /f && mkdir /f && echo 5 > /f/g\n\
+         FROM busybox\nCOPY --from=made /d /one\nCOPY --from=made /l/e /two\nCOPY --from=made /h /three/h\n\
+         COPY --from=made /f /four\nCOPY --from=made /d/. /one\n\
+         RUN rm -r /two\nCOPY --from=made /d /two\nWORKDIR /five\nCOPY --from=made /f .\n",
+    );
+    let image = bed.build();
+    bed.look(&image, |root| {
+        assert_eq!(files(&root.join("one")), ["e/w", "y"]);
+        assert_eq!(files(&root.join("two")), ["e/w", "y"]);
+        for (path, text) in [("three/h", "5\n"), ("four/g", "5\n"), ("five/g", "5\n"), ("one/e/w", "4\n")] {
+            assert_eq!(fs::read_to_string(root.join(path)).unwrap(), text, "{path}");
+        }
+    });
 }

@@ -69,6 +69,37 @@ fn a_cache_outlives_builds_and_is_no_part_of_the_image() {
 }
 
 #[test]
+fn builds_at_the_same_time_share_caches_as_their_mounts_say() {
+    let shared = "RUN --mount=type=cache,id=s,target=/s";
+    let meet = |word: &str| {
+        format!(
+            "touch /s/{word}$WHO; i=0; until [ -e /s/{word}$OTHER ] || [ $((i+=1)) -gt 1200 ]; do sleep 0.05; done; test -e /s/{word}$OTHER"
+        )
+    };
+    let bed = Bed::new(&format!(
+        "FROM busybox\nARG WHO\nARG OTHER\n{shared} {}\n\
+         {shared} --mount=type=cache,id=p,target=/p,sharing=private touch /p/$WHO; {} && test ! -e /p/$OTHER && {}\n\
+         RUN --mount=type=cache,id=l,target=/l,sharing=locked mkdir /l/in && sleep 0.3 && rmdir /l/in && echo $WHO >> /l/log\n",
+        meet("one"),
+        meet("two"),
+        meet("three"),
+    ));
+    let request = |who: &str, other: &str| {
+        let args = [("WHO", who), ("OTHER", other)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        BuildRequest { args: args.into(), ..bed.request() }
+    };
+    let build = |request| bed.builder.build(request, tokio::sync::mpsc::unbounded_channel().0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (one, other) =
+        runtime.block_on(async { tokio::join!(build(request("a", "b")), build(request("b", "a"))) });
+    one.unwrap();
+    other.unwrap();
+    bed.is_clean();
+    bed.write("Dockerfile", "FROM busybox\nRUN --mount=type=cache,id=l,target=/l sort /l/log > /log\n");
+    assert_eq!(bed.read(&bed.build(), "log"), "a\nb\n");
+}
+
+#[test]
 fn a_secret_reaches_the_step_and_nothing_else() {
     let bed = Bed::new(
         "FROM busybox\n\

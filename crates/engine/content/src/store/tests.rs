@@ -31,6 +31,25 @@ fn what_was_written_reads_back_by_its_digest() {
 }
 
 #[test]
+fn what_is_finished_is_known_and_neither_seen_nor_kept_before_it_is_committed() {
+    let (dir, store) = store();
+    let lease = store.lease("build", Duration::from_secs(60)).unwrap();
+    let written = || {
+        let mut writer = store.writer("a layer").unwrap().under(&lease);
+        writer.append(b"hello").unwrap();
+        writer.finish(Expected::default()).unwrap()
+    };
+    let finished = written();
+    assert_eq!(finished.blob(), Blob { digest: Digest::of(b"hello"), size: 5 });
+    assert!(!store.exists(finished.blob().digest) && ingests(dir.path()) == 1);
+    drop(finished);
+    assert_eq!(ingests(dir.path()), 0);
+    let blob = written().commit().unwrap();
+    assert_eq!((store.list().unwrap(), ingests(dir.path())), (vec![blob], 0));
+    assert_eq!(store.collect(|_| Ok(HashSet::new())).unwrap(), [], "it is under its lease");
+}
+
+#[test]
 fn a_mismatch_names_both_sides_and_leaves_nothing() {
     let (dir, store) = store();
     let mut writer = store.writer("layer of x").unwrap();

@@ -19,10 +19,9 @@ impl ImageStore {
     pub fn load(&self, archive: impl Read, progress: &Progress) -> Result<Vec<Image>> {
         self.loading(progress, |intake| {
             let (compression, archive) = sniff(BufReader::with_capacity(1 << 17, archive))?;
-            let mut tar = TarReader::new(Decoder::new(archive, compression)?);
+            let mut tar = TarReader::new(progress.stop().reader(Decoder::new(archive, compression)?));
             let broken = |source| crate::layer::ApplyError::Stream { layer: "the archive".into(), source };
             while let Some(entry) = tar.next().map_err(broken)? {
-                progress.stop().check().map_err(broken)?;
                 let name = || String::from_utf8_lossy(&entry.path).into_owned();
                 let path = clean(&entry.path).map_err(|reason| unusable(&name(), reason))?;
                 match &entry.kind {

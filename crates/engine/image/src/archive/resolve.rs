@@ -42,18 +42,28 @@ struct Saved {
     layers: Option<Vec<String>>,
 }
 
-/// Points names to everything that came.
+/// An image that is here whole, and what it is to be called.
+struct Found {
+    manifest: Digest,
+    /// What it is one of, where all of that came along.
+    index: Option<Digest>,
+    names: Vec<ImageRef>,
+    /// What registries call it.
+    digests: Vec<ImageRef>,
+}
+
+/// Points names to everything that came, when all of it can be used.
 pub(super) fn resolve(intake: &mut Intake<'_>) -> Result<Vec<Image>> {
     let saved: Vec<Saved> = match intake.small("manifest.json") {
         Some(bytes) => json("manifest.json", &bytes)?,
         None => Vec::new(),
     };
-    let mut images = Vec::new();
+    let mut found = Vec::new();
     match (intake.small("index.json"), saved.as_slice()) {
         (Some(index), saved) => {
             let index: Index = json("index.json", &index)?;
             for manifest in &index.manifests {
-                images.extend(intake.indexed(manifest, saved)?);
+                found.extend(intake.indexed(manifest, saved)?);
             }
         }
         (None, []) => {
@@ -63,14 +73,18 @@ pub(super) fn resolve(intake: &mut Intake<'_>) -> Result<Vec<Image>> {
         }
         (None, saved) => {
             for image in saved {
-                images.push(intake.saved(image)?);
+                found.push(intake.saved(image)?);
             }
         }
     }
-    if images.is_empty() {
+    if found.is_empty() {
         return Err(unusable("the archive", "it has no image for this machine").into());
     }
-    Ok(images)
+    // Nobody may be left who wants them.
+    intake.check()?;
+    let point =
+        |found: Found| intake.store.point_among(found.manifest, found.index, &found.names, &found.digests);
+    found.into_iter().map(point).collect()
 }
 
 fn json<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
@@ -125,8 +139,12 @@ impl Intake<'_> {
         Ok(bytes)
     }
 
+    fn check(&self) -> Result<()> {
+        Ok(self.progress.stop().check().map_err(ImageError::io("unpack", "the archive".as_ref()))?)
+    }
+
     /// The image of a layout's index; `None` if it is for other machines only.
-    fn indexed(&mut self, named: &Named, saved: &[Saved]) -> Result<Option<Image>> {
+    fn indexed(&mut self, named: &Named, saved: &[Saved]) -> Result<Option<Found>> {
         let (top, mut digest) = (named.descriptor.digest, named.descriptor.digest);
         let what = |digest: Digest| format!("manifest {digest} of the archive");
         let mut said = named.descriptor.media_type.clone();
@@ -154,14 +172,14 @@ impl Intake<'_> {
         if !saved.is_empty()
             && let Some(here) = self.already_here(manifest.config.digest)
         {
-            return Ok(Some(self.store.point(here, &names, &[])?));
+            return Ok(Some(Found { manifest: here, index: None, names, digests: Vec::new() }));
         }
         if top == digest {
-            return Ok(Some(self.store.point(digest, &names, &own)?));
+            return Ok(Some(Found { manifest: digest, index: None, names, digests: own }));
         }
         let digests: Vec<ImageRef> = names.iter().map(|name| name.with_digest(top)).chain(own).collect();
         let index = (saved.is_empty() && self.has_all(top)?).then_some(top);
-        Ok(Some(self.store.point_among(digest, index, &names, &digests)?))
+        Ok(Some(Found { manifest: digest, index, names, digests }))
     }
 
     /// Whether all that an index names came along; the name then stands for it. It is protected then.
@@ -221,7 +239,7 @@ impl Intake<'_> {
     }
 
     /// An image of `manifest.json`, which has no manifest: one is made for it.
-    fn saved(&mut self, saved: &Saved) -> Result<Image> {
+    fn saved(&mut self, saved: &Saved) -> Result<Found> {
         let bytes = self
             .small(&saved.config)
             .ok_or_else(|| unusable("manifest.json", format!("the archive lacks {}", saved.config)))?;
@@ -255,18 +273,18 @@ impl Intake<'_> {
         }
         let names = tags_of(saved)?;
         self.unpack(&layers)?;
-        let image = match self.already_here(id) {
+        let manifest = match self.already_here(id) {
             Some(here) => here,
             None => self.store.manifest_for(id, &layers, self.lease)?,
         };
-        self.store.point(image, &names, &[])
+        Ok(Found { manifest, index: None, names, digests: Vec::new() })
     }
 
     /// Stacks what was applied on the way; the rest is applied now.
     fn unpack(&mut self, layers: &[Layer]) -> Result<()> {
         let mut parent: Option<String> = None;
         for (at, layer) in layers.iter().enumerate() {
-            self.progress.stop().check().map_err(ImageError::io("unpack", "the archive".as_ref()))?;
+            self.check()?;
             let upto = chain_id(layers[..=at].iter().map(|layer| layer.diff_id));
             let chain = upto.map(|id| id.hex()).unwrap_or_default();
             // Until a name points to the image.

@@ -13,6 +13,7 @@
 //! decides; a table that lies costs a second download.
 
 mod plan;
+mod runs;
 mod table;
 mod write;
 

@@ -1,5 +1,6 @@
 //! Writing a layer in chunks. Equal tars give equal blobs.
 
+use super::runs;
 use super::table::{
     CHECKSUM_ANNOTATION, Entry as Row, FOOTER_MAGIC, POSITION_ANNOTATION, TABLE_TYPE, Table, skippable,
 };
@@ -89,7 +90,10 @@ impl<W: Write> Frames<W> {
     fn frame(&mut self, plain: &[u8]) -> io::Result<u64> {
         let start = self.offset;
         if !plain.is_empty() {
-            let frame = self.compressor.compress(plain)?;
+            let frame = match runs::frame(plain) {
+                Some(frame) => frame,
+                None => self.compressor.compress(plain)?,
+            };
             self.raw(&frame)?;
         }
         Ok(start)
@@ -132,7 +136,7 @@ impl<W: Write> Frames<W> {
             row.end_offset = self.offset;
             row.chunk_offset = at;
             row.chunk_size = chunk.len() as u64;
-            row.chunk_digest = Some(Digest::of(&chunk));
+            row.chunk_digest = (row.chunk_size != entry.size).then(|| Digest::of(&chunk));
             at += chunk.len() as u64;
             rows.push(row);
         }
@@ -146,7 +150,7 @@ impl<W: Write> Frames<W> {
             row.end_offset = if is_single { row.end_offset } else { self.offset };
             if is_single {
                 // The usual form of a file of one chunk: its own digest is the chunk's.
-                (row.chunk_size, row.chunk_digest) = (0, None);
+                row.chunk_size = 0;
             }
         }
         Ok(())

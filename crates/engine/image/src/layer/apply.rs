@@ -11,8 +11,8 @@ use super::reader::{Entry, EntryKind, TarReader};
 use hako_error::Result;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::fs::{
-    chmodat, chownat, fchmod, fchown, futimens, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat,
-    utimensat,
+    chmodat, chownat, fchmod, fchown, fstat, futimens, lsetxattr, makedev, mkdirat, mknodat, openat,
+    symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -363,7 +363,9 @@ impl<'a> Apply<'a> {
         data: &mut impl Read,
     ) -> Result<(), ApplyError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = || openat(dir, name, flags, Mode::from_raw_mode(0o600));
+        // What others may write, or run as its owner, waits for its owner.
+        let mode = if entry.mode & !0o755 == 0 { entry.mode } else { 0o600 };
+        let open = || openat(dir, name, flags, Mode::from_raw_mode(mode));
         let file = match open() {
             Err(Errno::EXIST) => {
                 self.needs_merged |= !self.marks.contains(path);
@@ -399,9 +401,16 @@ impl<'a> Apply<'a> {
         file: &File,
     ) -> Result<(), ApplyError> {
         let failed = |action| move |error| self.failed(action, entry, error);
-        fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
-            .map_err(failed("set the owner of"))?;
-        fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
+        // Most files are root's and have their mode from the beginning: looking is cheaper than setting.
+        let made = fstat(file).map_err(failed("look at"))?;
+        let has_owner = (made.st_uid, made.st_gid) == (entry.uid, entry.gid);
+        if !has_owner {
+            fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+                .map_err(failed("set the owner of"))?;
+        }
+        if !has_owner || made.st_mode & 0o7777 != entry.mode {
+            fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
+        }
         self.xattrs(entry, dir, name)?;
         let mtime = mtime(entry);
         let times = Timestamps { last_access: mtime, last_modification: mtime };

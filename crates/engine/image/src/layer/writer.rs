@@ -1,5 +1,6 @@
 //! Writes tar: ustar headers, PAX where ustar is too narrow. Equal entries give equal bytes.
 
+use super::compress::Tee;
 use super::reader::{Entry, EntryKind};
 use std::io::{self, Read, Write};
 use tar::{EntryType, Header};
@@ -23,6 +24,27 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes an entry whose data is exactly `entry.size` bytes of `data`.
     pub fn append(&mut self, entry: &Entry, data: impl Read) -> io::Result<()> {
+        self.begin(entry)?;
+        let copied = io::copy(&mut data.take(entry.size), &mut self.writer)?;
+        self.end(entry, copied)
+    }
+
+    /// Writes an entry here, and as `there`, whose size is the same, into `other`: the data is read once.
+    pub fn append_to_both<V: Write>(
+        &mut self,
+        entry: &Entry,
+        other: &mut TarWriter<V>,
+        there: &Entry,
+        data: impl Read,
+    ) -> io::Result<()> {
+        self.begin(entry)?;
+        other.begin(there)?;
+        let copied = io::copy(&mut Tee::new(data.take(entry.size), &mut other.writer), &mut self.writer)?;
+        self.end(entry, copied)?;
+        other.end(there, copied)
+    }
+
+    fn begin(&mut self, entry: &Entry) -> io::Result<()> {
         let (header, pax) = headers(entry);
         if !pax.is_empty() {
             let mut extended = Header::new_ustar();
@@ -34,8 +56,10 @@ impl<W: Write> TarWriter<W> {
             self.writer.write_all(&pax)?;
             self.pad(pax.len() as u64)?;
         }
-        self.writer.write_all(header.as_bytes())?;
-        let copied = io::copy(&mut data.take(entry.size), &mut self.writer)?;
+        self.writer.write_all(header.as_bytes())
+    }
+
+    fn end(&mut self, entry: &Entry, copied: u64) -> io::Result<()> {
         if copied != entry.size {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read"));
         }

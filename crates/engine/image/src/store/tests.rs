@@ -1,5 +1,6 @@
 use super::*;
 use crate::layer::{DiffOptions, Encoder};
+use crate::transfer::Stop;
 use crate::{NewImage, busybox_rootfs};
 use hako_error::Kind;
 use hako_oci::media_type::Compression;
@@ -8,7 +9,7 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 pub(super) fn open(dir: &Path) -> ImageStore {
@@ -78,6 +79,33 @@ fn a_hostile_import_leaves_nothing() {
     assert!(store.list().unwrap().is_empty() && store.content().list().unwrap().is_empty());
     assert!(store.snapshots().list().is_empty());
     assert_eq!(fs::read_dir(dir.path().join("content/leases")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_import_that_is_stopped_leaves_nothing_however_far_it_came() {
+    /// Its sender goes when so many bytes are left.
+    struct Leaving<'a>(&'a [u8], usize, &'a Stop);
+    impl Read for Leaving<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let few = buffer.len().min(512);
+            let count = self.0.read(&mut buffer[..few])?;
+            if self.0.len() <= self.1 {
+                self.2.stop();
+            }
+            Ok(count)
+        }
+    }
+    let tar = small_tar("x");
+    for left in [tar.len() - 512, tar.len() / 2, 0] {
+        let ((_dir, store), stop) = (store(), Stop::default());
+        let sent = Leaving(&tar, left, &stop);
+        let import =
+            store.import_rootfs_until(sent, vec![name("left")], ImageConfiguration::default(), &stop);
+        let error = import.unwrap_err();
+        assert_eq!(error.kind(), Kind::Cancelled, "{left}: {error:?}");
+        assert!(store.list().unwrap().is_empty() && store.snapshots().list().is_empty(), "{left}");
+        assert_eq!(store.content().list().unwrap(), [], "{left}");
+    }
 }
 
 #[test]
@@ -347,7 +375,8 @@ fn layers_stack_and_each_is_unpacked_once_by_many_threads() {
         fs::remove_file(tree.path().join("file")).unwrap();
         fs::write(tree.path().join("added"), "top").unwrap();
     }
-    let layer = store.write_layer(&mounts, &DiffOptions::default(), "step", &lease).unwrap();
+    let layer =
+        store.write_layer(&mounts, &DiffOptions::default(), "step", &lease).unwrap().commit().unwrap();
     store.snapshots().remove("step").unwrap();
     let layers = [base.layers.clone(), vec![layer]].concat();
     let new = NewImage { layers, names: vec![name("app")], ..NewImage::default() };

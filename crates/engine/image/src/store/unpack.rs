@@ -12,7 +12,7 @@ use hako_snapshot::Mounts;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -121,7 +121,7 @@ impl ImageStore {
                 })?;
             let blob = self.content().open_blob(layer.digest)?;
             let reader = Decoder::new(BufReader::with_capacity(1 << 17, blob), compression)?;
-            let reader = Stoppable { reader, stop };
+            let reader = stop.reader(reader);
             self.with_fresh_snapshot(name, parent, |root| {
                 let diff_id = apply_all(root, reader, &layer.digest.to_string(), layer.size)?;
                 if diff_id == layer.diff_id {
@@ -165,24 +165,11 @@ impl ImageStore {
         let path = match (&mounts.upper, parent) {
             (Some(upper), None) => upper.clone(),
             _ => {
-                let tree = self.snapshots().mounted(mounts)?;
+                let tree = self.snapshots().mounted_unsynced(mounts)?;
                 return Ok(open_dir(&tree.path())?);
             }
         };
         Ok(open_dir(&path)?)
-    }
-}
-
-/// A reader that fails once it is to stop.
-struct Stoppable<'a, R> {
-    reader: R,
-    stop: &'a Stop,
-}
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stop.check()?;
-        self.reader.read(buffer)
     }
 }
 

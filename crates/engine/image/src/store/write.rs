@@ -3,11 +3,33 @@
 use super::ImageStore;
 use crate::layer::{ApplyError, DiffOptions, diff};
 use crate::{ImageError, Layer, chunked};
-use hako_content::{Expected, Lease};
+use hako_content::{Expected, Finished, Lease};
 use hako_error::{Error, Kind, Result};
 use hako_oci::media_type;
 use hako_snapshot::Mounts;
 use std::io::{BufReader, BufWriter, Write};
+
+/// A layer that is written; nobody sees its blob before it is committed.
+#[derive(Debug)]
+#[must_use = "the layer's blob is not there before it is committed"]
+pub struct NewLayer {
+    layer: Layer,
+    blob: Finished,
+}
+
+impl NewLayer {
+    /// What it will be.
+    #[must_use]
+    pub fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    /// Waits for the disk; the blob is there then.
+    pub fn commit(self) -> Result<Layer> {
+        self.blob.commit()?;
+        Ok(self.layer)
+    }
+}
 
 impl ImageStore {
     /// Writes what an active snapshot changes as a layer blob. Equal directories give equal layers.
@@ -17,7 +39,7 @@ impl ImageStore {
         options: &DiffOptions,
         what: &str,
         lease: &Lease,
-    ) -> Result<Layer> {
+    ) -> Result<NewLayer> {
         let upper = mounts.upper.as_deref().ok_or_else(|| ImageError::Unusable {
             what: what.to_owned(),
             reason: "a read-only view cannot have changes".into(),
@@ -33,7 +55,7 @@ impl ImageStore {
         what: &str,
         lease: &Lease,
         make: impl FnOnce(&mut dyn Write) -> Result<T>,
-    ) -> Result<(Layer, T)> {
+    ) -> Result<(NewLayer, T)> {
         let writer = self.content().writer(what)?.under(lease);
         let broken = |source| ApplyError::Stream { layer: what.to_owned(), source };
         let (tar, sink) = std::io::pipe().map_err(broken)?;
@@ -55,14 +77,14 @@ impl ImageStore {
             // What cannot be read is why the tar is cut.
             (Err(error), _) => return Err(error),
         };
-        let blob = written.writer.commit(Expected::default())?;
+        let blob = written.writer.finish(Expected::default())?;
         let layer = Layer {
-            digest: blob.digest,
-            size: blob.size,
+            digest: blob.blob().digest,
+            size: blob.blob().size,
             media_type: media_type::LAYER_ZSTD.into(),
             diff_id: written.diff_id,
             annotations: written.annotations,
         };
-        Ok((layer, made))
+        Ok((NewLayer { layer, blob }, made))
     }
 }

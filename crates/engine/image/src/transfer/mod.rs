@@ -27,7 +27,7 @@ mod push;
 pub use artifact::{Parcel, Repository, push_documents};
 pub use document::{Descriptor, Document, Manifest, parse as parse_document};
 pub use platform::Platform;
-pub use progress::{Event, LayerState, Progress, Stop, StopOnDrop};
+pub use progress::{Event, LayerState, Progress, Stop, StopOnDrop, Stoppable};
 pub(crate) use pull::layers_of;
 pub use pull::{PullOptions, Pulled, pull};
 pub use push::{PushOptions, Pushed, push};

@@ -2,7 +2,7 @@
 
 use hako_names::{Digest, ImageRef};
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,6 +110,11 @@ impl Stop {
         StopOnDrop(self.clone())
     }
 
+    /// What reads as `reader` does until it is wished, and fails from then on.
+    pub fn reader<R: Read>(&self, reader: R) -> Stoppable<R> {
+        Stoppable { reader, stop: self.clone() }
+    }
+
     /// A wish for a part of the work, which ends with the whole.
     pub(crate) fn of_a_part(&self) -> Self {
         Self { is_wanted: Arc::default(), above: Some(self.is_wanted.clone()) }
@@ -132,6 +137,20 @@ pub struct StopOnDrop(Stop);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop();
+    }
+}
+
+/// See [`Stop::reader`].
+#[derive(Debug)]
+pub struct Stoppable<R> {
+    reader: R,
+    stop: Stop,
+}
+
+impl<R: Read> Read for Stoppable<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.reader.read(buffer)
     }
 }
 

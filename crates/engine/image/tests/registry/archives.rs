@@ -340,6 +340,31 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
         assert_ne!(error.kind(), Kind::Internal, "{error:?}");
         store.assert_empty();
     }
+    // One image of an archive is refused: none is named.
+    let diff_id = hako_names::Digest::of(&layer);
+    let good = format!(
+        r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
+    );
+    let one = |config: &str, tag: &str| {
+        format!(r#"{{"Config":"{config}","RepoTags":["{tag}"],"Layers":["layer.tar"]}}"#)
+    };
+    for configs in [["good.json", "c.json"], ["good.json", "good.json"]] {
+        let manifest = format!("[{},{}]", one(configs[0], "x:1"), one(configs[1], "y:1"));
+        let files: Files<'_> = &[
+            ("manifest.json", manifest.as_bytes()),
+            ("good.json", good.as_bytes()),
+            ("c.json", config),
+            ("layer.tar", &layer),
+        ];
+        let store = Store::new();
+        let loaded = store.images.load(archive(files).as_slice(), &Progress::none());
+        if configs[0] == configs[1] {
+            assert_eq!(loaded.unwrap()[1].names, [name("x:1"), name("y:1")]);
+        } else {
+            loaded.unwrap_err();
+            store.assert_empty();
+        }
+    }
     let here = Store::new();
     let image = image(&here, Compression::Gzip);
     let mut cut = saved(&here, &image, SaveFormat::Docker);

@@ -161,7 +161,7 @@ async fn what_a_container_changed_is_written_in_chunks_the_same_each_time() {
         std::fs::write(upper.join("empty"), "").unwrap();
         std::fs::create_dir(upper.join("dir")).unwrap();
         let options = hako_image::layer::DiffOptions { newest_unix_s: Some(0) };
-        layers.push(store.images.write_layer(&mounts, &options, "a test", &lease).unwrap());
+        layers.push(store.images.write_layer(&mounts, &options, "a test", &lease).unwrap().commit().unwrap());
     }
     assert_eq!(layers[0], layers[1]);
     assert!(layers[0].annotations.len() == 2);

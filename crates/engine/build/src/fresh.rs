@@ -1,0 +1,146 @@
+//! COPY to where nothing is, from what lies in one place.
+//!
+//! A directory that is copied to a new one replaces nothing, and nothing below has a part in it. So its files go into the
+//! snapshot's own directory without a mount, and into the layer at the same time: neither is read back from the other. In
+//! the same way, what only one layer of a stack has is read where that layer lies.
+
+use crate::copy::{Job, send};
+use crate::error::BuildError;
+use crate::files::{Dress, Found, Source, clean};
+use crate::links::Links;
+use crate::pattern;
+use crate::shared::Shared;
+use hako_error::Result;
+use hako_image::NewLayer;
+use hako_image::layer::{Entry, EntryKind, TarWriter, make_directories};
+use hako_snapshot::Mounts;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, openat2, utimensat};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The only directory of a stack that has anything of what a source argument can name: what is there is what the stack
+/// shows. `None` where there is none such, or where a link may lead elsewhere.
+pub(crate) fn only_place<'a>(lower: &'a [PathBuf], argument: &str) -> Option<&'a PathBuf> {
+    let path = clean(argument);
+    let top = path.split('/').next().filter(|top| !top.is_empty())?;
+    if pattern::is_pattern(argument) {
+        return None;
+    }
+    let mut places = lower.iter().filter(|place| !is_absent(&place.join(top)));
+    let (place, others) = (places.next()?, places.next());
+    let is_whiteout =
+        place.join(top).symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
+    if others.is_some() || is_whiteout {
+        return None;
+    }
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let root = File::open(place).ok()?;
+    openat2(&root, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    Some(place)
+}
+
+/// Whether it is known that nothing has this name.
+fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Copies a directory to where nothing is, with its layer. `None` where anything else is asked for, and nothing was done.
+pub(crate) fn carry_out(shared: &Shared, job: &Job, mounts: &Mounts, text: &str) -> Result<Option<NewLayer>> {
+    let op = job.op();
+    let destination = clean(&op.destination);
+    let top = destination.split('/').next().unwrap_or_default();
+    // Names are looked up in the files below. With an epoch times are settled when all is written.
+    let is_plain =
+        op.chown.as_deref().is_none_or(|owner| owner.split(':').all(|part| part.parse::<u32>().is_ok()));
+    if !is_plain || shared.epoch_unix_s.is_some() || top.is_empty() {
+        return Ok(None);
+    }
+    let is_new = mounts.lower.iter().all(|lower| is_absent(&lower.join(top)));
+    let (Some(upper), Some((source, files)), true) = (&mounts.upper, job.contents()?, is_new) else {
+        return Ok(None);
+    };
+    let root = File::open(upper).map_err(BuildError::io("open", upper))?;
+    let dress = job.dress(&root)?;
+    let made = make_directories(&root, destination.as_bytes(), dress.owner);
+    let directory = File::from(made.map_err(BuildError::io("make the directory", &destination))?);
+    let above = directories(upper, &destination)?;
+    let (new, ()) = shared.images.write_tar(&format!("layer of {text}"), &shared.lease, |sink| {
+        let mut layer = TarWriter::new(sink);
+        let failed = || BuildError::io("write", "a layer");
+        for entry in &above {
+            layer.append(entry, io::empty()).map_err(failed())?;
+        }
+        send(&directory, |tar| pack(source, files, &dress, &destination, tar, &mut layer))?;
+        layer.finish().map(drop).map_err(failed())?;
+        Ok(())
+    })?;
+    // As the layer has it: each file has changed it.
+    if let Some(own) = above.last() {
+        let time = Timespec { tv_sec: own.mtime_s, tv_nsec: own.mtime_ns.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(&directory, ".", &times, AtFlags::empty())
+            .map_err(|error| BuildError::io("set the time of", &destination)(error.into()))?;
+    }
+    Ok(Some(new))
+}
+
+/// The directories that were made, outermost first.
+fn directories(upper: &Path, destination: &str) -> Result<Vec<Entry>, BuildError> {
+    let ends = destination.match_indices('/').map(|(end, _)| end).chain([destination.len()]);
+    let entry = |end: usize| {
+        let path = &destination[..end];
+        let metadata = fs::symlink_metadata(upper.join(path)).map_err(BuildError::io("read", path))?;
+        Ok(Entry {
+            path: format!("{path}/").into_bytes(),
+            kind: EntryKind::Directory,
+            mode: metadata.mode() & 0o7777,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            mtime_s: metadata.mtime(),
+            mtime_ns: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+            size: 0,
+            xattrs: Vec::new(),
+            sparse: None,
+        })
+    };
+    ends.map(entry).collect()
+}
+
+/// Packs a directory's contents for the directory that they are copied to, and for the layer, where they lie in `prefix`.
+fn pack(
+    source: &Source,
+    files: &[Found],
+    dress: &Dress,
+    prefix: &str,
+    tar: &mut TarWriter<impl Write>,
+    layer: &mut TarWriter<impl Write>,
+) -> Result<(), BuildError> {
+    let mut links = Links::default();
+    for file in files.iter().filter(|file| !file.below.as_os_str().is_empty()) {
+        let mut entry = source.entry(file, dress, b"")?;
+        links.settle(&mut entry, &file.metadata);
+        let there = placed(&entry, prefix);
+        let packed = match entry.kind {
+            EntryKind::File => {
+                File::open(&file.path).and_then(|data| tar.append_to_both(&entry, layer, &there, data))
+            }
+            _ => tar.append_to_both(&entry, layer, &there, io::empty()),
+        };
+        packed.map_err(BuildError::io("copy", &file.path))?;
+    }
+    Ok(())
+}
+
+/// The entry as a layer has it: by its whole name, of a directory with a slash behind.
+fn placed(entry: &Entry, prefix: &str) -> Entry {
+    let below = |path: &[u8]| [prefix.as_bytes(), b"/", path].concat();
+    let mut placed = Entry { path: below(&entry.path), ..entry.clone() };
+    match &mut placed.kind {
+        EntryKind::Directory => placed.path.push(b'/'),
+        EntryKind::HardLink(target) => *target = below(target),
+        _ => {}
+    }
+    placed
+}

@@ -1,0 +1,109 @@
+//! Results of steps that wait for the disk while the next steps run already.
+//!
+//! ```text
+//! step ──> snapshot, which the next step stands on
+//!      └─> blob, written ──> synced, visible ──> records of the step       behind the steps
+//! ```
+//! Invariant: a record says of no blob that is not there; a build that has ended, however it did, waits for none.
+
+use crate::cache::{Cache, Record};
+use hako_error::{Error, Kind, Result};
+use hako_image::NewLayer;
+use hako_names::Digest;
+use parking_lot::{Condvar, Mutex};
+use std::fmt;
+use std::sync::Arc;
+
+/// What one build waits for.
+#[derive(Default)]
+pub(crate) struct Settling(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The content keys of steps that have run and whose results are not there yet; two may have run to the same.
+    under_way: Vec<Digest>,
+    first_error: Option<Error>,
+}
+
+impl fmt::Debug for Settling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settling").field("under_way", &self.0.state.lock().under_way).finish_non_exhaustive()
+    }
+}
+
+impl Settling {
+    /// Waits for the layer's blob on a thread of its own, then records under both keys what the step came to.
+    pub(crate) fn add(
+        &self,
+        cache: &Cache,
+        new: Option<NewLayer>,
+        record: Record,
+        content: Digest,
+        definition: Digest,
+    ) -> Result<()> {
+        let cache = cache.clone();
+        let record_it = move || -> Result<()> {
+            cache.put(content, &record)?;
+            Ok(cache.put(definition, &record)?)
+        };
+        let Some(new) = new else { return record_it() };
+        self.0.state.lock().under_way.push(content);
+        let end = End { inner: self.0.clone(), content, settled: Ok(()) };
+        let settle = move || {
+            let mut end = end;
+            end.settled = new.commit().and_then(|_| record_it());
+        };
+        // A thread that does not start drops what it was given, and with it the blob.
+        std::thread::Builder::new().name("build-settle".into()).spawn(settle).map(drop).map_err(|source| {
+            Error::new(Kind::Exhausted, "cannot start a thread that waits for the disk").with_source(source)
+        })
+    }
+
+    /// Waits until what this content came to is recorded, if it is on its way there.
+    pub(crate) fn wait_for(&self, content: Digest) {
+        let mut state = self.0.state.lock();
+        self.0.changed.wait_while(&mut state, |state| state.under_way.contains(&content));
+    }
+
+    /// Waits until all layers made so far are there.
+    pub(crate) fn wait(&self) -> Result<()> {
+        let mut state = self.0.state.lock();
+        self.0.changed.wait_while(&mut state, |state| !state.under_way.is_empty());
+        state.first_error.take().map_or(Ok(()), Err)
+    }
+}
+
+/// The end of one step's waiting, however it comes.
+struct End {
+    inner: Arc<Inner>,
+    content: Digest,
+    settled: Result<()>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut state = self.inner.state.lock();
+        let at = state.under_way.iter().position(|known| *known == self.content);
+        if let Some(at) = at {
+            state.under_way.swap_remove(at);
+        }
+        if let Err(error) = std::mem::replace(&mut self.settled, Ok(())) {
+            state.first_error.get_or_insert(error);
+        }
+        drop(state);
+        self.inner.changed.notify_all();
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        // Why the build failed has been told.
+        let _ = self.wait();
+    }
+}
