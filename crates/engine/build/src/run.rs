@@ -58,7 +58,7 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
     };
     let _entered = shared.cancel.enter(&job.cgroup)?;
     let dir = work.parent().unwrap_or(&work);
-    let bundle = Bundle(shared.scratch.join(format!("{}-bundle", job.key)));
+    let bundle = shared.scratch.join(format!("{}.bundle", job.key));
     let connection = Connection::open(job.op, shared.bridge.as_ref(), job.key, dir)?;
     let exit = step_mounts.inside(|list| {
         let run = RunOnce {
@@ -70,7 +70,7 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
             },
             cgroup: job.cgroup.clone(),
             network: connection.for_run(),
-            bundle: bundle.0.clone(),
+            bundle: bundle.clone(),
             output: output(shared, job.step),
         };
         shared.runner.run(run)
@@ -96,7 +96,7 @@ fn output(shared: &Shared, step: usize) -> hako_runtime::Output {
 /// Who the step runs as, and which mount points its root has not, each with the directories above it that are
 /// missing too.
 fn inspect(shared: &Shared, job: &Job, mounts: &StepMounts) -> Result<(Identity, Vec<PathBuf>)> {
-    let tree = shared.images.snapshots().mounted(job.mounts)?;
+    let tree = shared.images.snapshots().mounted_unsynced(job.mounts)?;
     let root = File::open(tree.path()).map_err(crate::error::BuildError::io("open the root of", "a step"))?;
     let identity =
         users::resolve(&root, &job.op.user).map_err(|message| Error::new(Kind::Invalid, message))?;
@@ -192,16 +192,6 @@ fn spec(
         shared.cdi.read().inject(job.op.devices.iter().map(String::as_str), &mut spec)?;
     }
     Ok(spec)
-}
-
-/// The bundle for hooks of a step; gone with it.
-struct Bundle(PathBuf);
-
-impl Drop for Bundle {
-    fn drop(&mut self) {
-        // Made only for steps whose devices have hooks.
-        let _ = hako_snapshot::remove_tree(&self.0);
-    }
 }
 
 /// All capabilities, every device, nothing masked and no filter of system calls: what `security.insecure` allows.

@@ -1,15 +1,16 @@
 //! One-shot runs for build steps.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{LinuxNamespaceBuilder, LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::client::{OutputStream, start_process};
-use crate::prepare::{Prepared, check_hooks, prepare, remove_group, write_bundle};
+use crate::client::{Bundle, OutputStream, start_process};
+use crate::prepare::{Prepared, prepare, remove_group, write_bundle};
 use crate::types::{Rootfs, Stdio};
 use crate::wire::{Answer, Assembler, FromShim, Request, ToShim, send_blocking};
 
@@ -37,7 +38,8 @@ pub struct RunOnce {
     pub cgroup: String,
     /// Its network.
     pub network: Network,
-    /// A directory made for its hooks, if the spec has some; the caller removes it.
+    /// A directory `<id>.bundle` that is made for its hooks, if the spec has some, and removed after them. What is left of
+    /// it by a caller that was killed is for [`crate::end_bundles`].
     pub bundle: PathBuf,
     /// Receives stdout and stderr.
     pub output: Output,
@@ -58,12 +60,12 @@ pub struct OnceExit {
     pub oom_killed: bool,
 }
 
-/// Runs a process to its end; blocking. It dies with the caller's process. Call it by `spawn_blocking`. A program
-/// that is not there is [`Kind::NotFound`], one that cannot be executed [`Kind::Forbidden`].
+/// Runs a process to its end, with its hooks; blocking. It dies with the caller's process. Call it by `spawn_blocking`. A
+/// program that is not there is [`Kind::NotFound`], one that cannot be executed [`Kind::Forbidden`], a hook that fails
+/// [`Kind::FailedPrecondition`].
 pub fn run_once(run: RunOnce) -> Result<OnceExit> {
     let RunOnce { mut spec, rootfs, cgroup, network, bundle, mut output } = run;
     set_network(&mut spec, network)?;
-    check_hooks(&spec)?;
     let mountpoint = match &rootfs {
         Rootfs::Bind(path) => path.clone(),
         Rootfs::Overlay { upper, .. } => upper.clone(),
@@ -71,9 +73,12 @@ pub fn run_once(run: RunOnce) -> Result<OnceExit> {
     let id = cgroup.rsplit('/').next().unwrap_or_default().to_owned();
     let mut prepared = prepare(&id, spec.clone(), rootfs, &cgroup, Stdio::default(), &mountpoint, false)?;
     prepared.plan.process.dies_with_parent = true;
-    let result = write_bundle(&mut prepared, &spec, &bundle, &mountpoint)
-        .and_then(|()| run_prepared(prepared, &mut output));
+    prepared.plan.is_unsynced = true;
+    let bundle = Bundle::at(bundle);
+    let result = write_bundle(&mut prepared, &spec, bundle.path(), &mountpoint)
+        .and_then(|()| run_prepared(prepared, (&bundle, &mountpoint), &mut output));
     let removed = remove_group(&cgroup);
+    bundle.end();
     let exit = result?;
     removed?;
     Ok(exit)
@@ -102,10 +107,8 @@ fn set_network(spec: &mut Spec, network: Network) -> Result<()> {
     Ok(())
 }
 
-fn run_prepared(prepared: Prepared, output: &mut Output) -> Result<OnceExit> {
-    let failed = |error: io::Error| {
-        Error::new(Kind::Internal, "cannot run a process in a container").with_source(error)
-    };
+/// `place` is the bundle, and where the root is mounted.
+fn run_prepared(prepared: Prepared, place: (&Bundle, &Path), output: &mut Output) -> Result<OnceExit> {
     let plan = prepared.plan_file()?;
     let (out, out_inside) = io::pipe().map_err(failed)?;
     let (err, err_inside) = io::pipe().map_err(failed)?;
@@ -114,16 +117,43 @@ fn run_prepared(prepared: Prepared, output: &mut Output) -> Result<OnceExit> {
     let fds = [plan.as_fd(), out_inside.as_fd(), err_inside.as_fd()];
     send_blocking(control.as_fd(), &request, &fds).map_err(failed)?;
     drop((out_inside, err_inside));
-    copy(&mut [(OutputStream::Stdout, Some(out)), (OutputStream::Stderr, Some(err))], output)
-        .map_err(failed)?;
-    let answer = Assembler::default().receive_blocking::<FromShim>(&control).map_err(failed);
+    let mut streams = [(OutputStream::Stdout, Some(out)), (OutputStream::Stderr, Some(err))];
+    let (ended, copied) = thread::scope(|scope| {
+        // While hooks run too: a program whose output nobody takes stands still.
+        let copying = scope.spawn(|| copy(&mut streams, output));
+        (follow(control, place), copying.join())
+    });
     helper.wait().map_err(failed)?;
-    match answer? {
-        Some((FromShim::Reply { answer: Answer::Exit { code, oom_killed }, .. }, _)) => {
-            Ok(OnceExit { code, oom_killed })
+    copied.unwrap_or_else(|_| Err(io::Error::other("the copying of output panicked"))).map_err(failed)?;
+    ended
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::new(Kind::Internal, "cannot run a process in a container").with_source(error)
+}
+
+/// Runs the hooks of the host when the helper says that it is their time; how the container ended. Once this has let go of
+/// `control` the helper ends it.
+fn follow(control: OwnedFd, (bundle, mountpoint): (&Bundle, &Path)) -> Result<OnceExit> {
+    let mut heard = Assembler::default();
+    loop {
+        match heard.receive_blocking::<FromShim>(&control).map_err(failed)? {
+            Some((FromShim::Reply { answer: Answer::Mounted(pid), .. }, _)) => {
+                bundle.before_create(pid, mountpoint)?;
+                let ran = ToShim { number: 2, request: Request::HooksRan { id: String::new() } };
+                send_blocking(control.as_fd(), &ran, &[]).map_err(failed)?;
+            }
+            Some((FromShim::Reply { answer: Answer::Pid(pid), .. }, _)) => bundle.after_start(pid)?,
+            Some((FromShim::Reply { answer: Answer::Exit { code, oom_killed }, .. }, _)) => {
+                return Ok(OnceExit { code, oom_killed });
+            }
+            Some((FromShim::Failed { kind, message, .. }, _)) => {
+                return Err(Error::new(kind.into(), message));
+            }
+            _ => {
+                return Err(Error::new(Kind::Internal, "the helper process of a one-shot run was killed"));
+            }
         }
-        Some((FromShim::Failed { kind, message, .. }, _)) => Err(Error::new(kind.into(), message)),
-        _ => Err(Error::new(Kind::Internal, "the helper process of a one-shot run was killed")),
     }
 }
 

@@ -152,24 +152,6 @@ pub(crate) fn has_hooks_before_create(spec: &Spec) -> bool {
     hooks.is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()))
 }
 
-/// In a run to its end nobody runs the hooks of the host.
-pub(crate) fn check_hooks(spec: &Spec) -> Result<()> {
-    let Some(hooks) = spec.hooks() else { return Ok(()) };
-    let lists = [
-        ("prestart", hooks.prestart()),
-        ("createRuntime", hooks.create_runtime()),
-        ("poststart", hooks.poststart()),
-        ("poststop", hooks.poststop()),
-    ];
-    match lists.iter().find(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty())) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let text = format!("hooks.{name} is not supported here; use createContainer or startContainer");
-            Err(Error::new(Kind::Unimplemented, text))
-        }
-    }
-}
-
 impl Prepared {
     /// The plan as a descriptor.
     pub fn plan_file(&self) -> Result<OwnedFd> {
@@ -200,6 +182,9 @@ pub(crate) fn remove_group(path: &str) -> Result<()> {
         Err(hako_cgroup::CgroupError::NotFound { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
+    if group.delete_empty()? {
+        return Ok(());
+    }
     group.kill_all()?;
     group.delete()?;
     Ok(())

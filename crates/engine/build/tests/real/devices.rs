@@ -1,7 +1,7 @@
 //! RUN --device.
 
 use crate::bed::Bed;
-use hako_build::{BuildRequest, Entitlement, StepOutcome};
+use hako_build::{BuildRequest, Builder, BuilderConfig, Entitlement, StepOutcome};
 use hako_error::Kind;
 use std::fs;
 
@@ -88,11 +88,65 @@ fn a_required_device_that_is_not_there_fails_the_build() {
     let error = bed.fails(bed.allowed()).chain();
     assert!(error.contains("acme.com/lens=x") && error.contains("acme.com/camera=front"), "{error}");
     assert!(error.contains("broken.json"), "{error}");
-    bed.describe("camera.yaml", &CAMERA.replace("createContainer", "createRuntime"));
-    bed.write("Dockerfile", "FROM busybox\nRUN --device=acme.com/camera=front true\n");
+}
+
+const HOOKED: &str = r#"
+cdiVersion: "0.6.0"
+kind: acme.com/camera
+devices:
+- name: front
+  containerEdits:
+    hooks:
+    - {hookName: prestart, path: /bin/sh, args: [sh, -c, 'cat >/dev/null; echo prestart >>DIR/said']}
+    - {hookName: createRuntime, path: /bin/sh, args: [sh, -c, 'cat >DIR/created; echo createRuntime >>DIR/said']}
+    - {hookName: poststart, path: /bin/sh, args: [sh, -c, 'cat >/dev/null; echo poststart >>DIR/said']}
+    - {hookName: poststop, path: /bin/sh, args: [sh, -c, 'cat >DIR/ended; echo poststop >>DIR/said']}
+- name: broken
+  containerEdits:
+    hooks:
+    - {hookName: createRuntime, path: /bin/sh, args: [sh, -c, 'echo no camera >&2; exit 3']}
+    - {hookName: poststop, path: /bin/sh, args: [sh, -c, 'echo broken >>DIR/said']}
+"#;
+
+#[test]
+fn hooks_of_the_host_run_around_a_step_as_buildkit_s_runc_runs_them() {
+    let bed = Bed::new("FROM busybox\nRUN --device=acme.com/camera=front echo done >/out\n");
+    bed.describe("camera.yaml", HOOKED);
+    let read = |name: &str| fs::read_to_string(bed.context().join(name)).unwrap_or_default();
+    let image = bed.run(bed.allowed()).image();
+    assert_eq!(bed.read(&image, "out"), "done\n");
+    assert_eq!(read("said"), "prestart\ncreateRuntime\npoststart\npoststop\n");
+    for (name, status) in [("created", "creating"), ("ended", "stopped")] {
+        let state: serde_json::Value = serde_json::from_str(&read(name)).unwrap();
+        assert_eq!(state["status"], status, "{state}");
+        assert!(!state["id"].as_str().unwrap().is_empty(), "{state}");
+    }
+    fs::remove_file(bed.context().join("said")).unwrap();
+
+    bed.write("Dockerfile", "FROM busybox\nRUN --device=acme.com/camera=broken echo done >/out\n");
+    let error = bed.fails(bed.allowed()).chain();
+    assert!(error.contains("createRuntime hook #0: exit status 3, stdout: , stderr: no camera"), "{error}");
+    assert_eq!(read("said"), "broken\n", "what follows an end runs whatever came before it");
+
+    let lane = "cdiVersion: '1.1.0'\nkind: acme.com/lane\ndevices:\n- name: one\n  containerEdits: {netDevices: [{hostInterfaceName: eth9, name: eth1}]}\n";
+    bed.describe("lane.yaml", lane);
+    bed.write("Dockerfile", "FROM busybox\nRUN --device=acme.com/lane=one true\n");
     let error = bed.fails(bed.allowed());
-    assert!(
-        error.kind() == Kind::Unimplemented && error.chain().contains("hooks.createRuntime"),
-        "{error:?}"
-    );
+    assert!(error.kind() == Kind::Unimplemented && error.chain().contains("netDevices"), "{error:?}");
+}
+
+#[test]
+fn hooks_that_follow_a_step_run_although_its_builder_was_killed() {
+    let bed = Bed::new("FROM busybox\n");
+    let said = bed.dir.path().join("said");
+    let hook =
+        serde_json::json!({ "path": "/bin/sh", "args": ["sh", "-c", format!("cat >{}", said.display())] });
+    let config = serde_json::json!({ "ociVersion": "1.0.2", "hooks": { "poststop": [hook] } });
+    let bundle = bed.dir.path().join("images/build-scratch/1-0/step.bundle");
+    fs::create_dir_all(&bundle).unwrap();
+    fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    Builder::new(bed.images.clone(), BuilderConfig::default()).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&said).unwrap()).unwrap();
+    assert!(state["id"] == "step" && state["status"] == "stopped", "{state}");
+    assert_eq!(fs::read_dir(bed.dir.path().join("images/build-scratch")).unwrap().count(), 0);
 }

@@ -19,11 +19,16 @@ const SUFFIX: &str = "bundle";
 
 /// The directory of one container's bundle, if its specification has hooks.
 #[derive(Clone, Debug)]
-pub(super) struct Bundle(PathBuf);
+pub(crate) struct Bundle(PathBuf);
 
 impl Bundle {
     pub fn of(state_dir: &Path, id: &str) -> Self {
         Self(state_dir.join(format!("{id}.{SUFFIX}")))
+    }
+
+    /// The one in this directory, `<id>.bundle`.
+    pub fn at(directory: PathBuf) -> Self {
+        Self(directory)
     }
 
     pub fn path(&self) -> &Path {

@@ -9,6 +9,7 @@ mod bundle;
 mod connection;
 
 pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
+pub(crate) use bundle::Bundle;
 pub use bundle::end_bundles;
 
 use std::collections::HashMap;
@@ -35,7 +36,6 @@ use crate::types::{
     ShimEvent, TtySize,
 };
 use crate::wire::{Answer, Request, VERSION};
-use bundle::Bundle;
 use connection::Connection;
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.

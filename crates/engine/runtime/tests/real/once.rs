@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use hako_cgroup::CgroupRoot;
 use hako_error::Kind;
+use hako_oci::runtime::{Hook, HookBuilder, Hooks, Spec};
 use hako_runtime::{Network, OutputStream, Rootfs, RunOnce, run_once};
 
 use crate::bed::{busybox_root, set_args, shell, unique};
@@ -11,6 +12,10 @@ use crate::bed::{busybox_root, set_args, shell, unique};
 fn run(root: &std::path::Path, script: &[&str], network: Network) -> hako_error::Result<(i32, String)> {
     let mut spec = shell("");
     set_args(&mut spec, script);
+    run_spec(root, spec, network)
+}
+
+fn run_spec(root: &std::path::Path, spec: Spec, network: Network) -> hako_error::Result<(i32, String)> {
     let output = Arc::new(Mutex::new(String::new()));
     let sink = output.clone();
     let exit = run_once(RunOnce {
@@ -18,7 +23,7 @@ fn run(root: &std::path::Path, script: &[&str], network: Network) -> hako_error:
         rootfs: Rootfs::Bind(root.to_owned()),
         cgroup: unique("/hako-test-once-"),
         network,
-        bundle: root.join("bundle"),
+        bundle: root.join("step.bundle"),
         output: Box::new(move |stream, data| {
             let mark = if stream == OutputStream::Stderr { "!" } else { "" };
             sink.lock().unwrap().push_str(&format!("{mark}{}", String::from_utf8_lossy(data)));
@@ -47,6 +52,72 @@ fn a_step_runs_to_its_end_with_its_output() {
     assert_eq!(run(root.path(), &["nonesuch"], Network::None).unwrap_err().kind(), Kind::NotFound);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&root.path().display().to_string()));
+}
+
+fn hook(script: &str) -> Vec<Hook> {
+    let args = ["sh", "-c", script].map(str::to_owned).to_vec();
+    vec![HookBuilder::default().path("/bin/sh").args(args).build().unwrap()]
+}
+
+#[test]
+fn hooks_of_a_step_run_in_their_order_and_one_that_fails_ends_it() {
+    let root = tempfile::tempdir().unwrap();
+    busybox_root(root.path());
+    let said = root.path().join("said");
+    let note = |name: &str| hook(&format!("cat >/dev/null; echo {name} >>{}", said.display()));
+    let mut spec = shell("echo out; echo program >>/said");
+    let mut hooks = Hooks::default();
+    hooks.set_prestart(Some(note("prestart"))).set_create_runtime(Some(note("createRuntime")));
+    hooks.set_create_container(Some(note("createContainer"))).set_poststop(Some(note("poststop")));
+    spec.set_hooks(Some(hooks.clone()));
+    let (code, output) = run_spec(root.path(), spec.clone(), Network::None).unwrap();
+    assert_eq!(
+        (code, output.as_str()),
+        (
+            0, "out
+"
+        )
+    );
+    let order = "prestart
+createRuntime
+createContainer
+program
+poststop
+";
+    assert_eq!(std::fs::read_to_string(&said).unwrap(), order);
+    assert!(!root.path().join("step.bundle").exists());
+
+    // The program's output is taken while a hook that follows its start waits for it.
+    std::fs::remove_file(&said).unwrap();
+    let waits = format!("cat >/dev/null; until [ -e {}/much ]; do sleep 0.01; done", root.path().display());
+    let mut much = shell("head -c 1000000 /dev/zero; touch /much");
+    let mut hooks = Hooks::default();
+    hooks.set_poststart(Some(hook(&waits)));
+    much.set_hooks(Some(hooks));
+    assert_eq!(run_spec(root.path(), much, Network::None).unwrap().1.len(), 1_000_000);
+
+    for kind in ["createRuntime", "poststart"] {
+        let failing = Some(hook("echo because >&2; exit 3"));
+        let mut hooks = Hooks::default();
+        match kind {
+            "poststart" => hooks.set_poststart(failing),
+            _ => hooks.set_create_runtime(failing),
+        };
+        hooks.set_poststop(Some(note("poststop")));
+        let mut spec = shell("exec sleep 1000");
+        spec.set_hooks(Some(hooks));
+        let error = run_spec(root.path(), spec, Network::None).unwrap_err();
+        assert!(
+            error.kind() == Kind::FailedPrecondition && error.chain().contains("because"),
+            "{kind}: {error:?}"
+        );
+    }
+    assert_eq!(
+        std::fs::read_to_string(&said).unwrap(),
+        "poststop
+poststop
+"
+    );
 }
 
 /// The caller of this test is another process, killed with SIGKILL while its step runs.
@@ -84,7 +155,7 @@ fn the_caller_that_is_killed() {
         rootfs: Rootfs::Bind(root.clone()),
         cgroup: format!("/{}", name_of(&root)),
         network: Network::None,
-        bundle: root.join("bundle"),
+        bundle: root.join("step.bundle"),
         output: Box::new(|_, _| {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }),
