@@ -63,7 +63,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "restart",
-        points: &["container.start.", "sandbox.down."],
+        points: &["container.start.", "sandbox.down.", "sandbox.down.detached", "sandbox.down.group"],
         passed: &["container.start."],
         prepare: running,
         act: |api| post(api, "/containers/box/restart?t=5", Value::Null),
@@ -74,7 +74,14 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "stop",
-        points: &["container.stop.", "container.exit.", "sandbox.down.", "network.release."],
+        points: &[
+            "container.stop.",
+            "container.exit.",
+            "sandbox.down.",
+            "sandbox.down.detached",
+            "sandbox.down.group",
+            "network.release.",
+        ],
         passed: &[],
         prepare: running,
         act: |api| post(api, "/containers/box/stop?t=5", Value::Null),
@@ -124,9 +131,30 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "remove",
-        points: &["container.remove.", "snapshot.remove.", "volume.remove.", "sandbox.down."],
+        points: &[
+            "container.remove.",
+            "snapshot.remove.",
+            "volume.remove.",
+            "sandbox.down.detached",
+            "sandbox.down.group",
+        ],
         passed: &[],
         prepare: running,
+        act: |api| delete(api, "/containers/box?force=1&v=1"),
+        again: |api| {
+            api.delete("/containers/box?force=1&v=1");
+            assert!(!api.has("/containers/box/json"));
+        },
+    },
+    Scenario {
+        name: "remove what has no volume of its own",
+        points: &["container.remove.", "container.remove.freed", "snapshot.remove.", "network.release."],
+        passed: &[],
+        prepare: |api| {
+            network(api);
+            api.post("/containers/create?name=box", without_own_volumes());
+            start(api);
+        },
         act: |api| delete(api, "/containers/box?force=1&v=1"),
         again: |api| {
             api.delete("/containers/box?force=1&v=1");
@@ -330,6 +358,13 @@ fn container(more: Value) -> Value {
         "Image": "busybox", "Cmd": ["sh", "-c", script], "HostConfig": host, "ExposedPorts": { "80/tcp": {} },
         "Volumes": { "/anonymous": {} },
     })
+}
+
+/// Its removal is answered before all of it is given back.
+fn without_own_volumes() -> Value {
+    let mut body = container(json!({ "Binds": ["full:/bin"] }));
+    body.as_object_mut().unwrap().remove("Volumes");
+    body
 }
 
 fn network(api: &Api) {

@@ -25,11 +25,13 @@ pub(crate) struct Life {
     pub(crate) removed: bool,
     /// It is being restarted: its exit does not remove it.
     pub(crate) held: bool,
+    /// It is being removed: what follows its exit is the removal's.
+    pub(crate) leaving: bool,
 }
 
 impl Life {
     pub(crate) fn new(state: ContainerState) -> Self {
-        Self { state, exits: 0, restarting: false, removed: false, held: false }
+        Self { state, exits: 0, restarting: false, removed: false, held: false, leaving: false }
     }
 
     /// Nothing runs and nothing is about to.

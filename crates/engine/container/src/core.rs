@@ -17,7 +17,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+/// Removed containers whose rest is given back at the same time; the next one waits with its answer.
+const MOST_CLEANING: usize = 64;
 
 /// What an [`Engine`](crate::Engine) is opened with.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) names: Mutex<HashMap<String, ContainerId>>,
     /// The groups that sandboxes have asked to be below. Kept until their own group is gone.
     pub(crate) group_parents: RwLock<HashMap<SandboxId, String>>,
+    /// The places of those who give back what removed containers had, behind the answer.
+    pub(crate) cleaning: Arc<Semaphore>,
     /// Held while volumes are filled from images.
     pub(crate) filling: Mutex<()>,
     /// Dropped with the engine, which ends its background tasks.
@@ -84,6 +89,7 @@ impl Core {
             containers: RwLock::default(),
             names: Mutex::default(),
             group_parents: RwLock::default(),
+            cleaning: Arc::new(Semaphore::new(MOST_CLEANING)),
             filling: Mutex::default(),
             alive: watch::Sender::new(()),
         })

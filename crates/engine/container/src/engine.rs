@@ -126,8 +126,10 @@ impl ContainerEngine for Engine {
     }
 
     async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()> {
-        let container = self.core.container(id)?;
-        self.core.remove_container(&container, removal).await
+        let (core, container) = (Arc::clone(&self.core), self.core.container(id)?);
+        // As of a restart: half a removal would be left for the next open.
+        let removing = tokio::spawn(async move { core.remove_container(&container, removal).await });
+        removing.await.map_err(|source| crate::error::EngineError::Task { source })?
     }
 
     async fn container(&self, id: &ContainerId) -> Result<Container> {

@@ -156,7 +156,13 @@ impl Core {
             }
             return;
         }
-        let is_held = container.life.borrow().held;
+        let (is_held, is_leaving) = {
+            let life = container.life.borrow();
+            (life.held, life.leaving)
+        };
+        if is_leaving {
+            return;
+        }
         if delay.is_none() && container.record.spec.auto_remove && !is_held {
             if let Err(error) = self.remove_exited(container).await {
                 tracing::warn!(container = container.id.short(), error = %error.chain(), "remove an exited container");
@@ -171,7 +177,7 @@ impl Core {
     }
 
     /// Takes a standalone container's sandbox down, unless somebody started it anew meanwhile.
-    async fn rest(self: &Arc<Self>, container: &ContainerObject, pid: Option<u32>) {
+    pub(crate) async fn rest(self: &Arc<Self>, container: &ContainerObject, pid: Option<u32>) {
         let sandbox = &container.sandbox;
         let _exclusive = sandbox.op.write().await;
         if sandbox.live().is_some_and(|live| Some(live.shim.pid()) == pid) {

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
 use crate::{Action, ContainerState, Exit, Removal, Resources, RestartPolicy, Update, WaitCondition};
 use hako_error::{Error, Result};
+use hako_network::DEFAULT_NETWORK;
 use hako_runtime::Shim;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,41 +183,107 @@ impl Core {
         Some(*delay)
     }
 
-    /// Removes a container and waits until all it had is given back.
+    /// Removes a container. Who asked is answered once its name, its addresses, its ports and its image are free, the volumes
+    /// that go with it are gone and hooks of its devices have run; the rest is given back behind that, or by the next open.
     pub(crate) async fn remove_container(
         self: &Arc<Self>,
         container: &Arc<ContainerObject>,
         removal: Removal,
     ) -> Result<()> {
-        if container.state().is_running() {
-            if !removal.force {
-                return Err(container.is_in_use().into());
-            }
-            self.kill_and_wait(container).await?;
+        if !container.state().is_running() {
+            return self.remove_resting(container, removal.volumes).await;
         }
-        let _op = container.op.lock().await;
-        if let Some(shim) = self.forget_container(container, removal.volumes).await? {
-            self.clean_up(container, shim, removal.volumes).await?;
-            self.tell_removed(container);
+        if !removal.force {
+            return Err(container.is_in_use().into());
         }
-        Ok(())
+        let leaving = Leaving::new(container);
+        let removed = match self.kill_and_wait(container).await {
+            Ok(()) => self.remove_resting(container, removal.volumes).await,
+            failed => failed,
+        };
+        drop(leaving);
+        if removed.is_err() {
+            self.rest_after_all(container).await;
+        }
+        removed
     }
 
-    /// Removes a container that has just exited. Who waits for its removal is told once its record, its name, its ports
-    /// and its volumes are free and hooks of its devices have run; the rest is given back behind that, or by the next open.
+    async fn remove_resting(self: &Arc<Self>, container: &Arc<ContainerObject>, volumes: bool) -> Result<()> {
+        let op = container.op.lock().await;
+        let Some(shim) = self.forget_container(container, volumes).await? else { return Ok(()) };
+        drop(op);
+        if !waits(container, volumes) {
+            self.free_for_others(container).await;
+            hako_sys::failpoint!("container.remove.freed");
+        }
+        self.give_back(container, shim, volumes).await
+    }
+
+    /// Its removal failed after its end: it is a container at rest like any.
+    async fn rest_after_all(self: &Arc<Self>, container: &ContainerObject) {
+        let _op = container.op.lock().await;
+        if container.standalone()
+            && !container.state().is_running()
+            && let Some(live) = container.sandbox.live()
+        {
+            self.rest(container, Some(live.shim.pid())).await;
+        }
+    }
+
+    /// Removes a container that has just exited. Nobody asks for what it had at once, but for its ports and its network.
     pub(crate) async fn remove_exited(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         let op = container.op.lock().await;
         let Some(shim) = self.forget_container(container, true).await? else { return Ok(()) };
         drop(op);
-        let has_ports = !container.sandbox.record.spec.ports.is_empty();
-        let has_hooks = !container.record.spec.cdi_devices.is_empty();
-        if has_ports || has_hooks || !container.record.anonymous_volumes.is_empty() {
-            self.clean_up(container, shim, true).await?;
+        if !waits(container, true) && is_missed(container) {
+            self.free_for_others(container).await;
+        }
+        self.give_back(container, shim, true).await
+    }
+
+    /// Gives back what a forgotten container had, and tells of its removal as soon as that is true for all who may ask.
+    async fn give_back(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        shim: Option<Shim>,
+        volumes: bool,
+    ) -> Result<()> {
+        if waits(container, volumes) {
+            self.clean_up(container, shim, volumes).await?;
             self.tell_removed(container);
             return Ok(());
         }
         self.tell_removed(container);
-        self.clean_up(container, shim, true).await
+        // Never closed.
+        let place = Arc::clone(&self.cleaning).acquire_owned().await;
+        let (core, container) = (Arc::clone(self), Arc::clone(container));
+        tokio::spawn(async move {
+            if let Err(error) = core.clean_up(&container, shim, volumes).await {
+                tracing::warn!(container = container.id.short(), error = %error.chain(), "not all of a container was given back");
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+
+    /// What others may want as soon as the container is gone: its addresses, its ports, the image that it was made from.
+    /// What fails here is tried again, and told, with the rest.
+    async fn free_for_others(self: &Arc<Self>, container: &Arc<ContainerObject>) {
+        let (core, object) = (Arc::clone(self), Arc::clone(container));
+        let freed = blocking(move || {
+            let key = crate::create::snapshot_key(object.id.as_str());
+            let files = core.config.images.snapshots().retire(&key);
+            if object.standalone() {
+                core.leave_networks(&object.sandbox.id)?;
+            }
+            files
+        });
+        match freed.await {
+            Ok(files) => drop(tokio::task::spawn_blocking(move || files.delete())),
+            Err(error) => {
+                tracing::debug!(container = container.id.short(), error = %error.chain(), "free what a container had");
+            }
+        }
     }
 
     /// The removal itself: renames into the trash. Returns the shim that is still to be ended, `None` when somebody
@@ -321,6 +388,34 @@ impl Core {
         let (core, path) = (Arc::clone(self), self.cgroup(&container.sandbox.id, Some(&container.id)));
         let set = move || Ok(core.config.cgroups.open(&path)?.set(&crate::sandbox::limits(&wanted)?)?);
         blocking(set).await
+    }
+}
+
+/// Whether a removal is told when all is given back only: hooks have run then, and volumes are gone.
+fn waits(container: &ContainerObject, volumes: bool) -> bool {
+    let has_hooks = !container.record.spec.cdi_devices.is_empty();
+    has_hooks || (volumes && !container.record.anonymous_volumes.is_empty())
+}
+
+/// Whether somebody may miss its ports, or its place in a network that could be removed next.
+fn is_missed(container: &ContainerObject) -> bool {
+    let wanted = container.sandbox.wanted.read();
+    !wanted.ports.is_empty() || wanted.endpoints.iter().any(|spec| spec.network != DEFAULT_NETWORK)
+}
+
+/// Leaves what follows a container's exit to its removal.
+struct Leaving<'a>(&'a ContainerObject);
+
+impl<'a> Leaving<'a> {
+    fn new(container: &'a ContainerObject) -> Self {
+        container.life.send_modify(|life| life.leaving = true);
+        Self(container)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.life.send_modify(|life| life.leaving = false);
     }
 }
 

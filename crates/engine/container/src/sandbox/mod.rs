@@ -232,12 +232,8 @@ impl Core {
         if let Some(sandbox) = self.sandboxes.read().get(id) {
             sandbox.resolver.lock().take();
         }
-        let (network, networks) = (self.config.network.clone(), self.config.networks.clone());
-        let name = id.to_string();
-        let detach = blocking(move || {
-            let released = networks.map_or(Ok(()), |networks| networks.release(&name));
-            network.map_or(Ok(()), |network| network.detach(&name)).and(released)
-        });
+        let (core, leaver) = (Arc::clone(self), id.clone());
+        let detach = blocking(move || core.leave_networks(&leaver));
         let ((), detached) = tokio::join!(end_shim, detach);
         hako_sys::failpoint!("sandbox.down.detached");
         let (core, path) = (Arc::clone(self), self.cgroup(id, None));
@@ -256,6 +252,13 @@ impl Core {
             }
         }
         let _ = std::fs::remove_file(&socket);
+    }
+
+    /// Gives a sandbox's addresses, ports and links back; blocking.
+    pub(crate) fn leave_networks(&self, id: &SandboxId) -> Result<()> {
+        let (network, networks) = (&self.config.network, &self.config.networks);
+        let released = networks.as_ref().map_or(Ok(()), |networks| networks.release(id.as_str()));
+        network.as_ref().map_or(Ok(()), |network| network.detach(id.as_str())).and(released)
     }
 
     /// Runs what containers of a sandbox that is down wanted to be run after their end; blocking.
