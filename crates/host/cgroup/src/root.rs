@@ -163,6 +163,7 @@ pub(crate) fn make(hierarchy: &Hierarchy, path: &str) -> Result<(), CgroupError>
         }
         let child = parent.join(part);
         match fs::create_dir(&child) {
+            Ok(()) if is_cpuset => clone_for_children(&child),
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(file::failed("create cgroup", &child, source)),
@@ -207,6 +208,12 @@ pub(crate) fn enable_for(hierarchy: &Hierarchy, path: &str, controller: &str) ->
         parent.push(part);
     }
     Ok(())
+}
+
+/// Lets groups below get their CPUs and memory nodes from the kernel as they are made. To write them makes it go through
+/// all groups of the machine for each. A kernel that does not know it leaves them empty, to be written.
+fn clone_for_children(group: &Path) {
+    let _unknown = file::write(&group.join("cgroup.clone_children"), "1");
 }
 
 fn is_empty_cpuset(group: &Path) -> Result<bool, CgroupError> {

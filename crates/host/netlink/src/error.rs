@@ -23,6 +23,8 @@ impl Errno {
     pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
     /// Another link on the same parent has this address.
     pub const ADDRINUSE: Self = Self(libc::EADDRINUSE);
+    /// The kernel does not have this family of protocols, or has it switched off.
+    pub const AFNOSUPPORT: Self = Self(libc::EAFNOSUPPORT);
     /// A bridge has as many ports as it can have.
     pub const XFULL: Self = Self(libc::EXFULL);
 

@@ -1,7 +1,7 @@
 //! Network links of one namespace.
 
 use crate::Result;
-use crate::error::NetlinkError;
+use crate::error::{Errno, NetlinkError};
 use crate::message::{Attributes, Writer, u32_at};
 use crate::namespace::in_namespace;
 use crate::socket::{Socket, broken};
@@ -17,12 +17,17 @@ pub(crate) const MTU: u16 = 4;
 const MASTER: u16 = 10;
 const OPERATION: u16 = 16;
 pub(crate) const INFO: u16 = 18;
+const AF_SPEC: u16 = 26;
 const GROUP: u16 = 27;
 pub(crate) const NET_NS_FD: u16 = 28;
 pub(crate) const INFO_KIND: u16 = 1;
 pub(crate) const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
+const AF_INET6: u16 = 10;
+const INET6_ADDR_GEN_MODE: u16 = 8;
+/// `IN6_ADDR_GEN_MODE_NONE`
+const ADDR_GEN_NONE: u8 = 1;
 const PORT_MODE: u16 = 4;
 const PORT_ISOLATED: u16 = 33;
 const VETH_PEER: u16 = 1;
@@ -180,9 +185,20 @@ impl Links {
     /// Lets a bridge send frames back by the port they came from. Where bridges call netfilter (the default with
     /// the module `br_netfilter`), a sandbox that reaches itself by a translated address needs this.
     ///
+    /// The port gets no address of its own (fe80::/64) when it comes up, where the kernel has IPv6: nobody talks to a port,
+    /// and each such address is routes that every later change of a link walks through.
+    ///
     /// # Errors
     /// `ENODEV` if there is no such link, `EINVAL` if it is no port.
     pub fn set_hairpin(&mut self, name: &str) -> Result<()> {
+        match self.set_port(name, true) {
+            // The IPv6 of this kernel is off.
+            Err(error) if error.errno() == Some(Errno::AFNOSUPPORT) => self.set_port(name, false),
+            other => other,
+        }
+    }
+
+    fn set_port(&mut self, name: &str, has_ipv6: bool) -> Result<()> {
         let action = || format!("set hairpin mode of link {name}");
         self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
             writer.text(NAME, name).nest(INFO, |info| {
@@ -190,6 +206,13 @@ impl Links {
                     data.bytes(PORT_MODE, &[1]);
                 });
             });
+            if has_ipv6 {
+                writer.nest(AF_SPEC, |families| {
+                    families.nest(AF_INET6, |inet6| {
+                        inet6.bytes(INET6_ADDR_GEN_MODE, &[ADDR_GEN_NONE]);
+                    });
+                });
+            }
         })?;
         Ok(())
     }

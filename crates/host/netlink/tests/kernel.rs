@@ -73,8 +73,10 @@ fn links_addresses_and_routes_are_as_ip_shows_them() {
         assert_eq!(links.get("v0").unwrap().master, Some(bridge.index));
         let shown = run("ip -d link show v0");
         assert!(shown.contains("hairpin on") && shown.contains("mtu 1400"), "{shown}");
+        assert!(!shown.contains("addrgenmode") || shown.contains("addrgenmode none"), "{shown}");
         let mut there = Links::open_in(inner.as_fd()).unwrap();
         there.set_up("eth0").unwrap();
+        assert_eq!(run("ip -6 address show dev v0"), "", "a port has no address of its own");
         let link = there.get("eth0").unwrap().index;
         let (ip, gateway) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1));
         let address = Address { link, ip, prefix: 32 };

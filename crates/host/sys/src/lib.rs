@@ -15,6 +15,7 @@ mod failpoint;
 mod fds;
 mod features;
 mod mount;
+mod parameters;
 mod process;
 mod resolve;
 mod schedule;
@@ -34,6 +35,7 @@ pub use fds::{
 };
 pub use features::{Feature, FeatureError, Features};
 pub use mount::{MountAttributes, Propagation, map_ids, set_attributes};
+pub use parameters::write_parameter;
 pub use process::{
     Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals, exec,
     exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids, set_ids, set_rlimit,

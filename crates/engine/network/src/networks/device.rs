@@ -282,8 +282,9 @@ pub(super) fn configure_end(
         }
         for (parts, value) in sysctls {
             let parts = parts.iter().map(|part| if part.eq_ignore_ascii_case(IFNAME) { name } else { part });
-            let path = Path::new("/proc/sys").join(parts.collect::<PathBuf>());
-            fs::write(&path, value).map_err(failed("write", &path))?;
+            let path = parts.collect::<PathBuf>();
+            let shown = Path::new("/proc/sys").join(&path);
+            hako_sys::write_parameter(&path, value).map_err(failed("write", &shown))?;
         }
         set_up(&mut links, name)?;
         let link = links.get(name)?.index;
@@ -383,9 +384,11 @@ fn bridges_call_netfilter() -> bool {
 
 /// A kernel without IPv6 has no such setting; then nobody can have asked for it.
 pub(super) fn set_ipv6(link: &str, name: &str, value: &str) -> Result<()> {
-    let path = Path::new("/proc/sys/net/ipv6/conf").join(link).join(name);
-    match fs::write(&path, value) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("write", &path)(error)),
+    let path = Path::new("net/ipv6/conf").join(link).join(name);
+    match hako_sys::write_parameter(&path, value) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed("write", &Path::new("/proc/sys").join(path))(error))
+        }
         _ => Ok(()),
     }
 }

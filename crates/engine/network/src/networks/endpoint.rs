@@ -95,7 +95,7 @@ impl Networks {
                 Some(first.map_or_else(random_mac, |ip| Ok(mac_for(ip)))?)
             }
         };
-        let is_taken = |name: &String| table.endpoints(&net.id).any(|(_, other)| other.link == *name);
+        let is_taken = |name: &String| table.taken(&net.id).is_some_and(|taken| taken.links.contains(name));
         let mut names = (0..=u8::MAX).map(|salt| link_name(&self.instance, &net.id, request.sandbox, salt));
         let link = match net.driver {
             Driver::Bridge => names.find(|name| !is_taken(name)).unwrap_or_default(),
@@ -220,7 +220,8 @@ fn interface(net: &NetworkSpec, member: &Member, options: &EndpointOptions) -> R
 }
 
 fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> Result<Vec<EndpointAddress>> {
-    let used = table.used_addresses(&net.id);
+    let none = HashSet::new();
+    let used = table.taken(&net.id).map_or(&none, |taken| &taken.addresses);
     for asked in [request.ip4, request.ip6].into_iter().flatten() {
         let ipam = net.ipam.iter().find(|ipam| ipam.subnet.is_ipv6() == asked.is_ipv6());
         if ipam.is_none_or(|ipam| !ipam.chosen) {
@@ -230,7 +231,7 @@ fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> 
     let mut addresses = Vec::new();
     for (asked, is_ipv6) in [(request.ip4, false), (request.ip6, true)] {
         let pools = net.ipam.iter().filter(|ipam| ipam.subnet.is_ipv6() == is_ipv6);
-        let Some((ipam, ip)) = allocate_in(pools, asked, &used)? else { continue };
+        let Some((ipam, ip)) = allocate_in(pools, asked, used)? else { continue };
         let gateway = ipam.gateway.filter(|_| !net.is_internal() && !net.is_routed_ipvlan());
         addresses.push(EndpointAddress { ip, prefix: ipam.subnet.prefix(), gateway });
     }

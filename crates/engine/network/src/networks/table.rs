@@ -23,6 +23,16 @@ pub(super) struct Table {
     members_dir: PathBuf,
     nets: BTreeMap<String, NetworkSpec>,
     members: HashMap<String, Member>,
+    /// By network. INVARIANT: equals what the members have; who looks for something free need not ask them all.
+    taken: HashMap<String, Taken>,
+}
+
+/// What members have of a network.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) addresses: HashSet<IpAddr>,
+    /// Their links on the host.
+    pub(super) links: HashSet<String>,
 }
 
 impl Table {
@@ -33,7 +43,32 @@ impl Table {
         for member in members.values_mut() {
             member.endpoints.retain(|endpoint| nets.contains_key(&endpoint.network));
         }
-        Ok(Self { nets_dir, members_dir, nets: nets.into_iter().collect(), members })
+        let (nets, taken) = (nets.into_iter().collect(), HashMap::new());
+        let mut table = Self { nets_dir, members_dir, nets, members, taken };
+        let all: Vec<Member> = table.members.values().cloned().collect();
+        all.iter().for_each(|member| table.take(member));
+        Ok(table)
+    }
+
+    fn take(&mut self, member: &Member) {
+        for endpoint in &member.endpoints {
+            let taken = self.taken.entry(endpoint.network.clone()).or_default();
+            taken.addresses.extend(endpoint.addresses.iter().map(|address| address.ip));
+            taken.links.extend(Some(&endpoint.link).filter(|link| !link.is_empty()).cloned());
+        }
+    }
+
+    fn let_go(&mut self, member: &Member) {
+        for endpoint in &member.endpoints {
+            let Some(taken) = self.taken.get_mut(&endpoint.network) else { continue };
+            for address in &endpoint.addresses {
+                taken.addresses.remove(&address.ip);
+            }
+            taken.links.remove(&endpoint.link);
+            if taken.links.is_empty() && taken.addresses.is_empty() {
+                self.taken.remove(&endpoint.network);
+            }
+        }
     }
 
     pub(super) fn nets(&self) -> impl Iterator<Item = &NetworkSpec> {
@@ -90,14 +125,22 @@ impl Table {
 
     pub(super) fn put_member(&mut self, sandbox: &str, member: Member) -> Result<()> {
         write(&self.members_dir.join(format!("{sandbox}.json")), &member)?;
+        self.forget(sandbox);
+        self.take(&member);
         self.members.insert(sandbox.to_owned(), member);
         Ok(())
     }
 
     pub(super) fn forget_member(&mut self, sandbox: &str) -> Result<()> {
         remove(&self.members_dir.join(format!("{sandbox}.json")))?;
-        self.members.remove(sandbox);
+        self.forget(sandbox);
         Ok(())
+    }
+
+    fn forget(&mut self, sandbox: &str) {
+        if let Some(member) = self.members.remove(sandbox) {
+            self.let_go(&member);
+        }
     }
 
     /// The endpoints in a network, with the sandboxes they belong to.
@@ -107,8 +150,9 @@ impl Table {
         })
     }
 
-    pub(super) fn used_addresses(&self, net: &str) -> HashSet<IpAddr> {
-        self.endpoints(net).flat_map(|(_, endpoint)| endpoint.addresses.iter().map(|it| it.ip)).collect()
+    /// What members have of a network; `None` without members.
+    pub(super) fn taken(&self, net: &str) -> Option<&Taken> {
+        self.taken.get(net)
     }
 
     pub(super) fn subnets(&self) -> Vec<IpNet> {
