@@ -32,6 +32,7 @@ macro_rules! contract_suite {
             a_watch_gets_what_happens_later_below_its_prefix_only
             an_event_carries_what_was_before
             a_watch_of_a_quiet_prefix_reports_progress
+            a_watch_that_is_asked_says_how_far_it_has_come
             compaction_ends_old_reads_and_old_watches_with_a_typed_error
             a_watch_that_is_read_survives_compaction
             revisions_of_the_future_are_refused
@@ -294,6 +295,24 @@ pub async fn a_watch_of_a_quiet_prefix_reports_progress(store: Subject) {
         assert!(batch.events.is_empty());
         seen = batch.revision;
     }
+}
+
+pub async fn a_watch_that_is_asked_says_how_far_it_has_come(store: Subject) {
+    let mut watch = store.watch("quiet/".into(), store.revision().await.unwrap()).await.unwrap();
+    let at = put(&store, "loud", "1").await;
+    // A remote store may hear of it a moment later.
+    let asked = async {
+        loop {
+            match watch.progress() {
+                Some(batch) if batch.as_ref().unwrap().revision >= at => return batch.unwrap(),
+                _ => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    let batch = tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap();
+    assert!(batch.events.is_empty());
+    let at = put(&store, "quiet/a", "1").await;
+    assert_eq!(events(&mut watch, 1).await[0].revision(), at);
 }
 
 pub async fn compaction_ends_old_reads_and_old_watches_with_a_typed_error(store: Subject) {

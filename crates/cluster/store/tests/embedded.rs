@@ -47,6 +47,28 @@ async fn entries_revisions_and_history_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn a_watch_answers_at_once_how_far_it_has_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let never = Duration::from_secs(86_400);
+    let config = EmbeddedConfig { progress_interval: never, ..EmbeddedConfig::new(dir.path()) };
+    let store = Embedded::open_with(config).unwrap();
+    let mut watch = store.watch("quiet/".into(), store.revision().await.unwrap()).await.unwrap();
+    for quiet in [false, true] {
+        let at = put(&store, "loud", "1").await;
+        let progress = watch.progress().unwrap().unwrap();
+        assert_eq!((progress.events.len(), progress.revision), (0, at), "{quiet}");
+        assert_eq!(watch.progress().unwrap().unwrap(), progress, "nothing new is an answer too");
+        let at = put(&store, "quiet/a", "1").await;
+        // What there is to tell comes first, and at once.
+        let batch = if quiet { watch.progress() } else { watch.next().await };
+        let batch = batch.unwrap().unwrap();
+        assert_eq!((batch.events.len(), batch.revision), (1, at));
+    }
+    store.close().await;
+    assert!(watch.progress().is_none());
+}
+
+#[tokio::test]
 async fn the_revision_survives_when_its_record_was_compacted() {
     let dir = tempfile::tempdir().unwrap();
     let store = Embedded::open(dir.path()).unwrap();

@@ -21,7 +21,7 @@ use super::Shared;
 use super::state::Past;
 use crate::error::{Result, StoreError};
 use crate::types::Revision;
-use crate::watch::{Batch, Watch};
+use crate::watch::{Batch, Question, Watch};
 
 /// Events handed out at once.
 const BATCH_EVENTS: usize = 1024;
@@ -144,11 +144,14 @@ struct Cursor {
     reported: Revision,
     ended: bool,
     progress_interval: Duration,
+    question: Arc<Question>,
 }
 
 /// Starts a watch.
 pub fn watch(shared: &Arc<Shared>, prefix: Bytes, after: Revision) -> Result<Watch> {
+    let question = Arc::<Question>::default();
     let cursor = Cursor {
+        question: Arc::clone(&question),
         progress_interval: shared.config.progress_interval,
         shared: Arc::clone(shared),
         watcher: shared.watchers.register(prefix.clone()),
@@ -164,10 +167,11 @@ pub fn watch(shared: &Arc<Shared>, prefix: Bytes, after: Revision) -> Result<Wat
             cursor.watcher.first_pending.store(after.next().0, Ordering::Release);
         }
     }
-    Ok(Watch::new(stream::unfold(cursor, |mut cursor| async move {
+    let batches = stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
         Some((item, cursor))
-    })))
+    });
+    Ok(Watch::new(batches, question))
 }
 
 impl Drop for Cursor {
@@ -190,11 +194,17 @@ impl Cursor {
             if self.shared.is_closed() {
                 return None;
             }
-            let waited = tokio::time::timeout(self.progress_interval, self.watcher.notify.notified()).await;
-            if waited.is_err()
-                && let Some(batch) = self.progress()
-            {
-                return Some(Ok(batch));
+            if self.question.take() {
+                return Some(Ok(self.report(Vec::new())));
+            }
+            tokio::select! {
+                () = self.watcher.notify.notified() => {}
+                () = self.question.asked() => {}
+                () = tokio::time::sleep(self.progress_interval) => {
+                    if let Some(batch) = self.progress() {
+                        return Some(Ok(batch));
+                    }
+                }
             }
         }
         None

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::source::{Feed, Source};
 use crate::error::{Result, StoreError};
 use crate::types::{Entry, Event, Revision};
-use crate::watch::{Batch, Watch};
+use crate::watch::{Batch, Question, Watch};
 
 /// Events handed out at once, but for a revision with more.
 const BATCH_EVENTS: usize = 1024;
@@ -166,11 +166,14 @@ struct Cursor {
     reported: Revision,
     reported_at: Instant,
     ended: bool,
+    question: Arc<Question>,
 }
 
 /// Starts a watch.
 pub fn watch(hub: Arc<Hub>, source: Source, prefix: Bytes, after: Revision) -> Watch {
+    let question = Arc::<Question>::default();
     let cursor = Cursor {
+        question: Arc::clone(&question),
         moved: hub.end.subscribe(),
         hub,
         source,
@@ -181,10 +184,11 @@ pub fn watch(hub: Arc<Hub>, source: Source, prefix: Bytes, after: Revision) -> W
         reported_at: Instant::now(),
         ended: false,
     };
-    Watch::new(stream::unfold(cursor, |mut cursor| async move {
+    let batches = stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
         Some((item, cursor))
-    }))
+    });
+    Watch::new(batches, question)
 }
 
 impl Cursor {
@@ -203,6 +207,9 @@ impl Cursor {
                 }
                 Found::Nothing => {
                     self.feed = None;
+                    if self.question.take() {
+                        return Some(Ok(self.report(Vec::new())));
+                    }
                     if let Some(progress) = self.rest().await {
                         return Some(Ok(progress));
                     }
@@ -227,13 +234,13 @@ impl Cursor {
 
     /// Waits for more, or until it is time to say how far it has come.
     async fn rest(&mut self) -> Option<Batch> {
-        if self.seen <= self.reported {
-            let _ = self.moved.changed().await;
-            return None;
-        }
+        let is_new = self.seen > self.reported;
         tokio::select! {
             _ = self.moved.changed() => None,
-            () = sleep_until(self.reported_at + self.hub.progress_interval) => Some(self.report(Vec::new())),
+            () = self.question.asked() => None,
+            () = sleep_until(self.reported_at + self.hub.progress_interval), if is_new => {
+                Some(self.report(Vec::new()))
+            }
         }
     }
 

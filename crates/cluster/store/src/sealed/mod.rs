@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use tokio::sync::{Mutex, RwLock};
 
 use self::keyring::Keyring;
@@ -222,15 +222,18 @@ impl Store for Sealed {
             return Ok(watch);
         }
         // What does not open ends a watch like any other error.
-        Ok(Watch::new(stream::unfold(Some((watch, self.clone())), |open| async move {
-            let (mut watch, sealed) = open?;
-            let batch = match watch.next().await? {
-                Ok(batch) => sealed.open_batch(batch).await,
-                Err(error) => Err(error),
-            };
-            let open = batch.is_ok().then_some((watch, sealed));
-            Some((batch, open))
-        })))
+        let sealed = self.clone();
+        Ok(watch.map(|batches| {
+            stream::unfold(Some((batches, sealed)), |open| async move {
+                let (mut batches, sealed) = open?;
+                let batch = match batches.next().await? {
+                    Ok(batch) => sealed.open_batch(batch).await,
+                    Err(error) => Err(error),
+                };
+                let open = batch.is_ok().then_some((batches, sealed));
+                Some((batch, open))
+            })
+        }))
     }
 
     async fn compact(&self, to: Revision) -> Result<()> {
