@@ -4,7 +4,7 @@ use super::place::{Faults, Place};
 use super::value::text;
 use hako_kube::names;
 use serde_json::Value;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which \
      must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. \
@@ -21,9 +21,25 @@ pub(super) struct Range {
 impl Range {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (first, bits) = text.split_once('/')?;
+        let bits = bits.bytes().all(|digit| digit.is_ascii_digit()).then_some(bits)?;
         let (first, bits): (IpAddr, u8) = (first.parse().ok()?, bits.parse().ok()?);
         let most = if first.is_ipv4() { 32 } else { 128 };
         (bits <= most).then_some(Self { first, bits })
+    }
+
+    /// Its first address without what lies beyond the bits.
+    fn masked(self) -> IpAddr {
+        let host = |width: u8| u32::from(width - self.bits);
+        match self.first {
+            IpAddr::V4(first) => {
+                let mask = u32::MAX.checked_shl(host(32)).unwrap_or(0);
+                Ipv4Addr::from_bits(first.to_bits() & mask).into()
+            }
+            IpAddr::V6(first) => {
+                let mask = u128::MAX.checked_shl(host(128)).unwrap_or(0);
+                Ipv6Addr::from_bits(first.to_bits() & mask).into()
+            }
+        }
     }
 
     /// Whether another range lies in this one and is smaller.
@@ -45,6 +61,74 @@ impl Range {
 pub(super) fn ip(text: &str) -> Vec<String> {
     let fault = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
     if is_ip(text) { Vec::new() } else { vec![fault.to_owned()] }
+}
+
+/// What is wrong with an address of a kind that takes one form of each alone.
+pub(super) fn strict_ip(text: &str) -> Vec<String> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        let fault = if is_padded(text) { "must not have leading 0s" } else { return ip(text) };
+        return vec![fault.to_owned()];
+    };
+    if is_mapped(address) {
+        return vec!["must not be an IPv4-mapped IPv6 address".to_owned()];
+    }
+    canonical(text, &address.to_string())
+}
+
+/// What is wrong with a range of a kind that takes one form of each alone.
+pub(super) fn strict_cidr(text: &str) -> Vec<String> {
+    let Some(range) = Range::parse(text) else {
+        let is_padded = text.split_once('/').is_some_and(|(first, _)| is_padded(first));
+        return if is_padded {
+            vec!["must not have leading 0s in IP or prefix length".to_owned()]
+        } else {
+            cidr(text)
+        };
+    };
+    if is_mapped(range.first) {
+        return vec!["must not have an IPv4-mapped IPv6 address".to_owned()];
+    }
+    if text.split_once("/0").is_some_and(|(_, rest)| !rest.is_empty()) {
+        return vec!["must not have leading 0s in IP or prefix length".to_owned()];
+    }
+    if range.masked() != range.first {
+        return vec!["must not have bits set beyond the prefix length".to_owned()];
+    }
+    canonical(text, &format!("{}/{}", range.first, range.bits))
+}
+
+/// What is wrong with an address and the range that it is in, as an interface has them.
+pub(super) fn of_interface(text: &str) -> Vec<String> {
+    const FORM: &str = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+    match (Range::parse(text), text.split_once('/')) {
+        (Some(range), _) if is_mapped(range.first) => {
+            vec!["must not have an IPv4-mapped IPv6 address".to_owned()]
+        }
+        (Some(range), _) => canonical(text, &format!("{}/{}", range.first, range.bits)),
+        (None, Some((first, _))) if is_padded(first) => {
+            vec!["must not have leading 0s in IP or prefix length".to_owned()]
+        }
+        (None, _) => vec![FORM.to_owned()],
+    }
+}
+
+fn canonical(text: &str, form: &str) -> Vec<String> {
+    if text == form { Vec::new() } else { vec![format!("must be in canonical form ({form:?})")] }
+}
+
+/// Whether it is an address but for zeros before its numbers.
+fn is_padded(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = text.split('.').collect();
+    let is_padded = |part: &&str| part.len() > 1 && part.starts_with('0');
+    let is_small = |part: &str| part.trim_start_matches('0').parse::<u16>().is_ok_and(|it| it < 256);
+    parts.len() == 4
+        && parts.iter().all(|part| is_number(part) && (part.bytes().all(|it| it == b'0') || is_small(part)))
+        && parts.iter().any(is_padded)
+}
+
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
 /// Whether it is an address.
@@ -117,6 +201,37 @@ mod tests {
         assert!(range("0.0.0.0/0").has_within(range("11.0.0.0/16")));
         assert!(range("::/0").has_within(range("fd00::/16")));
         assert_eq!((Range::parse("10.0.0.0/33"), Range::parse("10.0.0.0")), (None, None));
+    }
+
+    #[test]
+    fn strict_forms_are_one_for_each_address_and_range() {
+        let ips = [
+            ("10.0.0.1", ""),
+            ("2001:db8::1", ""),
+            ("x", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+            ("010.0.0.1", "must not have leading 0s"),
+            ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+            ("2001:DB8::1", "must be in canonical form (\"2001:db8::1\")"),
+        ];
+        for (text, fault) in ips {
+            assert_eq!(strict_ip(text).join(""), fault, "{text}");
+        }
+        let cidrs = [
+            ("10.0.0.0/8", ""),
+            ("0.0.0.0/0", ""),
+            ("fd00::/64", ""),
+            ("10.0.0.0", "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+            ("10.00.0.0/8", "must not have leading 0s in IP or prefix length"),
+            ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+            ("10.1.0.0/8", "must not have bits set beyond the prefix length"),
+            ("fd00::1/64", "must not have bits set beyond the prefix length"),
+            ("::ffff:1.2.3.0/120", "must not have an IPv4-mapped IPv6 address"),
+            ("FD00::/64", "must be in canonical form (\"fd00::/64\")"),
+        ];
+        for (text, fault) in cidrs {
+            assert_eq!(strict_cidr(text).join(""), fault, "{text}");
+        }
+        assert_eq!(Range::parse("10.0.0.0/+8"), None);
     }
 
     #[test]

@@ -128,8 +128,9 @@ fn strategy(object: &Value, causes: &mut Vec<FieldCause>) {
             }
             at_most_all(rolling, "maxUnavailable", PATH, causes);
         }
-        other => {
-            causes.push(field::not_supported("spec.strategy.type", other, &["Recreate", "RollingUpdate"]))
+        _ => {
+            let strategy = object["spec"]["strategy"].clone();
+            causes.push(field::not_supported("spec.strategy", strategy, &["Recreate", "RollingUpdate"]));
         }
     }
 }

@@ -118,7 +118,7 @@ fn address(address: &Place<'_>, kind: &str, is_of_api: bool, faults: &mut Faults
     let text = address.text();
     let is_sound = match kind {
         "IPv4" => text.parse::<Ipv4Addr>().is_ok(),
-        "IPv6" => text.parse::<Ipv6Addr>().is_ok(),
+        "IPv6" => text.parse::<Ipv6Addr>().is_ok_and(|address| address.to_ipv4_mapped().is_none()),
         "FQDN" => return full_name(address, faults),
         _ => return,
     };

@@ -1,7 +1,7 @@
 //! `PodDisruptionBudget`.
 
 use super::columns::{Column, age, name};
-use super::place::{Faults, Place};
+use super::place::{Faults, Place, path_segment};
 use super::row::{KindRow, Subresource};
 use super::value::{at, number, object_mut, set_default};
 use super::{conditions, meta};
@@ -26,6 +26,8 @@ pub(super) const ROW: KindRow = KindRow {
         Column::AGE,
     ],
     cells,
+    // Upstream checks no more of it.
+    name_faults: path_segment,
     default,
     validate,
     prepare_create: meta::start,

@@ -38,8 +38,17 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     if let Some(scheduling) = at(object, &["scheduling"]) {
         meta::labels(scheduling, &["nodeSelector"], "scheduling.nodeSelector", &mut faults);
         faults.extend(pod_spec::validate_tolerations(scheduling, "scheduling"));
+        let tolerations = Place::of(object).at(&["scheduling", "tolerations"]).items();
+        let is_again = |at: usize| tolerations[..at].iter().any(|it| key(it) == key(&tolerations[at]));
+        faults
+            .extend((0..tolerations.len()).filter(|at| is_again(*at)).map(|at| tolerations[at].duplicate()));
     }
     faults
+}
+
+/// What makes two tolerations one.
+fn key<'a>(toleration: &Place<'a>) -> [&'a str; 4] {
+    ["key", "operator", "value", "effect"].map(|part| toleration.at(&[part]).text())
 }
 
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {

@@ -15,6 +15,7 @@ mod samples;
 mod services;
 mod storage;
 mod volumes;
+mod wording;
 
 use super::*;
 use serde_json::{Value, json};
@@ -283,7 +284,7 @@ fn deployments_are_defaulted_validated_and_counted() {
         ),
         (
             json!({"strategy": {"type": "x"}}),
-            "spec.strategy.type: Unsupported value: \"x\": supported values: \"Recreate\", \"RollingUpdate\"",
+            "spec.strategy: Unsupported value: {\"type\":\"x\"}: supported values: \"Recreate\", \"RollingUpdate\"",
         ),
         (
             json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}),
@@ -396,9 +397,9 @@ fn other_kinds_print_as_kubectl_shows_them() {
 #[test]
 fn scale_reads_and_writes_replicas() {
     let mut made = created("Deployment", deployment(json!({"replicas": 3})));
-    let read = scale::of(&made);
+    let read = scale::of(scale::Paths::usual(), &made);
     assert_eq!((&read["spec"]["replicas"], &read["status"]["selector"]), (&json!(3), &json!("a=b")));
-    scale::apply(&mut made, &json!({"spec": {"replicas": 7}})).unwrap();
+    scale::apply(scale::Paths::usual(), &mut made, &json!({"spec": {"replicas": 7}})).unwrap();
     assert_eq!(made["spec"]["replicas"], 7);
-    assert!(scale::apply(&mut made, &json!({"spec": {"replicas": -7}})).is_err());
+    assert!(scale::apply(scale::Paths::usual(), &mut made, &json!({"spec": {"replicas": -7}})).is_err());
 }

@@ -20,27 +20,37 @@ const TYPES: &[(&str, &str)] = &[
 pub(super) fn validate(metric: &Place<'_>, faults: &mut Faults) {
     let kind = metric.at(&["type"]);
     let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
-    let Some((_, member)) = TYPES.iter().find(|(name, _)| *name == kind.text()) else {
-        faults.push(if kind.text().is_empty() {
-            kind.required("must specify a metric source type")
-        } else {
-            kind.not_supported(&names)
-        });
-        return;
-    };
-    let given: Vec<&str> =
-        TYPES.iter().map(|(_, member)| *member).filter(|member| metric.at(&[member]).is_set()).collect();
-    let source = metric.at(&[member]);
-    if !source.is_set() {
-        faults.push(source.required("must populate information for the given metric source"));
+    let wanted = TYPES.iter().find(|(name, _)| *name == kind.text()).map(|(_, member)| *member);
+    if kind.text().is_empty() {
+        faults.push(kind.required("must specify a metric source type"));
     }
-    for other in given.iter().filter(|other| *other != member) {
+    let Some(wanted) = wanted else {
+        faults.push(kind.not_supported(&names));
+        return first_source(metric, faults);
+    };
+    first_source(metric, faults);
+    if !metric.at(&[wanted]).is_set() {
+        let detail = "must populate information for the given metric source";
+        faults.push(metric.at(&[wanted]).required(detail));
+    }
+    let given: Vec<&str> = given(metric).collect();
+    for other in given.iter().filter(|other| given.len() > 1 && **other != wanted) {
         faults.push(metric.at(&[other]).forbidden("must populate the given metric source only"));
     }
-    if !source.is_set() {
-        return;
+}
+
+/// The members that keep a target, in the order in which they are looked at.
+fn given(metric: &Place<'_>) -> impl Iterator<Item = &'static str> {
+    ["object", "external", "pods", "resource", "containerResource"]
+        .into_iter()
+        .filter(move |member| metric.at(&[member]).is_set())
+}
+
+/// Faults of the first source there is. Of the others there is nothing to say but that they are too many.
+fn first_source(metric: &Place<'_>, faults: &mut Faults) {
+    if let Some(member) = given(metric).next() {
+        source(&metric.at(&[member]), member, faults);
     }
-    self::source(&source, member, faults);
 }
 
 fn source(source: &Place<'_>, member: &str, faults: &mut Faults) {
@@ -77,9 +87,13 @@ fn metric(metric: &Place<'_>, faults: &mut Faults) {
 fn target(target: &Place<'_>, member: &str, faults: &mut Faults) {
     let kind = target.at(&["type"]);
     match kind.text() {
-        "" => faults.push(kind.required("must specify a metric target type")),
         "Utilization" | "Value" | "AverageValue" => {}
-        _ => faults.push(kind.invalid("must be either Utilization, Value, or AverageValue")),
+        other => {
+            if other.is_empty() {
+                faults.push(kind.required("must specify a metric target type"));
+            }
+            faults.push(kind.invalid_text("must be either Utilization, Value, or AverageValue"));
+        }
     }
     let (utilization, value) = (target.at(&["averageUtilization"]), target.at(&["value"]));
     let average = target.at(&["averageValue"]);
@@ -103,7 +117,7 @@ fn target(target: &Place<'_>, member: &str, faults: &mut Faults) {
             }
             _ => {}
         },
-        "pods" if !average.is_set() => {
+        "pods" if check::quantity(Some(average.value)).is_none_or(|amount| amount.millis() <= 0) => {
             faults.push(average.required("must specify a positive target averageValue"));
         }
         "object" if !value.is_set() && !average.is_set() => {

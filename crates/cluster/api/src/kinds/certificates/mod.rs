@@ -6,7 +6,7 @@ mod validate;
 pub(crate) use pem::requested_organizations;
 
 use super::columns::{Column, age, name, or_none};
-use super::place::{Faults, Place};
+use super::place::{Faults, Place, path_segment};
 use super::row::{KindRow, PartWrite, Scope, Subresource};
 use super::value::{at, each_mut, items, object_mut, text};
 use super::{conditions, meta};
@@ -38,8 +38,8 @@ pub(super) const ROW: KindRow = KindRow {
         Column::text("Condition", "What became of the request."),
     ],
     cells,
-    // Whoever asks may name the request as they like.
-    name_faults: |_| Vec::new(),
+    // Whoever asks may name the request as they like, as long as the name stays within a path.
+    name_faults: path_segment,
     default,
     validate: validate::object,
     validate_part: validate::part,

@@ -1,6 +1,7 @@
 //! `ResourceClaim`.
 
 use super::super::columns::{Column, age, name};
+use super::super::place::Place;
 use super::super::row::{KindRow, Subresource};
 use super::super::value::{at, items};
 use super::super::workload::default_status;
@@ -62,7 +63,7 @@ fn default(object: &mut Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
-    request::validate(&object["spec"], "spec", &mut causes);
+    request::validate(&Place::of(object).at(&["spec"]), &mut causes);
     causes
 }
 
@@ -70,7 +71,7 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
     check::immutable(new, old, &["spec"], "", &mut causes);
     if new.get("status") != old.get("status") {
-        causes.extend(result::validate(new, old));
+        result::validate(&Place::of(new), &Place::of(old), &mut causes);
     }
     causes
 }

@@ -1,11 +1,11 @@
 //! `DeviceClass`.
 
+use super::super::place::Place;
 use super::super::resource_names;
 use super::super::row::{KindRow, Scope};
-use super::super::value::{items, number, object_mut};
-use super::{GROUP, at_most, configuration, each, selectors};
+use super::super::value::{number, object_mut};
+use super::{GROUP, all, configuration, selectors};
 use hako_error::FieldCause;
-use hako_kube::field;
 use serde_json::Value;
 
 pub(in super::super) const ROW: KindRow = KindRow {
@@ -24,17 +24,12 @@ pub(in super::super) const ROW: KindRow = KindRow {
 const CONFIG_MAX: usize = 32;
 
 fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, spec) = (Vec::new(), &object["spec"]);
-    selectors(items(spec, &["selectors"]), "spec.selectors", &mut causes);
-    at_most(items(spec, &["config"]), CONFIG_MAX, "spec.config", &mut causes);
-    for (config, path) in each(spec, "config", "spec") {
-        configuration(config, &path, &mut causes);
-    }
-    if let Some(name) = spec.get("extendedResourceName").and_then(Value::as_str)
-        && !resource_names::is_extended(name)
-    {
-        let detail = "must be a valid extended resource name";
-        causes.push(field::invalid("spec.extendedResourceName", name, detail));
+    let (mut causes, spec) = (Vec::new(), Place::of(object).at(&["spec"]));
+    selectors(&spec.at(&["selectors"]), &mut causes);
+    all(&spec.at(&["config"]), CONFIG_MAX, &mut causes, configuration);
+    let name = spec.at(&["extendedResourceName"]);
+    if name.is_set() && !resource_names::is_extended(name.text()) {
+        causes.push(name.invalid("must be a valid extended resource name"));
     }
     causes
 }

@@ -1,9 +1,8 @@
 //! What a claim asks for: requests, constraints among them, configuration for them.
 
-use super::super::check;
-use super::super::value::{each_mut, items, number, object_mut, set_default, text};
-use super::{at_most, configuration, each, label, selectors, unique};
-use hako_error::FieldCause;
+use super::super::place::{Faults, Place};
+use super::super::value::{each_mut, object_mut, set_default};
+use super::{EFFECTS, all, configuration, qualified, selectors, set};
 use hako_kube::{field, names};
 use serde_json::{Map, Value, json};
 
@@ -32,138 +31,112 @@ fn amount(request: &mut Map<String, Value>) {
     each_mut(request, "tolerations").for_each(|toleration| set_default(toleration, "operator", "Equal"));
 }
 
-/// All faults of the spec of a claim at a path.
-pub(super) fn validate(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    let (devices, path) = (&spec["devices"], field::child(path, "devices"));
-    let list = |name: &str| items(devices, &[name]);
-    for name in ["requests", "constraints", "config"] {
-        at_most(list(name), LIST_MAX, &field::child(&path, name), causes);
-    }
-    unique(list("requests"), Some("name"), &field::child(&path, "requests"), causes);
-    for (request, path) in each(devices, "requests", &path) {
-        self::request(request, &path, causes);
-    }
-    for (constraint, path) in each(devices, "constraints", &path) {
-        references(spec, constraint, &path, causes);
-        attribute(constraint, &path, causes);
-    }
-    for (config, path) in each(devices, "config", &path) {
-        references(spec, config, &path, causes);
-        configuration(config, &path, causes);
-    }
+/// All faults of the spec of a claim.
+pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
+    let devices = spec.at(&["devices"]);
+    set(&devices.at(&["requests"]), LIST_MAX, Some("name"), faults, request);
+    all(&devices.at(&["constraints"]), LIST_MAX, faults, |constraint, faults| {
+        references(spec, constraint, faults);
+        attribute(constraint, faults);
+    });
+    all(&devices.at(&["config"]), LIST_MAX, faults, |config, faults| {
+        references(spec, config, faults);
+        configuration(config, faults);
+    });
 }
 
-fn request(request: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn request(request: &Place<'_>, faults: &mut Faults) {
     const ONE: &str = "exactly one of `exactly` or `firstAvailable` is required";
-    label(request, "name", path, causes);
-    let alternatives = items(request, &["firstAvailable"]);
-    match (request.get("exactly"), alternatives.is_empty()) {
-        (None, true) => causes.push(field::required(path, ONE)),
-        (Some(_), false) => {
+    request.at(&["name"]).check(names::dns_label, faults);
+    let (exactly, alternatives) = (request.at(&["exactly"]), request.at(&["firstAvailable"]));
+    match (exactly.is_set(), alternatives.is_empty()) {
+        (false, true) => faults.push(request.required(ONE)),
+        (true, false) => {
             let detail = format!("{ONE}, but multiple fields are set");
-            causes.push(field::invalid(path, Value::Null, &detail));
+            faults.push(field::invalid(request.path.as_str(), Value::Null, &detail));
         }
-        (Some(exactly), true) => one(exactly, &field::child(path, "exactly"), causes),
-        (None, false) => {
-            let list = field::child(path, "firstAvailable");
-            at_most(alternatives, ALTERNATIVES_MAX, &list, causes);
-            unique(alternatives, Some("name"), &list, causes);
-            for (alternative, path) in each(request, "firstAvailable", path) {
-                label(alternative, "name", &path, causes);
-                one(alternative, &path, causes);
-            }
+        (true, true) => one(&exactly, faults),
+        (false, false) => {
+            set(&alternatives, ALTERNATIVES_MAX, Some("name"), faults, |alternative, faults| {
+                alternative.at(&["name"]).check(names::dns_label, faults);
+                one(alternative, faults);
+            })
         }
     }
 }
 
-fn one(request: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    let (class, class_path) = (text(request, &["deviceClassName"]), field::child(path, "deviceClassName"));
-    if class.is_empty() {
-        causes.push(field::required(class_path, ""));
-    } else {
-        check::syntax(names::dns_subdomain(class), class, &class_path, causes);
-    }
-    selectors(items(request, &["selectors"]), &field::child(path, "selectors"), causes);
-    let (mode, count) = (text(request, &["allocationMode"]), number(request, &["count"]).unwrap_or(0));
-    let count_path = field::child(path, "count");
-    match mode {
-        "All" if count != 0 => {
-            let detail = "must not be specified when allocationMode is 'All'";
-            causes.push(field::invalid(count_path, count, detail));
+fn one(request: &Place<'_>, faults: &mut Faults) {
+    request.at(&["deviceClassName"]).check_required(names::dns_subdomain, faults);
+    selectors(&request.at(&["selectors"]), faults);
+    let (mode, count) = (request.at(&["allocationMode"]), request.at(&["count"]));
+    match mode.text() {
+        "All" if count.number() != 0 => {
+            faults.push(count.invalid("must not be specified when allocationMode is 'All'"));
         }
-        "ExactCount" if count <= 0 => {
-            causes.push(field::invalid(count_path, count, "must be greater than zero"));
+        "ExactCount" if count.number() <= 0 => {
+            faults.push(count.invalid_number("must be greater than zero"));
         }
-        "All" | "ExactCount" => {}
-        other => {
-            let path = field::child(path, "allocationMode");
-            causes.push(field::not_supported(path, other, &["All", "ExactCount"]));
-        }
+        _ => mode.one_of(&["All", "ExactCount"], faults),
     }
-    at_most(items(request, &["tolerations"]), TOLERATIONS_MAX, &field::child(path, "tolerations"), causes);
-    for (toleration, path) in each(request, "tolerations", path) {
-        self::toleration(toleration, &path, causes);
-    }
+    all(&request.at(&["tolerations"]), TOLERATIONS_MAX, faults, toleration);
 }
 
-fn toleration(toleration: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    let (key, value) = (text(toleration, &["key"]), text(toleration, &["value"]));
-    if !key.is_empty() {
-        check::syntax(names::qualified_name(key), key, &field::child(path, "key"), causes);
-    }
-    let (operator, operator_path) = (text(toleration, &["operator"]), field::child(path, "operator"));
-    match operator {
-        "Exists" if !value.is_empty() => {
-            let detail = "must be empty for operator `Exists`";
-            causes.push(field::invalid(field::child(path, "value"), value, detail));
+fn toleration(toleration: &Place<'_>, faults: &mut Faults) {
+    toleration.at(&["key"]).check_given(names::qualified_name, faults);
+    let (operator, value) = (toleration.at(&["operator"]), toleration.at(&["value"]));
+    match operator.text() {
+        "Exists" if !value.text().is_empty() => {
+            faults.push(value.invalid("must be empty for operator `Exists`"));
         }
-        "Equal" if key.is_empty() => {
-            let detail = "must be `Exists` when key is empty";
-            causes.push(field::invalid(operator_path, operator, detail));
-        }
-        "Exists" | "Equal" => {}
-        "" => causes.push(field::required(operator_path, "")),
-        other => causes.push(field::not_supported(operator_path, other, &["Equal", "Exists"])),
+        "Exists" => {}
+        "Equal" => value.check(names::label_value, faults),
+        "" => faults.push(operator.required("")),
+        _ => operator.one_of(&["Equal", "Exists"], faults),
     }
-    check::one_of(toleration, "effect", &["NoExecute", "NoSchedule"], path, causes);
+    let effect = toleration.at(&["effect"]);
+    if !effect.text().is_empty() {
+        effect.one_of(&EFFECTS, faults);
+    }
 }
 
 /// Faults of the requests that a constraint or configuration names.
-pub(super) fn references(spec: &Value, object: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    let list = items(object, &["requests"]);
-    let list_path = field::child(path, "requests");
-    at_most(list, LIST_MAX, &list_path, causes);
-    unique(list, None, &list_path, causes);
-    for (reference, path) in each(object, "requests", path) {
-        self::reference(spec, reference.as_str().unwrap_or(""), &path, causes);
-    }
+pub(super) fn references(spec: &Place<'_>, object: &Place<'_>, faults: &mut Faults) {
+    set(&object.at(&["requests"]), LIST_MAX, None, faults, |name, faults| reference(spec, name, faults));
 }
 
-/// A fault where a claim has no request of a name.
-pub(super) fn reference(spec: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>) {
-    let (outer, inner) = name.split_once('/').map_or((name, None), |(outer, inner)| (outer, Some(inner)));
-    let named = |list: &'_ [Value], wanted: &str| list.iter().any(|it| text(it, &["name"]) == wanted);
-    let requests = items(spec, &["devices", "requests"]);
-    let is_known = requests.iter().any(|request| {
-        text(request, &["name"]) == outer
-            && inner.is_none_or(|inner| named(items(request, &["firstAvailable"]), inner))
-    });
-    if !is_known {
-        causes.push(field::invalid(path, name, REFERENCE));
-    }
-}
-
-fn attribute(constraint: &Value, path: &str, causes: &mut Vec<FieldCause>) {
-    for name in ["matchAttribute", "distinctAttribute"] {
-        let Some(attribute) = constraint.get(name).and_then(Value::as_str) else { continue };
-        let path = field::child(path, name);
-        match attribute.split_once('/') {
-            Some((domain, _)) => check::syntax(names::dns_subdomain(domain), attribute, &path, causes),
-            None => causes.push(field::invalid(path, attribute, "must include a domain")),
-        }
+/// Faults of the name of one of a claim's requests.
+pub(super) fn reference(spec: &Place<'_>, name: &Place<'_>, faults: &mut Faults) {
+    let parts: Vec<&str> = name.text().split('/').collect();
+    if parts.len() > 2 {
+        faults.push(name.invalid(REFERENCE));
         return;
     }
-    let detail =
+    for part in &parts {
+        faults.extend(
+            names::dns_label(part).iter().map(|fault| field::invalid(name.path.as_str(), *part, fault)),
+        );
+    }
+    let is_named = |it: &Place<'_>, wanted: &str| it.at(&["name"]).text() == wanted;
+    let is_known = spec.at(&["devices", "requests"]).items().iter().any(|request| {
+        let mut inner = parts[1..].iter();
+        let alternatives = request.at(&["firstAvailable"]).items();
+        is_named(request, parts[0]) && inner.all(|inner| alternatives.iter().any(|it| is_named(it, inner)))
+    });
+    if !is_known {
+        faults.push(name.invalid_text(REFERENCE));
+    }
+}
+
+fn attribute(constraint: &Place<'_>, faults: &mut Faults) {
+    const DETAIL: &str =
         "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
-    causes.push(field::required(path, detail));
+    let names = ["matchAttribute", "distinctAttribute"].map(|name| constraint.at(&[name]));
+    let Some(name) = names.iter().find(|name| name.is_set()) else {
+        faults.push(constraint.required(DETAIL));
+        return;
+    };
+    qualified(name.text(), &name.path, faults);
+    if !name.text().contains('/') {
+        faults.push(name.invalid("a fully qualified name must be a domain and a name separated by a slash"));
+    }
 }

@@ -1,64 +1,126 @@
-//! What a claim got, and who uses it.
+//! What a claim got, who uses it, and what drivers say about it.
 
-use super::super::check;
-use super::super::value::{at, items, text};
-use super::{at_most, each, label, pool, request, unique};
-use hako_error::FieldCause;
-use hako_kube::field;
+use super::super::place::{Faults, Place};
+use super::super::{addresses, check, conditions, pod_spec};
+use super::{all, binding_conditions, configuration, driver, pool, raw, request, set, share};
+use hako_kube::{field, names};
 use serde_json::Value;
 
 const RESERVED_MAX: usize = 256;
 const RESULTS_MAX: usize = 32;
+/// Of a claim's own, and of its class.
+const CONFIG_MAX: usize = 64;
+const CONDITIONS_MAX: usize = 8;
+const INTERFACE_MAX: usize = 256;
+const HARDWARE_ADDRESS_MAX: usize = 128;
+const ADDRESSES_MAX: usize = 16;
+/// What makes one device out of a result.
+const IDENTITY: [&str; 4] = ["driver", "pool", "device", "shareID"];
 
 /// All faults of a status that was written.
-pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let (mut causes, status) = (Vec::new(), &new["status"]);
-    let reserved = items(status, &["reservedFor"]);
-    at_most(reserved, RESERVED_MAX, "status.reservedFor", &mut causes);
-    unique(reserved, Some("uid"), "status.reservedFor", &mut causes);
-    for (consumer, path) in each(status, "reservedFor", "status") {
-        for member in ["resource", "name", "uid"] {
-            if text(consumer, &[member]).is_empty() {
-                causes.push(field::required(field::child(&path, member), ""));
-            }
-        }
-    }
-    let (allocation, before) = (status.get("allocation"), at(old, &["status", "allocation"]));
-    if !reserved.is_empty() && allocation.is_none() {
-        let detail = "may not be specified when `allocated` is not set";
-        causes.push(field::forbidden("status.reservedFor", detail));
-    }
-    let had = items(old, &["status", "reservedFor"]);
-    let is_deleted = at(new, &["metadata", "deletionTimestamp"]).is_some();
-    if is_deleted && reserved.iter().any(|consumer| !had.contains(consumer)) {
-        let detail =
+pub(super) fn validate(new: &Place<'_>, old: &Place<'_>, faults: &mut Faults) {
+    let (status, before) = (new.at(&["status"]), old.at(&["status"]));
+    let reserved = status.at(&["reservedFor"]);
+    set(&reserved, RESERVED_MAX, Some("uid"), faults, |consumer, faults| {
+        let members = ["resource", "name", "uid"].map(|member| consumer.at(&[member]));
+        faults.extend(members.iter().filter(|it| it.text().is_empty()).map(|it| it.required("")));
+    });
+    let allocation = status.at(&["allocation"]);
+    devices(&status.at(&["devices"]), &allocation, faults);
+    let had = before.at(&["reservedFor"]).items();
+    let is_new = |consumer: &Place<'_>| !had.iter().any(|it| it.value == consumer.value);
+    if !reserved.is_empty() && !allocation.is_set() {
+        faults.push(reserved.forbidden("may not be specified when `allocated` is not set"));
+    } else if new.at(&["metadata", "deletionTimestamp"]).is_set() && reserved.items().iter().any(is_new) {
+        const DETAIL: &str =
             "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
-        causes.push(field::forbidden("status.reservedFor", detail));
+        faults.push(reserved.forbidden(DETAIL));
     }
-    match (allocation, before) {
-        (Some(is), Some(was)) if is != was => {
-            causes.push(field::invalid("status.allocation", is.clone(), check::IMMUTABLE));
+    let was = before.at(&["allocation"]);
+    if allocation.is_set() && was.is_set() {
+        if allocation.value != was.value {
+            faults.push(allocation.invalid(check::IMMUTABLE));
         }
-        (Some(is), None) => self::allocation(&new["spec"], is, &mut causes),
-        _ => {}
+    } else if allocation.is_set() {
+        self::allocation(&new.at(&["spec"]), &allocation, faults);
     }
-    causes
 }
 
-fn allocation(spec: &Value, allocation: &Value, causes: &mut Vec<FieldCause>) {
-    const PATH: &str = "status.allocation.devices";
-    let devices = &allocation["devices"];
-    let results = items(devices, &["results"]);
-    at_most(results, RESULTS_MAX, &field::child(PATH, "results"), causes);
-    for (result, path) in each(devices, "results", PATH) {
-        request::reference(spec, text(result, &["request"]), &field::child(&path, "request"), causes);
-        check::driver(text(result, &["driver"]), &field::child(&path, "driver"), causes);
-        pool(text(result, &["pool"]), &field::child(&path, "pool"), causes);
-        label(result, "device", &path, causes);
+fn allocation(spec: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
+    let devices = allocation.at(&["devices"]);
+    all(&devices.at(&["results"]), RESULTS_MAX, faults, |result, faults| {
+        request::reference(spec, &result.at(&["request"]), faults);
+        device(result, faults);
+        binding_conditions(result, faults);
+        share(&result.at(&["shareID"]), faults);
+    });
+    all(&devices.at(&["config"]), CONFIG_MAX, faults, |config, faults| {
+        let source = config.at(&["source"]);
+        if source.text().is_empty() {
+            faults.push(source.required(""));
+        } else {
+            source.one_of(&["FromClaim", "FromClass"], faults);
+        }
+        request::references(spec, config, faults);
+        configuration(config, faults);
+    });
+    let selector = allocation.at(&["nodeSelector"]);
+    if selector.is_set() {
+        faults.extend(pod_spec::node_selector(selector.value, &selector.path));
     }
-    for (config, path) in each(devices, "config", PATH) {
-        check::required_one_of(config, "source", &["FromClaim", "FromClass"], &path, causes);
-        request::references(spec, config, &path, causes);
-        super::configuration(config, &path, causes);
+}
+
+fn device(named: &Place<'_>, faults: &mut Faults) {
+    driver(&named.at(&["driver"]), faults);
+    pool(&named.at(&["pool"]), faults);
+    named.at(&["device"]).check(names::dns_label, faults);
+}
+
+/// What drivers say about the devices that the claim got.
+fn devices(devices: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
+    let identity = |device: &Place<'_>| -> Vec<String> {
+        IDENTITY
+            .iter()
+            .map(|name| device.at(&[*name]).text())
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let got: Vec<Vec<String>> = allocation.at(&["devices", "results"]).items().iter().map(identity).collect();
+    let mut said = Vec::new();
+    for it in devices.items() {
+        device(&it, faults);
+        share(&it.at(&["shareID"]), faults);
+        let (is, shown) = (identity(&it), Value::from(identity(&it).join("/")));
+        if !got.contains(&is) {
+            let detail = "must be an allocated device in the claim";
+            faults.push(field::invalid(it.path.as_str(), shown.clone(), detail));
+        }
+        if said.contains(&is) {
+            faults.push(field::duplicate(it.path.as_str(), shown));
+        }
+        said.push(is);
+        let stated = it.at(&["conditions"]);
+        if stated.items().len() > CONDITIONS_MAX {
+            faults.push(field::too_many(stated.path.as_str(), stated.items().len(), CONDITIONS_MAX));
+        }
+        conditions::validate(&stated, faults);
+        let data = it.at(&["data"]);
+        if data.is_set() {
+            raw(&data, faults);
+        }
+        network(&it.at(&["networkData"]), faults);
     }
+}
+
+fn network(data: &Place<'_>, faults: &mut Faults) {
+    for (name, max) in [("interfaceName", INTERFACE_MAX), ("hardwareAddress", HARDWARE_ADDRESS_MAX)] {
+        let text = data.at(&[name]);
+        if text.text().len() > max {
+            faults.push(field::too_long(text.path, max));
+        }
+    }
+    set(&data.at(&["ips"]), ADDRESSES_MAX, None, faults, |address, faults| {
+        address.check(addresses::of_interface, faults);
+    });
 }

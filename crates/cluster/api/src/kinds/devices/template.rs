@@ -1,5 +1,6 @@
 //! `ResourceClaimTemplate`.
 
+use super::super::place::Place;
 use super::super::row::KindRow;
 use super::super::{check, meta};
 use super::{GROUP, request};
@@ -28,7 +29,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     let (mut causes, template) = (Vec::new(), &object["spec"]);
     meta::labels(template, &["metadata", "labels"], "spec.metadata.labels", &mut causes);
     meta::annotations(template, "spec.metadata.annotations", &mut causes);
-    request::validate(&template["spec"], "spec.spec", &mut causes);
+    request::validate(&Place::of(object).at(&["spec", "spec"]), &mut causes);
     causes
 }
 

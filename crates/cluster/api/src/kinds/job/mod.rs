@@ -206,13 +206,16 @@ fn completions_update(is: &Value, was: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-/// Where pods may go changes only while the job is suspended and never ran.
+/// Where pods may go and what they get changes only while the job is suspended and none of its pods is left (KEP-2926,
+/// KEP-5440).
 fn template_update(is: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
     let was = &old["spec"];
     let is_suspended = was["suspend"] == Value::Bool(true);
     let never_ran = at(old, &["status", "startTime"]).is_none();
+    let has_active = number(old, &["status", "active"]).unwrap_or(0) > 0;
+    let is_at_rest = never_ran || (status::is_true(old, "Suspended") && !has_active);
     let (mut new, mut before) = (is["template"].clone(), was["template"].clone());
-    if is_suspended && never_ran {
+    if is_suspended && is_at_rest {
         strip_directives(&mut new);
         strip_directives(&mut before);
     }
@@ -229,6 +232,19 @@ fn strip_directives(template: &mut Value) {
     let Some(pod) = object_mut(template, &["spec"]) else { return };
     for name in ["nodeSelector", "tolerations", "schedulingGates"] {
         pod.remove(name);
+    }
+    for containers in ["containers", "initContainers"] {
+        for container in each_mut(pod, containers) {
+            let resources = container.get_mut("resources").and_then(Value::as_object_mut);
+            let is_empty = resources.is_some_and(|resources| {
+                resources.remove("requests");
+                resources.remove("limits");
+                resources.is_empty()
+            });
+            if is_empty {
+                container.remove("resources");
+            }
+        }
     }
     let affinity = pod.get_mut("affinity").and_then(Value::as_object_mut);
     let is_empty = affinity.is_some_and(|affinity| {

@@ -88,6 +88,11 @@ fn conditions(job: &Value, causes: &mut Vec<FieldCause>) {
             causes.push(check::unfit(CONDITIONS, detail));
         }
     }
+    let has_policy = at(job, &["spec", "successPolicy"]).is_some();
+    if has_policy && is("Complete") && !is("SuccessCriteriaMet") {
+        let detail = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True";
+        causes.push(check::unfit(CONDITIONS, detail));
+    }
 }
 
 fn times(job: &Value, causes: &mut Vec<FieldCause>) {
@@ -172,6 +177,11 @@ pub(super) fn validate_update(new: &Value, old: &Value, causes: &mut Vec<FieldCa
     }
     if is_true(old, "SuccessCriteriaMet") && !is_true(new, "SuccessCriteriaMet") {
         causes.push(check::unfit(CONDITIONS, "cannot disable the SuccessCriteriaMet=True condition"));
+    }
+    let met = "SuccessCriteriaMet";
+    if is_true(old, "Complete") && !is_true(old, met) && is_true(new, met) {
+        let detail = "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions";
+        causes.push(check::unfit(CONDITIONS, detail));
     }
     counters(new, old, causes);
     let of = |job: &'_ Value, name: &str| text(job, &["status", name]).to_owned();

@@ -2,7 +2,7 @@
 
 use super::columns::{Column, age, name, or_none};
 use super::{Faults, GROUP, KindRow, Place, Subresource, addresses, meta, reference};
-use crate::kinds::value::{items, text};
+use crate::kinds::value::{at, items, text};
 use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
@@ -82,13 +82,16 @@ fn prepare_create(object: &mut Value) {
 }
 
 fn validate_create(object: &Value) -> Vec<FieldCause> {
-    let annotation = text(object, &["metadata", "annotations", CLASS_ANNOTATION]);
-    let class = text(object, &["spec", "ingressClassName"]);
-    if annotation.is_empty() || class.is_empty() || annotation == class {
-        return Vec::new();
+    let given = |path: &[&str]| at(object, path).and_then(Value::as_str);
+    let annotation = given(&["metadata", "annotations", CLASS_ANNOTATION]);
+    match (annotation, given(&["spec", "ingressClassName"])) {
+        (Some(annotation), Some(class)) if annotation != class => {
+            let path = format!("annotations.{CLASS_ANNOTATION}");
+            let detail = "must match `ingressClassName` when both are specified";
+            vec![hako_kube::field::invalid(path, annotation, detail)]
+        }
+        _ => Vec::new(),
     }
-    let path = format!("annotations.{CLASS_ANNOTATION}");
-    vec![hako_kube::field::invalid(path, annotation, "must match `ingressClassName` when both are specified")]
 }
 
 fn validate(object: &Value) -> Vec<FieldCause> {

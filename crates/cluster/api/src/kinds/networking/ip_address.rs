@@ -18,7 +18,7 @@ pub(in crate::kinds) const ROW: KindRow = KindRow {
     type_name: "io.k8s.api.networking.v1.IPAddress",
     columns: &[Column::NAME, Column::text("ParentRef", "What the address was given to.")],
     cells,
-    name_faults: addresses::ip,
+    name_faults: addresses::strict_ip,
     validate,
     validate_update,
     ..KindRow::BASE

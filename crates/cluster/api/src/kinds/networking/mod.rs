@@ -28,6 +28,10 @@ fn reference(reference: &Place<'_>, faults: &mut Faults) {
         group.check(names::dns_subdomain, faults);
     }
     for name in ["kind", "name"] {
-        reference.at(&[name]).check_required(place::path_segment, faults);
+        let part = reference.at(&[name]);
+        if part.is_empty() {
+            faults.push(part.required(&format!("{name} is required")));
+        }
+        part.check_given(place::path_segment, faults);
     }
 }

@@ -5,7 +5,7 @@ use super::{Faults, GROUP, KindRow, Place, addresses, meta};
 use crate::kinds::value::{at, each_mut, object_mut, set_default};
 use addresses::Range;
 use hako_error::FieldCause;
-use hako_kube::names;
+use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -86,7 +86,9 @@ fn port(entry: &Place<'_>, faults: &mut Faults) {
             port_number(&port, faults);
             if end.is_set() {
                 if end.number() < port.number() {
-                    faults.push(end.invalid("must be greater than or equal to `port`"));
+                    // The original shows the other of the two.
+                    let detail = "must be greater than or equal to `port`";
+                    faults.push(field::invalid(end.path.as_str(), port.number(), detail));
                 }
                 port_number(&end, faults);
             }

@@ -52,21 +52,22 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     let mut faults = Faults::new();
     conditions::validate(&Place::of(object).at(&["status", "conditions"]), &mut faults);
     let cidrs = cidrs(object);
+    // As upstream has it, what is wrong with their number is wrong with the whole spec.
+    let spec = |detail: &str| field::invalid(cidrs.path.as_str(), object["spec"].clone(), detail);
     match cidrs.items().as_slice() {
         [] => faults.push(cidrs.required("at least one CIDR required")),
-        [_, _, _, ..] => faults.push(cidrs.invalid("may only hold up to 2 values")),
-        all => all.iter().for_each(|cidr| cidr.check(addresses::cidr, &mut faults)),
-    }
-    let is_ipv4 = |cidr: &str| Range::parse(cidr).map(|range| range.first.is_ipv4());
-    if let [one, two] = cidrs.texts().as_slice()
-        && is_ipv4(one).is_some()
-        && is_ipv4(one) == is_ipv4(two)
-    {
-        let detail =
-            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-        faults.push(cidrs.invalid(detail));
+        [_, _, _, ..] => faults.push(spec("may only hold up to 2 values")),
+        [one, two] if !are_of_both_families(one.text(), two.text()) => faults.push(spec(
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+        )),
+        all => all.iter().for_each(|cidr| cidr.check(addresses::strict_cidr, &mut faults)),
     }
     faults
+}
+
+fn are_of_both_families(one: &str, two: &str) -> bool {
+    let is_ipv4 = |cidr: &str| Range::parse(cidr).map(|range| range.first.is_ipv4());
+    matches!((is_ipv4(one), is_ipv4(two)), (Some(one), Some(two)) if one != two)
 }
 
 /// The ranges stay; a second one, of the other family, may be added.

@@ -2,7 +2,7 @@
 
 use super::super::columns::{Column, age, name};
 use super::super::row::{KindRow, Scope, Subresource};
-use super::super::value::{members, object_mut, set_default, text};
+use super::super::value::{members, number, object_mut, set_default, text};
 use super::super::volume::spec::validate_inline;
 use super::super::{check, meta};
 use super::GROUP;
@@ -94,6 +94,10 @@ fn status(status: &Value, causes: &mut Vec<FieldCause>) {
         if text(status, &[name, "message"]).len() > MESSAGE_MAX {
             let path = field::child(&field::child("status", name), "message");
             causes.push(field::too_long(path, MESSAGE_MAX));
+        }
+        if let Some(code) = number(status, &[name, "errorCode"]).filter(|code| *code < 0) {
+            let path = field::child(&field::child("status", name), "errorCode");
+            causes.push(field::invalid(path, code, "must be between 0 and 2147483647, inclusive"));
         }
     }
 }

@@ -1,10 +1,9 @@
 //! `VolumeAttributesClass`.
 
-use super::super::check;
 use super::super::columns::{Column, age};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{members, text};
-use super::{GROUP, class_name, kept, parameters};
+use super::{GROUP, class_name, kept, parameters, provisioner};
 use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
@@ -37,7 +36,7 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
-    check::driver(text(object, &["driverName"]), "driverName", &mut causes);
+    provisioner(object, "driverName", &mut causes);
     parameters(object, &mut causes);
     if members(object, &["parameters"]).next().is_none() {
         causes.push(field::required("parameters", "must contain at least one key/value pair"));

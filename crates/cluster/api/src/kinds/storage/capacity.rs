@@ -37,10 +37,8 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     check::selector(object, "nodeTopology", "", &mut causes);
     let class = text(object, &["storageClassName"]);
     check::syntax(names::dns_subdomain(class), class, "storageClassName", &mut causes);
-    for name in ["capacity", "maximumVolumeSize"] {
-        if let Some(amount) = check::quantity(object.get(name)).filter(|amount| amount.is_negative()) {
-            causes.push(field::invalid(name, amount.to_string(), check::NOT_NEGATIVE));
-        }
+    if let Some(amount) = check::quantity(object.get("capacity")).filter(|amount| amount.is_negative()) {
+        causes.push(field::invalid("capacity", amount.to_string(), check::NOT_NEGATIVE));
     }
     causes
 }

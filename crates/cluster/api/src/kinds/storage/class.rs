@@ -4,11 +4,12 @@ use super::super::check;
 use super::super::columns::{Column, age};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{items, set_default, text};
-use super::{GROUP, class_name, kept, parameters};
+use super::{GROUP, class_name, kept, parameters, provisioner};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(in super::super) const ROW: KindRow = KindRow {
     group: GROUP,
@@ -60,13 +61,7 @@ fn default(object: &mut Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
-    let provisioner = text(object, &["provisioner"]);
-    if provisioner.is_empty() {
-        causes.push(field::required("provisioner", ""));
-    } else {
-        let complaints = names::qualified_name(&provisioner.to_lowercase());
-        check::syntax(complaints, provisioner, "provisioner", &mut causes);
-    }
+    provisioner(object, "provisioner", &mut causes);
     parameters(object, &mut causes);
     check::one_of(object, "reclaimPolicy", &["Delete", "Retain"], "", &mut causes);
     let modes = ["Immediate", "WaitForFirstConsumer"];
@@ -75,11 +70,20 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     for (index, one) in terms.iter().enumerate() {
         let path = field::child(&field::index("allowedTopologies", index), "matchLabelExpressions");
         topology(one, &path, &mut causes);
-        if terms[..index].contains(one) {
+        if terms[..index].iter().any(|earlier| sets(earlier) == sets(one)) {
             causes.push(field::duplicate(path, ""));
         }
     }
     causes
+}
+
+/// What a term says, in whatever order.
+fn sets(term: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
+    let of = |it| {
+        let values = items(it, &["values"]).iter().filter_map(Value::as_str).collect();
+        (text(it, &["key"]), values)
+    };
+    items(term, &["matchLabelExpressions"]).iter().map(of).collect()
 }
 
 fn topology(term: &Value, path: &str, causes: &mut Vec<FieldCause>) {

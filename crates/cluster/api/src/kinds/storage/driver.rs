@@ -6,7 +6,7 @@ use super::super::value::{items, number, object_mut, set_default, text};
 use super::super::{check, meta};
 use super::GROUP;
 use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -28,7 +28,6 @@ pub(in super::super) const ROW: KindRow = KindRow {
         Column::AGE,
     ],
     cells,
-    name_faults,
     default,
     validate,
     validate_update,
@@ -38,14 +37,6 @@ pub(in super::super) const ROW: KindRow = KindRow {
 
 const fn flag(name: &'static str, description: &'static str) -> Column {
     Column { kind: "boolean", ..Column::text(name, description) }
-}
-
-fn name_faults(name: &str) -> Vec<String> {
-    let mut faults = names::dns_subdomain(&name.to_lowercase());
-    if name.len() > check::DRIVER_MAX {
-        faults.push(format!("must be no more than {} characters", check::DRIVER_MAX));
-    }
-    faults
 }
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -83,7 +74,7 @@ fn default(object: &mut Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let (mut causes, spec) = (Vec::new(), &object["spec"]);
-    let policies = ["ReadWriteOnceWithFSType", "File", "None"];
+    let policies = ["File", "None", "ReadWriteOnceWithFSType"];
     check::one_of(spec, "fsGroupPolicy", &policies, "spec", &mut causes);
     for mode in items(spec, &["volumeLifecycleModes"]) {
         if mode != "Persistent" && mode != "Ephemeral" {
@@ -95,7 +86,12 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         let path = "spec.nodeAllocatableUpdatePeriodSeconds";
         causes.push(field::invalid(path, seconds, "must be greater than or equal to 10 seconds"));
     }
-    tokens(items(spec, &["tokenRequests"]), &mut causes);
+    let requests = items(spec, &["tokenRequests"]);
+    tokens(requests, &mut causes);
+    if let Some(value) = spec.get("serviceAccountTokenInSecrets").filter(|_| requests.is_empty()) {
+        let path = "spec.serviceAccountTokenInSecrets";
+        causes.push(field::invalid(path, value.clone(), "may only be set together with tokenRequests"));
+    }
     causes
 }
 
@@ -107,6 +103,7 @@ fn tokens(requests: &[Value], causes: &mut Vec<FieldCause>) {
         let audience = text(request, &["audience"]);
         if requests[..index].iter().any(|earlier| text(earlier, &["audience"]) == audience) {
             causes.push(field::duplicate(field::child(&path, "audience"), audience));
+            continue;
         }
         let Some(seconds) = number(request, &["expirationSeconds"]) else { continue };
         let path = field::child(&path, "expirationSeconds");

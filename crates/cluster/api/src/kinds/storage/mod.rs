@@ -10,9 +10,10 @@ pub(super) mod class;
 pub(super) mod driver;
 pub(super) mod node;
 
+use super::check;
 use super::value::{members, text};
 use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::{field, names};
 use serde_json::Value;
 
 const GROUP: &str = "storage.k8s.io";
@@ -24,6 +25,16 @@ fn class_name(object: &Value, annotations: &[&str]) -> Value {
     let is_true = |name: &&str| text(object, &["metadata", "annotations", name]) == "true";
     let mark = if annotations.iter().any(is_true) { " (default)" } else { "" };
     format!("{}{mark}", text(object, &["metadata", "name"])).into()
+}
+
+/// Faults of the name of who makes volumes of a class, in whatever case it is written.
+fn provisioner(object: &Value, member: &str, causes: &mut Vec<FieldCause>) {
+    let name = text(object, &[member]).to_lowercase();
+    if name.is_empty() {
+        causes.push(field::required(member, ""));
+    } else {
+        check::syntax(names::qualified_name(&name), &name, member, causes);
+    }
 }
 
 /// Faults of the parameters for a driver.

@@ -86,6 +86,6 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
         let before = drivers(old).iter().find(|before| before["name"] == driver["name"]);
         before.is_some_and(|before| fixed(before) != fixed(driver))
     };
-    let of = |driver: &Value| field::invalid("CSINodeDriver", driver.clone(), check::IMMUTABLE);
+    let of = |driver: &Value| field::invalid("spec.drivers", fixed(driver), check::IMMUTABLE);
     drivers(new).iter().filter(was).map(of).collect()
 }

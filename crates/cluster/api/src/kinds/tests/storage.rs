@@ -143,7 +143,7 @@ fn faulty_drivers_are_refused_as_upstream_words_it() {
             (
                 "spec.fsGroupPolicy",
                 json!("x"),
-                "spec.fsGroupPolicy: Unsupported value: \"x\": supported values: \"ReadWriteOnceWithFSType\", \"File\", \"None\"",
+                "spec.fsGroupPolicy: Unsupported value: \"x\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\"",
             ),
             (
                 "spec.volumeLifecycleModes",
@@ -210,7 +210,7 @@ fn faulty_drivers_of_nodes_are_refused_as_upstream_words_it() {
     let mut new = node.clone();
     new["spec"]["drivers"][0]["nodeID"] = "other".into();
     let found = update_faults("CSINode", &node, &new);
-    assert!(found[0].starts_with("CSINodeDriver: ") && found[0].ends_with("field is immutable"), "{found:?}");
+    assert!(found[0].starts_with("spec.drivers: Invalid value: ") && found[0].ends_with("field is immutable"), "{found:?}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ const ATTRIBUTES: &str = "volumeAttributesClassName";
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     let (mut causes, is, was) = (Vec::new(), &new["spec"], &old["spec"]);
     let annotation = |object: &Value| text(object, &["metadata", "annotations", CLASS]).to_owned();
-    if annotation(new) != annotation(old) {
+    if annotation(new) != annotation(old) && !is_renamed(new, old) {
         let path = field::child("metadata.annotations", CLASS);
         causes.push(field::invalid(path, annotation(new), check::IMMUTABLE));
     }
@@ -206,6 +206,16 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     check::immutable(is, was, &["volumeMode"], "", &mut causes);
     attributes(is, was, &mut causes);
     causes
+}
+
+/// Whether the class that an annotation said is now said by the field.
+fn is_renamed(new: &Value, old: &Value) -> bool {
+    let of = |object| text(object, &["metadata", "annotations", CLASS]);
+    let class = |object| at(object, &["spec", "storageClassName"]).and_then(Value::as_str);
+    !of(old).is_empty()
+        && class(old).is_none()
+        && class(new) == Some(of(old))
+        && (of(new).is_empty() || of(new) == of(old))
 }
 
 /// What of a spec may not change, given what the claim was.

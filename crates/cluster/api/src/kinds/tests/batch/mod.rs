@@ -278,3 +278,36 @@ fn jobs_and_cron_jobs_print_as_kubectl_shows_them() {
     cron["spec"]["timeZone"] = "Asia/Tokyo".into();
     assert_eq!(cells("CronJob", &cron)[2..6], ["Asia/Tokyo", "False", "1", "60s"]);
 }
+
+#[test]
+fn a_suspended_job_that_is_at_rest_may_be_given_other_resources() {
+    let with = |requests: &str, suspend: bool| {
+        let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": requests}}});
+        let mut job = job(json!({"suspend": suspend, "template": {"spec": {
+            "restartPolicy": "Never", "containers": [container]}}}));
+        job["status"] = json!({});
+        created("Job", job)
+    };
+    let resized = |status: Value, suspend: bool| {
+        let (mut old, mut new) = (with("1", suspend), with("2", suspend));
+        old["status"] = status.clone();
+        new["status"] = status;
+        update_faults("Job", &old, &new)
+    };
+    let suspended = json!([{"type": "Suspended", "status": "True"}]);
+    let began = "2026-01-01T00:00:00Z";
+    assert_eq!(resized(json!({}), true), [""; 0], "it never ran");
+    assert_eq!(
+        resized(json!({"startTime": began, "conditions": suspended}), true),
+        [""; 0],
+        "nothing runs any more"
+    );
+    for (status, suspend) in [
+        (json!({"startTime": began, "conditions": suspended, "active": 1}), true),
+        (json!({"startTime": began}), true),
+        (json!({}), false),
+    ] {
+        let found = resized(status, suspend);
+        assert!(found.iter().any(|fault| fault.starts_with("spec.template: Invalid value: ")), "{found:?}");
+    }
+}
