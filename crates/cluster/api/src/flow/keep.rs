@@ -20,7 +20,7 @@ use super::schema::SchemaSpec;
 use super::suggested::{AUTOUPDATE, objects};
 use super::{Flow, Schema};
 use crate::auth::Identity;
-use crate::kinds::KindRow;
+use crate::kinds::Served;
 use crate::server::{Inner, Server};
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
@@ -83,8 +83,8 @@ pub(crate) async fn start(server: &Arc<Inner>) -> Result<()> {
 }
 
 /// Notes in a schema that is about to be created whether its level is there.
-pub(crate) fn note(server: &Inner, row: &KindRow, object: &mut Value) {
-    if (row.group, row.plural) != (GROUP, SCHEMAS) {
+pub(crate) fn note(server: &Inner, row: &Served, object: &mut Value) {
+    if !row.is(GROUP, SCHEMAS) {
         return;
     }
     let level = object.pointer("/spec/priorityLevelConfiguration/name").and_then(Value::as_str).unwrap_or("");

@@ -8,6 +8,7 @@
 //! bounded; its body has not been read.
 
 mod deal;
+mod dump;
 mod keep;
 mod level;
 mod schema;
@@ -27,6 +28,7 @@ use crate::auth::Identity;
 use crate::http::{Answer, Info};
 use crate::metrics::Text;
 
+pub(crate) use dump::Dump;
 pub(crate) use keep::{follow, note, start};
 use schema::SchemaSpec;
 use seats::{Asked, Seat, Seats};
@@ -137,8 +139,10 @@ impl Flow {
             ticket.hold = Hold::Exempt(Running { usage, since: Instant::now(), _permit: permit });
             return true;
         };
-        let flow = deal::flow_hash(&schema.name, schema.spec.distinguisher(identity, info));
-        match self.wait_for(place, flow, width, &schema.usage).await {
+        let distinguisher = schema.spec.distinguisher(identity, info);
+        let flow = deal::flow_hash(&schema.name, distinguisher);
+        let arrival = || dump::Arrival::of(&schema.name, distinguisher, identity, info);
+        match self.wait_for(place, flow, width, &schema.usage, arrival).await {
             Ok(seat) => {
                 ticket.hold = Hold::Seat(seat);
                 true
@@ -157,8 +161,9 @@ impl Flow {
         flow: u64,
         width: u32,
         usage: &Arc<Usage>,
+        arrival: impl FnOnce() -> dump::Arrival,
     ) -> Result<Seat, Reject> {
-        let mut waiting = match self.seats.ask(place, flow, width, usage) {
+        let mut waiting = match self.seats.ask(place, flow, width, usage, arrival) {
             Asked::Seat(seat) => return Ok(seat),
             Asked::NoSeat => return Err(Reject::ConcurrencyLimit),
             Asked::QueueFull => return Err(Reject::QueueFull),
@@ -169,7 +174,10 @@ impl Flow {
         usage.waited.observe(since.elapsed());
         match seat {
             Ok(Ok(seat)) => Ok(seat),
-            _ => Err(Reject::TimeOut),
+            _ => {
+                waiting.is_timed_out = true;
+                Err(Reject::TimeOut)
+            }
         }
     }
 

@@ -7,19 +7,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::deal::deal;
+use super::dump::Arrival;
 use super::level::{Bounds, LevelSpec, Queuing};
 use super::usage::Usage;
 use crate::metrics::Text;
 
 /// What a request that runs counts for until it is known how long it took, as upstream has it: whoever has long
 /// requests running does not get further seats before others.
-const ASSUMED_MICROS: u64 = 60_000_000;
+pub(super) const ASSUMED_MICROS: u64 = 60_000_000;
 
 /// The seats of a server.
 #[derive(Debug, Default)]
@@ -53,6 +55,7 @@ struct Level {
 struct Queue {
     waiting: VecDeque<Waiter>,
     waiting_seats: u32,
+    running: usize,
     running_seats: u32,
     /// Microseconds on seats of all requests that ended.
     done: u64,
@@ -63,6 +66,7 @@ struct Waiter {
     ticket: u64,
     width: u32,
     usage: Arc<Usage>,
+    arrival: Arrival,
     send: oneshot::Sender<Seat>,
 }
 
@@ -84,6 +88,8 @@ pub(super) struct Waiting {
     level: usize,
     ticket: u64,
     usage: Arc<Usage>,
+    /// Whether it waited as long as it may; else whoever sent it is gone.
+    pub is_timed_out: bool,
     pub receive: oneshot::Receiver<Seat>,
 }
 
@@ -107,6 +113,18 @@ pub(super) struct LevelState {
     pub waiting: usize,
 }
 
+/// How a queue is.
+#[derive(Debug)]
+pub(super) struct QueueState {
+    pub level: String,
+    pub index: usize,
+    /// Seats of those that wait, and what they are.
+    pub waiting: Vec<(u32, Arrival)>,
+    pub running: usize,
+    pub seats: u32,
+    pub cost: u64,
+}
+
 type Grants = Vec<(oneshot::Sender<Seat>, Seat)>;
 
 impl Seats {
@@ -127,13 +145,38 @@ impl Seats {
     }
 
     /// Asks for `width` seats of a level, for the flow of that hash.
-    pub(super) fn ask(self: &Arc<Self>, level: usize, flow: u64, width: u32, usage: &Arc<Usage>) -> Asked {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        level: usize,
+        flow: u64,
+        width: u32,
+        usage: &Arc<Usage>,
+        arrival: impl FnOnce() -> Arrival,
+    ) -> Asked {
         let mut state = self.0.lock();
         let queue = state.levels[level].choose(flow);
         if state.levels[level].waiting == 0 && state.fits(level, width) {
             return Asked::Seat(state.start(self, level, queue, width, Arc::clone(usage)));
         }
-        state.wait(self, level, queue, width, usage)
+        state.wait(self, (level, queue), width, usage, arrival)
+    }
+
+    /// How all queues are.
+    pub(super) fn queues(&self) -> Vec<QueueState> {
+        let state = self.0.lock();
+        let of_level = |level: &Level| {
+            let name = level.name.clone();
+            let of = move |(index, queue): (usize, &Queue)| QueueState {
+                level: name.clone(),
+                index,
+                waiting: queue.waiting.iter().map(|it| (it.width, it.arrival.clone())).collect(),
+                running: queue.running,
+                seats: queue.running_seats,
+                cost: queue.cost(),
+            };
+            level.queues.iter().enumerate().map(of).collect::<Vec<_>>()
+        };
+        state.levels.iter().flat_map(of_level).collect()
     }
 
     /// How all levels are.
@@ -213,7 +256,9 @@ impl State {
         usage: Arc<Usage>,
     ) -> Seat {
         self.occupy(level, |level| level.used += width);
-        self.levels[level].queues[queue].running_seats += width;
+        let place = &mut self.levels[level].queues[queue];
+        place.running += 1;
+        place.running_seats += width;
         usage.started(width);
         Seat { seats: Arc::clone(seats), level, queue, width, usage, since: Instant::now() }
     }
@@ -228,10 +273,10 @@ impl State {
     fn wait(
         &mut self,
         seats: &Arc<Seats>,
-        level: usize,
-        queue: usize,
+        (level, queue): (usize, usize),
         width: u32,
         usage: &Arc<Usage>,
+        arrival: impl FnOnce() -> Arrival,
     ) -> Asked {
         let Some(queuing) = self.levels[level].queuing else { return Asked::NoSeat };
         let place = &mut self.levels[level];
@@ -242,12 +287,14 @@ impl State {
         self.last_ticket += 1;
         let (send, receive) = oneshot::channel();
         let ticket = self.last_ticket;
-        chosen.waiting.push_back(Waiter { ticket, width, usage: Arc::clone(usage), send });
+        let arrival = arrival();
+        chosen.waiting.push_back(Waiter { ticket, width, usage: Arc::clone(usage), arrival, send });
         chosen.waiting_seats += width;
         place.waiting += 1;
         self.waiting += 1;
         usage.queued();
-        Asked::Waiting(Waiting { seats: Arc::clone(seats), level, ticket, usage: Arc::clone(usage), receive })
+        let (seats, usage) = (Arc::clone(seats), Arc::clone(usage));
+        Asked::Waiting(Waiting { seats, level, ticket, usage, is_timed_out: false, receive })
     }
 
     /// Gives seats to who waits, as long as there are any.
@@ -273,6 +320,7 @@ impl State {
         self.occupy(seat.level, |level| level.used -= width);
         // After a change of the level's queues the seat's one may be gone.
         if let Some(queue) = self.levels[seat.level].queues.get_mut(seat.queue) {
+            queue.running = queue.running.saturating_sub(1);
             queue.running_seats = queue.running_seats.saturating_sub(width);
             queue.done = queue.done.saturating_add(micros.saturating_mul(u64::from(width)));
         }
@@ -359,7 +407,7 @@ impl Level {
             new.waiting_seats += queue.waiting_seats;
             new.waiting.append(&mut queue.waiting);
             if place < count {
-                (new.running_seats, new.done) = (queue.running_seats, queue.done);
+                (new.running, new.running_seats, new.done) = (queue.running, queue.running_seats, queue.done);
             }
         }
     }
@@ -392,6 +440,9 @@ impl Drop for Waiting {
         drop(state);
         if has_waited {
             self.usage.left_queue();
+            if !self.is_timed_out {
+                self.usage.cancelled.fetch_add(1, Ordering::Relaxed);
+            }
         }
         send(grants);
     }

@@ -40,7 +40,7 @@ fn desk(total: u32, levels: &[(&str, LevelSpec)]) -> Desk {
 
 impl Desk {
     fn ask(&self, level: usize, flow: u64) -> Asked {
-        self.seats.ask(self.places[level], flow, 1, &self.usage)
+        self.seats.ask(self.places[level], flow, 1, &self.usage, Arrival::default)
     }
 
     fn seat(&self, level: usize, flow: u64) -> Seat {
@@ -158,13 +158,13 @@ fn a_seat_on_its_way_to_somebody_who_is_gone_comes_back() {
 #[test]
 fn a_wide_request_takes_many_seats_and_runs_alone_where_there_are_too_few() {
     let desk = desk(4, &[("a", queued(1, 0))]);
-    let wide = desk.seats.ask(desk.places[0], 1, 3, &desk.usage);
+    let wide = desk.seats.ask(desk.places[0], 1, 3, &desk.usage, Arrival::default);
     assert!(matches!(wide, Asked::Seat(_)));
     let _one = desk.seat(0, 1);
     let _waits = desk.waiting(0, 1);
     assert_eq!(desk.used(), [4]);
     drop((wide, _one, _waits));
-    assert!(matches!(desk.seats.ask(desk.places[0], 1, 99, &desk.usage), Asked::Seat(_)));
+    assert!(matches!(desk.seats.ask(desk.places[0], 1, 99, &desk.usage, Arrival::default), Asked::Seat(_)));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) const REJECTS: [(Reject, &str); 3] = [
 pub(crate) struct Usage {
     pub dispatched: AtomicU64,
     rejected: [AtomicU64; 3],
+    /// Of those that waited, whose sender went away.
+    pub cancelled: AtomicU64,
     pub waiting: AtomicI64,
     pub executing: AtomicI64,
     pub seats: AtomicI64,
@@ -40,6 +42,7 @@ impl Default for Usage {
         Self {
             dispatched: AtomicU64::default(),
             rejected: Default::default(),
+            cancelled: AtomicU64::default(),
             waiting: AtomicI64::default(),
             executing: AtomicI64::default(),
             seats: AtomicI64::default(),

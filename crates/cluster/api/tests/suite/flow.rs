@@ -252,3 +252,48 @@ async fn a_schema_says_whether_its_level_is_there_and_counts_only_then() {
     let refused = schemas.create(&schema, &WriteOptions::default()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::AlreadyExists);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn administrators_see_levels_queues_and_who_waits() {
+    let world = World::start_with(FEW).await;
+    let jane = mighty(&world, "jane").await;
+    // Before the flood, in which joe would have to wait with her.
+    let joe = world.pki.client("joe", &[]).unwrap();
+    let head = ask(&world, &joe, "GET /debug/api_priority_and_fairness/dump_queues").await;
+    assert!(head.starts_with("http/1.1 403"), "{head}");
+    let (_seated, _queued) = flood(&world, &jane, 2).await;
+    let dump = async |name: &str| {
+        let path = format!("/debug/api_priority_and_fairness/{name}");
+        let text = world.outside().get_text(&path).await.unwrap();
+        let cells = |line: &str| line.split(',').map(|cell| cell.trim().to_owned()).collect::<Vec<String>>();
+        text.lines().map(cells).collect::<Vec<_>>()
+    };
+    let levels = dump("dump_priority_levels").await;
+    assert_eq!(
+        levels[0][..5],
+        ["PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing", "WaitingRequests"]
+    );
+    let level = levels.iter().find(|row| row[0] == "global-default").unwrap();
+    assert_eq!(
+        (level[2].as_str(), level[3].as_str(), level[4].as_str()),
+        ("false", "false", "2"),
+        "{level:?}"
+    );
+    assert!(levels.iter().any(|row| row[0] == "exempt"), "{levels:?}");
+    let queues = dump("dump_queues").await;
+    let of_level = queues.iter().filter(|row| row[0] == "global-default");
+    let waiting: usize = of_level.map(|row| row[2].parse::<usize>().unwrap()).sum();
+    assert_eq!(waiting, 2, "{queues:?}");
+    let requests = dump("dump_requests?includeRequestDetails=1").await;
+    let [heads, first, second] = &requests[..] else { panic!("{requests:?}") };
+    let of = |row: &[String], column: &str| row[heads.iter().position(|it| it == column).unwrap()].clone();
+    for row in [first, second] {
+        assert_eq!(
+            (of(row, "FlowSchemaName"), of(row, "UserName")),
+            ("global-default".into(), "jane".into())
+        );
+        assert_eq!((of(row, "Verb"), of(row, "Resource")), ("create".into(), "configmaps".into()));
+        assert_eq!(of(row, "APIPath"), MAPS);
+    }
+    assert!(!dump("dump_requests").await[0].contains(&"UserName".to_owned()));
+}
