@@ -63,6 +63,9 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How long a body may take to arrive; a slower one is answered by 408.
     pub body_time: Duration,
+    /// How long a request may take that does not last, also where it asks for more; one that takes longer is answered
+    /// by 504.
+    pub request_time: Duration,
     /// How long a TLS handshake may take.
     pub handshake_time: Duration,
     /// How long a client may take for a request's headers, and until its first request.
@@ -84,6 +87,7 @@ impl Limits {
         long_running_each: 4096,
         body_bytes: 3 << 20,
         body_time: Duration::from_secs(30),
+        request_time: Duration::from_secs(60),
         handshake_time: Duration::from_secs(10),
         header_time: Duration::from_secs(15),
         send_time: Duration::from_secs(60),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hako_client::{Body, body_from};
 use hako_error::Result;
-use http::{Method, Response, Version, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use super::connections::{Activity, Connection, Connections, Over};
 use super::gathered::gathered;
 use super::inline::Inline;
-use super::{Known, Query, Request};
+use super::{Known, Query, Request, answer as answers};
 use crate::auth::Identity;
 use crate::auth::external::verifier;
 use crate::config::ServerConfig;
@@ -208,6 +208,9 @@ async fn answer(
     peer: IpAddr,
     mut request: http::Request<Incoming>,
 ) -> (Response<Body>, bool) {
+    if let Some(fault) = host_fault(&request) {
+        return (unreadable(fault), false);
+    }
     let is_upgrade =
         request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE);
     let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
@@ -240,6 +243,25 @@ async fn answer(
         asked.answered(&answer);
     }
     (if is_head { without_body(answer) } else { answer }, is_long)
+}
+
+/// What is wrong with a request that has to say which host it is for (RFC 9112, 3.2).
+fn host_fault<B>(request: &http::Request<B>) -> Option<&'static str> {
+    if request.version() != Version::HTTP_11 {
+        return None;
+    }
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => Some("missing required Host header"),
+        1 => None,
+        _ => Some("too many Host headers"),
+    }
+}
+
+/// The answer to what is no request; nothing more is read on its connection.
+fn unreadable(fault: &str) -> Response<Body> {
+    let mut answer = answers::text(StatusCode::BAD_REQUEST, format!("400 Bad Request: {fault}"));
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// The head that `GET` would have got. Over HTTP/2 nobody but us keeps a body from being sent, and it breaks the

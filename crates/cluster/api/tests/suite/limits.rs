@@ -168,3 +168,48 @@ async fn more_watches_than_may_run_are_told_to_come_again() {
     };
     tokio::time::timeout(DEADLINE, again).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_does_not_last_has_the_time_it_asks_for_and_no_more_than_the_limit() {
+    assert_eq!(Limits::DEFAULT.request_time, Duration::from_secs(60), "as long as kube-apiserver gives");
+    let late = "Content-Type: application/json\r\nContent-Length: 10\r\n";
+    let world = World::start().await;
+    for path in [format!("{MAPS}?timeout=50ms"), format!("{MAPS}?timeout=0.05s")] {
+        let mut raw = Raw::admin(&world).await;
+        raw.request(&format!("POST {path}"), late).await;
+        assert_eq!(raw.status().await, 504, "{path}");
+        let said = raw.rest().await;
+        let text = "Timeout: request did not complete within the allotted timeout";
+        assert!(said.contains(text) && said.contains("\"reason\":\"Timeout\""), "{said}");
+    }
+    let mut raw = Raw::admin(&world).await;
+    raw.request(&format!("GET {MAPS}?timeout=soon"), "").await;
+    assert_eq!(raw.status().await, 400);
+    let said = raw.rest().await;
+    assert!(said.contains("invalid timeout specified in the request URL"), "{said}");
+    // What a watch is asked with is no limit of it.
+    let mut raw = Raw::admin(&world).await;
+    raw.request(&format!("GET {MAPS}?watch=1&resourceVersion=0&timeout=1ms"), "").await;
+    assert_eq!(raw.status().await, 200);
+
+    let world = World::start_with(Limits { request_time: SHORT, ..Limits::DEFAULT }).await;
+    for asked in ["", "?timeout=1h", "?timeout=0s"] {
+        let mut raw = Raw::admin(&world).await;
+        raw.request(&format!("POST {MAPS}{asked}"), late).await;
+        assert_eq!(raw.status().await, 504, "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_says_once_which_host_it_is_for() {
+    let world = World::start().await;
+    for (head, code) in [
+        ("GET /version HTTP/1.1\r\n\r\n", 400),
+        ("GET /version HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET /version HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("GET /version HTTP/1.0\r\n\r\n", 200),
+    ] {
+        let mut raw = Raw::admin(&world).await;
+        assert_eq!(raw.send(head).await.status().await, code, "{head}");
+    }
+}
