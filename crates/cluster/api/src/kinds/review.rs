@@ -1,7 +1,7 @@
 //! Kinds that are questions: reviews of access and of identity. They are answered when created, and not kept.
 
 use super::row::{KindRow, Question, Scope};
-use super::value::{at, items, text};
+use super::value::{at, items, members, text};
 use hako_error::FieldCause;
 use hako_kube::field;
 use serde_json::Value;
@@ -78,17 +78,50 @@ pub(super) const TOKEN: KindRow = KindRow {
 fn access(object: &Value) -> Vec<FieldCause> {
     let is_given = |name: &str| at(object, &["spec", name]).is_some();
     let (resource, path) = ("resourceAttributes", "nonResourceAttributes");
-    let value = || object.get("spec").cloned().unwrap_or(Value::Null);
-    match (is_given(resource), is_given(path)) {
+    let mut causes = match (is_given(resource), is_given(path)) {
         (true, true) => {
             let detail = "cannot be specified in combination with resourceAttributes";
-            vec![field::invalid("spec.nonResourceAttributes", value(), detail)]
+            vec![field::invalid("spec.nonResourceAttributes", object["spec"][path].clone(), detail)]
         }
         (false, false) => {
             let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
             vec![field::invalid("spec.resourceAttributes", Value::Null, detail)]
         }
         _ => Vec::new(),
+    };
+    for name in ["fieldSelector", "labelSelector"] {
+        if let Some(selector) = at(object, &["spec", resource, name]) {
+            self::selector(selector, &format!("spec.resourceAttributes.{name}"), &mut causes);
+        }
+    }
+    metadata(object, "must be empty", &mut causes);
+    causes
+}
+
+/// What is asked about is what a selector leaves, said in one of two ways.
+fn selector(selector: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+    let raw = text(selector, &["rawSelector"]);
+    match (raw.is_empty(), items(selector, &["requirements"]).is_empty()) {
+        (false, false) => {
+            let detail = "may not specified at the same time as requirements";
+            causes.push(field::invalid(field::child(path, "rawSelector"), raw, detail));
+        }
+        (true, true) => {
+            let detail = format!("when {path} is specified, requirements or rawSelector is required");
+            causes.push(field::required(field::child(path, "requirements"), &detail));
+        }
+        _ => {}
+    }
+}
+
+/// A question is no object: it has no name and no labels.
+fn metadata(object: &Value, detail: &str, causes: &mut Vec<FieldCause>) {
+    let is_namespaced = object["kind"] == "LocalSubjectAccessReview";
+    let is_free = |name: &str| name == "managedFields" || name == "namespace" && is_namespaced;
+    let is_said = |value: &Value| !value.is_null() && value != "";
+    if members(object, &["metadata"]).any(|(name, value)| !is_free(name) && is_said(value)) {
+        let detail = if is_namespaced { "must be empty except for namespace" } else { detail };
+        causes.push(field::invalid("metadata", object["metadata"].clone(), detail));
     }
 }
 
@@ -104,14 +137,13 @@ fn local_subject_access(object: &Value) -> Vec<FieldCause> {
     let mut causes = subject_access(object);
     let namespace = text(object, &["metadata", "namespace"]);
     let asked = text(object, &["spec", "resourceAttributes", "namespace"]);
-    if asked != namespace {
+    if at(object, &["spec", "resourceAttributes"]).is_some() && asked != namespace {
         let detail = "must match metadata.namespace";
         causes.push(field::invalid("spec.resourceAttributes.namespace", asked, detail));
     }
-    if at(object, &["spec", "nonResourceAttributes"]).is_some() {
-        let value = object.get("spec").cloned().unwrap_or(Value::Null);
+    if let Some(path) = at(object, &["spec", "nonResourceAttributes"]) {
         let detail = "disallowed on this kind of request";
-        causes.push(field::invalid("spec.nonResourceAttributes", value, detail));
+        causes.push(field::invalid("spec.nonResourceAttributes", path.clone(), detail));
     }
     causes
 }

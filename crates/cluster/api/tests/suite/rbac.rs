@@ -131,6 +131,49 @@ async fn nobody_grants_more_than_they_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_escalate_writes_any_rules_and_who_may_not_leaves_them_as_they_are() {
+    let world = World::start().await;
+    let jane = json!({"kind": "User", "name": "jane"});
+    let all = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+    let writes = json!([{
+        "verbs": ["create", "get", "patch"], "apiGroups": [GROUP], "resources": ["clusterroles", "clusterrolebindings"],
+    }]);
+    make(&world, "clusterroles", None, role("writer", writes)).await;
+    make(&world, "clusterroles", None, role("large", all.clone())).await;
+    make(&world, "clusterrolebindings", None, binding("w", ("ClusterRole", "writer"), jane.clone())).await;
+    let joe = json!({"kind": "User", "name": "joe"});
+    make(&world, "clusterrolebindings", None, binding("l", ("ClusterRole", "large"), joe)).await;
+    let (roles, bindings) =
+        (of(&world, "jane", "clusterroles", None), of(&world, "jane", "clusterrolebindings", None));
+    let create = WriteOptions::default();
+    until(async || roles.create(&role("empty", json!([])), &create).await.is_ok()).await;
+
+    let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
+    roles.patch("large", None, &label, &create).await.expect("its rules stay as they are");
+    bindings.patch("l", None, &label, &create).await.expect("nobody is given anything");
+    let given = Patch::Merge(json!({"subjects": [jane]}));
+    let refusal = bindings.patch("l", None, &given, &create).await.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Forbidden, "somebody else is given the role");
+    let summed = json!({
+        "metadata": {"name": "sum"}, "rules": [],
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]},
+    });
+    let refusal = roles.create(&summed, &create).await.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Forbidden, "a role that is summed up may come to grant anything");
+    assert_eq!(roles.create(&role("any", all.clone()), &create).await.unwrap_err().kind(), Kind::Forbidden);
+
+    let escalates = json!([{
+        "verbs": ["escalate"], "apiGroups": [GROUP], "resources": ["clusterroles"], "resourceNames": ["any", "sum"],
+    }]);
+    make(&world, "clusterroles", None, role("escalates", escalates)).await;
+    make(&world, "clusterrolebindings", None, binding("e", ("ClusterRole", "escalates"), jane)).await;
+    until(async || roles.create(&role("any", all.clone()), &create).await.is_ok()).await;
+    roles.create(&summed, &create).await.unwrap();
+    let refusal = roles.create(&role("other", all), &create).await.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Forbidden, "that is for the roles named");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_roles_and_bindings_are_refused_field_by_field() {
     let world = World::start().await;
     let admin =

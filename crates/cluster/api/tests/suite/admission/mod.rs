@@ -22,6 +22,7 @@ fn kind(plural: &str) -> ResourceType {
         "priorityclasses" => "scheduling.k8s.io",
         "storageclasses" => "storage.k8s.io",
         "ingresses" | "ingressclasses" => "networking.k8s.io",
+        "csinodes" => "storage.k8s.io",
         "runtimeclasses" => "node.k8s.io",
         "certificatesigningrequests" => "certificates.k8s.io",
         "leases" => "coordination.k8s.io",

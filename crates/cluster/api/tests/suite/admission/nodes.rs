@@ -161,3 +161,98 @@ async fn who_approves_or_signs_needs_the_right_to_for_that_signer() {
         .await;
     world.kubectl(&["certificate", "approve", "a", "--as=clerk"]).await;
 }
+
+/// What upstream's role for nodes grants besides.
+async fn grant_nodes(world: &World) {
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
+        {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["create", "get", "delete"]},
+    ]);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "nodes"}, "rules": rules});
+    world.kubectl_with(&["create", "-f", "-"], &role.to_string()).await;
+    world
+        .kubectl(&["create", "clusterrolebinding", "nodes", "--clusterrole=nodes", "--group=system:nodes"])
+        .await;
+    let node = || Identity::node("n");
+    let driver = json!({"metadata": {"name": "n"}, "spec": {"drivers": []}});
+    for _ in 0..1000 {
+        if create_as(world, node(), "csinodes", None, driver.clone()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the role never came into effect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_makes_mirrors_of_its_own_pods_alone() {
+    let world = World::start().await;
+    make(&world, "nodes", json!({"metadata": {"name": "n"}})).await;
+    grant_nodes(&world).await;
+    let as_node = |object: Value| {
+        let world = &world;
+        async move { create_as(world, Identity::node("n"), "pods", Some("default"), object).await }
+    };
+    let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u", "controller": true}]);
+    let mirror = |spec: Value, owners: &Value| {
+        let mut object = pod("m", spec);
+        object["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+        object["metadata"]["ownerReferences"] = owners.clone();
+        object
+    };
+    assert_forbidden(
+        as_node(pod("p", json!({"nodeName": "n"}))).await,
+        "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods",
+    );
+    assert_forbidden(
+        as_node(mirror(json!({"nodeName": "other"}), &owner)).await,
+        "node \"n\" can only create pods with spec.nodeName set to itself",
+    );
+    let other =
+        json!([{"apiVersion": "v1", "kind": "Node", "name": "other", "uid": "u", "controller": true}]);
+    assert_forbidden(
+        as_node(mirror(json!({"nodeName": "n"}), &other)).await,
+        "node \"n\" can only create pods with an owner reference set to itself",
+    );
+    as_node(mirror(json!({"nodeName": "n"}), &owner)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_leaves_labels_owners_other_pods_and_other_drivers_alone() {
+    let world = World::start().await;
+    make(&world, "nodes", json!({"metadata": {"name": "n"}})).await;
+    grant_nodes(&world).await;
+    for (name, node) in [("mine", "n"), ("other", "m")] {
+        create(&world, "pods", pod(name, json!({"nodeName": node}))).await.unwrap();
+    }
+    let node = world.server.client(Identity::node("n"));
+    let pods = node.dynamic(&kind("pods"), Some("default"));
+    let labelled = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}, "status": {"message": "x"}}));
+    let refused = pods.patch("mine", Some("status"), &labelled, &WriteOptions::default()).await;
+    match refused {
+        // The status alone may change, so a label that comes with it is lost or refused.
+        Ok(pod) => assert!(pod["metadata"]["labels"].get("a").is_none(), "{pod}"),
+        refused => assert_forbidden(refused, "node \"n\" cannot update labels through pod status"),
+    }
+    let eviction =
+        |name: &str| json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
+    let evict = async |name: &str| {
+        let path = format!("/api/v1/namespaces/default/pods/{name}/eviction");
+        let request = http::Request::post(path).header("content-type", "application/json");
+        let body = bytes::Bytes::from(eviction(name).to_string());
+        let answer = node.send(request.body(body).unwrap()).await.unwrap();
+        let code = answer.status().as_u16();
+        let said = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        (code, String::from_utf8_lossy(&said).replace('\\', ""))
+    };
+    let (code, said) = evict("other").await;
+    assert!(code == 403 && said.contains("can only evict pods with spec.nodeName set to itself"), "{said}");
+    assert_eq!(evict("mine").await.0, 201);
+    let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]);
+    let owned = patch_as(&world, "n", "n", None, json!({"metadata": {"ownerReferences": owner}})).await;
+    assert_forbidden(owned, "node \"n\" is not allowed to modify ownerReferences");
+    let driver = json!({"metadata": {"name": "other"}, "spec": {"drivers": []}});
+    let refused = create_as(&world, Identity::node("n"), "csinodes", None, driver).await;
+    assert_forbidden(refused, "can only access CSINode with the same name as the requesting node");
+}

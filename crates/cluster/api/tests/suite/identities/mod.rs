@@ -2,8 +2,9 @@
 
 mod bootstrap_tokens;
 mod configuration;
-mod elsewhere;
+pub mod elsewhere;
 mod front_proxy;
+mod impersonation;
 mod nodes;
 mod oidc;
 mod webhooks;
@@ -61,7 +62,7 @@ fn file(dir: &tempfile::TempDir, name: &str, content: &str) -> PathBuf {
 }
 
 /// A kubeconfig that names a server and nothing else.
-fn webhook_config(dir: &tempfile::TempDir, url: &str) -> PathBuf {
+pub fn webhook_config(dir: &tempfile::TempDir, url: &str) -> PathBuf {
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "s", "cluster": {"server": url}}],
