@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::contract::{from, pod};
+use crate::raw::Raw;
 use crate::support::World;
 
 /// A listener with a node's certificate that lets in only clients of the same authority.
@@ -159,4 +160,60 @@ async fn a_missing_program_is_shown_with_its_exit_code() {
     node.await.unwrap();
     assert!(!success && error.contains("exec failed: no nosuch\n"), "{error}");
     assert!(error.contains("command terminated with exit code 127"), "{error}");
+}
+
+/// Switches to what is asked for, and says in it what was asked.
+async fn switch(mut stream: TlsStream<TcpStream>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let line = String::from_utf8(head).unwrap().lines().next().unwrap().to_owned();
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n{line}\n"
+    );
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut word = [0; 5];
+    stream.read_exact(&mut word).await.unwrap();
+    stream.write_all(&word).await.unwrap();
+    stream.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_begin_by_get_and_by_post_and_carry_what_either_side_says() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    let node = tokio::spawn(async move {
+        for _ in 0..6 {
+            switch(accept(&listener, &acceptor).await).await;
+        }
+    });
+    for method in ["GET", "POST"] {
+        for (part, asked) in [
+            ("exec?command=ls&stdout=1", "GET /exec/default/p/main?command=ls&stdout=1 "),
+            ("attach?stdout=1", "GET /attach/default/p/main?stdout=1 "),
+            ("portforward", "GET /portForward/default/p"),
+        ] {
+            let mut raw = Raw::admin(&world).await;
+            let upgrade = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n";
+            raw.request(&format!("{method} /api/v1/namespaces/default/pods/p/{part}"), upgrade).await;
+            let head = raw.head().await;
+            assert!(head.starts_with("http/1.1 101 ") && head.contains("upgrade: spdy/3.1\r\n"), "{head}");
+            let mut line = raw.rest().await;
+            while !line.ends_with('\n') {
+                line.push_str(&raw.rest().await);
+            }
+            assert!(line.starts_with(asked), "{method} {part}: {line}");
+            raw.send("hello").await;
+            assert_eq!(raw.rest().await, "hello", "{method} {part}");
+        }
+    }
+    node.await.unwrap();
+    for part in ["exec?command=ls", "attach", "portforward"] {
+        let mut raw = Raw::admin(&world).await;
+        raw.request(&format!("POST /api/v1/namespaces/default/pods/p/{part}"), "").await;
+        assert_eq!(raw.status().await, 400, "{part} without an upgrade");
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::process::Stdio;
 
+use bytes::Bytes;
 use hako_client::Patch;
+use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::json;
@@ -13,7 +15,7 @@ use crate::contract::{from, pod};
 use crate::support::World;
 
 /// An address of this machine that is no loopback, which endpoints may not have. Nothing is sent to find it out.
-fn own_address() -> String {
+pub fn own_address() -> String {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect("192.0.2.1:9").unwrap();
     socket.local_addr().unwrap().ip().to_string()
@@ -173,4 +175,33 @@ async fn a_node_s_other_ports_are_reached_through_it() {
     nodes.patch_status("n1", &Patch::Merge(status)).await.unwrap();
     let seen = world.kubectl(&["get", "--raw", &format!("/api/v1/nodes/n1:{port}/proxy/metrics")]).await;
     assert!(seen.starts_with("GET /metrics HTTP/1.1"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_passes_to_pods_services_and_nodes() {
+    let port = echo_server().await;
+    let world = world(port).await;
+    let nodes = world.inside().all::<Node>();
+    nodes.create(&from(json!({"metadata": {"name": "n1"}}))).await.unwrap();
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": own_address()}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 1}},
+    }});
+    nodes.patch_status("n1", &Patch::Merge(status)).await.unwrap();
+    let namespaced = "/api/v1/namespaces/default";
+    for place in [
+        format!("{namespaced}/pods/p:{port}"),
+        format!("{namespaced}/services/web:main"),
+        format!("/api/v1/nodes/n1:{port}"),
+    ] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let path = format!("{place}/proxy/x?y=z");
+            let request = http::Request::builder().method(method).uri(&path).body(Bytes::new()).unwrap();
+            let answer = world.outside().send(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{method} {path}");
+            let seen = answer.into_body().collect().await.unwrap().to_bytes();
+            let seen = String::from_utf8_lossy(&seen);
+            assert!(seen.starts_with(&format!("{method} /x?y=z HTTP/1.1\r\n")), "{path}: {seen}");
+        }
+    }
 }
