@@ -71,7 +71,7 @@ impl Bridge {
             }
             other => other?,
         }
-        Ok(self.links.set_hairpin(&attachment.link)?)
+        Ok(self.links.open_port(&attachment.link)?)
     }
 
     fn is_port(&mut self, name: &str) -> Result<bool> {

@@ -121,13 +121,15 @@ impl Links {
         Ok(())
     }
 
-    /// Makes both ends and sets the end here up, in one step of the kernel.
+    /// Makes both ends and sets the end here up, in one step of the kernel. A port of a bridge is left down, for
+    /// [`Self::open_port`].
     ///
     /// # Errors
     /// `EEXIST` if either name is taken.
     pub fn create_veth(&mut self, veth: &Veth<'_>) -> Result<()> {
         let action = || format!("create link {} with its peer {}", veth.name, veth.peer_name);
-        self.socket.request(&action, NEW, CREATE_NEW, &header(0, UP, UP), |writer| {
+        let flags = if veth.master.is_some() { 0 } else { UP };
+        self.socket.request(&action, NEW, CREATE_NEW, &header(0, flags, flags), |writer| {
             writer.text(NAME, veth.name);
             if let Some(master) = veth.master {
                 writer.u32(MASTER, master);
@@ -182,20 +184,22 @@ impl Links {
         Ok(())
     }
 
-    /// Lets a bridge send frames back by the port they came from. Where bridges call netfilter (the default with
-    /// the module `br_netfilter`), a sandbox that reaches itself by a translated address needs this.
+    /// Sets a port of a bridge up. The bridge may send frames back by the port they came from: where bridges call netfilter
+    /// (the default with the module `br_netfilter`), a sandbox that reaches itself by a translated address needs this.
     ///
-    /// The port gets no address of its own (fe80::/64) when it comes up, where the kernel has IPv6: nobody talks to a port,
-    /// and each such address is routes that every later change of a link walks through.
+    /// The port gets no address of its own (fe80::/64) where the kernel has IPv6: nobody talks to a port, and each such
+    /// address is routes that later changes of links walk through. They are walked at each change of a link that is up and
+    /// has no carrier, so it is changed first and set up then.
     ///
     /// # Errors
     /// `ENODEV` if there is no such link, `EINVAL` if it is no port.
-    pub fn set_hairpin(&mut self, name: &str) -> Result<()> {
+    pub fn open_port(&mut self, name: &str) -> Result<()> {
         match self.set_port(name, true) {
             // The IPv6 of this kernel is off.
-            Err(error) if error.errno() == Some(Errno::AFNOSUPPORT) => self.set_port(name, false),
-            other => other,
+            Err(error) if error.errno() == Some(Errno::AFNOSUPPORT) => self.set_port(name, false)?,
+            other => other?,
         }
+        self.set_up(name)
     }
 
     fn set_port(&mut self, name: &str, has_ipv6: bool) -> Result<()> {

@@ -69,7 +69,7 @@ fn links_addresses_and_routes_are_as_ip_shows_them() {
             mtu: Some(1400),
         };
         links.create_veth(&veth).unwrap();
-        links.set_hairpin("v0").unwrap();
+        links.open_port("v0").unwrap();
         assert_eq!(links.get("v0").unwrap().master, Some(bridge.index));
         let shown = run("ip -d link show v0");
         assert!(shown.contains("hairpin on") && shown.contains("mtu 1400"), "{shown}");

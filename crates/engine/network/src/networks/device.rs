@@ -123,11 +123,10 @@ impl Devices {
             }
             other => other?,
         }
-        self.links.set_hairpin(&endpoint.link)?;
         if !net.is_on(ICC) && !bridges_call_netfilter() {
             self.links.set_isolated(&endpoint.link)?;
         }
-        Ok(())
+        Ok(self.links.open_port(&endpoint.link)?)
     }
 
     /// Takes a link of the host out of service at once; it is deleted soon, together with others.
