@@ -10,6 +10,7 @@ use crate::context::{Contexts, Found, Ground, Registry};
 use crate::digests::{Digests, Selections};
 use crate::error::BuildError;
 use crate::exchange::{self, Imports};
+use crate::listings::Listings;
 use crate::output::{self, Built};
 use crate::request::{BuildEvent, BuildRequest};
 use crate::run::{Runner, Runtime};
@@ -240,6 +241,7 @@ impl Builder {
             caches: self.caches.clone(),
             digests: self.digests.clone(),
             selections: Selections::default(),
+            listings: Listings::default(),
             imports: Imports::open(&contexts, &events)?,
             runner: self.runner.clone(),
             permits: self.permits.clone(),

@@ -27,6 +27,8 @@ pub(crate) struct View {
     key: String,
     /// `None` where all that is asked for lies in one directory of the stack.
     _tree: Option<MountedTree>,
+    /// Whether that directory is the topmost.
+    pub is_topmost: bool,
     pub source: Source,
 }
 
@@ -42,13 +44,15 @@ impl View {
         let snapshots = shared.images.snapshots().clone();
         let key = crate::step::fresh_key();
         let mounts = snapshots.view(&key, parent.as_deref())?;
-        let opened = match fresh::only_place(&mounts.lower, argument) {
+        let place = fresh::only_place(&mounts.lower, argument);
+        let is_topmost = place.is_some() && place == mounts.lower.first();
+        let opened = match place {
             // Without overlayfs between: it makes opening a file twice as long.
             Some(place) => Source::stage(place.clone()).map(|source| (source, None)).map_err(Error::from),
             None => snapshots.mounted(&mounts).and_then(|tree| Ok((Source::stage(tree.path())?, Some(tree)))),
         };
         match opened {
-            Ok((source, tree)) => Ok(Self { snapshots, key, _tree: tree, source }),
+            Ok((source, tree)) => Ok(Self { snapshots, key, _tree: tree, is_topmost, source }),
             Err(error) => {
                 let _ = snapshots.remove(&key);
                 Err(error)

@@ -27,6 +27,12 @@ pub(crate) struct Wanted<'a> {
     pub from: &'a str,
 }
 
+impl Wanted<'_> {
+    fn select(&self, view: &View) -> Result<Vec<Selected>> {
+        view.source.select(self.pattern, self.excludes, self.keeps_parents, self.from)
+    }
+}
+
 /// One digest; locked while somebody computes it, so that nobody else does.
 type Slot = Arc<Mutex<Option<Digest>>>;
 
@@ -49,7 +55,11 @@ impl Digests {
     pub(crate) fn of_copy(&self, shared: &Shared, layers: &[Layer], wanted: Wanted) -> Result<Digest> {
         let key = key(layers, wanted);
         self.get_or(key, || {
-            let (view, selected) = select(shared, layers, wanted)?;
+            let view = View::open_for(shared, layers, wanted.pattern)?;
+            if let Some(digest) = listed(shared, &view, layers, wanted) {
+                return Ok(digest);
+            }
+            let selected = wanted.select(&view)?;
             let digest = view.source.digest_all(&selected)?;
             shared.selections.keep(key, view, selected);
             Ok(digest)
@@ -100,10 +110,16 @@ impl Selections {
 }
 
 fn select(shared: &Shared, layers: &[Layer], wanted: Wanted) -> Result<(View, Vec<Selected>)> {
-    let Wanted { pattern, excludes, keeps_parents, from } = wanted;
-    let view = View::open_for(shared, layers, pattern)?;
-    let selected = view.source.select(pattern, excludes, keeps_parents, from)?;
+    let view = View::open_for(shared, layers, wanted.pattern)?;
+    let selected = wanted.select(&view)?;
     Ok((view, selected))
+}
+
+/// The same from what this build wrote as the topmost layer, where all that is wanted lies there.
+fn listed(shared: &Shared, view: &View, layers: &[Layer], wanted: Wanted) -> Option<Digest> {
+    let top = layers.last().filter(|_| view.is_topmost)?;
+    let is_all = wanted.excludes.is_empty() && !wanted.keeps_parents;
+    is_all.then(|| shared.listings.digest(top.diff_id, wanted.pattern))?
 }
 
 fn key(layers: &[Layer], wanted: Wanted) -> Digest {

@@ -341,19 +341,20 @@ impl Source {
     }
 
     fn digest_one(&self, file: &Found, hasher: &mut Hasher, buffer: &mut [u8]) -> Result<(), BuildError> {
-        let mut entry = self.entry(file, &Dress::default(), b"")?;
-        (entry.mtime_s, entry.mtime_ns) = (0, 0);
-        hasher.update(format!("\n{entry:?}\n").as_bytes());
-        if entry.kind != EntryKind::File {
+        let entry = self.entry(file, &Dress::default(), b"")?;
+        if entry.kind != EntryKind::File || entry.size == 0 {
+            describe(entry, None, hasher);
             return Ok(());
         }
-        let mut file = File::open(&file.path).map_err(BuildError::io("open", &file.path))?;
+        let mut data = File::open(&file.path).map_err(BuildError::io("open", &file.path))?;
+        let mut content = Hasher::new();
         loop {
-            let count = file.read(buffer).map_err(BuildError::io("read", "a file of the context"))?;
+            let count = data.read(buffer).map_err(BuildError::io("read", "a file of the context"))?;
             if count == 0 {
+                describe(entry, Some(content.finish()), hasher);
                 return Ok(());
             }
-            hasher.update(&buffer[..count]);
+            content.update(&buffer[..count]);
         }
     }
 
@@ -410,6 +411,15 @@ impl Source {
             xattrs: if self.is_context { Vec::new() } else { xattrs(&file.path)? },
             sparse: None,
         })
+    }
+}
+
+/// What of a file counts: all but its times.
+pub(crate) fn describe(mut entry: Entry, content: Option<Digest>, hasher: &mut Hasher) {
+    (entry.mtime_s, entry.mtime_ns) = (0, 0);
+    hasher.update(format!("\n{entry:?}\n").as_bytes());
+    if let Some(content) = content {
+        hasher.update(content.hex().as_bytes());
     }
 }
 

@@ -36,6 +36,7 @@ mod layout;
 mod limits;
 mod link;
 mod links;
+mod listings;
 mod mounts;
 mod network;
 mod output;

@@ -7,6 +7,7 @@ use crate::context::Registry;
 use crate::digests::{Digests, Selections};
 use crate::error::BuildError;
 use crate::exchange::Imports;
+use crate::listings::Listings;
 use crate::request::BuildEvent;
 use crate::run::Runner;
 use crate::settling::Settling;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     /// What is known of the files of layers.
     pub digests: Digests,
     pub selections: Selections,
+    pub listings: Listings,
     /// Results of others that the build may use.
     pub imports: Imports,
     pub runner: Arc<dyn Runner>,

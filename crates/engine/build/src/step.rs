@@ -70,7 +70,10 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
     }
     let _permit = shared.permits.acquire();
     shared.cancel.check()?;
-    let Made { layer, new, snapshot, pin } = make(shared, node, &below, results)?;
+    let Made { layer, mut new, snapshot, pin } = make(shared, node, &below, results)?;
+    if let Some(new) = &mut new {
+        shared.listings.keep(new.layer().diff_id, new.take_listing());
+    }
     let record = Record { layer: layer.clone(), snapshot, created: now(shared), content: Some(content) };
     let created = Some(record.created.clone());
     shared.settling.add(&shared.cache, new, record, content, definition)?;

@@ -25,6 +25,7 @@ pub mod transfer;
 
 pub use archive::{SaveFormat, SaveOptions};
 pub use busybox::busybox_rootfs;
+pub use chunked::Listed;
 pub use error::ImageError;
 pub use form::LayerForm;
 pub use image::{Image, Layer, chain_id};

@@ -74,10 +74,19 @@ impl Bed {
         BuildRequest { context: self.context(), tags, network: RunNetwork::None, ..BuildRequest::default() }
     }
 
+    /// The cgroup of another builder's steps.
+    pub fn group(&self) -> String {
+        format!("{}/build", self.group)
+    }
+
     pub fn run(&self, request: BuildRequest) -> Ran {
+        self.run_by(&self.builder, request)
+    }
+
+    pub fn run_by(&self, builder: &Builder, request: BuildRequest) -> Ran {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let result = runtime.block_on(self.builder.build(request, sender));
+        let result = runtime.block_on(builder.build(request, sender));
         let mut events = Vec::new();
         while let Ok(event) = receiver.try_recv() {
             events.push(event);

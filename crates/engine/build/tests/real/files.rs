@@ -1,7 +1,7 @@
 //! COPY and ADD of files, the cache of their layers, and what stages hand on.
 
 use crate::bed::{Bed, Ran};
-use hako_build::{BuildEvent, BuildRequest, Output, StepOutcome};
+use hako_build::{BuildEvent, BuildRequest, Builder, BuilderConfig, Output, StepOutcome};
 use hako_error::Kind;
 use hako_image::SaveFormat;
 use hako_image::layer::{Entry, EntryKind, TarWriter};
@@ -367,6 +367,32 @@ fn a_pattern_that_matches_nothing_copies_nothing() {
     bed.write("Dockerfile", "FROM scratch\nCOPY f nothere /x/\n");
     let error = bed.fails(bed.request()).chain();
     assert!(error.contains("there is no \"nothere\""), "{error}");
+}
+
+#[test]
+fn what_a_layer_says_of_its_files_is_what_the_files_say() {
+    // The step in front changes nothing, so that the copies are known by what is copied alone.
+    let text = |mark: &str, more: &str| {
+        format!(
+            "FROM busybox AS made\nRUN mkdir -p /d/e && cd /d && echo 1 > 1 && : > empty && ln -s 1 link && mkfifo e/pipe \
+             && head -c 100000 /dev/zero > e/zeros && chmod 4711 1 && chown 3:4 empty && echo $RANDOM > /other\n\
+             FROM scratch AS noted\nADD noted.tar /n/\n\
+             FROM busybox\nRUN : {mark}\nCOPY --from=made /d /x\nCOPY --from=made /d/1 /y/\nCOPY --from=noted /n /z\n{more}"
+        )
+    };
+    let bed = Bed::new(&text("one", ""));
+    bed.write("noted.tar", noted());
+    bed.build();
+    // A process that wrote none of these layers.
+    let config = BuilderConfig { cgroup: bed.group(), ..BuilderConfig::default() };
+    let builder = Builder::new(bed.images.clone(), config).unwrap();
+    bed.write("Dockerfile", text("two", "COPY --from=made /other /o\n"));
+    let ran = bed.run_by(&builder, bed.request());
+    let again = ran.events.iter().filter_map(|event| match event {
+        BuildEvent::StepEnded { step, outcome: StepOutcome::Done, .. } => Some(*step),
+        _ => None,
+    });
+    assert_eq!(ran.counts(StepOutcome::Cached), 5, "{:?} ran", again.collect::<Vec<usize>>());
 }
 
 /// What is to be seen of every file below a directory, sorted: its metadata, which names are its own, its content.

@@ -19,4 +19,5 @@ mod write;
 
 pub(crate) use plan::{Index, Part, plan};
 pub(crate) use table::{Position, Table};
+pub use write::Listed;
 pub(crate) use write::write;

@@ -22,10 +22,23 @@ const LARGEST: usize = 512 << 10;
 /// A cut where so many bits of the rolling hash are zero: after 64 KiB on average beyond the smallest.
 const CUT_MASK: u64 = 0xffff << 40;
 
+/// Longer layers are not listed: some 200 bytes an entry.
+const MOST_LISTED: usize = 65_536;
+
+/// An entry of a layer that was written.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// As the layer has it.
+    pub entry: Entry,
+    /// The digest of its content, where it has any.
+    pub content: Option<Digest>,
+}
+
 /// What was written.
 pub(crate) struct Written<W> {
     pub(crate) writer: W,
     pub(crate) diff_id: Digest,
+    pub(crate) listing: Vec<Listed>,
     /// For the layer's descriptor.
     pub(crate) annotations: BTreeMap<String, String>,
 }
@@ -41,16 +54,20 @@ fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
     let mut hashed = crate::layer::HashingReader::new(tar);
     let mut frames =
         Frames { writer, offset: 0, compressor: zstd::bulk::Compressor::new(LEVEL)?, gear: gear() };
-    let mut rows = Vec::new();
+    let (mut rows, mut listing) = (Vec::new(), Vec::new());
     {
         let mut tar = TarReader::new(Recording { reader: &mut hashed, recorded: recorded.clone() });
         while let Some(entry) = tar.next()? {
-            if entry.kind == EntryKind::File && entry.size > 0 && entry.sparse.is_none() {
+            let content = if entry.kind == EntryKind::File && entry.size > 0 && entry.sparse.is_none() {
                 frames.frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
-                frames.file(&entry, &mut tar, &recorded, &mut rows)?;
+                Some(frames.file(&entry, &mut tar, &recorded, &mut rows)?)
             } else {
                 io::copy(&mut tar, &mut io::sink())?;
                 rows.push(row(&entry));
+                None
+            };
+            if listing.len() <= MOST_LISTED {
+                listing.push(Listed { entry, content });
             }
             // Headers of many small entries share a frame, of a bounded size.
             if recorded.borrow().len() > LARGEST {
@@ -61,7 +78,10 @@ fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
     }
     frames.frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
     let annotations = frames.finish(rows)?;
-    Ok(Written { writer: frames.writer, diff_id: hashed.finish(), annotations })
+    if listing.len() > MOST_LISTED {
+        listing = Vec::new();
+    }
+    Ok(Written { writer: frames.writer, diff_id: hashed.finish(), listing, annotations })
 }
 
 /// Keeps what is read through it.
@@ -104,14 +124,14 @@ impl<W: Write> Frames<W> {
         self.writer.write_all(bytes)
     }
 
-    /// Cuts a file's content into chunks, each a frame and a row.
+    /// Cuts a file's content into chunks, each a frame and a row; returns the digest of all of it.
     fn file(
         &mut self,
         entry: &Entry,
         data: &mut impl Read,
         recorded: &Rc<RefCell<Vec<u8>>>,
         rows: &mut Vec<Row>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Digest> {
         let (first, mut whole, mut at) = (rows.len(), Hasher::new(), 0);
         let mut pending: Vec<u8> = Vec::new();
         loop {
@@ -153,7 +173,7 @@ impl<W: Write> Frames<W> {
                 row.chunk_size = 0;
             }
         }
-        Ok(())
+        Ok(digest)
     }
 
     /// Where the content says that a chunk ends; `None` if it does not.

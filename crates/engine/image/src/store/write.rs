@@ -1,8 +1,9 @@
 //! New layers, in chunks.
 
 use super::ImageStore;
+use crate::chunked::{self, Listed};
 use crate::layer::{ApplyError, DiffOptions, diff};
-use crate::{ImageError, Layer, chunked};
+use crate::{ImageError, Layer};
 use hako_content::{Expected, Finished, Lease};
 use hako_error::{Error, Kind, Result};
 use hako_oci::media_type;
@@ -14,6 +15,7 @@ use std::io::{BufReader, BufWriter, Write};
 #[must_use = "the layer's blob is not there before it is committed"]
 pub struct NewLayer {
     layer: Layer,
+    listing: Vec<Listed>,
     blob: Finished,
 }
 
@@ -22,6 +24,11 @@ impl NewLayer {
     #[must_use]
     pub fn layer(&self) -> &Layer {
         &self.layer
+    }
+
+    /// Its entries in their order; none of a layer with very many. Those who want them take them.
+    pub fn take_listing(&mut self) -> Vec<Listed> {
+        std::mem::take(&mut self.listing)
     }
 
     /// Waits for the disk; the blob is there then.
@@ -85,6 +92,6 @@ impl ImageStore {
             diff_id: written.diff_id,
             annotations: written.annotations,
         };
-        Ok((NewLayer { layer, blob }, made))
+        Ok((NewLayer { layer, listing: written.listing, blob }, made))
     }
 }
