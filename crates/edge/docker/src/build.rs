@@ -2,6 +2,7 @@
 
 use crate::DockerState;
 use crate::api::ApiVersion;
+use crate::client::until_gone;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
@@ -10,12 +11,14 @@ use ::hako_build::{BuildEvent, BuildRequest, Built, CacheSource, RunNetwork, Ste
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{Limits, apply};
+use hako_image::transfer::Stop;
 use hako_names::ImageRef;
 use http::header;
 use serde_json::{Value, json};
@@ -27,8 +30,8 @@ use tokio::sync::mpsc;
 /// The routes of this module.
 pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
-        .route("/build", post(build))
-        .route("/hako/build", post(crate::hako_build::build))
+        .route("/build", post(build).layer(from_fn(until_gone)))
+        .route("/hako/build", post(crate::hako_build::build).layer(from_fn(until_gone)))
         .route("/build/prune", post(crate::build_prune::prune))
         .route("/build/cancel", post(crate::buildkit::cancel))
         .route("/grpc", post(crate::buildkit::grpc))
@@ -91,8 +94,7 @@ pub(crate) async fn build(
     }
     let tags = params.all("t").map(str::parse).collect::<std::result::Result<Vec<ImageRef>, _>>()?;
     let parent = state.images.dir().join("contexts");
-    let body = body_reader(request.into_body());
-    let context = blocking(move || Context::unpack(&parent, body)).await?;
+    let context = Context::receive(parent, body_reader(request.into_body())).await?;
     let wanted = BuildRequest {
         context: context.0.clone(),
         dockerfile: params.get("dockerfile").map(|name| context.0.join(name.trim_start_matches('/'))),
@@ -179,8 +181,14 @@ pub(crate) fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::re
 pub(crate) struct Context(PathBuf);
 
 impl Context {
-    fn unpack(parent: &Path, body: impl std::io::Read + 'static) -> Result<Self> {
-        Self::unpack_within(parent, body, CONTEXT_LIMITS)
+    /// The files of a tar that is still being sent; who drops this ends it.
+    pub(crate) async fn receive(
+        parent: PathBuf,
+        body: impl std::io::Read + Send + 'static,
+    ) -> std::result::Result<Self, Failure> {
+        let stop = Stop::default();
+        let _on_drop = stop.on_drop();
+        blocking(move || Self::unpack(&parent, body, &stop)).await
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -196,14 +204,10 @@ impl Context {
         Ok(context)
     }
 
-    pub(crate) fn unpack_within(
-        parent: &Path,
-        body: impl std::io::Read + 'static,
-        limits: Limits,
-    ) -> Result<Self> {
+    pub(crate) fn unpack(parent: &Path, body: impl std::io::Read + 'static, stop: &Stop) -> Result<Self> {
         let context = Self::empty(parent)?;
         let root = std::fs::File::open(&context.0).map_err(failed(parent))?;
-        apply(&root, decompressed(body)?, "the build context", limits)?;
+        apply(&root, stop.reader(decompressed(body)?), "the build context", CONTEXT_LIMITS)?;
         Ok(context)
     }
 }

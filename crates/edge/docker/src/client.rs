@@ -5,7 +5,8 @@ use crate::error::{Failure, invalid};
 use crate::frame::wants_upgrade;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use hako_error::{Error, Kind};
 use http_body::Body as _;
@@ -55,6 +56,27 @@ impl Client {
             return response;
         }
         response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(self.gone()))))
+    }
+}
+
+/// Drops what a handler does when its client goes before it is answered: a layer for routes whose work is for who asks, and
+/// long. A connection that has more to send than was read says by nothing else that it was closed.
+pub(crate) async fn until_gone(request: Request, next: Next) -> Response {
+    let client = request.extensions().get::<Client>().cloned();
+    answered(client, next.run(request)).await
+}
+
+/// The same for one request.
+pub(crate) async fn answered<R: IntoResponse>(
+    client: Option<Client>,
+    work: impl Future<Output = R>,
+) -> Response {
+    let Some(client) = client else { return work.await.into_response() };
+    tokio::select! {
+        answer = work => answer.into_response(),
+        () = client.gone() => {
+            Failure(Error::new(Kind::Cancelled, "the client has left")).into_response()
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! The request has paths of this machine: who reaches the engine's socket is root here anyway.
 
 use crate::DockerState;
-use crate::build::{AbortOnDrop, CONTEXT_LIMITS, Context};
+use crate::build::{AbortOnDrop, Context};
 use crate::error::{Answer, blocking, invalid};
 use crate::image::body_reader;
 use crate::relay::{CLIPPED, Line, relay};
@@ -18,6 +18,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
+use hako_image::transfer::Stop;
 use hako_names::ImageRef;
 use http::header;
 use serde_json::{Value, json};
@@ -34,7 +35,9 @@ const DOCKERFILE_LIMIT: u64 = 4 << 20;
 pub(crate) async fn build(State(state): State<DockerState>, request: Request) -> Answer {
     let parent = state.images.dir().join("contexts");
     let body = body_reader(request.into_body());
-    let (wanted, context) = blocking(move || read(BufReader::new(body), parent)).await?;
+    let stop = Stop::default();
+    let _on_drop = stop.on_drop();
+    let (wanted, context) = blocking(move || read(BufReader::new(body), parent, &stop)).await?;
     if wanted.context.as_os_str().is_empty() && wanted.remote.is_none() && wanted.dockerfile_text.is_none() {
         return Err(invalid("standard input was empty: it has to be a Dockerfile or the tar of a context"));
     }
@@ -49,7 +52,11 @@ pub(crate) async fn build(State(state): State<DockerState>, request: Request) ->
 }
 
 /// The request, and the context where it came along.
-fn read(mut body: impl BufRead + 'static, parent: PathBuf) -> Result<(BuildRequest, Option<Context>)> {
+fn read(
+    mut body: impl BufRead + 'static,
+    parent: PathBuf,
+    stop: &Stop,
+) -> Result<(BuildRequest, Option<Context>)> {
     let failed = |source| Error::new(Kind::Invalid, "the build request cannot be read").with_source(source);
     let mut line = String::new();
     body.by_ref().take(REQUEST_LIMIT).read_line(&mut line).map_err(failed)?;
@@ -68,7 +75,7 @@ fn read(mut body: impl BufRead + 'static, parent: PathBuf) -> Result<(BuildReque
         wanted.dockerfile_text = Some(String::from_utf8_lossy(&text).into_owned());
         return Ok((wanted, None));
     }
-    let context = Context::unpack_within(&parent, rest, CONTEXT_LIMITS)?;
+    let context = Context::unpack(&parent, rest, stop)?;
     wanted.context = context.path().to_owned();
     Ok((wanted, Some(context)))
 }

@@ -4,11 +4,11 @@ use super::news;
 use super::peer::{self, Driver, Peer};
 use super::progress::Progress;
 use super::session::Session;
-use super::solve::{Source, solve, unpack};
+use super::solve::{Source, solve};
 use super::table::Place;
 use super::wish::{Asked, Entry};
 use crate::DockerState;
-use crate::build::{AbortOnDrop, refuse};
+use crate::build::{AbortOnDrop, Context, refuse};
 use crate::container::host::Ulimit;
 use crate::error::{Answer, Failure, invalid};
 use crate::image::body_reader;
@@ -135,13 +135,13 @@ pub(crate) async fn build(state: DockerState, params: &Params, request: Request)
         UPLOAD => {
             let upload = state.buildkit.uploaded(&id).await?;
             let parent = state.images.dir().join("contexts");
-            let context = unpack(parent, body_reader(upload.body)).await?;
+            let context = Context::receive(parent, body_reader(upload.body)).await?;
             drop(upload.taken);
             Source::Unpacked(context)
         }
         "" => {
             let parent = state.images.dir().join("contexts");
-            Source::Unpacked(unpack(parent, body_reader(request.into_body())).await?)
+            Source::Unpacked(Context::receive(parent, body_reader(request.into_body())).await?)
         }
         address => Source::Address(address.to_owned()),
     };

@@ -8,7 +8,7 @@ use super::session::{FILE_SEND, Session};
 use super::wire::{Packet, Piece};
 use super::wish::Asked;
 use crate::DockerState;
-use crate::build::{CONTEXT_LIMITS, Context};
+use crate::build::Context;
 use ::hako_build::{BuildRequest, Built, Client, Output};
 use hako_error::{Error, Kind, Result};
 use std::fs;
@@ -225,14 +225,7 @@ async fn pull(session: &Session, path: &str, parent: PathBuf) -> Result<Context>
     let pieces = session.pull(path).await?;
     let bytes = pieces.map_ok(|piece| piece.data).map_err(std::io::Error::other);
     let reader = tokio_util::io::SyncIoBridge::new(tokio_util::io::StreamReader::new(Box::pin(bytes)));
-    unpack(parent, reader).await
-}
-
-/// A tar with the context, in a directory of its own.
-pub(crate) async fn unpack(parent: PathBuf, reader: impl Read + Send + 'static) -> Result<Context> {
-    let unpacked =
-        crate::error::blocking(move || Context::unpack_within(&parent, reader, CONTEXT_LIMITS)).await;
-    unpacked.map_err(|failure| failure.0)
+    Context::receive(parent, reader).await.map_err(|failure| failure.0)
 }
 
 fn make(dir: &Path) -> Result<()> {

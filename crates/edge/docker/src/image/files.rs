@@ -112,7 +112,7 @@ async fn run(
     };
     let images = state.images.clone();
     let stop = Stop::default();
-    // The client is gone when nobody waits for this any more.
+    // Dropped with the request when its client goes.
     let _on_drop = stop.on_drop();
     let work = move || {
         let body = Shared::new(body);
@@ -129,18 +129,23 @@ async fn run(
     })??;
     // An image that the archive has under several names comes several times.
     let mut told: Vec<String> = Vec::new();
+    let mut is_new = |text: &str| {
+        !told.iter().any(|known| known == text) && {
+            told.push(text.to_owned());
+            true
+        }
+    };
     for image in loaded {
         let id = image.id.to_string();
         let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
-        let lines_of_image: Vec<String> = match names.is_empty() {
+        if is_new(&id) {
+            state.events.image("load", &id, names.first().unwrap_or(&id), &image);
+        }
+        let shown: Vec<String> = match names.is_empty() {
             true => vec![format!("Loaded image ID: {id}\n")],
             false => names.iter().map(|name| format!("Loaded image: {name}\n")).collect(),
         };
-        if !told.contains(&id) {
-            state.events.image("load", &id, names.first().unwrap_or(&id), &image);
-            lines_of_image.into_iter().for_each(|line| lines.send(json!({ "stream": line })));
-            told.push(id);
-        }
+        shown.iter().filter(|line| is_new(line)).for_each(|line| lines.send(json!({ "stream": line })));
     }
     Ok(())
 }

@@ -23,12 +23,14 @@ pub(crate) use prune::prune;
 
 use crate::DockerState;
 use crate::api::ApiVersion;
+use crate::client::{Client, answered, until_gone};
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::params::Params;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use futures::TryStreamExt;
@@ -47,8 +49,8 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
         .route("/images/json", get(list))
-        .route("/images/create", post(create))
-        .route("/images/load", post(load))
+        .route("/images/create", post(create).layer(from_fn(until_gone)))
+        .route("/images/load", post(load).layer(from_fn(until_gone)))
         .route("/images/get", get(save_many))
         .route("/images/prune", post(prune))
         .route("/images/search", get(search::search))
@@ -70,7 +72,10 @@ pub(crate) async fn named(
         (&Method::GET, Some((name, "get"))) => files::save(&state, &[name], &params).await,
         (&Method::POST, Some((name, "tag"))) => tag(&state, name, &params).await,
         (&Method::DELETE, _) => remove::remove(&state, &rest, &params).await,
-        (&Method::POST, Some((name, "push"))) => push::push(&state, name, &params, request.headers()).await,
+        (&Method::POST, Some((name, "push"))) => {
+            let client = request.extensions().get::<Client>().cloned();
+            Ok(answered(client, push::push(&state, name, &params, request.headers())).await)
+        }
         (method, _) => Err(unimplemented(format!("{method} /images/{rest} is unimplemented"))),
     }
 }
