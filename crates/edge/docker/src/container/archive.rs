@@ -23,7 +23,10 @@ const STAT: &str = "x-docker-container-path-stat";
 
 fn path(params: &Params) -> Result<String, Failure> {
     let path = params.get("path").ok_or_else(|| invalid("bad parameter: path cannot be empty"))?;
-    Ok(path.to_owned())
+    match path.contains('\0') {
+        true => Err(invalid("bad parameter: path has a zero byte in it")),
+        false => Ok(path.to_owned()),
+    }
 }
 
 pub(crate) async fn head(
@@ -49,10 +52,8 @@ pub(crate) async fn get(
     let sending = tokio::spawn(async move {
         let broken = pieces.breaker();
         let sent = engine.in_tree(&of, move |tree| {
-            let stat = tree.stat(&path)?;
             // The client may have gone away.
-            let _ = sender.send(stat);
-            tree.archive(&path, &mut pieces)?;
+            tree.archive(&path, &mut pieces, |stat| drop(sender.send(stat)))?;
             pieces.finish()
         });
         let sent = sent.await;

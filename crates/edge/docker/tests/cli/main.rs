@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 mod archive;
+mod archive_races;
 mod bollard_life;
 mod bollard_sdk;
 mod buildkit;

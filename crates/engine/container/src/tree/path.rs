@@ -61,6 +61,11 @@ impl Tree {
     /// `NotFound` in Docker's words.
     pub fn stat(&self, path: &str) -> Result<PathStat> {
         let found = self.find(path)?;
+        self.stat_found(path, &found)
+    }
+
+    /// The same of a path that was found.
+    pub(super) fn stat_found(&self, path: &str, found: &Found) -> Result<PathStat> {
         let is_link = FileType::from_raw_mode(found.stat.st_mode) == FileType::Symlink;
         Ok(PathStat {
             name: last_part(path),

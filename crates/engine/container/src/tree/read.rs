@@ -2,7 +2,7 @@
 
 use super::Tree;
 use super::owners::Owners;
-use super::path::{is_content, last_part, stat_of};
+use super::path::{PathStat, is_content, last_part, stat_of};
 use crate::error::io;
 use hako_error::Result;
 use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
@@ -27,11 +27,13 @@ impl Tree {
     /// Writes what the path names as a tar whose names begin with the path's last part. Files may change meanwhile: one
     /// that goes away is left out, one that shrinks ends in zeroes. Of proc and its like that are mounted below the path
     /// only the directory is written, as Docker does it; a file of theirs that the path names has what is read from it.
+    /// `tell` gets what the path is before anything is written; it is looked up once, whatever is put in its place meanwhile.
     ///
     /// # Errors
     /// `NotFound` in Docker's words, or why a file could not be read.
-    pub fn archive(&self, path: &str, out: impl Write) -> Result<()> {
+    pub fn archive(&self, path: &str, out: impl Write, tell: impl FnOnce(PathStat)) -> Result<()> {
         let found = self.find(path)?;
+        tell(self.stat_found(path, &found)?);
         let name = match last_part(path).as_str() {
             _ if is_content(path) => ".".to_owned(),
             "/" => String::new(),

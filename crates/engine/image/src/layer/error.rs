@@ -94,7 +94,7 @@ impl ApplyError {
                 let target = String::from_utf8_lossy(target);
                 format!("it is a hard link to {target:?}, and there is no such file in the image")
             }
-            (_, "reach", Errno::EXIST | Errno::NOTDIR | Errno::LOOP) => {
+            (_, "reach", Errno::EXIST | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 "its way leads through a file, or through a symlink to nothing in the image".to_owned()
             }
             (_, "reach", Errno::NAMETOOLONG) => {

@@ -233,7 +233,7 @@ impl Extract<'_> {
     }
 
     fn failed(&self, action: &'static str, entry: &Entry, error: Errno) -> ApplyError {
-        ApplyError::Write { layer: self.what.into(), action, entry: entry_name(entry), source: error.into() }
+        ApplyError::of(self.what, action, entry, error)
     }
 
     fn write(&self, entry: &Entry, source: io::Error) -> ApplyError {

@@ -78,7 +78,14 @@ impl<'a> Inside<'a> {
     }
 
     fn open_by(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
-        openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve | ResolveFlags::IN_ROOT)
+        let (flags, resolve) = (flags | OFlags::CLOEXEC, resolve | ResolveFlags::IN_ROOT);
+        loop {
+            match openat2(self.root, path, flags, Mode::empty(), resolve) {
+                // Some rename of this machine came between the kernel and a `..`.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return opened,
+            }
+        }
     }
 
     /// The directory `path`, made where it is missing.
@@ -168,7 +175,16 @@ impl<'a> Inside<'a> {
             so_far.extend_from_slice(part);
             dir = match self.open(&so_far, OFlags::DIRECTORY | OFlags::PATH) {
                 Err(Errno::NOENT) => {
-                    mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
+                    match mkdirat(&dir, part, Mode::from_raw_mode(0o755)) {
+                        // Somebody else made it, or it is a link that leads nowhere.
+                        Err(Errno::EXIST) => {
+                            let opened = self.open(&so_far, OFlags::DIRECTORY | OFlags::PATH);
+                            dir = opened
+                                .map_err(|error| if error == Errno::NOENT { Errno::EXIST } else { error })?;
+                            continue;
+                        }
+                        made => made?,
+                    }
                     self.implied.push(so_far.clone());
                     // The umask may have taken bits away. By descriptor: who shares the tree may have put a link here.
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

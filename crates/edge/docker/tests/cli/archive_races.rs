@@ -1,0 +1,194 @@
+//! docker cp while whoever lives in the tree swaps links for directories and files (CVE-2018-15664 and its kin): asked for
+//! by requests of its own, and swapped by renameat2(2), as often as the kernel lets both.
+
+use crate::daemon::{Daemon, with_daemon};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often each is asked for.
+const ROUNDS: usize = 40;
+/// What is in the file of the host, and in that of the container.
+const HOST: &str = "of the host, and nobody else's\n";
+const MINE: &str = "mine\n";
+
+/// Status and body of an answer.
+fn ask(docker: &Daemon, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = UnixStream::connect(&docker.socket).unwrap();
+    let head = format!("{method} {target} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    // It may be refused before all of it is sent.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let Some(end) = end else { panic!("{method} {target}: {}", String::from_utf8_lossy(&answer)) };
+    let status = String::from_utf8_lossy(&answer[..end]).split(' ').nth(1).unwrap().parse().unwrap();
+    if method == "HEAD" {
+        return (status, answer);
+    }
+    (status, answer.split_off(end + 4))
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Swaps two names all the time while `work` is done.
+fn while_swapped<T>(a: &Path, b: &Path, work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let swapping = scope.spawn(|| {
+            let mut swaps = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).unwrap();
+                swaps += 1;
+            }
+            swaps
+        });
+        // The swapping ends with what is done meanwhile, however that ends.
+        let over = Over(&is_over);
+        let done = work();
+        drop(over);
+        assert!(swapping.join().unwrap() > 100, "nothing was swapped meanwhile");
+        done
+    })
+}
+
+fn archive(name: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in [format!("{name}/"), format!("{name}/inner"), format!("{name}-file")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_entry_type(if name.ends_with('/') {
+            tar::EntryType::Directory
+        } else {
+            tar::EntryType::Regular
+        });
+        header.set_size(0);
+        tar.append_data(&mut header, &name, std::io::empty()).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// What is asked for is inside, or is refused in words: by the path, or by the entry that the tree had no place for any more.
+fn is_usual(status: u16, answer: &[u8]) -> bool {
+    let lost = ["No such file", "Not a directory", "File exists"];
+    let text = String::from_utf8_lossy(answer);
+    [200, 400, 403, 404].contains(&status)
+        || (status == 500
+            && text.contains("the archive: cannot ")
+            && lost.iter().any(|why| text.contains(why)))
+}
+
+/// Asks for everything below `/data` of a container while `a` and `b` there are swapped.
+fn ask_for_all(docker: &Daemon, name: &str, outside: &Path) {
+    let base64 = |answer: &[u8]| String::from_utf8_lossy(answer).into_owned();
+    for round in 0..ROUNDS {
+        for path in ["/data/a/secret", "/data/a/", "/data/a", "/data/way/a/secret", "/data"] {
+            let target = format!("/containers/{name}/archive?path={path}");
+            let (status, answer) = ask(docker, "GET", &target, b"");
+            assert!(is_usual(status, &answer), "{path}: {status} {}", base64(&answer));
+            assert!(!base64(&answer).contains(HOST), "{path} led to the host");
+            let (status, head) = ask(docker, "HEAD", &target, b"");
+            assert!(is_usual(status, &head), "{path}: {status}");
+            assert!(!base64(&head).contains(&encoded_size(HOST.len())), "{path} was the host's");
+        }
+        for path in ["/data/a", "/data/way/a"] {
+            let target = format!("/containers/{name}/archive?path={path}");
+            let (status, answer) = ask(docker, "PUT", &target, &archive(&format!("evil-{round}")));
+            assert!(is_usual(status, &answer), "{path}: {status} {}", base64(&answer));
+        }
+    }
+    let names: Vec<_> = std::fs::read_dir(outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["secret"], "something was written on the host");
+    assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), HOST);
+}
+
+/// What the header of a file of that size has in it.
+fn encoded_size(size: usize) -> String {
+    use base64::Engine as _;
+    let text = format!(r#"{{"linkTarget":"","mode":420,"size":{size}"#);
+    base64::engine::general_purpose::STANDARD.encode(text.as_bytes())[..40].to_owned()
+}
+
+/// A directory with a file, and a link beside it that would lead to the host if it were followed there.
+fn prepare(data: &Path, outside: &Path) -> [PathBuf; 2] {
+    let [a, b] = ["a", "b"].map(|name| data.join(name));
+    std::fs::create_dir(&a).unwrap();
+    std::fs::write(a.join("secret"), MINE).unwrap();
+    symlink(outside, &b).unwrap();
+    std::fs::create_dir(data.join("deep")).unwrap();
+    // A way with `..` in it: the kernel looks again when a rename comes in between.
+    symlink("deep/../../data", data.join("way")).unwrap();
+    [a, b]
+}
+
+fn outside(docker: &Daemon) -> PathBuf {
+    let outside = docker.dir.join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("secret"), HOST).unwrap();
+    outside
+}
+
+#[test]
+fn cve_2018_15664_a_container_that_runs_may_swap_as_it_likes() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let outside = outside(docker);
+        let script =
+            format!("mkdir -p {0} /data; echo mine >{0}/secret; touch /ready; sleep 1000", outside.display());
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", &script]);
+        docker.until("it is ready", || docker.run(&["exec", "box", "test", "-e", "/ready"]).0 == 0);
+        let pid = docker.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+        let data = PathBuf::from(format!("/proc/{}/root/data", pid.trim()));
+        let [a, b] = prepare(&data, &outside);
+        while_swapped(&a, &b, || ask_for_all(docker, "box", &outside));
+        docker.ok(&["rm", "-f", "box"]);
+    });
+}
+
+#[test]
+fn cve_2018_15664_a_volume_that_others_swap_leads_out_of_no_container_at_rest() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let outside = outside(docker);
+        docker.ok(&["create", "--name", "rest", "-v", "data:/data", "busybox", "true"]);
+        let data = docker.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]);
+        let [a, b] = prepare(Path::new(data.trim()), &outside);
+        while_swapped(&a, &b, || ask_for_all(docker, "rest", &outside));
+        docker.ok(&["rm", "-f", "rest"]);
+        docker.ok(&["volume", "rm", "data"]);
+    });
+}
+
+#[test]
+fn a_name_that_is_now_a_file_and_now_a_pipe_keeps_nobody_waiting() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "rest", "-v", "data:/data", "busybox", "true"]);
+        let data = docker.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]);
+        let [a, b] = ["a", "b"].map(|name| Path::new(data.trim()).join(name));
+        std::fs::write(&a, MINE).unwrap();
+        rustix::fs::mknodat(CWD, &b, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o644), 0)
+            .unwrap();
+        while_swapped(&a, &b, || {
+            for _ in 0..ROUNDS {
+                for target in ["/data/a", "/data"] {
+                    let path = format!("/containers/rest/archive?path={target}");
+                    let (status, _) = ask(docker, "GET", &path, b"");
+                    assert_eq!(status, 200, "{target}");
+                }
+            }
+        });
+        docker.ok(&["rm", "-f", "rest"]);
+        docker.ok(&["volume", "rm", "data"]);
+    });
+}
