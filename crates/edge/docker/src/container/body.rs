@@ -32,11 +32,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(invalid("invalid JSON: got EOF while reading request body"));
         }
         let parsed = serde_json::from_slice(&body).and_then(|mut json| {
+            check_object("the body", &json)?;
             names::spell(&mut json);
             drop_nulls(&mut json, false);
             serde_json::from_value(json)
         });
         parsed.map(Self).map_err(|error| invalid(format!("invalid JSON: {error}")))
+    }
+}
+
+/// A list is no object: it would be read as one whose fields come in the order of ours.
+pub(crate) fn check_object(what: &str, json: &Value) -> serde_json::Result<()> {
+    match json.is_array() {
+        true => Err(serde::de::Error::custom(format!("{what} is a list, and has to be an object"))),
+        false => Ok(()),
     }
 }
 

@@ -75,6 +75,15 @@ fn docker_py_lives_through_a_container() {
 }
 
 #[test]
+fn docker_py_of_an_adversary_is_refused_in_words_and_harms_nobody() {
+    let python = python();
+    with_daemon(move |docker| {
+        docker.import_busybox();
+        script(docker, &python, "adversary.py", Path::new("/"));
+    });
+}
+
+#[test]
 fn dockerode_lives_through_a_container() {
     let packages = node();
     with_daemon(move |docker| {

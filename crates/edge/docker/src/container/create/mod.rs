@@ -19,7 +19,7 @@ pub(crate) use limits::settle;
 pub(crate) use network::{everywhere, ports};
 pub(crate) use resources::{check_update, resources, shown};
 
-use super::body::JsonBody;
+use super::body::{JsonBody, check_object};
 use super::health::{Check, HEALTH};
 use super::host::{CreateRequest, Words};
 use super::{IMAGE, REQUEST};
@@ -46,7 +46,11 @@ pub(crate) async fn create(
     JsonBody(mut body): JsonBody<Value>,
 ) -> Answer {
     refuse(&body)?;
-    let mut request: CreateRequest = serde_json::from_value(body.clone())
+    let objects = ["HostConfig", "NetworkingConfig", "Healthcheck"];
+    let mut request: CreateRequest = objects
+        .iter()
+        .try_for_each(|name| check_object(name, &body[*name]))
+        .and_then(|()| serde_json::from_value(body.clone()))
         .map_err(|error| invalid(format!("container config: {error}")))?;
     if request.image.is_empty() {
         return Err(invalid("no image given: name one in Image"));

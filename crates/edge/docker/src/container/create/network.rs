@@ -27,6 +27,7 @@ pub(super) fn sandbox_spec(
     let ip = |text: &String| {
         text.parse::<IpAddr>().map_err(|_| invalid(format!("dns server {text:?} is not an IP address")))
     };
+    check_lines(request, host)?;
     Ok(SandboxSpec {
         hostname: match request.hostname.is_empty() && network == NetworkMode::Host {
             true => crate::system::file("/proc/sys/kernel/hostname"),
@@ -59,6 +60,22 @@ pub(super) fn sandbox_spec(
         cgroup_parent: cgroup_parent(&host.cgroup_parent)?,
         ..SandboxSpec::default()
     })
+}
+
+/// These are written into lines of the container's hosts file and resolver's configuration: none may begin a line of its own.
+fn check_lines(request: &CreateRequest, host: &HostConfig) -> Result<(), Failure> {
+    let lists = [
+        ("extra host", &host.extra_hosts),
+        ("dns search domain", &host.dns_search),
+        ("dns option", &host.dns_options),
+    ];
+    let lists =
+        lists.into_iter().flat_map(|(what, list)| list.iter().flatten().map(move |text| (what, text)));
+    let names = [("host name", &request.hostname), ("domain name", &request.domainname)];
+    match names.into_iter().chain(lists).find(|(_, text)| text.contains(char::is_control)) {
+        Some((what, text)) => Err(invalid(format!("{what} {text:?} has a control character in it"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether a namespace is the host's; `own` are the modes of a namespace of the container's own.
