@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 const GROWTH_KIB: u64 = 64 << 10;
 
 /// A daemon with a container that says nothing until it is told to.
-fn with_quiet_container(test: impl FnOnce(&Daemon, &Api)) {
+pub fn with_quiet_container(test: impl FnOnce(&Daemon, &Api)) {
     let bed = Bed::new();
     let daemon = bed.up(None);
     bed.hako(&["image", "import-busybox"]);
@@ -30,7 +30,7 @@ fn with_quiet_container(test: impl FnOnce(&Daemon, &Api)) {
 }
 
 /// Sends the head of a request, and reads the head of its answer.
-fn ask(api: &Api, method: &str, path: &str, headers: &str) -> (UnixStream, String) {
+pub fn ask(api: &Api, method: &str, path: &str, headers: &str) -> (UnixStream, String) {
     let mut connection = UnixStream::connect(&api.socket).unwrap();
     write!(connection, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
     let mut head = Vec::new();
@@ -41,7 +41,7 @@ fn ask(api: &Api, method: &str, path: &str, headers: &str) -> (UnixStream, Strin
     (connection, String::from_utf8_lossy(&head).into_owned())
 }
 
-fn hijack(api: &Api) -> (UnixStream, String) {
+pub fn hijack(api: &Api) -> (UnixStream, String) {
     let headers = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n";
     ask(api, "POST", "/containers/quiet/attach?stream=1&stdin=1&stdout=1", headers)
 }

@@ -4,6 +4,7 @@
 mod api;
 mod bed;
 mod failpoints;
+mod half_open;
 mod hogs;
 mod hostile;
 mod scenarios;
