@@ -5,11 +5,17 @@ use crate::{CompileError, Declared, Program};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// The type of a whole object that a mutation makes; those of its fields are called after them.
+const OPEN: &str = "Object";
+/// The type of an operation of a JSON patch.
+const JSON_PATCH: &str = "JSONPatch";
+
 /// The variables of expressions, in the order in which evaluations are given their values.
 #[derive(Debug, Default, Clone)]
 pub struct Env {
     variables: Vec<(String, Arc<Declared>)>,
     objects: HashMap<Arc<str>, Arc<ObjectType>>,
+    has_mutations: bool,
 }
 
 impl Env {
@@ -33,6 +39,27 @@ impl Env {
     pub fn with_type(mut self, declared: &Declared) -> Self {
         self.add_objects(declared);
         self
+    }
+
+    /// With what mutations are written with: objects of type `Object`, `Object.spec` and so on, which have any fields;
+    /// `JSONPatch`; and `jsonpatch.escapeKey`.
+    #[must_use]
+    pub fn for_mutations(self) -> Self {
+        let text = |name: &str| (name.to_owned(), Declared::string(None), false);
+        let value = ("value".to_owned(), Declared::dynamic(), false);
+        let patch = Declared::object(JSON_PATCH, [text("op"), text("path"), text("from"), value]);
+        Self { has_mutations: true, ..self.with_type(&patch) }
+    }
+
+    /// Whether objects of a type have any fields.
+    pub(crate) fn is_open(&self, object: &str) -> bool {
+        self.has_mutations
+            && (object == OPEN || object.strip_prefix(OPEN).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// Whether a function may be called; those of patches only where there are some.
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        self.has_mutations || !name.starts_with("jsonpatch.")
     }
 
     fn add_objects(&mut self, declared: &Declared) {

@@ -41,7 +41,7 @@ pub use env::Env;
 pub use error::{CompileError, EvalError};
 pub use escape::is_reserved;
 pub use eval::Variables;
-pub use opaque::{Authorize, Authorizer, Check, Decision, Opaque};
+pub use opaque::{Authorize, Authorizer, Check, Decision, Opaque, Resource};
 pub use program::{Evaluated, Program};
 pub use time::{Instant, duration as parse_duration, timestamp as parse_timestamp};
 pub use types::Type;

@@ -87,6 +87,16 @@ pub struct Check {
     pub label_selector: Option<String>,
 }
 
+/// What a request is about, as far as a check of it needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resource {
+    pub group: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+}
+
 /// What a check says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -101,6 +111,25 @@ impl Opaque {
     #[must_use]
     pub fn authorizer(host: Arc<dyn Authorize>) -> Self {
         Self::Authorizer(Arc::new(Authorizer { host, service_account: None }))
+    }
+
+    /// The check of `about` that expressions see, which lacks only a verb.
+    #[must_use]
+    pub fn resource_check(host: Arc<dyn Authorize>, about: Resource) -> Self {
+        let Resource { group, resource, subresource, namespace, name } = about;
+        Self::ResourceCheck(Arc::new(Check {
+            authorizer: Arc::new(Authorizer { host, service_account: None }),
+            service_account: None,
+            path: None,
+            verb: String::new(),
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+            field_selector: None,
+            label_selector: None,
+        }))
     }
 
     pub(crate) fn type_name(&self) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod json;
 mod list;
+mod made;
 mod map;
 mod order;
 

@@ -15,7 +15,8 @@ impl Checker<'_> {
         if call.function == "_?._" {
             return self.optional_select(id, at, &mut call.args);
         }
-        let Some(known) = LIBRARY.get(call.function.as_str()) else {
+        let known = LIBRARY.get(call.function.as_str()).filter(|_| self.env.has_function(&call.function));
+        let Some(known) = known else {
             let name = call.function.clone();
             for part in call.target.iter_mut().chain(&mut call.args) {
                 self.expr(part);

@@ -164,6 +164,7 @@ impl Checker<'_> {
                 already @ Type::Optional(_) => already,
                 other => Type::optional(other),
             },
+            Type::Object(name) if self.env.is_open(name) => Type::Dyn,
             Type::Object(name) => match self.object_field(name, field) {
                 Some(ty) => ty,
                 None => self.error(at, format!("undefined field '{field}'")),
@@ -213,13 +214,17 @@ impl Checker<'_> {
 
     fn structure(&mut self, at: u32, object: &mut Struct) -> Type {
         let Struct { name, fields } = object;
-        if self.env.object(name).is_none() {
+        let is_open = self.env.is_open(name);
+        if !is_open && self.env.object(name).is_none() {
             return self.error(at, format!("undeclared reference to '{name}' (in container '')"));
         }
         for (field, value, optional) in fields {
             let mut ty = self.expr(value);
             if *optional {
                 ty = self.unwrapped(value.at, &ty);
+            }
+            if is_open {
+                continue;
             }
             let Some(wanted) = self.object_field(name, field) else {
                 self.error(value.at, format!("undefined field '{field}'"));
