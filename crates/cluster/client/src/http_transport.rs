@@ -52,6 +52,12 @@ impl Tls {
         Ok(Self { config: Arc::new(config) })
     }
 
+    /// As a rustls configuration says.
+    #[must_use]
+    pub fn of(config: Arc<ClientConfig>) -> Self {
+        Self { config }
+    }
+
     /// The rustls configuration, for connections that are not the API's.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
@@ -101,6 +107,15 @@ impl fmt::Debug for HttpTransport {
 impl HttpTransport {
     /// A transport to `server` (`https://host:port`); without `tls` it has to be `http://`.
     pub fn new(server: &str, tls: Option<Tls>, token: Option<&str>) -> Result<Self> {
+        Self::build(server, tls, token, None)
+    }
+
+    /// The same to a server whose name is not where connections go: `dial` opens them.
+    pub fn dialing(server: &str, tls: Option<Tls>, dial: Dial) -> Result<Self> {
+        Self::build(server, tls, None, Some(dial))
+    }
+
+    fn build(server: &str, tls: Option<Tls>, token: Option<&str>, dial: Option<Dial>) -> Result<Self> {
         let problem = |problem: &str| ClientError::Kubeconfig {
             path: format!("server {server:?}"),
             problem: problem.to_owned(),
@@ -124,7 +139,7 @@ impl HttpTransport {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .http2_adaptive_window(true)
-            .build(Connector { tls });
+            .build(Connector { tls, dial });
         Ok(Self { client, authority, scheme, token })
     }
 
@@ -172,10 +187,14 @@ impl Transport for HttpTransport {
     }
 }
 
+/// Opens a connection to where a server is, whatever it is called.
+pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, io::Result<TcpStream>> + Send + Sync>;
+
 /// Opens TCP and, for https, TLS.
 #[derive(Clone)]
 struct Connector {
     tls: Option<Tls>,
+    dial: Option<Dial>,
 }
 
 impl tower::Service<Uri> for Connector {
@@ -189,18 +208,22 @@ impl tower::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let tls = self.tls.clone().filter(|_| uri.scheme() == Some(&Scheme::HTTPS));
+        let dial = self.dial.clone();
         Box::pin(async move {
-            tokio::time::timeout(CONNECT_LIMIT, connect(uri, tls))
+            tokio::time::timeout(CONNECT_LIMIT, connect(uri, tls, dial))
                 .await
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
         })
     }
 }
 
-async fn connect(uri: Uri, tls: Option<Tls>) -> io::Result<TokioIo<Stream>> {
+async fn connect(uri: Uri, tls: Option<Tls>, dial: Option<Dial>) -> io::Result<TokioIo<Stream>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    let tcp = match dial {
+        Some(dial) => dial().await?,
+        None => TcpStream::connect((host.as_str(), port)).await?,
+    };
     tcp.set_nodelay(true)?;
     let Some(tls) = tls else {
         return Ok(TokioIo::new(Stream::Plain(tcp)));

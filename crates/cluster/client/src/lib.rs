@@ -25,7 +25,7 @@ pub use api::{Api, List, Object};
 pub use client::Client;
 pub use dynamic::{DynamicApi, ResourceType};
 pub use error::{ClientError, is_expired};
-pub use http_transport::{HttpTransport, Tls};
+pub use http_transport::{Dial, HttpTransport, Tls};
 pub use informer::{Change, Changes, Informer};
 pub use informers::Informers;
 pub use kubeconfig::Kubeconfig;
