@@ -58,6 +58,10 @@ async fn collect(body: &mut Incoming, limit: usize) -> Outcome<Bytes> {
         if all.len() + data.len() > limit {
             return Err(too_large(limit));
         }
+        if all.is_empty() && body.is_end_stream() {
+            // As most are, it came in one piece.
+            return Ok(data);
+        }
         all.extend_from_slice(&data);
     }
     Ok(all.freeze())

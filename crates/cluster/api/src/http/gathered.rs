@@ -2,21 +2,27 @@
 //!
 //! hyper's HTTP/2 hands each answer to the transport and flushes it before it looks at the next one. Of 32 answers
 //! that are ready at once, each would be a TLS record and a system call of its own, and would wake the client once.
-//! Here a flush only counts once the connection's task has nothing more to do.
+//! Here a flush only counts once the connection's task has nothing more to do, and where that is little, once the
+//! other tasks that are ready have had their turn: of writes that one commit made durable, each answers from a task of
+//! its own.
 //!
-//! INVARIANT: bytes that are written while a connection is polled go to the transport before that poll ends, unless it
-//! takes no more; then its waker is the connection's. Whoever has the transport otherwise, after an upgrade, flushes
-//! as usual.
+//! INVARIANT: bytes that are written while a connection is polled go to the transport before that poll ends, or before
+//! one that is due as soon as the worker's ready tasks have run; unless it takes no more, then its waker is the
+//! connection's. Whoever has the transport otherwise, after an upgrade, flushes as usual.
 
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Less than this waits for what other tasks are about to add.
+const LITTLE_BYTES: usize = 8 << 10;
 /// How much is gathered before it is sent in any case: four TLS records.
 const FULL_BYTES: usize = 64 << 10;
 /// A buffer that is larger becomes this small once it is empty: most connections write little.
@@ -46,7 +52,7 @@ pub(super) fn gathered<S>(transport: S) -> (Gathered<S>, Sender<S>) {
 impl<S: AsyncWrite + Unpin> Sender<S> {
     /// Runs a connection on the other side, and sends what it writes.
     pub(super) async fn run<T>(&self, mut connection: Pin<&mut impl Future<Output = T>>) -> T {
-        let mut outcome = None;
+        let (mut outcome, turn) = (None, Turn::default());
         poll_fn(|context| {
             if outcome.is_none() {
                 self.0.lock().is_polled = true;
@@ -56,6 +62,9 @@ impl<S: AsyncWrite + Unpin> Sender<S> {
             }
             let mut gather = self.0.lock();
             gather.is_polled = false;
+            if outcome.is_none() && gather.has_little() && !turn.is_over(context) {
+                return Poll::Pending;
+            }
             // A fault shows itself to the connection with its next read or write.
             let sent = gather.poll_send(context);
             match outcome.take_if(|_| sent.is_ready()) {
@@ -67,7 +76,48 @@ impl<S: AsyncWrite + Unpin> Sender<S> {
     }
 }
 
+/// A turn of the other tasks that are ready on this worker.
+#[derive(Default)]
+struct Turn(Arc<Others>);
+
+#[derive(Default)]
+struct Others {
+    is_awaited: AtomicBool,
+    had_theirs: AtomicBool,
+    connection: AtomicWaker,
+}
+
+impl Turn {
+    /// Whether one is over since this was first asked; if not, its end wakes the task.
+    fn is_over(&self, context: &mut Context<'_>) -> bool {
+        let others = &self.0;
+        others.connection.register(context.waker());
+        if others.had_theirs.swap(false, Ordering::AcqRel) {
+            others.is_awaited.store(false, Ordering::Release);
+            return true;
+        }
+        if !others.is_awaited.swap(true, Ordering::AcqRel) {
+            // The runtime wakes who yields once it has nothing else to do, or has done much else.
+            let waker = Waker::from(Arc::clone(others));
+            let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(&waker));
+        }
+        false
+    }
+}
+
+impl Wake for Others {
+    fn wake(self: Arc<Self>) {
+        self.had_theirs.store(true, Ordering::Release);
+        self.connection.wake();
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Gather<S> {
+    fn has_little(&self) -> bool {
+        // What the transport did not take waits for the transport.
+        self.sent == 0 && !self.out.is_empty() && self.out.len() < LITTLE_BYTES
+    }
+
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         while self.sent < self.out.len() {
             match ready!(Pin::new(&mut self.transport).poll_write(context, &self.out[self.sent..]))? {
@@ -77,12 +127,12 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         }
         self.sent = 0;
         self.out.clear();
-        self.out.shrink_to(KEPT_BYTES);
         Poll::Ready(Ok(()))
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_drain(context))?;
+        self.out.shrink_to(KEPT_BYTES);
         Pin::new(&mut self.transport).poll_flush(context)
     }
 
@@ -185,6 +235,37 @@ mod tests {
         side.write_all(b"upgraded").await.unwrap();
         side.flush().await.unwrap();
         assert_eq!(*writes.lock(), [320, 8]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_other_tasks_are_about_to_add_is_sent_with_what_is_there() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let (mut side, sender) = gathered(Noting { stream: ours, writes: Arc::clone(&writes) });
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<[u8; 10]>();
+        let told_by = tell.clone();
+        // On the worker, which runs the connection after each of those that tell it something.
+        let all = tokio::spawn(async move {
+            let running = tokio::spawn(async move {
+                let connection = pin!(async move {
+                    while let Some(bytes) = told.recv().await {
+                        side.write_all(&bytes).await.unwrap();
+                        side.flush().await.unwrap();
+                    }
+                });
+                sender.run(connection).await;
+            });
+            for _ in 0..32 {
+                let tell = told_by.clone();
+                tokio::spawn(async move { tell.send(*b"0123456789").unwrap() });
+            }
+            running
+        });
+        let mut read = [0; 320];
+        theirs.read_exact(&mut read).await.unwrap();
+        drop(tell);
+        all.await.unwrap().await.unwrap();
+        assert_eq!(*writes.lock(), [320]);
     }
 
     #[tokio::test]
