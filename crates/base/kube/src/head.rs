@@ -1,5 +1,6 @@
 //! The part of an object that routing, selecting and garbage collection need, without decoding the rest.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -71,6 +72,20 @@ pub struct OwnerReference {
     pub block_owner_deletion: Option<bool>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Existence {
+    metadata: ExistenceMeta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ExistenceMeta {
+    #[serde(deserialize_with = "null_as_default")]
+    uid: String,
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -98,6 +113,19 @@ impl Head {
     /// Where a field of the head has the wrong type.
     pub fn of(object: &serde_json::Value) -> Result<Self, serde_json::Error> {
         Self::deserialize(object)
+    }
+
+    /// The UID of an object, and whether its deletion was asked for, out of its JSON bytes: all that others want to
+    /// know of it with each of their requests.
+    ///
+    /// # Errors
+    /// Where the bytes are no JSON object or one of the two has the wrong type.
+    pub fn identity(bytes: &[u8]) -> Result<(String, bool), serde_json::Error> {
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(serde::de::Error::custom("a list is no object"));
+        }
+        let Existence { metadata } = serde_json::from_slice(bytes)?;
+        Ok((metadata.uid, metadata.deletion_timestamp.is_some()))
     }
 
     /// The owner that manages this object, if one does.
@@ -130,5 +158,23 @@ mod tests {
         assert_eq!(head.controller().unwrap().name, "d");
         assert!(!head.is_deleting());
         assert!(Head::parse(b"[]").is_err());
+    }
+
+    #[test]
+    fn the_identity_is_that_of_the_head() {
+        for (metadata, identity) in [
+            (r#"{"uid":"u","name":"a","managedFields":[{}]}"#, ("u", false)),
+            (r#"{"uid":"u","deletionTimestamp":"2026-01-02T03:04:05Z"}"#, ("u", true)),
+            (r#"{"uid":null,"deletionTimestamp":null}"#, ("", false)),
+        ] {
+            let object = format!(r#"{{"kind":"Pod","metadata":{metadata},"spec":{{"x":[1]}}}}"#);
+            let head = Head::parse(object.as_bytes()).unwrap();
+            assert_eq!((head.metadata.uid.as_str(), head.is_deleting()), identity);
+            assert_eq!(Head::identity(object.as_bytes()).unwrap(), (identity.0.to_owned(), identity.1));
+        }
+        assert_eq!(Head::identity(b"{}").unwrap(), (String::new(), false));
+        for no_object in [&b"[]"[..], b"{", b"7", br#"{"metadata":{"uid":7}}"#] {
+            assert!(Head::identity(no_object).is_err());
+        }
     }
 }

@@ -23,13 +23,13 @@ pub(crate) async fn decide_selected(
     }
     let mut why = None;
     if let Some(name) = identity.node_name() {
-        match node::judge(server, name, wanted, fields).await? {
+        match Box::pin(node::judge(server, name, wanted, fields)).await? {
             Ok(()) => return Ok(()),
             Err(reason) => why = Some(reason),
         }
     }
     if let Some(webhook) = &server.config.external.access {
-        match webhook.judge(identity, wanted).await {
+        match Box::pin(webhook.judge(identity, wanted)).await {
             Ok(()) => return Ok(()),
             Err(reason) if !reason.is_empty() => why = Some(reason),
             Err(_) => {}

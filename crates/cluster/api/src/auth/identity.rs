@@ -24,6 +24,7 @@ pub(super) const MASTERS: &str = "system:masters";
 pub(super) const NODES: &str = "system:nodes";
 /// Who shows nothing.
 pub(super) const ANONYMOUS: &str = "system:anonymous";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 impl Identity {
     /// A user in groups.
@@ -62,7 +63,7 @@ impl Identity {
     /// Nobody in particular.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self::new(ANONYMOUS, &["system:unauthenticated"])
+        Self::new(ANONYMOUS, &[UNAUTHENTICATED])
     }
 
     /// The subject of a verified client certificate: CN is the user, each O a group.
@@ -74,6 +75,14 @@ impl Identity {
             subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
         groups.push("system:authenticated".to_owned());
         (!user.is_empty()).then(|| Self { groups, ..Self::new(&user, &[]) })
+    }
+
+    /// Whether it is [`Self::anonymous`], which has shown nothing.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.user == ANONYMOUS
+            && matches!(self.groups.as_slice(), [group] if group == UNAUTHENTICATED)
+            && self.uid.is_empty()
+            && self.extra.is_empty()
     }
 
     /// Whether it is nobody in particular.

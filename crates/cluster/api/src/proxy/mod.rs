@@ -30,6 +30,7 @@ use crate::http::{Failure, Outcome, Request, answer};
 use crate::node_proxy;
 use crate::resource::Target;
 use crate::server::Inner;
+pub(crate) use place::{Endpoint, endpoint};
 use place::{Place, Security};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -75,6 +76,10 @@ pub(crate) fn is_meant(path: &str) -> bool {
 
 /// A path up to `/proxy`, and what follows, both as they were sent.
 fn split(path: &str) -> Option<(&str, &str)> {
+    // Asked of every request.
+    if !path.contains("/proxy") {
+        return None;
+    }
     let parts: Vec<&str> = path.splitn(9, '/').collect();
     let head = match parts.as_slice() {
         ["", "api", "v1", "nodes", _, "proxy", ..] => &parts[..6],

@@ -15,9 +15,8 @@ pub(super) enum Moment {
 
 /// An owner that is named twice in the same words is one owner; the sender is told.
 pub(super) fn dedup_owners(object: &mut Value, notes: &Notes, moment: Moment) {
-    let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut) else {
-        return;
-    };
+    let owners = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("ownerReferences"));
+    let Some(owners) = owners.and_then(Value::as_array_mut) else { return };
     let (mut kept, mut twice): (Vec<Value>, Vec<String>) = (Vec::with_capacity(owners.len()), Vec::new());
     for owner in owners.drain(..) {
         if kept.contains(&owner) {
