@@ -1,6 +1,6 @@
 //! Rules across objects, asked on every write, whatever the kind.
 //!
-//! Owns: the list of plugins ([`plugins`]), quotas ([`quota`]), addresses and ports of services, how long events are kept, that nobody
+//! Owns: the list of plugins ([`plugins`]), webhooks and policies that are registered as objects, quotas ([`quota`]), addresses and ports of services, how long events are kept, that nobody
 //! grants what they do not have, and the objects every cluster has.
 //! Does not own: rules within one object (`kinds`).
 //!
@@ -8,14 +8,26 @@
 
 mod allocation;
 mod amounts;
+mod attributes;
 mod authentication_info;
 mod bootstrap;
+mod conditions;
+mod counts;
 mod escalation;
+mod evaluation;
 mod event_lease;
+mod fit;
+mod judge;
+mod manner;
+mod matching;
 mod plugin;
 mod plugins;
+mod policies;
 mod quota;
 mod ranges;
+mod registered;
+mod reinvocation;
+pub mod webhooks;
 
 use serde_json::Value;
 
@@ -25,10 +37,14 @@ use crate::server::Inner;
 
 pub(crate) use allocation::{Allocations, Reservation};
 pub(crate) use bootstrap::{bootstrap, keep};
+pub(crate) use counts::AdmissionCounts;
 pub(crate) use escalation::may_grant;
 pub(crate) use event_lease::EventLease;
-pub(crate) use plugin::{Change, Notes, Operation, mutate, validate};
+pub(crate) use manner::Manner;
+pub(crate) use plugin::{Change, Notes, Operation, ask_others, mutate, validate};
+pub(crate) use policies::note_types;
 pub(crate) use quota::charge;
+pub(crate) use registered::{Registered, follow, load};
 
 /// Allocates what a service asks for; other kinds ask for nothing.
 pub(crate) async fn allocate(
@@ -53,5 +69,5 @@ pub(crate) fn removed(server: &Inner, target: &Target, old: &Value) {
 }
 
 fn is_service(target: &Target) -> bool {
-    target.row.plural == "services" && target.row.group.is_empty()
+    target.row.is("", "services")
 }

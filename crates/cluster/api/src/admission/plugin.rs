@@ -9,11 +9,19 @@ use hako_store::Range;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::attributes::Attributes;
+use super::manner::Manner;
+use super::reinvocation::Turns;
+use super::{policies, webhooks};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome};
-use crate::kinds::{self, KindRow};
-use crate::resource::{Target, head_value, registry_key, registry_prefix};
+use crate::kinds::{self, Served};
+use crate::resource::{Target, decode_stored, head_value, registry_key, registry_prefix};
 use crate::server::Inner;
+
+/// Characters of all warnings, and of each where they are more.
+const WARNINGS_MAX: usize = 4096;
+const WARNING_CUT: usize = 256;
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +29,8 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// Something is spoken with what an object serves or runs.
+    Connect,
 }
 
 /// A write that has not happened yet.
@@ -35,6 +45,9 @@ pub(crate) struct Change<'a> {
     /// The object as it is; nothing on create.
     pub old: Option<&'a Value>,
     pub notes: &'a Notes,
+    pub manner: &'a Manner,
+    /// Whether webhooks and policies have a say in it: not where they have had it about what it comes from.
+    pub asks_others: bool,
 }
 
 /// What plugins have to say besides yes and no.
@@ -42,6 +55,8 @@ pub(crate) struct Change<'a> {
 pub(crate) struct Notes {
     warnings: Mutex<Vec<String>>,
     annotations: Mutex<BTreeMap<String, String>>,
+    /// Told only where bodies are.
+    of_bodies: Mutex<BTreeMap<String, String>>,
 }
 
 /// A plugin's answer.
@@ -84,9 +99,19 @@ impl Notes {
         self.annotations.lock().insert(key.to_owned(), value.into());
     }
 
-    /// All warnings so far.
+    /// The same, where it says what is in objects.
+    pub(crate) fn annotate_bodies(&self, key: &str, value: impl Into<String>) {
+        self.of_bodies.lock().insert(key.to_owned(), value.into());
+    }
+
+    /// All warnings so far, cut short where they are many.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().clone()
+        bounded(&self.warnings.lock())
+    }
+
+    /// All that is to be recorded where bodies are.
+    pub(crate) fn body_annotations(&self) -> BTreeMap<String, String> {
+        self.of_bodies.lock().clone()
     }
 
     /// All that is to be recorded so far.
@@ -98,7 +123,7 @@ impl Notes {
 impl Change<'_> {
     /// Whether it is about objects of a kind, themselves or through a part.
     pub(super) fn is_of(&self, group: &str, plural: &str) -> bool {
-        self.target.row.plural == plural && self.target.row.group == group
+        self.target.row.is(group, plural)
     }
 
     /// Whether it creates an object of a kind.
@@ -131,16 +156,30 @@ impl Change<'_> {
         namespace: &str,
         name: &str,
     ) -> Outcome<Option<Value>> {
-        let Some(row) = row(group, plural) else { return Ok(None) };
+        match row(group, plural) {
+            Some(row) => self.find_of(row, namespace, name).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Another object of any kind, in the form that the kind is served in.
+    pub(super) async fn find_of(&self, row: &Served, namespace: &str, name: &str) -> Outcome<Option<Value>> {
         let entry = self.server.config.store.get(&registry_key(row, namespace, name)).await?.entry;
-        Ok(entry.and_then(|entry| serde_json::from_slice(&entry.value).ok()))
+        Ok(entry.and_then(|entry| decode_stored(row, &entry).ok()))
     }
 
     /// All objects of a kind, of a namespace or of all.
     pub(super) async fn all(&self, group: &str, plural: &str, namespace: &str) -> Outcome<Vec<Value>> {
-        let Some(row) = row(group, plural) else { return Ok(Vec::new()) };
+        match row(group, plural) {
+            Some(row) => self.all_of(row, namespace).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// All objects of any kind, of a namespace or of all.
+    pub(super) async fn all_of(&self, row: &Served, namespace: &str) -> Outcome<Vec<Value>> {
         let page = self.server.config.store.range(Range::all(registry_prefix(row, namespace))).await?;
-        Ok(page.entries.iter().filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect())
+        Ok(page.entries.iter().filter_map(|entry| decode_stored(row, entry).ok()).collect())
     }
 
     /// The object's namespace.
@@ -149,8 +188,8 @@ impl Change<'_> {
     }
 }
 
-fn row(group: &str, plural: &str) -> Option<&'static KindRow> {
-    kinds::by_resource(group, "v1", plural)
+fn row(group: &str, plural: &str) -> Option<&'static Served> {
+    kinds::by_resource(group, "v1", plural).map(|row| &**row)
 }
 
 /// The text at a pointer, empty where there is none.
@@ -174,8 +213,57 @@ pub(super) fn name_of(object: &Value) -> &str {
     head_value(object, "name")
 }
 
-/// Lets every plugin change the object.
+/// Warnings as upstream sends them: where all together are too long, the long ones are cut, and the last left out.
+fn bounded(all: &[String]) -> Vec<String> {
+    let length = |text: &String| text.chars().count();
+    if all.iter().map(length).sum::<usize>() <= WARNINGS_MAX {
+        return all.to_vec();
+    }
+    let (mut kept, mut written) = (Vec::new(), 0);
+    for text in all {
+        if written >= WARNINGS_MAX {
+            break;
+        }
+        let text: String = text.chars().take(WARNING_CUT).collect();
+        written += length(&text);
+        kept.push(text);
+    }
+    kept
+}
+
+/// Who may change an object once more.
+#[derive(Default)]
+struct Rounds {
+    policies: Turns<policies::mutating::Key>,
+    hooks: Turns<webhooks::mutate::Key>,
+}
+
+impl Rounds {
+    /// Whether there is to be a second round, which then begins.
+    fn again(&mut self) -> bool {
+        let is_due = self.policies.has_changed() || self.hooks.has_changed();
+        self.policies.again();
+        self.hooks.again();
+        is_due
+    }
+}
+
+/// Lets every plugin change the object, then policies and webhooks; once more where one of these did.
 pub(crate) async fn mutate(change: &Change<'_>, object: &mut Value) -> Outcome<()> {
+    let mut rounds = Rounds::default();
+    plugins_mutate(change, object).await?;
+    if !change.asks_others {
+        return Ok(());
+    }
+    others_mutate(change, object, &mut rounds).await?;
+    if rounds.again() {
+        plugins_mutate(change, object).await?;
+        others_mutate(change, object, &mut rounds).await?;
+    }
+    Ok(())
+}
+
+async fn plugins_mutate(change: &Change<'_>, object: &mut Value) -> Outcome<()> {
     for plugin in super::plugins::LIST {
         if (plugin.handles)(change) {
             (plugin.mutate)(change, object).await.inspect_err(|failure| refused(plugin, failure))?;
@@ -184,14 +272,43 @@ pub(crate) async fn mutate(change: &Change<'_>, object: &mut Value) -> Outcome<(
     Ok(())
 }
 
+async fn others_mutate(change: &Change<'_>, object: &mut Value, rounds: &mut Rounds) -> Outcome<()> {
+    policies::mutating::mutate(change, object, &mut rounds.policies).boxed().await?;
+    webhooks::mutate::mutate(change, Some(object), &mut rounds.hooks).boxed().await
+}
+
+/// Lets policies and webhooks have their say about what is sent to a part of an object in a form of its own, or about
+/// what is connected to. No plugin looks at those.
+pub(crate) async fn ask_others(change: &Change<'_>, sent: &mut Value) -> Outcome<()> {
+    let mut rounds = Rounds::default();
+    others_mutate(change, sent, &mut rounds).await?;
+    if rounds.again() {
+        others_mutate(change, sent, &mut rounds).await?;
+    }
+    others_validate(&Attributes { change, object: Some(sent) }).await
+}
+
+async fn others_validate(attributes: &Attributes<'_>) -> Outcome<()> {
+    policies::validating::validate(attributes).boxed().await?;
+    webhooks::validate::validate(attributes).boxed().await
+}
+
 /// Lets every plugin refuse the object, which is as it is going to be stored, or as it is if it is to be deleted.
 pub(crate) async fn validate(change: &Change<'_>, object: &Value) -> Outcome<()> {
+    let is_deletion = change.operation == Operation::Delete;
+    if is_deletion && change.asks_others {
+        // There is nothing to change, but who changes objects is asked.
+        webhooks::mutate::mutate(change, None, &mut Turns::default()).boxed().await?;
+    }
     for plugin in super::plugins::LIST {
         if (plugin.handles)(change) {
             (plugin.validate)(change, object).await.inspect_err(|failure| refused(plugin, failure))?;
         }
     }
-    Ok(())
+    if !change.asks_others {
+        return Ok(());
+    }
+    others_validate(&Attributes { change, object: (!is_deletion).then_some(object) }).await
 }
 
 fn refused(plugin: &Plugin, failure: &Failure) {

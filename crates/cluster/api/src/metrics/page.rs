@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::process;
 use super::text::Text;
+use super::{objects, process};
 use crate::config::GIT_VERSION;
 use crate::http::Outcome;
 use crate::server::Inner;
@@ -16,6 +16,7 @@ pub(crate) async fn page(server: &Inner) -> Outcome<String> {
     if let Some(audit) = &server.config.audit {
         audit.write_metrics(&mut text);
     }
+    server.admission_counts.write(&mut text);
     objects(server, &mut text).await?;
     store(server, &mut text).await?;
     text.head("kubernetes_build_info", "gauge", "What this is, as labels of a 1.");
@@ -26,12 +27,12 @@ pub(crate) async fn page(server: &Inner) -> Outcome<String> {
 }
 
 async fn objects(server: &Inner, text: &mut Text) -> Outcome<()> {
-    let all = server.objects.all(server).await?;
+    let all = objects::all(server).await?;
     let name = "apiserver_storage_objects";
     text.head(name, "gauge", "Objects stored, by kind.");
     for (row, count) in &all {
         let resource = if row.group.is_empty() {
-            row.plural.to_owned()
+            row.plural.to_string()
         } else {
             format!("{}.{}", row.plural, row.group)
         };
@@ -40,7 +41,7 @@ async fn objects(server: &Inner, text: &mut Text) -> Outcome<()> {
     let name = "apiserver_resource_objects";
     text.head(name, "gauge", "Objects stored, by group and resource.");
     for (row, count) in &all {
-        text.value(name, &[("group", row.group), ("resource", row.plural)], count);
+        text.value(name, &[("group", &row.group), ("resource", &row.plural)], count);
     }
     Ok(())
 }

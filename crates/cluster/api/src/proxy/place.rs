@@ -1,6 +1,7 @@
 //! From a name in a path, `[https:]NAME[:PORT]`, to an address.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hako_kube::Status;
@@ -63,11 +64,34 @@ pub(super) async fn of(server: &Inner, target: &Target) -> Outcome<Place> {
     let object = Target { name: name.name.to_owned(), ..target.clone() };
     let entry = object.read(&*server.config.store).await?;
     let value: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
-    match target.row.plural {
+    match &*target.row.plural {
         "nodes" => of_node(server, &name).await,
         "pods" => of_pod(server, &name, &value),
         _ => of_service(server, &name, &object, &value).await,
     }
+}
+
+/// Where a port of a service is.
+pub(crate) enum Endpoint {
+    /// At a ready endpoint.
+    Address(SocketAddr),
+    /// Outside, under a name.
+    Host(String),
+}
+
+/// Where a port of a service is, for calls of our own.
+pub(crate) async fn endpoint(server: &Inner, namespace: &str, name: &str, port: u16) -> Outcome<Endpoint> {
+    let row = kinds::by_resource("", "v1", "services").ok_or_else(Failure::no_such_path)?;
+    let target = Target { row: Arc::clone(row), namespace: namespace.to_owned(), name: name.to_owned() };
+    let entry = target.read(&*server.config.store).await?;
+    let service: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    if service.pointer("/spec/type").is_some_and(|it| it == "ExternalName") {
+        let host = service.pointer("/spec/externalName").and_then(Value::as_str).unwrap_or("");
+        return Ok(Endpoint::Host(host.to_owned()));
+    }
+    let port = port.to_string();
+    let name = Name { is_secure: true, name, port: &port };
+    Ok(Endpoint::Address(of_service(server, &name, &target, &service).await?.address))
 }
 
 fn invalid(name: &str) -> Failure {

@@ -15,8 +15,7 @@ mod taint_nodes;
 
 use super::plugin::{Change, Operation, Plugin, Verdict, annotation, items, name_of, pass, text};
 
-/// In upstream's order. Webhooks and policies have their place at the end, where everything has been filled in. After
-/// all of them come quotas (`super::quota`), which charge for what is about to be stored.
+/// In upstream's order. Policies and webhooks come after all of them, where everything has been filled in, and then quotas (`super::quota`), which charge for what is about to be stored.
 pub(super) static LIST: &[Plugin] = &[
     namespace_lifecycle::PLUGIN,
     limit_ranger::PLUGIN,

@@ -1,5 +1,7 @@
 //! Namespaces have to be there and open for what is created in them, and some stay.
 
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use hako_error::{Error, FieldCause, Kind};
 use hako_kube::Head;
@@ -14,7 +16,7 @@ pub(super) const PLUGIN: Plugin = Plugin {
     handles: |change| match change.operation {
         Operation::Create => change.target.row.is_namespaced() && change.part.is_empty(),
         Operation::Delete => change.is_of("", "namespaces"),
-        Operation::Update => false,
+        Operation::Update | Operation::Connect => false,
     },
     mutate: |change, _| namespace_is_open(change).boxed(),
     validate: |change, _| match change.operation {
@@ -30,10 +32,10 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
     let Some(row) = kinds::by_resource("", "v1", "namespaces") else { return Ok(()) };
     let (target, name) = (change.target, &change.target.namespace);
-    let namespace = Target { row, namespace: String::new(), name: name.clone() };
+    let namespace = Target { row: Arc::clone(row), namespace: String::new(), name: name.clone() };
     let read = change.server.config.store.get(&registry_key(row, "", name)).await?;
     let entry = read.entry.ok_or_else(|| namespace.not_found())?;
-    let is_deleting = Head::parse(&entry.value).is_ok_and(|head| head.is_deleting());
+    let is_deleting = Head::identity(&entry.value).is_ok_and(|(_, is_deleting)| is_deleting);
     if !is_deleting {
         return Ok(());
     }

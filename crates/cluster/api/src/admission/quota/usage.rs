@@ -7,23 +7,22 @@ use serde_json::Value;
 
 use crate::admission::amounts::Amounts;
 use crate::admission::plugin::{Change, Operation, items, text};
-use crate::kinds::KindRow;
 
 /// Counts the objects of one kind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evaluator {
-    resource: Resource<'static>,
+pub(super) struct Evaluator<'a> {
+    resource: Resource<'a>,
 }
 
 const POD: Resource<'static> = ("", "pods");
 const CLAIM: Resource<'static> = ("", "persistentvolumeclaims");
 const SERVICE: Resource<'static> = ("", "services");
 
-impl Evaluator {
+impl<'a> Evaluator<'a> {
     /// None for writes that are not counted.
-    pub(super) fn of(change: &Change<'_>) -> Option<Self> {
-        let row: &'static KindRow = change.target.row;
-        let resource = (row.group, row.plural);
+    pub(super) fn of(change: &Change<'a>) -> Option<Self> {
+        let row = &*change.target.row;
+        let resource = (&*row.group, &*row.plural);
         if matches!(resource, ("" | "events.k8s.io", "events")) {
             return None;
         }
@@ -31,7 +30,7 @@ impl Evaluator {
             Operation::Create => change.part.is_empty(),
             Operation::Update if resource == POD => change.part == "resize",
             Operation::Update => matches!(resource, SERVICE | CLAIM) && change.part.is_empty(),
-            Operation::Delete => false,
+            Operation::Delete | Operation::Connect => false,
         };
         (is_counted && row.is_namespaced() && row.question.is_none()).then_some(Self { resource })
     }

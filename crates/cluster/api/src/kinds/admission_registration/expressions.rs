@@ -2,82 +2,149 @@
 //! Admission Policy", "Validation Expression"; `apiserver/pkg/admission/plugin/cel`).
 
 use super::{Faults, Place};
-use hako_cel::{Declared, Env, ListKind, Type};
+use hako_cel::{Declared, Env, ListKind, Program, Type};
+use std::sync::LazyLock;
 
 const AUTHORIZER: Type = Type::Opaque("kubernetes.authorization.Authorizer");
 const RESOURCE_CHECK: Type = Type::Opaque("kubernetes.authorization.ResourceCheck");
 
-/// What the expressions of one webhook or policy may name.
+/// The type of the `request` of a review.
+pub(crate) static REQUEST: LazyLock<Declared> = LazyLock::new(request);
+/// The type of `namespaceObject`.
+pub(crate) static NAMESPACE: LazyLock<Declared> = LazyLock::new(namespace);
+
+/// The type of what has no schema here.
+pub(crate) fn anything() -> &'static Declared {
+    static ANYTHING: LazyLock<Declared> = LazyLock::new(Declared::dynamic);
+    &ANYTHING
+}
+
+/// What a name of an expression stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Object,
+    OldObject,
+    Request,
+    Namespace,
+    Params,
+    /// A variable of the policy, by its place.
+    Variable(usize),
+    Authorizer,
+    RequestResource,
+}
+
+/// A program, and what the names that it knows stand for, in their order.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Compiled {
+    pub program: Program,
+    pub slots: Vec<Slot>,
+}
+
+/// What the expressions of one webhook or policy may name.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
     env: Env,
+    slots: Vec<Slot>,
+    variables: usize,
     has_authorizer: bool,
 }
 
 impl Names {
+    fn of_objects(object: Declared) -> Self {
+        let mut names = Self { env: Env::new(), slots: Vec::new(), variables: 0, has_authorizer: true };
+        names.put("object", Slot::Object, object.clone());
+        names.put("oldObject", Slot::OldObject, object);
+        names.put("request", Slot::Request, REQUEST.clone());
+        names
+    }
+
     /// What conditions of webhooks may name.
-    pub(super) fn of_webhook() -> Self {
-        let env = Env::new()
-            .with("object", Declared::dynamic())
-            .with("oldObject", Declared::dynamic())
-            .with("request", request());
-        Self { env, has_authorizer: true }
+    pub(crate) fn of_webhook() -> Self {
+        Self::of_objects(Declared::dynamic())
     }
 
     /// What expressions of policies may name; parameters only where the policy has some.
-    pub(super) fn of_policy(has_params: bool) -> Self {
-        let Self { mut env, .. } = Self::of_webhook();
-        env = env.with("namespaceObject", namespace());
-        if has_params {
-            env = env.with("params", Declared::dynamic());
+    pub(crate) fn of_policy(has_params: bool) -> Self {
+        Self::of_types(Declared::dynamic(), has_params.then(Declared::dynamic))
+    }
+
+    /// The same where the types of objects and parameters are known.
+    pub(crate) fn of_types(object: Declared, params: Option<Declared>) -> Self {
+        let mut names = Self::of_objects(object);
+        names.put("namespaceObject", Slot::Namespace, NAMESPACE.clone());
+        if let Some(params) = params {
+            names.put("params", Slot::Params, params);
         }
-        Self { env, has_authorizer: true }
+        names
+    }
+
+    /// The same for mutations, which are written as values of `Object` and `JSONPatch`.
+    pub(crate) fn for_mutations(&self) -> Self {
+        Self { env: self.env.clone().for_mutations(), ..self.clone() }
     }
 
     /// The same without the authorizer, which messages may not ask.
-    pub(super) fn without_authorizer(&self) -> Self {
-        Self { env: self.env.clone(), has_authorizer: false }
+    pub(crate) fn without_authorizer(&self) -> Self {
+        Self { has_authorizer: false, ..self.clone() }
+    }
+
+    fn put(&mut self, name: &str, slot: Slot, declared: Declared) {
+        self.env = std::mem::take(&mut self.env).with(name, declared);
+        self.slots.push(slot);
+    }
+
+    /// Declares the next variable of a policy, which later expressions may name.
+    pub(crate) fn declare(&mut self, name: &str, compiled: Option<&Compiled>) {
+        let ty = compiled.map_or(Type::Dyn, |compiled| compiled.program.ty().clone());
+        self.put(&format!("variables.{name}"), Slot::Variable(self.variables), Declared::of(ty));
+        self.variables += 1;
+    }
+
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// All its faults, as one text.
+    pub(crate) fn compile(&self, source: &str) -> Result<Compiled, String> {
+        let mut whole = Self::clone(self);
+        if self.has_authorizer {
+            whole.put("authorizer", Slot::Authorizer, Declared::of(AUTHORIZER));
+            whole.put("authorizer.requestResource", Slot::RequestResource, Declared::of(RESOURCE_CHECK));
+        }
+        let program = whole.env.compile(source).map_err(|error| error.to_string())?;
+        Ok(Compiled { program, slots: whole.slots })
     }
 
     /// Compiles a variable of a policy, which later expressions may name.
     pub(super) fn add_variable(&mut self, name: &str, expression: &Place<'_>, faults: &mut Faults) {
-        let ty = self.compile(expression, &[], faults).unwrap_or(Type::Dyn);
-        let env = std::mem::take(&mut self.env);
-        self.env = env.with(&format!("variables.{name}"), Declared::of(ty));
+        let compiled = self.compile_at(expression, &[], faults);
+        self.declare(name, compiled.as_ref());
     }
 
     /// Compiles an expression that must be of one of `types`; any if there are none.
     pub(super) fn check(&self, expression: &Place<'_>, types: &[Type], faults: &mut Faults) {
-        self.compile(expression, types, faults);
+        self.compile_at(expression, types, faults);
     }
 
-    fn compile(&self, expression: &Place<'_>, types: &[Type], faults: &mut Faults) -> Option<Type> {
+    fn compile_at(&self, expression: &Place<'_>, types: &[Type], faults: &mut Faults) -> Option<Compiled> {
         let source = expression.text();
         if source.trim().is_empty() {
             return None;
         }
-        let mut env = self.env.clone();
-        if self.has_authorizer {
-            env = env
-                .with("authorizer", Declared::of(AUTHORIZER))
-                .with("authorizer.requestResource", Declared::of(RESOURCE_CHECK));
-        }
-        match env.compile(source) {
+        match self.compile(source) {
             Err(error) => {
                 faults.push(expression.invalid(&format!("compilation failed: {error}")));
                 None
             }
-            Ok(program) => {
-                let ty = program.ty().clone();
-                if !types.is_empty() && !types.contains(&ty) && ty != Type::Dyn {
+            Ok(compiled) => {
+                let ty = compiled.program.ty();
+                if !types.is_empty() && !types.contains(ty) && *ty != Type::Dyn {
                     faults.push(expression.invalid(&wrong_type(types)));
                 }
-                Some(ty)
+                Some(compiled)
             }
         }
     }
 }
-
 fn wrong_type(types: &[Type]) -> String {
     match types {
         [ty] => format!("must evaluate to {ty}"),

@@ -1,8 +1,8 @@
-//! The kinds of `admissionregistration.k8s.io`: stored and served, their expressions compiled but for those of mutations.
-//! Nothing calls a webhook or evaluates a policy yet.
+//! The kinds of `admissionregistration.k8s.io`, their expressions compiled when they are written. What they do to other
+//! writes is `admission`'s.
 
 mod binding;
-mod expressions;
+pub(crate) mod expressions;
 mod policy;
 mod rules;
 mod webhook;

@@ -211,13 +211,13 @@ fn audit_annotations(all: &Place<'_>, policy: &str, known: &Names, faults: &mut 
 fn mutating(object: &Value) -> Vec<FieldCause> {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
-    common(&spec, &mut faults);
+    let known = common(&spec, &mut faults).for_mutations();
     rules::mutable(&spec.at(&["matchConstraints"]), &mut faults);
     let (mutations, again) = (spec.at(&["mutations"]), spec.at(&["reinvocationPolicy"]));
     if mutations.is_empty() {
         faults.push(mutations.required("mutations must contain at least one item"));
     }
-    mutations.items().iter().for_each(|it| mutation(it, &mut faults));
+    mutations.items().iter().for_each(|it| mutation(it, &known, &mut faults));
     if again.is_empty() {
         faults.push(again.required(""));
     } else {
@@ -227,7 +227,7 @@ fn mutating(object: &Value) -> Vec<FieldCause> {
 }
 
 /// The patch is of the type named, and of that alone.
-fn mutation(mutation: &Place<'_>, faults: &mut Faults) {
+fn mutation(mutation: &Place<'_>, known: &Names, faults: &mut Faults) {
     let kind = mutation.at(&["patchType"]);
     let (wanted, other) = match kind.text() {
         "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
@@ -237,7 +237,12 @@ fn mutation(mutation: &Place<'_>, faults: &mut Faults) {
     };
     let (wanted, other) = (mutation.at(&[wanted]), mutation.at(&[other]));
     if wanted.is_set() {
+        let made = match kind.text() {
+            "JSONPatch" => Type::list(Type::Object("JSONPatch".into())),
+            _ => Type::Object("Object".into()),
+        };
         expression(&wanted.at(&["expression"]), "expression is not specified", faults);
+        known.check(&wanted.at(&["expression"]), &[made], faults);
     } else {
         faults.push(wanted.required(&format!("must be specified when patchType is {}", kind.text())));
     }

@@ -1,0 +1,80 @@
+//! What webhooks and policies make of an object, made to fit again: its type, its defaults, and what is not theirs.
+
+use serde_json::Value;
+
+use super::attributes::Versioned;
+use super::plugin::Change;
+use crate::http::Outcome;
+use crate::patch::apply;
+use crate::schema::{self, Decoded, FieldValidation};
+
+/// What of the metadata is fixed before anybody is asked.
+const FIXED: [&str; 9] = [
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "managedFields",
+];
+
+/// The object as its type has it, with defaults.
+///
+/// # Errors
+/// 400 where a value has the wrong type.
+pub(super) fn admitted(change: &Change<'_>, object: Value) -> Outcome<Value> {
+    if !is_whole(change) {
+        return Ok(object);
+    }
+    let row = &change.target.row;
+    let decoded = Decoded { value: object, duplicates: Vec::new() };
+    let mut object = schema::admit(row, decoded, FieldValidation::Ignore)?.object;
+    row.default(&mut object);
+    Ok(object)
+}
+
+/// Whether what is sent is the object, and no form of its own of one of its parts.
+fn is_whole(change: &Change<'_>) -> bool {
+    let row = &change.target.row;
+    row.subresource(change.part).is_none_or(|part| part.kind == row.kind)
+}
+
+/// Puts back what is fixed.
+pub(super) fn restore(before: &Value, object: &mut Value) {
+    for name in ["apiVersion", "kind"] {
+        if let Some(value) = before.get(name) {
+            object[name] = value.clone();
+        }
+    }
+    let Some(before) = before.get("metadata").and_then(Value::as_object) else { return };
+    if !object.get("metadata").is_some_and(Value::is_object) {
+        object["metadata"] = Value::Object(serde_json::Map::new());
+    }
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    for name in FIXED {
+        match before.get(name) {
+            Some(value) => metadata.insert(name.to_owned(), value.clone()),
+            None => metadata.shift_remove(name),
+        };
+    }
+}
+
+/// The object with what a configuration says, merged as server-side apply merges.
+///
+/// # Errors
+/// Where the configuration does not fit the type, or sets what can only be set as a whole.
+pub(super) fn overlay(versioned: &Versioned<'_>, configuration: &Value) -> Result<Value, String> {
+    let kind = &versioned.named.kind;
+    let kinds = versioned.change.server.kinds.now();
+    let shape = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("autoscaling", "Scale") => schema::model().shape("io.k8s.api.autoscaling.v1.Scale"),
+        _ => kinds
+            .by_kind(&kind.group, &kind.version, &kind.kind)
+            .map(|row| row.shape())
+            .ok_or_else(|| format!("no schema of {kind} is known"))?,
+    };
+    apply::overlay(shape, versioned.object(), configuration)
+}

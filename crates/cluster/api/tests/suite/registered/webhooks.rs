@@ -1,0 +1,272 @@
+//! Webhooks as clients and their authors meet them.
+
+use hako_client::{Patch, WriteOptions};
+use hako_error::Kind;
+use serde_json::{Value, json};
+
+use super::hook_server::{HookServer, Reply, allowed, patched};
+use super::{GROUP, configmap, configmaps, create, register, settled};
+use crate::support::World;
+
+/// A webhook about ConfigMaps that are created or changed, at a path of a server.
+pub fn hook(server: &HookServer, name: &str, change: Value) -> Value {
+    let mut hook = json!({
+        "name": format!("{name}.example.com"), "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "clientConfig": server.client_config(name),
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}],
+    });
+    for (key, value) in change.as_object().unwrap() {
+        hook[key] = value.clone();
+    }
+    hook
+}
+
+/// Registers webhooks; `kind` is `Validating` or `Mutating`.
+pub async fn register_hooks(world: &World, kind: &str, name: &str, hooks: &[Value]) {
+    let object = json!({
+        "apiVersion": format!("{GROUP}/v1"), "kind": format!("{kind}WebhookConfiguration"), "metadata": {"name": name},
+        "webhooks": hooks,
+    });
+    register(world, &format!("{}webhookconfigurations", kind.to_lowercase()), object).await;
+    settled(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validating_webhook_refuses_what_kubectl_creates_and_says_why() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, review| {
+        if review["request"]["object"]["data"]["a"] == "bad" {
+            let status = json!({"message": "a is bad", "code": 418, "reason": "Teapot"});
+            return Reply::Response(json!({"allowed": false, "status": status, "warnings": ["think again"]}));
+        }
+        Reply::Response(json!({"allowed": true, "warnings": ["this time"]}))
+    })
+    .await;
+    register_hooks(&world, "Validating", "v", &[hook(&server, "check", json!({}))]).await;
+    let (done, _, error) = world.try_kubectl(&["create", "configmap", "x", "--from-literal=a=bad"], "").await;
+    assert!(!done);
+    assert!(error.contains("Warning: think again"), "{error}");
+    let text =
+        "configmaps \"x\" is forbidden: admission webhook \"check.example.com\" denied the request: a is bad";
+    assert!(error.contains(text), "{error}");
+    let (done, _, error) =
+        world.try_kubectl(&["create", "configmap", "x", "--from-literal=a=good"], "").await;
+    assert!(done && error.contains("Warning: this time"), "{error}");
+    assert_eq!(server.connections(), 1, "connections are kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_review_says_all_of_the_request() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| allowed()).await;
+    register_hooks(&world, "Validating", "v", &[hook(&server, "see", json!({"timeoutSeconds": 7}))]).await;
+    let options = WriteOptions {
+        field_manager: Some("me".into()),
+        field_validation: Some("Strict".into()),
+        ..WriteOptions::default()
+    };
+    let made = configmaps(&world).create(&configmap("x", json!({"a": "b"})), &options).await.unwrap();
+    let asked = server.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].path, "see?timeout=7s");
+    let review = &asked[0].review;
+    assert_eq!(
+        (&review["kind"], &review["apiVersion"]),
+        (&json!("AdmissionReview"), &json!("admission.k8s.io/v1"))
+    );
+    let request = review["request"].as_object().unwrap();
+    let names: Vec<&str> = request.keys().map(String::as_str).collect();
+    let wanted = [
+        "uid",
+        "kind",
+        "resource",
+        "requestKind",
+        "requestResource",
+        "name",
+        "namespace",
+        "operation",
+        "userInfo",
+        "object",
+        "oldObject",
+        "dryRun",
+        "options",
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(request["uid"].as_str().unwrap().len(), 36);
+    assert_ne!(request["uid"], made["metadata"]["uid"]);
+    let kind = json!({"group": "", "version": "v1", "kind": "ConfigMap"});
+    let resource = json!({"group": "", "version": "v1", "resource": "configmaps"});
+    assert_eq!((&request["kind"], &request["requestKind"]), (&kind, &kind));
+    assert_eq!((&request["resource"], &request["requestResource"]), (&resource, &resource));
+    assert_eq!((&request["name"], &request["namespace"]), (&json!("x"), &json!("default")));
+    assert_eq!((&request["operation"], &request["dryRun"]), (&json!("CREATE"), &json!(false)));
+    assert_eq!(request["userInfo"]["username"], "hako-admin");
+    assert!(request["userInfo"]["groups"].as_array().unwrap().contains(&json!("system:masters")));
+    assert_eq!((&request["object"]["data"], &request["oldObject"]), (&json!({"a": "b"}), &Value::Null));
+    let options = json!({
+        "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "me", "fieldValidation": "Strict",
+    });
+    assert_eq!(request["options"], options);
+    let patch = Patch::Merge(json!({"data": {"a": "c"}}));
+    configmaps(&world).patch("x", None, &patch, &WriteOptions::default()).await.unwrap();
+    let request = server.asked()[1].review["request"].clone();
+    assert_eq!(
+        (&request["operation"], &request["options"]["kind"]),
+        (&json!("UPDATE"), &json!("UpdateOptions"))
+    );
+    assert_eq!(
+        (&request["object"]["data"]["a"], &request["oldObject"]["data"]["a"]),
+        (&json!("c"), &json!("b"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mutating_webhooks_change_what_is_stored_by_the_order_of_their_names() {
+    let world = World::start().await;
+    let server = HookServer::start(|path, review| {
+        let seen = review["request"]["object"]["data"]["order"].as_str().unwrap_or("").to_owned();
+        patched(&json!([{"op": "add", "path": "/data/order", "value": format!("{seen}{path}")}]))
+    })
+    .await;
+    register_hooks(&world, "Mutating", "b", &[hook(&server, "c", json!({})), hook(&server, "d", json!({}))])
+        .await;
+    register_hooks(&world, "Mutating", "a", &[hook(&server, "e", json!({}))]).await;
+    let made = create(&world, "x", json!({"order": ""})).await.unwrap();
+    assert_eq!(made["data"]["order"], "ecd");
+    assert_eq!(configmaps(&world).get("x").await.unwrap()["data"]["order"], "ecd");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_asks_for_it_is_asked_again_after_a_change_and_loops_end() {
+    let world = World::start().await;
+    let server = HookServer::start(|path, review| {
+        let seen = review["request"]["object"]["data"]["log"].as_str().unwrap_or("").to_owned();
+        patched(&json!([{"op": "add", "path": "/data/log", "value": format!("{seen} {path}")}]))
+    })
+    .await;
+    let again = json!({"reinvocationPolicy": "IfNeeded"});
+    let hooks =
+        [hook(&server, "one", again.clone()), hook(&server, "two", again), hook(&server, "three", json!({}))];
+    register_hooks(&world, "Mutating", "m", &hooks).await;
+    let made = create(&world, "x", json!({"log": ""})).await.unwrap();
+    // Both change it whenever they are asked, and still each is asked twice only.
+    assert_eq!(made["data"]["log"], " one two three one two");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_plugins_make_of_a_changed_object_is_made() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| {
+        let container = json!({"name": "sidecar", "image": "i"});
+        patched(&json!([{"op": "add", "path": "/spec/containers/-", "value": container}]))
+    })
+    .await;
+    let about_pods = json!({"rules": [{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
+    }]});
+    register_hooks(&world, "Mutating", "m", &[hook(&server, "inject", about_pods)]).await;
+    let pods = world.outside().dynamic(&hako_client::ResourceType::new("", "v1", "pods"), Some("default"));
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "i"}]}});
+    let made = pods.create(&pod, &WriteOptions::default()).await.unwrap();
+    assert_eq!(made["spec"]["containers"].as_array().unwrap().len(), 2, "it was asked once");
+    let sidecar = &made["spec"]["containers"][1];
+    assert_eq!(sidecar["imagePullPolicy"], "Always", "it has its defaults");
+    let mounts = sidecar["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts.len(), 1, "the account's token is mounted into it: {sidecar}");
+    assert_eq!(made["spec"]["volumes"].as_array().unwrap().len(), 1, "{made}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_fixed_a_webhook_does_not_change() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| {
+        patched(&json!([
+            {"op": "replace", "path": "/metadata/name", "value": "other"},
+            {"op": "replace", "path": "/metadata/namespace", "value": "kube-system"},
+            {"op": "replace", "path": "/metadata/uid", "value": "1"},
+            {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
+            {"op": "add", "path": "/unknown", "value": true},
+        ]))
+    })
+    .await;
+    register_hooks(&world, "Mutating", "m", &[hook(&server, "moves", json!({}))]).await;
+    let made = create(&world, "x", json!({})).await.unwrap();
+    let metadata = &made["metadata"];
+    assert_eq!((&metadata["name"], &metadata["namespace"]), (&json!("x"), &json!("default")));
+    assert_eq!(metadata["uid"].as_str().unwrap().len(), 36);
+    assert_eq!((&metadata["labels"], made.get("unknown")), (&json!({"a": "b"}), None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_asks_only_webhooks_without_side_effects() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| allowed()).await;
+    let effects = json!({
+        "sideEffects": "NoneOnDryRun", "objectSelector": {"matchLabels": {"to": "pure"}},
+    });
+    register_hooks(&world, "Validating", "v", &[hook(&server, "pure", effects)]).await;
+    let mut object = configmap("x", json!({}));
+    object["metadata"]["labels"] = json!({"to": "pure"});
+    let dry = WriteOptions { dry_run: true, ..WriteOptions::default() };
+    configmaps(&world).create(&object, &dry).await.unwrap();
+    let request = server.asked()[0].review["request"].clone();
+    assert_eq!((&request["dryRun"], &request["options"]["dryRun"]), (&json!(true), &json!(["All"])));
+    assert_eq!(configmaps(&world).get("x").await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_webhooks_do_is_in_the_audit_log_and_in_the_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, policy) = (dir.path().join("audit.log"), dir.path().join("policy.yaml"));
+    std::fs::write(&policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {level: Request}\n")
+        .unwrap();
+    let options =
+        hako_api::AuditOptions { policy: Some(policy), log: Some(log.clone()), ..Default::default() };
+    let audit = hako_api::Audit::open(&options).unwrap();
+    let world = World::start_as(|config| config.audit = audit).await;
+    let server = HookServer::start(|path, _| match path {
+        "changes" => patched(&json!([{"op": "add", "path": "/data/b", "value": "c"}])),
+        _ => Reply::Response(json!({"allowed": true, "auditAnnotations": {"seen": "yes"}})),
+    })
+    .await;
+    register_hooks(
+        &world,
+        "Mutating",
+        "m",
+        &[hook(&server, "looks", json!({})), hook(&server, "changes", json!({}))],
+    )
+    .await;
+    create(&world, "x", json!({"a": "b"})).await.unwrap();
+    let read = async || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let lines = text.rsplit_once('\n').map_or("", |(whole, _)| whole).lines();
+        let mut events = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let key = "mutation.webhook.admission.k8s.io/round_0_index_1";
+        events.find(|event| event["annotations"][key].is_string()).unwrap_or_default()
+    };
+    let event = super::until("the event is recorded", read, Value::is_object).await;
+    let annotation =
+        |key: &str| -> Value { serde_json::from_str(event["annotations"][key].as_str().unwrap()).unwrap() };
+    let of = |index: usize| annotation(&format!("mutation.webhook.admission.k8s.io/round_0_index_{index}"));
+    assert_eq!(of(0), json!({"configuration": "m", "webhook": "looks.example.com", "mutated": false}));
+    assert_eq!(of(1), json!({"configuration": "m", "webhook": "changes.example.com", "mutated": true}));
+    let patch = json!({
+        "configuration": "m", "webhook": "changes.example.com", "patchType": "JSONPatch",
+        "patch": [{"op": "add", "path": "/data/b", "value": "c"}],
+    });
+    assert_eq!(annotation("patch.webhook.admission.k8s.io/round_0_index_1"), patch);
+    assert_eq!(event["annotations"]["looks.example.com/seen"], "yes");
+    let metrics = world.kubectl(&["get", "--raw", "/metrics"]).await;
+    let line = "apiserver_admission_webhook_request_total{name=\"changes.example.com\",operation=\"CREATE\",type=\"admit\",\
+                code=\"200\",rejected=\"false\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(
+        metrics.contains(
+            "apiserver_admission_webhook_admission_duration_seconds_count{name=\"looks.example.com\""
+        )
+    );
+    assert!(
+        metrics.contains("apiserver_validating_admission_policy_check_total{policy=\"probe-"),
+        "{metrics}"
+    );
+}
