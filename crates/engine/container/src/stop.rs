@@ -179,7 +179,7 @@ impl Core {
         let ran = exit.started_at.map(|started| exit.finished_at.duration_since(started));
         let was_good = ran.is_some_and(|ran| Duration::try_from(ran).is_ok_and(|ran| ran >= GOOD_RUN));
         let mut delay = container.delay.lock();
-        *delay = if was_good || delay.is_zero() { FIRST_DELAY } else { (*delay * 2).min(LAST_DELAY) };
+        *delay = next_delay(*delay, was_good);
         Some(*delay)
     }
 
@@ -266,23 +266,23 @@ impl Core {
         Ok(())
     }
 
-    /// What others may want as soon as the container is gone: its addresses, its ports, the image that it was made from.
+    /// What others may want as soon as the container is gone: space on the disk, its addresses, its ports, its image.
     /// What fails here is tried again, and told, with the rest.
     async fn free_for_others(self: &Arc<Self>, container: &Arc<ContainerObject>) {
         let (core, object) = (Arc::clone(self), Arc::clone(container));
         let freed = blocking(move || {
+            // Space first: the next container may wait for it.
             let key = crate::create::snapshot_key(object.id.as_str());
-            let files = core.config.images.snapshots().retire(&key);
-            if object.standalone() {
-                core.leave_networks(&object.sandbox.id)?;
+            let removed = core.config.images.snapshots().remove(&key);
+            let logs = ["c", "v"].map(|mark| core.layout.trash().join(format!("{mark}-{}/log", object.id)));
+            logs.iter().try_for_each(|log| crate::record::remove_tree(log))?;
+            match object.standalone() {
+                true => core.leave_networks(&object.sandbox.id).and(removed),
+                false => removed,
             }
-            files
         });
-        match freed.await {
-            Ok(files) => drop(tokio::task::spawn_blocking(move || files.delete())),
-            Err(error) => {
-                tracing::debug!(container = container.id.short(), error = %error.chain(), "free what a container had");
-            }
+        if let Err(error) = freed.await {
+            tracing::debug!(container = container.id.short(), error = %error.chain(), "free what a container had");
         }
     }
 
@@ -447,6 +447,11 @@ fn is_meant_to_end(container: &ContainerObject, signal: i32) -> bool {
     signal == SIGKILL || !has_own || signal == stop_signal
 }
 
+/// The delay that follows one, which is zero before the first.
+fn next_delay(last: Duration, was_good: bool) -> Duration {
+    if was_good || last.is_zero() { FIRST_DELAY } else { (last * 2).min(LAST_DELAY) }
+}
+
 fn restarts(policy: RestartPolicy, code: i32, count: u32) -> bool {
     match policy {
         RestartPolicy::No => false,
@@ -500,6 +505,16 @@ pub(crate) fn starts_at_open(container: &ContainerObject) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn delays_double_up_to_a_minute_and_a_good_run_begins_anew() {
+        let delays = std::iter::successors(Some(next_delay(Duration::ZERO, false)), |last| {
+            Some(next_delay(*last, false))
+        });
+        let seconds: Vec<f64> = delays.take(12).map(|delay| delay.as_secs_f64()).collect();
+        assert_eq!(seconds, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0, 60.0]);
+        assert_eq!(next_delay(LAST_DELAY, true), FIRST_DELAY);
+    }
 
     #[test]
     fn policies_decide_by_code_and_count() {
