@@ -33,7 +33,8 @@ async fn every_kind_is_created_shown_and_explained() {
     assert!(tables.contains("COMPLETIONS") && tables.contains("RECLAIM POLICY"), "{tables}");
     world.kubectl(&on_all(&["apply", "--dry-run=server"])).await;
     let mut missing = Vec::new();
-    for kind in kinds(&world).await {
+    // The sample of a definition makes a kind of its own.
+    for kind in kinds(&world).await.into_iter().filter(|kind| !kind.ends_with(".example.com")) {
         let of_core = if kind.contains('.') { "" } else { ".core" };
         let file = format!("{kind}{of_core}.yaml");
         if !dir.join(&file).exists() {

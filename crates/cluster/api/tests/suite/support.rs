@@ -70,6 +70,12 @@ impl World {
         Self { server, pki, store, url, kubeconfig, dir }
     }
 
+    /// Another server on the same store and keys, which listens nowhere.
+    pub async fn another(&self) -> Server {
+        let config = ServerConfig::new(Arc::clone(&self.store) as _, Arc::clone(&self.pki));
+        Server::new(config).await.unwrap()
+    }
+
     /// The administrator in this process.
     pub fn inside(&self) -> Client {
         self.server.client(Identity::admin())

@@ -26,6 +26,12 @@ impl Http {
         self.0.send(request.body(body).unwrap()).await.unwrap()
     }
 
+    /// What a GET is answered with in the form that is accepted.
+    pub async fn get_as(&self, path: &str, accept: &str) -> http::Response<Body> {
+        let request = Request::get(path).header(header::ACCEPT, accept);
+        self.0.send(request.body(Bytes::new()).unwrap()).await.unwrap()
+    }
+
     /// What a request is answered with; no body is sent for null.
     pub async fn call(
         &self,
@@ -68,6 +74,12 @@ impl Watch {
         let line = tokio::time::timeout(Duration::from_secs(10), self.line()).await.expect("an event");
         let mut event: Value = serde_json::from_slice(&line).unwrap();
         (event["type"].as_str().unwrap().to_owned(), event["object"].take())
+    }
+
+    /// Waits for the end, which the server makes.
+    pub async fn ends(&mut self) {
+        let end = async { while self.body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+        tokio::time::timeout(Duration::from_secs(10), end).await.expect("the watch ends");
     }
 
     async fn line(&mut self) -> Vec<u8> {

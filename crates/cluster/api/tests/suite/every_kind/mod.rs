@@ -1,15 +1,18 @@
 //! Every verb of every kind over HTTPS, with the kind's sample: what the table of kinds says is served does what it
 //! does for any other kind.
 
-mod calls;
+pub mod calls;
+pub mod messages;
 mod parts;
 mod statuses;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use hako_api::kinds::{self, KindRow};
+use hako_api::kinds::{self, Kinds, Served};
 use hako_api::schema::decode;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -24,21 +27,35 @@ const LABEL: &str = "suite";
 
 /// A kind with its sample.
 struct Case {
-    row: &'static KindRow,
+    row: Arc<Served>,
     sample: Value,
     http: Http,
 }
 
 /// The kinds whose objects are kept.
-fn kept() -> impl Iterator<Item = &'static KindRow> {
-    kinds::table().iter().filter(|row| row.question.is_none())
+fn kept() -> impl Iterator<Item = Arc<Served>> {
+    let defined = kinds::of_definition(&serde_json::to_vec(&definition()).unwrap().into()).unwrap();
+    let built_in = Kinds::built_in().all().iter().filter(|row| row.question.is_none());
+    built_in.cloned().chain(defined.into_iter().map(Arc::new)).collect::<Vec<_>>().into_iter()
+}
+
+pub fn read(file: &str) -> Value {
+    let file = format!("{}/tests/suite/{file}", env!("CARGO_MANIFEST_DIR"));
+    decode::yaml(&std::fs::read(file).unwrap()).unwrap().value
+}
+
+/// A definition of a kind that is none of the program's.
+fn definition() -> Value {
+    read("definitions/gadgets.yaml")
 }
 
 /// The sample of a kind, in any of its versions.
-fn sample(row: &KindRow) -> Value {
-    let group = if row.group.is_empty() { "core" } else { row.group };
-    let file = format!("{}/tests/suite/samples/{}.{group}.yaml", env!("CARGO_MANIFEST_DIR"), row.plural);
-    let mut object = decode::yaml(&std::fs::read(file).unwrap()).unwrap().value;
+fn sample(row: &Served) -> Value {
+    let group = if row.group.is_empty() { "core" } else { &*row.group };
+    let mut object = match Kinds::built_in().by_resource(&row.group, &row.version, &row.plural) {
+        Some(_) => read(&format!("samples/{}.{group}.yaml", row.plural)),
+        None => read(&format!("definitions/{}.yaml", row.singular)),
+    };
     object["apiVersion"] = row.api_version().into();
     object["metadata"]["labels"][LABEL] = "yes".into();
     object
@@ -48,22 +65,21 @@ async fn world() -> World {
     let world = World::start().await;
     world.kubectl(&["create", "namespace", NAMESPACE]).await;
     world.kubectl(&["create", "serviceaccount", "default", "-n", NAMESPACE]).await;
+    crate::custom_resources::define(&world, &definition()).await;
     world
 }
 
 /// Tries every kind, and says at the end which ones failed.
-async fn try_all(
-    rows: impl Iterator<Item = &'static KindRow>,
-    attempt: impl Fn(Case) -> BoxFuture<'static, ()>,
-) {
+async fn try_all(rows: impl Iterator<Item = Arc<Served>>, attempt: impl Fn(Case) -> BoxFuture<'static, ()>) {
     let world = world().await;
     let mut faults = Vec::new();
     for row in rows {
-        let case = Case { row, sample: sample(row), http: Http::new(&world) };
+        let (name, sample) = (format!("{} {}", row.api_version(), row.plural), sample(&row));
+        let case = Case { row, sample, http: Http::new(&world) };
         if let Err(panicked) = tokio::spawn(attempt(case)).await {
             let text =
                 panicked.into_panic().downcast::<String>().map_or_else(|_| String::new(), |text| *text);
-            faults.push(format!("{} {}: {text}", row.api_version(), row.plural));
+            faults.push(format!("{name}: {text}"));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -95,7 +111,8 @@ async fn every_part_is_read_replaced_and_patched() {
     let rows = kept().filter(|row| row.subresources.iter().any(parts::is_in_place));
     let attempt = |case: Case| {
         async move {
-            case.create().await;
+            let created = case.create().await;
+            case.is_settled(created).await;
             case.has_its_parts().await;
             case.remove().await;
         }
@@ -104,9 +121,21 @@ async fn every_part_is_read_replaced_and_patched() {
     try_all(rows, attempt).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_is_the_same_in_protobuf_as_in_json() {
+    let attempt = |case: Case| {
+        async move {
+            case.is_the_same_in_protobuf().await;
+            case.remove().await;
+        }
+        .boxed()
+    };
+    try_all(kept(), attempt).await;
+}
+
 impl Case {
     fn root(&self) -> String {
-        match self.row.group {
+        match &*self.row.group {
             "" => format!("/api/{}", self.row.version),
             group => format!("/apis/{group}/{}", self.row.version),
         }
@@ -155,8 +184,11 @@ impl Case {
 
     /// The object once the server has said what it makes of it.
     async fn is_settled(&self, mut object: Value) -> Value {
-        let is_settled =
-            |object: &Value| self.row.plural != "flowschemas" || object["status"]["conditions"].is_array();
+        let is_said_of = ["flowschemas", "customresourcedefinitions"].contains(&&*self.row.plural);
+        let has_conditions = |object: &Value| {
+            object["status"]["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty())
+        };
+        let is_settled = |object: &Value| !is_said_of || has_conditions(object);
         for _ in 0..1000 {
             if is_settled(&object) {
                 return object;
@@ -175,7 +207,7 @@ impl Case {
         let everywhere = format!("{}/{}?labelSelector={LABEL}", self.root(), self.row.plural);
         for path in [format!("{}?labelSelector={LABEL}", self.collection()), everywhere] {
             let list = self.http.ok("GET", &path, "", &Value::Null).await;
-            assert_eq!(list["kind"], format!("{}List", self.row.kind));
+            assert_eq!(list["kind"], *self.row.list_kind);
             let mut items = list["items"].as_array().unwrap().clone();
             assert_eq!(items.len(), 1, "{path}: {list}");
             // Members of a list say nothing of their type upstream; ours may.
@@ -207,6 +239,15 @@ impl Case {
     async fn is_patched(&self) {
         for (format, content_type) in PATCHES {
             let label = format.trim_start_matches("patch:");
+            if self.refuses(format) {
+                let patch = self.labelled(label);
+                let (code, status) = self.http.call("PATCH", &self.path(), content_type, &patch).await;
+                assert_eq!(
+                    (code, &status["reason"]),
+                    (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("UnsupportedMediaType"))
+                );
+                continue;
+            }
             let patched =
                 self.http.ok("PATCH", &self.patch_path(label), content_type, &self.labelled(label)).await;
             assert_eq!(patched["metadata"]["labels"][label], "yes", "{patched}");
@@ -214,12 +255,18 @@ impl Case {
         let object = self.get().await;
         let labels: BTreeSet<&str> =
             object["metadata"]["labels"].as_object().unwrap().keys().map(String::as_str).collect();
-        for label in [LABEL, "put", "json", "merge", "strategic", "apply"] {
+        let all = [LABEL, "put", "json", "merge", "strategic", "apply"];
+        for label in all.into_iter().filter(|label| !self.refuses(&format!("patch:{label}"))) {
             assert!(labels.contains(label), "{label} is not in {object}");
         }
         let managers: Vec<&Value> =
             object["metadata"]["managedFields"].as_array().unwrap().iter().map(|it| &it["manager"]).collect();
         assert!(managers.contains(&&json!("applier")), "{object}");
+    }
+
+    /// Whether the kind has no patches of that format.
+    fn refuses(&self, format: &str) -> bool {
+        format == "patch:strategic" && !self.row.takes_strategic_patches
     }
 
     fn patch_path(&self, format: &str) -> String {
@@ -232,7 +279,7 @@ impl Case {
         match format {
             "json" => json!([{"op": "add", "path": "/metadata/labels/json", "value": "yes"}]),
             "apply" => json!({
-                "apiVersion": self.row.api_version(), "kind": self.row.kind,
+                "apiVersion": self.row.api_version(), "kind": *self.row.kind,
                 "metadata": {"name": self.name(), "labels": {"apply": "yes"}},
             }),
             format => json!({"metadata": {"labels": {format: "yes"}}}),
@@ -285,6 +332,10 @@ impl Case {
             return;
         }
         assert!(object["metadata"]["deletionTimestamp"].is_string(), "{object}");
+        if self.row.plural == "customresourcedefinitions" {
+            // The server does that itself.
+            return self.goes_by_itself().await;
+        }
         if self.row.subresource("finalize").is_some() {
             object["spec"]["finalizers"] = json!([]);
             self.http.ok("PUT", &format!("{}/finalize", self.path()), "application/json", &object).await;
@@ -294,10 +345,18 @@ impl Case {
         }
     }
 
+    async fn goes_by_itself(&self) {
+        let began = Instant::now();
+        while self.http.call("GET", &self.path(), "", &Value::Null).await.0 != StatusCode::NOT_FOUND {
+            assert!(began.elapsed() < Duration::from_secs(60), "{} stays", self.path());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn is_gone(&self) {
         let (code, status) = self.http.call("GET", &self.path(), "", &Value::Null).await;
         assert_eq!((code, &status["reason"]), (StatusCode::NOT_FOUND, &json!("NotFound")), "{status}");
         let details = &status["details"];
-        assert_eq!((&details["name"], &details["kind"]), (&json!(self.name()), &json!(self.row.plural)));
+        assert_eq!((&details["name"], &details["kind"]), (&json!(self.name()), &json!(*self.row.plural)));
     }
 }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 pub fn status_of(plural: &str) -> Value {
     match plural {
+        // Its conditions are the server's.
+        "customresourcedefinitions" => json!({"storedVersions": ["v1"]}),
         "cronjobs" => json!({"lastScheduleTime": "2026-01-01T00:00:00Z"}),
         "ingresses" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
         "jobs" => json!({"startTime": "2026-01-01T00:00:00Z"}),

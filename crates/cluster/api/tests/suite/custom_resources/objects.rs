@@ -1,0 +1,216 @@
+//! Objects of a defined kind: pruned, defaulted, checked, shared by fields, selected and scaled.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{define, until};
+use crate::every_kind::calls::{Http, Watch};
+use crate::every_kind::read;
+use crate::support::World;
+
+const GADGETS: &str = "/apis/suite.example.com/v1/namespaces/default/gadgets";
+const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+
+async fn world() -> (World, Http) {
+    let world = World::start().await;
+    define(&world, &read("definitions/gadgets.yaml")).await;
+    let http = Http::new(&world);
+    (world, http)
+}
+
+fn gadget(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "suite.example.com/v1", "kind": "Gadget", "metadata": {"name": name}, "spec": spec})
+}
+
+fn path(name: &str) -> String {
+    format!("{GADGETS}/{name}")
+}
+
+async fn refused(http: &Http, method: &str, path: &str, content_type: &str, body: &Value) -> String {
+    let (code, status) = http.call(method, path, content_type, body).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{status}");
+    status["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_fields_are_dropped_or_refused_and_absent_ones_filled_in() {
+    let (_world, http) = world().await;
+    let sent = gadget(
+        "a",
+        json!({
+            "size": 1, "extra": {"kept": [{"deep": 1}]}, "port": "http", "color": null,
+            "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "t"}, "any": true},
+            "wheels": [{"name": "front", "spokes": 30}],
+        }),
+    );
+    let (code, status) = http.call("POST", &format!("{GADGETS}?fieldValidation=Strict"), JSON, &sent).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST, "{status}");
+    let message = status["message"].as_str().unwrap();
+    assert!(
+        message.contains(r#"unknown field "spec.size", unknown field "spec.wheels[0].spokes""#),
+        "{message}"
+    );
+    let created = http.ok("POST", GADGETS, JSON, &sent).await;
+    assert_eq!(
+        created["spec"],
+        json!({
+            "extra": {"kept": [{"deep": 1}]}, "port": "http", "color": "red", "replicas": 1, "most": 100,
+            "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "t"}, "any": true},
+            "wheels": [{"name": "front", "size": 3}],
+        })
+    );
+    assert_eq!(created["metadata"]["generation"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_and_rules_are_kept_and_old_faults_may_stay() {
+    let (world, http) = world().await;
+    for (spec, wanted) in [
+        (json!({"color": "pink"}), r#"spec.color: Unsupported value: "pink""#),
+        (json!({"replicas": "1"}), r#"spec.replicas: Invalid value: "string""#),
+        (json!({"replicas": 200}), "there may not be more than most"),
+        (json!({"tags": ["a", "a"]}), r#"spec.tags[1]: Duplicate value: "a""#),
+        (json!({"wheels": [{"size": 1}]}), "spec.wheels[0].name: Required value"),
+        (json!({"wheels": [{"name": "x"}, {"name": "x"}]}), "spec.wheels[1]: Duplicate value"),
+    ] {
+        let message = refused(&http, "POST", GADGETS, JSON, &gadget("a", spec)).await;
+        assert!(message.starts_with(r#"Gadget.suite.example.com "a" is invalid: "#), "{message}");
+        assert!(message.contains(wanted), "{wanted}: {message}");
+    }
+    http.ok("POST", GADGETS, JSON, &gadget("a", json!({"frozen": "x", "color": "green"}))).await;
+    let change = json!({"spec": {"frozen": "y"}});
+    let message = refused(&http, "PATCH", &path("a"), MERGE, &change).await;
+    assert!(message.contains("frozen stays as it is"), "{message}");
+    // What was sound when it was written may stay, though it would be refused now.
+    let mut stricter = read("definitions/gadgets.yaml");
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    stricter.pointer_mut(properties).unwrap()["color"]["enum"] = json!(["red", "blue"]);
+    define(&world, &stricter).await;
+    until("the new schema is in effect", async || {
+        let new = gadget("b", json!({"color": "green"}));
+        http.call("POST", &format!("{GADGETS}?dryRun=All"), JSON, &new).await.0
+            == StatusCode::UNPROCESSABLE_ENTITY
+    })
+    .await;
+    let kept = http.ok("PATCH", &path("a"), MERGE, &json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((&kept["spec"]["color"], &kept["metadata"]["generation"]), (&json!("green"), &json!(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_that_came_later_is_seen_in_what_is_there() {
+    let (world, http) = world().await;
+    http.ok("POST", GADGETS, JSON, &gadget("a", json!({"color": "green"}))).await;
+    let mut later = read("definitions/gadgets.yaml");
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    later.pointer_mut(properties).unwrap()["weight"] = json!({"type": "integer", "default": 7});
+    define(&world, &later).await;
+    until("it is read", async || http.ok("GET", &path("a"), "", &Value::Null).await["spec"]["weight"] == 7)
+        .await;
+    let list = http.ok("GET", GADGETS, "", &Value::Null).await;
+    assert_eq!(list["items"][0]["spec"]["weight"], 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appliers_share_lists_as_the_schema_says() {
+    let (_world, http) = world().await;
+    let apply = async |manager: &str, spec: Value, force: bool| {
+        let path = format!("{}?fieldManager={manager}&force={force}", path("a"));
+        http.call("PATCH", &path, APPLY, &gadget("a", spec)).await
+    };
+    let one = json!({
+        "tags": ["x"], "order": ["1"], "wheels": [{"name": "front", "side": "left"}], "extra": {"a": {"b": 1}},
+    });
+    let (code, _) = apply("one", one, false).await;
+    assert_eq!(code, StatusCode::CREATED);
+    let two = json!({"tags": ["y"], "wheels": [{"name": "back", "side": "right"}], "extra": {"a": {"c": 2}}});
+    let (code, both) = apply("two", two, false).await;
+    assert_eq!(code, StatusCode::OK, "{both}");
+    assert_eq!(both["spec"]["tags"], json!(["x", "y"]));
+    assert_eq!(both["spec"]["extra"], json!({"a": {"b": 1, "c": 2}}));
+    let names: Vec<&Value> =
+        both["spec"]["wheels"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["front", "back"]);
+    for (spec, field) in [
+        (json!({"order": ["2"]}), ".spec.order"),
+        (json!({"wheels": [{"name": "front", "side": "right"}]}), r#".spec.wheels[name="front"].side"#),
+        (json!({"extra": {"a": {"b": 3}}}), ".spec.extra.a.b"),
+    ] {
+        let (code, status) = apply("three", spec.clone(), false).await;
+        assert_eq!(code, StatusCode::CONFLICT, "{status}");
+        assert!(status["message"].as_str().unwrap().contains(field), "{field}: {status}");
+        assert_eq!(apply("three", spec, true).await.0, StatusCode::OK);
+    }
+    let (_, gone) = apply("two", json!({}), false).await;
+    assert_eq!(gone["spec"]["tags"], json!(["x"]));
+    assert_eq!(gone["spec"]["wheels"].as_array().unwrap().len(), 1);
+    let strategic = json!({"spec": {"color": "blue"}});
+    let (code, status) =
+        http.call("PATCH", &path("a"), "application/strategic-merge-patch+json", &strategic).await;
+    assert_eq!(
+        (code, &status["reason"]),
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("UnsupportedMediaType"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_selected_by_the_fields_that_the_definition_names() {
+    let (_world, http) = world().await;
+    for (name, color) in [("a", "red"), ("b", "green")] {
+        http.ok("POST", GADGETS, JSON, &gadget(name, json!({"color": color}))).await;
+    }
+    let selected = format!("{GADGETS}?fieldSelector=spec.color%3Dgreen");
+    let list = http.ok("GET", &selected, "", &Value::Null).await;
+    assert_eq!(
+        (&list["items"][0]["metadata"]["name"], list["items"].as_array().unwrap().len()),
+        (&json!("b"), 1)
+    );
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut watch = Watch::open(&http, &format!("{selected}&watch=1&resourceVersion={version}")).await;
+    for (name, color) in [("a", "green"), ("b", "blue")] {
+        http.ok("PATCH", &path(name), MERGE, &json!({"spec": {"color": color}})).await;
+    }
+    assert_eq!(watch.next().await.0, "ADDED");
+    assert_eq!(watch.next().await.0, "DELETED");
+    let (code, status) =
+        http.call("GET", &format!("{GADGETS}?fieldSelector=spec.size%3D1"), "", &Value::Null).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (StatusCode::BAD_REQUEST, &json!("field label not supported: spec.size"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_and_scale_are_parts_of_their_own() {
+    let (world, http) = world().await;
+    let mut sent = gadget("a", json!({"replicas": 2}));
+    sent["status"] = json!({"replicas": 9});
+    let created = http.ok("POST", GADGETS, JSON, &sent).await;
+    assert!(created["status"].is_null(), "{created}");
+    world.kubectl(&["scale", "gadget/a", "--replicas=5"]).await;
+    let status = json!({"status": {"replicas": 4, "selector": "app=a"}, "spec": {"replicas": 50}});
+    let told = http.ok("PATCH", &format!("{}/status", path("a")), MERGE, &status).await;
+    assert_eq!((&told["spec"]["replicas"], &told["status"]["replicas"]), (&json!(5), &json!(4)));
+    assert_eq!(told["metadata"]["generation"], 2);
+    let scale = http.ok("GET", &format!("{}/scale", path("a")), "", &Value::Null).await;
+    assert_eq!(
+        (&scale["spec"], &scale["status"]),
+        (&json!({"replicas": 5}), &json!({"replicas": 4, "selector": "app=a"}))
+    );
+    let (code, _) = http.call("GET", &format!("{}/log", path("a")), "", &Value::Null).await;
+    assert_eq!(code, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_count_custom_objects() {
+    let (world, http) = world().await;
+    let resource = "count/gadgets.suite.example.com";
+    world.kubectl(&["create", "quota", "q", &format!("--hard={resource}=1")]).await;
+    let used = json!({"status": {"hard": {resource: "1"}, "used": {resource: "0"}}});
+    http.ok("PATCH", "/api/v1/namespaces/default/resourcequotas/q/status", MERGE, &used).await;
+    http.ok("POST", GADGETS, JSON, &gadget("a", json!({}))).await;
+    let (code, status) = http.call("POST", GADGETS, JSON, &gadget("b", json!({}))).await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "{status}");
+    assert!(status["message"].as_str().unwrap().contains("exceeded quota: q"), "{status}");
+}
