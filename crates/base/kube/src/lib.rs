@@ -18,6 +18,7 @@ pub mod names;
 pub mod quota;
 pub mod status;
 pub mod time;
+pub mod version;
 
 pub use field_selector::{FieldSelector, FieldTerm, ParseFieldSelectorError};
 pub use gvk::{GroupVersion, GroupVersionKind, GroupVersionResource};

@@ -2,7 +2,7 @@
 //! they say; and out again, counted.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hako_kube::{Status, StatusDetails};
 use hyper::body::{Body as _, Incoming};
@@ -33,10 +33,11 @@ struct Visit {
 
 impl Inner {
     /// Answers a client outside, whose body has not been read.
-    pub(crate) async fn receive(self: &Arc<Self>, mut request: Request, mut body: Incoming) -> Answer {
+    pub(crate) async fn receive(self: &Arc<Self>, mut request: Box<Request>, mut body: Incoming) -> Answer {
         let began = Instant::now();
-        let key = Key::of(&request, &Info::of(&request));
+        let key = Key::of(&self.kinds, &request, &Info::of(&request));
         let is_long = route::is_long_running(&request);
+        let wants_protobuf = request.wants_protobuf();
         let _working = (!is_long).then(|| self.requests.in_flight(&key));
         let mut visit = Visit::default();
         let outcome = match self.begin() {
@@ -46,14 +47,14 @@ impl Inner {
                 self.admit(request, None, &mut visit).await
             }
             Ok(()) => {
-                let outcome = self.admit(request, Some(&mut body), &mut visit).await;
+                let outcome = self.in_time(is_long, request, &mut body, &mut visit).await;
                 if outcome.as_ref().is_err_and(|failure| !failure.is(408)) {
                     body::drain(body, self.config.limits.body_time);
                 }
                 outcome
             }
         };
-        let mut answer = self.finish(outcome);
+        let mut answer = self.finish(outcome, wants_protobuf).await;
         visit.ticket.label(&mut answer);
         if let Some(record) = visit.record {
             answer = record.answered(answer, is_long).await;
@@ -61,18 +62,39 @@ impl Inner {
         if visit.is_known {
             answer.extensions_mut().insert(Known);
         }
-        self.requests.answered(key, answer.status().as_u16(), (!is_long).then(|| began.elapsed()));
+        self.requests.answered(&key, answer.status().as_u16(), (!is_long).then(|| began.elapsed()));
         if is_long && answer.status().is_success() {
-            let lasts = self.requests.lasts(key);
+            let lasts = self.requests.lasts(&key);
             return answer.map(|body| http::until_sent(body, lasts));
         }
         hold(answer, visit.ticket.hold)
     }
 
+    /// Answers within the time that the request asks for, and within the limit. What lasts has no such time.
+    async fn in_time(
+        self: &Arc<Self>,
+        is_long: bool,
+        request: Box<Request>,
+        body: &mut Incoming,
+        visit: &mut Visit,
+    ) -> Outcome {
+        if is_long {
+            return self.admit(request, Some(body), visit).await;
+        }
+        let time = time_of(&request, self.config.limits.request_time)?;
+        let answer = tokio::time::timeout(time, self.admit(request, Some(body), visit)).await;
+        answer.unwrap_or_else(|_| {
+            let text = "Timeout: request did not complete within the allotted timeout";
+            let mut status = Status::failure(504, "Timeout", text);
+            status.details = Some(StatusDetails::default());
+            Err(status.into())
+        })
+    }
+
     /// Lets in as many as the limits say. Who may not do what it asks for is told so before its body is read.
     async fn admit(
         self: &Arc<Self>,
-        mut request: Request,
+        mut request: Box<Request>,
         body: Option<&mut Incoming>,
         visit: &mut Visit,
     ) -> Outcome {
@@ -149,6 +171,17 @@ impl Inner {
         let seats = limit.map_or(objects, |limit| limit.min(objects)).div_ceil(OBJECTS_OF_A_SEAT);
         u32::try_from(seats.clamp(1, SEATS_MAX)).unwrap_or(1)
     }
+}
+
+/// The time that a request gives itself, at most `limit`. None at all is as long as there is.
+fn time_of(request: &Request, limit: Duration) -> Outcome<Duration> {
+    let Some(text) = request.query.text("timeout") else { return Ok(limit) };
+    let nanos = hako_cel::parse_duration(text).ok_or_else(|| {
+        let fault = format!("time: invalid duration {text:?}");
+        Failure::bad_request(format!("invalid timeout specified in the request URL - {fault}"))
+    })?;
+    let asked = u64::try_from(nanos).map_or(Duration::ZERO, Duration::from_nanos);
+    Ok(if asked.is_zero() { limit } else { asked.min(limit) })
 }
 
 /// Keeps a request's place until its answer has been sent.

@@ -5,7 +5,7 @@
 //! port-forward, and to what pods, services and nodes serve.
 //! Does not own: how keys are kept (`hako-store`), what controllers make of objects, anything of the engine.
 //!
-//! Invariant: there is one path for all kinds; a kind is a row of [`kinds::table`] and nothing else.
+//! Invariant: there is one path for all kinds; a kind is a row of the registry ([`kinds::Kinds`]) and nothing else.
 //!
 //! ```text
 //! bytes ─► Request ─► authorize ─► route ─► decode ─► default ─► admit ─► validate ─► encode once ─► store
@@ -17,6 +17,7 @@ mod admission;
 mod audit;
 pub mod auth;
 mod config;
+mod definitions;
 mod discovery;
 mod flow;
 mod http;
@@ -24,7 +25,7 @@ mod intake;
 pub mod kinds;
 mod metrics;
 mod node_proxy;
-pub mod openapi;
+mod openapi;
 pub mod patch;
 pub mod pki;
 pub mod protobuf;
@@ -36,7 +37,9 @@ pub mod schema;
 mod sealing;
 
 mod server;
+mod webhook_client;
 
+pub use admission::webhooks::review as admission_review;
 pub use audit::{Audit, AuditError, AuditOptions};
 pub use auth::{External, ExternalError, ExternalOptions, Identity};
 pub use config::{Limits, ServerConfig};

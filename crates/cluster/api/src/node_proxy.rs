@@ -251,7 +251,7 @@ async fn node_of(server: &Inner, pod: &Value, pod_name: &str) -> Outcome<NodeAdd
 /// Where a node says that its API is.
 pub(crate) async fn node_address(server: &Inner, name: &str) -> Outcome<NodeAddress> {
     let row = kinds::by_resource("", "v1", "nodes").ok_or_else(Failure::no_such_path)?;
-    let node = Target { row, namespace: String::new(), name: name.to_owned() };
+    let node = Target { row: Arc::clone(row), namespace: String::new(), name: name.to_owned() };
     let entry = node.read(&*server.config.store).await?;
     let node: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
     let addresses = node.pointer("/status/addresses").and_then(Value::as_array);

@@ -1,20 +1,21 @@
 //! From a path and a verb to what is to be done, through authorization.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hako_error::Error;
 use http::Method;
 
 use crate::auth::{Attributes, decide, decide_selected};
-use crate::http::{Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress};
-use crate::kinds::{self, KindRow};
+use crate::http::{Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, in_protobuf};
+use crate::kinds::{self, Kinds, Question, Served};
 use crate::resource::{self, Target};
 use crate::server::Inner;
 use crate::{admin, discovery, node_proxy, proxy};
 
 /// What a path names below a group and version.
 pub(crate) struct Parsed {
-    pub row: &'static KindRow,
+    pub row: Arc<Served>,
     pub namespace: String,
     pub name: String,
     pub subresource: String,
@@ -54,8 +55,8 @@ pub(crate) enum Permit {
 /// Whether the request may be made at all. Its body does not matter.
 pub(crate) async fn may(server: &Inner, request: &Request) -> Outcome<Permit> {
     let segments = segments(&request.path);
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match asked(&segments) {
+    let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
+    match asked(&server.kinds.now(), &segments) {
         Ok(Some(parsed)) => access(server, request, parsed).await.map(Permit::Resource),
         Ok(None) => path_access(server, request).await.map(|()| Permit::Path),
         Err(failure) => {
@@ -87,13 +88,18 @@ pub(crate) fn reason(server: &Inner, request: &Request) -> String {
 }
 
 /// Does what may be done, with what admission has to say about it.
-pub(crate) async fn carry_out(server: &Arc<Inner>, request: Request, permit: Permit) -> Outcome {
+pub(crate) async fn carry_out(server: &Arc<Inner>, request: Box<Request>, permit: Permit) -> Outcome {
     let notes = Arc::clone(&request.notes);
     // What lasts is never packed: each line has to arrive when it is written.
     let is_packed = !request.is_inside && compress::is_taken(&request.headers) && !is_long_running(&request);
+    let is_protobuf = request.wants_protobuf() && !is_long_running(&request);
     let mut outcome = answer_to(server, request, permit).await;
-    if let Ok(response) = &mut outcome {
-        answer::warn(response, &notes.warnings());
+    match &mut outcome {
+        Ok(response) => answer::warn(response, &notes.warnings()),
+        Err(failure) => failure.warn(notes.warnings()),
+    }
+    if is_protobuf && let Ok(response) = outcome {
+        outcome = Ok(in_protobuf(response).await);
     }
     if is_packed {
         outcome = outcome.map(compress::packed);
@@ -104,30 +110,34 @@ pub(crate) async fn carry_out(server: &Arc<Inner>, request: Request, permit: Per
     outcome
 }
 
-async fn answer_to(server: &Arc<Inner>, request: Request, permit: Permit) -> Outcome {
+async fn answer_to(server: &Arc<Inner>, request: Box<Request>, permit: Permit) -> Outcome {
     match permit {
         Permit::Resource(access) => resource(server, request, access).await,
         Permit::Path => {
             let segments = segments(&request.path);
-            let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+            let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
             match admin::about(&segments) {
-                Some(about) => admin::answer(server, &request, about).await,
-                None => discovery::answer(server, &request, &segments).await,
+                Some(about) => Box::pin(admin::answer(server, &request, about)).await,
+                None => Box::pin(discovery::answer(server, &request, &segments)).await,
             }
         }
     }
 }
 
-fn segments(path: &str) -> Vec<String> {
+fn segments(path: &str) -> Vec<Cow<'_, str>> {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
-    segments.map(hako_names::percent::decode).collect()
+    let decoded = segments.map(|segment| match segment.contains('%') {
+        true => Cow::Owned(hako_names::percent::decode(segment)),
+        false => Cow::Borrowed(segment),
+    });
+    decoded.collect()
 }
 
 /// What is asked for below a group and version, if that is what the path is about.
-fn asked(segments: &[&str]) -> Outcome<Option<Parsed>> {
+fn asked(kinds: &Kinds, segments: &[&str]) -> Outcome<Option<Parsed>> {
     Ok(match segments {
-        ["api", version, rest @ ..] if !rest.is_empty() => Some(parse("", version, rest)?),
-        ["apis", group, version, rest @ ..] if !rest.is_empty() => Some(parse(group, version, rest)?),
+        ["api", version, rest @ ..] if !rest.is_empty() => Some(parse(kinds, "", version, rest)?),
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => Some(parse(kinds, group, version, rest)?),
         _ => None,
     })
 }
@@ -143,18 +153,18 @@ async fn path_access(server: &Inner, request: &Request) -> Outcome<()> {
     }
 }
 
-fn parse(group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
+fn parse(kinds: &Kinds, group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
     let found = |plural: &str, namespace: &str, name: &str, subresource: &str| {
         let missing = || match kinds::replacement(group, version, plural) {
             Some(instead) => Failure::no_longer_served(group, version, plural, instead),
             None => Failure::no_such_path(),
         };
-        let row = kinds::by_resource(group, version, plural).ok_or_else(missing)?;
+        let row = kinds.by_resource(group, version, plural).ok_or_else(missing)?;
         if row.is_namespaced() == namespace.is_empty() && !(name.is_empty() && namespace.is_empty()) {
             return Err(Failure::no_such_path());
         }
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        Ok(Parsed { row, namespace, name, subresource: subresource.to_owned() })
+        Ok(Parsed { row: Arc::clone(row), namespace, name, subresource: subresource.to_owned() })
     };
     match *rest {
         [plural @ "nodes", name, "proxy", ..] => found(plural, "", name, "proxy"),
@@ -187,7 +197,6 @@ fn verb_of(method: &Method, has_name: bool, query: &Query) -> Outcome<&'static s
 
 /// What an authorized request is about.
 pub(crate) struct Access {
-    row: &'static KindRow,
     target: Target,
     subresource: String,
     verb: &'static str,
@@ -197,15 +206,16 @@ async fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Ac
     let Parsed { row, namespace, name, subresource } = parsed;
     let verb = verb_of(&request.method, !name.is_empty(), &request.query)?;
     let target = Target { row, namespace, name };
+    let row = &*target.row;
     // Who may see one object by its name may also watch that one.
     let field_selector = request.query.get("fieldSelector").unwrap_or("");
     let selected = field_selector.strip_prefix("metadata.name=").filter(|rest| !rest.contains([',', '=']));
     let named = if target.name.is_empty() { selected.unwrap_or("") } else { &target.name };
-    let access_namespace = if row.plural == "namespaces" { &target.name } else { &target.namespace };
+    let access_namespace = if row.is("", "namespaces") { &target.name } else { &target.namespace };
     let wanted = Attributes::Resource {
         verb,
-        group: row.group,
-        resource: row.plural,
+        group: &row.group,
+        resource: &row.plural,
         subresource: &subresource,
         namespace: access_namespace,
         name: named,
@@ -217,29 +227,46 @@ async fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Ac
         let wanted = wanted.with_verb("create");
         decide(server, &request.identity, wanted).await.map_err(about)?;
     }
-    Ok(Access { row, target, subresource, verb })
+    Ok(Access { target, subresource, verb })
 }
 
-async fn resource(server: &Arc<Inner>, request: Request, access: Access) -> Outcome {
-    let Access { row, target, subresource, verb } = access;
+fn is_of_components(row: &Served) -> bool {
+    row.question == Some(Question::Components)
+}
+
+/// Each operation but the shortest has its state apart: in one, that of every read would be as large as the largest.
+async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) -> Outcome {
+    let Access { target, subresource, verb } = access;
+    let row = &*target.row;
+    if let Some(text) = &row.deprecation {
+        request.notes.warn(text.as_str());
+    }
     let subject = target.subject();
     if subresource.is_empty() {
+        // Nothing is changed for whoever could not be told what it came to.
+        request.accept_of(row.has_protobuf)?;
         if !row.verbs.contains(&verb) {
             return Err(Failure::method_not_allowed().of(&subject));
         }
         return match verb {
+            "get" if is_of_components(row) => resource::get_component(server, &request, &target).await,
+            "list" if is_of_components(row) => resource::list_components(server, &request, &target).await,
             "get" => resource::get(server, &request, &target).await,
-            "list" => resource::list(server, &request, &target).await,
-            "watch" => resource::watch(server, &request, &target).await,
+            "list" => Box::pin(resource::list(server, &request, &target)).await,
+            "watch" => Box::pin(resource::watch(server, &request, &target)).await,
             "create" if row.question.is_some() => {
                 let question = row.question.ok_or_else(Failure::no_such_path)?;
-                resource::ask(server, &request, &target, question).await
+                Box::pin(resource::ask(server, &request, &target, question)).await
             }
-            "create" if target.name.is_empty() => resource::create(server, &request, &target).await,
-            "update" => resource::update(server, &request, &target, "").await,
-            "patch" => resource::patch(server, &request, &target, "").await,
-            "delete" => resource::delete(server, &request, &target).await,
-            "deletecollection" => resource::delete_collection(server, &request, &target).await,
+            "create" if row.is_ending => {
+                let why = "create not allowed while custom resource definition is terminating";
+                Err(Failure::method_not_allowed().saying(why).of(&subject))
+            }
+            "create" if target.name.is_empty() => Box::pin(resource::create(server, &request, &target)).await,
+            "update" => Box::pin(resource::update(server, &request, &target, "")).await,
+            "patch" => Box::pin(resource::patch(server, &request, &target, "")).await,
+            "delete" => Box::pin(resource::delete(server, &request, &target)).await,
+            "deletecollection" => Box::pin(resource::delete_collection(server, &request, &target)).await,
             _ => Err(Failure::method_not_allowed().of(&subject)),
         };
     }
@@ -248,19 +275,23 @@ async fn resource(server: &Arc<Inner>, request: Request, access: Access) -> Outc
         return Err(Failure::method_not_allowed().of(&subject));
     }
     match (part.name, verb) {
-        ("log", _) => node_proxy::log(server, &request, &target).await,
-        ("proxy", _) => proxy::serve(server, request, &target).await,
-        ("exec" | "attach" | "portforward", _) => {
-            node_proxy::tunnel(server, request, &target, part.name).await
+        ("log", _) => Box::pin(node_proxy::log(server, &request, &target)).await,
+        ("proxy", _) => {
+            resource::admit_connection(server, &request, &target, part.name).await?;
+            Box::pin(proxy::serve(server, *request, &target)).await
         }
-        ("binding", "create") => resource::bind(server, &request, &target).await,
-        ("token", "create") => resource::request_token(server, &request, &target).await,
-        ("eviction", "create") => resource::evict(server, &request, &target).await,
+        ("exec" | "attach" | "portforward", _) => {
+            resource::admit_connection(server, &request, &target, part.name).await?;
+            Box::pin(node_proxy::tunnel(server, *request, &target, part.name)).await
+        }
+        ("binding", "create") => Box::pin(resource::bind(server, &request, &target)).await,
+        ("token", "create") => Box::pin(resource::request_token(server, &request, &target)).await,
+        ("eviction", "create") => Box::pin(resource::evict(server, &request, &target)).await,
         ("scale", "get") => resource::get_scale(server, &target).await,
-        ("scale", "update" | "patch") => resource::write_scale(server, &request, &target).await,
+        ("scale", "update" | "patch") => Box::pin(resource::write_scale(server, &request, &target)).await,
         (_, "get") => resource::get(server, &request, &target).await,
-        (part, "update") => resource::update(server, &request, &target, part).await,
-        (part, "patch") => resource::patch(server, &request, &target, part).await,
+        (part, "update") => Box::pin(resource::update(server, &request, &target, part)).await,
+        (part, "patch") => Box::pin(resource::patch(server, &request, &target, part)).await,
         _ => Err(Failure::method_not_allowed().of(&subject)),
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
-use crate::kinds;
+use crate::kinds::Kinds;
 use crate::resource::registry_prefix;
 use crate::server::Inner;
 
@@ -34,7 +34,7 @@ pub(crate) struct Sealing {
 
 /// Puts what seals over the store of a configuration.
 pub(crate) async fn seal(mut config: ServerConfig) -> Result<(ServerConfig, Sealing)> {
-    let sealed = kinds::table().iter().filter(|row| row.is_sealed);
+    let sealed = Kinds::built_in().all().iter().filter(|row| row.is_sealed);
     let prefixes: Vec<Bytes> = sealed.map(|row| registry_prefix(row, "").into()).collect();
     let store = Sealed::open(Arc::clone(&config.store), config.pki.sealing_keys(), prefixes).await?;
     config.store = Arc::new(store.clone());

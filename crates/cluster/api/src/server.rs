@@ -1,9 +1,9 @@
 //! The server: its shared state, its two doors (in-process and HTTPS), and the limits both share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,13 +20,15 @@ use crate::audit::Record;
 use crate::auth::{Identity, rbac};
 use crate::config::{Limits, ServerConfig};
 use crate::flow::{self, Flow};
-use crate::http::{Answer, Info, LongPlaces, Outcome, Query, Request, listen};
+use crate::http::{Answer, Info, LongPlaces, Outcome, Query, Request, in_protobuf, listen};
+use crate::kinds::Registry;
 use crate::metrics::{Key, Objects, Requests};
 use crate::node_proxy::NodeProxy;
 use crate::record::Asked;
 use crate::resource::FrameCache;
 use crate::sealing::{self, Sealing};
-use crate::{admission, route};
+use crate::webhook_client::Clients;
+use crate::{admission, definitions, route};
 
 /// The API server. Cheap to clone; stops when [`Server::stop`] is called.
 #[derive(Clone)]
@@ -37,12 +39,20 @@ pub struct Server {
 /// What all requests share.
 pub(crate) struct Inner {
     pub config: ServerConfig,
+    /// What is served.
+    pub kinds: Registry,
+    /// Definitions whose objects are being cleared away, by uid.
+    pub clearing: Mutex<HashSet<String>>,
     pub stop: CancellationToken,
     pub frames: FrameCache,
     pub allocations: Allocations,
     pub proxy: NodeProxy,
     pub rbac: RwLock<rbac::Index>,
     pub event_lease: admission::EventLease,
+    /// Webhooks and policies that have a say in writes.
+    pub registered: admission::Registered,
+    pub admission_counts: admission::AdmissionCounts,
+    pub webhooks: Clients,
     /// Who charges quotas; one at a time.
     pub quota_turn: tokio::sync::Mutex<()>,
     pub counts: Counts,
@@ -55,6 +65,8 @@ pub(crate) struct Inner {
     pub flow: Flow,
     /// Requests from outside that last.
     pub long: LongPlaces,
+    /// Parts of the cluster that work through this server.
+    pub components: Components,
 }
 
 /// What is counted of all requests, those of this process included.
@@ -62,6 +74,24 @@ pub(crate) struct Inner {
 pub(crate) struct Counts {
     pub requests: AtomicU64,
     pub watches: AtomicU64,
+}
+
+/// Parts of the cluster in this process, by the name of their user: each is there as long as it keeps its way to the
+/// server.
+#[derive(Default)]
+pub(crate) struct Components(Mutex<HashMap<String, Vec<Weak<dyn Transport>>>>);
+
+impl Components {
+    fn note(&self, user: String, transport: &Arc<dyn Transport>) {
+        let mut all = self.0.lock();
+        let of_user = all.entry(user).or_default();
+        of_user.retain(|it| it.strong_count() > 0);
+        of_user.push(Arc::downgrade(transport));
+    }
+
+    pub(crate) fn is_connected(&self, user: &str) -> bool {
+        self.0.lock().get(user).is_some_and(|all| all.iter().any(|it| it.strong_count() > 0))
+    }
 }
 
 impl fmt::Debug for Server {
@@ -78,12 +108,17 @@ impl Server {
         let Limits { in_flight, exempt, queue_time, long_running, long_running_each, .. } = config.limits;
         let inner = Inner {
             config,
+            kinds: Registry::default(),
+            clearing: Mutex::default(),
             stop: CancellationToken::new(),
             frames: FrameCache::default(),
             allocations: Allocations::default(),
             proxy,
             rbac: RwLock::default(),
             event_lease: admission::EventLease::default(),
+            registered: admission::Registered::default(),
+            admission_counts: admission::AdmissionCounts::default(),
+            webhooks: Clients::default(),
             quota_turn: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             sealing,
@@ -92,10 +127,16 @@ impl Server {
             health: Mutex::default(),
             flow: Flow::new(in_flight, exempt, queue_time),
             long: LongPlaces::new(long_running, long_running_each),
+            components: Components::default(),
         };
         let server = Self { inner: Arc::new(inner) };
+        server.inner.webhooks.begin(Arc::downgrade(&server.inner));
         admission::bootstrap(&server.inner).await?;
         server.keep_access().await?;
+        definitions::start(&server.inner).await?;
+        let (index, revision) = admission::load(&server.inner).await?;
+        let stop = server.inner.stop.clone();
+        tokio::spawn(admission::follow(Arc::downgrade(&server.inner), index, revision, stop));
         tokio::spawn(keep_certificates(Arc::clone(&server.inner.config.pki), server.inner.stop.clone()));
         tokio::spawn(sealing::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         flow::start(&server.inner).await?;
@@ -120,7 +161,10 @@ impl Server {
     /// The door for a component in this process: same rights, same rules as over HTTPS.
     #[must_use]
     pub fn handler(&self, identity: Identity) -> Arc<dyn Transport> {
-        Arc::new(InProcess { inner: Arc::clone(&self.inner), identity })
+        let user = identity.user.clone();
+        let transport: Arc<dyn Transport> = Arc::new(InProcess { inner: Arc::clone(&self.inner), identity });
+        self.inner.components.note(user, &transport);
+        transport
     }
 
     /// A client for a component in this process.
@@ -152,18 +196,19 @@ async fn keep_certificates(pki: Arc<crate::pki::Pki>, stop: CancellationToken) {
 impl Inner {
     /// Answers a component in this process.
     async fn answer(self: &Arc<Self>, mut request: Request) -> Answer {
-        let (began, key) = (Instant::now(), Key::of(&request, &Info::of(&request)));
+        let (began, key) = (Instant::now(), Key::of(&self.kinds, &request, &Info::of(&request)));
         let is_long = route::is_long_running(&request);
+        let wants_protobuf = request.wants_protobuf();
         let mut record = self.begin_record(&mut request).await;
         let outcome = match self.begin() {
             Ok(()) => self.attend(request, record.as_mut()).await,
             Err(failure) => Err(failure),
         };
-        let mut answer = self.finish(outcome);
+        let mut answer = self.finish(outcome, wants_protobuf).await;
         if let Some(record) = record {
             answer = record.answered(answer, is_long).await;
         }
-        self.requests.answered(key, answer.status().as_u16(), (!is_long).then(|| began.elapsed()));
+        self.requests.answered(&key, answer.status().as_u16(), (!is_long).then(|| began.elapsed()));
         answer
     }
 
@@ -172,7 +217,7 @@ impl Inner {
         if let Some(record) = record {
             record.read(&request);
         }
-        route::carry_out(self, request, permit).await
+        route::carry_out(self, Box::new(request), permit).await
     }
 
     /// What is asked, where somebody is told of it.
@@ -189,13 +234,16 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
-        outcome.unwrap_or_else(|failure| {
-            if failure.status().code >= 500 {
-                tracing::warn!(status = failure.status().message, "request failed");
-            }
-            failure.into_response()
-        })
+    pub(crate) async fn finish(&self, outcome: Outcome, wants_protobuf: bool) -> Answer {
+        let failure = match outcome {
+            Ok(answer) => return answer,
+            Err(failure) => failure,
+        };
+        if failure.status().code >= 500 {
+            tracing::warn!(status = failure.status().message, "request failed");
+        }
+        let answer = failure.into_response();
+        if wants_protobuf { in_protobuf(answer).await } else { answer }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use hako_api::patch::apply::{Apply, Write, apply, track};
 use hako_api::patch::fields::FieldSet;
+use hako_api::schema::model;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -25,8 +26,9 @@ pub fn run(data: &[u8]) {
 
 fn write(type_name: &str, live: &Value, applied: &Value) {
     let now = Timestamp::UNIX_EPOCH;
+    let shape = model().shape(type_name);
     let request = Apply {
-        type_name,
+        shape,
         live: Some(live),
         applied,
         manager: "one",
@@ -37,7 +39,7 @@ fn write(type_name: &str, live: &Value, applied: &Value) {
     };
     let mut changed = applied.clone();
     track(
-        Write { type_name, live: Some(live), manager: "two", api_version: "v1", subresource: "", now },
+        Write { shape, live: Some(live), manager: "two", api_version: "v1", subresource: "", now },
         &mut changed,
     );
     if let Ok(once) = apply(request) {

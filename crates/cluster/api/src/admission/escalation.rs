@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::auth::rbac::{Rule, uncovered};
 use crate::auth::{Attributes, Identity, is_allowed};
 use crate::http::{Failure, Outcome};
-use crate::kinds;
+use crate::kinds::{self, Name};
 use crate::resource::{Target, head_value, registry_key};
 use crate::server::Inner;
 
@@ -17,7 +17,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 struct Given {
     /// `escalate` or `bind`: who may do that with the role need not have its rules.
     verb: &'static str,
-    plural: &'static str,
+    plural: Name,
     name: String,
     /// None where there is no such role.
     rules: Option<Vec<Rule>>,
@@ -40,7 +40,7 @@ pub(crate) async fn may_grant(
     let wanted = Attributes::Resource {
         verb: given.verb,
         group: GROUP,
-        resource: given.plural,
+        resource: &given.plural,
         subresource: "",
         namespace: &target.namespace,
         name: &given.name,
@@ -50,7 +50,7 @@ pub(crate) async fn may_grant(
     }
     let Some(rules) = given.rules else {
         let role =
-            Subject { group: GROUP.to_owned(), resource: given.plural.to_owned(), ..Subject::default() };
+            Subject { group: GROUP.to_owned(), resource: given.plural.into_owned(), ..Subject::default() };
         let role = Subject { name: given.name, ..role };
         return Err(Failure::about(&status::not_found(&role), &role));
     };
@@ -66,11 +66,11 @@ async fn given(
     old: Option<&Value>,
 ) -> Outcome<Option<Given>> {
     let is_same = |name: &str| old.is_some_and(|old| old.get(name) == object.get(name));
-    if matches!(target.row.kind, "Role" | "ClusterRole") {
+    if matches!(&*target.row.kind, "Role" | "ClusterRole") {
         let is_unchanged = is_same("rules") && is_same("aggregationRule");
         return Ok((!is_unchanged).then(|| Given {
             verb: "escalate",
-            plural: target.row.plural,
+            plural: target.row.plural.clone(),
             name: head_value(object, "name").to_owned(),
             rules: Some(granted(object)),
         }));
@@ -91,7 +91,7 @@ async fn given(
     };
     let rules = rules.and_then(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
     let rules = rules.map(|role| rules_of(&role));
-    Ok(Some(Given { verb: "bind", plural, name, rules }))
+    Ok(Some(Given { verb: "bind", plural: plural.into(), name, rules }))
 }
 
 /// What a role grants; one that is summed up from others may come to grant anything.

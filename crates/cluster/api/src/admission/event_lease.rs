@@ -6,7 +6,7 @@ use hako_store::LeaseId;
 use tokio::sync::Mutex;
 
 use crate::http::Outcome;
-use crate::kinds::KindRow;
+use crate::kinds::Served;
 use crate::server::Inner;
 
 /// For how long new events share a lease at most, and of the time they are kept.
@@ -19,8 +19,8 @@ pub(crate) struct EventLease(Mutex<Option<(LeaseId, Instant)>>);
 
 impl EventLease {
     /// The lease for an object of a kind; none for all but events.
-    pub(crate) async fn of(&self, server: &Inner, row: &KindRow) -> Outcome<Option<LeaseId>> {
-        if row.kind != "Event" {
+    pub(crate) async fn of(&self, server: &Inner, row: &Served) -> Outcome<Option<LeaseId>> {
+        if !row.is("", "events") && !row.is("events.k8s.io", "events") {
             return Ok(None);
         }
         let kept = server.config.event_ttl;

@@ -2,30 +2,40 @@
 
 use serde_json::{Value, json};
 
-use super::groups::{groups, versions_of};
+use super::groups::groups;
 use crate::http::{Outcome, Request};
-use crate::kinds::{self, KindRow, Subresource};
+use crate::kinds::{Kinds, Part, Served};
 use crate::openapi::Document;
 
-/// `/api` or `/apis` in aggregated form.
-pub(super) fn answer(request: &Request, root: &str, version: &'static str) -> Outcome {
-    let is_here = |group: &str| (root == "api") == group.is_empty();
-    let items: Vec<Value> = groups().into_iter().filter(|group| is_here(group)).map(item).collect();
-    let body = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
-        "metadata": {}, "items": items,
-    });
+/// `/api` or `/apis` in aggregated form; made once for all who ask before something changes.
+pub(super) fn answer(kinds: &Kinds, request: &Request, root: &str, version: &'static str) -> Outcome {
+    let place = match (root, version) {
+        ("api", "v2") => 0,
+        ("api", _) => 1,
+        (_, "v2") => 2,
+        _ => 3,
+    };
+    let document = kinds.told.discovery[place].get_or_init(|| build(kinds, root, version));
     let content_type = match version {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
-    Ok(super::document(request, &Document::of(&body), content_type))
+    Ok(super::document(request, document, content_type))
 }
 
-fn item(group: &str) -> Value {
+fn build(kinds: &Kinds, root: &str, version: &str) -> Document {
+    let is_here = |group: &str| (root == "api") == group.is_empty();
+    let here = groups(kinds).into_iter().filter(|(group, _)| is_here(group));
+    let items: Vec<Value> = here.map(|(group, versions)| item(kinds, group, &versions)).collect();
+    Document::of(&json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "metadata": {}, "items": items,
+    }))
+}
+
+fn item(kinds: &Kinds, group: &str, versions: &[&str]) -> Value {
     let of = |version: &&str| {
-        let rows = kinds::table().iter().filter(|row| row.group == group && row.version == *version);
-        let resources: Vec<Value> = rows.map(resource).collect();
+        let resources: Vec<Value> = kinds.of(group, version).map(|row| resource(row)).collect();
         json!({"version": version, "resources": resources, "freshness": "Current"})
     };
     let metadata = if group.is_empty() {
@@ -33,17 +43,17 @@ fn item(group: &str) -> Value {
     } else {
         json!({"name": group, "creationTimestamp": null})
     };
-    let versions: Vec<Value> = versions_of(group).iter().map(of).collect();
+    let versions: Vec<Value> = versions.iter().map(of).collect();
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn resource(row: &KindRow) -> Value {
+fn resource(row: &Served) -> Value {
     let mut value = json!({
         "resource": row.plural,
-        "responseKind": kind(row.group, row.version, row.kind),
+        "responseKind": kind(&row.group, &row.version, &row.kind),
         "scope": if row.is_namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": row.singular,
-        "verbs": row.verbs,
+        "verbs": row.told_verbs(),
     });
     if !row.short_names.is_empty() {
         value["shortNames"] = json!(row.short_names);
@@ -57,10 +67,10 @@ fn resource(row: &KindRow) -> Value {
     value
 }
 
-fn part(part: &Subresource) -> Value {
+fn part(part: &Part) -> Value {
     json!({
         "subresource": part.name,
-        "responseKind": kind(part.group, part.version, part.kind),
+        "responseKind": kind(&part.group, &part.version, &part.kind),
         "verbs": part.verbs,
     })
 }

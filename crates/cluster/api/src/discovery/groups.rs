@@ -1,45 +1,41 @@
 //! Discovery as one document per group and version.
 
+use std::collections::{HashMap, HashSet};
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::http::{Failure, Outcome, answer};
-use crate::kinds::{self, KindRow};
+use crate::kinds::{Kinds, Part, Served};
 
-/// Groups and versions in the order of the table, each once.
-pub(super) fn group_versions() -> Vec<(&'static str, &'static str)> {
-    let mut all = Vec::new();
-    for row in kinds::table() {
-        if !all.contains(&(row.group, row.version)) {
-            all.push((row.group, row.version));
-        }
-    }
-    all
+/// Groups and versions in the order of the kinds, each once.
+fn group_versions(kinds: &Kinds) -> Vec<(&str, &str)> {
+    let mut seen = HashSet::new();
+    let all = kinds.all().iter().map(|row| (&*row.group, &*row.version));
+    all.filter(|pair| seen.insert(*pair)).collect()
 }
 
-/// Groups in the order of the table, each once.
-pub(super) fn groups() -> Vec<&'static str> {
-    let mut all = Vec::new();
-    for (group, _) in group_versions() {
-        if !all.contains(&group) {
-            all.push(group);
-        }
+/// Groups in the order of the kinds, each once, with their versions, the preferred one first.
+pub(super) fn groups(kinds: &Kinds) -> Vec<(&str, Vec<&str>)> {
+    let mut places = HashMap::new();
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (group, version) in group_versions(kinds) {
+        let place = *places.entry(group).or_insert_with(|| {
+            all.push((group, Vec::new()));
+            all.len() - 1
+        });
+        all[place].1.push(version);
+    }
+    for (_, versions) in &mut all {
+        versions.sort_by(|one, other| hako_kube::version::compare(other, one));
     }
     all
-}
-
-/// The versions of a group, the preferred one first: that is the newest.
-pub(super) fn versions_of(group: &str) -> Vec<&'static str> {
-    let of_group = group_versions().into_iter().filter(|(name, _)| *name == group);
-    let mut versions: Vec<&str> = of_group.map(|(_, version)| version).collect();
-    versions.sort_unstable_by(|one, other| other.cmp(one));
-    versions
 }
 
 /// Paths of the whole server.
-pub(super) fn paths() -> Vec<String> {
+pub(super) fn paths(kinds: &Kinds) -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for (group, version) in group_versions() {
+    for (group, version) in group_versions(kinds) {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));
@@ -51,42 +47,42 @@ pub(super) fn paths() -> Vec<String> {
 }
 
 /// `/api` or `/apis`.
-pub(super) fn root(root: &str) -> Outcome {
+pub(super) fn root(kinds: &Kinds, root: &str) -> Outcome {
     let body = if root == "api" {
         json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [],
         })
     } else {
-        let groups: Vec<Value> =
-            groups().into_iter().filter(|group| !group.is_empty()).map(group_value).collect();
+        let named = groups(kinds).into_iter().filter(|(group, _)| !group.is_empty());
+        let groups: Vec<Value> = named.map(|(group, versions)| group_value(group, &versions)).collect();
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
     Ok(answer::json(StatusCode::OK, &body))
 }
 
 /// `/apis/<group>`.
-pub(super) fn group(group: &str) -> Outcome {
-    let found = groups().into_iter().find(|name| *name == group && !group.is_empty());
-    let mut body = group_value(found.ok_or_else(Failure::no_such_path)?);
+pub(super) fn group(kinds: &Kinds, group: &str) -> Outcome {
+    let found = groups(kinds).into_iter().find(|(name, _)| *name == group && !group.is_empty());
+    let (group, versions) = found.ok_or_else(Failure::no_such_path)?;
+    let mut body = group_value(group, &versions);
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
     Ok(answer::json(StatusCode::OK, &body))
 }
 
 /// Its versions, the preferred one first.
-fn group_value(group: &str) -> Value {
-    let versions: Vec<Value> = versions_of(group)
-        .into_iter()
+fn group_value(group: &str, versions: &[&str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
         .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
         .collect();
     json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
 /// `/api/v1` or `/apis/<group>/<version>`.
-pub(super) fn resources(group: &str, version: &str) -> Outcome {
-    let rows = kinds::table().iter().filter(|row| row.group == group && row.version == version);
-    let resources: Vec<Value> = rows.flat_map(with_parts).collect();
+pub(super) fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome {
+    let resources: Vec<Value> = kinds.of(group, version).flat_map(|row| with_parts(row)).collect();
     if resources.is_empty() {
         return Err(Failure::no_such_path());
     }
@@ -97,10 +93,10 @@ pub(super) fn resources(group: &str, version: &str) -> Outcome {
     Ok(answer::json(StatusCode::OK, &body))
 }
 
-fn with_parts(row: &'static KindRow) -> Vec<Value> {
+fn with_parts(row: &Served) -> Vec<Value> {
     let mut whole = json!({
         "name": row.plural, "singularName": row.singular, "namespaced": row.is_namespaced(), "kind": row.kind,
-        "verbs": row.verbs,
+        "verbs": row.told_verbs(),
     });
     if !row.short_names.is_empty() {
         whole["shortNames"] = json!(row.short_names);
@@ -108,14 +104,14 @@ fn with_parts(row: &'static KindRow) -> Vec<Value> {
     if !row.categories.is_empty() {
         whole["categories"] = json!(row.categories);
     }
-    let part = |part: &kinds::Subresource| {
+    let part = |part: &Part| {
         let mut value = json!({
             "name": format!("{}/{}", row.plural, part.name), "singularName": "",
             "namespaced": row.is_namespaced(), "kind": part.kind, "verbs": part.verbs,
         });
-        if (part.group, part.version) != (row.group, row.version) {
-            value["group"] = part.group.into();
-            value["version"] = part.version.into();
+        if (&part.group, &part.version) != (&row.group, &row.version) {
+            value["group"] = json!(part.group);
+            value["version"] = json!(part.version);
         }
         value
     };

@@ -3,7 +3,7 @@
 //! Owns: all paths that are not of kinds.
 //! Does not own: the documents of OpenAPI (`openapi`).
 //!
-//! Invariant: all of it is made from the table of kinds; there is no second list.
+//! Invariant: all of it is made from the registry of kinds; there is no second list.
 
 mod aggregated;
 mod groups;
@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::config::GIT_VERSION;
+use crate::flow::Dump;
 use crate::http::{Answer, Failure, Outcome, Request, answer};
 use crate::openapi::{self, Document};
 use crate::server::Inner;
@@ -21,31 +22,46 @@ use crate::server::Inner;
 /// Answers a GET of a path that is not of a kind.
 pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str]) -> Outcome {
     match segments {
-        ["api"] => root(request, "api"),
-        ["apis"] => root(request, "apis"),
-        ["api", version] => groups::resources("", version),
-        ["apis", group] => groups::group(group),
-        ["apis", group, version] => groups::resources(group, version),
+        ["api"] => root(server, request, "api"),
+        ["apis"] => root(server, request, "apis"),
+        ["api", version] => groups::resources(&server.kinds.now(), "", version),
+        ["apis", group] => groups::group(&server.kinds.now(), group),
+        ["apis", group, version] => groups::resources(&server.kinds.now(), group, version),
         ["version"] => Ok(answer::json(StatusCode::OK, &version())),
         ["healthz" | "livez" | "readyz", check @ ..] => {
             health::answer(server, request, segments[0], check).await
         }
         ["metrics"] => health::metrics(server).await,
+        ["debug", "api_priority_and_fairness", dump] => flow(server, request, dump),
         ["metrics", "slis"] => health::slis(server).await,
-        ["openapi", "v2"] => openapi_v2(request),
-        ["openapi", "v3"] => Ok(document(request, openapi::v3_index(), "application/json")),
-        ["openapi", "v3", path @ ..] => openapi_v3(request, path),
+        ["openapi", "v2"] => openapi_v2(server, request),
+        ["openapi", "v3"] => {
+            Ok(document(request, openapi::v3_index(&server.kinds.now()), "application/json"))
+        }
+        ["openapi", "v3", path @ ..] => openapi_v3(server, request, path),
         [".well-known", "openid-configuration"] => Ok(answer::json(StatusCode::OK, &openid::configuration())),
         ["openid", "v1", "jwks"] => Ok(openid::keys(&server.config.pki)),
-        [] => Ok(answer::json(StatusCode::OK, &json!({"paths": groups::paths()}))),
+        [] => Ok(answer::json(StatusCode::OK, &json!({"paths": groups::paths(&server.kinds.now())}))),
         _ => Err(Failure::no_such_path()),
     }
 }
 
-fn root(request: &Request, root: &str) -> Outcome {
+/// How flow control is now.
+fn flow(server: &Inner, request: &Request, dump: &str) -> Outcome {
+    let what = match dump {
+        "dump_priority_levels" => Dump::PriorityLevels,
+        "dump_queues" => Dump::Queues,
+        "dump_requests" => Dump::Requests { has_details: request.query.flag("includeRequestDetails") },
+        _ => return Err(Failure::no_such_path()),
+    };
+    Ok(answer::text(StatusCode::OK, server.flow.dump(what)))
+}
+
+fn root(server: &Inner, request: &Request, root: &str) -> Outcome {
+    let kinds = server.kinds.now();
     match request.accept()?.discovery {
-        Some(version) => aggregated::answer(request, root, version),
-        None => groups::root(root),
+        Some(version) => aggregated::answer(&kinds, request, root, version),
+        None => groups::root(&kinds, root),
     }
 }
 
@@ -66,24 +82,24 @@ fn platform() -> String {
     format!("{}/{architecture}", std::env::consts::OS)
 }
 
-fn openapi_v2(request: &Request) -> Outcome {
+fn openapi_v2(server: &Inner, request: &Request) -> Outcome {
     // Clients ask with an `@`, which is no token in a media type; they refuse it in an answer.
     const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     let accept = request.header(header::ACCEPT);
     if accept.contains("proto-openapi.spec.v2") {
-        return Ok(document(request, openapi::v2_proto(), PROTOBUF));
+        return Ok(document(request, &openapi::v2_proto(&server.kinds), PROTOBUF));
     }
-    Ok(document(request, openapi::v2_json(), "application/json"))
+    Ok(document(request, &openapi::v2_json(&server.kinds), "application/json"))
 }
 
-fn openapi_v3(request: &Request, path: &[&str]) -> Outcome {
+fn openapi_v3(server: &Inner, request: &Request, path: &[&str]) -> Outcome {
     let (group, version) = match *path {
         ["api", version] => ("", version),
         ["apis", group, version] => (group, version),
         _ => return Err(Failure::no_such_path()),
     };
-    let found = openapi::v3_doc(group, version).ok_or_else(Failure::no_such_path)?;
-    Ok(document(request, found, "application/json"))
+    let found = openapi::v3_doc(&server.kinds, group, version).ok_or_else(Failure::no_such_path)?;
+    Ok(document(request, &found, "application/json"))
 }
 
 fn document(request: &Request, document: &Document, content_type: &'static str) -> Answer {

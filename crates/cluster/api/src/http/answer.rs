@@ -14,14 +14,14 @@ pub(crate) type Outcome<T = Answer> = Result<T, Failure>;
 /// A good answer.
 pub(crate) type Answer = Response<Body>;
 
-/// A bad one, as a `Status`.
+/// A bad one, as a `Status`, with what is said to the client besides.
 #[derive(Debug)]
-pub(crate) struct Failure(Box<Status>);
+pub(crate) struct Failure(Box<Status>, Vec<String>);
 
 impl Failure {
     /// An error about an object or a collection.
     pub(crate) fn about(error: &Error, subject: &Subject) -> Self {
-        Self(Box::new(Status::from_error(error, Some(subject))))
+        Self(Box::new(Status::from_error(error, Some(subject))), Vec::new())
     }
 
     /// A request that makes no sense.
@@ -64,6 +64,17 @@ impl Failure {
         self.0.code == code
     }
 
+    /// The same in other words.
+    pub(crate) fn saying(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.0.message);
+        self
+    }
+
+    /// Says something to the client besides.
+    pub(crate) fn warn(&mut self, warnings: Vec<String>) {
+        self.1.extend(warnings);
+    }
+
     /// Says what the failure is about, unless it says so itself.
     pub(crate) fn of(mut self, subject: &Subject) -> Self {
         let says_nothing = self.0.details.as_ref().is_none_or(|details| *details == StatusDetails::default());
@@ -82,6 +93,7 @@ impl Failure {
         let code = StatusCode::from_u16(self.0.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry = self.0.details.as_ref().and_then(|details| details.retry_after_seconds);
         let mut response = json_response(code, encode(&*self.0));
+        warn(&mut response, &self.1);
         if let Some(seconds) = retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -91,13 +103,13 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        Self(Box::new(status))
+        Self(Box::new(status), Vec::new())
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(Box::new(Status::from_error(&error, None)))
+        Self(Box::new(Status::from_error(&error, None)), Vec::new())
     }
 }
 
@@ -153,7 +165,7 @@ pub(crate) fn respond(code: StatusCode, content_type: &'static str, body: Bytes)
 pub(crate) fn warn(response: &mut Answer, warnings: &[String]) {
     for warning in warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
     }

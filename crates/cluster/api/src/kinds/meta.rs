@@ -1,6 +1,6 @@
 //! What holds for the metadata of every kind.
 
-use super::row::{KindRow, PartWrite};
+use super::row::PartWrite;
 use super::value::{at, members, number, text};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
@@ -8,19 +8,33 @@ use serde_json::{Value, json};
 
 const ANNOTATIONS_MAX: usize = 256 << 10;
 
-/// All faults of an object's metadata.
-pub(super) fn validate(row: &KindRow, object: &Value) -> Vec<FieldCause> {
+/// What is wrong with a name, nothing if it is sound.
+pub(super) type NameFaults = fn(&str) -> Vec<String>;
+
+/// In what the metadata of kinds differ.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub is_namespaced: bool,
+    pub name_faults: NameFaults,
+    /// Whether finalizers have to be those of the core or in somebody's domain: kinds that are not of the core do not
+    /// ask for that.
+    pub are_finalizers_qualified: bool,
+}
+
+/// All faults of the metadata of an object.
+pub(super) fn validate(object: &Value, rules: Rules) -> Vec<FieldCause> {
+    let Rules { is_namespaced, name_faults, are_finalizers_qualified } = rules;
     let mut causes = Vec::new();
     let name = text(object, &["metadata", "name"]);
-    prefix(row, text(object, &["metadata", "generateName"]), &mut causes);
+    prefix(name_faults, text(object, &["metadata", "generateName"]), &mut causes);
     if name.is_empty() {
         causes.push(field::required("metadata.name", "name or generateName is required"));
     } else {
         let of = |fault: String| field::invalid("metadata.name", name, &fault);
-        causes.extend((row.name_faults)(name).into_iter().map(of));
+        causes.extend(name_faults(name).into_iter().map(of));
     }
     let namespace = text(object, &["metadata", "namespace"]);
-    match (row.is_namespaced(), namespace.is_empty()) {
+    match (is_namespaced, namespace.is_empty()) {
         (true, true) => causes.push(field::required("metadata.namespace", "")),
         (true, false) => {
             let of = |fault: String| field::invalid("metadata.namespace", namespace, &fault);
@@ -31,13 +45,13 @@ pub(super) fn validate(row: &KindRow, object: &Value) -> Vec<FieldCause> {
     }
     labels(object, &["metadata", "labels"], "metadata.labels", &mut causes);
     annotations(object, "metadata.annotations", &mut causes);
-    finalizers(object, &mut causes);
+    finalizers(object, are_finalizers_qualified, &mut causes);
     owners(object, &mut causes);
     causes
 }
 
 /// Faults of what a name is made of: it may end in a dash, as something comes after it.
-fn prefix(row: &KindRow, prefix: &str, causes: &mut Vec<FieldCause>) {
+fn prefix(name_faults: NameFaults, prefix: &str, causes: &mut Vec<FieldCause>) {
     if prefix.is_empty() {
         return;
     }
@@ -46,7 +60,7 @@ fn prefix(row: &KindRow, prefix: &str, causes: &mut Vec<FieldCause>) {
         _ => prefix.to_owned(),
     };
     let of = |fault: String| field::invalid("metadata.generateName", prefix, &fault);
-    causes.extend((row.name_faults)(&name).into_iter().map(of));
+    causes.extend(name_faults(&name).into_iter().map(of));
 }
 
 /// Faults of the labels at a path.
@@ -73,11 +87,16 @@ pub(super) fn annotations(object: &Value, path: &str, causes: &mut Vec<FieldCaus
     }
 }
 
-fn finalizers(object: &Value, causes: &mut Vec<FieldCause>) {
+fn finalizers(object: &Value, are_qualified: bool, causes: &mut Vec<FieldCause>) {
     const PATH: &str = "metadata.finalizers";
     let list = super::value::items(object, &["metadata", "finalizers"]);
     for (index, finalizer) in list.iter().enumerate() {
-        self::finalizer(finalizer.as_str().unwrap_or(""), PATH, &field::index(PATH, index), causes);
+        let name = finalizer.as_str().unwrap_or("");
+        if are_qualified {
+            self::finalizer(name, PATH, &field::index(PATH, index), causes);
+        } else {
+            causes.extend(names::qualified_name(name).iter().map(|fault| field::invalid(PATH, name, fault)));
+        }
     }
     if ["orphan", "foregroundDeletion"].iter().all(|name| list.iter().any(|it| it == name)) {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
@@ -134,11 +153,10 @@ fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
 pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
     for name in ["name", "namespace", "uid", "creationTimestamp"] {
-        let (is, was) = (at(new, &["metadata", name]), at(old, &["metadata", name]));
-        if is != was {
-            let value = is.cloned().unwrap_or(Value::Null);
-            causes.push(field::invalid(field::child("metadata", name), value, "field is immutable"));
-        }
+        changed(new, old, name, "field is immutable", &mut causes);
+    }
+    for name in ["deletionGracePeriodSeconds", "deletionTimestamp"] {
+        changed(new, old, name, "field is immutable; may only be changed via deletion", &mut causes);
     }
     if at(old, &["metadata", "deletionTimestamp"]).is_some() {
         let had = super::value::items(old, &["metadata", "finalizers"]);
@@ -154,6 +172,15 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
         }
     }
     causes
+}
+
+/// A fault if a member of the metadata is another one.
+fn changed(new: &Value, old: &Value, name: &str, detail: &str, causes: &mut Vec<FieldCause>) {
+    let (is, was) = (at(new, &["metadata", name]), at(old, &["metadata", name]));
+    if is != was {
+        let value = is.cloned().unwrap_or(Value::Null);
+        causes.push(field::invalid(field::child("metadata", name), value, detail));
+    }
 }
 
 /// Drops the status and starts counting generations.
@@ -202,7 +229,8 @@ pub(super) fn no_generation(object: &mut Value) {
     }
 }
 
-fn set_generation(object: &mut Value, generation: i64) {
+/// Sets which generation it is.
+pub(super) fn set_generation(object: &mut Value, generation: i64) {
     if let Some(map) = super::value::object_mut(object, &["metadata"]) {
         map.insert("generation".to_owned(), json!(generation));
     }

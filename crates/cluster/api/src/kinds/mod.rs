@@ -1,23 +1,28 @@
-//! The served kinds as data: one table row each, and the few functions in which kinds differ.
+//! The served kinds as data: one row each, and the few functions in which kinds differ.
 //!
-//! Owns: names, scope, verbs, subresources, table columns, defaults, validation and what a writer may not set.
+//! Owns: names, scope, verbs, subresources, table columns, defaults, validation and what a writer may not set; the
+//! table of the program's own kinds, and the registry of all that are served ([`Kinds`]).
 //! Does not own: requests, storage, admission across objects; the generic path calls the functions of a row.
 //!
-//! Invariant: everything here is a pure function of its arguments; adding a kind is adding a file and a row.
+//! Invariant: the functions of a kind are pure; adding a kind is adding a file and a row. Where a kind comes from is
+//! known here and nowhere else.
 
 mod addresses;
 mod admission_registration;
 mod api_service;
 mod autoscaling;
+mod binding;
 mod certificates;
 mod check;
 mod columns;
+mod component_status;
 mod conditions;
 mod config_map;
 mod controller_revision;
 mod cron_job;
-mod custom_resource;
+pub(crate) mod custom_resource;
 mod daemon_set;
+mod defined;
 mod deployment;
 mod devices;
 mod endpoint_slice;
@@ -45,6 +50,7 @@ mod pod_template;
 mod pod_update;
 mod priority_class;
 mod rbac;
+mod registry;
 mod removed;
 mod replica_set;
 mod replication_controller;
@@ -53,12 +59,14 @@ mod resource_quota;
 mod review;
 mod row;
 mod runtime_class;
-pub mod scale;
+pub(crate) mod scale;
 mod secret;
+mod served;
 mod service;
 mod service_account;
 mod stateful_set;
 mod storage;
+mod strategy;
 mod value;
 mod volume;
 mod webhooks;
@@ -68,21 +76,34 @@ mod write_rules;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use admission_registration::expressions as admission_expressions;
 pub(crate) use certificates::requested_organizations;
 pub use columns::Column;
+pub use defined::of_definition;
+pub(crate) use defined::{Converter, Definition, Names, kept as kept_of, served as served_of};
 pub(crate) use flow_control::mandatory_objects;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
+pub(crate) use registry::Registry;
+pub use registry::{Kinds, by_kind, by_resource};
 pub use removed::replacement;
 pub use row::{KindRow, PartWrite, Question, Scope, Stored, Subresource};
+pub use served::{Name, Part, Served, TableColumn};
 pub(crate) use write_rules::Dependents;
 
-/// Every built-in kind, in the order discovery lists them.
+/// What is wrong with a binding, wherever it is sent.
+pub(crate) fn binding_faults(binding: &serde_json::Value) -> Vec<hako_error::FieldCause> {
+    binding::validate(binding)
+}
+
+/// The program's own kinds, in the order discovery lists them.
 #[must_use]
 pub fn table() -> &'static [KindRow] {
     TABLE
 }
 
 static TABLE: &[KindRow] = &[
+    binding::ROW,
+    component_status::ROW,
     config_map::ROW,
     endpoints::ROW,
     event::ROW,
@@ -150,15 +171,3 @@ static TABLE: &[KindRow] = &[
     rbac::ROLE_BINDING,
     rbac::ROLE,
 ];
-
-/// The row of a collection, by the names in a request's path.
-#[must_use]
-pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static KindRow> {
-    table().iter().find(|row| row.plural == plural && row.group == group && row.version == version)
-}
-
-/// The row of a kind, by the names in an object.
-#[must_use]
-pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static KindRow> {
-    table().iter().find(|row| row.kind == kind && row.group == group && row.version == version)
-}

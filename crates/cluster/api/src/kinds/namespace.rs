@@ -29,6 +29,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate_part,
     prepare_create,
     prepare_update,
+    begin_deletion,
     selectable,
     selectable_fields: &["status.phase"],
     ..KindRow::BASE
@@ -58,6 +59,12 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         meta::finalizer(finalizer.as_str().unwrap_or(""), PATH, PATH, &mut causes);
     }
     causes
+}
+
+fn begin_deletion(object: &mut Value) {
+    if let Some(status) = object_mut(object, &["status"]) {
+        status.insert("phase".to_owned(), "Terminating".into());
+    }
 }
 
 /// The phase of a namespace says whether it is going.

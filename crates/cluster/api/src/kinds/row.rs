@@ -1,10 +1,10 @@
-//! What a row of the table says, and the checks that every kind shares.
+//! What a row of the table declares, and the checks that every kind shares.
 
 use super::columns::Column;
 use super::meta;
 use crate::auth::Identity;
 use hako_error::FieldCause;
-use hako_kube::{GroupVersion, GroupVersionKind, GroupVersionResource};
+use hako_kube::GroupVersion;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub struct Subresource {
     pub verbs: &'static [&'static str],
 }
 
-/// One served kind. The functions take the whole object as JSON.
+/// A kind of the program itself, as it is declared. The functions take the whole object as JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct KindRow {
     /// The API group, empty for core.
@@ -87,13 +87,15 @@ pub struct KindRow {
     pub stored: Option<Stored>,
     /// Notes in a new object who made it.
     pub note_sender: fn(&mut Value, &Identity),
+    /// Notes in an object that its deletion has begun.
+    pub begin_deletion: fn(&mut Value),
     /// Whether objects are kept sealed: nobody reads them from a disk, from etcd or from a backup without the keys.
     pub is_sealed: bool,
     /// What creating an object asks, where nothing is kept of it.
     pub question: Option<Question>,
 }
 
-/// What a kind asks whose objects are answered and not kept.
+/// What a kind asks whose objects are answered, or carried out, and not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// May the one named in the object do something?
@@ -106,6 +108,10 @@ pub enum Question {
     SelfSubject,
     /// Whose token is it?
     Token,
+    /// Is the pod to run on that node? It is from then on.
+    Binding,
+    /// How are the parts of the cluster?
+    Components,
 }
 
 /// A change made through a part of an object.
@@ -183,21 +189,10 @@ impl KindRow {
         selectable_fields: &[],
         stored: None,
         note_sender: |_, _| {},
+        begin_deletion: meta::nothing,
         question: None,
         is_sealed: false,
     };
-
-    /// Group, version and kind.
-    #[must_use]
-    pub fn gvk(&self) -> GroupVersionKind {
-        GroupVersionKind::new(self.group, self.version, self.kind)
-    }
-
-    /// Group, version and plural.
-    #[must_use]
-    pub fn gvr(&self) -> GroupVersionResource {
-        GroupVersionResource::new(self.group, self.version, self.plural)
-    }
 
     /// What objects write as `apiVersion`.
     #[must_use]
@@ -211,14 +206,8 @@ impl KindRow {
         matches!(self.scope, Scope::Namespaced)
     }
 
-    /// The group under which objects are kept.
-    #[must_use]
-    pub fn stored_group(&self) -> &'static str {
-        self.stored.map_or(self.group, |stored| stored.group)
-    }
-
     /// From the form in which an object is kept to that of this row.
-    pub fn read_stored(&self, object: &mut Value) {
+    pub(super) fn read_stored(&self, object: &mut Value) {
         if let Some(stored) = self.stored {
             (stored.read)(object);
             self.set_type(object, &self.api_version());
@@ -226,7 +215,7 @@ impl KindRow {
     }
 
     /// From the form of this row to that in which an object is kept.
-    pub fn write_stored(&self, object: &mut Value) {
+    pub(super) fn write_stored(&self, object: &mut Value) {
         if let Some(stored) = self.stored {
             (stored.write)(object);
             self.set_type(object, &GroupVersion::new(stored.group, stored.version).to_string());
@@ -240,16 +229,22 @@ impl KindRow {
         }
     }
 
-    /// The subresource of that name.
-    #[must_use]
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
-        self.subresources.iter().find(|part| part.name == name)
+    fn check_metadata(&self, object: &Value) -> Vec<FieldCause> {
+        let rules = meta::Rules {
+            is_namespaced: self.is_namespaced(),
+            name_faults: self.name_faults,
+            are_finalizers_qualified: !matches!(
+                self.group,
+                "apiextensions.k8s.io" | "apiregistration.k8s.io"
+            ),
+        };
+        meta::validate(object, rules)
     }
 
     /// All faults of a new object, its name (already generated) and metadata included.
     #[must_use]
     pub fn check_create(&self, object: &Value) -> Vec<FieldCause> {
-        let mut causes = meta::validate(self, object);
+        let mut causes = self.check_metadata(object);
         causes.extend((self.validate_create)(object));
         causes.extend((self.validate)(object));
         causes
@@ -258,7 +253,7 @@ impl KindRow {
     /// All faults of a changed object and of the change.
     #[must_use]
     pub fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
-        let mut causes = meta::validate(self, new);
+        let mut causes = self.check_metadata(new);
         causes.extend(meta::validate_update(new, old));
         causes.extend((self.validate_update)(new, old));
         causes.extend((self.validate)(new));
@@ -268,7 +263,7 @@ impl KindRow {
     /// All faults of a changed object and of the change, which was made through a part.
     #[must_use]
     pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
-        let mut causes = meta::validate(self, new);
+        let mut causes = self.check_metadata(new);
         causes.extend(meta::validate_update(new, old));
         if !part.changes_spec() {
             causes.extend((self.validate_update)(new, old));

@@ -6,12 +6,45 @@ use hako_kube::{LabelSelector, Selector, field};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-/// The scale of a workload.
+/// Where objects of a kind keep their scale.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// How many are wanted.
+    pub wanted: Vec<String>,
+    /// How many there are.
+    pub there: Vec<String>,
+    /// Which those are, as a text or structured.
+    pub selector: Option<Vec<String>>,
+}
+
+static USUAL: LazyLock<Paths> = LazyLock::new(|| {
+    let path = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+    Paths {
+        wanted: path(["spec", "replicas"]),
+        there: path(["status", "replicas"]),
+        selector: Some(path(["spec", "selector"])),
+    }
+});
+
+impl Paths {
+    /// Those of workloads.
+    pub(crate) fn usual() -> &'static Self {
+        &USUAL
+    }
+}
+
+fn find<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |value, name| value.get(name))
+}
+
+/// The scale of an object.
 #[must_use]
-pub fn of(object: &Value) -> Value {
+pub(crate) fn of(paths: &Paths, object: &Value) -> Value {
+    let number = |path| find(object, path).and_then(Value::as_i64).unwrap_or(0);
     let meta = |name: &str| at(object, &["metadata", name]).cloned().unwrap_or(Value::Null);
-    let selector = at(object, &["spec", "selector"]).and_then(selector);
+    let selector = paths.selector.as_ref().and_then(|path| find(object, path)).and_then(selector);
     let mut scale = json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -22,29 +55,32 @@ pub fn of(object: &Value) -> Value {
             "resourceVersion": meta("resourceVersion"),
             "creationTimestamp": meta("creationTimestamp"),
         },
-        "spec": { "replicas": number(object, &["spec", "replicas"]).unwrap_or(0) },
-        "status": { "replicas": number(object, &["status", "replicas"]).unwrap_or(0) },
+        "spec": { "replicas": number(&paths.wanted) },
+        "status": { "replicas": number(&paths.there) },
     });
     if let (Some(selector), Some(status)) = (selector, object_mut(&mut scale, &["status"])) {
-        status.insert("selector".to_owned(), selector.to_string().into());
+        status.insert("selector".to_owned(), selector.into());
     }
     scale
 }
 
-/// A selector as it is structured, or as the plain labels of a replication controller.
-fn selector(selector: &Value) -> Option<Selector> {
+/// A selector that is a text, structured, or the plain labels of a replication controller.
+fn selector(selector: &Value) -> Option<String> {
+    if let Some(text) = selector.as_str() {
+        return Some(text.to_owned());
+    }
     let labels: Option<BTreeMap<String, String>> = BTreeMap::deserialize(selector).ok();
     match labels {
-        Some(labels) if !labels.is_empty() => Some(Selector::from_labels(&labels)),
-        _ => LabelSelector::deserialize(selector).ok()?.selector().ok(),
+        Some(labels) if !labels.is_empty() => Some(Selector::from_labels(&labels).to_string()),
+        _ => Some(LabelSelector::deserialize(selector).ok()?.selector().ok()?.to_string()),
     }
 }
 
-/// Sets a workload's replicas to those of a scale.
+/// Sets an object's replicas to those of a scale.
 ///
 /// # Errors
-/// The faulty fields of the scale; the workload is unchanged then.
-pub fn apply(object: &mut Value, scale: &Value) -> Result<(), Vec<FieldCause>> {
+/// The faulty fields of the scale; the object is unchanged then.
+pub(crate) fn apply(paths: &Paths, object: &mut Value, scale: &Value) -> Result<(), Vec<FieldCause>> {
     let replicas = number(scale, &["spec", "replicas"]).unwrap_or(0);
     let name = text(scale, &["metadata", "name"]);
     if !name.is_empty() && name != text(object, &["metadata", "name"]) {
@@ -53,8 +89,16 @@ pub fn apply(object: &mut Value, scale: &Value) -> Result<(), Vec<FieldCause>> {
     if replicas < 0 {
         return Err(vec![field::invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
     }
-    if let Some(spec) = object_mut(object, &["spec"]) {
-        spec.insert("replicas".to_owned(), replicas.into());
-    }
+    set(paths, object, replicas.into());
     Ok(())
+}
+
+/// Sets how many are wanted.
+pub(crate) fn set(paths: &Paths, object: &mut Value, replicas: Value) {
+    if let Some((last, parents)) = paths.wanted.split_last() {
+        let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
+        if let Some(parent) = object_mut(object, &parents) {
+            parent.insert(last.clone(), replicas);
+        }
+    }
 }

@@ -15,6 +15,16 @@ pub(crate) struct WriteRules {
     pub dependents: Dependents,
 }
 
+impl WriteRules {
+    /// Those of most kinds.
+    pub(super) const MOST: Self = Self {
+        creates_on_update: false,
+        needs_version: false,
+        returns_deleted: false,
+        dependents: Dependents::Deleted,
+    };
+}
+
 /// What becomes of what an object owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dependents {
@@ -26,12 +36,7 @@ pub(crate) enum Dependents {
     None,
 }
 
-const MOST: WriteRules = WriteRules {
-    creates_on_update: false,
-    needs_version: false,
-    returns_deleted: false,
-    dependents: Dependents::Deleted,
-};
+const MOST: WriteRules = WriteRules::MOST;
 const CREATES: WriteRules = WriteRules { creates_on_update: true, ..MOST };
 const NEEDS: WriteRules = WriteRules { needs_version: true, ..MOST };
 const RETURNS: WriteRules = WriteRules { returns_deleted: true, ..MOST };
@@ -89,7 +94,7 @@ const RULES: &[(&str, &[&str], WriteRules)] = &[
 
 impl KindRow {
     /// How objects of the kind are written and deleted.
-    pub(crate) fn write_rules(&self) -> WriteRules {
+    pub(super) fn write_rules(&self) -> WriteRules {
         let is_meant = |(group, plurals, _): &&(&str, &[&str], _)| {
             self.group == *group && plurals.contains(&self.plural)
         };

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use super::histogram::Histogram;
 use super::text::Text;
 use crate::http::{Info, Request, ResourceInfo};
-use crate::kinds;
+use crate::kinds::{Kinds, Name, Registry};
 
 const SECONDS: &[f64] = &[
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
@@ -37,12 +37,12 @@ const PATHS: [&str; 11] = [
 ];
 
 /// All labels but the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     verb: &'static str,
-    group: &'static str,
-    version: &'static str,
-    resource: &'static str,
+    group: Name,
+    version: Name,
+    resource: Name,
     subresource: &'static str,
     scope: &'static str,
     is_dry_run: bool,
@@ -73,23 +73,32 @@ pub(crate) struct Long(Arc<Series>);
 pub(crate) struct InFlight<'a>(&'a AtomicI64);
 
 impl Key {
-    pub(crate) fn of(request: &Request, info: &Info<'_>) -> Self {
+    pub(crate) fn of(kinds: &Registry, request: &Request, info: &Info<'_>) -> Self {
         let is_dry_run = request.query.text("dryRun").is_some();
         let is_apply = info.verb == "patch"
             && request.header(http::header::CONTENT_TYPE).starts_with("application/apply-patch");
         let verb = if is_apply { "APPLY" } else { told(info.verb) };
         match &info.resource {
-            Some(resource) => Self::of_resource(verb, is_dry_run, resource),
+            Some(resource) => Self::of_resource(kinds, verb, is_dry_run, resource),
             None => Self { subresource: of_path(info.path), ..Self::bare(verb, is_dry_run) },
         }
     }
 
     fn bare(verb: &'static str, is_dry_run: bool) -> Self {
-        Self { verb, group: "", version: "", resource: "", subresource: "", scope: "", is_dry_run }
+        let none = || Name::Borrowed("");
+        Self {
+            verb,
+            group: none(),
+            version: none(),
+            resource: none(),
+            subresource: "",
+            scope: "",
+            is_dry_run,
+        }
     }
 
-    fn of_resource(verb: &'static str, is_dry_run: bool, info: &ResourceInfo<'_>) -> Self {
-        let Some(row) = kinds::by_resource(info.group, info.version, info.resource) else {
+    fn of_resource(kinds: &Registry, verb: &'static str, is_dry_run: bool, info: &ResourceInfo<'_>) -> Self {
+        let Some(row) = kinds.by_resource(info.group, info.version, info.resource) else {
             return Self::bare(verb, is_dry_run);
         };
         let subresource = row.subresource(info.subresource).map_or("", |part| part.name);
@@ -101,9 +110,9 @@ impl Key {
         };
         Self {
             verb: if is_connect { "CONNECT" } else { verb },
-            group: row.group,
-            version: row.version,
-            resource: row.plural,
+            group: row.group.clone(),
+            version: row.version.clone(),
+            resource: row.plural.clone(),
             subresource,
             scope,
             is_dry_run,
@@ -114,16 +123,16 @@ impl Key {
         matches!(self.verb, "GET" | "LIST" | "WATCH")
     }
 
-    fn labels(&self) -> [(&'static str, &'static str); 8] {
+    fn labels(&self) -> [(&'static str, &str); 8] {
         [
             ("component", "apiserver"),
             ("dry_run", if self.is_dry_run { "All" } else { "" }),
-            ("group", self.group),
-            ("resource", self.resource),
+            ("group", &self.group),
+            ("resource", &self.resource),
             ("scope", self.scope),
             ("subresource", self.subresource),
             ("verb", self.verb),
-            ("version", self.version),
+            ("version", &self.version),
         ]
     }
 }
@@ -159,7 +168,7 @@ impl Default for Series {
 
 impl Requests {
     /// Counts an answered request; how long it took only if it does not last.
-    pub(crate) fn answered(&self, key: Key, code: u16, took: Option<Duration>) {
+    pub(crate) fn answered(&self, key: &Key, code: u16, took: Option<Duration>) {
         let series = self.series(key);
         let place = CODES.binary_search(&code).unwrap_or_default();
         series.codes[place].fetch_add(1, Ordering::Relaxed);
@@ -176,23 +185,31 @@ impl Requests {
     }
 
     /// A request lasts.
-    pub(crate) fn lasts(&self, key: Key) -> Long {
+    pub(crate) fn lasts(&self, key: &Key) -> Long {
         let series = self.series(key);
         series.long.fetch_add(1, Ordering::Relaxed);
         Long(series)
     }
 
-    fn series(&self, key: Key) -> Arc<Series> {
-        if let Some(series) = self.series.read().get(&key) {
+    /// Forgets what is counted of kinds that are not served any more.
+    pub(crate) fn keep_only(&self, kinds: &Kinds) {
+        let is_served = |key: &Key| {
+            key.resource.is_empty() || kinds.by_resource(&key.group, &key.version, &key.resource).is_some()
+        };
+        self.series.write().retain(|key, _| is_served(key));
+    }
+
+    fn series(&self, key: &Key) -> Arc<Series> {
+        if let Some(series) = self.series.read().get(key) {
             return Arc::clone(series);
         }
-        Arc::clone(self.series.write().entry(key).or_default())
+        Arc::clone(self.series.write().entry(key.clone()).or_default())
     }
 
     pub(super) fn write(&self, text: &mut Text) {
         let mut all: Vec<_> =
-            self.series.read().iter().map(|(key, series)| (*key, Arc::clone(series))).collect();
-        all.sort_by_key(|(key, _)| *key);
+            self.series.read().iter().map(|(key, series)| (key.clone(), Arc::clone(series))).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
         let name = "apiserver_request_total";
         text.head(name, "counter", "Requests by what they were about and how they were answered.");
         for (key, series) in &all {

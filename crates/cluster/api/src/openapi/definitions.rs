@@ -1,52 +1,66 @@
 //! The types, as either dialect writes them.
 
 use super::Dialect;
-use crate::kinds::{self, KindRow};
+use crate::kinds::Served;
 use crate::schema::{Field, ListKind, Model, Scalar, Shape, TypeDef, model};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
 /// The name of the type of a kind's lists.
-pub(super) fn list_name(row: &KindRow) -> String {
-    format!("{}List", row.type_name)
+pub(super) fn list_name(row: &Served) -> String {
+    match row.type_name.rsplit_once('.') {
+        Some((before, _)) => format!("{before}.{}", row.list_kind),
+        None => row.list_kind.to_string(),
+    }
 }
 
-/// All types.
-pub(super) fn definitions(dialect: Dialect) -> Map<String, Value> {
+/// All types of the model, and those of the kinds given.
+pub(super) fn definitions(dialect: Dialect, rows: &[Arc<Served>]) -> Map<String, Value> {
     let model = model();
-    let mut all = Map::new();
-    for row in kinds::table() {
-        all.insert(list_name(row), list(dialect, row));
-    }
-    for named in model.types() {
-        all.insert(named.name.clone(), type_def(model, dialect, named));
+    let types = model.types().iter();
+    let mut all: Map<String, Value> =
+        types.map(|named| (named.name.clone(), type_def(model, dialect, named))).collect();
+    for row in rows {
+        all.extend(of_kind(dialect, row));
     }
     all.sort_keys();
     all
 }
 
-/// Those of all types that the given ones reach.
-pub(super) fn reached(all: &Map<String, Value>, roots: &[String]) -> Map<String, Value> {
-    let kept = reachable(all, roots);
-    let of = |(name, schema): (&String, &Value)| (name.clone(), schema.clone());
-    all.iter().filter(|(name, _)| kept.contains(*name)).map(of).collect()
-}
-
-fn reachable(all: &Map<String, Value>, roots: &[String]) -> BTreeSet<String> {
-    let mut kept = BTreeSet::new();
-    let mut open: Vec<String> = roots.to_vec();
+/// The types that documents of the kinds given refer to.
+pub(super) fn reached(dialect: Dialect, rows: &[&Arc<Served>]) -> Map<String, Value> {
+    let model = model();
+    let mut own: Map<String, Value> = rows.iter().flat_map(|row| of_kind(dialect, row)).collect();
+    let mut open: Vec<String> = own.keys().cloned().collect();
+    open.extend([DELETE_OPTIONS, STATUS].map(str::to_owned));
+    let mut all = Map::new();
     while let Some(name) = open.pop() {
-        if let Some(schema) = all.get(&name)
-            && kept.insert(name)
-        {
-            collect(schema, &mut open);
+        if all.contains_key(&name) {
+            continue;
+        }
+        let found = own.shift_remove(&name);
+        let found = found.or_else(|| Some(type_def(model, dialect, model.named(&name)?)));
+        if let Some(schema) = found {
+            collect(&schema, &mut open);
+            all.insert(name, schema);
         }
     }
-    kept
+    all.sort_keys();
+    all
+}
+
+/// The types of a kind's objects and lists.
+fn of_kind(dialect: Dialect, row: &Served) -> [(String, Value); 2] {
+    let model = model();
+    let published = row.strategy().published(dialect);
+    let of_model = || model.named(&row.type_name).map(|named| type_def(model, dialect, named));
+    let mut schema = published.or_else(of_model).unwrap_or_else(|| json!({ "type": "object" }));
+    schema["x-kubernetes-group-version-kind"] = group_version_kind(row, &row.kind);
+    [(row.type_name.to_string(), schema), (list_name(row), list(dialect, row))]
 }
 
 fn collect(value: &Value, open: &mut Vec<String>) {
@@ -66,12 +80,12 @@ fn collect(value: &Value, open: &mut Vec<String>) {
     }
 }
 
-fn group_version_kind(row: &KindRow, kind: &str) -> Value {
+fn group_version_kind(row: &Served, kind: &str) -> Value {
     json!([{ "group": row.group, "kind": kind, "version": row.version }])
 }
 
-fn list(dialect: Dialect, row: &KindRow) -> Value {
-    let kind = format!("{}List", row.kind);
+fn list(dialect: Dialect, row: &Served) -> Value {
+    let kind = &row.list_kind;
     json!({
         "description": format!("{kind} is a collection of {}.", row.plural),
         "type": "object",
@@ -81,12 +95,12 @@ fn list(dialect: Dialect, row: &KindRow) -> Value {
             "items": {
                 "description": "The objects.",
                 "type": "array",
-                "items": reference(dialect, row.type_name, ""),
+                "items": reference(dialect, &row.type_name, ""),
             },
             "kind": { "type": "string", "description": "The kind." },
             "metadata": reference(dialect, LIST_META, "The metadata of the list."),
         },
-        "x-kubernetes-group-version-kind": group_version_kind(row, &kind),
+        "x-kubernetes-group-version-kind": group_version_kind(row, kind),
     })
 }
 
@@ -106,10 +120,6 @@ fn type_def(model: &Model, dialect: Dialect, named: &TypeDef) -> Value {
         if named.is_atomic {
             map.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
         }
-        if let Some(row) = kinds::table().iter().find(|row| row.type_name == named.name) {
-            let kinds = group_version_kind(row, row.kind);
-            map.insert("x-kubernetes-group-version-kind".to_owned(), kinds);
-        }
     }
     schema
 }
@@ -119,8 +129,8 @@ fn shape(model: &Model, dialect: Dialect, shape: &Shape, description: &str) -> V
         return reference(dialect, &named.name, description);
     }
     let mut schema = match shape {
-        Shape::Object(fields) => object(model, dialect, fields),
-        Shape::List { item, kind } => list_of(model, dialect, item, *kind),
+        Shape::Object(fields) | Shape::Open(fields) => object(model, dialect, fields),
+        Shape::List { item, kind } => list_of(model, dialect, item, kind),
         Shape::Map { value, is_atomic } => {
             let inner = self::shape(model, dialect, value, "");
             let mut map = json!({ "type": "object", "additionalProperties": inner });
@@ -154,8 +164,8 @@ fn object(model: &Model, dialect: Dialect, fields: &[Field]) -> Value {
         if let Some(key) = field.patch.key {
             schema["x-kubernetes-patch-merge-key"] = key.into();
         }
-        if let Some(default) = field.default {
-            schema["default"] = default.into();
+        if let Some(default) = &field.default {
+            schema["default"] = default.clone();
         }
         properties.insert(field.name.clone(), schema);
     }
@@ -167,7 +177,7 @@ fn object(model: &Model, dialect: Dialect, fields: &[Field]) -> Value {
     schema
 }
 
-fn list_of(model: &Model, dialect: Dialect, item: &Shape, kind: ListKind) -> Value {
+fn list_of(model: &Model, dialect: Dialect, item: &Shape, kind: &ListKind) -> Value {
     let mut schema = json!({ "type": "array", "items": shape(model, dialect, item, "") });
     match kind {
         ListKind::Atomic => schema["x-kubernetes-list-type"] = json!("atomic"),

@@ -3,20 +3,23 @@
 //! Owns: version 2 (JSON and protobuf) and version 3 (index and a document per group-version).
 //! Does not own: their transport; callers compare [`Document::etag`].
 //!
-//! Invariant: a document is built once, on first use, from the schema model and the table of kinds.
+//! Invariant: a document is built when somebody asks, from the schema model and the kinds that are served, and known
+//! by what it is built of.
 
 mod definitions;
+mod documents;
 mod paths;
 mod proto;
 mod v2;
 mod v3;
 
-pub use v2::{v2_json, v2_proto};
-pub use v3::{v3_doc, v3_index};
+pub(crate) use documents::Documents;
+pub(crate) use v2::{v2_json, v2_proto};
+pub(crate) use v3::{v3_doc, v3_index};
 
 use bytes::Bytes;
 use serde_json::Value;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 /// The encoded bytes of a document.
 #[derive(Debug)]
@@ -29,11 +32,7 @@ pub struct Document {
 
 impl Document {
     fn new(bytes: Vec<u8>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
-        let one = hasher.finish();
-        one.hash(&mut hasher);
-        Self { etag: format!("{one:016X}{:016X}", hasher.finish()), bytes: bytes.into() }
+        Self { etag: etag(&bytes), bytes: bytes.into() }
     }
 
     /// A value as JSON.
@@ -42,15 +41,24 @@ impl Document {
     }
 }
 
+/// What stands for some content.
+fn etag(content: &impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    let one = hasher.finish();
+    one.hash(&mut hasher);
+    format!("{one:016X}{:016X}", hasher.finish())
+}
+
 /// Which of the two dialects a document is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub(crate) enum Dialect {
     V2,
     V3,
 }
 
 impl Dialect {
-    fn reference(self, name: &str) -> String {
+    pub(crate) fn reference(self, name: &str) -> String {
         match self {
             Self::V2 => format!("#/definitions/{name}"),
             Self::V3 => format!("#/components/schemas/{name}"),
@@ -65,6 +73,7 @@ fn info() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Registry;
     use serde_json::json;
 
     fn parsed(document: &Document) -> Value {
@@ -91,11 +100,12 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let mut documents = vec![parsed(v2_json())];
+        let kinds = Registry::default();
+        let mut documents = vec![parsed(&v2_json(&kinds))];
         for (group, version) in
             [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1"), ("discovery.k8s.io", "v1")]
         {
-            documents.push(parsed(v3_doc(group, version).unwrap()));
+            documents.push(parsed(&v3_doc(&kinds, group, version).unwrap()));
         }
         for document in documents {
             let mut found = Vec::new();
@@ -107,18 +117,53 @@ mod tests {
         }
     }
 
+    /// A field has no text upstream either: the types of schemas and two more.
+    #[test]
+    fn every_field_that_upstream_explains_has_its_text() {
+        let document = parsed(&v2_json(&Registry::default()));
+        let mut silent = Vec::new();
+        let mut explained = 0;
+        for (name, schema) in document["definitions"].as_object().unwrap() {
+            let short = name.rsplit('.').next().unwrap();
+            let says = |schema: &Value| schema["description"].as_str().is_some_and(|text| !text.is_empty());
+            for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+                if says(schema) {
+                    explained += 1;
+                } else if short != "JSONSchemaProps" {
+                    silent.push(format!("{short}.{field}"));
+                }
+            }
+        }
+        let expected = [
+            "ExternalDocumentation.description",
+            "ExternalDocumentation.url",
+            "CertificateSigningRequest.metadata",
+            "IngressRule.http",
+        ];
+        silent.sort();
+        let mut expected = expected.map(str::to_owned);
+        expected.sort();
+        assert_eq!(silent, expected);
+        assert!(explained > 2000, "{explained}");
+    }
+
     #[test]
     fn the_index_lists_every_group_version_with_its_hash() {
-        let index = parsed(v3_index());
+        let kinds = Registry::default();
+        let index = parsed(v3_index(&kinds.now()));
         let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
-        assert_eq!(url, format!("/openapi/v3/apis/apps/v1?hash={}", v3_doc("apps", "v1").unwrap().etag));
+        assert_eq!(
+            url,
+            format!("/openapi/v3/apis/apps/v1?hash={}", v3_doc(&kinds, "apps", "v1").unwrap().etag)
+        );
         assert!(index["paths"]["api/v1"].is_object());
-        assert!(v3_doc("none", "v1").is_none());
+        assert!(v3_doc(&kinds, "none", "v1").is_none());
     }
 
     #[test]
     fn clients_find_what_they_validate_and_explain_by() {
-        let document = parsed(v3_doc("apps", "v1").unwrap());
+        let kinds = Registry::default();
+        let document = parsed(&v3_doc(&kinds, "apps", "v1").unwrap());
         let schema = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
         assert_eq!(
             schema["x-kubernetes-group-version-kind"],
@@ -130,7 +175,7 @@ mod tests {
         for name in ["dryRun", "fieldManager", "fieldValidation", "force"] {
             assert!(names.contains(&name), "{name}");
         }
-        let core = parsed(v2_json());
+        let core = parsed(&v2_json(&kinds));
         let containers = &core["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
         assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
         assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");

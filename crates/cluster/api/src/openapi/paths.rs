@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use super::definitions::{DELETE_OPTIONS, STATUS, list_name};
-use crate::kinds::KindRow;
+use crate::kinds::Served;
 use serde_json::{Map, Value, json};
 
 /// What an operation takes and gives.
@@ -53,8 +53,8 @@ pub(super) fn base(group: &str, version: &str) -> String {
 }
 
 /// Adds the paths of a kind.
-pub(super) fn add(dialect: Dialect, row: &KindRow, paths: &mut Map<String, Value>) {
-    let base = base(row.group, row.version);
+pub(super) fn add(dialect: Dialect, row: &Served, paths: &mut Map<String, Value>) {
+    let base = base(&row.group, &row.version);
     let collection = if row.is_namespaced() {
         format!("{base}/namespaces/{{namespace}}/{}", row.plural)
     } else {
@@ -69,7 +69,7 @@ pub(super) fn add(dialect: Dialect, row: &KindRow, paths: &mut Map<String, Value
         let operation = operation(row, action, &list);
         insert(dialect, row, paths, path, method, &operation);
     }
-    if row.is_namespaced() {
+    if row.is_namespaced() && row.verbs.contains(&"list") {
         let operation = operation(row, "list", &list);
         insert(dialect, row, paths, format!("{base}/{}", row.plural), "get", &operation);
     }
@@ -86,20 +86,20 @@ pub(super) fn add(dialect: Dialect, row: &KindRow, paths: &mut Map<String, Value
     }
 }
 
-fn operation<'a>(row: &'a KindRow, action: &'static str, list: &'a str) -> Operation<'a> {
+fn operation<'a>(row: &'a Served, action: &'static str, list: &'a str) -> Operation<'a> {
     let (query, body, answer): (_, Option<&str>, &str) = match action {
         "list" => (LIST, None, list),
-        "post" | "put" => (WRITE, Some(row.type_name), row.type_name),
-        "patch" => (PATCH, Some("io.k8s.apimachinery.pkg.apis.meta.v1.Patch"), row.type_name),
+        "post" | "put" => (WRITE, Some(&*row.type_name), &*row.type_name),
+        "patch" => (PATCH, Some("io.k8s.apimachinery.pkg.apis.meta.v1.Patch"), &*row.type_name),
         "delete" | "deletecollection" => (DELETE, Some(DELETE_OPTIONS), STATUS),
-        _ => (&[], None, row.type_name),
+        _ => (&[], None, &*row.type_name),
     };
     Operation { action, query, body, answer }
 }
 
 fn insert(
     dialect: Dialect,
-    row: &KindRow,
+    row: &Served,
     paths: &mut Map<String, Value>,
     path: String,
     method: &str,
@@ -119,7 +119,16 @@ const PATCH_TYPES: &[&str] = &[
 
 const WHOLE_TYPES: &[&str] = &["application/json", "application/yaml", crate::protobuf::MEDIA_TYPE];
 
-fn write(dialect: Dialect, row: &KindRow, path: &str, method: &str, operation: &Operation<'_>) -> Value {
+/// In what forms a kind takes objects or patches.
+fn consumed(row: &Served, is_patch: bool) -> Vec<&'static str> {
+    let (all, but, takes) = match is_patch {
+        true => (PATCH_TYPES, "application/strategic-merge-patch+json", row.takes_strategic_patches),
+        false => (WHOLE_TYPES, crate::protobuf::MEDIA_TYPE, row.has_protobuf),
+    };
+    all.iter().copied().filter(|media| takes || *media != but).collect()
+}
+
+fn write(dialect: Dialect, row: &Served, path: &str, method: &str, operation: &Operation<'_>) -> Value {
     let mut parameters = Vec::new();
     for name in ["name", "namespace"] {
         if path.contains(&format!("{{{name}}}")) {
@@ -130,7 +139,7 @@ fn write(dialect: Dialect, row: &KindRow, path: &str, method: &str, operation: &
         parameters.push(parameter(dialect, name, "query", kind));
     }
     let is_patch = method == "patch";
-    let consumes = if is_patch { PATCH_TYPES } else { WHOLE_TYPES };
+    let consumes = consumed(row, is_patch);
     let body = operation.body.map(|name| match is_patch {
         // A patch is anything at all.
         true => json!({ "type": "object" }),

@@ -1,51 +1,47 @@
 //! Version 3: an index, and a document for each group and version.
 
-use super::{Dialect, Document, definitions, info, paths};
-use crate::kinds;
+use super::{Dialect, Document, definitions, etag, info, paths};
+use crate::kinds::{Kinds, Registry, Served};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock};
 
-type Documents = BTreeMap<(&'static str, &'static str), Document>;
+/// What stands for all that the program itself knows of types: its own kinds change with it alone.
+static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let rows: Vec<&Arc<Served>> = Kinds::built_in().all().iter().collect();
+    etag(&build(&rows).to_string())
+});
 
-fn documents() -> &'static Documents {
-    static DOCUMENTS: OnceLock<Documents> = OnceLock::new();
-    DOCUMENTS.get_or_init(|| {
-        let types = definitions::definitions(Dialect::V3);
-        let mut all = Documents::new();
-        for row in kinds::table() {
-            all.entry((row.group, row.version))
-                .or_insert_with(|| Document::of(&build(&types, row.group, row.version)));
-        }
-        all
-    })
-}
-
-fn build(types: &Map<String, Value>, group: &str, version: &str) -> Value {
-    let (mut all, mut roots) = (Map::new(), Vec::new());
-    for row in kinds::table().iter().filter(|row| row.group == group && row.version == version) {
+fn build(rows: &[&Arc<Served>]) -> Value {
+    let mut all = Map::new();
+    for row in rows {
         paths::add(Dialect::V3, row, &mut all);
-        roots.push(row.type_name.to_owned());
-        roots.push(definitions::list_name(row));
     }
-    roots.extend([definitions::DELETE_OPTIONS, definitions::STATUS].map(str::to_owned));
     json!({
         "openapi": "3.0.0",
         "info": info(),
         "paths": all,
-        "components": { "schemas": definitions::reached(types, &roots) },
+        "components": { "schemas": definitions::reached(Dialect::V3, rows) },
     })
 }
 
+/// What stands for the document of these kinds.
+fn edition(rows: &[&Arc<Served>]) -> String {
+    let editions: Vec<_> = rows.iter().map(|row| (row.gvk().to_string(), &row.edition)).collect();
+    etag(&(&*PROGRAM, editions))
+}
+
 /// `/openapi/v3`.
-#[must_use]
-pub fn v3_index() -> &'static Document {
-    static DOCUMENT: OnceLock<Document> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
+pub(crate) fn v3_index(kinds: &Kinds) -> &Document {
+    kinds.told.index.get_or_init(|| {
+        let mut rows: BTreeMap<_, Vec<&Arc<Served>>> = BTreeMap::new();
+        for row in kinds.all() {
+            rows.entry((&*row.group, &*row.version)).or_default().push(row);
+        }
         let mut all = Map::new();
-        for ((group, version), document) in documents() {
+        for ((group, version), rows) in rows {
             let base = paths::base(group, version);
-            let url = format!("/openapi/v3{base}?hash={}", document.etag);
+            let url = format!("/openapi/v3{base}?hash={}", edition(&rows));
             all.insert(base.trim_start_matches('/').to_owned(), json!({ "serverRelativeURL": url }));
         }
         Document::of(&json!({ "paths": all }))
@@ -53,7 +49,13 @@ pub fn v3_index() -> &'static Document {
 }
 
 /// `/openapi/v3/api/v1` or `/openapi/v3/apis/<group>/<version>`; `None` if nothing of it is served.
-#[must_use]
-pub fn v3_doc(group: &str, version: &str) -> Option<&'static Document> {
-    documents().iter().find(|(key, _)| **key == (group, version)).map(|(_, document)| document)
+pub(crate) fn v3_doc(registry: &Registry, group: &str, version: &str) -> Option<Arc<Document>> {
+    let kinds = registry.now();
+    let rows: Vec<&Arc<Served>> = kinds.of(group, version).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let edition = edition(&rows);
+    let make = || Document { etag: edition.clone(), bytes: build(&rows).to_string().into() };
+    Some(registry.documents.get(format!("v3 {edition}"), make))
 }

@@ -48,9 +48,9 @@ impl Step {
 
     fn encode(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
-            Self::Key(json) => format!("k:{json}"),
-            Self::Value(json) => format!("v:{json}"),
+            Self::Field(name) => ["f:", name].concat(),
+            Self::Key(json) => ["k:", json].concat(),
+            Self::Value(json) => ["v:", json].concat(),
             Self::Index(at) => format!("i:{at}"),
         }
     }
@@ -99,7 +99,7 @@ impl FieldSet {
     /// Writes `fieldsV1`.
     #[must_use]
     pub fn encode(&self) -> Value {
-        let mut map = Map::new();
+        let mut map = Map::with_capacity(self.children.len() + usize::from(self.is_member));
         if self.is_member && !self.children.is_empty() {
             map.insert(".".to_owned(), Value::Object(Map::new()));
         }
@@ -107,6 +107,12 @@ impl FieldSet {
             map.insert(step.encode(), child.encode());
         }
         Value::Object(map)
+    }
+
+    /// The set of the root alone.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { is_member: true, ..Self::default() }
     }
 
     /// Whether it has no path.
@@ -170,6 +176,20 @@ impl FieldSet {
         }
     }
 
+    /// Removes all that is below a step that is not to be kept.
+    pub fn retain(&mut self, is_kept: impl Fn(&Step) -> bool) {
+        self.children.retain(|step, _| is_kept(step));
+    }
+
+    /// Changes what is below a step.
+    pub fn within(&mut self, step: &Step, change: impl FnOnce(&mut Self)) {
+        let Some(child) = self.children.get_mut(step) else { return };
+        change(child);
+        if child.is_empty() {
+            self.children.remove(step);
+        }
+    }
+
     /// All paths, parents first.
     #[must_use]
     pub fn paths(&self) -> Vec<Path> {
@@ -190,10 +210,17 @@ impl FieldSet {
     }
 
     /// Adds all paths of another set.
-    pub fn union(&mut self, other: &Self) {
+    pub fn union(&mut self, other: Self) {
         self.is_member |= other.is_member;
-        for (step, child) in &other.children {
-            self.children.entry(step.clone()).or_default().union(child);
+        for (step, child) in other.children {
+            self.put(step, child);
+        }
+    }
+
+    /// Adds all paths of another set below a step.
+    pub fn put(&mut self, step: Step, below: Self) {
+        if !below.is_empty() {
+            self.children.entry(step).or_default().union(below);
         }
     }
 
@@ -244,7 +271,7 @@ pub(super) fn parts<'a>(
         return None;
     }
     match (model.resolve(shape), value) {
-        (Shape::Object(_) | Shape::Map { .. }, Value::Object(map)) => Some(
+        (Shape::Object(_) | Shape::Open(_) | Shape::Map { .. }, Value::Object(map)) => Some(
             map.iter()
                 .map(|(name, value)| {
                     let inner = model.member(shape, name).unwrap_or(&Shape::Any);
@@ -256,7 +283,7 @@ pub(super) fn parts<'a>(
             items
                 .iter()
                 .enumerate()
-                .map(|(at, value)| (item_step(model, item, *kind, at, value), &**item, value))
+                .map(|(at, value)| (item_step(model, item, kind, at, value), &**item, value))
                 .collect(),
         ),
         _ => None,
@@ -264,16 +291,16 @@ pub(super) fn parts<'a>(
 }
 
 /// By what an item of a shared list is told apart.
-pub(super) fn item_step(model: &Model, item: &Shape, kind: ListKind, at: usize, value: &Value) -> Step {
+pub(super) fn item_step(model: &Model, item: &Shape, kind: &ListKind, at: usize, value: &Value) -> Step {
     match kind {
         ListKind::Atomic => Step::Index(at),
         ListKind::Set => Step::Value(value.to_string()),
         ListKind::Map(keys) => {
             let mut map: BTreeMap<&str, Value> = BTreeMap::new();
             for key in keys {
-                let default = model.field(item, key).and_then(|field| field.default).map(Value::from);
-                if let Some(part) = value.get(key).cloned().or(default) {
-                    map.insert(key, part);
+                let default = || model.field(item, key).and_then(|field| field.default.clone());
+                if let Some(part) = value.get(key).cloned().or_else(default) {
+                    map.insert(key.as_str(), part);
                 }
             }
             match serde_json::to_string(&map) {
@@ -325,7 +352,7 @@ mod tests {
         one.insert(&path("y"));
         other.insert(&path("y"));
         assert_eq!(one.difference(&other).paths(), [path("x")]);
-        other.union(&one);
+        other.union(one.clone());
         assert!(other.has(&path("x")) && other.has_below(&path("x")[..1]));
         other.remove_below(&path("x")[..1]);
         assert!(other.is_empty());

@@ -7,8 +7,9 @@ use hako_store::{Op, Revision, StoreError, Write};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::convert;
 use super::decode;
-use super::encoded::{encode, head_value};
+use super::encoded::head_value;
 use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
@@ -30,9 +31,9 @@ pub(crate) async fn create(server: &Arc<Inner>, request: &Request, target: &Targ
     if target.row.is_namespaced() && target.namespace.is_empty() {
         return Err(Failure::method_not_allowed().of(&target.subject()));
     }
-    let form = request.accept()?.form;
+    let form = request.accept_of(target.row.has_protobuf)?.form;
     let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
-    let sent = decode::object(request, target.row)?;
+    let sent = decode::object(request, &target.row)?;
     let created = store_new(server, target, sent.object, &Writer::of(request, ""), is_dry_run).await?;
     let mut response = created.render(target, form, StatusCode::CREATED)?;
     answer::warn(&mut response, &sent.warnings);
@@ -50,8 +51,8 @@ pub(super) enum Stored {
 impl Stored {
     pub(super) fn render(&self, target: &Target, form: crate::http::Form, code: StatusCode) -> Outcome {
         match self {
-            Self::Bytes(stored, revision) => render::object(target.row, form, code, stored, *revision),
-            Self::Value(object) => Ok(render::value(target.row, form, code, object)),
+            Self::Bytes(stored, revision) => render::object(&target.row, form, code, stored, *revision),
+            Self::Value(object) => Ok(render::value(&target.row, form, code, object)),
         }
     }
 }
@@ -66,13 +67,14 @@ pub(super) async fn store_new(
 ) -> Outcome<Stored> {
     let is_generated =
         head_value(&object, "name").is_empty() && !head_value(&object, "generateName").is_empty();
-    let attempts = if is_generated { NAME_ATTEMPTS } else { 1 };
+    if !is_generated {
+        return attempt(server, target, object, writer, is_dry_run).await;
+    }
     let mut last = None;
-    for _ in 0..attempts {
-        match attempt(server, target, object.clone(), writer, is_dry_run).await {
-            Err(failure) if failure.status().reason == "AlreadyExists" && is_generated => {
-                last = Some(failure)
-            }
+    for _ in 0..NAME_ATTEMPTS {
+        // Boxed, as there is one above already.
+        match Box::pin(attempt(server, target, object.clone(), writer, is_dry_run)).await {
+            Err(failure) if failure.status().reason == "AlreadyExists" => last = Some(failure),
             outcome => return outcome,
         }
     }
@@ -90,20 +92,21 @@ async fn attempt(
     writer: &Writer<'_>,
     is_dry_run: bool,
 ) -> Outcome<Stored> {
-    let row = target.row;
+    let row = &*target.row;
     let name = head(&mut object, target)?;
     let target = &target.named(&name);
     // What the server makes of a job depends on its identity.
     stamp(&mut object);
-    (row.default)(&mut object);
+    row.default(&mut object);
     let change = writer.change(server, Operation::Create, target, None);
     metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
     admission::mutate(&change, &mut object).await?;
     metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
-    (row.prepare_create)(&mut object);
-    (row.note_sender)(&mut object, writer.identity);
+    row.strategy().prepare_create(&mut object);
+    row.strategy().note_sender(&mut object, writer.identity);
     flow::note(server, row, &mut object);
-    (row.default)(&mut object);
+    admission::note_types(&server.kinds.now(), target, &mut object);
+    row.default(&mut object);
     let causes = row.check_create(&object);
     if !causes.is_empty() {
         return Err(target.invalid(causes));
@@ -119,7 +122,7 @@ async fn attempt(
         }
         return Ok(Stored::Value(Box::new(object)));
     }
-    let bytes = encode(row, &mut object)?;
+    let bytes = convert::encode_kept(server, row, &mut object).await?;
     let mut write = Write::create(target.key(), bytes.clone());
     if let Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;
@@ -128,7 +131,8 @@ async fn attempt(
     match server.config.store.write(write).await {
         Ok(written) => {
             reservation.keep();
-            Ok(Stored::Bytes(bytes, written.revision))
+            let shown = convert::bytes_shown(server, row, bytes, written.revision).await?;
+            Ok(Stored::Bytes(shown, written.revision))
         }
         Err(error) => {
             charges.give_back(server).await;

@@ -6,7 +6,7 @@ use http::header;
 use serde_json::{Map, Value};
 
 use crate::http::{Failure, Outcome, Request};
-use crate::kinds::KindRow;
+use crate::kinds::Served;
 use crate::protobuf::{self, ProtobufError};
 use crate::schema::{self, Decoded, FieldValidation};
 
@@ -18,19 +18,19 @@ pub(super) struct Sent {
 }
 
 /// Decodes a whole object of the row's kind.
-pub(super) fn object(request: &Request, row: &'static KindRow) -> Outcome<Sent> {
+pub(super) fn object(request: &Request, row: &Served) -> Outcome<Sent> {
     let mut decoded = body(request)?;
-    set_type(&mut decoded.value, &row.api_version(), row.kind)?;
+    set_type(&mut decoded.value, row.api_version(), &row.kind)?;
     fit(request, row, decoded)
 }
 
 /// Checks the fields of an object that a patch made.
-pub(super) fn admit(request: &Request, row: &'static KindRow, mut object: Value) -> Outcome<Sent> {
-    set_type(&mut object, &row.api_version(), row.kind)?;
+pub(super) fn admit(request: &Request, row: &Served, mut object: Value) -> Outcome<Sent> {
+    set_type(&mut object, row.api_version(), &row.kind)?;
     fit(request, row, Decoded { value: object, duplicates: Vec::new() })
 }
 
-fn fit(request: &Request, row: &'static KindRow, decoded: Decoded) -> Outcome<Sent> {
+fn fit(request: &Request, row: &Served, decoded: Decoded) -> Outcome<Sent> {
     let wanted = request.query.get("fieldValidation");
     if request.is_inside && wanted.is_none() {
         return Ok(Sent { object: decoded.value, warnings: Vec::new() });

@@ -2,26 +2,30 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hako_error::FieldCause;
-use hako_kube::{Status, field};
-use hako_store::{Entry, Expect, StoreError, Write};
+use hako_kube::{Head, Status, field};
+use hako_store::{Entry, Expect, Range, StoreError, Write};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::convert;
 use super::decode;
-use super::encoded::{decode as decode_entry, encode, head_value};
+use super::encoded::{decode as decode_entry, head_value};
 use super::items;
 use super::list;
 use super::options;
 use super::ownership::Writer;
 use super::render;
-use super::target::Target;
+use super::target::{Target, registry_prefix};
+use super::unreadable;
 use super::update::{is_finished, remove};
-use crate::admission::{self, Operation};
+use crate::admission::{self, Notes, Operation};
+use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request, answer};
-use crate::kinds::Dependents;
+use crate::kinds::{Dependents, Served};
 use crate::server::Inner;
 
 const ATTEMPTS: usize = 16;
@@ -38,6 +42,7 @@ pub(super) struct Options {
     orphan_dependents: Option<bool>,
     preconditions: Option<Preconditions>,
     dry_run: Option<Vec<String>>,
+    ignore_store_read_error_with_cluster_breaking_potential: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -63,6 +68,10 @@ impl Options {
         let stages = options::stages(&request.query);
         if !stages.is_empty() {
             options.dry_run = Some(stages);
+        }
+        if request.query.text(unreadable::OPTION).is_some() {
+            options.ignore_store_read_error_with_cluster_breaking_potential =
+                Some(request.query.flag(unreadable::OPTION));
         }
         options.check()
     }
@@ -94,11 +103,59 @@ impl Options {
             }
         }
         causes.extend(options::dry_run_fault(self.dry_run.as_deref().unwrap_or_default()));
+        if self.is_unread() {
+            causes.extend(self.faults_unread());
+        }
         causes
+    }
+
+    /// Whether the object is to be deleted though it cannot be read.
+    fn is_unread(&self) -> bool {
+        self.ignore_store_read_error_with_cluster_breaking_potential == Some(true)
+    }
+
+    /// Nothing else can be asked for of what cannot be read.
+    fn faults_unread(&self) -> impl Iterator<Item = FieldCause> {
+        let others = [
+            (self.is_dry_run(), "dryRun"),
+            (self.propagation_policy.is_some(), "propagationPolicy"),
+            (self.orphan_dependents.is_some(), "orphanDependents"),
+            (self.grace_period_seconds.is_some(), "gracePeriodSeconds"),
+            (self.preconditions.is_some(), "preconditions"),
+        ];
+        others.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| {
+            field::invalid(unreadable::OPTION, true, &format!("cannot be set together with .{name}"))
+        })
     }
 
     pub(super) fn is_dry_run(&self) -> bool {
         self.dry_run.as_ref().is_some_and(|stages| !stages.is_empty())
+    }
+
+    /// As reviews show them.
+    pub(super) fn shown(&self) -> Value {
+        let mut shown = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        let wanted = self.preconditions.as_ref();
+        let wanted =
+            wanted.map(|wanted| json!({"uid": wanted.uid, "resourceVersion": wanted.resource_version}));
+        let wanted = wanted.map(|mut wanted| {
+            if let Some(wanted) = wanted.as_object_mut() {
+                wanted.retain(|_, value| !value.is_null());
+            }
+            wanted
+        });
+        for (name, value) in [
+            ("gracePeriodSeconds", self.grace_period_seconds.map(Value::from)),
+            ("preconditions", wanted),
+            ("orphanDependents", self.orphan_dependents.map(Value::from)),
+            ("propagationPolicy", self.propagation_policy.clone().map(Value::from)),
+            ("dryRun", self.dry_run.clone().map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                shown[name] = value;
+            }
+        }
+        shown
     }
 
     /// The time a pod has to end; less than none is a second.
@@ -121,7 +178,7 @@ impl Options {
     /// The finalizer with which the collector is told what to do with what the object owns: as is said now, else as was
     /// said before, else as is customary for the kind.
     fn finalizer(&self, target: &Target, old: &Value) -> Option<&'static str> {
-        let customary = target.row.write_rules().dependents;
+        let customary = target.row.write_rules.dependents;
         if customary == Dependents::None {
             return None;
         }
@@ -138,12 +195,16 @@ impl Options {
 
 /// Deletes an object, or starts to.
 pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let form = request.accept()?.form;
+    let form = request.accept_of(target.row.has_protobuf)?.form;
     let options = Options::parse(request)?;
+    if options.is_unread() {
+        return unreadable::delete(server, request, target).await;
+    }
     warn_of_orphans(request, target, &options);
-    match one(server, target, &Writer::of(request, ""), &options).await? {
-        Deleted::Gone(object) if target.row.write_rules().returns_deleted => {
-            Ok(render::value(target.row, form, StatusCode::OK, &object))
+    let writer = Writer::of(request, "").deleting(options.shown(), options.is_dry_run());
+    match one(server, target, &writer, &options).await? {
+        Deleted::Gone(object) if target.row.write_rules.returns_deleted => {
+            Ok(render::value(&target.row, form, StatusCode::OK, &object))
         }
         Deleted::Gone(object) => {
             let status = Status::success_about(&target.subject(), head_value(&object, "uid"));
@@ -153,7 +214,7 @@ pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Targ
             // Clients that ask in this older way are told that it is not done yet.
             let is_awaited = options.orphan_dependents == Some(false);
             let code = if is_awaited { StatusCode::ACCEPTED } else { StatusCode::OK };
-            Ok(render::value(target.row, form, code, &object))
+            Ok(render::value(&target.row, form, code, &object))
         }
     }
 }
@@ -161,7 +222,7 @@ pub(crate) async fn delete(server: &Arc<Inner>, request: &Request, target: &Targ
 /// Whoever deletes a job without a word about its pods may not know that they stay.
 fn warn_of_orphans(request: &Request, target: &Target, options: &Options) {
     let is_said = options.propagation_policy.is_some() || options.orphan_dependents.is_some();
-    if target.row.group == "batch" && target.row.plural == "jobs" && !is_said {
+    if target.row.is("batch", "jobs") && !is_said {
         request.notes.warn(
             "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
              them or set propagationPolicy=Orphan to suppress this warning",
@@ -172,14 +233,19 @@ fn warn_of_orphans(request: &Request, target: &Target, options: &Options) {
 /// Deletes all objects selected.
 pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let options = Options::parse(request)?;
-    let form = request.accept()?.form;
+    if options.is_unread() {
+        let detail = "is not allowed with DELETECOLLECTION, try again after removing the option";
+        let cause = field::invalid(unreadable::OPTION, true, detail);
+        return Err(options::refused("DeleteOptions", vec![cause]));
+    }
+    let accept = request.accept_of(target.row.has_protobuf)?;
     warn_of_orphans(request, target, &options);
-    let writer = Writer::of(request, "");
+    let writer = Writer::of(request, "").deleting(options.shown(), options.is_dry_run());
     let (entries, head) = list::selected(server, request, target).await?;
     for entry in &entries {
-        let object = decode_entry(target.row, entry)?;
+        let object = decode_entry(&target.row, entry)?;
         let one_target = Target {
-            row: target.row,
+            row: Arc::clone(&target.row),
             namespace: head_value(&object, "namespace").to_owned(),
             name: head_value(&object, "name").to_owned(),
         };
@@ -188,7 +254,24 @@ pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, ta
             _ => {}
         }
     }
-    items::list(target, form, &head, entries)
+    items::list(target, accept, &head, entries).await
+}
+
+/// Deletes all objects of a kind, as far as their finalizers let it.
+pub(crate) async fn clear(server: &Arc<Inner>, row: &Arc<Served>) -> Outcome<()> {
+    let (identity, notes) = (Identity::admin(), Notes::default());
+    let writer = Writer::server(&identity, &notes);
+    let page = server.config.store.range(Range::all(Bytes::from(registry_prefix(row, "")))).await?;
+    for entry in &page.entries {
+        let Ok(head) = Head::parse(&entry.value) else { continue };
+        let (namespace, name) = (head.metadata.namespace.unwrap_or_default(), head.metadata.name);
+        let target = Target { row: Arc::clone(row), namespace, name };
+        match one(server, &target, &writer, &Options::default()).await {
+            Err(failure) if !failure.is(404) => return Err(failure),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a deletion came to.
@@ -208,7 +291,8 @@ pub(super) async fn one(
 ) -> Outcome<Deleted> {
     for _ in 0..ATTEMPTS {
         let entry = target.read(&*server.config.store).await?;
-        let old = decode_entry(target.row, &entry)?;
+        let shown = convert::shown(server, &target.row, Arc::clone(&entry)).await?;
+        let old = decode_entry(&target.row, &shown)?;
         check(target, &old, options)?;
         let change = writer.change(server, Operation::Delete, target, Some(&old));
         admission::validate(&change, &old).await?;
@@ -234,7 +318,8 @@ pub(super) async fn one(
 
 /// Stores the mark; none if the object changed meanwhile.
 async fn mark(server: &Inner, target: &Target, entry: &Entry, mut object: Value) -> Outcome<Option<Value>> {
-    let bytes = encode(target.row, &mut object)?;
+    let mut kept = object.clone();
+    let bytes = convert::encode_kept(server, &target.row, &mut kept).await?;
     match server.config.store.write(Write::put(entry.key.clone(), bytes, Expect::At(entry.modified))).await {
         Ok(written) => {
             object["metadata"]["resourceVersion"] = written.revision.0.to_string().into();
@@ -286,9 +371,7 @@ fn marked(target: &Target, old: &Value, options: &Options) -> Value {
     if is_first {
         let grace = if is_pod(target) { grace_of(old, options) } else { 0 };
         begin(&mut new, grace);
-        if target.row.plural == "namespaces" {
-            new["status"]["phase"] = "Terminating".into();
-        }
+        target.row.strategy().begin_deletion(&mut new);
     }
     new
 }
@@ -316,7 +399,7 @@ fn shorten(object: &mut Value, before: i64, grace: i64) {
 }
 
 fn is_pod(target: &Target) -> bool {
-    target.row.plural == "pods" && target.row.group.is_empty()
+    target.row.is("", "pods")
 }
 
 /// Pods on a node have the time to end that they or the caller ask for.

@@ -17,6 +17,7 @@ use super::encoded::{decode as decode_entry, encode, head_value};
 use super::options::{self, OptionsOf};
 use super::ownership::Writer;
 use super::target::{Target, registry_prefix};
+use crate::admission::{self, Operation};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds;
 use crate::server::Inner;
@@ -39,12 +40,17 @@ enum Leave {
 
 /// Evicts a pod.
 pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let options = asked(request, target)?;
-    let writer = Writer::of(request, "eviction");
+    let mut sent = asked(request, target)?;
+    let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
+    let mut writer = Writer::of(request, "eviction");
+    writer.manner.is_dry_run |= options_of(&sent, is_dry_run)?.is_dry_run();
+    admission::ask_others(&writer.change(server, Operation::Create, target, None), &mut sent).await?;
+    let options = options_of(&sent, is_dry_run)?;
+    let writer = writer.settled();
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
-        let pod = decode_entry(target.row, &*target.read(&*server.config.store).await?)?;
+        let pod = decode_entry(&target.row, &*target.read(&*server.config.store).await?)?;
         let (leave, budget) = leave(server, target, &pod, &options).await?;
         let version = head_value(&pod, "resourceVersion");
         let is_pinned = matches!(leave, Leave::AsItIs) && !options.names_version();
@@ -62,9 +68,8 @@ pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Targe
     }
 }
 
-/// How to delete, from the body; a dry run can be asked for on both ways.
-fn asked(request: &Request, target: &Target) -> Outcome<Options> {
-    let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
+/// The eviction that is sent.
+fn asked(request: &Request, target: &Target) -> Outcome<Value> {
     let mut sent = decode::any(request)?;
     // Clients from before policy/v1 send the same under its older name.
     if sent["apiVersion"] == "policy/v1beta1" {
@@ -75,6 +80,11 @@ fn asked(request: &Request, target: &Target) -> Outcome<Options> {
     if !name.is_empty() && name != target.name {
         return Err(Failure::bad_request("name in URL does not match name in Eviction object"));
     }
+    Ok(sent)
+}
+
+/// How to delete; a dry run can be asked for on both ways.
+fn options_of(sent: &Value, is_dry_run: bool) -> Outcome<Options> {
     let mut options =
         sent.get("deleteOptions").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     if is_dry_run {
@@ -107,7 +117,7 @@ async fn leave(
     };
     let name = budget.name.clone();
     if !is_ready(pod) {
-        let object = decode_entry(budget.row, &*budget.read(&*server.config.store).await?)?;
+        let object = decode_entry(&budget.row, &*budget.read(&*server.config.store).await?)?;
         let count = |name: &str| number(&object, &format!("/status/{name}"));
         let is_always = text(&object, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
         let desired = count("desiredHealthy");
@@ -132,7 +142,7 @@ async fn budgets(server: &Inner, target: &Target, pod: &Value) -> Outcome<Vec<Ta
         let selector: LabelSelector = serde_json::from_value(selector.clone()).ok()?;
         let is_meant = selector.selector().is_ok_and(|selector| selector.matches(&labels));
         let name = head_value(&object, "name").to_owned();
-        is_meant.then(|| Target { row, namespace: target.namespace.clone(), name })
+        is_meant.then(|| Target { row: Arc::clone(row), namespace: target.namespace.clone(), name })
     });
     Ok(selected.collect())
 }
@@ -141,7 +151,7 @@ async fn budgets(server: &Inner, target: &Target, pod: &Value) -> Outcome<Vec<Ta
 async fn charge(server: &Inner, budget: &Target, pod: &str, is_dry_run: bool) -> Outcome<()> {
     for _ in 0..ATTEMPTS {
         let entry = budget.read(&*server.config.store).await?;
-        let mut object = decode_entry(budget.row, &entry)?;
+        let mut object = decode_entry(&budget.row, &entry)?;
         let allowed = allowed(&object, budget)?;
         if is_dry_run {
             return Ok(());
@@ -151,7 +161,7 @@ async fn charge(server: &Inner, budget: &Target, pod: &str, is_dry_run: bool) ->
         if allowed == 1 {
             exhausted(&mut object);
         }
-        let bytes = encode(budget.row, &mut object)?;
+        let bytes = encode(&budget.row, &mut object)?;
         match server.config.store.write(Write::put(budget.key(), bytes, Expect::At(entry.modified))).await {
             Ok(_) => return Ok(()),
             Err(StoreError::Conflict { .. }) => {}

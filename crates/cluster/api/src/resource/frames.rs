@@ -1,16 +1,18 @@
 //! Watch frames, encoded once for all watchers who see the same form.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hako_store::{Event, Revision};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::encoded::{decode_at, write_into};
-use super::render;
-use crate::http::Form;
-use crate::kinds::KindRow;
+use super::encoded::{decode_at, write_into, written};
+use super::{messages, render};
+use crate::http::{Encoding, Failure, Form, Outcome};
+use crate::kinds::Served;
+use crate::protobuf;
 
 /// Events whose frames are remembered; watchers further behind encode for themselves.
 const REMEMBERED: usize = 256;
@@ -27,10 +29,11 @@ struct Frames {
 }
 
 /// How a watcher sees objects.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct View {
-    pub row: &'static KindRow,
+    pub row: Arc<Served>,
     pub form: Form,
+    pub encoding: Encoding,
     /// Of a table: whether the columns are told too, as they are once.
     pub with_columns: bool,
 }
@@ -67,7 +70,7 @@ impl fmt::Debug for FrameCache {
 
 impl FrameCache {
     /// The frame for telling an event, shared with all who are told the same.
-    pub(super) fn frame(&self, view: View, told: Told, event: &Event) -> Bytes {
+    pub(super) fn frame(&self, view: &View, told: Told, event: &Event) -> Bytes {
         let revision = event.revision();
         let make = || view.frame(told, object_of(told, event), revision);
         let place = usize::try_from(revision.0 % REMEMBERED as u64).unwrap_or_default();
@@ -83,38 +86,49 @@ impl FrameCache {
             return frame.clone();
         }
         let frame = make();
-        frames.made.push((view, told, frame.clone()));
+        frames.made.push((view.clone(), told, frame.clone()));
         frame
     }
 }
 
 impl View {
-    fn is(&self, other: Self) -> bool {
-        std::ptr::eq(self.row, other.row)
-            && self.form == other.form
-            && self.with_columns == other.with_columns
+    fn is(&self, other: &Self) -> bool {
+        let how = |view: &Self| (view.form, view.encoding, view.with_columns);
+        self.row.is_same(&other.row) && how(self) == how(other)
     }
 
-    /// One line of a watch.
+    /// One event of a watch.
     pub(super) fn frame(&self, told: Told, stored: &[u8], revision: Revision) -> Bytes {
+        if self.encoding == Encoding::Protobuf {
+            let message = self.message(stored, revision);
+            return message.map_or_else(
+                |failure| failed(self.encoding, &failure),
+                |object| protobuf::frame(told.name(), &object).into(),
+            );
+        }
         if self.form == Form::Object {
             let mut out = Vec::with_capacity(stored.len() + 96);
             out.extend_from_slice(b"{\"type\":\"");
             out.extend_from_slice(told.name().as_bytes());
             out.extend_from_slice(b"\",\"object\":");
-            write_into(&mut out, self.row, stored, revision);
+            write_into(&mut out, &self.row, stored, revision);
             out.extend_from_slice(b"}\n");
             return Bytes::from(out);
         }
-        let Ok(object) = decode_at(self.row, stored, revision) else { return Bytes::new() };
-        line(told.name(), &self.shaped(object, revision))
+        let Ok(object) = decode_at(&self.row, stored, revision) else { return Bytes::new() };
+        line(Encoding::Json, told.name(), &self.shaped(object, revision))
+    }
+
+    fn message(&self, stored: &[u8], revision: Revision) -> Outcome<Vec<u8>> {
+        let typed = messages::typed(&self.row, self.form)?;
+        Ok(typed.object(&written(&self.row, stored, revision)).map_err(hako_error::Error::from)?)
     }
 
     fn shaped(&self, object: Value, revision: Revision) -> Value {
         match self.form {
             Form::Table(rows) => {
                 let metadata = json!({"resourceVersion": revision.0.to_string()});
-                render::table(self.row, rows, &[object], metadata, self.with_columns)
+                render::table(&self.row, rows, &[object], metadata, self.with_columns)
             }
             _ => render::partial(&object),
         }
@@ -129,8 +143,20 @@ fn object_of(told: Told, event: &Event) -> &[u8] {
     }
 }
 
-/// Anything as a line of a watch.
-pub(super) fn line(told: &str, object: &Value) -> Bytes {
+/// A failure as an event of a watch.
+pub(super) fn failed(encoding: Encoding, failure: &Failure) -> Bytes {
+    line(encoding, "ERROR", &serde_json::to_value(failure.status()).unwrap_or(Value::Null))
+}
+
+/// Anything as an event of a watch.
+pub(super) fn line(encoding: Encoding, told: &str, object: &Value) -> Bytes {
+    let message = match encoding {
+        Encoding::Json => None,
+        Encoding::Protobuf => protobuf::converted(object.to_string().as_bytes()).ok().flatten(),
+    };
+    if let Some(object) = message {
+        return protobuf::frame(told, &object).into();
+    }
     Bytes::from(format!("{{\"type\":\"{told}\",\"object\":{object}}}\n"))
 }
 
@@ -140,7 +166,6 @@ mod tests {
     use crate::http::RowObject;
     use crate::kinds;
     use hako_store::{Entry, EventKind};
-    use std::sync::Arc;
 
     fn event(revision: u64) -> Event {
         let value = br#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"type":"Opaque"}"#;
@@ -163,10 +188,11 @@ mod tests {
             [Form::Object, Form::Metadata, Form::Table(RowObject::None), Form::Table(RowObject::Object)];
         let mut seen = Vec::new();
         for form in forms {
-            for with_columns in [false, true] {
-                let view = View { row, form, with_columns };
-                let first = cache.frame(view, Told::Added, &event(7));
-                assert_eq!(cache.frame(view, Told::Added, &event(7)).as_ptr(), first.as_ptr());
+            let (json, protobuf) = (Encoding::Json, Encoding::Protobuf);
+            for (encoding, with_columns) in [(json, false), (json, true), (protobuf, false)] {
+                let view = View { row: Arc::clone(row), form, encoding, with_columns };
+                let first = cache.frame(&view, Told::Added, &event(7));
+                assert_eq!(cache.frame(&view, Told::Added, &event(7)).as_ptr(), first.as_ptr());
                 assert!(!seen.contains(&first.as_ptr()));
                 seen.push(first.as_ptr());
             }
@@ -177,11 +203,12 @@ mod tests {
     fn who_is_far_behind_is_told_right_and_takes_nothing_from_others() {
         let cache = FrameCache::default();
         let row = kinds::by_kind("", "v1", "Secret").unwrap();
-        let view = View { row, form: Form::Object, with_columns: false };
+        let view =
+            View { row: Arc::clone(row), form: Form::Object, encoding: Encoding::Json, with_columns: false };
         let newer = 7 + REMEMBERED as u64;
-        let kept = cache.frame(view, Told::Added, &event(newer));
-        let late = cache.frame(view, Told::Added, &event(7));
+        let kept = cache.frame(&view, Told::Added, &event(newer));
+        let late = cache.frame(&view, Told::Added, &event(7));
         assert!(std::str::from_utf8(&late).unwrap().contains(r#""resourceVersion":"7""#));
-        assert_eq!(cache.frame(view, Told::Added, &event(newer)).as_ptr(), kept.as_ptr());
+        assert_eq!(cache.frame(&view, Told::Added, &event(newer)).as_ptr(), kept.as_ptr());
     }
 }

@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::encoded::{decode_at, write_shared};
+use super::messages;
 use super::render::{self, ListHead};
 use super::target::Target;
-use crate::http::{Form, Outcome, Piece, Pieces, json_pieces};
-use crate::kinds::KindRow;
+use crate::http::{Accept, Encoding, Form, Outcome, Piece, Pieces, json_pieces};
+use crate::kinds::Served;
 
 /// Entries of a list that are still to be sent. Those that were are let go of.
 struct Items {
-    row: &'static KindRow,
+    row: Arc<Served>,
     form: Form,
     /// One time for the ages in all rows.
     now: Timestamp,
@@ -32,18 +33,27 @@ enum Stage {
 }
 
 /// A list in the form asked for.
-pub(super) fn list(target: &Target, form: Form, head: &ListHead, entries: Vec<Arc<Entry>>) -> Outcome {
-    let (row, entries) = (target.row, entries.into_iter());
-    let stage = Stage::Head(before_items(row, form, head));
+pub(super) async fn list(
+    target: &Target,
+    accept: Accept,
+    head: &ListHead,
+    entries: Vec<Arc<Entry>>,
+) -> Outcome {
+    if accept.encoding == Encoding::Protobuf {
+        return messages::list(&target.row, accept.form, head, entries).await;
+    }
+    let form = accept.form;
+    let (row, entries) = (Arc::clone(&target.row), entries.into_iter());
+    let stage = Stage::Head(before_items(&row, form, head));
     json_pieces(Items { row, form, now: Timestamp::now(), entries, stage })
 }
 
-fn before_items(row: &KindRow, form: Form, head: &ListHead) -> String {
+fn before_items(row: &Served, form: Form, head: &ListHead) -> String {
     let metadata = head.metadata();
     match form {
         Form::Object => format!(
-            r#"{{"kind":"{}List","apiVersion":"{}","metadata":{metadata},"items":["#,
-            row.kind,
+            r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#,
+            row.list_kind,
             row.api_version()
         ),
         Form::Metadata => format!(
@@ -60,13 +70,13 @@ impl Items {
     fn item(&self, entry: &Entry, out: &mut Vec<u8>) -> Outcome<Piece> {
         let value = match self.form {
             Form::Object => {
-                let rest = write_shared(out, self.row, &entry.value, entry.modified);
+                let rest = write_shared(out, &self.row, &entry.value, entry.modified);
                 return Ok(rest.map_or(Piece::Written, Piece::Shared));
             }
-            Form::Metadata => render::partial(&decode_at(self.row, &entry.value, entry.modified)?),
+            Form::Metadata => render::partial(&decode_at(&self.row, &entry.value, entry.modified)?),
             Form::Table(rows) => {
-                let object = decode_at(self.row, &entry.value, entry.modified)?;
-                render::table_row(self.row, rows, object, self.now)
+                let object = decode_at(&self.row, &entry.value, entry.modified)?;
+                render::table_row(&self.row, rows, object, self.now)
             }
         };
         // INVARIANT: writing a `Value` to a `Vec` cannot fail.
@@ -130,15 +140,16 @@ mod tests {
         (1..=count).map(entry).collect()
     }
 
-    fn answer(form: Form, entries: Vec<Arc<Entry>>) -> crate::http::Answer {
+    async fn answer(form: Form, entries: Vec<Arc<Entry>>) -> crate::http::Answer {
+        let accept = Accept { form, encoding: Encoding::Json, discovery: None };
         let row = kinds::by_kind("", "v1", "ConfigMap").unwrap();
-        let target = Target { row, namespace: String::new(), name: String::new() };
+        let target = Target { row: Arc::clone(row), namespace: String::new(), name: String::new() };
         let head = ListHead { revision: Revision(9), continue_token: None, remaining: None };
-        list(&target, form, &head, entries).unwrap()
+        list(&target, accept, &head, entries).await.unwrap()
     }
 
     async fn value(form: Form, entries: Vec<Arc<Entry>>) -> Value {
-        let body = answer(form, entries).into_body().collect().await.unwrap().to_bytes();
+        let body = answer(form, entries).await.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice(&body).unwrap()
     }
 
@@ -172,7 +183,7 @@ mod tests {
         let entries = entries(3000, 1000);
         let first = Arc::downgrade(&entries[0]);
         let last = Arc::downgrade(&entries[2999]);
-        let mut body = answer(Form::Object, entries).into_body();
+        let mut body = answer(Form::Object, entries).await.into_body();
         assert!(body.size_hint().lower() > 128 << 10 && body.size_hint().upper().is_none());
         body.frame().await.unwrap().unwrap();
         assert!(first.upgrade().is_none() && last.upgrade().is_some());
@@ -182,7 +193,7 @@ mod tests {
     async fn a_large_object_in_a_list_is_sent_from_the_stored_bytes() {
         let entries = entries(1, 1_000_000);
         let stored = entries[0].value.as_ptr_range();
-        let mut body = answer(Form::Object, entries).into_body();
+        let mut body = answer(Form::Object, entries).await.into_body();
         let mut is_shared = false;
         while let Some(frame) = body.frame().await {
             is_shared |= stored.contains(&frame.unwrap().into_data().unwrap().as_ptr());

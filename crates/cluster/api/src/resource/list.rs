@@ -8,10 +8,12 @@ use hako_store::{Entry, Page, Range, Revision, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use super::convert;
 use super::items;
 use super::render::ListHead;
 use super::selection::Selection;
 use super::target::Target;
+use super::unreadable;
 use super::versions::Version;
 use crate::http::{Failure, Outcome, Request};
 use crate::server::Inner;
@@ -32,12 +34,12 @@ const CHUNK: usize = 500;
 pub(crate) async fn list(server: &Inner, request: &Request, target: &Target) -> Outcome {
     // It takes its time: others on the connection go on meanwhile.
     tokio::task::yield_now().await;
-    let form = request.accept()?.form;
+    let accept = request.accept_of(target.row.has_protobuf)?;
     let selection = Selection::parse(&request.query, target)?;
     let limit: usize = request.query.number("limit")?.unwrap_or(0);
     let start = Start::parse(request, limit)?;
     let (entries, head) = start.read(server, target, &selection, limit).await?;
-    items::list(target, form, &head, entries)
+    items::list(target, accept, &head, entries).await
 }
 
 /// The selected entries now, for operations on a whole collection.
@@ -86,7 +88,7 @@ impl Start {
             if !selection.is_everything() && limit > 0 {
                 range.limit = CHUNK.max(limit);
             }
-            let page = self::page(server, &range).await?;
+            let page = self::page(server, target, &range).await?;
             self.version.allows(page.revision)?;
             let mut cut_at = None;
             for entry in &page.entries {
@@ -102,9 +104,11 @@ impl Start {
             let is_last_of_page = cut_at == last;
             if let Some(key) = cut_at.filter(|_| page.more || !is_last_of_page) {
                 let remaining = selection.is_everything().then_some(page.remaining);
+                let found = convert::all_shown(server, &target.row, found).await?;
                 return Ok((found, head(page.revision, Some(&key), remaining)));
             }
             let Some(last) = last.filter(|_| page.more && (limit == 0 || found.len() < limit)) else {
+                let found = convert::all_shown(server, &target.row, found).await?;
                 return Ok((found, head(page.revision, None, None)));
             };
             range.start_after = Some(last);
@@ -123,9 +127,10 @@ fn token(revision: Option<Revision>, key: &Bytes) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
-async fn page(server: &Inner, range: &Range) -> Outcome<Page> {
+async fn page(server: &Inner, target: &Target, range: &Range) -> Outcome<Page> {
     match (server.config.store.range(range.clone()).await, &range.start_after) {
         (Err(StoreError::Compacted { .. }), Some(after)) => Err(too_late(after)),
+        (Err(StoreError::Unreadable { .. }), _) => Err(unreadable::of_list(server, target, range).await?),
         (other, _) => Ok(other?),
     }
 }

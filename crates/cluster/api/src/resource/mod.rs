@@ -6,6 +6,9 @@
 //! Invariant: an object is encoded once, when it is written; readers and watchers get those bytes with the
 //! revision put in, and objects are decoded only to change them, to select by their fields or to print cells.
 
+mod components;
+mod connect;
+mod convert;
 mod create;
 mod decode;
 mod delete;
@@ -14,6 +17,7 @@ mod evict;
 mod frames;
 mod items;
 mod list;
+mod messages;
 mod metadata;
 mod options;
 mod ownership;
@@ -26,13 +30,16 @@ mod scale;
 mod selection;
 mod target;
 mod token;
+mod unreadable;
 mod update;
 mod versions;
 mod watch;
 
+pub(crate) use components::{get_component, list_components};
+pub(crate) use connect::admit_connection;
 pub(crate) use create::create;
-pub(crate) use delete::{delete, delete_collection};
-pub(crate) use encoded::{encode as encode_stored, head_value};
+pub(crate) use delete::{clear, delete, delete_collection};
+pub(crate) use encoded::{decode as decode_stored, encode as encode_stored, head_value};
 pub(crate) use evict::evict;
 pub(crate) use frames::FrameCache;
 pub(crate) use list::list;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::target::Target;
-use crate::admission::{Change, Notes, Operation};
+use crate::admission::{Change, Manner, Notes, Operation};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request};
 use crate::patch::apply;
@@ -18,10 +18,14 @@ pub(super) struct Writer<'a> {
     pub manager: String,
     /// Empty, or the subresource written through.
     pub subresource: &'a str,
+    /// Under which subresource the fields are owned: mostly that one.
+    owned_through: &'a str,
     /// Who it is.
     pub identity: &'a Identity,
     /// What admission has to say.
     pub notes: &'a Notes,
+    pub manner: Manner,
+    asks_others: bool,
     record: Record,
 }
 
@@ -41,13 +45,52 @@ impl<'a> Writer<'a> {
     pub(super) fn of(request: &'a Request, subresource: &'a str) -> Self {
         let record = if request.is_inside { Record::Keep } else { Record::Track };
         let (identity, notes) = (&request.identity, &*request.notes);
-        Self { manager: request.manager(), subresource, identity, notes, record }
+        let (manager, manner) = (request.manager(), Manner::of(request));
+        Self {
+            manager,
+            subresource,
+            owned_through: subresource,
+            identity,
+            notes,
+            manner,
+            asks_others: true,
+            record,
+        }
+    }
+
+    /// The server itself, which owns nothing.
+    pub(super) fn server(identity: &'a Identity, notes: &'a Notes) -> Self {
+        Self {
+            manager: String::new(),
+            subresource: "",
+            owned_through: "",
+            identity,
+            notes,
+            manner: Manner::of_server(),
+            asks_others: false,
+            record: Record::Keep,
+        }
     }
 
     /// The sender of an application, which has said who it is.
     pub(super) fn applying(request: &'a Request, subresource: &'a str) -> Self {
-        let (identity, notes) = (&request.identity, &*request.notes);
-        Self { manager: request.manager(), subresource, identity, notes, record: Record::Applied }
+        Self { record: Record::Applied, ..Self::of(request, subresource) }
+    }
+
+    /// The same, who owns what it writes to the whole object under a subresource.
+    pub(super) fn owning_through(self, subresource: &'a str) -> Self {
+        Self { owned_through: subresource, ..self }
+    }
+
+    /// The sender of a deletion with these options.
+    pub(super) fn deleting(mut self, options: Value, is_dry_run: bool) -> Self {
+        self.manner = self.manner.with_deletion(options, is_dry_run);
+        self
+    }
+
+    /// The same for a change that follows from one about which webhooks and policies were asked.
+    pub(super) fn settled(self) -> Self {
+        Self { asks_others: false, ..self }
     }
 }
 
@@ -60,8 +103,8 @@ impl<'a> Writer<'a> {
         target: &'a Target,
         old: Option<&'a Value>,
     ) -> Change<'a> {
-        let Self { identity, notes, subresource: part, .. } = self;
-        Change { server, operation, target, part, identity, old, notes }
+        let Self { identity, notes, subresource: part, manner, asks_others, .. } = self;
+        Change { server, operation, target, part, identity, old, notes, manner, asks_others: *asks_others }
     }
 }
 
@@ -72,11 +115,11 @@ pub(super) fn record(writer: &Writer<'_>, target: &Target, old: Option<&Value>, 
         Record::Keep => keep(old, new),
         Record::Track => {
             let write = apply::Write {
-                type_name: target.row.type_name,
+                shape: target.row.shape(),
                 live: old,
                 manager: &writer.manager,
-                api_version: &target.row.api_version(),
-                subresource: writer.subresource,
+                api_version: target.row.api_version(),
+                subresource: writer.owned_through,
                 now: Timestamp::now(),
             };
             apply::track(write, new);
@@ -101,13 +144,13 @@ pub(super) fn applied(
     force: bool,
 ) -> Outcome<Value> {
     let request = apply::Apply {
-        type_name: target.row.type_name,
+        shape: target.row.shape(),
         live,
         applied: configuration,
         manager: &writer.manager,
         force,
-        api_version: &target.row.api_version(),
-        subresource: writer.subresource,
+        api_version: target.row.api_version(),
+        subresource: writer.owned_through,
         now: Timestamp::now(),
     };
     apply::apply(request).map_err(|error| Failure::about(&Error::from(error), &target.subject()))

@@ -8,6 +8,7 @@ use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::convert;
 use super::create::store_new;
 use super::decode;
 use super::encoded::{decode as decode_entry, head_value};
@@ -16,8 +17,10 @@ use super::ownership::{self, Writer};
 use super::target::Target;
 use super::update::{ATTEMPTS, attempt, modify};
 use crate::http::{Failure, Outcome, Request, answer};
+use crate::kinds::Served;
+use crate::patch;
+use crate::schema::{self, Shape};
 use crate::server::Inner;
-use crate::{patch, schema};
 
 /// The format of a patch, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,49 +39,61 @@ impl Format {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
-            other => {
-                let text = format!(
-                    "the body of the request was in an unknown format - accepted media types include: \
-                     application/json-patch+json, application/merge-patch+json, \
-                     application/strategic-merge-patch+json, application/apply-patch+yaml; got {other:?}"
-                );
-                Err(Status::failure(415, "UnsupportedMediaType", text).into())
+            other => Err(unsupported(
+                "application/strategic-merge-patch+json, application/apply-patch+yaml",
+                other,
+            )),
+        }
+    }
+
+    /// The same for the objects of a kind, which may not know how its lists merge.
+    fn of_kind(request: &Request, row: &Served) -> Outcome<Self> {
+        match Self::of(request)? {
+            Self::Strategic if !row.takes_strategic_patches => {
+                Err(unsupported("application/apply-patch+yaml", request.header(header::CONTENT_TYPE)))
             }
+            format => Ok(format),
         }
     }
 
     /// What `object` becomes. Not for apply.
-    pub(super) fn apply_to(self, object: &Value, change: &Value, type_name: &str) -> Outcome<Value> {
+    pub(super) fn apply_to(self, object: &Value, change: &Value, shape: &Shape) -> Outcome<Value> {
         Ok(match self {
             Self::Json => patch::json(object, change).map_err(hako_error::Error::from)?,
             Self::Merge => patch::merge(object, change),
             Self::Strategic => {
-                let model = schema::model();
-                let shape = model.shape(type_name);
-                patch::strategic(model, shape, object, change).map_err(hako_error::Error::from)?
+                patch::strategic(schema::model(), shape, object, change).map_err(hako_error::Error::from)?
             }
             Self::Apply => return Err(Failure::method_not_allowed()),
         })
     }
 }
 
+fn unsupported(others: &str, given: &str) -> Failure {
+    let text = format!(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
+         application/merge-patch+json, {others}; got {given:?}"
+    );
+    Status::failure(415, "UnsupportedMediaType", text).into()
+}
+
 /// Changes part of an object, or of one of its parts.
 pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
-    let form = request.accept()?.form;
-    let format = Format::of(request)?;
+    let form = request.accept_of(target.row.has_protobuf)?.form;
+    let format = Format::of_kind(request, &target.row)?;
     if format == Format::Apply {
         return apply(server, request, target, part).await;
     }
     let is_dry_run = options::is_dry_run(request, OptionsOf::Patch)?;
     let change = decode::json(&request.body)?;
     let writer = Writer::of(request, part);
-    let type_name = target.row.type_name;
+    let shape = target.row.shape();
     let warnings = Mutex::new(Vec::new());
     let apply = |old: &Value| {
-        let new = format.apply_to(old, &change, type_name)?;
-        let sent = match decode::admit(request, target.row, new) {
+        let new = format.apply_to(old, &change, shape)?;
+        let sent = match decode::admit(request, &target.row, new) {
             Err(failure) if failure.is(400) => {
-                return Err(unfit(&failure, format.apply_to(old, &change, type_name)?.to_string()));
+                return Err(unfit(&failure, format.apply_to(old, &change, shape)?.to_string()));
             }
             other => other?,
         };
@@ -100,15 +115,16 @@ fn unfit(failure: &Failure, made: String) -> Failure {
 
 /// Applies a configuration: creates the object or merges into it, by field ownership.
 async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
-    let form = request.accept()?.form;
+    let form = request.accept_of(target.row.has_protobuf)?.form;
     let is_dry_run = options::is_dry_run(request, OptionsOf::Apply)?;
     let force = request.query.flag("force");
     let writer = Writer::applying(request, part);
-    let sent = decode::admit(request, target.row, decode::yaml(&request.body)?)?;
+    let sent = decode::admit(request, &target.row, decode::yaml(&request.body)?)?;
     for _ in 0..ATTEMPTS {
         let (code, stored) = match server.config.store.get(&target.key()).await?.entry {
             Some(entry) => {
-                let old = decode_entry(target.row, &entry)?;
+                let shown = convert::shown(server, &target.row, Arc::clone(&entry)).await?;
+                let old = decode_entry(&target.row, &shown)?;
                 let new = ownership::applied(&writer, target, Some(&old), &sent.object, force)?;
                 (StatusCode::OK, attempt(server, target, &writer, is_dry_run, &entry, &old, new).await?)
             }

@@ -7,9 +7,12 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::decode;
+use super::ownership::Writer;
+use super::pods;
 use super::target::Target;
+use crate::admission::{self, Operation};
 use crate::auth::{Attributes, Identity, decide, token, verify_token};
-use crate::http::{Outcome, Request, answer};
+use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::Question;
 use crate::server::Inner;
 
@@ -20,28 +23,48 @@ pub(crate) async fn ask(
     target: &Target,
     question: Question,
 ) -> Outcome {
-    let sent = decode::object(request, target.row)?;
+    let sent = decode::object(request, &target.row)?;
     let mut object = sent.object;
     if target.row.is_namespaced()
         && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
     {
         super::create::place(metadata, target)?;
     }
-    let causes = (target.row.validate)(&object);
+    if question == Question::Binding {
+        return pods::bind_named(server, request, &target.namespace, object).await;
+    }
+    let causes = target.row.strategy().check(&object);
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
+    let writer = Writer::of(request, "");
+    admission::ask_others(&writer.change(server, Operation::Create, target, None), &mut object).await?;
     let spec = object.get("spec").cloned().unwrap_or_default();
+    sense(question, &spec)?;
     object["status"] = match question {
         Question::SubjectAccess => access(server, &subject(&spec), &spec).await?,
         Question::SelfAccess => access(server, &request.identity, &spec).await?,
         Question::SelfRules => rules(server, &request.identity, &spec),
         Question::SelfSubject => json!({"userInfo": user_info(&request.identity)}),
         Question::Token => review(server, &spec).await,
+        Question::Binding | Question::Components => return Err(Failure::method_not_allowed()),
     };
     let mut response = answer::json(StatusCode::CREATED, &object);
     answer::warn(&mut response, &sent.warnings);
     Ok(response)
+}
+
+/// Refuses what asks about nothing.
+fn sense(question: Question, spec: &Value) -> Outcome<()> {
+    match question {
+        Question::SelfRules if text(spec, "namespace").is_empty() => {
+            Err(Failure::bad_request("no namespace on request"))
+        }
+        Question::Token if text(spec, "token").is_empty() => {
+            Err(Failure::bad_request("token is required for TokenReview in authentication"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -80,7 +103,10 @@ async fn access(server: &Inner, identity: &Identity, spec: &Value) -> Outcome<Va
         }
     };
     match decide(server, identity, wanted).await {
-        Ok(()) => Ok(json!({"allowed": true})),
+        Ok(()) => Ok(match server.rbac.read().reason(identity, wanted) {
+            Some(reason) => json!({"allowed": true, "reason": reason}),
+            None => json!({"allowed": true}),
+        }),
         Err(error) if error.kind() == Kind::Forbidden => Ok(json!({"allowed": false})),
         Err(error) => Err(error.into()),
     }
@@ -99,7 +125,12 @@ fn rules(server: &Inner, identity: &Identity, spec: &Value) -> Value {
             paths.push(Value::Object(only(map, &["verbs", "nonResourceURLs"])));
         }
     }
-    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    if server.config.external.access.is_some() {
+        status["incomplete"] = true.into();
+        status["evaluationError"] = "webhook authorizer does not support user rule resolution".into();
+    }
+    status
 }
 
 fn only(map: Map<String, Value>, names: &[&str]) -> Map<String, Value> {

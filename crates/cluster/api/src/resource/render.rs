@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::encoded::{decode_at, written};
 use crate::http::{Answer, Form, Outcome, RowObject, answer};
-use crate::kinds::KindRow;
+use crate::kinds::Served;
 
 /// One object.
-pub(super) fn object(row: &KindRow, form: Form, code: StatusCode, stored: &[u8], at: Revision) -> Outcome {
+pub(super) fn object(row: &Served, form: Form, code: StatusCode, stored: &[u8], at: Revision) -> Outcome {
     let body = match form {
         Form::Object => written(row, stored, at),
         Form::Metadata => to_bytes(&partial(&decode_at(row, stored, at)?)),
@@ -25,7 +25,7 @@ pub(super) fn object(row: &KindRow, form: Form, code: StatusCode, stored: &[u8],
 }
 
 /// One object that is decoded and not stored, as dry runs answer.
-pub(super) fn value(row: &KindRow, form: Form, code: StatusCode, object: &Value) -> Answer {
+pub(super) fn value(row: &Served, form: Form, code: StatusCode, object: &Value) -> Answer {
     match form {
         Form::Object => answer::json(code, object),
         Form::Metadata => answer::json(code, &partial(object)),
@@ -65,7 +65,7 @@ pub(super) fn partial(object: &Value) -> Value {
 
 /// A table of objects.
 pub(super) fn table(
-    row: &KindRow,
+    row: &Served,
     rows: RowObject,
     objects: &[Value],
     metadata: Value,
@@ -81,7 +81,7 @@ pub(super) fn table(
 }
 
 /// What a table's columns are.
-pub(super) fn columns(row: &KindRow) -> Vec<Value> {
+pub(super) fn columns(row: &Served) -> Vec<Value> {
     let columns = row.columns.iter().map(|column| {
         json!({
             "name": column.name, "type": column.kind, "format": column.format,
@@ -92,8 +92,8 @@ pub(super) fn columns(row: &KindRow) -> Vec<Value> {
 }
 
 /// One object as a table's row.
-pub(super) fn table_row(row: &KindRow, rows: RowObject, object: Value, now: Timestamp) -> Value {
-    let cells = (row.cells)(&object, now);
+pub(super) fn table_row(row: &Served, rows: RowObject, object: Value, now: Timestamp) -> Value {
+    let cells = row.cells(&object, now);
     let carried = match rows {
         RowObject::None => Value::Null,
         RowObject::Metadata => partial(&object),

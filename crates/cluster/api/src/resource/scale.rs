@@ -3,48 +3,116 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::convert;
 use super::create::Stored;
 use super::decode;
 use super::encoded::{decode as decode_entry, decode_at};
 use super::options::{self, OptionsOf};
-use super::ownership::Writer;
+use super::ownership::{self, Writer};
 use super::patch::Format;
 use super::target::Target;
 use super::update::modify;
+use crate::admission::{self, Operation};
 use crate::http::{Outcome, Request, answer};
 use crate::kinds::scale;
+use crate::schema;
 use crate::server::Inner;
 
+const PART: &str = "scale";
 const TYPE_NAME: &str = "io.k8s.api.autoscaling.v1.Scale";
 
 /// Reads the scale of an object.
 pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
     let entry = target.read(&*server.config.store).await?;
-    Ok(answer::json(StatusCode::OK, &scale::of(&decode_entry(target.row, &entry)?)))
+    let entry = convert::shown(server, &target.row, entry).await?;
+    let object = decode_entry(&target.row, &entry)?;
+    Ok(answer::json(StatusCode::OK, &scale::of(target.row.strategy().scale_paths(), &object)))
 }
 
 /// Replaces or patches the scale of an object.
 pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let writer = Writer::of(request, "");
-    let wanted = wanted(request)?;
     let is_dry_run = options::is_dry_run(request, options_of(request)?)?;
-    let stored = modify(server, target, &writer, is_dry_run, |old| {
-        let scale = wanted(&scale::of(old))?;
+    let replicas = admitted(server, request, target, &wanted(request)?).await?;
+    let stored = match request.method == Method::PATCH && Format::of(request)? == Format::Apply {
+        true => apply(server, request, target, is_dry_run, replicas).await?,
+        false => change(server, request, target, is_dry_run, replicas).await?,
+    };
+    let object = match stored {
+        Stored::Bytes(stored, revision) => decode_at(&target.row, &stored, revision)?,
+        Stored::Value(object) => *object,
+    };
+    Ok(answer::json(StatusCode::OK, &scale::of(target.row.strategy().scale_paths(), &object)))
+}
+
+async fn change(
+    server: &Arc<Inner>,
+    request: &Request,
+    target: &Target,
+    is_dry_run: bool,
+    replicas: Option<Value>,
+) -> Outcome<Stored> {
+    let writer = Writer::of(request, "").owning_through(PART).settled();
+    let (wanted, paths) = (wanted(request)?, target.row.strategy().scale_paths());
+    modify(server, target, &writer, is_dry_run, |old| {
+        let mut scale = wanted(&scale::of(paths, old))?;
+        if let Some(replicas) = &replicas {
+            scale["spec"]["replicas"] = replicas.clone();
+        }
         let mut new = old.clone();
-        scale::apply(&mut new, &scale).map_err(|causes| target.invalid(causes))?;
+        scale::apply(paths, &mut new, &scale).map_err(|causes| target.invalid(causes))?;
         if let Some(version) = scale.pointer("/metadata/resourceVersion") {
             new["metadata"]["resourceVersion"] = version.clone();
         }
         Ok(new)
     })
-    .await?;
-    let object = match stored {
-        Stored::Bytes(stored, revision) => decode_at(target.row, &stored, revision)?,
-        Stored::Value(object) => *object,
-    };
-    Ok(answer::json(StatusCode::OK, &scale::of(&object)))
+    .await
+}
+
+/// What is applied to a scale is applied to the replicas of the object, whose fields are owned.
+async fn apply(
+    server: &Arc<Inner>,
+    request: &Request,
+    target: &Target,
+    is_dry_run: bool,
+    replicas: Option<Value>,
+) -> Outcome<Stored> {
+    let writer = Writer::applying(request, "").owning_through(PART).settled();
+    let (sent, wanted) = (decode::yaml(&request.body)?, wanted(request)?);
+    let (force, paths) = (request.query.flag("force"), target.row.strategy().scale_paths());
+    let configuration = json!({
+        "apiVersion": target.row.api_version(), "kind": *target.row.kind, "metadata": {"name": target.name},
+    });
+    modify(server, target, &writer, is_dry_run, |old| {
+        let scale = wanted(&scale::of(paths, old))?;
+        scale::apply(paths, &mut old.clone(), &scale).map_err(|causes| target.invalid(causes))?;
+        let mut configuration = configuration.clone();
+        let replicas = replicas.as_ref().or_else(|| sent.pointer("/spec/replicas"));
+        if let Some(replicas) = replicas.filter(|replicas| !replicas.is_null()) {
+            scale::set(paths, &mut configuration, replicas.clone());
+        }
+        ownership::applied(&writer, target, Some(old), &configuration, force)
+    })
+    .await
+}
+
+/// Asks webhooks and policies about the scale as it is about to be; the replicas, if one of them changes those.
+async fn admitted(
+    server: &Inner,
+    request: &Request,
+    target: &Target,
+    wanted: &Change,
+) -> Outcome<Option<Value>> {
+    let entry = target.read(&*server.config.store).await?;
+    let entry = convert::shown(server, &target.row, entry).await?;
+    let old = scale::of(target.row.strategy().scale_paths(), &decode_entry(&target.row, &entry)?);
+    let sent = wanted(&old)?;
+    let (writer, mut admitted) = (Writer::of(request, "scale"), sent.clone());
+    let change = writer.change(server, Operation::Update, target, Some(&old));
+    admission::ask_others(&change, &mut admitted).await?;
+    let replicas = |scale: &Value| scale.pointer("/spec/replicas").cloned();
+    Ok(replicas(&admitted).filter(|_| replicas(&admitted) != replicas(&sent)))
 }
 
 fn options_of(request: &Request) -> Outcome<OptionsOf> {
@@ -64,9 +132,10 @@ fn wanted(request: &Request) -> Outcome<Change> {
         return Ok(Box::new(move |_| Ok(sent.clone())));
     }
     let format = Format::of(request)?;
-    let change = decode::yaml(&request.body)?;
-    Ok(Box::new(move |scale| match format {
-        Format::Apply => Ok(crate::patch::merge(scale, &change)),
-        format => format.apply_to(scale, &change, TYPE_NAME),
-    }))
+    let mut change = decode::yaml(&request.body)?;
+    if format == Format::Apply {
+        decode::set_type(&mut change, "autoscaling/v1", "Scale")?;
+        return Ok(Box::new(move |scale| Ok(crate::patch::merge(scale, &change))));
+    }
+    Ok(Box::new(move |scale| format.apply_to(scale, &change, schema::model().shape(TYPE_NAME))))
 }

@@ -1,5 +1,7 @@
 //! Which objects of a collection a request wants.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hako_error::{Error, Kind};
 use hako_kube::{FieldSelector, FieldTerm, Head, Selector};
@@ -7,21 +9,21 @@ use serde_json::Value;
 
 use super::target::{Target, registry_prefix};
 use crate::http::{Failure, Outcome, Query};
-use crate::kinds::KindRow;
+use crate::kinds::{Name, Served};
 
 /// Label and field selectors of a list or watch.
 #[derive(Clone, Debug)]
 pub(super) struct Selection {
     labels: Selector,
     fields: FieldSelector,
-    row: &'static KindRow,
+    row: Arc<Served>,
 }
 
 /// Every kind can be selected by its metadata, some by more. Kinds with fields of their own know a namespace only where
 /// they live in one.
-fn supported(row: &KindRow, fields: &FieldSelector) -> Outcome<()> {
+fn supported(row: &Served, fields: &FieldSelector) -> Outcome<()> {
     let metadata = ["metadata.name", "metadata.namespace"];
-    if row.selectable_fields.is_empty() {
+    if !row.knows_its_fields {
         let unknown = fields.terms.iter().find(|term| !metadata.contains(&term.field.as_str()));
         return match unknown {
             None => Ok(()),
@@ -31,13 +33,14 @@ fn supported(row: &KindRow, fields: &FieldSelector) -> Outcome<()> {
         };
     }
     let of_metadata = if row.is_namespaced() { &metadata[..] } else { &metadata[..1] };
-    let known = [of_metadata, row.selectable_fields].concat();
+    let own = row.selectable_fields.iter().map(Name::as_ref);
+    let known: Vec<&str> = of_metadata.iter().copied().chain(own).collect();
     fields.check(&known).map_err(|error| Failure::bad_request(error.to_string()))
 }
 
 impl Selection {
     pub(super) fn parse(query: &Query, target: &Target) -> Outcome<Self> {
-        let row = target.row;
+        let row = Arc::clone(&target.row);
         let bad = |error: &dyn std::fmt::Display| {
             Failure::from(Error::new(Kind::Invalid, format!("unable to parse requirement: {error}")))
         };
@@ -45,7 +48,7 @@ impl Selection {
             Selector::parse(query.get("labelSelector").unwrap_or("")).map_err(|error| bad(&error))?;
         let mut fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or(""))
             .map_err(|error| Failure::bad_request(error.to_string()))?;
-        supported(row, &fields)?;
+        supported(&row, &fields)?;
         if !target.name.is_empty() {
             let term =
                 FieldTerm { field: "metadata.name".into(), is_equal: true, value: target.name.clone() };
@@ -54,10 +57,10 @@ impl Selection {
         Ok(Self { labels, fields, row })
     }
 
-    /// Below what all keys are that it can want: where it names an object, that one's. Watches wait for all of their
-    /// kind all the same: bookmarks tell of versions that others moved on.
+    /// Below what all keys are that it can want: where it names an object, that one's, so that who watches one object
+    /// is not woken by the others of its kind.
     pub(super) fn prefix(&self, target: &Target) -> Bytes {
-        let mut prefix = registry_prefix(target.row, &target.namespace);
+        let mut prefix = registry_prefix(&target.row, &target.namespace);
         let is_name = |term: &&FieldTerm| term.is_equal && term.field == "metadata.name";
         let name = self.fields.terms.iter().find(is_name);
         if let Some(name) = name.filter(|_| !target.row.is_namespaced() || !target.namespace.is_empty()) {
@@ -95,8 +98,10 @@ impl Selection {
             Vec::new()
         } else {
             let mut object: Value = serde_json::from_slice(stored).unwrap_or_default();
-            self.row.read_stored(&mut object);
-            (self.row.selectable)(&object)
+            if !self.row.is_served_as_kept(stored) {
+                self.row.read_stored(&mut object);
+            }
+            self.row.strategy().selectable(&object)
         };
         self.fields.matches(|field| match field {
             "metadata.name" => Some(name),
@@ -109,11 +114,11 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds;
+    use crate::kinds::{self, Kinds};
 
-    fn parsed(row: &'static KindRow, selector: &str) -> Result<Selection, String> {
+    fn parsed(row: &Arc<Served>, selector: &str) -> Result<Selection, String> {
         let query = Query::parse(&format!("fieldSelector={selector}"));
-        let target = Target { row, namespace: String::new(), name: String::new() };
+        let target = Target { row: Arc::clone(row), namespace: String::new(), name: String::new() };
         Selection::parse(&query, &target).map_err(|failure| {
             assert_eq!(failure.status().code, 400);
             failure.status().message.clone()
@@ -122,15 +127,15 @@ mod tests {
 
     #[test]
     fn every_kind_is_selected_by_its_fields_and_refuses_others_in_upstreams_words() {
-        for row in kinds::table() {
-            for field in row.selectable_fields.iter().chain(&["metadata.name"]) {
+        for row in Kinds::built_in().all() {
+            for field in row.selectable_fields.iter().map(Name::as_ref).chain(["metadata.name"]) {
                 parsed(row, &format!("{field}!=x")).unwrap();
             }
-            let expected = match row.selectable_fields {
-                [] => {
+            let expected = match row.selectable_fields.is_empty() {
+                true => {
                     r#""spec.none" is not a known field selector: only "metadata.name", "metadata.namespace""#
                 }
-                _ => "field label not supported: spec.none",
+                false => "field label not supported: spec.none",
             };
             assert_eq!(parsed(row, "spec.none=x").unwrap_err(), expected, "{}", row.kind);
             let by_namespace = parsed(row, "metadata.namespace=x");
@@ -173,7 +178,7 @@ mod tests {
         for (group, plural, fields) in documented {
             let row = kinds::by_resource(group, "v1", plural).unwrap();
             for field in fields.split(' ') {
-                assert!(row.selectable_fields.contains(&field), "{plural} {field}");
+                assert!(row.selectable_fields.iter().any(|name| name == field), "{plural} {field}");
             }
         }
     }

@@ -7,20 +7,20 @@ use hako_kube::status::{self, Subject};
 use hako_store::{Entry, Store};
 
 use crate::http::{Failure, Outcome};
-use crate::kinds::KindRow;
+use crate::kinds::Served;
 
 /// A collection (empty name) or an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub row: &'static KindRow,
+    pub row: Arc<Served>,
     /// Empty for cluster-wide kinds, and for all namespaces.
     pub namespace: String,
     pub name: String,
 }
 
 /// `/registry/<group or core>/<plural>/`, the prefix of a kind's keys.
-pub(crate) fn registry_prefix(row: &KindRow, namespace: &str) -> String {
-    let group = if row.stored_group().is_empty() { "core" } else { row.stored_group() };
+pub(crate) fn registry_prefix(row: &Served, namespace: &str) -> String {
+    let group = if row.stored_group.is_empty() { "core" } else { &*row.stored_group };
     let mut prefix = format!("/registry/{group}/{}/", row.plural);
     if !namespace.is_empty() {
         prefix.push_str(namespace);
@@ -30,25 +30,25 @@ pub(crate) fn registry_prefix(row: &KindRow, namespace: &str) -> String {
 }
 
 /// The key of an object.
-pub(crate) fn registry_key(row: &KindRow, namespace: &str, name: &str) -> Bytes {
+pub(crate) fn registry_key(row: &Served, namespace: &str, name: &str) -> Bytes {
     Bytes::from(registry_prefix(row, namespace) + name)
 }
 
 impl Target {
     pub(crate) fn key(&self) -> Bytes {
-        registry_key(self.row, &self.namespace, &self.name)
+        registry_key(&self.row, &self.namespace, &self.name)
     }
 
     pub(crate) fn named(&self, name: &str) -> Self {
-        Self { name: name.to_owned(), ..self.clone() }
+        Self { row: Arc::clone(&self.row), namespace: self.namespace.clone(), name: name.to_owned() }
     }
 
     /// As messages name it.
     pub(crate) fn subject(&self) -> Subject {
         Subject {
-            group: self.row.group.to_owned(),
-            resource: self.row.plural.to_owned(),
-            kind: self.row.kind.to_owned(),
+            group: self.row.group.to_string(),
+            resource: self.row.plural.to_string(),
+            kind: self.row.kind.to_string(),
             name: self.name.clone(),
         }
     }

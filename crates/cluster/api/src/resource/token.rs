@@ -26,8 +26,10 @@ pub(crate) async fn request_token(server: &Arc<Inner>, request: &Request, target
     let mut sent = decode::any(request)?;
     decode::set_type(&mut sent, "authentication.k8s.io/v1", "TokenRequest")?;
     let entry = target.read(&*server.config.store).await?;
-    let account = decode_entry(target.row, &entry)?;
+    let account = decode_entry(&target.row, &entry)?;
     let writer = Writer::of(request, "token");
+    admission::ask_others(&writer.change(server, Operation::Create, target, None), &mut sent).await?;
+    let writer = writer.settled();
     admission::validate(&writer.change(server, Operation::Create, target, None), &sent).await?;
     let seconds = sent.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
     let seconds = seconds.unwrap_or(SECONDS_BY_DEFAULT);
@@ -88,9 +90,9 @@ async fn bound(server: &Inner, target: &Target, wanted: &Value) -> Outcome<Bound
             return Err(target.invalid(vec![cause]));
         }
     };
-    let row = kinds::by_resource("", "v1", plural).unwrap_or(target.row);
+    let row = kinds::by_resource("", "v1", plural).unwrap_or(&target.row);
     let namespace = if row.is_namespaced() { target.namespace.clone() } else { String::new() };
-    let object_target = Target { row, namespace, name: text("name").to_owned() };
+    let object_target = Target { row: Arc::clone(row), namespace, name: text("name").to_owned() };
     let entry = object_target.read(&*server.config.store).await?;
     let object = decode_entry(row, &entry)?;
     let found = reference(&object);
@@ -125,7 +127,7 @@ async fn node_of(server: &Inner, pod: &Value) -> Outcome<Option<Reference>> {
     let Some(row) = kinds::by_resource("", "v1", "nodes").filter(|_| !name.is_empty()) else {
         return Ok(None);
     };
-    let target = Target { row, namespace: String::new(), name: name.to_owned() };
+    let target = Target { row: Arc::clone(row), namespace: String::new(), name: name.to_owned() };
     match server.config.store.get(&target.key()).await?.entry {
         Some(entry) => Ok(Some(reference(&decode_entry(row, &entry)?))),
         None => Ok(None),

@@ -8,9 +8,10 @@ use hako_store::{Entry, Expect, StoreError, Write};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::convert;
 use super::create::{Stored, place, store_new};
 use super::decode;
-use super::encoded::{decode as decode_entry, encode, head_value};
+use super::encoded::{decode as decode_entry, head_value};
 use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
@@ -18,7 +19,7 @@ use super::target::Target;
 use crate::admission::{self, Operation};
 use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
-use crate::kinds::{KindRow, PartWrite};
+use crate::kinds::{PartWrite, Served};
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.
@@ -26,9 +27,9 @@ pub(super) const ATTEMPTS: usize = 16;
 
 /// Replaces an object, or one of its parts.
 pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Target, part: &str) -> Outcome {
-    let form = request.accept()?.form;
+    let form = request.accept_of(target.row.has_protobuf)?.form;
     let is_dry_run = options::is_dry_run(request, OptionsOf::Update)?;
-    let sent = decode::object(request, target.row)?;
+    let sent = decode::object(request, &target.row)?;
     let writer = Writer::of(request, part);
     if head_value(&sent.object, "name").is_empty() {
         let name = &target.name;
@@ -38,7 +39,7 @@ pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Targ
     }
     let change = |_: &Value| Ok(sent.object.clone());
     let (code, stored) = match modify(server, target, &writer, is_dry_run, change).await {
-        Err(failure) if failure.is(404) && part.is_empty() && target.row.write_rules().creates_on_update => {
+        Err(failure) if failure.is(404) && part.is_empty() && target.row.write_rules.creates_on_update => {
             (StatusCode::CREATED, make(server, target, &writer, is_dry_run, &sent.object).await?)
         }
         outcome => (StatusCode::OK, outcome?),
@@ -58,8 +59,8 @@ async fn make(
 ) -> Outcome<Stored> {
     let wanted = Attributes::Resource {
         verb: "create",
-        group: target.row.group,
-        resource: target.row.plural,
+        group: &target.row.group,
+        resource: &target.row.plural,
         subresource: "",
         namespace: &target.namespace,
         name: &target.name,
@@ -86,7 +87,8 @@ pub(super) async fn modify(
 ) -> Outcome<Stored> {
     for _ in 0..ATTEMPTS {
         let entry = target.read(&*server.config.store).await?;
-        let old = decode_entry(target.row, &entry)?;
+        let shown = convert::shown(server, &target.row, Arc::clone(&entry)).await?;
+        let old = decode_entry(&target.row, &shown)?;
         let new = change(&old)?;
         match attempt(server, target, writer, is_dry_run, &entry, &old, new).await? {
             Some(stored) => return Ok(stored),
@@ -106,10 +108,10 @@ pub(super) async fn attempt(
     old: &Value,
     mut new: Value,
 ) -> Outcome<Option<Stored>> {
-    let row = target.row;
+    let row = &*target.row;
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
-    (row.default)(&mut new);
+    row.default(&mut new);
     let change = writer.change(server, Operation::Update, target, Some(old));
     metadata::dedup_owners(&mut new, writer.notes, Moment::Sent);
     admission::mutate(&change, &mut new).await?;
@@ -118,6 +120,9 @@ pub(super) async fn attempt(
     let causes = settle(row, &mut new, old, &PartWrite { name: writer.subresource, now: &now });
     if !causes.is_empty() {
         return Err(target.invalid(causes));
+    }
+    if writer.subresource.is_empty() {
+        admission::note_types(&server.kinds.now(), target, &mut new);
     }
     admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
     admission::validate(&change, &new).await?;
@@ -131,10 +136,11 @@ pub(super) async fn attempt(
         let _ = admission::charge(&change, &new, true).await?;
         return Ok(Some(Stored::Value(Box::new(new))));
     }
-    if is_same(&new, old) {
-        return Ok(Some(Stored::Bytes(entry.value.clone(), entry.modified)));
+    if is_same(&new, old) && row.strategy().is_current(&entry.value) {
+        let shown = convert::bytes_shown(server, row, entry.value.clone(), entry.modified).await?;
+        return Ok(Some(Stored::Bytes(shown, entry.modified)));
     }
-    let bytes = encode(row, &mut new)?;
+    let bytes = convert::encode_kept(server, row, &mut new).await?;
     let mut write = Write::put(target.key(), bytes.clone(), Expect::At(entry.modified));
     if let hako_store::Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;
@@ -143,7 +149,8 @@ pub(super) async fn attempt(
     match server.config.store.write(write).await {
         Ok(written) => {
             reservation.keep();
-            Ok(Some(Stored::Bytes(bytes, written.revision)))
+            let shown = convert::bytes_shown(server, row, bytes, written.revision).await?;
+            Ok(Some(Stored::Bytes(shown, written.revision)))
         }
         Err(error) => {
             charges.give_back(server).await;
@@ -157,20 +164,20 @@ pub(super) async fn attempt(
 }
 
 /// Keeps of the old object what the way of the write does not reach; what is wrong with the rest.
-fn settle(row: &KindRow, new: &mut Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+fn settle(row: &Served, new: &mut Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
     match part.name {
         "" => {
-            (row.prepare_update)(new, old);
+            row.strategy().prepare_update(new, old);
             row.check_update(new, old)
         }
         // The server's own change: nothing but what it set is different.
-        "binding" => (row.validate)(new),
+        "binding" => row.strategy().check(new),
         "finalize" => {
             keep_all_but_finalizers(new, old);
             row.check_part(new, old, part)
         }
         _ => {
-            (row.prepare_part)(new, old, part);
+            row.strategy().prepare_part(new, old, part);
             row.check_part(new, old, part)
         }
     }
@@ -180,7 +187,7 @@ fn settle(row: &KindRow, new: &mut Value, old: &Value, part: &PartWrite<'_>) -> 
 fn preconditions(target: &Target, old: &Value, new: &Value) -> Outcome<()> {
     let version = head_value(new, "resourceVersion");
     let is_unsaid = matches!(version, "" | "0");
-    if old.is_object() && is_unsaid && target.row.write_rules().needs_version {
+    if old.is_object() && is_unsaid && target.row.write_rules.needs_version {
         return Err(unversioned(target));
     }
     if old.is_object() && !is_unsaid && version != head_value(old, "resourceVersion") {
@@ -212,21 +219,34 @@ fn carry(new: &mut Value, old: &Value, target: &Target) -> Outcome<()> {
         return Err(Failure::bad_request("metadata is no object"));
     };
     place(metadata, target)?;
-    for system in [
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "resourceVersion",
-    ] {
-        match old.get("metadata").and_then(|old| old.get(system)) {
+    let was = |name: &str| old.get("metadata").and_then(|old| old.get(name));
+    for system in ["uid", "generation", "resourceVersion"] {
+        match was(system) {
             Some(value) => metadata.insert(system.to_owned(), value.clone()),
             None => metadata.shift_remove(system),
         };
     }
+    // What a writer says of these otherwise is for validation to refuse; once marked, an object stays so.
+    if was("deletionTimestamp").is_some() {
+        metadata.shift_remove("deletionTimestamp");
+    }
+    for kept in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let is_unsaid = metadata.get(kept).is_none_or(Value::is_null);
+        if is_unsaid || is_same_moment(metadata.get(kept), was(kept)) {
+            match was(kept) {
+                Some(value) => metadata.insert(kept.to_owned(), value.clone()),
+                None => metadata.shift_remove(kept),
+            };
+        }
+    }
     metadata.shift_remove("selfLink");
     Ok(())
+}
+
+/// Whether two times are one, however each is written.
+fn is_same_moment(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let moment = |time: Option<&Value>| time.and_then(Value::as_str).and_then(hako_kube::time::parse);
+    moment(one).is_some_and(|one| Some(one) == moment(other))
 }
 
 fn keep_all_but_finalizers(new: &mut Value, old: &Value) {

@@ -15,15 +15,18 @@ use hako_store::{Batch, Entry, Event, EventKind, Range, Revision, StoreError};
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::frames::{Told, View, line};
+use super::convert;
+use super::frames::{Told, View, failed, line};
 use super::render;
 use super::selection::Selection;
-use super::target::{Target, registry_prefix};
+use super::target::Target;
+use super::unreadable;
 use super::versions::check_watch;
-use crate::http::{Failure, Form, Outcome, Request};
+use crate::http::{Encoding, Form, Outcome, Request};
+use crate::protobuf;
 use crate::server::Inner;
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
@@ -36,7 +39,8 @@ const LAST_AT_MOST_SECONDS: u64 = 365 * 86_400;
 /// Starts a watch.
 pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let options = Options::parse(request, target)?;
-    let prefix = Bytes::from(registry_prefix(target.row, &target.namespace));
+    let encoding = options.encoding;
+    let prefix = options.selection.prefix(target);
     let mut watcher = Watcher {
         store: None,
         present: Vec::new().into_iter(),
@@ -45,6 +49,7 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         seen: Revision::ZERO,
         bookmarks: interval(),
         ends: Instant::now() + options.lasts,
+        is_over: false,
         columns_sent: false,
         server: Arc::clone(server),
         target: target.clone(),
@@ -58,7 +63,7 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
     watcher.sent = after;
     match server.config.store.watch(prefix, after).await {
         // Clients look for it among the events, and some nowhere else.
-        Err(error @ StoreError::Compacted { .. }) => watcher.lines.push_back(error_line(error.into())),
+        Err(error @ StoreError::Compacted { .. }) => watcher.lines.push_back(failed(encoding, &error.into())),
         other => {
             watcher.store = Some(other?);
             server.counts.watches.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +74,15 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         Some((Ok(Frame::data(line)), watcher))
     });
     let mut response = Response::new(body(frames));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    let content_type = match encoding {
+        Encoding::Json => "application/json",
+        Encoding::Protobuf => protobuf::STREAM_TYPE,
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if encoding == Encoding::Protobuf {
+        headers.append(header::VARY, HeaderValue::from_static("Accept"));
+    }
     Ok(response)
 }
 
@@ -86,6 +99,7 @@ fn interval() -> Interval {
 struct Options {
     selection: Selection,
     form: Form,
+    encoding: Encoding,
     /// Where to start; none is now.
     after: Option<Revision>,
     /// Whether to begin with the present state.
@@ -104,13 +118,15 @@ impl Options {
         let asks_initial = query.get("sendInitialEvents").is_some();
         let wants_initial = query.flag("sendInitialEvents");
         check_watch(query)?;
+        let accept = request.accept_of(target.row.has_protobuf)?;
         let seconds: Option<u64> = query.number("timeoutSeconds")?;
         let lasts = seconds
             .filter(|seconds| *seconds > 0)
             .map_or(LAST_BY_DEFAULT, |seconds| Duration::from_secs(seconds.min(LAST_AT_MOST_SECONDS)));
         Ok(Self {
             selection: Selection::parse(query, target)?,
-            form: request.accept()?.form,
+            form: accept.form,
+            encoding: accept.encoding,
             after: version.filter(|version| *version > 0).map(Revision),
             initial: wants_initial || !asks_initial && version.unwrap_or(0) == 0,
             initial_bookmark: wants_initial && bookmarks,
@@ -132,6 +148,7 @@ struct Watcher {
     seen: Revision,
     bookmarks: Interval,
     ends: Instant,
+    is_over: bool,
     columns_sent: bool,
     server: Arc<Inner>,
     target: Target,
@@ -143,6 +160,14 @@ impl Drop for Watcher {
         if self.store.is_some() {
             self.server.counts.watches.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// What the store says, in the version of the kind.
+async fn converted(server: &Inner, target: &Target, batch: hako_store::Result<Batch>) -> Outcome<Batch> {
+    match batch {
+        Ok(batch) => convert::batch_shown(server, &target.row, batch).await,
+        Err(error) => Err(unreadable::of_watch(error)),
     }
 }
 
@@ -158,7 +183,8 @@ impl Watcher {
         if !self.options.initial {
             return Ok(page.revision);
         }
-        self.present = page.entries.into_iter();
+        let present = convert::all_shown(&self.server, &self.target.row, page.entries).await?;
+        self.present = present.into_iter();
         if self.options.initial_bookmark {
             self.lines.push_back(self.bookmark(page.revision, true));
         }
@@ -175,6 +201,10 @@ impl Watcher {
                 let line = self.view().frame(Told::Added, &entry.value, entry.modified);
                 all.extend_from_slice(&line);
             }
+        }
+        if self.present.len() == 0 {
+            // It lasts, and what it began with may have been much.
+            self.present = Vec::new().into_iter();
         }
         if all.is_empty() {
             let first = self.lines.pop_front()?;
@@ -198,44 +228,69 @@ impl Watcher {
             if let Some(lines) = self.ready() {
                 return Some(lines);
             }
-            let store = self.store.as_mut()?;
-            let batch = tokio::select! {
+            let store = self.store.as_mut().filter(|_| !self.is_over)?;
+            tokio::select! {
                 biased;
-                batch = store.next() => batch?,
+                batch = store.next() => {
+                    let batch = converted(&self.server, &self.target, batch?).await;
+                    self.take(batch);
+                }
                 () = self.server.stop.cancelled() => return None,
-                () = tokio::time::sleep_until(self.ends) => {
-                    if !self.options.bookmarks || self.seen <= self.sent {
-                        return None;
-                    }
-                    self.ends = Instant::now();
-                    self.sent = self.seen;
-                    return Some(self.bookmark(self.seen, false));
-                }
+                () = self.target.row.gone() => return None,
+                () = tokio::time::sleep_until(self.ends) => self.end(),
                 _ = self.bookmarks.tick(), if self.options.bookmarks => {
-                    self.sent = self.seen;
-                    return Some(self.bookmark(self.seen, false));
-                }
-            };
-            match batch {
-                Ok(batch) => self.take(&batch),
-                Err(error) => {
-                    self.store = None;
-                    self.server.counts.watches.fetch_sub(1, Ordering::Relaxed);
-                    return Some(error_line(error.into()));
+                    self.look();
+                    self.mark();
                 }
             }
         }
     }
 
-    fn take(&mut self, batch: &Batch) {
-        for event in &batch.events {
-            if let Some(told) = self.told(event) {
-                let view = self.view();
-                self.lines.push_back(self.server.frames.frame(view, told, event));
-                self.sent = event.revision();
+    fn take(&mut self, batch: Outcome<Batch>) {
+        match batch {
+            Ok(batch) => {
+                for event in &batch.events {
+                    if let Some(told) = self.told(event) {
+                        let view = self.view();
+                        self.lines.push_back(self.server.frames.frame(&view, told, event));
+                        self.sent = event.revision();
+                    }
+                }
+                self.seen = batch.revision;
+            }
+            Err(error) => {
+                self.store = None;
+                self.server.counts.watches.fetch_sub(1, Ordering::Relaxed);
+                self.lines.push_back(failed(self.options.encoding, &error));
             }
         }
-        self.seen = batch.revision;
+    }
+
+    /// Finds out how far the store has come: who watches one object is not woken by others, and is told all the same
+    /// in bookmarks how versions move on.
+    fn look(&mut self) {
+        if let Some(batch) = self.store.as_mut().and_then(hako_store::Watch::progress) {
+            self.take(batch.map_err(unreadable::of_watch));
+        }
+    }
+
+    /// Says up to where everything has been told.
+    fn mark(&mut self) {
+        if self.store.is_some() {
+            self.sent = self.seen;
+            self.lines.push_back(self.bookmark(self.seen, false));
+        }
+    }
+
+    /// Its time is over: the last it tells is where to go on.
+    fn end(&mut self) {
+        self.is_over = true;
+        if self.options.bookmarks {
+            self.look();
+            if self.seen > self.sent {
+                self.mark();
+            }
+        }
     }
 
     /// What this watcher is told of an event: coming into and going out of the selection are its additions and
@@ -257,11 +312,11 @@ impl Watcher {
         let form = self.options.form;
         let is_table = matches!(form, Form::Table(_));
         let with_columns = is_table && !std::mem::replace(&mut self.columns_sent, true);
-        View { row: self.target.row, form, with_columns }
+        View { row: Arc::clone(&self.target.row), form, encoding: self.options.encoding, with_columns }
     }
 
     fn bookmark(&self, revision: Revision, initial_events_end: bool) -> Bytes {
-        let row = self.target.row;
+        let row = &*self.target.row;
         let mut metadata = json!({"resourceVersion": revision.0.to_string()});
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -271,10 +326,6 @@ impl Watcher {
             Form::Metadata => render::partial(&json!({"metadata": metadata})),
             Form::Table(rows) => render::table(row, rows, &[], metadata, false),
         };
-        line("BOOKMARK", &object)
+        line(self.options.encoding, "BOOKMARK", &object)
     }
-}
-
-fn error_line(failure: Failure) -> Bytes {
-    line("ERROR", &serde_json::to_value(failure.status()).unwrap_or(Value::Null))
 }

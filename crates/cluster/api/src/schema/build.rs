@@ -50,6 +50,7 @@ fn definitions() -> Map<String, Value> {
         certificates::v1::CertificateSigningRequest,
         coordination::v1::Lease,
         core::v1::Binding,
+        core::v1::ComponentStatus,
         core::v1::ConfigMap,
         core::v1::Endpoints,
         core::v1::Event,
@@ -158,7 +159,7 @@ impl Builder {
                 is_required: required.contains(&field.as_str()) && field != "metadata",
                 shape: self.shape(name, field, schema),
                 patch: facts::of(name, field).map_or(Patch::default(), |fact| fact.patch),
-                default: facts::key_default(name, field),
+                default: facts::key_default(name, field).map(Value::from),
             })
             .collect();
         fields.sort_by(|one, other| one.name.cmp(&other.name));
@@ -183,7 +184,7 @@ impl Builder {
             "boolean" => Shape::Scalar(Scalar::Bool),
             "array" => Shape::List {
                 item: Box::new(self.inner(schema, "items")),
-                kind: facts::of(type_name, field).map_or(ListKind::Atomic, |fact| fact.list),
+                kind: facts::of(type_name, field).map_or(ListKind::Atomic, |fact| fact.list.of_model()),
             },
             "object" if schema.get("additionalProperties").is_some() => Shape::Map {
                 value: Box::new(self.inner(schema, "additionalProperties")),

@@ -3,10 +3,10 @@
 use super::decode::Decoded;
 use super::facts;
 use super::model::{Model, Scalar, Shape, model};
-use crate::kinds::KindRow;
+use super::place::Place;
+use crate::kinds::Served;
 use base64::Engine as _;
 use hako_error::{Classify, Error, Kind};
-use hako_kube::field;
 use serde_json::{Map, Value};
 
 /// What to do about unknown and duplicate members: the query parameter `fieldValidation`.
@@ -47,9 +47,9 @@ pub struct Admitted {
 #[derive(Debug, thiserror::Error)]
 enum AdmitError {
     #[error("{kind} in version {version:?} cannot be handled as a {kind}: {fault}")]
-    Type { kind: String, version: &'static str, fault: String },
+    Type { kind: String, version: String, fault: String },
     #[error("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {faults}")]
-    Strict { kind: String, version: &'static str, faults: String },
+    Strict { kind: String, version: String, faults: String },
 }
 
 impl Classify for AdmitError {
@@ -58,45 +58,79 @@ impl Classify for AdmitError {
     }
 }
 
-/// Fits a decoded body to the row's type.
+/// Fits a decoded body to the type of a kind.
 ///
 /// # Errors
 /// [`Kind::Invalid`] without causes where a value has the wrong type, or, in strict mode, where a member is unknown
 /// or given twice.
-pub fn admit(row: &KindRow, decoded: Decoded, mode: FieldValidation) -> Result<Admitted, Error> {
-    admit_as(row.kind, row.version, row.type_name, decoded, mode)
+pub fn admit(row: &Served, decoded: Decoded, mode: FieldValidation) -> Result<Admitted, Error> {
+    let Decoded { value: mut object, duplicates } = decoded;
+    let unknown = row.strategy().fit(&mut object);
+    admitted(&row.kind, &row.version, object, unknown, &duplicates, mode)
 }
 
-/// Like [`admit`], for types without a row: `Scale`, `Binding`, `Eviction`, `DeleteOptions`.
+/// Like [`admit`], for types of the model without a kind: `Scale`, `Binding`, `Eviction`, `DeleteOptions`.
 ///
 /// # Errors
 /// As [`admit`].
 pub fn admit_as(
     kind: &str,
-    version: &'static str,
+    version: &str,
     type_name: &str,
     decoded: Decoded,
     mode: FieldValidation,
 ) -> Result<Admitted, Error> {
     let Decoded { value: mut object, duplicates } = decoded;
+    let unknown = fit(type_name, &mut object);
+    admitted(kind, version, object, unknown, &duplicates, mode)
+}
+
+/// Fits an object to a type of the model; answers the paths of unknown members, which are dropped.
+///
+/// # Errors
+/// What has the wrong type, in words.
+pub(crate) fn fit(type_name: &str, object: &mut Value) -> Result<Vec<String>, String> {
+    fit_at(type_name, object, Place::Root)
+}
+
+/// The same for the metadata that is at a path of an object.
+///
+/// # Errors
+/// As [`fit`].
+pub(crate) fn fit_metadata(metadata: &mut Value, path: &str) -> Result<Vec<String>, String> {
+    let place = Place::Member(&Place::Root, path);
+    fit_at("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", metadata, place)
+}
+
+fn fit_at(type_name: &str, value: &mut Value, place: Place<'_>) -> Result<Vec<String>, String> {
     let mut check = Check { model: model(), unknown: Vec::new() };
-    let shape = check.model.shape(type_name);
-    let at = At { path: "", go_path: "", of: facts::short(type_name) };
-    check.value(shape, &mut object, &at).map_err(|fault| AdmitError::Type {
-        kind: kind.to_owned(),
-        version,
-        fault,
-    })?;
-    let mut warnings: Vec<String> =
-        check.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-    warnings.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
-    match mode {
-        FieldValidation::Strict if !warnings.is_empty() => {
-            Err(AdmitError::Strict { kind: kind.to_owned(), version, faults: warnings.join(", ") }.into())
-        }
-        FieldValidation::Ignore => Ok(Admitted { object, warnings: Vec::new() }),
-        _ => Ok(Admitted { object, warnings }),
+    let at = At { place, of: facts::short(type_name) };
+    check.value(check.model.shape(type_name), value, &at)?;
+    Ok(check.unknown)
+}
+
+fn admitted(
+    kind: &str,
+    version: &str,
+    object: Value,
+    unknown: Result<Vec<String>, String>,
+    duplicates: &[String],
+    mode: FieldValidation,
+) -> Result<Admitted, Error> {
+    let (kind, version) = (kind.to_owned(), version.to_owned());
+    let unknown = match unknown {
+        Ok(unknown) => unknown,
+        Err(fault) => return Err(AdmitError::Type { kind, version, fault }.into()),
+    };
+    if mode == FieldValidation::Ignore {
+        return Ok(Admitted { object, warnings: Vec::new() });
     }
+    let mut warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    warnings.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
+    if mode == FieldValidation::Strict && !warnings.is_empty() {
+        return Err(AdmitError::Strict { kind, version, faults: warnings.join(", ") }.into());
+    }
+    Ok(Admitted { object, warnings })
 }
 
 struct Check {
@@ -104,10 +138,9 @@ struct Check {
     unknown: Vec<String>,
 }
 
-/// Where a value is: its path, the path without indices, and the short name of the type that has it as a field.
+/// Where a value is, and the short name of the type that has it as a field.
 struct At<'a> {
-    path: &'a str,
-    go_path: &'a str,
+    place: Place<'a>,
     of: &'a str,
 }
 
@@ -116,21 +149,20 @@ impl Check {
         let model = self.model;
         let of = model.type_of(shape).map_or(at.of, |named| facts::short(&named.name));
         match (model.resolve(shape), value) {
-            (Shape::Any | Shape::Named(_), _) => Ok(()),
+            (Shape::Any | Shape::Open(_) | Shape::Named(_), _) => Ok(()),
             (Shape::Object(fields), Value::Object(map)) => {
                 let find = |name: &str| {
                     let found = fields.binary_search_by(|field| field.name.as_str().cmp(name));
                     found.ok().map(|index| &fields[index].shape)
                 };
-                self.members(find, map, &At { of, ..*at })
+                self.members(find, map, &At { place: at.place, of })
             }
             (Shape::Map { value: inner, .. }, Value::Object(map)) => {
-                self.members(|_| Some(inner), map, &At { of, ..*at })
+                self.members(|_| Some(inner), map, &At { place: at.place, of })
             }
             (Shape::List { item, .. }, Value::Array(items)) => {
                 for (index, value) in items.iter_mut().enumerate() {
-                    let path = field::index(at.path, index);
-                    self.value(item, value, &At { path: &path, ..*at })?;
+                    self.value(item, value, &At { place: Place::Item(&at.place, index), of: at.of })?;
                 }
                 Ok(())
             }
@@ -147,18 +179,14 @@ impl Check {
     ) -> Result<(), String> {
         let mut dropped = Vec::new();
         for (name, value) in map.iter_mut() {
-            let path = field::child(at.path, name);
+            let place = Place::Member(&at.place, name);
             match find(name) {
                 None => {
-                    self.unknown.push(path);
+                    self.unknown.push(place.path());
                     dropped.push(name.clone());
                 }
                 Some(_) if value.is_null() => dropped.push(name.clone()),
-                Some(shape) => {
-                    let go_path = field::child(at.go_path, name);
-                    let at = At { path: &path, go_path: &go_path, of: at.of };
-                    self.value(shape, value, &at)?;
-                }
+                Some(shape) => self.value(shape, value, &At { place, of: at.of })?,
             }
         }
         for name in dropped {
@@ -190,7 +218,9 @@ impl Check {
             )),
             (Scalar::Bytes, Value::String(text)) => {
                 let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-                decoded.map(|_| ()).map_err(|error| format!("illegal base64 data in {}: {error}", at.path))
+                decoded
+                    .map(|_| ())
+                    .map_err(|error| format!("illegal base64 data in {}: {error}", at.place.path()))
             }
             _ => Ok(()),
         }
@@ -209,12 +239,14 @@ impl Check {
             Value::Object(_) => "object".to_owned(),
         };
         let wanted = self.go_type(shape);
-        if at.go_path.is_empty() {
+        let names = at.place.names();
+        if names.is_empty() {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
         }
         format!(
-            "json: cannot unmarshal {given} into Go struct field {}.{} of type {wanted} (at {})",
-            at.of, at.go_path, at.path
+            "json: cannot unmarshal {given} into Go struct field {}.{names} of type {wanted} (at {})",
+            at.of,
+            at.place.path()
         )
     }
 
@@ -269,10 +301,10 @@ fn canonical(value: &mut Value) -> Result<(), String> {
 mod tests {
     use super::super::decode;
     use super::*;
-    use crate::kinds;
+    use crate::kinds::{self, Kinds};
 
     fn admit_json(kind: &str, text: &str, mode: FieldValidation) -> Result<Admitted, Error> {
-        let row = kinds::table().iter().find(|row| row.kind == kind).unwrap();
+        let row = Kinds::built_in().all().iter().find(|row| row.kind == kind).unwrap();
         admit(row, decode::json(text.as_bytes()).unwrap(), mode)
     }
 

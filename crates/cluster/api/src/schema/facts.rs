@@ -2,7 +2,26 @@
 //!
 //! Keyed by the last part of a type's name and the field. Fields that are not here are atomic and replaced.
 
-use super::model::{ListKind, Patch};
+use super::model::{self, Patch};
+
+/// How two writers share a list.
+#[derive(Clone, Copy)]
+pub(super) enum ListKind {
+    Atomic,
+    Set,
+    Map(&'static [&'static str]),
+}
+
+impl ListKind {
+    /// As the model has it.
+    pub(super) fn of_model(self) -> model::ListKind {
+        match self {
+            Self::Atomic => model::ListKind::Atomic,
+            Self::Set => model::ListKind::Set,
+            Self::Map(keys) => model::ListKind::Map(keys.iter().map(|key| (*key).to_owned()).collect()),
+        }
+    }
+}
 
 /// How a list is shared, and how a strategic merge patch treats the field.
 pub(super) struct Fact {

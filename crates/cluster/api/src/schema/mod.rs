@@ -4,14 +4,17 @@
 //! the check of an object against its type ([`admit`]): unknown fields, wrong types, canonical quantities.
 //! Does not own: rules between fields, which are the kinds'.
 //!
-//! Invariant: the model is built once, on first use, and never changes.
+//! Invariant: the model is built once, on first use, and never changes; shapes of kinds that are defined later refer to
+//! its types.
 
 mod build;
 mod check;
 pub mod decode;
 mod facts;
 mod model;
+mod place;
 
 pub use check::{Admitted, FieldValidation, admit, admit_as};
+pub(crate) use check::{fit, fit_metadata};
 pub use decode::Decoded;
 pub use model::{Field, ListKind, Model, Patch, Scalar, Shape, TypeDef, model};

@@ -1,5 +1,6 @@
 //! The model: types by name, and how to walk them.
 
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -28,6 +29,8 @@ pub struct TypeDef {
 pub enum Shape {
     /// Named members.
     Object(Vec<Field>),
+    /// Named members and any others; what is no object is a single value.
+    Open(Vec<Field>),
     /// A named type, by its place in the model.
     Named(usize),
     /// A list.
@@ -64,18 +67,18 @@ pub struct Field {
     /// How a strategic merge patch treats it.
     pub patch: Patch,
     /// The value a missing member stands for, where it is part of a list's key.
-    pub default: Option<&'static str>,
+    pub default: Option<Value>,
 }
 
 /// How two writers share a list, in server-side apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListKind {
     /// As a whole.
     Atomic,
     /// Value by value, without order.
     Set,
     /// Item by item, told apart by these members.
-    Map(&'static [&'static str]),
+    Map(Vec<String>),
 }
 
 /// How a strategic merge patch treats a member.
@@ -120,6 +123,12 @@ pub fn model() -> &'static Model {
 }
 
 impl Model {
+    /// A shape that refers to the type of that full name; [`Shape::Any`] if there is none.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> Shape {
+        self.by_name.get(name).map_or(Shape::Any, |at| Shape::Named(*at))
+    }
+
     /// The type of that full name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&TypeDef> {
@@ -166,7 +175,7 @@ impl Model {
             Shape::List { kind, .. } => *kind == ListKind::Atomic,
             Shape::Map { is_atomic, .. } => *is_atomic,
             Shape::Scalar(_) | Shape::Any => true,
-            Shape::Object(_) | Shape::Named(_) => false,
+            Shape::Object(_) | Shape::Open(_) | Shape::Named(_) => false,
         }
     }
 
@@ -175,6 +184,7 @@ impl Model {
     pub fn member<'a>(&'a self, shape: &'a Shape, name: &str) -> Option<&'a Shape> {
         match self.resolve(shape) {
             Shape::Object(fields) => field(fields, name).map(|field| &field.shape),
+            Shape::Open(fields) => Some(field(fields, name).map_or(&UNKNOWN, |field| &field.shape)),
             Shape::Map { value, .. } => Some(value),
             Shape::Any => Some(&Shape::Any),
             _ => None,
@@ -185,11 +195,14 @@ impl Model {
     #[must_use]
     pub fn field<'a>(&'a self, shape: &'a Shape, name: &str) -> Option<&'a Field> {
         match self.resolve(shape) {
-            Shape::Object(fields) => field(fields, name),
+            Shape::Object(fields) | Shape::Open(fields) => field(fields, name),
             _ => None,
         }
     }
 }
+
+/// What nothing is known of.
+static UNKNOWN: Shape = Shape::Open(Vec::new());
 
 fn field<'a>(fields: &'a [Field], name: &str) -> Option<&'a Field> {
     fields.binary_search_by(|field| field.name.as_str().cmp(name)).ok().map(|at| &fields[at])

@@ -35,7 +35,7 @@ const ALLOWED: &[&str] = &[
 async fn check(change: &Change<'_>, object: &Value) -> Outcome<()> {
     let node = change.identity.node_name().unwrap_or("");
     let is_core = change.target.row.group.is_empty();
-    match (change.target.row.plural, change.part) {
+    match (&*change.target.row.plural, change.part) {
         ("pods", "") if is_core && change.operation == Operation::Create => own_mirror(change, object, node),
         ("pods", "") if is_core && change.operation == Operation::Delete => {
             on_it(change, object, node, "can only delete pods with spec.nodeName set to itself")

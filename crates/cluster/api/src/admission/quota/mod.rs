@@ -6,6 +6,7 @@
 mod usage;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hako_names::Quantity;
 use hako_store::{Expect, StoreError, Write};
@@ -62,8 +63,11 @@ async fn read(change: &Change<'_>) -> Outcome<Vec<Quota>> {
     let page = change.server.config.store.range(hako_store::Range::all(prefix)).await?;
     let quotas = page.entries.iter().filter_map(|entry| {
         let object: Value = serde_json::from_slice(&entry.value).ok()?;
-        let target =
-            Target { row, namespace: change.namespace().to_owned(), name: name_of(&object).to_owned() };
+        let target = Target {
+            row: Arc::clone(row),
+            namespace: change.namespace().to_owned(),
+            name: name_of(&object).to_owned(),
+        };
         Some(Quota { target, object, at: entry.modified })
     });
     Ok(quotas.collect())
@@ -72,7 +76,7 @@ async fn read(change: &Change<'_>) -> Outcome<Vec<Quota>> {
 /// What has to be added to the use of each quota, by its name.
 fn due(
     change: &Change<'_>,
-    evaluator: &Evaluator,
+    evaluator: &Evaluator<'_>,
     object: &Value,
     quotas: &[Quota],
 ) -> Outcome<BTreeMap<String, Amounts>> {
@@ -121,7 +125,7 @@ fn due(
     Ok(due)
 }
 
-fn unknown(change: &Change<'_>, quota: &Value, evaluator: &Evaluator) -> Failure {
+fn unknown(change: &Change<'_>, quota: &Value, evaluator: &Evaluator<'_>) -> Failure {
     let (hard, used) = (amounts(&quota["status"]["hard"]), amounts(&quota["status"]["used"]));
     let missing = hard.keys().filter(|name| evaluator.counts(name) && !used.contains_key(*name));
     let missing: Vec<&str> = missing.map(String::as_str).collect();
@@ -192,7 +196,7 @@ fn use_more(quota: &mut Value, more: &Amounts) {
 
 /// Whether the quota is stored; not if it changed meanwhile.
 async fn store(server: &Inner, quota: &mut Quota) -> Outcome<bool> {
-    let bytes = encode_stored(quota.target.row, &mut quota.object)?;
+    let bytes = encode_stored(&quota.target.row, &mut quota.object)?;
     match server.config.store.write(Write::put(quota.target.key(), bytes, Expect::At(quota.at))).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => Ok(false),

@@ -41,14 +41,14 @@ pub(crate) async fn verify(
     let of = &claims.kubernetes;
     let account = &of.serviceaccount;
     is_there(store, "serviceaccounts", &of.namespace, account).await?;
-    for (plural, namespace, reference) in [
-        ("pods", of.namespace.as_str(), &of.pod),
-        ("secrets", of.namespace.as_str(), &of.secret),
-        ("nodes", "", if of.pod.is_some() { &None } else { &of.node }),
-    ] {
-        if let Some(reference) = reference {
-            is_there(store, plural, namespace, reference).await?;
-        }
+    if let Some(pod) = &of.pod {
+        is_there(store, "pods", &of.namespace, pod).await?;
+    }
+    if let Some(secret) = &of.secret {
+        is_there(store, "secrets", &of.namespace, secret).await?;
+    }
+    if let (None, Some(node)) = (&of.pod, &of.node) {
+        is_there(store, "nodes", "", node).await?;
     }
     let warning = match &of.secret {
         Some(secret) => legacy::used(store, &of.namespace, secret, account).await?,
@@ -113,6 +113,6 @@ async fn is_there(
     let entry = read.map_err(|error| error.to_string())?.entry;
     let gone = || format!("the {} {:?} that the token is of is gone", row.singular, wanted.name);
     let entry = entry.ok_or_else(gone)?;
-    let head = Head::parse(&entry.value).map_err(|_| gone())?;
-    if head.metadata.uid == wanted.uid { Ok(()) } else { Err(gone()) }
+    let (uid, _) = Head::identity(&entry.value).map_err(|_| gone())?;
+    if uid == wanted.uid { Ok(()) } else { Err(gone()) }
 }

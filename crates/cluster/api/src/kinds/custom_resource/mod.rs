@@ -1,8 +1,11 @@
-//! `CustomResourceDefinition`: stored and served. What it defines is not served yet, and it is not established.
+//! `CustomResourceDefinition`: the definition as an object; what it defines is `defined`'s.
 
 mod names;
 mod schema;
+mod status;
 mod versions;
+
+pub(crate) use status::{approval, condition, condition_of, set_condition};
 
 use super::columns::{Column, name};
 use super::place::{Faults, Place};
@@ -15,6 +18,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 const GROUP: &str = "apiextensions.k8s.io";
+/// The finalizer of definitions whose objects are still there.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 pub(super) const ROW: KindRow = KindRow {
     group: GROUP,
@@ -37,6 +42,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create,
     prepare_update,
+    begin_deletion,
     ..KindRow::BASE
 };
 
@@ -95,6 +101,18 @@ fn prepare_update(new: &mut Value, old: &Value) {
     }
 }
 
+/// What is defined goes first: until then the definition is held.
+fn begin_deletion(object: &mut Value) {
+    if let Some(metadata) = object_mut(object, &["metadata"]) {
+        let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(list) = finalizers.as_array_mut().filter(|list| !list.contains(&json!(CLEANUP))) {
+            list.push(CLEANUP.into());
+        }
+    }
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    set_condition(object, condition("Terminating", "True", "InstanceDeletionPending", message));
+}
+
 /// The versions marked as stored; a sound definition has one.
 fn storage_versions(object: &Value) -> Vec<&str> {
     let versions = items(object, &["spec", "versions"]).iter();
@@ -128,19 +146,24 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     faults
 }
 
-/// Groups of Kubernetes itself are for what its community has approved.
-fn validate_create(object: &Value) -> Vec<FieldCause> {
-    const ANNOTATION: &str = "api-approved.kubernetes.io";
-    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
-    let group = text(object, &["spec", "group"]);
+const APPROVED: &str = "api-approved.kubernetes.io";
+const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
+
+/// Whether a group is one of Kubernetes itself.
+fn is_protected(group: &str) -> bool {
     let is_in =
         |domain: &str| group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if !is_in("k8s.io") && !is_in("kubernetes.io") {
+    is_in("k8s.io") || is_in("kubernetes.io")
+}
+
+/// Groups of Kubernetes itself are for what its community has approved.
+fn validate_create(object: &Value) -> Vec<FieldCause> {
+    if !is_protected(text(object, &["spec", "group"])) {
         return Vec::new();
     }
-    let path = field::key("metadata.annotations", ANNOTATION);
-    let head = format!("protected groups must have approval annotation {ANNOTATION:?}");
-    match text(object, &["metadata", "annotations", ANNOTATION]) {
+    let path = field::key("metadata.annotations", APPROVED);
+    let head = format!("protected groups must have approval annotation {APPROVED:?}");
+    match text(object, &["metadata", "annotations", APPROVED]) {
         "" => vec![field::required(path, &format!("{head}, {SEE}"))],
         value if value.starts_with("unapproved") || is_address(value) => Vec::new(),
         value => {

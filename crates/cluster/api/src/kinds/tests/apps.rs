@@ -323,7 +323,7 @@ fn the_sets_print_as_kubectl_shows_them() {
 #[test]
 fn a_stateful_set_scales() {
     let mut made = created("StatefulSet", stateful_set(json!({"replicas": 3})));
-    assert_eq!(scale::of(&made)["spec"]["replicas"], 3);
-    scale::apply(&mut made, &json!({"spec": {"replicas": 7}})).unwrap();
+    assert_eq!(scale::of(scale::Paths::usual(), &made)["spec"]["replicas"], 3);
+    scale::apply(scale::Paths::usual(), &mut made, &json!({"spec": {"replicas": 7}})).unwrap();
     assert_eq!(made["spec"]["replicas"], 7);
 }

@@ -23,7 +23,7 @@ fn a_replication_controller_takes_labels_and_selector_from_its_template() {
     assert_eq!(made["metadata"]["labels"], json!({"a": "b"}));
     assert_eq!((&made["spec"]["replicas"], &made["status"]), (&json!(1), &json!({"replicas": 0})));
     assert_eq!(cells("ReplicationController", &made), ["d", "1", "0", "0", "<unknown>", "c", "i", "a=b"]);
-    assert_eq!(scale::of(&made)["status"]["selector"], "a=b");
+    assert_eq!(scale::of(scale::Paths::usual(), &made)["status"]["selector"], "a=b");
 }
 
 #[test]

@@ -70,18 +70,19 @@ fn every_sample_is_sound_and_stays_what_it_is() {
         }
         decoded.value["metadata"]["uid"] = "11111111-2222-3333-4444-555555555555".into();
         let mut once = admit(row, decoded, FieldValidation::Strict).unwrap().object;
-        (row.default)(&mut once);
-        (row.prepare_create)(&mut once);
-        (row.default)(&mut once);
+        row.default(&mut once);
+        row.strategy().prepare_create(&mut once);
+        row.default(&mut once);
         let mut twice = once.clone();
-        (row.default)(&mut twice);
+        row.default(&mut twice);
         assert_eq!(once, twice, "{kind}");
-        (row.prepare_update)(&mut twice, &once);
+        row.strategy().prepare_update(&mut twice, &once);
         assert_eq!(once, twice, "{kind}");
         assert_eq!(row.check_create(&once), [], "{kind}");
         assert_eq!(row.check_update(&once, &once), [], "{kind}");
-        assert_eq!((row.cells)(&once, jiff::Timestamp::UNIX_EPOCH).len(), row.columns.len(), "{kind}");
-        let fields: Vec<&str> = (row.selectable)(&once).iter().map(|(name, _)| *name).collect();
+        assert_eq!(row.cells(&once, jiff::Timestamp::UNIX_EPOCH).len(), row.columns.len(), "{kind}");
+        let selectable = row.strategy().selectable(&once);
+        let fields: Vec<&str> = selectable.iter().map(|(name, _)| *name).collect();
         assert_eq!(fields, row.selectable_fields, "{kind}");
     }
 }

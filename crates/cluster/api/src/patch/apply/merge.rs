@@ -12,7 +12,11 @@ pub(super) fn merge(model: &Model, shape: &Shape, live: &Value, applied: &Value)
         return applied.clone();
     }
     match (model.resolve(shape), live, applied) {
-        (Shape::Object(_) | Shape::Map { .. }, Value::Object(live), Value::Object(applied)) => {
+        (
+            Shape::Object(_) | Shape::Open(_) | Shape::Map { .. },
+            Value::Object(live),
+            Value::Object(applied),
+        ) => {
             let mut result = live.clone();
             for (name, wanted) in applied {
                 let inner = model.member(shape, name).unwrap_or(&Shape::Any);
@@ -25,13 +29,13 @@ pub(super) fn merge(model: &Model, shape: &Shape, live: &Value, applied: &Value)
             Value::Object(result)
         }
         (Shape::List { item, kind }, Value::Array(live), Value::Array(applied)) => {
-            Value::Array(list(model, item, *kind, live, applied))
+            Value::Array(list(model, item, kind, live, applied))
         }
         _ => applied.clone(),
     }
 }
 
-fn list(model: &Model, item: &Shape, kind: ListKind, live: &[Value], applied: &[Value]) -> Vec<Value> {
+fn list(model: &Model, item: &Shape, kind: &ListKind, live: &[Value], applied: &[Value]) -> Vec<Value> {
     let steps = |items: &[Value]| -> Vec<Step> {
         items.iter().enumerate().map(|(at, value)| item_step(model, item, kind, at, value)).collect()
     };
@@ -74,7 +78,7 @@ fn place(model: &Model, shape: &Shape, items: &[Value], step: &Step) -> Option<u
     match (step, model.resolve(shape)) {
         (Step::Index(at), _) => Some(*at),
         (_, Shape::List { item, kind }) => {
-            let is_it = |(at, value): (usize, &Value)| item_step(model, item, *kind, at, value) == *step;
+            let is_it = |(at, value): (usize, &Value)| item_step(model, item, kind, at, value) == *step;
             items.iter().enumerate().position(is_it)
         }
         // Without a shape, as in the annotation of client-side apply, the members of the key decide.

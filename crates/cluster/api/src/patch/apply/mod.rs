@@ -9,6 +9,7 @@
 mod conflict;
 mod managers;
 mod merge;
+mod overlay;
 mod track;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 
 pub use conflict::{ApplyError, Conflict};
 pub use managers::{Manager, Operation};
+pub(crate) use overlay::overlay;
 pub use track::{Write, track};
 
 use super::fields::{FieldSet, Path, Step};
@@ -23,12 +25,13 @@ use crate::schema::{Shape, model};
 use jiff::Timestamp;
 use managers::Managers;
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 /// One application of a configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Apply<'a> {
-    /// The object's type, such as `io.k8s.api.apps.v1.Deployment`.
-    pub type_name: &'a str,
+    /// What the object looks like.
+    pub shape: &'a Shape,
     /// What is there now.
     pub live: Option<&'a Value>,
     /// What is applied, checked against its type.
@@ -52,8 +55,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// # Errors
 /// Conflicts with other owners unless forced; a configuration that brings `managedFields`.
 pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
-    let model = model();
-    let shape = model.shape(request.type_name);
+    let (model, shape) = (model(), request.shape);
     if !managers::entries(request.applied).is_empty() {
         return Err(ApplyError::ManagedFields);
     }
@@ -102,38 +104,33 @@ fn owned(shape: &Shape, object: &Value, subresource: &str) -> FieldSet {
     set
 }
 
+static METADATA: LazyLock<Step> = LazyLock::new(|| Step::Field("metadata".to_owned()));
+/// What of the metadata belongs to the system.
+const SYSTEM: &[&str] = &[
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// Takes out what belongs to the system, and what the written path does not reach.
 fn strip(set: &mut FieldSet, subresource: &str) {
-    const SYSTEM: &[&str] = &[
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "name",
-        "namespace",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ];
-    let field = |name: &str| Step::Field(name.to_owned());
-    for name in ["apiVersion", "kind"] {
-        set.remove_below(&[field(name)]);
-    }
-    for name in SYSTEM {
-        set.remove_below(&[field("metadata"), field(name)]);
-    }
-    set.remove(&[field("metadata")]);
+    let is_of = |step: &Step, names: &[&str]| matches!(step, Step::Field(name) if names.contains(&&**name));
     set.remove(&[]);
     if subresource == "status" {
-        let others: Vec<Path> =
-            set.paths().into_iter().filter(|path| path.first() != Some(&field("status"))).collect();
-        for path in others {
-            set.remove(&path);
-        }
-    } else {
-        set.remove_below(&[field("status")]);
+        return set.retain(|step| is_of(step, &["status"]));
     }
+    set.retain(|step| !is_of(step, &["apiVersion", "kind", "status"]));
+    set.within(&METADATA, |metadata| {
+        metadata.remove(&[]);
+        metadata.retain(|step| !is_of(step, SYSTEM));
+    });
 }
 
 fn without_managed(object: &Value) -> Value {

@@ -9,7 +9,7 @@ fn now() -> Timestamp {
 
 fn apply_as(manager: &str, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value, ApplyError> {
     apply(Apply {
-        type_name: DEPLOYMENT,
+        shape: model().shape(DEPLOYMENT),
         live,
         applied,
         manager,
@@ -21,8 +21,8 @@ fn apply_as(manager: &str, live: Option<&Value>, applied: &Value, force: bool) -
 }
 
 fn update(manager: &str, live: Option<&Value>, mut new: Value) -> Value {
-    let write =
-        Write { type_name: DEPLOYMENT, live, manager, api_version: "apps/v1", subresource: "", now: now() };
+    let shape = model().shape(DEPLOYMENT);
+    let write = Write { shape, live, manager, api_version: "apps/v1", subresource: "", now: now() };
     track(write, &mut new);
     new
 }
@@ -133,7 +133,7 @@ fn status_writes_own_status_only() {
     let mut new = object.clone();
     new["status"] = json!({"replicas": 1});
     let write = Write {
-        type_name: DEPLOYMENT,
+        shape: model().shape(DEPLOYMENT),
         live: Some(&object),
         manager: "controller",
         api_version: "apps/v1",

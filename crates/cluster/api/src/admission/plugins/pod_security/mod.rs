@@ -26,7 +26,7 @@ pub(super) const PLUGIN: Plugin = Plugin {
             || change.writes("", "namespaces")
             || is_maker(change)
     },
-    validate: |change, object| match change.target.row.plural {
+    validate: |change, object| match &*change.target.row.plural {
         "pods" => pod(change, object).boxed(),
         "namespaces" => namespace(change, object).boxed(),
         _ => maker(change, object).boxed(),
@@ -66,8 +66,8 @@ async fn pod(change: &Change<'_>, pod: &Value) -> Outcome<()> {
 }
 
 async fn maker(change: &Change<'_>, object: &Value) -> Outcome<()> {
-    let row = change.target.row;
-    let place = MAKERS.iter().find(|(group, plural, _)| row.plural == *plural && row.group == *group);
+    let row = &change.target.row;
+    let place = MAKERS.iter().find(|(group, plural, _)| row.is(group, plural));
     let Some(template) = place.and_then(|(.., pointer)| object.pointer(pointer)) else { return Ok(()) };
     let (policy, faults) = policy_of(change).await?;
     judge(change, &policy, &faults, &Subject::of(template), false)

@@ -1,0 +1,183 @@
+//! The definitions that are known, and the kinds that are served because of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hako_store::Entry;
+use serde::Deserialize;
+
+use super::names;
+use crate::kinds::{Definition, Kinds, Names, Served, served_of};
+use crate::server::Inner;
+
+/// One definition.
+#[derive(Debug)]
+pub(super) struct One {
+    pub uid: String,
+    generation: i64,
+    pub definition: Arc<Definition>,
+    /// The names that are its own.
+    pub accepted: Names,
+    /// Names that somebody else has: reason and message.
+    pub conflict: Option<(&'static str, String)>,
+    /// Whether it has been served before, or is now.
+    pub is_established: bool,
+    pub is_ending: bool,
+    /// Whether its status was looked at since it was read.
+    pub is_told: bool,
+    rows: Vec<Arc<Served>>,
+}
+
+/// All definitions by name.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub all: BTreeMap<String, One>,
+    has_changed: bool,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    metadata: Metadata,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: String,
+    #[serde(default)]
+    generation: i64,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    accepted_names: Names,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+impl Known {
+    /// Takes in what is stored of a definition. One that cannot be read is as good as none.
+    pub(super) fn put(&mut self, name: &str, entry: &Entry) {
+        match self.read(name, entry) {
+            Ok(one) => drop(self.all.insert(name.to_owned(), one)),
+            Err(error) => {
+                tracing::warn!(name, %error, "a definition of custom resources is left out");
+                self.has_changed = true;
+            }
+        }
+    }
+
+    fn read(&mut self, name: &str, entry: &Entry) -> hako_error::Result<One> {
+        let head: Head = serde_json::from_slice(&entry.value).map_err(|error| {
+            let text = "a stored CustomResourceDefinition is damaged";
+            hako_error::Error::new(hako_error::Kind::DataLoss, text).with_source(error)
+        })?;
+        let Metadata { uid, generation, deletion_timestamp } = head.metadata;
+        let before = self.all.remove(name).filter(|before| before.uid == uid);
+        let is_same = before.as_ref().is_some_and(|before| before.generation == generation);
+        let (definition, rows) = match &before {
+            Some(before) if is_same => {
+                before.definition.renew(&entry.value);
+                (Arc::clone(&before.definition), before.rows.clone())
+            }
+            _ => (Arc::new(Definition::read(&entry.value)?), Vec::new()),
+        };
+        let is_ending = deletion_timestamp.is_some();
+        let was_ending = before.as_ref().is_some_and(|before| before.is_ending);
+        if !is_same || is_ending != was_ending {
+            self.has_changed = true;
+        }
+        let was_established =
+            |condition: &Condition| condition.kind == "Established" && condition.status == "True";
+        // What this server accepted may not be stored yet.
+        let accepted = before.as_ref().map_or(head.status.accepted_names, |before| before.accepted.clone());
+        let conflict = before.as_ref().and_then(|before| before.conflict.clone());
+        let is_established = before.is_some_and(|before| before.is_established)
+            || head.status.conditions.iter().any(was_established);
+        Ok(One {
+            uid,
+            generation,
+            definition,
+            accepted,
+            conflict,
+            is_established,
+            is_ending,
+            is_told: false,
+            rows: if is_ending == was_ending { rows } else { Vec::new() },
+        })
+    }
+
+    /// A definition is gone.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.has_changed |= self.all.remove(name).is_some();
+    }
+
+    /// Forgets all but these.
+    pub(super) fn keep_only<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let names: std::collections::BTreeSet<&str> = names.collect();
+        let before = self.all.len();
+        self.all.retain(|name, _| names.contains(name.as_str()));
+        self.has_changed |= self.all.len() != before;
+    }
+
+    /// Says whose the names are, and serves what can be served.
+    pub(super) fn settle(&mut self, server: &Inner) {
+        if !std::mem::take(&mut self.has_changed) {
+            return;
+        }
+        names::settle(&mut self.all);
+        let built_in = Kinds::built_in().all().iter().cloned();
+        let mut defined = Vec::new();
+        for one in self.all.values_mut().filter(|one| one.is_established) {
+            if one.rows.is_empty() {
+                let rows = served_of(&one.definition, &one.accepted, one.is_ending);
+                one.rows = rows.into_iter().map(Arc::new).collect();
+            }
+            defined.extend(one.rows.iter().cloned());
+        }
+        defined.sort_by(|one, other| {
+            let newest = || hako_kube::version::compare(&other.version, &one.version);
+            one.group.cmp(&other.group).then_with(newest).then_with(|| one.plural.cmp(&other.plural))
+        });
+        server.kinds.serve(Kinds::new(built_in.chain(defined).collect()));
+        server.requests.keep_only(&server.kinds.now());
+    }
+}
+
+impl One {
+    /// Whether there is nothing to decide about its names.
+    pub(super) fn has_all_names(&self) -> bool {
+        self.is_established && self.conflict.is_none() && self.accepted == self.definition.names
+    }
+
+    /// Names it has come to own, and what of those it wishes for it has not; kinds that were made under others are made
+    /// anew.
+    pub(super) fn accept(&mut self, names: Names, conflict: Option<(&'static str, String)>) {
+        let is_established = self.is_established || conflict.is_none();
+        if self.accepted != names {
+            self.accepted = names;
+            self.rows.clear();
+            self.is_told = false;
+        }
+        if (&self.conflict, self.is_established) != (&conflict, is_established) {
+            (self.conflict, self.is_established) = (conflict, is_established);
+            self.is_told = false;
+        }
+    }
+
+    /// The kind in the form in which its objects are kept, also where that is not served.
+    pub(super) fn kept(&self) -> Arc<Served> {
+        let kept = self.rows.iter().find(|row| row.is_kept).cloned();
+        kept.unwrap_or_else(|| Arc::new(crate::kinds::kept_of(&self.definition)))
+    }
+}

@@ -1,0 +1,233 @@
+//! Conversion by webhooks: between the version in which an object is kept and the one that is asked for
+//! (`apiextensions.k8s.io/v1`, `ConversionReview`). Where the program converts itself, nothing here does anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hako_error::{Error, Kind};
+use hako_store::{Batch, Entry, Event, Revision};
+use serde_json::{Value, json};
+
+use super::encoded::{bytes_of, encode};
+use crate::http::{Failure, Outcome};
+use crate::kinds::{Converter, Served};
+use crate::server::Inner;
+
+/// As long as upstream waits.
+const TIME: Duration = Duration::from_secs(30);
+/// What of an object's metadata a webhook may change.
+const CHANGEABLE: [&str; 2] = ["labels", "annotations"];
+
+/// An entry in the version of the kind.
+pub(super) async fn shown(server: &Inner, row: &Served, entry: Arc<Entry>) -> Outcome<Arc<Entry>> {
+    if row.strategy().converter().is_none() {
+        return Ok(entry);
+    }
+    let mut all = all_shown(server, row, vec![entry]).await?;
+    all.pop().ok_or_else(|| failed(row, "it returned nothing"))
+}
+
+/// Entries in the version of the kind; those that are of another one are converted together.
+pub(super) async fn all_shown(
+    server: &Inner,
+    row: &Served,
+    mut entries: Vec<Arc<Entry>>,
+) -> Outcome<Vec<Arc<Entry>>> {
+    let Some(converter) = row.strategy().converter() else { return Ok(entries) };
+    let is_other = |entry: &Arc<Entry>| api_version_of(&entry.value) != row.api_version();
+    let places: Vec<usize> = (0..entries.len()).filter(|place| is_other(&entries[*place])).collect();
+    if places.is_empty() {
+        return Ok(entries);
+    }
+    let decode = |place: &usize| serde_json::from_slice(&entries[*place].value).unwrap_or_default();
+    let objects: Vec<Value> = places.iter().map(decode).collect();
+    let converted = converted(server, row, converter, row.api_version(), objects).await?;
+    for (place, object) in places.into_iter().zip(converted) {
+        let entry = Entry { value: bytes_of(&object)?, ..Entry::clone(&entries[place]) };
+        entries[place] = Arc::new(entry);
+    }
+    Ok(entries)
+}
+
+/// Stored bytes in the version of the kind.
+pub(super) async fn bytes_shown(server: &Inner, row: &Served, stored: Bytes, at: Revision) -> Outcome<Bytes> {
+    let entry = Entry { key: Bytes::new(), value: stored, created: at, modified: at, lease: None };
+    shown(server, row, Arc::new(entry)).await.map(|entry| entry.value.clone())
+}
+
+/// A batch of a watch in the version of the kind.
+pub(super) async fn batch_shown(server: &Inner, row: &Served, mut batch: Batch) -> Outcome<Batch> {
+    if row.strategy().converter().is_none() {
+        return Ok(batch);
+    }
+    for event in &mut batch.events {
+        let mut entry = Arc::clone(&event.entry);
+        // A deletion has no value of its own.
+        if !entry.value.is_empty() {
+            entry = shown(server, row, entry).await?;
+        }
+        let previous = match &event.previous {
+            Some(previous) => Some(shown(server, row, Arc::clone(previous)).await?),
+            None => None,
+        };
+        *event = Arc::new(Event { kind: event.kind, entry, previous });
+    }
+    Ok(batch)
+}
+
+/// Encodes an object of a kind for the store, in the version in which it is kept.
+pub(super) async fn encode_kept(server: &Inner, row: &Served, object: &mut Value) -> Outcome<Bytes> {
+    let strategy = row.strategy();
+    let kept = strategy.kept_version();
+    if let (Some(converter), Some(kept)) =
+        (strategy.converter(), kept.filter(|kept| kept != row.api_version()))
+    {
+        let mut all = converted(server, row, converter, &kept, vec![object.clone()]).await?;
+        *object = all.pop().ok_or_else(|| failed(row, "it returned nothing"))?;
+    }
+    encode(row, object)
+}
+
+/// The `apiVersion` of stored bytes, which comes first.
+fn api_version_of(stored: &[u8]) -> &str {
+    let rest = stored.strip_prefix(b"{\"apiVersion\":\"").unwrap_or_default();
+    let end = rest.iter().position(|byte| *byte == b'"').unwrap_or_default();
+    std::str::from_utf8(&rest[..end]).unwrap_or("")
+}
+
+async fn converted(
+    server: &Inner,
+    row: &Served,
+    converter: &Converter,
+    wanted: &str,
+    objects: Vec<Value>,
+) -> Outcome<Vec<Value>> {
+    if !converter.takes_reviews {
+        let text = "the conversion webhook takes no ConversionReview of apiextensions.k8s.io/v1";
+        return Err(Error::new(Kind::Unimplemented, text).into());
+    }
+    let uid = uuid::Uuid::new_v4().to_string();
+    let review = json!({
+        "kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+        "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
+    });
+    let answer = server.webhooks.post(&converter.config, Bytes::from(review.to_string()), TIME).await;
+    let answer = answer.map_err(|error| failed(row, &error.to_string()))?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(|error| failed(row, &error.to_string()))?;
+    let made = read(answer, &uid).map_err(|why| failed(row, &why))?;
+    if made.len() != objects.len() {
+        let why = format!("webhook returned {} objects, expected {}", made.len(), objects.len());
+        return Err(failed(row, &why));
+    }
+    let checked = made.into_iter().zip(&objects).enumerate().map(|(place, (made, sent))| {
+        settled(made, sent, wanted).map_err(|why| {
+            failed(row, &format!("webhook returned invalid converted object at index {place}: {why}"))
+        })
+    });
+    checked.collect()
+}
+
+/// The objects of an answer to the review with that identity.
+fn read(mut answer: Value, uid: &str) -> Result<Vec<Value>, String> {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+    let (version, kind) = (text("/apiVersion"), text("/kind"));
+    if (version, kind) != ("apiextensions.k8s.io/v1", "ConversionReview") {
+        return Err(format!(
+            "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got {version}, Kind={kind}"
+        ));
+    }
+    if text("/response/uid") != uid {
+        return Err(format!("expected response.uid={uid:?}, got {:?}", text("/response/uid")));
+    }
+    if text("/response/result/status") != "Success" {
+        return Err(match text("/response/result/message") {
+            "" => "response status is not Success".to_owned(),
+            message => message.to_owned(),
+        });
+    }
+    match answer.pointer_mut("/response/convertedObjects").map(Value::take) {
+        Some(Value::Array(objects)) => Ok(objects),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// A converted object, with what of its metadata is not the webhook's.
+fn settled(mut made: Value, sent: &Value, wanted: &str) -> Result<Value, String> {
+    let (version, kind) = (&made["apiVersion"], &made["kind"]);
+    if version != wanted {
+        return Err(format!(
+            "invalid groupVersion (expected {wanted}, received {})",
+            version.as_str().unwrap_or("")
+        ));
+    }
+    if *kind != sent["kind"] {
+        return Err(format!("invalid kind (expected {}, received {kind})", sent["kind"]));
+    }
+    for name in ["name", "namespace", "uid"] {
+        let (is, was) = (&made["metadata"][name], &sent["metadata"][name]);
+        if is != was && !(is.is_null() && was == "") {
+            return Err(format!("must have the same {name}: {is} != {was}"));
+        }
+    }
+    let mut metadata = sent["metadata"].clone();
+    for name in CHANGEABLE {
+        match made["metadata"].get(name).filter(|value| !value.is_null()) {
+            Some(value) => metadata[name] = value.clone(),
+            None => drop(metadata.as_object_mut().and_then(|members| members.shift_remove(name))),
+        }
+    }
+    made["metadata"] = metadata;
+    Ok(made)
+}
+
+fn failed(row: &Served, why: &str) -> Failure {
+    let text = format!("conversion webhook for {} failed: {why}", row.gvk());
+    Error::new(Kind::Internal, text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(version: &str) -> Value {
+        json!({
+            "apiVersion": version, "kind": "Tab",
+            "metadata": {"name": "a", "uid": "u", "generation": 2, "labels": {"a": "b"}}, "spec": {},
+        })
+    }
+
+    #[test]
+    fn the_version_of_stored_bytes_is_read_without_parsing() {
+        assert_eq!(api_version_of(&bytes_of(&object("g.io/v1")).unwrap()), "g.io/v1");
+        assert_eq!(api_version_of(b"{}"), "");
+    }
+
+    #[test]
+    fn what_a_webhook_answers_has_to_be_what_was_asked_for() {
+        let answer = |response: Value| json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response});
+        let good = json!({"uid": "1", "result": {"status": "Success"}, "convertedObjects": [object("g/v2")]});
+        assert_eq!(read(answer(good.clone()), "1").unwrap().len(), 1);
+        assert!(read(answer(good.clone()), "2").unwrap_err().contains("response.uid"));
+        assert!(read(json!({"response": good}), "1").unwrap_err().contains("ConversionReview"));
+        let bad = json!({"uid": "1", "result": {"status": "Failure", "message": "no way"}});
+        assert_eq!(read(answer(bad), "1").unwrap_err(), "no way");
+    }
+
+    #[test]
+    fn a_webhook_changes_labels_and_annotations_and_nothing_else_of_the_metadata() {
+        let sent = object("g/v1");
+        let mut made = object("g/v2");
+        made["metadata"] = json!({"name": "a", "uid": "u", "generation": 7, "annotations": {"x": "y"}});
+        let settled_metadata = settled(made.clone(), &sent, "g/v2").unwrap()["metadata"].clone();
+        assert_eq!(
+            settled_metadata,
+            json!({"name": "a", "uid": "u", "generation": 2, "annotations": {"x": "y"}})
+        );
+        assert!(settled(made.clone(), &sent, "g/v3").unwrap_err().contains("invalid groupVersion"));
+        made["metadata"]["name"] = "b".into();
+        assert!(settled(made.clone(), &sent, "g/v2").unwrap_err().contains("same name"));
+        made["kind"] = "Tub".into();
+        assert!(settled(made, &sent, "g/v2").unwrap_err().contains("invalid kind"));
+    }
+}
