@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hako_kube::{Status, field};
+use hako_kube::Status;
+use hako_kube::status::{self, Subject};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -12,18 +13,45 @@ use super::options::{self, OptionsOf};
 use super::ownership::Writer;
 use super::target::Target;
 use super::update::modify;
-use crate::http::{Outcome, Request, answer};
+use crate::admission::{self, Operation};
+use crate::http::{Failure, Outcome, Request, answer};
+use crate::kinds;
 use crate::server::Inner;
 
 /// Puts a pod on a node, once.
 pub(crate) async fn bind(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let mut sent = decode::any(request)?;
     decode::set_type(&mut sent, "v1", "Binding")?;
-    let node = sent.pointer("/target/name").and_then(Value::as_str).unwrap_or("").to_owned();
-    if node.is_empty() {
-        return Err(target.invalid(vec![field::required("target.name", "")]));
+    let name = head_value(&sent, "name");
+    if !name.is_empty() && name != target.name {
+        return Err(Failure::bad_request("name in URL does not match name in Binding object"));
     }
+    carry_out(server, request, target, sent).await
+}
+
+/// The same for a binding that names its pod, in the collection of bindings.
+pub(super) async fn bind_named(
+    server: &Arc<Inner>,
+    request: &Request,
+    namespace: &str,
+    sent: Value,
+) -> Outcome {
+    let row = kinds::by_resource("", "v1", "pods").ok_or_else(Failure::no_such_path)?;
+    let name = head_value(&sent, "name").to_owned();
+    carry_out(server, request, &Target { row: Arc::clone(row), namespace: namespace.to_owned(), name }, sent)
+        .await
+}
+
+async fn carry_out(server: &Arc<Inner>, request: &Request, target: &Target, mut sent: Value) -> Outcome {
     let writer = Writer::of(request, "binding");
+    admission::ask_others(&writer.change(server, Operation::Create, target, None), &mut sent).await?;
+    let causes = kinds::binding_faults(&sent);
+    if !causes.is_empty() {
+        let subject = Subject { kind: "Binding".to_owned(), ..target.subject() };
+        return Err(Failure::about(&status::invalid(&subject, causes), &subject));
+    }
+    let node = sent.pointer("/target/name").and_then(Value::as_str).unwrap_or("").to_owned();
+    let writer = writer.settled();
     let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
     modify(server, target, &writer, is_dry_run, |old| bound(target, old, &sent, &node)).await?;
     Ok(answer::json(StatusCode::CREATED, &Status::success()))

@@ -10,12 +10,13 @@ const PATH: [&str; 8] =
     ["route.rs", "server.rs", "resource", "http", "patch", "discovery", "openapi", "schema/check.rs"];
 
 /// Kinds that the way knows, and why.
-const KNOWN: [(&str, &[&str], &str); 6] = [
+const KNOWN: [(&str, &[&str], &str); 7] = [
     ("http/info.rs", &["namespaces"], "its paths have the form of those of what is in a namespace"),
     ("route.rs", &["namespaces", "nodes"], "the same, and what is behind a proxy has paths of its own"),
-    ("resource/delete.rs", &["namespaces", "pods"], "they end in steps: finalize, grace periods"),
+    ("resource/delete.rs", &["pods"], "they end in steps: grace periods"),
     ("resource/delete.rs", &["jobs"], "their pods are orphaned unless the client says otherwise"),
     ("resource/evict.rs", &["poddisruptionbudgets"], "pods/eviction asks them"),
+    ("resource/pods.rs", &["Binding", "pods"], "a binding puts a pod on a node, wherever it is sent"),
     ("resource/token.rs", &["Node", "Pod", "Secret", "nodes", "pods", "secrets"], "tokens are bound to them"),
 ];
 
