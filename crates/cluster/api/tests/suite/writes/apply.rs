@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::{CONFIG_MAPS, Said, ask, ask_as};
 use crate::support::World;
 
+const APPLY: &str = "application/apply-patch+yaml";
+
 async fn apply(world: &World, path: &str, query: &str, object: Value) -> Said {
-    ask_as(world, "PATCH", &format!("{path}?{query}"), "application/apply-patch+yaml", &object).await
+    ask_as(world, "PATCH", &format!("{path}?{query}"), APPLY, &object).await
 }
 
 fn map(data: Value) -> Value {
@@ -154,4 +156,44 @@ async fn kubectl_goes_over_from_client_side_to_server_side_apply() {
     world.kubectl_with(&["apply", "-f", "-"], &text("{z: '1'}")).await;
     let object = world.kubectl_json(&["get", "configmap", "a", "-o", "json"]).await;
     assert_eq!(object["data"], json!({"z": "1"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_scales_owns_the_replicas() {
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let world = World::start().await;
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }},
+    });
+    let path = format!("{DEPLOYMENTS}/d");
+    let applied = |who: &str, part: &str, more: &str| format!("{path}{part}?fieldManager={who}{more}");
+    ask_as(&world, "PATCH", &applied("owner", "", ""), APPLY, &deployment).await.is(201);
+    let scale = |replicas: u32| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": replicas}});
+    let text = "Apply failed with 1 conflict: conflict with \"owner\": .spec.replicas";
+    ask_as(&world, "PATCH", &applied("scaler", "/scale", ""), APPLY, &scale(5)).await.refuses(409, text);
+    let forced = applied("scaler", "/scale", "&force=true");
+    let scaled = ask_as(&world, "PATCH", &forced, APPLY, &scale(5)).await.is(200);
+    assert_eq!(scaled["spec"]["replicas"], 5);
+    let owners = async |who: &str| -> Vec<Value> {
+        let object = ask(&world, "GET", &path, &Value::Null).await.is(200);
+        let all = object["metadata"]["managedFields"].as_array().unwrap().clone();
+        all.into_iter().filter(|it| it["manager"] == who).collect()
+    };
+    let [of_scaler] = &owners("scaler").await[..] else { panic!("one entry") };
+    assert_eq!(of_scaler["subresource"], "scale");
+    assert_eq!(of_scaler["operation"], "Apply");
+    assert_eq!(of_scaler["apiVersion"], "apps/v1");
+    assert_eq!(of_scaler["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    assert!(owners("owner").await[0]["fieldsV1"]["f:spec"].get("f:replicas").is_none());
+    // Who owned them before conflicts now, and whoever does not apply takes them.
+    let text = "conflict with \"scaler\" with subresource \"scale\": .spec.replicas";
+    ask_as(&world, "PATCH", &applied("owner", "", ""), APPLY, &deployment).await.refuses(409, text);
+    ask(&world, "PUT", &applied("hpa", "/scale", ""), &scale(7)).await.is(200);
+    let [of_hpa] = &owners("hpa").await[..] else { panic!("one entry") };
+    assert_eq!((&of_hpa["subresource"], &of_hpa["operation"]), (&json!("scale"), &json!("Update")));
+    assert_eq!(of_hpa["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    assert!(owners("scaler").await.is_empty(), "nothing is left of what it owned");
 }

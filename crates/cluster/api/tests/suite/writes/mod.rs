@@ -18,35 +18,35 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// An answer as it came over HTTPS.
 #[derive(Debug)]
-struct Said {
-    code: u16,
+pub struct Said {
+    pub code: u16,
     /// The texts of `Warning` headers.
-    warnings: Vec<String>,
-    body: Value,
+    pub warnings: Vec<String>,
+    pub body: Value,
 }
 
 impl Said {
     /// The refusal has to have this code and say so.
     #[track_caller]
-    fn refuses(&self, code: u16, text: &str) {
+    pub fn refuses(&self, code: u16, text: &str) {
         let message = self.body["message"].as_str().unwrap_or("");
         assert!(self.code == code && message.contains(text), "{code} {text}\nis not {self:?}");
     }
 
     #[track_caller]
-    fn is(self, code: u16) -> Value {
+    pub fn is(self, code: u16) -> Value {
         assert_eq!(self.code, code, "{self:?}");
         self.body
     }
 }
 
 /// Asks as the administrator.
-async fn ask(world: &World, method: &str, path: &str, body: &Value) -> Said {
+pub async fn ask(world: &World, method: &str, path: &str, body: &Value) -> Said {
     let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
     ask_as(world, method, path, kind, body).await
 }
 
-async fn ask_as(world: &World, method: &str, path: &str, kind: &str, body: &Value) -> Said {
+pub async fn ask_as(world: &World, method: &str, path: &str, kind: &str, body: &Value) -> Said {
     let text = if body.is_null() { String::new() } else { body.to_string() };
     ask_text(world, method, path, kind, &text).await
 }

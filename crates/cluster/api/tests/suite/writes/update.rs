@@ -131,3 +131,40 @@ async fn an_owner_named_twice_is_one_and_the_sender_is_told() {
     let said = ask(&world, "PUT", &format!("{CONFIG_MAPS}/a"), &owned).await;
     assert_eq!((said.warnings.len(), said.code), (1, 200), "{said:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deletion_set_changes_through_deletions_only() {
+    let world = World::start().await;
+    let held = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    let created = ask(&world, "POST", CONFIG_MAPS, &held).await.is(201);
+    let map = format!("{CONFIG_MAPS}/a");
+    let with = |member: &str, value: Value| {
+        let mut object = held.clone();
+        object["metadata"][member] = value;
+        object
+    };
+    let at = "2030-01-02T03:04:05Z";
+    let immutable = "field is immutable; may only be changed via deletion";
+    let text = format!("metadata.deletionTimestamp: Invalid value: \"{at}\": {immutable}");
+    ask(&world, "PUT", &map, &with("deletionTimestamp", at.into())).await.refuses(422, &text);
+    let text = format!("metadata.deletionGracePeriodSeconds: Invalid value: 5: {immutable}");
+    ask(&world, "PUT", &map, &with("deletionGracePeriodSeconds", 5.into())).await.refuses(422, &text);
+    let text = format!("metadata.creationTimestamp: Invalid value: \"{at}\": field is immutable");
+    ask(&world, "PUT", &map, &with("creationTimestamp", at.into())).await.refuses(422, &text);
+    // Who sends nothing, or what there is in other words, changes nothing.
+    let was = created["metadata"]["creationTimestamp"].as_str().unwrap().replace('Z', "+00:00");
+    for same in [Value::Null, was.into()] {
+        let kept = ask(&world, "PUT", &map, &with("creationTimestamp", same)).await.is(200);
+        assert!(kept["metadata"]["creationTimestamp"].is_string(), "{kept}");
+    }
+    let marked = ask(&world, "DELETE", &map, &Value::Null).await.is(200);
+    let text = format!("metadata.deletionGracePeriodSeconds: Invalid value: 9: {immutable}");
+    ask(&world, "PUT", &map, &with("deletionGracePeriodSeconds", 9.into())).await.refuses(422, &text);
+    // Once marked, an object stays so, whatever is sent.
+    for sent in [Value::Null, at.into()] {
+        let kept = ask(&world, "PUT", &map, &with("deletionTimestamp", sent)).await.is(200);
+        for member in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+            assert_eq!(kept["metadata"][member], marked["metadata"][member]);
+        }
+    }
+}
