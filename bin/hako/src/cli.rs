@@ -229,19 +229,28 @@ impl IdentityArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct AuditArgs {
     /// A Policy of audit.k8s.io/v1: how much of which requests is recorded
-    #[arg(long, value_name = "FILE", requires = "audit_log_path", conflicts_with = "only")]
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
     pub audit_policy_file: Option<PathBuf>,
     /// Where requests are recorded, one line each; `-` is standard output. Without a policy: who asked for what and
     /// when, and no bodies
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     pub audit_log_path: Option<PathBuf>,
+    /// A kubeconfig of the webhook that gets what is recorded, many events at a time
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    pub audit_webhook_config_file: Option<PathBuf>,
+    /// How long an event waits for others to go to the webhook with, 30 if it is not said
+    #[arg(long, value_name = "SECONDS", requires = "audit_webhook_config_file")]
+    pub audit_webhook_batch_max_wait: Option<u64>,
 }
 
 impl AuditArgs {
     /// The files by the option that names them.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-        let all =
-            [("--audit-policy-file", &self.audit_policy_file), ("--audit-log-path", &self.audit_log_path)];
+        let all = [
+            ("--audit-policy-file", &self.audit_policy_file),
+            ("--audit-log-path", &self.audit_log_path),
+            ("--audit-webhook-config-file", &self.audit_webhook_config_file),
+        ];
         all.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)))
     }
 }

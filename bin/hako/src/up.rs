@@ -109,6 +109,9 @@ fn pass_on(command: &mut Command, args: &UpArgs) -> anyhow::Result<()> {
         };
         command.arg(option).arg(whole);
     }
+    if let Some(seconds) = args.audit.audit_webhook_batch_max_wait {
+        command.args(["--audit-webhook-batch-max-wait", &seconds.to_string()]);
+    }
     if !args.etcd.etcd_servers.is_empty() {
         command.args(["--etcd-servers", &args.etcd.etcd_servers.join(",")]);
         command.args(["--etcd-prefix", &args.etcd.etcd_prefix]);

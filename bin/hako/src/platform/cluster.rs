@@ -163,7 +163,12 @@ pub(super) fn external(args: &IdentityArgs) -> anyhow::Result<External> {
 
 /// Where requests are recorded, if they are.
 pub(super) fn audit(args: &AuditArgs) -> anyhow::Result<Option<Arc<Audit>>> {
-    let options = AuditOptions { policy: args.audit_policy_file.clone(), log: args.audit_log_path.clone() };
+    let options = AuditOptions {
+        policy: args.audit_policy_file.clone(),
+        log: args.audit_log_path.clone(),
+        webhook: args.audit_webhook_config_file.clone(),
+        webhook_wait: args.audit_webhook_batch_max_wait.map(Duration::from_secs),
+    };
     Ok(Audit::open(&options)?)
 }
 

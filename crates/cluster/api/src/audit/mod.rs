@@ -1,21 +1,23 @@
 //! Audit: a record of who asked for what, and what came of it.
 //!
-//! Owns: the policy ([`policy`]), events ([`event`]) and the file they go to ([`log`]).
+//! Owns: the policy ([`policy`]), events ([`event`]), and the file ([`log`]) and the webhook ([`webhook`]) they go to.
 //! Does not own: what admission and authorization have to say, which they note in the request.
 //!
 //! Invariant: a request is answered only when the log has taken what is recorded of it so far; what is recorded at the
-//! end of a body cannot wait and is counted as lost where there is no room. Bodies of what is secret are recorded only
+//! end of a body cannot wait and is counted as lost where there is no room, and nothing waits for the webhook. Bodies of what is secret are recorded only
 //! where a rule names that.
 
 mod event;
 mod log;
 mod policy;
+mod webhook;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hako_client::Body;
@@ -25,11 +27,13 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use crate::admission::Notes;
+use crate::auth::ExternalError;
 use crate::http::{Answer, Info, Request};
 use crate::metrics::Text;
 use event::Draft;
 use log::Log;
 use policy::{Level, Policy, Stage};
+use webhook::Webhook;
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Of a body no more than this is recorded, which is more than any object is long.
@@ -62,8 +66,13 @@ pub enum AuditError {
         /// Why not.
         source: std::io::Error,
     },
-    /// There is a policy and no log.
-    #[error("an audit policy is given and no audit log: say where with --audit-log-path")]
+    /// The webhook cannot be asked.
+    #[error("the audit webhook cannot be used")]
+    Webhook(#[source] ExternalError),
+    /// There is a policy, and nowhere to record to.
+    #[error(
+        "an audit policy is given and no audit log: say where with --audit-log-path or --audit-webhook-config-file"
+    )]
     NoLog,
 }
 
@@ -80,31 +89,37 @@ pub struct AuditOptions {
     pub policy: Option<PathBuf>,
     /// The log; `-` is standard output.
     pub log: Option<PathBuf>,
+    /// A kubeconfig of the webhook.
+    pub webhook: Option<PathBuf>,
+    /// How long an event waits for others to be sent with; 30 s by default.
+    pub webhook_wait: Option<Duration>,
 }
 
 /// The audit of a server.
 #[derive(Debug)]
 pub struct Audit {
     policy: Policy,
-    log: Log,
+    log: Option<Log>,
+    webhook: Option<Webhook>,
     events: AtomicU64,
     lost: AtomicU64,
 }
 
 impl Audit {
-    /// Reads the policy and opens the log; nothing if neither is asked for.
+    /// Reads the policy and opens log and webhook, inside of a runtime; nothing if neither is asked for.
     ///
     /// # Errors
     /// [`AuditError`] says which file, and all that is wrong with it.
     pub fn open(options: &AuditOptions) -> Result<Option<Arc<Self>>, AuditError> {
-        let log: &Path = match (&options.policy, &options.log) {
-            (None, None) => return Ok(None),
-            (Some(_), None) => return Err(AuditError::NoLog),
-            (_, Some(log)) => log,
-        };
-        let policy = options.policy.as_deref().map_or_else(|| Ok(Policy::metadata()), Policy::load)?;
-        let log = Log::open(log)?;
-        Ok(Some(Arc::new(Self { policy, log, events: AtomicU64::default(), lost: AtomicU64::default() })))
+        let AuditOptions { policy, log, webhook, webhook_wait } = options;
+        if log.is_none() && webhook.is_none() {
+            return if policy.is_some() { Err(AuditError::NoLog) } else { Ok(None) };
+        }
+        let policy = policy.as_deref().map_or_else(|| Ok(Policy::metadata()), Policy::load)?;
+        let webhook = webhook.as_deref().map(|path| Webhook::open(path, *webhook_wait)).transpose()?;
+        let log = log.as_deref().map(Log::open).transpose()?;
+        let (events, lost) = (AtomicU64::default(), AtomicU64::default());
+        Ok(Some(Arc::new(Self { policy, log, webhook, events, lost })))
     }
 
     /// Begins the record of a request whose sender is known, if there is to be one.
@@ -125,8 +140,25 @@ impl Audit {
     }
 
     async fn tell(&self, line: String) {
+        self.tell_webhook(&line);
+        if let Some(log) = &self.log {
+            log.write(line).await;
+        }
+    }
+
+    /// The same where nobody can wait.
+    fn try_tell(&self, line: String) {
+        self.tell_webhook(&line);
+        if self.log.as_ref().is_some_and(|log| !log.try_write(line)) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn tell_webhook(&self, line: &str) {
         self.events.fetch_add(1, Ordering::Relaxed);
-        self.log.write(line).await;
+        if let Some(webhook) = &self.webhook {
+            webhook.write(line.to_owned());
+        }
     }
 
     pub(crate) fn write_metrics(&self, text: &mut Text) {
@@ -134,6 +166,9 @@ impl Audit {
         text.single("apiserver_audit_event_total", "counter", "Audit events.", events);
         text.head("apiserver_audit_error_total", "counter", "Audit events that were lost.");
         text.value("apiserver_audit_error_total", &[("plugin", "log")], lost);
+        if let Some(webhook) = &self.webhook {
+            text.value("apiserver_audit_error_total", &[("plugin", "webhook")], webhook.lost());
+        }
     }
 }
 
@@ -153,7 +188,11 @@ impl Record {
 
     /// The request is answered; it is complete when the whole answer is sent.
     pub(crate) async fn answered(mut self, answer: Answer, is_long: bool) -> Answer {
-        self.draft.set_annotations(self.notes.annotations());
+        let mut annotations = self.notes.annotations();
+        if self.draft.choice.level >= Level::Request {
+            annotations.extend(self.notes.body_annotations());
+        }
+        self.draft.set_annotations(annotations);
         let code = answer.status().as_u16();
         let (mut head, body) = answer.into_parts();
         if let Ok(id) = HeaderValue::from_str(self.draft.id()) {
@@ -185,10 +224,7 @@ impl Record {
             self.draft.set_answer(&body);
         }
         if self.draft.is_told(Stage::ResponseComplete) {
-            self.audit.events.fetch_add(1, Ordering::Relaxed);
-            if !self.audit.log.try_write(self.draft.line(Stage::ResponseComplete)) {
-                self.audit.lost.fetch_add(1, Ordering::Relaxed);
-            }
+            self.audit.try_tell(self.draft.line(Stage::ResponseComplete));
         }
     }
 }

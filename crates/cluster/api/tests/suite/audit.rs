@@ -19,7 +19,8 @@ async fn world(policy: Option<&str>) -> (World, PathBuf, tempfile::TempDir) {
         std::fs::write(&path, format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}")).unwrap();
         path
     });
-    let audit = Audit::open(&AuditOptions { policy, log: Some(log.clone()) }).unwrap();
+    let audit =
+        Audit::open(&AuditOptions { policy, log: Some(log.clone()), ..AuditOptions::default() }).unwrap();
     (World::start_as(|config| config.audit = audit).await, log, dir)
 }
 
@@ -199,7 +200,8 @@ fn a_policy_that_is_none_is_told_with_all_that_is_wrong() {
     let open = |text: &str| {
         std::fs::write(&path, text).unwrap();
         let log = Some(dir.path().join("log"));
-        Audit::open(&AuditOptions { policy: Some(path.clone()), log }).map(|_: Option<Arc<Audit>>| ())
+        Audit::open(&AuditOptions { policy: Some(path.clone()), log, ..AuditOptions::default() })
+            .map(|_: Option<Arc<Audit>>| ())
     };
     let said = |text: &str| open(text).unwrap_err().to_string();
     let head = "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
@@ -210,6 +212,52 @@ fn a_policy_that_is_none_is_told_with_all_that_is_wrong() {
     assert!(said(head).contains("rules"));
     assert!(said(&format!("{head}rules: [{{level: Everything}}]\n")).contains("Everything"));
     assert!(said(&format!("{head}rules: [{{level: None, reources: []}}]\n")).contains("reources"));
-    let no_log = Audit::open(&AuditOptions { policy: Some(path.clone()), log: None }).unwrap_err();
+    let no_log =
+        Audit::open(&AuditOptions { policy: Some(path.clone()), ..AuditOptions::default() }).unwrap_err();
     assert!(no_log.to_string().contains("--audit-log-path"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_gets_events_many_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/audit?key=1", listener.local_addr().unwrap());
+    let (told, mut lists) = tokio::sync::mpsc::unbounded_channel();
+    let answer: crate::identities::elsewhere::Answer = Arc::new(move |path, list| {
+        assert_eq!(path, "/audit?key=1");
+        told.send(list).unwrap();
+        (200, json!({}))
+    });
+    crate::identities::elsewhere::serve(listener, None, answer);
+    let options = AuditOptions {
+        webhook: Some(crate::identities::webhook_config(&dir, &url)),
+        webhook_wait: Some(std::time::Duration::from_millis(200)),
+        ..AuditOptions::default()
+    };
+    let audit = Audit::open(&options).unwrap();
+    let world = World::start_as(|config| config.audit = audit).await;
+    let maps = world.outside().dynamic(&ResourceType::new("", "v1", "configmaps"), Some("default"));
+    for name in ["a", "b", "c"] {
+        let map = json!({"metadata": {"name": name}});
+        maps.create(&map, &WriteOptions::default()).await.unwrap();
+    }
+    let (mut ours, mut most) = (Vec::new(), 0);
+    let all = async {
+        while ours.len() < 3 {
+            let list: Value = lists.recv().await.unwrap();
+            assert_eq!(
+                (&list["kind"], &list["apiVersion"]),
+                (&json!("EventList"), &json!("audit.k8s.io/v1"))
+            );
+            let items = list["items"].as_array().unwrap();
+            most = most.max(items.len());
+            let is_ours = |event: &&Value| {
+                of(event, "hako-admin", "create", "configmaps") && event["stage"] == "ResponseComplete"
+            };
+            ours.extend(items.iter().filter(is_ours).cloned());
+        }
+    };
+    tokio::time::timeout(DEADLINE, all).await.expect("the events come");
+    assert!(ours.iter().all(|event| event["responseStatus"]["code"] == 201), "{ours:?}");
+    assert!(most > 1, "events are sent together");
 }

@@ -18,7 +18,7 @@ use hako_error::{Classify, FieldCause, Kind};
 pub(crate) use self::config::Anonymous;
 pub(crate) use self::oidc::{Issuer, claimed_issuer};
 pub(crate) use self::proxy::{FrontProxy, of_headers, strip, verifier};
-pub(crate) use self::webhook::{AccessWebhook, TokenWebhook};
+pub(crate) use self::webhook::{AccessWebhook, Hook, TokenWebhook};
 
 /// The files and names that say who else is asked. All may be absent.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hako_client::{HttpTransport, Kubeconfig, Transport as _};
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ const REFUSED_KEPT: Duration = Duration::from_secs(30);
 
 /// Who is asked.
 #[derive(Debug)]
-struct Hook {
+pub(crate) struct Hook {
     transport: HttpTransport,
     path: String,
 }
@@ -41,8 +41,17 @@ pub(crate) struct AccessWebhook {
     kept: Cache<Result<(), String>>,
 }
 
+/// Why a webhook has not taken something.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub why: String,
+    /// It may take it later: nobody is there, or has the time.
+    pub may_pass: bool,
+}
+
 impl Hook {
-    fn open(path: &Path) -> Result<Self, ExternalError> {
+    /// Reads the kubeconfig that says where it is.
+    pub(crate) fn open(path: &Path) -> Result<Self, ExternalError> {
         let fault = |problem: String| ExternalError::Webhook { path: path.display().to_string(), problem };
         let config = Kubeconfig::read(path).map_err(|error| fault(error.chain()))?;
         let uri: http::Uri =
@@ -53,22 +62,32 @@ impl Hook {
 
     /// Sends a review; the answer's status.
     async fn ask(&self, review: &Value) -> Result<Value, String> {
-        let request = Request::post(&self.path)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json")
-            .body(Bytes::from(review.to_string()))
-            .map_err(|error| error.to_string())?;
+        let body = self.send(Bytes::from(review.to_string())).await.map_err(|refused| refused.why)?;
+        let review: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        Ok(review.get("status").cloned().unwrap_or_default())
+    }
+
+    /// Sends JSON; the body of the answer.
+    pub(crate) async fn send(&self, body: Bytes) -> Result<Bytes, Refused> {
+        let passing = |why: String| Refused { why, may_pass: true };
         let answer = async {
-            let response = self.transport.call(request).await.map_err(|error| error.chain())?;
-            if !response.status().is_success() {
-                return Err(format!("the webhook answers {}", response.status()));
+            let request = Request::post(&self.path)
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::ACCEPT, "application/json")
+                .body(body)
+                .map_err(|error| Refused { why: error.to_string(), may_pass: false })?;
+            let response = self.transport.call(request).await.map_err(|error| passing(error.chain()))?;
+            let status = response.status();
+            if !status.is_success() {
+                let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                return Err(Refused { why: format!("the webhook answers {status}"), may_pass });
             }
             let body = Limited::new(response.into_body(), BYTES_MAX).collect().await;
-            let body = body.map_err(|error| error.to_string())?.to_bytes();
-            let review: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            Ok(review.get("status").cloned().unwrap_or_default())
+            Ok(body.map_err(|error| passing(error.to_string()))?.to_bytes())
         };
-        tokio::time::timeout(TIME, answer).await.map_err(|_| "the webhook does not answer".to_owned())?
+        tokio::time::timeout(TIME, answer)
+            .await
+            .unwrap_or_else(|_| Err(passing("the webhook does not answer".to_owned())))
     }
 }
 
