@@ -1,7 +1,9 @@
 //! From bytes to JSON values, noticing members that are given twice.
 
+use super::place::Place;
 use hako_error::{Classify, Kind};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
@@ -36,7 +38,7 @@ impl Classify for DecodeError {
 /// # Errors
 /// Where the bytes are no JSON.
 pub fn json(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    serde_json::from_slice::<Node>(bytes).map(Node::decoded).map_err(DecodeError::Json)
+    serde_json::from_slice(bytes).map_err(DecodeError::Json)
 }
 
 /// Decodes one YAML document; JSON is YAML too.
@@ -47,111 +49,102 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     if bytes.trim_ascii_start().starts_with(b"{") {
         return json(bytes);
     }
-    let node = serde_saphyr::from_slice::<Node>(bytes);
-    node.map(Node::decoded).map_err(|error| DecodeError::Yaml(error.to_string()))
+    serde_saphyr::from_slice(bytes).map_err(|error| DecodeError::Yaml(error.to_string()))
 }
 
-/// A value that keeps members given twice.
-enum Node {
-    Leaf(Value),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
-}
-
-impl Node {
-    fn decoded(self) -> Decoded {
-        let mut duplicates = Vec::new();
-        let value = self.value("", &mut duplicates);
-        Decoded { value, duplicates }
-    }
-
-    fn value(self, path: &str, duplicates: &mut Vec<String>) -> Value {
-        match self {
-            Self::Leaf(value) => value,
-            Self::List(nodes) => nodes
-                .into_iter()
-                .enumerate()
-                .map(|(at, node)| node.value(&format!("{path}[{at}]"), duplicates))
-                .collect(),
-            Self::Map(members) => {
-                let mut map = Map::new();
-                for (name, node) in members {
-                    let path = hako_kube::field::child(path, &name);
-                    let value = node.value(&path, duplicates);
-                    if map.insert(name, value).is_some() {
-                        duplicates.push(path);
-                    }
-                }
-                Value::Object(map)
-            }
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for Decoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+        let mut duplicates = Vec::new();
+        let value = Reader { place: &Place::Root, duplicates: &mut duplicates }.deserialize(deserializer)?;
+        Ok(Self { value, duplicates })
     }
 }
 
-struct NodeVisitor;
+/// Reads the value at a place.
+struct Reader<'a> {
+    place: &'a Place<'a>,
+    duplicates: &'a mut Vec<String>,
+}
 
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Leaf(value.into()))
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Leaf(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Leaf(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Leaf(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Leaf(value.into()))
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Node, E> {
-        Ok(Node::Leaf(value.into()))
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Leaf(Value::Null))
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Leaf(Value::Null))
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        Node::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
-        let mut nodes = Vec::new();
-        while let Some(node) = items.next_element()? {
-            nodes.push(node);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        loop {
+            let place = Place::Item(self.place, values.len());
+            let reader = Reader { place: &place, duplicates: &mut *self.duplicates };
+            match items.next_element_seed(reader)? {
+                Some(value) => values.push(value),
+                None => return Ok(Value::Array(values)),
+            }
         }
-        Ok(Node::List(nodes))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
-        let mut map = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            map.push(member);
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let place = Place::Member(self.place, &name);
+            let value =
+                members.next_value_seed(Reader { place: &place, duplicates: &mut *self.duplicates })?;
+            match map.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    self.duplicates.push(Place::Member(self.place, entry.key()).path());
+                    entry.insert(value);
+                }
+            }
         }
-        Ok(Node::Map(map))
+        Ok(Value::Object(map))
     }
 }

@@ -4,7 +4,7 @@ use super::merge::find as find_value;
 use super::{FieldSet, Step};
 use crate::schema::{Shape, model};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// How a manager writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +50,12 @@ struct Entry {
     time: String,
 }
 
+impl Entry {
+    fn order(&self) -> (Operation, &str, &str) {
+        (self.manager.operation, &self.time, &self.manager.name)
+    }
+}
+
 /// All managers of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Managers {
@@ -92,11 +98,7 @@ impl Managers {
     pub(super) fn encode(mut self, object: &mut Value) {
         self.entries.retain(|entry| !entry.set.is_empty());
         self.cap();
-        self.entries.sort_by(|one, other| {
-            let key =
-                |entry: &Entry| (entry.manager.operation, entry.time.clone(), entry.manager.name.clone());
-            key(one).cmp(&key(other))
-        });
+        self.entries.sort_by(|one, other| one.order().cmp(&other.order()));
         let encoded: Vec<Value> = self.entries.iter().map(encode_entry).collect();
         if !object.get("metadata").is_some_and(Value::is_object) {
             object["metadata"] = Value::Object(Map::new());
@@ -120,8 +122,8 @@ impl Managers {
                 (0..self.entries.len()).filter(|at| is_updater(&self.entries[*at])).collect();
             places.sort_by(|one, other| self.entries[*one].time.cmp(&self.entries[*other].time));
             let (oldest, next) = (places[0], places[1]);
-            let set = self.entries[oldest].set.clone();
-            self.entries[next].set.union(&set);
+            let set = std::mem::take(&mut self.entries[oldest].set);
+            self.entries[next].set.union(set);
             ANCIENT.clone_into(&mut self.entries[next].manager.name);
             self.entries.remove(oldest);
         }
@@ -165,6 +167,11 @@ impl Managers {
         }
     }
 
+    /// Whether there is another one than `me`.
+    pub(super) fn has_others(&self, me: &Manager) -> bool {
+        self.entries.iter().any(|entry| !is_same(&entry.manager, me))
+    }
+
     /// Takes a path, and with it what is below if it is gone, from all but one.
     pub(super) fn take_from_others(&mut self, me: Option<&Manager>, path: &[Step], is_gone: bool) {
         for entry in &mut self.entries {
@@ -189,6 +196,18 @@ impl Managers {
                 }
                 entry.manager = manager;
                 entry.set = set;
+            }
+            None => self.entries.push(Entry { manager, set, time }),
+        }
+    }
+
+    /// Adds what a manager has changed to what it owns.
+    pub(super) fn add(&mut self, manager: Manager, set: FieldSet, now: Timestamp) {
+        let time = hako_kube::time::seconds(now);
+        match self.entries.iter_mut().find(|entry| is_same(&entry.manager, &manager)) {
+            Some(entry) => {
+                entry.time = time;
+                entry.set.union(set);
             }
             None => self.entries.push(Entry { manager, set, time }),
         }
@@ -221,18 +240,18 @@ fn encode_entry(entry: &Entry) -> Value {
         Operation::Apply => "Apply",
         Operation::Update => "Update",
     };
-    let mut value = json!({
-        "manager": entry.manager.name,
-        "operation": operation,
-        "apiVersion": entry.manager.api_version,
-    });
+    let mut map = Map::with_capacity(7);
+    let mut put = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
+    put("manager", entry.manager.name.as_str().into());
+    put("operation", operation.into());
+    put("apiVersion", entry.manager.api_version.as_str().into());
     if !entry.time.is_empty() {
-        value["time"] = entry.time.as_str().into();
+        put("time", entry.time.as_str().into());
     }
-    value["fieldsType"] = "FieldsV1".into();
-    value["fieldsV1"] = entry.set.encode();
+    put("fieldsType", "FieldsV1".into());
+    put("fieldsV1", entry.set.encode());
     if !entry.manager.subresource.is_empty() {
-        value["subresource"] = entry.manager.subresource.as_str().into();
+        put("subresource", entry.manager.subresource.as_str().into());
     }
-    value
+    Value::Object(map)
 }
