@@ -215,7 +215,8 @@ async fn answer(
         request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE);
     let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let request = Request {
+    // Handed on through many states, each of which would have room for it, twice.
+    let request = Box::new(Request {
         identity,
         method: parts.method,
         path: parts.uri.path().to_owned(),
@@ -230,7 +231,7 @@ async fn answer(
         peer: Some(peer),
         impersonator: None,
         is_inside: false,
-    };
+    });
     let is_head = request.method == Method::HEAD;
     let is_long = route::is_long_running(&request);
     let asked = server.asked(&request);
