@@ -314,3 +314,25 @@ pub(crate) async fn validate(change: &Change<'_>, object: &Value) -> Outcome<()>
 fn refused(plugin: &Plugin, failure: &Failure) {
     tracing::debug!(plugin = plugin.name, why = failure.status().message, "a write is refused");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_cut_where_all_together_are_too_long() {
+        let few = vec!["ü".repeat(WARNINGS_MAX)];
+        assert_eq!(bounded(&few), few, "characters count, not bytes");
+        let many: Vec<String> = (0..40).map(|at| format!("{at:02}{}", "x".repeat(200 + at * 10))).collect();
+        let kept = bounded(&many);
+        assert!(kept.iter().all(|text| text.chars().count() <= WARNING_CUT));
+        let written: usize = kept.iter().map(String::len).sum();
+        assert!((WARNINGS_MAX..WARNINGS_MAX + WARNING_CUT).contains(&written), "{written}");
+        assert!(kept.iter().zip(&many).all(|(kept, whole)| whole.starts_with(kept.as_str())));
+        let notes = Notes::default();
+        for text in ["a", "a", "b"] {
+            notes.warn(text);
+        }
+        assert_eq!(notes.warnings(), ["a", "b"]);
+    }
+}

@@ -1,5 +1,6 @@
 //! Webhooks and policies that are registered as objects: what they refuse, what they change, and what happens when they fail.
 
+mod custom;
 mod faults;
 pub mod hook_server;
 mod matching;
