@@ -13,6 +13,6 @@ mod json;
 mod merge;
 mod strategic;
 
-pub use json::json;
+pub use json::{JsonPatchError, json};
 pub use merge::merge;
 pub use strategic::strategic;
