@@ -107,3 +107,48 @@ impl Drop for Settling {
         let _ = self.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hako_content::ContentStore;
+    use hako_image::ImageStore;
+    use hako_snapshot::Overlay;
+    use std::fs;
+    use std::path::Path;
+
+    fn open(dir: &Path) -> (ImageStore, Cache) {
+        let content = ContentStore::open(dir.join("content")).unwrap();
+        let snapshots = Arc::new(Overlay::open(dir.join("snapshots")).unwrap());
+        let images = ImageStore::open(content, snapshots, dir.join("images")).unwrap();
+        let cache = Cache::open(&images).unwrap();
+        (images, cache)
+    }
+
+    #[test]
+    fn a_result_is_recorded_when_its_blob_is_there_and_not_at_all_if_that_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let (images, cache) = open(dir.path());
+        let lease = images.lease("test").unwrap();
+        let (content, definition) = (Digest::of(b"content"), Digest::of(b"definition"));
+        let settle = |bytes: &[u8]| {
+            let written = images.write_tar("a layer", &lease, |sink| Ok(sink.write_all(bytes).unwrap()));
+            let new = written.unwrap().0;
+            let (layer, created) = (Some(new.layer().clone()), String::new());
+            let record = Record { layer, snapshot: None, created, content: Some(content) };
+            let settling = Settling::default();
+            settling.add(&cache, Some(new), record, content, definition).unwrap();
+            settling.wait_for(content);
+            settling.wait()
+        };
+        settle(&[0; 1024]).unwrap();
+        let layer = cache.get(content, &lease).unwrap().layer.unwrap();
+        assert!(images.content().exists(layer.digest) && cache.get(definition, &lease).is_some());
+        cache.clear().unwrap();
+        // Nothing can appear there any more.
+        fs::remove_dir_all(dir.path().join("content/blobs")).unwrap();
+        settle(&[0; 2048]).unwrap_err();
+        assert!(cache.get(content, &lease).is_none() && cache.list().unwrap().is_empty());
+        assert_eq!(fs::read_dir(dir.path().join("content/ingest")).unwrap().count(), 0);
+    }
+}

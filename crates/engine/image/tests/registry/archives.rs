@@ -340,7 +340,20 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
         assert_ne!(error.kind(), Kind::Internal, "{error:?}");
         store.assert_empty();
     }
-    // One image of an archive is refused: none is named.
+    let here = Store::new();
+    let image = image(&here, Compression::Gzip);
+    let mut cut = saved(&here, &image, SaveFormat::Docker);
+    cut.truncate(30_000);
+    let store = Store::new();
+    let error = store.images.load(cut.as_slice(), &Progress::none()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+    store.assert_empty();
+}
+
+#[test]
+fn an_archive_of_several_images_names_all_of_them_or_none() {
+    let config = br#"{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
+    let layer = tar("dir/x", b"x", None);
     let diff_id = hako_names::Digest::of(&layer);
     let good = format!(
         r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
@@ -365,12 +378,4 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
             store.assert_empty();
         }
     }
-    let here = Store::new();
-    let image = image(&here, Compression::Gzip);
-    let mut cut = saved(&here, &image, SaveFormat::Docker);
-    cut.truncate(30_000);
-    let store = Store::new();
-    let error = store.images.load(cut.as_slice(), &Progress::none()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
-    store.assert_empty();
 }
