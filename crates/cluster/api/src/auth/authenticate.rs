@@ -7,7 +7,7 @@ use http::header;
 
 use super::external::{claimed_issuer, of_headers, strip};
 use super::token::Verified;
-use super::{Identity, bootstrap_token, impersonated, token};
+use super::{bootstrap_token, impersonated, token};
 use crate::http::{Failure, Outcome, Request};
 use crate::server::Inner;
 

@@ -20,6 +20,7 @@ fn a_claim_asks_for_one_device_unless_it_says_otherwise() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_claims_for_devices_are_refused_as_upstream_words_it() {
     let many: Vec<Value> =
         (0..33).map(|at| json!({"name": format!("r{at}"), "exactly": {"deviceClassName": "a"}})).collect();
@@ -219,6 +220,7 @@ fn selectors_of_devices_are_compiled() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faulty_slices_are_refused_as_upstream_words_it() {
     const ONE: &str =
         "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
