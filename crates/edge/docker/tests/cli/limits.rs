@@ -202,7 +202,9 @@ fn counters_say_all_that_the_group_counts() {
         };
         docker.until("the quota held it back, and both counters of time have moved", || {
             let once = reading(docker, "busy", "one-shot=1");
+            // The time is told when it is over.
             has(&once, "/cpu_stats/throttling_data/throttled_periods")
+                && has(&once, "/cpu_stats/throttling_data/throttled_time")
                 && has(&once, "/cpu_stats/cpu_usage/usage_in_kernelmode")
                 && has(&once, "/cpu_stats/cpu_usage/usage_in_usermode")
         });
