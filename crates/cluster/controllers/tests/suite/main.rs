@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod cluster;
+mod custom_resources;
 mod fake_node;
 mod garbage;
 mod namespaces;
