@@ -67,7 +67,7 @@ impl Draft {
     /// The code of an answer, and what a `Status` in it says.
     pub(super) fn set_status(&mut self, code: u16, body: Option<&Bytes>) {
         let mut status = json!({"metadata": {}, "code": code});
-        let told = body.filter(|_| code >= 400).and_then(|body| serde_json::from_slice::<Value>(body).ok());
+        let told = body.filter(|_| code >= 400).and_then(|body| decoded(body, content_type(body)));
         for name in ["status", "message", "reason", "details"] {
             if let Some(value) = told.as_ref().and_then(|told| told.get(name)) {
                 status[name] = value.clone();
@@ -78,17 +78,12 @@ impl Draft {
 
     pub(super) fn set_answer(&mut self, body: &Bytes) {
         if self.takes_answers() && !body.is_empty() {
-            self.set_object("responseObject", body, "application/json");
+            self.set_object("responseObject", body, content_type(body));
         }
     }
 
     fn set_object(&mut self, name: &str, body: &Bytes, content_type: &str) {
-        let decoded = match content_type {
-            protobuf::MEDIA_TYPE => protobuf::object(body).ok(),
-            yaml if yaml.contains("yaml") => schema::decode::yaml(body).map(|decoded| decoded.value).ok(),
-            _ => serde_json::from_slice(body).ok(),
-        };
-        let Some(mut object) = decoded else { return };
+        let Some(mut object) = decoded(body, content_type) else { return };
         if self.choice.omits_managed_fields {
             without_managers(&mut object);
         }
@@ -108,6 +103,19 @@ impl Draft {
         fields.insert("stage".to_owned(), stage.name().into());
         fields.insert("stageTimestamp".to_owned(), now().into());
         Value::Object(fields).to_string()
+    }
+}
+
+/// What an answer is: the two that a server of objects gives.
+fn content_type(answer: &Bytes) -> &'static str {
+    if protobuf::is_enveloped(answer) { protobuf::MEDIA_TYPE } else { "application/json" }
+}
+
+fn decoded(body: &Bytes, content_type: &str) -> Option<Value> {
+    match content_type {
+        protobuf::MEDIA_TYPE => protobuf::object(body).ok(),
+        yaml if yaml.contains("yaml") => schema::decode::yaml(body).map(|decoded| decoded.value).ok(),
+        _ => serde_json::from_slice(body).ok(),
     }
 }
 

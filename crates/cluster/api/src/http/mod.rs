@@ -18,6 +18,7 @@ pub(crate) mod listen;
 mod long;
 mod negotiate;
 mod pieces;
+mod protobuf;
 mod query;
 
 use std::net::IpAddr;
@@ -34,8 +35,9 @@ use crate::auth::Identity;
 pub(crate) use answer::{Answer, Failure, Outcome};
 pub(crate) use info::{Info, ResourceInfo};
 pub(crate) use long::{LongPlace, LongPlaces};
-pub(crate) use negotiate::{Accept, Form, RowObject};
-pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces};
+pub(crate) use negotiate::{Accept, Encoding, Form, RowObject};
+pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces, protobuf_pieces};
+pub(crate) use protobuf::in_protobuf;
 pub(crate) use query::Query;
 
 /// Names of managers are no longer.
@@ -89,11 +91,23 @@ impl Request {
 
     /// What the client accepts, with what it wants in the rows of a table.
     pub(crate) fn accept(&self) -> Result<Accept, Failure> {
-        let mut accept = Accept::parse(self.header(http::header::ACCEPT))?;
+        self.accept_of(true)
+    }
+
+    /// The same, of an object that may have no form in protobuf.
+    pub(crate) fn accept_of(&self, has_protobuf: bool) -> Result<Accept, Failure> {
+        let mut accept = Accept::parse(self.header(http::header::ACCEPT), has_protobuf)?;
         if let Form::Table(rows) = &mut accept.form {
             *rows = RowObject::parse(self.query.text("includeObject"))?;
         }
         Ok(accept)
+    }
+
+    /// Whether what has a form in protobuf is to be answered in that.
+    pub(crate) fn wants_protobuf(&self) -> bool {
+        let header = self.header(http::header::ACCEPT);
+        header.contains(crate::protobuf::MEDIA_TYPE)
+            && Accept::parse(header, true).is_ok_and(|accept| accept.encoding == Encoding::Protobuf)
     }
 
     /// The name changes are recorded under, if the request gives none: the client's name.

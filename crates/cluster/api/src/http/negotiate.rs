@@ -1,6 +1,7 @@
 //! The formats a client accepts.
 
 use super::Failure;
+use crate::protobuf;
 use hako_kube::Status;
 
 /// In which form objects are shown.
@@ -40,56 +41,110 @@ impl RowObject {
     }
 }
 
+/// How objects are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Encoding {
+    Json,
+    /// Of Kubernetes: with an envelope that says the type.
+    Protobuf,
+}
+
 /// What an `Accept` header came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accept {
     pub form: Form,
+    pub encoding: Encoding,
     /// The version of aggregated discovery, if that is wanted.
     pub discovery: Option<&'static str>,
 }
 
 impl Accept {
-    /// Takes the first range that can be served: JSON in one of the known forms.
-    pub(crate) fn parse(header: &str) -> Result<Self, Failure> {
+    /// Takes the first range that can be served, of those that weigh the most (RFC 9110, 12.5.1); of equal ones those that
+    /// name a type come before those that leave it open. `has_protobuf` is whether the object itself has that form: its
+    /// metadata always have.
+    pub(crate) fn parse(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
         if header.trim().is_empty() {
-            return Ok(Self { form: Form::Object, discovery: None });
+            return Ok(JSON);
         }
-        header.split(',').find_map(parse_range).ok_or_else(|| {
-            let text = "only the following media types are accepted: application/json";
+        let mut ranges: Vec<Range<'_>> = header.split(',').filter_map(Range::parse).collect();
+        ranges.sort_by(Range::compare);
+        ranges.iter().find_map(|range| range.serve(has_protobuf)).ok_or_else(|| {
+            let others = if has_protobuf { ", application/vnd.kubernetes.protobuf" } else { "" };
+            let text = format!("only the following media types are accepted: application/json{others}");
             Failure::from(Status::failure(406, "NotAcceptable", text))
         })
     }
 }
 
-fn parse_range(range: &str) -> Option<Accept> {
-    let mut parts = range.split(';').map(str::trim);
-    let media = parts.next()?;
-    if !matches!(media, "application/json" | "application/*" | "*/*" | "text/plain") {
-        return None;
+const JSON: Accept = Accept { form: Form::Object, encoding: Encoding::Json, discovery: None };
+
+/// One of the types that a client accepts.
+#[derive(Default)]
+struct Range<'h> {
+    media: &'h str,
+    weight: f32,
+    wanted: &'h str,
+    group: &'h str,
+    version: &'h str,
+}
+
+impl<'h> Range<'h> {
+    /// None if nothing of it is wanted.
+    fn parse(text: &'h str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let mut range = Self { media: parts.next()?, weight: 1.0, ..Self::default() };
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match name {
+                "q" => range.weight = value.parse().unwrap_or(1.0),
+                "as" => range.wanted = value,
+                "g" => range.group = value,
+                "v" => range.version = value,
+                "stream" if !matches!(value, "" | "watch") => return None,
+                _ => {}
+            }
+        }
+        (range.weight > 0.0).then_some(range)
     }
-    let (mut wanted, mut group, mut version) = ("", "", "");
-    for part in parts {
-        match part.split_once('=') {
-            Some(("as", value)) => wanted = value,
-            Some(("g", value)) => group = value,
-            Some(("v", value)) => version = value,
-            _ => {}
+
+    fn compare(&self, other: &Self) -> std::cmp::Ordering {
+        let openness = |range: &Self| (range.media.starts_with('*'), range.media.ends_with('*'));
+        other.weight.total_cmp(&self.weight).then_with(|| openness(self).cmp(&openness(other)))
+    }
+
+    fn serve(&self, has_protobuf: bool) -> Option<Accept> {
+        match self.media {
+            "application/json" | "application/*" | "*/*" | "text/plain" => self.serve_json(),
+            protobuf::MEDIA_TYPE => self.serve_protobuf(has_protobuf),
+            _ => None,
         }
     }
-    let plain = |form| Some(Accept { form, discovery: None });
-    match (wanted, group, version) {
-        ("", ..) => plain(Form::Object),
-        ("Table", "meta.k8s.io", "v1" | "v1beta1") => plain(Form::Table(RowObject::default())),
-        ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
-            plain(Form::Metadata)
-        }
-        ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => {
-            Some(Accept { form: Form::Object, discovery: Some("v2") })
-        }
-        ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
-            Some(Accept { form: Form::Object, discovery: Some("v2beta1") })
-        }
-        _ => None,
+
+    fn serve_json(&self) -> Option<Accept> {
+        let form = match (self.wanted, self.group, self.version) {
+            ("", ..) => Form::Object,
+            ("Table", "meta.k8s.io", "v1" | "v1beta1") => Form::Table(RowObject::default()),
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
+                Form::Metadata
+            }
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => {
+                return Some(Accept { discovery: Some("v2"), ..JSON });
+            }
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
+                return Some(Accept { discovery: Some("v2beta1"), ..JSON });
+            }
+            _ => return None,
+        };
+        Some(Accept { form, ..JSON })
+    }
+
+    /// Tables have no such form.
+    fn serve_protobuf(&self, has_protobuf: bool) -> Option<Accept> {
+        let form = match (self.wanted, self.group, self.version) {
+            ("", ..) if has_protobuf => Form::Object,
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => Form::Metadata,
+            _ => return None,
+        };
+        Some(Accept { form, encoding: Encoding::Protobuf, discovery: None })
     }
 }
 
@@ -97,17 +152,61 @@ fn parse_range(range: &str) -> Option<Accept> {
 mod tests {
     use super::*;
 
+    fn accept(header: &str) -> Accept {
+        Accept::parse(header, true).unwrap()
+    }
+
     #[test]
     fn the_first_form_that_can_be_served_wins() {
-        let accept = |header| Accept::parse(header).unwrap();
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;\
                        g=meta.k8s.io,application/json";
         assert_eq!(accept(kubectl).form, Form::Table(RowObject::Metadata));
-        assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json").form, Form::Object);
-        assert_eq!(accept("").form, Form::Object);
-        assert!(Accept::parse("application/vnd.kubernetes.protobuf").is_err());
+        assert_eq!(accept(""), JSON);
+        assert_eq!(accept("application/yaml,application/json"), JSON);
         let aggregated =
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(accept(aggregated).discovery, Some("v2"));
+        assert_eq!(
+            accept("application/json;stream=x,application/vnd.kubernetes.protobuf;stream=watch"),
+            PROTOBUF
+        );
+    }
+
+    const PROTOBUF: Accept = Accept { encoding: Encoding::Protobuf, ..JSON };
+
+    #[test]
+    fn weights_go_before_order_and_open_types_come_last() {
+        let (protobuf, json) = ("application/vnd.kubernetes.protobuf", "application/json");
+        for header in [
+            protobuf.to_owned(),
+            format!("{protobuf},{json}"),
+            format!("*/*,{protobuf}"),
+            format!("application/*, {protobuf}"),
+            format!("{json};q=0.5,{protobuf};q=0.7"),
+            format!("{json};q=0, {protobuf};q=0.1"),
+        ] {
+            assert_eq!(accept(&header), PROTOBUF, "{header}");
+        }
+        for header in [
+            format!("{json},{protobuf}"),
+            format!("{protobuf};q=0.9,{json}"),
+            format!("{protobuf};q=0,*/*;q=0.1"),
+            format!("{protobuf};as=Table;g=meta.k8s.io;v=v1,{json}"),
+        ] {
+            assert_eq!(accept(&header), JSON, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_form_in_protobuf_is_served_in_the_next() {
+        let (protobuf, json) = ("application/vnd.kubernetes.protobuf", "application/json");
+        let parse = |header: &str| Accept::parse(header, false);
+        assert_eq!(parse(&format!("{protobuf},{json}")).unwrap(), JSON);
+        let refused = parse(protobuf).unwrap_err();
+        assert_eq!((refused.status().code, refused.status().reason.as_str()), (406, "NotAcceptable"));
+        let metadata = format!("{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+        let accept = parse(&metadata).unwrap();
+        assert_eq!((accept.form, accept.encoding), (Form::Metadata, Encoding::Protobuf));
+        assert!(Accept::parse(&format!("{protobuf};as=Table;g=meta.k8s.io;v=v1"), true).is_err());
     }
 }

@@ -39,17 +39,30 @@ pub(crate) trait Pieces: Send + Unpin + 'static {
     fn next(&mut self, out: &mut Vec<u8>) -> Outcome<Piece>;
 }
 
-/// JSON that pieces make: whole if it is short, else a stream.
+/// JSON that pieces make.
 pub(crate) fn json_pieces(pieces: impl Pieces) -> Outcome {
-    let mut body = Made { pieces, ready: VecDeque::new(), ready_bytes: 0, is_ended: false };
+    answer_of(pieces, "application/json")
+}
+
+/// Protobuf that pieces make.
+pub(crate) fn protobuf_pieces(pieces: impl Pieces) -> Outcome {
+    let mut answer = answer_of(pieces, crate::protobuf::MEDIA_TYPE)?;
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(answer)
+}
+
+/// What pieces make: whole if it is short, else a stream.
+fn answer_of(pieces: impl Pieces, content_type: &'static str) -> Outcome {
+    let (ready, last) = (VecDeque::new(), Bytes::new());
+    let mut body = Made { pieces, ready, ready_bytes: 0, last, is_ended: false };
     while !body.is_ended && body.ready_bytes <= WHOLE_BYTES {
         body.make()?;
     }
     if body.is_ended && body.ready_bytes <= WHOLE_BYTES {
-        return Ok(answer::json_response(StatusCode::OK, body.whole()));
+        return Ok(answer::respond(StatusCode::OK, content_type, body.whole()));
     }
     let mut response = Response::new(body.boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }
 
@@ -59,13 +72,29 @@ struct Made<P> {
     /// Chunks that are made and not sent.
     ready: VecDeque<Bytes>,
     ready_bytes: usize,
+    /// The newest chunk, whose buffer is used again once it is sent: each would be memory that is given back and taken
+    /// anew, page by page.
+    last: Bytes,
     is_ended: bool,
 }
 
 impl<P: Pieces> Made<P> {
+    /// Room for a chunk.
+    fn room(&mut self) -> Vec<u8> {
+        let mut room = match std::mem::take(&mut self.last).try_into_mut() {
+            Ok(mut sent) => {
+                sent.clear();
+                Vec::from(sent)
+            }
+            Err(_) => Vec::new(),
+        };
+        room.reserve(CHUNK_BYTES + SHARED_BYTES);
+        room
+    }
+
     /// Makes the next chunk, or two where the second is shared.
     fn make(&mut self) -> Outcome<()> {
-        let mut out = Vec::with_capacity(CHUNK_BYTES + SHARED_BYTES);
+        let mut out = self.room();
         let mut shared = None;
         while shared.is_none() && !self.is_ended && out.len() < CHUNK_BYTES {
             match self.pieces.next(&mut out)? {
@@ -74,9 +103,13 @@ impl<P: Pieces> Made<P> {
                 Piece::End => self.is_ended = true,
             }
         }
-        // What is short would pin the whole buffer until it is sent.
-        out.shrink_to_fit();
-        for chunk in [Some(Bytes::from(out)), shared].into_iter().flatten().filter(|it| !it.is_empty()) {
+        if out.len() < CHUNK_BYTES {
+            // What is short would pin the whole buffer until it is sent.
+            out.shrink_to_fit();
+        }
+        let made = Bytes::from(out);
+        self.last = made.clone();
+        for chunk in [Some(made), shared].into_iter().flatten().filter(|it| !it.is_empty()) {
             self.ready_bytes += chunk.len();
             self.ready.push_back(chunk);
         }
@@ -169,6 +202,24 @@ mod tests {
             sum += data.len();
         }
         assert_eq!(sum, 10_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_is_made_where_one_was_that_is_sent_and_never_where_one_waits() {
+        let mut long = json_pieces(items(10_000, 1000)).unwrap().into_body();
+        let mut next = async || long.frame().await.unwrap().unwrap().into_data().unwrap();
+        // What was made to find out whether it is short.
+        for _ in 0..3 {
+            next().await;
+        }
+        let first = next().await;
+        let at = first.as_ptr();
+        drop(first);
+        let second = next().await;
+        assert_eq!(second.as_ptr(), at);
+        let third = next().await;
+        assert_ne!(third.as_ptr(), at);
+        assert!(second.iter().chain(&third).all(|byte| *byte == b'x'));
     }
 
     #[tokio::test]

@@ -6,11 +6,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::ProtobufError;
-use super::fields::{Field, Kind, Message, Shape};
+use super::fields::{Field, Kind, Message, Or, Presence, Shape};
 use super::wire::{Reader, Wire};
 
-/// Deeper than any message of the table; the decoder recurs no further whatever the table comes to say.
-const DEPTH_LIMIT: usize = 32;
+/// Deeper than any message of the table but a schema in a schema; the decoder recurs no further.
+const DEPTH_LIMIT: usize = 64;
+
+/// From here on a double does not tell whole numbers apart.
+const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 
 type Outcome<T> = Result<T, ProtobufError>;
 
@@ -19,6 +22,21 @@ pub(super) fn object(message: &Message, bytes: &[u8]) -> Outcome<Map<String, Val
     let mut object = Map::new();
     fill(&mut object, message, bytes, 0)?;
     Ok(object)
+}
+
+/// Decodes a list: its metadata, and items of a message.
+pub(super) fn list(message: &Message, bytes: &[u8]) -> Outcome<Map<String, Value>> {
+    let (mut metadata, mut items, mut reader) = (Map::new(), Vec::new(), Reader::new(bytes));
+    while let Some(field) = reader.field()? {
+        match field {
+            (1, Wire::Bytes(bytes)) => fill(&mut metadata, super::fields::LIST_META, bytes, 1)?,
+            (2, Wire::Bytes(bytes)) => items.push(Value::Object(object(message, bytes)?)),
+            (1..=2, _) => return Err(ProtobufError::Mismatch { field: "items" }),
+            _ => {}
+        }
+    }
+    let members = [("metadata", Value::Object(metadata)), ("items", Value::Array(items))];
+    Ok(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// Adds a message's fields to an object; a message that comes in several parts is one.
@@ -54,7 +72,7 @@ fn set(
         }
         _ => value(field, kind, wire, depth)?,
     };
-    if !value.is_null() && (field.is_kept || !is_zero(&value)) {
+    if !value.is_null() && (field.presence != Presence::Written || !is_zero(&value)) {
         object.insert(field.name.to_owned(), value);
     }
     Ok(())
@@ -120,11 +138,51 @@ fn value(field: &Field, kind: Kind, wire: Wire<'_>, depth: usize) -> Outcome<Val
         Kind::MicroTime => time(field, wire, hako_kube::time::micros)?,
         Kind::Json => json(field, wire)?,
         Kind::Texts => texts(field, wire)?,
+        Kind::Double => double(field, wire)?,
+        Kind::SchemaOr(or, message) => schema_or(field, or, message, wire, depth)?,
         Kind::Message(message) => {
             let mut inner = Map::new();
             fill(&mut inner, message, bytes_of(field, wire)?, depth + 1)?;
             Value::Object(inner)
         }
+    })
+}
+
+/// A number; one without a fraction is written without one.
+fn double(field: &Field, wire: Wire<'_>) -> Outcome<Value> {
+    let Wire::Fixed64(bits) = wire else { return Err(mismatch(field)) };
+    let number = f64::from_bits(bits);
+    let whole = number as i64;
+    let is_whole = number.fract() == 0.0 && number.abs() < WHOLE_LIMIT;
+    Ok(if is_whole { whole.into() } else { number.into() })
+}
+
+/// A schema, or what stands in its place.
+fn schema_or(
+    field: &Field,
+    or: Or,
+    message: &'static Message,
+    wire: Wire<'_>,
+    depth: usize,
+) -> Outcome<Value> {
+    let mut reader = Reader::new(bytes_of(field, wire)?);
+    let (mut schema, mut flag, mut list) = (None, false, Vec::new());
+    while let Some((number, wire)) = reader.field()? {
+        match (or, number) {
+            (Or::Flag, 1) => flag = self::number(field, wire)? != 0,
+            (Or::Flag, 2) | (Or::List | Or::Texts, 1) => {
+                schema = Some(value(field, Kind::Message(message), wire, depth)?);
+            }
+            (Or::List, 2) => list.push(value(field, Kind::Message(message), wire, depth)?),
+            (Or::Texts, 2) => list.push(text(field, wire)?.into()),
+            _ => {}
+        }
+    }
+    Ok(match (or, schema) {
+        (Or::Flag, None) => flag.into(),
+        (_, Some(schema)) if list.is_empty() => schema,
+        (_, None) if list.is_empty() => Value::Null,
+        _ => Value::Array(list),
     })
 }
 
@@ -204,14 +262,14 @@ fn text(field: &Field, wire: Wire<'_>) -> Outcome<String> {
 fn number(field: &Field, wire: Wire<'_>) -> Outcome<i64> {
     match wire {
         Wire::Varint(number) => Ok(number.cast_signed()),
-        Wire::Bytes(_) | Wire::Other => Err(mismatch(field)),
+        Wire::Bytes(_) | Wire::Fixed64(_) | Wire::Other => Err(mismatch(field)),
     }
 }
 
 fn bytes_of<'a>(field: &Field, wire: Wire<'a>) -> Outcome<&'a [u8]> {
     match wire {
         Wire::Bytes(bytes) => Ok(bytes),
-        Wire::Varint(_) | Wire::Other => Err(mismatch(field)),
+        Wire::Varint(_) | Wire::Fixed64(_) | Wire::Other => Err(mismatch(field)),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Bodies in protobuf, as client-go's typed clients send them.
+//! Objects in protobuf, as client-go's typed clients send and ask for them.
 //!
-//! Owns: the envelope, the wire form and the tables of fields; an object comes out as the JSON it would have been.
-//! Does not own: answers, which are JSON, and what an object means.
+//! Owns: the envelope, the wire form and the tables of fields; a body comes out as the JSON it would have been, an answer
+//! is made of the JSON that it would be.
+//! Does not own: which form a client is answered in (`http`), and what an object means.
 //!
 //! Invariant: nothing is read past a length, nothing recurs deeper than the tables, fields not in them are skipped.
 //!
@@ -10,7 +11,9 @@
 //!                                               └─► message of the kind ─► JSON
 //! ```
 
+mod answer;
 mod decode;
+mod encode;
 mod fields;
 #[cfg(test)]
 mod tests;
@@ -19,11 +22,21 @@ mod wire;
 use hako_error::{Classify, Kind};
 use serde_json::Value;
 
+pub use answer::converted;
+pub(crate) use answer::{ListParts, Typed, frame};
 pub use wire::WireError;
 use wire::{Reader, Wire};
 
 /// The media type of these bodies.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+
+/// That of watches.
+pub(crate) const STREAM_TYPE: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+/// Whether bytes have the envelope.
+pub(crate) fn is_enveloped(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
 
 const MAGIC: &[u8] = b"k8s\0";
 
@@ -59,6 +72,25 @@ pub enum ProtobufError {
     Json { field: &'static str, source: serde_json::Error },
 }
 
+/// An object is not what its kind says.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} of {api_version} cannot be written in protobuf: {source}; ask for JSON")]
+pub struct EncodeError {
+    /// The object's `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Where it differs.
+    #[source]
+    pub source: serde_json::Error,
+}
+
+impl Classify for EncodeError {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
+
 impl Classify for ProtobufError {
     fn kind(&self) -> Kind {
         Kind::Invalid
@@ -85,10 +117,14 @@ pub fn object(body: &[u8]) -> Result<Value, ProtobufError> {
     if !encoding.is_empty() || !matches!(media.as_str(), "" | MEDIA_TYPE) {
         return Err(ProtobufError::Content { encoding, media });
     }
-    let Some(message) = fields::of(&api_version, &kind) else {
+    let of_items = || kind.strip_suffix("List").and_then(|kind| fields::of(&api_version, kind));
+    let mut object = if let Some(message) = fields::of(&api_version, &kind) {
+        decode::object(message, raw)?
+    } else if let Some(message) = of_items() {
+        decode::list(message, raw)?
+    } else {
         return Err(ProtobufError::UnknownKind { api_version, kind });
     };
-    let mut object = decode::object(message, raw)?;
     object.insert("apiVersion".to_owned(), api_version.into());
     object.insert("kind".to_owned(), kind.into());
     Ok(Value::Object(object))

@@ -1,6 +1,6 @@
 //! Messages encoded by hand, good ones and hostile ones, and the tables against the schema model.
 
-use super::fields::{self, Field, Kind, Message, Shape};
+use super::fields::{self, Field, Kind, Message, Presence, Shape};
 use super::{ProtobufError, WireError, object};
 use crate::schema::{self, Scalar};
 use proptest::prelude::*;
@@ -175,7 +175,7 @@ fn a_message_within_itself_ends_at_the_limit() {
             number: 1,
             name: "inner",
             shape: Shape::One(Kind::Message(&INNER)),
-            is_kept: true,
+            presence: Presence::Kept,
         }],
     };
     let nested = |levels| (0..levels).fold(Vec::new(), |inner, _| bytes(1, inner));
@@ -206,18 +206,136 @@ proptest! {
     }
 }
 
+/// The message of an object, out of its envelope.
+fn written(object: &Value) -> Vec<u8> {
+    let message = super::converted(object.to_string().as_bytes()).unwrap().expect("a kind with messages");
+    let head = enveloped(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap(), b"");
+    // Content (two bytes here), encoding and type come after the names.
+    let names = head.len() - 6;
+    assert_eq!(message[..names], head[..names]);
+    assert_eq!(message[message.len() - 4..], [0x1a, 0, 0x22, 0]);
+    match super::wire::Reader::new(&message[names..]).field().unwrap() {
+        Some((2, super::wire::Wire::Bytes(raw))) => raw.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Of an object without metadata.
+fn no_metadata() -> Vec<u8> {
+    message(
+        1,
+        &[
+            bytes(1, ""),
+            bytes(2, ""),
+            bytes(3, ""),
+            bytes(4, ""),
+            bytes(5, ""),
+            bytes(6, ""),
+            int(7, 0),
+            bytes(8, ""),
+        ],
+    )
+}
+
+#[test]
+fn what_is_no_pointer_in_go_is_written_even_if_it_is_zero() {
+    let map =
+        json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"b": "", "a": "1"}, "immutable": null});
+    let entry = |key: &str, value: &str| message(2, &[bytes(1, key), bytes(2, value)]);
+    assert_eq!(written(&map), [no_metadata(), entry("a", "1"), entry("b", "")].concat());
+    let map =
+        json!({"immutable": false, "kind": "ConfigMap", "binaryData": {"x": "AP8="}, "apiVersion": "v1"});
+    let entry = message(3, &[bytes(1, "x"), bytes(2, [0, 255])]);
+    assert_eq!(written(&map), [no_metadata(), entry, int(4, 0)].concat());
+}
+
+#[test]
+fn numbers_or_texts_times_and_quantities_are_written_as_messages() {
+    let ports = json!([{"port": 1, "targetPort": "web"}, {"port": 2, "targetPort": -1}, {"port": 3}]);
+    let service = json!({"kind": "Service", "apiVersion": "v1", "spec": {"ports": ports}});
+    let target = |kind, number, text: &str| message(4, &[int(1, kind), int(2, number), bytes(3, text)]);
+    let port =
+        |port, target: Vec<u8>| message(1, &[bytes(1, ""), bytes(2, ""), int(3, port), target, int(5, 0)]);
+    let ports =
+        [port(1, target(1, 0, "web")), port(2, target(0, -1, "")), port(3, target(0, 0, ""))].concat();
+    let raw = written(&service);
+    let at = raw.windows(ports.len()).position(|window| window == ports);
+    assert!(at.is_some(), "{raw:?}");
+    let lease = json!({
+        "kind": "Lease", "apiVersion": "coordination.k8s.io/v1",
+        "spec": {"acquireTime": "1969-12-31T23:59:59.123456789Z", "renewTime": "2008-01-10T22:20:00.5+01:00"},
+    });
+    let spec = [
+        message(3, &[int(1, -1), int(2, 123_456_000)]),
+        message(4, &[int(1, 1_200_000_000), int(2, 500_000_000)]),
+    ];
+    assert_eq!(written(&lease), [no_metadata(), message(2, &spec)].concat());
+    let quota = json!({
+        "kind": "ResourceQuota", "apiVersion": "v1", "spec": {"hard": {"pods": "4", "cpu": "100m"}},
+    });
+    let hard = |key: &str, text: &str| message(1, &[bytes(1, key), message(2, &[bytes(1, text)])]);
+    let spec = message(2, &[hard("cpu", "100m"), hard("pods", "4")]);
+    assert_eq!(written(&quota), [no_metadata(), spec, bytes(3, "")].concat());
+}
+
+#[test]
+fn a_list_and_an_event_are_what_they_are_made_of() {
+    let item = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"a": "1"}});
+    let list = json!({
+        "kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [item, item],
+    });
+    let metadata = message(1, &[bytes(1, ""), bytes(2, "7"), bytes(3, "")]);
+    let items = bytes(2, written(&item)).repeat(2);
+    assert_eq!(written(&list), [metadata, items].concat());
+    let object = vec![7; 300];
+    let event = [bytes(1, "ADDED"), message(2, &[bytes(1, &object)])].concat();
+    let length = u32::try_from(event.len()).unwrap().to_be_bytes();
+    assert_eq!(super::frame("ADDED", &object), [length.to_vec(), event].concat());
+}
+
+#[test]
+fn an_object_that_is_not_what_it_says_is_refused() {
+    for (data, fault) in [
+        (json!({"a": 1}), "field data"),
+        (json!([]), "field data has a list"),
+        (json!({"a": {}}), "field data"),
+    ] {
+        let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": data}).to_string();
+        let error = super::converted(object.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(fault), "{error}");
+    }
+    let late =
+        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"creationTimestamp": "never"}}).to_string();
+    assert!(super::converted(late.as_bytes()).is_err());
+    for other in ["", "[]", "{}", r#"{"kind":"Nope","apiVersion":"v1"}"#, r#"{"kind":7}"#] {
+        assert!(super::converted(other.as_bytes()).unwrap().is_none(), "{other}");
+    }
+}
+
+#[test]
+fn every_built_in_kind_has_a_message() {
+    for row in crate::kinds::Kinds::built_in().all() {
+        assert!(
+            super::Typed::of(row.api_version(), &row.kind).is_some(),
+            "{} {}",
+            row.api_version(),
+            row.kind
+        );
+    }
+}
+
 #[test]
 fn the_tables_have_the_fields_of_the_schema_model_and_no_others() {
-    let mut faults = Vec::new();
+    let mut found = Found::default();
     for (api_version, kind, message) in fields::KINDS {
         let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
         let group = group.split('.').next().unwrap();
         let end = format!(".{group}.{version}.{kind}");
         let model = schema::model();
         let named = model.types().iter().find(|it| it.name.ends_with(&end)).expect(&end);
-        compare(message, &named.shape, kind, &mut faults);
+        compare(message, &named.shape, kind, &mut found);
     }
-    assert!(faults.is_empty(), "{faults:#?}");
+    assert!(found.faults.is_empty(), "{:#?}", found.faults);
 }
 
 fn resolve(shape: &'static schema::Shape) -> &'static schema::Shape {
@@ -234,9 +352,24 @@ fn flat(message: &Message) -> Vec<&'static Field> {
     message.fields.iter().flat_map(inner).collect()
 }
 
-fn compare(message: &Message, shape: &'static schema::Shape, path: &str, faults: &mut Vec<String>) {
+/// What a comparison has found so far.
+#[derive(Default)]
+struct Found {
+    faults: Vec<String>,
+    /// The messages it has been through: a schema has schemas in it.
+    seen: std::collections::HashSet<*const Message>,
+}
+
+fn compare(message: &Message, shape: &'static schema::Shape, path: &str, found: &mut Found) {
+    if !found.seen.insert(message) {
+        return;
+    }
+    // What has no members may be anything there.
+    if message.fields.is_empty() && matches!(resolve(shape), schema::Shape::Any) {
+        return;
+    }
     let schema::Shape::Object(members) = resolve(shape) else {
-        return faults.push(format!("{path} is no object in the model"));
+        return found.faults.push(format!("{path} is no object in the model"));
     };
     let fields = flat(message);
     // The type of an object is around it, not in it.
@@ -245,27 +378,27 @@ fn compare(message: &Message, shape: &'static schema::Shape, path: &str, faults:
     for member in members.iter().filter(|member| !is_type(&member.name)) {
         let path = format!("{path}.{}", member.name);
         match fields.iter().find(|field| field.name == member.name) {
-            Some(field) => compare_field(field, resolve(&member.shape), &path, faults),
-            None => faults.push(format!("{path} is missing in the table")),
+            Some(field) => compare_field(field, resolve(&member.shape), &path, found),
+            None => found.faults.push(format!("{path} is missing in the table")),
         }
     }
     for field in fields {
         if !members.iter().any(|member| member.name == field.name) {
-            faults.push(format!("{path}.{} is not in the model", field.name));
+            found.faults.push(format!("{path}.{} is not in the model", field.name));
         }
     }
 }
 
-fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, faults: &mut Vec<String>) {
+fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, found: &mut Found) {
     let (kind, shape) = match (field.shape, shape) {
         (Shape::List(kind), schema::Shape::List { item, .. }) => (kind, resolve(item)),
         (Shape::Map(kind), schema::Shape::Map { value, .. }) => (kind, resolve(value)),
         (Shape::One(kind), shape) => (kind, shape),
-        (table, model) => return faults.push(format!("{path}: {table:?} but {model:?}")),
+        (table, model) => return found.faults.push(format!("{path}: {table:?} but {model:?}")),
     };
     let is_same = match (kind, shape) {
-        (Kind::Message(message), shape) => return compare(message, shape, path, faults),
-        (Kind::Json, schema::Shape::Any) => true,
+        (Kind::Message(message), shape) => return compare(message, shape, path, found),
+        (Kind::Json | Kind::SchemaOr(..), schema::Shape::Any) => true,
         (Kind::Texts, schema::Shape::List { item, .. }) => {
             matches!(resolve(item), schema::Shape::Scalar(Scalar::Text))
         }
@@ -274,6 +407,7 @@ fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, fault
             (Kind::Text, Scalar::Text)
                 | (Kind::Int, Scalar::Int32 | Scalar::Int64)
                 | (Kind::Flag, Scalar::Bool)
+                | (Kind::Double, Scalar::Number)
                 | (Kind::Bytes, Scalar::Bytes)
                 | (Kind::IntOrText, Scalar::IntOrString)
                 | (Kind::Quantity, Scalar::Quantity)
@@ -282,6 +416,6 @@ fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, fault
         _ => false,
     };
     if !is_same {
-        faults.push(format!("{path}: {kind:?} but {shape:?}"));
+        found.faults.push(format!("{path}: {kind:?} but {shape:?}"));
     }
 }

@@ -1,4 +1,4 @@
-//! The wire form of protobuf: tags, varints and lengths, never past the end of what was sent.
+//! The wire form of protobuf: tags, varints and lengths, read never past the end of what was sent, and written.
 
 use hako_error::{Classify, Kind};
 
@@ -33,7 +33,8 @@ impl Classify for WireError {
 pub(super) enum Wire<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
-    /// Fixed numbers and groups: no field of the table has them.
+    Fixed64(u64),
+    /// Shorter fixed numbers and groups: no field of the table has them.
     Other,
 }
 
@@ -98,7 +99,10 @@ impl<'a> Reader<'a> {
     fn content(&mut self, kind: u64) -> Result<Wire<'a>, WireError> {
         match kind {
             0 => self.varint().map(Wire::Varint),
-            1 => self.take(8).map(|_| Wire::Other),
+            1 => {
+                let bytes = self.take(8)?;
+                Ok(Wire::Fixed64(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))))
+            }
             2 => {
                 let length = self.varint()?;
                 self.take(length).map(Wire::Bytes)
@@ -133,4 +137,30 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// Appends a number of up to 64 bits.
+pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// How many bytes a number takes.
+pub(super) fn varint_length(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Appends a field's number and wire type.
+pub(super) fn put_tag(out: &mut Vec<u8>, number: u32, kind: u32) {
+    put_varint(out, u64::from(number << 3 | kind));
+}
+
+/// Appends a field of bytes.
+pub(super) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    put_tag(out, number, 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }

@@ -122,11 +122,11 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
         let status: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(code)), "{what}");
     }
-    let mut protobuf = request("GET", maps, "", "");
-    protobuf.headers_mut().insert("accept", "application/vnd.kubernetes.protobuf".parse().unwrap());
-    assert_eq!(send(&world, protobuf).await.0, 406);
+    let mut page = request("GET", maps, "", "");
+    page.headers_mut().insert("accept", "text/html".parse().unwrap());
+    assert_eq!(send(&world, page).await.0, 406);
     let mut either = request("GET", maps, "", "");
-    let accept = "application/vnd.kubernetes.protobuf,application/json";
+    let accept = "text/html,application/json";
     either.headers_mut().insert("accept", accept.parse().unwrap());
     let (status, headers, _) = send(&world, either).await;
     assert_eq!((status, headers["content-type"].to_str().unwrap()), (200, "application/json"));

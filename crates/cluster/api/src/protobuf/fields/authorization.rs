@@ -23,8 +23,8 @@ messages! {
     }
     ResourceAttributes {
         1 namespace: text, 2 verb: text, 3 group: text, 4 version: text, 5 resource: text,
-        6 subresource: text, 7 name: text, 8 fieldSelector: FieldSelectorAttributes kept,
-        9 labelSelector: LabelSelectorAttributes kept,
+        6 subresource: text, 7 name: text, 8 fieldSelector: FieldSelectorAttributes nullable,
+        9 labelSelector: LabelSelectorAttributes nullable,
     }
     ResourceRule {
         1 verbs: [text], 2 apiGroups: [text], 3 resources: [text], 4 resourceNames: [text],
@@ -33,8 +33,8 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: SelfSubjectAccessReviewSpec, 3 status: SubjectAccessReviewStatus,
     }
     SelfSubjectAccessReviewSpec {
-        1 resourceAttributes: ResourceAttributes kept,
-        2 nonResourceAttributes: NonResourceAttributes kept,
+        1 resourceAttributes: ResourceAttributes nullable,
+        2 nonResourceAttributes: NonResourceAttributes nullable,
     }
     SelfSubjectRulesReview {
         1 metadata: ObjectMeta, 2 spec: SelfSubjectRulesReviewSpec, 3 status: SubjectRulesReviewStatus,
@@ -46,12 +46,12 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: SubjectAccessReviewSpec, 3 status: SubjectAccessReviewStatus,
     }
     SubjectAccessReviewSpec {
-        1 resourceAttributes: ResourceAttributes kept,
-        2 nonResourceAttributes: NonResourceAttributes kept, 3 user: text, 4 groups: [text],
+        1 resourceAttributes: ResourceAttributes nullable,
+        2 nonResourceAttributes: NonResourceAttributes nullable, 3 user: text, 4 groups: [text],
         5 extra: {texts}, 6 uid: text,
     }
     SubjectAccessReviewStatus {
-        1 allowed: flag kept, 2 reason: text, 3 evaluationError: text, 4 denied: flag kept,
+        1 allowed: flag kept, 2 reason: text, 3 evaluationError: text, 4 denied: flag,
     }
     SubjectRulesReviewStatus {
         1 resourceRules: [ResourceRule], 2 nonResourceRules: [NonResourceRule], 3 incomplete: flag kept,

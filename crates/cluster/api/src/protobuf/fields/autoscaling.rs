@@ -22,48 +22,47 @@ messages! {
         1 type: text kept, 2 value: int kept, 3 periodSeconds: int kept,
     }
     HPAScalingRules {
-        1 selectPolicy: text, 2 policies: [HPAScalingPolicy], 3 stabilizationWindowSeconds: int kept,
-        4 tolerance: quantity,
+        1 selectPolicy: text nullable, 2 policies: [HPAScalingPolicy],
+        3 stabilizationWindowSeconds: int nullable, 4 tolerance: quantity nullable,
     }
     HorizontalPodAutoscaler {
-        1 metadata: ObjectMeta, 2 spec: HorizontalPodAutoscalerSpec,
-        3 status: HorizontalPodAutoscalerStatus,
+        1 metadata: ObjectMeta, 2 spec: HorizontalPodAutoscalerSpec, 3 status: HorizontalPodAutoscalerStatus,
     }
     HorizontalPodAutoscalerBehavior {
-        1 scaleUp: HPAScalingRules kept, 2 scaleDown: HPAScalingRules kept,
+        1 scaleUp: HPAScalingRules nullable, 2 scaleDown: HPAScalingRules nullable,
     }
     HorizontalPodAutoscalerCondition {
-        1 type: text kept, 2 status: text kept, 3 lastTransitionTime: time, 4 reason: text,
-        5 message: text,
+        1 type: text kept, 2 status: text kept, 3 lastTransitionTime: time, 4 reason: text, 5 message: text,
     }
     HorizontalPodAutoscalerSpec {
-        1 scaleTargetRef: CrossVersionObjectReference kept, 2 minReplicas: int kept,
+        1 scaleTargetRef: CrossVersionObjectReference kept, 2 minReplicas: int nullable,
         3 maxReplicas: int kept, 4 metrics: [MetricSpec],
-        5 behavior: HorizontalPodAutoscalerBehavior kept,
+        5 behavior: HorizontalPodAutoscalerBehavior nullable,
     }
     HorizontalPodAutoscalerStatus {
-        1 observedGeneration: int kept, 2 lastScaleTime: time, 3 currentReplicas: int kept,
+        1 observedGeneration: int nullable, 2 lastScaleTime: time nullable, 3 currentReplicas: int,
         4 desiredReplicas: int kept, 5 currentMetrics: [MetricStatus],
         6 conditions: [HorizontalPodAutoscalerCondition],
     }
     MetricIdentifier {
-        1 name: text kept, 2 selector: LabelSelector kept,
+        1 name: text kept, 2 selector: LabelSelector nullable,
     }
     MetricSpec {
-        1 type: text kept, 2 object: ObjectMetricSource kept, 3 pods: PodsMetricSource kept,
-        4 resource: ResourceMetricSource kept, 5 external: ExternalMetricSource kept,
-        7 containerResource: ContainerResourceMetricSource kept,
+        1 type: text kept, 2 object: ObjectMetricSource nullable, 3 pods: PodsMetricSource nullable,
+        4 resource: ResourceMetricSource nullable, 5 external: ExternalMetricSource nullable,
+        7 containerResource: ContainerResourceMetricSource nullable,
     }
     MetricStatus {
-        1 type: text kept, 2 object: ObjectMetricStatus kept, 3 pods: PodsMetricStatus kept,
-        4 resource: ResourceMetricStatus kept, 5 external: ExternalMetricStatus kept,
-        7 containerResource: ContainerResourceMetricStatus kept,
+        1 type: text kept, 2 object: ObjectMetricStatus nullable, 3 pods: PodsMetricStatus nullable,
+        4 resource: ResourceMetricStatus nullable, 5 external: ExternalMetricStatus nullable,
+        7 containerResource: ContainerResourceMetricStatus nullable,
     }
     MetricTarget {
-        1 type: text kept, 2 value: quantity, 3 averageValue: quantity, 4 averageUtilization: int kept,
+        1 type: text kept, 2 value: quantity nullable, 3 averageValue: quantity nullable,
+        4 averageUtilization: int nullable,
     }
     MetricValueStatus {
-        1 value: quantity, 2 averageValue: quantity, 3 averageUtilization: int kept,
+        1 value: quantity nullable, 2 averageValue: quantity nullable, 3 averageUtilization: int nullable,
     }
     ObjectMetricSource {
         1 describedObject: CrossVersionObjectReference kept, 2 target: MetricTarget kept,

@@ -7,15 +7,14 @@ messages! {
         1 kind: text kept, 2 name: text kept, 3 apiVersion: text,
     }
     HorizontalPodAutoscaler {
-        1 metadata: ObjectMeta, 2 spec: HorizontalPodAutoscalerSpec,
-        3 status: HorizontalPodAutoscalerStatus,
+        1 metadata: ObjectMeta, 2 spec: HorizontalPodAutoscalerSpec, 3 status: HorizontalPodAutoscalerStatus,
     }
     HorizontalPodAutoscalerSpec {
-        1 scaleTargetRef: CrossVersionObjectReference kept, 2 minReplicas: int kept,
-        3 maxReplicas: int kept, 4 targetCPUUtilizationPercentage: int kept,
+        1 scaleTargetRef: CrossVersionObjectReference kept, 2 minReplicas: int nullable,
+        3 maxReplicas: int kept, 4 targetCPUUtilizationPercentage: int nullable,
     }
     HorizontalPodAutoscalerStatus {
-        1 observedGeneration: int kept, 2 lastScaleTime: time, 3 currentReplicas: int kept,
-        4 desiredReplicas: int kept, 5 currentCPUUtilizationPercentage: int kept,
+        1 observedGeneration: int nullable, 2 lastScaleTime: time nullable, 3 currentReplicas: int kept,
+        4 desiredReplicas: int kept, 5 currentCPUUtilizationPercentage: int nullable,
     }
 }

@@ -9,12 +9,13 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: CronJobSpec, 3 status: CronJobStatus,
     }
     CronJobSpec {
-        1 schedule: text kept, 2 startingDeadlineSeconds: int kept, 3 concurrencyPolicy: text,
-        4 suspend: flag kept, 5 jobTemplate: JobTemplateSpec kept, 6 successfulJobsHistoryLimit: int kept,
-        7 failedJobsHistoryLimit: int kept, 8 timeZone: text,
+        1 schedule: text kept, 2 startingDeadlineSeconds: int nullable, 3 concurrencyPolicy: text,
+        4 suspend: flag nullable, 5 jobTemplate: JobTemplateSpec kept,
+        6 successfulJobsHistoryLimit: int nullable, 7 failedJobsHistoryLimit: int nullable,
+        8 timeZone: text nullable,
     }
     CronJobStatus {
-        1 active: [ObjectReference], 4 lastScheduleTime: time, 5 lastSuccessfulTime: time,
+        1 active: [ObjectReference], 4 lastScheduleTime: time nullable, 5 lastSuccessfulTime: time nullable,
     }
     Job {
         1 metadata: ObjectMeta, 2 spec: JobSpec, 3 status: JobStatus,
@@ -24,18 +25,19 @@ messages! {
         5 reason: text, 6 message: text,
     }
     JobSpec {
-        1 parallelism: int kept, 2 completions: int kept, 3 activeDeadlineSeconds: int kept,
-        4 selector: LabelSelector kept, 5 manualSelector: flag kept, 6 template: PodTemplateSpec kept,
-        7 backoffLimit: int kept, 8 ttlSecondsAfterFinished: int kept, 9 completionMode: text,
-        10 suspend: flag kept, 11 podFailurePolicy: PodFailurePolicy kept,
-        12 backoffLimitPerIndex: int kept, 13 maxFailedIndexes: int kept, 14 podReplacementPolicy: text,
-        15 managedBy: text, 16 successPolicy: SuccessPolicy kept,
+        1 parallelism: int nullable, 2 completions: int nullable, 3 activeDeadlineSeconds: int nullable,
+        4 selector: LabelSelector nullable, 5 manualSelector: flag nullable, 6 template: PodTemplateSpec kept,
+        7 backoffLimit: int nullable, 8 ttlSecondsAfterFinished: int nullable,
+        9 completionMode: text nullable, 10 suspend: flag nullable,
+        11 podFailurePolicy: PodFailurePolicy nullable, 12 backoffLimitPerIndex: int nullable,
+        13 maxFailedIndexes: int nullable, 14 podReplacementPolicy: text nullable,
+        15 managedBy: text nullable, 16 successPolicy: SuccessPolicy nullable,
     }
     JobStatus {
-        1 conditions: [JobCondition], 2 startTime: time, 3 completionTime: time, 4 active: int kept,
-        5 succeeded: int kept, 6 failed: int kept, 7 completedIndexes: text,
-        8 uncountedTerminatedPods: UncountedTerminatedPods kept, 9 ready: int kept,
-        10 failedIndexes: text, 11 terminating: int kept,
+        1 conditions: [JobCondition], 2 startTime: time nullable, 3 completionTime: time nullable,
+        4 active: int, 5 succeeded: int, 6 failed: int, 7 completedIndexes: text,
+        8 uncountedTerminatedPods: UncountedTerminatedPods nullable, 9 ready: int nullable,
+        10 failedIndexes: text nullable, 11 terminating: int nullable,
     }
     JobTemplateSpec {
         1 metadata: ObjectMeta, 2 spec: JobSpec,
@@ -44,20 +46,20 @@ messages! {
         1 rules: [PodFailurePolicyRule],
     }
     PodFailurePolicyOnExitCodesRequirement {
-        1 containerName: text, 2 operator: text kept, 3 values: [int],
+        1 containerName: text nullable, 2 operator: text kept, 3 values: [int],
     }
     PodFailurePolicyOnPodConditionsPattern {
-        1 type: text kept, 2 status: text,
+        1 type: text kept, 2 status: text kept,
     }
     PodFailurePolicyRule {
-        1 action: text kept, 2 onExitCodes: PodFailurePolicyOnExitCodesRequirement kept,
+        1 action: text kept, 2 onExitCodes: PodFailurePolicyOnExitCodesRequirement nullable,
         3 onPodConditions: [PodFailurePolicyOnPodConditionsPattern],
     }
     SuccessPolicy {
         1 rules: [SuccessPolicyRule],
     }
     SuccessPolicyRule {
-        1 succeededIndexes: text, 2 succeededCount: int kept,
+        1 succeededIndexes: text nullable, 2 succeededCount: int nullable,
     }
     UncountedTerminatedPods {
         1 succeeded: [text], 2 failed: [text],

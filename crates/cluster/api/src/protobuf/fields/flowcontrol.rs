@@ -4,7 +4,7 @@ use super::meta::ObjectMeta;
 
 messages! {
     ExemptPriorityLevelConfiguration {
-        1 nominalConcurrencyShares: int kept, 2 lendablePercent: int kept,
+        1 nominalConcurrencyShares: int nullable, 2 lendablePercent: int nullable,
     }
     FlowDistinguisherMethod {
         1 type: text kept,
@@ -17,7 +17,7 @@ messages! {
     }
     FlowSchemaSpec {
         1 priorityLevelConfiguration: PriorityLevelConfigurationReference kept,
-        2 matchingPrecedence: int kept, 3 distinguisherMethod: FlowDistinguisherMethod kept,
+        2 matchingPrecedence: int kept, 3 distinguisherMethod: FlowDistinguisherMethod nullable,
         4 rules: [PolicyRulesWithSubjects],
     }
     FlowSchemaStatus {
@@ -27,11 +27,11 @@ messages! {
         1 name: text kept,
     }
     LimitResponse {
-        1 type: text kept, 2 queuing: QueuingConfiguration kept,
+        1 type: text kept, 2 queuing: QueuingConfiguration nullable,
     }
     LimitedPriorityLevelConfiguration {
-        1 nominalConcurrencyShares: int kept, 2 limitResponse: LimitResponse kept,
-        3 lendablePercent: int kept, 4 borrowingLimitPercent: int kept,
+        1 nominalConcurrencyShares: int nullable, 2 limitResponse: LimitResponse,
+        3 lendablePercent: int nullable, 4 borrowingLimitPercent: int nullable,
     }
     NonResourcePolicyRule {
         1 verbs: [text], 6 nonResourceURLs: [text],
@@ -51,8 +51,8 @@ messages! {
         1 name: text kept,
     }
     PriorityLevelConfigurationSpec {
-        1 type: text kept, 2 limited: LimitedPriorityLevelConfiguration kept,
-        3 exempt: ExemptPriorityLevelConfiguration kept,
+        1 type: text kept, 2 limited: LimitedPriorityLevelConfiguration nullable,
+        3 exempt: ExemptPriorityLevelConfiguration nullable,
     }
     PriorityLevelConfigurationStatus {
         1 conditions: [PriorityLevelConfigurationCondition],
@@ -61,15 +61,14 @@ messages! {
         1 queues: int kept, 2 handSize: int kept, 3 queueLengthLimit: int kept,
     }
     ResourcePolicyRule {
-        1 verbs: [text], 2 apiGroups: [text], 3 resources: [text], 4 clusterScope: flag kept,
-        5 namespaces: [text],
+        1 verbs: [text], 2 apiGroups: [text], 3 resources: [text], 4 clusterScope: flag, 5 namespaces: [text],
     }
     ServiceAccountSubject {
         1 namespace: text kept, 2 name: text kept,
     }
     Subject {
-        1 kind: text kept, 2 user: UserSubject kept, 3 group: GroupSubject kept,
-        4 serviceAccount: ServiceAccountSubject kept,
+        1 kind: text kept, 2 user: UserSubject nullable, 3 group: GroupSubject nullable,
+        4 serviceAccount: ServiceAccountSubject nullable,
     }
     UserSubject {
         1 name: text kept,

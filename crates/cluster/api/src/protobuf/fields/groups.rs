@@ -5,24 +5,24 @@ use super::meta::{DeleteOptions, ObjectMeta};
 
 messages! {
     Endpoint {
-        1 addresses: [text], 2 conditions: EndpointConditions, 3 hostname: text kept,
-        4 targetRef: ObjectReference kept, 5 deprecatedTopology: {text}, 6 nodeName: text kept,
-        7 zone: text kept, 8 hints: EndpointHints kept,
+        1 addresses: [text], 2 conditions: EndpointConditions, 3 hostname: text nullable,
+        4 targetRef: ObjectReference nullable, 5 deprecatedTopology: {text}, 6 nodeName: text nullable,
+        7 zone: text nullable, 8 hints: EndpointHints nullable,
     }
     EndpointConditions {
-        1 ready: flag kept, 2 serving: flag kept, 3 terminating: flag kept,
+        1 ready: flag nullable, 2 serving: flag nullable, 3 terminating: flag nullable,
     }
     EndpointHints {
         1 forZones: [ForZone], 2 forNodes: [ForNode],
     }
     EndpointPort {
-        1 name: text kept, 2 protocol: text kept, 3 port: int kept, 4 appProtocol: text kept,
+        1 name: text nullable, 2 protocol: text nullable, 3 port: int nullable, 4 appProtocol: text nullable,
     }
     EndpointSlice {
         1 metadata: ObjectMeta, 2 endpoints: [Endpoint], 3 ports: [EndpointPort], 4 addressType: text kept,
     }
     Eviction {
-        1 metadata: ObjectMeta, 2 deleteOptions: DeleteOptions kept,
+        1 metadata: ObjectMeta, 2 deleteOptions: DeleteOptions nullable,
     }
     ForNode {
         1 name: text kept,
@@ -34,9 +34,9 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: LeaseSpec,
     }
     LeaseSpec {
-        1 holderIdentity: text kept, 2 leaseDurationSeconds: int kept, 3 acquireTime: micro_time,
-        4 renewTime: micro_time, 5 leaseTransitions: int kept, 6 strategy: text kept,
-        7 preferredHolder: text kept,
+        1 holderIdentity: text nullable, 2 leaseDurationSeconds: int nullable,
+        3 acquireTime: micro_time nullable, 4 renewTime: micro_time nullable,
+        5 leaseTransitions: int nullable, 6 strategy: text nullable, 7 preferredHolder: text nullable,
     }
     Scale {
         1 metadata: ObjectMeta, 2 spec: ScaleSpec, 3 status: ScaleStatus,

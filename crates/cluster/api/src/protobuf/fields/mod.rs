@@ -6,23 +6,33 @@
 //! ```text
 //! 4 replicas: int         a value             5 items: [Volume]      a list
 //! 2 labels: {text}        a map from text     1 handler: (Handler)   a message whose fields are the parent's own in JSON
-//! … kept                  JSON has it even if it is zero: an optional value, or one that is never left out
+//! … kept                  JSON has it even if it is zero
+//! … nullable              it may be absent, a pointer in Go: there JSON has it even if it is zero; all others are always written
 //! ```
 
 /// Declares messages.
 macro_rules! messages {
-    ($($message:ident { $($number:literal $name:ident: $shape:tt $($kept:ident)?,)* })*) => {
+    ($($message:ident { $($number:literal $name:tt: $shape:tt $($mark:ident)?,)* })*) => {
         $(
             #[expect(non_upper_case_globals, reason = "the name of the message is the specification's")]
             pub(super) static $message: super::Message = super::Message {
                 fields: &[$(super::Field {
                     number: $number,
-                    name: stringify!($name),
+                    name: name!($name),
                     shape: shape!($shape),
-                    is_kept: is_kept!($($kept)?),
+                    presence: presence!($($mark)?),
                 },)*],
             };
         )*
+    };
+}
+
+macro_rules! name {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:literal) => {
+        $name
     };
 }
 
@@ -72,21 +82,37 @@ macro_rules! kind {
     (texts) => {
         super::Kind::Texts
     };
+    (double) => {
+        super::Kind::Double
+    };
+    (or_list) => {
+        super::Kind::SchemaOr(super::Or::List, &JSONSchemaProps)
+    };
+    (or_flag) => {
+        super::Kind::SchemaOr(super::Or::Flag, &JSONSchemaProps)
+    };
+    (or_texts) => {
+        super::Kind::SchemaOr(super::Or::Texts, &JSONSchemaProps)
+    };
     ($message:ident) => {
         super::Kind::Message(&$message)
     };
 }
 
-macro_rules! is_kept {
+macro_rules! presence {
     () => {
-        false
+        super::Presence::Written
     };
     (kept) => {
-        true
+        super::Presence::Kept
+    };
+    (nullable) => {
+        super::Presence::Nullable
     };
 }
 
 mod admissionregistration;
+mod apiextensions;
 mod apiregistration;
 mod apps;
 mod authentication;
@@ -96,6 +122,7 @@ mod autoscaling_v1;
 mod batch;
 mod cluster;
 mod core_v1;
+mod devices;
 mod events;
 mod flowcontrol;
 mod groups;
@@ -121,7 +148,18 @@ pub(super) struct Field {
     pub number: u32,
     pub name: &'static str,
     pub shape: Shape,
-    pub is_kept: bool,
+    pub presence: Presence,
+}
+
+/// What becomes of a zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// A message has it, JSON does not.
+    Written,
+    /// Both have it.
+    Kept,
+    /// Neither has it where it is absent, both have it where it is not.
+    Nullable,
 }
 
 /// How often a field's content occurs, and where it goes.
@@ -148,6 +186,20 @@ pub(super) enum Kind {
     /// A list that is a message of its own, as in maps.
     Texts,
     Message(&'static Message),
+    Double,
+    /// A schema or something else.
+    SchemaOr(Or, &'static Message),
+}
+
+/// What may stand in the place of a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Or {
+    /// Schemas.
+    List,
+    /// Whether anything is allowed.
+    Flag,
+    /// Names of fields.
+    Texts,
 }
 
 impl Message {
@@ -160,6 +212,7 @@ impl Message {
 /// What a body may be: version, kind, message.
 pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("v1", "Binding", &cluster::Binding),
+    ("v1", "ComponentStatus", &cluster::ComponentStatus),
     ("v1", "ConfigMap", &cluster::ConfigMap),
     ("v1", "Endpoints", &cluster::Endpoints),
     ("v1", "Event", &cluster::Event),
@@ -175,6 +228,16 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("v1", "Secret", &cluster::Secret),
     ("v1", "Service", &cluster::Service),
     ("v1", "ServiceAccount", &cluster::ServiceAccount),
+    (
+        "admissionregistration.k8s.io/v1",
+        "MutatingAdmissionPolicy",
+        &admissionregistration::MutatingAdmissionPolicy,
+    ),
+    (
+        "admissionregistration.k8s.io/v1",
+        "MutatingAdmissionPolicyBinding",
+        &admissionregistration::MutatingAdmissionPolicyBinding,
+    ),
     (
         "admissionregistration.k8s.io/v1",
         "MutatingWebhookConfiguration",
@@ -195,6 +258,7 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
         "ValidatingWebhookConfiguration",
         &admissionregistration::ValidatingWebhookConfiguration,
     ),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", &apiextensions::CustomResourceDefinition),
     ("apiregistration.k8s.io/v1", "APIService", &apiregistration::APIService),
     ("apps/v1", "ControllerRevision", &workloads::ControllerRevision),
     ("apps/v1", "DaemonSet", &workloads::DaemonSet),
@@ -235,6 +299,10 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", &rbac::ClusterRoleBinding),
     ("rbac.authorization.k8s.io/v1", "Role", &rbac::Role),
     ("rbac.authorization.k8s.io/v1", "RoleBinding", &rbac::RoleBinding),
+    ("resource.k8s.io/v1", "DeviceClass", &devices::DeviceClass),
+    ("resource.k8s.io/v1", "ResourceClaim", &devices::ResourceClaim),
+    ("resource.k8s.io/v1", "ResourceClaimTemplate", &devices::ResourceClaimTemplate),
+    ("resource.k8s.io/v1", "ResourceSlice", &devices::ResourceSlice),
     ("scheduling.k8s.io/v1", "PriorityClass", &policies::PriorityClass),
     ("storage.k8s.io/v1", "CSIDriver", &storage::CSIDriver),
     ("storage.k8s.io/v1", "CSINode", &storage::CSINode),
@@ -244,10 +312,26 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("storage.k8s.io/v1", "VolumeAttributesClass", &storage::VolumeAttributesClass),
 ];
 
+/// What answers may be besides.
+static ANSWERS: &[(&str, &str, &Message)] = &[
+    ("v1", "APIGroup", &meta::APIGroup),
+    ("v1", "APIGroupList", &meta::APIGroupList),
+    ("v1", "APIResourceList", &meta::APIResourceList),
+    ("v1", "APIVersions", &meta::APIVersions),
+    ("v1", "Status", &meta::Status),
+    ("meta.k8s.io/v1", "PartialObjectMetadata", &meta::PartialObjectMetadata),
+];
+
+/// What lists have besides their items.
+pub(super) static LIST_META: &Message = &meta::ListMeta;
+/// What is left of an object whose metadata alone are asked for.
+pub(super) static PARTIAL: &Message = &meta::PartialObjectMetadata;
+
 /// The message of a kind. `DeleteOptions` belong to every group: clients name the one of what they delete.
 pub(super) fn of(api_version: &str, kind: &str) -> Option<&'static Message> {
     if kind == "DeleteOptions" {
         return Some(&meta::DeleteOptions);
     }
-    KINDS.iter().find(|row| (row.0, row.1) == (api_version, kind)).map(|row| row.2)
+    let mut rows = KINDS.iter().chain(ANSWERS);
+    rows.find(|row| (row.0, row.1) == (api_version, kind)).map(|row| row.2)
 }

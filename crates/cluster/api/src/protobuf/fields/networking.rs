@@ -5,7 +5,7 @@ use super::volumes::TypedLocalObjectReference;
 
 messages! {
     HTTPIngressPath {
-        1 path: text, 2 backend: IngressBackend kept, 3 pathType: text kept,
+        1 path: text, 2 backend: IngressBackend kept, 3 pathType: text nullable,
     }
     HTTPIngressRuleValue {
         1 paths: [HTTPIngressPath],
@@ -14,7 +14,7 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: IPAddressSpec,
     }
     IPAddressSpec {
-        1 parentRef: ParentReference kept,
+        1 parentRef: ParentReference nullable,
     }
     IPBlock {
         1 cidr: text kept, 2 except: [text],
@@ -23,17 +23,17 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: IngressSpec, 3 status: IngressStatus,
     }
     IngressBackend {
-        3 resource: TypedLocalObjectReference kept, 4 service: IngressServiceBackend kept,
+        3 resource: TypedLocalObjectReference nullable, 4 service: IngressServiceBackend nullable,
     }
     IngressClass {
         1 metadata: ObjectMeta, 2 spec: IngressClassSpec,
     }
     IngressClassParametersReference {
-        1 apiGroup: text kept, 2 kind: text kept, 3 name: text kept, 4 scope: text kept,
-        5 namespace: text kept,
+        1 apiGroup: text nullable, 2 kind: text kept, 3 name: text kept, 4 scope: text nullable,
+        5 namespace: text nullable,
     }
     IngressClassSpec {
-        1 controller: text, 2 parameters: IngressClassParametersReference kept,
+        1 controller: text, 2 parameters: IngressClassParametersReference nullable,
     }
     IngressLoadBalancerIngress {
         1 ip: text, 2 hostname: text, 4 ports: [IngressPortStatus],
@@ -42,20 +42,20 @@ messages! {
         1 ingress: [IngressLoadBalancerIngress],
     }
     IngressPortStatus {
-        1 port: int kept, 2 protocol: text kept, 3 error: text kept,
+        1 port: int kept, 2 protocol: text kept, 3 error: text nullable,
     }
     IngressRule {
         1 host: text, 2 ingressRuleValue: (IngressRuleValue),
     }
     IngressRuleValue {
-        1 http: HTTPIngressRuleValue kept,
+        1 http: HTTPIngressRuleValue nullable,
     }
     IngressServiceBackend {
         1 name: text kept, 2 port: ServiceBackendPort,
     }
     IngressSpec {
-        1 defaultBackend: IngressBackend kept, 2 tls: [IngressTLS], 3 rules: [IngressRule],
-        4 ingressClassName: text kept,
+        1 defaultBackend: IngressBackend nullable, 2 tls: [IngressTLS], 3 rules: [IngressRule],
+        4 ingressClassName: text nullable,
     }
     IngressStatus {
         1 loadBalancer: IngressLoadBalancerStatus,
@@ -73,10 +73,11 @@ messages! {
         1 ports: [NetworkPolicyPort], 2 from: [NetworkPolicyPeer],
     }
     NetworkPolicyPeer {
-        1 podSelector: LabelSelector kept, 2 namespaceSelector: LabelSelector kept, 3 ipBlock: IPBlock kept,
+        1 podSelector: LabelSelector nullable, 2 namespaceSelector: LabelSelector nullable,
+        3 ipBlock: IPBlock nullable,
     }
     NetworkPolicyPort {
-        1 protocol: text kept, 2 port: int_or_text kept, 3 endPort: int kept,
+        1 protocol: text nullable, 2 port: int_or_text nullable, 3 endPort: int nullable,
     }
     NetworkPolicySpec {
         1 podSelector: LabelSelector kept, 2 ingress: [NetworkPolicyIngressRule],

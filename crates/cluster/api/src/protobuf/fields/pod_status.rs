@@ -7,8 +7,8 @@ messages! {
         1 containerName: text kept, 2 resourceName: text kept, 3 requestName: text kept,
     }
     ContainerState {
-        1 waiting: ContainerStateWaiting kept, 2 running: ContainerStateRunning kept,
-        3 terminated: ContainerStateTerminated kept,
+        1 waiting: ContainerStateWaiting nullable, 2 running: ContainerStateRunning nullable,
+        3 terminated: ContainerStateTerminated nullable,
     }
     ContainerStateRunning {
         1 startedAt: time,
@@ -23,12 +23,13 @@ messages! {
     ContainerStatus {
         1 name: text kept, 2 state: ContainerState, 3 lastState: ContainerState, 4 ready: flag kept,
         5 restartCount: int kept, 6 image: text kept, 7 imageID: text kept, 8 containerID: text,
-        9 started: flag kept, 10 allocatedResources: {quantity}, 11 resources: ResourceRequirements kept,
-        12 volumeMounts: [VolumeMountStatus], 13 user: ContainerUser kept,
-        14 allocatedResourcesStatus: [ResourceStatus], 15 stopSignal: text kept,
+        9 started: flag nullable, 10 allocatedResources: {quantity},
+        11 resources: ResourceRequirements nullable, 12 volumeMounts: [VolumeMountStatus],
+        13 user: ContainerUser nullable, 14 allocatedResourcesStatus: [ResourceStatus],
+        15 stopSignal: text nullable,
     }
     ContainerUser {
-        1 linux: LinuxContainerUser kept,
+        1 linux: LinuxContainerUser nullable,
     }
     HostIP {
         1 ip: text kept,
@@ -53,29 +54,29 @@ messages! {
         1 ip: text kept,
     }
     PodResourceClaimStatus {
-        1 name: text kept, 2 resourceClaimName: text kept,
+        1 name: text kept, 2 resourceClaimName: text nullable,
     }
     PodStatus {
         1 phase: text, 2 conditions: [PodCondition], 3 message: text, 4 reason: text, 5 hostIP: text,
-        6 podIP: text, 7 startTime: time, 8 containerStatuses: [ContainerStatus], 9 qosClass: text,
+        6 podIP: text, 7 startTime: time nullable, 8 containerStatuses: [ContainerStatus], 9 qosClass: text,
         10 initContainerStatuses: [ContainerStatus], 11 nominatedNodeName: text, 12 podIPs: [PodIP],
         13 ephemeralContainerStatuses: [ContainerStatus], 14 resize: text,
-        15 resourceClaimStatuses: [PodResourceClaimStatus], 16 hostIPs: [HostIP],
-        17 observedGeneration: int, 18 extendedResourceClaimStatus: PodExtendedResourceClaimStatus kept,
-        19 allocatedResources: {quantity}, 20 resources: ResourceRequirements kept,
+        15 resourceClaimStatuses: [PodResourceClaimStatus], 16 hostIPs: [HostIP], 17 observedGeneration: int,
+        18 extendedResourceClaimStatus: PodExtendedResourceClaimStatus nullable,
+        19 allocatedResources: {quantity}, 20 resources: ResourceRequirements nullable,
         21 nodeAllocatableResourceClaimStatuses: [NodeAllocatableResourceClaimStatus],
     }
     ResourceHealth {
-        1 resourceID: text kept, 2 health: text, 6 message: text kept,
+        1 resourceID: text kept, 2 health: text, 6 message: text nullable,
     }
     ResourceStatus {
         1 name: text kept, 2 resources: [ResourceHealth],
     }
     VolumeMountStatus {
-        1 name: text kept, 2 mountPath: text kept, 3 readOnly: flag, 4 recursiveReadOnly: text kept,
-        5 volumeStatus: VolumeStatus kept,
+        1 name: text kept, 2 mountPath: text kept, 3 readOnly: flag, 4 recursiveReadOnly: text nullable,
+        5 volumeStatus: VolumeStatus nullable,
     }
     VolumeStatus {
-        1 image: ImageVolumeStatus kept,
+        1 image: ImageVolumeStatus nullable,
     }
 }

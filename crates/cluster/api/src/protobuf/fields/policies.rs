@@ -14,7 +14,7 @@ messages! {
     }
     CertificateSigningRequestSpec {
         1 request: bytes kept, 2 username: text, 3 uid: text, 4 groups: [text], 5 usages: [text],
-        6 extra: {texts}, 7 signerName: text kept, 8 expirationSeconds: int kept,
+        6 extra: {texts}, 7 signerName: text kept, 8 expirationSeconds: int nullable,
     }
     CertificateSigningRequestStatus {
         1 conditions: [CertificateSigningRequestCondition], 2 certificate: bytes,
@@ -26,8 +26,8 @@ messages! {
         1 metadata: ObjectMeta, 2 spec: PodDisruptionBudgetSpec, 3 status: PodDisruptionBudgetStatus,
     }
     PodDisruptionBudgetSpec {
-        1 minAvailable: int_or_text kept, 2 selector: LabelSelector kept,
-        3 maxUnavailable: int_or_text kept, 4 unhealthyPodEvictionPolicy: text kept,
+        1 minAvailable: int_or_text nullable, 2 selector: LabelSelector nullable,
+        3 maxUnavailable: int_or_text nullable, 4 unhealthyPodEvictionPolicy: text nullable,
     }
     PodDisruptionBudgetStatus {
         1 observedGeneration: int, 2 disruptedPods: {time}, 3 disruptionsAllowed: int kept,
@@ -36,11 +36,11 @@ messages! {
     }
     PriorityClass {
         1 metadata: ObjectMeta, 2 value: int kept, 3 globalDefault: flag, 4 description: text,
-        5 preemptionPolicy: text kept,
+        5 preemptionPolicy: text nullable,
     }
     RuntimeClass {
-        1 metadata: ObjectMeta, 2 handler: text kept, 3 overhead: Overhead kept,
-        4 scheduling: Scheduling kept,
+        1 metadata: ObjectMeta, 2 handler: text kept, 3 overhead: Overhead nullable,
+        4 scheduling: Scheduling nullable,
     }
     Scheduling {
         1 nodeSelector: {text}, 2 tolerations: [Toleration],

@@ -7,7 +7,7 @@ messages! {
         1 clusterRoleSelectors: [LabelSelector],
     }
     ClusterRole {
-        1 metadata: ObjectMeta, 2 rules: [PolicyRule], 3 aggregationRule: AggregationRule kept,
+        1 metadata: ObjectMeta, 2 rules: [PolicyRule], 3 aggregationRule: AggregationRule nullable,
     }
     ClusterRoleBinding {
         1 metadata: ObjectMeta, 2 subjects: [Subject], 3 roleRef: RoleRef kept,
@@ -23,7 +23,7 @@ messages! {
         1 metadata: ObjectMeta, 2 subjects: [Subject], 3 roleRef: RoleRef kept,
     }
     RoleRef {
-        1 apiGroup: text, 2 kind: text kept, 3 name: text kept,
+        1 apiGroup: text kept, 2 kind: text kept, 3 name: text kept,
     }
     Subject {
         1 kind: text kept, 2 apiGroup: text, 3 name: text kept, 4 namespace: text,
