@@ -6,6 +6,8 @@ mod bodies;
 mod cluster;
 #[path = "../../../../../tests/damaged.rs"]
 mod damaged;
+#[path = "../../fuzz/harness/messages.rs"]
+mod messages;
 #[path = "../../fuzz/harness/ownership.rs"]
 mod ownership;
 #[path = "../../fuzz/harness/patches.rs"]
@@ -14,6 +16,8 @@ mod patches;
 mod protobuf;
 #[path = "../../fuzz/harness/requests.rs"]
 mod requests;
+#[path = "../../fuzz/harness/reviews.rs"]
+mod reviews;
 #[path = "../../fuzz/harness/tokens.rs"]
 mod tokens;
 
@@ -87,6 +91,22 @@ fn who_applied_a_configuration_owns_what_is_in_it() {
         all.extend(configurations.map(|configuration| format!("{live}\n{configuration}").into_bytes()));
     }
     damaged::run(all, 3000, ownership::run);
+}
+
+#[test]
+fn what_is_written_in_protobuf_is_read_as_what_it_was() {
+    let decoded =
+        |sample: Vec<u8>| hako_api::schema::decode::yaml(&sample).unwrap().value.to_string().into_bytes();
+    let mut all: Vec<Vec<u8>> = samples().into_iter().map(decoded).collect();
+    all.extend(seeds(&[
+        r#"{"kind":"PodList","apiVersion":"v1","metadata":{"remainingItemCount":3},"items":[{},{"spec":{"containers":[null]}}]}"#,
+        r#"{"kind":"ConfigMap","apiVersion":"v1","data":{"a":null,"b":""},"binaryData":{"c":"AA==","d":null},"immutable":false}"#,
+        r#"{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","spec":{"renewTime":"0001-01-01T00:00:00.123456789+23:59","leaseTransitions":-9223372036854775808}}"#,
+        r#"{"kind":"ControllerRevision","apiVersion":"apps/v1","data":[1e400,{"a":[null]}],"revision":18446744073709551615}"#,
+        r#"{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","spec":{"versions":[{"schema":{"openAPIV3Schema":{"items":[{"not":{}},null],"maximum":1e300,"minimum":-0.0,"enum":[null,1,"a"],"additionalProperties":{"additionalProperties":false},"dependencies":{"a":["b",null],"c":{},"d":null},"default":null}}}]}}"#,
+        r#"{"kind":"Service","apiVersion":"v1","spec":{"ports":[{"targetPort":-1},{"targetPort":"web"}]}}"#,
+    ]));
+    damaged::run(all, 6000, messages::run);
 }
 
 /// A message in protobuf: fields with their numbers.
@@ -165,6 +185,34 @@ fn every_request_has_an_answer() {
         all.push([head.into_bytes(), body].concat());
     }
     damaged::run(all, 2500, requests::run);
+}
+
+#[test]
+fn answers_of_webhooks_say_the_same_each_time_and_bring_no_more_than_they_hold() {
+    let encode = |patch: &str| base64::engine::general_purpose::STANDARD.encode(patch);
+    let answer = |response: &str| {
+        format!(
+            "{{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"response\":{{\"uid\":\"705ab4f5-6393-11e8-b7cc-42010a800002\",{response}}}}}"
+        )
+    };
+    let patched = |patch: &str| {
+        answer(&format!("\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":{:?}", encode(patch)))
+    };
+    let doubling = format!("[{}]", vec![r#"{"op":"copy","from":"/spec","path":"/spec/x"}"#; 30].join(","));
+    let answers = [
+        answer("\"allowed\":true,\"warnings\":[\"w\"],\"auditAnnotations\":{\"a\":\"b\"}"),
+        answer(
+            "\"allowed\":false,\"status\":{\"code\":418,\"message\":\"no\",\"details\":{\"causes\":[{\"field\":\"x\"}]}}",
+        ),
+        patched(
+            r#"[{"op":"add","path":"/metadata/labels/c","value":"d"},{"op":"remove","path":"/spec/containers/0"}]"#,
+        ),
+        patched(&doubling),
+        patched("[]"),
+        "{\"response\":{\"allowed\":true,\"patch\":\"W10=\"}}".to_owned(),
+    ];
+    let seeds = answers.map(|answer| format!("{POD}\n{answer}").into_bytes());
+    damaged::run(seeds.into(), 4000, reviews::run);
 }
 
 #[test]
