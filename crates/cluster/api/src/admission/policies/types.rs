@@ -23,8 +23,9 @@ pub(crate) fn note(kinds: &Kinds, target: &Target, object: &mut Value) {
     if !target.row.is("admissionregistration.k8s.io", "validatingadmissionpolicies") {
         return;
     }
-    let generation = object.pointer("/metadata/generation").cloned().unwrap_or_else(|| json!(1));
-    if object.pointer("/status/observedGeneration") == Some(&generation) {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+    let generation = number("/metadata/generation").unwrap_or(1);
+    if number("/status/observedGeneration").is_some_and(|observed| observed >= generation) {
         return;
     }
     let warnings = warnings(kinds, object);
@@ -32,7 +33,7 @@ pub(crate) fn note(kinds: &Kinds, target: &Target, object: &mut Value) {
     if !object.get("status").is_some_and(Value::is_object) {
         object["status"] = json!({});
     }
-    object["status"]["observedGeneration"] = generation;
+    object["status"]["observedGeneration"] = generation.into();
     object["status"]["typeChecking"] = checked;
 }
 
