@@ -13,7 +13,7 @@ use hako_error::{Error, Kind, Result};
 use hako_image::layer::{Entry, EntryKind, Limits, TarWriter, apply, make_directories};
 use hako_names::{Digest, Hasher};
 use hako_snapshot::{MountedTree, Snapshotter};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{OFlags, ResolveFlags};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
@@ -339,9 +339,9 @@ fn landing(root: &File, destination: &str) -> Result<String, BuildError> {
 
 /// Where the symlink at `path` points to; `None` if there is none.
 fn link_at(root: &File, path: &str) -> Option<String> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
     let path = path.trim_matches('/');
-    let link = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let link = hako_sys::open_resolved(root, path, flags, ResolveFlags::IN_ROOT).ok()?;
     let target = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?;
     Some(target.to_str().ok()?.trim_end_matches('/').to_owned())
 }
@@ -349,6 +349,6 @@ fn link_at(root: &File, path: &str) -> Option<String> {
 fn is_directory(root: &File, path: &str) -> bool {
     let path = clean(path);
     let path = if path.is_empty() { "." } else { &path };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).is_ok()
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    hako_sys::open_resolved(root, path, flags, ResolveFlags::IN_ROOT).is_ok()
 }

@@ -8,7 +8,7 @@ use crate::pattern;
 use hako_error::{Error, Kind, Result as HakoResult};
 use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
 use hako_names::{Digest, Hasher};
-use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor, openat2};
+use rustix::fs::{OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -237,7 +237,7 @@ impl Source {
     pub(crate) fn resolve(&self, path: &str) -> io::Result<PathBuf> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let path = if path.is_empty() { "." } else { path };
-        let fd = openat2(&self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+        let fd = hako_sys::open_resolved(&self.root, path, OFlags::PATH, resolve)?;
         let link = |fd: i32| fs::read_link(format!("/proc/self/fd/{fd}"));
         let (root, real) = (link(self.root.as_raw_fd())?, link(fd.as_raw_fd())?);
         let below = real.strip_prefix(&root).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;

@@ -14,7 +14,7 @@ use hako_error::Result;
 use hako_image::NewLayer;
 use hako_image::layer::{Entry, EntryKind, TarWriter, make_directories};
 use hako_snapshot::Mounts;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, openat2, utimensat};
+use rustix::fs::{AtFlags, OFlags, ResolveFlags, Timespec, Timestamps, utimensat};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -37,7 +37,7 @@ pub(crate) fn only_place<'a>(lower: &'a [PathBuf], argument: &str) -> Option<&'a
     }
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let root = File::open(place).ok()?;
-    openat2(&root, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    hako_sys::open_resolved(&root, &path, OFlags::PATH, resolve).ok()?;
     Some(place)
 }
 

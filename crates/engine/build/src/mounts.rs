@@ -16,7 +16,7 @@ use crate::solve::Results;
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Mount, MountBuilder};
 use hako_snapshot::{MountedTree, Snapshotter};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
 use std::fs::{self, File};
 use std::io::Write;
@@ -322,7 +322,7 @@ fn resolve(place: &Path, below: &str) -> Result<PathBuf> {
     }
     let root = File::open(place).map_err(BuildError::io("open", place))?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = openat2(&root, &below, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    let found = hako_sys::open_resolved(&root, &below, OFlags::PATH, resolve)
         .map_err(|_| invalid(format!("there is no {below:?} to mount")))?;
     let real = fs::read_link(format!("/proc/thread-self/fd/{}", found.as_raw_fd()));
     Ok(real.map_err(BuildError::io("find", &below))?)

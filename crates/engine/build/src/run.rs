@@ -14,7 +14,7 @@ use hako_oci::runtime::{
 use hako_runtime::spec::default_spec;
 use hako_runtime::{OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{OFlags, ResolveFlags};
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ fn missing_parts(root: &File, path: &Path) -> Vec<PathBuf> {
         let prefix = parts[..known].join("/");
         let prefix = if prefix.is_empty() { "." } else { &prefix };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let Ok(found) = openat2(root, prefix, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) else {
+        let Ok(found) = hako_sys::open_resolved(root, prefix, OFlags::PATH, resolve) else {
             continue;
         };
         let place = |fd: i32| fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Users and groups by name, as the image's own files have them.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{OFlags, ResolveFlags};
 use std::fs::File;
 use std::io::Read;
 
@@ -90,9 +90,9 @@ fn memberships(groups: &str, user: &str) -> Vec<u32> {
 
 fn read(root: &File, path: &str) -> String {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let mut text = String::new();
-    if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve) {
+    if let Ok(fd) = hako_sys::open_resolved(root, path, flags, resolve) {
         let _ = File::from(fd).take(LIMIT).read_to_string(&mut text);
     }
     text

@@ -41,7 +41,7 @@ pub use process::{
     exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids, set_ids, set_rlimit,
     set_up_loopback, signal, spawn, spawn_sibling, take_signal, trim_heap, unshare, wait_signal,
 };
-pub use resolve::{open_in_root, open_or_create_in_root};
+pub use resolve::{open_in_root, open_or_create_in_root, open_resolved};
 pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};
 pub use seccomp::{SeccompInstruction, load_seccomp};
 pub use tty::{open_terminal, set_controlling_terminal};

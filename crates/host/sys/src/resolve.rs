@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
+use rustix::io::Errno;
+use rustix::path::Arg;
 
 /// Links followed by our own walk before it gives up, as many as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -18,11 +20,21 @@ const MAX_LINKS: usize = 40;
 pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let inside = path.strip_prefix("/").unwrap_or(path);
     let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+    Ok(open_resolved(root, inside, flags, ResolveFlags::IN_ROOT)?)
+}
+
+/// openat2(2) of what is there, with an answer that does not depend on what else the machine does: the kernel gives up
+/// with EAGAIN when any rename came between it and a `..`. The descriptor is closed on exec.
+pub fn open_resolved(
+    root: impl AsFd,
+    path: impl Arg + Copy,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
     loop {
-        match openat2(root, inside, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT) {
-            // The kernel gives EAGAIN when a rename raced with "..".
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            other => return Ok(other?),
+        match openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => return opened,
         }
     }
 }

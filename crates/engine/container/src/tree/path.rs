@@ -3,7 +3,7 @@
 use super::Tree;
 use crate::error::{EngineError, io};
 use hako_error::Result;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, openat2, readlinkat};
+use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags, Stat, readlinkat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -89,13 +89,7 @@ impl Tree {
         let start = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
         let inside = if start == path.len() { b".".as_slice() } else { &path[start..] };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match openat2(&self.root, inside, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // A rename raced with `..`.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
-            }
-        }
+        hako_sys::open_resolved(&self.root, inside, flags, resolve)
     }
 
     pub(super) fn failed(&self, path: &str, error: Errno) -> hako_error::Error {

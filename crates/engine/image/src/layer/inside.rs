@@ -6,8 +6,8 @@
 use hako_snapshot::{Visitor, walk};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, linkat, mkdirat, openat2,
-    readlink, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, linkat, mkdirat, readlink,
+    readlinkat, statat, unlinkat,
 };
 use rustix::io::{Errno, Result};
 use std::collections::HashSet;
@@ -78,14 +78,7 @@ impl<'a> Inside<'a> {
     }
 
     fn open_by(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
-        let (flags, resolve) = (flags | OFlags::CLOEXEC, resolve | ResolveFlags::IN_ROOT);
-        loop {
-            match openat2(self.root, path, flags, Mode::empty(), resolve) {
-                // Some rename of this machine came between the kernel and a `..`.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
-            }
-        }
+        hako_sys::open_resolved(self.root, path, flags, resolve | ResolveFlags::IN_ROOT)
     }
 
     /// The directory `path`, made where it is missing.
