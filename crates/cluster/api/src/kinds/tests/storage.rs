@@ -210,7 +210,10 @@ fn faulty_drivers_of_nodes_are_refused_as_upstream_words_it() {
     let mut new = node.clone();
     new["spec"]["drivers"][0]["nodeID"] = "other".into();
     let found = update_faults("CSINode", &node, &new);
-    assert!(found[0].starts_with("spec.drivers: Invalid value: ") && found[0].ends_with("field is immutable"), "{found:?}");
+    assert!(
+        found[0].starts_with("spec.drivers: Invalid value: ") && found[0].ends_with("field is immutable"),
+        "{found:?}"
+    );
 }
 
 #[test]
