@@ -18,9 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// How often a silent connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long output waits for a client to take the head of its answer.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// The longest pause between two looks for that.
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// Connections that carry raw streams at the same time: each holds a task, descriptors and buffers.
 const MOST_SESSIONS: usize = 1024;
 
@@ -41,6 +46,19 @@ impl Client {
             if self.is_gone() {
                 return;
             }
+        }
+    }
+
+    /// Ends when the client has read all that was written to it, or is gone, or takes too long.
+    ///
+    /// Some (docker-py) read an answer's head with all that has come by then, and the raw stream from the socket behind
+    /// it: output that came together with the head would be lost to them, and programs here end that soon.
+    pub(crate) async fn has_read(&self) {
+        let until = Instant::now() + HEAD_TIME;
+        let mut pause = Duration::from_millis(1);
+        while Instant::now() < until && hako_sys::unread_by_peer(self.0.as_fd()).is_ok_and(|unread| unread > 0) {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -136,13 +136,16 @@ pub(crate) async fn pump(hijack: Hijack, talk: Talk) -> Option<Left> {
     let keys = tty.then_some(keys);
     let mut input = tokio::spawn(pump_input(reader, stdin, keys));
     tokio::select! {
-        () = pump_output(&mut writer, tty, &mut output) => {}
+        () = async {
+            client.has_read().await;
+            pump_output(&mut writer, tty, &mut output).await;
+        } => {}
         Some(stdin) = left(&mut input) => {
             let _ = writer.shutdown().await;
             return Some(Left { stdin, output, _place: place });
         }
         // Though the container says nothing.
-        () = client.gone() => {}
+        () = client.clone().gone() => {}
     }
     input.abort();
     None

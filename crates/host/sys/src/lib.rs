@@ -20,6 +20,7 @@ mod process;
 mod resolve;
 mod schedule;
 mod seccomp;
+mod socket;
 mod tty;
 
 pub use bpf::{BpfInstruction, attach_device_filter};
@@ -44,4 +45,5 @@ pub use process::{
 pub use resolve::{open_in_root, open_or_create_in_root, open_resolved};
 pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};
 pub use seccomp::{SeccompInstruction, load_seccomp};
+pub use socket::unread_by_peer;
 pub use tty::{open_terminal, set_controlling_terminal};

@@ -55,6 +55,10 @@ const OURS: &[(&str, &str)] = &[
         "its proxy wants a socket of SCTP, which this kernel may lack",
     ),
     ("fields::a_container_has_the_hardware_address_that_it_is_given", "command lines since 25 want API 1.44"),
+    (
+        "streams::what_comes_with_the_head_of_a_session_is_the_head_alone",
+        "dockerd writes what a program says behind the head, whoever has read that",
+    ),
     ("fields::images_are_listed_and_committed_with_every_parameter", "shared sizes came with API 1.42"),
     (
         "fields::logs_are_cut_by_time_and_attach_gives_what_was_said_before",

@@ -100,6 +100,34 @@ fn a_client_of_a_raw_connection_may_wait_for_leave_to_send_its_body() {
 }
 
 #[test]
+fn what_comes_with_the_head_of_a_session_is_the_head_alone() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        for asks in ["", "Connection: Upgrade\r\nUpgrade: tcp\r\n"] {
+            let body = r#"{"AttachStdout":true,"AttachStderr":true,"Cmd":["sh","-c","echo out; echo err >&2"]}"#;
+            let made = docker.post("/containers/box/exec", body);
+            let id = made.split('"').nth(3).unwrap();
+            let mut stream = UnixStream::connect(&docker.socket).unwrap();
+            let head = "Host: d\r\nContent-Type: application/json\r\nContent-Length: 2\r\n";
+            write!(stream, "POST /exec/{id}/start HTTP/1.1\r\n{head}{asks}\r\n{{}}").unwrap();
+            docker.until("its end", || {
+                docker.ask("GET", &format!("/exec/{id}/json"), "").contains(r#""ExitCode":0"#)
+            });
+            // As docker-py reads it, which knows nothing of what else this gave it.
+            let mut seen = [0; 8192];
+            let len = stream.read(&mut seen).unwrap();
+            let seen = String::from_utf8_lossy(&seen[..len]);
+            assert!(seen.starts_with("HTTP/1.1 ") && seen.ends_with("\r\n\r\n"), "{seen}");
+            let mut output = Vec::new();
+            stream.read_to_end(&mut output).unwrap();
+            let output = String::from_utf8_lossy(&output);
+            assert!(output.contains("out\n") && output.contains("err\n"), "{output}");
+        }
+    });
+}
+
+#[test]
 fn users_who_leave_a_terminal_leave_nothing_behind() {
     with_daemon(|docker| {
         docker.import_busybox();
