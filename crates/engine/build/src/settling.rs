@@ -132,7 +132,10 @@ mod tests {
         let lease = images.lease("test").unwrap();
         let (content, definition) = (Digest::of(b"content"), Digest::of(b"definition"));
         let settle = |bytes: &[u8]| {
-            let written = images.write_tar("a layer", &lease, |sink| Ok(sink.write_all(bytes).unwrap()));
+            let written = images.write_tar("a layer", &lease, |sink| {
+                sink.write_all(bytes).unwrap();
+                Ok(())
+            });
             let new = written.unwrap().0;
             let (layer, created) = (Some(new.layer().clone()), String::new());
             let record = Record { layer, snapshot: None, created, content: Some(content) };

@@ -244,6 +244,7 @@ mod tests {
         let (mut side, sender) = gathered(Noting { stream: ours, writes: Arc::clone(&writes) });
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<[u8; 10]>();
         let told_by = tell.clone();
+        let (started, running) = tokio::sync::oneshot::channel();
         // On the worker, which runs the connection after each of those that tell it something.
         let all = tokio::spawn(async move {
             let running = tokio::spawn(async move {
@@ -259,12 +260,13 @@ mod tests {
                 let tell = told_by.clone();
                 tokio::spawn(async move { tell.send(*b"0123456789").unwrap() });
             }
-            running
+            let _ = started.send(running);
         });
         let mut read = [0; 320];
         theirs.read_exact(&mut read).await.unwrap();
         drop(tell);
-        all.await.unwrap().await.unwrap();
+        all.await.unwrap();
+        running.await.unwrap().await.unwrap();
         assert_eq!(*writes.lock(), [320]);
     }
 

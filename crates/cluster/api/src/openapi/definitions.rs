@@ -116,10 +116,10 @@ fn reference(dialect: Dialect, name: &str, description: &str) -> Value {
 
 fn type_def(model: &Model, dialect: Dialect, named: &TypeDef) -> Value {
     let mut schema = shape(model, dialect, &named.shape, &named.description);
-    if let Some(map) = schema.as_object_mut() {
-        if named.is_atomic {
-            map.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
-        }
+    if named.is_atomic
+        && let Some(map) = schema.as_object_mut()
+    {
+        map.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
     }
     schema
 }

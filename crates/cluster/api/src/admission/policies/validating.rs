@@ -150,10 +150,7 @@ impl Validating {
         }
     }
 
-    fn annotate<'a>(
-        &'a self,
-        activation: &Activation<'a>,
-    ) -> Result<Vec<(String, Result<String, String>)>, ()> {
+    fn annotate<'a>(&'a self, activation: &Activation<'a>) -> Result<Vec<Annotation>, ()> {
         let (mut budget, mut all) = (BUDGET, Vec::new());
         for (key, expression) in &self.annotations {
             let outcome = match activation.evaluate(expression, &mut budget).map_err(drop)? {
@@ -170,6 +167,9 @@ impl Validating {
         Ok(all)
     }
 }
+
+/// The name of an audit annotation, and its value or why it has none.
+type Annotation = (String, Result<String, String>);
 
 fn unsupported(expression: &str, ty: &Type) -> String {
     format!(

@@ -23,6 +23,7 @@ fn with(mut hook: Value, change: Value) -> Value {
 /// A rule by its name, and whether it is about: creating a Deployment in a namespace labelled `tier: gold` with a label
 /// `app: web`, changing its status, deleting it, creating a namespace so labelled, creating a ClusterRole, and creating an
 /// HorizontalPodAutoscaler of autoscaling/v1.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn rules() -> Vec<(&'static str, Value, &'static str)> {
     let about_deployments = || rule(&["CREATE"], &["apps"], &["v1"], &["deployments"], "*");
     let all = || rule(&["*"], &["*"], &["*"], &["*"], "*");
