@@ -122,8 +122,7 @@ async fn dispatch(front: &Front, route: Route, request: Request, user: &mut Opti
         }
         Route::Token => tokens::token(front, request, user).await,
         route => {
-            let caller = admit(front, &route, &request).await?;
-            *user = caller.user().map(str::to_owned);
+            let caller = admit(front, &route, &request, user).await?;
             operate(front, &caller, route, request).await
         }
     }
@@ -137,12 +136,19 @@ fn health(front: &Front, path: &str) -> Answer {
     Ok(json(StatusCode::OK, "{}"))
 }
 
-/// Who asks; refuses who may not. The only place where rights are asked for, but for the source of a mount.
-async fn admit(front: &Front, route: &Route, request: &Request) -> Result<Caller, RegistryError> {
+/// Who asks; refuses who may not, and leaves the name for those who watch. The only place where rights are asked for,
+/// but for the source of a mount.
+async fn admit(
+    front: &Front,
+    route: &Route,
+    request: &Request,
+    user: &mut Option<String>,
+) -> Result<Caller, RegistryError> {
     let (auth, headers) = (&front.auth, request.headers());
     let wanted = route.wants(request.method());
     let refusal = |caller: Option<&Caller>| auth.refusal(caller, wanted, headers, front.is_tls);
     let caller = auth.caller(headers).await.map_err(|_| refusal(None))?;
+    *user = caller.user().map(str::to_owned);
     let may = match wanted {
         Some((repository, action)) => caller.may(repository, action),
         None => auth.is_optional() || caller.is_proven(),

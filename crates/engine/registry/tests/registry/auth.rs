@@ -15,7 +15,7 @@ pub fn users(dir: &Path) -> std::path::PathBuf {
 }
 
 /// alice pushes to team/, bob pulls from there, admin may all, everybody pulls from public/.
-fn rules() -> Vec<Rule> {
+pub fn rules() -> Vec<Rule> {
     let rule = |repositories: &str, user: &str, rights: &str| Rule {
         repositories: vec![Pattern::new(repositories)],
         users: vec![user.to_owned()],

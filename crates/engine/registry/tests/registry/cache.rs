@@ -1,10 +1,10 @@
-use crate::support::{Fixture, run};
+use crate::support::{Fixture, OCI_MANIFEST, manifest_of, run};
 use hako_names::Digest;
 use hako_registry::config::UpstreamConfig;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A cache of `host` whose tags are compared each time.
@@ -83,31 +83,199 @@ fn many_who_ask_for_a_blob_at_once_get_it_whole() {
     assert!(cache.get(&format!("/v2/a/blobs/{digest}")).body == bytes);
 }
 
+/// An upstream that answers as the test says; what it was asked, head by head.
+struct Said {
+    host: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Said {
+    fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let (asked, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
+        let heads = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (heads, answer) = (Arc::clone(&heads), Arc::clone(&answer));
+                std::thread::spawn(move || serve(stream.unwrap(), &heads, &*answer));
+            }
+        });
+        Self { host, asked }
+    }
+
+    fn asked(&self, part: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|head| head.contains(part)).count()
+    }
+}
+
+/// One request; what is no HTTP is TLS tried first, and not counted.
+fn serve(mut stream: TcpStream, heads: &Mutex<Vec<String>>, answer: &dyn Fn(&str) -> Vec<u8>) {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 || !byte[0].is_ascii() {
+            return;
+        }
+        head.push(byte[0]);
+        if head.len() == 4 && head != b"GET " && head != b"HEAD" {
+            return;
+        }
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    heads.lock().unwrap().push(head.clone());
+    let _ = stream.write_all(&answer(&head));
+}
+
+fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// Some manifest, and the answer that brings it.
+fn manifest() -> (String, Vec<u8>) {
+    let config = Digest::of(b"{}");
+    let text = manifest_of(config, 2, config, 2, 0).to_string();
+    let answer = response("200 OK", &format!("content-type: {OCI_MANIFEST}\r\n"), text.as_bytes());
+    (text, answer)
+}
+
+const STALE: &str = "110 - \"Response is Stale\"";
+
 #[test]
 fn an_upstream_that_asks_for_fewer_requests_gets_none() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = [0; 4096];
-            let read = stream.read(&mut head).unwrap_or(0);
-            if !head[..read].starts_with(b"GET") {
-                continue;
-            }
-            count.fetch_add(1, Ordering::SeqCst);
-            let _ = stream.write_all(
-                b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-            );
-        }
-    });
-    let cache = cache_of("", &host);
+    let busy = response("429 Too Many Requests", "retry-after: 60\r\n", b"");
+    let upstream = Said::start(move |_| busy.clone());
+    let cache = cache_of("", &upstream.host);
     let first = cache.get("/v2/a/manifests/v1");
     assert_eq!((first.status, first.header("retry-after")), (429, "60"));
-    let before = asked.load(Ordering::SeqCst);
+    let before = upstream.asked("get ");
     let second = cache.get("/v2/a/manifests/v2");
     assert_eq!((second.status, second.code().as_str()), (429, "TOOMANYREQUESTS"));
-    assert_eq!(asked.load(Ordering::SeqCst), before);
+    assert_eq!(upstream.asked("get "), before);
+}
+
+#[test]
+fn while_an_upstream_is_left_alone_what_is_here_is_served() {
+    let is_busy = Arc::new(AtomicBool::new(false));
+    let (seen, (text, whole)) = (Arc::clone(&is_busy), manifest());
+    let upstream = Said::start(move |_| match seen.load(Ordering::SeqCst) {
+        true => response("429 Too Many Requests", "retry-after: 60\r\n", b""),
+        false => whole.clone(),
+    });
+    let cache = cache_of("", &upstream.host);
+    let pull = || cache.get("/v2/a/manifests/v1");
+    assert_eq!((pull().status, pull().header("warning")), (200, ""));
+    is_busy.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let stale = pull();
+        assert_eq!((stale.status, stale.header("warning")), (200, STALE));
+        assert_eq!(stale.body, text.as_bytes());
+    }
+    let before = upstream.asked("get ");
+    assert_eq!(pull().header("warning"), STALE);
+    assert_eq!(cache.get(&format!("/v2/a/blobs/{}", Digest::of(b"{}"))).code(), "TOOMANYREQUESTS");
+    assert_eq!(upstream.asked("get "), before, "it had named a minute");
+}
+
+#[test]
+fn an_upstream_is_asked_again_after_the_time_that_it_named() {
+    let is_busy = Arc::new(AtomicBool::new(false));
+    let (seen, (_, whole)) = (Arc::clone(&is_busy), manifest());
+    let upstream = Said::start(move |_| match seen.load(Ordering::SeqCst) {
+        true => response("429 Too Many Requests", "retry-after: 1\r\n", b""),
+        false => whole.clone(),
+    });
+    let cache = cache_of("", &upstream.host);
+    let warning = || cache.get("/v2/a/manifests/v1").header("warning").to_owned();
+    assert_eq!(warning(), "");
+    is_busy.store(true, Ordering::SeqCst);
+    assert_eq!(warning(), STALE);
+    is_busy.store(false, Ordering::SeqCst);
+    cache.until(|| warning().is_empty());
+}
+
+#[test]
+fn an_upstream_that_answers_with_faults_is_one_that_is_away() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let (seen, (text, whole)) = (Arc::clone(&is_broken), manifest());
+    let upstream = Said::start(move |_| match seen.load(Ordering::SeqCst) {
+        true => response("503 Service Unavailable", "", b""),
+        false => whole.clone(),
+    });
+    let cache = cache_of("", &upstream.host);
+    assert_eq!(cache.get("/v2/a/manifests/v1").status, 200);
+    is_broken.store(true, Ordering::SeqCst);
+    let stale = cache.get("/v2/a/manifests/v1");
+    assert_eq!((stale.status, stale.header("warning")), (200, STALE));
+    assert_eq!(stale.body, text.as_bytes());
+    assert_eq!(cache.get("/v2/a/manifests/v2").status, 503, "what was never here is not made up");
+}
+
+#[test]
+fn a_tag_that_did_not_move_is_compared_and_not_fetched_again() {
+    let (text, whole) = manifest();
+    let known = format!("if-none-match: \"{}\"", Digest::of(text.as_bytes()));
+    let condition = known.clone();
+    let upstream = Said::start(move |head| match head.contains(&condition) {
+        true => response("304 Not Modified", "", b""),
+        false => whole.clone(),
+    });
+    let cache = cache_of("", &upstream.host);
+    for _ in 0..3 {
+        let pulled = cache.get("/v2/a/manifests/v1");
+        assert_eq!((pulled.status, pulled.header("warning")), (200, ""));
+        assert_eq!(pulled.body, text.as_bytes());
+    }
+    assert_eq!((upstream.asked("/manifests/v1"), upstream.asked(&known)), (3, 2));
+}
+
+#[test]
+fn a_blob_that_many_want_at_once_is_asked_for_once() {
+    const CLIENTS: usize = 8;
+    let blob: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let digest = Digest::of(&blob);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let (clients, whole) = (Arc::clone(&waiting), response("200 OK", "", &blob));
+    let upstream = Said::start(move |_| {
+        // Not before all have said what they want.
+        while clients.load(Ordering::SeqCst) < CLIENTS {
+            std::thread::yield_now();
+        }
+        whole.clone()
+    });
+    let cache = cache_of("", &upstream.host);
+    let host = cache.host();
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(&host).unwrap();
+                write!(stream, "GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                    .unwrap();
+                waiting.fetch_add(1, Ordering::SeqCst);
+                let mut got = Vec::new();
+                stream.read_to_end(&mut got).unwrap();
+                assert!(got.starts_with(b"HTTP/1.1 200 ") && got.ends_with(&blob));
+            });
+        }
+    });
+    assert_eq!(upstream.asked("/blobs/"), 1);
+}
+
+#[test]
+fn of_several_upstreams_the_one_with_the_longest_prefix_is_asked() {
+    let prefixes = ["", "deep", "deep/er"];
+    let upstreams = prefixes.map(|_| Fixture::start());
+    let digests = [0, 1, 2].map(|at| {
+        let name = if at == 0 { "else/app" } else { "app" };
+        upstreams[at].push_image(name, "v1", prefixes[at].as_bytes()).to_string()
+    });
+    let cache = Fixture::start_with(|config| {
+        let of = |(prefix, upstream): (&str, &Fixture)| UpstreamConfig::new(prefix, upstream.host());
+        config.upstreams = prefixes.into_iter().zip(&upstreams).map(of).collect();
+    });
+    let got = ["else/app", "deep/app", "deep/er/app"].map(|name| {
+        cache.get(&format!("/v2/{name}/manifests/v1")).header("docker-content-digest").to_owned()
+    });
+    assert_eq!(got, digests);
 }

@@ -61,6 +61,25 @@ fn garbage_goes_while_the_registry_serves_and_what_is_named_stays() {
 }
 
 #[test]
+fn what_is_being_pushed_outlives_the_collector() {
+    let registry = patient();
+    let manifest = registry.manifest("a", b"layer");
+    let upload = registry.begin("a");
+    assert_eq!(registry.send("PATCH", &upload, &[], "under").status, 202);
+    // A round that began after all that has done its work when this is gone.
+    let garbage = registry.push_blob("b", b"garbage");
+    assert_eq!(registry.send("DELETE", &format!("/v2/b/blobs/{garbage}"), &[], "").status, 202);
+    registry.until(|| registry.stored() == 2);
+
+    registry.put_manifest("a", "v1", &manifest);
+    let digest = hako_names::Digest::of(b"under way");
+    let put = registry.send("PUT", &format!("{upload}?digest={digest}"), &[], " way");
+    assert_eq!(put.status, 201, "{put:?}");
+    let metrics = || String::from_utf8(registry.get("/metrics").body).unwrap();
+    registry.until(|| metrics().contains("hako_registry_collected_total{what=\"blobs\"} 1\n"));
+}
+
+#[test]
 fn an_idle_upload_ends() {
     let registry = Fixture::start_with(|config| config.limits.upload_idle = Duration::ZERO);
     let location = registry.send("POST", "/v2/a/blobs/uploads/", &[], "").header("location").to_owned();

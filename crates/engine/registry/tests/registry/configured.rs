@@ -1,6 +1,6 @@
 //! What the file says, from its words to what clients see.
 
-use crate::support::{Fixture, run};
+use crate::support::{Fixture, output, run};
 use hako_error::Classify as _;
 use hako_registry::{Config, Service};
 use serde_json::Value;
@@ -249,6 +249,20 @@ fn a_key_must_be_that_of_the_certificate() {
     assert!(with("one").is_empty());
     let found = with("two");
     assert_eq!(found.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), ["tls.key"], "{found:?}");
+}
+
+#[test]
+fn the_certificate_of_a_file_is_what_clients_see() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let at = (certificate.display(), key.display());
+    let registry = serve(&format!("tls: {{certificate: '{}', key: '{}'}}\n", at.0, at.1));
+    let url = format!("https://{}/v2/", registry.host());
+    assert_eq!(run("curl", &["-sSf", "--cacert", &at.0.to_string(), &url]), "{}");
+    assert!(!output("curl", &["-sSf", &url]).status.success(), "nobody else vouches for it");
 }
 
 #[test]

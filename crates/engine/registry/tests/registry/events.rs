@@ -1,33 +1,46 @@
-use crate::support::Fixture;
-use hako_registry::config::WebhookConfig;
+use crate::support::{Fixture, OCI_INDEX};
+use hako_registry::config::{AuthConfig, WebhookConfig};
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A server that refuses the first event and takes the next ones; what it took comes out of the channel.
-fn receiver() -> (String, mpsc::Receiver<serde_json::Value>) {
+/// What a webhook is told on a connection; nothing if who tells goes away.
+fn told(stream: &mut TcpStream) -> Option<serde_json::Value> {
+    let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
+        text.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&text);
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
+        {
+            assert!(head.to_lowercase().contains("x-secret: s3cret"), "{head}");
+            return Some(body["events"][0].clone());
+        }
+    }
+}
+
+/// A server that answers each connection, by its number and event, with what `status` says, or never; the events that
+/// it took come out of the channel.
+fn receiver(
+    status: fn(usize, &serde_json::Value) -> Option<&'static str>,
+) -> (String, mpsc::Receiver<serde_json::Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let (sender, taken) = mpsc::channel();
     std::thread::spawn(move || {
+        let mut unanswered = Vec::new();
         for (number, stream) in listener.incoming().enumerate() {
-            let (mut stream, mut text) = (stream.unwrap(), Vec::new());
-            let mut piece = [0; 4096];
-            let body = loop {
-                let read = stream.read(&mut piece).unwrap();
-                text.extend_from_slice(&piece[..read]);
-                let text = String::from_utf8_lossy(&text).into_owned();
-                if let Some((head, body)) = text.split_once("\r\n\r\n")
-                    && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
-                {
-                    assert!(head.to_lowercase().contains("x-secret: s3cret"), "{head}");
-                    break body;
-                }
+            let mut stream = stream.unwrap();
+            let Some(event) = told(&mut stream) else { continue };
+            let Some(status) = status(number, &event) else {
+                unanswered.push(stream);
+                continue;
             };
-            let status = if number == 0 { "500 No" } else { "200 OK" };
-            stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).unwrap();
-            if number > 0 && sender.send(body).is_err() {
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let is_taken = stream.write_all(answer.as_bytes()).is_ok() && status.starts_with('2');
+            if is_taken && sender.send(event).is_err() {
                 return;
             }
         }
@@ -35,25 +48,26 @@ fn receiver() -> (String, mpsc::Receiver<serde_json::Value>) {
     (url, taken)
 }
 
+fn webhook(url: String, actions: &[&str]) -> WebhookConfig {
+    WebhookConfig {
+        url,
+        headers: vec!["X-Secret: s3cret".into()],
+        actions: actions.iter().map(ToString::to_string).collect(),
+        retries: 3,
+        timeout: Duration::from_secs(10),
+    }
+}
+
 #[test]
 fn webhooks_get_each_event_again_until_they_take_it() {
-    let (url, taken) = receiver();
-    let registry = Fixture::start_with(|config| {
-        config.webhooks = vec![WebhookConfig {
-            url,
-            headers: vec!["X-Secret: s3cret".into()],
-            actions: vec!["push".into(), "delete".into()],
-            retries: 3,
-            timeout: Duration::from_secs(10),
-        }];
-    });
+    let (url, taken) = receiver(|number, _| Some(if number == 0 { "500 No" } else { "200 OK" }));
+    let registry = Fixture::start_with(|config| config.webhooks = vec![webhook(url, &["push", "delete"])]);
     let digest = registry.push_image("team/app", "v1", b"layer");
     let there = registry.get("/v2/team/app/manifests/v1");
     assert_eq!(there.status, 200);
     let size = there.body.len() as u64;
     assert_eq!(registry.send("DELETE", &format!("/v2/team/app/manifests/{digest}"), &[], "").status, 202);
-    let first = taken.recv().unwrap();
-    let event = &first["events"][0];
+    let event = taken.recv().unwrap();
     assert_eq!(
         (event["action"].as_str(), event["target"]["repository"].as_str()),
         (Some("push"), Some("team/app"))
@@ -67,7 +81,88 @@ fn webhooks_get_each_event_again_until_they_take_it() {
         (event["target"]["size"].as_u64(), event["target"]["length"].as_u64()),
         (Some(size), Some(size))
     );
-    assert_eq!(taken.recv().unwrap()["events"][0]["action"], "delete", "a pull was not asked for");
+    assert_eq!(taken.recv().unwrap()["action"], "delete", "a pull was not asked for");
+}
+
+#[test]
+fn a_webhook_that_does_not_answer_holds_up_nobody_and_gives_way_to_the_next_event() {
+    let (silent, _never) = receiver(|_, _| None);
+    let (picky, taken) = receiver(|_, event| (event["target"]["tag"] != "v1").then_some("200 OK"));
+    let registry = Fixture::start_with(|config| {
+        let patient = WebhookConfig { timeout: Duration::from_secs(86_400), ..webhook(silent, &["push"]) };
+        let hasty =
+            WebhookConfig { timeout: Duration::from_secs(1), retries: 1, ..webhook(picky, &["push"]) };
+        config.webhooks = vec![patient, hasty];
+    });
+    for tag in ["v1", "v2", "v3"] {
+        registry.push_image("a", tag, b"layer");
+    }
+    let tag = || taken.recv().unwrap()["target"]["tag"].clone();
+    assert_eq!((tag(), tag()), ("v2".into(), "v3".into()), "the first was given up, and their order stays");
+}
+
+/// Who, what, with which answer.
+type Deed = (Option<String>, String, u64);
+
+#[test]
+fn who_did_what_is_told_to_the_log_and_what_succeeded_to_webhooks() {
+    let (url, taken) = receiver(|_, _| Some("200 OK"));
+    let dir = tempfile::tempdir().unwrap();
+    let (path, htpasswd) = (dir.path().join("audit.log"), crate::auth::users(dir.path()));
+    let registry = Fixture::start_in(dir, |config| {
+        config.auth = AuthConfig::Basic { htpasswd, realm: "test".into() };
+        config.rules = crate::auth::rules();
+        config.audit = Some(path.clone());
+        config.webhooks = vec![webhook(url, &["push", "pull", "delete"])];
+    });
+    let send = |user: &str, method: &str, path: &str, body: &str| {
+        let authorization = crate::auth::credentials(user);
+        let headers = [("authorization", authorization.as_str()), ("content-type", OCI_INDEX)];
+        registry.send(method, path, &headers, body).status
+    };
+    let (index, tag) = (r#"{"schemaVersion":2,"manifests":[]}"#, "/v2/team/app/manifests/v1");
+    let deeds = [
+        ("bob", "PUT", "push", 403),
+        ("nobody", "PUT", "push", 401),
+        ("alice", "PUT", "push", 201),
+        ("bob", "GET", "pull", 200),
+        ("bob", "HEAD", "pull", 200),
+        ("alice", "DELETE", "delete", 403),
+        ("admin", "DELETE", "delete", 202),
+        ("bob", "GET", "pull", 404),
+    ];
+    for (user, method, _, status) in deeds {
+        assert_eq!(send(user, method, tag, index), status, "{user} {method}");
+    }
+    let lines = || -> Vec<Deed> {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let deed = |line: serde_json::Value| {
+            assert!(line["address"].as_str().is_some_and(|from| from.starts_with("127.0.0.1:")), "{line}");
+            assert_eq!(
+                (line["repository"].as_str(), line["reference"].as_str()),
+                (Some("team/app"), Some("v1"))
+            );
+            let text = |field: &str| line[field].as_str().map(str::to_owned);
+            (text("user"), text("action").unwrap(), line["status"].as_u64().unwrap())
+        };
+        lines.map(deed).collect()
+    };
+    registry.until(|| lines().len() == deeds.len());
+    // A name that was not proved is nobody's.
+    let known = |user: &str| (user != "nobody").then(|| user.to_owned());
+    let expected = deeds.map(|(user, _, action, status)| (known(user), action.to_owned(), u64::from(status)));
+    assert_eq!(lines(), expected);
+
+    for (user, action) in [("alice", "push"), ("bob", "pull"), ("admin", "delete")] {
+        let event = taken.recv().unwrap();
+        let told = (event["actor"]["name"].as_str(), event["action"].as_str());
+        assert_eq!(told, (Some(user), Some(action)), "refusals and HEAD are no events");
+    }
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("password"));
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(registry.get(path).status, 200, "who watches over it proves no name");
+    }
 }
 
 #[test]

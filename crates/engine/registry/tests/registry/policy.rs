@@ -1,4 +1,5 @@
-use crate::support::Fixture;
+use crate::referrers::artifact;
+use crate::support::{Fixture, OCI_MANIFEST};
 use hako_names::Digest;
 use hako_registry::config::{Pattern, Quota, Retention, Selection};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -32,6 +33,21 @@ fn a_quota_counts_each_blob_once_and_refuses_what_is_beyond() {
     assert_eq!(registry.send("DELETE", &format!("/v2/small/a/blobs/{first}"), &[], "").status, 202);
     registry.push_blob("small/a", &large);
     registry.push_blob("unbounded", &[4; 1000]);
+}
+
+#[test]
+fn a_manifest_counts_for_the_quota_and_is_refused_whole() {
+    let layer = [1; 60];
+    let registry = Fixture::start_with(|config| {
+        config.quotas = vec![Quota { repositories: patterns("small"), bytes: 150 }];
+    });
+    let manifest = registry.manifest("small", &layer);
+    let path = "/v2/small/manifests/v1";
+    let put = registry.send("PUT", path, &[("content-type", OCI_MANIFEST)], manifest.to_string());
+    assert_eq!((put.status, put.code().as_str()), (403, "DENIED"));
+    assert_eq!(registry.get(path).code(), "MANIFEST_UNKNOWN");
+    registry.until(|| registry.stored() == 2);
+    registry.push_blob("small", &[2; 50]);
 }
 
 #[test]
@@ -161,6 +177,37 @@ fn retention_takes_an_index_and_then_what_only_it_named() {
     registry.put_index("a", "build", gone);
     registry.until(|| registry.get(&format!("/v2/a/manifests/{gone}")).status == 404);
     assert_eq!(registry.get(&format!("/v2/a/manifests/{kept}")).status, 200);
+}
+
+#[test]
+fn retention_leaves_what_refers_to_an_image_that_stays() {
+    let registry = Fixture::start_with(|config| {
+        config.retention = vec![Retention {
+            of: selection("a", "**"),
+            except: Vec::new(),
+            keep_last: None,
+            keep_for: None,
+            untagged: true,
+            dry_run: false,
+        }];
+        config.limits.lease = Duration::from_secs(3);
+    });
+    let by_digest = |manifest: &serde_json::Value| {
+        let digest = Digest::of(manifest.to_string().as_bytes());
+        registry.put_manifest("a", &digest.to_string(), manifest)
+    };
+    let sign = |image: Digest, kind: &str| by_digest(&artifact(&registry, image, kind));
+    let kept = registry.push_image("a", "v1", b"kept");
+    let signature = sign(kept, "application/of-the-kept");
+    let gone = by_digest(&registry.manifest("a", b"gone"));
+    let other = sign(gone, "application/of-the-gone");
+
+    let status = |digest: Digest| registry.get(&format!("/v2/a/manifests/{digest}")).status;
+    // What refers to an image goes after it: rounds have passed then.
+    registry.until(|| status(gone) == 404 && status(other) == 404);
+    assert_eq!((status(kept), status(signature)), (200, 200));
+    let listed = registry.get(&format!("/v2/a/referrers/{kept}")).json();
+    assert_eq!(listed["manifests"][0]["digest"], signature.to_string());
 }
 
 #[test]

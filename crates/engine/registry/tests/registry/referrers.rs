@@ -1,7 +1,8 @@
 use crate::support::{Fixture, OCI_INDEX, OCI_MANIFEST};
 use hako_names::Digest;
 
-fn artifact(registry: &Fixture, subject: Digest, artifact_type: &str) -> serde_json::Value {
+/// A manifest in repository `a` that refers to another one.
+pub fn artifact(registry: &Fixture, subject: Digest, artifact_type: &str) -> serde_json::Value {
     let mut manifest = registry.manifest("a", artifact_type.as_bytes());
     manifest["artifactType"] = artifact_type.into();
     manifest["subject"] = serde_json::json!({"mediaType": OCI_MANIFEST, "digest": subject, "size": 1});

@@ -52,8 +52,33 @@ impl Moto {
 
     /// How many objects are in the bucket.
     fn objects(&self) -> usize {
-        let list = crate::support::run("curl", &["-sf", &format!("{}/images?list-type=2", self.endpoint)]);
-        list.matches("<Key>").count()
+        self.count("list-type=2", "<Key>")
+    }
+
+    /// How many uploads in parts are not ended.
+    fn uploads(&self) -> usize {
+        self.count("uploads", "<UploadId>")
+    }
+
+    fn count(&self, query: &str, what: &str) -> usize {
+        let list = crate::support::run("curl", &["-sf", &format!("{}/images?{query}", self.endpoint)]);
+        list.matches(what).count()
+    }
+
+    /// A registry in `dir` whose blobs are in the bucket.
+    fn registry(&self, dir: tempfile::TempDir, lease: Duration) -> Fixture {
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "secret\n").unwrap();
+        Fixture::start_in(dir, |config| {
+            config.limits.lease = lease;
+            config.s3 = Some(S3Config {
+                bucket: "images".into(),
+                region: "us-east-1".into(),
+                endpoint: Some(self.endpoint.clone()),
+                prefix: "some/where".into(),
+                key: Some(("id".into(), secret)),
+            });
+        })
     }
 }
 
@@ -67,19 +92,7 @@ impl Drop for Moto {
 #[test]
 fn a_bucket_holds_blobs_serves_ranges_and_is_collected() {
     let moto = Moto::start();
-    let dir = tempfile::tempdir().unwrap();
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "secret\n").unwrap();
-    let registry = Fixture::start_in(dir, |config| {
-        config.limits.lease = Duration::from_secs(5);
-        config.s3 = Some(S3Config {
-            bucket: "images".into(),
-            region: "us-east-1".into(),
-            endpoint: Some(moto.endpoint.clone()),
-            prefix: "some/where".into(),
-            key: Some(("id".into(), secret)),
-        });
-    });
+    let registry = moto.registry(tempfile::tempdir().unwrap(), Duration::from_secs(5));
     // More than one part.
     let large: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 253) as u8).collect();
     let digest = registry.push_image("a", "v1", &large);
@@ -95,4 +108,33 @@ fn a_bucket_holds_blobs_serves_ranges_and_is_collected() {
     assert_eq!(registry.send("DELETE", &format!("/v2/a/manifests/{digest}"), &[], "").status, 202);
     registry.until(|| moto.objects() == 0);
     assert_eq!(registry.get(&path).code(), "BLOB_UNKNOWN");
+}
+
+#[test]
+fn pieces_mounts_cancellations_and_a_restart_leave_in_the_bucket_what_they_should() {
+    let moto = Moto::start();
+    let lease = Duration::from_secs(86_400);
+    let registry = moto.registry(tempfile::tempdir().unwrap(), lease);
+    let large: Vec<u8> = (0..12_000_000_u32).map(|n| (n % 241) as u8).collect();
+    let digest = Digest::of(&large);
+    let location = registry.begin("a");
+    // Not at the borders of the bucket's parts.
+    for piece in large.chunks(5_000_001) {
+        assert_eq!(registry.send("PATCH", &location, &[], piece).status, 202);
+    }
+    assert_eq!(registry.send("PUT", &format!("{location}?digest={digest}"), &[], "").status, 201);
+    let mount = format!("/v2/b/blobs/uploads/?mount={digest}&from=a");
+    assert_eq!(registry.send("POST", &mount, &[], "").status, 201);
+    assert_eq!(registry.send("DELETE", &format!("/v2/a/blobs/{digest}"), &[], "").status, 202);
+
+    let cancelled = registry.begin("a");
+    assert_eq!(registry.send("PATCH", &cancelled, &[], large.clone()).status, 202);
+    assert_eq!(moto.uploads(), 1);
+    assert_eq!(registry.send("DELETE", &cancelled, &[], "").status, 204);
+    registry.until(|| moto.uploads() == 0);
+    assert_eq!(moto.objects(), 1, "one blob, and nothing of what was cancelled");
+
+    let registry = moto.registry(registry.stop(), lease);
+    assert!(registry.get(&format!("/v2/b/blobs/{digest}")).body == large);
+    assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).code(), "BLOB_UNKNOWN");
 }

@@ -56,6 +56,12 @@ impl Fixture {
         Self { dir, service: Some(service), runtime }
     }
 
+    /// Ends it as an operator does; its directory.
+    pub fn stop(mut self) -> tempfile::TempDir {
+        self.runtime.block_on(self.service.take().unwrap().stop());
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
         self.service.as_ref().unwrap().address().to_string()
