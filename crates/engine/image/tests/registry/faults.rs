@@ -2,8 +2,9 @@
 
 use crate::fake::{Fake, cutting, hasty, options, start_of, status};
 use crate::stores::{Store, noise, tar};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures::StreamExt;
 use hako_error::Kind;
 use hako_image::Image;
 use hako_image::layer::Encoder;
@@ -13,10 +14,12 @@ use hako_names::Digest;
 use hako_oci::media_type::{self, Compression};
 use http::{Method, header};
 use serde_json::json;
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::Barrier;
 
 /// A server with an image of two layers, as `app:1`.
 async fn served() -> (Fake, Store, Image) {
@@ -345,4 +348,56 @@ async fn two_pulls_of_the_same_layers_fetch_them_once() {
     for layer in &image.layers {
         assert_eq!(fake.count(&layer.digest.to_string()), 1);
     }
+}
+
+/// How many downloads are under way, and the most that ever were.
+#[derive(Default)]
+struct Downloads {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// The half of `bytes`; the rest when as many downloads as `meeting` has places are in their middle. They fail when
+/// nobody comes in a minute.
+fn half_and_half(bytes: Bytes, meeting: Arc<Barrier>, downloads: Arc<Downloads>) -> Response {
+    let size = bytes.len();
+    downloads.most.fetch_max(downloads.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    let (first, rest) = (bytes.slice(..size / 2), bytes.slice(size / 2..));
+    let rest = async move {
+        let met = tokio::time::timeout(Duration::from_secs(60), meeting.wait()).await;
+        downloads.now.fetch_sub(1, Ordering::SeqCst);
+        met.map(|_| rest).map_err(|_| std::io::Error::other("no other layer was asked for meanwhile"))
+    };
+    let first = futures::stream::once(std::future::ready(Ok(first)));
+    let body = Body::from_stream(first.chain(futures::stream::once(rest)));
+    Response::builder().header(header::CONTENT_LENGTH, size).body(body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_come_side_by_side_and_no_more_at_once_than_is_said() {
+    let store = Store::new();
+    let image = store.image("app", Compression::Gzip, &[200_000, 3000, 100_000, 50_000]);
+    let fake = Fake::start().await;
+    fake.serve(&store.images, &image, "app");
+    let layers: HashMap<String, Bytes> = image
+        .layers
+        .iter()
+        .map(|layer| {
+            let bytes = std::fs::read(store.images.content().path(layer.digest)).unwrap();
+            (format!("/v2/app/blobs/{}", layer.digest), bytes.into())
+        })
+        .collect();
+    let (meeting, downloads) = (Arc::new(Barrier::new(2)), Arc::new(Downloads::default()));
+    let seen = downloads.clone();
+    fake.rule(move |asked| {
+        let bytes = layers.get(&asked.path).filter(|_| asked.method == Method::GET)?;
+        Some(half_and_half(bytes.clone(), meeting.clone(), seen.clone()))
+    });
+    let there = Store::new();
+    let remote = RemoteOptions { retries: 0, ..hasty() };
+    let options = PullOptions { remote, parallel: 2, ..PullOptions::default() };
+    let pulled = pull(&there.images, &fake.name("app:1"), &options, &Progress::none()).await.unwrap();
+    assert_eq!(downloads.most.load(Ordering::SeqCst), 2);
+    assert_eq!(fake.count("/blobs/"), 5, "each layer and the configuration once");
+    assert_eq!(there.read(&pulled.image, "dir/file3"), store.read(&image, "dir/file3"));
 }
