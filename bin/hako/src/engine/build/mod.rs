@@ -21,8 +21,10 @@ use hako_build::BuildEvent;
 use hyper::Method;
 use serde_json::Value;
 use show::Show;
+use std::cell::RefCell;
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
+use std::time::Duration;
 use stdout::Stdout;
 use tokio::sync::mpsc;
 
@@ -80,6 +82,9 @@ pub(crate) async fn build_image(engine: &EngineClient, args: &BuildArgs) -> anyh
     built?.built["id"].as_str().map(str::to_owned).context("the builder gave no image id")
 }
 
+/// How often the times of running steps are shown anew.
+const TICK: Duration = Duration::from_millis(200);
+
 /// What to do about a step that failed.
 const ENTER: &str = "\n  build with --on-error=shell to look around in what the step left";
 
@@ -97,22 +102,35 @@ async fn run(engine: &EngineClient, args: &BuildArgs, show: &mut Show) -> anyhow
     let body = Payload::Tar(body(head, is_tar));
     let response = engine.send(Method::POST, ROUTE, body).await?;
     let (mut built, mut failure) = (None, None);
-    for_each_json(response.into_body(), |message| {
+    let show = RefCell::new(show);
+    let reading = for_each_json(response.into_body(), |message| {
         if let Ok(event) = serde_json::from_value::<BuildEvent>(message["event"].clone()) {
-            show.event(&event);
+            show.borrow_mut().event(&event);
         }
         built = message.get("built").cloned().or(built.take());
         failure = message["error"].as_str().map(str::to_owned).or(failure.take());
         Ok(())
-    })
-    .await?;
+    });
+    ticking(reading, || show.borrow_mut().tick()).await?;
     if let Some(failure) = failure {
-        let hint = if show.has_failed_run && !request.keep_failed { ENTER } else { "" };
+        let hint = if show.borrow().has_failed_run && !request.keep_failed { ENTER } else { "" };
         bail!("build {}: {failure}{hint}", args.context);
     }
     let has_stdout = stdout.is_some();
     stdout.map_or(Ok(()), Stdout::finish)?;
     Ok(Done { built: built.context("the builder ended without a result")?, has_stdout })
+}
+
+/// Waits for `work`, and calls `tick` meanwhile.
+async fn ticking<T>(work: impl Future<Output = T>, mut tick: impl FnMut()) -> T {
+    let mut ticks = tokio::time::interval(TICK);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick() => tick(),
+        }
+    }
 }
 
 /// A shell in what a failed step left; the image goes when it ends.

@@ -22,6 +22,8 @@ pub(super) struct Show {
     /// Lines of the live part that stand on the terminal now.
     drawn: usize,
     width: usize,
+    /// How many lines the terminal has.
+    height: usize,
     /// The image that a failed step left.
     pub kept: Option<String>,
     /// Whether a step failed whose files a shell could be started in.
@@ -46,8 +48,19 @@ impl Show {
             ProgressStyle::Auto => ProgressStyle::Plain,
             style => style,
         };
-        let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
-        Self { style, running: BTreeMap::new(), total: 0, drawn: 0, width, kept: None, has_failed_run: false }
+        let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        Self {
+            style,
+            running: BTreeMap::new(),
+            total: 0,
+            drawn: 0,
+            width: width.or(size.map(|size| size.ws_col.into())).unwrap_or(100),
+            height: size.map_or(usize::MAX, |size| size.ws_row.into()),
+            kept: None,
+            has_failed_run: false,
+        }
     }
 
     pub(super) fn event(&mut self, event: &BuildEvent) {
@@ -129,6 +142,10 @@ impl Show {
         }
         self.drawn = 0;
         for run in self.running.values().take(SHOWN) {
+            // What has left the terminal at its top cannot be taken away any more.
+            if self.drawn + 3 > self.height {
+                break;
+            }
             let line = format!(" => {:.1}s {}", run.began.elapsed().as_secs_f64(), run.title);
             let _ = writeln!(text, "{}", self.cut(&line));
             self.drawn += 1;
@@ -143,6 +160,13 @@ impl Show {
     /// What fits on one line; control characters would move the cursor.
     fn cut(&self, line: &str) -> String {
         line.chars().filter(|c| !c.is_control()).take(self.width.saturating_sub(1)).collect()
+    }
+
+    /// Draws the live part anew: time goes on also while nothing is said.
+    pub(super) fn tick(&mut self) {
+        if self.style == ProgressStyle::Tty && !self.running.is_empty() {
+            self.draw(&[]);
+        }
     }
 
     /// Takes the live part away.
