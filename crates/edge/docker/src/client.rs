@@ -56,7 +56,9 @@ impl Client {
     pub(crate) async fn has_read(&self) {
         let until = Instant::now() + HEAD_TIME;
         let mut pause = Duration::from_millis(1);
-        while Instant::now() < until && hako_sys::unread_by_peer(self.0.as_fd()).is_ok_and(|unread| unread > 0) {
+        while Instant::now() < until
+            && hako_sys::unread_by_peer(self.0.as_fd()).is_ok_and(|unread| unread > 0)
+        {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -152,6 +152,18 @@ fn block_devices_are_throttled_by_their_nodes() {
                 let of = |name: &str| value(&parent.0, &format!("blkio.throttle.{name}_device"));
                 assert_eq!([of("read_bps"), of("write_bps")], ["7:0 1048576", "7:0 2097152"]);
                 assert_eq!([of("read_iops"), of("write_iops")], ["7:0 30", "7:0 40"]);
+                // The kernel counts by device from the first limit on.
+                let counted = reading(docker, "slow", "one-shot=1");
+                for list in ["io_service_bytes_recursive", "io_serviced_recursive"] {
+                    let rows = counted["blkio_stats"][list].as_array().unwrap();
+                    let is_one = |row: &serde_json::Value| {
+                        row["major"] == 7
+                            && row["minor"] == 0
+                            && row["op"].is_string()
+                            && row["value"].is_u64()
+                    };
+                    assert!(rows.iter().any(is_one), "{list} of {counted}");
+                }
             } else {
                 assert_eq!(value(&parent.0, "io.max"), "7:0 rbps=1048576 wbps=2097152 riops=30 wiops=40");
             }

@@ -105,7 +105,8 @@ fn what_comes_with_the_head_of_a_session_is_the_head_alone() {
         docker.import_busybox();
         docker.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
         for asks in ["", "Connection: Upgrade\r\nUpgrade: tcp\r\n"] {
-            let body = r#"{"AttachStdout":true,"AttachStderr":true,"Cmd":["sh","-c","echo out; echo err >&2"]}"#;
+            let body =
+                r#"{"AttachStdout":true,"AttachStderr":true,"Cmd":["sh","-c","echo out; echo err >&2"]}"#;
             let made = docker.post("/containers/box/exec", body);
             let id = made.split('"').nth(3).unwrap();
             let mut stream = UnixStream::connect(&docker.socket).unwrap();
