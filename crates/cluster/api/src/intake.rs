@@ -194,7 +194,8 @@ fn hold(answer: Answer, hold: Hold) -> Answer {
     }
 }
 
-fn too_many() -> Failure {
+/// All places of a kind are taken.
+pub(crate) fn too_many() -> Failure {
     let text = "Too many requests, please try again later.";
     let mut status = Status::failure(429, "TooManyRequests", text);
     status.details = Some(StatusDetails { retry_after_seconds: Some(1), ..StatusDetails::default() });

@@ -2,7 +2,7 @@
 //!
 //! Owns: requests from the first byte to the answer: TLS, identity, access, decoding, admission, defaults,
 //! validation, storage, watches, tables, discovery, OpenAPI, and the way to nodes for logs, exec and
-//! port-forward, and to what pods, services and nodes serve.
+//! port-forward, to what pods, services and nodes serve, and to aggregated API servers.
 //! Does not own: how keys are kept (`hako-store`), what controllers make of objects, anything of the engine.
 //!
 //! Invariant: there is one path for all kinds; a kind is a row of the registry ([`kinds::Kinds`]) and nothing else.
@@ -14,6 +14,7 @@
 
 mod admin;
 mod admission;
+mod aggregation;
 mod audit;
 pub mod auth;
 mod config;

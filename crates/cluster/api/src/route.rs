@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hako_error::Error;
 use http::Method;
 
+use crate::aggregation::{self, Remote};
 use crate::auth::{Attributes, decide, decide_selected};
 use crate::http::{Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, in_protobuf};
 use crate::kinds::{self, Kinds, Question, Served};
@@ -50,13 +51,23 @@ pub(crate) fn is_watch(request: &Request) -> bool {
 pub(crate) enum Permit {
     Resource(Access),
     Path,
+    /// Of what somebody else serves.
+    Remote(Arc<Remote>),
 }
 
 /// Whether the request may be made at all. Its body does not matter.
 pub(crate) async fn may(server: &Inner, request: &Request) -> Outcome<Permit> {
     let segments = segments(&request.path);
     let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
-    match asked(&server.kinds.now(), &segments) {
+    let kinds = server.kinds.now();
+    let asked = asked(&kinds, &segments);
+    if !matches!(asked, Ok(Some(_)))
+        && let Some(remote) = server.aggregated.serving(&kinds, &segments)
+    {
+        any_access(server, request).await?;
+        return Ok(Permit::Remote(remote));
+    }
+    match asked {
         Ok(Some(parsed)) => access(server, request, parsed).await.map(Permit::Resource),
         Ok(None) => path_access(server, request).await.map(|()| Permit::Path),
         Err(failure) => {
@@ -64,6 +75,16 @@ pub(crate) async fn may(server: &Inner, request: &Request) -> Outcome<Permit> {
             Err(failure)
         }
     }
+}
+
+/// Access by what the path says alone.
+async fn any_access(server: &Inner, request: &Request) -> Outcome<()> {
+    let info = Info::of(request);
+    if info.resource.is_some() {
+        return nothing_access(server, request).await;
+    }
+    let wanted = Attributes::Path { verb: info.verb, path: info.path };
+    Ok(decide(server, &request.identity, wanted).await?)
 }
 
 /// Who may not ask for something is told that, and not whether there is such a thing.
@@ -91,8 +112,13 @@ pub(crate) fn reason(server: &Inner, request: &Request) -> String {
 pub(crate) async fn carry_out(server: &Arc<Inner>, request: Box<Request>, permit: Permit) -> Outcome {
     let notes = Arc::clone(&request.notes);
     // What lasts is never packed: each line has to arrive when it is written.
-    let is_packed = !request.is_inside && compress::is_taken(&request.headers) && !is_long_running(&request);
-    let is_protobuf = request.wants_protobuf() && !is_long_running(&request);
+    // What somebody else answers is handed on as it is.
+    let is_remote = matches!(permit, Permit::Remote(_));
+    let is_packed = !is_remote
+        && !request.is_inside
+        && compress::is_taken(&request.headers)
+        && !is_long_running(&request);
+    let is_protobuf = !is_remote && request.wants_protobuf() && !is_long_running(&request);
     let mut outcome = answer_to(server, request, permit).await;
     match &mut outcome {
         Ok(response) => answer::warn(response, &notes.warnings()),
@@ -113,6 +139,7 @@ pub(crate) async fn carry_out(server: &Arc<Inner>, request: Box<Request>, permit
 async fn answer_to(server: &Arc<Inner>, request: Box<Request>, permit: Permit) -> Outcome {
     match permit {
         Permit::Resource(access) => resource(server, request, access).await,
+        Permit::Remote(remote) => Box::pin(aggregation::serve(server, *request, &remote)).await,
         Permit::Path => {
             let segments = segments(&request.path);
             let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();

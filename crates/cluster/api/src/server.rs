@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Allocations;
+use crate::aggregation::{self, Aggregated};
 use crate::audit::Record;
 use crate::auth::{Identity, rbac};
 use crate::config::{Limits, ServerConfig};
@@ -41,6 +42,8 @@ pub(crate) struct Inner {
     pub config: ServerConfig,
     /// What is served.
     pub kinds: Registry,
+    /// What others serve, and where.
+    pub aggregated: Aggregated,
     /// Definitions whose objects are being cleared away, by uid.
     pub clearing: Mutex<HashSet<String>>,
     pub stop: CancellationToken,
@@ -109,6 +112,7 @@ impl Server {
         let inner = Inner {
             config,
             kinds: Registry::default(),
+            aggregated: Aggregated::default(),
             clearing: Mutex::default(),
             stop: CancellationToken::new(),
             frames: FrameCache::default(),
@@ -134,6 +138,7 @@ impl Server {
         admission::bootstrap(&server.inner).await?;
         server.keep_access().await?;
         definitions::start(&server.inner).await?;
+        aggregation::start(&server.inner).await?;
         let (index, revision) = admission::load(&server.inner).await?;
         let stop = server.inner.stop.clone();
         tokio::spawn(admission::follow(Arc::downgrade(&server.inner), index, revision, stop));

@@ -7,6 +7,7 @@ use hako_client::{Client, DynamicApi, Patch, ResourceType, WriteOptions};
 use hako_error::{Kind, Result};
 use serde_json::{Map, Value, json};
 
+use crate::pki::FRONT_PROXY_CLIENT;
 use crate::server::Inner;
 
 const NAME: &str = "extension-apiserver-authentication";
@@ -50,22 +51,28 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-/// The authority of clients, and where proxies are believed theirs and their headers.
+/// The authority of clients, that of proxies, this server among them, and their headers.
 fn data(server: &Inner) -> Value {
     let mut data = Map::new();
     data.insert("client-ca-file".to_owned(), server.config.pki.ca().into());
+    let (mut roots, mut names) = (server.config.pki.front_proxy_ca().to_owned(), vec![FRONT_PROXY_CLIENT]);
     if let Some(proxy) = &server.config.external.proxy {
-        let roots: String = proxy.roots().iter().map(|root| pem(root)).collect();
-        for (key, value) in [
-            ("client-ca-file", roots),
-            ("allowed-names", json!(proxy.names()).to_string()),
-            ("username-headers", json!(["X-Remote-User"]).to_string()),
-            ("uid-headers", json!(["X-Remote-Uid"]).to_string()),
-            ("group-headers", json!(["X-Remote-Group"]).to_string()),
-            ("extra-headers-prefix", json!(["X-Remote-Extra-"]).to_string()),
-        ] {
-            data.insert(format!("requestheader-{key}"), value.into());
+        roots.extend(proxy.roots().iter().map(|root| pem(root)));
+        names.extend(proxy.names().iter().map(String::as_str));
+        // Where any name will do there, so it has to here.
+        if proxy.names().is_empty() {
+            names.clear();
         }
+    }
+    for (key, value) in [
+        ("client-ca-file", roots),
+        ("allowed-names", json!(names).to_string()),
+        ("username-headers", json!(["X-Remote-User"]).to_string()),
+        ("uid-headers", json!(["X-Remote-Uid"]).to_string()),
+        ("group-headers", json!(["X-Remote-Group"]).to_string()),
+        ("extra-headers-prefix", json!(["X-Remote-Extra-"]).to_string()),
+    ] {
+        data.insert(format!("requestheader-{key}"), value.into());
     }
     Value::Object(data)
 }

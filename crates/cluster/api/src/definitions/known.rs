@@ -151,6 +151,7 @@ impl Known {
         });
         server.kinds.serve(Kinds::new(built_in.chain(defined).collect()));
         server.requests.keep_only(&server.kinds.now());
+        server.aggregated.kinds_changed();
     }
 }
 

@@ -1,42 +1,50 @@
 //! Discovery as one document for all, `apidiscovery.k8s.io`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::groups::groups;
+use crate::aggregation::{self, Group, Remote};
 use crate::http::{Outcome, Request};
 use crate::kinds::{Kinds, Part, Served};
 use crate::openapi::Document;
+use crate::server::Inner;
 
 /// `/api` or `/apis` in aggregated form; made once for all who ask before something changes.
-pub(super) fn answer(kinds: &Kinds, request: &Request, root: &str, version: &'static str) -> Outcome {
+pub(super) fn answer(server: &Inner, request: &Request, root: &str, version: &'static str) -> Outcome {
+    let kinds = server.kinds.now();
     let place = match (root, version) {
         ("api", "v2") => 0,
         ("api", _) => 1,
         (_, "v2") => 2,
         _ => 3,
     };
-    let document = kinds.told.discovery[place].get_or_init(|| build(kinds, root, version));
+    let groups = || aggregation::groups(&kinds, &server.aggregated.now());
+    let document = server.aggregated.told(place, &kinds, || build(&kinds, &groups(), root, version));
     let content_type = match version {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
-    Ok(super::document(request, document, content_type))
+    Ok(super::document(request, &document, content_type))
 }
 
-fn build(kinds: &Kinds, root: &str, version: &str) -> Document {
-    let is_here = |group: &str| (root == "api") == group.is_empty();
-    let here = groups(kinds).into_iter().filter(|(group, _)| is_here(group));
-    let items: Vec<Value> = here.map(|(group, versions)| item(kinds, group, &versions)).collect();
+fn build(kinds: &Kinds, groups: &[Group], root: &str, version: &str) -> Document {
+    let here = groups.iter().filter(|group| (root == "api") == group.name.is_empty());
+    let items: Vec<Value> = here.map(|group| item(kinds, group)).collect();
     Document::of(&json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items,
     }))
 }
 
-fn item(kinds: &Kinds, group: &str, versions: &[&str]) -> Value {
-    let of = |version: &&str| {
-        let resources: Vec<Value> = kinds.of(group, version).map(|row| resource(row)).collect();
-        json!({"version": version, "resources": resources, "freshness": "Current"})
+fn item(kinds: &Kinds, Group { name: group, versions }: &Group) -> Value {
+    let of = |(version, remote): &(String, Option<_>)| {
+        let (resources, is_current) = match remote {
+            None => (kinds.of(group, version).map(|row| resource(row)).collect(), true),
+            Some(remote) => of_remote(remote),
+        };
+        let freshness = if is_current { "Current" } else { "Stale" };
+        json!({"version": version, "resources": resources, "freshness": freshness})
     };
     let metadata = if group.is_empty() {
         json!({"creationTimestamp": null})
@@ -45,6 +53,12 @@ fn item(kinds: &Kinds, group: &str, versions: &[&str]) -> Value {
     };
     let versions: Vec<Value> = versions.iter().map(of).collect();
     json!({"metadata": metadata, "versions": versions})
+}
+
+/// What an aggregated server said of its resources, and whether that is what it says now.
+fn of_remote(remote: &Arc<Remote>) -> (Value, bool) {
+    let (resources, is_current) = remote.resources();
+    (resources.map_or_else(|| json!([]), |resources| (*resources).clone()), is_current)
 }
 
 fn resource(row: &Served) -> Value {

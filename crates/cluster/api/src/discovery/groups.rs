@@ -1,10 +1,11 @@
 //! Discovery as one document per group and version.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::aggregation::Group;
 use crate::http::{Failure, Outcome, answer};
 use crate::kinds::{Kinds, Part, Served};
 
@@ -13,23 +14,6 @@ fn group_versions(kinds: &Kinds) -> Vec<(&str, &str)> {
     let mut seen = HashSet::new();
     let all = kinds.all().iter().map(|row| (&*row.group, &*row.version));
     all.filter(|pair| seen.insert(*pair)).collect()
-}
-
-/// Groups in the order of the kinds, each once, with their versions, the preferred one first.
-pub(super) fn groups(kinds: &Kinds) -> Vec<(&str, Vec<&str>)> {
-    let mut places = HashMap::new();
-    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (group, version) in group_versions(kinds) {
-        let place = *places.entry(group).or_insert_with(|| {
-            all.push((group, Vec::new()));
-            all.len() - 1
-        });
-        all[place].1.push(version);
-    }
-    for (_, versions) in &mut all {
-        versions.sort_by(|one, other| hako_kube::version::compare(other, one));
-    }
-    all
 }
 
 /// Paths of the whole server.
@@ -47,37 +31,37 @@ pub(super) fn paths(kinds: &Kinds) -> Vec<String> {
 }
 
 /// `/api` or `/apis`.
-pub(super) fn root(kinds: &Kinds, root: &str) -> Outcome {
+pub(super) fn root(groups: &[Group], root: &str) -> Outcome {
     let body = if root == "api" {
         json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [],
         })
     } else {
-        let named = groups(kinds).into_iter().filter(|(group, _)| !group.is_empty());
-        let groups: Vec<Value> = named.map(|(group, versions)| group_value(group, &versions)).collect();
+        let named = groups.iter().filter(|group| !group.name.is_empty());
+        let groups: Vec<Value> = named.map(group_value).collect();
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
     Ok(answer::json(StatusCode::OK, &body))
 }
 
 /// `/apis/<group>`.
-pub(super) fn group(kinds: &Kinds, group: &str) -> Outcome {
-    let found = groups(kinds).into_iter().find(|(name, _)| *name == group && !group.is_empty());
-    let (group, versions) = found.ok_or_else(Failure::no_such_path)?;
-    let mut body = group_value(group, &versions);
+pub(super) fn group(groups: &[Group], group: &str) -> Outcome {
+    let found = groups.iter().find(|it| it.name == group && !group.is_empty());
+    let mut body = group_value(found.ok_or_else(Failure::no_such_path)?);
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
     Ok(answer::json(StatusCode::OK, &body))
 }
 
 /// Its versions, the preferred one first.
-fn group_value(group: &str, versions: &[&str]) -> Value {
+fn group_value(group: &Group) -> Value {
+    let Group { name, versions } = group;
     let versions: Vec<Value> = versions
         .iter()
-        .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
+        .map(|(version, _)| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
         .collect();
-    json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
+    json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
 /// `/api/v1` or `/apis/<group>/<version>`.

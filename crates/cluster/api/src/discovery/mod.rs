@@ -3,7 +3,8 @@
 //! Owns: all paths that are not of kinds.
 //! Does not own: the documents of OpenAPI (`openapi`).
 //!
-//! Invariant: all of it is made from the registry of kinds; there is no second list.
+//! Invariant: all of it is made from the registry of kinds and from what aggregated servers say of theirs; there is no
+//! other list.
 
 mod aggregated;
 mod groups;
@@ -13,6 +14,7 @@ mod openid;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::aggregation::{self, Group};
 use crate::config::GIT_VERSION;
 use crate::flow::Dump;
 use crate::http::{Answer, Failure, Outcome, Request, answer};
@@ -25,7 +27,7 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
         ["api"] => root(server, request, "api"),
         ["apis"] => root(server, request, "apis"),
         ["api", version] => groups::resources(&server.kinds.now(), "", version),
-        ["apis", group] => groups::group(&server.kinds.now(), group),
+        ["apis", group] => groups::group(&all_groups(server), group),
         ["apis", group, version] => groups::resources(&server.kinds.now(), group, version),
         ["version"] => Ok(answer::json(StatusCode::OK, &version())),
         ["healthz" | "livez" | "readyz", check @ ..] => {
@@ -35,9 +37,7 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
         ["debug", "api_priority_and_fairness", dump] => flow(server, request, dump),
         ["metrics", "slis"] => health::slis(server).await,
         ["openapi", "v2"] => openapi_v2(server, request),
-        ["openapi", "v3"] => {
-            Ok(document(request, openapi::v3_index(&server.kinds.now()), "application/json"))
-        }
+        ["openapi", "v3"] => Ok(openapi_index(server, request)),
         ["openapi", "v3", path @ ..] => openapi_v3(server, request, path),
         [".well-known", "openid-configuration"] => Ok(answer::json(StatusCode::OK, &openid::configuration())),
         ["openid", "v1", "jwks"] => Ok(openid::keys(&server.config.pki)),
@@ -58,11 +58,15 @@ fn flow(server: &Inner, request: &Request, dump: &str) -> Outcome {
 }
 
 fn root(server: &Inner, request: &Request, root: &str) -> Outcome {
-    let kinds = server.kinds.now();
     match request.accept()?.discovery {
-        Some(version) => aggregated::answer(&kinds, request, root, version),
-        None => groups::root(&kinds, root),
+        Some(version) => aggregated::answer(server, request, root, version),
+        None => groups::root(&all_groups(server), root),
     }
+}
+
+/// The groups of this server and of aggregated ones.
+fn all_groups(server: &Inner) -> Vec<Group> {
+    aggregation::groups(&server.kinds.now(), &server.aggregated.now())
 }
 
 fn version() -> serde_json::Value {
@@ -90,6 +94,16 @@ fn openapi_v2(server: &Inner, request: &Request) -> Outcome {
         return Ok(document(request, &openapi::v2_proto(&server.kinds), PROTOBUF));
     }
     Ok(document(request, &openapi::v2_json(&server.kinds), "application/json"))
+}
+
+fn openapi_index(server: &Inner, request: &Request) -> Answer {
+    let kinds = server.kinds.now();
+    if server.aggregated.now().values().all(|service| service.remote.is_none()) {
+        return document(request, openapi::v3_index(&kinds), "application/json");
+    }
+    let make = || aggregation::openapi_index(&kinds, &server.aggregated.now());
+    let index = server.aggregated.told(aggregation::OPENAPI_INDEX, &kinds, make);
+    document(request, &index, "application/json")
 }
 
 fn openapi_v3(server: &Inner, request: &Request, path: &[&str]) -> Outcome {

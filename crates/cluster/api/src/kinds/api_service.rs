@@ -2,6 +2,7 @@
 
 use super::columns::{Column, age, name};
 use super::place::{Faults, Place, path_segment};
+use super::registry::Kinds;
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{at, items, object_mut, set_default, text};
 use super::{meta, webhooks};
@@ -103,6 +104,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     if group.is_empty() && version.text() != "v1" {
         faults.push(group.required("only v1 may have an empty group and it better be legacy kube"));
     }
+    if spec.at(&["service"]).is_set() && is_own(group.text()) {
+        faults.push(group.forbidden("is a group of this server itself, and no service serves it"));
+    }
     group.check_given(names::dns_subdomain, &mut faults);
     version.check(names::dns_1035_label, &mut faults);
     priority(&spec.at(&["groupPriorityMinimum"]), 20_000, &mut faults);
@@ -112,6 +116,11 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         condition.at(&["status"]).one_of(&["True", "False", "Unknown"], &mut faults);
     }
     faults
+}
+
+/// Whether kinds of the program are in a group.
+fn is_own(group: &str) -> bool {
+    Kinds::built_in().all().iter().any(|row| row.group == group)
 }
 
 fn priority(priority: &Place<'_>, most: i64, faults: &mut Faults) {

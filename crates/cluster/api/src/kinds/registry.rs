@@ -22,8 +22,6 @@ pub struct Kinds {
 /// Documents about all kinds, made when first wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Groups in aggregated form: path and version of the document.
-    pub discovery: [OnceLock<Document>; 4],
     /// The index of OpenAPI, version 3.
     pub index: OnceLock<Document>,
 }

@@ -110,13 +110,14 @@ impl Purpose {
 }
 
 impl Authority {
-    pub(super) fn open(dir: &Path, lifetimes: Lifetimes) -> Result<Self, PkiError> {
-        let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+    /// That in `dir/name.{crt,key}`, made if there is none.
+    pub(super) fn open(dir: &Path, name: &str, lifetimes: Lifetimes) -> Result<Self, PkiError> {
+        let (certificate_path, key_path) = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
         let found = files::read(&certificate_path)?.zip(files::read(&key_path)?);
         let (certificate, key) = match found {
             Some(found) => found,
             None => {
-                let pair = make_ca(&new_name(), new_key()?)?;
+                let pair = make_ca(&new_name(name), new_key()?)?;
                 files::write(&key_path, &pair.key, 0o600)?;
                 files::write(&certificate_path, &pair.certificate, 0o644)?;
                 (pair.certificate, pair.key)
@@ -200,8 +201,8 @@ fn name_and_end(certificate: &str) -> Option<(String, i64)> {
     Some((name, parsed.validity().not_after.timestamp()))
 }
 
-fn new_name() -> String {
-    format!("hako-ca-{}", Timestamp::now().as_second())
+fn new_name(name: &str) -> String {
+    format!("hako-{name}-{}", Timestamp::now().as_second())
 }
 
 fn authority_fault(source: rcgen::Error) -> PkiError {

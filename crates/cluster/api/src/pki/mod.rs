@@ -89,12 +89,33 @@ pub struct Pki {
     admin: Arc<Issued>,
     first_admin: Arc<KeyPair>,
     api_client: Arc<Issued>,
+    front_proxy: FrontProxy,
     /// Those of nodes, by the names of their files.
     nodes: Mutex<BTreeMap<String, Arc<Issued>>>,
     accounts: AccountKey,
     /// Counts what was renewed.
     renewals: watch::Sender<u64>,
 }
+
+/// Whom aggregated servers believe who it is they answer: an authority for that alone, since whoever has a certificate
+/// of it may speak in anybody's name.
+#[derive(Debug)]
+struct FrontProxy {
+    authority: Authority,
+    client: Arc<Issued>,
+}
+
+impl FrontProxy {
+    fn open(dir: &Path, lifetimes: Lifetimes) -> Result<Self, PkiError> {
+        let authority = Authority::open(dir, "front-proxy-ca", lifetimes)?;
+        let purpose = Purpose::client(FRONT_PROXY_CLIENT, &[]);
+        let client = Arc::new(Issued::open(&authority, dir, FRONT_PROXY_CLIENT, purpose)?);
+        Ok(Self { authority, client })
+    }
+}
+
+/// The name in the certificate that aggregated servers are shown, and that of its files.
+pub const FRONT_PROXY_CLIENT: &str = "front-proxy-client";
 
 /// How long to wait at most before looking at certificates again, and at least.
 const LOOK: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_millis(500));
@@ -108,7 +129,7 @@ impl Pki {
     /// The same with other lifetimes.
     pub fn open_with(dir: &Path, names: &ServerNames, lifetimes: Lifetimes) -> Result<Self> {
         files::make_dir(dir)?;
-        let authority = Authority::open(dir, lifetimes)?;
+        let authority = Authority::open(dir, "ca", lifetimes)?;
         let mut dns: Vec<String> = names.dns.clone();
         let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
         dns.extend(service.map(str::to_owned));
@@ -123,6 +144,7 @@ impl Pki {
             first_admin: admin.pair(),
             admin,
             api_client: issue("apiserver-kubelet-client", api_client)?,
+            front_proxy: FrontProxy::open(dir, lifetimes)?,
             nodes: Mutex::default(),
             authority,
             accounts: AccountKey::open(dir)?,
@@ -162,6 +184,18 @@ impl Pki {
         self.api_client.pair()
     }
 
+    /// What the API server shows to aggregated servers, as it is now.
+    #[must_use]
+    pub fn front_proxy(&self) -> &Arc<Issued> {
+        &self.front_proxy.client
+    }
+
+    /// The certificate of the authority of that, PEM.
+    #[must_use]
+    pub fn front_proxy_ca(&self) -> &str {
+        self.front_proxy.authority.certificate()
+    }
+
     fn issued(&self) -> Vec<Arc<Issued>> {
         let mut all = vec![Arc::clone(&self.server), Arc::clone(&self.admin), Arc::clone(&self.api_client)];
         all.extend(self.nodes.lock().values().cloned());
@@ -170,7 +204,8 @@ impl Pki {
 
     /// Makes those anew that are near their end; answers how many that were. Files come first, then who shows them.
     pub fn renew(&self) -> Result<usize> {
-        let mut renewed = 0;
+        let FrontProxy { authority, client } = &self.front_proxy;
+        let mut renewed = usize::from(client.renew(authority, &self.dir)?);
         for issued in self.issued() {
             renewed += usize::from(issued.renew(&self.authority, &self.dir)?);
         }
@@ -198,7 +233,9 @@ impl Pki {
     }
 
     fn until_due(&self) -> Duration {
-        let ends = self.issued().iter().filter_map(|issued| end_of(&issued.pair().certificate)).min();
+        let mut issued = self.issued();
+        issued.push(Arc::clone(&self.front_proxy.client));
+        let ends = issued.iter().filter_map(|issued| end_of(&issued.pair().certificate)).min();
         let left = ends.map_or(i64::MAX, |end| end.saturating_sub(Timestamp::now().as_second()));
         let due = Duration::from_secs(u64::try_from(left).unwrap_or(0));
         due.saturating_sub(self.authority.renew_before()).clamp(LOOK.1, LOOK.0)

@@ -23,7 +23,7 @@ fn certificates_are_made_once_and_kept_while_they_fit() {
 fn keys_are_for_the_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     Pki::open(dir.path(), &names()).unwrap();
-    for name in ["ca.key", "apiserver.key", "admin.key"] {
+    for name in ["ca.key", "front-proxy-ca.key", "front-proxy-client.key", "apiserver.key", "admin.key"] {
         let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
@@ -52,12 +52,14 @@ fn what_nears_its_end_is_renewed_for_whoever_shows_it_and_in_its_files() {
         Lifetimes { certificate: Duration::from_secs(3600), renew_before: Duration::from_secs(7200) };
     let pki = Pki::open_with(dir.path(), &names(), lifetimes).unwrap();
     let node = pki.node_server_renewed("n1", &[]).unwrap();
-    let before = [pki.server().pair(), node.pair(), pki.admin_now(), pki.api_client()];
+    let all =
+        || [pki.server().pair(), node.pair(), pki.admin_now(), pki.api_client(), pki.front_proxy().pair()];
+    let before = all();
     let mut renewals = pki.renewals();
-    assert_eq!(pki.renew().unwrap(), 4);
+    assert_eq!(pki.renew().unwrap(), 5);
     assert!(renewals.has_changed().unwrap());
     renewals.mark_unchanged();
-    let after = [pki.server().pair(), node.pair(), pki.admin_now(), pki.api_client()];
+    let after = all();
     for (old, new) in before.iter().zip(&after) {
         assert_ne!(old.certificate, new.certificate);
         assert_ne!(old.key, new.key);

@@ -28,17 +28,7 @@ pub(super) fn onward(
     is_upgrade: bool,
     headers: &mut HeaderMap,
 ) {
-    let named = listed(&request.headers);
-    for (name, value) in &request.headers {
-        let is_of_sender = OF_SENDER.iter().any(|start| name.as_str().starts_with(start));
-        if !is_of_sender && !OF_CONNECTION.contains(name) && !named.contains(name) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    if is_upgrade && let Some(protocol) = request.headers.get(header::UPGRADE) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, protocol.clone());
-    }
+    passed(request, is_upgrade, headers);
     let host = request.headers.get(header::HOST).cloned();
     let texts = [
         ("host", place.address.to_string()),
@@ -56,11 +46,31 @@ pub(super) fn onward(
     }
 }
 
-/// The headers of an answer as they come back: a place on the same server is one below the proxy.
-pub(super) fn back(headers: &mut HeaderMap, place: &Place, prefix: &str) {
+/// The headers of a request without those of its connection and those that say who the sender is.
+pub(crate) fn passed(request: &Request, is_upgrade: bool, headers: &mut HeaderMap) {
+    let named = listed(&request.headers);
+    for (name, value) in &request.headers {
+        let is_of_sender = OF_SENDER.iter().any(|start| name.as_str().starts_with(start));
+        if !is_of_sender && !OF_CONNECTION.contains(name) && !named.contains(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if is_upgrade && let Some(protocol) = request.headers.get(header::UPGRADE) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, protocol.clone());
+    }
+}
+
+/// Takes off an answer what is of its connection.
+pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in listed(headers).iter().chain(&OF_CONNECTION) {
         headers.remove(name);
     }
+}
+
+/// The headers of an answer as they come back: a place on the same server is one below the proxy.
+pub(super) fn back(headers: &mut HeaderMap, place: &Place, prefix: &str) {
+    strip(headers);
     let Some(location) = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else { return };
     let scheme = if place.security == Security::Plain { "http" } else { "https" };
     let own = format!("{scheme}://{}", place.address);

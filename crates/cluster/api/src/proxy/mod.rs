@@ -30,8 +30,10 @@ use crate::http::{Failure, Outcome, Request, answer};
 use crate::node_proxy;
 use crate::resource::Target;
 use crate::server::Inner;
-pub(crate) use place::{Endpoint, endpoint};
+pub(crate) use headers::{passed, strip};
+pub(crate) use place::{Endpoint, endpoint, ready, slices};
 use place::{Place, Security};
+pub(crate) use tls::any_server;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -130,7 +132,8 @@ async fn send(
     exchange(stream, request).await.map_err(|error| unreachable(&error))
 }
 
-async fn exchange(
+/// Sends a request on a connection of its own, which may become something else.
+pub(crate) async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: http::Request<RequestBody>,
 ) -> hyper::Result<http::Response<Incoming>> {

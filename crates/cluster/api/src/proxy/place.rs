@@ -155,6 +155,14 @@ async fn of_service(server: &Inner, name: &Name<'_>, target: &Target, service: &
 
 /// The ready addresses behind a port of a service.
 async fn endpoints(server: &Inner, namespace: &str, service: &str, port: &str) -> Outcome<Vec<SocketAddr>> {
+    let slices = slices(server, namespace, service).await?;
+    let mut found: Vec<SocketAddr> = slices.iter().flat_map(|slice| ready(slice, port)).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The EndpointSlices of a service.
+pub(crate) async fn slices(server: &Inner, namespace: &str, service: &str) -> Outcome<Vec<Value>> {
     let row =
         kinds::by_resource("discovery.k8s.io", "v1", "endpointslices").ok_or_else(Failure::no_such_path)?;
     let page = server.config.store.range(Range::all(registry_prefix(row, namespace))).await?;
@@ -164,14 +172,14 @@ async fn endpoints(server: &Inner, namespace: &str, service: &str, port: &str) -
         let label =
             slice.pointer("/metadata/labels").and_then(|labels| labels.get("kubernetes.io/service-name"));
         if label.and_then(Value::as_str) == Some(service) {
-            found.extend(ready(&slice, port));
+            found.push(slice);
         }
     }
-    found.sort();
     Ok(found)
 }
 
-fn ready(slice: &Value, port: &str) -> Vec<SocketAddr> {
+/// The addresses of a slice that are ready, with the number of the port of that name.
+pub(crate) fn ready(slice: &Value, port: &str) -> Vec<SocketAddr> {
     let list =
         |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let number = list(slice, "ports").into_iter().find_map(|one| {

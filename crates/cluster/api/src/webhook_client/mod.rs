@@ -23,6 +23,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::server::Inner;
+pub(crate) use service::dial;
+pub(crate) use tls::roots;
 
 /// Bytes of the longest answer: a patch that is as long as a request may be, in base64, and more.
 const ANSWER_BYTES: usize = 8 << 20;
@@ -54,11 +56,14 @@ pub(crate) struct CallError {
     pub code: Option<u16>,
 }
 
+/// Whom connections go to, and the certificates by which it is known.
+type Peer = (String, Vec<u8>);
+
 /// The connections to webhooks.
 #[derive(Default)]
 pub(crate) struct Clients {
     server: OnceLock<Weak<Inner>>,
-    kept: Mutex<HashMap<(String, Vec<u8>), Arc<HttpTransport>>>,
+    kept: Mutex<HashMap<Peer, Arc<HttpTransport>>>,
 }
 
 impl fmt::Debug for Clients {
@@ -192,7 +197,7 @@ async fn exchange(client: &HttpTransport, request: Request<Bytes>) -> Result<Byt
 }
 
 /// What lies at the bottom of an error: `connection refused` rather than who tried what.
-fn first_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn first_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -11,7 +11,7 @@ use crate::proxy;
 use crate::server::Inner;
 
 /// Opens connections to a port of a service, each to the next of its ready endpoints.
-pub(super) fn dial(server: Weak<Inner>, namespace: String, name: String, port: u16) -> Dial {
+pub(crate) fn dial(server: Weak<Inner>, namespace: String, name: String, port: u16) -> Dial {
     std::sync::Arc::new(move || {
         let (server, namespace, name) = (server.clone(), namespace.clone(), name.clone());
         async move {

@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject as _;
 /// TLS that trusts the authorities of a bundle, or those of the system if there is none. Only HTTP/1.1, as upstream:
 /// over HTTP/2 all calls would go to one endpoint.
 pub(super) fn trusting(ca: &[u8]) -> Result<Tls> {
-    let roots = if ca.is_empty() { system() } else { Arc::new(of_bundle(ca)?) };
+    let roots = roots(ca)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -19,6 +19,11 @@ pub(super) fn trusting(ca: &[u8]) -> Result<Tls> {
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Tls::of(Arc::new(config)))
+}
+
+/// The authorities of a bundle in PEM, or those of the system if there is none.
+pub(crate) fn roots(ca: &[u8]) -> Result<Arc<RootCertStore>> {
+    if ca.is_empty() { Ok(system()) } else { of_bundle(ca).map(Arc::new) }
 }
 
 fn of_bundle(ca: &[u8]) -> Result<RootCertStore> {

@@ -208,7 +208,8 @@ async fn partial_objects_and_tables_are_served_on_request() {
     assert_eq!((&table["kind"], &table["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
     let groups = get("/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").await;
     assert_eq!(groups["kind"], "APIGroupDiscoveryList");
-    let of_apps = &groups["items"][0]["versions"][0]["resources"];
+    let mut items = groups["items"].as_array().unwrap().iter();
+    let of_apps = &items.find(|item| item["metadata"]["name"] == "apps").unwrap()["versions"][0]["resources"];
     let kinds = of_apps.as_array().unwrap().iter().map(|resource| &resource["responseKind"]["kind"]);
     assert!(kinds.into_iter().any(|kind| kind == "Deployment"), "{of_apps}");
     let plain = get("/apis/apps/v1", "application/json").await;

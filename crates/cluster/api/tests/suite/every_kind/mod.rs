@@ -184,7 +184,8 @@ impl Case {
 
     /// The object once the server has said what it makes of it.
     async fn is_settled(&self, mut object: Value) -> Value {
-        let is_said_of = ["flowschemas", "customresourcedefinitions"].contains(&&*self.row.plural);
+        let is_said_of =
+            ["flowschemas", "customresourcedefinitions", "apiservices"].contains(&&*self.row.plural);
         let has_conditions = |object: &Value| {
             object["status"]["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty())
         };
