@@ -57,6 +57,14 @@ const OURS: &[(&str, &str)] = &[
     ),
     ("fields::a_container_has_the_hardware_address_that_it_is_given", "command lines since 25 want API 1.44"),
     (
+        "hostconfig::a_container_that_removes_itself_survives_its_restart",
+        "dockerd takes the end within the restart for the last now and then, and removes it",
+    ),
+    (
+        "sdk::docker_py_of_an_adversary_is_refused_in_words_and_harms_nobody",
+        "dockerd answers 500 where an archive names what is outside",
+    ),
+    (
         "streams::what_comes_with_the_head_of_a_session_is_the_head_alone",
         "dockerd writes what a program says behind the head, whoever has read that",
     ),
