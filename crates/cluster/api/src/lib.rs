@@ -21,6 +21,7 @@ mod config;
 mod definitions;
 mod discovery;
 mod flow;
+mod followed;
 mod http;
 mod intake;
 pub mod kinds;

@@ -29,7 +29,7 @@ use crate::record::Asked;
 use crate::resource::FrameCache;
 use crate::sealing::{self, Sealing};
 use crate::webhook_client::Clients;
-use crate::{admission, definitions, route};
+use crate::{admission, definitions, followed, route};
 
 /// The API server. Cheap to clone; stops when [`Server::stop`] is called.
 #[derive(Clone)]
@@ -139,9 +139,7 @@ impl Server {
         server.keep_access().await?;
         definitions::start(&server.inner).await?;
         aggregation::start(&server.inner).await?;
-        let (index, revision) = admission::load(&server.inner).await?;
-        let stop = server.inner.stop.clone();
-        tokio::spawn(admission::follow(Arc::downgrade(&server.inner), index, revision, stop));
+        followed::follow(&server.inner, admission::RegisteredIndex::default()).await?;
         tokio::spawn(keep_certificates(Arc::clone(&server.inner.config.pki), server.inner.stop.clone()));
         tokio::spawn(sealing::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         flow::start(&server.inner).await?;
@@ -153,9 +151,7 @@ impl Server {
     /// Reads what roles grant, makes the roles every cluster has, and follows both from then on.
     async fn keep_access(&self) -> Result<()> {
         let inner = &self.inner;
-        let (index, revision) = rbac::load(&*inner.config.store).await?;
-        *inner.rbac.write() = index;
-        tokio::spawn(rbac::follow(Arc::downgrade(inner), revision, inner.stop.clone()));
+        followed::follow(inner, rbac::Roles).await?;
         rbac::bootstrap(inner).await
     }
 

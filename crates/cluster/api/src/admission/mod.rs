@@ -44,7 +44,7 @@ pub(crate) use manner::Manner;
 pub(crate) use plugin::{Change, Notes, Operation, ask_others, mutate, validate};
 pub(crate) use policies::note_types;
 pub(crate) use quota::charge;
-pub(crate) use registered::{Registered, follow, load};
+pub(crate) use registered::{Index as RegisteredIndex, Registered};
 
 /// Allocates what a service asks for; other kinds ask for nothing.
 pub(crate) async fn allocate(

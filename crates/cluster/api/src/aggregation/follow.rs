@@ -1,19 +1,13 @@
 //! Keeps the APIServices as the store is.
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use hako_error::Result;
-use hako_store::{EventKind, Range, Revision, StoreError};
-use tokio_util::sync::CancellationToken;
+use hako_store::{Entry, Event, EventKind};
 
 use super::{ApiService, Services, check, locals};
+use crate::followed::{self, Followed, rest};
 use crate::server::Inner;
-
-const PREFIX: &str = "/registry/apiregistration.k8s.io/apiservices/";
-/// How long after a failure of the store it is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// Makes the APIServices of this server, reads all there are, and follows them from then on.
 pub(crate) async fn start(server: &Arc<Inner>) -> Result<()> {
@@ -21,33 +15,52 @@ pub(crate) async fn start(server: &Arc<Inner>) -> Result<()> {
     if let Err(error) = locals::make(server).await {
         tracing::warn!(%error, "the APIServices of this server's own kinds could not be made");
     }
-    let revision = load(server).await?;
-    let stop = server.stop.clone();
-    tokio::spawn(follow(Arc::downgrade(server), revision, stop.clone()));
-    tokio::spawn(locals::keep(Arc::downgrade(server), stop));
+    followed::follow(server, Stored).await?;
+    tokio::spawn(locals::keep(Arc::downgrade(server), server.stop.clone()));
     Ok(())
 }
 
-async fn load(server: &Arc<Inner>) -> Result<Revision, StoreError> {
-    let page = server.config.store.range(Range::all(Bytes::from_static(PREFIX.as_bytes()))).await?;
-    let before = server.aggregated.now();
-    let mut now = Services::new();
-    for entry in &page.entries {
-        let name = name_of(&entry.key);
-        if let Some(known) = before.get(name) {
-            now.insert(name.to_owned(), Arc::clone(known));
-        }
-        put(server, &mut now, name, &entry.value);
-    }
-    for (_, gone) in before.iter().filter(|(name, _)| !now.contains_key(*name)) {
-        gone.end();
-    }
-    server.aggregated.set(now);
-    Ok(page.revision)
-}
+/// The APIServices that are stored; what is made of them is the server's.
+struct Stored;
 
 fn name_of(key: &[u8]) -> &str {
-    std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(PREFIX)).unwrap_or("")
+    rest::<Stored>(key)
+}
+
+impl Followed for Stored {
+    const PREFIX: &'static str = "/registry/apiregistration.k8s.io/apiservices/";
+    const WHAT: &'static str = "APIServices";
+
+    fn load(&mut self, server: &Arc<Inner>, entries: &[Arc<Entry>]) {
+        let before = server.aggregated.now();
+        let mut now = Services::new();
+        for entry in entries {
+            let name = name_of(&entry.key);
+            if let Some(known) = before.get(name) {
+                now.insert(name.to_owned(), Arc::clone(known));
+            }
+            put(server, &mut now, name, &entry.value);
+        }
+        for (_, gone) in before.iter().filter(|(name, _)| !now.contains_key(*name)) {
+            gone.end();
+        }
+        server.aggregated.set(now);
+    }
+
+    fn change(&mut self, server: &Arc<Inner>, events: &[Arc<Event>]) {
+        let mut services = (*server.aggregated.now()).clone();
+        let mut has_changed = false;
+        for event in events {
+            let name = name_of(&event.entry.key);
+            has_changed |= match event.kind {
+                EventKind::Put => put(server, &mut services, name, &event.entry.value),
+                EventKind::Delete => remove(&mut services, name),
+            };
+        }
+        if has_changed {
+            server.aggregated.set(services);
+        }
+    }
 }
 
 /// Takes in what is stored; whether that is another than before.
@@ -76,45 +89,4 @@ fn remove(services: &mut Services, name: &str) -> bool {
         gone.end();
     }
     gone.is_some()
-}
-
-async fn follow(server: Weak<Inner>, mut after: Revision, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let Some(inner) = server.upgrade() else { return };
-        let watch = inner.config.store.watch(Bytes::from_static(PREFIX.as_bytes()), after).await;
-        drop(inner);
-        if let Ok(watch) = watch {
-            until_broken(&server, watch, &stop).await;
-        }
-        if stop.is_cancelled() {
-            return;
-        }
-        let Some(inner) = server.upgrade() else { return };
-        match load(&inner).await {
-            Ok(revision) => after = revision,
-            Err(error) => {
-                tracing::warn!(%error, "APIServices could not be read");
-                drop(inner);
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    }
-}
-
-async fn until_broken(server: &Weak<Inner>, mut watch: hako_store::Watch, stop: &CancellationToken) {
-    while let Some(Some(Ok(batch))) = stop.run_until_cancelled(watch.next()).await {
-        let Some(inner) = server.upgrade() else { return };
-        let mut services = (*inner.aggregated.now()).clone();
-        let mut has_changed = false;
-        for event in &batch.events {
-            let name = name_of(&event.entry.key);
-            has_changed |= match event.kind {
-                EventKind::Put => put(&inner, &mut services, name, &event.entry.value),
-                EventKind::Delete => remove(&mut services, name),
-            };
-        }
-        if has_changed {
-            inner.aggregated.set(services);
-        }
-    }
 }

@@ -131,7 +131,7 @@ impl Known {
     }
 
     /// Says whose the names are, and serves what can be served.
-    pub(super) fn settle(&mut self, server: &Inner) {
+    pub(super) fn serve(&mut self, server: &Inner) {
         if !std::mem::take(&mut self.has_changed) {
             return;
         }

@@ -12,83 +12,47 @@ mod known;
 mod names;
 mod tell;
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use hako_error::Result;
-use hako_store::{EventKind, Range, Revision, StoreError};
-use tokio_util::sync::CancellationToken;
+use hako_store::{Entry, Event, EventKind};
 
+use crate::followed::{self, Followed, rest};
 use crate::server::Inner;
 use known::Known;
 
-const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
-/// How long after a failure of the store it is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// Puts into effect what is stored, and follows it from then on.
 pub(crate) async fn start(server: &Arc<Inner>) -> Result<()> {
-    let mut known = Known::default();
-    let revision = load(server, &mut known).await?;
-    tokio::spawn(follow(Arc::downgrade(server), known, revision, server.stop.clone()));
-    Ok(())
-}
-
-/// Reads all; the revision of that.
-async fn load(server: &Arc<Inner>, known: &mut Known) -> Result<Revision, StoreError> {
-    let page = server.config.store.range(Range::all(Bytes::from_static(PREFIX.as_bytes()))).await?;
-    known.keep_only(page.entries.iter().map(|entry| name_of(&entry.key)));
-    for entry in &page.entries {
-        known.put(name_of(&entry.key), entry);
-    }
-    known.settle(server);
-    Ok(page.revision)
+    Ok(followed::follow(server, Known::default()).await?)
 }
 
 fn name_of(key: &[u8]) -> &str {
-    std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(PREFIX)).unwrap_or("")
+    rest::<Known>(key)
 }
 
-async fn follow(server: Weak<Inner>, mut known: Known, mut after: Revision, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let Some(inner) = server.upgrade() else { return };
-        tell::all(&inner, &mut known).await;
-        let watch = inner.config.store.watch(Bytes::from_static(PREFIX.as_bytes()), after).await;
-        drop(inner);
-        if let Ok(watch) = watch {
-            until_broken(&server, watch, &mut known, &stop).await;
+impl Followed for Known {
+    const PREFIX: &'static str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+    const WHAT: &'static str = "definitions of custom resources";
+
+    fn load(&mut self, server: &Arc<Inner>, entries: &[Arc<Entry>]) {
+        self.keep_only(entries.iter().map(|entry| name_of(&entry.key)));
+        for entry in entries {
+            self.put(name_of(&entry.key), entry);
         }
-        if stop.is_cancelled() {
-            return;
-        }
-        let Some(inner) = server.upgrade() else { return };
-        match load(&inner, &mut known).await {
-            Ok(revision) => after = revision,
-            Err(error) => {
-                tracing::warn!(%error, "definitions of custom resources could not be read");
-                drop(inner);
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
+        self.serve(server);
     }
-}
 
-async fn until_broken(
-    server: &Weak<Inner>,
-    mut watch: hako_store::Watch,
-    known: &mut Known,
-    stop: &CancellationToken,
-) {
-    while let Some(Some(Ok(batch))) = stop.run_until_cancelled(watch.next()).await {
-        let Some(inner) = server.upgrade() else { return };
-        for event in &batch.events {
+    fn change(&mut self, server: &Arc<Inner>, events: &[Arc<Event>]) {
+        for event in events {
             match event.kind {
-                EventKind::Put => known.put(name_of(&event.entry.key), &event.entry),
-                EventKind::Delete => known.remove(name_of(&event.entry.key)),
+                EventKind::Put => self.put(name_of(&event.entry.key), &event.entry),
+                EventKind::Delete => self.remove(name_of(&event.entry.key)),
             }
         }
-        known.settle(&inner);
-        tell::all(&inner, known).await;
+        self.serve(server);
+    }
+
+    async fn settle(&mut self, server: &Arc<Inner>) {
+        tell::all(server, self).await;
     }
 }

@@ -19,8 +19,6 @@ use super::policies::mutating::Mutating;
 use super::policies::validating::Validating;
 use super::webhooks::Hook;
 
-pub(crate) use keep::{follow, load};
-
 /// A policy with the bindings that put it in force, at least one.
 #[derive(Debug)]
 pub(in crate::admission) struct Bound<P> {

@@ -14,7 +14,7 @@ mod rule;
 pub(crate) use cover::uncovered;
 pub(crate) use defaults::bootstrap;
 pub(crate) use index::Index;
-pub(crate) use keep::{follow, load};
+pub(crate) use keep::Roles;
 pub(crate) use rule::Rule;
 
 use super::{Attributes, Identity};
