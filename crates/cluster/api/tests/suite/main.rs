@@ -42,6 +42,7 @@ mod seen;
 mod support;
 mod system_objects;
 mod table;
+mod tls;
 mod tokens;
 mod unreadable;
 mod versions;

@@ -1,13 +1,10 @@
 //! Logs and exec through a node's HTTPS API, with a node that answers from a script.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use futures::{SinkExt as _, StreamExt as _};
 use hako_client::Patch;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,25 +18,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::contract::{from, pod};
 use crate::raw::Raw;
 use crate::support::World;
+use crate::tls::acceptor;
 
 /// A listener with a node's certificate that lets in only clients of the same authority.
 async fn node_listener(world: &World) -> (TcpListener, TlsAcceptor) {
     let pair = world.pki.node_server("n1", &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(world.pki.ca().as_bytes()).unwrap()).unwrap();
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
-        )
-        .unwrap();
-    (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)))
+    let acceptor = acceptor(&pair.certificate, &pair.key, Some(world.pki.ca()));
+    (TcpListener::bind("127.0.0.1:0").await.unwrap(), acceptor)
 }
 
 /// A pod on a node whose API is at `port`.

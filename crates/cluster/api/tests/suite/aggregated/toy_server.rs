@@ -15,8 +15,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -24,6 +23,7 @@ use tokio::sync::broadcast;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::support::World;
+use crate::tls::acceptor;
 
 pub const GROUP: &str = "toys.example.org";
 const ROOT: &str = "/apis/toys.example.org/v1";
@@ -66,7 +66,6 @@ impl Toys {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
             rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap();
-        let tls = tls(&text("client-ca-file"), &certificate.pem(), &key.serialize_pem());
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let state = Arc::new(State {
             mood: Mutex::new(Mood::Good),
@@ -80,7 +79,8 @@ impl Toys {
             ca: base64::engine::general_purpose::STANDARD.encode(certificate.pem()),
             state: Arc::clone(&state),
         };
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let clients = text("client-ca-file");
+        let acceptor = acceptor(&certificate.pem(), &key.serialize_pem(), Some(&clients));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
@@ -107,23 +107,6 @@ impl Toys {
             |(_, headers): &&(String, HeaderMap)| headers["x-remote-user"] != "system:kube-aggregator";
         self.state.asked.lock().iter().filter(is_other).cloned().collect()
     }
-}
-
-fn tls(trusted: &str, certificate: &str, key: &str) -> rustls::ServerConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
-        roots.add(root.unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
-    rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
-        .unwrap()
 }
 
 impl State {

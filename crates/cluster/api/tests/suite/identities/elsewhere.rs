@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use hako_api::pki::KeyPair;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::TcpListener;
 
+use crate::tls::acceptor;
+
 /// From a path and a body to a code and an answer.
 pub type Answer = Arc<dyn Fn(&str, Value) -> (u16, Value) + Send + Sync>;
 
 /// Answers on a listener until the test ends.
 pub fn serve(listener: TcpListener, tls: Option<KeyPair>, answer: Answer) {
-    let acceptor = tls.map(|pair| acceptor(&pair));
+    let acceptor = tls.map(|pair| acceptor(&pair.certificate, &pair.key, None));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
@@ -32,19 +32,6 @@ pub fn serve(listener: TcpListener, tls: Option<KeyPair>, answer: Answer) {
             });
         }
     });
-}
-
-fn acceptor(pair: &KeyPair) -> tokio_rustls::TlsAcceptor {
-    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }
 
 /// One request after the other, HTTP/1.1 with lengths.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use parking_lot::Mutex;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
+
+use crate::tls::acceptor;
 
 /// What a webhook does with a review.
 pub enum Reply {
@@ -65,27 +65,17 @@ impl HookServer {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
             rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
-        let pem = certificate.pem();
-        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
         // Endpoints of services have no loopback addresses.
         let place = if name.ends_with(".svc") { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let listener = TcpListener::bind(place).await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
-            ca: base64::engine::general_purpose::STANDARD.encode(pem),
+            ca: base64::engine::general_purpose::STANDARD.encode(certificate.pem()),
             asked: Arc::default(),
             connections: Arc::default(),
         };
         let (asked, connections) = (Arc::clone(&server.asked), Arc::clone(&server.connections));
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let acceptor = acceptor(&certificate.pem(), &key.serialize_pem(), None);
         let answer: Answer = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
