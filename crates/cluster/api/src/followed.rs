@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::Inner;
 
-/// How long after a failure of the store it is asked again.
+/// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is made of the objects below a prefix.
@@ -31,9 +31,10 @@ pub(crate) trait Followed: Send + 'static {
     /// Takes in what has changed since.
     fn change(&mut self, server: &Arc<Inner>, events: &[Arc<Event>]);
 
-    /// Does what follows from either and takes longer.
-    fn settle(&mut self, _server: &Arc<Inner>) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
+    /// Does what follows from either and takes longer; whether all of it is done. What is not is tried again, though
+    /// nothing changes.
+    fn settle(&mut self, _server: &Arc<Inner>) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
     }
 }
 
@@ -67,11 +68,11 @@ async fn keep<F: Followed>(
 ) {
     loop {
         let Some(inner) = server.upgrade() else { return };
-        followed.settle(&inner).await;
+        let is_settled = followed.settle(&inner).await;
         let watch = inner.config.store.watch(prefix::<F>(), after).await;
         drop(inner);
         if let Ok(watch) = watch {
-            until_broken(&server, &mut followed, watch, &stop).await;
+            until_broken(&server, &mut followed, watch, is_settled, &stop).await;
         }
         if stop.is_cancelled() {
             return;
@@ -92,14 +93,25 @@ async fn until_broken<F: Followed>(
     server: &Weak<Inner>,
     followed: &mut F,
     mut watch: Watch,
+    mut is_settled: bool,
     stop: &CancellationToken,
 ) {
-    while let Some(Some(Ok(batch))) = stop.run_until_cancelled(watch.next()).await {
+    loop {
+        let change = async {
+            match is_settled {
+                true => Some(watch.next().await),
+                false => tokio::time::timeout(AGAIN, watch.next()).await.ok(),
+            }
+        };
+        let Some(change) = stop.run_until_cancelled(change).await else { return };
         let Some(inner) = server.upgrade() else { return };
-        if batch.events.is_empty() {
-            continue;
+        match change {
+            // Nothing has changed, and it is time to try again.
+            None => {}
+            Some(Some(Ok(batch))) if batch.events.is_empty() => continue,
+            Some(Some(Ok(batch))) => followed.change(&inner, &batch.events),
+            Some(_) => return,
         }
-        followed.change(&inner, &batch.events);
-        followed.settle(&inner).await;
+        is_settled = followed.settle(&inner).await;
     }
 }

@@ -52,7 +52,7 @@ impl Followed for Known {
         self.serve(server);
     }
 
-    async fn settle(&mut self, server: &Arc<Inner>) {
-        tell::all(server, self).await;
+    async fn settle(&mut self, server: &Arc<Inner>) -> bool {
+        tell::all(server, self).await
     }
 }

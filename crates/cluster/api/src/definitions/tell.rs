@@ -18,8 +18,10 @@ pub(super) fn api(server: &Arc<Inner>) -> DynamicApi {
     client.dynamic(&ResourceType::new("apiextensions.k8s.io", "v1", "customresourcedefinitions"), None)
 }
 
-/// Writes the status of all that do not say yet how they stand, and begins to clear away what is deleted.
-pub(super) async fn all(server: &Arc<Inner>, known: &mut Known) {
+/// Writes the status of all that do not say yet how they stand, and begins to clear away what is deleted; whether all say
+/// it now. A write may be refused for a while: by a webhook that is down, or by a store that is away.
+pub(super) async fn all(server: &Arc<Inner>, known: &mut Known) -> bool {
+    let mut is_said = true;
     for (name, one) in known.all.iter_mut().filter(|(_, one)| !one.is_told) {
         one.is_told = true;
         if one.is_ending {
@@ -27,10 +29,12 @@ pub(super) async fn all(server: &Arc<Inner>, known: &mut Known) {
             continue;
         }
         if let Err(error) = status(server, name, one).await {
-            // Somebody was faster: there is an event of that, and with it another turn.
-            tracing::debug!(name, %error, "the status of a definition was not written");
+            tracing::warn!(name, %error, "the status of a definition is not written yet");
+            one.is_told = false;
+            is_said = false;
         }
     }
+    is_said
 }
 
 async fn status(server: &Arc<Inner>, name: &str, one: &One) -> hako_error::Result<()> {
@@ -61,6 +65,7 @@ async fn status(server: &Arc<Inner>, name: &str, one: &One) -> hako_error::Resul
         "status": {"acceptedNames": wanted["status"]["acceptedNames"], "conditions": wanted["status"]["conditions"]},
     }));
     match api(server).patch(name, Some("status"), &patch, &WriteOptions::default()).await {
+        // Whoever was faster caused an event, and with it another turn.
         Err(error) if !matches!(error.kind(), Kind::NotFound | Kind::Conflict) => Err(error),
         _ => Ok(()),
     }

@@ -40,8 +40,11 @@ pub(super) async fn all_shown(
     if places.is_empty() {
         return Ok(entries);
     }
-    let decode = |place: &usize| serde_json::from_slice(&entries[*place].value).unwrap_or_default();
-    let objects: Vec<Value> = places.iter().map(decode).collect();
+    let decode = |place: &usize| {
+        let read = serde_json::from_slice(&entries[*place].value);
+        read.map_err(|error| failed(row, &format!("a stored object is damaged: {error}")))
+    };
+    let objects: Vec<Value> = places.iter().map(decode).collect::<Outcome<_>>()?;
     let converted = converted(server, row, converter, row.api_version(), objects).await?;
     for (place, object) in places.into_iter().zip(converted) {
         let entry = Entry { value: bytes_of(&object)?, ..Entry::clone(&entries[place]) };

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::hook_server::{HookServer, Reply, allowed, patched};
 use super::webhooks::{hook, register_hooks};
-use super::{configmap, create};
+use super::{configmap, create, until};
 use crate::support::World;
 
 /// What a webhook answers badly, by path, and what is said of it.
@@ -219,4 +219,34 @@ async fn an_answer_too_many_is_nobodys() {
         }
     }
     assert!(server.asked().len() >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_says_how_it_stands_as_soon_as_a_webhook_lets_it() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| Reply::Response(json!({"allowed": false}))).await;
+    let rules = json!([{
+        "apiGroups": ["apiextensions.k8s.io"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+        "resources": ["customresourcedefinitions/status"],
+    }]);
+    register_hooks(&world, "Validating", "v", &[hook(&server, "no", json!({"rules": rules}))]).await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "tabs.registered.example.com"},
+        "spec": {
+            "group": "registered.example.com", "scope": "Cluster", "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}},
+            }],
+        },
+    });
+    world.kubectl_with(&["create", "-f", "-"], &definition.to_string()).await;
+    until("the refusal", async || server.asked().len(), |asked| *asked > 0).await;
+    let found = world.kubectl_json(&["get", "crd", "tabs.registered.example.com", "-o", "json"]).await;
+    assert!(found["status"]["conditions"].as_array().is_none_or(Vec::is_empty), "{found}");
+    // Nothing about the definition changes from now on.
+    world.kubectl(&["delete", "validatingwebhookconfiguration", "v"]).await;
+    world
+        .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/tabs.registered.example.com"])
+        .await;
 }
