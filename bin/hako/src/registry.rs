@@ -87,6 +87,9 @@ async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     let service = Service::start(config, dir).await?;
     crate::output::line(&format!("registry listens on {}", service.address()));
+    if let Some(address) = service.metrics_address() {
+        crate::output::line(&format!("metrics at http://{address}/metrics"));
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

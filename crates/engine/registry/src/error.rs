@@ -330,7 +330,9 @@ impl RegistryError {
             Self::TooMany { .. } => ErrorCode::TooManyRequests,
             Self::Upstream { source } if source.is_not_found() => ErrorCode::ManifestUnknown,
             Self::Upstream { .. } => ErrorCode::Unavailable,
-            Self::Storage(error) if error.kind() == Kind::Unavailable => ErrorCode::Unavailable,
+            Self::Storage(_) | Self::Metadata { .. } if self.kind() == Kind::Unavailable => {
+                ErrorCode::Unavailable
+            }
             Self::InUse { .. } | Self::Storage(_) | Self::Metadata { .. } | Self::Record { .. } => {
                 ErrorCode::Unknown
             }
@@ -367,7 +369,11 @@ impl Classify for RegistryError {
             Self::Upstream { source } if source.is_not_found() => Kind::NotFound,
             Self::Upstream { .. } => Kind::Unavailable,
             Self::Storage(error) => error.kind(),
-            Self::Metadata { .. } => Kind::Internal,
+            Self::Metadata { source, .. } => match &**source {
+                redb::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Kind::Exhausted,
+                redb::Error::Io(_) | redb::Error::PreviousIo => Kind::Unavailable,
+                _ => Kind::Internal,
+            },
             Self::Record { .. } => Kind::DataLoss,
             _ => Kind::Invalid,
         }

@@ -5,7 +5,7 @@ use crate::blobs::{BlobStore, LocalBlobs, S3Blobs};
 use crate::config::Config;
 use crate::error::RegistryError;
 use crate::events::Events;
-use crate::http::{Front, Server, acceptor, serve};
+use crate::http::{Door, Front, Server, acceptor, serve};
 use crate::metadata::Metadata;
 use crate::policy::Policy;
 use crate::registry::Registry;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub struct Service {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -38,10 +39,11 @@ impl Service {
         let (config, dir) = examined.map_err(|error| {
             Error::new(Kind::Internal, "looking at the configuration ended early").with_source(error)
         })??;
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            Error::new(Kind::Unavailable, format!("cannot listen on {}", config.listen)).with_source(error)
-        })?;
-        let address = listener.local_addr().unwrap_or(config.listen);
+        let (listener, address) = listen(config.listen).await?;
+        let watched = match config.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let collect_every = config.collect_every;
         let events = Events::open(&config)?;
         let opened = tokio::task::spawn_blocking(move || open(&config, &dir, events)).await;
@@ -51,14 +53,27 @@ impl Service {
         let stop = CancellationToken::new();
         let front = Arc::new(front);
         let collector = tokio::spawn(collector(Arc::clone(&front), collect_every, stop.clone()));
-        let server = tokio::spawn(serve(Server { listener, tls, front }, stop.clone()));
-        Ok(Self { address, stop, tasks: vec![server, collector] })
+        let mut tasks = vec![collector];
+        let metrics_address = watched.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = watched {
+            let server = Server { listener, tls: None, front: Arc::clone(&front), door: Door::Watch };
+            tasks.push(tokio::spawn(serve(server, stop.clone())));
+        }
+        let door = if metrics_address.is_some() { Door::Objects } else { Door::All };
+        tasks.push(tokio::spawn(serve(Server { listener, tls, front, door }, stop.clone())));
+        Ok(Self { address, metrics_address, stop, tasks })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells its metrics, if that is an address of its own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Ends it: no new requests, those under way have ten seconds.
@@ -68,6 +83,14 @@ impl Service {
             let _ = task.await;
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Error::new(Kind::Unavailable, format!("cannot listen on {address}")).with_source(error)
+    })?;
+    let bound = listener.local_addr().unwrap_or(address);
+    Ok((listener, bound))
 }
 
 fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<TlsAcceptor>)> {

@@ -203,6 +203,11 @@ fn webhook(hook: &WebhookConfig, at: &str, found: &mut Found) {
     for problem in hook.headers.iter().filter_map(|text| webhook_header(text).err()) {
         found.add(format!("{at}.headers"), problem);
     }
+    if let Some(path) = &hook.ca_file
+        && let Err(error) = read_chain(path)
+    {
+        found.add(format!("{at}.ca_file"), error.chain());
+    }
     for action in hook.actions.iter().filter(|action| !["push", "pull", "delete"].contains(&action.as_str()))
     {
         found.add(format!("{at}.actions"), format!("{action:?} is none of push, pull, delete"));

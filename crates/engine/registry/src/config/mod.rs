@@ -25,6 +25,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where it listens; port 0 lets the kernel choose.
     pub listen: SocketAddr,
+    /// Where metrics and health are told without a password and without TLS; without it, metrics are for whoever has a password.
+    pub metrics_listen: Option<SocketAddr>,
     /// The bucket that blobs are in; without one they are in the registry's directory, as its records always are.
     pub s3: Option<S3Config>,
     /// How its connections are encrypted.
@@ -55,6 +57,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            metrics_listen: None,
             s3: None,
             tls: None,
             auth: AuthConfig::None,
@@ -194,6 +197,8 @@ pub struct WebhookConfig {
     pub url: String,
     /// Further headers, `NAME: VALUE`.
     pub headers: Vec<String>,
+    /// Authorities to trust besides the machine's, in PEM.
+    pub ca_file: Option<PathBuf>,
     /// Which of `push`, `pull`, `delete`.
     pub actions: Vec<String>,
     /// How often an event is tried again.
@@ -275,7 +280,8 @@ impl Config {
         let mut root = Section::of(String::new(), value, &faults);
         let default = Self::default();
         let config = Self {
-            listen: root.parsed("listen", "an address with a port").unwrap_or(default.listen),
+            listen: root.parsed("listen", ADDRESS).unwrap_or(default.listen),
+            metrics_listen: root.parsed("metrics_listen", ADDRESS),
             s3: root.section("s3").map(s3),
             tls: root.section("tls").and_then(tls),
             auth: root.section("auth").map_or(AuthConfig::None, auth),
@@ -293,6 +299,8 @@ impl Config {
         Ok((config, faults.take()))
     }
 }
+
+const ADDRESS: &str = "an address with a port";
 
 fn unless(faults: Vec<FieldCause>) -> Result<(), ConfigError> {
     if faults.is_empty() { Ok(()) } else { Err(ConfigError::Fields { faults }) }
@@ -418,6 +426,7 @@ fn webhook(mut section: Section) -> WebhookConfig {
     let webhook = WebhookConfig {
         url: section.required_text("url"),
         headers: section.texts("headers").unwrap_or_default(),
+        ca_file: section.text("ca_file").map(PathBuf::from),
         actions,
         retries: section.number("retries").unwrap_or(10),
         timeout: seconds(&mut section, "timeout_seconds", Duration::from_secs(10)),
@@ -450,6 +459,7 @@ mod tests {
     fn a_whole_file_is_read() {
         let config = Config::parse(
             "listen: 0.0.0.0:5001\n\
+             metrics_listen: 127.0.0.1:9000\n\
              tls: {own: [registry.test, 127.0.0.1]}\n\
              auth: {kind: token, htpasswd: /etc/users, lifetime_seconds: 60}\n\
              rules:\n\
@@ -462,6 +472,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.listen.port(), 5001);
+        assert_eq!(config.metrics_listen.map(|address| address.port()), Some(9000));
         assert_eq!(config.rules[0].rights, Rights { pull: true, push: true, delete: false });
         assert_eq!(config.rules[1].users, ["anonymous"]);
         assert_eq!(config.quotas[0].bytes, 1024);
@@ -473,13 +484,14 @@ mod tests {
     #[test]
     fn all_faults_are_reported_at_once() {
         let error = Config::parse(
-            "listen: nowhere\nauth: {kind: magic}\nrules: [{rights: [fly]}]\nquotas: [{}]\n\
+            "listen: nowhere\nmetrics_listen: '9000'\nauth: {kind: magic}\nrules: [{rights: [fly]}]\nquotas: [{}]\n\
              tls: {certificate: /x}\nretention: [{}]\nlimits: {uploads: -1}\nunknown: 1\n",
         )
         .unwrap_err();
         let fields: Vec<String> = error.causes().into_iter().map(|fault| fault.field).collect();
         for field in [
             "listen",
+            "metrics_listen",
             "auth.kind",
             "rules[0].rights",
             "quotas[0].bytes",

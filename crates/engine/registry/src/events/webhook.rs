@@ -2,6 +2,7 @@
 
 use super::{Happened, Metrics};
 use crate::config::{WebhookConfig, http_url};
+use crate::http::read_chain;
 use crate::name::Reference;
 use bytes::Bytes;
 use hako_error::{Error, Kind, Result};
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,7 +45,8 @@ impl Webhook {
     pub(super) fn start(config: &WebhookConfig) -> Result<Self> {
         let invalid = |problem: &str| Error::new(Kind::Invalid, format!("webhook {}: {problem}", config.url));
         let uri = http_url(&config.url).map_err(invalid)?;
-        let tls = if uri.scheme_str() == Some("https") { Some(connector()?) } else { None };
+        let is_tls = uri.scheme_str() == Some("https");
+        let tls = is_tls.then(|| connector(config.ca_file.as_deref())).transpose()?;
         let headers =
             config.headers.iter().map(|text| header(text).map_err(invalid)).collect::<Result<_>>()?;
         let endpoint = Endpoint { uri, headers, timeout: config.timeout, tls };
@@ -161,10 +164,13 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> i
     move |error| Error::new(Kind::Unavailable, format!("cannot {what}")).with_source(error)
 }
 
-/// TLS that trusts the machine's authorities.
-fn connector() -> Result<TlsConnector> {
+/// TLS that trusts the machine's authorities, and those of a file.
+fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for authority in ca_file.map(read_chain).transpose()?.unwrap_or_default() {
+        roots.add(authority).map_err(failed("trust an authority"))?;
+    }
     let config =
         rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

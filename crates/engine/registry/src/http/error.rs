@@ -60,7 +60,7 @@ fn message(error: &RegistryError, status: StatusCode) -> String {
         {
             "the registry's storage failed; its log says why".into()
         }
-        RegistryError::Storage(_) => "the registry's storage is full".into(),
+        RegistryError::Storage(_) | RegistryError::Metadata { .. } => "the registry's storage is full".into(),
         other => other.to_string(),
     }
 }

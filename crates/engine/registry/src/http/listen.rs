@@ -1,7 +1,7 @@
 //! Connections.
 
 use super::sendfile::{Direct, Queue};
-use super::{Front, Request, answer};
+use super::{Door, Front, Request, answer};
 use http::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -37,11 +37,13 @@ pub(crate) struct Server {
     pub tls: Option<TlsAcceptor>,
     /// What they ask.
     pub front: Arc<Front>,
+    /// What they may ask for.
+    pub door: Door,
 }
 
 /// Serves until `stop`, then lets requests end for ten seconds.
 pub(crate) async fn serve(server: Server, stop: CancellationToken) {
-    let Server { listener, tls, front } = server;
+    let Server { listener, tls, front, door } = server;
     let (slots, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
@@ -64,10 +66,10 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
                 None => {
                     let queue = Queue::default();
                     let stream = Direct::new(stream, queue.clone());
-                    connection(front, peer, stream, Some(queue), stop).await;
+                    connection((front, door), peer, stream, Some(queue), stop).await;
                 }
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(front, peer, stream, None, stop).await,
+                    Ok(Ok(stream)) => connection((front, door), peer, stream, None, stop).await,
                     _ => tracing::debug!("a TLS handshake failed"),
                 },
             }
@@ -80,7 +82,7 @@ pub(crate) async fn serve(server: Server, stop: CancellationToken) {
 
 /// Serves one connection; `queue` is that of a stream which sends files itself.
 async fn connection<S>(
-    front: Arc<Front>,
+    (front, door): (Arc<Front>, Door),
     peer: SocketAddr,
     stream: S,
     queue: Option<Queue>,
@@ -93,7 +95,7 @@ async fn connection<S>(
         // HTTP/2 wraps what it sends into frames of its own.
         let queue = queue.clone().filter(|_| request.version() < Version::HTTP_2);
         async move {
-            let response = answer(&front, Some(peer), request).await;
+            let response = answer(&front, door, peer, request).await;
             Ok::<_, Infallible>(response.map(|body| body.outgoing(queue)))
         }
     });

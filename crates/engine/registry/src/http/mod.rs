@@ -54,14 +54,36 @@ pub(crate) struct Front {
     pub is_tls: bool,
 }
 
+/// What is served where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Everything.
+    All,
+    /// All but metrics, which have an address of their own.
+    Objects,
+    /// Metrics and health, whoever asks.
+    Watch,
+}
+
+impl Door {
+    fn admits(self, route: &Route) -> bool {
+        match self {
+            Self::All => true,
+            Self::Objects => *route != Route::Metrics,
+            Self::Watch => matches!(route, Route::Metrics | Route::Healthy),
+        }
+    }
+}
+
 /// Answers one request, and tells those who watch.
-async fn answer(front: &Front, peer: Option<SocketAddr>, mut request: Request) -> Response<Body> {
+async fn answer(front: &Front, door: Door, peer: SocketAddr, mut request: Request) -> Response<Body> {
     name_host(&mut request);
     let (begun, is_head) = (Instant::now(), request.method() == Method::HEAD);
     let route = Route::parse(request.uri().path());
-    let mut happened = observe(route.as_ref().ok(), peer, &request);
+    let mut happened = observe(route.as_ref().ok(), Some(peer), &request);
     let answered = match route {
-        Ok(route) => dispatch(front, route, request, &mut happened.user).await,
+        Ok(route) if !door.admits(&route) => Err(RegistryError::NoRoute),
+        Ok(route) => dispatch(front, door, route, request, &mut happened.user).await,
         Err(error) => Err(error),
     };
     let mut response = match answered {
@@ -112,10 +134,19 @@ fn observe(route: Option<&Route>, peer: Option<SocketAddr>, request: &Request) -
     }
 }
 
-async fn dispatch(front: &Front, route: Route, request: Request, user: &mut Option<String>) -> Answer {
+async fn dispatch(
+    front: &Front,
+    door: Door,
+    route: Route,
+    request: Request,
+    user: &mut Option<String>,
+) -> Answer {
     match route {
         Route::Healthy => health(front, request.uri().path()),
         Route::Metrics => {
+            if door != Door::Watch {
+                admit(front, &route, &request, user).await?;
+            }
             let mut response = json(StatusCode::OK, front.events.metrics.text(front.registry.uploads()));
             set(&mut response, CONTENT_TYPE, "text/plain; version=0.0.4");
             Ok(response)

@@ -6,6 +6,7 @@
 
 mod collect;
 mod delete;
+mod file;
 mod lists;
 mod push;
 mod records;
@@ -19,9 +20,10 @@ pub(crate) use retain::AgedTag;
 
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository};
+use file::File;
 use hako_names::Digest;
 use records::RepositoryRecord;
-use redb::{Database, DatabaseError, ReadableDatabase};
+use redb::ReadableDatabase as _;
 use std::path::Path;
 use std::sync::Arc;
 use tables::{BLOBS, EXPIRING, LINKS, MANIFESTS, REFERRERS, REPOSITORIES, TAGGED, TAGS, UNLINKED, decode};
@@ -29,17 +31,13 @@ use tables::{BLOBS, EXPIRING, LINKS, MANIFESTS, REFERRERS, REPOSITORIES, TAGGED,
 /// The records. Cheap to clone; one process has a file open at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
-    database: Arc<Database>,
+    file: Arc<File>,
 }
 
 impl Metadata {
     /// Opens or creates the file in `dir`; the file is locked while it is open.
     pub(crate) fn open(dir: &Path) -> Result<Self, RegistryError> {
-        let database = Database::create(dir.join("metadata.redb")).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => RegistryError::InUse { dir: dir.to_path_buf() },
-            other => RegistryError::metadata("open")(other),
-        })?;
-        let metadata = Self { database: Arc::new(database) };
+        let metadata = Self { file: Arc::new(File::create(dir)?) };
         metadata.write("create tables", |transaction| {
             transaction.open_table(REPOSITORIES)?;
             transaction.open_table(BLOBS)?;
@@ -115,8 +113,10 @@ impl Metadata {
         action: &'static str,
         body: impl FnOnce(&redb::ReadTransaction) -> Result<Result<T, RegistryError>, redb::Error>,
     ) -> Result<T, RegistryError> {
-        let transaction = self.database.begin_read().map_err(RegistryError::metadata(action))?;
-        body(&transaction).map_err(RegistryError::metadata(action))?
+        self.file.with(action, |database| {
+            let transaction = database.begin_read()?;
+            body(&transaction)
+        })
     }
 
     /// Runs one durable transaction; what the body refuses is rolled back.
@@ -125,17 +125,14 @@ impl Metadata {
         action: &'static str,
         body: impl FnOnce(&redb::WriteTransaction) -> Result<Result<T, RegistryError>, redb::Error>,
     ) -> Result<T, RegistryError> {
-        let transaction = self.database.begin_write().map_err(RegistryError::metadata(action))?;
-        let done = body(&transaction).map_err(RegistryError::metadata(action))?;
-        match done {
-            Ok(done) => {
-                transaction.commit().map_err(RegistryError::metadata(action))?;
-                Ok(done)
+        self.file.with(action, |database| {
+            let transaction = database.begin_write()?;
+            let done = body(&transaction)?;
+            match done {
+                Ok(_) => transaction.commit()?,
+                Err(_) => transaction.abort()?,
             }
-            Err(refused) => {
-                transaction.abort().map_err(RegistryError::metadata(action))?;
-                Err(refused)
-            }
-        }
+            Ok(done)
+        })
     }
 }

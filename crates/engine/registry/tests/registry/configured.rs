@@ -197,7 +197,7 @@ fn what_cannot_start_or_work_is_found_in_all_sections_at_once() {
          - {{prefix: hub, registry: 'docker.io', ca_file: '{junk}'}}\n\
          - {{prefix: 'host:5000', registry: 'host:port'}}\n\
          audit_file: /missing/audit.log\n\
-         webhooks: [{{url: 'ftp://ci.example.org', headers: [nothing], actions: [fly]}}]\n\
+         webhooks: [{{url: 'ftp://ci.example.org', headers: [nothing], actions: [fly], ca_file: '{junk}'}}]\n\
          limits: {{uploads_each: many}}\n"
     );
     let found = faults(&text, dir.path());
@@ -223,6 +223,7 @@ fn what_cannot_start_or_work_is_found_in_all_sections_at_once() {
         "webhooks[0].url",
         "webhooks[0].headers",
         "webhooks[0].actions",
+        "webhooks[0].ca_file",
         "limits.uploads_each",
     ] {
         assert!(found.iter().any(|(one, _)| one == field), "{field} in {found:?}");

@@ -1,42 +1,12 @@
 //! kill -9 at any moment.
 
-use crate::support::{Plain, manifest_of, split};
+use crate::support::{Plain, Process, manifest_of, split};
 use hako_names::Digest;
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const CONFIG: &str = "{listen: '127.0.0.1:0', collect_every_seconds: 0, limits: {lease_seconds: 2}}";
-
-/// A registry in a process of its own.
-struct Process {
-    child: Child,
-    host: String,
-}
-
-impl Process {
-    fn start(dir: &Path) -> Self {
-        let exe = std::env::current_exe().unwrap();
-        let program = exe.parent().unwrap().parent().unwrap().join("examples/registry");
-        let mut child = Command::new(&program)
-            .arg(dir)
-            .arg(CONFIG)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let mut host = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut host).unwrap();
-        Self { child, host: host.trim().to_owned() }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
 
 /// One worker pushes images under tags of its own and deletes some, until the registry is gone. `known` holds what
 /// was acknowledged: tag → digest, or nothing while an answer is awaited.
@@ -79,7 +49,7 @@ fn kill_9_during_push_delete_and_collection_loses_nothing_acknowledged_and_leave
     let dir = tempfile::tempdir().unwrap();
     let mut known = BTreeMap::new();
     for round in 0..6 {
-        let registry = Process::start(dir.path());
+        let registry = Process::start(dir.path(), CONFIG);
         let host = registry.host.clone();
         let (table, steps) = (Mutex::new(std::mem::take(&mut known)), AtomicU64::new(0));
         std::thread::scope(|scope| {
@@ -96,7 +66,7 @@ fn kill_9_during_push_delete_and_collection_loses_nothing_acknowledged_and_leave
         let checked = hako_registry::check(dir.path(), true).unwrap();
         assert_eq!(checked.faults, Vec::<String>::new(), "round {round}");
     }
-    let registry = Process::start(dir.path());
+    let registry = Process::start(dir.path(), CONFIG);
     let client = Plain::new(&registry.host);
     for (name, digest) in known.iter().filter_map(|(name, digest)| digest.map(|digest| (name, digest))) {
         let (repository, tag) = split(name);

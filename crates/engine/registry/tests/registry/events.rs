@@ -1,12 +1,13 @@
 use crate::support::{Fixture, OCI_INDEX};
 use hako_registry::config::{AuthConfig, WebhookConfig};
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::io::{Read, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// What a webhook is told on a connection; nothing if who tells goes away.
-fn told(stream: &mut TcpStream) -> Option<serde_json::Value> {
+fn told(stream: &mut impl Read) -> Option<serde_json::Value> {
     let (mut text, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
@@ -52,6 +53,7 @@ fn webhook(url: String, actions: &[&str]) -> WebhookConfig {
     WebhookConfig {
         url,
         headers: vec!["X-Secret: s3cret".into()],
+        ca_file: None,
         actions: actions.iter().map(ToString::to_string).collect(),
         retries: 3,
         timeout: Duration::from_secs(10),
@@ -82,6 +84,55 @@ fn webhooks_get_each_event_again_until_they_take_it() {
         (Some(size), Some(size))
     );
     assert_eq!(taken.recv().unwrap()["action"], "delete", "a pull was not asked for");
+}
+
+/// A server with a certificate of an authority of its own, which is written to `ca_file`; what each connection told it, if
+/// anything, comes out of the channel.
+fn receiver_with_tls(ca_file: &Path) -> (String, mpsc::Receiver<Option<serde_json::Value>>) {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let (authority_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let authority = params.self_signed(&authority_key).unwrap();
+    std::fs::write(ca_file, authority.pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, authority_key);
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = builder.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key);
+    let config = Arc::new(config.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/hook", listener.local_addr().unwrap());
+    let (sender, taken) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            let event = told(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    (url, taken)
+}
+
+#[test]
+fn a_webhook_with_tls_is_told_if_its_authority_is_trusted_and_nothing_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let (known, unknown) = (dir.path().join("known.crt"), dir.path().join("unknown.crt"));
+    let (trusted_url, trusted) = receiver_with_tls(&known);
+    let (strange_url, strange) = receiver_with_tls(&unknown);
+    let registry = Fixture::start_with(|config| {
+        let with = |url| WebhookConfig { ca_file: Some(known.clone()), ..webhook(url, &["push"]) };
+        config.webhooks = vec![with(strange_url), with(trusted_url)];
+    });
+    let digest = registry.push_image("team/app", "v1", b"layer");
+    let event = trusted.recv().unwrap().expect("the trusted one was told nothing");
+    assert_eq!(event["target"]["digest"], digest.to_string());
+    assert_eq!(strange.recv().unwrap(), None, "a server that nobody vouches for was told of a push");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use hako_names::Digest;
 use hako_registry::{Config, Service};
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// A running registry in a directory of its own.
@@ -60,6 +62,12 @@ impl Fixture {
     pub fn stop(mut self) -> tempfile::TempDir {
         self.runtime.block_on(self.service.take().unwrap().stop());
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
+    /// A request to where metrics are told.
+    pub fn watch(&self, path: &str) -> Answer {
+        let address = self.service.as_ref().unwrap().metrics_address().unwrap().to_string();
+        self.runtime.block_on(send(&address, "GET", path, &[], Vec::new())).unwrap()
     }
 
     /// `127.0.0.1:PORT`.
@@ -187,6 +195,62 @@ async fn send(
     drop(sender);
     let _ = driver.await;
     Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
+/// A registry in a process of its own, killed at the end.
+pub struct Process {
+    child: Child,
+    pub host: String,
+}
+
+impl Process {
+    pub fn start(dir: &Path, config: &str) -> Self {
+        Self::run(Command::new(Self::program()).arg(dir).arg(config))
+    }
+
+    /// On a small file system, in a mount namespace that goes with the process.
+    pub fn start_on(size_mib: u32, dir: &Path, config: &str) -> Self {
+        let script = "mount -t tmpfs -o size=\"$1\"m tmpfs \"$2\" && exec \"$0\" \"$2\" \"$3\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(Self::program()).arg(size_mib.to_string());
+        Self::run(command.arg(dir).arg(config))
+    }
+
+    fn program() -> PathBuf {
+        let exe = std::env::current_exe().unwrap();
+        exe.parent().unwrap().parent().unwrap().join("examples/registry")
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let spawned = command.stdout(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut host = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut host).unwrap();
+        Self { child, host: host.trim().to_owned() }
+    }
+
+    /// A path as the process sees it.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
+    }
+
+    /// The most memory that it has had, in MiB.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+    }
+
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Plain requests to a registry that may go away.
