@@ -128,6 +128,11 @@ impl Writer {
         self
     }
 
+    /// What was written so far, for who reads it while more comes.
+    pub fn reader(&self) -> Result<File> {
+        Ok(File::open(&self.path).map_err(ContentError::io("open", &self.path, &self.what))?)
+    }
+
     /// How many bytes came so far.
     #[must_use]
     pub fn size(&self) -> u64 {

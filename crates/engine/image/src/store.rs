@@ -20,7 +20,7 @@ mod write;
 pub use budget::{Budget, Relieved, Spare};
 pub use collect::{Collected, Pin, Roots};
 pub use commit::NewImage;
-pub(crate) use convert::{Outgoing, Planned};
+pub(crate) use convert::{Making, Outgoing, Planned};
 pub use index::Sibling;
 pub(crate) use index::named_by;
 pub(crate) use stack::{Loose, Stacked};

@@ -323,11 +323,18 @@ impl RemoteClient {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let after = self.inner.options.idle_timeout + Duration::from_secs(call.payload.len() / SLOWEST);
-        match tokio::time::timeout(after, self.inner.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.broken(call, error)),
-            Err(_) => {
-                Err(RemoteError::Silent { host: self.inner.host.clone(), what: call.what.clone(), after })
+        let mut response = std::pin::pin!(self.inner.client.request(request));
+        loop {
+            let before = call.payload.life();
+            match tokio::time::timeout(after, response.as_mut()).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(self.broken(call, error)),
+                // Nobody knows how long what is still being made takes, only that it goes on.
+                Err(_) if call.payload.life() != before => {}
+                Err(_) => {
+                    let (host, what) = (self.inner.host.clone(), call.what.clone());
+                    return Err(RemoteError::Silent { host, what, after });
+                }
             }
         }
     }

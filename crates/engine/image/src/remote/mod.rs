@@ -21,6 +21,7 @@ mod challenge;
 mod client;
 mod connect;
 mod error;
+mod growth;
 mod manifests;
 mod payload;
 mod search;
@@ -30,8 +31,9 @@ pub use auth::Credentials;
 pub use blobs::BlobStream;
 pub use client::{PlainHttp, RemoteClient, RemoteOptions};
 pub use error::RemoteError;
+pub use growth::Growth;
 pub use manifests::{ManifestHead, Page, RemoteManifest};
-pub use payload::Payload;
+pub use payload::{Payload, Sent};
 pub use search::{Found, SEARCH_MAX};
 pub use upload::{Mount, Upload};
 

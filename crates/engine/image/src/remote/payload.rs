@@ -1,5 +1,6 @@
 //! Bodies that can be sent again when a connection breaks.
 
+use super::growth::Growth;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -35,9 +36,23 @@ pub enum Payload {
         /// How many bytes it has.
         length: u64,
         /// Told the number of bytes of each piece that was handed to the connection.
-        sent: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+        sent: Option<Sent>,
+    },
+    /// A file that is still being written, from a byte on.
+    Growing {
+        /// The file.
+        growth: Arc<Growth>,
+        /// Where it begins.
+        offset: u64,
+        /// How many bytes of it are meant at most.
+        most: u64,
+        /// Told the number of bytes of each piece that was handed to the connection.
+        sent: Option<Sent>,
     },
 }
+
+/// Is told of bytes on their way.
+pub type Sent = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,25 +60,43 @@ impl fmt::Debug for Payload {
             Self::Empty => f.write_str("Empty"),
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Self::File { path, offset, length, .. } => write!(f, "File({path:?}, {offset}+{length})"),
+            Self::Growing { offset, .. } => write!(f, "Growing({offset}+)"),
         }
     }
 }
 
 impl Payload {
-    /// How many bytes it has.
+    /// How many bytes it has; of one that grows, so far.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { length, .. } => *length,
+            Self::Growing { growth, offset, most, .. } => growth.written().saturating_sub(*offset).min(*most),
         }
     }
 
-    /// Whether it has no bytes.
+    /// Whether it has no bytes and gets none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.length() == Some(0)
+    }
+
+    /// How many bytes it has, if that is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Growing { growth, .. } if !growth.is_over() => None,
+            _ => Some(self.len()),
+        }
+    }
+
+    /// A number that changes while something happens to it.
+    pub(super) fn life(&self) -> u64 {
+        match self {
+            Self::Growing { growth, .. } => growth.life(),
+            _ => 0,
+        }
     }
 
     /// The part that begins `from` bytes into it.
@@ -79,6 +112,12 @@ impl Payload {
                 path: path.clone(),
                 offset: offset + from,
                 length: length.saturating_sub(from),
+                sent: sent.clone(),
+            },
+            Self::Growing { growth, offset, most, sent } => Self::Growing {
+                growth: growth.clone(),
+                offset: offset + from,
+                most: most.saturating_sub(from),
                 sent: sent.clone(),
             },
         }
@@ -99,6 +138,12 @@ impl Payload {
                 length: length.min(*whole),
                 sent: sent.clone(),
             },
+            Self::Growing { growth, offset, most, sent } => Self::Growing {
+                growth: growth.clone(),
+                offset: *offset,
+                most: length.min(*most),
+                sent: sent.clone(),
+            },
         }
     }
 
@@ -114,7 +159,17 @@ impl Payload {
                         let _ = sender.blocking_send(Err(error));
                     }
                 });
-                FileBody { pieces, left: length, sent: sent.clone() }.boxed_unsync()
+                FileBody { pieces, left: Some(length), sent: sent.clone() }.boxed_unsync()
+            }
+            Self::Growing { growth, offset, most, sent } => {
+                let (sender, pieces) = mpsc::channel(4);
+                let (growth, offset, most) = (growth.clone(), *offset, *most);
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = follow(&growth, offset, most, &sender) {
+                        let _ = sender.blocking_send(Err(error));
+                    }
+                });
+                FileBody { pieces, left: self.length(), sent: sent.clone() }.boxed_unsync()
             }
         }
     }
@@ -140,10 +195,34 @@ fn read_pieces(
     Ok(())
 }
 
+/// Reads what is there, and waits for what comes.
+fn follow(
+    growth: &Growth,
+    offset: u64,
+    most: u64,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let (mut at, end) = (offset, offset.saturating_add(most));
+    while at < end {
+        let there = growth.beyond(at)?.min(end);
+        if there <= at {
+            break;
+        }
+        let mut piece = vec![0; PIECE.min(usize::try_from(there - at).unwrap_or(PIECE))];
+        growth.read_at(&mut piece, at)?;
+        at += piece.len() as u64;
+        if sender.blocking_send(Ok(piece.into())).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 struct FileBody {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
-    left: u64,
-    sent: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+    /// `None` where nobody knows.
+    left: Option<u64>,
+    sent: Option<Sent>,
 }
 
 impl Body for FileBody {
@@ -156,12 +235,14 @@ impl Body for FileBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let piece = match self.pieces.poll_recv(context) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(None) if self.left > 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(piece)) => piece,
         };
         Poll::Ready(Some(piece.map(|piece| {
-            self.left = self.left.saturating_sub(piece.len() as u64);
+            self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
             if let Some(sent) = &self.sent {
                 sent(piece.len() as u64);
             }
@@ -170,10 +251,10 @@ impl Body for FileBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

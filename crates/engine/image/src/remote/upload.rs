@@ -133,6 +133,28 @@ impl Upload {
         Ok(())
     }
 
+    /// Sends what is still being made, to its end, in one request.
+    pub(crate) async fn follow(&mut self, payload: &Payload) -> Result<(), RemoteError> {
+        let mut call = self
+            .call(Method::PATCH, self.location.clone())
+            .header(header::CONTENT_TYPE, "application/octet-stream");
+        call.payload = payload.clone();
+        let response = self.client.send(&call).await?;
+        self.location = self.client.location(&call, response.headers())?;
+        self.offset = payload.len();
+        Ok(())
+    }
+
+    /// After [`Upload::follow`] failed: waits, and finds out how far the registry got. The error is the same again where that
+    /// is of no use.
+    pub(crate) async fn recover(&mut self, error: RemoteError) -> Result<(), RemoteError> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        tokio::time::sleep(self.client.wait_before(0, &error)).await;
+        self.refresh().await.map(drop)
+    }
+
     /// Asks the registry how far it got.
     pub async fn refresh(&mut self) -> Result<u64, RemoteError> {
         let call = self.call(Method::GET, self.location.clone());

@@ -11,8 +11,10 @@ use super::ImageStore;
 use crate::chunked;
 use crate::form::LayerForm;
 use crate::layer::{ApplyError, Decoder, Encoder, HashingReader};
+use crate::remote::Growth;
+use crate::transfer::Stop;
 use crate::{Image, ImageError, Layer};
-use hako_content::{Expected, Lease};
+use hako_content::{Blob, Expected, Lease, Writer};
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::media_type::{self, Compression};
@@ -20,10 +22,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Another one as soon as a form is written in other bytes.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " 2");
+
+/// What is read of a layer at once.
+const PIECE: usize = 128 << 10;
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -154,11 +161,46 @@ impl ImageStore {
         Err(ImageError::Unsteady { digest, form, expected, actual }.into())
     }
 
+    /// Whether nobody knows yet what the layer is in that form, and only making it tells.
+    pub(crate) fn is_unmade(&self, layer: &Layer, form: LayerForm) -> bool {
+        let is_made = !matches!(form, LayerForm::Stored | LayerForm::Uncompressed);
+        is_made && !form.is_of(layer) && self.recorded(layer, form).is_none()
+    }
+
+    /// A file for [`ImageStore::make`], and what its readers see of it.
+    pub(crate) fn making(&self, layer: &Layer, form: LayerForm) -> Result<Making> {
+        let writer = self.content().writer(format!("layer {} as {form}", layer.digest))?;
+        let growth = Arc::new(Growth::new(writer.reader()?));
+        Ok(Making { writer, end: End(growth) })
+    }
+
+    /// Makes the layer in that form for those who read along. The record stays, the bytes go with their last reader:
+    /// nothing waits for the disk.
+    pub(crate) fn make(&self, layer: &Layer, form: LayerForm, making: Making, stop: &Stop) -> Result<Layer> {
+        let (Making { writer, end }, annotations) = self.transform(layer, form, stop, making)?;
+        let made = made(layer, form, writer.finish(Expected::default())?.blob(), annotations);
+        self.record(layer, form, &made)?;
+        end.0.end(true);
+        Ok(made)
+    }
+
     /// Stores the layer in that form. The same bytes come out each time.
     fn convert(&self, layer: &Layer, form: LayerForm, lease: &Lease) -> Result<Layer> {
+        let writer = self.content().writer(format!("layer {} as {form}", layer.digest))?.under(lease);
+        let (writer, annotations) = self.transform(layer, form, &Stop::default(), writer)?;
+        Ok(made(layer, form, writer.commit(Expected::default())?, annotations))
+    }
+
+    /// Writes the layer in that form; returns what its descriptor is annotated with.
+    fn transform<W: Write>(
+        &self,
+        layer: &Layer,
+        form: LayerForm,
+        stop: &Stop,
+        writer: W,
+    ) -> Result<(W, BTreeMap<String, String>)> {
         let what = format!("layer {} as {form}", layer.digest);
-        let mut plain = self.plain(layer)?;
-        let writer = self.content().writer(&what)?.under(lease);
+        let mut plain = BufReader::with_capacity(PIECE, stop.reader(self.plain(layer)?));
         let (writer, diff_id, annotations) = match form {
             LayerForm::Zstd | LayerForm::Chunked => {
                 let written = chunked::write(&mut plain, writer, &what)?;
@@ -178,9 +220,7 @@ impl ImageStore {
             let (digest, expected) = (layer.digest.to_string(), layer.diff_id.to_string());
             return Err(ImageError::DiffId { digest, expected, actual: diff_id.to_string() }.into());
         }
-        let blob = writer.commit(Expected::default())?;
-        let media_type = form.media_type(&layer.media_type).to_owned();
-        Ok(Layer { digest: blob.digest, size: blob.size, media_type, diff_id, annotations })
+        Ok((writer, annotations))
     }
 
     /// A plain layer's digest is known; its size is counted.
@@ -243,6 +283,47 @@ impl ImageStore {
                 let _ = fs::remove_file(path);
             }
         }
+    }
+}
+
+fn made(layer: &Layer, form: LayerForm, blob: Blob, annotations: BTreeMap<String, String>) -> Layer {
+    let media_type = form.media_type(&layer.media_type).to_owned();
+    Layer { digest: blob.digest, size: blob.size, media_type, diff_id: layer.diff_id, annotations }
+}
+
+/// A layer that is read while it is made.
+#[derive(Debug)]
+pub(crate) struct Making {
+    writer: Writer,
+    end: End,
+}
+
+impl Making {
+    /// What its readers see.
+    pub(crate) fn growth(&self) -> Arc<Growth> {
+        self.end.0.clone()
+    }
+}
+
+/// Tells the readers when it is given up.
+#[derive(Debug)]
+struct End(Arc<Growth>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end(false);
+    }
+}
+
+impl Write for Making {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.writer.write(bytes)?;
+        self.end.0.grew(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

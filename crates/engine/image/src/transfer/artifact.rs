@@ -11,6 +11,7 @@ use crate::{ImageStore, Layer};
 use hako_content::Lease;
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::{OnceCell, mpsc};
@@ -52,7 +53,7 @@ async fn send(push: &Push<'_>, parcel: &Parcel) -> Result<()> {
             return Err(hako_content::ContentError::NotFound { digest: *digest }.into());
         }
     }
-    push.blobs(here, &lease).await?;
+    push.blobs(here, &HashMap::new(), &lease).await?;
     for (at, digest) in parcel.documents.iter().enumerate() {
         let (content, digest) = (push.store.content().clone(), *digest);
         let bytes = blocking(move || content.read(digest)).await?;

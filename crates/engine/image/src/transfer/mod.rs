@@ -18,6 +18,7 @@ mod artifact;
 mod chunks;
 pub(crate) mod document;
 mod fetch;
+mod made;
 pub(crate) mod pipe;
 mod platform;
 mod progress;

@@ -10,12 +10,14 @@ use hako_content::Lease;
 use hako_error::Result;
 use hako_names::{Digest, ImageRef};
 use hako_oci::media_type;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+/// A piece that any blob fits.
+pub(super) const WHOLE: u64 = 1 << 40;
 /// How many bytes go between two events of progress.
 const STEP: u64 = 512 << 10;
 
@@ -37,7 +39,7 @@ pub struct PushOptions {
 
 impl Default for PushOptions {
     fn default() -> Self {
-        Self { remote: RemoteOptions::default(), client: None, parallel: 4, piece: 1 << 40, form: None }
+        Self { remote: RemoteOptions::default(), client: None, parallel: 4, piece: WHOLE, form: None }
     }
 }
 
@@ -82,7 +84,9 @@ pub(super) struct Push<'a> {
 impl Push<'_> {
     async fn run(&self, image: &Image) -> Result<Pushed> {
         let lease = Arc::new(self.store.lease("push")?);
-        let outgoing = self.outgoing(image, &lease).await?;
+        let form = self.form(image, &lease).await?;
+        let sent = self.send_unmade(image, form).await?;
+        let outgoing = self.outgoing(image, form, &lease).await?;
         let (digest, bytes) = outgoing.top();
         let (size, bytes) = (bytes.len() as u64, bytes.to_vec());
         let mut blobs: Vec<_> =
@@ -90,7 +94,7 @@ impl Push<'_> {
         for planned in outgoing.layers {
             blobs.push((planned.layer.digest, planned.layer.size, Some(planned)));
         }
-        let (moved, saved) = self.blobs(blobs, &lease).await?;
+        let (moved, saved) = self.blobs(blobs, &sent, &lease).await?;
         for (own, bytes) in outgoing.documents {
             // All but the last are found by their digests.
             let tag = self.name.tag().filter(|_| own == digest);
@@ -111,29 +115,40 @@ impl Push<'_> {
         Ok(Pushed { digest, size, moved, saved })
     }
 
-    /// What is to be sent. The image here stays as it is.
-    async fn outgoing(&self, image: &Image, lease: &Arc<Lease>) -> Result<Outgoing> {
+    /// How its layers go. From here on the image stays.
+    async fn form(&self, image: &Image, lease: &Arc<Lease>) -> Result<LayerForm> {
         let (store, image, lease) = (self.store.clone(), image.clone(), lease.clone());
         let wanted = self.options.form;
         blocking(move || {
             store.hold(&image, &lease)?;
             let usual = || if store.is_elsewhere(&image) { LayerForm::Stored } else { LayerForm::Gzip };
-            let form = wanted.unwrap_or_else(usual);
-            store.outgoing(&image, &|_| form, &lease)
+            Ok(wanted.unwrap_or_else(usual))
         })
         .await
     }
 
-    /// Sends what the registry lacks; returns how many bytes that were, and how many it had.
+    /// What is to be sent. The image here stays as it is.
+    async fn outgoing(&self, image: &Image, form: LayerForm, lease: &Arc<Lease>) -> Result<Outgoing> {
+        let (store, image, lease) = (self.store.clone(), image.clone(), lease.clone());
+        blocking(move || store.outgoing(&image, &|_| form, &lease)).await
+    }
+
+    /// Sends what the registry lacks, beside what was sent already; returns how many bytes that were, and how many it had.
     pub(super) async fn blobs(
         &self,
         blobs: Vec<(Digest, u64, Option<Planned>)>,
+        sent: &HashMap<Digest, bool>,
         lease: &Arc<Lease>,
     ) -> Result<(u64, u64)> {
         let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
         let (mut tasks, mut seen) = (JoinSet::new(), HashSet::new());
+        let (mut moved, mut saved) = (0, 0);
         for (digest, size, planned) in blobs {
             if !seen.insert(digest) {
+                continue;
+            }
+            if let Some(is_moved) = sent.get(&digest) {
+                *(if *is_moved { &mut moved } else { &mut saved }) += size;
                 continue;
             }
             self.progress.layer(digest, LayerState::Waiting);
@@ -158,7 +173,6 @@ impl Push<'_> {
                 sending.run().await
             });
         }
-        let (mut moved, mut saved) = (0, 0);
         while let Some(done) = tasks.join_next().await {
             let (size, is_moved) = done.map_err(|_| gone())??;
             *(if is_moved { &mut moved } else { &mut saved }) += size;

@@ -122,7 +122,9 @@ async fn any_reader_of_zstd_takes_a_layer_in_chunks() {
     let here = Store::new();
     let image = publish(&here, &peer, 1, 0).await;
     let layer = &image.layers[0];
-    let blob = here.images.content().path(layer.digest);
+    let there = Store::new();
+    fetch(&there, &peer, &Progress::none()).await;
+    let blob = there.images.content().path(layer.digest);
     let plain = Command::new("zstd").arg("-dc").stdin(std::fs::File::open(&blob).unwrap()).output().unwrap();
     assert_eq!(Digest::of(&plain.stdout), layer.diff_id);
     assert_eq!(plain.stdout, version(1, 0));

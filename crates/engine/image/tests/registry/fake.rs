@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -30,6 +31,9 @@ struct Shared {
     files: Mutex<HashMap<String, (String, Bytes)>>,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
+    /// What is answered only after something else was asked.
+    order: Mutex<Option<(Method, Method)>>,
+    came: Notify,
 }
 
 /// It ends with its runtime.
@@ -37,6 +41,24 @@ struct Shared {
 pub struct Fake {
     shared: Arc<Shared>,
     pub host: String,
+}
+
+impl Shared {
+    async fn turn(&self, method: &Method) {
+        loop {
+            let mut came = std::pin::pin!(self.came.notified());
+            // From here on nothing is missed.
+            came.as_mut().enable();
+            let first = match &*self.order.lock() {
+                Some((first, last)) if last == method => first.clone(),
+                _ => return,
+            };
+            if self.seen.lock().iter().any(|seen| seen.method == first) {
+                return;
+            }
+            came.await;
+        }
+    }
 }
 
 impl Fake {
@@ -70,6 +92,11 @@ impl Fake {
     /// Answers before files do; the latest rule is asked first.
     pub fn rule(&self, rule: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static) {
         self.shared.rules.lock().insert(0, Box::new(rule));
+    }
+
+    /// Answers `last` only once `first` was asked.
+    pub fn in_order(&self, first: Method, last: Method) {
+        *self.shared.order.lock() = Some((first, last));
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -133,6 +160,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     let seen = Seen { method: parts.method, path, headers: parts.headers, body };
     shared.seen.lock().push(seen.clone());
+    shared.came.notify_waiters();
+    shared.turn(&seen.method).await;
     let ruled = shared.rules.lock().iter().find_map(|rule| rule(&seen));
     ruled.unwrap_or_else(|| file(&shared, &seen))
 }

@@ -9,13 +9,13 @@ use hako_error::Kind;
 use hako_image::Image;
 use hako_image::layer::Encoder;
 use hako_image::remote::{Credentials, Payload, RemoteClient, RemoteOptions};
-use hako_image::transfer::{Progress, PullOptions, pull};
+use hako_image::transfer::{Progress, PullOptions, PushOptions, pull, push};
 use hako_names::Digest;
 use hako_oci::media_type::{self, Compression};
 use http::{Method, header};
 use serde_json::json;
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -285,6 +285,96 @@ async fn a_broken_upload_continues_where_the_registry_is() {
     let payload = Payload::Bytes(bytes.clone().into());
     client.upload_blob("app", Digest::of(&bytes), &payload, 30_000).await.unwrap();
     assert_eq!(*stored.lock(), bytes);
+}
+
+/// Uploads as a registry takes them, each under its number; `broken` are answered 503 after half of the piece came.
+fn take_uploads(fake: &Fake, broken: &'static [usize]) -> Arc<parking_lot::Mutex<Vec<Vec<u8>>>> {
+    let uploads = Arc::new(parking_lot::Mutex::new(Vec::<Vec<u8>>::new()));
+    let (taken, patches) = (uploads.clone(), AtomicUsize::new(0));
+    fake.rule(move |seen| {
+        let (_, upload) = seen.path.split_once("/v2/app/blobs/uploads/")?;
+        let mut taken = taken.lock();
+        if seen.method == Method::POST {
+            taken.push(Vec::new());
+        }
+        let number = upload.split('?').next().and_then(|number| number.parse().ok()).unwrap_or(taken.len());
+        let has = &mut taken[number - 1];
+        let status = match seen.method {
+            Method::GET => 204,
+            Method::PATCH => {
+                let is_broken = broken.contains(&patches.fetch_add(1, Ordering::Relaxed));
+                let upto = if is_broken { seen.body.len() / 2 } else { seen.body.len() };
+                has.extend_from_slice(&seen.body[..upto]);
+                if is_broken { 503 } else { 202 }
+            }
+            Method::PUT => 201,
+            _ => 202,
+        };
+        let answer = Response::builder().status(status);
+        let answer = answer.header(header::LOCATION, format!("/v2/app/blobs/uploads/{number}?s=x"));
+        Some(answer.header(header::RANGE, format!("0-{}", has.len().max(1) - 1)).body(Body::empty()).unwrap())
+    });
+    fake.rule(|seen| (seen.method == Method::PUT && seen.path.contains("/manifests/")).then(|| status(201)));
+    uploads
+}
+
+fn hasty_push() -> PushOptions {
+    PushOptions { remote: hasty(), ..PushOptions::default() }
+}
+
+/// How many files of blobs, whole and half, a store has.
+fn files(store: &Store) -> usize {
+    let dir = store.dir.path().join("content");
+    let count = |name: &str| std::fs::read_dir(dir.join(name)).unwrap().count();
+    count("blobs/sha256") + count("ingest")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_is_sent_while_it_is_made_goes_on_after_a_cut_and_stays_nowhere_here() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    let (uploads, before) = (take_uploads(&fake, &[0]), files(&store));
+    let pushed =
+        push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
+    let patches: Vec<_> = fake.seen().into_iter().filter(|seen| seen.method == Method::PATCH).collect();
+    assert_eq!(patches[0].headers.get(header::CONTENT_LENGTH), None, "its length was known when it was sent");
+    assert!(patches[1].headers.get(header::CONTENT_RANGE).is_some(), "{:?}", patches[1].headers);
+    let layer = uploads.lock()[0].clone();
+    let mut plain = Vec::new();
+    flate2::read::MultiGzDecoder::new(layer.as_slice()).read_to_end(&mut plain).unwrap();
+    assert_eq!(Digest::of(&plain), image.layers[0].diff_id);
+    let ended = format!("/v2/app/blobs/uploads/1?s=x&digest={}", Digest::of(&layer));
+    assert_eq!(fake.count(&ended), 1, "{ended}");
+    assert!(pushed.moved > layer.len() as u64, "the configuration goes too");
+    // The manifest that the registry has is all that came.
+    assert_eq!(files(&store), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_the_registry_turns_out_to_have_is_taken_back() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    take_uploads(&fake, &[]);
+    fake.rule(|seen| (seen.method == Method::HEAD).then(|| status(200)));
+    fake.in_order(Method::HEAD, Method::PATCH);
+    let pushed =
+        push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
+    assert_eq!(pushed.moved, 0);
+    let methods: Vec<_> = fake.seen().into_iter().map(|seen| (seen.method, seen.path)).collect();
+    let is_upload = |path: &str| path.starts_with("/v2/app/blobs/uploads/");
+    assert!(methods.iter().any(|(method, path)| *method == Method::DELETE && is_upload(path)), "{methods:?}");
+    assert!(!methods.iter().any(|(method, path)| *method == Method::PUT && is_upload(path)), "{methods:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_push_is_told_before_anything_is_made() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    fake.rule(|seen| (seen.method == Method::POST).then(|| status(403)));
+    let refused = push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Forbidden);
+    let records = std::fs::read_dir(store.dir.path().join("images/converted"));
+    assert_eq!(records.map_or(0, Iterator::count), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
