@@ -131,6 +131,12 @@ impl Terminal {
         }
     }
 
+    /// As a window that is dragged.
+    fn resize(&self, columns: u16) {
+        let size = rustix::termios::Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
+    }
+
     fn types(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
@@ -196,6 +202,17 @@ fn steps_are_seen_while_they_run_and_one_line_of_each_stays() {
     let (before, _) = terminal.until("two running steps", both);
     // While nothing is written their time goes on.
     terminal.until("other times", |lines| running(lines, "one").filter(|line| *line != before));
+
+    // A line longer than the terminal would be broken, and its pieces stay.
+    terminal.resize(COLUMNS / 2);
+    terminal.until("shorter lines", |lines| {
+        let (one, two) = both(lines)?;
+        [one, two].iter().all(|line| line.chars().count() < usize::from(COLUMNS / 2)).then_some(())
+    });
+    terminal.resize(COLUMNS);
+    terminal.until("long lines again", |lines| {
+        running(lines, "one").filter(|line| line.chars().count() > usize::from(COLUMNS / 2))
+    });
 
     for mount in std::fs::read_dir(platform.data_dir().join("images/build-mounts")).unwrap() {
         let data = mount.unwrap().path().join("data");

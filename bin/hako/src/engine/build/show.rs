@@ -19,15 +19,36 @@ pub(super) struct Show {
     style: ProgressStyle,
     running: BTreeMap<usize, Running>,
     total: usize,
-    /// Lines of the live part that stand on the terminal now.
-    drawn: usize,
-    width: usize,
-    /// How many lines the terminal has.
-    height: usize,
+    /// How many characters each line of the live part has that stands on the terminal now.
+    drawn: Vec<usize>,
+    /// Columns that lines are cut to, whatever the terminal has.
+    columns: Option<usize>,
+    size: Size,
     /// The image that a failed step left.
     pub kept: Option<String>,
     /// Whether a step failed whose files a shell could be started in.
     pub has_failed_run: bool,
+}
+
+/// What fits on the terminal.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    width: usize,
+    height: usize,
+}
+
+impl Size {
+    fn of_terminal(columns: Option<usize>) -> Self {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let width = columns.or(size.map(|size| size.ws_col.into())).unwrap_or(100);
+        Self { width, height: size.map_or(usize::MAX, |size| size.ws_row.into()) }
+    }
+
+    /// How many rows lines of so many characters take: a terminal that became narrower has broken them.
+    fn rows(self, lines: &[usize]) -> usize {
+        lines.iter().map(|length| length.div_ceil(self.width.max(1)).max(1)).sum()
+    }
 }
 
 struct Running {
@@ -48,16 +69,14 @@ impl Show {
             ProgressStyle::Auto => ProgressStyle::Plain,
             style => style,
         };
-        let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
-        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
-        let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
         Self {
             style,
             running: BTreeMap::new(),
             total: 0,
-            drawn: 0,
-            width: width.or(size.map(|size| size.ws_col.into())).unwrap_or(100),
-            height: size.map_or(usize::MAX, |size| size.ws_row.into()),
+            drawn: Vec::new(),
+            columns,
+            size: Size::of_terminal(columns),
             kept: None,
             has_failed_run: false,
         }
@@ -133,25 +152,27 @@ impl Show {
 
     /// Takes the live part away, writes what stays, and draws the live part anew.
     fn draw(&mut self, lines: &[String]) {
+        // It may have another size by now.
+        self.size = Size::of_terminal(self.columns);
         let mut text = String::new();
-        if self.drawn > 0 {
-            let _ = write!(text, "\x1b[{}A\x1b[J", self.drawn);
+        if !self.drawn.is_empty() {
+            // What has left the terminal at its top cannot be taken away any more.
+            let above = self.size.rows(&self.drawn).min(self.size.height.saturating_sub(1).max(1));
+            let _ = write!(text, "\x1b[{above}A\x1b[J");
         }
         for line in lines {
             let _ = writeln!(text, "{}", self.cut(line));
         }
-        self.drawn = 0;
+        self.drawn = Vec::new();
         for run in self.running.values().take(SHOWN) {
-            // What has left the terminal at its top cannot be taken away any more.
-            if self.drawn + 3 > self.height {
+            if self.drawn.len() + 3 > self.size.height {
                 break;
             }
-            let line = format!(" => {:.1}s {}", run.began.elapsed().as_secs_f64(), run.title);
-            let _ = writeln!(text, "{}", self.cut(&line));
-            self.drawn += 1;
-            if let Some(last) = run.tail.back() {
-                let _ = writeln!(text, "{}", self.cut(&format!("      {last}")));
-                self.drawn += 1;
+            let head = format!(" => {:.1}s {}", run.began.elapsed().as_secs_f64(), run.title);
+            for line in std::iter::once(head).chain(run.tail.back().map(|last| format!("      {last}"))) {
+                let line = self.cut(&line);
+                let _ = writeln!(text, "{line}");
+                self.drawn.push(line.chars().count());
             }
         }
         output::error_bytes(text.as_bytes());
@@ -159,7 +180,7 @@ impl Show {
 
     /// What fits on one line; control characters would move the cursor.
     fn cut(&self, line: &str) -> String {
-        line.chars().filter(|c| !c.is_control()).take(self.width.saturating_sub(1)).collect()
+        line.chars().filter(|c| !c.is_control()).take(self.size.width.saturating_sub(1)).collect()
     }
 
     /// Draws the live part anew: time goes on also while nothing is said.
@@ -183,6 +204,12 @@ mod tests {
     use super::*;
     use hako_build::OutputStream;
     use std::time::Duration;
+
+    #[test]
+    fn lines_that_a_narrower_terminal_has_broken_are_counted_as_it_shows_them() {
+        let rows = |width| Size { width, height: 24 }.rows(&[79, 0, 40]);
+        assert_eq!([rows(80), rows(40), rows(39), rows(1)], [3, 4, 6, 120]);
+    }
 
     #[test]
     fn plain_lines_name_their_step_and_are_whole() {
