@@ -2,13 +2,16 @@
 //!
 //! Three stages that do not need each other stand on a Debian of debootstrap's minbase; each waits a second and
 //! writes 2,000 small files, and the last stage copies from each. A round builds that with inputs that nobody has
-//! seen (cold), again (cached), and with one line of one stage's input changed.
+//! seen (cold), again (cached), and with one line of one stage's input changed. What the programs of the stages take without
+//! any builder is measured too: no share below theirs can be reached.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
 mod builders;
+mod floor;
 
 use anyhow::Context as _;
 use builders::{Buildah, Builder, Docker, Hako};
+use floor::{Floor, Times};
 use hako_benches::{Row, Target, has, median, time};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,25 +75,62 @@ fn round(
     Ok(())
 }
 
-/// `alone` are the milliseconds that the program of a single stage takes in a container, with nothing built.
-fn rows(ours: &Measured, peers: &[Measured], alone: f64) -> Vec<Row> {
-    let of_program = format!("the program of one stage takes {alone:.0} ms in a container without any build");
+/// What of the fastest peer's time is left without a builder: `floor` are the programs, on their own and with what else there is.
+fn rows(ours: &Measured, peers: &[Measured], floor: &Times, contained: f64) -> Vec<Row> {
     let whats = [
-        ("build of three stages, cold", Target::RatioAtMost(0.7), of_program.clone()),
-        ("build of three stages, fully cached", Target::AtMost(30.0), String::new()),
-        ("build of three stages, one line of one changed", Target::RatioAtMost(0.6), of_program),
+        ("build of three stages, cold", Target::RatioAtMost(0.7)),
+        ("build of three stages, fully cached", Target::AtMost(30.0)),
+        ("build of three stages, one line of one changed", Target::RatioAtMost(0.6)),
     ];
     let mut rows = Vec::new();
-    for (at, (what, target, why)) in whats.into_iter().enumerate() {
+    for (at, (what, target)) in whats.into_iter().enumerate() {
         let figure = |measured: &Measured| median(measured.samples[at].clone());
         for peer in peers {
             println!("{what}: {} {:.0} ms", peer.name, figure(peer));
         }
         let fastest = peers.iter().min_by(|a, b| figure(a).total_cmp(&figure(b)));
         let peer = fastest.map(|peer| (peer.name.to_owned(), figure(peer)));
+        let share = |took: f64| match &peer {
+            Some((name, figure)) => format!("{took:.0} ms, {:.2} of {name}", took / figure),
+            None => format!("{took:.0} ms"),
+        };
+        let why = match at {
+            0 => format!(
+                "without any builder the three programs at once take {}; with cp of their files {}",
+                share(floor.programs),
+                share(floor.with_copies)
+            ),
+            2 => format!(
+                "without any builder the stage's program takes {}, in a container of ours {}",
+                share(floor.one),
+                share(contained)
+            ),
+            _ => String::new(),
+        };
+        if !why.is_empty() {
+            println!("{what}: {why}");
+        }
         rows.push(Row { what: what.into(), ours: figure(ours), peer, unit: "ms", target, why });
     }
     rows
+}
+
+/// The medians of the programs without a builder, and of one in a container of ours.
+fn floors(scratch: &Path, base: &Path, ours: &Hako, rounds: usize) -> anyhow::Result<(Times, f64)> {
+    let floor = Floor::new(scratch, base)?;
+    let programs = STAGES.map(|stage| (stage, script(stage)));
+    // The first warms up.
+    floor.round(&programs)?;
+    let times = (0..rounds).map(|_| floor.round(&programs)).collect::<anyhow::Result<Vec<_>>>()?;
+    let middle = |of: fn(&Times) -> f64| median(times.iter().map(of).collect());
+    let contained =
+        (0..rounds).map(|_| ours.alone(&script(STAGES[0]))).collect::<anyhow::Result<Vec<f64>>>()?;
+    let times = Times {
+        programs: middle(|times| times.programs),
+        with_copies: middle(|times| times.with_copies),
+        one: middle(|times| times.one),
+    };
+    Ok((times, median(contained)))
 }
 
 fn main() -> anyhow::Result<()> {
@@ -133,9 +173,8 @@ fn main() -> anyhow::Result<()> {
             Err(error) => println!("{name}: could not be measured: {error:#}"),
         }
     }
-    let alone = (0..rounds).map(|_| ours.alone(&script(STAGES[0]))).collect::<anyhow::Result<Vec<f64>>>()?;
-    let alone = median(alone);
+    let (floor, contained) = floors(scratch.path(), &base, &ours, rounds)?;
     let (ours, peers) = measured.split_first().context("nothing was measured")?;
-    rows(ours, peers, alone).iter().for_each(Row::print);
+    rows(ours, peers, &floor, contained).iter().for_each(Row::print);
     Ok(())
 }
