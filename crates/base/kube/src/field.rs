@@ -1,7 +1,10 @@
-//! Constructors of field causes in the API's words, so that every validator says the same thing the same way.
+//! Constructors of field causes in the API's words, so that every validator says the same thing the same way; and the
+//! way to a field in objects that strangers wrote, which may be far longer than what is at its end.
 
 use hako_error::FieldCause;
 use serde_json::Value;
+use std::collections::HashSet;
+use std::fmt;
 
 /// Appends a name to a path.
 #[must_use]
@@ -19,6 +22,124 @@ pub fn index(path: &str, index: usize) -> String {
 #[must_use]
 pub fn key(path: &str, key: &str) -> String {
     format!("{path}[{key}]")
+}
+
+/// The way to a value from the root of an object: a chain through the callers, made into text only where somebody is
+/// told. A walk that wrote every path would copy a name of a megabyte for each of the values below it.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'a> {
+    Root,
+    /// A member of what is at the path before.
+    Member(&'a Path<'a>, &'a str),
+    /// A value of a map at the path before.
+    Key(&'a Path<'a>, &'a str),
+    /// An item of what is at the path before.
+    Item(&'a Path<'a>, usize),
+}
+
+impl Path<'_> {
+    /// The path without the places in lists: `spec.containers.name`.
+    #[must_use]
+    pub fn names(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Item(above, _) => above.names(),
+            Self::Member(above, name) | Self::Key(above, name) => child(&above.names(), name),
+        }
+    }
+
+    const fn is_root(&self) -> bool {
+        matches!(self, Self::Root)
+    }
+}
+
+/// As messages show it: `spec.containers[0].name`.
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(above, name) if above.is_root() => f.write_str(name),
+            Self::Member(above, name) => write!(f, "{above}.{name}"),
+            Self::Key(above, name) => write!(f, "{above}[{name}]"),
+            Self::Item(above, at) => write!(f, "{above}[{at}]"),
+        }
+    }
+}
+
+/// Bytes that are told of what is wrong with one object.
+const MOST_TOLD: usize = 1024 * 1024;
+
+/// What is told of an object, up to a limit: what is wrong with one that was made for it may be as long as its length
+/// times its length.
+#[derive(Debug)]
+pub struct Told<T> {
+    all: Vec<T>,
+    room: usize,
+}
+
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), room: MOST_TOLD }
+    }
+}
+
+impl Told<FieldCause> {
+    /// Tells of one more fault, if there is room.
+    pub fn push(&mut self, cause: impl FnOnce() -> FieldCause) {
+        self.put(cause, |cause| cause.field.len() + cause.message.len());
+    }
+
+    /// Several that were found elsewhere.
+    pub fn extend(&mut self, causes: impl IntoIterator<Item = FieldCause>) {
+        causes.into_iter().for_each(|cause| self.push(|| cause));
+    }
+
+    /// All that was told; if there was more, the last one says so.
+    #[must_use]
+    pub fn into_all(mut self) -> Vec<FieldCause> {
+        if self.is_full() {
+            self.all
+                .push(forbidden("<nil>", "there is more wrong than is shown; correct these faults first"));
+        }
+        self.all
+    }
+}
+
+impl Told<String> {
+    /// Tells of one more path, if there is room.
+    pub fn push(&mut self, path: impl FnOnce() -> String) {
+        self.put(path, String::len);
+    }
+
+    /// All that was told.
+    #[must_use]
+    pub fn into_all(self) -> Vec<String> {
+        self.all
+    }
+}
+
+impl<T> Told<T> {
+    fn put(&mut self, make: impl FnOnce() -> T, bytes: impl FnOnce(&T) -> usize) {
+        if self.is_full() {
+            return;
+        }
+        let one = make();
+        // What is empty takes a place too.
+        self.room = self.room.saturating_sub(bytes(&one) + size_of::<T>());
+        self.all.push(one);
+    }
+
+    /// Whether nothing more is told.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    /// Whether nothing was told.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
 }
 
 fn cause(reason: &str, field: impl Into<String>, message: String) -> FieldCause {
@@ -113,13 +234,8 @@ pub fn line(cause: &FieldCause) -> String {
 /// All causes on one line: one as it is, several in brackets.
 #[must_use]
 pub fn lines(causes: &[FieldCause]) -> String {
-    let mut all: Vec<String> = Vec::with_capacity(causes.len());
-    for cause in causes {
-        let text = line(cause);
-        if !all.contains(&text) {
-            all.push(text);
-        }
-    }
+    let mut seen = HashSet::with_capacity(causes.len());
+    let all: Vec<String> = causes.iter().map(line).filter(|text| seen.insert(text.clone())).collect();
     match all.as_slice() {
         [one] => one.clone(),
         several => format!("[{}]", several.join(", ")),
@@ -129,6 +245,33 @@ pub fn lines(causes: &[FieldCause]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_reads_as_messages_show_it() {
+        let root = Path::Root;
+        let (spec, first) = (Path::Member(&root, "spec"), Path::Item(&root, 0));
+        let list = Path::Member(&spec, "containers");
+        let item = Path::Item(&list, 3);
+        let name = Path::Member(&item, "name");
+        assert_eq!(name.to_string(), "spec.containers[3].name");
+        assert_eq!(name.names(), "spec.containers.name");
+        assert_eq!(Path::Key(&list, "a.b").to_string(), "spec.containers[a.b]");
+        assert_eq!((first.to_string().as_str(), root.to_string().as_str()), ("[0]", ""));
+    }
+
+    #[test]
+    fn what_is_told_of_one_object_has_an_end() {
+        let mut told = Told::<FieldCause>::default();
+        let name = "n".repeat(1000);
+        (0..10_000).for_each(|at| told.push(|| required(index(&name, at), "")));
+        assert!(told.is_full());
+        let all = told.into_all();
+        assert!(all.len() < 1100, "{}", all.len());
+        assert!(line(&all[all.len() - 1]).contains("there is more wrong than is shown"));
+        let mut paths = Told::<String>::default();
+        (0..10_000).for_each(|_| paths.push(|| name.clone()));
+        assert!(paths.into_all().len() < 1100);
+    }
 
     #[test]
     fn causes_read_as_the_api_words_them() {
