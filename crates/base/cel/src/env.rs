@@ -86,6 +86,11 @@ impl Env {
         &self.variables[index].1
     }
 
+    /// What an expression is about.
+    pub(crate) fn first(&self) -> Option<&Arc<Declared>> {
+        self.variables.first().map(|(_, declared)| declared)
+    }
+
     pub(crate) fn object(&self, name: &str) -> Option<&Arc<ObjectType>> {
         self.objects.get(name)
     }

@@ -6,7 +6,7 @@ use crate::cost::{self, NEW_LIST, NEW_MAP, NEW_OBJECT, SELECT_OR_NAME};
 use crate::overload::Overload;
 use crate::plan::{FoldOp, Op};
 use crate::value::{Key, List, Map, Text};
-use crate::{EvalError, Value};
+use crate::{EvalError, Value, work};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -153,10 +153,13 @@ impl<'v, 'a, V: Variables<'a> + ?Sized> Evaluation<'v, 'a, V> {
         let overload = overload.ok_or(EvalError::NoSuchOverload)?;
         let result = (overload.apply)(&values);
         match &result {
-            Ok(value) => self.charge(cost::actual(overload, &values, value))?,
+            Ok(value) => {
+                work::take(value.weight());
+                self.charge(cost::actual(overload, &values, value))?;
+            }
             Err(_) => self.charge(1)?,
         }
-        result
+        if work::is_spent() { Err(EvalError::CostExceeded) } else { result }
     }
 
     fn items(&mut self, items: &'a [(Op, bool)]) -> Result<Vec<Value<'a>>, EvalError> {

@@ -34,6 +34,7 @@ mod tests;
 mod time;
 mod types;
 mod value;
+mod work;
 
 pub use cost::Estimate;
 pub use declared::{Declared, ListKind, MAX_STRING, ObjectType};

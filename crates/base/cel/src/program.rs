@@ -2,7 +2,7 @@
 
 use crate::eval::{Evaluation, Variables};
 use crate::plan::Op;
-use crate::{CompileError, Env, Estimate, EvalError, Type, Value, check, cost, parse, plan};
+use crate::{CompileError, Env, Estimate, EvalError, Type, Value, check, cost, parse, plan, work};
 
 /// An expression that may be evaluated any number of times, by any number of threads.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Program {
     /// Evaluates with `variables`, giving up when it costs more than `limit`.
     pub fn evaluate<'a, V: Variables<'a> + ?Sized>(&'a self, variables: &V, limit: u64) -> Evaluated<'a> {
         let mut evaluation = Evaluation::new(variables, limit);
-        let result = evaluation.run(&self.op);
-        Evaluated { result, cost: evaluation.cost }
+        let (result, besides) = work::limited(|| evaluation.run(&self.op));
+        Evaluated { result, cost: evaluation.cost.saturating_add(besides) }
     }
 }

@@ -306,6 +306,21 @@ fn authorization_is_asked_of_the_host() {
 }
 
 #[test]
+fn asking_for_a_type_costs_no_more_than_what_the_expression_is_about() {
+    let most = |about: Declared, source: &str| {
+        let env = Env::new().with("self", about.clone()).with("oldSelf", about);
+        env.compile(source).unwrap().estimate().max
+    };
+    let object = Declared::object("o", [("port".to_owned(), Declared::int_or_string(None), true)]);
+    assert_eq!(most(object, "type(self.port) == string"), 4);
+    let source = "type(self) == int ? self > 0 : self.matches('^[0-9]+%$')";
+    // A number is longer than no text of 100 characters; a text may be as long as a request.
+    assert!(most(Declared::int_or_string(Some(100)), source) < 500);
+    let most = most(Declared::int_or_string(None), source);
+    assert!((1_000_000..2_000_000).contains(&most), "{most}");
+}
+
+#[test]
 fn variables_may_have_dots_and_types_may_be_made() {
     let object = Declared::object("Object", [("n".to_owned(), Declared::int(), false)]);
     let env = Env::new().with("variables.x", Declared::int()).with_type(&object);
@@ -357,4 +372,58 @@ fn expressions_that_explode_are_given_up() {
         let error = outcome(&source).expect_err(&source);
         assert!(error.contains("cost limit exceeded") || error.contains("longer than"), "{error}");
     }
+}
+
+/// An expression in which `Z` is a list of two lists of two lists, and so on.
+fn doubled(levels: usize, expression: &str) -> String {
+    let inner = expression.replace('Z', &format!("x{levels}"));
+    let inner =
+        (0..levels).rev().fold(inner, |inner, at| format!("[[x{at}, x{at}]].all(x{}, {inner})", at + 1));
+    format!("[[1, 1]].all(x0, {inner})")
+}
+
+#[test]
+fn values_that_double_again_and_again_end_an_evaluation() {
+    let none: [Value<'_>; 0] = [];
+    for expression in [
+        "{'a': Z} == {'a': Z}",
+        "Z in [Z]",
+        "sets.contains([Z], [Z])",
+        "'%s'.format([Z]) != ''",
+        "Z.flatten(60).size() > 0",
+        "[Z, Z].distinct().size() == 1",
+    ] {
+        let program = Env::new().compile(&doubled(60, expression)).unwrap();
+        let evaluated = program.evaluate(&none[..], 1_000_000);
+        assert_eq!(evaluated.result.unwrap_err(), EvalError::CostExceeded, "{expression}");
+        assert!(evaluated.cost > 300_000, "it is paid for: {}", evaluated.cost);
+        let program = Env::new().compile(&doubled(8, expression)).unwrap();
+        let evaluated = program.evaluate(&none[..], 1_000_000);
+        assert!(matches!(evaluated.result, Ok(Value::Bool(true))), "{expression}");
+        assert!(evaluated.cost < 5_000, "{}", evaluated.cost);
+    }
+}
+
+#[test]
+fn texts_and_lists_that_are_made_large_of_small_ones_end_an_evaluation() {
+    let none: [Value<'_>; 0] = [];
+    let text = "a".repeat(2_000);
+    for one in [format!("'{text}'.replace('a', '{text}')"), "lists.range(100000)".to_owned()] {
+        let all = vec![one.as_str(); 12].join(", ");
+        let program = Env::new().compile(&format!("[{all}].size() > 0")).unwrap();
+        assert_eq!(
+            program.evaluate(&none[..], 1_000_000).result.unwrap_err(),
+            EvalError::CostExceeded,
+            "{one}"
+        );
+    }
+}
+
+#[test]
+fn what_doubles_is_not_written_out_as_json() {
+    let none: [Value<'_>; 0] = [];
+    let source = (0..60).fold("[1]".to_owned(), |inner, at| format!("[{inner}].map(x{at}, [x{at}, x{at}])"));
+    let program = Env::new().compile(&source).unwrap();
+    let value = program.evaluate(&none[..], 1_000_000).result.unwrap();
+    assert_eq!(value.to_json().unwrap_err(), EvalError::CostExceeded);
 }

@@ -12,7 +12,7 @@ pub(crate) use map::{Key, Map};
 pub(crate) use order::{compare, equal};
 
 use crate::opaque::Opaque;
-use crate::{Declared, EvalError, Instant, Type};
+use crate::{Declared, EvalError, Instant, Type, work};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -149,6 +149,17 @@ impl<'a> Value<'a> {
             _ => 1,
         };
         size as u64
+    }
+
+    /// The work of making the value, what is in its items aside.
+    pub(crate) fn weight(&self) -> u64 {
+        match self {
+            Self::String(text) => work::text(text.len()),
+            Self::Bytes(octets) => work::text(octets.len()),
+            Self::List(list) => work::ITEM * list.len() as u64,
+            Self::Map(map) => work::ITEM * map.len() as u64,
+            _ => 1,
+        }
     }
 
     /// The value itself, or the fault that it stands for.

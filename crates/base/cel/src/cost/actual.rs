@@ -4,6 +4,7 @@ use super::{AUTHORIZATION, Estimate, PATTERN, TRAVERSAL, scale, selector};
 use crate::Value;
 use crate::opaque::Opaque;
 use crate::overload::{Cost, Overload};
+use crate::work;
 
 /// Lists are shared in cel-go when they are joined and copied here; from this length on copying has a price.
 const FREE_COPY: u64 = 1_000;
@@ -62,6 +63,9 @@ fn compare(args: &[Value<'_>]) -> u64 {
 
 /// Everything in the value once.
 fn traversal(value: &Value<'_>) -> u64 {
+    if !work::take(1) {
+        return 0;
+    }
     match value {
         Value::String(text) => (text.len() as f64 * TRAVERSAL) as u64,
         Value::Bytes(octets) => (octets.len() as f64 * TRAVERSAL) as u64,

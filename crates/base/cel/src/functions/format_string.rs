@@ -2,7 +2,7 @@
 
 use super::{MAX_RESULT, Result, convert::show_double, too_long};
 use crate::value::{List, Map};
-use crate::{EvalError, Value, time};
+use crate::{EvalError, Value, time, work};
 
 /// Digits behind the point that anybody may ask for.
 const MAX_PRECISION: usize = 1_000;
@@ -121,6 +121,9 @@ fn hexadecimal(value: &Value<'_>) -> std::result::Result<String, EvalError> {
 
 /// What `%s` writes of any value.
 fn text(value: &Value<'_>) -> std::result::Result<String, EvalError> {
+    if !work::take(value.weight()) {
+        return Err(EvalError::CostExceeded);
+    }
     Ok(match value {
         Value::Null => "null".into(),
         Value::Bool(value) => value.to_string(),

@@ -3,7 +3,7 @@
 use super::{Args, MAX_RESULT, Result, too_long};
 use crate::overload::{Cost, Row};
 use crate::value::{List, compare, equal};
-use crate::{EvalError, Value};
+use crate::{EvalError, Value, work};
 use std::cmp::Ordering;
 
 #[rustfmt::skip]
@@ -138,6 +138,9 @@ fn flatten_into<'a>(
     flat: &mut Vec<Value<'a>>,
 ) -> std::result::Result<(), EvalError> {
     for item in list.iter() {
+        if !work::take(work::ITEM) {
+            return Err(EvalError::CostExceeded);
+        }
         match item.checked()? {
             Value::List(inner) if depth > 0 => flatten_into(&inner, depth - 1, flat)?,
             item if flat.len() < MAX_RESULT / 4 => flat.push(item),

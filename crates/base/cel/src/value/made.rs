@@ -1,8 +1,8 @@
 //! Values that expressions make, as JSON.
 
 use super::{Key, List, Map, Value};
-use crate::EvalError;
 use crate::time::show_duration;
+use crate::{EvalError, work};
 use base64::Engine as _;
 use serde_json::Value as Json;
 
@@ -12,9 +12,23 @@ impl Value<'_> {
     /// # Errors
     /// When it, or something in it, has no form in JSON: types, values of libraries, keys that are no strings.
     pub fn to_json(&self) -> Result<Json, EvalError> {
+        work::limited(|| self.made()).0
+    }
+
+    fn made(&self) -> Result<Json, EvalError> {
+        let weight = match self {
+            Self::List(List::Json { items, .. }) => items.iter().map(size).sum(),
+            Self::Map(Map::Json(entries, _) | Map::Object(entries, _)) => {
+                entries.iter().map(|(name, value)| work::text(name.len()) + size(value)).sum()
+            }
+            other => other.weight(),
+        };
+        if !work::take(weight) {
+            return Err(EvalError::CostExceeded);
+        }
         Ok(match self {
             Self::Null | Self::Optional(None) => Json::Null,
-            Self::Optional(Some(inner)) => inner.to_json()?,
+            Self::Optional(Some(inner)) => inner.made()?,
             Self::Bool(value) => (*value).into(),
             Self::Int(value) => (*value).into(),
             Self::Uint(value) => (*value).into(),
@@ -24,13 +38,11 @@ impl Value<'_> {
             Self::Timestamp(instant) => instant.to_string().into(),
             Self::Duration(nanoseconds) => show_duration(*nanoseconds).into(),
             Self::List(List::Json { items, .. }) => Json::Array(items.to_vec()),
-            Self::List(list) => {
-                Json::Array(list.iter().map(|item| item.to_json()).collect::<Result<_, _>>()?)
-            }
+            Self::List(list) => Json::Array(list.iter().map(|item| item.made()).collect::<Result<_, _>>()?),
             Self::Map(Map::Json(entries, _) | Map::Object(entries, _)) => Json::Object((*entries).clone()),
             Self::Map(map) => {
                 let entry = |(key, value): (Key<'_>, Self)| match key {
-                    Key::String(key) => Ok((key.to_string(), value.to_json()?)),
+                    Key::String(key) => Ok((key.to_string(), value.made()?)),
                     _ => Err(EvalError::data("a key of a map is no string".to_owned())),
                 };
                 Json::Object(map.entries().into_iter().map(entry).collect::<Result<_, _>>()?)
@@ -56,13 +68,32 @@ impl Value<'_> {
     pub fn misnamed_objects(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if let Self::Map(Map::Made(name, _)) = self {
-            misnamed(self, name, &mut faults);
+            work::limited(|| misnamed(self, name, &mut faults));
         }
         faults
     }
 }
 
+/// The work of copying JSON.
+fn size(json: &Json) -> u64 {
+    match json {
+        Json::String(text) => work::text(text.len()),
+        Json::Array(items) => work::ITEM + items.iter().map(size).sum::<u64>(),
+        Json::Object(members) => {
+            let member = |(name, value): (&String, &Json)| work::text(name.len()) + size(value);
+            work::ITEM + members.iter().map(member).sum::<u64>()
+        }
+        _ => work::ITEM,
+    }
+}
+
 fn misnamed(value: &Value<'_>, path: &str, faults: &mut Vec<String>) {
+    if !work::take(1) {
+        if faults.is_empty() {
+            faults.push("what the expression makes is too large to be looked at".to_owned());
+        }
+        return;
+    }
     match value {
         Value::Map(Map::Made(name, fields)) => {
             if **name != *path {

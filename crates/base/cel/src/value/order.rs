@@ -1,10 +1,15 @@
 //! Equality and order (langdef.md, "Equality", "Ordering"): numbers compare by value whatever their types.
 
 use super::Value;
+use crate::work;
 use std::cmp::Ordering;
 
 /// Whether two values are the same; values of different kinds are not.
 pub(crate) fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
+    work::take(1) && same(left, right)
+}
+
+fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
     match (left, right) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(left), Value::Bool(right)) => left == right,
