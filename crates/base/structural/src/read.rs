@@ -2,9 +2,9 @@
 //!
 //! The definition has been checked against its own type before; what is of another type here counts as absent.
 
-use crate::schema::{Additional, Checks, ListKind, Rule, Schema, Ty};
+use crate::schema::{Additional, Allowed, Checks, ListKind, Rule, Schema, Ty};
 use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Path, Told};
 use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
@@ -19,21 +19,26 @@ impl Schema {
     /// # Errors
     /// Patterns that do not compile and schemas that are nested too deep, each with its path.
     pub fn read(json: &Value, path: &str) -> Result<Self, Vec<FieldCause>> {
-        let mut reader = Reader { faults: Vec::new() };
+        Self::read_at(json, &Path::Member(&Path::Root, path))
+    }
+
+    pub(crate) fn read_at(json: &Value, path: &Path<'_>) -> Result<Self, Vec<FieldCause>> {
+        let mut reader = Reader { faults: Told::default() };
         let schema = reader.schema(json, path, 0);
-        if reader.faults.is_empty() { Ok(schema) } else { Err(reader.faults) }
+        if reader.faults.is_empty() { Ok(schema) } else { Err(reader.faults.into_all()) }
     }
 }
 
 struct Reader {
-    faults: Vec<FieldCause>,
+    faults: Told<FieldCause>,
 }
 
 impl Reader {
-    fn schema(&mut self, json: &Value, path: &str, depth: usize) -> Schema {
+    fn schema(&mut self, json: &Value, path: &Path<'_>, depth: usize) -> Schema {
         let Value::Object(members) = json else { return Schema::default() };
         if depth > MAX_DEPTH {
-            self.faults.push(field::forbidden(path, &format!("a schema is at most {MAX_DEPTH} levels deep")));
+            let detail = format!("a schema is at most {MAX_DEPTH} levels deep");
+            self.faults.push(|| field::forbidden(path.to_string(), &detail));
             return Schema::default();
         }
         Schema {
@@ -45,7 +50,7 @@ impl Reader {
             items: members
                 .get("items")
                 .filter(|items| items.is_object())
-                .map(|items| Box::new(self.schema(items, &field::child(path, "items"), depth + 1))),
+                .map(|items| Box::new(self.schema(items, &Path::Member(path, "items"), depth + 1))),
             checks: self.checks(members, path, depth),
             preserves_unknown: is(members, "x-kubernetes-preserve-unknown-fields"),
             is_embedded: is(members, "x-kubernetes-embedded-resource"),
@@ -59,35 +64,41 @@ impl Reader {
     fn properties(
         &mut self,
         members: &Map<String, Value>,
-        path: &str,
+        path: &Path<'_>,
         depth: usize,
     ) -> std::collections::BTreeMap<String, Schema> {
         let Some(Value::Object(properties)) = members.get("properties") else { return Default::default() };
-        let below = field::child(path, "properties");
+        let below = Path::Member(path, "properties");
         properties
             .iter()
-            .map(|(name, json)| (name.clone(), self.schema(json, &field::key(&below, name), depth + 1)))
+            .map(|(name, json)| (name.clone(), self.schema(json, &Path::Key(&below, name), depth + 1)))
             .collect()
     }
 
-    fn additional(&mut self, members: &Map<String, Value>, path: &str, depth: usize) -> Additional {
+    fn additional(&mut self, members: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Additional {
         match members.get("additionalProperties") {
             Some(Value::Bool(true)) => Additional::Any,
             Some(json @ Value::Object(_)) => {
-                let below = field::child(path, "additionalProperties");
+                let below = Path::Member(path, "additionalProperties");
                 Additional::Fits(Box::new(self.schema(json, &below, depth + 1)))
             }
             _ => Additional::None,
         }
     }
 
-    fn several(&mut self, members: &Map<String, Value>, name: &str, path: &str, depth: usize) -> Vec<Schema> {
-        let below = field::child(path, name);
+    fn several(
+        &mut self,
+        members: &Map<String, Value>,
+        name: &str,
+        path: &Path<'_>,
+        depth: usize,
+    ) -> Vec<Schema> {
+        let below = Path::Member(path, name);
         let schemas = array(members, name).iter().enumerate();
-        schemas.map(|(at, json)| self.schema(json, &field::index(&below, at), depth + 1)).collect()
+        schemas.map(|(at, json)| self.schema(json, &Path::Item(&below, at), depth + 1)).collect()
     }
 
-    fn checks(&mut self, members: &Map<String, Value>, path: &str, depth: usize) -> Checks {
+    fn checks(&mut self, members: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Checks {
         let pattern_text = text(members, "pattern").unwrap_or_default().to_owned();
         Checks {
             format: text(members, "format").map(str::to_owned),
@@ -106,18 +117,18 @@ impl Reader {
             max_properties: count(members, "maxProperties"),
             min_properties: count(members, "minProperties"),
             required: texts(members, "required"),
-            any_value: array(members, "enum").to_vec(),
+            any_value: Allowed::of(array(members, "enum")),
             all_of: self.several(members, "allOf", path, depth),
             any_of: self.several(members, "anyOf", path, depth),
             one_of: self.several(members, "oneOf", path, depth),
             not: members
                 .get("not")
                 .filter(|not| not.is_object())
-                .map(|not| Box::new(self.schema(not, &field::child(path, "not"), depth + 1))),
+                .map(|not| Box::new(self.schema(not, &Path::Member(path, "not"), depth + 1))),
         }
     }
 
-    fn pattern(&mut self, text: &str, path: &str) -> Option<regex::Regex> {
+    fn pattern(&mut self, text: &str, path: &Path<'_>) -> Option<regex::Regex> {
         if text.is_empty() {
             return None;
         }
@@ -129,7 +140,8 @@ impl Reader {
                 }
                 error => format!("must be a valid regular expression, but isn't: {error}"),
             };
-            self.faults.push(field::invalid(field::child(path, "pattern"), text, &detail));
+            let at = Path::Member(path, "pattern");
+            self.faults.push(|| field::invalid(at.to_string(), text, &detail));
         }
         built.ok()
     }

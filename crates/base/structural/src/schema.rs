@@ -1,8 +1,9 @@
 //! A schema as it is used: every part that decides anything, nothing that is for people.
 
+use crate::lists;
 use regex::Regex;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A type of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,11 +102,69 @@ pub struct Checks {
     pub max_properties: Option<u64>,
     pub min_properties: Option<u64>,
     pub required: Vec<String>,
-    pub any_value: Vec<Value>,
+    pub any_value: Allowed,
     pub all_of: Vec<Schema>,
     pub any_of: Vec<Schema>,
     pub one_of: Vec<Schema>,
     pub not: Option<Box<Schema>>,
+}
+
+/// The values of an `enum`; of none, all are allowed.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// As messages show them.
+    shown: Vec<String>,
+    texts: HashSet<String>,
+    /// The numbers among them by their bits: `1` and `1.0` are one.
+    numbers: HashSet<u64>,
+    /// Of the others, as they are spelled.
+    others: HashSet<String>,
+}
+
+impl Allowed {
+    pub(crate) fn of(values: &[Value]) -> Self {
+        let mut allowed = Self::default();
+        for value in values {
+            match value {
+                Value::String(text) => drop(allowed.texts.insert(text.clone())),
+                Value::Number(number) => drop(allowed.numbers.insert(bits(number))),
+                other => drop(allowed.others.insert(lists::spelled(other))),
+            }
+            allowed.shown.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        allowed
+    }
+
+    /// Whether a value is allowed.
+    pub(crate) fn has(&self, value: &Value) -> bool {
+        self.is_empty()
+            || match value {
+                Value::String(text) => self.texts.contains(text),
+                Value::Number(number) => self.numbers.contains(&bits(number)),
+                other => !self.others.is_empty() && self.others.contains(&lists::spelled(other)),
+            }
+    }
+
+    /// Whether there is no `enum`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// The values as messages show them.
+    pub fn shown(&self) -> impl Iterator<Item = &str> {
+        self.shown.iter().map(String::as_str)
+    }
+
+    /// The longest text among the values, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.texts.iter().map(String::len).max().unwrap_or(0)
+    }
+}
+
+/// What stands for a number: both zeros are one.
+fn bits(number: &serde_json::Number) -> u64 {
+    (number.as_f64().unwrap_or(f64::NAN) + 0.0).to_bits()
 }
 
 /// A rule in CEL.

@@ -425,3 +425,50 @@ fn rules_of_a_definition_are_checked_with_their_paths_and_costs() {
         "{found:?}"
     );
 }
+
+#[test]
+fn the_faults_of_one_object_have_an_end_whatever_its_names() {
+    let schema = schema(resource(json!({"type": "object", "additionalProperties": {"type": "array",
+        "x-kubernetes-list-type": "set", "items": {"type": "integer"}}})));
+    let mut value = json!({"spec": {"n".repeat(100_000): vec!["x"; 2_000]}});
+    let found = validate(&value, &schema);
+    assert!(found.len() < 15, "{}", found.len());
+    assert!(lines(&found)[found.len() - 1].contains("there is more wrong than is shown"));
+    assert_eq!(duplicates(&value, &schema).len(), 1);
+    value["spec"]["n"] = json!(vec![json!({}); 1]);
+    let closed = super::Schema::read(&resource(json!({"type": "object"})), "s").unwrap();
+    assert_eq!(prune(&mut value, &closed).len(), 2);
+}
+
+#[test]
+fn large_objects_are_no_alternatives_and_long_lists_find_their_old_items_at_once() {
+    let schema = schema(resource(json!({"type": "array", "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object",
+            "properties": {"k": {"type": "integer"}, "v": {"type": "integer", "maximum": 1, "enum": [1, 2]}}}})));
+    let items: Vec<Value> = (0..50_000).map(|at| json!({"k": at, "v": 2})).collect();
+    let (old, mut new) = (json!({"spec": items}), json!({"spec": items}));
+    new["spec"].as_array_mut().unwrap().reverse();
+    assert_eq!(lines(&validate_update(&new, &old, &schema)), [""; 0]);
+    new["spec"][0]["v"] = 3.into();
+    assert_eq!(validate_update(&new, &old, &schema).len(), 2);
+}
+
+#[test]
+fn values_of_atomic_maps_have_no_counterparts() {
+    let schema =
+        schema(resource(json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+        "a": {"type": "integer", "x-kubernetes-validations": [{"rule": "self >= oldSelf"}]}}})));
+    let found = lines(&check_rules(&schema, "s"));
+    assert!(
+        found[0].ends_with(
+            "oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[spec]"
+        ),
+        "{found:?}"
+    );
+    let outcome = Rules::compile(&schema).evaluate(
+        &json!({"spec": {"a": 1}}),
+        Some(&json!({"spec": {"a": 2}})),
+        &mut Budget::default(),
+    );
+    assert_eq!(lines(&outcome.faults), [""; 0]);
+}

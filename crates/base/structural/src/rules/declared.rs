@@ -2,11 +2,15 @@
 
 use crate::schema::{Additional, ListKind, Schema, Ty};
 use hako_cel::Declared;
-use serde_json::Value;
 
 /// The type of a resource, whose apiVersion, kind and name are always visible.
 pub(super) fn resource(schema: &Schema, name: &str) -> Option<Declared> {
     of(schema, name, true)
+}
+
+/// The type of a part of a resource.
+pub(super) fn part(schema: &Schema, name: &str) -> Option<Declared> {
+    of(schema, name, schema.is_embedded)
 }
 
 fn of(schema: &Schema, name: &str, is_resource: bool) -> Option<Declared> {
@@ -45,8 +49,7 @@ fn text(schema: &Schema) -> Declared {
         _ => {}
     }
     if checks.max_length.is_none() && !checks.any_value.is_empty() {
-        let longest = checks.any_value.iter().filter_map(Value::as_str).map(str::len).max().unwrap_or(0);
-        return Declared::one_of(longest as u64);
+        return Declared::one_of(checks.any_value.longest() as u64);
     }
     Declared::string(checks.max_length)
 }

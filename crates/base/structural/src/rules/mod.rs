@@ -8,6 +8,7 @@ mod field_path;
 mod run;
 
 pub use check::check;
+pub(crate) use check::check_at;
 pub use run::{Budget, Outcome};
 
 use crate::schema::{Additional, ListKind, Rule, Schema};
@@ -36,6 +37,8 @@ struct Node {
     additional: Option<Box<Node>>,
     items: Option<Box<Node>>,
     list: ListKind,
+    /// Whether the values of an object have no counterparts in an old one.
+    is_atomic_map: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,12 @@ impl Rules {
     #[must_use]
     pub fn compile(schema: &Schema) -> Self {
         let declared = declared::resource(schema, "selfType");
+        Self { root: node(schema, declared.as_ref()) }
+    }
+
+    /// The same of a part of a schema.
+    pub(crate) fn compile_part(schema: &Schema) -> Self {
+        let declared = declared::part(schema, "selfType");
         Self { root: node(schema, declared.as_ref()) }
     }
 
@@ -96,6 +105,7 @@ fn node(schema: &Schema, declared: Option<&Declared>) -> Option<Node> {
         additional,
         items,
         list: schema.list.clone(),
+        is_atomic_map: schema.is_atomic_map,
     })
 }
 

@@ -1,10 +1,11 @@
 //! The rules of a schema on an object.
 
 use super::{Compiled, Node, PER_CALL, Rules};
-use crate::schema::{ListKind, Rule};
+use crate::lists::Counterparts;
+use crate::schema::Rule;
 use hako_cel::{EvalError, Program, Value as CelValue};
 use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Path, Told};
 use serde_json::Value;
 
 /// Bytes of a message that an expression makes.
@@ -24,6 +25,16 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// One of which nothing is left.
+    pub(crate) const fn spent() -> Self {
+        Self { left: 0, is_spent: true }
+    }
+
+    /// Whether more was wanted than was there.
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.is_spent
+    }
+
     /// Takes `cost`, if that much is left.
     fn take(&mut self, cost: u64) -> bool {
         match self.left.checked_sub(cost) {
@@ -46,48 +57,52 @@ impl Rules {
     /// Evaluates the rules on `value`, which was `old` before; `budget` is shared by all of them.
     #[must_use]
     pub fn evaluate(&self, value: &Value, old: Option<&Value>, budget: &mut Budget) -> Outcome {
-        let mut run = Run { outcome: Outcome::default(), budget, is_ratcheting: old.is_some() };
+        let mut run =
+            Run { faults: Told::default(), warnings: Told::default(), budget, is_ratcheting: old.is_some() };
         if let Some(root) = &self.root {
-            run.node(root, value, old, "");
+            run.node(root, value, old, &Path::Root);
         }
-        run.outcome
+        Outcome { faults: run.faults.into_all(), warnings: run.warnings.into_all() }
     }
 }
 
 struct Run<'b> {
-    outcome: Outcome,
+    faults: Told<FieldCause>,
+    warnings: Told<String>,
     budget: &'b mut Budget,
     is_ratcheting: bool,
 }
 
 impl Run<'_> {
-    fn node(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &str) {
-        if value.is_null() || self.budget.is_spent {
+    fn node(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>) {
+        if value.is_null() || self.budget.is_spent || self.faults.is_full() {
             return;
         }
         self.rules(node, value, old.filter(|old| !old.is_null()), path);
         match value {
             Value::Object(members) => {
+                let old = old.filter(|_| !node.is_atomic_map);
                 for (name, value) in members {
                     let old = old.and_then(|old| old.get(name));
                     if let Some(below) = node.properties.get(name) {
-                        self.node(below, value, old, &field::child(path, name));
+                        self.node(below, value, old, &Path::Member(path, name));
                     } else if let Some(below) = &node.additional {
-                        self.node(below, value, old, &field::key(path, name));
+                        self.node(below, value, old, &Path::Key(path, name));
                     }
                 }
             }
             Value::Array(items) => {
                 let Some(below) = &node.items else { return };
+                let before = Counterparts::of(old, &node.list);
                 for (at, item) in items.iter().enumerate() {
-                    self.node(below, item, correlated(item, old, &node.list), &field::index(path, at));
+                    self.node(below, item, before.of_item(item), &Path::Item(path, at));
                 }
             }
             _ => {}
         }
     }
 
-    fn rules(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &str) {
+    fn rules(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>) {
         let is_unchanged = self.is_ratcheting && old == Some(value);
         for compiled in &node.rules {
             if self.budget.is_spent {
@@ -120,8 +135,8 @@ impl Run<'_> {
         }
     }
 
-    fn invalid(&mut self, path: &str, ty: &str, detail: &str) {
-        self.outcome.faults.push(field::invalid(path, ty, detail));
+    fn invalid(&mut self, path: &Path<'_>, ty: &str, detail: &str) {
+        self.faults.push(|| field::invalid(path.to_string(), ty, detail));
     }
 
     /// Whether a rule holds; nothing when it cannot be told, which is a fault already.
@@ -131,7 +146,7 @@ impl Run<'_> {
         variables: &[CelValue<'a>],
         compiled: &Compiled,
         node: &Node,
-        path: &str,
+        path: &Path<'_>,
     ) -> Option<bool> {
         let evaluated = program.evaluate(variables, PER_CALL);
         if !self.budget.take(evaluated.cost) {
@@ -162,27 +177,25 @@ impl Run<'_> {
         compiled: &'a Compiled,
         node: &Node,
         value: &Value,
-        path: &str,
+        path: &Path<'_>,
         variables: &[CelValue<'a>],
         is_unchanged: bool,
     ) {
-        let path = match (path, compiled.path.as_str()) {
-            (path, "") => path.to_owned(),
-            (path, below) => field::child(path, below),
-        };
+        let place = Path::Member(path, &compiled.path);
+        let path = if compiled.path.is_empty() { path } else { &place };
         let detail = match self.message(compiled, variables) {
             Ok(Some(message)) => message,
             Ok(None) => default_message(&compiled.rule),
             Err(fault) => {
-                self.invalid(&path, node.ty, &fault);
+                self.invalid(path, node.ty, &fault);
                 return;
             }
         };
-        let fault = for_reason(&compiled.rule, &path, value, node.hides_value, &detail);
+        let fault = || for_reason(&compiled.rule, &path.to_string(), value, node.hides_value, &detail);
         if is_unchanged && !compiled.uses_old {
-            self.outcome.warnings.push(field::line(&fault));
+            self.warnings.push(|| field::line(&fault()));
         } else {
-            self.outcome.faults.push(fault);
+            self.faults.push(fault);
         }
     }
 
@@ -213,12 +226,6 @@ impl Run<'_> {
             _ => Ok(None),
         }
     }
-}
-
-/// The item of the old list with the key of `item`; other lists have no such.
-fn correlated<'v>(item: &Value, old: Option<&'v Value>, list: &ListKind) -> Option<&'v Value> {
-    let ListKind::Map(keys) = list else { return None };
-    old?.as_array()?.iter().find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
 }
 
 fn shown(rule: &Rule) -> &str {
