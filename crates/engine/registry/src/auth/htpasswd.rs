@@ -17,8 +17,8 @@ const BELIEVED: Duration = Duration::from_secs(60);
 const CHECKS: usize = 2;
 /// Passwords that are remembered.
 const REMEMBERED: usize = 4096;
-/// A hash of nothing anybody knows: an unknown name takes as long as a wrong password.
-const NOBODY: &str = "$2b$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
+/// The end of a hash of nothing anybody knows.
+const NOBODY: &str = "abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
 
 /// The file, read again when it changed.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Passwords {
             return Ok(user);
         }
         let Ok(_turn) = self.checks.acquire().await else { return Err(Refused) };
-        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        let hash = hash.unwrap_or_else(|| nobody(&self.state.lock().users));
         let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash)).await;
         match (key, checked) {
             (Some(key), Ok(Ok(true))) => {
@@ -105,6 +105,13 @@ impl Passwords {
         }
         state.believed.insert(key, Instant::now() + BELIEVED);
     }
+}
+
+/// What an unknown name is compared with, so that it takes as long as a wrong password of those whose is the dearest.
+fn nobody(users: &HashMap<String, String>) -> String {
+    let costs = users.values().filter_map(|hash| hash.parse::<HashParts>().ok());
+    let cost = costs.map(|parts| parts.get_cost()).max().unwrap_or(bcrypt::DEFAULT_COST);
+    format!("$2b${cost:02}${NOBODY}")
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
@@ -162,4 +169,18 @@ fn kind_of(line: Option<(&str, &str)>) -> &'static str {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_costs_as_much_as_the_dearest_of_those_that_are_known() {
+        let hash = |cost| bcrypt::hash("secret", cost).unwrap();
+        let users = HashMap::from([("alice".to_owned(), hash(4)), ("bob".to_owned(), hash(6))]);
+        let nobody = nobody(&users);
+        assert_eq!(nobody.parse::<HashParts>().unwrap().get_cost(), 6);
+        assert!(!bcrypt::verify("secret", &nobody).unwrap(), "it is not even compared");
+    }
 }

@@ -10,6 +10,7 @@ mod file;
 mod listen;
 mod lists;
 mod manifests;
+mod patience;
 mod range;
 mod request;
 mod route;

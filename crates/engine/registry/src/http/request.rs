@@ -2,16 +2,18 @@
 
 use super::Request;
 use crate::error::RegistryError;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use http::HeaderMap;
 use http::header::HeaderName;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use std::time::Duration;
 
 /// How long a client may send nothing.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long it may take to send what is held in memory.
+const WHOLE: Duration = Duration::from_secs(120);
 
 /// The value of a query's parameter, decoded; the first one counts.
 pub(super) fn query(request: &Request, name: &str) -> Result<Option<String>, RegistryError> {
@@ -82,15 +84,20 @@ pub(super) fn stream(body: Incoming) -> impl Stream<Item = Result<Bytes, Registr
     futures::stream::unfold(body, next).boxed()
 }
 
-/// A body of at most `limit` bytes, whole.
+/// A body of at most `limit` bytes, whole. Who needs longer for it than [`WHOLE`] is cut off.
 pub(super) async fn bytes(body: Incoming, limit: usize, what: &'static str) -> Result<Bytes, RegistryError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(RegistryError::TooLarge { what, limit: limit as u64 })
+    let read = async {
+        let (mut body, mut all) = (stream(body), BytesMut::new());
+        while let Some(piece) = body.next().await {
+            let piece = piece?;
+            if all.len() + piece.len() > limit {
+                return Err(RegistryError::TooLarge { what, limit: limit as u64 });
+            }
+            all.extend_from_slice(&piece);
         }
-        Err(_) => Err(RegistryError::BodyCut),
-    }
+        Ok(all.freeze())
+    };
+    tokio::time::timeout(WHOLE, read).await.unwrap_or(Err(RegistryError::BodyCut))
 }
 
 #[cfg(test)]
