@@ -1,6 +1,8 @@
 //! Names of kinds and resources, API conventions "Types (Kinds)".
 
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 
 /// A group and a version; the core group is the empty string.
@@ -69,6 +71,14 @@ impl GroupVersionKind {
     pub fn group_version(&self) -> GroupVersion {
         GroupVersion::new(self.group.clone(), self.version.clone())
     }
+
+    /// What discovery tells of the form in which objects are kept, so that clients see when it becomes another one.
+    #[must_use]
+    pub fn storage_version_hash(&self) -> String {
+        let Self { group, version, kind } = self;
+        let hash = Sha256::digest(format!("{group}/{version}/{kind}"));
+        base64::engine::general_purpose::STANDARD.encode(&hash[..8])
+    }
 }
 
 impl fmt::Display for GroupVersionKind {
@@ -128,5 +138,10 @@ mod tests {
         assert_eq!(GroupVersion::parse(""), None);
         assert_eq!(GroupVersionKind::new("apps", "v1", "Deployment").api_version(), "apps/v1");
         assert_eq!(GroupVersionResource::new("", "v1", "pods").group_resource(), "pods");
+    }
+
+    #[test]
+    fn the_hash_of_a_storage_version_is_the_one_of_kubernetes() {
+        assert_eq!(GroupVersionKind::new("", "v1", "Event").storage_version_hash(), "r2yiGXH7wu8=");
     }
 }
