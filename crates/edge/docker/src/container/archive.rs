@@ -14,6 +14,7 @@ use hako_container::ContainerEngine;
 use hako_container::{ChangeKind, Extraction, PathStat};
 use hako_error::Error;
 use hako_image::layer::{Decoder, sniff};
+use hako_image::transfer::Stop;
 use hako_names::ContainerId;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -122,9 +123,12 @@ pub(crate) async fn put(
         to_user: params.flag("copyUIDGID") && !user(&state, &id).await?.is_empty(),
     };
     let reader = body_reader(request.into_body());
+    let stop = Stop::default();
+    // Dropped with the request when its client goes: what came may say much more than it is long.
+    let _on_drop = stop.on_drop();
     let extracted = state.engine.in_tree(&id, move |tree| {
         let (compression, reader) = sniff(readable(reader)?)?;
-        let mut tar = Decoder::new(reader, compression)?;
+        let mut tar = stop.reader(Decoder::new(reader, compression)?);
         tree.extract(&path, &mut tar, how)?;
         // What follows the archive's end is read, so that its sender is not cut off.
         let _ = std::io::copy(&mut tar, &mut std::io::sink());

@@ -15,8 +15,10 @@ pub(crate) mod stream;
 pub(crate) mod top;
 
 use crate::DockerState;
+use crate::client::until_gone;
 use axum::Router;
-use axum::routing::{any, delete, get, post};
+use axum::middleware::from_fn;
+use axum::routing::{any, delete, get, post, put};
 
 /// The routes of this module.
 pub(crate) fn routes() -> Router<DockerState> {
@@ -42,7 +44,8 @@ pub(crate) fn routes() -> Router<DockerState> {
         .route("/containers/{id}/top", get(top::top))
         .route("/containers/{id}/exec", post(crate::exec::create))
         .route("/containers/{id}/export", get(export::export))
-        .route("/containers/{id}/archive", get(archive::get).head(archive::head).put(archive::put))
+        .route("/containers/{id}/archive", get(archive::get).head(archive::head))
+        .route("/containers/{id}/archive", put(archive::put).layer(from_fn(until_gone)))
         .route("/containers/{id}/changes", get(archive::changes))
         .route("/containers/{id}/attach/ws", get(stream::attach_ws))
         .route("/containers/{id}/checkpoints", any(checkpoints))

@@ -2,6 +2,8 @@
 //! by requests of its own, and swapped by renameat2(2), as often as the kernel lets both.
 
 use crate::daemon::{Daemon, with_daemon};
+use hako_image::layer::Encoder;
+use hako_oci::media_type::Compression;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
@@ -196,5 +198,51 @@ fn a_name_that_is_now_a_file_and_now_a_pipe_keeps_nobody_waiting() {
         });
         docker.ok(&["rm", "-f", "rest"]);
         docker.ok(&["volume", "rm", "data"]);
+    });
+}
+
+/// How long the file is that is sent.
+const LONG: u64 = 2 << 30;
+
+/// Its archive, which is so short that all of it comes before any of it is unpacked.
+fn long_archive() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(LONG);
+    header.set_path("long").unwrap();
+    header.set_cksum();
+    let frame = |bytes: &[u8]| {
+        let mut encoder = Encoder::new(Vec::new(), Compression::Zstd).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap().0
+    };
+    // Frames may come one after the other: one of zeros is as good as the next.
+    let zeros = frame(&vec![0; 64 << 20]);
+    let archive = [frame(header.as_bytes()), zeros.repeat(usize::try_from(LONG >> 26).unwrap())].concat();
+    assert!(archive.len() < 128 << 10, "{} bytes", archive.len());
+    archive
+}
+
+#[test]
+fn an_archive_whose_client_has_gone_is_not_unpacked_to_its_end() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "box", "busybox"]);
+        let mut client = UnixStream::connect(&docker.socket).unwrap();
+        let archive = long_archive();
+        let head = format!(
+            "PUT /containers/box/archive?path=/ HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n",
+            archive.len()
+        );
+        client.write_all(head.as_bytes()).unwrap();
+        client.write_all(&archive).unwrap();
+        drop(client);
+        // Whoever asks waits for the end of what is done to the files of a container that does not run.
+        let (status, head) = ask(docker, "HEAD", "/containers/box/archive?path=/long", b"");
+        assert!(
+            status == 404 || told_size(&head).is_some_and(|size| size < LONG),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
     });
 }
