@@ -16,6 +16,7 @@ pub struct Env {
     variables: Vec<(String, Arc<Declared>)>,
     objects: HashMap<Arc<str>, Arc<ObjectType>>,
     has_mutations: bool,
+    has_bind: bool,
 }
 
 impl Env {
@@ -49,6 +50,17 @@ impl Env {
         let value = ("value".to_owned(), Declared::dynamic(), false);
         let patch = Declared::object(JSON_PATCH, [text("op"), text("path"), text("from"), value]);
         Self { has_mutations: true, ..self.with_type(&patch) }
+    }
+
+    /// With the macro `cel.bind(name, value, expression)`, which few places of Kubernetes have.
+    #[must_use]
+    pub fn with_bind(mut self) -> Self {
+        self.has_bind = true;
+        self
+    }
+
+    pub(crate) const fn has_bind(&self) -> bool {
+        self.has_bind
     }
 
     /// Whether objects of a type have any fields.

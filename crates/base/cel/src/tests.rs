@@ -192,6 +192,28 @@ fn optional_values_stand_for_what_may_be_absent() {
 }
 
 #[test]
+fn a_value_gets_a_name_where_the_environment_has_that() {
+    let env = Env::new().with_bind();
+    for source in [
+        "cel.bind(x, [1, 2], x.size() == 2 && x[0] == 1)",
+        "cel.bind(x, 1, cel.bind(y, x + 1, x + y == 3))",
+        "[1, 2].all(x, cel.bind(y, x * 2, y > x))",
+    ] {
+        let program = env.compile(source).unwrap();
+        assert!(matches!(program.evaluate(&[][..], LIMIT).result, Ok(Value::Bool(true))), "{source}");
+    }
+    for (source, fault) in [
+        ("cel.bind(x.y, 1, true)", "argument must be a simple name"),
+        ("cel.bind(x, 1, x == 'a')", "no matching overload"),
+        ("cel.bind(x, 1, true) && x == 1", "undeclared reference to 'x'"),
+    ] {
+        let error = env.compile(source).unwrap_err().to_string();
+        assert!(error.contains(fault), "{source}: {error}");
+    }
+    fails("cel.bind(x, 1, x == 1)", "undeclared reference to 'cel'");
+}
+
+#[test]
 fn strings_are_cut_and_joined() {
     all_hold(&[
         "'tacocat'.charAt(3) == 'o' && 'hello mellow'.indexOf('ello', 2) == 7 && 'hello mellow'.lastIndexOf('ello') == 7",
