@@ -48,10 +48,28 @@ struct Response {
     uid: String,
     allowed: bool,
     status: Option<Status>,
-    patch: Option<String>,
+    #[serde(deserialize_with = "octets")]
+    patch: Vec<u8>,
     patch_type: Option<String>,
     audit_annotations: Option<BTreeMap<String, String>>,
     warnings: Option<Vec<String>>,
+}
+
+/// Octets as Go reads them: in base64, or as a list of numbers, which is what the crate `kube` writes.
+fn octets<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "neither base64 nor a list of octets")]
+    enum Octets {
+        Base64(String),
+        List(Vec<u8>),
+    }
+    Ok(match Option::deserialize(from)? {
+        None => Vec::new(),
+        Some(Octets::List(octets)) => octets,
+        Some(Octets::Base64(text)) => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|error| serde::de::Error::custom(format!("illegal base64 data: {error}")))?,
+    })
 }
 
 impl Version {
@@ -101,7 +119,7 @@ pub fn read(answer: &[u8], version: Version, uid: &str, is_mutating: bool) -> Re
         serde_json::from_slice(answer).map_err(|error| ReadError::Json(error.to_string()))?;
     let fault = |why: String| ReadError::Invalid(why);
     let response = review.response.ok_or_else(|| fault("webhook response was absent".to_owned()))?;
-    let (patch, patch_type) = (response.patch.unwrap_or_default(), response.patch_type);
+    let (patch, patch_type) = (response.patch, response.patch_type);
     if version == Version::V1 {
         if response.uid != uid {
             return Err(fault(format!("expected response.uid={uid:?}, got {:?}", response.uid)));
@@ -125,7 +143,7 @@ pub fn read(answer: &[u8], version: Version, uid: &str, is_mutating: bool) -> Re
 }
 
 /// A patch comes with its type, and only from a webhook that may change something.
-fn check_patch(patch: &str, patch_type: Option<&str>, is_mutating: bool) -> Result<(), String> {
+fn check_patch(patch: &[u8], patch_type: Option<&str>, is_mutating: bool) -> Result<(), String> {
     let why = match (is_mutating, patch.is_empty(), patch_type) {
         (true, false, None) => "webhook returned response.patch but not response.patchType",
         (true, true, Some(_)) => "webhook returned response.patchType but not response.patch",
@@ -140,10 +158,8 @@ fn check_patch(patch: &str, patch_type: Option<&str>, is_mutating: bool) -> Resu
     Err(why.to_owned())
 }
 
-fn decoded(patch: &str) -> Result<Value, ReadError> {
-    let octets = base64::engine::general_purpose::STANDARD.decode(patch);
-    let octets = octets.map_err(|error| ReadError::Json(format!("illegal base64 data: {error}")))?;
-    serde_json::from_slice(&octets).map_err(|error| ReadError::Patch(error.to_string()))
+fn decoded(patch: &[u8]) -> Result<Value, ReadError> {
+    serde_json::from_slice(patch).map_err(|error| ReadError::Patch(error.to_string()))
 }
 
 /// Why an answer is none.
@@ -224,6 +240,28 @@ mod tests {
         let undecodable = answer(json!({"uid": "u", "patch": base64("{"), "patchType": "JSONPatch"}));
         assert!(of(&undecodable, true).unwrap_err().starts_with("received undecodable patch"));
         assert!(of(&json!({"response": {"allowed": "yes"}}), true).unwrap_err().contains("json parse error"));
+    }
+
+    #[test]
+    fn a_patch_is_base64_or_a_list_of_octets() {
+        let patch = json!([{"op": "remove", "path": "/a"}]);
+        let list: Vec<u8> = patch.to_string().into_bytes();
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&list);
+        for form in [json!(base64), json!(list)] {
+            let answer =
+                answer(json!({"uid": "u", "allowed": true, "patch": form, "patchType": "JSONPatch"}));
+            assert_eq!(of(&answer, true).unwrap().patch.as_ref(), Some(&patch), "{answer}");
+        }
+        let none = answer(json!({"uid": "u", "allowed": true, "patch": null}));
+        assert_eq!(of(&none, true).unwrap().patch, None);
+        for (form, why) in [
+            (json!([300]), "neither base64 nor a list of octets"),
+            (json!({}), "neither base64 nor a list of octets"),
+            (json!("?"), "illegal base64 data"),
+        ] {
+            let said = of(&answer(json!({"uid": "u", "patch": form})), true).unwrap_err();
+            assert!(said.contains("json parse error") && said.contains(why), "{said}");
+        }
     }
 
     #[test]
