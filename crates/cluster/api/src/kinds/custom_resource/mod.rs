@@ -2,6 +2,7 @@
 
 mod names;
 mod schema;
+mod selectable;
 mod status;
 mod versions;
 
@@ -43,6 +44,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_create,
     prepare_update,
     begin_deletion,
+    prepare_part: meta::keep_all_but_the_status,
     ..KindRow::BASE
 };
 
@@ -156,8 +158,14 @@ fn is_protected(group: &str) -> bool {
     is_in("k8s.io") || is_in("kubernetes.io")
 }
 
-/// Groups of Kubernetes itself are for what its community has approved.
 fn validate_create(object: &Value) -> Vec<FieldCause> {
+    let mut faults = is_approved(object);
+    faults.extend(schema::validate(object));
+    faults
+}
+
+/// Groups of Kubernetes itself are for what its community has approved.
+fn is_approved(object: &Value) -> Vec<FieldCause> {
     if !is_protected(text(object, &["spec", "group"])) {
         return Vec::new();
     }
@@ -233,7 +241,7 @@ fn stored_versions(object: &Value, faults: &mut Faults) {
 
 /// The group and plural are part of every path; the rest is, once clients use it.
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut faults = Faults::new();
+    let mut faults = schema::validate_update(new, old);
     let conditions = items(old, &["status", "conditions"]);
     let is_established =
         conditions.iter().any(|it| text(it, &["type"]) == "Established" && text(it, &["status"]) == "True");

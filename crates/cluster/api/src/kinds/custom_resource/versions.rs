@@ -1,6 +1,6 @@
 //! The versions of what is defined: names, what is stored, schemas, columns, parts.
 
-use super::{Faults, Place, names, schema};
+use super::{Faults, Place, names, selectable};
 use hako_kube::field;
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
@@ -35,34 +35,33 @@ pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
 }
 
 fn contents(spec: &Place<'_>, faults: &mut Faults) {
-    for part in shared(spec, "schema", "validation") {
-        let root = part.at(&["openAPIV3Schema"]);
-        if root.is_set() {
-            schema::validate(&root, faults);
-            rules(&root, faults);
-        }
-    }
     for part in shared(spec, "subresources", "subresources") {
         scale(&part.at(&["scale"]), faults);
     }
     for part in shared(spec, "additionalPrinterColumns", "additionalPrinterColumns") {
         part.items().iter().for_each(|it| column(it, faults));
     }
+    selectable_fields(spec, faults);
 }
 
-/// Faults of patterns and of rules in CEL, which only a sound schema has a meaning for.
-fn rules(root: &Place<'_>, faults: &mut Faults) {
-    if !faults.is_empty() {
-        return;
-    }
-    match hako_structural::Schema::read(root.value, &root.path) {
-        Ok(schema) => faults.extend(hako_structural::check_rules(&schema, &root.path)),
-        Err(found) => faults.extend(found),
+/// Faults of the fields that the versions name, which each has to have.
+fn selectable_fields(spec: &Place<'_>, faults: &mut Faults) {
+    let versions = spec.at(&["versions"]).items();
+    let parts = shared(spec, "selectableFields", "selectableFields");
+    let is_one = shared(spec, "schema", "validation").len() == 1;
+    for (at, version) in versions.iter().enumerate() {
+        // What all have alike is said once, if they have the same schema.
+        let place = match parts.as_slice() {
+            [one] if is_one && at == 0 => one.clone(),
+            [_] if is_one => continue,
+            _ => version.at(&["selectableFields"]),
+        };
+        selectable::validate(&place, version.at(&["schema", "openAPIV3Schema"]).value, faults);
     }
 }
 
 /// What the versions have under a name. What all have alike upstream keeps, and names, as the spec's own.
-fn shared<'a>(spec: &Place<'a>, name: &str, own: &str) -> Vec<Place<'a>> {
+pub(super) fn shared<'a>(spec: &Place<'a>, name: &str, own: &str) -> Vec<Place<'a>> {
     let parts: Vec<Place<'a>> =
         spec.at(&["versions"]).items().iter().map(|version| version.at(&[name])).collect();
     match parts.first() {

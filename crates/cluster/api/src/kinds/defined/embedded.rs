@@ -3,7 +3,8 @@
 use crate::kinds::meta;
 use crate::schema;
 use hako_error::FieldCause;
-use hako_kube::{GroupVersion, field, names};
+use hako_kube::field::{self, Path, Told};
+use hako_kube::{GroupVersion, names};
 use hako_structural::Schema;
 use serde_json::{Value, json};
 
@@ -13,32 +14,34 @@ use serde_json::{Value, json};
 /// # Errors
 /// What has the wrong type, in words.
 pub(super) fn fit(value: &mut Value, schema: &Schema) -> Result<Vec<String>, String> {
-    let mut unknown = Vec::new();
-    fit_below(value, schema, "", &mut unknown)?;
-    Ok(unknown)
+    let mut unknown = Told::default();
+    fit_below(value, schema, &Path::Root, &mut unknown)?;
+    Ok(unknown.into_all())
 }
 
 fn fit_below(
     value: &mut Value,
     schema: &Schema,
-    path: &str,
-    unknown: &mut Vec<String>,
+    path: &Path<'_>,
+    unknown: &mut Told<String>,
 ) -> Result<(), String> {
     match value {
         Value::Object(members) => {
             if let Some(metadata) = members.get_mut("metadata").filter(|_| schema.is_embedded) {
-                unknown.extend(schema::fit_metadata(metadata, &field::child(path, "metadata"))?);
+                let path = Path::Member(path, "metadata").to_string();
+                let found = schema::fit_metadata(metadata, &path)?;
+                found.into_iter().for_each(|path| unknown.push(|| path));
             }
             for (name, member) in members.iter_mut() {
                 if let Some(schema) = schema.member(name) {
-                    fit_below(member, schema, &field::child(path, name), unknown)?;
+                    fit_below(member, schema, &Path::Member(path, name), unknown)?;
                 }
             }
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return Ok(()) };
             for (at, item) in items.iter_mut().enumerate() {
-                fit_below(item, schema, &field::index(path, at), unknown)?;
+                fit_below(item, schema, &Path::Item(path, at), unknown)?;
             }
         }
         _ => {}
@@ -48,34 +51,35 @@ fn fit_below(
 
 /// What is wrong with the types and the metadata of all resources within a value.
 pub(super) fn faults(value: &Value, schema: &Schema) -> Vec<FieldCause> {
-    let mut faults = Vec::new();
-    faults_below(value, schema, "", &mut faults);
-    faults
+    let mut faults = Told::default();
+    faults_below(value, schema, &Path::Root, &mut faults);
+    faults.into_all()
 }
 
-fn faults_below(value: &Value, schema: &Schema, path: &str, faults: &mut Vec<FieldCause>) {
+fn faults_below(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Told<FieldCause>) {
     match value {
         Value::Object(members) => {
             if schema.is_embedded {
-                resource(value, path, faults);
+                faults.extend(resource(value, &path.to_string()));
             }
             for (name, member) in members {
                 if let Some(schema) = schema.member(name) {
-                    faults_below(member, schema, &field::child(path, name), faults);
+                    faults_below(member, schema, &Path::Member(path, name), faults);
                 }
             }
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return };
             for (at, item) in items.iter().enumerate() {
-                faults_below(item, schema, &field::index(path, at), faults);
+                faults_below(item, schema, &Path::Item(path, at), faults);
             }
         }
         _ => {}
     }
 }
 
-fn resource(value: &Value, path: &str, faults: &mut Vec<FieldCause>) {
+fn resource(value: &Value, path: &str) -> Vec<FieldCause> {
+    let mut faults = Vec::new();
     let is_version = |text: &str| match GroupVersion::parse(text) {
         Some(_) => Vec::new(),
         None => vec![format!("unexpected GroupVersion string: {text}")],
@@ -98,7 +102,7 @@ fn resource(value: &Value, path: &str, faults: &mut Vec<FieldCause>) {
             }
         }
     }
-    let Some(metadata) = value.get("metadata") else { return };
+    let Some(metadata) = value.get("metadata") else { return faults };
     let mut probe = json!({"metadata": metadata});
     if probe["metadata"]["name"].as_str().unwrap_or("").is_empty() {
         probe["metadata"]["name"] = "fakename".into();
@@ -109,6 +113,7 @@ fn resource(value: &Value, path: &str, faults: &mut Vec<FieldCause>) {
         fault.field = field::child(path, &fault.field);
         faults.push(fault);
     }
+    faults
 }
 
 /// Whatever can be part of a path is a name here.

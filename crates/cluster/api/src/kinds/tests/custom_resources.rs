@@ -229,6 +229,83 @@ fn columns_parts_and_warnings_of_a_version_are_whole() {
 }
 
 #[test]
+fn fields_that_objects_are_selected_by_are_texts_numbers_or_flags_of_the_schema() {
+    let schema = json!({"type": "object", "properties": {
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+        "spec": {"type": "object", "properties": {
+            "a": {"type": "string"}, "o": {"type": "object"}, "m": {"type": "object", "additionalProperties": {"type": "integer"}},
+        }},
+    }});
+    let with = |paths: &[&str]| {
+        let fields: Vec<Value> = paths.iter().map(|path| json!({"jsonPath": path})).collect();
+        let version = |name: &str| format!("{VERSION}.{name}");
+        let changes = [
+            (version("schema.openAPIV3Schema"), schema.clone()),
+            (version("selectableFields"), fields.into()),
+        ];
+        faults(CRD, changed(CRD, &changes.each_ref().map(|(path, value)| (path.as_str(), value.clone()))))
+    };
+    assert_eq!(with(&[".spec.a", ".spec.m.x"]), [""; 0]);
+    for (paths, expected) in [
+        (&[""][..], "[0].jsonPath: Required value"),
+        (
+            &["spec.a"],
+            "[0].jsonPath: Invalid value: \"spec.a\": is an invalid path: expected [ or . but got: spec.a",
+        ),
+        (
+            &[".spec.none"],
+            "[0].jsonPath: Invalid value: \".spec.none\": is an invalid path: does not refer to a valid field",
+        ),
+        (
+            &[".spec.m['x']"],
+            "[0].jsonPath: Invalid value: \".spec.m['x']\": is an invalid path: array notation is not allowed",
+        ),
+        (
+            &[".spec.o"],
+            "[0].jsonPath: Invalid value: \".spec.o\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
+        ),
+        (
+            &[".metadata.name"],
+            "[0].jsonPath: Invalid value: \".metadata.name\": must not point to fields in metadata",
+        ),
+        (&[".spec.a", ".spec.a"], "[1].jsonPath: Duplicate value: \".spec.a\""),
+        (
+            &[
+                ".spec.m.a",
+                ".spec.m.b",
+                ".spec.m.c",
+                ".spec.m.d",
+                ".spec.m.e",
+                ".spec.m.f",
+                ".spec.m.g",
+                ".spec.m.h",
+                ".spec.m.i",
+            ],
+            ": Too many: 9: must have at most 8 items",
+        ),
+    ] {
+        assert_eq!(with(paths), [format!("spec.selectableFields{expected}")]);
+    }
+}
+
+#[test]
+fn a_schema_is_checked_when_it_changes() {
+    let mut old = created(CRD, sample(CRD));
+    // As an earlier release may have let it pass.
+    old["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+        json!({"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}});
+    let mut new = old.clone();
+    new["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(update_faults(CRD, &old, &new), [""; 0]);
+    new["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "changed".into();
+    let found = update_faults(CRD, &old, &new);
+    assert!(
+        found[0].starts_with("spec.validation.openAPIV3Schema.properties[a].default: Invalid value"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn conversion_is_by_nobody_or_by_a_webhook() {
     refused(
         CRD,
