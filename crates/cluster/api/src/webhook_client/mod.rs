@@ -4,7 +4,8 @@
 //! Does not own: what is asked and what an answer means.
 //!
 //! Invariant: nothing here takes longer than its caller says or holds more than [`ANSWER_BYTES`] of an answer, and no
-//! answer sends a call somewhere else: redirects are failures.
+//! answer sends a call somewhere else: redirects are failures. At one place no more than [`CALLS`] calls are under way: a
+//! webhook that asks this server for what it is asked about is called again and again, and each call waits for the next.
 
 mod service;
 mod tls;
@@ -21,6 +22,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::server::Inner;
 pub(crate) use service::dial;
@@ -32,6 +34,8 @@ const ANSWER_BYTES: usize = 8 << 20;
 const SHOWN_BYTES: usize = 1024;
 /// How many places connections are kept to, as upstream has it.
 const PLACES: usize = 200;
+/// How many calls are under way at one place; others wait for them, in the time that they have.
+const CALLS: usize = 256;
 
 /// Where a webhook is and whom to trust there: the `clientConfig` of its registration.
 #[derive(Clone, Debug)]
@@ -63,7 +67,13 @@ type Peer = (String, Vec<u8>);
 #[derive(Default)]
 pub(crate) struct Clients {
     server: OnceLock<Weak<Inner>>,
-    kept: Mutex<HashMap<Peer, Arc<HttpTransport>>>,
+    kept: Mutex<HashMap<Peer, Arc<Caller>>>,
+}
+
+/// What calls one place.
+struct Caller {
+    transport: HttpTransport,
+    free: Semaphore,
 }
 
 impl fmt::Debug for Clients {
@@ -156,7 +166,7 @@ impl Clients {
         }
     }
 
-    fn client(&self, config: &ClientConfig, origin: &str) -> Result<Arc<HttpTransport>, CallError> {
+    fn client(&self, config: &ClientConfig, origin: &str) -> Result<Arc<Caller>, CallError> {
         let key = (origin.to_owned(), config.ca.clone());
         if let Some(client) = self.kept.lock().get(&key) {
             return Ok(Arc::clone(client));
@@ -170,7 +180,8 @@ impl Clients {
                 HttpTransport::dialing(origin, tls, dial)
             }
         };
-        let client = Arc::new(client.map_err(|error| CallError::new(error.chain()))?);
+        let transport = client.map_err(|error| CallError::new(error.chain()))?;
+        let client = Arc::new(Caller { transport, free: Semaphore::new(CALLS) });
         let mut kept = self.kept.lock();
         if kept.len() >= PLACES {
             kept.clear();
@@ -180,8 +191,10 @@ impl Clients {
     }
 }
 
-async fn exchange(client: &HttpTransport, request: Request<Bytes>) -> Result<Bytes, CallError> {
-    let response = client.call(request).await.map_err(|error| CallError::new(first_cause(&error)))?;
+async fn exchange(caller: &Caller, request: Request<Bytes>) -> Result<Bytes, CallError> {
+    let _free = caller.free.acquire().await.map_err(CallError::new)?;
+    let response =
+        caller.transport.call(request).await.map_err(|error| CallError::new(first_cause(&error)))?;
     let code = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| {
