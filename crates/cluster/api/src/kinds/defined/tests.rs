@@ -276,3 +276,32 @@ fn schemas_are_published_in_both_dialects() {
     assert_eq!(spec["maybe"], json!({"description": "d"}));
     assert!(v2["properties"]["metadata"]["$ref"].is_string());
 }
+
+#[test]
+fn where_unknown_fields_are_kept_clients_of_version_2_are_told_of_no_form() {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"known": {"type": "string"}}});
+    let mut embedded = open.clone();
+    embedded["x-kubernetes-embedded-resource"] = json!(true);
+    let schema = json!({"type": "object", "required": ["maybe", "sure"], "properties": {
+        "open": open, "embedded": embedded, "sure": {"type": "string"}, "maybe": {"type": "string", "nullable": true},
+        "bare": {"type": "object", "x-kubernetes-embedded-resource": true},
+    }});
+    let row = &rows(&definition("v1", schema.clone(), spec()))[0];
+    let v2 = row.strategy().published(Dialect::V2).unwrap();
+    let spec = &v2["properties"]["spec"];
+    assert_eq!(spec["properties"]["open"], json!({"x-kubernetes-preserve-unknown-fields": true}));
+    for form in ["type", "properties", "required"] {
+        assert!(spec["properties"]["embedded"].get(form).is_none(), "{form}");
+    }
+    assert_eq!(spec["properties"]["bare"]["required"], json!(["kind", "apiVersion"]));
+    assert_eq!(spec["required"], json!(["sure"]));
+    let all = read(json!([{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]));
+    let all = rows(&all)[0].strategy().published(Dialect::V2).unwrap();
+    assert!(all["type"] == "object" && all.get("properties").is_none(), "{all}");
+    let v3 = row.strategy().published(Dialect::V3).unwrap();
+    let spec = &v3["properties"]["spec"];
+    assert_eq!(spec["properties"]["open"], schema["properties"]["open"]);
+    assert_eq!(spec["required"], json!(["maybe", "sure"]));
+}
