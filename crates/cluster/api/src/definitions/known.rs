@@ -60,8 +60,9 @@ struct Status {
 
 #[derive(Deserialize)]
 struct Condition {
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type")]
     kind: String,
+    #[serde(default)]
     status: String,
 }
 

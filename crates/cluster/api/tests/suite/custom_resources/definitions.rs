@@ -80,6 +80,24 @@ async fn a_definition_says_how_it_stands_and_is_told_of_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_definition_whose_conditions_somebody_replaced_still_goes() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    define(&world, &one_version("Tab", anything())).await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tabs.cr.example.com";
+    let patch = json!([{"op": "add", "path": "/status/conditions", "value": [{"message": "patched"}]}]);
+    let patched = http.ok("PATCH", &format!("{path}/status"), "application/json-patch+json", &patch).await;
+    assert_eq!(patched["status"]["conditions"][0]["message"], "patched");
+    http.ok("DELETE", path, "", &Value::Null).await;
+    until("the definition is gone", async || {
+        http.call("GET", path, "", &Value::Null).await.0 == StatusCode::NOT_FOUND
+    })
+    .await;
+    let (code, _) = http.call("GET", "/apis/cr.example.com", "", &Value::Null).await;
+    assert_eq!(code, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_of_others_are_not_accepted_until_they_are_free() {
     let world = World::start().await;
     let mut first = one_version("Tab", anything());
