@@ -34,6 +34,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate,
     prepare_create,
     prepare_update,
+    prepare_part: meta::keep_all_but_the_status,
     ..KindRow::BASE
 };
 

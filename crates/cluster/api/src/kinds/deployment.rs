@@ -39,6 +39,10 @@ pub(super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create: meta::start,
     prepare_update,
+    prepare_part: |new, old, _| {
+        meta::keep_with_metadata(new, old, &["annotations", "finalizers", "ownerReferences"])
+    },
+    warnings: super::warnings::workload,
     ..KindRow::BASE
 };
 

@@ -100,6 +100,10 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 
 fn selectable(object: &Value) -> Vec<(&'static str, String)> {
     let get = |path: &[&str]| text(object, path).to_owned();
+    let source = match get(&["source", "component"]) {
+        none if none.is_empty() => get(&["reportingComponent"]),
+        component => component,
+    };
     vec![
         ("involvedObject.apiVersion", get(&["involvedObject", "apiVersion"])),
         ("involvedObject.fieldPath", get(&["involvedObject", "fieldPath"])),
@@ -110,7 +114,7 @@ fn selectable(object: &Value) -> Vec<(&'static str, String)> {
         ("involvedObject.uid", get(&["involvedObject", "uid"])),
         ("reason", get(&["reason"])),
         ("reportingComponent", get(&["reportingComponent"])),
-        ("source", get(&["source", "component"])),
+        ("source", source),
         ("type", get(&["type"])),
     ]
 }

@@ -257,8 +257,27 @@ pub(super) fn keep_all_but_status(new: &mut Value, old: &Value) {
     *new = kept;
 }
 
-/// For kinds in which a part is the status and nothing else.
+/// For kinds in which a part is the status: as upstream has it for most, what somebody else may set in the metadata is
+/// taken with it.
 pub(super) fn keep_all_but_the_part(new: &mut Value, old: &Value, _: &PartWrite<'_>) {
+    keep_with_metadata(new, old, &["annotations", "finalizers", "labels", "ownerReferences"]);
+}
+
+/// The same, but for these of the metadata alone.
+pub(super) fn keep_with_metadata(new: &mut Value, old: &Value, names: &[&str]) {
+    let sent: Vec<Option<Value>> = names.iter().map(|name| at(new, &["metadata", name]).cloned()).collect();
+    keep_all_but_status(new, old);
+    let Some(metadata) = super::value::object_mut(new, &["metadata"]) else { return };
+    for (name, value) in names.iter().zip(sent) {
+        match value {
+            Some(value) => metadata.insert((*name).to_owned(), value),
+            None => metadata.remove(*name),
+        };
+    }
+}
+
+/// For kinds in which a part is the status and nothing else.
+pub(super) fn keep_all_but_the_status(new: &mut Value, old: &Value, _: &PartWrite<'_>) {
     keep_all_but_status(new, old);
 }
 

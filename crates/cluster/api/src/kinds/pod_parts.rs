@@ -15,8 +15,10 @@ const MUTABLE: [&str; 2] = ["cpu", "memory"];
 /// Keeps of the old pod all but what the part is about.
 pub(super) fn prepare(new: &mut Value, old: &Value, part: &PartWrite<'_>) {
     let sent = new.clone();
-    meta::keep_all_but_status(new, old);
-    if !part.changes_spec() {
+    if part.changes_spec() {
+        meta::keep_all_but_status(new, old);
+    } else {
+        meta::keep_with_metadata(new, old, &["annotations", "finalizers", "labels"]);
         keep_class(new, old);
         return;
     }

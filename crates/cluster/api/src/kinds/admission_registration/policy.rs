@@ -35,6 +35,7 @@ pub(in crate::kinds) const VALIDATING: KindRow = KindRow {
         object["status"] = json!({});
     },
     prepare_update: meta::keep_status,
+    prepare_part: meta::keep_all_but_the_status,
     ..BASE
 };
 

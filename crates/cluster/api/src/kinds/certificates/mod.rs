@@ -126,7 +126,7 @@ fn prepare_update(new: &mut Value, old: &Value) {
 
 /// `approval` changes the conditions alone, `status` what is no decision.
 fn prepare_part(new: &mut Value, old: &Value, part: &PartWrite<'_>) {
-    meta::keep_all_but_status(new, old);
+    meta::keep_all_but_the_part(new, old, part);
     object_mut(new, &["status"]);
     if part.name == "approval" {
         keep_certificate(new, old);

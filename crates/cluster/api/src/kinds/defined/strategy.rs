@@ -152,7 +152,7 @@ impl Strategy for Defined {
     }
 
     fn prepare_part(&self, new: &mut Value, old: &Value, part: &PartWrite<'_>) {
-        meta::keep_all_but_the_part(new, old, part);
+        meta::keep_all_but_the_status(new, old, part);
     }
 
     fn check(&self, object: &Value) -> Vec<FieldCause> {

@@ -16,8 +16,13 @@ use super::{columns, conditions, meta};
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 /// What both kinds are alike in.
-const BASE: KindRow =
-    KindRow { group: GROUP, scope: Scope::Cluster, prepare_update: meta::keep_status, ..KindRow::BASE };
+const BASE: KindRow = KindRow {
+    group: GROUP,
+    scope: Scope::Cluster,
+    prepare_update: meta::keep_status,
+    prepare_part: meta::keep_all_but_the_status,
+    ..KindRow::BASE
+};
 
 /// Conditions have types, each another one.
 fn typed_conditions(all: &Place<'_>, faults: &mut Faults) {

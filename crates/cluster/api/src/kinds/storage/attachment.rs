@@ -33,6 +33,7 @@ pub(in super::super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create: meta::start_uncounted,
     prepare_update: meta::keep_status_uncounted,
+    prepare_part: meta::keep_all_but_the_status,
     ..KindRow::BASE
 };
 

@@ -273,3 +273,45 @@ fn a_quota_keeps_its_scopes_and_shows_what_is_used() {
         ["q", "configmaps: 0/3, pods: 1/2", "limits.cpu: 500m/4", "<unknown>"]
     );
 }
+
+#[test]
+fn an_event_is_selected_by_who_reported_it_whichever_field_says_so() {
+    let row = table().iter().find(|row| row.kind == "Event" && row.group.is_empty()).unwrap();
+    let source = |event: Value| {
+        let all = (row.selectable)(&event);
+        all.into_iter().find(|(name, _)| *name == "source").unwrap().1
+    };
+    assert_eq!(source(json!({"source": {"component": "kubelet"}, "reportingComponent": "x"})), "kubelet");
+    assert_eq!(source(json!({"reportingComponent": "scheduler"})), "scheduler");
+}
+
+#[test]
+fn a_status_is_written_with_metadata_where_upstream_takes_it() {
+    let part = crate::kinds::PartWrite { name: "status", now: "" };
+    let metadata = |mark: &str| {
+        json!({"name": "a", "uid": mark, "labels": {"of": mark}, "annotations": {"of": mark},
+            "finalizers": [format!("x/{mark}")], "ownerReferences": [{"uid": mark}]})
+    };
+    for (kind, taken) in [
+        ("Ingress", &["annotations", "finalizers", "labels", "ownerReferences"][..]),
+        ("Node", &["annotations", "finalizers", "labels", "ownerReferences"]),
+        ("CertificateSigningRequest", &["annotations", "finalizers", "labels", "ownerReferences"]),
+        ("Deployment", &["annotations", "finalizers", "ownerReferences"]),
+        ("Pod", &["annotations", "finalizers", "labels"]),
+        ("CustomResourceDefinition", &[]),
+        ("VolumeAttachment", &[]),
+        ("FlowSchema", &[]),
+        ("ResourceClaim", &[]),
+        ("APIService", &[]),
+    ] {
+        let old = json!({"metadata": metadata("old"), "spec": {"a": 1}, "status": {}});
+        let mut new = json!({"metadata": metadata("new"), "spec": {"a": 2}, "status": {"b": 1}});
+        let sent = new.clone();
+        (row(kind).prepare_part)(&mut new, &old, &part);
+        assert_eq!((&new["spec"], &new["status"]["b"]), (&old["spec"], &json!(1)), "{kind}");
+        for name in ["annotations", "finalizers", "labels", "ownerReferences", "uid"] {
+            let expected = if taken.contains(&name) { &sent } else { &old };
+            assert_eq!(new["metadata"][name], expected["metadata"][name], "{kind} {name}");
+        }
+    }
+}
