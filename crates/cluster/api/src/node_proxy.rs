@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hako_client::Tls;
 use hako_error::{Error, Kind, Result};
 use hako_kube::Status;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -112,7 +112,7 @@ pub(crate) struct NodeAddress {
 pub(crate) async fn log(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     let (node, container) = locate(server, request, target).await?;
     let path = path("containerLogs", target, &container, request);
-    let response = server.proxy.send(&node, node_request(&node, "GET", &path, request)?).await?;
+    let response = server.proxy.send(&node, node_request(&node, &path, &HeaderMap::new())?).await?;
     let status = response.status();
     if !status.is_success() {
         return Err(refused(status, response.into_body()).await);
@@ -147,7 +147,7 @@ pub(crate) async fn tunnel(
         let (node, container) = locate(server, &request, target).await?;
         (node, path(part, target, &container, &request))
     };
-    let response = server.proxy.send(&node, node_request(&node, "GET", &path, &request)?).await?;
+    let response = server.proxy.send(&node, node_request(&node, &path, &request.headers)?).await?;
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(status, response.into_body()).await);
@@ -188,18 +188,11 @@ fn path(kind: &str, target: &Target, container: &str, request: &Request) -> Stri
     format!("/{kind}/{namespace}/{name}/{container}?{query}")
 }
 
-fn node_request(
-    node: &NodeAddress,
-    method: &str,
-    path: &str,
-    request: &Request,
-) -> Outcome<http::Request<Full<Bytes>>> {
-    let mut builder = http::Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, format!("{}:{}", node.ip, node.port));
+fn node_request(node: &NodeAddress, path: &str, headers: &HeaderMap) -> Outcome<http::Request<Full<Bytes>>> {
+    let mut builder =
+        http::Request::builder().uri(path).header(header::HOST, format!("{}:{}", node.ip, node.port));
     for name in &PASSED_HEADERS {
-        for value in request.headers.get_all(name) {
+        for value in headers.get_all(name) {
             builder = builder.header(name, value);
         }
     }

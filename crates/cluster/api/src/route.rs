@@ -8,7 +8,9 @@ use http::Method;
 
 use crate::aggregation::{self, Remote};
 use crate::auth::{Attributes, decide, decide_selected};
-use crate::http::{Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, in_protobuf};
+use crate::http::{
+    Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, in_protobuf, web_socket,
+};
 use crate::kinds::{self, Kinds, Question, Served};
 use crate::resource::{self, Target};
 use crate::server::Inner;
@@ -27,7 +29,7 @@ pub(crate) fn is_long_running(request: &Request) -> bool {
     let path = &request.path;
     match request.method {
         _ if proxy::is_meant(path) => true,
-        _ if request.upgrade.is_some() => is_session(request),
+        _ if request.upgrade.is_some() && is_session(request) => true,
         Method::GET => request.query.flag("watch") || path.ends_with("/log") || admin::lasts(path),
         _ => false,
     }
@@ -280,7 +282,10 @@ async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) ->
             "list" if is_of_components(row) => resource::list_components(server, &request, &target).await,
             "get" => resource::get(server, &request, &target).await,
             "list" => Box::pin(resource::list(server, &request, &target)).await,
-            "watch" => Box::pin(resource::watch(server, &request, &target)).await,
+            "watch" => {
+                let answer = Box::pin(resource::watch(server, &request, &target)).await?;
+                web_socket::carry(&mut request, answer, web_socket::Pieces::Events)
+            }
             "create" if row.question.is_some() => {
                 let question = row.question.ok_or_else(Failure::no_such_path)?;
                 Box::pin(resource::ask(server, &request, &target, question)).await
@@ -302,7 +307,10 @@ async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) ->
         return Err(Failure::method_not_allowed().of(&subject));
     }
     match (part.name, verb) {
-        ("log", _) => Box::pin(node_proxy::log(server, &request, &target)).await,
+        ("log", _) => {
+            let answer = Box::pin(node_proxy::log(server, &request, &target)).await?;
+            web_socket::carry(&mut request, answer, web_socket::Pieces::Bytes)
+        }
         ("proxy", _) => {
             resource::admit_connection(server, &request, &target, part.name).await?;
             Box::pin(proxy::serve(server, *request, &target)).await

@@ -71,6 +71,52 @@ async fn logs_stream_from_the_node_of_the_pod() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exec_is_a_web_socket_through_to_the_node() {
     let world = World::start().await;
+/// What a WebSocket says from its beginning to its end; none where the handshake is refused.
+async fn heard(world: &World, path: &str, protocol: &str) -> Option<Vec<Message>> {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+    let stream = Raw::admin(world).await.0;
+    let mut request =
+        format!("wss://{}{path}", world.url.trim_start_matches("https://")).into_client_request().unwrap();
+    if !protocol.is_empty() {
+        request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+    }
+    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.ok()?;
+    let messages = socket.map(Result::unwrap).filter(|message| std::future::ready(!message.is_close()));
+    Some(tokio::time::timeout(crate::raw::DEADLINE, messages.collect()).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_watches_are_followed_over_web_sockets() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    tokio::spawn(async move {
+        loop {
+            let mut stream = accept(&listener, &acceptor).await;
+            let mut head = vec![0; 4096];
+            let size = stream.read(&mut head).await.unwrap();
+            assert!(!String::from_utf8_lossy(&head[..size]).to_lowercase().contains("upgrade"));
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\none\ntwo\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    });
+    let path = "/api/v1/namespaces/default/pods/p/log?container=main";
+    for protocol in ["", "binary.k8s.io"] {
+        let said = heard(&world, path, protocol).await.unwrap();
+        assert!(said.iter().all(Message::is_binary), "{said:?}");
+        let bytes: Vec<u8> = said.into_iter().flat_map(Message::into_data).collect();
+        assert_eq!(bytes, b"one\ntwo\n", "{protocol}");
+    }
+    let said = heard(&world, path, "base64.binary.k8s.io").await.unwrap();
+    assert_eq!(said, [Message::text("b25lCnR3bwo=")]);
+    assert!(heard(&world, path, "v4.channel.k8s.io").await.is_none());
+    let path = "/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=1";
+    let said = heard(&world, path, "").await.unwrap();
+    let event: Value = serde_json::from_str(said[0].to_text().unwrap()).unwrap();
+    assert!(event["type"] == "ADDED" && event["object"]["metadata"]["name"] == "p", "{said:?}");
+}
+
     let (listener, acceptor) = node_listener(&world).await;
     pod_on_node(&world, listener.local_addr().unwrap().port()).await;
     let node = tokio::spawn(async move {
