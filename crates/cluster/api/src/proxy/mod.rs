@@ -6,6 +6,7 @@
 //! Invariant: the sender's credentials go no further, and no address of this machine alone is connected to.
 
 mod headers;
+mod html;
 mod place;
 mod tls;
 
@@ -68,7 +69,12 @@ pub(crate) async fn serve(server: &Arc<Inner>, mut request: Request, target: &Ta
     let (mut head, body) = response.into_parts();
     headers::back(&mut head.headers, &place, &prefix);
     let body = body.map_err(|error| Error::new(Kind::Unavailable, "the answer broke off").with_source(error));
-    Ok(http::Response::from_parts(head, body.boxed_unsync()))
+    let mut body = body.boxed_unsync();
+    if request.method != Method::HEAD {
+        let links = html::Links { prefix, host: place.address.to_string() };
+        body = html::rewrite(&mut head.headers, body, links);
+    }
+    Ok(http::Response::from_parts(head, body))
 }
 
 /// Whether a path is one of these.

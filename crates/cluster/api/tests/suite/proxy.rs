@@ -12,6 +12,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::contract::{from, pod};
+use crate::raw::Raw;
+use crate::registered::hook_server::{HookServer, patched};
+use crate::registered::webhooks::{hook, register_hooks};
 use crate::support::World;
 
 /// An address of this machine that is no loopback, which endpoints may not have. Nothing is sent to find it out.
@@ -45,6 +48,22 @@ async fn echo(stream: TcpStream) {
             stream.write_all(&piece[..size]).await.unwrap();
             stream.flush().await.unwrap();
         }
+        return;
+    }
+    if head.contains("/page") {
+        let page = "<p>/a</p><a href=\"/a\">a</a>";
+        let is_small = head.contains("ccept-encoding: gzip");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, page.as_bytes()).unwrap();
+        let body = if is_small { packed.finish().unwrap() } else { page.as_bytes().to_vec() };
+        let coding = if is_small { "\r\nContent-Encoding: gzip" } else { "" };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8{coding}\r\n\
+             Content-Length: {length}\r\n\r\n",
+        );
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        stream.flush().await.unwrap();
         return;
     }
     let status = if head.contains("/moved") { "302 Found\r\nLocation: /elsewhere" } else { "200 OK" };
@@ -160,6 +179,21 @@ async fn bodies_redirects_and_upgrades_pass_through_kubectl_proxy() {
     let mut back = [0; 5];
     stream.read_exact(&mut back).await.unwrap();
     assert_eq!(&back, b"hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_in_proxied_pages_lead_through_the_proxy() {
+    let port = echo_server().await;
+    let world = world(port).await;
+    let base = "/api/v1/namespaces/default/services/web:main/proxy";
+    for headers in ["Connection: close\r\n", "Connection: close\r\nAccept-Encoding: gzip\r\n"] {
+        let mut raw = Raw::admin(&world).await;
+        let head = raw.request(&format!("GET {base}/page"), headers).await.head().await;
+        assert!(head.starts_with("http/1.1 200 ") && !head.contains("content-length"), "{head}");
+        let mut page = String::new();
+        raw.0.read_to_string(&mut page).await.unwrap();
+        assert!(page.contains(&format!("<p>/a</p><a href=\"{base}/a\">a</a>")), "{headers}{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
