@@ -63,12 +63,21 @@ impl Accept {
     /// name a type come before those that leave it open. `has_protobuf` is whether the object itself has that form: its
     /// metadata always have.
     pub(crate) fn parse(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
+        Self::parse_where(header, has_protobuf, |_| true)
+    }
+
+    /// The same for what has no other form than its own, such as an answer to a question.
+    pub(crate) fn parse_of_object(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
+        Self::parse_where(header, has_protobuf, |accept| accept.form == Form::Object)
+    }
+
+    fn parse_where(header: &str, has_protobuf: bool, is_had: fn(&Self) -> bool) -> Result<Self, Failure> {
         if header.trim().is_empty() {
             return Ok(JSON);
         }
         let mut ranges: Vec<Range<'_>> = header.split(',').filter_map(Range::parse).collect();
         ranges.sort_by(Range::compare);
-        ranges.iter().find_map(|range| range.serve(has_protobuf)).ok_or_else(|| {
+        ranges.iter().filter_map(|range| range.serve(has_protobuf)).find(is_had).ok_or_else(|| {
             let others = if has_protobuf { ", application/vnd.kubernetes.protobuf" } else { "" };
             let text = format!("only the following media types are accepted: application/json{others}");
             Failure::from(Status::failure(406, "NotAcceptable", text))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hako_error::Kind;
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::decode;
@@ -12,7 +12,7 @@ use super::pods;
 use super::target::Target;
 use crate::admission::{self, Operation};
 use crate::auth::{Attributes, Identity, decide, token, verify_token};
-use crate::http::{Failure, Outcome, Request, answer};
+use crate::http::{Accept, Failure, Outcome, Request, answer};
 use crate::kinds::Question;
 use crate::server::Inner;
 
@@ -23,6 +23,7 @@ pub(crate) async fn ask(
     target: &Target,
     question: Question,
 ) -> Outcome {
+    Accept::parse_of_object(request.header(header::ACCEPT), true)?;
     let sent = decode::object(request, &target.row)?;
     let mut object = sent.object;
     if target.row.is_namespaced()

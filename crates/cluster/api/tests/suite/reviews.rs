@@ -4,6 +4,7 @@ use hako_api::Identity;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+use crate::raw::Raw;
 use crate::support::World;
 use crate::writes::{Said, ask};
 
@@ -186,5 +187,22 @@ async fn whoever_asks_about_others_has_to_be_allowed_to() {
         assert_eq!(answer.status(), 403);
         let said = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
         assert!(String::from_utf8_lossy(&said).replace('\\', "").contains(text), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_no_table_and_who_takes_nothing_else_is_told_so() {
+    let world = World::start().await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let body = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    for (accepted, code) in [(table.to_owned(), 406), (format!("{table},application/json"), 201)] {
+        let mut raw = Raw::admin(&world).await;
+        let headers = format!(
+            "Accept: {accepted}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        let path = format!("POST {ROOT}/selfsubjectaccessreviews");
+        raw.send(&format!("{path} HTTP/1.1\r\nHost: api\r\n{headers}\r\n{body}")).await;
+        assert_eq!(raw.status().await, code, "{accepted}");
     }
 }
