@@ -88,23 +88,43 @@ pub(super) fn shrink_old(limits: Limits, new: Counts, old: &[Counts]) -> Vec<i32
     sizes
 }
 
-/// Shares a change of the total among ReplicaSets by their size, the rest going to the largest: a deployment that
-/// is scaled in the middle of an update keeps the proportion of old to new.
-pub(super) fn proportional(sizes: &[i32], target: i32) -> Vec<i32> {
-    let total: i32 = sizes.iter().sum();
-    if total == 0 || sizes.is_empty() {
-        return sizes.to_vec();
+/// A ReplicaSet of a deployment that is scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sized {
+    /// What its spec asks for.
+    pub wanted: i32,
+    /// How many pods all together could have when it was sized last.
+    pub of: i32,
+}
+
+/// Shares a change of the total among ReplicaSets, given newest first, by their size: a deployment that is scaled in the
+/// middle of an update keeps the proportion of old to new. Each share is rounded to the nearest, and what is left goes to
+/// the largest.
+pub(super) fn proportional(sets: &[Sized], target: i32) -> Vec<i32> {
+    let mut sizes: Vec<i32> = sets.iter().map(|set| set.wanted).collect();
+    let change = target - sizes.iter().sum::<i32>();
+    let mut order: Vec<usize> = (0..sets.len()).collect();
+    // Of equals the newest grows first, and the oldest shrinks first.
+    if change < 0 {
+        order.reverse();
     }
-    let share =
-        |size: &i32| i32::try_from(i64::from(*size) * i64::from(target) / i64::from(total)).unwrap_or(*size);
-    let mut shares: Vec<i32> = sizes.iter().map(share).collect();
-    let rest = target - shares.iter().sum::<i32>();
-    if let Some((largest, _)) =
-        sizes.iter().enumerate().max_by_key(|(index, size)| (**size, std::cmp::Reverse(*index)))
-    {
-        shares[largest] = (shares[largest] + rest).max(0);
+    order.sort_by_key(|at| std::cmp::Reverse(sizes[*at]));
+    let mut left = change;
+    for at in &order {
+        let share = portion(sets[*at], target) - sizes[*at];
+        let step = if change > 0 { share.min(left) } else { share.max(left) };
+        sizes[*at] += step;
+        left -= step;
     }
-    shares
+    if let Some(largest) = order.first() {
+        sizes[*largest] = (sizes[*largest] + left).max(0);
+    }
+    sizes
+}
+
+fn portion(set: Sized, target: i32) -> i32 {
+    let (wanted, of, target) = (i64::from(set.wanted), i64::from(set.of).max(1), i64::from(target));
+    i32::try_from((2 * wanted * target + of) / (2 * of)).unwrap_or(set.wanted)
 }
 
 #[cfg(test)]
@@ -160,9 +180,20 @@ mod tests {
 
     #[test]
     fn a_change_in_the_middle_keeps_the_proportion() {
-        assert_eq!(proportional(&[5, 5], 20), [10, 10]);
-        assert_eq!(proportional(&[8, 4], 6), [4, 2]);
-        assert_eq!(proportional(&[1, 2], 4), [1, 3]);
-        assert_eq!(proportional(&[0, 0], 4), [0, 0]);
+        let of = |sizes: &[i32], target: i32| {
+            let total = sizes.iter().sum();
+            let sets: Vec<Sized> = sizes.iter().map(|wanted| Sized { wanted: *wanted, of: total }).collect();
+            proportional(&sets, target)
+        };
+        assert_eq!(of(&[5, 5], 20), [10, 10]);
+        assert_eq!(of(&[8, 4], 6), [4, 2]);
+        assert_eq!(of(&[1, 2], 4), [1, 3]);
+        assert_eq!(of(&[0, 0], 4), [4, 0]);
+        // To the nearest: 12.7 and 20.3.
+        assert_eq!(of(&[5, 8], 33), [13, 20]);
+        assert_eq!(of(&[5, 8], 0), [0, 0]);
+        // What did not come up yet counts as if it had.
+        let set = |wanted| Sized { wanted, of: 12 };
+        assert_eq!(proportional(&[set(2), set(8)], 24), [4, 20]);
     }
 }

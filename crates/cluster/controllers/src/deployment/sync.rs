@@ -107,14 +107,15 @@ impl Controller {
     async fn rescale(&self, scene: &mut Scene<'_>) -> Result<()> {
         let limits = Limits::of(scene.deployment);
         let all: Vec<Arc<ReplicaSet>> =
-            scene.new.iter().chain(&scene.old).filter(|set| replicas(set) > 0).cloned().collect();
-        let target = if all.len() > 1 { limits.replicas + limits.surge } else { limits.replicas };
+            scene.new.iter().chain(scene.old.iter().rev()).filter(|set| replicas(set) > 0).cloned().collect();
+        let most = limits.replicas + limits.surge;
         // Nothing runs, or all of it is of one template: that one is as large as the deployment.
         let shares = match (all.len(), &scene.new) {
             (0, Some(new)) => return self.resize(scene, new, limits.replicas).await.map(drop),
             (0, None) => return Ok(()),
             (1, _) => vec![limits.replicas],
-            _ => rolling::proportional(&all.iter().map(|set| replicas(set)).collect::<Vec<_>>(), target),
+            _ if limits.replicas == 0 => vec![0; all.len()],
+            _ => rolling::proportional(&sized(scene.deployment, &all), most),
         };
         for (set, share) in all.iter().zip(shares) {
             self.resize(scene, set, share).await?;
@@ -300,6 +301,15 @@ fn nulls_for_zeroes(status: &k8s_openapi::api::apps::v1::DeploymentStatus) -> se
         }
     }
     value
+}
+
+fn sized(deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> Vec<rolling::Sized> {
+    let now = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0);
+    let of = |set: &ReplicaSet| {
+        let annotations = set.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(history::MAXIMUM)?.parse().ok()).unwrap_or(now)
+    };
+    sets.iter().map(|set| rolling::Sized { wanted: replicas(set), of: of(set) }).collect()
 }
 
 fn replicas(set: &ReplicaSet) -> i32 {
