@@ -11,6 +11,8 @@ pub(crate) struct Served {
     pub(crate) resource: ResourceType,
     pub(crate) kind: String,
     pub(crate) is_namespaced: bool,
+    /// Stands for the form in which objects are kept.
+    pub(crate) hash: String,
     verbs: Vec<String>,
 }
 
@@ -21,7 +23,7 @@ impl Served {
 
     #[cfg(test)]
     pub(crate) fn of(resource: ResourceType, kind: &str, is_namespaced: bool) -> Self {
-        Self { resource, kind: kind.to_owned(), is_namespaced, verbs: Vec::new() }
+        Self { resource, kind: kind.to_owned(), is_namespaced, hash: String::new(), verbs: Vec::new() }
     }
 }
 
@@ -58,6 +60,21 @@ pub(crate) async fn resources(client: &Client) -> Result<Discovered> {
     Ok(found)
 }
 
+/// The resource of a group, in the version that the group prefers where that has it; none if nobody serves it.
+pub(crate) async fn resource(client: &Client, group: &str, plural: &str) -> Result<Option<Served>> {
+    for (_, version) in versions(client).await?.into_iter().filter(|(name, _)| name == group) {
+        let list = match get(client, &path(group, &version)).await {
+            Err(error) if error.is_not_found() => continue,
+            other => other?,
+        };
+        let mut all = list["resources"].as_array().into_iter().flatten();
+        if let Some(entry) = all.find(|entry| entry["name"] == plural) {
+            return Ok(Some(served(group, &version, entry)));
+        }
+    }
+    Ok(None)
+}
+
 /// The resource of a kind by the names in an owner reference; none if nobody serves it.
 pub(crate) async fn resource_of(client: &Client, api_version: &str, kind: &str) -> Result<Option<Served>> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -91,6 +108,7 @@ fn served(group: &str, version: &str, entry: &Value) -> Served {
         resource: ResourceType::new(group, version, text("name")),
         kind: text("kind").to_owned(),
         is_namespaced: entry["namespaced"] == true,
+        hash: text("storageVersionHash").to_owned(),
         verbs: verbs.map(str::to_owned).collect(),
     }
 }

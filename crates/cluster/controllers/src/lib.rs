@@ -3,7 +3,7 @@
 //! Owns: Deployment, ReplicaSet and ReplicationController, EndpointSlice and Endpoints in both directions, Namespace,
 //! garbage collection by owner, node lifecycle, ServiceAccount and its token Secrets, ResourceQuota status, ClusterRole
 //! aggregation, certificate signing, protection of claims and volumes, disruption budgets, removal of finished Jobs, of
-//! lost pods and of tokens that nobody uses.
+//! lost pods and of tokens that nobody uses, storage version migrations.
 //! Does not own: any state; all of it is in the API, reached through `hako-client` only.
 //! Invariant: a step may be repeated, interrupted or run on stale caches; it then conflicts or does nothing, and
 //! never makes a second one of something.
@@ -28,6 +28,7 @@ mod pods;
 mod quota;
 mod replicaset;
 mod serviceaccount;
+mod storage_migration;
 mod token_cleanup;
 mod tokens;
 mod ttl;
@@ -106,6 +107,7 @@ pub fn start(config: ControllersConfig) -> Handle {
     let budgets = events("controllermanager");
     all.spawn(disruption::run(client.clone(), informers.clone(), budgets));
     all.spawn(ttl::run(client.clone(), informers.clone()));
+    all.spawn(storage_migration::run(client.clone(), informers.clone()));
     all.spawn(pod_gc::run(client.clone(), informers.clone(), pod_gc));
     all.spawn(token_cleanup::run(client.clone(), informers.clone(), token_clean_up));
     all.spawn(tokens::run(client.clone(), informers.clone(), ca_pem.clone()));

@@ -133,4 +133,5 @@ kinds! {
     "storage.k8s.io/v1" api::storage::v1 {
         CSIDriver CSINode CSIStorageCapacity StorageClass VolumeAttachment VolumeAttributesClass
     }
+    "storagemigration.k8s.io/v1beta1" api::storagemigration::v1beta1 { StorageVersionMigration }
 }

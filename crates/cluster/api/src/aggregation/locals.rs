@@ -38,6 +38,7 @@ const GROUPS: &[(&str, i64)] = &[
     ("policy", 17_100),
     ("rbac.authorization.k8s.io", 17_000),
     ("storage.k8s.io", 16_800),
+    ("storagemigration.k8s.io", 16_800),
     ("apiextensions.k8s.io", 16_700),
     ("admissionregistration.k8s.io", 16_700),
     ("scheduling.k8s.io", 16_600),
@@ -55,6 +56,7 @@ pub(super) fn priorities(group: &str, version: &str) -> (i64, i64) {
         ("", _) => 1,
         ("autoscaling", "v2") => 30,
         ("flowcontrol.apiserver.k8s.io", "v1") => 21,
+        ("storagemigration.k8s.io", _) => 12,
         _ => 15,
     };
     (*of_group, of_version)

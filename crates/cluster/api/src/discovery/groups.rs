@@ -88,6 +88,9 @@ fn with_parts(row: &Served) -> Vec<Value> {
     if !row.categories.is_empty() {
         whole["categories"] = json!(row.categories);
     }
+    if let Some(hash) = row.storage_version_hash() {
+        whole["storageVersionHash"] = hash.into();
+    }
     let part = |part: &Part| {
         let mut value = json!({
             "name": format!("{}/{}", row.plural, part.name), "singularName": "",

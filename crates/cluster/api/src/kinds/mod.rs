@@ -66,9 +66,11 @@ mod service;
 mod service_account;
 mod stateful_set;
 mod storage;
+mod storage_version_migration;
 mod strategy;
 mod value;
 mod volume;
+mod warnings;
 mod webhooks;
 mod workload;
 mod write_rules;
@@ -88,11 +90,20 @@ pub use registry::{Kinds, by_kind, by_resource};
 pub use removed::replacement;
 pub use row::{KindRow, PartWrite, Question, Scope, Stored, Subresource};
 pub use served::{Name, Part, Served, TableColumn};
+pub(crate) use strategy::Strategy;
 pub(crate) use write_rules::Dependents;
 
 /// What is wrong with a binding, wherever it is sent.
 pub(crate) fn binding_faults(binding: &serde_json::Value) -> Vec<hako_error::FieldCause> {
     binding::validate(binding)
+}
+
+/// What is wrong with the labels and annotations of an object.
+pub(crate) fn label_faults(object: &serde_json::Value) -> Vec<hako_error::FieldCause> {
+    let mut faults = Vec::new();
+    meta::labels(object, &["metadata", "labels"], "metadata.labels", &mut faults);
+    meta::annotations(object, "metadata.annotations", &mut faults);
+    faults
 }
 
 /// The program's own kinds, in the order discovery lists them.
@@ -140,6 +151,7 @@ static TABLE: &[KindRow] = &[
     storage::class::ROW,
     storage::attachment::ROW,
     storage::attributes_class::ROW,
+    storage_version_migration::ROW,
     networking::INGRESS,
     networking::INGRESS_CLASS,
     networking::IP_ADDRESS,

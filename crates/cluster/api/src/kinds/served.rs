@@ -228,6 +228,17 @@ impl Served {
         GroupVersionResource::new(&*self.group, &*self.version, &*self.plural)
     }
 
+    /// Stands for the form in which objects are kept; none where nothing is.
+    #[must_use]
+    pub fn storage_version_hash(&self) -> Option<String> {
+        if self.question.is_some() {
+            return None;
+        }
+        let kept = self.strategy.kept_version().and_then(|kept| GroupVersion::parse(&kept));
+        let kept = kept.unwrap_or_else(|| self.gvk().group_version());
+        Some(kept.kind(&*self.kind).storage_version_hash())
+    }
+
     /// What objects write as `apiVersion`.
     #[must_use]
     pub fn api_version(&self) -> &str {

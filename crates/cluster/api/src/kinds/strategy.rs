@@ -7,9 +7,18 @@ use crate::auth::Identity;
 use crate::openapi::Dialect;
 use crate::schema::{self, Shape};
 use hako_error::FieldCause;
+use hako_kube::GroupVersion;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt;
+
+/// A stored object that others must not outlive.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    /// In the store.
+    pub key: String,
+    pub uid: String,
+}
 
 /// The functions of a kind. They take whole objects and are pure.
 pub(crate) trait Strategy: fmt::Debug + Send + Sync {
@@ -54,6 +63,25 @@ pub(crate) trait Strategy: fmt::Debug + Send + Sync {
     /// The same, of a change that was made through a part.
     fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause>;
 
+    /// Whichever of the two a change is; `warnings` gets what is wrong and may stay, as it was so before.
+    fn check_change(
+        &self,
+        new: &Value,
+        old: &Value,
+        part: Option<&PartWrite<'_>>,
+        _warnings: &mut Vec<String>,
+    ) -> Vec<FieldCause> {
+        match part {
+            None => self.check_update(new, old),
+            Some(part) => self.check_part(new, old, part),
+        }
+    }
+
+    /// What is allowed in a new object, or in one that changed from `old`, and is most likely not meant.
+    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What objects can be selected by: field and value.
     fn selectable<'a>(&'a self, object: &Value) -> Vec<(&'a str, String)>;
 
@@ -73,10 +101,13 @@ pub(crate) trait Strategy: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The `apiVersion` in which objects are kept, where several are served.
+    /// The `apiVersion` in which objects are kept, where that may be another one than they are served in.
     fn kept_version(&self) -> Option<String> {
         None
     }
+
+    /// The same kind in another version, be it served or not; none if there is no such version.
+    fn in_version(&self, api_version: &str) -> Option<Box<dyn Strategy>>;
 
     /// What the stored bytes of an object end with, after the object.
     fn mark(&self) -> &[u8] {
@@ -91,6 +122,11 @@ pub(crate) trait Strategy: fmt::Debug + Send + Sync {
 
     /// Notes in an object that its deletion has begun.
     fn begin_deletion(&self, _: &mut Value) {}
+
+    /// The stored object without which none of the kind may be kept.
+    fn holder(&self) -> Option<&Holder> {
+        None
+    }
 
     /// Where objects keep how many replicas they want and have.
     fn scale_paths(&self) -> &scale::Paths {
@@ -143,6 +179,10 @@ impl Strategy for KindRow {
         Self::check_part(self, new, old, part)
     }
 
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        (self.warnings)(new, old)
+    }
+
     fn selectable<'a>(&'a self, object: &Value) -> Vec<(&'a str, String)> {
         (self.selectable)(object)
     }
@@ -157,6 +197,16 @@ impl Strategy for KindRow {
 
     fn is_served_as_kept(&self, _: &[u8]) -> bool {
         self.stored.is_none()
+    }
+
+    fn in_version(&self, api_version: &str) -> Option<Box<dyn Strategy>> {
+        let kept = |row: &Self| (row.stored.map_or(row.group, |stored| stored.group), row.plural);
+        let is_it = |row: &&Self| row.api_version() == api_version && kept(row) == kept(self);
+        super::table().iter().find(is_it).map(|row| Box::new(*row) as Box<dyn Strategy>)
+    }
+
+    fn kept_version(&self) -> Option<String> {
+        self.stored.map(|stored| GroupVersion::new(stored.group, stored.version).to_string())
     }
 
     fn read_stored(&self, object: &mut Value) {

@@ -14,7 +14,9 @@ mod policies;
 mod samples;
 mod services;
 mod storage;
+mod storage_version_migrations;
 mod volumes;
+mod warnings;
 mod wording;
 
 use super::*;

@@ -8,12 +8,14 @@
 
 mod definitions;
 mod documents;
+mod foreign;
 mod paths;
 mod proto;
 mod v2;
 mod v3;
 
 pub(crate) use documents::Documents;
+pub(crate) use foreign::Swagger;
 pub(crate) use v2::{v2_json, v2_proto};
 pub(crate) use v3::{v3_doc, v3_index};
 
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere() {
         let kinds = Registry::default();
-        let mut documents = vec![parsed(&v2_json(&kinds))];
+        let mut documents = vec![parsed(&v2_json(&kinds, &[]))];
         for (group, version) in
             [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1"), ("discovery.k8s.io", "v1")]
         {
@@ -117,10 +119,10 @@ mod tests {
         }
     }
 
-    /// A field has no text upstream either: the types of schemas and two more.
+    /// Some fields have no text upstream either: those of the types of schemas, and a few more.
     #[test]
     fn every_field_that_upstream_explains_has_its_text() {
-        let document = parsed(&v2_json(&Registry::default()));
+        let document = parsed(&v2_json(&Registry::default(), &[]));
         let mut silent = Vec::new();
         let mut explained = 0;
         for (name, schema) in document["definitions"].as_object().unwrap() {
@@ -138,6 +140,8 @@ mod tests {
             "ExternalDocumentation.description",
             "ExternalDocumentation.url",
             "CertificateSigningRequest.metadata",
+            "GroupResource.group",
+            "GroupResource.resource",
             "IngressRule.http",
         ];
         silent.sort();
@@ -175,7 +179,7 @@ mod tests {
         for name in ["dryRun", "fieldManager", "fieldValidation", "force"] {
             assert!(names.contains(&name), "{name}");
         }
-        let core = parsed(&v2_json(&kinds));
+        let core = parsed(&v2_json(&kinds, &[]));
         let containers = &core["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
         assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
         assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");

@@ -5,7 +5,7 @@ use super::model::{Field, ListKind, Model, Patch, Scalar, Shape, TypeDef};
 use k8s_openapi::api::{
     admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates,
     coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling,
-    storage,
+    storage, storagemigration,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta;
@@ -95,6 +95,7 @@ fn definitions() -> Map<String, Value> {
         storage::v1::StorageClass,
         storage::v1::VolumeAttachment,
         storage::v1::VolumeAttributesClass,
+        storagemigration::v1beta1::StorageVersionMigration,
     );
     generator.take_definitions(false)
 }

@@ -143,6 +143,7 @@ const FACTS: &[Fact] = &[
     merged_by("ServiceSpec", "ports", &["port", "protocol"], "port"),
     by("ServiceStatus", "conditions", TYPE),
     by("StatefulSetStatus", "conditions", TYPE),
+    by("StorageVersionMigrationStatus", "conditions", TYPE),
     set("UncountedTerminatedPods", "failed"),
     set("UncountedTerminatedPods", "succeeded"),
     set("ValidatingAdmissionPolicyBindingSpec", "validationActions"),

@@ -9,7 +9,7 @@ use hako_api::{Exchange, Recorder};
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 
-/// Every resource of the stable groups of version 1.36 with its verbs, one a line, `GROUP/VERSION RESOURCE[/PART] VERB...`,
+/// Every resource of the stable groups of version 1.36, and of what is served besides, with its verbs, one a line, `GROUP/VERSION RESOURCE[/PART] VERB...`,
 /// and the paths that are not of resources, `- PATH get`.
 const FACTS: &str = include_str!("../facts/api-1.36.txt");
 

@@ -15,7 +15,7 @@ const HEAD: &str = "\
 # The Kubernetes API, verb by verb
 
 Made from the tests by `make kubernetes-api` after `make test`; the last step of `make test` fails when it is not current. It lists every resource,
-part and verb of the stable groups of Kubernetes 1.36, and the paths besides them. *Tested*: a client asked for it in a test of the
+part and verb of the stable groups of Kubernetes 1.36 and of `storagemigration.k8s.io`, and the paths besides them. *Tested*: a client asked for it in a test of the
 API server and was answered with success; *served*: there is one, but no test asked; *unimplemented*: there is none, and who asks is told so.
 A patch has four formats: JSON patch, merge patch, strategic merge patch, and server-side apply.
 ";

@@ -37,6 +37,7 @@ impl CertificateSigner for Signer {
 pub struct Cluster {
     pub client: Client,
     pub node: FakeNode,
+    pub store: Arc<Embedded>,
     /// While it is set, controllers may not create pods.
     pub quota_is_full: Arc<AtomicBool>,
     server: Server,
@@ -50,13 +51,14 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let pki = Arc::new(Pki::open(&dir.path().join("pki"), &ServerNames::default()).unwrap());
-        let server = Server::new(ServerConfig::new(store as _, Arc::clone(&pki))).await.unwrap();
+        let server = Server::new(ServerConfig::new(Arc::clone(&store) as _, Arc::clone(&pki))).await.unwrap();
         let client = server.client(Identity::admin());
         let informers = Informers::new(client.clone());
         let (admin, quota_is_full) = (client, Arc::new(AtomicBool::new(false)));
         let node = FakeNode::start(&admin, &informers).await;
         let mut cluster = Self {
             client: admin,
+            store,
             quota_is_full,
             node,
             server,
@@ -71,8 +73,12 @@ impl Cluster {
     /// Starts the controllers anew, with empty caches.
     pub fn start_controllers(&mut self) {
         let is_full = Arc::clone(&self.quota_is_full);
-        let client = Client::new(Arc::new(Quota { client: self.client.clone(), is_full }))
-            .named("kube-controller-manager");
+        self.start_controllers_through(Arc::new(Quota { client: self.client.clone(), is_full }));
+    }
+
+    /// The same, with the API as they are to see it.
+    pub fn start_controllers_through(&mut self, transport: Arc<dyn Transport>) {
+        let client = Client::new(transport).named("kube-controller-manager");
         let informers = Informers::new(client.clone());
         let config = ControllersConfig {
             client,

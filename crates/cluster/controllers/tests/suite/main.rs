@@ -8,5 +8,6 @@ mod fake_node;
 mod garbage;
 mod namespaces;
 mod objects;
+mod storage_migration;
 mod volumes;
 mod workloads;

@@ -133,6 +133,7 @@ mod pod_status;
 mod policies;
 mod rbac;
 mod storage;
+mod storagemigration;
 mod volumes;
 mod workloads;
 
@@ -310,6 +311,11 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("storage.k8s.io/v1", "StorageClass", &storage::StorageClass),
     ("storage.k8s.io/v1", "VolumeAttachment", &storage::VolumeAttachment),
     ("storage.k8s.io/v1", "VolumeAttributesClass", &storage::VolumeAttributesClass),
+    (
+        "storagemigration.k8s.io/v1beta1",
+        "StorageVersionMigration",
+        &storagemigration::StorageVersionMigration,
+    ),
 ];
 
 /// What answers may be besides.
