@@ -26,7 +26,7 @@ use crate::kinds::Registry;
 use crate::metrics::{Key, Objects, Requests};
 use crate::node_proxy::NodeProxy;
 use crate::record::Asked;
-use crate::resource::FrameCache;
+use crate::resource::{ConversionCounts, Conversions, FrameCache, Identities};
 use crate::sealing::{self, Sealing};
 use crate::webhook_client::Clients;
 use crate::{admission, definitions, followed, route};
@@ -48,6 +48,9 @@ pub(crate) struct Inner {
     pub clearing: Mutex<HashSet<String>>,
     pub stop: CancellationToken,
     pub frames: FrameCache,
+    pub conversions: Conversions,
+    pub conversion_counts: ConversionCounts,
+    pub identities: Identities,
     pub allocations: Allocations,
     pub proxy: NodeProxy,
     pub rbac: RwLock<rbac::Index>,
@@ -116,6 +119,9 @@ impl Server {
             clearing: Mutex::default(),
             stop: CancellationToken::new(),
             frames: FrameCache::default(),
+            conversions: Conversions::default(),
+            conversion_counts: ConversionCounts::default(),
+            identities: Identities::default(),
             allocations: Allocations::default(),
             proxy,
             rbac: RwLock::default(),
@@ -143,7 +149,7 @@ impl Server {
         tokio::spawn(keep_certificates(Arc::clone(&server.inner.config.pki), server.inner.stop.clone()));
         tokio::spawn(sealing::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         flow::start(&server.inner).await?;
-        tokio::spawn(flow::follow(Arc::downgrade(&server.inner), server.inner.stop.clone()));
+        followed::follow(&server.inner, flow::Kept::default()).await?;
         tokio::spawn(admission::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         Ok(server)
     }

@@ -1,34 +1,30 @@
 //! Keeps what is in effect as the stored objects say, the suggested objects there, and the schemas' conditions true.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use hako_client::{Client, Patch, ResourceType, WriteOptions};
-use hako_error::{Error, Kind, Result};
-use hako_store::{Range, Revision, StoreError};
+use hako_error::{Kind, Result};
+use hako_store::{Entry, Event, EventKind, Range, StoreError};
 use http::HeaderValue;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::level::{LevelSpec, bounds};
 use super::schema::SchemaSpec;
 use super::suggested::{AUTOUPDATE, objects};
 use super::{Flow, Schema};
 use crate::auth::Identity;
+use crate::followed::{Followed, rest};
 use crate::kinds::Served;
 use crate::server::{Inner, Server};
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 const LEVELS: &str = "prioritylevelconfigurations";
 const SCHEMAS: &str = "flowschemas";
-const PREFIX: &str = "/registry/flowcontrol.apiserver.k8s.io/";
-/// How long after a failure of the store it is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is stored, by plural and name.
 type Found = HashMap<(String, String), Stored>;
@@ -67,7 +63,7 @@ struct Condition {
 
 /// Makes what is missing of the suggested objects, and puts all that is stored into effect.
 pub(crate) async fn start(server: &Arc<Inner>) -> Result<()> {
-    let (mut found, _) = read(server).await?;
+    let mut found = read(server).await?;
     let client = Server::of(server).client(Identity::admin()).named("kube-apiserver");
     let wanted = objects();
     // Levels first, so that schemas find theirs.
@@ -75,7 +71,7 @@ pub(crate) async fn start(server: &Arc<Inner>) -> Result<()> {
         let lacking =
             wanted.iter().filter(|(of, ..)| *of == plural).map(|object| keep(&client, &found, object));
         if try_join_all(lacking).await?.contains(&true) {
-            found = read(server).await?.0;
+            found = read(server).await?;
         }
         server.flow.apply(&found);
     }
@@ -95,47 +91,56 @@ pub(crate) fn note(server: &Inner, row: &Served, object: &mut Value) {
     }
 }
 
-/// Puts what is stored into effect; the revision of that.
-async fn load(server: &Arc<Inner>) -> Result<Revision> {
-    let (found, revision) = read(server).await?;
-    server.flow.apply(&found);
-    tell(server, &found).await?;
-    Ok(revision)
-}
+/// What is stored, as it is followed.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Found);
 
-/// Follows the store until the server ends.
-pub(crate) async fn follow(server: Weak<Inner>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let Some(inner) = server.upgrade() else { return };
-        let watch = match load(&inner).await {
-            Ok(after) => inner
-                .config
-                .store
-                .watch(Bytes::from_static(PREFIX.as_bytes()), after)
-                .await
-                .map_err(Error::from),
-            Err(error) => Err(error),
-        };
-        drop(inner);
-        match watch {
-            // Whatever it is that has changed, all of it is small and read again.
-            Ok(mut watch) => drop(stop.run_until_cancelled(watch.next()).await),
-            Err(error) => {
-                tracing::warn!(%error, "flow schemas and priority levels could not be read");
-                tokio::time::sleep(AGAIN).await;
+impl Followed for Kept {
+    const PREFIX: &'static str = "/registry/flowcontrol.apiserver.k8s.io/";
+    const WHAT: &'static str = "flow schemas and priority levels";
+
+    fn load(&mut self, server: &Arc<Inner>, entries: &[Arc<Entry>]) {
+        self.0 = read_all(entries);
+        server.flow.apply(&self.0);
+    }
+
+    fn change(&mut self, server: &Arc<Inner>, events: &[Arc<Event>]) {
+        for event in events {
+            let Some(key) = key_of(&event.entry.key) else { continue };
+            match read_one(&event.entry).filter(|_| event.kind == EventKind::Put) {
+                Some(stored) => drop(self.0.insert(key, stored)),
+                None => drop(self.0.remove(&key)),
             }
         }
+        server.flow.apply(&self.0);
+    }
+
+    async fn settle(&mut self, server: &Arc<Inner>) -> bool {
+        let told = tell(server, &self.0).await;
+        if let Err(error) = &told {
+            tracing::warn!(%error, "the status of a flow schema is not written yet");
+        }
+        told.is_ok()
     }
 }
 
-async fn read(server: &Inner) -> Result<(Found, Revision), StoreError> {
-    let page = server.config.store.range(Range::all(Bytes::from_static(PREFIX.as_bytes()))).await?;
-    let of = |key: &[u8], value: &[u8]| {
-        let (plural, name) = std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?.split_once('/')?;
-        Some(((plural.to_owned(), name.to_owned()), serde_json::from_slice(value).ok()?))
-    };
-    let found = page.entries.iter().filter_map(|entry| of(&entry.key, &entry.value)).collect();
-    Ok((found, page.revision))
+fn key_of(key: &[u8]) -> Option<(String, String)> {
+    let (plural, name) = rest::<Kept>(key).split_once('/')?;
+    Some((plural.to_owned(), name.to_owned()))
+}
+
+fn read_one(entry: &Entry) -> Option<Stored> {
+    serde_json::from_slice(&entry.value).ok()
+}
+
+fn read_all(entries: &[Arc<Entry>]) -> Found {
+    entries.iter().filter_map(|entry| Some((key_of(&entry.key)?, read_one(entry)?))).collect()
+}
+
+async fn read(server: &Inner) -> Result<Found, StoreError> {
+    let prefix = Bytes::from_static(Kept::PREFIX.as_bytes());
+    let page = server.config.store.range(Range::all(prefix)).await?;
+    Ok(read_all(&page.entries))
 }
 
 /// Makes an object that is missing, or gives it its spec back if it says so; whether anything was to be done.

@@ -29,7 +29,7 @@ use crate::http::{Answer, Info};
 use crate::metrics::Text;
 
 pub(crate) use dump::Dump;
-pub(crate) use keep::{follow, note, start};
+pub(crate) use keep::{Kept, note, start};
 use schema::SchemaSpec;
 use seats::{Asked, Seat, Seats};
 use usage::{Reject, Usage};

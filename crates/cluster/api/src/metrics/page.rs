@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::text::Text;
-use super::{objects, process};
+use super::{cel, objects, process};
 use crate::config::GIT_VERSION;
 use crate::http::Outcome;
 use crate::server::Inner;
@@ -17,6 +17,9 @@ pub(crate) async fn page(server: &Inner) -> Outcome<String> {
         audit.write_metrics(&mut text);
     }
     server.admission_counts.write(&mut text);
+    cel::write(&mut text);
+    server.conversion_counts.write(&mut text);
+    server.aggregated.write_metrics(&mut text);
     objects(server, &mut text).await?;
     store(server, &mut text).await?;
     text.head("kubernetes_build_info", "gauge", "What this is, as labels of a 1.");

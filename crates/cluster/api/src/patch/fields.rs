@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// One step of a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// A member of an object.
     Field(String),
@@ -190,6 +190,16 @@ impl FieldSet {
         }
     }
 
+    /// Whether the root itself is in the set.
+    pub(super) const fn is_member(&self) -> bool {
+        self.is_member
+    }
+
+    /// What is below each step from the root.
+    pub(super) fn below(&self) -> impl Iterator<Item = (&Step, &Self)> {
+        self.children.iter()
+    }
+
     /// All paths, parents first.
     #[must_use]
     pub fn paths(&self) -> Vec<Path> {
@@ -290,6 +300,9 @@ pub(super) fn parts<'a>(
     }
 }
 
+/// Bytes of the longest key of an item: every path of what is below has it. No name is as long as that.
+const KEY_MAX: usize = 4096;
+
 /// By what an item of a shared list is told apart.
 pub(super) fn item_step(model: &Model, item: &Shape, kind: &ListKind, at: usize, value: &Value) -> Step {
     match kind {
@@ -304,7 +317,7 @@ pub(super) fn item_step(model: &Model, item: &Shape, kind: &ListKind, at: usize,
                 }
             }
             match serde_json::to_string(&map) {
-                Ok(json) if !map.is_empty() => Step::Key(json),
+                Ok(json) if !map.is_empty() && json.len() <= KEY_MAX => Step::Key(json),
                 _ => Step::Index(at),
             }
         }

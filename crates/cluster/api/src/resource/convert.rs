@@ -2,16 +2,18 @@
 //! (`apiextensions.k8s.io/v1`, `ConversionReview`). Where the program converts itself, nothing here does anything.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hako_error::{Error, Kind};
+use hako_kube::field;
 use hako_store::{Batch, Entry, Event, Revision};
 use serde_json::{Value, json};
 
+use super::conversion_counts::Unconverted;
 use super::encoded::{bytes_of, encode};
 use crate::http::{Failure, Outcome};
-use crate::kinds::{Converter, Served};
+use crate::kinds::{Converter, Served, Strategy, label_faults};
 use crate::server::Inner;
 
 /// As long as upstream waits.
@@ -35,8 +37,8 @@ pub(super) async fn all_shown(
     mut entries: Vec<Arc<Entry>>,
 ) -> Outcome<Vec<Arc<Entry>>> {
     let Some(converter) = row.strategy().converter() else { return Ok(entries) };
-    let is_other = |entry: &Arc<Entry>| api_version_of(&entry.value) != row.api_version();
-    let places: Vec<usize> = (0..entries.len()).filter(|place| is_other(&entries[*place])).collect();
+    let places: Vec<usize> =
+        (0..entries.len()).filter(|place| is_other(row, &entries[*place].value)).collect();
     if places.is_empty() {
         return Ok(entries);
     }
@@ -59,8 +61,8 @@ pub(super) async fn bytes_shown(server: &Inner, row: &Served, stored: Bytes, at:
     shown(server, row, Arc::new(entry)).await.map(|entry| entry.value.clone())
 }
 
-/// A batch of a watch in the version of the kind.
-pub(super) async fn batch_shown(server: &Inner, row: &Served, mut batch: Batch) -> Outcome<Batch> {
+/// A batch of a watch in the version of the kind, of which each object is converted once for all who watch.
+pub(super) async fn batch_shown(server: &Arc<Inner>, row: &Arc<Served>, mut batch: Batch) -> Outcome<Batch> {
     if row.strategy().converter().is_none() {
         return Ok(batch);
     }
@@ -68,15 +70,20 @@ pub(super) async fn batch_shown(server: &Inner, row: &Served, mut batch: Batch) 
         let mut entry = Arc::clone(&event.entry);
         // A deletion has no value of its own.
         if !entry.value.is_empty() {
-            entry = shown(server, row, entry).await?;
+            entry = server.conversions.shown(server, row, entry).await?;
         }
         let previous = match &event.previous {
-            Some(previous) => Some(shown(server, row, Arc::clone(previous)).await?),
+            Some(previous) => Some(server.conversions.shown(server, row, Arc::clone(previous)).await?),
             None => None,
         };
         *event = Arc::new(Event { kind: event.kind, entry, previous });
     }
     Ok(batch)
+}
+
+/// Whether stored bytes are of another version than that of the kind.
+pub(super) fn is_other(row: &Served, stored: &[u8]) -> bool {
+    api_version_of(stored) != row.api_version()
 }
 
 /// Encodes an object of a kind for the store, in the version in which it is kept.
@@ -90,6 +97,30 @@ pub(super) async fn encode_kept(server: &Inner, row: &Served, object: &mut Value
         *object = all.pop().ok_or_else(|| failed(row, "it returned nothing"))?;
     }
     encode(row, object)
+}
+
+/// Objects of a kind in another of its versions; in which version they are the first one says.
+pub(super) async fn across(
+    server: &Inner,
+    row: &Served,
+    from: &dyn Strategy,
+    to: &dyn Strategy,
+    wanted: &str,
+    mut objects: Vec<Value>,
+) -> Outcome<Vec<Value>> {
+    match from.converter() {
+        Some(converter) => objects = converted(server, row, converter, wanted, objects).await?,
+        None => objects.iter_mut().for_each(|object| from.write_stored(object)),
+    }
+    objects.iter_mut().for_each(|object| to.read_stored(object));
+    Ok(objects)
+}
+
+/// An object in another version of its kind.
+pub(crate) async fn in_version(server: &Inner, from: &Served, to: &Served, object: Value) -> Outcome<Value> {
+    let (strategy, wanted) = (from.strategy(), to.api_version());
+    let mut made = across(server, from, strategy, to.strategy(), wanted, vec![object]).await?;
+    made.pop().ok_or_else(|| failed(from, "it returned nothing"))
 }
 
 /// The `apiVersion` of stored bytes, which comes first.
@@ -115,17 +146,42 @@ async fn converted(
         "kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
         "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
     });
+    let began = Instant::now();
     let answer = server.webhooks.post(&converter.config, Bytes::from(review.to_string()), TIME).await;
-    let answer = answer.map_err(|error| failed(row, &error.to_string()))?;
-    let answer: Value = serde_json::from_slice(&answer).map_err(|error| failed(row, &error.to_string()))?;
-    let made = read(answer, &uid).map_err(|why| failed(row, &why))?;
+    let made = match answer {
+        Ok(answer) => taken(&answer, &uid, &objects, wanted),
+        Err(error) => Err((Unconverted::NotAnswered, error.to_string())),
+    };
+    server.conversion_counts.asked(made.as_ref().err().map(|(kind, _)| *kind), began.elapsed());
+    made.map_err(|(_, why)| failed(row, &why))
+}
+
+/// What a webhook's answer to the review with that identity makes of objects.
+///
+/// # Errors
+/// Why it is no answer, in words.
+pub fn answered(answer: &[u8], uid: &str, objects: &[Value], wanted: &str) -> Result<Vec<Value>, String> {
+    taken(answer, uid, objects, wanted).map_err(|(_, why)| why)
+}
+
+/// What an answer makes of objects.
+fn taken(
+    answer: &[u8],
+    uid: &str,
+    objects: &[Value],
+    wanted: &str,
+) -> Result<Vec<Value>, (Unconverted, String)> {
+    let malformed = |why: String| (Unconverted::Malformed, why);
+    let answer: Value = serde_json::from_slice(answer).map_err(|error| malformed(error.to_string()))?;
+    let made = read(answer, uid).map_err(malformed)?;
     if made.len() != objects.len() {
-        let why = format!("webhook returned {} objects, expected {}", made.len(), objects.len());
-        return Err(failed(row, &why));
+        let kind = if made.is_empty() { Unconverted::NoObjects } else { Unconverted::TooFew };
+        return Err((kind, format!("webhook returned {} objects, expected {}", made.len(), objects.len())));
     }
-    let checked = made.into_iter().zip(&objects).enumerate().map(|(place, (made, sent))| {
+    let checked = made.into_iter().zip(objects).enumerate().map(|(place, (made, sent))| {
         settled(made, sent, wanted).map_err(|why| {
-            failed(row, &format!("webhook returned invalid converted object at index {place}: {why}"))
+            let text = format!("webhook returned invalid converted object at index {place}: {why}");
+            (Unconverted::InvalidObject, text)
         })
     });
     checked.collect()
@@ -174,14 +230,32 @@ fn settled(mut made: Value, sent: &Value, wanted: &str) -> Result<Value, String>
         }
     }
     let mut metadata = sent["metadata"].clone();
+    let mut is_changed = false;
     for name in CHANGEABLE {
         match made["metadata"].get(name).filter(|value| !value.is_null()) {
-            Some(value) => metadata[name] = value.clone(),
+            Some(value) => {
+                are_texts(name, value)?;
+                is_changed |= metadata.get(name) != Some(value);
+                metadata[name] = value.clone();
+            }
             None => drop(metadata.as_object_mut().and_then(|members| members.shift_remove(name))),
         }
     }
     made["metadata"] = metadata;
-    Ok(made)
+    // What was stored before there was such a rule may be shown.
+    let faults = if is_changed { label_faults(&made) } else { Vec::new() };
+    if faults.is_empty() { Ok(made) } else { Err(field::lines(&faults)) }
+}
+
+/// Labels and annotations are texts by name.
+fn are_texts(name: &str, value: &Value) -> Result<(), String> {
+    let Some(members) = value.as_object() else {
+        return Err(format!("invalid metadata.{name} in converted object: it is no map of strings"));
+    };
+    match members.iter().find(|(_, value)| !value.is_string()) {
+        Some((key, _)) => Err(format!("metadata.{name}[{key}] must be a string in converted object")),
+        None => Ok(()),
+    }
 }
 
 fn failed(row: &Served, why: &str) -> Failure {
@@ -228,6 +302,16 @@ mod tests {
             json!({"name": "a", "uid": "u", "generation": 2, "annotations": {"x": "y"}})
         );
         assert!(settled(made.clone(), &sent, "g/v3").unwrap_err().contains("invalid groupVersion"));
+        for (labels, wanted) in [
+            (json!(["a"]), "invalid metadata.labels in converted object"),
+            (json!({"a": 1}), "metadata.labels[a] must be a string"),
+            (json!({"a": "no value!"}), "metadata.labels: Invalid value: \"no value!\""),
+        ] {
+            let mut wrong = made.clone();
+            wrong["metadata"]["labels"] = labels;
+            let error = settled(wrong, &sent, "g/v2").unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
         made["metadata"]["name"] = "b".into();
         assert!(settled(made.clone(), &sent, "g/v2").unwrap_err().contains("same name"));
         made["kind"] = "Tub".into();

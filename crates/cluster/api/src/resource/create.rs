@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 use super::convert;
 use super::decode;
 use super::encoded::head_value;
+use super::held;
 use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::render;
 use super::target::Target;
+use super::uid;
 use crate::admission::{self, Operation};
 use crate::flow;
 use crate::http::{Failure, Outcome, Request, answer};
@@ -111,10 +113,11 @@ async fn attempt(
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
+    row.strategy().warnings(&object, None).into_iter().for_each(|text| writer.notes.warn(text));
     admission::may_grant(server, writer.identity, target, &object, None).await?;
     admission::validate(&change, &object).await?;
     let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
-    ownership::record(writer, target, None, &mut object);
+    ownership::record_alone(writer, target, None, &mut object);
     if is_dry_run {
         let _ = admission::charge(&change, &object, true).await?;
         if let Some(entry) = server.config.store.get(&target.key()).await?.entry {
@@ -130,6 +133,10 @@ async fn attempt(
     let charges = admission::charge(&change, &object, false).await?;
     match server.config.store.write(write).await {
         Ok(written) => {
+            if let Err(failure) = held::confirm(server, target, written.revision).await {
+                charges.give_back(server).await;
+                return Err(failure);
+            }
             reservation.keep();
             let shown = convert::bytes_shown(server, row, bytes, written.revision).await?;
             Ok(Stored::Bytes(shown, written.revision))
@@ -220,6 +227,6 @@ fn generate(prefix: &str) -> String {
 
 fn stamp(object: &mut Value) {
     let metadata = &mut object["metadata"];
-    metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
+    metadata["uid"] = uid::random().to_string().into();
     metadata["creationTimestamp"] = hako_kube::time::now().into();
 }

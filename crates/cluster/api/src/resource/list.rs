@@ -91,7 +91,12 @@ impl Start {
             let page = self::page(server, target, &range).await?;
             self.version.allows(page.revision)?;
             let mut cut_at = None;
-            for entry in &page.entries {
+            let entries = match selection.is_everything() {
+                true => page.entries,
+                // What is selected by is what is shown.
+                false => convert::all_shown(server, &target.row, page.entries).await?,
+            };
+            for entry in &entries {
                 if selection.matches(&entry.key, &entry.value) {
                     found.push(Arc::clone(entry));
                 }
@@ -100,7 +105,7 @@ impl Start {
                     break;
                 }
             }
-            let last = page.entries.last().map(|entry| entry.key.clone());
+            let last = entries.last().map(|entry| entry.key.clone());
             let is_last_of_page = cut_at == last;
             if let Some(key) = cut_at.filter(|_| page.more || !is_last_of_page) {
                 let remaining = selection.is_everything().then_some(page.remaining);

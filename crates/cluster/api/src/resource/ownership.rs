@@ -4,6 +4,7 @@ use hako_error::Error;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::siblings::Siblings;
 use super::target::Target;
 use crate::admission::{Change, Manner, Notes, Operation};
 use crate::auth::Identity;
@@ -108,22 +109,45 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Keeps the record of ownership through a write.
-pub(super) fn record(writer: &Writer<'_>, target: &Target, old: Option<&Value>, new: &mut Value) {
+/// Keeps the record of ownership through a change.
+pub(super) async fn record(
+    server: &Inner,
+    writer: &Writer<'_>,
+    target: &Target,
+    old: &Value,
+    new: &mut Value,
+) {
+    let own = target.row.api_version();
+    let is_of_one = || ![old, &*new].iter().any(|object| apply::has_other_versions(object, own));
+    if writer.record != Record::Track || is_of_one() {
+        return record_alone(writer, target, Some(old), new);
+    }
+    let siblings = Siblings::of(server, &target.row, [old, &*new]);
+    let write = write(writer, target, Some(old));
+    if let Err(error) = Box::pin(apply::track_across(write, old, new, &siblings)).await {
+        // As upstream has it, nothing is said of owners where it is not known what became of what they own.
+        tracing::debug!(%error, "who owns what of an object is not known any more");
+        keep(None, new);
+    }
+}
+
+/// The same for a new object, or one that nobody writes in another version.
+pub(super) fn record_alone(writer: &Writer<'_>, target: &Target, old: Option<&Value>, new: &mut Value) {
     match writer.record {
         Record::Applied => {}
         Record::Keep => keep(old, new),
-        Record::Track => {
-            let write = apply::Write {
-                shape: target.row.shape(),
-                live: old,
-                manager: &writer.manager,
-                api_version: target.row.api_version(),
-                subresource: writer.owned_through,
-                now: Timestamp::now(),
-            };
-            apply::track(write, new);
-        }
+        Record::Track => apply::track(write(writer, target, old), new),
+    }
+}
+
+fn write<'a>(writer: &'a Writer<'_>, target: &'a Target, old: Option<&'a Value>) -> apply::Write<'a> {
+    apply::Write {
+        shape: target.row.shape(),
+        live: old,
+        manager: &writer.manager,
+        api_version: target.row.api_version(),
+        subresource: writer.owned_through,
+        now: Timestamp::now(),
     }
 }
 
@@ -143,7 +167,36 @@ pub(super) fn applied(
     configuration: &Value,
     force: bool,
 ) -> Outcome<Value> {
-    let request = apply::Apply {
+    let request = application(writer, target, live, configuration, force);
+    apply::apply(request).map_err(|error| Failure::about(&Error::from(error), &target.subject()))
+}
+
+/// The same for an object that others may write in other versions.
+pub(super) async fn applied_across(
+    server: &Inner,
+    writer: &Writer<'_>,
+    target: &Target,
+    live: &Value,
+    configuration: &Value,
+    force: bool,
+) -> Outcome<Value> {
+    if !apply::has_other_versions(live, target.row.api_version()) {
+        return applied(writer, target, Some(live), configuration, force);
+    }
+    let siblings = Siblings::of(server, &target.row, [live]);
+    let request = application(writer, target, Some(live), configuration, force);
+    let made = Box::pin(apply::apply_across(request, live, &siblings)).await;
+    made.map_err(|error| Failure::about(&error, &target.subject()))
+}
+
+fn application<'a>(
+    writer: &'a Writer<'_>,
+    target: &'a Target,
+    live: Option<&'a Value>,
+    configuration: &'a Value,
+    force: bool,
+) -> apply::Apply<'a> {
+    apply::Apply {
         shape: target.row.shape(),
         live,
         applied: configuration,
@@ -152,6 +205,5 @@ pub(super) fn applied(
         api_version: target.row.api_version(),
         subresource: writer.owned_through,
         now: Timestamp::now(),
-    };
-    apply::apply(request).map_err(|error| Failure::about(&Error::from(error), &target.subject()))
+    }
 }

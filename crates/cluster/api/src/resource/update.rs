@@ -16,7 +16,7 @@ use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::target::Target;
-use crate::admission::{self, Operation};
+use crate::admission::{self, Notes, Operation};
 use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{PartWrite, Served};
@@ -117,7 +117,8 @@ pub(super) async fn attempt(
     admission::mutate(&change, &mut new).await?;
     metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
     let now = hako_kube::time::now();
-    let causes = settle(row, &mut new, old, &PartWrite { name: writer.subresource, now: &now });
+    let part = PartWrite { name: writer.subresource, now: &now };
+    let causes = settle(row, &mut new, old, &part, writer.notes);
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }
@@ -127,7 +128,7 @@ pub(super) async fn attempt(
     admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
     admission::validate(&change, &new).await?;
     let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
-    ownership::record(writer, target, Some(old), &mut new);
+    ownership::record(server, writer, target, old, &mut new).await;
     if is_finished(&new) && !is_dry_run {
         let gone = remove(server, target, entry, old).await?;
         return Ok(gone.then(|| Stored::Value(Box::new(new))));
@@ -164,23 +165,36 @@ pub(super) async fn attempt(
 }
 
 /// Keeps of the old object what the way of the write does not reach; what is wrong with the rest.
-fn settle(row: &Served, new: &mut Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
-    match part.name {
+fn settle(
+    row: &Served,
+    new: &mut Value,
+    old: &Value,
+    part: &PartWrite<'_>,
+    notes: &Notes,
+) -> Vec<FieldCause> {
+    let mut warnings = Vec::new();
+    let causes = match part.name {
         "" => {
             row.strategy().prepare_update(new, old);
-            row.check_update(new, old)
+            let causes = row.strategy().check_change(new, old, None, &mut warnings);
+            if causes.is_empty() {
+                warnings.extend(row.strategy().warnings(new, Some(old)));
+            }
+            causes
         }
         // The server's own change: nothing but what it set is different.
         "binding" => row.strategy().check(new),
         "finalize" => {
             keep_all_but_finalizers(new, old);
-            row.check_part(new, old, part)
+            row.strategy().check_change(new, old, Some(part), &mut warnings)
         }
         _ => {
             row.strategy().prepare_part(new, old, part);
-            row.check_part(new, old, part)
+            row.strategy().check_change(new, old, Some(part), &mut warnings)
         }
-    }
+    };
+    warnings.into_iter().for_each(|warning| notes.warn(warning));
+    causes
 }
 
 /// A version or identity that the writer names has to be the object's.

@@ -164,7 +164,7 @@ impl Drop for Watcher {
 }
 
 /// What the store says, in the version of the kind.
-async fn converted(server: &Inner, target: &Target, batch: hako_store::Result<Batch>) -> Outcome<Batch> {
+async fn converted(server: &Arc<Inner>, target: &Target, batch: hako_store::Result<Batch>) -> Outcome<Batch> {
     match batch {
         Ok(batch) => convert::batch_shown(server, &target.row, batch).await,
         Err(error) => Err(unreadable::of_watch(error)),

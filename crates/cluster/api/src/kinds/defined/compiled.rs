@@ -1,6 +1,7 @@
 //! A schema as it is used to serve objects.
 
 use super::shape;
+use crate::metrics::cel;
 use crate::schema::Shape;
 use hako_structural::{Additional, Rules, Schema};
 use serde_json::Value;
@@ -24,7 +25,7 @@ impl Compiled {
             Schema { preserves_unknown: true, ..Schema::default() }
         });
         Self {
-            rules: Rules::compile(&schema),
+            rules: cel::compiling(|| Rules::compile(&schema)),
             shape: shape::of_resource(&schema),
             has_embedded: has_embedded(&schema),
             schema,

@@ -5,8 +5,9 @@ use super::converter::Converter;
 use super::definition::{Definition, Version};
 use super::{columns, embedded, publish};
 use crate::kinds::row::PartWrite;
-use crate::kinds::strategy::Strategy;
+use crate::kinds::strategy::{Holder, Strategy};
 use crate::kinds::{meta, scale};
+use crate::metrics::cel;
 use crate::openapi::Dialect;
 use crate::schema::{self, Shape};
 use hako_error::FieldCause;
@@ -51,8 +52,9 @@ impl Defined {
         meta::validate(object, rules)
     }
 
-    /// What is wrong with an object, its metadata aside; what was so before is not wrong now.
-    fn faults(&self, object: &Value, old: Option<&Value>) -> Vec<FieldCause> {
+    /// What is wrong with an object, its metadata aside; what was so before is not wrong now, but a warning where a rule
+    /// says it.
+    fn faults(&self, object: &Value, old: Option<&Value>, warnings: &mut Vec<String>) -> Vec<FieldCause> {
         let Compiled { schema, rules, has_embedded, .. } = self.compiled();
         let mut faults = match old {
             Some(old) => hako_structural::validate_update(object, old, schema),
@@ -64,8 +66,9 @@ impl Defined {
         if *has_embedded {
             faults.extend(embedded::faults(object, schema));
         }
-        if old.is_none_or(|old| hako_structural::duplicates(old, schema).is_empty()) {
-            faults.extend(hako_structural::duplicates(object, schema));
+        let twice = hako_structural::duplicates(object, schema);
+        if !twice.is_empty() && old.is_none_or(|old| hako_structural::duplicates(old, schema).is_empty()) {
+            faults.extend(twice);
         }
         if rules.is_empty() {
             return faults;
@@ -76,7 +79,9 @@ impl Defined {
             faults.push(field::invalid("<nil>", "null", detail));
             return faults;
         }
-        faults.extend(rules.evaluate(object, old, &mut Budget::default()).faults);
+        let outcome = cel::evaluating(|| rules.evaluate(object, old, &mut Budget::default()));
+        faults.extend(outcome.faults);
+        warnings.extend(outcome.warnings);
         faults
     }
 
@@ -156,19 +161,29 @@ impl Strategy for Defined {
     }
 
     fn check(&self, object: &Value) -> Vec<FieldCause> {
-        self.faults(object, None)
+        self.faults(object, None, &mut Vec::new())
     }
 
     fn check_create(&self, object: &Value) -> Vec<FieldCause> {
         let mut faults = self.check_metadata(object);
-        faults.extend(self.faults(object, None));
+        faults.extend(self.faults(object, None, &mut Vec::new()));
         faults
     }
 
     fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
+        self.check_change(new, old, None, &mut Vec::new())
+    }
+
+    fn check_change(
+        &self,
+        new: &Value,
+        old: &Value,
+        _: Option<&PartWrite<'_>>,
+        warnings: &mut Vec<String>,
+    ) -> Vec<FieldCause> {
         let mut faults = self.check_metadata(new);
         faults.extend(meta::validate_update(new, old));
-        faults.extend(self.faults(new, Some(old)));
+        faults.extend(self.faults(new, Some(old), warnings));
         faults
     }
 
@@ -202,6 +217,12 @@ impl Strategy for Defined {
         self.definition.converter.as_ref()
     }
 
+    fn in_version(&self, api_version: &str) -> Option<Box<dyn Strategy>> {
+        let version = GroupVersion::parse(api_version).filter(|it| it.group == self.definition.group)?;
+        let place = self.definition.place(&version.version)?;
+        Some(Box::new(Self { definition: Arc::clone(&self.definition), place }))
+    }
+
     fn kept_version(&self) -> Option<String> {
         let kept = &self.definition.versions[self.definition.storage].name;
         Some(GroupVersion::new(&self.definition.group, kept).to_string())
@@ -225,6 +246,10 @@ impl Strategy for Defined {
             storage.take_over(object, self.place_of(object).unwrap_or(self.place));
             fill(object, &storage.compiled().schema);
         }
+    }
+
+    fn holder(&self) -> Option<&Holder> {
+        Some(&self.definition.holder)
     }
 
     fn scale_paths(&self) -> &scale::Paths {

@@ -1,7 +1,7 @@
 //! Fields that others own with another value.
 
 use super::managers::{Manager, Managers, Operation};
-use super::merge::find as find_value;
+use super::merge::{Finder, find as find_value};
 use super::{FieldSet, LAST_APPLIED, Path};
 use crate::patch::fields::show;
 use crate::schema::{Shape, model};
@@ -91,9 +91,10 @@ pub(super) fn find(
 ) -> Vec<Conflict> {
     let model = model();
     let mut conflicts = Vec::new();
+    let finder = Finder::default();
     for path in set.paths() {
         let (Some(is), Some(wanted)) =
-            (find_value(model, shape, live, &path), find_value(model, shape, merged, &path))
+            (finder.find(model, shape, live, &path), finder.find(model, shape, merged, &path))
         else {
             continue;
         };

@@ -1,10 +1,13 @@
 //! `metadata.managedFields`: managers and their sets of fields.
 
-use super::merge::find as find_value;
+use super::merge::Finder;
+use super::track::Changes;
 use super::{FieldSet, Step};
 use crate::schema::{Shape, model};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 /// How a manager writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,22 +170,54 @@ impl Managers {
         }
     }
 
-    /// Whether there is another one than `me`.
-    pub(super) fn has_others(&self, me: &Manager) -> bool {
-        self.entries.iter().any(|entry| !is_same(&entry.manager, me))
+    /// Takes what a write has changed from all but `me`, and what is gone from all; where a version is given, from those
+    /// alone who write in it.
+    pub(super) fn lose(&mut self, version: Option<&str>, me: Option<&Manager>, changes: &Changes) {
+        let is_in = |entry: &&mut Entry| version.is_none_or(|version| entry.manager.api_version == version);
+        let paths = OnceCell::new();
+        for entry in self.entries.iter_mut().filter(is_in) {
+            changes.gone.iter().for_each(|path| entry.set.remove_below(path));
+            if me.is_none_or(|me| !is_same(&entry.manager, me)) {
+                let paths = paths.get_or_init(|| changes.changed.paths());
+                paths.iter().for_each(|path| entry.set.remove(path));
+            }
+        }
     }
 
-    /// Takes a path, and with it what is below if it is gone, from all but one.
-    pub(super) fn take_from_others(&mut self, me: Option<&Manager>, path: &[Step], is_gone: bool) {
-        for entry in &mut self.entries {
-            if me.is_some_and(|me| is_same(&entry.manager, me)) {
-                continue;
-            }
-            if is_gone {
-                entry.set.remove_below(path);
-            } else {
-                entry.set.remove(path);
-            }
+    /// Forgets managers.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&Manager) -> bool) {
+        self.entries.retain(|entry| is_kept(&entry.manager));
+    }
+
+    /// The versions in which they write.
+    pub(super) fn versions(&self) -> BTreeSet<String> {
+        self.entries.iter().map(|entry| entry.manager.api_version.clone()).collect()
+    }
+
+    /// The version in which a manager wrote last.
+    pub(super) fn version_of(&self, manager: &Manager) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| is_same(&entry.manager, manager));
+        entry.map(|entry| entry.manager.api_version.clone())
+    }
+
+    /// All but one, with what they own.
+    pub(super) fn others(&self, me: &Manager) -> impl Iterator<Item = (&Manager, &FieldSet)> {
+        let others = self.entries.iter().filter(move |entry| !is_same(&entry.manager, me));
+        others.map(|entry| (&entry.manager, &entry.set))
+    }
+
+    /// What all who write in a version own.
+    pub(super) fn set_in(&self, version: &str) -> FieldSet {
+        let mut all = FieldSet::default();
+        let of_version = self.entries.iter().filter(|entry| entry.manager.api_version == version);
+        of_version.for_each(|entry| all.union(entry.set.clone()));
+        all
+    }
+
+    /// Notes that a manager has changed something.
+    pub(super) fn touch(&mut self, manager: &Manager, now: Timestamp) {
+        for entry in self.entries.iter_mut().filter(|entry| is_same(&entry.manager, manager)) {
+            entry.time = hako_kube::time::seconds(now);
         }
     }
 
@@ -215,10 +250,20 @@ impl Managers {
 
     /// Forgets fields that the object no longer has.
     pub(super) fn drop_missing(&mut self, shape: &Shape, object: &Value) {
-        let model = model();
-        for entry in &mut self.entries {
+        Self::drop_missing_of(self.entries.iter_mut(), shape, object);
+    }
+
+    /// The same of those who write in a version, in which the object is.
+    pub(super) fn drop_missing_in(&mut self, version: &str, shape: &Shape, object: &Value) {
+        let of_version = self.entries.iter_mut().filter(|entry| entry.manager.api_version == version);
+        Self::drop_missing_of(of_version, shape, object);
+    }
+
+    fn drop_missing_of<'a>(entries: impl Iterator<Item = &'a mut Entry>, shape: &Shape, object: &Value) {
+        let (model, finder) = (model(), Finder::default());
+        for entry in entries {
             for path in entry.set.paths() {
-                if find_value(model, shape, object, &path).is_none() {
+                if finder.find(model, shape, object, &path).is_none() {
                     entry.set.remove(&path);
                 }
             }

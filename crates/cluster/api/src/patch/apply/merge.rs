@@ -1,10 +1,13 @@
 //! Merges a configuration into an object, and finds and removes values by path.
 
 use super::Step;
-use crate::patch::diff::interleave;
-use crate::patch::fields::item_step;
+use crate::patch::diff::{interleave, places};
+use crate::patch::fields::{FieldSet, item_step};
 use crate::schema::{ListKind, Model, Shape};
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 
 /// `live` with everything that `applied` says.
 pub(super) fn merge(model: &Model, shape: &Shape, live: &Value, applied: &Value) -> Value {
@@ -41,14 +44,61 @@ fn list(model: &Model, item: &Shape, kind: &ListKind, live: &[Value], applied: &
     };
     let (before, wanted) = (steps(live), steps(applied));
     let mut result: Vec<(Step, Value)> = before.iter().cloned().zip(live.iter().cloned()).collect();
+    let mut places = places(&before);
     for (step, value) in wanted.iter().zip(applied) {
-        match result.iter_mut().find(|(its, _)| its == step) {
-            Some((_, is)) => *is = merge(model, item, is, value),
-            None => result.push((step.clone(), value.clone())),
+        match places.get(step) {
+            Some(at) => result[*at].1 = merge(model, item, &result[*at].1, value),
+            None => {
+                places.insert(step, result.len());
+                result.push((step.clone(), value.clone()));
+            }
         }
     }
     let ordered = interleave(result, |(step, _)| step.clone(), &wanted, &before);
     ordered.into_iter().map(|(_, value)| value).collect()
+}
+
+/// Finds values at many paths: where the items of a list are is found out once for each list.
+#[derive(Default)]
+pub(super) struct Finder<'v> {
+    /// By the address of the first item, which stays while the values are borrowed.
+    places: RefCell<HashMap<*const Value, HashMap<Step, usize>>>,
+    values: PhantomData<&'v Value>,
+}
+
+impl<'v> Finder<'v> {
+    /// The value at a path.
+    pub(super) fn find(
+        &self,
+        model: &Model,
+        shape: &Shape,
+        value: &'v Value,
+        path: &[Step],
+    ) -> Option<&'v Value> {
+        let [step, rest @ ..] = path else { return Some(value) };
+        if let Step::Field(name) = step {
+            let inner = model.member(shape, name).unwrap_or(&Shape::Any);
+            return self.find(model, inner, value.get(name)?, rest);
+        }
+        let items = value.as_array()?;
+        let at = match (step, model.resolve(shape)) {
+            (Step::Key(_) | Step::Value(_), Shape::List { item, kind }) => {
+                let mut all = self.places.borrow_mut();
+                let places = all.entry(items.as_ptr()).or_insert_with(|| places_of(model, item, kind, items));
+                *places.get(step)?
+            }
+            _ => place(model, shape, items, step)?,
+        };
+        self.find(model, item_shape(model, shape), items.get(at)?, rest)
+    }
+}
+
+fn places_of(model: &Model, item: &Shape, kind: &ListKind, items: &[Value]) -> HashMap<Step, usize> {
+    let mut places = HashMap::with_capacity(items.len());
+    for (at, value) in items.iter().enumerate() {
+        places.entry(item_step(model, item, kind, at, value)).or_insert(at);
+    }
+    places
 }
 
 /// The value at a path.
@@ -96,34 +146,51 @@ fn place(model: &Model, shape: &Shape, items: &[Value], step: &Step) -> Option<u
     }
 }
 
-/// Removes the value at a path, if it is there; what holds it stays, unless it is an emptied map or list.
-pub(super) fn remove(model: &Model, shape: &Shape, value: &mut Value, path: &[Step]) {
-    let [step, rest @ ..] = path else { return };
-    match step {
-        Step::Field(name) => {
-            let inner = model.member(shape, name).cloned().unwrap_or(Shape::Any);
-            let Some(map) = value.as_object_mut() else { return };
-            if rest.is_empty() {
-                map.shift_remove(name);
-            } else if let Some(child) = map.get_mut(name) {
-                remove(model, &inner, child, rest);
-                let is_container = matches!(model.resolve(&inner), Shape::List { .. } | Shape::Map { .. });
+/// Removes the values at all paths of a set; what holds them stays, unless it is an emptied map or list.
+pub(super) fn remove_all(model: &Model, shape: &Shape, value: &mut Value, set: &FieldSet) {
+    match value {
+        Value::Object(map) => {
+            let mut gone: HashSet<&str> = HashSet::new();
+            for (step, below) in set.below() {
+                let Step::Field(name) = step else { continue };
+                let Some(child) = map.get_mut(name) else { continue };
+                if below.is_member() {
+                    gone.insert(name);
+                    continue;
+                }
+                let inner = model.member(shape, name).unwrap_or(&Shape::Any);
+                remove_all(model, inner, child, below);
+                let is_container = matches!(model.resolve(inner), Shape::List { .. } | Shape::Map { .. });
                 if is_container && is_empty(child) {
-                    map.shift_remove(name);
+                    gone.insert(name);
                 }
             }
+            map.retain(|name, _| !gone.contains(name.as_str()));
         }
-        step => {
-            let Some(at) = value.as_array().and_then(|items| place(model, shape, items, step)) else {
-                return;
+        Value::Array(items) => {
+            // Before any item is changed: without its key it could not be found any more.
+            let places = match model.resolve(shape) {
+                Shape::List { item, kind } => places_of(model, item, kind, items),
+                _ => HashMap::new(),
             };
-            let Some(items) = value.as_array_mut().filter(|items| at < items.len()) else { return };
-            if rest.is_empty() {
-                items.remove(at);
-            } else {
-                remove(model, item_shape(model, shape), &mut items[at], rest);
+            let mut gone: HashSet<usize> = HashSet::new();
+            for (step, below) in set.below() {
+                let at = match step {
+                    Step::Index(at) => Some(*at),
+                    Step::Field(_) => None,
+                    step => places.get(step).copied(),
+                };
+                let Some(at) = at.filter(|at| *at < items.len()) else { continue };
+                if below.is_member() {
+                    gone.insert(at);
+                } else {
+                    remove_all(model, item_shape(model, shape), &mut items[at], below);
+                }
             }
+            let mut at = 0..;
+            items.retain(|_| !at.next().is_some_and(|at| gone.contains(&at)));
         }
+        _ => {}
     }
 }
 

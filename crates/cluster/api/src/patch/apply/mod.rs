@@ -1,7 +1,7 @@
 //! Server-side apply: who owns which field.
 //!
-//! Owns: `metadata.managedFields`, the merge of an applied configuration ([`apply`]) and the tracking of all other
-//! writes ([`track`]).
+//! Owns: `metadata.managedFields`, the merge of an applied configuration ([`apply`]), the tracking of all other
+//! writes ([`track`]), and both for objects that are written in several versions ([`versions`]).
 //! Does not own: defaults; the caller defaults after [`apply`], and nobody owns what was defaulted.
 //!
 //! Invariant: a field that is owned changes only through an owner, or its other owners lose it.
@@ -11,6 +11,7 @@ mod managers;
 mod merge;
 mod overlay;
 mod track;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use conflict::{ApplyError, Conflict};
 pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
 pub use track::{Write, track};
+pub(crate) use versions::{Versions, apply_across, has_other_versions, track_across, versions_of};
 
 use super::fields::{FieldSet, Path, Step};
 use crate::schema::{Shape, model};
@@ -79,12 +81,13 @@ pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
         managers.take(&conflict.manager, &conflict.path);
     }
     let before = managers.set_of(&me);
-    // Parents first: an item whose key is gone could not be found any more.
+    let mut gone = FieldSet::default();
     for path in before.difference(&set).paths() {
         if !set.has_below(&path) && !managers.is_owned_by_others(&me, &path) {
-            merge::remove(model, shape, &mut object, &path);
+            gone.insert(&path);
         }
     }
+    merge::remove_all(model, shape, &mut object, &gone);
     // An emptied list or map may have been applied as such.
     object = merge::merge(model, shape, &object, applied);
     if request.manager == "kubectl" {

@@ -203,3 +203,29 @@ proptest! {
         prop_assert_eq!(&apply_as("one", Some(&three), &third, false).unwrap(), &three);
     }
 }
+
+#[test]
+fn long_lists_are_applied_changed_and_taken_away_at_once() {
+    let list = |from: usize, to: usize, value: &str| {
+        let all: Vec<Value> =
+            (from..to).map(|at| json!({"name": format!("E{at}"), "value": value})).collect();
+        containers(json!([{"name": "c", "env": all}]))
+    };
+    let env = |object: &Value| {
+        object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().map_or(0, Vec::len)
+    };
+    let all = apply_as("one", None, &list(0, 20_000, "a"), false).unwrap();
+    let ApplyError::Conflicts(conflicts) =
+        apply_as("two", Some(&all), &list(0, 20_000, "b"), false).unwrap_err()
+    else {
+        panic!("they conflict")
+    };
+    assert_eq!(conflicts.len(), 20_000);
+    let both = apply_as("two", Some(&all), &list(19_000, 21_000, "a"), false).unwrap();
+    assert_eq!(env(&both), 21_000);
+    let rest = apply_as("one", Some(&both), &list(0, 1, "a"), false).unwrap();
+    assert_eq!(env(&rest), 2_001);
+    let mut changed = both.clone();
+    changed["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap().reverse();
+    assert_eq!(env(&update("three", Some(&both), changed)), 21_000);
+}

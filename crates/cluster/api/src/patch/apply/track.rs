@@ -2,6 +2,7 @@
 
 use super::managers::{self, Manager, Managers};
 use super::{FieldSet, Path, strip};
+use crate::patch::diff::places;
 use crate::patch::fields::{Step, parts};
 use crate::schema::{Model, Shape, model};
 use jiff::Timestamp;
@@ -29,42 +30,65 @@ pub struct Write<'a> {
 /// A writer may set `managedFields` itself; what cannot be read, or is missing, is taken from the live object, and a
 /// list of one empty entry forgets all, until somebody applies.
 pub fn track(write: Write<'_>, new: &mut Value) {
-    let (model, shape, empty) = (model(), write.shape, json!({}));
-    let live = write.live.unwrap_or(&empty);
-    let given = Managers::decode(new);
-    let is_reset = matches!(managers::entries(new), [one] if one.as_object().is_some_and(Map::is_empty));
-    if is_reset {
-        Managers::default().encode(new);
-        return;
-    }
-    let is_given = given != Managers::default() && write.subresource.is_empty();
-    let mut managers = if is_given { given } else { Managers::decode(live) };
-    // What nobody has tracked so far is first tracked when somebody applies: then all of it is of the time before.
-    if write.live.is_some() && managers == Managers::default() {
-        managers.encode(new);
-        return;
-    }
-
-    let mut gone = Vec::new();
-    let mut changed = if *live == *new {
-        FieldSet::default()
-    } else {
-        Comparison { model, gone: &mut gone, path: Vec::new() }.of(shape, Some(live), new)
+    let mut managers = match Start::of(&write, new) {
+        Start::Tracked(managers) => managers,
+        Start::Said(managers) => return managers.encode(new),
     };
-    strip(&mut changed, write.subresource);
+    let empty = json!({});
+    let changes = Changes::of(write.shape, write.live.unwrap_or(&empty), new, write.subresource);
     let me = Manager::updating(write.manager, write.api_version, write.subresource);
-    for path in &gone {
-        managers.take_from_others(None, path, true);
-    }
-    if managers.has_others(&me) {
-        for path in changed.paths() {
-            managers.take_from_others(Some(&me), &path, false);
-        }
-    }
-    if !changed.is_empty() {
-        managers.add(me, changed, write.now);
+    managers.lose(None, Some(&me), &changes);
+    if !changes.changed.is_empty() {
+        managers.add(me, changes.changed, write.now);
     }
     managers.encode(new);
+}
+
+/// With whom a write begins.
+pub(super) enum Start {
+    /// What it changes is noted in these.
+    Tracked(Managers),
+    /// These it is to be, whatever it changes.
+    Said(Managers),
+}
+
+impl Start {
+    pub(super) fn of(write: &Write<'_>, new: &Value) -> Self {
+        let given = Managers::decode(new);
+        let is_reset = matches!(managers::entries(new), [one] if one.as_object().is_some_and(Map::is_empty));
+        if is_reset {
+            return Self::Said(Managers::default());
+        }
+        let is_given = given != Managers::default() && write.subresource.is_empty();
+        let managers = match write.live {
+            Some(live) if !is_given => Managers::decode(live),
+            None if !is_given => Managers::default(),
+            _ => given,
+        };
+        // What nobody has tracked so far is first tracked when somebody applies: then all of it is of the time before.
+        if write.live.is_some() && managers == Managers::default() {
+            return Self::Said(managers);
+        }
+        Self::Tracked(managers)
+    }
+}
+
+/// What a write does to the fields of an object.
+pub(super) struct Changes {
+    pub changed: FieldSet,
+    pub gone: Vec<Path>,
+}
+
+impl Changes {
+    pub(super) fn of(shape: &Shape, old: &Value, new: &Value, subresource: &str) -> Self {
+        let (mut gone, mut changed) = (Vec::new(), FieldSet::default());
+        if *old != *new {
+            let mut comparison = Comparison { model: model(), gone: &mut gone, path: Vec::new() };
+            changed = comparison.of(shape, Some(old), new);
+        }
+        strip(&mut changed, subresource);
+        Self { changed, gone }
+    }
 }
 
 /// Of two objects what differs.
@@ -111,13 +135,18 @@ impl Comparison<'_> {
     fn items(&mut self, shape: &Shape, old: Option<&Value>, is: &[(Step, &Shape, &Value)]) -> FieldSet {
         let mut set = self.begin(old, false);
         let was = old.and_then(|old| parts(self.model, shape, old)).unwrap_or_default();
+        let steps = |all: &[(Step, &Shape, &Value)]| -> Vec<Step> {
+            all.iter().map(|(step, ..)| step.clone()).collect()
+        };
+        let (were, are) = (steps(&was), steps(is));
+        let (places, now) = (places(&were), places(&are));
         for (step, inner, value) in is {
-            let before = was.iter().find(|(its, ..)| its == step).map(|(.., value)| *value);
+            let before = places.get(step).map(|at| was[*at].2);
             if before != Some(*value) {
                 self.below(&mut set, step.clone(), inner, before, value);
             }
         }
-        for (step, ..) in was.iter().filter(|(its, ..)| !is.iter().any(|(step, ..)| step == its)) {
+        for (step, ..) in was.iter().filter(|(its, ..)| !now.contains_key(its)) {
             self.is_gone(step.clone());
         }
         set

@@ -1,8 +1,13 @@
 //! Custom resources end to end: a definition is applied, its objects are served like any other, and both go again.
 
+mod bombs;
 mod conversion;
 mod definitions;
+mod hostile_conversion;
 mod objects;
+mod ownership;
+mod publishers;
+mod races;
 mod real_size;
 mod versions;
 

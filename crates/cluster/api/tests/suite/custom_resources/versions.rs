@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{condition, define, one_version, until};
-use crate::every_kind::calls::Http;
+use crate::every_kind::calls::{Http, Watch};
 use crate::support::World;
 
 const TABS: &str = "/apis/cr.example.com";
@@ -133,4 +133,56 @@ async fn whoever_uses_an_old_version_is_warned() {
     assert!(warned.contains("Warning: cr.example.com/v1 Tab is deprecated"), "{warned}");
     let (_, _, quiet) = world.try_kubectl(&["get", "tabs.v2.cr.example.com"], "").await;
     assert!(!quiet.contains("Warning"), "{quiet}");
+}
+
+/// Watches a version after a state.
+async fn watch_after(http: &Http, version: &str, after: &str) -> Watch {
+    Watch::open(http, &format!("{}?watch=1&resourceVersion={after}", path(version, ""))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_while_versions_change_looks_again_and_misses_nothing() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    define(&world, &definition("v1", [true, true])).await;
+    let made = http.ok("POST", &path("v1", ""), JSON, &tab("v1", "a", json!({"color": "red"}))).await;
+    let after = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut watches = [watch_after(&http, "v1", after).await, watch_after(&http, "v2", after).await];
+    // The stored version changes, then one is no longer served, then it is again.
+    define(&world, &definition("v2", [true, true])).await;
+    for watch in &mut watches {
+        watch.ends().await;
+    }
+    http.ok("POST", &path("v1", ""), JSON, &tab("v1", "b", json!({"color": "blue"}))).await;
+    http.ok("POST", &path("v2", ""), JSON, &tab("v2", "c", json!({"color": "green", "size": 5}))).await;
+    for (version, sizes) in [("v1", [Value::Null, Value::Null]), ("v2", [json!(3), json!(5)])] {
+        let mut watch = watch_after(&http, version, after).await;
+        for (name, size) in ["b", "c"].iter().zip(sizes) {
+            let (word, object) = watch.next().await;
+            assert_eq!((word.as_str(), &object["metadata"]["name"]), ("ADDED", &json!(name)));
+            assert_eq!(object["apiVersion"], format!("cr.example.com/{version}"));
+            assert_eq!(object["spec"]["size"], size);
+        }
+    }
+    let mut first = watch_after(&http, "v1", after).await;
+    define(&world, &definition("v2", [false, true])).await;
+    first.ends().await;
+    until("it is not served", async || {
+        http.call("GET", &path("v1", "a"), "", &Value::Null).await.0 == StatusCode::NOT_FOUND
+    })
+    .await;
+    http.ok("DELETE", &path("v2", "b"), "", &Value::Null).await;
+    define(&world, &definition("v2", [true, true])).await;
+    until("it is served again", async || {
+        http.call("GET", &path("v1", "a"), "", &Value::Null).await.0 == StatusCode::OK
+    })
+    .await;
+    let mut again = watch_after(&http, "v1", after).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let (word, object) = again.next().await;
+        assert_eq!(object["apiVersion"], "cr.example.com/v1");
+        told.push(format!("{word} {}", object["metadata"]["name"].as_str().unwrap()));
+    }
+    assert_eq!(told, ["ADDED b", "ADDED c", "DELETED b"]);
 }
