@@ -264,7 +264,7 @@ fn is_of_components(row: &Served) -> bool {
 }
 
 /// Each operation but the shortest has its state apart: in one, that of every read would be as large as the largest.
-async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) -> Outcome {
+async fn resource(server: &Arc<Inner>, mut request: Box<Request>, access: Access) -> Outcome {
     let Access { target, subresource, verb } = access;
     let row = &*target.row;
     if let Some(text) = &row.deprecation {
@@ -290,10 +290,7 @@ async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) ->
                 let question = row.question.ok_or_else(Failure::no_such_path)?;
                 Box::pin(resource::ask(server, &request, &target, question)).await
             }
-            "create" if row.is_ending => {
-                let why = "create not allowed while custom resource definition is terminating";
-                Err(Failure::method_not_allowed().saying(why).of(&subject))
-            }
+            "create" if row.is_ending => Err(Failure::kind_is_ending().of(&subject)),
             "create" if target.name.is_empty() => Box::pin(resource::create(server, &request, &target)).await,
             "update" => Box::pin(resource::update(server, &request, &target, "")).await,
             "patch" => Box::pin(resource::patch(server, &request, &target, "")).await,
@@ -312,11 +309,11 @@ async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) ->
             web_socket::carry(&mut request, answer, web_socket::Pieces::Bytes)
         }
         ("proxy", _) => {
-            resource::admit_connection(server, &request, &target, part.name).await?;
+            resource::admit_connection(server, &mut request, &target, part.name).await?;
             Box::pin(proxy::serve(server, *request, &target)).await
         }
         ("exec" | "attach" | "portforward", _) => {
-            resource::admit_connection(server, &request, &target, part.name).await?;
+            resource::admit_connection(server, &mut request, &target, part.name).await?;
             Box::pin(node_proxy::tunnel(server, *request, &target, part.name)).await
         }
         ("binding", "create") => Box::pin(resource::bind(server, &request, &target)).await,

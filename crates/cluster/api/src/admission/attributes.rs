@@ -8,7 +8,10 @@ use hako_kube::{GroupVersionKind, GroupVersionResource};
 use serde_json::{Map, Value, json};
 
 use super::plugin::{Change, Operation};
+use crate::http::Outcome;
 use crate::kinds::Served;
+use crate::resource;
+use crate::server::Inner;
 
 static NOTHING: Value = Value::Null;
 
@@ -97,27 +100,39 @@ impl<'a> Attributes<'a> {
     }
 
     /// The write as `matched` has it.
-    pub(super) fn versioned(&self, matched: &'a Matched) -> Versioned<'a> {
-        let own = &self.change.target.row;
-        let version = |object: &'a Value| match &matched.equivalent {
-            None => Cow::Borrowed(object),
-            Some(row) => Cow::Owned(converted(own, row, object)),
-        };
-        Versioned {
-            change: self.change,
-            named: &matched.named,
-            object: self.object.map(version),
-            old: self.change.old.map(version),
-        }
+    ///
+    /// # Errors
+    /// Those of a conversion webhook.
+    pub(super) async fn versioned(&self, matched: &'a Matched) -> Outcome<Versioned<'a>> {
+        let (object, old) = (self.object, self.change.old);
+        let (object, old) =
+            (matched.shown(self.change, object).await?, matched.shown(self.change, old).await?);
+        Ok(Versioned { change: self.change, named: &matched.named, object, old })
     }
 }
 
 impl Matched {
+    /// An object of the write in the version that was asked for.
+    async fn shown<'v>(
+        &self,
+        change: &Change<'_>,
+        object: Option<&'v Value>,
+    ) -> Outcome<Option<Cow<'v, Value>>> {
+        let (Some(object), Some(row)) = (object, &self.equivalent) else {
+            return Ok(object.map(Cow::Borrowed));
+        };
+        let made = converted(change.server, &change.target.row, row, object.clone()).await?;
+        Ok(Some(Cow::Owned(made)))
+    }
+
     /// From the version that was asked for to the write's own.
-    pub(super) fn back(&self, change: &Change<'_>, object: Value) -> Value {
+    ///
+    /// # Errors
+    /// Those of a conversion webhook.
+    pub(super) async fn back(&self, change: &Change<'_>, object: Value) -> Outcome<Value> {
         match &self.equivalent {
-            None => object,
-            Some(row) => converted(row, &change.target.row, &object),
+            None => Ok(object),
+            Some(row) => converted(change.server, row, &change.target.row, object).await,
         }
     }
 }
@@ -130,11 +145,12 @@ fn named(row: &Served, part: &str) -> Named {
     Named { kind, resource: row.gvr() }
 }
 
-fn converted(from: &Served, to: &Served, object: &Value) -> Value {
-    let mut object = object.clone();
-    from.write_stored(&mut object);
-    to.read_stored(&mut object);
-    object
+/// An object in another version of its kind; what is sent to a part in a form of its own stays as it is.
+async fn converted(server: &Inner, from: &Served, to: &Served, object: Value) -> Outcome<Value> {
+    if object.get("kind").is_some_and(|kind| *kind != *from.kind) {
+        return Ok(object);
+    }
+    Box::pin(resource::in_version(server, from, to, object)).await
 }
 
 impl Versioned<'_> {

@@ -12,7 +12,12 @@ use crate::metrics::{Histogram, Text};
 
 /// Series of one metric; what comes later is not counted.
 const SERIES: usize = 4096;
+const STEPS: [&str; 2] = ["admit", "validate"];
+const OPERATIONS: [Operation; 4] =
+    [Operation::Create, Operation::Update, Operation::Delete, Operation::Connect];
+const STEP_SECONDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 const HOOK_SECONDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
+const CONDITION_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25];
 const POLICY_SECONDS: &[f64] = &[0.000_000_5, 0.001, 0.01, 0.1, 1.0];
 /// Codes above are counted as this one.
 const CODE_MAX: u16 = 600;
@@ -21,6 +26,7 @@ const CODE_MAX: u16 = 600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum ErrorType {
     None,
+    Compile,
     Invalid,
     OutOfBudget,
 }
@@ -56,15 +62,21 @@ pub(super) struct Asked {
 
 type PolicyKey = (&'static str, String, String, &'static str, &'static str);
 
+/// How long the two steps took, by operation and whether the request was refused.
+#[derive(Debug)]
+struct Steps(Vec<Histogram>);
+
 /// All counts of a server.
 #[derive(Debug, Default)]
 pub(crate) struct AdmissionCounts {
+    steps: Steps,
     calls: Mutex<HashMap<(Asked, u16, bool), u64>>,
     took: Mutex<HashMap<(Asked, bool), Histogram>>,
     rejections: Mutex<HashMap<(Asked, Rejection, u16), u64>>,
     fail_open: Mutex<HashMap<(String, &'static str), u64>>,
     excluded: Mutex<HashMap<Asked, u64>>,
     condition_errors: Mutex<HashMap<Asked, u64>>,
+    conditions_took: Mutex<HashMap<Asked, Histogram>>,
     policies: Mutex<HashMap<PolicyKey, (u64, Histogram)>>,
 }
 
@@ -72,6 +84,34 @@ fn add<K: std::hash::Hash + Eq>(counts: &Mutex<HashMap<K, u64>>, key: K) {
     let mut counts = counts.lock();
     if counts.len() < SERIES || counts.contains_key(&key) {
         *counts.entry(key).or_default() += 1;
+    }
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        let all = OPERATIONS.len() * STEPS.len() * 2;
+        Self((0..all).map(|_| Histogram::new(STEP_SECONDS)).collect())
+    }
+}
+
+impl Steps {
+    fn place(step: usize, operation: usize, is_rejected: bool) -> usize {
+        (step * OPERATIONS.len() + operation) * 2 + usize::from(is_rejected)
+    }
+
+    fn write(&self, text: &mut Text) {
+        let name = "apiserver_admission_step_admission_duration_seconds";
+        text.head(name, "histogram", "How long all of a step took.");
+        for (step, of_step) in STEPS.iter().enumerate() {
+            for (operation, of_operation) in OPERATIONS.iter().enumerate() {
+                for is_rejected in [false, true] {
+                    let rejected = is_rejected.to_string();
+                    let labels =
+                        [("operation", of_operation.name()), ("rejected", &rejected), ("type", of_step)];
+                    self.0[Self::place(step, operation, is_rejected)].write(text, name, &labels);
+                }
+            }
+        }
     }
 }
 
@@ -86,9 +126,15 @@ impl Asked {
 }
 
 impl ErrorType {
+    /// That of an expression without a value, by the words in which that is said.
+    pub(super) fn of(why: &str) -> Self {
+        if why.starts_with("compilation") { Self::Compile } else { Self::Invalid }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::None => "no_error",
+            Self::Compile => "compile_error",
             Self::Invalid => "invalid_error",
             Self::OutOfBudget => "out_of_budget",
         }
@@ -118,6 +164,12 @@ impl Rejection {
 }
 
 impl AdmissionCounts {
+    /// All had their say in a step: whether that is the first one, in which objects are changed.
+    pub(super) fn step(&self, is_first: bool, operation: Operation, is_rejected: bool, took: Duration) {
+        let operation = OPERATIONS.iter().position(|it| *it == operation).unwrap_or_default();
+        self.steps.0[Steps::place(usize::from(!is_first), operation, is_rejected)].observe(took);
+    }
+
     /// A webhook was asked.
     pub(super) fn called(&self, asked: &Asked, took: Duration, code: u16, is_rejected: bool) {
         add(&self.calls, (asked.clone(), code.min(CODE_MAX), is_rejected));
@@ -141,6 +193,14 @@ impl AdmissionCounts {
     /// A webhook was not asked because of its conditions.
     pub(super) fn excluded(&self, asked: Asked) {
         add(&self.excluded, asked);
+    }
+
+    /// The conditions of a webhook were evaluated.
+    pub(super) fn conditions(&self, asked: Asked, took: Duration) {
+        let mut all = self.conditions_took.lock();
+        if all.len() < SERIES || all.contains_key(&asked) {
+            all.entry(asked).or_insert_with(|| Histogram::new(CONDITION_SECONDS)).observe(took);
+        }
     }
 
     /// The conditions of a webhook could not be evaluated.
@@ -167,6 +227,7 @@ impl AdmissionCounts {
     }
 
     pub(crate) fn write(&self, text: &mut Text) {
+        self.steps.write(text);
         self.write_calls(text);
         self.write_rejections(text);
         for (name, help, counts) in [
@@ -180,6 +241,16 @@ impl AdmissionCounts {
                 text.value(&name, &labels, count);
             }
         }
+        let name = "apiserver_admission_match_condition_evaluation_seconds";
+        text.head(name, "histogram", "How long the conditions of webhooks took.");
+        let took = self.conditions_took.lock();
+        let mut all: Vec<_> = took.iter().collect();
+        all.sort_by_key(|(asked, _)| *asked);
+        for (asked, histogram) in all {
+            let labels: Vec<_> = [("kind", "webhook")].into_iter().chain(asked.labels()).collect();
+            histogram.write(text, name, &labels);
+        }
+        drop(took);
         for subsystem in ["validating", "mutating"] {
             self.write_policies(text, subsystem);
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::attributes::Versioned;
 use super::judge::Judge;
 use crate::kinds::admission_expressions::{Compiled, NAMESPACE, Names, REQUEST, Slot, anything};
+use crate::metrics::cel;
 
 /// Units that one expression may cost: a tenth of a second on an old server.
 const PER_EXPRESSION: u64 = 1_000_000;
@@ -64,7 +65,8 @@ struct View<'v, 'a> {
 impl Expression {
     /// Compiles a text; that it does not compile is told when it is evaluated.
     pub(super) fn compile(names: &Names, text: &str) -> Self {
-        let compiled = names.compile(text).map_err(|why| format!("compilation failed: {why}"));
+        let compiled =
+            cel::compiling(|| names.compile(text)).map_err(|why| format!("compilation failed: {why}"));
         Self { text: text.trim().to_owned(), compiled }
     }
 }
@@ -134,7 +136,7 @@ impl<'a> Activation<'a> {
         };
         self.spent.set(0);
         let view = View { activation: self, slots: &compiled.slots };
-        let evaluated = compiled.program.evaluate(&view, PER_EXPRESSION);
+        let evaluated = cel::evaluating(|| compiled.program.evaluate(&view, PER_EXPRESSION));
         let cost = evaluated.cost.saturating_add(self.spent.take());
         *budget = budget.checked_sub(cost).ok_or(OutOfBudget)?;
         let of = |error| format!("expression '{}' resulted in error: {error}", expression.text);

@@ -1,6 +1,7 @@
 //! Plugins: rules that look beyond one object, as rows of a list that every write goes through.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -250,6 +251,13 @@ impl Rounds {
 
 /// Lets every plugin change the object, then policies and webhooks; once more where one of these did.
 pub(crate) async fn mutate(change: &Change<'_>, object: &mut Value) -> Outcome<()> {
+    let began = Instant::now();
+    let outcome = mutated(change, object).await;
+    change.server.admission_counts.step(true, change.operation, outcome.is_err(), began.elapsed());
+    outcome
+}
+
+async fn mutated(change: &Change<'_>, object: &mut Value) -> Outcome<()> {
     let mut rounds = Rounds::default();
     plugins_mutate(change, object).await?;
     if !change.asks_others {
@@ -295,6 +303,13 @@ async fn others_validate(attributes: &Attributes<'_>) -> Outcome<()> {
 
 /// Lets every plugin refuse the object, which is as it is going to be stored, or as it is if it is to be deleted.
 pub(crate) async fn validate(change: &Change<'_>, object: &Value) -> Outcome<()> {
+    let began = Instant::now();
+    let outcome = validated(change, object).await;
+    change.server.admission_counts.step(false, change.operation, outcome.is_err(), began.elapsed());
+    outcome
+}
+
+async fn validated(change: &Change<'_>, object: &Value) -> Outcome<()> {
     let is_deletion = change.operation == Operation::Delete;
     if is_deletion && change.asks_others {
         // There is nothing to change, but who changes objects is asked.

@@ -46,6 +46,13 @@ impl Query {
         out
     }
 
+    /// Puts these pairs in the place of all of some keys.
+    pub(crate) fn replace(&mut self, keys: &[&str], pairs: &[(&str, String)]) {
+        self.0.retain(|(name, _)| !keys.contains(&name.as_str()));
+        self.0.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        self.1 = self.encode_without("");
+    }
+
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| !matches!(value, "false" | "0" | "False" | "f" | "F"))
     }

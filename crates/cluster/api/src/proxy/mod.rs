@@ -98,6 +98,13 @@ fn split(path: &str) -> Option<(&str, &str)> {
     Some(path.split_at(length))
 }
 
+/// Another path behind the same `/proxy`; none if there is no such thing in the path.
+pub(crate) fn onto(path: &str, rest: &str) -> Option<String> {
+    let (prefix, _) = split(path)?;
+    let rest = rest.trim_start_matches('/').replace('?', "%3F").replace('#', "%23");
+    Some(format!("{prefix}/{rest}"))
+}
+
 fn question(request: &Request) -> String {
     match request.query.raw() {
         "" => String::new(),
@@ -168,5 +175,16 @@ mod tests {
         {
             assert_eq!(split(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn another_path_stays_behind_proxy_and_has_no_question() {
+        let path = "/api/v1/namespaces/x/services/web/proxy/a";
+        assert_eq!(
+            onto(path, "/b?c#d").as_deref(),
+            Some("/api/v1/namespaces/x/services/web/proxy/b%3Fc%23d")
+        );
+        assert_eq!(onto(path, "").as_deref(), Some("/api/v1/namespaces/x/services/web/proxy/"));
+        assert_eq!(onto("/api/v1/pods", "/b"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::{SinkExt as _, StreamExt as _};
 use hako_client::Patch;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +17,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::contract::{from, pod};
 use crate::raw::Raw;
+use crate::registered::hook_server::{HookServer, patched};
+use crate::registered::settled;
+use crate::registered::webhooks::{hook, register_hooks};
 use crate::support::World;
 use crate::tls::acceptor;
 
@@ -68,9 +71,6 @@ async fn logs_stream_from_the_node_of_the_pod() {
     assert!(!success && error.contains("container nope is not valid for pod p"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn exec_is_a_web_socket_through_to_the_node() {
-    let world = World::start().await;
 /// What a WebSocket says from its beginning to its end; none where the handshake is refused.
 async fn heard(world: &World, path: &str, protocol: &str) -> Option<Vec<Message>> {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -117,6 +117,9 @@ async fn logs_and_watches_are_followed_over_web_sockets() {
     assert!(event["type"] == "ADDED" && event["object"]["metadata"]["name"] == "p", "{said:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn exec_is_a_web_socket_through_to_the_node() {
+    let world = World::start().await;
     let (listener, acceptor) = node_listener(&world).await;
     pod_on_node(&world, listener.local_addr().unwrap().port()).await;
     let node = tokio::spawn(async move {
@@ -247,4 +250,119 @@ async fn sessions_begin_by_get_and_by_post_and_carry_what_either_side_says() {
         raw.request(&format!("POST /api/v1/namespaces/default/pods/p/{part}"), "").await;
         assert_eq!(raw.status().await, 400, "{part} without an upgrade");
     }
+}
+
+/// The line that a node says.
+async fn line(raw: &mut Raw) -> String {
+    let mut line = raw.rest().await;
+    while !line.ends_with('\n') {
+        line.push_str(&raw.rest().await);
+    }
+    line
+}
+
+/// A webhook that changes what sessions ask for.
+async fn changing(world: &World, patch: Value) -> HookServer {
+    let server = HookServer::start(move |_, _| patched(&patch)).await;
+    let rules = json!({"rules": [{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"],
+        "resources": ["pods/exec", "pods/attach", "pods/portforward"],
+    }]});
+    register_hooks(world, "Mutating", "sessions", &[hook(&server, "sessions", rules)]).await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_makes_of_a_session_is_what_the_node_is_asked_for() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    let patch = json!([
+        {"op": "add", "path": "/command", "value": ["id", "-u"]},
+        {"op": "add", "path": "/container", "value": "main"},
+        {"op": "add", "path": "/stdin", "value": false},
+    ]);
+    let server = changing(&world, patch).await;
+    let node = tokio::spawn(async move { switch(accept(&listener, &acceptor).await).await });
+    let mut raw = Raw::admin(&world).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n";
+    let path = "/api/v1/namespaces/default/pods/p/exec?container=nosuch&command=sh&stdin=true&stdout=true";
+    raw.request(&format!("POST {path}"), upgrade).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    let line = line(&mut raw).await;
+    let wanted = "GET /exec/default/p/main?command=id&command=-u&stdout=true ";
+    assert!(line.starts_with(wanted), "{line}");
+    raw.send("hello").await;
+    assert_eq!(raw.rest().await, "hello");
+    node.await.unwrap();
+    let asked = server.asked()[0].review["request"]["object"].clone();
+    let wanted = json!({
+        "kind": "PodExecOptions", "apiVersion": "v1", "stdin": true, "stdout": true, "container": "nosuch",
+        "command": ["sh"],
+    });
+    assert_eq!(asked, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_makes_nonsense_of_a_session_ends_it_by_name() {
+    let world = World::start().await;
+    pod_on_node(&world, 1).await;
+    let _server = changing(&world, json!([{"op": "add", "path": "/command", "value": "id"}])).await;
+    let (success, _, error) = world.try_kubectl(&["exec", "p", "--", "ls"], "").await;
+    let text = "a webhook made of PodExecOptions what is none: command has the wrong type";
+    assert!(!success && error.contains(text), "{error}");
+}
+
+/// Refuses some sessions by what they ask for.
+const POLICIES: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: sessions}
+spec:
+  matchConstraints: RULES
+  validations:
+  - expression: "!has(object.command) || object.command[0] != 'rm'"
+    message: nothing is removed
+  - expression: "!has(object.ports) || object.ports.all(port, port > 1024)"
+    message: no low ports
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: sessions}
+spec: {policyName: sessions, validationActions: [Deny]}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_refuse_sessions_by_what_they_ask_for() {
+    let world = World::start().await;
+    let (listener, acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    let rules = json!({"resourceRules": [{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["pods/exec", "pods/portforward"],
+    }]});
+    world.kubectl_with(&["apply", "-f", "-"], &POLICIES.replace("RULES", &rules.to_string())).await;
+    settled(&world).await;
+    for (path, why) in
+        [("exec?command=rm&stdout=true", "nothing is removed"), ("portforward?ports=80", "no low ports")]
+    {
+        let mut raw = Raw::admin(&world).await;
+        let upgrade = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n";
+        raw.request(&format!("POST /api/v1/namespaces/default/pods/p/{path}"), upgrade).await;
+        let head = raw.head().await;
+        assert!(head.starts_with("http/1.1 422 "), "{head}");
+        let said = raw.rest().await;
+        assert!(said.contains(why), "{said}");
+    }
+    let node = tokio::spawn(async move { switch(accept(&listener, &acceptor).await).await });
+    let mut raw = Raw::admin(&world).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n";
+    raw.request("POST /api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true", upgrade).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    let line = line(&mut raw).await;
+    assert!(line.starts_with("GET /exec/default/p/main?command=ls&stdout=true "), "{line}");
+    raw.send("hello").await;
+    assert_eq!(raw.rest().await, "hello");
+    node.await.unwrap();
 }

@@ -239,3 +239,28 @@ async fn every_method_passes_to_pods_services_and_nodes() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_may_send_a_proxied_request_to_another_path() {
+    let port = echo_server().await;
+    let world = world(port).await;
+    let server = HookServer::start(|_, review| {
+        let path = review["request"]["object"]["path"].as_str().unwrap().replace("/old/", "/new/");
+        patched(&json!([{"op": "replace", "path": "/path", "value": path}]))
+    })
+    .await;
+    let rules = json!({"rules": [{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["services/proxy"],
+    }]});
+    register_hooks(&world, "Mutating", "paths", &[hook(&server, "paths", rules)]).await;
+    for (asked, seen) in [("old/a?x=1", "GET /new/a?x=1 HTTP/1.1"), ("other", "GET /other HTTP/1.1")] {
+        let path = format!("/api/v1/namespaces/default/services/web:main/proxy/{asked}");
+        let answer = world.kubectl(&["get", "--raw", &path]).await;
+        assert!(answer.starts_with(seen), "{answer}");
+    }
+    let request = &server.asked()[0].review["request"];
+    assert_eq!(
+        request["object"],
+        json!({"kind": "ServiceProxyOptions", "apiVersion": "v1", "path": "/old/a"})
+    );
+}

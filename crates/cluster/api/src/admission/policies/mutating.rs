@@ -18,7 +18,7 @@ use crate::admission::matching::Around;
 use crate::admission::plugin::{Change, items, name_of, text};
 use crate::admission::registered::Bound;
 use crate::admission::reinvocation::Turns;
-use crate::http::Outcome;
+use crate::http::{Failure, Outcome};
 use crate::patch::{self, JsonPatchError};
 
 /// A policy, compiled.
@@ -69,7 +69,10 @@ impl Mutation {
         let mut budget = BUDGET;
         let value = match activation.evaluate(expression, &mut budget) {
             Err(_) => return Step::Failed(OUT_OF_BUDGET.to_owned(), ErrorType::OutOfBudget),
-            Ok(Err(why)) => return Step::Failed(why, ErrorType::Invalid),
+            Ok(Err(why)) => {
+                let error = ErrorType::of(&why);
+                return Step::Failed(why, error);
+            }
             Ok(Ok(value)) => value,
         };
         let made = match self {
@@ -215,7 +218,10 @@ async fn invoke(
         let outcome = match step {
             Step::Skip => return Ok(()),
             Step::Failed(why, error) => Err((why, error)),
-            step => take(invocation, change, object, step).map_err(|why| (why, ErrorType::Invalid)),
+            step => {
+                let taken = take(invocation, change, object, step).await;
+                taken.map_err(|why| (why, ErrorType::Invalid))
+            }
         };
         let error = outcome.as_ref().map_or_else(|(_, error)| *error, |()| ErrorType::None);
         let names = (policy.name.as_str(), binding.name.as_str());
@@ -244,7 +250,7 @@ async fn step(
 ) -> Outcome<Step> {
     let attributes = Attributes { change, object: Some(object) };
     let namespace = around.namespace(&attributes).await?;
-    let versioned = attributes.versioned(invocation.matched);
+    let versioned = attributes.versioned(invocation.matched).await?;
     let request = Value::Object(versioned.request());
     let judge = Arc::new(Judge::default());
     loop {
@@ -268,14 +274,15 @@ async fn step(
 }
 
 /// Does to the object what a mutation says.
-fn take(
+async fn take(
     invocation: &Invocation<'_>,
     change: &Change<'_>,
     object: &mut Value,
     step: Step,
 ) -> Result<(), String> {
     let attributes = Attributes { change, object: Some(object) };
-    let versioned = attributes.versioned(invocation.matched);
+    let shown = |failure: Failure| failure.status().message.clone();
+    let versioned = attributes.versioned(invocation.matched).await.map_err(shown)?;
     let made = match step {
         Step::Apply(configuration) => {
             fit::overlay(&versioned, &configuration).map_err(|why| format!("error applying patch: {why}"))?
@@ -288,7 +295,7 @@ fn take(
         },
         Step::Skip | Step::Failed(..) => return Ok(()),
     };
-    let made = invocation.matched.back(change, made);
+    let made = invocation.matched.back(change, made).await.map_err(shown)?;
     *object = fit::admitted(change, made).map_err(|failure| failure.status().message.clone())?;
     Ok(())
 }

@@ -146,7 +146,10 @@ impl Validating {
                     Ok(self.unsure(why, ErrorType::OutOfBudget, took))
                 }
             },
-            Err(why) => Ok(self.unsure(why, ErrorType::Invalid, took)),
+            Err(why) => {
+                let error = ErrorType::of(&why);
+                Ok(self.unsure(why, error, took))
+            }
         }
     }
 
@@ -265,7 +268,7 @@ async fn judge(
         return Ok(());
     }
     let namespace = around.namespace(attributes).await?;
-    let versioned = attributes.versioned(&matched);
+    let versioned = attributes.versioned(&matched).await?;
     let request = Value::Object(versioned.request());
     let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for invocation in &invocations {

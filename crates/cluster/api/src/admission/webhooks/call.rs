@@ -91,7 +91,7 @@ impl Hook {
         in_time(change.manner.deadline).map_err(Refusal::Ours)?;
         let uid = uuid::Uuid::new_v4().to_string();
         let body = {
-            let versioned = attributes.versioned(matched);
+            let versioned = attributes.versioned(matched).await.map_err(Refusal::Ours)?;
             review::request(version, &uid, versioned.request(), versioned.object(), versioned.old())
                 .to_string()
         };

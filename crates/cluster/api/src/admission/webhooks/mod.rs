@@ -95,8 +95,10 @@ impl Hook {
         if self.conditions.is_empty() {
             return Ok(Some(matched));
         }
-        let met = self.met(attributes, &matched).await;
+        let began = Instant::now();
+        let met = self.met(attributes, &matched).await?;
         let counts = &attributes.change.server.admission_counts;
+        counts.conditions(self.asked(attributes), began.elapsed());
         match met {
             Met::Yes => Ok(Some(matched)),
             Met::No => {
@@ -113,14 +115,14 @@ impl Hook {
 
 impl Hook {
     /// How its conditions come out.
-    async fn met(&self, attributes: &Attributes<'_>, matched: &Matched) -> Met {
-        let versioned = attributes.versioned(matched);
+    async fn met(&self, attributes: &Attributes<'_>, matched: &Matched) -> Outcome<Met> {
+        let versioned = attributes.versioned(matched).await?;
         let request = Value::Object(versioned.request());
         let judge = Arc::new(Judge::default());
         loop {
             let met = conditions::met(&self.conditions, &Activation::new(&versioned, &request, &judge));
             if !judge.is_open() {
-                return met;
+                return Ok(met);
             }
             drop(met);
             judge.settle(attributes.change).await;

@@ -60,7 +60,7 @@ async fn invoke(
                 let key = format!("failed-open.mutation.webhook.admission.k8s.io/{place}");
                 change.notes.annotate(&key, hook.name.as_str());
             }
-            take(hook, change, object, matched, passed.patch.as_ref(), &place)
+            take(hook, change, object, matched, passed.patch.as_ref(), &place).await
         }
         Err(failure) => Err(failure),
     };
@@ -71,7 +71,7 @@ async fn invoke(
 }
 
 /// Patches the object.
-fn take(
+async fn take(
     hook: &Hook,
     change: &Change<'_>,
     object: Option<&mut Value>,
@@ -88,13 +88,13 @@ fn take(
     };
     let made = {
         let attributes = Attributes { change, object: Some(object) };
-        patch::json(attributes.versioned(matched).object(), patch)
+        patch::json(attributes.versioned(matched).await?.object(), patch)
             .map_err(|error| internal(&shown(&error)))?
     };
     if !made.is_object() {
         return Err(internal(&format!("admission webhook {:?} left no object", hook.name)));
     }
-    let made = matched.back(change, made);
+    let made = matched.back(change, made).await?;
     let mut made = fit::admitted(change, made).map_err(|failure| internal(&failure.status().message))?;
     restore(object, &mut made);
     let told = json!({

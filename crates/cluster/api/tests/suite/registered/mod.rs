@@ -7,7 +7,7 @@ mod matching;
 mod mutations;
 mod parts;
 mod policies;
-mod webhooks;
+pub mod webhooks;
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ async fn until<T: std::fmt::Debug>(
 
 /// Waits until all that is registered counts: a policy that refuses a Lease of a name that nobody else uses is registered
 /// after it, and changes are taken in in their order.
-async fn settled(world: &World) {
+pub async fn settled(world: &World) {
     static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let name = format!("probe-{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let policy = json!({

@@ -243,16 +243,19 @@ async fn what_webhooks_do_is_in_the_audit_log_and_in_the_metrics() {
     assert_eq!(annotation("patch.webhook.admission.k8s.io/round_0_index_1"), patch);
     assert_eq!(event["annotations"]["looks.example.com/seen"], "yes");
     let metrics = world.kubectl(&["get", "--raw", "/metrics"]).await;
-    let line = "apiserver_admission_webhook_request_total{name=\"changes.example.com\",operation=\"CREATE\",type=\"admit\",\
-                code=\"200\",rejected=\"false\"} 1";
-    assert!(metrics.contains(line), "{metrics}");
-    assert!(
-        metrics.contains(
-            "apiserver_admission_webhook_admission_duration_seconds_count{name=\"looks.example.com\""
-        )
-    );
-    assert!(
-        metrics.contains("apiserver_validating_admission_policy_check_total{policy=\"probe-"),
-        "{metrics}"
-    );
+    for line in [
+        "apiserver_admission_webhook_request_total{name=\"changes.example.com\",operation=\"CREATE\",type=\"admit\",code=\"200\",rejected=\"false\"} 1",
+        "apiserver_admission_webhook_admission_duration_seconds_count{name=\"looks.example.com\"",
+        "apiserver_validating_admission_policy_check_total{policy=\"probe-",
+    ] {
+        assert!(metrics.contains(line), "{line}");
+    }
+    let step = "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ";
+    assert!(metrics.lines().any(|line| line.strip_prefix(step).is_some_and(|count| count != "0")), "{step}");
+    for histogram in
+        ["apiserver_cel_compilation_duration_seconds", "apiserver_cel_evaluation_duration_seconds"]
+    {
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&format!("{histogram}_count ")));
+        assert!(count.is_some_and(|count| count.parse::<u64>().unwrap() > 0), "{histogram}: {count:?}");
+    }
 }
