@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hako_client::{DynamicApi, Patch, ResourceType, Transport as _, WriteOptions};
 use hako_error::{Kind, Result};
-use http::{Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use super::{headers, resources};
 use crate::auth::Identity;
 use crate::kinds;
 use crate::kinds::custom_resource::{condition, set_condition};
+use crate::openapi::Swagger;
 use crate::proxy;
 use crate::resource::Target;
 use crate::server::{Inner, Server};
@@ -28,6 +29,8 @@ use crate::webhook_client;
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Bytes of the longest answer that is read.
 const ANSWER_BYTES: usize = 2 << 20;
+/// The same of its document of OpenAPI.
+const DOCUMENT_BYTES: usize = 4 << 20;
 /// How often it is looked whether the service has endpoints.
 const LOOK: Duration = Duration::from_secs(1);
 /// After how long one that answered is asked again, and one that did not.
@@ -73,6 +76,9 @@ async fn turn(server: &Arc<Inner>, remote: &Remote, asked: &mut Option<Instant>,
         }
         Ok(()) => before.clone(),
     };
+    if before.is_available && !now.is_available {
+        server.aggregated.count_unavailable(&remote.name, now.reason);
+    }
     if now != before {
         *remote.state.write() = now.clone();
         server.aggregated.say_otherwise();
@@ -154,6 +160,7 @@ async fn ask(remote: &Remote, before: &State) -> State {
                 is_current: found.is_some(),
                 resources: found.or_else(|| before.resources.clone()),
                 openapi: openapi(remote).await,
+                swagger: swagger(remote, before).await,
             }
         }
         failed => {
@@ -178,8 +185,38 @@ async fn openapi(remote: &Remote) -> Option<String> {
     is_it.then(|| url.to_owned())
 }
 
-/// Asks in the name of the aggregator, which may ask for everything.
+/// What it says of its kinds in OpenAPI version 2. One that does not answer says what it said before.
+async fn swagger(remote: &Remote, before: &State) -> Option<(String, Arc<Swagger>)> {
+    let tag = before.swagger.as_ref().map_or("", |(tag, _)| tag.as_str());
+    let answered = tokio::time::timeout(ANSWER_TIME, call(remote, "/openapi/v2", tag, DOCUMENT_BYTES)).await;
+    let Ok(Ok(Answered { code, tag, body })) = answered else { return before.swagger.clone() };
+    match code {
+        StatusCode::NOT_MODIFIED => before.swagger.clone(),
+        StatusCode::OK => {
+            let read = Swagger::read(&remote.group, &remote.version, &body)?;
+            Some((tag, Arc::new(read)))
+        }
+        _ => None,
+    }
+}
+
+/// What it answered.
+struct Answered {
+    code: StatusCode,
+    tag: String,
+    body: Bytes,
+}
+
 async fn get(remote: &Remote, path: &str) -> Result<Bytes, String> {
+    let Answered { code, body, .. } = call(remote, path, "", ANSWER_BYTES).await?;
+    if !code.is_success() {
+        return Err(format!("bad status from {}{path}: {}", remote.backend.origin(), code.as_u16()));
+    }
+    Ok(body)
+}
+
+/// Asks in the name of the aggregator, which may ask for everything.
+async fn call(remote: &Remote, path: &str, tag: &str, bytes: usize) -> Result<Answered, String> {
     let client = remote.connection.client.as_ref().map_err(|error| webhook_client::first_cause(error))?;
     let mut request = Request::get(path)
         .header(header::ACCEPT, "application/json")
@@ -188,14 +225,15 @@ async fn get(remote: &Remote, path: &str) -> Result<Bytes, String> {
         .map_err(|error| error.to_string())?;
     let aggregator = Identity::new("system:kube-aggregator", &["system:masters"]);
     headers::set_identity(&aggregator, request.headers_mut());
+    if let Some(tag) = HeaderValue::from_str(tag).ok().filter(|tag| !tag.is_empty()) {
+        request.headers_mut().insert(header::IF_NONE_MATCH, tag);
+    }
     let response = client.call(request).await.map_err(|error| webhook_client::first_cause(&error))?;
     let code = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-    if !code.is_success() {
-        return Err(format!("bad status from {}{path}: {}", remote.backend.origin(), code.as_u16()));
-    }
+    let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or("").to_owned();
+    let body = Limited::new(response.into_body(), bytes).collect().await;
     // What is longer, or breaks off, is an answer, and says nothing.
-    Ok(body.map(|body| body.to_bytes()).unwrap_or_default())
+    Ok(Answered { code, tag, body: body.map(|body| body.to_bytes()).unwrap_or_default() })
 }
 
 /// APIServices, as the server itself changes them.

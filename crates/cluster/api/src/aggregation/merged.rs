@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ApiService, Remote, Services, locals};
 use crate::kinds::Kinds;
-use crate::openapi::{self, Document};
+use crate::openapi::{self, Document, Swagger};
 
 /// A group with its versions, the preferred one first.
 pub(crate) struct Group {
@@ -56,6 +56,14 @@ pub(crate) fn groups(kinds: &Kinds, services: &Services) -> Vec<Group> {
         Group { name: name.to_owned(), versions }
     };
     found.into_iter().map(in_order).collect()
+}
+
+/// What aggregated servers that answer say of their kinds in OpenAPI, version 2.
+pub(crate) fn swaggers(kinds: &Kinds, services: &Services) -> Vec<Arc<Swagger>> {
+    let remotes = services.values().filter_map(|service| service.remote.as_ref());
+    let own = remotes
+        .filter(|remote| remote.is_available() && kinds.of(&remote.group, &remote.version).next().is_none());
+    own.filter_map(|remote| remote.state.read().swagger.clone().map(|(_, swagger)| swagger)).collect()
 }
 
 /// The index of OpenAPI, version 3, with the documents that aggregated servers say they have.

@@ -26,9 +26,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::kinds::Kinds;
+use crate::metrics::Text;
 use crate::openapi::Document;
 pub(crate) use follow::start;
-pub(crate) use merged::{Group, groups, openapi_index};
+pub(crate) use merged::{Group, groups, openapi_index, swaggers};
 pub(crate) use serve::serve;
 pub(crate) use service::{ApiService, Remote};
 
@@ -53,7 +54,12 @@ pub(crate) struct Aggregated {
     told: Mutex<[Told; DOCUMENTS]>,
     /// Woken when the kinds of this server, or the APIServices, are others.
     changed: Arc<Notify>,
+    /// How often an APIService has come to be unavailable, by its name and the reason.
+    unavailable: Mutex<BTreeMap<(String, &'static str), u64>>,
 }
+
+/// Counts that are kept; what comes later is not counted.
+const SERIES: usize = 4096;
 
 impl fmt::Debug for Aggregated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,6 +86,28 @@ impl Aggregated {
     /// What is told of them has changed.
     fn say_otherwise(&self) {
         self.edition.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn count_unavailable(&self, name: &str, reason: &'static str) {
+        let (mut all, key) = (self.unavailable.lock(), (name.to_owned(), reason));
+        if all.len() < SERIES || all.contains_key(&key) {
+            *all.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Writes how APIServices stand, in upstream's names.
+    pub(crate) fn write_metrics(&self, text: &mut Text) {
+        let name = "aggregator_unavailable_apiservice";
+        text.head(name, "gauge", "Whether an APIService is unavailable.");
+        for (service, it) in self.now().iter() {
+            let is_away = it.remote.as_ref().is_some_and(|remote| !remote.is_available());
+            text.value(name, &[("name", service)], u8::from(is_away));
+        }
+        let name = "aggregator_unavailable_apiservice_total";
+        text.head(name, "counter", "How often an APIService has come to be unavailable, and why.");
+        for ((service, reason), count) in self.unavailable.lock().iter() {
+            text.value(name, &[("name", service), ("reason", reason)], count);
+        }
     }
 
     /// Who serves a path that is of no kind of this server.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::tls;
+use crate::openapi::Swagger;
 use crate::server::Inner;
 use crate::webhook_client;
 
@@ -82,6 +83,8 @@ pub(crate) struct State {
     pub is_current: bool,
     /// Where its OpenAPI document is, as its own index says.
     pub openapi: Option<String>,
+    /// What it says of its kinds in OpenAPI version 2, with the tag by which it is asked whether that has changed.
+    pub swagger: Option<(String, Arc<Swagger>)>,
 }
 
 impl ApiService {

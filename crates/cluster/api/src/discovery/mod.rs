@@ -90,10 +90,11 @@ fn openapi_v2(server: &Inner, request: &Request) -> Outcome {
     // Clients ask with an `@`, which is no token in a media type; they refuse it in an answer.
     const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     let accept = request.header(header::ACCEPT);
+    let others = aggregation::swaggers(&server.kinds.now(), &server.aggregated.now());
     if accept.contains("proto-openapi.spec.v2") {
-        return Ok(document(request, &openapi::v2_proto(&server.kinds), PROTOBUF));
+        return Ok(document(request, &openapi::v2_proto(&server.kinds, &others), PROTOBUF));
     }
-    Ok(document(request, &openapi::v2_json(&server.kinds), "application/json"))
+    Ok(document(request, &openapi::v2_json(&server.kinds, &others), "application/json"))
 }
 
 fn openapi_index(server: &Inner, request: &Request) -> Answer {

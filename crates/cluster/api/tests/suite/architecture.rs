@@ -20,6 +20,33 @@ const KNOWN: [(&str, &[&str], &str); 7] = [
     ("resource/token.rs", &["Node", "Pod", "Secret", "nodes", "pods", "secrets"], "tokens are bound to them"),
 ];
 
+/// Where it is known where a kind comes from.
+const REGISTRY: [&str; 2] = ["kinds", "definitions"];
+
+/// Words by which code would ask where a kind comes from.
+const ORIGINS: [&str; 8] = [
+    "built_in",
+    "is_built_in",
+    "is_custom",
+    "custom_resource",
+    "Defined",
+    "Definition",
+    "of_definition",
+    "is_defined",
+];
+
+/// Files besides that know one of them, and why.
+const ORIGINS_KNOWN: [(&str, &str, &str); 4] = [
+    ("aggregation/check.rs", "custom_resource", "conditions are set as those of definitions are"),
+    (
+        "aggregation/locals.rs",
+        "built_in",
+        "APIServices of the program's groups are made once, all others come and go",
+    ),
+    ("openapi/v3.rs", "built_in", "the types of the program change with the program alone"),
+    ("sealing.rs", "built_in", "what is kept sealed is said in the table"),
+];
+
 /// Every kind's names in paths and objects.
 fn names() -> BTreeSet<&'static str> {
     kinds::table().iter().flat_map(|row| [row.plural, row.kind]).collect()
@@ -61,4 +88,30 @@ fn no_kind_has_a_handler_of_its_own() {
         known.entry(file.to_owned()).or_default().extend(names);
     }
     assert_eq!(found, known, "a kind is a row of the table and its strategy functions, not code of the way");
+}
+
+/// A file's code outside of tests, without comments.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn nothing_but_the_registry_asks_where_a_kind_comes_from() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&source, &source, &mut all);
+    let is_of_registry = |file: &str| REGISTRY.iter().any(|part| file.split('/').next() == Some(*part));
+    let mut found = BTreeSet::new();
+    for (file, text) in all.iter().filter(|(file, _)| !is_of_registry(file)) {
+        let code = code(text);
+        let words = code.split(|sign: char| !sign.is_alphanumeric() && sign != '_');
+        found.extend(words.filter_map(|word| {
+            let origin = ORIGINS.iter().find(|origin| **origin == word)?;
+            Some((file.as_str(), *origin))
+        }));
+    }
+    let known: BTreeSet<_> = ORIGINS_KNOWN.iter().map(|(file, word, _)| (*file, *word)).collect();
+    assert_eq!(found, known, "whether a kind is custom is the registry's alone to know: ask what it can");
 }

@@ -318,3 +318,67 @@ async fn an_upgrade_passes_through_and_both_sides_speak() {
     };
     tokio::time::timeout(Duration::from_secs(20), speak).await.unwrap();
 }
+
+async fn swagger(world: &World) -> Value {
+    let (code, text) = get(&world.outside(), "/openapi/v2", &[]).await;
+    assert_eq!(code, 200);
+    serde_json::from_str(&text).unwrap()
+}
+
+const BALL: &str = "org.example.toys.v1.Ball";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_one_document_of_version_2_has_what_aggregated_servers_say_of_their_own_kinds() {
+    let (world, toys) = with_toys().await;
+    let all = swagger(&world).await;
+    assert_eq!(all["definitions"][BALL]["properties"]["color"]["description"], "What it looks like.");
+    let path = "/apis/toys.example.org/v1/namespaces/{namespace}/balls/{name}";
+    assert_eq!(all["paths"][path]["get"]["x-kubernetes-group-version-kind"]["kind"], "Ball");
+    let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let named = &all["definitions"][BALL]["properties"]["metadata"]["$ref"];
+    assert_eq!(*named, format!("#/definitions/{meta}_v2"));
+    assert_ne!(all["definitions"][meta], all["definitions"][format!("{meta}_v2")]);
+    for absent in
+        ["/paths/~1apis~1apps~1v1~1namespaces~1{namespace}~1toys", "/definitions/org.example.Unused"]
+    {
+        assert_eq!(all.pointer(absent), None, "{absent}");
+    }
+    assert!(all["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments"]["get"].is_object());
+    // Old clients explain by the form of it in protobuf.
+    let mut old = tokio::process::Command::new(crate::programs::debian_kubectl());
+    let old = old.env("KUBECONFIG", &world.kubeconfig).args(["explain", "balls.color"]);
+    let explained = old.output().await.unwrap();
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(explained.contains("What it looks like."), "{explained}");
+    // One that lies is left out, and takes nothing of the others along.
+    toys.set(Mood::Lying);
+    world
+        .kubectl(&["patch", "apiservice", NAME, "--type=merge", "-p", r#"{"spec": {"versionPriority": 11}}"#])
+        .await;
+    until("it is left out", async || swagger(&world).await["definitions"][BALL].is_null()).await;
+    assert!(swagger(&world).await["definitions"]["io.k8s.api.apps.v1.Deployment"].is_object());
+    toys.set(Mood::Good);
+    world
+        .kubectl(&["patch", "apiservice", NAME, "--type=merge", "-p", r#"{"spec": {"versionPriority": 12}}"#])
+        .await;
+    until("it is back", async || swagger(&world).await["definitions"][BALL].is_object()).await;
+    world.kubectl(&["delete", "apiservice", NAME]).await;
+    until("it is gone", async || swagger(&world).await["definitions"][BALL].is_null()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_say_which_apiservices_are_unavailable_and_how_often_they_came_to_be() {
+    let (world, toys) = with_toys().await;
+    let metrics = async || world.kubectl(&["get", "--raw", "/metrics"]).await;
+    let is_away = format!("aggregator_unavailable_apiservice{{name=\"{NAME}\"}}");
+    let now = metrics().await;
+    assert!(now.contains(&format!("{is_away} 0\n")), "{now}");
+    assert!(now.contains("aggregator_unavailable_apiservice{name=\"v1.apps\"} 0\n"), "{now}");
+    apply(&world, &[slice(&toys, false)]).await;
+    until_reason(&world, "MissingEndpoints").await;
+    let now = metrics().await;
+    assert!(now.contains(&format!("{is_away} 1\n")), "{now}");
+    let count =
+        format!("aggregator_unavailable_apiservice_total{{name=\"{NAME}\",reason=\"MissingEndpoints\"}} 1\n");
+    assert!(now.contains(&count), "{now}");
+}

@@ -188,6 +188,7 @@ async fn answer(
             )
         }
         (Method::GET, _) if path == "/openapi/v3" => told(StatusCode::OK, &index()),
+        (Method::GET, _) if path == "/openapi/v2" => told(StatusCode::OK, &swagger()),
         (Method::GET, _) if path == format!("/openapi/v3{ROOT}") => told(StatusCode::OK, &document()),
         _ => told(StatusCode::NOT_FOUND, &json!({"kind": "Status", "code": 404})),
     })
@@ -234,4 +235,28 @@ fn document() -> Value {
             "type": "object", "description": "A ball, which is round.",
             "x-kubernetes-group-version-kind": [{"group": GROUP, "version": "v1", "kind": "Ball"}],
             "properties": {"color": {"type": "string", "description": "What it looks like."}}}}}})
+}
+
+/// A document of version 2, which has types of its own under names of Kubernetes, and says something of others' paths.
+fn swagger() -> Value {
+    let kind = json!({"group": GROUP, "version": "v1", "kind": "Ball"});
+    let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let get = json!({"get": {
+        "x-kubernetes-group-version-kind": kind, "x-kubernetes-action": "get",
+        "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/org.example.toys.v1.Ball"}}}}});
+    json!({"swagger": "2.0", "info": {"title": "Toys", "version": "1"},
+        "paths": {
+            format!("{ROOT}/namespaces/{{namespace}}/balls/{{name}}"): get,
+            "/apis/apps/v1/namespaces/{namespace}/toys": {}, "/apis/apps/v1/": {},
+        },
+        "definitions": {
+            "org.example.toys.v1.Ball": {
+                "type": "object", "description": "A ball, which is round.",
+                "x-kubernetes-group-version-kind": [kind],
+                "properties": {
+                    "apiVersion": {"type": "string"}, "kind": {"type": "string"},
+                    "metadata": {"$ref": format!("#/definitions/{meta}")},
+                    "color": {"type": "string", "description": "What it looks like."}}},
+            meta: {"type": "object", "description": "Not the one of Kubernetes.", "properties": {"name": {"type": "string"}}},
+            "org.example.Unused": {"type": "object"}}})
 }
