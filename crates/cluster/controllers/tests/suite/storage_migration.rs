@@ -157,7 +157,8 @@ struct Ending {
 
 impl Transport for Ending {
     fn call(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>>> {
-        let is_tab = request.method() == http::Method::PATCH && request.uri().path().contains("/namespaces/default/tabs/");
+        let is_tab = request.method() == http::Method::PATCH
+            && request.uri().path().contains("/namespaces/default/tabs/");
         let count = |left: usize| left.checked_sub(1);
         if is_tab && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_err() {
             return std::future::pending().boxed();
