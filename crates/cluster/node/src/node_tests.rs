@@ -359,6 +359,27 @@ async fn a_changed_config_map_reaches_the_mounted_file() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_changed_annotation_reaches_the_mounted_file() {
+    let fixture = Fixture::new(Duration::ZERO, false);
+    let items = json!([{"path": "all", "fieldRef": {"fieldPath": "metadata.annotations"}}]);
+    let mut spec = one();
+    spec["volumes"] = json!([{"name": "v", "downwardAPI": {"items": items}}]);
+    fixture.create(spec);
+    fixture.until_ready().await;
+    let file = fixture.dir.path().join("run/pods/u1/volumes/v/all");
+    for text in ["one", "two"] {
+        let mut pod = fixture.api.get("pods", "shop", "web").unwrap();
+        pod["metadata"]["annotations"] = json!({"of": text});
+        fixture.api.put("pods", pod);
+        let (changed, wanted) = (Instant::now(), format!("of=\"{text}\""));
+        while std::fs::read_to_string(&file).unwrap() != wanted {
+            assert!(changed.elapsed() < Duration::from_secs(60), "still as it was before {text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_done_is_said_in_status_and_events() {
     for (spec, reason, message) in [
         (

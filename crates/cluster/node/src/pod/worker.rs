@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     sender: mpsc::UnboundedSender<Message>,
     work: FuturesUnordered<Work>,
     volumes: Option<Arc<Volumes>>,
+    /// One writes files at a time.
+    refresh_turn: Arc<tokio::sync::Mutex<()>>,
     /// When a token in the volumes is old.
     renew_at: Option<Timestamp>,
     probes: HashMap<usize, Vec<AbortHandle>>,
@@ -94,6 +96,7 @@ impl Worker {
             sender: sender.clone(),
             work: FuturesUnordered::new(),
             volumes: None,
+            refresh_turn: Arc::default(),
             renew_at: None,
             probes: HashMap::new(),
             hastened: watch_channel::Sender::new(None),
@@ -214,12 +217,17 @@ impl Worker {
 
     /// Brings files made of objects up to date; `then` follows.
     fn refresh_volumes(&mut self, then: Option<Input>) {
-        let context = self.context();
         let Some(before) = self.volumes.clone() else {
             self.work.push(Box::pin(async { Done::Inputs(then.into_iter().collect()) }));
             return;
         };
+        let (node, shared) = (Arc::clone(&self.node), self.shared.clone());
+        let turn = Arc::clone(&self.refresh_turn);
         self.work.push(Box::pin(async move {
+            let _turn = turn.lock().await;
+            // The pod of now: what is asked for is that of the message which is just being read, and whoever comes last
+            // writes the newest.
+            let context = PodContext::new(node, shared.pod());
             match make_volumes(&context).await {
                 Ok(volumes) => Done::Volumes(Arc::new(volumes), then),
                 Err(error) => {
