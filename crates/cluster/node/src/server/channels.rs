@@ -6,12 +6,18 @@
 //!   1 stdout  node -> client        4 resize  client -> node, {"Width":80,"Height":24}
 //!   2 stderr  node -> client      255 close   client -> node, payload is the channel to close (v5 only)
 //! ```
+//!
+//! The oldest protocol, `channel.k8s.io`, which is also spoken with who names none, has no Status on the error channel but
+//! what went wrong, as text. With `base64` in the name messages are text: the channel as a digit, and the payload in base64.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
 use hako_container::{Stream, TerminalSize};
 use hako_error::Result;
 use serde::Deserialize;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -27,15 +33,69 @@ pub(super) enum Protocol {
     V5,
     /// `v4.channel.k8s.io`.
     V4,
+    /// `v4.base64.channel.k8s.io`.
+    V4Base64,
+    /// `channel.k8s.io`.
+    V1,
+    /// `base64.channel.k8s.io`.
+    V1Base64,
 }
 
 pub(super) const V5: &str = "v5.channel.k8s.io";
 pub(super) const V4: &str = "v4.channel.k8s.io";
+const V4_BASE64: &str = "v4.base64.channel.k8s.io";
+const V1: &str = "channel.k8s.io";
+const V1_BASE64: &str = "base64.channel.k8s.io";
+/// Those of remote commands, the best first. The last is that of who names none.
+pub(super) const ALL: &[&str] = &[V5, V4, V4_BASE64, V1, V1_BASE64, ""];
 
 impl Protocol {
     /// By its name; only names of this module are asked for.
     pub(super) fn named(name: &str) -> Self {
-        if name == V5 { Self::V5 } else { Self::V4 }
+        match name {
+            V5 => Self::V5,
+            V4 => Self::V4,
+            V4_BASE64 => Self::V4Base64,
+            V1_BASE64 => Self::V1Base64,
+            _ => Self::V1,
+        }
+    }
+
+    const fn is_base64(self) -> bool {
+        matches!(self, Self::V4Base64 | Self::V1Base64)
+    }
+
+    /// What is on a channel as the client is sent it.
+    pub(super) fn write(self, bytes: Bytes) -> Message {
+        match bytes.split_first() {
+            Some((channel, payload)) if self.is_base64() => {
+                Message::text(format!("{}{}", char::from(b'0' + channel), STANDARD.encode(payload)))
+            }
+            _ => Message::Binary(bytes),
+        }
+    }
+
+    /// What a client sent on a channel; none for what is no such thing.
+    pub(super) fn take(self, message: Message) -> Option<Bytes> {
+        match message {
+            Message::Binary(bytes) if !self.is_base64() => Some(bytes),
+            Message::Text(text) if self.is_base64() => {
+                let (channel, payload) = text.as_str().split_at_checked(1)?;
+                let channel: u8 = channel.parse().ok()?;
+                Some(on_channel(channel, &STANDARD.decode(payload).ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// How it ended; nothing where all went well and the protocol has no word for that.
+    pub(super) fn ended(self, result: Result<i32>) -> Option<Bytes> {
+        let status = status(result);
+        let text = match self {
+            Self::V1 | Self::V1Base64 => status["message"].as_str()?.to_owned(),
+            Self::V5 | Self::V4 | Self::V4Base64 => status.to_string(),
+        };
+        Some(on_channel(ERROR, text.as_bytes()))
     }
 
     /// What a message of the client means; `None` for what means nothing here.
@@ -93,11 +153,6 @@ pub(super) fn opened(has_stdout: bool, has_stderr: bool) -> Bytes {
     on_channel(channel, &[])
 }
 
-/// How it ended.
-pub(super) fn ended(result: Result<i32>) -> Bytes {
-    on_channel(ERROR, status(result).to_string().as_bytes())
-}
-
 /// How it ended, as a Status.
 pub(super) fn status(result: Result<i32>) -> serde_json::Value {
     match result {
@@ -142,12 +197,34 @@ mod tests {
     #[test]
     fn exit_codes_travel_as_a_status() {
         assert_eq!(&output(Stream::Stderr, b"x")[..], b"\x02x");
-        let status = |result| -> serde_json::Value { serde_json::from_slice(&ended(result)[1..]).unwrap() };
+        let status = |result| -> serde_json::Value {
+            serde_json::from_slice(&Protocol::V4.ended(result).unwrap()[1..]).unwrap()
+        };
         assert_eq!(status(Ok(0))["status"], "Success");
         let failed = status(Ok(7));
         assert_eq!(failed["reason"], "NonZeroExitCode");
         assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
         let gone = status(Err(Error::new(Kind::Invalid, "gone")));
         assert_eq!((&gone["message"], &gone["reason"]), (&json!("gone"), &json!("BadRequest")));
+    }
+
+    #[test]
+    fn the_oldest_protocol_says_nothing_of_success_and_tells_faults_as_text() {
+        assert_eq!(Protocol::named(""), Protocol::V1);
+        assert_eq!(Protocol::V1.ended(Ok(0)), None);
+        let failed = Protocol::V1.ended(Ok(7)).unwrap();
+        assert_eq!(&failed[..], b"\x03command terminated with non-zero exit code: exit status 7");
+    }
+
+    #[test]
+    fn text_messages_carry_the_channel_as_a_digit_and_the_rest_in_base64() {
+        let protocol = Protocol::named("v4.base64.channel.k8s.io");
+        assert_eq!(protocol.write(output(Stream::Stdout, b"hi")), Message::text("1aGk="));
+        assert_eq!(protocol.take(Message::text("0aGk=")), Some(Bytes::from_static(b"\0hi")));
+        for nonsense in ["", "0?", "xaGk=", "\u{e9}"] {
+            assert_eq!(protocol.take(Message::text(nonsense)), None, "{nonsense}");
+        }
+        assert_eq!(protocol.take(Message::binary(&b"\0hi"[..])), None);
+        assert_eq!(Protocol::V4.take(Message::text("0aGk=")), None);
     }
 }

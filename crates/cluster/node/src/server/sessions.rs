@@ -4,7 +4,7 @@
 //! that does not read stops the reading from the client. Nothing is buffered beyond one message each way.
 
 use super::Body;
-use super::channels::{self, FromClient, Protocol, ended, opened, output};
+use super::channels::{self, FromClient, Protocol, opened, output};
 use super::logs::container;
 use super::query::Query;
 use super::remote::{self, Opens};
@@ -27,7 +27,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 const PING: Duration = Duration::from_secs(20);
-const WEB_SOCKET: &[&str] = &[channels::V5, channels::V4];
 const SPDY: &[&str] = &[channels::V4];
 
 /// The streams of a process.
@@ -126,7 +125,7 @@ async fn target(
     request: &Request<Incoming>,
 ) -> Result<(Result<ContainerId>, Wanted)> {
     let id = container(context, pods, path, false).await;
-    match (Wanted::of(request.headers(), WEB_SOCKET, SPDY), id) {
+    match (Wanted::of(request.headers(), channels::ALL, SPDY), id) {
         (Ok(wanted @ Wanted::WebSocket { .. }), id) => Ok((id, wanted)),
         (_, Err(error)) | (Err(error), _) => Err(error),
         (Ok(wanted), id) => Ok((id, wanted)),
@@ -191,7 +190,7 @@ where
 {
     let (mut to_client, from_client) = socket.split();
     let Streams { stdin, output, resize, exit, shown } = streams;
-    let first = Message::Binary(opened(shown.has_stdout, shown.has_stderr));
+    let first = protocol.write(opened(shown.has_stdout, shown.has_stderr));
     if to_client.send(first).await.is_err() {
         return;
     }
@@ -199,7 +198,7 @@ where
     tokio::pin!(reading);
     let is_client_gone = tokio::select! {
         () = &mut reading => true,
-        result = write_client(&mut to_client, output, shown) => result.is_err(),
+        result = write_client(&mut to_client, protocol, output, shown) => result.is_err(),
     };
     if is_client_gone {
         return;
@@ -208,7 +207,9 @@ where
         code = exit => code,
         () = &mut reading => return,
     };
-    let _ = to_client.send(Message::Binary(ended(code))).await;
+    if let Some(ended) = protocol.ended(code) {
+        let _ = to_client.send(protocol.write(ended)).await;
+    }
     // kubectl takes any other code, and none, for a broken connection.
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     let _ = to_client.send(Message::Close(Some(normal))).await;
@@ -224,12 +225,10 @@ async fn read_client(
     resize: Option<Resize>,
 ) {
     while let Some(Ok(message)) = from_client.next().await {
-        let bytes = match message {
-            Message::Binary(bytes) => bytes,
-            Message::Close(_) => return,
-            _ => continue,
-        };
-        match protocol.read(&bytes) {
+        if message.is_close() {
+            return;
+        }
+        match protocol.take(message).and_then(|bytes| protocol.read(&bytes)) {
             Some(FromClient::Stdin(bytes)) => {
                 let Some(writer) = &mut stdin else { continue };
                 let written = async {
@@ -257,6 +256,7 @@ async fn read_client(
 /// Copies output until it ends; an error means that the client is gone.
 async fn write_client(
     to_client: &mut (impl Sink<Message, Error = WsError> + Unpin),
+    protocol: Protocol,
     mut from_process: Output,
     shown: Shown,
 ) -> Result<(), WsError> {
@@ -278,7 +278,7 @@ async fn write_client(
                     Which::Stderr => shown.has_stderr,
                 };
                 if is_wanted && !bytes.is_empty() {
-                    to_client.send(Message::Binary(output(which, &bytes))).await?;
+                    to_client.send(protocol.write(output(which, &bytes))).await?;
                 }
             }
             Some(Err(error)) => {

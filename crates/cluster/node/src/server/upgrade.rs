@@ -19,7 +19,7 @@ const TUNNEL: &str = "SPDY/3.1+";
 /// What the client asked for and is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// A WebSocket with this subprotocol; `accept` proves that its key was read.
+    /// A WebSocket with this subprotocol, empty for none; `accept` proves that its key was read.
     WebSocket { protocol: &'static str, accept: String },
     /// SPDY/3.1 with this protocol on its streams.
     Spdy { protocol: &'static str },
@@ -57,7 +57,10 @@ impl Wanted {
         let accept = derive_accept_key(key.as_bytes());
         match choose(headers, &header::SEC_WEBSOCKET_PROTOCOL, web_socket) {
             Some(protocol) => Ok(Self::WebSocket { protocol, accept }),
-            None => invalid(format!("no known subprotocol offered, expected {}", web_socket.join(" or "))),
+            None => {
+                let known: Vec<&str> = web_socket.iter().copied().filter(|name| !name.is_empty()).collect();
+                invalid(format!("no known subprotocol offered, expected {}", known.join(" or ")))
+            }
         }
     }
 
@@ -104,7 +107,9 @@ impl Wanted {
             }
             Self::WebSocket { protocol, accept } => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+                if !protocol.is_empty() {
+                    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+                }
                 if let Ok(accept) = HeaderValue::from_str(accept) {
                     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
                 }
@@ -114,11 +119,11 @@ impl Wanted {
     }
 }
 
-/// The first of `known` that the client offers.
+/// The first of `known` that the client offers; where it offers none, the one without a name.
 fn choose(headers: &HeaderMap, name: &HeaderName, known: &[&'static str]) -> Option<&'static str> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let offered: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
-    known.iter().copied().find(|name| offered.contains(name))
+    known.iter().copied().find(|name| offered.contains(name) || (name.is_empty() && offered.is_empty()))
 }
 
 #[cfg(test)]

@@ -229,22 +229,45 @@ async fn pods_and_logs_are_found_by_name() {
 
 /// What the node says in a WebSocket, until it closes it.
 async fn said(fixture: &Fixture, path: &str) -> Vec<Bytes> {
+    said_in(fixture, path, "v5.channel.k8s.io, v4.channel.k8s.io", "v5.channel.k8s.io").await
+}
+
+/// The same, in the protocol that is taken of those offered.
+async fn said_in(fixture: &Fixture, path: &str, offered: &str, taken: &str) -> Vec<Bytes> {
     let stream = connect(fixture, Some("system:masters")).await.unwrap();
     let url = format!("wss://127.0.0.1:{}{path}", fixture.address.port());
     let mut request = url.into_client_request().unwrap();
-    let protocols = "v5.channel.k8s.io, v4.channel.k8s.io".parse().unwrap();
-    request.headers_mut().insert("sec-websocket-protocol", protocols);
+    if !offered.is_empty() {
+        request.headers_mut().insert("sec-websocket-protocol", offered.parse().unwrap());
+    }
     let (mut socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-    assert_eq!(response.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
+    let answered = response.headers().get("sec-websocket-protocol").map_or("", |name| name.to_str().unwrap());
+    assert_eq!(answered, taken);
     let mut messages = Vec::new();
     while let Some(Ok(message)) = socket.next().await {
         match message {
             Message::Binary(bytes) => messages.push(bytes),
+            Message::Text(text) => messages.push(text.into()),
             Message::Close(_) => break,
             _ => {}
         }
     }
     messages
+}
+
+#[tokio::test]
+async fn exec_speaks_the_older_channels_and_those_of_who_names_none() {
+    let fixture = with_pod().await;
+    let path = "/exec/shop/web/main?command=false&output=1&error=1";
+    for offered in ["", "channel.k8s.io"] {
+        let messages = said_in(&fixture, path, offered, offered).await;
+        assert_eq!(&messages[0][..], b"\x01");
+        let said = String::from_utf8_lossy(&messages[1]).into_owned();
+        assert!(said.starts_with("\u{3}command terminated with non-zero exit code"), "{said}");
+    }
+    let messages = said_in(&fixture, path, "base64.channel.k8s.io", "base64.channel.k8s.io").await;
+    assert_eq!(&messages[0][..], b"1");
+    assert!(messages[1].starts_with(b"3Y29tbWFuZCB0ZXJtaW5hdGVk"), "{messages:?}");
 }
 
 #[tokio::test]
