@@ -32,7 +32,7 @@ impl SandboxFiles {
             NetworkMode::Host => host("/etc/hosts") + &extra_hosts(spec),
             _ => hosts(spec, hostname, reached),
         };
-        std::fs::write(self.dir.join("hosts"), hosts)?;
+        std::fs::write(self.dir.join("hosts"), title(spec) + &hosts)?;
         std::fs::write(self.dir.join("hostname"), format!("{hostname}\n"))?;
         let is_isolated =
             matches!(spec.network, NetworkMode::Bridge | NetworkMode::Endpoints) || !reached.ips.is_empty();
@@ -78,15 +78,22 @@ fn hosts(spec: &SandboxSpec, hostname: &str, reached: &Reached) -> String {
             }
         };
     }
-    text + &lines(&reached.others) + &extra_hosts(spec)
+    text + &lines(&reached.others, " ") + &extra_hosts(spec)
+}
+
+fn title(spec: &SandboxSpec) -> String {
+    match spec.hosts_title.as_str() {
+        "" => String::new(),
+        title => format!("# {title}\n"),
+    }
 }
 
 fn extra_hosts(spec: &SandboxSpec) -> String {
-    lines(&spec.hosts)
+    lines(&spec.hosts, "\t")
 }
 
-fn lines(entries: &[HostEntry]) -> String {
-    entries.iter().map(|entry| format!("{}\t{}\n", entry.ip, entry.names.join(" "))).collect()
+fn lines(entries: &[HostEntry], between: &str) -> String {
+    entries.iter().map(|entry| format!("{}\t{}\n", entry.ip, entry.names.join(between))).collect()
 }
 
 /// The sandbox's own name server, with the search list and options that were asked for, else the host's search list.
@@ -159,7 +166,14 @@ mod tests {
             crate::HostEntry { ip: "10.1.1.1".parse().unwrap(), names: vec!["db".into(), "db.x".into()] };
         let spec = SandboxSpec { hosts: vec![entry], ..SandboxSpec::default() };
         let text = hosts(&spec, "web-0", &Reached::at("10.244.0.7".parse().unwrap()));
-        assert!(text.contains("10.244.0.7\tweb-0\n10.1.1.1\tdb db.x\n"), "{text}");
+        assert!(text.contains("10.244.0.7\tweb-0\n10.1.1.1\tdb\tdb.x\n"), "{text}");
+        let files = tempfile::tempdir().unwrap();
+        let titled = SandboxSpec { hosts_title: "Kept by a test.".into(), ..spec };
+        SandboxFiles::new(files.path())
+            .write(&titled, "web-0", &Reached::at("10.244.0.7".parse().unwrap()))
+            .unwrap();
+        let written = std::fs::read_to_string(files.path().join("hosts")).unwrap();
+        assert_eq!(written, format!("# Kept by a test.\n{text}"));
         let spec = SandboxSpec { domain: "web.shop.svc".into(), ..SandboxSpec::default() };
         for hostname in ["web-0", "web-0.web.shop.svc"] {
             let text = hosts(&spec, hostname, &Reached::at("10.244.0.7".parse().unwrap()));

@@ -44,6 +44,8 @@ pub struct SandboxSpec {
     pub shm_size: Option<u64>,
     /// Lines for /etc/hosts besides the usual ones.
     pub hosts: Vec<HostEntry>,
+    /// What /etc/hosts begins with: who writes it. Nothing when empty.
+    pub hosts_title: String,
     /// The containers whose namespaces it is in. Only for standalone containers.
     pub share: Share,
     /// Whether its users are those that [`crate::EngineConfig::users`] says, not the host's. Only for standalone containers.

@@ -120,12 +120,18 @@ pub(crate) fn sandbox(pod: &Pod, dns: &ClusterDns, volumes: &Volumes) -> Sandbox
                 Some(HostEntry { ip, names })
             })
             .collect(),
+        hosts_title: hosts_title(is_host).to_owned(),
         host_ipc: spec.host_ipc == Some(true),
         host_pid: spec.host_pid == Some(true),
         shared_pid: spec.share_process_namespace == Some(true),
         labels: labels::of_sandbox(pod),
         ..SandboxSpec::default()
     }
+}
+
+/// Programs tell by this line, as upstream writes it, whether /etc/hosts is theirs.
+const fn hosts_title(is_host: bool) -> &'static str {
+    if is_host { "Kubernetes-managed hosts file (host network)." } else { "Kubernetes-managed hosts file." }
 }
 
 fn hostname(pod: &Pod, spec: &PodSpec, dns: &ClusterDns) -> String {

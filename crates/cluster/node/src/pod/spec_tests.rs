@@ -122,6 +122,7 @@ fn sandboxes_know_names_ports_and_where_to_look_names_up() {
     assert_eq!(made.dns.search, ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "more"]);
     assert_eq!(made.dns.options, ["ndots:2", "edns0"]);
     assert_eq!((made.hosts[0].names.len(), made.sysctls.len()), (2, 1));
+    assert!(made.hosts_title.starts_with("Kubernetes-managed hosts file"), "{}", made.hosts_title);
 
     let mut host = spec.clone();
     host["hostNetwork"] = true.into();
