@@ -9,7 +9,7 @@ mod syslog;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::types::{LogFormat, Stdio};
+use crate::types::Stdio;
 use file::FileLog;
 use syslog::Syslog;
 
@@ -97,9 +97,8 @@ impl Log {
     pub fn finish(&mut self, stream: u8) {
         let index = usize::from(stream == 2);
         if !self.partial[index].is_empty() {
-            // The CRI's lines have an end always; Docker's say that there was none.
-            let is_whole = self.file.as_ref().is_none_or(|file| file.config.format == LogFormat::Cri);
-            self.line(Stream::of(stream), index, is_whole, b"");
+            // Who reads it is not told of an end of line that there was none of.
+            self.line(Stream::of(stream), index, false, b"");
         }
         self.flush();
         if let Some(syslog) = &mut self.syslog {
@@ -138,7 +137,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::LogFile;
+    use crate::types::{LogFile, LogFormat};
     use std::fs;
 
     fn log(directory: &std::path::Path, max_size: u64) -> Log {
@@ -169,7 +168,7 @@ mod tests {
         log.write(1, b"o\nrest");
         log.finish(1);
         let path = directory.path().join("log");
-        assert_eq!(texts(&path), ["stdout F one", "stderr F err", "stdout F two", "stdout F rest"]);
+        assert_eq!(texts(&path), ["stdout F one", "stderr F err", "stdout F two", "stdout P rest"]);
         let time = fs::read_to_string(&path).unwrap();
         assert_eq!(time.find(' '), Some("2026-01-01T00:00:00.000000000Z".len()));
     }
