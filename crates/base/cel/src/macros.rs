@@ -1,5 +1,5 @@
 //! What `has`, `all`, `exists`, `map` and the other macros stand for (langdef.md, "Macros"; cel-go ext
-//! "comprehensions", "lists" and optional types).
+//! "comprehensions", "lists", "bindings" and optional types).
 
 use crate::Issue;
 use crate::ast::{ACCUMULATOR, Bind, Element, Expr, Fold, Kind, Literal};
@@ -30,9 +30,14 @@ pub(crate) fn expand_method(
     at: u32,
     target: Expr,
     name: String,
-    args: Vec<Expr>,
+    mut args: Vec<Expr>,
 ) -> Result<Expr, Issue> {
     match (name.as_str(), args.len()) {
+        ("bind", 3) if p.has_bind && matches!(&target.kind, Kind::Ident(name) if name == "cel") => {
+            let name = variables(&mut args, 1)?.remove(0);
+            let value = args.remove(0);
+            Ok(bind(p, at, &name, value, args.remove(0)))
+        }
         ("all" | "exists" | "exists_one" | "existsOne", 2) => quantifier(p, at, target, &name, 1, args),
         ("all" | "exists" | "existsOne", 3) => quantifier(p, at, target, &name, 2, args),
         ("map", 2 | 3) => transform(p, at, target, 1, args, Collect::List),

@@ -17,10 +17,12 @@ pub(crate) struct Parser {
     next: usize,
     pub(crate) ids: Id,
     depth: u32,
+    /// Whether `cel.bind` is a macro.
+    pub(crate) has_bind: bool,
 }
 
 /// The tree of `source` and how many nodes it has.
-pub(crate) fn parse(source: &[char]) -> Result<(Expr, Id), Issue> {
+pub(crate) fn parse(source: &[char], has_bind: bool) -> Result<(Expr, Id), Issue> {
     if source.len() > MAX_CHARACTERS {
         let text = format!(
             "expression code point size exceeds limit: size: {}, limit {MAX_CHARACTERS}",
@@ -28,7 +30,7 @@ pub(crate) fn parse(source: &[char]) -> Result<(Expr, Id), Issue> {
         );
         return Err(Issue::plain(0, text));
     }
-    let mut parser = Parser { tokens: crate::lex::tokens(source)?, next: 0, ids: 0, depth: 0 };
+    let mut parser = Parser { tokens: crate::lex::tokens(source)?, next: 0, ids: 0, depth: 0, has_bind };
     let expr = parser.expr()?;
     match parser.peek() {
         Token::End => {}

@@ -23,8 +23,8 @@ pub struct Evaluated<'a> {
 impl Program {
     pub(crate) fn compile(env: &Env, source: &str) -> Result<Self, CompileError> {
         let characters: Vec<char> = source.chars().collect();
-        let (mut expr, nodes) =
-            parse::parse(&characters).map_err(|issue| CompileError::new(&characters, &[issue]))?;
+        let (mut expr, nodes) = parse::parse(&characters, env.has_bind())
+            .map_err(|issue| CompileError::new(&characters, &[issue]))?;
         let checked =
             check::check(env, &mut expr, nodes).map_err(|issues| CompileError::new(&characters, &issues))?;
         let mut uses = Vec::new();

@@ -195,6 +195,10 @@ fn selectors_of_devices_are_compiled() {
     for (faulty, expected) in [
         ("device.driver ==", "Invalid value: \"device.driver ==\": compilation failed: "),
         ("", "Invalid value: \"\": compilation failed: "),
+        (
+            "cel.bind(a, device.nothing, a)",
+            "Invalid value: \"cel.bind(a, device.nothing, a)\": compilation failed: ",
+        ),
         ("device.nodeName == ''", "Invalid value: \"device.nodeName == ''\": compilation failed: "),
         ("node.driver == ''", "Invalid value: \"node.driver == ''\": compilation failed: "),
         (
