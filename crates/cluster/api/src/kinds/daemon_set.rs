@@ -40,6 +40,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create,
     prepare_update,
+    warnings: super::warnings::workload,
     ..KindRow::BASE
 };
 

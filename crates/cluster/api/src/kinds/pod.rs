@@ -63,6 +63,7 @@ pub(super) const ROW: KindRow = KindRow {
         "status.phase",
         "status.podIP",
     ],
+    warnings: super::warnings::pod,
     ..KindRow::BASE
 };
 

@@ -26,6 +26,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate,
     prepare_create: meta::start,
     prepare_update,
+    warnings: |new, old| super::warnings::template(new, old, &["template"]),
     ..KindRow::BASE
 };
 

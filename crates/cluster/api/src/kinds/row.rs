@@ -71,6 +71,8 @@ pub struct KindRow {
     pub validate_create: fn(&Value) -> Vec<FieldCause>,
     /// What is wrong with the change from `old` (second) to `new` (first); [`Self::validate`] is separate.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldCause>,
+    /// What is allowed in a new object (first), or in one that was `old` (second), and is most likely not meant.
+    pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Removes what a creator may not set (status) and sets the generation.
     pub prepare_create: fn(&mut Value),
     /// Keeps from `old` (second) what an update may not change (status), and counts the generation.
@@ -181,6 +183,7 @@ impl KindRow {
         validate: meta::any,
         validate_create: meta::any,
         validate_update: meta::any_change,
+        warnings: |_, _| Vec::new(),
         prepare_create: meta::no_generation,
         prepare_update: meta::keep_nothing,
         prepare_part: meta::keep_all_but_the_part,

@@ -30,6 +30,7 @@ pub(in crate::kinds) const ROW: KindRow = KindRow {
     validate_create,
     prepare_create,
     prepare_update: meta::keep_status,
+    warnings: crate::kinds::warnings::ingress,
     ..KindRow::BASE
 };
 

@@ -168,3 +168,24 @@ async fn what_a_deletion_set_changes_through_deletions_only() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_what_is_most_likely_not_meant_is_told_so() {
+    let world = World::start().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}], "nodeSelector": {"beta.kubernetes.io/os": "linux"}},
+    });
+    let mut deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let told = "spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14";
+    let made = ask(&world, "POST", path, &deployment).await;
+    assert!(made.warnings.iter().any(|warning| warning.contains(told)), "{made:?}");
+    deployment["spec"]["replicas"] = 2.into();
+    let scaled = ask(&world, "PUT", &format!("{path}/d"), &deployment).await;
+    assert!(scaled.warnings.is_empty(), "{scaled:?}");
+    deployment["spec"]["template"]["metadata"]["labels"]["c"] = "d".into();
+    let changed = ask(&world, "PUT", &format!("{path}/d"), &deployment).await;
+    assert!(changed.warnings.iter().any(|warning| warning.contains(told)), "{changed:?}");
+}
