@@ -13,7 +13,6 @@ pub(super) const ROW: KindRow = KindRow {
     type_name: "io.k8s.api.events.v1.Event",
     cells,
     validate,
-    validate_update,
     selectable,
     selectable_fields: &[
         "reason",
@@ -96,28 +95,6 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     let kind = text(object, &["type"]);
     if !matches!(kind, "Normal" | "Warning") {
         causes.push(field::invalid("type", kind, "has invalid value: "));
-    }
-    causes
-}
-
-/// An event is only ever counted on.
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    const FIXED: &[&str] = &[
-        "regarding",
-        "reason",
-        "action",
-        "note",
-        "type",
-        "related",
-        "reportingController",
-        "reportingInstance",
-    ];
-    let mut causes = Vec::new();
-    for name in FIXED {
-        if new.get(*name) != old.get(*name) {
-            let value = new.get(*name).cloned().unwrap_or(Value::Null);
-            causes.push(field::invalid(*name, value, "field is immutable"));
-        }
     }
     causes
 }
