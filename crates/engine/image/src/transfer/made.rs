@@ -124,6 +124,9 @@ impl Sending {
         let followed =
             |sent: Result<(), RemoteError>| sent.map_or_else(Followed::Broken, |()| Followed::Sent);
         let layer = tokio::select! {
+            // Blocking work starts in the order in which it is asked for: no place is taken by one that reads what nobody
+            // has a place to make.
+            biased;
             layer = made.as_mut() => layer?,
             // All of it, or as much as the connection lasted for.
             sent = sent.as_mut() => return Ok((made.await?, followed(sent))),
