@@ -3,7 +3,9 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -132,11 +134,73 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Runs `body` on a thread that has a table of descriptors of its own, with the standard streams and its end of the pair
+/// whose other end this returns. What is executed from there has nothing else to copy and to close, however much the others
+/// have open. It lasts until `body` returns, which the end of the returned socket is for.
+///
+/// Nothing of the others gets there, as `body` is no closure; it uses no descriptor of a static either.
+///
+/// # Errors
+/// When there is no thread or no table to be had.
+pub fn spawn_apart(name: &str, body: fn(OwnedFd)) -> io::Result<OwnedFd> {
+    let (ours, theirs) = socket_pair()?;
+    let (number, (told, hears)) = (theirs.as_raw_fd(), mpsc::channel());
+    let work = move || {
+        let apart = leave_others(number);
+        let is_apart = apart.is_ok();
+        // Whoever waits for it is there until it is told.
+        let _told = told.send(apart);
+        if is_apart {
+            // SAFETY: a copy in this thread's own table, which is nobody else's.
+            body(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(work)?;
+    hears.recv().map_err(io::Error::other)??;
+    // Theirs is in their own table.
+    drop(theirs);
+    Ok(ours)
+}
+
+/// Leaves the table of the other threads for a copy of it, and closes all there but one and the standard streams.
+fn leave_others(kept: RawFd) -> io::Result<()> {
+    crate::unshare(crate::CloneFlags::FILES)?;
+    let kept = u32::try_from(kept).map_err(io::Error::other)?;
+    for (first, last) in [(3, kept - 1), (kept + 1, u32::MAX)] {
+        // SAFETY: the table is this thread's, which owns nothing yet but the one that is kept.
+        if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
+
+    #[test]
+    fn a_thread_apart_has_nothing_of_the_others_open_and_ends_with_its_socket() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let apart = spawn_apart("apart", |socket| {
+            // The listing is one itself.
+            let open = std::fs::read_dir("/proc/thread-self/fd").unwrap().count();
+            send(socket.as_fd(), &[u8::try_from(open).unwrap()], &[socket.as_fd()]).unwrap();
+            assert_eq!(receive(socket.as_fd(), &mut [0], &mut Vec::new()).unwrap(), 0);
+        });
+        let apart = apart.unwrap();
+        let (mut count, mut fds) = ([0], Vec::new());
+        receive(apart.as_fd(), &mut count, &mut fds).unwrap();
+        assert_eq!(count, [5], "the streams, the socket, the listing");
+        // It has no copy of what is open here.
+        drop(writer);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        drop(apart);
+        let theirs = fds.pop().unwrap();
+        assert_eq!(receive(theirs.as_fd(), &mut [0], &mut Vec::new()).unwrap(), 0);
+    }
 
     #[test]
     fn descriptors_travel_with_a_message() {

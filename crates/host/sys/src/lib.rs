@@ -23,7 +23,7 @@ mod seccomp;
 mod socket;
 mod tty;
 
-pub use bpf::{BpfInstruction, attach_device_filter};
+pub use bpf::{BpfHook, BpfInstruction, BpfMap, BpfMapKind, attach_device_filter, link_bpf, load_bpf};
 pub use caps::{
     CapabilitySets, apply_capabilities, capability_bit, capability_names, drop_bounding, known_capabilities,
     own_bounding_names,
@@ -32,7 +32,7 @@ pub use exe::{is_read_only_exe, read_only_exe};
 pub use failpoint::pass_failpoint;
 pub use fds::{
     MAX_FDS, close_on_exec_from, inherited, keep_on_exec, keep_only, receive, receive_nonblocking, send,
-    socket_pair,
+    socket_pair, spawn_apart,
 };
 pub use features::{Feature, FeatureError, Features};
 pub use mount::{MountAttributes, Propagation, map_ids, set_attributes};
@@ -45,5 +45,5 @@ pub use process::{
 pub use resolve::{open_in_root, open_or_create_in_root, open_resolved};
 pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};
 pub use seccomp::{SeccompInstruction, load_seccomp};
-pub use socket::unread_by_peer;
+pub use socket::{network_namespace_cookie, unread_by_peer};
 pub use tty::{open_terminal, set_controlling_terminal};

@@ -32,6 +32,9 @@ impl CloneFlags {
     /// New time namespace.
     pub const NEWTIME: Self = Self(0x80);
 
+    /// A table of descriptors of the thread's own: see [`crate::spawn_apart`].
+    pub(crate) const FILES: Self = Self(libc::CLONE_FILES as u64);
+
     /// Both sets of bits.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -179,7 +182,7 @@ pub fn wait_signal() -> io::Result<i32> {
 /// Moves the calling thread into new namespaces; a pid namespace counts for its children only.
 pub fn unshare(kinds: CloneFlags) -> io::Result<()> {
     let kinds = c_int::try_from(kinds.0).map_err(io::Error::other)?;
-    // SAFETY: namespaces only; neither descriptors nor memory are unshared.
+    // SAFETY: memory is not unshared; descriptors only by a caller in this crate, who says why that is sound.
     check(unsafe { libc::unshare(kinds) }.into())
 }
 

@@ -1,5 +1,5 @@
-//! What a socket knows of its other end.
-#![expect(unsafe_code, reason = "socket ioctls")]
+//! What a socket knows of its other end, and of where it is.
+#![expect(unsafe_code, reason = "socket ioctls and options")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -12,6 +12,22 @@ pub fn unread_by_peer(socket: BorrowedFd<'_>) -> io::Result<usize> {
     match unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(usize::try_from(unread).unwrap_or(0)),
+    }
+}
+
+/// The number that a socket's network namespace has until the machine ends: programs that the kernel runs know it by this
+/// (`SO_NETNS_COOKIE`).
+///
+/// # Errors
+/// What the kernel says; it has such numbers since 5.14.
+pub fn network_namespace_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let (mut cookie, mut size) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
+    let place = (&raw mut cookie).cast();
+    // SAFETY: the option is a 64-bit number, for which there is room.
+    match unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &raw mut size) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(cookie),
     }
 }
 

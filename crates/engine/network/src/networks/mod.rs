@@ -28,6 +28,7 @@ mod publish;
 mod relay;
 mod resolver;
 mod rules;
+mod shortcut;
 mod spec;
 mod table;
 

@@ -11,7 +11,8 @@
 
 use super::door::{Door, FAMILIES};
 use super::options::{GatewayMode, ICC, MASQUERADE};
-use super::spec::{Driver, Member, NetworkSpec};
+use super::shortcut::{Shortcuts, Way};
+use super::spec::{Driver, Endpoint, Member, NetworkSpec};
 use super::table::Table;
 use crate::attachment::{Protocol, PublishedPort};
 use crate::error::Result;
@@ -22,7 +23,7 @@ use hako_netlink::nft::{
     Rule, Set, Verdict, datatype, padded_name,
 };
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 const BRIDGES: &str = "bridges";
 const FROM: &str = "from";
@@ -51,12 +52,15 @@ pub(super) struct Rules {
     conntrack: Conntrack,
     /// With it the host's firewall decides on published ports.
     door: Option<Door>,
+    /// Past the rules, for connections of the host itself.
+    shortcuts: Shortcuts,
 }
 
 impl Rules {
     pub(super) fn open(instance: &str, door: Option<Door>) -> Result<Self> {
         let (table, pods) = (format!("hako-{instance}-nets"), format!("hk{instance}"));
-        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()?, door })
+        let shortcuts = Shortcuts::default();
+        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()?, door, shortcuts })
     }
 
     /// Chains of others that drop what no rule of theirs lets pass from link to link; ours cannot overrule them.
@@ -89,7 +93,10 @@ impl Rules {
         for (_, member) in table.members() {
             self.add_ports(&mut batch, table, member);
         }
-        Ok(self.nft.commit(batch)?)
+        self.nft.commit(batch)?;
+        self.shortcuts
+            .replace(&table.members().flat_map(|(_, member)| ways(table, member)).collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Puts the ports of a sandbox as they are now in place of those that were.
@@ -97,6 +104,9 @@ impl Rules {
         if before.ports.is_empty() && now.ports.is_empty() {
             return Ok(());
         }
+        let (old, new) = (ways(table, before), ways(table, now));
+        let gone: Vec<u16> = old.iter().filter(|way| !new.contains(way)).map(|(port, _)| *port).collect();
+        self.shortcuts.forget(&gone);
         let mut batch = Batch::new(&self.table);
         for (place, set, element) in self.places(table, before) {
             batch.turn_to(place.0, place.1).delete_elements(set, &[element]);
@@ -105,6 +115,7 @@ impl Rules {
         if !batch.is_empty() {
             self.nft.commit(batch)?;
         }
+        self.shortcuts.lead(&new);
         if let Err(error) = self.forget_datagrams(table, before, now) {
             tracing::warn!(%error, "datagrams may still go where a published port led before");
         }
@@ -132,6 +143,7 @@ impl Rules {
     }
 
     pub(super) fn delete(&mut self) -> Result<()> {
+        self.shortcuts.replace(&[]);
         if let Some(door) = &self.door {
             let mut batch = Batch::new(&self.table);
             door.remove_from(&mut batch);
@@ -395,6 +407,22 @@ fn elements(table: &Table, member: &Member) -> HashSet<(usize, &'static str, Ele
     };
     let direct = member.ports.iter().filter(|_| net.trusted().next().is_some()).filter_map(own);
     member.ports.iter().filter_map(element).chain(direct).collect()
+}
+
+/// The ports of a sandbox that connections of the host itself reach without a rule.
+fn ways(table: &Table, member: &Member) -> Vec<Way> {
+    let leads = |endpoint: &Endpoint| {
+        let net = table.net(&endpoint.network).ok()?;
+        let is_led = net.driver == Driver::Bridge && net.gateway_mode(false) != GatewayMode::Routed;
+        match endpoint.v4().filter(|_| is_led)?.ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        }
+    };
+    let Some(ip) = table.gateway(member).and_then(leads) else { return Vec::new() };
+    let is_near = |ip: IpAddr| ip == Ipv4Addr::UNSPECIFIED || ip == Ipv4Addr::LOCALHOST;
+    let near = member.ports.iter().filter(|port| port.protocol == Protocol::Tcp && is_near(port.host_ip));
+    near.map(|port| (port.host_port, SocketAddrV4::new(ip, port.container_port))).collect()
 }
 
 /// What stands for a port at the member's own address.

@@ -8,8 +8,9 @@ use hako_error::Kind;
 use hako_netlink::{Links, in_namespace, nft::Nft};
 use hako_network::{Connect, Driver, Ipam, NetworkRequest, NetworkSpec, Networks, Protocol, PublishedPort};
 use host::{Sandbox, ask, ip, links, new_namespace, on_host, open, port, request};
+use rustix::net::{AddressFamily, SocketType};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
@@ -47,6 +48,38 @@ fn ports_are_changed_while_connections_go_on() {
 
 fn net_gateway(net: &NetworkSpec) -> String {
     net.ipam[0].gateway.unwrap().to_string()
+}
+
+#[test]
+fn a_port_of_loopback_is_reached_by_the_short_way_and_by_the_rules() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("app")).unwrap();
+        let a = Sandbox::new("a");
+        let gateway = a.connect(&networks, &net).unwrap().v4().unwrap().gateway.unwrap();
+        a.serve(ip("0.0.0.0"), 80);
+        let granted = networks.publish("a", &[port("127.0.0.1", 0)]).unwrap()[0];
+        let asked = SocketAddr::new(granted.host_ip, granted.host_port);
+        // What is translated later keeps the source of loopback.
+        let source = || {
+            let client = TcpStream::connect(asked).unwrap();
+            assert_eq!(client.peer_addr().unwrap(), asked);
+            client.local_addr().unwrap().ip()
+        };
+        assert_eq!(source(), gateway);
+        assert_eq!(ask((granted.host_ip, granted.host_port)).unwrap(), gateway.to_string());
+        let client = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&client, &SocketAddr::new(granted.host_ip, 0)).unwrap();
+        rustix::net::connect(&client, &asked).unwrap();
+        assert_eq!(TcpStream::from(client).local_addr().unwrap().ip(), granted.host_ip);
+        drop(networks);
+        assert_eq!(source(), granted.host_ip, "while no daemon is there the rules lead");
+        let networks = open(dir);
+        assert_eq!(source(), gateway, "the next one finds it recorded");
+        networks.publish("a", &[]).unwrap();
+        assert!(TcpStream::connect(asked).is_err());
+        networks.teardown().unwrap();
+    });
 }
 
 #[test]
