@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -122,9 +123,17 @@ async fn send(upgraded: Upgraded, mut body: Body, form: Form) {
     };
     // What it still says is of no use.
     let leaving = async { while heard.next().await.is_some_and(|it| it.is_ok_and(|it| !it.is_close())) {} };
+    both(sending, leaving).await;
+    // The connection below has an end of its own.
+    if let Ok(mut socket) = sink.reunite(heard) {
+        let _ = socket.get_mut().shutdown().await;
+    }
+}
+
+/// Sends to the end, which the client answers, or until the client has left.
+async fn both(sending: impl Future<Output = ()>, leaving: impl Future<Output = ()>) {
     tokio::pin!(leaving);
     tokio::select! {
-        // The client closes in turn; whoever has closed before that has cut it off.
         () = sending => drop(tokio::time::timeout(CLOSING_LIMIT, leaving).await),
         () = &mut leaving => {}
     }
