@@ -57,12 +57,13 @@ pub(crate) async fn verify_token(
     }
     let named = if external.issuers.is_empty() { None } else { claimed_issuer(token) };
     let issuer = external.issuers.iter().find(|issuer| named.as_deref() == Some(issuer.url()));
+    let objects = (&*config.store, &server.identities);
     let reason = match issuer.filter(|_| is_for_us) {
         Some(issuer) => match Box::pin(issuer.verify(token)).await {
             Ok(identity) => return Ok(ours(identity)),
             Err(reason) => reason,
         },
-        None => match token::verify(&config.pki, &*config.store, token, audiences).await {
+        None => match token::verify(&config.pki, objects, token, audiences).await {
             Ok(verified) => return Ok(verified),
             Err(reason) => reason,
         },

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use hako_error::{Error, FieldCause, Kind};
-use hako_kube::Head;
 
 use super::{Change, Operation, Plugin, pass};
 use crate::http::{Failure, Outcome};
@@ -35,7 +34,7 @@ async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
     let namespace = Target { row: Arc::clone(row), namespace: String::new(), name: name.clone() };
     let read = change.server.config.store.get(&registry_key(row, "", name)).await?;
     let entry = read.entry.ok_or_else(|| namespace.not_found())?;
-    let is_deleting = Head::identity(&entry.value).is_ok_and(|(_, is_deleting)| is_deleting);
+    let is_deleting = change.server.identities.of(&entry).is_ok_and(|identity| identity.is_deleting);
     if !is_deleting {
         return Ok(());
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hako_kube::Head;
 use hako_store::Store;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -14,7 +13,7 @@ use super::legacy;
 use crate::auth::Identity;
 use crate::kinds;
 use crate::pki::Pki;
-use crate::resource::registry_key;
+use crate::resource::{Identities, registry_key};
 
 /// Clocks may differ by that many seconds.
 const LEEWAY: u64 = 10;
@@ -33,22 +32,23 @@ pub(crate) struct Verified {
 /// Whose token it is; the reason, without a word of the token, if it is not good for any of `audiences`.
 pub(crate) async fn verify(
     pki: &Pki,
-    store: &dyn Store,
+    (store, identities): (&dyn Store, &Identities),
     token: &str,
     audiences: &[String],
 ) -> Result<Verified, String> {
     let claims = claims(pki, token, audiences)?;
     let of = &claims.kubernetes;
     let account = &of.serviceaccount;
-    is_there(store, "serviceaccounts", &of.namespace, account).await?;
+    let objects = (store, identities);
+    is_there(objects, "serviceaccounts", &of.namespace, account).await?;
     if let Some(pod) = &of.pod {
-        is_there(store, "pods", &of.namespace, pod).await?;
+        is_there(objects, "pods", &of.namespace, pod).await?;
     }
     if let Some(secret) = &of.secret {
-        is_there(store, "secrets", &of.namespace, secret).await?;
+        is_there(objects, "secrets", &of.namespace, secret).await?;
     }
     if let (None, Some(node)) = (&of.pod, &of.node) {
-        is_there(store, "nodes", "", node).await?;
+        is_there(objects, "nodes", "", node).await?;
     }
     let warning = match &of.secret {
         Some(secret) => legacy::used(store, &of.namespace, secret, account).await?,
@@ -103,7 +103,7 @@ fn judged(pki: &Pki, token: &str, audiences: &[String]) -> Result<Claims, String
 
 /// Whether an object is there, is the same, and is not on its way out.
 async fn is_there(
-    store: &dyn Store,
+    (store, identities): (&dyn Store, &Identities),
     plural: &str,
     namespace: &str,
     wanted: &Reference,
@@ -113,6 +113,6 @@ async fn is_there(
     let entry = read.map_err(|error| error.to_string())?.entry;
     let gone = || format!("the {} {:?} that the token is of is gone", row.singular, wanted.name);
     let entry = entry.ok_or_else(gone)?;
-    let (uid, _) = Head::identity(&entry.value).map_err(|_| gone())?;
-    if uid == wanted.uid { Ok(()) } else { Err(gone()) }
+    let identity = identities.of(&entry).map_err(|_| gone())?;
+    if *identity.uid == *wanted.uid { Ok(()) } else { Err(gone()) }
 }
