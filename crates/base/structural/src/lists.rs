@@ -4,7 +4,9 @@ use crate::schema::{ListKind, Schema};
 use hako_error::FieldCause;
 use hako_kube::field::{self, Path, Told};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 /// What is twice in sets and in lists by key.
 #[must_use]
@@ -38,32 +40,51 @@ fn walk(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Told<Field
 }
 
 fn list(items: &[Value], schema: &Schema, path: &Path<'_>, faults: &mut Told<FieldCause>) {
-    let told_apart_by: Vec<Value> = match &schema.list {
-        ListKind::Atomic => return,
-        ListKind::Set => items.to_vec(),
+    match &schema.list {
+        ListKind::Atomic => {}
+        ListKind::Set => twice(items.iter(), path, faults, |at| items[at].clone()),
         ListKind::Map(keys) => {
             let of_items = schema.items.as_deref();
-            items.iter().map(|item| Value::Object(key_of(item, keys, of_items))).collect()
+            let told_apart_by = items.iter().map(|item| {
+                keys.iter().map(|key| part_of(item, key, of_items)).collect::<Vec<Option<&Value>>>()
+            });
+            twice(told_apart_by, path, faults, |at| Value::Object(key_of(&items[at], keys, of_items)));
         }
-    };
-    let (mut seen, mut told) = (HashSet::new(), HashSet::new());
-    for (at, key) in told_apart_by.into_iter().enumerate() {
-        let spelled = spelled(&key);
-        if !seen.insert(spelled.clone()) && told.insert(spelled) {
-            faults.push(|| field::duplicate(Path::Item(path, at).to_string(), key));
+    }
+}
+
+/// Tells once of each item that there is twice. Most lists have no such item, so what is told is made only for those.
+fn twice<K: Eq + Hash>(
+    told_apart_by: impl ExactSizeIterator<Item = K>,
+    path: &Path<'_>,
+    faults: &mut Told<FieldCause>,
+    shown: impl Fn(usize) -> Value,
+) {
+    if told_apart_by.len() < 2 {
+        return;
+    }
+    // Whether it was told of each.
+    let mut seen: HashMap<K, bool> = HashMap::with_capacity(told_apart_by.len());
+    for (at, key) in told_apart_by.enumerate() {
+        match seen.entry(key) {
+            Entry::Vacant(first) => drop(first.insert(false)),
+            Entry::Occupied(mut again) => {
+                if !again.insert(true) {
+                    faults.push(|| field::duplicate(Path::Item(path, at).to_string(), shown(at)));
+                }
+            }
         }
     }
 }
 
 /// The members that an item is told apart by, with the defaults of those that are absent.
 fn key_of(item: &Value, keys: &[String], schema: Option<&Schema>) -> Map<String, Value> {
-    keys.iter()
-        .filter_map(|key| {
-            let given = item.get(key).cloned();
-            let default = || schema?.properties.get(key)?.default.clone();
-            Some((key.clone(), given.or_else(default)?))
-        })
-        .collect()
+    let parts = keys.iter().filter_map(|key| Some((key.clone(), part_of(item, key, schema)?.clone())));
+    parts.collect()
+}
+
+fn part_of<'v>(item: &'v Value, key: &str, schema: Option<&'v Schema>) -> Option<&'v Value> {
+    item.get(key).or_else(|| schema?.properties.get(key)?.default.as_ref())
 }
 
 /// A value in one spelling, whatever the order of members.
