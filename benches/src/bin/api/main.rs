@@ -1,9 +1,14 @@
-//! The API role beside the recorded figures of etcd and kube-apiserver: `api [crud | watchers]...`.
+//! The API role beside the recorded figures of etcd and kube-apiserver: `api [crud | watchers | definitions | custom |
+//! kubectl]...`.
 //!
 //! The recorded figures are of two cores. On another machine the ratios say little, the CPU for each answer still does.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
+mod client;
 mod crud;
+mod custom;
+mod definitions;
+mod kubectl;
 mod role;
 mod serve;
 mod watchers;
@@ -18,7 +23,13 @@ fn main() -> anyhow::Result<()> {
         return serve::serve(only.get(1).context("serve DIRECTORY")?.as_ref());
     }
     type Bench = fn() -> anyhow::Result<Vec<Row>>;
-    let benches: [(&str, Bench); 2] = [("crud", crud::crud), ("watchers", watchers::watchers)];
+    let benches: [(&str, Bench); 5] = [
+        ("crud", crud::crud),
+        ("watchers", watchers::watchers),
+        ("definitions", definitions::definitions),
+        ("custom", custom::custom),
+        ("kubectl", kubectl::kubectl),
+    ];
     let mut failed = false;
     for (name, bench) in benches {
         if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {

@@ -16,6 +16,11 @@ const ACCOUNT: &str = "bench";
 
 /// Serves from a directory until it is killed; prints one line of JSON once it does.
 pub fn serve(directory: &Path) -> anyhow::Result<()> {
+    // As the program has it: without one, each span would be offered to the library that came before.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Arc::new(Embedded::open(directory.join("store"))?);

@@ -1,16 +1,12 @@
 //! Ten thousand watchers on one namespace, each of one object, as nodes watch what their pods mount.
 
+use crate::client::{Sender, connect};
 use crate::role::Role;
 use anyhow::Context as _;
 use bytes::Bytes;
 use hako_benches::{Row, Target};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -23,8 +19,6 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DELIVERY_MS: f64 = 50.0;
 /// How long the last event may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-type Sender = SendRequest<Full<Bytes>>;
 
 pub fn watchers() -> anyhow::Result<Vec<Row>> {
     let role = Role::start()?;
@@ -92,24 +86,6 @@ async fn measure(role: &Role) -> anyhow::Result<Vec<f64>> {
         delays.push(hako_benches::ms(when - began));
     }
     Ok(delays)
-}
-
-async fn connect(role: &Role) -> anyhow::Result<Sender> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(role.authority.as_bytes())?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = tokio::net::TcpStream::connect(role.url.trim_start_matches("https://")).await?;
-    stream.set_nodelay(true)?;
-    let name = ServerName::try_from("127.0.0.1")?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
 }
 
 async fn write(writer: &mut Sender, role: &Role, at: usize, seq: usize, is_new: bool) -> anyhow::Result<()> {
