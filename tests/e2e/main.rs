@@ -27,6 +27,7 @@ mod images_crash;
 mod in_cluster;
 mod interchange;
 mod kubectl_sessions;
+mod operators;
 mod platform;
 mod platforms;
 mod private;
