@@ -4,6 +4,7 @@
 mod bundle;
 mod docker;
 mod engine;
+mod operator;
 mod pods;
 mod process;
 mod run;
@@ -27,16 +28,20 @@ fn in_own_mounts(hako: &std::path::Path) -> anyhow::Result<bool> {
 }
 
 fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).is_some_and(|word| word == "follow") {
+        return operator::follow();
+    }
     let hako = PathBuf::from(std::env::args_os().nth(1).context("usage: platform HAKO [NAME...]")?)
         .canonicalize()?;
     let only: Vec<String> = std::env::args().skip(2).collect();
     type Bench = fn(&std::path::Path) -> anyhow::Result<Vec<Row>>;
-    let benches: [(&str, Bench); 6] = [
+    let benches: [(&str, Bench); 7] = [
         ("start", start::start),
         ("bundle", bundle::bundle),
         ("run", run::run),
         ("engine", engine::engine),
         ("pods", pods::pods),
+        ("operator", operator::operator),
         ("scheduler", scheduler::scheduler),
     ];
     let mut failed = false;
