@@ -7,6 +7,7 @@
 mod attach;
 mod bundle;
 mod connection;
+mod starter;
 
 pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
 pub(crate) use bundle::Bundle;
@@ -104,10 +105,7 @@ impl Shim {
         let exe = config.exe.clone();
         let socket = blocking(move || {
             crate::prepare::cgroup_root()?.create(&cgroup)?;
-            let (socket, mut child) = start_process(&exe, &[])?;
-            // What was started leaves the shim as its child and ends, so that the shim is nobody's zombie later.
-            child.wait().map_err(|error| internal("cannot wait for a shim's start", error))?;
-            Ok(socket)
+            starter::start(&exe)
         })
         .await?;
         let connection = Connection::new(socket)?;

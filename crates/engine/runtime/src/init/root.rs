@@ -229,6 +229,8 @@ fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitError> {
     if stat.st_rdev != rustix::fs::makedev(1, 3) {
         return Err(InitError::new("the host's /dev/null is not the null device"));
     }
+    // One for all directories: each file system more is one that the kernel looks at when it is short of memory.
+    let mut empty: Option<OwnedFd> = None;
     for path in paths {
         let target = match open_in_root(root, path, OFlags::PATH) {
             Err(error)
@@ -245,18 +247,25 @@ fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitError> {
         let stat = rustix::fs::fstat(&target).map_err(failed(doing()))?;
         let is_directory =
             rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
-        let cover = if is_directory {
-            empty_directory()
-        } else {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                | OpenTreeFlags::AT_EMPTY_PATH;
-            open_tree(null.as_fd(), "", flags)
+        let cover = match (is_directory, &empty) {
+            (true, None) => empty_directory(),
+            (true, Some(empty)) => copy_of(empty.as_fd()),
+            (false, _) => copy_of(null.as_fd()),
         };
         let cover = cover.map_err(failed(doing()))?;
         mounts::attach(cover.as_fd(), target.as_fd()).map_err(failed(doing()))?;
+        if is_directory {
+            // It has a place now: kernels before 6.15 copy no mount without one.
+            empty.get_or_insert(cover);
+        }
     }
     Ok(())
+}
+
+fn copy_of(mount: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(mount, "", flags)
 }
 
 fn empty_directory() -> rustix::io::Result<OwnedFd> {
