@@ -5,6 +5,7 @@ use super::converter::Converter;
 use super::json_path::JsonPath;
 use super::kept;
 use crate::kinds::scale;
+use crate::kinds::strategy::Holder;
 use bytes::Bytes;
 use hako_error::{Error, Kind};
 use parking_lot::RwLock;
@@ -37,6 +38,8 @@ pub(crate) struct Definition {
     pub storage: usize,
     /// Who converts objects between the versions, where that is not the program.
     pub converter: Option<Converter>,
+    /// The definition itself, as its objects need it.
+    pub holder: Holder,
     /// At the end of what is kept in the form that the definition says now.
     pub mark: [u8; kept::MARK_BYTES],
     /// The whole object, for what is read of it later: the bytes that the store holds anyway.
@@ -75,7 +78,15 @@ pub(crate) struct Column {
 
 #[derive(Deserialize)]
 struct Object {
+    #[serde(default)]
+    metadata: Metadata,
     spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    uid: String,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +165,7 @@ impl Definition {
             let text = "a stored CustomResourceDefinition is damaged";
             Error::new(Kind::DataLoss, text).with_source(error)
         };
-        let Object { spec } = serde_json::from_slice(source).map_err(damaged)?;
+        let Object { metadata, spec } = serde_json::from_slice(source).map_err(damaged)?;
         let storage = spec.versions.iter().position(|version| version.storage).unwrap_or_default();
         let Some(kept) = spec.versions.get(storage) else {
             return Err(Error::new(Kind::DataLoss, "a stored CustomResourceDefinition has no version"));
@@ -163,6 +174,7 @@ impl Definition {
         let named = (&spec.group, &spec.names.plural);
         Ok(Self {
             mark,
+            holder: Holder { key: key_of(&spec), uid: metadata.uid },
             storage,
             converter: Converter::read(&spec.conversion),
             versions: spec.versions.iter().map(|version| Version::of(version, named)).collect(),
@@ -245,6 +257,11 @@ impl Column {
             path: JsonPath::parse(&spec.json_path).ok()?,
         })
     }
+}
+
+/// Where the definition of a spec is stored.
+fn key_of(spec: &Spec) -> String {
+    format!("/registry/apiextensions.k8s.io/customresourcedefinitions/{}.{}", spec.names.plural, spec.group)
 }
 
 /// The names in a path such as `.spec.replicas`.
