@@ -6,6 +6,8 @@ use serde_json::Value;
 
 const OPERATIONS_MAX: usize = 10_000;
 const COPIED_MAX: usize = 3 << 20;
+/// Members of maps whose order is kept when one is removed.
+const ORDERED_MAX: usize = 1_000;
 
 /// Why a patch was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +189,8 @@ fn add(
 fn remove(document: &mut Value, operation: &'static str, path: &str) -> Result<Value, JsonPatchError> {
     let (parent, last) = split(path).ok_or_else(|| missing(operation, path))?;
     let removed = match find(document, parent) {
+        // Of a large map the order is not kept: each removal would move all that comes after.
+        Some(Value::Object(map)) if map.len() > ORDERED_MAX => map.swap_remove(&last),
         Some(Value::Object(map)) => map.shift_remove(&last),
         Some(Value::Array(items)) => {
             let at = index(&last, items.len()).filter(|at| *at < items.len());

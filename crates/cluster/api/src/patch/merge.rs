@@ -10,10 +10,12 @@ pub fn merge(target: &Value, patch: &Value) -> Value {
         Value::Object(map) => map.clone(),
         _ => Map::new(),
     };
+    // All at once: each by itself would move all that comes after it.
+    if changes.values().any(Value::is_null) {
+        result.retain(|name, _| !changes.get(name).is_some_and(Value::is_null));
+    }
     for (name, change) in changes {
-        if change.is_null() {
-            result.shift_remove(name);
-        } else {
+        if !change.is_null() {
             let merged = merge(result.get(name).unwrap_or(&Value::Null), change);
             result.insert(name.clone(), merged);
         }
@@ -25,6 +27,13 @@ pub fn merge(target: &Value, patch: &Value) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn many_members_are_taken_away_at_once() {
+        let all: Map<String, Value> = (0..200_000).map(|at| (at.to_string(), json!(1))).collect();
+        let gone: Map<String, Value> = (0..199_999).map(|at| (at.to_string(), Value::Null)).collect();
+        assert_eq!(merge(&Value::Object(all), &Value::Object(gone)), json!({"199999": 1}));
+    }
 
     /// RFC 7386, appendix A.
     #[test]

@@ -7,6 +7,7 @@ use super::diff::interleave;
 use crate::schema::{Model, Patch, Shape};
 use hako_error::{Classify, Kind};
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
@@ -82,12 +83,18 @@ impl Merge<'_> {
         };
         if let Some(kept) = patch.get(RETAIN) {
             let kept = list(kept, RETAIN)?;
-            result.retain(|name, _| kept.iter().any(|it| it.as_str() == Some(name)));
+            let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+            result.retain(|name, _| kept.contains(name.as_str()));
+        }
+        // All at once: each by itself would move all that comes after it.
+        if patch.values().any(Value::is_null) {
+            result.retain(|name, _| !patch.get(name).is_some_and(Value::is_null));
         }
         for (name, change) in patch {
             if let Some(field) = name.strip_prefix(DELETE_FROM) {
                 let gone = list(change, name)?;
                 if let Some(Value::Array(items)) = result.get_mut(field) {
+                    let gone: HashSet<&Value> = gone.iter().collect();
                     items.retain(|item| !gone.contains(item));
                 }
             }
@@ -113,10 +120,7 @@ impl Merge<'_> {
         let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
         let strategy = self.model.field(shape, name).map_or(Patch::default(), |field| field.patch);
         let merged = match (result.get(name), change) {
-            (_, Value::Null) => {
-                result.shift_remove(name);
-                return Ok(());
-            }
+            (_, Value::Null) => return Ok(()),
             (Some(Value::Object(original)), Value::Object(changes)) => {
                 Value::Object(self.object(inner, original, changes)?)
             }
@@ -145,18 +149,21 @@ impl Merge<'_> {
         changes: &[Value],
     ) -> Result<Vec<Value>, StrategicPatchError> {
         let Some(key) = key else {
-            let mut result = original.to_vec();
-            for change in changes {
-                if !result.contains(change) {
-                    result.push(change.clone());
-                }
-            }
-            return Ok(result);
+            let mut known: HashSet<&Value> = original.iter().collect();
+            let new = changes.iter().filter(|change| known.insert(*change));
+            return Ok(original.iter().chain(new).cloned().collect());
         };
         let directive = |item: &Value| item.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
         let is_replace = |item: &Value| directive(item).as_deref() == Some("replace");
         let is_replaced = changes.iter().any(&is_replace);
-        let mut result = if is_replaced { Vec::new() } else { original.to_vec() };
+        let original = if is_replaced { &[] } else { original };
+        let mut result: Vec<Option<Value>> = original.iter().cloned().map(Some).collect();
+        let mut places: HashMap<Value, Vec<usize>> = HashMap::new();
+        for (at, item) in original.iter().enumerate() {
+            if let Some(value) = item.get(key) {
+                places.entry(value.clone()).or_default().push(at);
+            }
+        }
         let item_shape = match self.model.resolve(shape) {
             Shape::List { item, .. } => item,
             _ => &Shape::Any,
@@ -169,21 +176,24 @@ impl Merge<'_> {
             let value = change
                 .get(key)
                 .ok_or_else(|| StrategicPatchError::NoKey { item: change.to_string(), key })?;
-            let at = result.iter().position(|item| item.get(key) == Some(value));
             if directive(change).as_deref() == Some("delete") {
-                result.retain(|item| item.get(key) != Some(value));
+                places.remove(value).into_iter().flatten().for_each(|at| result[at] = None);
                 continue;
             }
+            let at = places.get(value).and_then(|places| places.first().copied());
             let empty = Map::new();
             let changes = change.as_object().unwrap_or(&empty);
-            let before = at.and_then(|at| result[at].as_object()).unwrap_or(&empty);
+            let before = at.and_then(|at| result[at].as_ref()?.as_object()).unwrap_or(&empty);
             let merged = Value::Object(self.object(item_shape, before, changes)?);
             match at {
-                Some(at) => result[at] = merged,
-                None => result.push(merged),
+                Some(at) => result[at] = Some(merged),
+                None => {
+                    places.entry(value.clone()).or_default().push(result.len());
+                    result.push(Some(merged));
+                }
             }
         }
-        Ok(result)
+        Ok(result.into_iter().flatten().collect())
     }
 
     /// Puts a list's items into the order the writer sees; items it does not know stay where they were.
@@ -219,6 +229,26 @@ mod tests {
 
     fn pod(containers: Value) -> Value {
         json!({"spec": {"template": {"spec": {"containers": containers}}}})
+    }
+
+    #[test]
+    fn long_lists_and_maps_merge_at_once() {
+        let list = |value: Value| {
+            let item = |at: usize| json!({"name": format!("c{at}"), "image": "i", "$patch": value});
+            let mut items: Vec<Value> = (0..20_000).map(item).collect();
+            if value.is_null() {
+                items.iter_mut().for_each(|item| drop(item.as_object_mut().unwrap().remove("$patch")));
+            }
+            pod(items.into())
+        };
+        let whole = list(Value::Null);
+        assert_eq!(patched(whole.clone(), whole.clone()), whole);
+        assert_eq!(patched(whole, list("delete".into())), pod(json!([])));
+        let labels = |value: Value| {
+            let all: Map<String, Value> = (0..100_000).map(|at| (format!("l{at}"), value.clone())).collect();
+            json!({"metadata": {"labels": all}})
+        };
+        assert_eq!(patched(labels("v".into()), labels(Value::Null)), json!({"metadata": {"labels": {}}}));
     }
 
     #[test]
