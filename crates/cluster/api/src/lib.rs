@@ -46,4 +46,5 @@ pub use audit::{Audit, AuditError, AuditOptions};
 pub use auth::{External, ExternalError, ExternalOptions, Identity};
 pub use config::{Limits, ServerConfig};
 pub use record::{Exchange, Recorder};
+pub use resource::answered as conversion_answered;
 pub use server::Server;

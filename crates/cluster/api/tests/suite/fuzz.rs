@@ -4,6 +4,8 @@
 mod bodies;
 #[path = "../../fuzz/harness/cluster.rs"]
 mod cluster;
+#[path = "../../fuzz/harness/conversions.rs"]
+mod conversions;
 #[path = "../../../../../tests/damaged.rs"]
 mod damaged;
 #[path = "../../fuzz/harness/messages.rs"]
@@ -213,6 +215,31 @@ fn answers_of_webhooks_say_the_same_each_time_and_bring_no_more_than_they_hold()
     ];
     let seeds = answers.map(|answer| format!("{POD}\n{answer}").into_bytes());
     damaged::run(seeds.into(), 4000, reviews::run);
+}
+
+#[test]
+fn answers_of_conversion_webhooks_bring_what_was_asked_for_and_leave_the_metadata() {
+    let object = |version: &str, more: &str| {
+        format!(
+            "{{\"apiVersion\":\"g.io/{version}\",\"kind\":\"Tab\",\"metadata\":{{\"name\":\"a\",\"uid\":\"u\",\"labels\":{{\"a\":\"b\"}}{more}}},\"spec\":{{}}}}"
+        )
+    };
+    let answer = |objects: &str| {
+        format!(
+            "{{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"ConversionReview\",\"response\":{{\"uid\":\"705ab4f5-6393-11e8-b7cc-42010a800002\",\"result\":{{\"status\":\"Success\"}},\"convertedObjects\":[{objects}]}}}}"
+        )
+    };
+    let sent = format!("[{},{}]", object("v1", ""), object("v1", ",\"generation\":3"));
+    let good = [object("v2", ",\"generation\":9"), object("v2", ",\"annotations\":{\"x\":\"y\"}")].join(",");
+    let bad = [
+        object("v2", ""),
+        "null,[]".into(),
+        "{\"apiVersion\":\"g.io/v2\",\"kind\":\"Tab\",\"metadata\":null},{\"apiVersion\":\"g.io/v2\"}".into(),
+        format!("{},{}", object("v1", ""), object("v2", ",\"labels\":[]")),
+    ];
+    let mut seeds = vec![format!("{sent}\n{}", answer(&good)), format!("{sent}\n{{\"response\":{{}}}}")];
+    seeds.extend(bad.map(|objects| format!("{sent}\n{}", answer(&objects))));
+    damaged::run(seeds.into_iter().map(String::into_bytes).collect(), 4000, conversions::run);
 }
 
 #[test]

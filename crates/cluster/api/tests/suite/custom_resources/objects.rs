@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{define, until};
+use super::{define, one_version, until};
 use crate::every_kind::calls::{Http, Watch};
 use crate::every_kind::read;
 use crate::support::World;
@@ -96,6 +96,43 @@ async fn schemas_and_rules_are_kept_and_old_faults_may_stay() {
     .await;
     let kept = http.ok("PATCH", &path("a"), MERGE, &json!({"spec": {"replicas": 2}})).await;
     assert_eq!((&kept["spec"]["color"], &kept["metadata"]["generation"]), (&json!("green"), &json!(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_came_later_warns_of_what_stays_as_it_was() {
+    let world = World::start().await;
+    let schema = |rules: Value| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "a": {"type": "object", "properties": {"n": {"type": "integer"}}, "x-kubernetes-validations": rules},
+            "b": {"type": "integer"},
+        }}}})
+    };
+    define(&world, &one_version("Tab", schema(json!([])))).await;
+    let tab = json!({"apiVersion": "cr.example.com/v1", "kind": "Tab", "metadata": {"name": "t"}, "spec": {"a": {"n": -1}}});
+    world.kubectl_with(&["create", "-f", "-"], &tab.to_string()).await;
+    define(
+        &world,
+        &one_version("Tab", schema(json!([{"rule": "self.n > 0", "message": "n is more than 0"}]))),
+    )
+    .await;
+    let patch = async |spec: &str| {
+        let patch = format!(r#"{{"spec": {spec}}}"#);
+        world.try_kubectl(&["patch", "tab", "t", "--type=merge", "-p", &patch], "").await
+    };
+    let warning = "Warning: spec.a: Invalid value: n is more than 0";
+    until("the rule is in effect", async || {
+        patch(r#"{"a": {"n": -2}}"#).await.2.contains("spec.a: Invalid value")
+    })
+    .await;
+    let (is_done, _, said) = patch(r#"{"b": 2}"#).await;
+    assert!(is_done && said.contains(warning), "{said}");
+    let (is_done, _, said) = patch(r#"{"a": {"n": -3}}"#).await;
+    assert!(
+        !is_done && said.contains("spec.a: Invalid value: n is more than 0") && !said.contains("Warning"),
+        "{said}"
+    );
+    let (is_done, _, said) = patch(r#"{"a": {"n": 3}}"#).await;
+    assert!(is_done && !said.contains("Warning"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,10 +50,15 @@ fn written_out(types: &Value, schema: &Value) -> Value {
     Value::Object(out)
 }
 
-async fn definition(http: &Http) -> Value {
+/// The schema of the whole of what a pod can say.
+pub(super) async fn pod_spec(http: &Http) -> Value {
     let document = http.ok("GET", "/openapi/v3/api/v1", "", &Value::Null).await;
     let types = &document["components"]["schemas"];
-    let pod = written_out(types, &types["io.k8s.api.core.v1.PodSpec"]);
+    written_out(types, &types["io.k8s.api.core.v1.PodSpec"])
+}
+
+async fn definition(http: &Http) -> Value {
+    let pod = pod_spec(http).await;
     let schema = json!({
         "type": "object", "required": ["spec"],
         "properties": {
