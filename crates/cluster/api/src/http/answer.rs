@@ -35,6 +35,12 @@ impl Failure {
         Self::generic(405, "MethodNotAllowed", text)
     }
 
+    /// A creation in a kind whose definition is deleted.
+    pub(crate) fn kind_is_ending() -> Self {
+        Self::method_not_allowed()
+            .saying("create not allowed while custom resource definition is terminating")
+    }
+
     /// A path that there is not.
     pub(crate) fn no_such_path() -> Self {
         Self::generic(404, "NotFound", "the server could not find the requested resource")
@@ -161,9 +167,24 @@ pub(crate) fn respond(code: StatusCode, content_type: &'static str, body: Bytes)
     response
 }
 
+/// Bytes of warnings that one answer brings: more headers than clients take, or than there may be, are soon written of
+/// unknown fields.
+const WARNINGS_MAX: usize = 4096;
+/// Bytes of each where all together are too long.
+const WARNING_CUT: usize = 256;
+
 /// Adds `Warning` headers, one per text, as clients print them.
 pub(crate) fn warn(response: &mut Answer, warnings: &[String]) {
+    let said: usize = response.headers().get_all(header::WARNING).iter().map(HeaderValue::len).sum();
+    let mut room = WARNINGS_MAX.saturating_sub(said);
+    let is_cut = warnings.iter().map(String::len).sum::<usize>() > room;
     for warning in warnings {
+        if room == 0 {
+            return;
+        }
+        let end = if is_cut { WARNING_CUT } else { warning.len() };
+        let warning = &warning[..warning.floor_char_boundary(end)];
+        room = room.saturating_sub(warning.len());
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);

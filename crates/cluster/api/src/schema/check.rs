@@ -3,10 +3,10 @@
 use super::decode::Decoded;
 use super::facts;
 use super::model::{Model, Scalar, Shape, model};
-use super::place::Place;
 use crate::kinds::Served;
 use base64::Engine as _;
 use hako_error::{Classify, Error, Kind};
+use hako_kube::field::{Path, Told};
 use serde_json::{Map, Value};
 
 /// What to do about unknown and duplicate members: the query parameter `fieldValidation`.
@@ -50,6 +50,28 @@ enum AdmitError {
     Type { kind: String, version: String, fault: String },
     #[error("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {faults}")]
     Strict { kind: String, version: String, faults: String },
+    #[error(
+        "{kind} in version {version:?} cannot be handled as a {kind}: the paths of its fields would take more than \
+         {PATHS_MAX} bytes; have shorter names around many values"
+    )]
+    Paths { kind: String, version: String },
+}
+
+/// Bytes that the paths of all values of an object may take: who owns what is reckoned by path, and a name of a megabyte
+/// around a hundred thousand values would take all memory.
+const PATHS_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of the paths of all values below `above` bytes of path.
+fn paths_length(value: &Value, above: usize) -> usize {
+    match value {
+        Value::Object(members) => members.iter().fold(above, |sum, (name, value)| {
+            sum.saturating_add(paths_length(value, above + name.len() + 1))
+        }),
+        Value::Array(items) => {
+            items.iter().fold(above, |sum, value| sum.saturating_add(paths_length(value, above + 1)))
+        }
+        _ => above,
+    }
 }
 
 impl Classify for AdmitError {
@@ -65,6 +87,10 @@ impl Classify for AdmitError {
 /// or given twice.
 pub fn admit(row: &Served, decoded: Decoded, mode: FieldValidation) -> Result<Admitted, Error> {
     let Decoded { value: mut object, duplicates } = decoded;
+    if paths_length(&object, 0) > PATHS_MAX {
+        let (kind, version) = (row.kind.to_string(), row.version.to_string());
+        return Err(AdmitError::Paths { kind, version }.into());
+    }
     let unknown = row.strategy().fit(&mut object);
     admitted(&row.kind, &row.version, object, unknown, &duplicates, mode)
 }
@@ -90,7 +116,7 @@ pub fn admit_as(
 /// # Errors
 /// What has the wrong type, in words.
 pub(crate) fn fit(type_name: &str, object: &mut Value) -> Result<Vec<String>, String> {
-    fit_at(type_name, object, Place::Root)
+    fit_at(type_name, object, Path::Root)
 }
 
 /// The same for the metadata that is at a path of an object.
@@ -98,15 +124,15 @@ pub(crate) fn fit(type_name: &str, object: &mut Value) -> Result<Vec<String>, St
 /// # Errors
 /// As [`fit`].
 pub(crate) fn fit_metadata(metadata: &mut Value, path: &str) -> Result<Vec<String>, String> {
-    let place = Place::Member(&Place::Root, path);
-    fit_at("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", metadata, place)
+    let path = Path::Member(&Path::Root, path);
+    fit_at("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", metadata, path)
 }
 
-fn fit_at(type_name: &str, value: &mut Value, place: Place<'_>) -> Result<Vec<String>, String> {
-    let mut check = Check { model: model(), unknown: Vec::new() };
-    let at = At { place, of: facts::short(type_name) };
+fn fit_at(type_name: &str, value: &mut Value, path: Path<'_>) -> Result<Vec<String>, String> {
+    let mut check = Check { model: model(), unknown: Told::default() };
+    let at = At { path, of: facts::short(type_name) };
     check.value(check.model.shape(type_name), value, &at)?;
-    Ok(check.unknown)
+    Ok(check.unknown.into_all())
 }
 
 fn admitted(
@@ -135,12 +161,12 @@ fn admitted(
 
 struct Check {
     model: &'static Model,
-    unknown: Vec<String>,
+    unknown: Told<String>,
 }
 
 /// Where a value is, and the short name of the type that has it as a field.
 struct At<'a> {
-    place: Place<'a>,
+    path: Path<'a>,
     of: &'a str,
 }
 
@@ -155,14 +181,14 @@ impl Check {
                     let found = fields.binary_search_by(|field| field.name.as_str().cmp(name));
                     found.ok().map(|index| &fields[index].shape)
                 };
-                self.members(find, map, &At { place: at.place, of })
+                self.members(find, map, &At { path: at.path, of })
             }
             (Shape::Map { value: inner, .. }, Value::Object(map)) => {
-                self.members(|_| Some(inner), map, &At { place: at.place, of })
+                self.members(|_| Some(inner), map, &At { path: at.path, of })
             }
             (Shape::List { item, .. }, Value::Array(items)) => {
                 for (index, value) in items.iter_mut().enumerate() {
-                    self.value(item, value, &At { place: Place::Item(&at.place, index), of: at.of })?;
+                    self.value(item, value, &At { path: Path::Item(&at.path, index), of: at.of })?;
                 }
                 Ok(())
             }
@@ -177,22 +203,21 @@ impl Check {
         map: &mut Map<String, Value>,
         at: &At<'_>,
     ) -> Result<(), String> {
-        let mut dropped = Vec::new();
-        for (name, value) in map.iter_mut() {
-            let place = Place::Member(&at.place, name);
+        let mut outcome = Ok(());
+        map.retain(|name, value| {
+            let path = Path::Member(&at.path, name);
             match find(name) {
                 None => {
-                    self.unknown.push(place.path());
-                    dropped.push(name.clone());
+                    self.unknown.push(|| path.to_string());
+                    return false;
                 }
-                Some(_) if value.is_null() => dropped.push(name.clone()),
-                Some(shape) => self.value(shape, value, &At { place, of: at.of })?,
+                Some(_) if value.is_null() => return false,
+                Some(_) if outcome.is_err() => {}
+                Some(shape) => outcome = self.value(shape, value, &At { path, of: at.of }),
             }
-        }
-        for name in dropped {
-            map.shift_remove(&name);
-        }
-        Ok(())
+            true
+        });
+        outcome
     }
 
     fn scalar(&self, scalar: Scalar, value: &mut Value, at: &At<'_>) -> Result<(), String> {
@@ -207,6 +232,10 @@ impl Check {
         if !is_sound {
             return Err(self.mismatch(&Shape::Scalar(scalar), value, at));
         }
+        if let (Scalar::Bytes, Value::String(text)) = (scalar, &mut *value) {
+            // Line breaks are not part of it, as programs that encode put them in (RFC 2045, section 6.8).
+            text.retain(|char| !matches!(char, '\r' | '\n'));
+        }
         match (scalar, &*value) {
             (Scalar::Quantity, _) => canonical(value),
             (Scalar::Int32 | Scalar::Int64, Value::Number(number)) if number.is_f64() => {
@@ -218,9 +247,7 @@ impl Check {
             )),
             (Scalar::Bytes, Value::String(text)) => {
                 let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-                decoded
-                    .map(|_| ())
-                    .map_err(|error| format!("illegal base64 data in {}: {error}", at.place.path()))
+                decoded.map(|_| ()).map_err(|error| format!("illegal base64 data in {}: {error}", at.path))
             }
             _ => Ok(()),
         }
@@ -239,14 +266,13 @@ impl Check {
             Value::Object(_) => "object".to_owned(),
         };
         let wanted = self.go_type(shape);
-        let names = at.place.names();
+        let names = at.path.names();
         if names.is_empty() {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
         }
         format!(
             "json: cannot unmarshal {given} into Go struct field {}.{names} of type {wanted} (at {})",
-            at.of,
-            at.place.path()
+            at.of, at.path
         )
     }
 
@@ -360,6 +386,32 @@ mod tests {
             serde_json::json!({"metadata": {}, "spec": {"containers": [{"name": "c", "resources":
                 {"limits": {"cpu": "500m", "memory": "1Mi"}}}]}})
         );
+    }
+
+    #[test]
+    fn bytes_may_be_broken_into_lines() {
+        let text = "{\"data\":{\"a\":\"aGVs\\r\\nbG8=\\n\"}}";
+        let admitted = admit_json("Secret", text, FieldValidation::Strict).unwrap();
+        assert_eq!(admitted.object["data"]["a"], "aGVsbG8=");
+        assert!(admit_json("Secret", r#"{"data":{"a":"aGVs bG8="}}"#, FieldValidation::Strict).is_err());
+    }
+
+    #[test]
+    fn unknown_members_without_end_are_dropped_at_once_and_told_within_bounds() {
+        let members: Vec<String> = (0..200_000).map(|at| format!("\"u{at}\":{{}}")).collect();
+        let text = format!("{{\"spec\":{{{}}}}}", members.join(","));
+        let admitted = admit_json("Pod", &text, FieldValidation::Warn).unwrap();
+        assert_eq!(admitted.object["spec"], serde_json::json!({}));
+        assert!(admitted.warnings.len() < 100_000);
+    }
+
+    #[test]
+    fn names_around_many_values_are_not_long() {
+        let values = vec!["0"; 100_000].join(",");
+        let of = |length: usize| format!("{{\"spec\":{{\"{}\":[{values}]}}}}", "n".repeat(length));
+        let error = admit_json("Pod", &of(1_000), FieldValidation::Warn).unwrap_err();
+        assert!(error.to_string().contains("have shorter names around many values"), "{error}");
+        assert!(admit_json("Pod", &of(100), FieldValidation::Warn).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From bytes to JSON values, noticing members that are given twice.
 
-use super::place::Place;
 use hako_error::{Classify, Kind};
+use hako_kube::field::{Path, Told};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
@@ -12,7 +12,7 @@ use std::fmt;
 pub struct Decoded {
     /// The value; of members given twice, the last.
     pub value: Value,
-    /// The paths of members given twice.
+    /// The paths of members given twice, as far as they can be told.
     pub duplicates: Vec<String>,
 }
 
@@ -54,16 +54,16 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 
 impl<'de> Deserialize<'de> for Decoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut duplicates = Vec::new();
-        let value = Reader { place: &Place::Root, duplicates: &mut duplicates }.deserialize(deserializer)?;
-        Ok(Self { value, duplicates })
+        let mut duplicates = Told::default();
+        let value = Reader { path: &Path::Root, duplicates: &mut duplicates }.deserialize(deserializer)?;
+        Ok(Self { value, duplicates: duplicates.into_all() })
     }
 }
 
-/// Reads the value at a place.
+/// Reads the value at a path.
 struct Reader<'a> {
-    place: &'a Place<'a>,
-    duplicates: &'a mut Vec<String>,
+    path: &'a Path<'a>,
+    duplicates: &'a mut Told<String>,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -120,8 +120,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
         loop {
-            let place = Place::Item(self.place, values.len());
-            let reader = Reader { place: &place, duplicates: &mut *self.duplicates };
+            let path = Path::Item(self.path, values.len());
+            let reader = Reader { path: &path, duplicates: &mut *self.duplicates };
             match items.next_element_seed(reader)? {
                 Some(value) => values.push(value),
                 None => return Ok(Value::Array(values)),
@@ -132,15 +132,14 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let place = Place::Member(self.place, &name);
-            let value =
-                members.next_value_seed(Reader { place: &place, duplicates: &mut *self.duplicates })?;
+            let path = Path::Member(self.path, &name);
+            let value = members.next_value_seed(Reader { path: &path, duplicates: &mut *self.duplicates })?;
             match map.entry(name) {
                 Entry::Vacant(entry) => {
                     entry.insert(value);
                 }
                 Entry::Occupied(mut entry) => {
-                    self.duplicates.push(Place::Member(self.place, entry.key()).path());
+                    self.duplicates.push(|| Path::Member(self.path, entry.key()).to_string());
                     entry.insert(value);
                 }
             }

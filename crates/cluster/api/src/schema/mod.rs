@@ -12,7 +12,6 @@ mod check;
 pub mod decode;
 mod facts;
 mod model;
-mod place;
 
 pub use check::{Admitted, FieldValidation, admit, admit_as};
 pub(crate) use check::{fit, fit_metadata};
