@@ -104,6 +104,9 @@ impl Registration {
             if let Err(error) = self.renew().await {
                 tracing::warn!(node = self.name(), error = %error.chain(), "lease not renewed");
             }
+            if let Err(error) = self.offer_extended().await {
+                tracing::debug!(node = self.name(), error = %error.chain(), "extended resources not offered");
+            }
             let is_due = written.elapsed() >= FULL_STATUS;
             if !self.has_changed().await && !is_due {
                 continue;
@@ -188,6 +191,19 @@ impl Registration {
         let api = self.context.config.client.all::<Node>();
         let patch = Patch::Strategic(json!({"status": status}));
         api.patch_status(self.name(), &patch).await.map(drop)
+    }
+
+    /// What somebody says that the machine has besides can be had by pods, and no longer once nobody says so.
+    async fn offer_extended(&self) -> Result<()> {
+        let api = self.context.config.client.all::<Node>();
+        let node = api.get(self.name()).await?;
+        match node.status.as_ref().and_then(not_offered) {
+            Some(allocatable) => {
+                let patch = Patch::Merge(json!({"status": {"allocatable": allocatable}}));
+                api.patch_status(self.name(), &patch).await.map(drop)
+            }
+            None => Ok(()),
+        }
     }
 
     fn status(&self) -> NodeStatus {
@@ -333,6 +349,21 @@ impl Registration {
     }
 }
 
+/// By which change of what is allocatable the extended resources, whose names have a domain, are what the machine has of
+/// them; none if they are.
+fn not_offered(status: &NodeStatus) -> Option<BTreeMap<String, Option<ApiQuantity>>> {
+    let extended = |amounts: &Option<BTreeMap<String, ApiQuantity>>| -> BTreeMap<String, ApiQuantity> {
+        let all = amounts.iter().flatten().filter(|(name, _)| name.contains('/'));
+        all.map(|(name, amount)| (name.clone(), amount.clone())).collect()
+    };
+    let (has, offers) = (extended(&status.capacity), extended(&status.allocatable));
+    let gone = offers.keys().filter(|name| !has.contains_key(*name)).map(|name| (name.clone(), None));
+    let new = has.iter().filter(|(name, amount)| offers.get(*name) != Some(amount));
+    let change: BTreeMap<String, Option<ApiQuantity>> =
+        gone.chain(new.map(|(name, amount)| (name.clone(), Some(amount.clone())))).collect();
+    (!change.is_empty()).then_some(change)
+}
+
 fn condition(
     before: &[NodeCondition],
     kind: &str,
@@ -379,5 +410,23 @@ fn system_info(version: &str) -> NodeSystemInfo {
         system_uuid: if system_uuid.is_empty() { machine_id.clone() } else { system_uuid },
         machine_id,
         swap: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_resources_are_offered_as_long_as_the_machine_is_said_to_have_them() {
+        let status = |capacity: serde_json::Value, allocatable: serde_json::Value| -> NodeStatus {
+            serde_json::from_value(json!({"capacity": capacity, "allocatable": allocatable})).unwrap()
+        };
+        let change = |status: NodeStatus| not_offered(&status).map(|change| json!(change));
+        let (own, fake) = (json!({"cpu": "2"}), json!({"cpu": "2", "example.com/fake": "5"}));
+        assert_eq!(change(status(fake.clone(), own.clone())), Some(json!({"example.com/fake": "5"})));
+        assert_eq!(change(status(own.clone(), fake.clone())), Some(json!({"example.com/fake": null})));
+        assert_eq!(change(status(fake.clone(), fake)), None);
+        assert_eq!(change(status(own.clone(), json!({"cpu": "1"}))), None);
     }
 }
