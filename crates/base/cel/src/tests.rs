@@ -431,7 +431,7 @@ fn texts_and_lists_that_are_made_large_of_small_ones_end_an_evaluation() {
     let none: [Value<'_>; 0] = [];
     let text = "a".repeat(2_000);
     for one in [format!("'{text}'.replace('a', '{text}')"), "lists.range(100000)".to_owned()] {
-        let all = vec![one.as_str(); 12].join(", ");
+        let all = [one.as_str(); 12].join(", ");
         let program = Env::new().compile(&format!("[{all}].size() > 0")).unwrap();
         assert_eq!(
             program.evaluate(&none[..], 1_000_000).result.unwrap_err(),
