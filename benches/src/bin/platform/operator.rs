@@ -39,17 +39,22 @@ pub fn operator(hako: &Path) -> anyhow::Result<Vec<Row>> {
         let busy = Busy::start()?;
         let began = Instant::now();
         let writers = (0..WRITERS).map(|at| tokio::spawn(write(client.clone(), at)));
+        let mut answered = Vec::new();
         for written in futures::future::join_all(writers).await {
-            written??;
+            answered.extend(written??);
         }
+        answered.sort_by(f64::total_cmp);
         let rate = (WRITERS * WRITES_EACH) as f64 / began.elapsed().as_secs_f64();
         let busy = busy.percent()?;
         let saw = report(&client, SAW).await?;
         let figure = |name: &str| saw[name].as_str().and_then(|text| text.parse::<f64>().ok());
         let why = format!(
-            "the median is {:.2} ms, the longest {:.2} ms; the cores were {busy:.0} % busy, by the writers too",
+            "the median is {:.2} ms, the longest {:.2} ms; answers to the writers took {:.2} ms in the median, {:.2} ms at p99; the cores \
+             were {busy:.0} % busy, by the writers too",
             figure("median").context("median")?,
             figure("longest").context("longest")?,
+            share(&answered, 50),
+            share(&answered, 99),
         );
         Ok(vec![Row {
             what: format!("operator in a pod, {rate:.0} writes/s: p99 from request to event"),
@@ -158,17 +163,26 @@ fn orders(client: &Client) -> Api<DynamicObject> {
     Api::default_namespaced_with(client.clone(), &kind)
 }
 
-async fn write(client: Client, writer: usize) -> anyhow::Result<()> {
+/// Gives how long the answers took.
+async fn write(client: Client, writer: usize) -> anyhow::Result<Vec<f64>> {
+    let mut answered = Vec::with_capacity(WRITES_EACH);
     let orders = orders(&client);
     let mut clock = tokio::time::interval(PERIOD);
-    let share = OBJECTS / WRITERS;
+    let own = OBJECTS / WRITERS;
     for at in 0..WRITES_EACH {
         clock.tick().await;
-        let name = format!("o{}", writer * share + at % share);
+        let name = format!("o{}", writer * own + at % own);
         let change = json!({"spec": {"sent": now()?.as_nanos().to_string()}});
+        let began = Instant::now();
         orders.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await?;
+        answered.push(ms(began.elapsed()));
     }
-    Ok(())
+    Ok(answered)
+}
+
+/// The figure below which a share of them, in percent, are.
+fn share(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100]
 }
 
 fn now() -> anyhow::Result<Duration> {
@@ -205,7 +219,7 @@ pub fn follow() -> anyhow::Result<()> {
             }
         }
         delays.sort_by(f64::total_cmp);
-        let at = |share: usize| delays[(delays.len() - 1) * share / 100].to_string();
+        let at = |percent| share(&delays, percent).to_string();
         say(&client, SAW, json!({"median": at(50), "p99": at(99), "longest": at(100)})).await
     })
 }
