@@ -264,41 +264,55 @@ fn is_of_components(row: &Served) -> bool {
 }
 
 /// Each operation but the shortest has its state apart: in one, that of every read would be as large as the largest.
-async fn resource(server: &Arc<Inner>, mut request: Box<Request>, access: Access) -> Outcome {
-    let Access { target, subresource, verb } = access;
-    let row = &*target.row;
-    if let Some(text) = &row.deprecation {
+async fn resource(server: &Arc<Inner>, request: Box<Request>, access: Access) -> Outcome {
+    if let Some(text) = &access.target.row.deprecation {
         request.notes.warn(text.as_str());
     }
-    let subject = target.subject();
-    if subresource.is_empty() {
-        // Nothing is changed for whoever could not be told what it came to.
-        request.accept_of(row.has_protobuf)?;
-        if !row.verbs.contains(&verb) {
-            return Err(Failure::method_not_allowed().of(&subject));
-        }
-        return match verb {
-            "get" if is_of_components(row) => resource::get_component(server, &request, &target).await,
-            "list" if is_of_components(row) => resource::list_components(server, &request, &target).await,
-            "get" => resource::get(server, &request, &target).await,
-            "list" => Box::pin(resource::list(server, &request, &target)).await,
-            "watch" => {
-                let answer = Box::pin(resource::watch(server, &request, &target)).await?;
-                web_socket::carry(&mut request, answer, web_socket::Pieces::Events)
-            }
-            "create" if row.question.is_some() => {
-                let question = row.question.ok_or_else(Failure::no_such_path)?;
-                Box::pin(resource::ask(server, &request, &target, question)).await
-            }
-            "create" if row.is_ending => Err(Failure::kind_is_ending().of(&subject)),
-            "create" if target.name.is_empty() => Box::pin(resource::create(server, &request, &target)).await,
-            "update" => Box::pin(resource::update(server, &request, &target, "")).await,
-            "patch" => Box::pin(resource::patch(server, &request, &target, "")).await,
-            "delete" => Box::pin(resource::delete(server, &request, &target)).await,
-            "deletecollection" => Box::pin(resource::delete_collection(server, &request, &target)).await,
-            _ => Err(Failure::method_not_allowed().of(&subject)),
-        };
+    if access.subresource.is_empty() {
+        whole(server, request, access).await
+    } else {
+        part(server, request, access).await
     }
+}
+
+/// What is asked of objects as a whole.
+async fn whole(server: &Arc<Inner>, mut request: Box<Request>, access: Access) -> Outcome {
+    let Access { target, verb, .. } = access;
+    let row = &*target.row;
+    let subject = target.subject();
+    // Nothing is changed for whoever could not be told what it came to.
+    request.accept_of(row.has_protobuf)?;
+    if !row.verbs.contains(&verb) {
+        return Err(Failure::method_not_allowed().of(&subject));
+    }
+    match verb {
+        "get" if is_of_components(row) => resource::get_component(server, &request, &target).await,
+        "list" if is_of_components(row) => resource::list_components(server, &request, &target).await,
+        "get" => resource::get(server, &request, &target).await,
+        "list" => Box::pin(resource::list(server, &request, &target)).await,
+        "watch" => {
+            let answer = Box::pin(resource::watch(server, &request, &target)).await?;
+            web_socket::carry(&mut request, answer, web_socket::Pieces::Events)
+        }
+        "create" if row.question.is_some() => {
+            let question = row.question.ok_or_else(Failure::no_such_path)?;
+            Box::pin(resource::ask(server, &request, &target, question)).await
+        }
+        "create" if row.is_ending => Err(Failure::kind_is_ending().of(&subject)),
+        "create" if target.name.is_empty() => Box::pin(resource::create(server, &request, &target)).await,
+        "update" => Box::pin(resource::update(server, &request, &target, "")).await,
+        "patch" => Box::pin(resource::patch(server, &request, &target, "")).await,
+        "delete" => Box::pin(resource::delete(server, &request, &target)).await,
+        "deletecollection" => Box::pin(resource::delete_collection(server, &request, &target)).await,
+        _ => Err(Failure::method_not_allowed().of(&subject)),
+    }
+}
+
+/// What is asked of a subresource.
+async fn part(server: &Arc<Inner>, mut request: Box<Request>, access: Access) -> Outcome {
+    let Access { target, subresource, verb } = access;
+    let row = &*target.row;
+    let subject = target.subject();
     let part = row.subresource(&subresource).ok_or_else(Failure::no_such_path)?;
     if !part.verbs.contains(&verb) {
         return Err(Failure::method_not_allowed().of(&subject));

@@ -125,7 +125,8 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
             Some(entry) => {
                 let shown = convert::shown(server, &target.row, Arc::clone(&entry)).await?;
                 let old = decode_entry(&target.row, &shown)?;
-                let new = ownership::applied_across(server, &writer, target, &old, &sent.object, force).await?;
+                let new =
+                    ownership::applied_across(server, &writer, target, &old, &sent.object, force).await?;
                 (StatusCode::OK, attempt(server, target, &writer, is_dry_run, &entry, &old, new).await?)
             }
             None if !part.is_empty() => return Err(target.not_found()),
