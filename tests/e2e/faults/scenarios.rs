@@ -125,7 +125,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepare: |api| running_as(api, json!({ "RestartPolicy": { "Name": "always" } })),
         act: end_inside,
         again: |api| {
-            wait_until("the container to run again", || state(api)["Running"] == true);
+            wait_until("the container to run again", || state(api)["Status"] == "running");
             works(api);
         },
     },
