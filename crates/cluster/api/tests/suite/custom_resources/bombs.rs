@@ -127,6 +127,7 @@ fn tab(spec: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one definition, step by step")]
 async fn objects_that_would_cost_are_refused_with_the_field() {
     let world = World::start().await;
     let http = Http::new(&world);

@@ -134,6 +134,7 @@ fn listener(name: &str, port: u16, protocol: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one definition, step by step")]
 async fn gateways_have_unique_listeners_and_conditions_that_wait() {
     const GATEWAYS: &str = "/apis/gateway.example.com/v1/namespaces/default/gateways";
     let world = World::start().await;
@@ -297,6 +298,7 @@ async fn certificates_leave_solvers_open_and_are_selected_by_their_issuer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one definition, step by step")]
 async fn workflows_that_hold_whole_pods_several_times_are_served() {
     const WORKFLOWS: &str = "/apis/flows.example.com/v1alpha1/namespaces/default/workflows";
     let world = World::start().await;
