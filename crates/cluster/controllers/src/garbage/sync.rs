@@ -16,12 +16,16 @@ const ORPHAN: &str = "orphan";
 const AGAIN: Duration = Duration::from_secs(5);
 /// An owner of a kind that nobody serves: the kind may come.
 const UNRESOLVED: Duration = Duration::from_secs(30);
+/// An owner that no watch has shown: once its kind is watched, the graph tells of its end; until then nothing does.
+const UNSEEN: Duration = Duration::from_secs(5);
 
 /// What an owner reference leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tie {
     /// An owner that keeps the object.
     Solid,
+    /// An owner that keeps the object, and goes unnoticed: its kind is not watched yet.
+    Unseen,
     /// An owner that is being deleted and waits for the object to go.
     Waiting,
     /// Nothing.
@@ -60,8 +64,8 @@ async fn collect(collector: &Collector, uid: &str, node: &Node) -> Result<Option
     if has(Tie::Unresolvable) {
         return Ok(Some(UNRESOLVED));
     }
-    if has(Tie::Solid) {
-        let is_loose = |(_, tie): &&(Uid, Tie)| *tie != Tie::Solid;
+    if has(Tie::Solid) || has(Tie::Unseen) {
+        let is_loose = |(_, tie): &&(Uid, Tie)| !matches!(tie, Tie::Solid | Tie::Unseen);
         let loose: Vec<Uid> = ties.iter().filter(is_loose).map(|(uid, _)| uid.clone()).collect();
         if !loose.is_empty() {
             drop_references(collector, uid, &node, &loose).await?;
@@ -69,7 +73,7 @@ async fn collect(collector: &Collector, uid: &str, node: &Node) -> Result<Option
     } else if !ties.is_empty() {
         delete(collector, uid, &node, has(Tie::Waiting)).await?;
     }
-    Ok(None)
+    Ok(has(Tie::Unseen).then_some(UNSEEN))
 }
 
 /// Deletes what nobody keeps. Its own dependents go before it where an owner waits for it, or where it says so.
@@ -103,9 +107,9 @@ fn head(object: &Value) -> Result<Head> {
 }
 
 async fn tie(collector: &Collector, uid: &str, node: &Node, owner: &Owner) -> Result<Tie> {
-    let of = |owner: &Node| if owner.waits_for(FOREGROUND) { Tie::Waiting } else { Tie::Solid };
+    let of = |owner: &Node, alive: Tie| if owner.waits_for(FOREGROUND) { Tie::Waiting } else { alive };
     if let Some(known) = collector.graph.lock().owner(node, owner) {
-        return Ok(of(known));
+        return Ok(of(known, Tie::Solid));
     }
     // The graph may not show it yet, or show it elsewhere: the API decides.
     let Some(served) = discovery::resource_of(&collector.client, &owner.api_version, &owner.kind).await?
@@ -124,7 +128,7 @@ async fn tie(collector: &Collector, uid: &str, node: &Node, owner: &Owner) -> Re
     let there = there.map(|object| head(&object)).transpose()?;
     let there = there.and_then(|head| Node::of(&Arc::new(served), head));
     if let Some((_, there)) = there.filter(|(there, _)| *there == owner.uid) {
-        return Ok(of(&there));
+        return Ok(of(&there, Tie::Unseen));
     }
     let is_elsewhere = |known: &Node| known.namespace.is_some() && known.namespace != node.namespace;
     if collector.graph.lock().get(&owner.uid).is_some_and(is_elsewhere) {

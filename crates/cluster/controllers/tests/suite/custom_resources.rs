@@ -70,19 +70,43 @@ async fn custom_objects_go_with_their_namespace_which_says_what_holds_them() {
     eventually("the namespace is gone", async || namespaces.get_opt("space").await.unwrap().is_none()).await;
 }
 
+fn owner(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    json!([{
+        "apiVersion": object["apiVersion"], "kind": object["kind"], "name": metadata["name"], "uid": metadata["uid"],
+    }])
+}
+
+fn map(name: &str, owners: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}})
+}
+
+/// A kind is not watched as soon as it is served. Who looks at an object before that sees its owner, and not its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_went_before_its_kind_was_watched_leaves_nothing_behind() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.client.dynamic(&resource("", "v1", "configmaps"), Some("default"));
+    let is_gone = async |name: &str| maps.get(name).await.is_err_and(|it| it.is_not_found());
+    let mut ghost =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ghost", "uid": "never"}});
+    create(&maps, &map("first", owner(&ghost))).await;
+    eventually("the collector works", async || is_gone("first").await).await;
+    define(&cluster).await;
+    let short = create(&tabs(&cluster, "default"), &tab("short", json!([]))).await;
+    create(&maps, &map("leaf", owner(&short))).await;
+    ghost["metadata"]["name"] = "gone".into();
+    create(&maps, &map("marker", owner(&ghost))).await;
+    eventually("the leaf was looked at, as what came after it was", async || is_gone("marker").await).await;
+    assert!(!is_gone("leaf").await, "its owner is there");
+    tabs(&cluster, "default").delete("short", &DeleteOptions::default()).await.unwrap();
+    eventually("the leaf is gone", async || is_gone("leaf").await).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn owners_of_custom_and_other_kinds_take_each_other_along() {
     let cluster = Cluster::start().await;
     define(&cluster).await;
     let maps = cluster.client.dynamic(&resource("", "v1", "configmaps"), Some("default"));
-    let owner = |object: &Value| {
-        let metadata = &object["metadata"];
-        json!([{
-            "apiVersion": object["apiVersion"], "kind": object["kind"], "name": metadata["name"],
-            "uid": metadata["uid"],
-        }])
-    };
-    let map = |name: &str, owners: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
     let root = create(&maps, &map("root", json!([]))).await;
     let middle = create(&tabs(&cluster, "default"), &tab("middle", owner(&root))).await;
     create(&maps, &map("leaf", owner(&middle))).await;
