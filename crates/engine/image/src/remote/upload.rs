@@ -109,7 +109,7 @@ impl Upload {
             if !(error.is_transient() || is_behind) || failures >= self.client.options().retries {
                 return Err(error);
             }
-            tokio::time::sleep(self.client.wait_before(failures, &error)).await;
+            self.pause(failures, error).await?;
             failures += 1;
             self.refresh().await?;
             if self.offset > before {
@@ -145,14 +145,31 @@ impl Upload {
         Ok(())
     }
 
+    /// Whether what [`Upload::follow`] failed with may pass once all is made: some registries take no piece without its length.
+    pub(crate) fn may_recover(error: &RemoteError) -> bool {
+        error.is_transient() || error.status() == Some(StatusCode::LENGTH_REQUIRED)
+    }
+
     /// After [`Upload::follow`] failed: waits, and finds out how far the registry got. The error is the same again where that
     /// is of no use.
     pub(crate) async fn recover(&mut self, error: RemoteError) -> Result<(), RemoteError> {
-        if !error.is_transient() {
+        if !Self::may_recover(&error) {
             return Err(error);
         }
-        tokio::time::sleep(self.client.wait_before(0, &error)).await;
+        if error.is_transient() {
+            self.pause(0, error).await?;
+        }
         self.refresh().await.map(drop)
+    }
+
+    /// Waits before the next attempt. The error is the same again where the registry wants to be left alone for too long.
+    async fn pause(&self, failures: u32, error: RemoteError) -> Result<(), RemoteError> {
+        let wait = self.client.wait_before(failures, &error);
+        if wait > self.client.options().longest_wait {
+            return Err(error);
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// Asks the registry how far it got.

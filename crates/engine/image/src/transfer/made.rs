@@ -129,7 +129,11 @@ impl Sending {
             biased;
             layer = made.as_mut() => layer?,
             // All of it, or as much as the connection lasted for.
-            sent = sent.as_mut() => return Ok((made.await?, followed(sent))),
+            sent = sent.as_mut() => match sent {
+                // Nobody needs the rest of the layer to be told.
+                Err(error) if !Upload::may_recover(&error) => return Err(error.into()),
+                sent => return Ok((made.await?, followed(sent))),
+            },
         };
         let mut there = std::pin::pin!(self.client.head_blob(&self.repository, layer.digest));
         tokio::select! {

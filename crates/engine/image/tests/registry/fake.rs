@@ -33,6 +33,8 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     /// What is answered only after something else was asked.
     order: Mutex<Option<(Method, Method)>>,
+    /// What is refused before its body is read.
+    refused: Mutex<Option<(Method, u16)>>,
     came: Notify,
 }
 
@@ -99,6 +101,11 @@ impl Fake {
         *self.shared.order.lock() = Some((first, last));
     }
 
+    /// Answers `method` with `code` before it has read the body.
+    pub fn refuse(&self, method: Method, code: u16) {
+        *self.shared.refused.lock() = Some((method, code));
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().clone()
     }
@@ -155,6 +162,10 @@ pub fn start_of(seen: &Seen) -> Option<usize> {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let refused = shared.refused.lock().clone().filter(|(method, _)| method == request.method());
+    if let Some((_, code)) = refused {
+        return status(code);
+    }
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();

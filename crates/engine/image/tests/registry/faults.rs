@@ -356,7 +356,8 @@ async fn a_layer_that_the_registry_turns_out_to_have_is_taken_back() {
     let image = store.image("app", Compression::None, &[300_000]);
     take_uploads(&fake, &[]);
     fake.rule(|seen| (seen.method == Method::HEAD).then(|| status(200)));
-    fake.in_order(Method::HEAD, Method::PATCH);
+    // What is all there before it is known that the registry has it was sent.
+    fake.in_order(Method::DELETE, Method::PATCH);
     let pushed =
         push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
     assert_eq!(pushed.moved, 0);
@@ -375,6 +376,55 @@ async fn who_may_not_push_is_told_before_anything_is_made() {
     assert_eq!(refused.unwrap_err().kind(), Kind::Forbidden);
     let records = std::fs::read_dir(store.dir.path().join("images/converted"));
     assert_eq!(records.map_or(0, Iterator::count), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_refused_while_it_is_made_is_not_made_to_its_end() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    take_uploads(&fake, &[]);
+    fake.refuse(Method::PATCH, 403);
+    // What is read of this has no end.
+    let blob = store.images.content().path(image.layers[0].digest);
+    std::fs::remove_file(&blob).unwrap();
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &blob, fifo, mode, 0).unwrap();
+    let endless = std::fs::File::options().read(true).write(true).open(&blob).unwrap();
+    let refused = push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await;
+    drop(endless);
+    assert_eq!(refused.unwrap_err().kind(), Kind::Forbidden);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_goes_with_its_length_where_the_registry_takes_no_other() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    let uploads = take_uploads(&fake, &[]);
+    fake.rule(|seen| {
+        let has_length = seen.headers.contains_key(header::CONTENT_LENGTH);
+        (seen.method == Method::PATCH && !has_length).then(|| status(411))
+    });
+    push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
+    let layer = Digest::of(&uploads.lock()[0]);
+    assert_eq!(fake.count(&format!("/v2/app/blobs/uploads/1?s=x&digest={layer}")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_wants_to_be_left_alone_for_a_day_is_an_error_now() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    take_uploads(&fake, &[]);
+    fake.rule(|seen| {
+        let tired = Response::builder().status(429).header(header::RETRY_AFTER, "86400");
+        (seen.method == Method::PATCH).then(|| tired.body(Body::empty()).unwrap())
+    });
+    let made = push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await;
+    assert_eq!(made.unwrap_err().kind(), Kind::Exhausted);
+    let client = RemoteClient::new(&fake.host, hasty()).unwrap();
+    let bytes = vec![7; 1000];
+    let payload = Payload::Bytes(bytes.clone().into());
+    let sent = client.upload_blob("app", Digest::of(&bytes), &payload, 1000).await;
+    assert_eq!(sent.unwrap_err().status(), Some(http::StatusCode::TOO_MANY_REQUESTS));
 }
 
 #[tokio::test(flavor = "multi_thread")]
