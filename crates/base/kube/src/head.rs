@@ -1,6 +1,6 @@
 //! The part of an object that routing, selecting and garbage collection need, without decoding the rest.
 
-use serde::de::IgnoredAny;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -83,7 +83,7 @@ struct Existence {
 struct ExistenceMeta {
     #[serde(deserialize_with = "null_as_default")]
     uid: String,
-    deletion_timestamp: Option<IgnoredAny>,
+    deletion_timestamp: Option<Timestamp>,
 }
 
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -115,17 +115,17 @@ impl Head {
         Self::deserialize(object)
     }
 
-    /// The UID of an object, and whether its deletion was asked for, out of its JSON bytes: all that others want to
-    /// know of it with each of their requests.
+    /// The UID of an object, and its `deletionTimestamp` if its deletion was asked for, out of its JSON bytes: all that
+    /// others want to know of it with each of their requests.
     ///
     /// # Errors
     /// Where the bytes are no JSON object or one of the two has the wrong type.
-    pub fn identity(bytes: &[u8]) -> Result<(String, bool), serde_json::Error> {
+    pub fn identity(bytes: &[u8]) -> Result<(String, Option<Timestamp>), serde_json::Error> {
         if bytes.trim_ascii_start().first() == Some(&b'[') {
             return Err(serde::de::Error::custom("a list is no object"));
         }
         let Existence { metadata } = serde_json::from_slice(bytes)?;
-        Ok((metadata.uid, metadata.deletion_timestamp.is_some()))
+        Ok((metadata.uid, metadata.deletion_timestamp))
     }
 
     /// The owner that manages this object, if one does.
@@ -163,16 +163,20 @@ mod tests {
     #[test]
     fn the_identity_is_that_of_the_head() {
         for (metadata, identity) in [
-            (r#"{"uid":"u","name":"a","managedFields":[{}]}"#, ("u", false)),
-            (r#"{"uid":"u","deletionTimestamp":"2026-01-02T03:04:05Z"}"#, ("u", true)),
-            (r#"{"uid":null,"deletionTimestamp":null}"#, ("", false)),
+            (r#"{"uid":"u","name":"a","managedFields":[{}]}"#, ("u", None)),
+            (
+                r#"{"uid":"u","deletionTimestamp":"2026-01-02T03:04:05Z"}"#,
+                ("u", Some("2026-01-02T03:04:05Z")),
+            ),
+            (r#"{"uid":null,"deletionTimestamp":null}"#, ("", None)),
         ] {
             let object = format!(r#"{{"kind":"Pod","metadata":{metadata},"spec":{{"x":[1]}}}}"#);
             let head = Head::parse(object.as_bytes()).unwrap();
-            assert_eq!((head.metadata.uid.as_str(), head.is_deleting()), identity);
-            assert_eq!(Head::identity(object.as_bytes()).unwrap(), (identity.0.to_owned(), identity.1));
+            let deleted = identity.1.map(|text| text.parse().unwrap());
+            assert_eq!((head.metadata.uid.as_str(), head.is_deleting()), (identity.0, deleted.is_some()));
+            assert_eq!(Head::identity(object.as_bytes()).unwrap(), (identity.0.to_owned(), deleted));
         }
-        assert_eq!(Head::identity(b"{}").unwrap(), (String::new(), false));
+        assert_eq!(Head::identity(b"{}").unwrap(), (String::new(), None));
         for no_object in [&b"[]"[..], b"{", b"7", br#"{"metadata":{"uid":7}}"#] {
             assert!(Head::identity(no_object).is_err());
         }

@@ -29,8 +29,8 @@ pub(super) async fn confirm(server: &Arc<Inner>, target: &Target, written: Revis
     let entry = server.config.store.get(holder.key.as_bytes()).await?.entry;
     let found = entry.and_then(|entry| Head::identity(&entry.value).ok());
     let failure = match found {
-        Some((uid, false)) if uid == holder.uid => return Ok(()),
-        Some((uid, true)) if uid == holder.uid => Failure::kind_is_ending().of(&target.subject()),
+        Some((uid, None)) if uid == holder.uid => return Ok(()),
+        Some((uid, Some(_))) if uid == holder.uid => Failure::kind_is_ending().of(&target.subject()),
         _ => Failure::no_such_path(),
     };
     take_back(server, target, written).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hako_kube::Head;
 use hako_store::{Entry, Revision};
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
 /// Objects remembered; one more, and all are read anew.
@@ -21,11 +22,11 @@ struct Known {
     identity: Identity,
 }
 
-/// Who an object is over time, and whether it is on its way out.
+/// Who an object is over time, and its `deletionTimestamp` if it is on its way out.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub uid: Arc<str>,
-    pub is_deleting: bool,
+    pub deleted: Option<Timestamp>,
 }
 
 impl Identities {
@@ -37,8 +38,8 @@ impl Identities {
         if let Some(known) = self.0.read().get(&entry.key[..]).filter(|it| it.modified == entry.modified) {
             return Ok(known.identity.clone());
         }
-        let (uid, is_deleting) = Head::identity(&entry.value)?;
-        let identity = Identity { uid: uid.into(), is_deleting };
+        let (uid, deleted) = Head::identity(&entry.value)?;
+        let identity = Identity { uid: uid.into(), deleted };
         let known = Known { modified: entry.modified, identity: identity.clone() };
         let mut all = self.0.write();
         if all.len() >= REMEMBERED {
@@ -78,7 +79,8 @@ mod tests {
             ),
             ..entry("a", 3, "z")
         };
-        assert!(identities.of(&ending).unwrap().is_deleting);
+        let deleted = identities.of(&ending).unwrap().deleted;
+        assert_eq!(deleted, Some("2026-01-02T03:04:05Z".parse().unwrap()));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) use delete::{clear, delete, delete_collection};
 pub(crate) use encoded::{decode as decode_stored, encode as encode_stored, head_value};
 pub(crate) use evict::evict;
 pub(crate) use frames::FrameCache;
-pub(crate) use identities::Identities;
+pub(crate) use identities::{Identities, Identity};
 pub(crate) use list::list;
 pub(crate) use patch::patch;
 pub(crate) use pods::bind;

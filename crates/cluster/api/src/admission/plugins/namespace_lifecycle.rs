@@ -34,7 +34,7 @@ async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
     let namespace = Target { row: Arc::clone(row), namespace: String::new(), name: name.clone() };
     let read = change.server.config.store.get(&registry_key(row, "", name)).await?;
     let entry = read.entry.ok_or_else(|| namespace.not_found())?;
-    let is_deleting = change.server.identities.of(&entry).is_ok_and(|identity| identity.is_deleting);
+    let is_deleting = change.server.identities.of(&entry).is_ok_and(|identity| identity.deleted.is_some());
     if !is_deleting {
         return Ok(());
     }

@@ -13,10 +13,12 @@ use super::legacy;
 use crate::auth::Identity;
 use crate::kinds;
 use crate::pki::Pki;
-use crate::resource::{Identities, registry_key};
+use crate::resource::{self, Identities, registry_key};
 
 /// Clocks may differ by that many seconds.
 const LEEWAY: u64 = 10;
+/// What is on its way out stands for its tokens that many seconds longer, as upstream has it: after a pod's grace, too.
+const DELETED_FOR: i64 = 60;
 /// A longer token is none of ours.
 const LONGEST: usize = 16 << 10;
 
@@ -101,7 +103,7 @@ fn judged(pki: &Pki, token: &str, audiences: &[String]) -> Result<Claims, String
     Ok(decoded.claims)
 }
 
-/// Whether an object is there, is the same, and is not on its way out.
+/// Whether an object is there, is the same, and is not long on its way out, whoever holds it.
 async fn is_there(
     (store, identities): (&dyn Store, &Identities),
     plural: &str,
@@ -114,5 +116,31 @@ async fn is_there(
     let gone = || format!("the {} {:?} that the token is of is gone", row.singular, wanted.name);
     let entry = entry.ok_or_else(gone)?;
     let identity = identities.of(&entry).map_err(|_| gone())?;
-    if *identity.uid == *wanted.uid { Ok(()) } else { Err(gone()) }
+    if stands(&identity, wanted, Timestamp::now()) { Ok(()) } else { Err(gone()) }
+}
+
+fn stands(identity: &resource::Identity, wanted: &Reference, now: Timestamp) -> bool {
+    let is_over = |deleted: Timestamp| deleted.as_second() + DELETED_FOR < now.as_second();
+    *identity.uid == *wanted.uid && !identity.deleted.is_some_and(is_over)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_stands_for_its_tokens_until_a_minute_after_its_deletion_however_long_it_is_held() {
+        let deleted = Timestamp::from_second(1_700_000_000).unwrap();
+        let wanted = Reference { name: "a".to_owned(), uid: "u".to_owned() };
+        let stands_after = |uid: &str, deleted: Option<Timestamp>, seconds: i64| {
+            let identity = resource::Identity { uid: uid.into(), deleted };
+            stands(&identity, &wanted, Timestamp::from_second(1_700_000_000 + seconds).unwrap())
+        };
+        assert!(stands_after("u", None, 1_000_000));
+        // The end of a pod's grace lies ahead.
+        assert!(stands_after("u", Some(deleted), -30));
+        assert!(stands_after("u", Some(deleted), 60));
+        assert!(!stands_after("u", Some(deleted), 61));
+        assert!(!stands_after("another", None, 0));
+    }
 }
