@@ -1,14 +1,15 @@
 //! Connections.
 
-use super::patience::{Activity, Patient};
+use super::patience::{Activity, Answer, Patient};
 use super::sendfile::{Direct, Queue};
 use super::{Door, Front, Request, answer};
 use http::Version;
 use http_body::Body;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,38 +95,36 @@ async fn connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Arc::new(Activity::default());
-    let asked = Arc::clone(&activity);
-    let service = service_fn(move |request: Request| {
-        let (front, asked) = (Arc::clone(&front), Arc::clone(&asked));
+    let answers = move |request: Request| {
+        let front = Arc::clone(&front);
         // HTTP/2 wraps what it sends into frames of its own.
         let queue = queue.clone().filter(|_| request.version() < Version::HTTP_2);
-        async move {
-            let _running = asked.begin();
-            let response = answer(&front, door, peer, request).await;
-            Ok::<_, Infallible>(response.map(|body| body.outgoing(queue)))
-        }
-    });
-    if let Err(error) = drive(stream, service, &activity, stop).await {
+        async move { answer(&front, door, peer, request).await.map(|body| body.outgoing(queue)) }
+    };
+    if let Err(error) = drive(stream, answers, stop).await {
         tracing::debug!(%error, "a connection ended early");
     }
 }
 
 /// Speaks HTTP until the connection ends, is of no use to anybody any more, or is asked to end; then what runs comes to its
 /// end.
-async fn drive<S, V, B>(
+async fn drive<S, A, F, B>(
     stream: S,
-    service: V,
-    activity: &Activity,
+    answers: A,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    V: Service<Request, Response = http::Response<B>>,
-    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    V::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    A: Fn(Request) -> F,
+    F: Future<Output = http::Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static,
 {
+    let activity = Arc::new(Activity::default());
+    let service = service_fn(|request: Request| {
+        let (running, is_watched) = (activity.begin(), request.version() == Version::HTTP_2);
+        let answered = answers(request);
+        async move { Ok::<_, Infallible>(answered.await.map(|body| Answer { body, running, is_watched })) }
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -144,32 +143,82 @@ where
         ended = connection.as_mut() => return ended,
         () = stop.cancelled() => {}
         () = activity.idle() => {}
+        () = activity.stalled() => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
     connection.as_mut().graceful_shutdown();
-    connection.await
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        // What is left of answers may not be taken either.
+        () = activity.idle() => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        () = activity.stalled() => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::Empty;
+    use crate::http::patience::{IDLE_LIMIT, STALL_LIMIT};
+    use bytes::Bytes;
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, Empty, StreamBody};
+    use hyper::client::conn::http2;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::Instant;
 
     /// How long a client that sends this and no more is listened to.
     async fn patience(sends: &'static [u8]) -> Duration {
         let (mut client, server) = tokio::io::duplex(1 << 16);
-        let service = service_fn(|_: Request| async {
-            Ok::<_, Infallible>(http::Response::new(Empty::<bytes::Bytes>::new()))
-        });
-        let activity = Activity::default();
+        let answers = |_: Request| async { http::Response::new(Empty::<Bytes>::new()) };
         let began = Instant::now();
         let asking = async {
             client.write_all(sends).await.unwrap();
             client.read_to_end(&mut Vec::new()).await.unwrap();
             began.elapsed()
         };
-        tokio::join!(asking, drive(server, service, &activity, CancellationToken::new())).0
+        tokio::join!(asking, drive(server, answers, CancellationToken::new())).0
+    }
+
+    const PIECE: &[u8] = &[7; 1 << 14];
+
+    /// How long a client of HTTP/2 with this window is served that takes so many pieces of an answer of `all`, one every half
+    /// minute, and then nothing more while it answers pings.
+    async fn served(window: u32, pieces: usize, all: usize) -> Duration {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let answers = move |_: Request| async move {
+            let pieces = (0..all).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(PIECE))));
+            http::Response::new(StreamBody::new(stream::iter(pieces)))
+        };
+        let began = Instant::now();
+        let asking = tokio::spawn(async move {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.initial_stream_window_size(window).initial_connection_window_size(1 << 20);
+            let (mut sender, connection) = builder.handshake(TokioIo::new(client)).await.unwrap();
+            tokio::spawn(connection);
+            let mut body =
+                sender.send_request(http::Request::new(Empty::<Bytes>::new())).await.unwrap().into_body();
+            let mut taken = 0;
+            while taken < pieces * PIECE.len() {
+                taken += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+                tokio::time::sleep(STALL_LIMIT / 2).await;
+            }
+            assert_eq!(taken, pieces * PIECE.len());
+            (sender, body)
+        });
+        let _ = drive(server, answers, CancellationToken::new()).await;
+        let served = began.elapsed();
+        drop(asking.await.unwrap());
+        served
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_opens_no_window_is_cut_off_and_who_takes_an_answer_slowly_gets_all_of_it() {
+        // Timers count whole milliseconds.
+        assert_eq!(served(0, 0, 1).await.as_secs(), STALL_LIMIT.as_secs());
+        let slow = served(1 << 14, 20, 20).await;
+        assert!(slow > 2 * IDLE_LIMIT, "{slow:?}");
+        // Nothing is left of the answer but what HTTP/2 itself holds.
+        assert_eq!(served(1, 0, 1).await.as_secs(), 2 * IDLE_LIMIT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]

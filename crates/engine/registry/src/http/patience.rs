@@ -1,23 +1,30 @@
 //! How long a connection is waited for: places for them are few, and whoever takes one without using it keeps others out.
 //!
 //! ```text
-//! accepted ── first request within 30 s ──► busy ◄──► idle for at most 120 s ──► told to end
+//! accepted ── first request within 30 s ──► busy ◄──► idle for at most 120 s ──► told to end ── 120 s ──► cut off
 //!                                            └── takes nothing of an answer for 60 s ──► cut off
 //! ```
+//! By HTTP/1.1 the socket tells who takes nothing. By HTTP/2 it does not: a client that opens no window leaves nothing to be
+//! written, and goes on to answer pings; so it is looked at whether any answer goes on.
+//!
 //! What a request itself brings is waited for in `request`.
 
+use http_body::{Body, Frame, SizeHint};
 use std::future::Future as _;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
 const FIRST_LIMIT: Duration = Duration::from_secs(30);
-const IDLE_LIMIT: Duration = Duration::from_secs(120);
-const STALL_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// The requests of a connection.
 #[derive(Debug, Default)]
@@ -26,41 +33,115 @@ pub(super) struct Activity(watch::Sender<Requests>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Requests {
     running: usize,
+    /// Those of them that wait for the client to take a part of the answer.
+    offered: usize,
     ended: u64,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Running<'a>(&'a Activity);
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    is_offered: bool,
+}
 
 impl Activity {
     /// A request that runs until this is dropped.
-    pub(super) fn begin(&self) -> Running<'_> {
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
         self.0.send_modify(|requests| requests.running += 1);
-        Running(self)
+        Running { activity: Arc::clone(self), is_offered: false }
     }
 
     /// Waits until nobody has asked for anything for too long.
     pub(super) async fn idle(&self) {
+        let first = |ended| if ended == 0 { FIRST_LIMIT } else { IDLE_LIMIT };
+        self.unchanged(|requests| (requests.running == 0).then(|| first(requests.ended))).await;
+    }
+
+    /// Waits until nothing of any answer was taken for too long.
+    pub(super) async fn stalled(&self) {
+        self.unchanged(|requests| (requests.offered > 0).then_some(STALL_LIMIT)).await;
+    }
+
+    /// Waits until the requests have stayed as they are for as long as `limit` makes of them.
+    async fn unchanged(&self, limit: impl Fn(Requests) -> Option<Duration>) {
         let mut requests = self.0.subscribe();
         loop {
-            let Requests { running, ended } = *requests.borrow_and_update();
-            let limit = if ended == 0 { FIRST_LIMIT } else { IDLE_LIMIT };
+            let limit = limit(*requests.borrow_and_update());
             tokio::select! {
+                biased;
                 // The sender is ours: it does not go.
                 _ = requests.changed() => {}
-                () = tokio::time::sleep(limit), if running == 0 => return,
+                () = tokio::time::sleep(limit.unwrap_or_default()), if limit.is_some() => return,
             }
         }
     }
 }
 
-impl Drop for Running<'_> {
+impl Running {
+    /// Says that the answer goes on, and whether it is for the client now to take what there is of it.
+    fn goes_on(&mut self, is_offered: bool) {
+        let was_offered = std::mem::replace(&mut self.is_offered, is_offered);
+        self.activity.0.send_modify(|requests| {
+            requests.offered = requests.offered + usize::from(is_offered) - usize::from(was_offered);
+        });
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.0.send_modify(|requests| {
+        self.activity.0.send_modify(|requests| {
             requests.running -= 1;
+            requests.offered -= usize::from(self.is_offered);
             requests.ended += 1;
         });
+    }
+}
+
+/// What is sent of an answer: as long as it is, its request runs.
+#[derive(Debug)]
+pub(super) struct Answer<B> {
+    pub(super) body: B,
+    pub(super) running: Running,
+    /// Whether the socket does not tell that nothing is taken.
+    pub(super) is_watched: bool,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if self.is_watched {
+            // Where there is nothing yet, the client is not to blame.
+            self.running.goes_on(polled.is_ready());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What tells how much of what was written the other side has not taken.
+pub(super) trait Backlog {
+    /// In bytes.
+    fn backlog(&self) -> usize;
+}
+
+impl Backlog for TcpStream {
+    fn backlog(&self) -> usize {
+        // It does not fail on a socket; if it did, nothing would be taken.
+        hako_sys::unread_by_peer(self.as_fd()).unwrap_or(usize::MAX)
     }
 }
 
@@ -68,11 +149,18 @@ impl Drop for Running<'_> {
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     stream: S,
-    /// Since nothing was taken.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Stalled>,
 }
 
-impl<S> Patient<S> {
+/// Nothing could be written since.
+#[derive(Debug)]
+struct Stalled {
+    limit: Pin<Box<Sleep>>,
+    /// When the limit began.
+    backlog: usize,
+}
+
+impl<S: Backlog> Patient<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, stalled: None }
     }
@@ -82,9 +170,21 @@ impl<S> Patient<S> {
             self.stalled = None;
             return polled;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_LIMIT)));
-        let is_over = stalled.as_mut().poll(context).is_ready();
-        if is_over { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
+        let Self { stream, stalled } = self;
+        let stalled = stalled.get_or_insert_with(|| Stalled {
+            limit: Box::pin(tokio::time::sleep(STALL_LIMIT)),
+            backlog: stream.backlog(),
+        });
+        while stalled.limit.as_mut().poll(context).is_ready() {
+            // The kernel says that there is room only once a third of its buffer, up to 4 MiB, is free.
+            let backlog = stream.backlog();
+            if backlog >= stalled.backlog {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            stalled.backlog = backlog;
+            stalled.limit.as_mut().reset(tokio::time::Instant::now() + STALL_LIMIT);
+        }
+        Poll::Pending
     }
 }
 
@@ -98,7 +198,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Backlog + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -135,8 +235,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use std::io::Read as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio::time::Instant;
+
+    impl Backlog for DuplexStream {
+        fn backlog(&self) -> usize {
+            // It is written as soon as there is any room.
+            0
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_of_what_is_sent_is_cut_off_and_who_is_slow_is_not() {
@@ -157,9 +265,48 @@ mod tests {
         assert_eq!((ended - last).as_secs(), STALL_LIMIT.as_secs());
     }
 
+    /// Whether a little more is written, if that is known at once.
+    async fn write(stream: &mut Patient<TcpStream>) -> Poll<io::Result<usize>> {
+        // What one turn may do is bounded.
+        tokio::task::yield_now().await;
+        std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *stream).poll_write(context, &[0; 1 << 14])))
+            .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_less_than_the_kernel_needs_to_say_so_is_not_cut_off() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpSocket::new_v4().unwrap();
+        // Otherwise the kernel takes more than the client reads.
+        client.set_recv_buffer_size(128 << 10).unwrap();
+        let client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        let mut server = Patient::new(listener.accept().await.unwrap().0);
+        while write(&mut server).await.is_ready() {}
+        let over = STALL_LIMIT + Duration::from_millis(1);
+        for _ in 0..2 {
+            let before = server.stream.backlog();
+            client.read_exact(&mut [0; 128 << 10]).unwrap();
+            while server.stream.backlog() >= before {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::advance(over).await;
+            assert!(write(&mut server).await.is_pending());
+        }
+        let cut = loop {
+            // The last that was read may be acknowledged late.
+            tokio::time::advance(over).await;
+            if let Poll::Ready(cut) = write(&mut server).await {
+                break cut;
+            }
+        };
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_without_a_first_request_and_long_after_the_last_and_never_during_one() {
-        let activity = Activity::default();
+        let activity = Arc::new(Activity::default());
         let began = Instant::now();
         activity.idle().await;
         assert_eq!(began.elapsed().as_secs(), FIRST_LIMIT.as_secs());

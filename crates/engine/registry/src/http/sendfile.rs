@@ -13,6 +13,7 @@
 //! HTTP/1.1 sends buffers in the order in which bodies gave them, so the first stand-in is of the first segment; a body
 //! that is given up ends its connection.
 
+use super::patience::Backlog;
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -130,6 +131,12 @@ impl Direct {
                 done => return Poll::Ready(done),
             }
         }
+    }
+}
+
+impl Backlog for Direct {
+    fn backlog(&self) -> usize {
+        self.stream.backlog()
     }
 }
 
