@@ -182,12 +182,18 @@ impl Clients {
         };
         let transport = client.map_err(|error| CallError::new(error.chain()))?;
         let client = Arc::new(Caller { transport, free: Semaphore::new(CALLS) });
+        Ok(self.keep(key, client))
+    }
+
+    /// The one caller of a place: another beside it would have places of its own for as many calls. So who calls stays,
+    /// also where that is more than there is room for.
+    fn keep(&self, key: Peer, caller: Arc<Caller>) -> Arc<Caller> {
         let mut kept = self.kept.lock();
-        if kept.len() >= PLACES {
-            kept.clear();
+        if kept.len() >= PLACES && !kept.contains_key(&key) {
+            // Others get at a caller under this lock only.
+            kept.retain(|_, caller| Arc::strong_count(caller) > 1);
         }
-        kept.insert(key, Arc::clone(&client));
-        Ok(client)
+        Arc::clone(kept.entry(key).or_insert(caller))
     }
 }
 
@@ -237,6 +243,23 @@ fn refused(code: StatusCode, body: &[u8]) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_place_has_one_caller_as_long_as_anybody_calls_it() {
+        let clients = Clients::default();
+        let caller = || {
+            let transport = HttpTransport::new("http://127.0.0.1:1", None, None).unwrap();
+            Arc::new(Caller { transport, free: Semaphore::new(CALLS) })
+        };
+        let keep = |at: usize| clients.keep((at.to_string(), Vec::new()), caller());
+        let calling = keep(0);
+        assert!(Arc::ptr_eq(&calling, &keep(0)), "two that come first at once");
+        for at in 1..=PLACES {
+            keep(at);
+        }
+        assert!(Arc::ptr_eq(&calling, &keep(0)), "it went although somebody calls");
+        assert_eq!(clients.kept.lock().len(), 2);
+    }
 
     #[test]
     fn a_webhook_is_at_a_url_or_at_a_service() {
