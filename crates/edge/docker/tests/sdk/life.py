@@ -41,9 +41,19 @@ web = client.containers.run(
     domainname="example.test",
     init=False,
 )
-for line in web.logs(stream=True, follow=True):
-    assert line == b"up\n", line
-    break
+
+
+def wait_until_up(container, times):
+    """Waits until the program has said so many times that it is there: from then on it heeds signals."""
+    said = b""
+    for part in container.logs(stream=True, follow=True):
+        said += part
+        if said == b"up\n" * times:
+            return
+    raise AssertionError(said)
+
+
+wait_until_up(web, 1)
 web.reload()
 assert web.status == "running" and web.attrs["Config"]["Hostname"] == "inside"
 assert web.attrs["HostConfig"]["Memory"] == 64 << 20
@@ -98,6 +108,7 @@ assert web.attrs["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "Maxim
 image = web.commit(repository="made", tag="one")
 assert "made:one" in image.tags
 web.restart(timeout=1)
+wait_until_up(web, 2)
 web.stop(timeout=5)
 assert web.wait()["StatusCode"] == 0
 web.start()
