@@ -247,6 +247,29 @@ impl FieldSet {
         Self { is_member: self.is_member && !other.is_member, children: children.collect() }
     }
 
+    /// With every declared field that has anything of the set below it: members of objects, not keys of maps and not items.
+    #[must_use]
+    pub fn with_named_fields(mut self, model: &Model, shape: &Shape) -> Self {
+        self.add_named_fields(model, shape);
+        self
+    }
+
+    fn add_named_fields(&mut self, model: &Model, shape: &Shape) {
+        for (step, child) in &mut self.children {
+            let inner = match (step, model.resolve(shape)) {
+                (Step::Field(name), _) => {
+                    child.is_member |= model.field(shape, name).is_some();
+                    model.member(shape, name)
+                }
+                (_, Shape::List { item, .. }) => Some(&**item),
+                _ => None,
+            };
+            if let Some(inner) = inner {
+                child.add_named_fields(model, inner);
+            }
+        }
+    }
+
     /// All paths of an object of the given shape.
     #[must_use]
     pub fn of(model: &Model, shape: &Shape, object: &Value) -> Self {

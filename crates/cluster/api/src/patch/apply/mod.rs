@@ -80,7 +80,7 @@ pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
     for conflict in &conflicts {
         managers.take(&conflict.manager, &conflict.path);
     }
-    let before = managers.set_of(&me);
+    let before = with_holders(shape, managers.set_of(&me));
     let mut gone = FieldSet::default();
     for path in before.difference(&set).paths() {
         if !set.has_below(&path) && !managers.is_owned_by_others(&me, &path) {
@@ -104,6 +104,14 @@ pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
 fn owned(shape: &Shape, object: &Value, subresource: &str) -> FieldSet {
     let mut set = FieldSet::of(model(), shape, object);
     strip(&mut set, subresource);
+    set
+}
+
+/// Adds the objects that hold the fields of a set: they go together, with what was defaulted in them, unless somebody
+/// owns anything in them. The metadata stay, they have what belongs to the system.
+fn with_holders(shape: &Shape, set: FieldSet) -> FieldSet {
+    let mut set = set.with_named_fields(model(), shape);
+    set.remove(std::slice::from_ref(&*METADATA));
     set
 }
 

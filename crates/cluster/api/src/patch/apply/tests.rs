@@ -229,3 +229,162 @@ fn long_lists_are_applied_changed_and_taken_away_at_once() {
     changed["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap().reverse();
     assert_eq!(env(&update("three", Some(&both), changed)), 21_000);
 }
+
+/// A pod template of one container, with parts of that container and of the pod.
+fn template(container: Value, pod: Value) -> Value {
+    let (mut container, mut pod) = (container, pod);
+    container["name"] = "c".into();
+    pod["containers"] = json!([container]);
+    json!({"spec": {"template": {"spec": pod}}})
+}
+
+fn pod(object: &Value) -> &Value {
+    &object["spec"]["template"]["spec"]
+}
+
+#[test]
+fn objects_that_hold_what_is_no_longer_applied_go_with_what_was_defaulted_in_them() {
+    let probe = |probe: Value| template(json!({"livenessProbe": probe}), json!({}));
+    let bare = template(json!({}), json!({}));
+    let affinity = template(
+        json!({"securityContext": {"capabilities": {"add": ["X"]}}}),
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}}),
+    );
+    let http = probe(json!({"httpGet": {"port": 80, "httpHeaders": [{"name": "a", "value": "b"}]}}));
+    let exec = probe(json!({"exec": {"command": ["x"]}}));
+    for (first, second, wanted) in [
+        (&http, &bare, json!([{"name": "c"}])),
+        (
+            &http,
+            &exec,
+            json!([{"name": "c", "livenessProbe": {"exec": {"command": ["x"]}, "timeoutSeconds": 1}}]),
+        ),
+        (&affinity, &bare, json!([{"name": "c"}])),
+    ] {
+        let mut live = apply_as("me", None, first, false).unwrap();
+        let container = live.pointer_mut("/spec/template/spec/containers/0").unwrap();
+        if container.get("livenessProbe").is_some() {
+            container["livenessProbe"]["httpGet"]["scheme"] = "HTTP".into();
+            container["livenessProbe"]["timeoutSeconds"] = 1.into();
+        }
+        let after = apply_as("me", Some(&live), second, false).unwrap();
+        assert_eq!(*pod(&after), json!({"containers": wanted}), "{second} after {first}");
+    }
+}
+
+#[test]
+fn objects_in_which_somebody_else_owns_a_field_stay_with_what_was_defaulted_in_them() {
+    let probe = |probe: Value| template(json!({"livenessProbe": probe}), json!({}));
+    let mut live =
+        apply_as("me", None, &probe(json!({"httpGet": {"port": 80, "path": "/"}})), false).unwrap();
+    live["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]["scheme"] = "HTTP".into();
+    let bare = template(json!({}), json!({}));
+    let applied = apply_as("you", Some(&live), &probe(json!({"httpGet": {"port": 80}})), false).unwrap();
+    let mut changed = live.clone();
+    changed["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"] = 81.into();
+    for (shared, port) in [(applied, 80), (update("you", Some(&live), changed), 81)] {
+        let after = apply_as("me", Some(&shared), &bare, false).unwrap();
+        let left = json!({"httpGet": {"port": port, "scheme": "HTTP"}});
+        assert_eq!(pod(&after)["containers"][0]["livenessProbe"], left);
+    }
+}
+
+#[test]
+fn metadata_stay_when_nothing_in_them_is_applied_any_more() {
+    let mut live = apply_as("me", None, &json!({"metadata": {"labels": {"a": "b"}}}), false).unwrap();
+    live["metadata"]["uid"] = "u".into();
+    let after = apply_as("me", Some(&live), &json!({}), false).unwrap();
+    assert_eq!(after["metadata"], json!({"uid": "u"}));
+}
+
+/// Versions that differ in their names alone.
+struct Alike;
+
+impl Versions for Alike {
+    fn shape(&self, _: &str) -> Option<&Shape> {
+        Some(model().shape(DEPLOYMENT))
+    }
+
+    fn convert(
+        &self,
+        mut objects: Vec<Value>,
+        api_version: &str,
+    ) -> futures::future::BoxFuture<'_, Result<Vec<Value>, hako_error::Error>> {
+        objects.iter_mut().for_each(|object| object["apiVersion"] = api_version.into());
+        Box::pin(async { Ok(objects) })
+    }
+}
+
+#[tokio::test]
+async fn objects_go_or_stay_the_same_way_where_others_write_in_other_versions() {
+    let applied = |version: &str, mut object: Value| {
+        object["apiVersion"] = format!("apps/{version}").into();
+        object
+    };
+    let send = async |live: &Value, manager: &str, version: &str, object: Value| {
+        let (object, live) = (applied(version, object), applied(version, live.clone()));
+        let request = Apply {
+            shape: model().shape(DEPLOYMENT),
+            live: Some(&live),
+            applied: &object,
+            manager,
+            force: false,
+            api_version: &format!("apps/{version}"),
+            subresource: "",
+            now: now(),
+        };
+        apply_across(request, &live, &Alike).await.unwrap()
+    };
+    let probes = |liveness: Value| {
+        let readiness = json!({"exec": {"command": ["x"]}});
+        template(json!({"livenessProbe": liveness, "readinessProbe": readiness}), json!({}))
+    };
+    let mine = probes(json!({"httpGet": {"port": 80, "path": "/"}}));
+    let mut live = apply_as("me", None, &applied("v1", mine), false).unwrap();
+    let container = &mut live["spec"]["template"]["spec"]["containers"][0];
+    container["livenessProbe"]["httpGet"]["scheme"] = "HTTP".into();
+    container["readinessProbe"]["timeoutSeconds"] = 1.into();
+    let theirs = template(json!({"livenessProbe": {"httpGet": {"port": 80}}}), json!({}));
+    let shared = send(&live, "you", "v2", theirs).await;
+    let left = json!([{"name": "c", "livenessProbe": {"httpGet": {"port": 80, "scheme": "HTTP"}}}]);
+    for version in ["v1", "v2"] {
+        let after = send(&shared, "me", version, template(json!({}), json!({}))).await;
+        assert_eq!(pod(&after)["containers"], left, "by who moves to {version}");
+    }
+}
+
+fn nested() -> impl Strategy<Value = Value> {
+    let handler = prop::sample::select(vec![
+        json!({"exec": {"command": ["x"]}}),
+        json!({"httpGet": {"port": 80}}),
+        json!({"httpGet": {"port": 80, "path": "/"}, "periodSeconds": 3}),
+    ]);
+    let security = prop::sample::select(vec![
+        json!({"runAsUser": 1}),
+        json!({"seLinuxOptions": {"level": "a"}, "capabilities": {"add": ["X"]}}),
+    ]);
+    (prop::option::of(handler), prop::option::of(security), prop::option::of(0..3_i64)).prop_map(
+        |(probe, security, surge)| {
+            let mut container = json!({});
+            for (name, part) in [("livenessProbe", probe), ("securityContext", security)] {
+                if let Some(part) = part {
+                    container[name] = part;
+                }
+            }
+            let mut object = template(container, json!({}));
+            if let Some(surge) = surge {
+                object["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = surge.into();
+            }
+            object
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_one_alone_applies_is_all_there_is(first in nested(), second in nested()) {
+        let live = apply_as("me", None, &first, false).unwrap();
+        let after = apply_as("me", Some(&live), &second, false).unwrap();
+        prop_assert_eq!(without_managed(&after)["spec"].clone(), second["spec"].clone());
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::conflict::{self, ApplyError, Conflict};
 use super::managers::{self, Manager, Managers};
 use super::track::{Changes, Start};
-use super::{Apply, Write, merge, owned, update_last_applied, without_managed};
+use super::{Apply, Write, merge, owned, update_last_applied, with_holders, without_managed};
 use crate::patch::fields::{FieldSet, Step};
 use crate::schema::{Shape, model};
 
@@ -89,7 +89,7 @@ pub(crate) async fn apply_across(
     managers.set(me.clone(), set, false, request.now);
     let mut object = match before {
         (Some(version), before) => {
-            pruned(merged, &version, &before, &managers, request.api_version, all).await?
+            pruned(merged, &version, before, &managers, request.api_version, all).await?
         }
         (None, _) => merged,
     };
@@ -137,18 +137,22 @@ fn conflicts(managers: &Managers, me: &Manager, views: &Views, all: &impl Versio
 async fn pruned(
     object: Value,
     version: &str,
-    before: &FieldSet,
+    before: FieldSet,
     managers: &Managers,
     own: &str,
     all: &impl Versions,
 ) -> Result<Value, Error> {
     let model = model();
     let Some(shape) = all.shape(version) else { return Ok(object) };
-    let whole = in_version(all, vec![object], version).await?.pop().unwrap_or_default();
-    let mut rest = whole.clone();
-    merge::remove_all(model, shape, &mut rest, before);
-    let mut pair = vec![whole, rest];
-    for version in managers.versions() {
+    let before = with_holders(shape, before);
+    let mut object = in_version(all, vec![object], version).await?.pop().unwrap_or_default();
+    let mut rest = object.clone();
+    merge::remove_all(model, shape, &mut rest, &before);
+    let mut pair = vec![object.clone(), rest];
+    // Of that version first: no object can be converted without what is required in it.
+    let mut order = Vec::from_iter(managers.versions());
+    order.sort_by_key(|other| other != version);
+    for version in order {
         let Some(shape) = all.shape(&version) else { continue };
         pair = in_version(all, pair, &version).await?;
         let [whole, rest] = pair.as_mut_slice() else { continue };
@@ -156,14 +160,29 @@ async fn pruned(
         kept.union(managers.set_in(&version));
         *rest = whole.clone();
         let mut gone = FieldSet::default();
-        for path in FieldSet::of(model, shape, whole).difference(&kept).paths() {
+        let fields = with_holders(shape, FieldSet::of(model, shape, whole));
+        for path in fields.difference(&kept).paths() {
             if !kept.has_below(&path) {
                 gone.insert(&path);
             }
         }
         merge::remove_all(model, shape, rest, &gone);
     }
-    Ok(in_version(all, pair, own).await?.pop().unwrap_or_default())
+    // What was never owned stays beside what somebody owns.
+    let rest = in_version(all, pair, version).await?.pop().unwrap_or_default();
+    merge::remove_all(model, shape, &mut object, &missing(shape, &before, &rest));
+    Ok(in_version(all, vec![object], own).await?.pop().unwrap_or_default())
+}
+
+/// The fields of a set that an object does not have.
+fn missing(shape: &Shape, set: &FieldSet, object: &Value) -> FieldSet {
+    let (finder, mut gone) = (merge::Finder::default(), FieldSet::default());
+    for path in set.paths() {
+        if finder.find(model(), shape, object, &path).is_none() {
+            gone.insert(&path);
+        }
+    }
+    gone
 }
 
 /// As [`super::track`], for an object that others write in other versions.

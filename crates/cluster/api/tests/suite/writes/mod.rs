@@ -1,6 +1,7 @@
 //! What becomes of writes and deletions, in the words and codes that clients know: one test a documented rule.
 
 mod apply;
+mod apply_parts;
 mod delete;
 mod evict;
 mod options;
