@@ -19,8 +19,8 @@ use crate::error::Result;
 use crate::rules::{add_chain, loopback, padded_port, port_key};
 use hako_netlink::Conntrack;
 use hako_netlink::nft::{
-    Batch, Chain, Comparison, Element, Expression, Family, Hook, HookPoint, HookType, Map, Nat, Nft, Reg,
-    Rule, Set, Verdict, datatype, padded_name,
+    BaseChain, Batch, Chain, Comparison, Element, Expression, Family, Hook, HookPoint, HookType, Map, Nat,
+    Nft, Reg, Rule, Set, Verdict, datatype, padded_name,
 };
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -65,9 +65,22 @@ impl Rules {
 
     /// Chains of others that drop what no rule of theirs lets pass from link to link; ours cannot overrule them.
     pub(super) fn foreign_drops(&mut self) -> Result<Vec<String>> {
-        let chains = self.nft.base_chains(HookPoint::Forward)?;
-        let foreign = chains.into_iter().filter(|chain| chain.drops && !chain.table.starts_with("hako-"));
+        let foreign = self.foreign_chains(HookPoint::Forward)?;
         Ok(foreign.map(|it| format!("{} {} {}", it.family.as_str(), it.table, it.name)).collect())
+    }
+
+    /// Chains of others that drop what no rule of theirs lets pass.
+    fn foreign_chains(&mut self, point: HookPoint) -> Result<impl Iterator<Item = BaseChain> + use<>> {
+        let chains = self.nft.base_chains(point)?;
+        Ok(chains.into_iter().filter(|chain| chain.drops && !chain.table.starts_with("hako-")))
+    }
+
+    /// Whether connections of the host may go past the rules. Those that are translated pass the host's own chains as what
+    /// leaves by `lo`, those that are led leave by a bridge: who drops what the host sends has let the first pass only.
+    fn may_lead(&mut self) -> bool {
+        // Who cannot be asked may drop.
+        self.foreign_chains(HookPoint::Output)
+            .is_ok_and(|mut chains| chains.all(|chain| chain.family == Family::Ipv6))
     }
 
     /// Makes the table say what it should, in one step; what it said before goes on until then. Without networks
@@ -94,8 +107,9 @@ impl Rules {
             self.add_ports(&mut batch, table, member);
         }
         self.nft.commit(batch)?;
-        self.shortcuts
-            .replace(&table.members().flat_map(|(_, member)| ways(table, member)).collect::<Vec<_>>());
+        let ways: Vec<Way> = table.members().flat_map(|(_, member)| ways(table, member)).collect();
+        let is_led = !ways.is_empty() && self.may_lead();
+        self.shortcuts.replace(if is_led { &ways } else { &[] });
         Ok(())
     }
 
@@ -115,7 +129,11 @@ impl Rules {
         if !batch.is_empty() {
             self.nft.commit(batch)?;
         }
-        self.shortcuts.lead(&new);
+        if new.is_empty() || self.may_lead() {
+            self.shortcuts.lead(&new);
+        } else {
+            self.shortcuts.replace(&[]);
+        }
         if let Err(error) = self.forget_datagrams(table, before, now) {
             tracing::warn!(%error, "datagrams may still go where a published port led before");
         }

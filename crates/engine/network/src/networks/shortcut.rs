@@ -10,11 +10,13 @@
 //! to hold the program, or where the kernel has none: the rules lead the same ports. See docs/decisions/0019.
 
 use hako_sys::{BpfHook, BpfInstruction, BpfMap, BpfMapKind, link_bpf, load_bpf};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::fs::{FsWord, Mode, OFlags, fstatfs, open};
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 /// All ports that there are.
 const PORTS_MAX: u32 = 1 << 16;
@@ -117,11 +119,28 @@ fn padded(port: u16) -> [u8; 4] {
     [high, low, 0, 0]
 }
 
-/// The group that every process is in, whether or not it is mounted anywhere.
+/// The group that every process is in, by a mount that is there: one of ours would give the only hierarchy there is its own
+/// options, for the whole machine.
 fn root_group() -> io::Result<OwnedFd> {
-    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(context.as_fd())?;
-    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+    /// `CGROUP2_SUPER_MAGIC`.
+    const GROUPS: FsWord = 0x6367_7270;
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mut found = mounts.lines().filter_map(root_mount).filter_map(|place| {
+        let group = open(place, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        // Something else may be mounted over it.
+        (fstatfs(&group).ok()?.f_type == GROUPS).then_some(group)
+    });
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "the root of cgroup2 is mounted nowhere");
+    found.next().ok_or_else(missing)
+}
+
+/// The place of a line of mountinfo, proc_pid_mountinfo(5), if the root of version 2 is mounted there.
+fn root_mount(line: &str) -> Option<PathBuf> {
+    let (mount, system) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ').skip(3);
+    let is_root = fields.next()? == "/" && system.starts_with("cgroup2 ");
+    let place = fields.next()?.replace("\\040", " ");
+    is_root.then(|| place.into())
 }
 
 /// The number by which programs know our network namespace.
@@ -356,6 +375,67 @@ mod tests {
         shortcuts.lead(&[(asked.port(), to)]);
         drop(shortcuts);
         assert!(reaches(&kept, asked), "the programs go with who holds them");
+    }
+
+    #[test]
+    fn the_root_of_groups_is_found_among_mounts() {
+        let place = |root: &str, kind: &str| {
+            root_mount(&format!("41 31 0:38 {root} /run/my\\040groups rw,relatime shared:9 - {kind} none rw"))
+        };
+        assert_eq!(place("/", "cgroup2"), Some("/run/my groups".into()));
+        assert_eq!(place("/system.slice", "cgroup2"), None);
+        assert_eq!(place("/..", "cgroup2"), None, "as seen from a namespace of groups");
+        assert_eq!(place("/", "cgroup"), None);
+    }
+
+    /// The options of all groups of version 2, as they are on this machine.
+    fn group_options() -> (PathBuf, Vec<String>) {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let (place, line) = mounts.lines().find_map(|line| Some((root_mount(line)?, line))).unwrap();
+        let options =
+            line.rsplit(' ').next().unwrap().split(',').filter(|it| !matches!(*it, "rw" | "ro" | "seclabel"));
+        (place, options.map(str::to_owned).collect())
+    }
+
+    /// Sets them as they were when it goes.
+    struct GroupOptions(Vec<String>);
+
+    impl GroupOptions {
+        fn with(option: &str) -> Self {
+            let before = Self(group_options().1);
+            if !before.0.iter().any(|it| it == option) {
+                Self::set(before.0.iter().map(String::as_str).chain([option]));
+            }
+            before
+        }
+
+        fn set<'a>(options: impl Iterator<Item = &'a str>) {
+            use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick};
+            let context = fspick(rustix::fs::CWD, group_options().0, FsPickFlags::FSPICK_CLOEXEC).unwrap();
+            options.for_each(|option| fsconfig_set_flag(&context, option).unwrap());
+            fsconfig_reconfigure(&context).unwrap();
+        }
+    }
+
+    impl Drop for GroupOptions {
+        fn drop(&mut self) {
+            if group_options().1 != self.0 {
+                Self::set(self.0.iter().map(String::as_str));
+            }
+        }
+    }
+
+    #[test]
+    fn the_options_of_the_machine_s_groups_stay_as_they_are() {
+        // One that means nothing to who sets no memory.low.
+        let option = "memory_recursiveprot";
+        let _before = GroupOptions::with(option);
+        let set = group_options();
+        assert!(set.1.iter().any(|it| it == option), "{set:?}: not in the first namespace of groups?");
+        let attached = Attached::open().unwrap();
+        assert_eq!(group_options(), set);
+        drop(attached);
+        assert_eq!(group_options(), set);
     }
 
     #[test]

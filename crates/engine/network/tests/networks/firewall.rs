@@ -291,6 +291,39 @@ fn a_forward_chain_that_drops_wins_and_is_named() {
 }
 
 #[test]
+fn a_host_that_sends_by_loopback_only_reaches_ports_of_loopback_by_the_rules() {
+    on_host(|dir| {
+        let networks = open_with(dir, Firewall::Own);
+        let net = networks.create(request("app")).unwrap();
+        let a = Sandbox::new("a");
+        let gateway = a.connect(&networks, &net).unwrap().v4().unwrap().gateway.unwrap();
+        a.serve(ip("0.0.0.0"), 80);
+        let here = ip("127.0.0.1");
+        // What is translated keeps the source of loopback.
+        let source = |host_port: u16| {
+            let client = TcpStream::connect_timeout(&(here, host_port).into(), Duration::from_secs(5))?;
+            client.local_addr().map(|address| address.ip())
+        };
+        networks.publish("a", &[tcp("127.0.0.1", 8001)]).unwrap();
+        assert_eq!(source(8001).unwrap(), gateway);
+        nft(
+            "table ip site { chain OUTPUT { type filter hook output priority 0; policy drop; oif lo accept; }; }",
+        );
+        networks.publish("a", &[tcp("127.0.0.1", 8001), tcp("127.0.0.1", 8002)]).unwrap();
+        assert_eq!(source(8002).unwrap(), here);
+        assert_eq!(source(8001).unwrap(), here, "as are those that were led before");
+        drop(networks);
+        let networks = open_with(dir, Firewall::Own);
+        assert_eq!(source(8001).unwrap(), here);
+        nft("delete table ip site");
+        drop(networks);
+        let networks = open_with(dir, Firewall::Own);
+        assert_eq!(source(8001).unwrap(), gateway);
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
 fn members_go_out_by_the_address_that_the_network_names_and_its_gateway_may_be_somebody_else() {
     on_host(|dir| {
         let client = Neighbour::new(1);
