@@ -164,7 +164,8 @@ pub fn spawn_apart(name: &str, body: fn(OwnedFd)) -> io::Result<OwnedFd> {
 
 /// Leaves the table of the other threads for a copy of it, and closes all there but one and the standard streams.
 fn leave_others(kept: RawFd) -> io::Result<()> {
-    crate::unshare(crate::CloneFlags::FILES)?;
+    // SAFETY: it was told no descriptor but the number of one that is kept in the copy, and closes all others there.
+    unsafe { crate::process::unshare_descriptors()? };
     let kept = u32::try_from(kept).map_err(io::Error::other)?;
     for (first, last) in [(3, kept - 1), (kept + 1, u32::MAX)] {
         // SAFETY: the table is this thread's, which owns nothing yet but the one that is kept.

@@ -32,8 +32,15 @@ impl CloneFlags {
     /// New time namespace.
     pub const NEWTIME: Self = Self(0x80);
 
-    /// A table of descriptors of the thread's own: see [`crate::spawn_apart`].
-    pub(crate) const FILES: Self = Self(libc::CLONE_FILES as u64);
+    /// All that this type is for.
+    const NAMESPACES: Self = Self::NEWNS
+        .with(Self::NEWPID)
+        .with(Self::NEWNET)
+        .with(Self::NEWIPC)
+        .with(Self::NEWUTS)
+        .with(Self::NEWCGROUP)
+        .with(Self::NEWUSER)
+        .with(Self::NEWTIME);
 
     /// Both sets of bits.
     #[must_use]
@@ -45,6 +52,11 @@ impl CloneFlags {
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// The bits, unless some stand for what is none of a namespace, such as memory or descriptors.
+    fn namespaces(self) -> io::Result<u64> {
+        if Self::NAMESPACES.has(self) { Ok(self.0) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 }
 
@@ -84,7 +96,8 @@ pub fn spawn(
     cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> i32,
 ) -> io::Result<Child> {
-    let mut args = CloneArgs { flags: flags.0, exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+    let mut args =
+        CloneArgs { flags: flags.namespaces()?, exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -95,7 +108,8 @@ pub fn spawn(
 /// As [`spawn`], but the child is our parent's, as we are: it is told of its end as it is of ours.
 pub fn spawn_sibling(flags: CloneFlags, body: impl FnOnce() -> i32) -> io::Result<Child> {
     // The signal is ours too, the kernel takes no other with CLONE_PARENT.
-    start(CloneArgs { flags: flags.0 | libc::CLONE_PARENT as u64, ..CloneArgs::default() }, body)
+    let flags = flags.namespaces()? | libc::CLONE_PARENT as u64;
+    start(CloneArgs { flags, ..CloneArgs::default() }, body)
 }
 
 fn start(mut args: CloneArgs, body: impl FnOnce() -> i32) -> io::Result<Child> {
@@ -181,9 +195,18 @@ pub fn wait_signal() -> io::Result<i32> {
 
 /// Moves the calling thread into new namespaces; a pid namespace counts for its children only.
 pub fn unshare(kinds: CloneFlags) -> io::Result<()> {
-    let kinds = c_int::try_from(kinds.0).map_err(io::Error::other)?;
-    // SAFETY: memory is not unshared; descriptors only by a caller in this crate, who says why that is sound.
+    let kinds = c_int::try_from(kinds.namespaces()?).map_err(io::Error::other)?;
+    // SAFETY: namespaces only; neither memory nor descriptors are unshared.
     check(unsafe { libc::unshare(kinds) }.into())
+}
+
+/// Gives the calling thread a copy of the table of descriptors.
+///
+/// # Safety
+/// From here on the thread uses no descriptor that another thread owns, and gives it none.
+pub(crate) unsafe fn unshare_descriptors() -> io::Result<()> {
+    // SAFETY: as the caller has it.
+    check(unsafe { libc::unshare(libc::CLONE_FILES) }.into())
 }
 
 /// Ends this process without running destructors or exit handlers.
@@ -356,6 +379,17 @@ pub fn trim_heap() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_namespace_is_neither_unshared_nor_shared() {
+        for bits in [libc::CLONE_FILES, libc::CLONE_VM, libc::CLONE_FILES | libc::CLONE_NEWNET] {
+            // Elsewhere, as it would be this thread's for good.
+            let unshared = std::thread::spawn(move || unshare(CloneFlags(bits as u64))).join().unwrap();
+            assert_eq!(unshared.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{bits:#x}");
+            let child = spawn(CloneFlags(bits as u64), None, || 0);
+            assert_eq!(child.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{bits:#x}");
+        }
+    }
 
     #[test]
     fn a_process_with_threads_is_refused() {
