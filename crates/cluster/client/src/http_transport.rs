@@ -28,6 +28,7 @@ use tokio_rustls::client::TlsStream;
 use crate::error::ClientError;
 use crate::kubeconfig::Kubeconfig;
 use crate::transport::{Body, Transport};
+use crate::trust::trusting;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -67,15 +68,19 @@ impl Tls {
 
 fn tls_config(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<ClientConfig, String> {
     let text = |error: &dyn fmt::Display| error.to_string();
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots.add(certificate.map_err(|error| text(&error))?).map_err(|error| text(&error))?;
-    }
+    let trusted: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca).collect();
+    let trusted = trusted.map_err(|error| text(&error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| text(&error))?
-        .with_root_certificates(roots);
+        .map_err(|error| text(&error))?;
+    let builder = match trusted.is_empty() {
+        true => builder.with_root_certificates(RootCertStore::empty()),
+        false => {
+            let verifier = trusting(trusted).map_err(|error| text(&error))?;
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+    };
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {

@@ -18,7 +18,7 @@ pub(super) fn config(ca: &[u8], is_insecure: bool, own: &Arc<Issued>) -> Result<
     let builder = if is_insecure {
         builder.dangerous().with_custom_certificate_verifier(proxy::any_server())
     } else {
-        builder.with_root_certificates(webhook_client::roots(ca)?)
+        webhook_client::trust(builder, ca)?
     };
     let mut config = builder.with_client_cert_resolver(Arc::<Issued>::clone(own));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

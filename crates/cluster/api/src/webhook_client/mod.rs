@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::server::Inner;
 pub(crate) use service::dial;
-pub(crate) use tls::roots;
+pub(crate) use tls::trust;
 
 /// Bytes of the longest answer: a patch that is as long as a request may be, in base64, and more.
 const ANSWER_BYTES: usize = 8 << 20;

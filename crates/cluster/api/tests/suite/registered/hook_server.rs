@@ -63,8 +63,10 @@ impl HookServer {
     /// With a certificate for a name.
     pub async fn named(name: &str, answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate =
-            rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // As `openssl req -x509` makes them: its own, and an authority's.
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
         // Endpoints of services have no loopback addresses.
         let place = if name.ends_with(".svc") { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let listener = TcpListener::bind(place).await.unwrap();
