@@ -179,6 +179,21 @@ fn values_are_refused_in_the_words_of_the_original() {
             r#"spec[0].n: Invalid value: "number": spec[0].n in body must be of type integer: "number""#,
         ),
         (
+            json!({"type": "integer", "format": "int64"}),
+            json!(9_223_372_036_854_775_808_u64),
+            r#"spec: Invalid value: "number": spec in body must be of type integer: "number""#,
+        ),
+        (
+            json!({"type": "integer"}),
+            json!(1e30),
+            r#"spec: Invalid value: "number": spec in body must be of type integer: "number""#,
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(-9_007_199_254_740_992.0),
+            r#"spec: Invalid value: "number": spec in body must be of type integer,string: "number""#,
+        ),
+        (
             json!({"type": "object", "not": {"required": ["a"]}}),
             json!({"a": 1}),
             r#"<nil>: Invalid value: "": "spec" must not validate the schema (not)"#,
@@ -198,6 +213,9 @@ fn values_are_refused_in_the_words_of_the_original() {
         (json!({"x-kubernetes-int-or-string": true}), json!(80)),
         (json!({"type": "number"}), json!(1)),
         (json!({"type": "integer"}), json!(3.0)),
+        (json!({"type": "integer"}), json!(i64::MIN)),
+        (json!({"type": "integer"}), json!(9_007_199_254_740_991.0)),
+        (json!({"type": "number"}), json!(1e30)),
         (json!({"type": "string", "format": "made-up"}), json!("x")),
         (json!({"type": "integer", "enum": [1, 2]}), json!(2)),
     ] {

@@ -9,6 +9,8 @@ use serde_json::{Map, Number, Value};
 
 /// Values that nested alternatives are tried on at most for one object: they multiply.
 const MAX_TRIES: usize = 100_000;
+/// The largest of the whole numbers that a float tells from their neighbours: 2^53 - 1.
+const MAX_WHOLE_FLOAT: f64 = 9_007_199_254_740_991.0;
 
 /// Everything that is wrong with `value`, as far as it can be told.
 #[must_use]
@@ -275,8 +277,8 @@ fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
+        Value::Number(number) if number.is_i64() => "integer",
+        Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
@@ -294,14 +296,19 @@ fn wrong_type(value: &Value, schema: &Schema) -> Option<&'static str> {
     let fits = match value {
         Value::Null => false,
         Value::Number(number) => {
-            let is_whole = !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0);
-            schema.ty == Some(Ty::Number)
-                || (is_whole && (schema.ty == Some(Ty::Integer) || schema.is_int_or_string))
+            let is_integer = schema.ty == Some(Ty::Integer) || schema.is_int_or_string;
+            schema.ty == Some(Ty::Number) || (is_integer && is_whole(number))
         }
         Value::String(_) => schema.ty == Some(Ty::String) || schema.is_int_or_string,
         other => schema.ty.is_some_and(|ty| ty.name() == type_name(other)),
     };
     (!fits).then_some(wanted)
+}
+
+/// Whether a number is an integer of 64 bits, or a float that stands for exactly one.
+fn is_whole(number: &Number) -> bool {
+    let is_exact = |float: f64| float.fract() == 0.0 && float.abs() <= MAX_WHOLE_FLOAT;
+    number.is_i64() || number.as_f64().is_some_and(is_exact)
 }
 
 /// Whether a schema without a type says something about objects, so that null is not one.
