@@ -100,7 +100,7 @@ fn conditions(stored: &Value, one: &One) -> Vec<Value> {
         false => condition("Established", "False", "NotAccepted", "not all names are accepted"),
     });
     if let Some((status, reason, message)) = approval(stored) {
-        all.push(condition("KubernetesAPIApprovalPolicy", status, reason, &message));
+        all.push(condition("KubernetesAPIApprovalPolicyConformant", status, reason, &message));
     }
     all
 }
