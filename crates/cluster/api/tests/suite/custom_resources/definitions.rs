@@ -66,6 +66,7 @@ async fn a_definition_says_how_it_stands_and_is_told_of_within_a_second() {
     let document = http.ok("GET", &url, "", &Value::Null).await;
     let schema = &document["components"]["schemas"]["com.example.cr.v1.Tab"];
     assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "Tab");
+    assert!(schema.get("x-kubernetes-selectable-fields").is_none(), "{schema}");
     let whole = http.ok("GET", "/openapi/v2", "", &Value::Null).await;
     assert!(whole["definitions"]["com.example.cr.v1.TabList"].is_object());
     let mut changed = one_version("Tab", anything());
@@ -139,7 +140,7 @@ async fn groups_of_kubernetes_itself_say_whether_they_are_approved() {
     define(&world, &definition).await;
     until("it says that it is not approved", async || {
         let found = world.definition("tabs.tab.k8s.io").await;
-        condition(&found, "KubernetesAPIApprovalPolicy")["reason"] == "UnapprovedAnnotation"
+        condition(&found, "KubernetesAPIApprovalPolicyConformant")["reason"] == "UnapprovedAnnotation"
     })
     .await;
 }
