@@ -32,7 +32,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) fn of(request: &Request) -> Outcome<Self> {
+    fn of(request: &Request) -> Outcome<Self> {
         let content_type = request.header(header::CONTENT_TYPE);
         match content_type.split(';').next().unwrap_or("").trim() {
             "application/json-patch+json" => Ok(Self::Json),
@@ -47,7 +47,7 @@ impl Format {
     }
 
     /// The same for the objects of a kind, which may not know how its lists merge.
-    fn of_kind(request: &Request, row: &Served) -> Outcome<Self> {
+    pub(super) fn of_kind(request: &Request, row: &Served) -> Outcome<Self> {
         match Self::of(request)? {
             Self::Strategic if !row.takes_strategic_patches => {
                 Err(unsupported("application/apply-patch+yaml", request.header(header::CONTENT_TYPE)))

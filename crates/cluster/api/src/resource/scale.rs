@@ -16,7 +16,7 @@ use super::target::Target;
 use super::update::modify;
 use crate::admission::{self, Operation};
 use crate::http::{Outcome, Request, answer};
-use crate::kinds::scale;
+use crate::kinds::{Served, scale};
 use crate::schema;
 use crate::server::Inner;
 
@@ -33,9 +33,10 @@ pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
 
 /// Replaces or patches the scale of an object.
 pub(crate) async fn write_scale(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let is_dry_run = options::is_dry_run(request, options_of(request)?)?;
-    let replicas = admitted(server, request, target, &wanted(request)?).await?;
-    let stored = match request.method == Method::PATCH && Format::of(request)? == Format::Apply {
+    let row = &target.row;
+    let is_dry_run = options::is_dry_run(request, options_of(request, row)?)?;
+    let replicas = admitted(server, request, target, &wanted(request, row)?).await?;
+    let stored = match request.method == Method::PATCH && Format::of_kind(request, row)? == Format::Apply {
         true => apply(server, request, target, is_dry_run, replicas).await?,
         false => change(server, request, target, is_dry_run, replicas).await?,
     };
@@ -54,7 +55,7 @@ async fn change(
     replicas: Option<Value>,
 ) -> Outcome<Stored> {
     let writer = Writer::of(request, "").owning_through(PART).settled();
-    let (wanted, paths) = (wanted(request)?, target.row.strategy().scale_paths());
+    let (wanted, paths) = (wanted(request, &target.row)?, target.row.strategy().scale_paths());
     modify(server, target, &writer, is_dry_run, |old| {
         let mut scale = wanted(&scale::of(paths, old))?;
         if let Some(replicas) = &replicas {
@@ -79,7 +80,7 @@ async fn apply(
     replicas: Option<Value>,
 ) -> Outcome<Stored> {
     let writer = Writer::applying(request, "").owning_through(PART).settled();
-    let (sent, wanted) = (decode::yaml(&request.body)?, wanted(request)?);
+    let (sent, wanted) = (decode::yaml(&request.body)?, wanted(request, &target.row)?);
     let (force, paths) = (request.query.flag("force"), target.row.strategy().scale_paths());
     let configuration = json!({
         "apiVersion": target.row.api_version(), "kind": *target.row.kind, "metadata": {"name": target.name},
@@ -115,23 +116,23 @@ async fn admitted(
     Ok(replicas(&admitted).filter(|_| replicas(&admitted) != replicas(&sent)))
 }
 
-fn options_of(request: &Request) -> Outcome<OptionsOf> {
+fn options_of(request: &Request, row: &Served) -> Outcome<OptionsOf> {
     if request.method == Method::PUT {
         return Ok(OptionsOf::Update);
     }
-    Ok(if Format::of(request)? == Format::Apply { OptionsOf::Apply } else { OptionsOf::Patch })
+    Ok(if Format::of_kind(request, row)? == Format::Apply { OptionsOf::Apply } else { OptionsOf::Patch })
 }
 
 /// From the scale as it is to the scale as it should be.
 type Change = Box<dyn Fn(&Value) -> Outcome<Value> + Send + Sync>;
 
-fn wanted(request: &Request) -> Outcome<Change> {
+fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
     if request.method == Method::PUT {
         let mut sent = decode::any(request)?;
         decode::set_type(&mut sent, "autoscaling/v1", "Scale")?;
         return Ok(Box::new(move |_| Ok(sent.clone())));
     }
-    let format = Format::of(request)?;
+    let format = Format::of_kind(request, row)?;
     let mut change = decode::yaml(&request.body)?;
     if format == Format::Apply {
         decode::set_type(&mut change, "autoscaling/v1", "Scale")?;

@@ -11,6 +11,7 @@ use crate::support::World;
 const GADGETS: &str = "/apis/suite.example.com/v1/namespaces/default/gadgets";
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
 async fn world() -> (World, Http) {
@@ -183,8 +184,7 @@ async fn appliers_share_lists_as_the_schema_says() {
     assert_eq!(gone["spec"]["tags"], json!(["x"]));
     assert_eq!(gone["spec"]["wheels"].as_array().unwrap().len(), 1);
     let strategic = json!({"spec": {"color": "blue"}});
-    let (code, status) =
-        http.call("PATCH", &path("a"), "application/strategic-merge-patch+json", &strategic).await;
+    let (code, status) = http.call("PATCH", &path("a"), STRATEGIC, &strategic).await;
     assert_eq!(
         (code, &status["reason"]),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("UnsupportedMediaType"))
@@ -219,6 +219,18 @@ async fn objects_are_selected_by_the_fields_that_the_definition_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn openapi_tells_by_which_fields_objects_are_selected() {
+    let (_world, http) = world().await;
+    let (name, fields) = ("com.example.suite.v1.Gadget", json!([{"fieldPath": "spec.color"}]));
+    let third = http.ok("GET", "/openapi/v3/apis/suite.example.com/v1", "", &Value::Null).await;
+    assert_eq!(third["components"]["schemas"][name]["x-kubernetes-selectable-fields"], fields);
+    let second = http.ok("GET", "/openapi/v2", "", &Value::Null).await;
+    assert_eq!(second["definitions"][name]["x-kubernetes-selectable-fields"], fields);
+    let pod = &second["definitions"]["io.k8s.api.core.v1.Pod"];
+    assert!(pod.is_object() && pod.get("x-kubernetes-selectable-fields").is_none(), "{pod}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn status_and_scale_are_parts_of_their_own() {
     let (world, http) = world().await;
     let mut sent = gadget("a", json!({"replicas": 2}));
@@ -235,6 +247,12 @@ async fn status_and_scale_are_parts_of_their_own() {
         (&scale["spec"], &scale["status"]),
         (&json!({"replicas": 5}), &json!({"replicas": 4, "selector": "app=a"}))
     );
+    let strategic = json!({"spec": {"replicas": 6}});
+    for part in ["scale", "status"] {
+        let path = format!("{}/{part}", path("a"));
+        let (code, status) = http.call("PATCH", &path, STRATEGIC, &strategic).await;
+        assert_eq!(code, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{part}: {status}");
+    }
     let (code, _) = http.call("GET", &format!("{}/log", path("a")), "", &Value::Null).await;
     assert_eq!(code, StatusCode::NOT_FOUND);
 }
