@@ -1,4 +1,5 @@
-//! What every transport has to deliver alike: one suite, run in-process and over HTTPS.
+//! What every transport has to deliver alike: one suite, run in-process and over HTTPS, and over HTTPS for the objects of a
+//! definition.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,55 +14,75 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use serde_json::{Value, json};
 
+use crate::plain::{Plain, merge_of};
 use crate::support::World;
 
-macro_rules! contract {
-    ($($name:ident),* $(,)?) => {
-        mod inside {
+/// Tests of one transport.
+macro_rules! over {
+    ($module:ident, $client:ident, $kind:ty, [$($plain:ident),*], [$($other:ident),*]) => {
+        mod $module {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
+            async fn $plain() {
                 let world = World::start().await;
-                super::$name(&world, world.inside()).await;
+                super::$plain::<$kind>(&world, world.$client()).await;
             })*
-        }
-        mod outside {
-            use super::*;
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
+            async fn $other() {
                 let world = World::start().await;
-                super::$name(&world, world.outside()).await;
+                super::$other(&world, world.$client()).await;
             })*
         }
     };
 }
 
-pub(crate) use contract;
+/// The tests that hold of plain objects, of a built-in kind and of a definition's, and those of some built-in kind.
+macro_rules! contract {
+    (plain: [$($plain:ident),* $(,)?], others: [$($other:ident),* $(,)?] $(,)?) => {
+        crate::contract::over!(inside, inside, ConfigMap, [$($plain),*], [$($other),*]);
+        crate::contract::over!(outside, outside, ConfigMap, [$($plain),*], [$($other),*]);
+        mod defined {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $plain() {
+                let world = World::start().await;
+                crate::plain::Gadget::define(&world).await;
+                super::$plain::<crate::plain::Gadget>(&world, world.outside()).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use {contract, over};
 
 contract!(
-    what_was_written_reads_back_with_a_revision,
-    failures_have_the_apis_kinds_and_words,
-    a_stale_replace_is_a_conflict_and_changes_nothing,
-    generated_names_differ,
-    pages_show_one_state_while_others_write,
-    selectors_choose_by_labels_and_fields,
-    a_watch_tells_what_comes_into_and_goes_out_of_its_selection,
-    a_watch_goes_on_where_another_ended,
-    a_compacted_revision_is_expired,
-    initial_events_end_with_a_bookmark,
-    patches_of_three_formats_change_parts,
-    status_and_spec_are_written_apart,
-    finalizers_hold_a_deleted_object,
-    preconditions_guard_deletion,
-    a_dry_run_stores_nothing,
-    pods_end_gracefully_once_they_are_on_a_node,
-    a_pod_is_bound_once,
-    a_gated_pod_is_not_bound,
-    scale_reads_and_writes_replicas,
-    a_namespace_ends_by_its_finalizer,
-    collections_are_deleted_by_selector,
-    informers_follow_and_share,
-    services_get_addresses_and_ports_of_their_own,
+    plain: [
+        what_was_written_reads_back_with_a_revision,
+        a_stale_replace_is_a_conflict_and_changes_nothing,
+        generated_names_differ,
+        pages_show_one_state_while_others_write,
+        a_watch_tells_what_comes_into_and_goes_out_of_its_selection,
+        a_watch_goes_on_where_another_ended,
+        a_compacted_revision_is_expired,
+        initial_events_end_with_a_bookmark,
+        finalizers_hold_a_deleted_object,
+        preconditions_guard_deletion,
+        a_dry_run_stores_nothing,
+        collections_are_deleted_by_selector,
+        informers_follow_and_share,
+    ],
+    others: [
+        failures_have_the_apis_kinds_and_words,
+        selectors_choose_by_labels_and_fields,
+        patches_of_three_formats_change_parts,
+        status_and_spec_are_written_apart,
+        pods_end_gracefully_once_they_are_on_a_node,
+        a_pod_is_bound_once,
+        a_gated_pod_is_not_bound,
+        scale_reads_and_writes_replicas,
+        a_namespace_ends_by_its_finalizer,
+        services_get_addresses_and_ports_of_their_own,
+    ],
 );
 
 pub fn from<K: Object>(value: Value) -> K {
@@ -108,19 +129,18 @@ async fn told<K: Object>(stream: &mut WatchStream<K>) -> (&'static str, String) 
     }
 }
 
-async fn what_was_written_reads_back_with_a_revision(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    let created = api.create(&config_map("a", "x")).await.unwrap();
-    let meta = &created.metadata;
-    assert!(meta.uid.is_some() && meta.creation_timestamp.is_some() && meta.generation.is_none());
+async fn what_was_written_reads_back_with_a_revision<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    let created = api.create(&K::labelled("a", "x")).await.unwrap();
+    let meta = created.metadata();
+    assert!(meta.uid.is_some() && meta.creation_timestamp.is_some());
+    assert_eq!(meta.generation, K::IS_DEFINED.then_some(1));
     assert_eq!(api.get("a").await.unwrap(), created);
     let same = api.replace("a", &created).await.unwrap();
     assert_eq!(version(&same), version(&created), "a write that changes nothing is none");
-    let mut changed = created.clone();
-    changed.data = Some(BTreeMap::from([("key".into(), "other".into())]));
-    let changed = api.replace("a", &changed).await.unwrap();
+    let changed = api.replace("a", &created.with("key", "other")).await.unwrap();
     assert_ne!(version(&changed), version(&created));
-    assert_eq!(changed.metadata.uid, created.metadata.uid);
+    assert_eq!(changed.metadata().uid, created.metadata().uid);
     api.delete("a", &DeleteOptions::default()).await.unwrap();
     assert!(api.get_opt("a").await.unwrap().is_none());
 }
@@ -147,29 +167,36 @@ async fn failures_have_the_apis_kinds_and_words(_: &World, client: Client) {
     );
 }
 
-async fn a_stale_replace_is_a_conflict_and_changes_nothing(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    let first = api.create(&config_map("a", "x")).await.unwrap();
+async fn a_stale_replace_is_a_conflict_and_changes_nothing<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    let first = api.create(&K::labelled("a", "x")).await.unwrap();
     let mut second = first.clone();
-    second.metadata.labels = Some(BTreeMap::from([("app".into(), "y".into())]));
+    second.metadata_mut().labels = Some(BTreeMap::from([("app".into(), "y".into())]));
     let second = api.replace("a", &second).await.unwrap();
-    let mut late = first;
-    late.data = None;
+    let mut late = first.with("key", "late");
     let error = api.replace("a", &late).await.unwrap_err();
-    let text = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your \
-                changes to the latest version and try again";
-    assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Conflict, text));
-    late.metadata.resource_version = None;
+    let text = format!(
+        "Operation cannot be fulfilled on {} \"a\": the object has been modified; please apply your changes to the \
+         latest version and try again",
+        K::RESOURCE
+    );
+    assert_eq!((error.kind(), error.to_string()), (Kind::Conflict, text));
+    late.metadata_mut().resource_version = None;
+    if K::IS_DEFINED {
+        assert_eq!(api.replace("a", &late).await.unwrap_err().kind(), Kind::Invalid);
+        return;
+    }
     api.replace("a", &late).await.unwrap();
     assert_ne!(version(&api.get("a").await.unwrap()), version(&second));
 }
 
-async fn generated_names_differ(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    let unnamed: ConfigMap = from(json!({"metadata": {"generateName": "job-"}}));
+async fn generated_names_differ<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    let mut unnamed = K::labelled("", "x");
+    (unnamed.metadata_mut().name, unnamed.metadata_mut().generate_name) = (None, Some("job-".into()));
     let mut names = Vec::new();
     for _ in 0..5 {
-        names.push(api.create(&unnamed).await.unwrap().metadata.name.unwrap());
+        names.push(api.create(&unnamed).await.unwrap().metadata().name.clone().unwrap());
     }
     assert!(names.iter().all(|name| name.len() == 9 && name.starts_with("job-")), "{names:?}");
     names.sort();
@@ -177,26 +204,25 @@ async fn generated_names_differ(_: &World, client: Client) {
     assert_eq!(names.len(), 5);
 }
 
-async fn pages_show_one_state_while_others_write(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
+async fn pages_show_one_state_while_others_write<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
     for at in 0..7 {
-        api.create(&config_map(&format!("c{at}"), "x")).await.unwrap();
+        api.create(&K::labelled(&format!("c{at}"), "x")).await.unwrap();
     }
     let first = api.list(&ListParams::default().limit(3)).await.unwrap();
     assert_eq!((first.items.len(), first.remaining), (3, Some(4)));
-    api.create(&config_map("c3-late", "x")).await.unwrap();
+    api.create(&K::labelled("c3-late", "x")).await.unwrap();
     api.delete("c5", &DeleteOptions::default()).await.unwrap();
     let mut names: Vec<String> = Vec::new();
     let mut page = first;
     loop {
-        names.extend(page.items.iter().map(|item| item.metadata.name.clone().unwrap()));
+        names.extend(page.items.iter().map(|item| item.metadata().name.clone().unwrap()));
         let Some(token) = page.continue_token else { break };
         let params = ListParams { limit: Some(3), continue_token: Some(token), ..ListParams::default() };
         page = api.list(&params).await.unwrap();
     }
     assert_eq!(names, ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]);
-    let all =
-        client.all::<ConfigMap>().list_all(&ListParams::default().labels("app=x").limit(2)).await.unwrap();
+    let all = client.all::<K>().list_all(&ListParams::default().labels("app=x").limit(2)).await.unwrap();
     assert_eq!(all.items.len(), 7);
 }
 
@@ -222,17 +248,16 @@ async fn selectors_choose_by_labels_and_fields(_: &World, client: Client) {
     assert_eq!(pods.list(&on("n2")).await.unwrap().items.len(), 0);
 }
 
-async fn a_watch_tells_what_comes_into_and_goes_out_of_its_selection(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
+async fn a_watch_tells_what_comes_into_and_goes_out_of_its_selection<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
     let start = api.list(&ListParams::default()).await.unwrap().resource_version;
     let mut watch = api.watch(&ListParams::default().labels("app=x"), &start).await.unwrap();
-    api.create(&config_map("other", "y")).await.unwrap();
-    let mut object = api.create(&config_map("a", "y")).await.unwrap();
+    api.create(&K::labelled("other", "y")).await.unwrap();
+    let mut object = api.create(&K::labelled("a", "y")).await.unwrap();
     for label in ["x", "x", "y", "x"] {
-        object.metadata.labels = Some(BTreeMap::from([("app".into(), label.into())]));
+        object.metadata_mut().labels = Some(BTreeMap::from([("app".into(), label.into())]));
         let at = version(&object);
-        object.data.get_or_insert_default().insert("at".into(), at);
-        object = api.replace("a", &object).await.unwrap();
+        object = api.replace("a", &object.with("at", &at)).await.unwrap();
     }
     api.delete("a", &DeleteOptions::default()).await.unwrap();
     let mut seen = Vec::new();
@@ -243,14 +268,14 @@ async fn a_watch_tells_what_comes_into_and_goes_out_of_its_selection(_: &World, 
     assert_eq!(words, ["added", "modified", "deleted", "added", "deleted"]);
 }
 
-async fn a_watch_goes_on_where_another_ended(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
+async fn a_watch_goes_on_where_another_ended<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
     let start = api.list(&ListParams::default()).await.unwrap().resource_version;
     let mut watch = api.watch(&ListParams::default(), &start).await.unwrap();
-    api.create(&config_map("a", "x")).await.unwrap();
+    api.create(&K::labelled("a", "x")).await.unwrap();
     let WatchEvent::Added(first) = next(&mut watch).await else { panic!("added") };
     drop(watch);
-    api.create(&config_map("b", "x")).await.unwrap();
+    api.create(&K::labelled("b", "x")).await.unwrap();
     api.delete("a", &DeleteOptions::default()).await.unwrap();
     let mut watch = api.watch(&ListParams::default(), &version(&first)).await.unwrap();
     assert_eq!(told(&mut watch).await, ("added", "b".into()));
@@ -262,14 +287,14 @@ async fn a_watch_goes_on_where_another_ended(_: &World, client: Client) {
     assert!(watch.next().await.is_none(), "the server ends it in time");
 }
 
-async fn a_compacted_revision_is_expired(world: &World, client: Client) {
+async fn a_compacted_revision_is_expired<K: Plain>(world: &World, client: Client) {
     use hako_store::{Revision, Store as _};
-    let api: Api<ConfigMap> = client.namespaced("default");
+    let api: Api<K> = client.namespaced("default");
     for at in 0..4 {
-        api.create(&config_map(&format!("c{at}"), "x")).await.unwrap();
+        api.create(&K::labelled(&format!("c{at}"), "x")).await.unwrap();
     }
     let page = api.list(&ListParams::default().limit(2)).await.unwrap();
-    api.create(&config_map("late", "x")).await.unwrap();
+    api.create(&K::labelled("late", "x")).await.unwrap();
     let now = world.store.revision().await.unwrap();
     world.store.compact(now).await.unwrap();
     let watch = match api.watch(&ListParams::default(), &page.resource_version).await {
@@ -285,9 +310,9 @@ async fn a_compacted_revision_is_expired(world: &World, client: Client) {
     assert_eq!(api.list(&params).await.unwrap_err().kind(), Kind::DeadlineExceeded);
 }
 
-async fn initial_events_end_with_a_bookmark(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    api.create(&config_map("a", "x")).await.unwrap();
+async fn initial_events_end_with_a_bookmark<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    api.create(&K::labelled("a", "x")).await.unwrap();
     let params = ListParams { send_initial_events: true, ..ListParams::default() };
     let mut watch = api.watch(&params, "").await.unwrap();
     assert_eq!(told(&mut watch).await, ("added", "a".into()));
@@ -295,7 +320,7 @@ async fn initial_events_end_with_a_bookmark(_: &World, client: Client) {
         panic!("a bookmark")
     };
     assert!(initial_events_end && !resource_version.is_empty());
-    api.create(&config_map("b", "x")).await.unwrap();
+    api.create(&K::labelled("b", "x")).await.unwrap();
     assert_eq!(told(&mut watch).await, ("added", "b".into()));
 }
 
@@ -342,47 +367,47 @@ async fn status_and_spec_are_written_apart(_: &World, client: Client) {
     assert_eq!(object.status.unwrap().ready_replicas, Some(1));
 }
 
-async fn finalizers_hold_a_deleted_object(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    let mut object = config_map("a", "x");
-    object.metadata.finalizers = Some(vec!["example.com/hold".into()]);
+async fn finalizers_hold_a_deleted_object<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    let mut object = K::labelled("a", "x");
+    object.metadata_mut().finalizers = Some(vec!["example.com/hold".into()]);
     api.create(&object).await.unwrap();
     api.delete("a", &DeleteOptions::default()).await.unwrap();
     let held = api.get("a").await.unwrap();
-    assert!(held.metadata.deletion_timestamp.is_some());
+    assert!(held.metadata().deletion_timestamp.is_some());
     api.delete("a", &DeleteOptions::default()).await.unwrap();
     assert_eq!(version(&api.get("a").await.unwrap()), version(&held), "asking again changes nothing");
     let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     api.patch("a", &release).await.unwrap();
     assert!(api.get_opt("a").await.unwrap().is_none());
-    api.create(&config_map("b", "x")).await.unwrap();
+    api.create(&K::labelled("b", "x")).await.unwrap();
     let foreground = DeleteOptions { propagation: Some(Propagation::Foreground), ..DeleteOptions::default() };
     api.delete("b", &foreground).await.unwrap();
-    assert_eq!(api.get("b").await.unwrap().metadata.finalizers.unwrap(), ["foregroundDeletion"]);
+    let held = api.get("b").await.unwrap();
+    assert_eq!(held.metadata().finalizers.as_deref(), Some(&["foregroundDeletion".to_owned()][..]));
 }
 
-async fn preconditions_guard_deletion(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    let object = api.create(&config_map("a", "x")).await.unwrap();
+async fn preconditions_guard_deletion<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    let object = api.create(&K::labelled("a", "x")).await.unwrap();
     let other = DeleteOptions { uid: Some("other".into()), ..DeleteOptions::default() };
     assert_eq!(api.delete("a", &other).await.unwrap_err().kind(), Kind::Conflict);
     let stale = DeleteOptions { resource_version: Some("1".into()), ..DeleteOptions::default() };
     assert_eq!(api.delete("a", &stale).await.unwrap_err().kind(), Kind::Conflict);
-    let right = DeleteOptions { uid: object.metadata.uid, ..DeleteOptions::default() };
+    let right = DeleteOptions { uid: object.metadata().uid.clone(), ..DeleteOptions::default() };
     api.delete("a", &right).await.unwrap();
 }
 
-async fn a_dry_run_stores_nothing(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
+async fn a_dry_run_stores_nothing<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
     let dry = WriteOptions { dry_run: true, ..WriteOptions::default() };
-    let object = api.create_with(&config_map("a", "x"), &dry).await.unwrap();
-    assert!(object.metadata.uid.is_some());
+    let object = api.create_with(&K::labelled("a", "x"), &dry).await.unwrap();
+    assert!(object.metadata().uid.is_some());
     assert!(api.get_opt("a").await.unwrap().is_none());
-    let stored = api.create(&config_map("a", "x")).await.unwrap();
-    assert_eq!(api.create_with(&config_map("a", "x"), &dry).await.unwrap_err().kind(), Kind::AlreadyExists);
-    let patch = Patch::Merge(json!({"data": {"key": "dry"}}));
-    let patched = api.patch_with("a", &patch, &dry).await.unwrap();
-    assert_eq!(patched.data.unwrap()["key"], "dry");
+    let stored = api.create(&K::labelled("a", "x")).await.unwrap();
+    assert_eq!(api.create_with(&K::labelled("a", "x"), &dry).await.unwrap_err().kind(), Kind::AlreadyExists);
+    let patched = api.patch_with("a", &merge_of::<K>("key", "dry"), &dry).await.unwrap();
+    assert_eq!(patched.value("key").as_deref(), Some("dry"));
     api.delete("a", &DeleteOptions { dry_run: true, ..DeleteOptions::default() }).await.unwrap();
     assert_eq!(api.get("a").await.unwrap(), stored);
 }
@@ -466,30 +491,30 @@ async fn a_namespace_ends_by_its_finalizer(_: &World, client: Client) {
     assert_eq!(kept.kind(), Kind::Forbidden);
 }
 
-async fn collections_are_deleted_by_selector(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
+async fn collections_are_deleted_by_selector<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
     for (name, label) in [("a", "x"), ("b", "y"), ("c", "x")] {
-        api.create(&config_map(name, label)).await.unwrap();
+        api.create(&K::labelled(name, label)).await.unwrap();
     }
     api.delete_collection(&ListParams::default().labels("app=x"), &DeleteOptions::default()).await.unwrap();
     let left = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(left.items.len(), 1);
-    assert_eq!(left.items[0].metadata.name.as_deref(), Some("b"));
+    assert_eq!(left.items[0].metadata().name.as_deref(), Some("b"));
 }
 
-async fn informers_follow_and_share(_: &World, client: Client) {
-    let api: Api<ConfigMap> = client.namespaced("default");
-    api.create(&config_map("a", "x")).await.unwrap();
+async fn informers_follow_and_share<K: Plain>(_: &World, client: Client) {
+    let api: Api<K> = client.namespaced("default");
+    api.create(&K::labelled("a", "x")).await.unwrap();
     let informers = Informers::new(client.clone());
-    let informer = informers.get::<ConfigMap>();
-    let mut changes = informers.get::<ConfigMap>().changes();
+    let informer = informers.get::<K>();
+    let mut changes = informers.get::<K>().changes();
     assert!(matches!(changes.next().await, Some(Change::Resync)));
     assert!(informer.is_synced());
     assert_eq!(informer.list_in("default").len(), 1);
-    api.create(&config_map("b", "x")).await.unwrap();
+    api.create(&K::labelled("b", "x")).await.unwrap();
     let Some(Change::Applied { old: None, new }) = changes.next().await else { panic!("applied") };
-    assert_eq!(new.metadata.name.as_deref(), Some("b"));
-    api.patch("b", &Patch::Merge(json!({"data": {"k": "2"}}))).await.unwrap();
+    assert_eq!(new.metadata().name.as_deref(), Some("b"));
+    api.patch("b", &merge_of::<K>("k", "2")).await.unwrap();
     let Some(Change::Applied { old: Some(_), new }) = changes.next().await else { panic!("applied") };
     assert_eq!(informer.get("default", "b").unwrap(), new);
     api.delete("b", &DeleteOptions::default()).await.unwrap();

@@ -25,6 +25,7 @@ mod kubectls;
 mod limits;
 mod metrics;
 mod node_proxy;
+mod plain;
 mod pod_parts;
 #[path = "../../../../../tests/programs.rs"]
 mod programs;

@@ -1,5 +1,6 @@
 //! Which state a read shows, rule by rule as the API's documentation has them ("Resource versions", "Retrieving large
-//! results sets in chunks", "Efficient detection of changes"): run in-process and over HTTPS.
+//! results sets in chunks", "Efficient detection of changes"): run in-process and over HTTPS, and for objects of
+//! a definition.
 
 use bytes::Bytes;
 use hako_client::{Api, Client, DeleteOptions};
@@ -8,35 +9,37 @@ use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use crate::contract::{config_map, contract};
+use crate::contract::contract;
+use crate::plain::Plain;
 use crate::support::World;
 
 contract!(
-    a_list_shows_the_newest_state_unless_it_is_asked_for_another,
-    a_list_at_an_exact_version_is_as_it_was_then,
-    a_limit_without_a_rule_makes_a_version_exact,
-    version_zero_is_any_state_and_never_an_exact_one,
-    a_rule_needs_a_version_and_has_to_be_known,
-    a_continued_list_takes_neither_a_version_nor_a_rule,
-    a_version_that_is_no_number_is_refused,
-    a_version_to_come_is_too_large_for_lists_and_objects,
-    an_exact_version_that_is_gone_is_expired,
-    a_token_that_is_too_old_comes_with_one_for_the_rest,
-    a_token_of_another_collection_or_of_nobody_is_refused,
-    what_is_left_is_counted_unless_something_is_selected,
-    a_limit_with_a_selector_fills_its_pages,
-    a_list_takes_no_initial_events,
-    a_watch_without_a_version_or_from_zero_begins_with_the_present_state,
-    a_watch_from_a_version_tells_what_came_after,
-    a_watch_from_a_version_that_is_gone_is_expired,
-    initial_events_and_their_rule_need_each_other,
-    initial_events_end_with_an_annotated_bookmark,
-    initial_events_may_be_declined,
-    bookmarks_come_only_to_who_asks_for_them,
-    who_names_an_object_sees_none_whose_name_only_begins_like_it,
+    plain: [
+        a_list_shows_the_newest_state_unless_it_is_asked_for_another,
+        a_list_at_an_exact_version_is_as_it_was_then,
+        a_limit_without_a_rule_makes_a_version_exact,
+        version_zero_is_any_state_and_never_an_exact_one,
+        a_rule_needs_a_version_and_has_to_be_known,
+        a_continued_list_takes_neither_a_version_nor_a_rule,
+        a_version_that_is_no_number_is_refused,
+        a_version_to_come_is_too_large_for_lists_and_objects,
+        an_exact_version_that_is_gone_is_expired,
+        a_token_that_is_too_old_comes_with_one_for_the_rest,
+        a_token_of_another_collection_or_of_nobody_is_refused,
+        what_is_left_is_counted_unless_something_is_selected,
+        a_limit_with_a_selector_fills_its_pages,
+        a_list_takes_no_initial_events,
+        a_watch_without_a_version_or_from_zero_begins_with_the_present_state,
+        a_watch_from_a_version_tells_what_came_after,
+        a_watch_from_a_version_that_is_gone_is_expired,
+        initial_events_and_their_rule_need_each_other,
+        initial_events_end_with_an_annotated_bookmark,
+        initial_events_may_be_declined,
+        bookmarks_come_only_to_who_asks_for_them,
+        who_names_an_object_sees_none_whose_name_only_begins_like_it,
+    ],
+    others: [],
 );
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Status code and body of a GET.
 async fn get(client: &Client, path: &str) -> (u16, Bytes) {
@@ -45,14 +48,14 @@ async fn get(client: &Client, path: &str) -> (u16, Bytes) {
     (code, response.into_body().collect().await.unwrap().to_bytes())
 }
 
-async fn list(client: &Client, query: &str) -> (u16, Value) {
-    let (code, body) = get(client, &format!("{MAPS}?{query}")).await;
+async fn list<K: Plain>(client: &Client, query: &str) -> (u16, Value) {
+    let (code, body) = get(client, &format!("{}?{query}", K::PATH)).await;
     (code, serde_json::from_slice(&body).unwrap())
 }
 
 /// The lines of a watch that the server ends after a second: what is told, of whom, and the object.
-async fn watch(client: &Client, query: &str) -> Vec<(String, String, Value)> {
-    let (code, body) = get(client, &format!("{MAPS}?watch=true&timeoutSeconds=1&{query}")).await;
+async fn watch<K: Plain>(client: &Client, query: &str) -> Vec<(String, String, Value)> {
+    let (code, body) = get(client, &format!("{}?watch=true&timeoutSeconds=1&{query}", K::PATH)).await;
     assert_eq!(code, 200, "{}", String::from_utf8_lossy(&body));
     let line = |line: &[u8]| {
         let mut line: Value = serde_json::from_slice(line).unwrap();
@@ -71,16 +74,16 @@ fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
 }
 
-fn maps(client: &Client) -> Api<ConfigMap> {
+fn all<K: Plain>(client: &Client) -> Api<K> {
     client.namespaced("default")
 }
 
-/// Makes maps of the label `x`; answers the version after the last.
-async fn fill(client: &Client, all: &[&str]) -> String {
+/// Makes objects of the label `x`; answers the version after the last.
+async fn fill<K: Plain>(client: &Client, names: &[&str]) -> String {
     let mut version = String::new();
-    for name in all {
-        let made = maps(client).create(&config_map(name, "x")).await.unwrap();
-        version = made.metadata.resource_version.unwrap();
+    for name in names {
+        let made = all::<K>(client).create(&K::labelled(name, "x")).await.unwrap();
+        version = made.metadata().resource_version.clone().unwrap();
     }
     version
 }
@@ -101,96 +104,96 @@ fn assert_refused((code, status): &(u16, Value), message: &str) {
     );
 }
 
-async fn a_list_shows_the_newest_state_unless_it_is_asked_for_another(_: &World, client: Client) {
-    let then = fill(&client, &["a"]).await;
-    let now = fill(&client, &["b"]).await;
+async fn a_list_shows_the_newest_state_unless_it_is_asked_for_another<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a"]).await;
+    let now = fill::<K>(&client, &["b"]).await;
     let not_older = format!("resourceVersion={then}&resourceVersionMatch=NotOlderThan");
     let limited = format!("{not_older}&limit=5");
     for query in ["", &format!("resourceVersion={then}"), &not_older, &limited] {
-        let (code, list) = list(&client, query).await;
+        let (code, list) = list::<K>(&client, query).await;
         assert_eq!((code, names(&list)), (200, vec!["a", "b"]), "{query}");
         let shown: u64 = list["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
         assert!(shown >= now.parse().unwrap());
     }
 }
 
-async fn a_list_at_an_exact_version_is_as_it_was_then(_: &World, client: Client) {
-    let then = fill(&client, &["a", "b"]).await;
-    fill(&client, &["c"]).await;
-    maps(&client).delete("a", &DeleteOptions::default()).await.unwrap();
+async fn a_list_at_an_exact_version_is_as_it_was_then<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a", "b"]).await;
+    fill::<K>(&client, &["c"]).await;
+    all::<K>(&client).delete("a", &DeleteOptions::default()).await.unwrap();
     for limit in ["", "&limit=5"] {
         let query = format!("resourceVersion={then}&resourceVersionMatch=Exact{limit}");
-        let (code, list) = list(&client, &query).await;
+        let (code, list) = list::<K>(&client, &query).await;
         assert_eq!((code, names(&list)), (200, vec!["a", "b"]));
         assert_eq!(list["metadata"]["resourceVersion"], then.as_str());
     }
 }
 
-async fn a_limit_without_a_rule_makes_a_version_exact(_: &World, client: Client) {
-    let then = fill(&client, &["a", "b"]).await;
-    fill(&client, &["c"]).await;
-    let (_, first) = list(&client, &format!("resourceVersion={then}&limit=1")).await;
+async fn a_limit_without_a_rule_makes_a_version_exact<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a", "b"]).await;
+    fill::<K>(&client, &["c"]).await;
+    let (_, first) = list::<K>(&client, &format!("resourceVersion={then}&limit=1")).await;
     assert_eq!((names(&first), &first["metadata"]["resourceVersion"]), (vec!["a"], &json!(then)));
     let token = first["metadata"]["continue"].as_str().unwrap();
-    let (_, rest) = list(&client, &format!("limit=5&continue={token}")).await;
+    let (_, rest) = list::<K>(&client, &format!("limit=5&continue={token}")).await;
     assert_eq!(names(&rest), ["b"]);
 }
 
-async fn version_zero_is_any_state_and_never_an_exact_one(_: &World, client: Client) {
-    fill(&client, &["a", "b"]).await;
+async fn version_zero_is_any_state_and_never_an_exact_one<K: Plain>(_: &World, client: Client) {
+    fill::<K>(&client, &["a", "b"]).await;
     for rule in ["", "&resourceVersionMatch=NotOlderThan", "&limit=5"] {
-        let (code, list) = list(&client, &format!("resourceVersion=0{rule}")).await;
+        let (code, list) = list::<K>(&client, &format!("resourceVersion=0{rule}")).await;
         assert_eq!((code, names(&list)), (200, vec!["a", "b"]), "{rule}");
     }
-    let exact = list(&client, "resourceVersion=0&resourceVersionMatch=Exact").await;
+    let exact = list::<K>(&client, "resourceVersion=0&resourceVersionMatch=Exact").await;
     assert_refused(
         &exact,
         "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for",
     );
 }
 
-async fn a_rule_needs_a_version_and_has_to_be_known(_: &World, client: Client) {
+async fn a_rule_needs_a_version_and_has_to_be_known<K: Plain>(_: &World, client: Client) {
     for rule in ["Exact", "NotOlderThan"] {
-        let refused = list(&client, &format!("resourceVersionMatch={rule}")).await;
+        let refused = list::<K>(&client, &format!("resourceVersionMatch={rule}")).await;
         assert_refused(&refused, "resourceVersionMatch is forbidden unless resourceVersion is provided");
     }
-    let refused = list(&client, "resourceVersion=1&resourceVersionMatch=Newest").await;
+    let refused = list::<K>(&client, "resourceVersion=1&resourceVersionMatch=Newest").await;
     assert_refused(&refused, "resourceVersionMatch: Unsupported value: \"Newest\"");
 }
 
-async fn a_continued_list_takes_neither_a_version_nor_a_rule(_: &World, client: Client) {
-    let then = fill(&client, &["a", "b"]).await;
-    let (_, first) = list(&client, "limit=1").await;
+async fn a_continued_list_takes_neither_a_version_nor_a_rule<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a", "b"]).await;
+    let (_, first) = list::<K>(&client, "limit=1").await;
     let token = first["metadata"]["continue"].as_str().unwrap();
-    let (code, status) = list(&client, &format!("continue={token}&resourceVersion={then}")).await;
+    let (code, status) = list::<K>(&client, &format!("continue={token}&resourceVersion={then}")).await;
     let text = "specifying resource version is not allowed when using continue";
     assert_eq!((code, &status["message"]), (400, &json!(text)));
     let ruled = format!("continue={token}&resourceVersion={then}&resourceVersionMatch=Exact");
     assert_refused(
-        &list(&client, &ruled).await,
+        &list::<K>(&client, &ruled).await,
         "resourceVersionMatch is forbidden when continue is provided",
     );
-    let (code, rest) = list(&client, &format!("continue={token}&resourceVersion=0")).await;
+    let (code, rest) = list::<K>(&client, &format!("continue={token}&resourceVersion=0")).await;
     assert_eq!((code, names(&rest)), (200, vec!["b"]));
 }
 
-async fn a_version_that_is_no_number_is_refused(_: &World, client: Client) {
-    fill(&client, &["a"]).await;
-    for path in [format!("{MAPS}?resourceVersion=x"), format!("{MAPS}/a?resourceVersion=x")] {
+async fn a_version_that_is_no_number_is_refused<K: Plain>(_: &World, client: Client) {
+    fill::<K>(&client, &["a"]).await;
+    for path in [format!("{}?resourceVersion=x", K::PATH), format!("{}/a?resourceVersion=x", K::PATH)] {
         assert_eq!(get(&client, &path).await.0, 400, "{path}");
     }
-    assert_eq!(get(&client, &format!("{MAPS}?watch=true&resourceVersion=-1")).await.0, 400);
+    assert_eq!(get(&client, &format!("{}?watch=true&resourceVersion=-1", K::PATH)).await.0, 400);
 }
 
-async fn a_version_to_come_is_too_large_for_lists_and_objects(_: &World, client: Client) {
-    let now: u64 = fill(&client, &["a"]).await.parse().unwrap();
-    assert_eq!(get(&client, &format!("{MAPS}/a?resourceVersion={now}")).await.0, 200);
+async fn a_version_to_come_is_too_large_for_lists_and_objects<K: Plain>(_: &World, client: Client) {
+    let now: u64 = fill::<K>(&client, &["a"]).await.parse().unwrap();
+    assert_eq!(get(&client, &format!("{}/a?resourceVersion={now}", K::PATH)).await.0, 200);
     let later = now + 1_000_000;
     for path in [
-        format!("{MAPS}/a?resourceVersion={later}"),
-        format!("{MAPS}?resourceVersion={later}"),
-        format!("{MAPS}?resourceVersion={later}&resourceVersionMatch=NotOlderThan"),
-        format!("{MAPS}?resourceVersion={later}&resourceVersionMatch=Exact"),
+        format!("{}/a?resourceVersion={later}", K::PATH),
+        format!("{}?resourceVersion={later}", K::PATH),
+        format!("{}?resourceVersion={later}&resourceVersionMatch=NotOlderThan", K::PATH),
+        format!("{}?resourceVersion={later}&resourceVersionMatch=Exact", K::PATH),
     ] {
         let (code, body) = get(&client, &path).await;
         let status: Value = serde_json::from_slice(&body).unwrap();
@@ -200,63 +203,65 @@ async fn a_version_to_come_is_too_large_for_lists_and_objects(_: &World, client:
     }
 }
 
-async fn an_exact_version_that_is_gone_is_expired(world: &World, client: Client) {
-    let then = fill(&client, &["a"]).await;
-    fill(&client, &["b"]).await;
+async fn an_exact_version_that_is_gone_is_expired<K: Plain>(world: &World, client: Client) {
+    let then = fill::<K>(&client, &["a"]).await;
+    fill::<K>(&client, &["b"]).await;
     forget(world).await;
-    let (code, status) = list(&client, &format!("resourceVersion={then}&resourceVersionMatch=Exact")).await;
+    let (code, status) =
+        list::<K>(&client, &format!("resourceVersion={then}&resourceVersionMatch=Exact")).await;
     assert_eq!((code, status["reason"].as_str()), (410, Some("Expired")));
 }
 
-async fn a_token_that_is_too_old_comes_with_one_for_the_rest(world: &World, client: Client) {
-    fill(&client, &["a", "b", "d"]).await;
-    let (_, first) = list(&client, "limit=1").await;
+async fn a_token_that_is_too_old_comes_with_one_for_the_rest<K: Plain>(world: &World, client: Client) {
+    fill::<K>(&client, &["a", "b", "d"]).await;
+    let (_, first) = list::<K>(&client, "limit=1").await;
     let old = first["metadata"]["continue"].as_str().unwrap();
-    fill(&client, &["c"]).await;
+    fill::<K>(&client, &["c"]).await;
     forget(world).await;
-    let (code, status) = list(&client, &format!("limit=2&continue={old}")).await;
+    let (code, status) = list::<K>(&client, &format!("limit=2&continue={old}")).await;
     assert_eq!((code, status["reason"].as_str()), (410, Some("Expired")));
     let text = status["message"].as_str().unwrap();
     assert!(text.contains("or use the continue token in this response"), "{text}");
     let token = status["metadata"]["continue"].as_str().unwrap();
-    let (code, next) = list(&client, &format!("limit=2&continue={token}")).await;
+    let (code, next) = list::<K>(&client, &format!("limit=2&continue={token}")).await;
     assert_eq!((code, names(&next)), (200, vec!["b", "c"]), "the rest is as it is now");
     let token = next["metadata"]["continue"].as_str().unwrap();
-    let (_, last) = list(&client, &format!("limit=2&continue={token}")).await;
+    let (_, last) = list::<K>(&client, &format!("limit=2&continue={token}")).await;
     assert_eq!((names(&last), last["metadata"].get("continue")), (vec!["d"], None));
 }
 
-async fn a_token_of_another_collection_or_of_nobody_is_refused(_: &World, client: Client) {
-    fill(&client, &["a", "b"]).await;
-    let (_, first) = list(&client, "limit=1").await;
+async fn a_token_of_another_collection_or_of_nobody_is_refused<K: Plain>(_: &World, client: Client) {
+    fill::<K>(&client, &["a", "b"]).await;
+    let (_, first) = list::<K>(&client, "limit=1").await;
     let token = first["metadata"]["continue"].as_str().unwrap();
-    let other = format!("/api/v1/namespaces/kube-system/configmaps?limit=1&continue={token}");
+    let elsewhere = K::PATH.replace("default", "kube-system");
+    let other = format!("{elsewhere}?limit=1&continue={token}");
     assert_eq!(get(&client, &other).await.0, 400);
-    assert_eq!(list(&client, "limit=1&continue=rubbish").await.0, 400);
+    assert_eq!(list::<K>(&client, "limit=1&continue=rubbish").await.0, 400);
 }
 
-async fn what_is_left_is_counted_unless_something_is_selected(_: &World, client: Client) {
-    fill(&client, &["a", "b", "c"]).await;
-    let (_, page) = list(&client, "limit=1").await;
+async fn what_is_left_is_counted_unless_something_is_selected<K: Plain>(_: &World, client: Client) {
+    fill::<K>(&client, &["a", "b", "c"]).await;
+    let (_, page) = list::<K>(&client, "limit=1").await;
     assert_eq!(page["metadata"]["remainingItemCount"], 2);
     for selector in ["labelSelector=app%3Dx", "fieldSelector=metadata.name!%3Dc"] {
-        let (_, page) = list(&client, &format!("limit=1&{selector}")).await;
+        let (_, page) = list::<K>(&client, &format!("limit=1&{selector}")).await;
         assert!(page["metadata"].get("continue").is_some(), "{page}");
         assert!(page["metadata"].get("remainingItemCount").is_none(), "{page}");
     }
-    let (_, whole) = list(&client, "limit=3").await;
+    let (_, whole) = list::<K>(&client, "limit=3").await;
     assert!(whole["metadata"].get("continue").is_none());
     assert!(whole["metadata"].get("remainingItemCount").is_none());
 }
 
-async fn a_limit_with_a_selector_fills_its_pages(_: &World, client: Client) {
+async fn a_limit_with_a_selector_fills_its_pages<K: Plain>(_: &World, client: Client) {
     for at in 0..12 {
         let label = if at % 3 == 0 { "x" } else { "y" };
-        maps(&client).create(&config_map(&format!("c{at:02}"), label)).await.unwrap();
+        all::<K>(&client).create(&K::labelled(&format!("c{at:02}"), label)).await.unwrap();
     }
     let (mut seen, mut token) = (Vec::new(), String::new());
     loop {
-        let (_, page) = list(&client, &format!("labelSelector=app%3Dx&limit=3&continue={token}")).await;
+        let (_, page) = list::<K>(&client, &format!("labelSelector=app%3Dx&limit=3&continue={token}")).await;
         seen.push(names(&page).into_iter().map(str::to_owned).collect::<Vec<_>>());
         match page["metadata"]["continue"].as_str() {
             Some(next) => token = next.to_owned(),
@@ -267,33 +272,36 @@ async fn a_limit_with_a_selector_fills_its_pages(_: &World, client: Client) {
     assert_eq!(seen[0].len(), 3);
 }
 
-async fn a_list_takes_no_initial_events(_: &World, client: Client) {
-    let refused = list(&client, "sendInitialEvents=true").await;
+async fn a_list_takes_no_initial_events<K: Plain>(_: &World, client: Client) {
+    let refused = list::<K>(&client, "sendInitialEvents=true").await;
     assert_refused(&refused, "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list");
 }
 
-async fn a_watch_without_a_version_or_from_zero_begins_with_the_present_state(_: &World, client: Client) {
-    fill(&client, &["a", "b"]).await;
-    let (unset, zero) = tokio::join!(watch(&client, ""), watch(&client, "resourceVersion=0"));
+async fn a_watch_without_a_version_or_from_zero_begins_with_the_present_state<K: Plain>(
+    _: &World,
+    client: Client,
+) {
+    fill::<K>(&client, &["a", "b"]).await;
+    let (unset, zero) = tokio::join!(watch::<K>(&client, ""), watch::<K>(&client, "resourceVersion=0"));
     for lines in [unset, zero] {
         assert_eq!(told(&lines), [("ADDED", "a"), ("ADDED", "b")]);
     }
 }
 
-async fn a_watch_from_a_version_tells_what_came_after(_: &World, client: Client) {
-    let then = fill(&client, &["a"]).await;
-    fill(&client, &["b"]).await;
-    maps(&client).delete("a", &DeleteOptions::default()).await.unwrap();
-    let lines = watch(&client, &format!("resourceVersion={then}")).await;
+async fn a_watch_from_a_version_tells_what_came_after<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a"]).await;
+    fill::<K>(&client, &["b"]).await;
+    all::<K>(&client).delete("a", &DeleteOptions::default()).await.unwrap();
+    let lines = watch::<K>(&client, &format!("resourceVersion={then}")).await;
     assert_eq!(told(&lines), [("ADDED", "b"), ("DELETED", "a")]);
 }
 
-async fn a_watch_from_a_version_that_is_gone_is_expired(world: &World, client: Client) {
-    let then = fill(&client, &["a"]).await;
-    fill(&client, &["b"]).await;
+async fn a_watch_from_a_version_that_is_gone_is_expired<K: Plain>(world: &World, client: Client) {
+    let then = fill::<K>(&client, &["a"]).await;
+    fill::<K>(&client, &["b"]).await;
     forget(world).await;
     // Not in the answer's code: watchers of other people look for it among the events.
-    let lines = watch(&client, &format!("resourceVersion={then}")).await;
+    let lines = watch::<K>(&client, &format!("resourceVersion={then}")).await;
     let [(told, _, status)] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!(
         (told.as_str(), &status["code"], &status["reason"]),
@@ -301,8 +309,8 @@ async fn a_watch_from_a_version_that_is_gone_is_expired(world: &World, client: C
     );
 }
 
-async fn initial_events_and_their_rule_need_each_other(_: &World, client: Client) {
-    let refused = async |query: &str| list(&client, &format!("watch=true&{query}")).await;
+async fn initial_events_and_their_rule_need_each_other<K: Plain>(_: &World, client: Client) {
+    let refused = async |query: &str| list::<K>(&client, &format!("watch=true&{query}")).await;
     for query in [
         "sendInitialEvents=true",
         "sendInitialEvents=false",
@@ -320,14 +328,14 @@ async fn initial_events_and_their_rule_need_each_other(_: &World, client: Client
     );
 }
 
-async fn initial_events_end_with_an_annotated_bookmark(_: &World, client: Client) {
-    let now = fill(&client, &["a", "b"]).await;
+async fn initial_events_end_with_an_annotated_bookmark<K: Plain>(_: &World, client: Client) {
+    let now = fill::<K>(&client, &["a", "b"]).await;
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     for version in ["", "0", &now] {
-        let lines = watch(&client, &format!("{query}&resourceVersion={version}")).await;
+        let lines = watch::<K>(&client, &format!("{query}&resourceVersion={version}")).await;
         assert_eq!(told(&lines)[..3], [("ADDED", "a"), ("ADDED", "b"), ("BOOKMARK", "")], "{version:?}");
         let bookmark = &lines[2].2;
-        assert_eq!((&bookmark["kind"], &bookmark["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+        assert_eq!((&bookmark["kind"], &bookmark["apiVersion"]), (&json!(K::KIND), &json!(K::API_VERSION)));
         let metadata = &bookmark["metadata"];
         assert_eq!(metadata["annotations"], json!({"k8s.io/initial-events-end": "true"}));
         let shown: u64 = metadata["resourceVersion"].as_str().unwrap().parse().unwrap();
@@ -341,34 +349,35 @@ async fn initial_events_end_with_an_annotated_bookmark(_: &World, client: Client
     }
 }
 
-async fn initial_events_may_be_declined(_: &World, client: Client) {
-    fill(&client, &["a"]).await;
-    let lines = watch(&client, "sendInitialEvents=false&resourceVersionMatch=NotOlderThan").await;
+async fn initial_events_may_be_declined<K: Plain>(_: &World, client: Client) {
+    fill::<K>(&client, &["a"]).await;
+    let lines = watch::<K>(&client, "sendInitialEvents=false&resourceVersionMatch=NotOlderThan").await;
     assert_eq!(told(&lines), []);
 }
 
-async fn bookmarks_come_only_to_who_asks_for_them(_: &World, client: Client) {
-    let then = fill(&client, &["a"]).await;
+async fn bookmarks_come_only_to_who_asks_for_them<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a"]).await;
     // Nothing that is selected happens any more, and still the version moves on.
-    fill(&client, &["other"]).await;
+    fill::<K>(&client, &["other"]).await;
     let query = format!("resourceVersion={then}&fieldSelector=metadata.name%3Da");
     let asked = format!("{query}&allowWatchBookmarks=true");
-    let (without, with) = tokio::join!(watch(&client, &query), watch(&client, &asked));
+    let (without, with) = tokio::join!(watch::<K>(&client, &query), watch::<K>(&client, &asked));
     assert_eq!(told(&without), []);
     assert_eq!(told(&with), [("BOOKMARK", "")]);
     let shown: u64 = with[0].2["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     assert!(shown > then.parse().unwrap());
 }
 
-async fn who_names_an_object_sees_none_whose_name_only_begins_like_it(_: &World, client: Client) {
-    let then = fill(&client, &["a"]).await;
-    fill(&client, &["a-b", "ab"]).await;
-    maps(&client).delete("a", &DeleteOptions::default()).await.unwrap();
-    fill(&client, &["a"]).await;
-    let (_, listed) = list(&client, "fieldSelector=metadata.name%3Da").await;
+async fn who_names_an_object_sees_none_whose_name_only_begins_like_it<K: Plain>(_: &World, client: Client) {
+    let then = fill::<K>(&client, &["a"]).await;
+    fill::<K>(&client, &["a-b", "ab"]).await;
+    all::<K>(&client).delete("a", &DeleteOptions::default()).await.unwrap();
+    fill::<K>(&client, &["a"]).await;
+    let (_, listed) = list::<K>(&client, "fieldSelector=metadata.name%3Da").await;
     assert_eq!(names(&listed), ["a"]);
     let query = format!("fieldSelector=metadata.name%3Da&resourceVersion={then}");
-    assert_eq!(told(&watch(&client, &query).await), [("DELETED", "a"), ("ADDED", "a")]);
-    let (code, body) = get(&client, "/api/v1/configmaps?fieldSelector=metadata.name%3Dab").await;
+    assert_eq!(told(&watch::<K>(&client, &query).await), [("DELETED", "a"), ("ADDED", "a")]);
+    let everywhere = K::PATH.replace("/namespaces/default", "");
+    let (code, body) = get(&client, &format!("{everywhere}?fieldSelector=metadata.name%3Dab")).await;
     assert_eq!((code, names(&serde_json::from_slice(&body).unwrap())), (200, vec!["ab"]));
 }
