@@ -44,7 +44,10 @@ pub use escape::is_reserved;
 pub use eval::Variables;
 pub use opaque::{Authorize, Authorizer, Check, Decision, Opaque, Resource};
 pub use program::{Evaluated, Program};
-pub use time::{Instant, duration as parse_duration, timestamp as parse_timestamp};
+pub use time::{
+    Instant, duration as parse_duration, duration_format as parse_duration_format,
+    timestamp as parse_timestamp,
+};
 pub use types::Type;
 pub use value::{List, Text, Value};
 

@@ -17,6 +17,18 @@ const UNITS: &[(&str, i64)] = &[
     ("h", 3_600 * SECOND),
 ];
 
+/// Units in letters, how their words begin, and their nanoseconds.
+const WORDS: &[(&[&str], &str, i64)] = &[
+    (&["ns"], "nano", 1),
+    (&["us", "µs"], "micro", 1_000),
+    (&["ms"], "milli", 1_000_000),
+    (&["s"], "sec", SECOND),
+    (&["m"], "min", 60 * SECOND),
+    (&["h", "hr"], "hour", 3_600 * SECOND),
+    (&["d"], "day", 24 * 3_600 * SECOND),
+    (&["w", "wk"], "week", 7 * 24 * 3_600 * SECOND),
+];
+
 /// A point in time of the years 1 to 9999, as nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(i128);
@@ -101,6 +113,45 @@ pub fn duration(text: &str) -> Option<i64> {
     i64::try_from(if negative { -nanos } else { nanos }).ok()
 }
 
+/// A duration as the format of that name in schemas has it: as in the language or, as in Scala, whole numbers with units up
+/// to weeks, in letters or words and with blanks between them.
+#[must_use]
+pub fn duration_format(text: &str) -> Option<i64> {
+    duration(text).or_else(|| in_words(text))
+}
+
+fn in_words(text: &str) -> Option<i64> {
+    let is_blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\u{c}' | '\r');
+    let mut rest = text.trim_start_matches(is_blank);
+    let (mut nanos, mut is_known) = (0_i64, false);
+    while !rest.is_empty() {
+        let (number, after) = leading(rest, |c| c.is_ascii_digit());
+        let (unit, after) =
+            leading(after.trim_start_matches(is_blank), |c| c.is_ascii_alphabetic() || c == 'µ');
+        let number: i64 = number.parse().ok()?;
+        if unit.is_empty() {
+            return None;
+        }
+        // Upstream leaves out parts whose unit it does not know if it knows another's.
+        if let Some(scale) = word_scale(&unit.to_lowercase()) {
+            nanos = nanos.checked_add(number.checked_mul(scale)?)?;
+            is_known = true;
+        }
+        rest = after.trim_start_matches(is_blank);
+    }
+    is_known.then_some(nanos)
+}
+
+/// The characters at the front of which something is so, and what follows them.
+fn leading(text: &str, is_so: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !is_so(c)).unwrap_or(text.len()))
+}
+
+fn word_scale(unit: &str) -> Option<i64> {
+    let is = |(letters, word, _): &&(&[&str], &str, i64)| letters.contains(&unit) || unit.starts_with(word);
+    WORDS.iter().find(is).map(|(_, _, scale)| *scale)
+}
+
 /// One number with its unit, and what follows it.
 fn component(text: &str) -> Option<(i128, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -154,7 +205,7 @@ fn offset(zone: &str) -> Option<Offset> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SECOND, duration, show_duration, timestamp};
+    use super::{SECOND, duration, duration_format, show_duration, timestamp};
 
     #[test]
     fn durations_are_read_and_shown() {
@@ -171,6 +222,26 @@ mod tests {
         for text in ["", "1", "s", "1x", "-", "1.2.3s", "99999999999999999999h"] {
             assert_eq!(duration(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn durations_of_schemas_may_have_days_weeks_words_and_blanks() {
+        for (text, nanos) in [
+            ("1h30m", 5_400 * SECOND),
+            ("-1.5s", -1_500_000_000),
+            ("1d", 86_400 * SECOND),
+            ("30 s", 30 * SECOND),
+            (" 2 weeks 1 Day ", 15 * 86_400 * SECOND),
+            ("1wk 1hr 1 minute 1 sec", 608_461 * SECOND),
+            ("3 millis 2 µs 1 nanos", 3_002_001),
+            ("1d 5 parsecs", 86_400 * SECOND),
+        ] {
+            assert_eq!(duration_format(text), Some(nanos), "{text}");
+        }
+        for text in ["", " ", "1", "d", "1.5d", "-1d", "1x", "1 d 2", "20000w", "9223372036854775808ns"] {
+            assert_eq!(duration_format(text), None, "{text}");
+        }
+        assert_eq!(duration("1d"), None, "the language has no days");
     }
 
     #[test]

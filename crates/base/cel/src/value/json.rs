@@ -82,7 +82,7 @@ fn scalar<'a>(json: &'a Json, ty: &Type) -> Value<'a> {
             from_text(time::timestamp(text).map(Value::Timestamp), "date-time", text)
         }
         (Type::Duration, Json::String(text)) => {
-            from_text(time::duration(text).map(Value::Duration), "duration", text)
+            from_text(time::duration_format(text).map(Value::Duration), "duration", text)
         }
         (ty, json) => mismatch(json, &ty.to_string()),
     }
