@@ -12,6 +12,7 @@ mod net;
 mod operators;
 mod optional;
 mod quantity;
+mod re2;
 mod regexes;
 mod semver;
 mod sets;
@@ -23,6 +24,7 @@ use crate::overload::Row;
 use crate::{EvalError, Value};
 
 pub(crate) use regexes::compile as compile_regex;
+pub use regexes::{PatternError, compile_pattern};
 
 pub(crate) const TABLES: &[&[Row]] = &[
     operators::ROWS,

@@ -1,9 +1,11 @@
 //! Regular expressions of RE2's syntax (langdef.md, "Regular Expressions"; Kubernetes' `find`, `findAll`).
 
+use super::re2::translate;
 use super::{Args, Result};
 use crate::overload::{Cost, Row};
 use crate::{EvalError, Value};
 use regex::{Regex, RegexBuilder};
+use std::fmt;
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
@@ -17,71 +19,44 @@ pub(super) const ROWS: &[Row] = &[
 /// Bytes that a compiled expression may take: `a{1000}{1000}` is refused, not unrolled.
 const MAX_COMPILED: usize = 1024 * 1024;
 
-/// Compiles `pattern`. RE2's classes `\d`, `\w`, `\s` and its `\b` are of ASCII only.
-pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, String> {
-    let compiled =
-        RegexBuilder::new(&ascii_classes(pattern)).size_limit(MAX_COMPILED).nest_limit(200).build();
-    compiled.map_err(|error| match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("error parsing regexp: it takes more than {limit} bytes when compiled: `{pattern}`")
+/// Why a pattern was not compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatternError {
+    /// It takes more bytes than it may.
+    TooLarge(usize),
+    /// It is none; the text says why.
+    Syntax(String),
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error parsing regexp: ")?;
+        match self {
+            Self::TooLarge(limit) => write!(f, "it takes more than {limit} bytes when compiled"),
+            Self::Syntax(text) => f.write_str(text),
         }
-        _ => format!("error parsing regexp: `{pattern}`"),
+    }
+}
+
+/// Compiles a pattern of RE2's syntax, as Go has it, that may take so many bytes.
+///
+/// # Errors
+/// Patterns that are none or take more.
+pub fn compile_pattern(pattern: &str, limit: usize) -> std::result::Result<Regex, PatternError> {
+    let translated = translate(pattern).map_err(PatternError::Syntax)?;
+    RegexBuilder::new(&translated).size_limit(limit).nest_limit(200).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(limit) => PatternError::TooLarge(limit),
+        // The last line says why; those before draw the translation.
+        error => {
+            let text = error.to_string();
+            PatternError::Syntax(text.rsplit("error: ").next().unwrap_or_default().trim().to_owned())
+        }
     })
 }
 
-fn ascii_classes(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut rest = pattern.chars();
-    let mut in_class = false;
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' => match rest.next() {
-                Some(class @ ('d' | 'D' | 's' | 'S' | 'w' | 'W')) => push_class(&mut out, class, in_class),
-                Some(edge @ ('b' | 'B')) if !in_class => {
-                    out.push_str("(?-u:\\");
-                    out.push(edge);
-                    out.push(')');
-                }
-                Some(other) => {
-                    out.push('\\');
-                    out.push(other);
-                }
-                None => out.push('\\'),
-            },
-            '[' if in_class && !out.ends_with('[') && !rest.as_str().starts_with(':') => out.push_str("\\["),
-            c => {
-                in_class = (in_class || c == '[') && c != ']';
-                // A bracket that opens or closes a class stays; `&&`, `--` and `~~` have no meaning in RE2.
-                if in_class && matches!(c, '&' | '~') {
-                    out.push('\\');
-                }
-                out.push(c);
-            }
-        }
-    }
-    out
-}
-
-fn push_class(out: &mut String, class: char, in_class: bool) {
-    let items = match class.to_ascii_lowercase() {
-        'd' => "0-9",
-        's' => "\\t\\n\\x0C\\r ",
-        _ => "0-9A-Za-z_",
-    };
-    let negated = class.is_ascii_uppercase();
-    match (in_class, negated) {
-        (true, false) => out.push_str(items),
-        (_, true) => {
-            out.push_str("[^");
-            out.push_str(items);
-            out.push(']');
-        }
-        (false, false) => {
-            out.push('[');
-            out.push_str(items);
-            out.push(']');
-        }
-    }
+/// The same of a pattern in an expression.
+pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, String> {
+    compile_pattern(pattern, MAX_COMPILED).map_err(|error| format!("{error}: `{pattern}`"))
 }
 
 fn pattern<'v>(args: &Args<'v, '_>) -> std::result::Result<(&'v str, Regex), EvalError> {
@@ -120,9 +95,67 @@ mod tests {
             (r"\bfoo\b", "a foo b", true),
             (r"^[[:alpha:]]+$", "abc", true),
             (r"^[a-z&&b]+$", "a&b", true),
+            (r"^[a-z&&x]+$", "ab", true),
             (r"^.$", "é", true),
         ] {
             assert_eq!(compile(pattern).unwrap().is_match(text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_for_itself_in_go_does_so_here() {
+        for (pattern, text, expected) in [
+            (r"^[\w.-]{1,63}$", "a-b.c", true),
+            (r"^[\w-.]+$", "a-b.c", true),
+            (r"^[a-c-z]+$", "b-z", true),
+            (r"^[a-c-z]+$", "y", false),
+            (r"^[+--]+$", "+,-", true),
+            ("^[^[\\]]+$", "a(b)", true),
+            ("^[^[\\]]+$", "a]b", false),
+            ("^[[]a$", "[a", true),
+            ("^[]a]+$", "]a", true),
+            ("^[[:x]+$", "[:x", true),
+            ("^[[:^alpha:]]$", "1", true),
+            (r"^[\D\-]$", "7", false),
+            ("^{{.*}}$", "{{x}}", true),
+            ("^a{,3}$", "a{,3}", true),
+            ("^a{01}$", "a{01}", true),
+            ("^a{2,3}$", "aaa", true),
+            ("^a{2,}$", "aaaa", true),
+            (r"^\Qa.b\E$", "a.b", true),
+            (r"^\Qa.b\E$", "axb", false),
+            (r"^\Qa.b", "a.bc", true),
+            (r"^\101\x42\x{43}[\104-\x45]\0$", "ABCE\0", true),
+            (r"^\<a\>$", "<a>", true),
+            (r"^\b{start}", "{start}", false),
+            (r"^\p{^Lu}\pL\P{^Lu}$", "1éE", true),
+            (r"^\w{25}$", &"a".repeat(25), true),
+        ] {
+            assert_eq!(compile(pattern).unwrap().is_match(text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_with_the_reason() {
+        for (pattern, expected) in [
+            ("a{1001}", "invalid repeat count: `{1001}`"),
+            ("a{1,1001}", "invalid repeat count: `{1,1001}`"),
+            ("a{1001,}", "invalid repeat count: `{1001,}`"),
+            ("a{3,2}", "invalid repeat count: `{3,2}`"),
+            ("a{99999999999}", "invalid repeat count"),
+            ("[a", "missing closing ]"),
+            ("[]", "missing closing ]"),
+            ("[z-a]", "invalid character class range: `z-a`"),
+            ("[[:letter:]]", "invalid character class range: `[:letter:]`"),
+            (r"(a)\1", r"invalid escape sequence: `\1`"),
+            (r"\x{}", "invalid escape sequence"),
+            (r"[\Qa\E]", r"invalid escape sequence: `\Q`"),
+            (r"a\", "trailing backslash"),
+            ("(?x: a)", "invalid or unsupported Perl syntax: `(?x`"),
+            (&r"\pL".repeat(1_001), "more than 1000 Unicode classes"),
+        ] {
+            let error = compile(pattern).unwrap_err();
+            assert!(error.starts_with(&format!("error parsing regexp: {expected}")), "{pattern}: {error}");
         }
     }
 
