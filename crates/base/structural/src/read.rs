@@ -2,16 +2,14 @@
 //!
 //! The definition has been checked against its own type before; what is of another type here counts as absent.
 
+use crate::patterns::Patterns;
 use crate::schema::{Additional, Allowed, Checks, ListKind, Rule, Schema, Ty};
 use hako_error::FieldCause;
 use hako_kube::field::{self, Path, Told};
-use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
 /// Schemas nested deeper than this are refused: every walk recurses.
 const MAX_DEPTH: usize = 100;
-/// Bytes of a compiled pattern.
-const MAX_PATTERN: usize = 1024 * 1024;
 
 impl Schema {
     /// Reads `json`, whose path in the definition is `path`.
@@ -19,21 +17,26 @@ impl Schema {
     /// # Errors
     /// Patterns that do not compile and schemas that are nested too deep, each with its path.
     pub fn read(json: &Value, path: &str) -> Result<Self, Vec<FieldCause>> {
-        Self::read_at(json, &Path::Member(&Path::Root, path))
+        Self::read_at(json, &Path::Member(&Path::Root, path), &mut Patterns::default())
     }
 
-    pub(crate) fn read_at(json: &Value, path: &Path<'_>) -> Result<Self, Vec<FieldCause>> {
-        let mut reader = Reader { faults: Told::default() };
+    pub(crate) fn read_at(
+        json: &Value,
+        path: &Path<'_>,
+        patterns: &mut Patterns,
+    ) -> Result<Self, Vec<FieldCause>> {
+        let mut reader = Reader { patterns, faults: Told::default() };
         let schema = reader.schema(json, path, 0);
         if reader.faults.is_empty() { Ok(schema) } else { Err(reader.faults.into_all()) }
     }
 }
 
-struct Reader {
+struct Reader<'a> {
+    patterns: &'a mut Patterns,
     faults: Told<FieldCause>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn schema(&mut self, json: &Value, path: &Path<'_>, depth: usize) -> Schema {
         let Value::Object(members) = json else { return Schema::default() };
         if depth > MAX_DEPTH {
@@ -132,18 +135,12 @@ impl Reader {
         if text.is_empty() {
             return None;
         }
-        let built = RegexBuilder::new(text).size_limit(MAX_PATTERN).build();
-        if let Err(error) = &built {
-            let detail = match error {
-                regex::Error::CompiledTooBig(_) => {
-                    "the pattern takes too much memory when it is compiled".to_owned()
-                }
-                error => format!("must be a valid regular expression, but isn't: {error}"),
-            };
+        let compiled = self.patterns.compile(text);
+        if let Err(detail) = &compiled {
             let at = Path::Member(path, "pattern");
-            self.faults.push(|| field::invalid(at.to_string(), text, &detail));
+            self.faults.push(|| field::invalid(at.to_string(), text, detail));
         }
-        built.ok()
+        compiled.ok()
     }
 }
 

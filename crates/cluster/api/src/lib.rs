@@ -15,6 +15,7 @@
 mod admin;
 mod admission;
 mod aggregation;
+mod aside;
 mod audit;
 pub mod auth;
 mod config;

@@ -2,7 +2,7 @@
 //! value of it, and what that was before. Whatever they are, the rule is refused or says the same each time.
 
 use hako_kube::field;
-use hako_structural::{Budget, Rules, Schema, check_schema};
+use hako_structural::{Budget, Patterns, Rules, Schema, check_schema};
 use serde_json::{Value, json};
 
 pub fn run(data: &[u8]) {
@@ -15,7 +15,7 @@ pub fn run(data: &[u8]) {
         json!([{"rule": at(0), "messageExpression": at(1), "optionalOldSelf": at(0).contains("optional")}]);
     let resource = json!({"type": "object", "properties": {"spec": part}});
     // One that is refused is compiled too, as a stored one may be of another release.
-    let _ = check_schema(&resource, "schema", false);
+    let _ = check_schema(&resource, "schema", false, &mut Patterns::default());
     let Ok(schema) = Schema::read(&resource, "schema") else { return };
     let rules = Rules::compile(&schema);
     let (new, old) = (json!({"spec": parsed(3)}), parsed(4).map(|old| json!({"spec": old})));

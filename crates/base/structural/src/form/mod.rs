@@ -16,6 +16,7 @@ mod sharing;
 mod tests;
 mod values;
 
+use crate::patterns::Patterns;
 use crate::rules::check_at;
 use crate::schema::Schema;
 use hako_error::FieldCause;
@@ -23,11 +24,16 @@ use hako_kube::field::{Path, Told};
 use serde_json::Value;
 
 /// Reads the schema of a resource, whose path in its definition is `path`, if nothing is wrong with it; `has_status`
-/// where the resource has a status that is written apart.
+/// where the resource has a status that is written apart. All schemas of a definition share its patterns.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its path.
-pub fn check_schema(json: &Value, path: &str, has_status: bool) -> Result<Schema, Vec<FieldCause>> {
+pub fn check_schema(
+    json: &Value,
+    path: &str,
+    has_status: bool,
+    patterns: &mut Patterns,
+) -> Result<Schema, Vec<FieldCause>> {
     let path = &Path::Member(&Path::Root, path);
     let mut faults = Told::default();
     root::check(json, path, has_status, &mut faults);
@@ -37,7 +43,7 @@ pub fn check_schema(json: &Value, path: &str, has_status: bool) -> Result<Schema
     if !faults.is_empty() {
         return Err(faults.into_all());
     }
-    let schema = Schema::read_at(json, path)?;
+    let schema = Schema::read_at(json, path, patterns)?;
     let faults = defaults::check(&schema, path);
     if !faults.is_empty() {
         return Err(faults);

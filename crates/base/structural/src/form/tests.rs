@@ -1,11 +1,12 @@
 //! Schemas that are refused, each with the path and the words of upstream.
 
 use super::check_schema;
+use crate::patterns::Patterns;
 use hako_kube::field;
 use serde_json::{Value, json};
 
 fn faults_of(schema: &Value, has_status: bool) -> Vec<String> {
-    let found = check_schema(schema, "s", has_status).err().unwrap_or_default();
+    let found = check_schema(schema, "s", has_status, &mut Patterns::default()).err().unwrap_or_default();
     found.iter().map(field::line).collect()
 }
 

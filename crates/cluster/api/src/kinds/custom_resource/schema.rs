@@ -2,7 +2,9 @@
 
 use super::versions::shared;
 use super::{Faults, Place};
+use crate::aside::aside;
 use crate::kinds::value::{items, text};
+use hako_structural::{Patterns, check_schema};
 use serde_json::Value;
 
 /// All faults of the schemas of a new definition.
@@ -31,13 +33,13 @@ fn faults_of(object: &Value, is_asked: impl Fn(&Value) -> bool) -> Faults {
     let versions = items(object, &["spec", "versions"]);
     let parts = shared(&spec, "schema", "validation");
     let is_one = parts.len() < versions.len();
-    let mut faults = Faults::new();
+    let (mut faults, mut patterns) = (Faults::new(), Patterns::default());
     for (at, part) in parts.iter().enumerate() {
         let of_part = if is_one { versions } else { &versions[at..=at] };
         let root = part.at(&["openAPIV3Schema"]);
         if root.is_set() && of_part.iter().any(&is_asked) {
             let has_status = of_part.iter().any(has_status);
-            let found = hako_structural::check_schema(root.value, &root.path, has_status);
+            let found = aside(|| check_schema(root.value, &root.path, has_status, &mut patterns));
             faults.extend(found.err().unwrap_or_default());
         }
     }

@@ -4,6 +4,7 @@ use super::compiled::Compiled;
 use super::converter::Converter;
 use super::json_path::JsonPath;
 use super::kept;
+use crate::aside::aside;
 use crate::kinds::scale;
 use crate::kinds::strategy::Holder;
 use bytes::Bytes;
@@ -192,7 +193,10 @@ impl Definition {
 
     /// What is needed to serve objects in the version at a place.
     pub(super) fn compiled(&self, place: usize) -> &Compiled {
-        self.versions[place].compiled.get_or_init(|| Compiled::of(&self.schema(place)))
+        let compiled = &self.versions[place].compiled;
+        // Whoever waits for the one that compiles it waits aside, too.
+        let make = || aside(|| compiled.get_or_init(|| Compiled::of(&self.schema(place))));
+        compiled.get().unwrap_or_else(make)
     }
 
     /// The schema of the version at a place, as written.
