@@ -231,8 +231,7 @@ fn long_lists_are_applied_changed_and_taken_away_at_once() {
 }
 
 /// A pod template of one container, with parts of that container and of the pod.
-fn template(container: Value, pod: Value) -> Value {
-    let (mut container, mut pod) = (container, pod);
+fn template(mut container: Value, mut pod: Value) -> Value {
     container["name"] = "c".into();
     pod["containers"] = json!([container]);
     json!({"spec": {"template": {"spec": pod}}})

@@ -150,7 +150,7 @@ async fn pruned(
     merge::remove_all(model, shape, &mut rest, &before);
     let mut pair = vec![object.clone(), rest];
     // Of that version first: no object can be converted without what is required in it.
-    let mut order = Vec::from_iter(managers.versions());
+    let mut order: Vec<String> = managers.versions().into_iter().collect();
     order.sort_by_key(|other| other != version);
     for version in order {
         let Some(shape) = all.shape(&version) else { continue };
