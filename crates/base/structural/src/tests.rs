@@ -345,6 +345,19 @@ fn rules_say(rules: Value, value: &Value, old: Option<&Value>) -> Vec<String> {
 }
 
 #[test]
+fn rules_see_durations_in_days_and_words() {
+    let rule = json!([{"rule": "self.wait == duration('36h')"}]);
+    let schema = schema(resource(json!({"type": "object", "x-kubernetes-validations": rule, "properties": {
+        "wait": {"type": "string", "format": "duration"}}})));
+    let of = |wait: &str| {
+        let value = json!({"spec": {"wait": wait}});
+        lines(&Rules::compile(&schema).evaluate(&value, None, &mut Budget::default()).faults)
+    };
+    assert_eq!(of("1d 12 hours"), [""; 0]);
+    assert_eq!(of("1d"), ["spec: Invalid value: failed rule: self.wait == duration('36h')"]);
+}
+
+#[test]
 fn rules_are_evaluated_on_their_part_with_the_old_one() {
     let value = json!({"spec": {"min": 3, "max": 2, "name": "x"}});
     for (rules, expected) in [
