@@ -64,6 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn patterns_of_schemas_are_of_go() {
+        let mut patterns = Patterns::default();
+        for (pattern, text, expected) in [
+            (r"^\w+$", "é", false),
+            (r"^\d+$", "٣", false),
+            (r"^[\w-]{1,253}$", "a-b", true),
+            (r"^[^[\]]+$", "a(b)", true),
+            (r"^{{.*}}$", "{{a}}", true),
+        ] {
+            assert_eq!(patterns.compile(pattern).unwrap().is_match(text), expected, "{pattern} {text}");
+        }
+        let expected = "must be a valid regular expression, but isn't: error parsing regexp: invalid repeat count: `{1001}`";
+        assert_eq!(patterns.compile("a{1001}").unwrap_err(), expected);
+    }
+
+    #[test]
     fn equal_patterns_count_once() {
         let mut patterns = Patterns::default();
         for _ in 0..10_000 {
