@@ -102,7 +102,8 @@ impl Case {
         scale["spec"]["replicas"] = 5.into();
         self.http.ok("PUT", &self.part("scale"), "application/json", &scale).await;
         assert_eq!(self.get().await["spec"]["replicas"], 5);
-        for (replicas, (format, content_type)) in (6..).zip(PATCHES) {
+        let formats = PATCHES.into_iter().filter(|(format, _)| !self.refuses(format));
+        for (replicas, (format, content_type)) in (6..).zip(formats) {
             let patch = match format {
                 "patch:json" => json!([{"op": "replace", "path": "/spec/replicas", "value": replicas}]),
                 "patch:apply" => json!({
