@@ -33,7 +33,7 @@ struct Translator<'p> {
     unicode_classes: usize,
 }
 
-impl<'p> Translator<'p> {
+impl Translator<'_> {
     fn next(&mut self) -> Option<char> {
         let next = self.rest.chars().next()?;
         self.rest = &self.rest[next.len_utf8()..];
