@@ -391,6 +391,8 @@ async fn a_layer_that_is_refused_while_it_is_made_is_not_made_to_its_end() {
     rustix::fs::mknodat(rustix::fs::CWD, &blob, fifo, mode, 0).unwrap();
     let endless = std::fs::File::options().read(true).write(true).open(&blob).unwrap();
     let refused = push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await;
+    // Who has not opened it yet would wait for somebody to write.
+    std::fs::remove_file(&blob).unwrap();
     drop(endless);
     assert_eq!(refused.unwrap_err().kind(), Kind::Forbidden);
 }
