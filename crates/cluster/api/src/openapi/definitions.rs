@@ -58,14 +58,8 @@ fn of_kind(dialect: Dialect, row: &Served) -> [(String, Value); 2] {
     let model = model();
     let published = row.strategy().published(dialect);
     let of_model = || model.named(&row.type_name).map(|named| type_def(model, dialect, named));
-    let is_defined = published.is_some();
     let mut schema = published.or_else(of_model).unwrap_or_else(|| json!({ "type": "object" }));
     schema["x-kubernetes-group-version-kind"] = group_version_kind(row, &row.kind);
-    // Upstream tells it of the kinds that definitions make, and of no other.
-    if is_defined && !row.selectable_fields.is_empty() {
-        let fields = row.selectable_fields.iter().map(|path| json!({ "fieldPath": path }));
-        schema["x-kubernetes-selectable-fields"] = fields.collect();
-    }
     [(row.type_name.to_string(), schema), (list_name(row), list(dialect, row))]
 }
 

@@ -14,7 +14,7 @@ use hako_error::FieldCause;
 use hako_kube::{GroupVersion, Selector, field, names};
 use hako_structural::{Budget, Schema};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// A version of a definition as a kind.
@@ -125,7 +125,13 @@ impl Strategy for Defined {
     }
 
     fn published(&self, dialect: Dialect) -> Option<Value> {
-        Some(publish::schema(&self.definition.schema(self.place), dialect))
+        let mut schema = publish::schema(&self.definition.schema(self.place), dialect);
+        let names = &self.version().selectable_names;
+        if !names.is_empty() {
+            schema["x-kubernetes-selectable-fields"] =
+                names.iter().map(|path| json!({ "fieldPath": path })).collect();
+        }
+        Some(schema)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
