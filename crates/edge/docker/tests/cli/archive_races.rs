@@ -201,48 +201,51 @@ fn a_name_that_is_now_a_file_and_now_a_pipe_keeps_nobody_waiting() {
     });
 }
 
-/// How long the file is that is sent.
-const LONG: u64 = 2 << 30;
+/// How often one file comes in an archive that takes long: each time it is made anew, on no more room.
+const OFTEN: usize = 5 << 17;
 
-/// Its archive, which is so short that all of it comes before any of it is unpacked.
-fn long_archive() -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o644);
-    header.set_size(LONG);
-    header.set_path("long").unwrap();
-    header.set_cksum();
+/// An archive of one empty file `times` times and of `last`, which is so short that all of it comes before much of
+/// it is unpacked.
+fn long_archive(times: usize) -> Vec<u8> {
+    let header = |name: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(0);
+        header.set_path(name).unwrap();
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
     let frame = |bytes: &[u8]| {
         let mut encoder = Encoder::new(Vec::new(), Compression::Zstd).unwrap();
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap().0
     };
-    // Frames may come one after the other: one of zeros is as good as the next.
-    let zeros = frame(&vec![0; 64 << 20]);
-    let archive = [frame(header.as_bytes()), zeros.repeat(usize::try_from(LONG >> 26).unwrap())].concat();
+    // Frames may come one after the other: one of the same headers is as good as the next.
+    let together = times.min(1 << 17);
+    let again = frame(&header("again").repeat(together));
+    let archive = [again.repeat(times / together), frame(&[header("last"), vec![0; 1024]].concat())].concat();
     assert!(archive.len() < 128 << 10, "{} bytes", archive.len());
     archive
 }
 
 #[test]
 fn an_archive_whose_client_has_gone_is_not_unpacked_to_its_end() {
+    const BOX: &str = "/containers/box/archive?path=/";
     with_daemon(|docker| {
         docker.import_busybox();
         docker.ok(&["create", "--name", "box", "busybox"]);
         let mut client = UnixStream::connect(&docker.socket).unwrap();
-        let archive = long_archive();
-        let head = format!(
-            "PUT /containers/box/archive?path=/ HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n",
-            archive.len()
-        );
+        let archive = long_archive(OFTEN);
+        let head = format!("PUT {BOX} HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n", archive.len());
         client.write_all(head.as_bytes()).unwrap();
         client.write_all(&archive).unwrap();
         drop(client);
         // Whoever asks waits for the end of what is done to the files of a container that does not run.
-        let (status, head) = ask(docker, "HEAD", "/containers/box/archive?path=/long", b"");
-        assert!(
-            status == 404 || told_size(&head).is_some_and(|size| size < LONG),
-            "{}",
-            String::from_utf8_lossy(&head)
-        );
+        let (status, head) = ask(docker, "HEAD", "/containers/box/archive?path=/last", b"");
+        assert_eq!(status, 404, "{}", String::from_utf8_lossy(&head));
+        // All of it is unpacked for a client that stays.
+        assert_eq!(ask(docker, "PUT", BOX, &long_archive(2)).0, 200);
+        let (status, head) = ask(docker, "HEAD", "/containers/box/archive?path=/last", b"");
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&head));
     });
 }
