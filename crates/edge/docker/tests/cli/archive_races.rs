@@ -230,22 +230,29 @@ fn long_archive(times: usize) -> Vec<u8> {
 
 #[test]
 fn an_archive_whose_client_has_gone_is_not_unpacked_to_its_end() {
-    const BOX: &str = "/containers/box/archive?path=/";
+    const DATA: &str = "/containers/box/archive?path=/data";
+    fn has_last(docker: &Daemon) -> bool {
+        let (status, head) = ask(docker, "HEAD", &format!("{DATA}/last"), b"");
+        assert!([200, 404].contains(&status), "{}", String::from_utf8_lossy(&head));
+        status == 200
+    }
     with_daemon(|docker| {
         docker.import_busybox();
-        docker.ok(&["create", "--name", "box", "busybox"]);
+        docker.ok(&["create", "--name", "box", "-v", "data:/data", "busybox"]);
+        let data = docker.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]);
+        let again = Path::new(data.trim()).join("again");
         let mut client = UnixStream::connect(&docker.socket).unwrap();
         let archive = long_archive(OFTEN);
-        let head = format!("PUT {BOX} HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n", archive.len());
+        let head =
+            format!("PUT {DATA} HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n", archive.len());
         client.write_all(head.as_bytes()).unwrap();
         client.write_all(&archive).unwrap();
+        docker.until("it is being unpacked", || again.exists());
         drop(client);
         // Whoever asks waits for the end of what is done to the files of a container that does not run.
-        let (status, head) = ask(docker, "HEAD", "/containers/box/archive?path=/last", b"");
-        assert_eq!(status, 404, "{}", String::from_utf8_lossy(&head));
+        assert!(!has_last(docker));
         // All of it is unpacked for a client that stays.
-        assert_eq!(ask(docker, "PUT", BOX, &long_archive(2)).0, 200);
-        let (status, head) = ask(docker, "HEAD", "/containers/box/archive?path=/last", b"");
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&head));
+        assert_eq!(ask(docker, "PUT", DATA, &long_archive(2)).0, 200);
+        assert!(has_last(docker));
     });
 }
