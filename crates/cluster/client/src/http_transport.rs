@@ -12,13 +12,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hako_error::Result;
+use hako_trust::Fault;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
@@ -28,10 +29,10 @@ use tokio_rustls::client::TlsStream;
 use crate::error::ClientError;
 use crate::kubeconfig::Kubeconfig;
 use crate::transport::{Body, Transport};
-use crate::trust::trusting;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What the TLS side of a connection needs.
 #[derive(Clone)]
@@ -53,6 +54,14 @@ impl Tls {
         Ok(Self { config: Arc::new(config) })
     }
 
+    /// Trusts whom the machine trusts.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        let mut config = hako_trust::client(hako_trust::machine_and(&[])).with_no_client_auth();
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        Self { config: Arc::new(config) }
+    }
+
     /// As a rustls configuration says.
     #[must_use]
     pub fn of(config: Arc<ClientConfig>) -> Self {
@@ -68,19 +77,11 @@ impl Tls {
 
 fn tls_config(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<ClientConfig, String> {
     let text = |error: &dyn fmt::Display| error.to_string();
-    let trusted: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca).collect();
-    let trusted = trusted.map_err(|error| text(&error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| text(&error))?;
-    let builder = match trusted.is_empty() {
-        true => builder.with_root_certificates(RootCertStore::empty()),
-        false => {
-            let verifier = trusting(trusted).map_err(|error| text(&error))?;
-            builder.dangerous().with_custom_certificate_verifier(verifier)
-        }
+    let trusted = match hako_trust::read(ca) {
+        Err(Fault::Empty) => Vec::new(),
+        other => other.map_err(|error| text(&error))?,
     };
+    let builder = hako_trust::client(hako_trust::only(&trusted));
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
@@ -91,7 +92,7 @@ fn tls_config(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<ClientConfi
                 .map_err(|error| text(&error))?
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(config)
 }
 

@@ -19,7 +19,6 @@ mod query;
 mod queue;
 mod recorder;
 mod transport;
-mod trust;
 mod watch;
 
 pub use api::{Api, List, Object};
@@ -34,5 +33,4 @@ pub use params::{DeleteOptions, ListParams, Patch, Propagation, WriteOptions};
 pub use queue::{Work, WorkQueue};
 pub use recorder::{EventType, Recorder, reference_to};
 pub use transport::{Body, Transport, body_from, empty_body};
-pub use trust::trusting;
 pub use watch::{WatchEvent, WatchStream};

@@ -171,7 +171,7 @@ impl Clients {
         if let Some(client) = self.kept.lock().get(&key) {
             return Ok(Arc::clone(client));
         }
-        let tls = Some(tls::trusting(&config.ca).map_err(CallError::new)?);
+        let tls = Some(tls::trusting(&config.ca).map_err(|error| CallError::new(error.chain()))?);
         let client = match &config.place {
             Place::Url(_) => HttpTransport::new(origin, tls, None),
             Place::Service { namespace, name, port, .. } => {

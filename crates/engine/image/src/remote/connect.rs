@@ -7,14 +7,13 @@ use http::uri::Scheme;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -49,92 +48,24 @@ impl Tls {
     }
 
     fn make(&self) -> Result<ClientConfig, RemoteError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| RemoteError::Authority { path: PathBuf::new(), reason: error.to_string() })?;
-        let mut config = if self.is_unverified {
-            let verifier = Arc::new(Unverified(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-        } else {
-            builder.with_root_certificates(self.roots()?).with_no_client_auth()
+        let verifier = match self.is_unverified {
+            true => hako_trust::anyone(),
+            false => hako_trust::machine_and(&self.trusted()?),
         };
+        let mut config = hako_trust::client(verifier).with_no_client_auth();
         // One connection a layer: parallel downloads share no window and no head of line.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
 
-    fn roots(&self) -> Result<RootCertStore, RemoteError> {
-        let mut roots = system_roots().clone();
+    fn trusted(&self) -> Result<Vec<CertificateDer<'static>>, RemoteError> {
+        let mut trusted = Vec::new();
         for path in &self.authorities {
-            let failed = |reason: String| RemoteError::Authority { path: path.clone(), reason };
-            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-            let mut count = 0;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-                count += 1;
-            }
-            if count == 0 {
-                return Err(failed("it holds no certificate in PEM form".into()));
-            }
+            let failed = |source: Cause| RemoteError::Authority { path: path.clone(), source };
+            let pem = std::fs::read(path).map_err(|error| failed(error.into()))?;
+            trusted.append(&mut hako_trust::read(&pem).map_err(|fault| failed(fault.into()))?);
         }
-        Ok(roots)
-    }
-}
-
-/// The machine's own authorities, read once a process.
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::debug!(%error, "a system certificate cannot be read");
-        }
-        roots.add_parsable_certificates(found.certs);
-        roots
-    })
-}
-
-/// Accepts whoever answers: for registries that the caller declared insecure.
-#[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: rustls_pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        Ok(trusted)
     }
 }
 

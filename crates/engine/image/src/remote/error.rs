@@ -20,12 +20,12 @@ pub enum RemoteError {
         host: String,
     },
     /// A certificate authority's file cannot be used.
-    #[error("certificate authority {path:?} cannot be used: {reason}")]
+    #[error("certificate authority {path:?} cannot be used")]
     Authority {
         /// The file.
         path: PathBuf,
         /// Why.
-        reason: String,
+        source: Cause,
     },
     /// No connection.
     #[error("cannot connect to registry {host}")]

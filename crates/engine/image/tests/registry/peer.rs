@@ -12,6 +12,14 @@ pub enum Access {
     Password,
     /// TLS with an authority of its own, and the password.
     Tls,
+    /// TLS with a certificate that is its own authority, and the password.
+    OwnAuthority,
+}
+
+impl Access {
+    fn has_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::OwnAuthority)
+    }
 }
 
 /// A registry of its own; it ends when dropped.
@@ -41,8 +49,11 @@ impl Peer {
             write_password(dir.path());
             config += &format!("auth: {{htpasswd: {{realm: test, path: {root}/htpasswd}}}}\n");
         }
-        if access == Access::Tls {
-            write_certificates(dir.path());
+        if access.has_tls() {
+            match access {
+                Access::OwnAuthority => write_own_authority(dir.path()),
+                _ => write_certificates(dir.path()),
+            }
             http += &format!("  tls: {{certificate: {root}/server.pem, key: {root}/server.key}}\n");
         }
         std::fs::write(dir.path().join("config.yml"), config + &http).unwrap();
@@ -67,7 +78,7 @@ impl Peer {
         // A full pipe would stop it.
         std::thread::spawn(move || lines.for_each(drop));
         // The name in the certificate is localhost.
-        let host = if access == Access::Tls { "localhost" } else { "127.0.0.1" };
+        let host = if access.has_tls() { "localhost" } else { "127.0.0.1" };
         Self { child, dir, host: format!("{host}:{port}") }
     }
 
@@ -106,5 +117,16 @@ fn write_certificates(dir: &Path) {
     let server = server.signed_by(&key, &authority).unwrap();
     std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
     std::fs::write(dir.join("server.pem"), server.pem()).unwrap();
+    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+/// As `openssl req -x509` makes it.
+fn write_own_authority(dir: &Path) {
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = parameters.self_signed(&key).unwrap().pem();
+    std::fs::write(dir.join("ca.pem"), &pem).unwrap();
+    std::fs::write(dir.join("server.pem"), &pem).unwrap();
     std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
 }

@@ -134,7 +134,10 @@ async fn passwords_and_authorities_are_needed_and_enough() {
     let image = store.image("app", Compression::Gzip, &[1000]);
     let locked = Peer::start(Access::Password);
     let secured = Peer::start(Access::Tls);
-    for (peer, ca_files) in [(&locked, Vec::new()), (&secured, vec![secured.authority()])] {
+    let own = Peer::start(Access::OwnAuthority);
+    for (peer, ca_files) in
+        [(&locked, Vec::new()), (&secured, vec![secured.authority()]), (&own, vec![own.authority()])]
+    {
         let target = peer.name("app");
         let remote = RemoteOptions { ca_files, retries: 0, ..RemoteOptions::default() };
         for credentials in
@@ -161,9 +164,15 @@ async fn passwords_and_authorities_are_needed_and_enough() {
         retries: 0,
         ..RemoteOptions::default()
     };
-    let unknown = RemoteClient::new(&secured.host, options(false, PlainHttp::Loopback)).unwrap();
-    let error = unknown.ping().await.unwrap_err();
-    assert!(matches!(error, hako_image::remote::RemoteError::Tls { .. }), "{error:?}");
+    for (peer, ca_files) in [(&secured, Vec::new()), (&own, Vec::new()), (&own, vec![secured.authority()])] {
+        let remote = RemoteOptions { ca_files, ..options(false, PlainHttp::Loopback) };
+        let error = RemoteClient::new(&peer.host, remote).unwrap().ping().await.unwrap_err();
+        assert!(matches!(error, hako_image::remote::RemoteError::Tls { .. }), "{error:?}");
+    }
+    let remote = RemoteOptions { ca_files: vec!["/dev/null".into()], ..options(false, PlainHttp::Loopback) };
+    let error = RemoteClient::new(&own.host, remote).unwrap().ping().await.unwrap_err();
+    let error = hako_error::Error::from(error).chain();
+    assert!(error.contains("\"/dev/null\"") && error.contains("no certificate in PEM form"), "{error}");
     RemoteClient::new(&secured.host, options(true, PlainHttp::Never)).unwrap().ping().await.unwrap();
     // Plain HTTP only where it is allowed.
     let strict = RemoteClient::new(&locked.host, options(false, PlainHttp::Never)).unwrap();

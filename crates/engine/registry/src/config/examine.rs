@@ -6,7 +6,7 @@
 use super::{AuthConfig, Config, Pattern, Retention, S3Config, Selection, UpstreamConfig, WebhookConfig};
 use crate::auth::Auth;
 use crate::events::webhook_header;
-use crate::http::{read_chain, tls_faults};
+use crate::http::{read_trusted, tls_faults};
 use crate::name::Repository;
 use hako_error::FieldCause;
 use http::Uri;
@@ -134,7 +134,7 @@ fn upstreams(upstreams: &[UpstreamConfig], found: &mut Found) {
             found.add(format!("{at}.prefix"), format!("{prefix:?} is the prefix of upstreams[{first}] too"));
         }
         if let Some(path) = &upstream.ca_file
-            && let Err(error) = read_chain(path)
+            && let Err(error) = read_trusted(path)
         {
             found.add(format!("{at}.ca_file"), error.chain());
         }
@@ -204,7 +204,7 @@ fn webhook(hook: &WebhookConfig, at: &str, found: &mut Found) {
         found.add(format!("{at}.headers"), problem);
     }
     if let Some(path) = &hook.ca_file
-        && let Err(error) = read_chain(path)
+        && let Err(error) = read_trusted(path)
     {
         found.add(format!("{at}.ca_file"), error.chain());
     }

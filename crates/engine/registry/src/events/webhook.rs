@@ -2,7 +2,7 @@
 
 use super::{Happened, Metrics};
 use crate::config::{WebhookConfig, http_url};
-use crate::http::read_chain;
+use crate::http::read_trusted;
 use crate::name::Reference;
 use bytes::Bytes;
 use hako_error::{Error, Kind, Result};
@@ -164,18 +164,9 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> i
     move |error| Error::new(Kind::Unavailable, format!("cannot {what}")).with_source(error)
 }
 
-/// TLS that trusts the machine's authorities, and those of a file.
+/// TLS that trusts whom the machine trusts, and the certificates of a file.
 fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for authority in ca_file.map(read_chain).transpose()?.unwrap_or_default() {
-        roots.add(authority).map_err(failed("trust an authority"))?;
-    }
-    let config =
-        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(failed("use TLS"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    let trusted = ca_file.map(read_trusted).transpose()?.unwrap_or_default();
+    let config = hako_trust::client(hako_trust::machine_and(&trusted)).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -20,7 +20,7 @@ mod tokens;
 mod uploads;
 
 pub(crate) use listen::{Server, serve};
-pub(crate) use tls::{acceptor, faults as tls_faults, read_chain};
+pub(crate) use tls::{acceptor, faults as tls_faults, read_trusted};
 
 use crate::auth::{Action, Auth, Caller};
 use crate::error::RegistryError;

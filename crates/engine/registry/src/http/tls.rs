@@ -61,7 +61,7 @@ pub(crate) fn faults(tls: &Tls, dir: &Path) -> Vec<(&'static str, String)> {
 }
 
 /// The certificates of a PEM file; at least one.
-pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(read(path)?.as_bytes()).collect();
     match chain {
         Ok(chain) if chain.is_empty() => {
@@ -74,6 +74,13 @@ pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
             Err(Error::new(Kind::Invalid, problem).with_source(error))
         }
     }
+}
+
+/// The certificates of a PEM file by which a server is believed.
+pub(crate) fn read_trusted(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    hako_trust::read(read(path)?.as_bytes()).map_err(|fault| {
+        Error::new(Kind::Invalid, format!("{} tells nobody to trust", path.display())).with_source(fault)
+    })
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {

@@ -86,9 +86,8 @@ fn webhooks_get_each_event_again_until_they_take_it() {
     assert_eq!(taken.recv().unwrap()["action"], "delete", "a pull was not asked for");
 }
 
-/// A server with a certificate of an authority of its own, which is written to `ca_file`; what each connection told it, if
-/// anything, comes out of the channel.
-fn receiver_with_tls(ca_file: &Path) -> (String, mpsc::Receiver<Option<serde_json::Value>>) {
+/// A certificate of an authority, which is written to `ca_file`, and its key.
+fn of_an_authority(ca_file: &Path) -> (rcgen::Certificate, rcgen::KeyPair) {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let (authority_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
@@ -96,7 +95,24 @@ fn receiver_with_tls(ca_file: &Path) -> (String, mpsc::Receiver<Option<serde_jso
     std::fs::write(ca_file, authority.pem()).unwrap();
     let issuer = rcgen::Issuer::new(params, authority_key);
     let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+    (params.signed_by(&key, &issuer).unwrap(), key)
+}
+
+/// A certificate that is its own authority, as `openssl req -x509` makes it, and its key.
+fn its_own_authority(ca_file: &Path) -> (rcgen::Certificate, rcgen::KeyPair) {
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(ca_file, certificate.pem()).unwrap();
+    (certificate, key)
+}
+
+/// A server with a certificate; what each connection told it, if anything, comes out of the channel.
+fn receiver_with_tls(
+    (certificate, key): (rcgen::Certificate, rcgen::KeyPair),
+) -> (String, mpsc::Receiver<Option<serde_json::Value>>) {
+    let certificate = certificate.der().clone();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
@@ -122,17 +138,19 @@ fn receiver_with_tls(ca_file: &Path) -> (String, mpsc::Receiver<Option<serde_jso
 #[test]
 fn a_webhook_with_tls_is_told_if_its_authority_is_trusted_and_nothing_otherwise() {
     let dir = tempfile::tempdir().unwrap();
-    let (known, unknown) = (dir.path().join("known.crt"), dir.path().join("unknown.crt"));
-    let (trusted_url, trusted) = receiver_with_tls(&known);
-    let (strange_url, strange) = receiver_with_tls(&unknown);
-    let registry = Fixture::start_with(|config| {
-        let with = |url| WebhookConfig { ca_file: Some(known.clone()), ..webhook(url, &["push"]) };
-        config.webhooks = vec![with(strange_url), with(trusted_url)];
-    });
-    let digest = registry.push_image("team/app", "v1", b"layer");
-    let event = trusted.recv().unwrap().expect("the trusted one was told nothing");
-    assert_eq!(event["target"]["digest"], digest.to_string());
-    assert_eq!(strange.recv().unwrap(), None, "a server that nobody vouches for was told of a push");
+    for certified in [of_an_authority, its_own_authority] {
+        let (known, unknown) = (dir.path().join("known.crt"), dir.path().join("unknown.crt"));
+        let (trusted_url, trusted) = receiver_with_tls(certified(&known));
+        let (strange_url, strange) = receiver_with_tls(certified(&unknown));
+        let registry = Fixture::start_with(|config| {
+            let with = |url| WebhookConfig { ca_file: Some(known.clone()), ..webhook(url, &["push"]) };
+            config.webhooks = vec![with(strange_url), with(trusted_url)];
+        });
+        let digest = registry.push_image("team/app", "v1", b"layer");
+        let event = trusted.recv().unwrap().expect("the trusted one was told nothing");
+        assert_eq!(event["target"]["digest"], digest.to_string());
+        assert_eq!(strange.recv().unwrap(), None, "a server that nobody vouches for was told of a push");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hako_client::{HttpTransport, Tls, Transport as _};
 use http::Request;
@@ -62,11 +62,10 @@ pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
 
 impl Issuer {
     pub(super) fn new(jwt: Jwt) -> Result<Self, String> {
-        let authorities = match &jwt.issuer.certificate_authority {
-            Some(pem) => pem.clone().into_bytes(),
-            None => system_authorities(),
+        let tls = match &jwt.issuer.certificate_authority {
+            Some(pem) => Tls::from_pem(pem.as_bytes(), None).map_err(|error| error.chain())?,
+            None => Tls::of_machine(),
         };
-        let tls = Tls::from_pem(&authorities, None).map_err(|error| error.chain())?;
         Ok(Self { jwt, tls, keys: tokio::sync::Mutex::default() })
     }
 
@@ -194,14 +193,4 @@ fn many(claims: &Value, mapping: &Mapping) -> Result<Vec<String>, String> {
     let text = |value: &Value| value.as_str().map(|text| prefixed(mapping, text));
     let texts: Option<Vec<String>> = values.iter().map(text).collect();
     texts.ok_or_else(|| format!("the claim {:?} is no list of texts", mapping.claim))
-}
-
-/// The authorities that this machine trusts, PEM.
-fn system_authorities() -> Vec<u8> {
-    let pem = |der: &[u8]| {
-        let text = STANDARD.encode(der);
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-    };
-    let found = rustls_native_certs::load_native_certs();
-    found.certs.iter().map(|it| pem(it)).collect::<String>().into_bytes()
 }
