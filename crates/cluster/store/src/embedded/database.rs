@@ -7,6 +7,7 @@ use redb::{
     TableDefinition, TableError, TransactionError,
 };
 
+use super::file::CommitFile;
 use super::log::{Log, LogBatch, LogError, VisitRecord, VisitValue};
 
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -36,7 +37,7 @@ pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
 }
 
 fn create(path: &Path) -> Result<Database, LogError> {
-    Ok(Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(CommitFile::open(path)?)?)
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -7,6 +7,7 @@
 //! Invariant: memory only ever shows what a durable commit has accepted.
 
 mod database;
+mod file;
 mod leases;
 mod load;
 pub mod log;
