@@ -2,8 +2,8 @@
 //!
 //! Owns: group/version/kind names ([`GroupVersionKind`], [`GroupVersionResource`]), the cheaply parsed head of an
 //! object ([`Head`]), the one mapping between our errors and `Status` ([`Status`]), label and field selectors,
-//! the syntax of names ([`names`]), the constructors of field causes ([`field`]) and what objects take of quotas
-//! ([`quota`]).
+//! the syntax of names ([`names`]), the constructors of field causes ([`field`]), what objects take of quotas
+//! ([`quota`]) and whether two of their states are the same ([`is_same`]).
 //! Does not own: any kind's own rules, storage or transport.
 //!
 //! Invariant: everything here is pure; nothing does I/O or waits.
@@ -16,6 +16,7 @@ mod head;
 mod label_selector;
 pub mod names;
 pub mod quota;
+mod same;
 pub mod status;
 pub mod time;
 pub mod version;
@@ -26,4 +27,5 @@ pub use head::{Head, HeadMeta, OwnerReference};
 pub use label_selector::{
     LabelSelector, LabelSelectorRequirement, ParseSelectorError, Requirement, Selector, SelectorOperator,
 };
+pub use same::{Beside, has_same_members, is_same};
 pub use status::{Status, StatusCause, StatusDetails, Subject};

@@ -1,7 +1,7 @@
 //! Structural schemas: what custom resources may look like (Kubernetes documentation, "Extend the Kubernetes API with
 //! CustomResourceDefinitions", "Specifying a structural schema").
 //!
-//! Owns: reading a schema ([`Schema`]), whether it is structural ([`check_schema`]), dropping what it does not know ([`prune`]), filling in defaults ([`default`]),
+//! Owns: reading a schema ([`Schema`]), whether it is structural ([`check_schema`]), dropping what it does not know ([`prune`]), filling in defaults ([`fill`]),
 //! checking values ([`validate`]) and the rules written in CEL ([`Rules`]).
 //! Does not own: the definition of a custom resource around the schema, nor where objects are kept.
 //!
@@ -12,6 +12,7 @@ mod form;
 mod formats;
 mod lists;
 mod patterns;
+mod properties;
 mod prune;
 mod read;
 mod rules;
@@ -20,10 +21,11 @@ mod schema;
 mod tests;
 mod validate;
 
-pub use defaults::{default, drop_nulls};
+pub use defaults::{default, fill};
 pub use form::check_schema;
 pub use lists::duplicates;
 pub use patterns::Patterns;
+pub use properties::Properties;
 pub use prune::prune;
 pub use rules::{Budget, Outcome, Rules, check as check_rules};
 pub use schema::{Additional, Allowed, Checks, ListKind, Rule, Schema, Ty};

@@ -18,9 +18,13 @@ pub fn duplicates(value: &Value, schema: &Schema) -> Vec<FieldCause> {
 
 fn walk(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Told<FieldCause>) {
     match value {
+        _ if !schema.tells_apart => {}
         Value::Object(members) => {
             for (name, value) in members {
                 if let Some(member) = schema.member(name) {
+                    if !member.tells_apart {
+                        continue;
+                    }
                     let is_property = schema.properties.contains_key(name);
                     let below = if is_property { Path::Member(path, name) } else { Path::Key(path, name) };
                     walk(value, member, &below, faults);
@@ -63,6 +67,15 @@ fn twice<K: Eq + Hash>(
     if told_apart_by.len() < 2 {
         return;
     }
+    if told_apart_by.len() <= FEW {
+        let all: Vec<K> = told_apart_by.collect();
+        for (at, key) in all.iter().enumerate() {
+            if all[..at].iter().filter(|before| *before == key).count() == 1 {
+                faults.push(|| field::duplicate(Path::Item(path, at).to_string(), shown(at)));
+            }
+        }
+        return;
+    }
     // Whether it was told of each.
     let mut seen: HashMap<K, bool> = HashMap::with_capacity(told_apart_by.len());
     for (at, key) in told_apart_by.enumerate() {
@@ -100,35 +113,47 @@ pub(crate) fn spelled(value: &Value) -> String {
     }
 }
 
+/// So many items are sooner compared one by one than hashed.
+const FEW: usize = 8;
+
+/// What tells an item apart: the members of its key, as far as it has them.
+type ItemKey<'v> = Vec<Option<&'v Value>>;
+
 /// The items of an old list by what tells them apart, so that each item of a new one has its own at once: looked for one
-/// by one, two lists of a hundred thousand items would take a day.
-pub(crate) struct Counterparts<'v> {
-    keys: &'v [String],
-    by_key: HashMap<String, &'v Value>,
+/// by one, two lists of a hundred thousand items would take a day. Of those with one key, the first counts.
+pub(crate) enum Counterparts<'v> {
+    None,
+    Few { keys: &'v [String], items: Vec<(ItemKey<'v>, &'v Value)> },
+    Many { keys: &'v [String], items: HashMap<ItemKey<'v>, &'v Value> },
 }
 
 impl<'v> Counterparts<'v> {
     /// None but those of lists by key have any.
     pub(crate) fn of(old: Option<&'v Value>, list: &'v ListKind) -> Self {
-        let (ListKind::Map(keys), Some(Value::Array(items))) = (list, old) else {
-            return Self { keys: &[], by_key: HashMap::new() };
-        };
-        let mut by_key = HashMap::with_capacity(items.len());
-        for item in items {
-            by_key.entry(key_text(item, keys)).or_insert(item);
+        let (ListKind::Map(keys), Some(Value::Array(items))) = (list, old) else { return Self::None };
+        let keyed = items.iter().map(|item| (item_key(item, keys), item));
+        if items.len() <= FEW {
+            return Self::Few { keys, items: keyed.collect() };
         }
-        Self { keys, by_key }
+        let mut by_key = HashMap::with_capacity(items.len());
+        for (key, item) in keyed {
+            by_key.entry(key).or_insert(item);
+        }
+        Self::Many { keys, items: by_key }
     }
 
     pub(crate) fn of_item(&self, item: &Value) -> Option<&'v Value> {
-        if self.by_key.is_empty() {
-            return None;
+        match self {
+            Self::None => None,
+            Self::Few { keys, items } => {
+                let key = item_key(item, keys);
+                items.iter().find(|(known, _)| *known == key).map(|(_, old)| *old)
+            }
+            Self::Many { keys, items } => items.get(&item_key(item, keys)).copied(),
         }
-        self.by_key.get(&key_text(item, self.keys)).copied()
     }
 }
 
-fn key_text(item: &Value, keys: &[String]) -> String {
-    let of = |key: &String| item.get(key).map(spelled);
-    format!("{:?}", keys.iter().map(of).collect::<Vec<Option<String>>>())
+fn item_key<'v>(item: &'v Value, keys: &[String]) -> ItemKey<'v> {
+    keys.iter().map(|key| item.get(key)).collect()
 }

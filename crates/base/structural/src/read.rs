@@ -3,6 +3,7 @@
 //! The definition has been checked against its own type before; what is of another type here counts as absent.
 
 use crate::patterns::Patterns;
+use crate::properties::Properties;
 use crate::schema::{Additional, Allowed, Checks, ListKind, Rule, Schema, Ty};
 use hako_error::FieldCause;
 use hako_kube::field::{self, Path, Told};
@@ -44,32 +45,38 @@ impl Reader<'_> {
             self.faults.push(|| field::forbidden(path.to_string(), &detail));
             return Schema::default();
         }
+        let list = list_kind(members);
+        let properties = self.properties(members, path, depth);
+        let additional = self.additional(members, path, depth);
+        let items = members
+            .get("items")
+            .filter(|items| items.is_object())
+            .map(|items| Box::new(self.schema(items, &Path::Member(path, "items"), depth + 1)));
+        let others = match &additional {
+            Additional::Fits(schema) => Some(&**schema),
+            _ => None,
+        };
+        let has_lists =
+            properties.values().chain(items.as_deref()).chain(others).any(|below| below.tells_apart);
         Schema {
             ty: text(members, "type").and_then(Ty::named),
             is_nullable: is(members, "nullable"),
             default: members.get("default").cloned(),
-            properties: self.properties(members, path, depth),
-            additional: self.additional(members, path, depth),
-            items: members
-                .get("items")
-                .filter(|items| items.is_object())
-                .map(|items| Box::new(self.schema(items, &Path::Member(path, "items"), depth + 1))),
+            tells_apart: list != ListKind::Atomic || has_lists,
             checks: self.checks(members, path, depth),
             preserves_unknown: is(members, "x-kubernetes-preserve-unknown-fields"),
             is_embedded: is(members, "x-kubernetes-embedded-resource"),
             is_int_or_string: is(members, "x-kubernetes-int-or-string"),
-            list: list_kind(members),
+            list,
             is_atomic_map: text(members, "x-kubernetes-map-type") == Some("atomic"),
             rules: array(members, "x-kubernetes-validations").iter().map(rule).collect(),
+            properties,
+            additional,
+            items,
         }
     }
 
-    fn properties(
-        &mut self,
-        members: &Map<String, Value>,
-        path: &Path<'_>,
-        depth: usize,
-    ) -> std::collections::BTreeMap<String, Schema> {
+    fn properties(&mut self, members: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Properties {
         let Some(Value::Object(properties)) = members.get("properties") else { return Default::default() };
         let below = Path::Member(path, "properties");
         properties

@@ -1,9 +1,10 @@
 //! A schema as it is used: every part that decides anything, nothing that is for people.
 
 use crate::lists;
+use crate::properties::Properties;
 use regex::Regex;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// A type of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub struct Schema {
     pub ty: Option<Ty>,
     pub is_nullable: bool,
     pub default: Option<Value>,
-    pub properties: BTreeMap<String, Schema>,
+    pub properties: Properties,
     pub additional: Additional,
     pub items: Option<Box<Schema>>,
     pub checks: Checks,
@@ -76,6 +77,8 @@ pub struct Schema {
     /// `x-kubernetes-int-or-string`
     pub is_int_or_string: bool,
     pub list: ListKind,
+    /// Whether it is a list whose items are told apart, or has one below.
+    pub tells_apart: bool,
     /// `x-kubernetes-map-type: atomic`
     pub is_atomic_map: bool,
     /// `x-kubernetes-validations`

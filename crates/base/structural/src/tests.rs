@@ -1,7 +1,7 @@
 //! Schemas by example: what is dropped, filled in and refused, and what rules say.
 
 use crate::{
-    Budget, Rules, Schema, check_rules, default, drop_nulls, duplicates, prune, validate, validate_update,
+    Budget, Rules, Schema, check_rules, default, duplicates, fill, prune, validate, validate_update,
 };
 use hako_kube::field;
 use serde_json::{Value, json};
@@ -80,8 +80,7 @@ fn defaults_are_filled_in_also_below_defaults_and_for_wrong_nulls() {
         ),
     ] {
         let mut value = given.clone();
-        drop_nulls(&mut value, &schema);
-        default(&mut value, &schema);
+        fill(&mut value, &schema);
         assert_eq!(value, expected, "{given}");
         default(&mut value, &schema);
         assert_eq!(value, expected, "twice is as once: {given}");

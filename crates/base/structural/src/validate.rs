@@ -5,6 +5,7 @@ use crate::lists::Counterparts;
 use crate::schema::{Additional, Schema, Ty};
 use hako_error::FieldCause;
 use hako_kube::field::{self, Path, Told};
+use hako_kube::{Beside, is_same};
 use serde_json::{Map, Number, Value};
 
 /// Values that nested alternatives are tried on at most for one object: they multiply.
@@ -67,7 +68,8 @@ impl Validator {
     fn value(&mut self, value: &Value, old: Option<&Value>, schema: &Schema, path: &Path<'_>) {
         self.tries += usize::from(self.depth > 0);
         let is_over = self.tries > MAX_TRIES || self.told.is_full();
-        if is_over || old == Some(value) || (value.is_null() && schema.is_nullable) {
+        let is_unchanged = || old.is_some_and(|old| is_same(value, old));
+        if is_over || is_unchanged() || (value.is_null() && schema.is_nullable) {
             return;
         }
         self.of_type(value, schema, path);
@@ -111,9 +113,10 @@ impl Validator {
     ) {
         let checks = &schema.checks;
         let count = members.len() as u64;
+        let mut before = Beside::new(old.and_then(Value::as_object));
         for (name, value) in members {
+            let old = before.get(name);
             if let Some(member) = schema.member(name) {
-                let old = old.and_then(|old| old.get(name));
                 self.value(value, old, member, &Path::Member(path, name));
             }
         }
@@ -209,18 +212,25 @@ impl Validator {
 
     fn of_text(&mut self, text: &str, schema: &Schema, path: &Path<'_>) {
         let checks = &schema.checks;
-        let length = text.chars().count() as u64;
-        if let Some(max) = checks.max_length.filter(|max| length > *max) {
-            self.fault(|| field::too_long(path.to_string(), max as usize));
-        }
-        if let Some(min) = checks.min_length.filter(|min| length < *min) {
-            self.invalid(path, text, &format!("should be at least {min} chars long"));
+        if checks.max_length.is_some() || checks.min_length.is_some() {
+            self.of_length(text, schema, path);
         }
         if checks.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
             self.invalid(path, text, &format!("should match '{}'", checks.pattern_text));
         }
         if let Some(format) = checks.format.as_ref().filter(|format| !formats::is_text_of(format, text)) {
             self.invalid(path, text, &format!("must be of type {format}: {text:?}"));
+        }
+    }
+
+    fn of_length(&mut self, text: &str, schema: &Schema, path: &Path<'_>) {
+        let checks = &schema.checks;
+        let length = text.chars().count() as u64;
+        if let Some(max) = checks.max_length.filter(|max| length > *max) {
+            self.fault(|| field::too_long(path.to_string(), max as usize));
+        }
+        if let Some(min) = checks.min_length.filter(|min| length < *min) {
+            self.invalid(path, text, &format!("should be at least {min} chars long"));
         }
     }
 
@@ -300,7 +310,9 @@ fn wrong_type(value: &Value, schema: &Schema) -> Option<&'static str> {
             schema.ty == Some(Ty::Number) || (is_integer && is_whole(number))
         }
         Value::String(_) => schema.ty == Some(Ty::String) || schema.is_int_or_string,
-        other => schema.ty.is_some_and(|ty| ty.name() == type_name(other)),
+        Value::Bool(_) => schema.ty == Some(Ty::Boolean),
+        Value::Array(_) => schema.ty == Some(Ty::Array),
+        Value::Object(_) => schema.ty == Some(Ty::Object),
     };
     (!fits).then_some(wanted)
 }

@@ -2,7 +2,7 @@
 //! object it makes of it once: dropped and filled in again, it stays as it is.
 
 use hako_structural::{
-    Patterns, Schema, check_schema, default, drop_nulls, duplicates, prune, validate, validate_update,
+    Patterns, Schema, check_schema, default, duplicates, fill, prune, validate, validate_update,
 };
 use serde_json::Value;
 
@@ -31,8 +31,7 @@ fn by(schema: &Schema, object: &Value, old: &Value, is_sound: bool) {
     let mut again = made.clone();
     assert_eq!(prune(&mut again, schema), [""; 0]);
     assert_eq!(made, again);
-    drop_nulls(&mut made, schema);
-    default(&mut made, schema);
+    fill(&mut made, schema);
     again = made.clone();
     default(&mut again, schema);
     assert_eq!(made, again, "what is filled in is whole");

@@ -36,7 +36,7 @@ impl Checker {
             self.of_default(default, schema, &Path::Member(path, "default"));
         }
         let properties = Path::Member(path, "properties");
-        for (name, property) in &schema.properties {
+        for (name, property) in schema.properties.iter() {
             // The whole resource's own may have none, which is told elsewhere.
             if !is_root || !matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
                 self.walk(property, &Path::Key(&properties, name), false);

@@ -62,7 +62,7 @@ impl Checker {
             uncorrelated: place.uncorrelated.or((!is_correlated).then_some(path)),
         };
         let properties_path = Path::Member(path, "properties");
-        for (name, property) in &schema.properties {
+        for (name, property) in schema.properties.iter() {
             let declared = declared.and_then(|declared| declared.member(name));
             let path = Path::Key(&properties_path, name);
             self.walk(property, declared, &path, &below(!schema.is_atomic_map));

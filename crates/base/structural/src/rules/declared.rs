@@ -64,7 +64,7 @@ fn list_kind(kind: &ListKind) -> hako_cel::ListKind {
 
 fn object(schema: &Schema, name: &str, is_resource: bool) -> Declared {
     let mut fields: Vec<(String, Declared, bool)> = Vec::new();
-    for (property, below) in &schema.properties {
+    for (property, below) in schema.properties.iter() {
         if is_resource && OF_RESOURCES.contains(&property.as_str()) {
             continue;
         }

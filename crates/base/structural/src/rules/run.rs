@@ -6,6 +6,7 @@ use crate::schema::Rule;
 use hako_cel::{EvalError, Program, Value as CelValue};
 use hako_error::FieldCause;
 use hako_kube::field::{self, Path, Told};
+use hako_kube::{Beside, is_same};
 use serde_json::Value;
 
 /// Bytes of a message that an expression makes.
@@ -81,9 +82,13 @@ impl Run<'_> {
         self.rules(node, value, old.filter(|old| !old.is_null()), path);
         match value {
             Value::Object(members) => {
+                if node.properties.is_empty() && node.additional.is_none() {
+                    return;
+                }
                 let old = old.filter(|_| !node.is_atomic_map);
+                let mut before = Beside::new(old.and_then(Value::as_object));
                 for (name, value) in members {
-                    let old = old.and_then(|old| old.get(name));
+                    let old = before.get(name);
                     if let Some(below) = node.properties.get(name) {
                         self.node(below, value, old, &Path::Member(path, name));
                     } else if let Some(below) = &node.additional {
@@ -103,7 +108,6 @@ impl Run<'_> {
     }
 
     fn rules(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>) {
-        let is_unchanged = self.is_ratcheting && old == Some(value);
         for compiled in &node.rules {
             if self.budget.is_spent {
                 return;
@@ -127,9 +131,8 @@ impl Run<'_> {
                 (before, false) => before.unwrap_or(CelValue::Null),
             };
             let variables = [current, before];
-            if let Some(holds) = self.holds(program, &variables, compiled, node, path)
-                && !holds
-            {
+            if self.holds(program, &variables, compiled, node, path) == Some(false) {
+                let is_unchanged = self.is_ratcheting && old.is_some_and(|old| is_same(value, old));
                 self.broken(compiled, node, value, path, &variables, is_unchanged);
             }
         }

@@ -11,8 +11,8 @@ use crate::metrics::cel;
 use crate::openapi::Dialect;
 use crate::schema::{self, Shape};
 use hako_error::FieldCause;
-use hako_kube::{GroupVersion, Selector, field, names};
-use hako_structural::{Budget, Schema};
+use hako_kube::{Beside, GroupVersion, Selector, field, is_same, names};
+use hako_structural::{Budget, fill};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -99,11 +99,6 @@ impl Defined {
         let (_, version) = object.get("apiVersion")?.as_str()?.split_once('/')?;
         self.definition.place(version)
     }
-}
-
-fn fill(object: &mut Value, schema: &Schema) {
-    hako_structural::drop_nulls(object, schema);
-    hako_structural::default(object, schema);
 }
 
 impl Strategy for Defined {
@@ -268,8 +263,12 @@ fn differ(new: &Value, old: &Value, is_counted: impl Fn(&str) -> bool) -> bool {
     let empty = Map::new();
     let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
     let count = |members: &Map<String, Value>| members.keys().filter(|name| is_counted(name)).count();
+    let mut beside = Beside::new(Some(old));
     count(new) != count(old)
-        || new.iter().any(|(name, value)| is_counted(name) && old.get(name) != Some(value))
+        || new.iter().any(|(name, value)| {
+            let old = beside.get(name);
+            is_counted(name) && !old.is_some_and(|old| is_same(value, old))
+        })
 }
 
 /// What is wrong with the numbers and the selector that the scale shows.
