@@ -1,4 +1,6 @@
-//! Custom objects with a typical schema and five rules beside built-in ones of the same size, in turns on one server.
+//! Custom objects with a typical schema and five rules beside built-in ones of the same size, in turns on one server:
+//! beside Deployments, which say about the same in about as many members with lists by key and defaults, and beside
+//! ConfigMaps, the leanest objects there are, whose content is one text.
 
 use crate::client::{Ask, Client};
 use crate::definitions::{api_version, definition, path_of};
@@ -23,12 +25,20 @@ const LISTS: usize = 5;
 const BYTES: usize = 1200;
 const RATIO: f64 = 0.8;
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// Nothing acts on them: the bench's server has no controllers.
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
 /// What is compared, in the order of a life.
 const PHASES: [&str; 5] = ["create", "get", "list", "update", "patch"];
 
-/// One of the two kinds.
+/// The places of the kinds.
+const CUSTOM: usize = 0;
+const BUILT_IN: [usize; 2] = [1, 2];
+
+/// One of the kinds.
 struct Side {
+    /// What its objects are called, and what is to be known of them.
+    name: &'static str,
     path: String,
     /// An object by its number and its age.
     object: fn(usize, usize) -> Value,
@@ -72,29 +82,28 @@ async fn measure(role: &Arc<Role>) -> anyhow::Result<Vec<Row>> {
         anyhow::ensure!(Instant::now() < deadline, "the kind is not served");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let side =
+        |name, path, object, patch| Arc::new(Side { name, path, object, patch, versions: Mutex::default() });
+    let pause = || json!({"spec": {"paused": true}});
     let sides = [
-        Arc::new(Side {
-            path: MAPS.to_owned(),
-            object: map,
-            patch: || json!({"data": {"color": "red"}}),
-            versions: Mutex::default(),
-        }),
-        Arc::new(Side {
-            path,
-            object: application,
-            patch: || json!({"spec": {"paused": true}}),
-            versions: Mutex::default(),
-        }),
+        side("custom objects", path, application, pause),
+        side("Deployments of the same size and as many members", DEPLOYMENTS.to_owned(), deployment, pause),
+        side(
+            "ConfigMaps of the same size, which are one text",
+            MAPS.to_owned(),
+            map,
+            || json!({"data": {"color": "red"}}),
+        ),
     ];
     let mut rows = Vec::new();
     for phase in PHASES {
-        let mut spent = [Spent::default(); 2];
+        let mut spent = [Spent::default(); 3];
         for turn in 0..TURNS {
             for (side, spent) in sides.iter().zip(&mut spent) {
                 run(role, &client, side, phase, turn, spent).await?;
             }
         }
-        rows.push(row(phase, spent));
+        rows.extend(BUILT_IN.map(|at| row(phase, spent[CUSTOM], sides[at].name, spent[at])));
     }
     Ok(rows)
 }
@@ -187,6 +196,29 @@ fn application(at: usize, age: usize) -> Value {
     filled(object, "/spec/configuration")
 }
 
+/// What an application of the bench says, as far as a Deployment says it: one member more, and more defaults.
+fn deployment(at: usize, age: usize) -> Value {
+    let labels = json!({"app": "cart", "tier": "backend"});
+    let container = json!({
+        "name": "cart", "image": "registry.example.com/shop/cart:1.2.3",
+        "ports": [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}],
+        "resources": {"limits": {"cpu": "500m", "memory": "256Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+        "env": [{"name": "CONFIGURATION", "value": ""}],
+    });
+    let object = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("o{at}"), "namespace": "default"},
+        "spec": {
+            "replicas": 3 + age, "strategy": {"type": "RollingUpdate"},
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [container], "nodeSelector": {"disk": "ssd"}},
+            },
+        },
+    });
+    filled(object, "/spec/template/spec/containers/0/env/0/value")
+}
+
 /// The object with as much text as makes it as long as all others.
 fn filled(mut object: Value, place: &str) -> Value {
     let missing = BYTES.saturating_sub(object.to_string().len());
@@ -196,15 +228,15 @@ fn filled(mut object: Value, place: &str) -> Value {
     object
 }
 
-fn row(phase: &str, [built_in, custom]: [Spent; 2]) -> Row {
+fn row(phase: &str, custom: Spent, name: &str, built_in: Spent) -> Row {
     Row {
         what: format!("{phase}, custom objects with five rules, {BYTES} bytes"),
         ours: custom.rate(),
-        peer: Some(("ConfigMaps of the same size, in turns".to_owned(), built_in.rate())),
+        peer: Some((format!("{name}, in turns"), built_in.rate())),
         unit: "/s",
         target: Target::RatioAtLeast(RATIO),
         why: format!(
-            "each took {:.0} us of the server's CPU, a ConfigMap {:.0}",
+            "each took {:.0} us of the server's CPU, one of the others {:.0}",
             custom.cpu_us_each(),
             built_in.cpu_us_each()
         ),
