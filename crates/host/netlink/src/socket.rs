@@ -3,12 +3,15 @@
 
 use crate::error::{Errno, NetlinkError};
 use crate::message::{Attributes, Message, Writer, messages, u32_at};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+    sockopt,
 };
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A dump's datagrams are at most 32 KiB. Twice as much would make the allocator tidy up all it has at each release.
@@ -39,6 +42,15 @@ pub(crate) struct Socket {
     buf: Vec<u8>,
 }
 
+/// What came of listening to groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Messages,
+    /// More than there was room for: anything may have been told.
+    Lost,
+    Stop,
+}
+
 /// An error message: for which request, and what.
 struct Verdict {
     seq: u32,
@@ -63,6 +75,41 @@ impl Socket {
         sockopt::set_socket_send_buffer_size_force(&self.fd, BUFFER_LEN)?;
         sockopt::set_socket_recv_buffer_size_force(&self.fd, BUFFER_LEN)?;
         Ok(())
+    }
+
+    /// From here on it is told what groups are told, which are bits. A socket without an address of its own would not be: it
+    /// would be taken for the sender.
+    pub(crate) fn join(&self, groups: u32) -> io::Result<()> {
+        Ok(bind(&self.fd, &SocketAddrNetlink::new(0, groups))?)
+    }
+
+    /// Waits until its groups are told something, and hands it over; or until somebody writes to or closes what `stop`
+    /// reads.
+    pub(crate) fn hear(
+        &mut self,
+        stop: BorrowedFd<'_>,
+        mut data: impl FnMut(Message<'_>),
+    ) -> io::Result<Heard> {
+        loop {
+            let mut waiting =
+                [PollFd::new(&self.fd, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+            match poll(&mut waiting, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                polled => polled?,
+            };
+            if !waiting[1].revents().is_empty() {
+                return Ok(Heard::Stop);
+            }
+            match recv(&self.fd, &mut self.buf[..], RecvFlags::DONTWAIT) {
+                Ok((len, _)) => {
+                    messages(&self.buf[..len]).for_each(&mut data);
+                    return Ok(Heard::Messages);
+                }
+                Err(rustix::io::Errno::NOBUFS) => return Ok(Heard::Lost),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     pub(crate) fn next_seq(&mut self) -> u32 {

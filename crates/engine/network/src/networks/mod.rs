@@ -31,6 +31,7 @@ mod rules;
 mod shortcut;
 mod spec;
 mod table;
+mod ways;
 
 pub use device::parse_mac;
 pub use ipam::default_pools;

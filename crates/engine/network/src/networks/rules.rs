@@ -11,16 +11,17 @@
 
 use super::door::{Door, FAMILIES};
 use super::options::{GatewayMode, ICC, MASQUERADE};
-use super::shortcut::{Shortcuts, Way};
+use super::shortcut::Way;
 use super::spec::{Driver, Endpoint, Member, NetworkSpec};
 use super::table::Table;
+use super::ways::{Ways, foreign_drops};
 use crate::attachment::{Protocol, PublishedPort};
 use crate::error::Result;
 use crate::rules::{add_chain, loopback, padded_port, port_key};
 use hako_netlink::Conntrack;
 use hako_netlink::nft::{
-    BaseChain, Batch, Chain, Comparison, Element, Expression, Family, Hook, HookPoint, HookType, Map, Nat,
-    Nft, Reg, Rule, Set, Verdict, datatype, padded_name,
+    Batch, Chain, Comparison, Element, Expression, Family, Hook, HookPoint, HookType, Map, Nat, Nft, Reg,
+    Rule, Set, Verdict, datatype, padded_name,
 };
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -53,34 +54,20 @@ pub(super) struct Rules {
     /// With it the host's firewall decides on published ports.
     door: Option<Door>,
     /// Past the rules, for connections of the host itself.
-    shortcuts: Shortcuts,
+    ways: Ways,
 }
 
 impl Rules {
     pub(super) fn open(instance: &str, door: Option<Door>) -> Result<Self> {
         let (table, pods) = (format!("hako-{instance}-nets"), format!("hk{instance}"));
-        let shortcuts = Shortcuts::default();
-        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()?, door, shortcuts })
+        let ways = Ways::open()?;
+        Ok(Self { nft: Nft::open()?, table, pods, conntrack: Conntrack::open()?, door, ways })
     }
 
     /// Chains of others that drop what no rule of theirs lets pass from link to link; ours cannot overrule them.
     pub(super) fn foreign_drops(&mut self) -> Result<Vec<String>> {
-        let foreign = self.foreign_chains(HookPoint::Forward)?;
+        let foreign = foreign_drops(&mut self.nft, HookPoint::Forward)?;
         Ok(foreign.map(|it| format!("{} {} {}", it.family.as_str(), it.table, it.name)).collect())
-    }
-
-    /// Chains of others that drop what no rule of theirs lets pass.
-    fn foreign_chains(&mut self, point: HookPoint) -> Result<impl Iterator<Item = BaseChain> + use<>> {
-        let chains = self.nft.base_chains(point)?;
-        Ok(chains.into_iter().filter(|chain| chain.drops && !chain.table.starts_with("hako-")))
-    }
-
-    /// Whether connections of the host may go past the rules. Those that are translated pass the host's own chains as what
-    /// leaves by `lo`, those that are led leave by a bridge: who drops what the host sends has let the first pass only.
-    fn may_lead(&mut self) -> bool {
-        // Who cannot be asked may drop.
-        self.foreign_chains(HookPoint::Output)
-            .is_ok_and(|mut chains| chains.all(|chain| chain.family == Family::Ipv6))
     }
 
     /// Makes the table say what it should, in one step; what it said before goes on until then. Without networks
@@ -107,9 +94,7 @@ impl Rules {
             self.add_ports(&mut batch, table, member);
         }
         self.nft.commit(batch)?;
-        let ways: Vec<Way> = table.members().flat_map(|(_, member)| ways(table, member)).collect();
-        let is_led = !ways.is_empty() && self.may_lead();
-        self.shortcuts.replace(if is_led { &ways } else { &[] });
+        self.ways.replace(table.members().flat_map(|(_, member)| ways(table, member)));
         Ok(())
     }
 
@@ -120,7 +105,7 @@ impl Rules {
         }
         let (old, new) = (ways(table, before), ways(table, now));
         let gone: Vec<u16> = old.iter().filter(|way| !new.contains(way)).map(|(port, _)| *port).collect();
-        self.shortcuts.forget(&gone);
+        self.ways.forget(&gone);
         let mut batch = Batch::new(&self.table);
         for (place, set, element) in self.places(table, before) {
             batch.turn_to(place.0, place.1).delete_elements(set, &[element]);
@@ -129,11 +114,7 @@ impl Rules {
         if !batch.is_empty() {
             self.nft.commit(batch)?;
         }
-        if new.is_empty() || self.may_lead() {
-            self.shortcuts.lead(&new);
-        } else {
-            self.shortcuts.replace(&[]);
-        }
+        self.ways.lead(new);
         if let Err(error) = self.forget_datagrams(table, before, now) {
             tracing::warn!(%error, "datagrams may still go where a published port led before");
         }
@@ -161,7 +142,7 @@ impl Rules {
     }
 
     pub(super) fn delete(&mut self) -> Result<()> {
-        self.shortcuts.replace(&[]);
+        self.ways.replace([]);
         if let Some(door) = &self.door {
             let mut batch = Batch::new(&self.table);
             door.remove_from(&mut batch);

@@ -45,11 +45,10 @@ enum Programs {
 
 impl Shortcuts {
     /// Leads these ports and no others.
-    pub(super) fn replace(&mut self, ways: &[Way]) {
-        let gone: Vec<u16> =
-            self.known.keys().filter(|port| !ways.iter().any(|(kept, _)| kept == *port)).copied().collect();
+    pub(super) fn replace(&mut self, ways: &HashMap<u16, SocketAddrV4>) {
+        let gone: Vec<u16> = self.known.keys().filter(|port| !ways.contains_key(port)).copied().collect();
         self.forget(&gone);
-        self.lead(ways);
+        self.lead(ways.iter().map(|(port, to)| (*port, *to)));
     }
 
     pub(super) fn forget(&mut self, ports: &[u16]) {
@@ -64,8 +63,9 @@ impl Shortcuts {
         }
     }
 
-    pub(super) fn lead(&mut self, ways: &[Way]) {
-        if ways.is_empty() {
+    pub(super) fn lead(&mut self, ways: impl IntoIterator<Item = Way>) {
+        let mut ways = ways.into_iter().peekable();
+        if ways.peek().is_none() {
             return;
         }
         if matches!(self.programs, Programs::Unneeded) {
@@ -79,11 +79,11 @@ impl Shortcuts {
         }
         let Programs::Attached(attached) = &self.programs else { return };
         for (port, to) in ways {
-            if self.known.get(port) == Some(to) {
+            if self.known.get(&port) == Some(&to) {
                 continue;
             }
-            match attached.led.insert(&padded(*port), &[to.ip().octets(), padded(to.port())].concat()) {
-                Ok(()) => drop(self.known.insert(*port, *to)),
+            match attached.led.insert(&padded(port), &[to.ip().octets(), padded(to.port())].concat()) {
+                Ok(()) => drop(self.known.insert(port, to)),
                 Err(error) => tracing::debug!(port, %error, "a published port is led by rules alone"),
             }
         }
@@ -361,18 +361,18 @@ mod tests {
         let (kept, asked) = listen("127.0.0.1");
         let (mut shortcuts, mut others) = (Shortcuts::default(), Shortcuts::default());
         assert!(reaches(&kept, asked));
-        shortcuts.lead(&[(asked.port(), to)]);
+        shortcuts.lead([(asked.port(), to)]);
         assert!(reaches(&server, asked));
         // As another instance on this machine does.
-        others.lead(&[(to.port(), to)]);
+        others.lead([(to.port(), to)]);
         assert!(reaches(&server, asked));
-        shortcuts.replace(&[(1, to)]);
+        shortcuts.replace(&[(1, to)].into());
         assert!(reaches(&kept, asked));
-        shortcuts.replace(&[(asked.port(), to)]);
+        shortcuts.replace(&[(asked.port(), to)].into());
         assert!(reaches(&server, asked));
         shortcuts.forget(&[asked.port()]);
         assert!(reaches(&kept, asked));
-        shortcuts.lead(&[(asked.port(), to)]);
+        shortcuts.lead([(asked.port(), to)]);
         drop(shortcuts);
         assert!(reaches(&kept, asked), "the programs go with who holds them");
     }
@@ -444,7 +444,7 @@ mod tests {
         let (server, to) = listen("127.0.0.2");
         let (kept, asked) = listen("127.0.0.1");
         let mut shortcuts = Shortcuts::default();
-        shortcuts.lead(&[(asked.port(), to)]);
+        shortcuts.lead([(asked.port(), to)]);
         let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         bind(&client, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         connect(&client, &asked).unwrap();
@@ -460,12 +460,12 @@ mod tests {
         let (_server, to) = listen("127.0.0.2");
         let mut shortcuts = Shortcuts::default();
         // Attached from here.
-        shortcuts.lead(&[(1, to)]);
+        shortcuts.lead([(1, to)]);
         let inside = std::thread::spawn(move || {
             hako_sys::unshare(hako_sys::CloneFlags::NEWNET).unwrap();
             hako_sys::set_up_loopback().unwrap();
             let (own, asked) = listen("127.0.0.1");
-            shortcuts.lead(&[(asked.port(), to)]);
+            shortcuts.lead([(asked.port(), to)]);
             assert!(reaches(&own, asked));
         });
         inside.join().unwrap();

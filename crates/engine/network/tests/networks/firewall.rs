@@ -319,6 +319,28 @@ fn a_host_that_sends_by_loopback_only_reaches_ports_of_loopback_by_the_rules() {
         drop(networks);
         let networks = open_with(dir, Firewall::Own);
         assert_eq!(source(8001).unwrap(), gateway);
+        // What the host changes while ports are published counts soon.
+        let becomes = |expected: IpAddr, rules: &str| {
+            nft(rules);
+            let start = Instant::now();
+            while source(8001).ok() != Some(expected) {
+                assert!(start.elapsed() < Duration::from_secs(20), "{rules}");
+                std::thread::yield_now();
+            }
+        };
+        becomes(
+            here,
+            "table inet site { chain OUTPUT { type filter hook output priority 0; policy drop; oif lo accept; }; }",
+        );
+        becomes(
+            gateway,
+            "table inet site { chain OUTPUT { type filter hook output priority 0; policy accept; }; }",
+        );
+        becomes(
+            here,
+            "table inet site { chain OUTPUT { type filter hook output priority 0; policy drop; }; }",
+        );
+        becomes(gateway, "delete table inet site");
         networks.teardown().unwrap();
     });
 }

@@ -7,11 +7,13 @@ mod batch;
 mod expression;
 mod parts;
 mod read;
+mod watch;
 
 pub use batch::{Batch, Chain, Data, Element, Hook, HookPoint, HookType, Map, Set, Verdict};
 pub use expression::{Comparison, Ct, Expression, Meta, Nat, Reg, Reject, Rule, padded_name};
 pub use parts::Part;
 pub use read::{BaseChain, ElementEntry, Nft};
+pub use watch::{ChainChange, ChainWatch};
 
 /// Which packets a table sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ impl Family {
     }
 }
 
+/// `NETLINK_NETFILTER`
+pub(crate) const NETFILTER: u32 = 12;
 pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 
 pub(crate) mod kind {

@@ -1,14 +1,13 @@
 //! The handle on nftables of one namespace: applies batches, reads tables back.
 
 use super::batch::{Batch, Data, HookPoint, Verdict};
-use super::{Family, SUBSYSTEM, kind};
+use super::{Family, NETFILTER, SUBSYSTEM, kind};
 use crate::Result;
 use crate::message::Attributes;
 use crate::namespace::in_namespace;
 use crate::socket::{Socket, broken};
 use std::os::fd::BorrowedFd;
 
-const NETFILTER: u32 = 12;
 const HEADER: [u8; 4] = [Family::Inet as u8, 0, 0, 0];
 const HEADER_ANY: [u8; 4] = [0; 4];
 
