@@ -7,7 +7,7 @@ use crate::error::blocking;
 use crate::record::{self, ContainerRecord, ContainerStatus, SandboxPhase, SandboxRecord};
 use crate::sandbox::{Live, SandboxObject};
 use crate::{ContainerState, Engine, Removal, SandboxId};
-use hako_error::{Error, Result};
+use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
 use hako_runtime::Shim;
 use jiff::Timestamp;
@@ -36,6 +36,18 @@ impl Engine {
         core.sweep().await?;
         core.resume().await;
         Ok(Self { core })
+    }
+}
+
+/// The shim at a socket, if it lives. That it cannot be asked, for want of descriptors for one, is not its end.
+async fn connect(socket: &Path) -> Result<Option<Shim>> {
+    match Shim::connect(socket).await {
+        Ok(shim) => Ok(Some(shim)),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unavailable) => {
+            tracing::debug!(error = %error.chain(), "a shim is gone");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -136,7 +148,7 @@ impl Core {
     async fn adopt(self: &Arc<Self>, sandbox: &Arc<SandboxObject>, phase: SandboxPhase) -> Result<()> {
         let members = self.members(&sandbox.id);
         let socket = self.layout.socket(&sandbox.id);
-        let shim = if socket.exists() { Shim::connect(&socket).await.ok() } else { None };
+        let shim = if socket.exists() { connect(&socket).await? } else { None };
         match (phase, shim) {
             (SandboxPhase::Ready, Some(shim)) => self.adopt_live(sandbox, shim, members).await?,
             (SandboxPhase::Ready, None) => {
@@ -280,7 +292,7 @@ impl Core {
             if live.iter().any(|id| self.layout.socket(id) == socket) {
                 continue;
             }
-            if let Ok(shim) = Shim::connect(&socket).await {
+            if let Some(shim) = connect(&socket).await? {
                 shim.shutdown(true).await?;
             }
             let _ = std::fs::remove_file(&socket);
@@ -375,4 +387,19 @@ fn readable<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
         tracing::warn!(error = %Error::from(error).chain(), "a record cannot be read");
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shim_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(connect(&dir.path().join("missing")).await.unwrap().is_none());
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("left")).unwrap());
+        assert!(connect(&dir.path().join("left")).await.unwrap().is_none());
+        // No socket has such a name.
+        assert!(connect(&dir.path().join("x".repeat(200))).await.is_err());
+    }
 }

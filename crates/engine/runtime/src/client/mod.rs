@@ -7,6 +7,7 @@
 mod attach;
 mod bundle;
 mod connection;
+mod greet;
 mod starter;
 
 pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
@@ -16,16 +17,14 @@ pub use bundle::end_bundles;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{LinuxSeccomp, Process};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::broadcast;
 
 use crate::plan::sysctl::{self, Own};
@@ -38,6 +37,7 @@ use crate::types::{
 };
 use crate::wire::{Answer, Request, VERSION};
 use connection::Connection;
+use greet::greet;
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.
 #[derive(Clone, Debug)]
@@ -67,26 +67,6 @@ struct Context {
 
 fn internal(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(Kind::Internal, what).with_source(error)
-}
-
-/// A shim answers within a millisecond; one that somebody has stopped (SIGSTOP, a debugger) is woken, one that does not
-/// answer even then is ended: a sandbox that nobody can reach must not keep all others from being adopted.
-async fn greet(connection: &Connection, peer: Option<Pid>, socket: &Path) -> Result<(Answer, Vec<OwnedFd>)> {
-    const USUAL: Duration = Duration::from_secs(1);
-    const LIMIT: Duration = Duration::from_secs(20);
-    let mut hello = pin!(connection.call(Request::Hello, &[]));
-    if let Ok(answer) = tokio::time::timeout(USUAL, &mut hello).await {
-        return answer;
-    }
-    let signal = |signal| peer.map(|pid| rustix::process::kill_process(pid, signal));
-    tracing::warn!(?peer, "a shim does not answer: wake it");
-    signal(Signal::CONT);
-    if let Ok(answer) = tokio::time::timeout(LIMIT, &mut hello).await {
-        return answer;
-    }
-    tracing::error!(?peer, "a shim does not answer: end it");
-    signal(Signal::KILL);
-    Err(Error::new(Kind::NotFound, format!("the shim at {} did not answer and was ended", socket.display())))
 }
 
 impl Shim {
@@ -134,7 +114,9 @@ impl Shim {
         })?;
         let peer = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.pid);
         let connection = Connection::new(stream.into())?;
-        let (answer, dns) = greet(&connection, peer.ok(), socket).await?;
+        let (answer, dns) = greet(connection.call(Request::Hello, &[]), peer.ok())
+            .await
+            .map_err(|error| error.context(format!("the shim at {}", socket.display())))?;
         let Answer::Hello { pid, state_dir, version } = answer else { return Err(unexpected()) };
         let shim = Self::with(connection, pid, state_dir, version, dns);
         shim.load_contexts();

@@ -1,0 +1,146 @@
+//! The first word with a shim that runs already.
+
+use std::fs;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use hako_error::{Error, Kind, Result};
+use rustix::process::{Pid, Signal};
+
+/// How often one that has not answered yet is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many looks in a row may find that it could have answered.
+const LOOKS: u32 = 20;
+/// Of a second between two looks, in ticks of 10 ms: who has run that long does something else than answer.
+const OWN_TIME: u64 = 50;
+
+/// What a shim does that owes an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// It runs, or waits for a processor or for a page of itself: its time is not over. With the time it has run.
+    Working(u64),
+    /// It waits for something else, or nobody can tell.
+    Waiting,
+    /// Somebody has stopped it: SIGSTOP, a debugger.
+    Stopped,
+}
+
+/// Asks a shim for its first answer. It comes within a millisecond where there is nothing else to do; on a machine with more
+/// to do than it can, it may take any time, and ending a shim for that would end its containers. So what counts is what the
+/// shim does: one that is stopped is woken, one that could have answered twenty times is ended, as a sandbox that nobody can
+/// reach must not keep all others from being adopted.
+pub(super) async fn greet<T>(hello: impl Future<Output = Result<T>>, peer: Option<Pid>) -> Result<T> {
+    let signal = |signal| {
+        if let Some(pid) = peer {
+            // One that is gone has closed the connection.
+            let _gone = rustix::process::kill_process(pid, signal);
+        }
+    };
+    ask(hello, || peer.and_then(doing).unwrap_or(Doing::Waiting), signal, peer).await
+}
+
+async fn ask<T>(
+    hello: impl Future<Output = Result<T>>,
+    doing: impl Fn() -> Doing,
+    signal: impl Fn(Signal),
+    peer: Option<Pid>,
+) -> Result<T> {
+    let mut hello = pin!(hello);
+    let (mut missed, mut ran_before) = (0, None);
+    loop {
+        if let Ok(answer) = tokio::time::timeout(LOOK, &mut hello).await {
+            return answer;
+        }
+        let found = doing();
+        let is_at_it = match found {
+            Doing::Working(ran) => {
+                ran_before.replace(ran).is_none_or(|before| ran.saturating_sub(before) < OWN_TIME)
+            }
+            Doing::Waiting => false,
+            Doing::Stopped => {
+                tracing::warn!(?peer, "a shim is stopped: wake it");
+                signal(Signal::CONT);
+                false
+            }
+        };
+        missed = if is_at_it { missed } else { missed + 1 };
+        if missed > LOOKS {
+            tracing::error!(?peer, ?found, "a shim does not answer: end it");
+            signal(Signal::KILL);
+            return Err(Error::new(Kind::NotFound, "it did not answer and was ended"));
+        }
+    }
+}
+
+/// By proc_pid_stat(5).
+fn doing(pid: Pid) -> Option<Doing> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // Its name may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let time = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    match *fields.first()? {
+        "R" | "D" => Some(Doing::Working(time(11)? + time(12)?)),
+        "T" | "t" => Some(Doing::Stopped),
+        _ => Some(Doing::Waiting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use tokio::time::{Instant, sleep};
+
+    /// What comes of a shim that answers after some seconds and does that meanwhile, when, and what it was sent.
+    async fn outcome(answers_after: u64, does: impl Fn(u64) -> Doing) -> (bool, u64, Vec<Signal>) {
+        let (start, sent) = (Instant::now(), RefCell::new(Vec::new()));
+        let hello = async {
+            sleep(Duration::from_secs(answers_after)).await;
+            Ok(())
+        };
+        let doing = || does(start.elapsed().as_secs());
+        let answered = ask(hello, doing, |signal| sent.borrow_mut().push(signal), None).await;
+        (answered.is_ok(), start.elapsed().as_secs(), sent.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_waits_for_its_turn_is_waited_for() {
+        let starved = |_| Doing::Working(3);
+        assert_eq!(outcome(600, starved).await, (true, 600, vec![]));
+        let slow = |second| Doing::Working(second * 10);
+        assert_eq!(outcome(600, slow).await, (true, 600, vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_could_have_answered_is_ended() {
+        assert_eq!(outcome(600, |_| Doing::Waiting).await, (false, 21, vec![Signal::KILL]));
+        let spins = |second| Doing::Working(second * 100);
+        assert_eq!(outcome(600, spins).await, (false, 22, vec![Signal::KILL]));
+        // What it had to wait for its turn is not counted.
+        let late = |second| if second <= 100 { Doing::Working(3) } else { Doing::Waiting };
+        assert_eq!(outcome(600, late).await, (false, 121, vec![Signal::KILL]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_is_stopped_is_woken() {
+        let stopped = |second| if second < 2 { Doing::Stopped } else { Doing::Waiting };
+        assert_eq!(outcome(5, stopped).await, (true, 5, vec![Signal::CONT]));
+    }
+
+    #[test]
+    fn what_a_process_does_is_read_of_it() {
+        let own = rustix::process::getpid();
+        assert!(matches!(doing(own), Some(Doing::Working(_) | Doing::Waiting)), "{:?}", doing(own));
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        rustix::process::kill_process(pid, Signal::STOP).unwrap();
+        while doing(pid) != Some(Doing::Stopped) {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(doing(pid), None);
+    }
+}
