@@ -1,9 +1,9 @@
 //! What an expression may name.
 
 use crate::declared::{ObjectType, Shape};
-use crate::{CompileError, Declared, Program};
+use crate::{CompileError, Declared, Patterns, Program};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The type of a whole object that a mutation makes; those of its fields are called after them.
 const OPEN: &str = "Object";
@@ -17,6 +17,7 @@ pub struct Env {
     objects: HashMap<Arc<str>, Arc<ObjectType>>,
     has_mutations: bool,
     has_bind: bool,
+    patterns: Option<Arc<Mutex<Patterns>>>,
 }
 
 impl Env {
@@ -57,6 +58,18 @@ impl Env {
     pub fn with_bind(mut self) -> Self {
         self.has_bind = true;
         self
+    }
+
+    /// Whose expressions have their patterns bounded together. Of an environment without this, each expression is bounded
+    /// alone.
+    #[must_use]
+    pub fn with_patterns(mut self, patterns: Arc<Mutex<Patterns>>) -> Self {
+        self.patterns = Some(patterns);
+        self
+    }
+
+    pub(crate) fn patterns(&self) -> Arc<Mutex<Patterns>> {
+        self.patterns.clone().unwrap_or_default()
     }
 
     pub(crate) const fn has_bind(&self) -> bool {

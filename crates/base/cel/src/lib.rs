@@ -42,7 +42,7 @@ pub use env::Env;
 pub use error::{CompileError, EvalError};
 pub use escape::is_reserved;
 pub use eval::Variables;
-pub use functions::{PatternError, compile_pattern};
+pub use functions::{PatternError, Patterns, compile_pattern};
 pub use opaque::{Authorize, Authorizer, Check, Decision, Opaque, Resource};
 pub use program::{Evaluated, Program};
 pub use time::{

@@ -3,7 +3,6 @@
 use crate::Value;
 use crate::ast::{ACCUMULATOR, Call, Expr, Fold, Kind, Literal};
 use crate::check::{Checked, Name};
-use crate::functions::compile_regex;
 use crate::overload::Overload;
 use crate::value::characters;
 use regex::Regex;
@@ -192,7 +191,7 @@ impl Planner<'_> {
     fn matches(&self, expr: &Expr, mut args: Vec<Op>) -> Op {
         let compiled = match &args[1] {
             Op::Constant(Value::String(pattern)) => {
-                compile_regex(pattern).ok().map(|regex| (regex, characters(pattern) as u64))
+                self.checked.pattern(pattern).ok().map(|regex| (regex, characters(pattern) as u64))
             }
             _ => None,
         };

@@ -1,7 +1,8 @@
 //! The language and its libraries by example: an expression, and what it gives or why it does not.
 
-use crate::{Declared, Env, EvalError, ListKind, Type, Value};
+use crate::{Declared, Env, EvalError, ListKind, Patterns, Type, Value};
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 
 const LIMIT: u64 = 1_000_000;
 
@@ -448,4 +449,39 @@ fn what_doubles_is_not_written_out_as_json() {
     let program = Env::new().compile(&source).unwrap();
     let value = program.evaluate(&none[..], 1_000_000).result.unwrap();
     assert_eq!(value.to_json().unwrap_err(), EvalError::CostExceeded);
+}
+
+#[test]
+fn patterns_of_expressions_that_belong_together_are_bounded_together() {
+    let patterns = Arc::new(Mutex::new(Patterns::of_size(64 * 1024)));
+    let together = Env::new().with("self", Declared::of(Type::String)).with_patterns(patterns);
+    let expressions =
+        |env: &Env| (0..8).filter(|at| env.compile(&format!("self.matches('^a{at}$')")).is_ok()).count();
+    assert_eq!(expressions(&together), 4, "each takes a quarter");
+    let error = together.compile("self.matches('b')").unwrap_err().to_string();
+    assert!(error.contains("invalid matches argument") && error.contains("together"), "{error}");
+    assert!(together.compile("self.matches('^a0$') && self == 'c'").is_ok(), "equal ones are compiled once");
+    let alone = Env::new().with("self", Declared::of(Type::String));
+    assert_eq!(expressions(&alone), 8);
+    let all: Vec<String> = (0..1_100).map(|at| format!("self.matches('^a{at}$')")).collect();
+    assert!(
+        alone.compile(&all.join(" || ")).unwrap_err().to_string().contains("together"),
+        "those of one, too"
+    );
+}
+
+#[test]
+fn whole_numbers_written_as_floats_are_integers_as_far_as_schemas_take_them() {
+    let env = Env::new().with("self", Declared::of(Type::Int));
+    let program = env.compile("self > 0").unwrap();
+    for (json, expected) in [
+        (json!(3.0), true),
+        (json!(9_007_199_254_740_991.0), true),
+        (json!(9_007_199_254_740_994.0), false),
+        (json!(1.5), false),
+    ] {
+        let declared = Declared::of(Type::Int);
+        let evaluated = program.evaluate(&[Value::json(&json, &declared)][..], LIMIT);
+        assert_eq!(evaluated.result.is_ok(), expected, "{json}");
+    }
 }

@@ -122,22 +122,22 @@ pub fn duration_format(text: &str) -> Option<i64> {
 
 fn in_words(text: &str) -> Option<i64> {
     let is_blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\u{c}' | '\r');
-    let mut rest = text.trim_start_matches(is_blank);
-    let (mut nanos, mut is_known) = (0_i64, false);
-    while !rest.is_empty() {
-        let (number, after) = leading(rest, |c| c.is_ascii_digit());
-        let (unit, after) =
+    // Upstream passes over what is no number with a unit.
+    let next = |rest: &'_ str| rest.find(|c: char| c.is_ascii_digit());
+    let (mut rest, mut nanos, mut is_known) = (text, 0_i64, false);
+    while let Some(start) = next(rest) {
+        let (number, after) = leading(&rest[start..], |c| c.is_ascii_digit());
+        let (unit, behind) =
             leading(after.trim_start_matches(is_blank), |c| c.is_ascii_alphabetic() || c == 'µ');
-        let number: i64 = number.parse().ok()?;
+        rest = if unit.is_empty() { after } else { behind };
         if unit.is_empty() {
-            return None;
+            continue;
         }
-        // Upstream leaves out parts whose unit it does not know if it knows another's.
+        let number: i64 = number.parse().ok()?;
         if let Some(scale) = word_scale(&unit.to_lowercase()) {
             nanos = nanos.checked_add(number.checked_mul(scale)?)?;
             is_known = true;
         }
-        rest = after.trim_start_matches(is_blank);
     }
     is_known.then_some(nanos)
 }
@@ -235,10 +235,13 @@ mod tests {
             ("1wk 1hr 1 minute 1 sec", 608_461 * SECOND),
             ("3 millis 2 µs 1 nanos", 3_002_001),
             ("1d 5 parsecs", 86_400 * SECOND),
+            ("1.5d", 5 * 86_400 * SECOND),
+            ("-1d", 86_400 * SECOND),
+            ("in 1 d 2", 86_400 * SECOND),
         ] {
             assert_eq!(duration_format(text), Some(nanos), "{text}");
         }
-        for text in ["", " ", "1", "d", "1.5d", "-1d", "1x", "1 d 2", "20000w", "9223372036854775808ns"] {
+        for text in ["", " ", "1", "d", "1x", "20000w", "9223372036854775808ns"] {
             assert_eq!(duration_format(text), None, "{text}");
         }
         assert_eq!(duration("1d"), None, "the language has no days");

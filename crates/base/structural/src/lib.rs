@@ -23,6 +23,7 @@ mod validate;
 
 pub use defaults::{default, fill};
 pub use form::check_schema;
+pub use formats::is_known as is_known_format;
 pub use lists::duplicates;
 pub use patterns::Patterns;
 pub use properties::Properties;

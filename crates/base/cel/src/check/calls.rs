@@ -3,7 +3,6 @@
 use super::Checker;
 use crate::Type;
 use crate::ast::{Expr, Kind, Literal};
-use crate::functions::compile_regex;
 use crate::overload::{LIBRARY, Overload};
 use std::collections::HashMap;
 
@@ -106,7 +105,7 @@ impl Checker<'_> {
     fn check_literals(&mut self, function: &str, args: &[Expr]) {
         let Some(Expr { at, kind: Kind::Literal(Literal::String(text)), .. }) = args.last() else { return };
         let fault = match function {
-            "matches" => compile_regex(text).err(),
+            "matches" => self.checked.pattern(text).err().map(|error| format!("{error}: `{text}`")),
             "duration" if crate::time::duration(text).is_none() => {
                 Some("invalid duration argument".to_owned())
             }

@@ -8,8 +8,9 @@ mod unify;
 
 use crate::ast::{Bind, Entry, Expr, Fold, Id, Kind, Literal, Select, Struct};
 use crate::overload::Overload;
-use crate::{Env, Issue, Type, opaque};
-use std::sync::Arc;
+use crate::{Env, Issue, PatternError, Patterns, Type, opaque};
+use regex::Regex;
+use std::sync::{Arc, Mutex, PoisonError};
 use unify::Substitution;
 
 /// Parameters of signatures are numbered below this.
@@ -22,6 +23,15 @@ pub(crate) struct Checked {
     pub overloads: Vec<Vec<&'static Overload>>,
     /// Names that turned out to be variables of the environment or types.
     pub names: Vec<Option<Name>>,
+    /// Those of the expression, and of what is compiled with it.
+    patterns: Arc<Mutex<Patterns>>,
+}
+
+impl Checked {
+    /// Compiles a pattern of the expression.
+    pub(crate) fn pattern(&self, text: &str) -> Result<Regex, PatternError> {
+        self.patterns.lock().unwrap_or_else(PoisonError::into_inner).compile(text)
+    }
 }
 
 /// What a name outside of any macro stands for.
@@ -46,6 +56,7 @@ pub(crate) fn check(env: &Env, expr: &mut Expr, nodes: Id) -> Result<Checked, Ve
         types: vec![Type::Dyn; count],
         overloads: vec![Vec::new(); count],
         names: vec![None; count],
+        patterns: env.patterns(),
     };
     let mut checker = Checker {
         env,

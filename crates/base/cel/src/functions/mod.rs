@@ -23,8 +23,7 @@ mod urls;
 use crate::overload::Row;
 use crate::{EvalError, Value};
 
-pub(crate) use regexes::compile as compile_regex;
-pub use regexes::{PatternError, compile_pattern};
+pub use regexes::{PatternError, Patterns, compile_pattern};
 
 pub(crate) const TABLES: &[&[Row]] = &[
     operators::ROWS,

@@ -18,8 +18,15 @@ const POSIX: [&str; 14] = [
 type Result<T> = std::result::Result<T, String>;
 
 pub(super) fn translate(pattern: &str) -> Result<String> {
-    let mut translator =
-        Translator { rest: pattern, out: String::with_capacity(pattern.len()), unicode_classes: 0 };
+    let mut translator = Translator {
+        rest: pattern,
+        out: String::with_capacity(pattern.len()),
+        unicode_classes: 0,
+        groups: Vec::new(),
+        copies: 1,
+        most_copies: 1,
+        repeated: None,
+    };
     while !translator.rest.is_empty() {
         translator.item()?;
     }
@@ -31,9 +38,17 @@ struct Translator<'p> {
     rest: &'p str,
     out: String,
     unicode_classes: usize,
+    /// Of the groups that are open, how often the innermost of what came before in them is repeated at most.
+    groups: Vec<u32>,
+    /// The same of the item that came last.
+    copies: u32,
+    /// The same of the group that is open.
+    most_copies: u32,
+    /// The pattern from the repeat on that came last, if nothing came behind it.
+    repeated: Option<&'p str>,
 }
 
-impl Translator<'_> {
+impl<'p> Translator<'p> {
     fn next(&mut self) -> Option<char> {
         let next = self.rest.chars().next()?;
         self.rest = &self.rest[next.len_utf8()..];
@@ -48,20 +63,68 @@ impl Translator<'_> {
     }
 
     fn item(&mut self) -> Result<()> {
+        let repeated = self.repeated.take();
         match self.rest.as_bytes().first() {
-            Some(b'\\') => self.backslash(),
-            Some(b'[') => self.class(),
-            Some(b'{') => self.brace(),
-            Some(b'(') => self.group(),
-            _ => {
-                match self.next() {
-                    Some(c @ ('}' | ']')) => self.literal(c),
-                    Some(c) => self.out.push(c),
-                    None => {}
+            Some(b'*' | b'+' | b'?') => return self.repeat(1, 1, repeated),
+            Some(b'{') => {
+                if let Some((least, most, rest)) = bounds(&self.rest[1..]) {
+                    let length = self.rest.len() - rest.len();
+                    let copies = self.factor(length, least, most)?;
+                    return self.repeat(length, copies, repeated);
                 }
-                Ok(())
+                self.next();
+                self.literal('{');
             }
+            Some(b'(') => return self.group(),
+            Some(b')') => {
+                self.next();
+                self.out.push(')');
+                self.copies = self.most_copies;
+                self.most_copies = self.groups.pop().unwrap_or(1).max(self.copies);
+                return Ok(());
+            }
+            Some(b'\\') => self.backslash()?,
+            Some(b'[') => self.class()?,
+            _ => match self.next() {
+                Some(c @ ('}' | ']')) => self.literal(c),
+                Some(c) => self.out.push(c),
+                None => {}
+            },
         }
+        self.copies = 1;
+        Ok(())
+    }
+
+    /// A repeat of so many bytes, of what came last.
+    fn repeat(&mut self, length: usize, copies: u32, repeated: Option<&'p str>) -> Result<()> {
+        let start = self.rest;
+        let (text, rest) = start.split_at(length);
+        self.out.push_str(text);
+        self.rest = rest;
+        if self.takes("?") {
+            self.out.push('?');
+        }
+        if let Some(first) = repeated {
+            let both = &first[..first.len() - self.rest.len()];
+            return Err(format!("invalid nested repetition operator: `{both}`"));
+        }
+        self.repeated = Some(start);
+        self.copies = self.copies.saturating_mul(copies);
+        self.most_copies = self.most_copies.max(self.copies);
+        Ok(())
+    }
+
+    /// How often the innermost of what came last is there more often for a repeat: with all repeats around it a thousand
+    /// times at most.
+    fn factor(&mut self, length: usize, least: u32, most: Option<u32>) -> Result<u32> {
+        let factor = most.unwrap_or(least).max(1);
+        if most == Some(0) {
+            self.copies = 1;
+        }
+        let is_sound = factor.max(least) <= MAX_REPEAT
+            && most.is_none_or(|most| least <= most)
+            && self.copies.saturating_mul(factor) <= MAX_REPEAT;
+        if is_sound { Ok(factor) } else { Err(format!("invalid repeat count: `{}`", &self.rest[..length])) }
     }
 
     /// A character that stands for itself wherever it is.
@@ -170,31 +233,19 @@ impl Translator<'_> {
         is_sound.then(|| u32::from_str_radix(digits, 16).ok().and_then(char::from_u32))?
     }
 
-    /// A repeat, or else a brace.
-    fn brace(&mut self) -> Result<()> {
-        let Some((least, most, rest)) = repeat(&self.rest[1..]) else {
-            self.next();
-            self.literal('{');
-            return Ok(());
-        };
-        let (text, _) = self.rest.split_at(self.rest.len() - rest.len());
-        if least.max(most) > MAX_REPEAT || least > most {
-            return Err(format!("invalid repeat count: `{text}`"));
-        }
-        self.out.push_str(text);
-        self.rest = rest;
-        Ok(())
-    }
-
     /// The start of a group; flags that RE2 does not have are refused.
     fn group(&mut self) -> Result<()> {
         self.next();
         self.out.push('(');
+        self.groups.push(self.most_copies);
+        self.most_copies = 1;
         if let Some(rest) = self.rest.strip_prefix('?') {
             let end = rest.find(|c: char| !c.is_ascii_alphabetic() && c != '-').unwrap_or(rest.len());
             if rest[..end].contains(['u', 'x', 'R']) {
                 return Err(format!("invalid or unsupported Perl syntax: `(?{}`", &rest[..end]));
             }
+            self.rest = rest;
+            self.out.push('?');
         }
         Ok(())
     }
@@ -262,17 +313,17 @@ impl Translator<'_> {
 }
 
 /// The bounds of a repeat and what is behind it, if `text` begins with one after the brace.
-fn repeat(text: &str) -> Option<(u32, u32, &str)> {
+fn bounds(text: &str) -> Option<(u32, Option<u32>, &str)> {
     let (least, rest) = count(text)?;
     if let Some(rest) = rest.strip_prefix('}') {
-        return Some((least, least, rest));
+        return Some((least, Some(least), rest));
     }
     let rest = rest.strip_prefix(',')?;
     if let Some(rest) = rest.strip_prefix('}') {
-        return Some((least, least.max(MAX_REPEAT), rest));
+        return Some((least, None, rest));
     }
     let (most, rest) = count(rest)?;
-    Some((least, most, rest.strip_prefix('}')?))
+    Some((least, Some(most), rest.strip_prefix('}')?))
 }
 
 /// A number without zeros ahead; one that is too long is too large.

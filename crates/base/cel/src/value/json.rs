@@ -88,13 +88,16 @@ fn scalar<'a>(json: &'a Json, ty: &Type) -> Value<'a> {
     }
 }
 
+/// Beyond it not every whole number is a float.
+const MAX_WHOLE_FLOAT: f64 = 9_007_199_254_740_991.0;
+
 /// A whole number, also when written as `3.0`.
 fn integer<'a>(json: &Json, number: &serde_json::Number) -> Value<'a> {
     if let Some(value) = number.as_i64() {
         return Value::Int(value);
     }
     match number.as_f64() {
-        Some(value) if value.fract() == 0.0 && value.abs() < 9.0e15 => Value::Int(value as i64),
+        Some(value) if value.fract() == 0.0 && value.abs() <= MAX_WHOLE_FLOAT => Value::Int(value as i64),
         _ => mismatch(json, "int"),
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of a definition: whether they compile, and what they may cost at most.
 
-use super::{Compiled, compile, declared, field_path};
+use super::{Compiled, Together, compile, declared, field_path};
 use crate::schema::{Additional, ListKind, Rule, Schema, Ty};
 use hako_cel::{Declared, Program};
 use hako_error::FieldCause;
@@ -37,6 +37,7 @@ struct Checker {
     total: u64,
     /// The rules that cost most, which are named when all together cost too much.
     dearest: Vec<(u64, String)>,
+    patterns: Together,
 }
 
 /// Where in a schema a rule is.
@@ -88,7 +89,7 @@ impl Checker {
         if self.texts(rule, schema, path) {
             return;
         }
-        let Compiled { program, uses_old, message, .. } = compile(rule, schema, declared);
+        let Compiled { program, uses_old, message, .. } = compile(rule, schema, declared, &self.patterns);
         let at = Path::Member(path, "rule");
         match program {
             Some(Ok(program)) => self.cost(&program, declared, place, "estimated rule cost", &at),

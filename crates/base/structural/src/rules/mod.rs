@@ -12,8 +12,9 @@ pub(crate) use check::check_at;
 pub use run::{Budget, Outcome};
 
 use crate::schema::{Additional, ListKind, Rule, Schema};
-use hako_cel::{Declared, Env, Program, Type};
+use hako_cel::{Declared, Env, Patterns, Program, Type};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 /// Units that one evaluation may cost.
 const PER_CALL: u64 = 1_000_000;
@@ -60,13 +61,13 @@ impl Rules {
     #[must_use]
     pub fn compile(schema: &Schema) -> Self {
         let declared = declared::resource(schema, "selfType");
-        Self { root: node(schema, declared.as_ref()) }
+        Self { root: node(schema, declared.as_ref(), &Arc::default()) }
     }
 
     /// The same of a part of a schema.
     pub(crate) fn compile_part(schema: &Schema) -> Self {
         let declared = declared::part(schema, "selfType");
-        Self { root: node(schema, declared.as_ref()) }
+        Self { root: node(schema, declared.as_ref(), &Arc::default()) }
     }
 
     /// Whether there are none.
@@ -76,22 +77,25 @@ impl Rules {
     }
 }
 
-fn node(schema: &Schema, declared: Option<&Declared>) -> Option<Node> {
-    let rules: Vec<_> = schema.rules.iter().map(|rule| compile(rule, schema, declared)).collect();
+/// Patterns of all rules of a schema.
+type Together = Arc<Mutex<Patterns>>;
+
+fn node(schema: &Schema, declared: Option<&Declared>, patterns: &Together) -> Option<Node> {
+    let rules: Vec<_> = schema.rules.iter().map(|rule| compile(rule, schema, declared, patterns)).collect();
     let properties: BTreeMap<_, _> = schema
         .properties
         .iter()
         .filter_map(|(name, property)| {
             let below = declared.and_then(|declared| declared.member(name));
-            Some((name.clone(), node(property, below)?))
+            Some((name.clone(), node(property, below, patterns)?))
         })
         .collect();
     let of_element = declared.and_then(Declared::item);
     let additional = match &schema.additional {
-        Additional::Fits(schema) => node(schema, of_element).map(Box::new),
+        Additional::Fits(schema) => node(schema, of_element, patterns).map(Box::new),
         _ => None,
     };
-    let items = schema.items.as_ref().and_then(|items| node(items, of_element)).map(Box::new);
+    let items = schema.items.as_ref().and_then(|items| node(items, of_element, patterns)).map(Box::new);
     if rules.is_empty() && properties.is_empty() && additional.is_none() && items.is_none() {
         return None;
     }
@@ -110,15 +114,15 @@ fn node(schema: &Schema, declared: Option<&Declared>) -> Option<Node> {
 }
 
 /// The environment of a rule on values of type `declared`.
-fn environment(rule: &Rule, declared: &Declared) -> Env {
+fn environment(rule: &Rule, declared: &Declared, patterns: &Together) -> Env {
     let old = match rule.is_old_self_optional {
         Some(true) => Declared::of(Type::optional(declared.ty())),
         _ => declared.clone(),
     };
-    Env::new().with("self", declared.clone()).with("oldSelf", old)
+    Env::new().with_patterns(Arc::clone(patterns)).with("self", declared.clone()).with("oldSelf", old)
 }
 
-fn compile(rule: &Rule, schema: &Schema, declared: Option<&Declared>) -> Compiled {
+fn compile(rule: &Rule, schema: &Schema, declared: Option<&Declared>, patterns: &Together) -> Compiled {
     let path = field_path::normalized(&rule.field_path, schema).unwrap_or_default();
     let mut compiled = Compiled { rule: rule.clone(), program: None, uses_old: false, message: None, path };
     if rule.rule.trim().is_empty() {
@@ -128,7 +132,7 @@ fn compile(rule: &Rule, schema: &Schema, declared: Option<&Declared>) -> Compile
         compiled.program = Some(Err("failed to convert to declType for CEL validation rules".to_owned()));
         return compiled;
     };
-    let env = environment(rule, declared);
+    let env = environment(rule, declared, patterns);
     let program = expression(&env, &rule.rule, &Type::Bool, "", "cel expression must evaluate to a bool");
     compiled.uses_old = program.as_ref().is_ok_and(|program| program.uses(OLD_SELF));
     compiled.program = Some(program);

@@ -3,7 +3,7 @@
 
 use super::{Faults, Place};
 use hako_cel::{Declared, Env, ListKind, Program, Type};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 const AUTHORIZER: Type = Type::Opaque("kubernetes.authorization.Authorizer");
 const RESOURCE_CHECK: Type = Type::Opaque("kubernetes.authorization.ResourceCheck");
@@ -51,7 +51,9 @@ pub(crate) struct Names {
 
 impl Names {
     fn of_objects(object: Declared) -> Self {
-        let mut names = Self { env: Env::new(), slots: Vec::new(), variables: 0, has_authorizer: true };
+        // What is compiled for one webhook or policy has its patterns bounded together.
+        let env = Env::new().with_patterns(Arc::default());
+        let mut names = Self { env, slots: Vec::new(), variables: 0, has_authorizer: true };
         names.put("object", Slot::Object, object.clone());
         names.put("oldObject", Slot::OldObject, object);
         names.put("request", Slot::Request, REQUEST.clone());
