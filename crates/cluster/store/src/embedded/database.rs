@@ -1,10 +1,11 @@
 //! The log on redb: one table of records, one of named values.
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use redb::{
-    CommitError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError,
-    TableDefinition, TableError, TransactionError,
+    CommitError, CursorError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable,
+    StorageError, TableDefinition, TableError, TransactionError,
 };
 
 use super::file::CommitFile;
@@ -82,10 +83,12 @@ impl Redb {
                     .map_err(|error| LogError::Failed(error.to_string()))?;
                 {
                     let mut table = transaction.open_table(RECORDS)?;
+                    let mut end = table.upper_bound_mut(Bound::<u64>::Unbounded)?;
                     for row in rows.by_ref().take(REBUILD_STEP) {
                         let (revision, bytes) = row?;
-                        table.insert(revision.value(), bytes.value())?;
+                        end.insert_before(revision.value(), bytes.value())?;
                     }
+                    end.close()?;
                 }
                 transaction.commit()?;
             }
@@ -125,6 +128,9 @@ impl Log for Redb {
 
     fn commit(&mut self, batch: &LogBatch) -> Result<(), LogError> {
         self.settle()?;
+        // A reader of what was before keeps redb from a second commit in memory, after this one, which only frees the
+        // pages that this one replaces: the next does so beside its own work.
+        let _before = self.database.begin_read()?;
         let mut transaction = self.database.begin_write()?;
         transaction
             .set_durability(Durability::Immediate)
@@ -134,12 +140,19 @@ impl Log for Redb {
             if let Some(from) = batch.truncate_from {
                 records.retain_in(from.., |_, _| false)?;
             }
-            for (revision, bytes) in &batch.appends {
-                records.insert(revision, &bytes[..])?;
+            if !batch.appends.is_empty() {
+                // Through a cursor each page is made once, with all that goes into it, and not anew for each record.
+                let mut end = records.upper_bound_mut(Bound::<u64>::Unbounded)?;
+                for (revision, bytes) in &batch.appends {
+                    end.insert_before(revision, &bytes[..])?;
+                }
+                end.close()?;
             }
             for revision in &batch.removes {
                 records.remove(revision)?;
             }
+        }
+        if !batch.values.is_empty() {
             let mut values = transaction.open_table(VALUES)?;
             for (name, value) in &batch.values {
                 match value {
@@ -217,6 +230,15 @@ impl From<CommitError> for LogError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<CursorError> for LogError {
+    fn from(error: CursorError) -> Self {
+        match error {
+            CursorError::Storage(error) => error.into(),
             other => Self::Failed(other.to_string()),
         }
     }
