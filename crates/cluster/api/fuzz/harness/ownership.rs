@@ -1,7 +1,7 @@
 //! An object in the first line, a configuration in the second. Who applied a configuration owns what is in it: applying it
 //! again changes nothing, and `fieldsV1` says the same when it is read and written again.
 
-use hako_api::patch::apply::{Apply, Write, apply, track};
+use hako_api::patch::apply::{Apply, Reach, Write, apply, track};
 use hako_api::patch::fields::FieldSet;
 use hako_api::schema::model;
 use jiff::Timestamp;
@@ -35,13 +35,12 @@ fn write(type_name: &str, live: &Value, applied: &Value) {
         force: true,
         api_version: "v1",
         subresource: "",
+        reach: Reach::AllButStatus,
         now,
     };
     let mut changed = applied.clone();
-    track(
-        Write { shape, live: Some(live), manager: "two", api_version: "v1", subresource: "", now },
-        &mut changed,
-    );
+    let Apply { live, api_version, subresource, reach, .. } = request;
+    track(Write { shape, live, manager: "two", api_version, subresource, reach, now }, &mut changed);
     if let Ok(once) = apply(request) {
         // Where nobody owns anything, the object is taken for one of before the first application.
         if once.pointer("/metadata/managedFields").is_none() {

@@ -247,6 +247,41 @@ impl FieldSet {
         Self { is_member: self.is_member && !other.is_member, children: children.collect() }
     }
 
+    /// The paths that are in another set too.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let children = self.children.iter().filter_map(|(step, child)| {
+            let both = child.intersection(other.children.get(step)?);
+            (!both.is_empty()).then(|| (step.clone(), both))
+        });
+        Self { is_member: self.is_member && other.is_member, children: children.collect() }
+    }
+
+    /// Takes out the paths of another set.
+    pub fn subtract(&mut self, other: &Self) {
+        self.is_member &= !other.is_member;
+        self.subtract_children(other, Self::subtract);
+    }
+
+    /// Takes out the paths of another set, with all that is below them.
+    pub fn subtract_below(&mut self, other: &Self) {
+        if other.is_member {
+            *self = Self::default();
+        } else {
+            self.subtract_children(other, Self::subtract_below);
+        }
+    }
+
+    fn subtract_children(&mut self, other: &Self, subtract: fn(&mut Self, &Self)) {
+        for (step, of_other) in &other.children {
+            let Some(child) = self.children.get_mut(step) else { continue };
+            subtract(child, of_other);
+            if child.is_empty() {
+                self.children.remove(step);
+            }
+        }
+    }
+
     /// With every declared field that has anything of the set below it: members of objects, not keys of maps and not items.
     #[must_use]
     pub fn with_named_fields(mut self, model: &Model, shape: &Shape) -> Self {
@@ -278,20 +313,36 @@ impl FieldSet {
         set
     }
 
+    /// Of lists the items, of maps the entries and of objects what is in them: these themselves are owned where they are
+    /// empty, or where no type declares them.
     fn add_all(&mut self, model: &Model, shape: &Shape, value: &Value) {
-        let parts = parts(model, shape, value);
-        match parts {
-            Some(parts) if !parts.is_empty() => {
-                for (step, inner, value) in parts {
-                    let is_item = matches!(step, Step::Key(_));
-                    let child = self.children.entry(step).or_default();
-                    child.add_all(model, inner, value);
-                    child.is_member |= is_item;
-                }
+        let Some(parts) = parts(model, shape, value) else {
+            self.is_member = true;
+            return;
+        };
+        let mut twice: Vec<Step> = Vec::new();
+        for (step, inner, value) in parts {
+            let is_declared = match &step {
+                Step::Field(name) => model.field(shape, name).is_some() && !is_hollow(value),
+                _ => false,
+            };
+            if matches!(step, Step::Key(_) | Step::Value(_)) && self.children.contains_key(&step) {
+                twice.push(step);
+                continue;
             }
-            _ => self.is_member = true,
+            let child = self.children.entry(step).or_default();
+            child.add_all(model, inner, value);
+            child.is_member |= !is_declared;
         }
+        self.children.retain(|_, child| !child.is_empty());
+        // Items that cannot be told apart are owned together, with nothing in them.
+        twice.into_iter().for_each(|step| drop(self.children.insert(step, Self::whole())));
     }
+}
+
+/// Whether a value is null or an empty object.
+fn is_hollow(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty)
 }
 
 /// The owned parts of a value; `None` where it is owned as a whole.

@@ -18,6 +18,7 @@ mod fields;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod zeros;
 
 use hako_error::{Classify, Kind};
 use serde_json::Value;
@@ -25,6 +26,7 @@ use serde_json::Value;
 pub use answer::converted;
 pub(crate) use answer::{ListParts, Typed, frame};
 pub use wire::WireError;
+pub(crate) use zeros::note as note_zeros;
 use wire::{Reader, Wire};
 
 /// The media type of these bodies.

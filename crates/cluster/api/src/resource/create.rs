@@ -102,6 +102,8 @@ async fn attempt(
     row.default(&mut object);
     let change = writer.change(server, Operation::Create, target, None);
     metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
+    // As upstream has it, nobody owns what the server adds from here on.
+    ownership::record_alone(writer, target, None, &mut object);
     admission::mutate(&change, &mut object).await?;
     metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
     row.strategy().prepare_create(&mut object);
@@ -117,7 +119,6 @@ async fn attempt(
     admission::may_grant(server, writer.identity, target, &object, None).await?;
     admission::validate(&change, &object).await?;
     let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
-    ownership::record_alone(writer, target, None, &mut object);
     if is_dry_run {
         let _ = admission::charge(&change, &object, true).await?;
         if let Some(entry) = server.config.store.get(&target.key()).await?.entry {

@@ -83,6 +83,11 @@ impl<'a> Writer<'a> {
         Self { owned_through: subresource, ..self }
     }
 
+    /// The same, who owns nothing of what it writes.
+    pub(super) fn unrecorded(self) -> Self {
+        Self { record: Record::Keep, ..self }
+    }
+
     /// The sender of a deletion with these options.
     pub(super) fn deleting(mut self, options: Value, is_dry_run: bool) -> Self {
         self.manner = self.manner.with_deletion(options, is_dry_run);
@@ -147,7 +152,17 @@ fn write<'a>(writer: &'a Writer<'_>, target: &'a Target, old: Option<&'a Value>)
         manager: &writer.manager,
         api_version: target.row.api_version(),
         subresource: writer.owned_through,
+        reach: reach(writer, target),
         now: Timestamp::now(),
+    }
+}
+
+/// What can be owned through the way of a write. Parts other than the status have kept what they do not reach already.
+fn reach(writer: &Writer<'_>, target: &Target) -> apply::Reach {
+    match writer.owned_through {
+        "" if target.row.subresources.iter().any(|part| part.name == "status") => apply::Reach::AllButStatus,
+        "status" => apply::Reach::Status,
+        _ => apply::Reach::All,
     }
 }
 
@@ -204,6 +219,7 @@ fn application<'a>(
         force,
         api_version: target.row.api_version(),
         subresource: writer.owned_through,
+        reach: reach(writer, target),
         now: Timestamp::now(),
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn bind_named(
 }
 
 async fn carry_out(server: &Arc<Inner>, request: &Request, target: &Target, mut sent: Value) -> Outcome {
-    let writer = Writer::of(request, "binding");
+    let writer = Writer::of(request, "binding").unrecorded();
     admission::ask_others(&writer.change(server, Operation::Create, target, None), &mut sent).await?;
     let causes = kinds::binding_faults(&sent);
     if !causes.is_empty() {

@@ -114,6 +114,10 @@ pub(super) async fn attempt(
     row.default(&mut new);
     let change = writer.change(server, Operation::Update, target, Some(old));
     metadata::dedup_owners(&mut new, writer.notes, Moment::Sent);
+    // As upstream has it, nobody owns what the server adds from here on. Of a part the server takes away, too.
+    if writer.subresource.is_empty() {
+        ownership::record(server, writer, target, old, &mut new).await;
+    }
     admission::mutate(&change, &mut new).await?;
     metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
     let now = hako_kube::time::now();
@@ -128,7 +132,9 @@ pub(super) async fn attempt(
     admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
     admission::validate(&change, &new).await?;
     let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
-    ownership::record(server, writer, target, old, &mut new).await;
+    if !writer.subresource.is_empty() {
+        ownership::record(server, writer, target, old, &mut new).await;
+    }
     if is_finished(&new) && !is_dry_run {
         let gone = remove(server, target, entry, old).await?;
         return Ok(gone.then(|| Stored::Value(Box::new(new))));
@@ -307,7 +313,7 @@ fn is_same(new: &Value, old: &Value) -> bool {
     rest(new) == rest(old)
         && new.iter().all(|(name, value)| match old.get(name) {
             Some(before) if name == "metadata" => is_same_metadata(value, before),
-            before => before == Some(value),
+            before => before.is_some_and(|before| hako_kube::is_same(before, value)),
         })
 }
 

@@ -2,6 +2,7 @@
 
 use super::facts;
 use super::model::{Field, ListKind, Model, Patch, Scalar, Shape, TypeDef};
+use crate::protobuf;
 use k8s_openapi::api::{
     admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates,
     coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling,
@@ -106,7 +107,9 @@ pub(super) fn build() -> Model {
     let names: HashMap<String, usize> =
         definitions.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
     let mut builder = Builder { names };
-    let types = definitions.iter().map(|(name, schema)| builder.type_def(name, schema)).collect();
+    let mut types: Vec<TypeDef> =
+        definitions.iter().map(|(name, schema)| builder.type_def(name, schema)).collect();
+    protobuf::note_zeros(&mut types);
     Model { types, by_name: builder.names }
 }
 
@@ -161,6 +164,7 @@ impl Builder {
                 shape: self.shape(name, field, schema),
                 patch: facts::of(name, field).map_or(Patch::default(), |fact| fact.patch),
                 default: facts::key_default(name, field).map(Value::from),
+                zero: None,
             })
             .collect();
         fields.sort_by(|one, other| one.name.cmp(&other.name));

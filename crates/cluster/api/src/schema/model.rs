@@ -68,6 +68,8 @@ pub struct Field {
     pub patch: Patch,
     /// The value a missing member stands for, where it is part of a list's key.
     pub default: Option<Value>,
+    /// What the original always has in place of a missing member: those are never new in what is there.
+    pub zero: Option<Value>,
 }
 
 /// How two writers share a list, in server-side apply.

@@ -74,5 +74,6 @@ fn fields_of(schema: &Schema) -> Vec<Field> {
 
 fn field(name: &str, shape: Shape) -> Field {
     let (name, description) = (name.to_owned(), String::new());
-    Field { name, description, is_required: false, shape, patch: Patch::default(), default: None::<Value> }
+    let patch = Patch::default();
+    Field { name, description, is_required: false, shape, patch, default: None::<Value>, zero: None }
 }

@@ -191,7 +191,7 @@ fn fields_are_shared_as_the_schema_says() {
     assert_eq!(
         set["f:spec"],
         json!({
-            "f:any": {"f:h": {"f:i": {}}, "f:j": {}},
+            "f:any": {"f:h": {".": {}, "f:i": {}}, "f:j": {}},
             "f:atomic": {},
             "f:labels": {"f:f": {}},
             "f:map": {"k:{\"at\":\"x\",\"name\":\"c\"}": {".": {}, "f:name": {}, "f:value": {}}},

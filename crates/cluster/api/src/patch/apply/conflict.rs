@@ -1,10 +1,10 @@
 //! Fields that others own with another value.
 
-use super::managers::{Manager, Managers, Operation};
-use super::merge::{Finder, find as find_value};
-use super::{FieldSet, LAST_APPLIED, Path};
+use super::compare::Changes;
+use super::managers::{Manager, Operation};
+use super::{Apply, FieldSet, LAST_APPLIED, Path};
 use crate::patch::fields::show;
-use crate::schema::{Shape, model};
+use crate::schema::model;
 use hako_error::{Classify, FieldCause, Kind};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -24,6 +24,14 @@ pub enum ApplyError {
     /// Others own some of the fields.
     #[error("{}", message(.0))]
     Conflicts(Vec<Conflict>),
+    /// Items of lists cannot be told apart.
+    #[error("failed to create typed patch object ({object}): {}", listed(.faults))]
+    Duplicates {
+        /// What is applied.
+        object: String,
+        /// Where, and which.
+        faults: Vec<String>,
+    },
     /// The configuration says who owns what.
     #[error("metadata.managedFields must be nil")]
     ManagedFields,
@@ -33,7 +41,7 @@ impl Classify for ApplyError {
     fn kind(&self) -> Kind {
         match self {
             Self::Conflicts(_) => Kind::Conflict,
-            Self::ManagedFields => Kind::Invalid,
+            Self::Duplicates { .. } | Self::ManagedFields => Kind::Invalid,
         }
     }
 
@@ -59,6 +67,14 @@ fn name(manager: &Manager) -> String {
     text
 }
 
+/// One fault, or more of them on a line each.
+fn listed(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        all => format!("errors:\n  {}", all.join("\n  ")),
+    }
+}
+
 fn message(conflicts: &[Conflict]) -> String {
     if let [one] = conflicts {
         return format!(
@@ -79,54 +95,36 @@ fn message(conflicts: &[Conflict]) -> String {
     format!("Apply failed with {} conflicts: {}", conflicts.len(), parts.join("\n"))
 }
 
-/// Every field that the application changes and somebody else owns. An empty map asks for a map, whatever is in it: so
-/// what counts is `merged`, what comes of it.
-pub(super) fn find(
-    managers: &Managers,
-    me: &Manager,
-    shape: &Shape,
+/// Whether an application may go on in spite of conflicts.
+///
+/// Who went from client-side to server-side apply with one tool conflicts with nobody about what that tool applied and
+/// nobody changed since.
+pub(super) fn settle(
+    request: &Apply<'_>,
     live: &Value,
-    merged: &Value,
-    set: &FieldSet,
-) -> Vec<Conflict> {
-    let model = model();
-    let mut conflicts = Vec::new();
-    let finder = Finder::default();
-    for path in set.paths() {
-        let (Some(is), Some(wanted)) =
-            (finder.find(model, shape, live, &path), finder.find(model, shape, merged, &path))
-        else {
-            continue;
-        };
-        let is_container = matches!(path.last(), Some(super::Step::Key(_)));
-        if is == wanted || is_container {
-            continue;
-        }
-        for manager in managers.owners(&path) {
-            if manager != me {
-                conflicts.push(Conflict { manager: manager.clone(), path: path.clone() });
-            }
-        }
+    mut conflicts: Vec<Conflict>,
+) -> Result<(), ApplyError> {
+    if request.force || conflicts.is_empty() {
+        return Ok(());
     }
-    conflicts
+    if request.manager == "kubectl"
+        && let Some(allowed) = last_applied(request, live)
+    {
+        conflicts.retain(|conflict| !allowed.has(&conflict.path));
+    }
+    if conflicts.is_empty() { Ok(()) } else { Err(ApplyError::Conflicts(conflicts)) }
 }
 
-/// Who went from client-side to server-side apply with one tool conflicts with nobody about what that tool applied
-/// and nobody changed since.
-pub(super) fn forgive_last_applied(conflicts: &mut Vec<Conflict>, managers: &mut Managers, live: &Value) {
-    let annotation = live["metadata"]["annotations"].get(LAST_APPLIED).and_then(Value::as_str);
-    let Some(last) = annotation.and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return };
-    let (model, mut forgiven) = (model(), Vec::new());
-    conflicts.retain(|conflict| {
-        let value = |object: &Value| find_value(model, &Shape::Any, object, &conflict.path).cloned();
-        let is_ours = conflict.manager.name.starts_with("kubectl") && value(&last).is_some();
-        let is_same = is_ours && value(&last) == value(live);
-        if is_same {
-            forgiven.push(conflict.clone());
-        }
-        !is_same
-    });
-    for conflict in forgiven {
-        managers.take(&conflict.manager, &conflict.path);
+/// The fields that the annotation of client-side apply has as they are.
+fn last_applied(request: &Apply<'_>, live: &Value) -> Option<FieldSet> {
+    let text = live.pointer("/metadata/annotations")?.get(LAST_APPLIED)?.as_str()?;
+    let last: Value = serde_json::from_str(text).ok()?;
+    if last.get("apiVersion")? != request.api_version {
+        return None;
     }
+    let mut set = FieldSet::of(model(), request.shape, &last);
+    let changes = Changes::of(request.shape, &last, live);
+    set.subtract_below(&changes.gone);
+    set.subtract(&changes.changed);
+    Some(set)
 }

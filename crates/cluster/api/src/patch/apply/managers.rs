@@ -1,13 +1,11 @@
 //! `metadata.managedFields`: managers and their sets of fields.
 
-use super::merge::Finder;
-use super::track::Changes;
-use super::{FieldSet, Step};
-use crate::schema::{Shape, model};
+use super::compare::Changes;
+use super::conflict::Conflict;
+use super::{FieldSet, Reach};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
-use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a manager writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,8 +52,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn order(&self) -> (Operation, &str, &str) {
-        (self.manager.operation, &self.time, &self.manager.name)
+    fn order(&self) -> (Operation, &str, &str, &str, &str) {
+        let Manager { name, operation, api_version, subresource } = &self.manager;
+        (*operation, &self.time, name, api_version, subresource)
     }
 }
 
@@ -67,7 +66,7 @@ pub(super) struct Managers {
 
 /// Updating managers beyond these are merged, oldest first.
 const UPDATERS_MAX: usize = 10;
-const ANCIENT: &str = "ancient-changes";
+pub(super) const ANCIENT: &str = "ancient-changes";
 
 /// The raw entries of an object.
 pub(super) fn entries(object: &Value) -> &[Value] {
@@ -115,32 +114,41 @@ impl Managers {
         }
     }
 
+    /// Unites the oldest updaters, those of each version, until there are few enough.
     fn cap(&mut self) {
-        loop {
-            let is_updater = |entry: &Entry| entry.manager.operation == Operation::Update;
-            if self.entries.iter().filter(|entry| is_updater(entry)).count() <= UPDATERS_MAX {
-                return;
-            }
-            let mut places: Vec<usize> =
-                (0..self.entries.len()).filter(|at| is_updater(&self.entries[*at])).collect();
-            places.sort_by(|one, other| self.entries[*one].time.cmp(&self.entries[*other].time));
-            let (oldest, next) = (places[0], places[1]);
-            let set = std::mem::take(&mut self.entries[oldest].set);
-            self.entries[next].set.union(set);
-            ANCIENT.clone_into(&mut self.entries[next].manager.name);
-            self.entries.remove(oldest);
+        let is_updater = |entry: &Entry| entry.manager.operation == Operation::Update;
+        let mut count = self.entries.iter().filter(|entry| is_updater(entry)).count();
+        if count <= UPDATERS_MAX {
+            return;
         }
+        self.entries.sort_by(|one, other| one.order().cmp(&other.order()));
+        let mut kept: Vec<Entry> = Vec::with_capacity(self.entries.len());
+        let mut of_version: BTreeMap<String, usize> = BTreeMap::new();
+        for entry in std::mem::take(&mut self.entries) {
+            let is_old = is_updater(&entry) && count > UPDATERS_MAX;
+            match of_version.get(&entry.manager.api_version).and_then(|at| kept.get_mut(*at)) {
+                Some(ancient) if is_old => {
+                    ancient.manager = Manager::updating(ANCIENT, &entry.manager.api_version, "");
+                    ancient.set.union(entry.set);
+                    ancient.time = entry.time;
+                    count -= 1;
+                }
+                None if is_old => {
+                    of_version.insert(entry.manager.api_version.clone(), kept.len());
+                    kept.push(entry);
+                }
+                _ => kept.push(entry),
+            }
+        }
+        self.entries = kept;
     }
 
     /// An object that was never tracked belongs to whoever wrote it before the first application.
-    pub(super) fn adopt_untracked(&mut self, live: &Value, shape: &Shape, api_version: &str, manager: &str) {
-        let has_content = live.as_object().is_some_and(|map| !map.is_empty());
-        if self.entries.is_empty() && has_content && manager != "before-first-apply" {
-            self.entries.push(Entry {
-                manager: Manager::updating("before-first-apply", api_version, ""),
-                set: super::owned(shape, live, ""),
-                time: String::new(),
-            });
+    pub(super) fn adopt_untracked(&mut self, request: &super::Apply<'_>, live: &Value) {
+        if self.entries.is_empty() {
+            let set = Changes::of(request.shape, &json!({}), live).within(Reach::AllButStatus).changed;
+            let manager = Manager::updating("before-first-apply", request.api_version, "");
+            self.entries.push(Entry { manager, set, time: hako_kube::time::seconds(request.now) });
         }
     }
 
@@ -153,35 +161,41 @@ impl Managers {
             .unwrap_or_default()
     }
 
-    /// Who owns a path.
-    pub(super) fn owners(&self, path: &[Step]) -> impl Iterator<Item = &Manager> {
-        self.entries.iter().filter(|entry| entry.set.has(path)).map(|entry| &entry.manager)
-    }
-
-    /// Whether anybody else owns a path or anything below.
-    pub(super) fn is_owned_by_others(&self, me: &Manager, path: &[Step]) -> bool {
-        self.entries.iter().any(|entry| !is_same(&entry.manager, me) && entry.set.has_below(path))
-    }
-
-    /// Takes a path from a manager.
-    pub(super) fn take(&mut self, manager: &Manager, path: &[Step]) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.manager == *manager) {
-            entry.set.remove(path);
-        }
-    }
-
-    /// Takes what a write has changed from all but `me`, and what is gone from all; where a version is given, from those
-    /// alone who write in it.
-    pub(super) fn lose(&mut self, version: Option<&str>, me: Option<&Manager>, changes: &Changes) {
-        let is_in = |entry: &&mut Entry| version.is_none_or(|version| entry.manager.api_version == version);
-        let paths = OnceCell::new();
-        for entry in self.entries.iter_mut().filter(is_in) {
-            changes.gone.iter().for_each(|path| entry.set.remove_below(path));
-            if me.is_none_or(|me| !is_same(&entry.manager, me)) {
-                let paths = paths.get_or_init(|| changes.changed.paths());
-                paths.iter().for_each(|path| entry.set.remove(path));
+    /// Takes what a write has changed, and what is gone, from those who write in a version; from those of all versions
+    /// where none is given.
+    pub(super) fn lose(&mut self, version: Option<&str>, but: Option<&Manager>, changes: &Changes) {
+        for entry in &mut self.entries {
+            let is_in = version.is_none_or(|version| entry.manager.api_version == version);
+            if is_in && but.is_none_or(|but| !is_same(&entry.manager, but)) {
+                entry.set.subtract_below(&changes.gone);
+                entry.set.subtract(&changes.changed);
             }
         }
+    }
+
+    /// What others own that a write has changed: those who write in a version, or all.
+    pub(super) fn conflicts(&self, version: Option<&str>, me: &Manager, changes: &Changes) -> Vec<Conflict> {
+        let mut found = Vec::new();
+        for Entry { manager, set, .. } in &self.entries {
+            let is_in = version.is_none_or(|version| manager.api_version == version);
+            if is_in && !is_same(manager, me) {
+                let paths = set.intersection(&changes.changed).paths();
+                found.extend(paths.into_iter().map(|path| Conflict { manager: manager.clone(), path }));
+            }
+        }
+        found
+    }
+
+    /// Whether a manager owns all of a set.
+    pub(super) fn has_all(&self, manager: &Manager, set: &FieldSet) -> bool {
+        set.difference(&self.set_of(manager)).is_empty()
+    }
+
+    /// What anybody owns.
+    pub(super) fn all(&self) -> FieldSet {
+        let mut all = FieldSet::default();
+        self.entries.iter().for_each(|entry| all.union(entry.set.clone()));
+        all
     }
 
     /// Forgets managers.
@@ -200,12 +214,6 @@ impl Managers {
         entry.map(|entry| entry.manager.api_version.clone())
     }
 
-    /// All but one, with what they own.
-    pub(super) fn others(&self, me: &Manager) -> impl Iterator<Item = (&Manager, &FieldSet)> {
-        let others = self.entries.iter().filter(move |entry| !is_same(&entry.manager, me));
-        others.map(|entry| (&entry.manager, &entry.set))
-    }
-
     /// What all who write in a version own.
     pub(super) fn set_in(&self, version: &str) -> FieldSet {
         let mut all = FieldSet::default();
@@ -221,18 +229,11 @@ impl Managers {
         }
     }
 
-    /// Sets what a manager owns; the time moves on if that or the object changed.
-    pub(super) fn set(&mut self, manager: Manager, set: FieldSet, has_changed: bool, now: Timestamp) {
-        let time = hako_kube::time::seconds(now);
+    /// Sets what a manager owns.
+    pub(super) fn set(&mut self, manager: Manager, set: FieldSet) {
         match self.entries.iter_mut().find(|entry| is_same(&entry.manager, &manager)) {
-            Some(entry) => {
-                if has_changed || entry.set != set {
-                    entry.time = time;
-                }
-                entry.manager = manager;
-                entry.set = set;
-            }
-            None => self.entries.push(Entry { manager, set, time }),
+            Some(entry) => (entry.manager, entry.set) = (manager, set),
+            None => self.entries.push(Entry { manager, set, time: String::new() }),
         }
     }
 
@@ -245,28 +246,6 @@ impl Managers {
                 entry.set.union(set);
             }
             None => self.entries.push(Entry { manager, set, time }),
-        }
-    }
-
-    /// Forgets fields that the object no longer has.
-    pub(super) fn drop_missing(&mut self, shape: &Shape, object: &Value) {
-        Self::drop_missing_of(self.entries.iter_mut(), shape, object);
-    }
-
-    /// The same of those who write in a version, in which the object is.
-    pub(super) fn drop_missing_in(&mut self, version: &str, shape: &Shape, object: &Value) {
-        let of_version = self.entries.iter_mut().filter(|entry| entry.manager.api_version == version);
-        Self::drop_missing_of(of_version, shape, object);
-    }
-
-    fn drop_missing_of<'a>(entries: impl Iterator<Item = &'a mut Entry>, shape: &Shape, object: &Value) {
-        let (model, finder) = (model(), Finder::default());
-        for entry in entries {
-            for path in entry.set.paths() {
-                if finder.find(model, shape, object, &path).is_none() {
-                    entry.set.remove(&path);
-                }
-            }
         }
     }
 }

@@ -6,10 +6,14 @@
 //!
 //! Invariant: a field that is owned changes only through an owner, or its other owners lose it.
 
+mod compare;
 mod conflict;
+mod duplicates;
 mod managers;
 mod merge;
 mod overlay;
+mod prune;
+mod reach;
 mod track;
 mod versions;
 
@@ -19,15 +23,16 @@ mod tests;
 pub use conflict::{ApplyError, Conflict};
 pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
+pub use reach::Reach;
 pub use track::{Write, track};
 pub(crate) use versions::{Versions, apply_across, has_other_versions, track_across, versions_of};
 
 use super::fields::{FieldSet, Path, Step};
 use crate::schema::{Shape, model};
+use compare::Changes;
 use jiff::Timestamp;
 use managers::Managers;
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 
 /// One application of a configuration.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,8 @@ pub struct Apply<'a> {
     pub api_version: &'a str,
     /// Empty, or the subresource, such as `status`.
     pub subresource: &'a str,
+    /// What can be owned through that.
+    pub reach: Reach,
     /// Now.
     pub now: Timestamp,
 }
@@ -57,91 +64,70 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// # Errors
 /// Conflicts with other owners unless forced; a configuration that brings `managedFields`.
 pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
-    let (model, shape) = (model(), request.shape);
+    let empty = json!({});
+    let live = request.live.unwrap_or(&empty);
+    let Begun { mut managers, me, before, merged, .. } = begin(&request, live)?;
+    let mut object = merged;
+    if !before.is_empty() && !managers.has_all(&me, &before) {
+        object = prune::alone(request.shape, object, &before, &managers.all());
+        // An emptied list or map may have been applied as such.
+        object = merge::merge(model(), request.shape, &object, request.applied);
+    }
+    let changes = Changes::of(request.shape, live, &object).within(request.reach);
+    conflict::settle(&request, live, managers.conflicts(None, &me, &changes))?;
+    managers.lose(None, Some(&me), &changes);
+    Ok(finish(&request, live, object, managers, &me))
+}
+
+/// An application of which the owners are reckoned.
+struct Begun {
+    managers: Managers,
+    me: Manager,
+    /// In which version the manager applied before, and what.
+    version: Option<String>,
+    before: FieldSet,
+    /// What is there with all that is applied, and with what is applied no more.
+    merged: Value,
+}
+
+fn begin(request: &Apply<'_>, live: &Value) -> Result<Begun, ApplyError> {
     if !managers::entries(request.applied).is_empty() {
         return Err(ApplyError::ManagedFields);
     }
-    let empty = json!({});
-    let live = request.live.unwrap_or(&empty);
+    let (shape, applied) = (request.shape, request.applied);
+    let duplicates = duplicates::find(shape, applied);
+    if !duplicates.is_empty() {
+        return Err(ApplyError::Duplicates { object: subject(applied), faults: duplicates });
+    }
     let mut managers = Managers::decode(live);
-    managers.adopt_untracked(live, shape, request.api_version, request.manager);
-    let applied = request.applied;
-    let set = owned(shape, applied, request.subresource);
+    managers.adopt_untracked(request, live);
     let me = Manager::applying(request.manager, request.api_version, request.subresource);
+    let (version, before) = (managers.version_of(&me), managers.set_of(&me));
+    let mut set = FieldSet::of(model(), shape, applied);
+    request.reach.strip(&mut set);
+    managers.set(me.clone(), set);
+    Ok(Begun { managers, me, version, before, merged: merge::merge(model(), shape, live, applied) })
+}
 
-    let mut object = merge::merge(model, shape, live, applied);
-    let mut conflicts = conflict::find(&managers, &me, shape, live, &object, &set);
-    if request.manager == "kubectl" && !request.force {
-        conflict::forgive_last_applied(&mut conflicts, &mut managers, live);
+fn finish(request: &Apply<'_>, live: &Value, mut object: Value, mut managers: Managers, me: &Manager) -> Value {
+    // As upstream has it, who applies nothing new has no time.
+    if without_managed(&object) != without_managed(live) {
+        managers.touch(me, request.now);
     }
-    if !conflicts.is_empty() && !request.force {
-        return Err(ApplyError::Conflicts(conflicts));
-    }
-    for conflict in &conflicts {
-        managers.take(&conflict.manager, &conflict.path);
-    }
-    let before = with_holders(shape, managers.set_of(&me));
-    let mut gone = FieldSet::default();
-    for path in before.difference(&set).paths() {
-        if !set.has_below(&path) && !managers.is_owned_by_others(&me, &path) {
-            gone.insert(&path);
-        }
-    }
-    merge::remove_all(model, shape, &mut object, &gone);
-    // An emptied list or map may have been applied as such.
-    object = merge::merge(model, shape, &object, applied);
     if request.manager == "kubectl" {
-        update_last_applied(live, applied, &mut object);
+        update_last_applied(live, request.applied, &mut object);
     }
-    let has_changed = without_managed(&object) != without_managed(live);
-    managers.set(me, set, has_changed, request.now);
-    managers.drop_missing(shape, &object);
     managers.encode(&mut object);
-    Ok(object)
+    object
 }
 
-/// The fields of an object that can be owned.
-fn owned(shape: &Shape, object: &Value, subresource: &str) -> FieldSet {
-    let mut set = FieldSet::of(model(), shape, object);
-    strip(&mut set, subresource);
-    set
-}
-
-/// Adds the objects that hold the fields of a set: they go together, with what was defaulted in them, unless somebody
-/// owns anything in them. The metadata stay, they have what belongs to the system.
-fn with_holders(shape: &Shape, set: FieldSet) -> FieldSet {
-    let mut set = set.with_named_fields(model(), shape);
-    set.remove(std::slice::from_ref(&*METADATA));
-    set
-}
-
-static METADATA: LazyLock<Step> = LazyLock::new(|| Step::Field("metadata".to_owned()));
-/// What of the metadata belongs to the system.
-const SYSTEM: &[&str] = &[
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "name",
-    "namespace",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-
-/// Takes out what belongs to the system, and what the written path does not reach.
-fn strip(set: &mut FieldSet, subresource: &str) {
-    let is_of = |step: &Step, names: &[&str]| matches!(step, Step::Field(name) if names.contains(&&**name));
-    set.remove(&[]);
-    if subresource == "status" {
-        return set.retain(|step| is_of(step, &["status"]));
-    }
-    set.retain(|step| !is_of(step, &["apiVersion", "kind", "status"]));
-    set.within(&METADATA, |metadata| {
-        metadata.remove(&[]);
-        metadata.retain(|step| !is_of(step, SYSTEM));
-    });
+/// What a configuration is about, as upstream names it.
+fn subject(applied: &Value) -> String {
+    let text = |path: &str| applied.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let api_version = text("/apiVersion");
+    let slash = if api_version.contains('/') { "" } else { "/" };
+    format!("{namespace}/{name}; {slash}{api_version}, Kind={}", text("/kind"))
 }
 
 fn without_managed(object: &Value) -> Value {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::patch::fields::item_step;
 use proptest::prelude::*;
 
 const DEPLOYMENT: &str = "io.k8s.api.apps.v1.Deployment";
@@ -16,13 +17,15 @@ fn apply_as(manager: &str, live: Option<&Value>, applied: &Value, force: bool) -
         force,
         api_version: "apps/v1",
         subresource: "",
+        reach: Reach::AllButStatus,
         now: now(),
     })
 }
 
 fn update(manager: &str, live: Option<&Value>, mut new: Value) -> Value {
     let shape = model().shape(DEPLOYMENT);
-    let write = Write { shape, live, manager, api_version: "apps/v1", subresource: "", now: now() };
+    let reach = Reach::AllButStatus;
+    let write = Write { shape, live, manager, api_version: "apps/v1", subresource: "", reach, now: now() };
     track(write, &mut new);
     new
 }
@@ -138,6 +141,7 @@ fn status_writes_own_status_only() {
         manager: "controller",
         api_version: "apps/v1",
         subresource: "status",
+        reach: Reach::Status,
         now: now(),
     };
     track(write, &mut new);
@@ -177,10 +181,23 @@ fn config() -> impl Strategy<Value = Value> {
     })
 }
 
+/// The value at a path.
+fn find<'v>(shape: &Shape, value: &'v Value, path: &[Step]) -> Option<&'v Value> {
+    let [step, rest @ ..] = path else { return Some(value) };
+    if let Step::Field(name) = step {
+        let inner = model().member(shape, name).unwrap_or(&Shape::Any);
+        return find(inner, value.get(name)?, rest);
+    }
+    let Shape::List { item, kind } = model().resolve(shape) else { return None };
+    let mut items = value.as_array()?.iter().enumerate();
+    let (_, inner) = items.find(|(at, value)| item_step(model(), item, kind, *at, value) == *step)?;
+    find(item, inner, rest)
+}
+
 /// Whether everything `wanted` says is so in `is`.
 fn says(shape: &Shape, is: &Value, wanted: &Value) -> bool {
-    owned(shape, wanted, "").paths().iter().all(|path| {
-        let value = |object| merge::find(model(), shape, object, path);
+    FieldSet::of(model(), shape, wanted).paths().iter().all(|path| {
+        let value = |object| find(shape, object, path);
         let is_container = matches!(path.last(), Some(Step::Key(_)));
         value(is).is_some()
             && (is_container
@@ -330,6 +347,7 @@ async fn objects_go_or_stay_the_same_way_where_others_write_in_other_versions() 
             force: false,
             api_version: &format!("apps/{version}"),
             subresource: "",
+            reach: Reach::AllButStatus,
             now: now(),
         };
         apply_across(request, &live, &Alike).await.unwrap()
@@ -386,4 +404,243 @@ proptest! {
         let after = apply_as("me", Some(&live), &second, false).unwrap();
         prop_assert_eq!(without_managed(&after)["spec"].clone(), second["spec"].clone());
     }
+}
+
+/// The fields that a manager owns.
+fn fields_of(object: &Value, manager: &str) -> Value {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    entries.iter().find(|entry| entry["manager"] == manager).unwrap()["fieldsV1"].clone()
+}
+
+#[test]
+fn who_creates_an_object_owns_also_what_holds_its_fields_unless_it_is_always_there() {
+    let container = json!({
+        "name": "c", "image": "i", "resources": {"limits": {"cpu": "1"}},
+        "ports": [{"containerPort": 80, "protocol": "TCP"}],
+    });
+    let mut made = containers(json!([container]));
+    made["metadata"]["labels"]["a"] = "b".into();
+    made["spec"]["selector"]["matchLabels"]["a"] = "b".into();
+    made["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}});
+    made["spec"]["template"]["metadata"]["labels"]["a"] = "b".into();
+    let made = update("me", None, made);
+    // As a cluster answers it for a deployment of these fields.
+    let labels = json!({".": {}, "f:a": {}});
+    let container = json!({
+        ".": {}, "f:image": {}, "f:name": {},
+        "f:ports": {".": {}, r#"k:{"containerPort":80,"protocol":"TCP"}"#: {
+            ".": {}, "f:containerPort": {}, "f:protocol": {}}},
+        "f:resources": {".": {}, "f:limits": {".": {}, "f:cpu": {}}},
+    });
+    let wanted = json!({
+        "f:metadata": {"f:labels": labels},
+        "f:spec": {
+            "f:selector": {},
+            "f:strategy": {"f:rollingUpdate": {".": {}, "f:maxSurge": {}}, "f:type": {}},
+            "f:template": {
+                "f:metadata": {"f:labels": labels},
+                "f:spec": {"f:containers": {r#"k:{"name":"c"}"#: container}},
+            },
+        },
+    });
+    assert_eq!(fields_of(&made, "me"), wanted);
+    // What is added to it later, too, and what was always there is not new.
+    let mut more = made.clone();
+    let added = json!({"name": "d", "image": "i"});
+    more["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(added);
+    more["metadata"]["annotations"] = json!({"x": "y"});
+    more["status"] = json!({"replicas": 1});
+    let more = update("you", Some(&made), more);
+    let item = json!({".": {}, "f:image": {}, "f:name": {}, "f:resources": {}});
+    let wanted = json!({
+        "f:metadata": {"f:annotations": {".": {}, "f:x": {}}},
+        "f:spec": {"f:template": {"f:spec": {"f:containers": {r#"k:{"name":"d"}"#: item}}}},
+    });
+    assert_eq!(fields_of(&more, "you"), wanted);
+}
+
+#[test]
+fn who_empties_a_map_owns_nothing_of_it_and_nobody_else_does() {
+    let mut made = replicas(1);
+    made["metadata"]["labels"] = json!({"a": "b"});
+    let made = update("me", None, made);
+    let mut bare = made.clone();
+    bare["metadata"]["labels"] = json!({});
+    let bare = update("you", Some(&made), bare);
+    assert_eq!(fields_of(&bare, "me")["f:metadata"], json!({"f:labels": {}}));
+    assert_eq!(bare["metadata"]["managedFields"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn applications_own_entries_of_maps_with_what_is_in_them_and_nothing_of_empty_lists() {
+    let of = |applied: &Value| fields_of(&apply_as("me", None, applied, false).unwrap(), "me");
+    let affinity = json!({"preferredDuringSchedulingIgnoredDuringExecution": []});
+    let applied =
+        template(json!({"env": [], "securityContext": {}}), json!({"affinity": {"podAffinity": affinity}}));
+    let wanted = json!({"f:spec": {"f:template": {"f:spec": {
+        "f:affinity": {"f:podAffinity": {"f:preferredDuringSchedulingIgnoredDuringExecution": {}}},
+        "f:containers": {r#"k:{"name":"c"}"#: {".": {}, "f:name": {}, "f:securityContext": {}}},
+    }}}});
+    assert_eq!(of(&applied), wanted);
+}
+
+#[test]
+fn an_item_that_is_no_longer_applied_goes_even_if_an_updater_changed_a_field_in_it() {
+    let both = containers(json!([{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]));
+    let made = apply_as("me", None, &both, false).unwrap();
+    let mut changed = made.clone();
+    changed["spec"]["template"]["spec"]["containers"][1]["image"] = "y".into();
+    let changed = update("you", Some(&made), changed);
+    let one = containers(json!([{"name": "a", "image": "x"}]));
+    let after = apply_as("me", Some(&changed), &one, false).unwrap();
+    assert_eq!(pod(&after)["containers"], json!([{"name": "a", "image": "x"}]));
+    assert_eq!(after["metadata"]["managedFields"].as_array().unwrap().len(), 1, "{after}");
+    // Whoever made the item keeps it.
+    let mut more = made.clone();
+    let third = json!({"name": "t", "image": "x"});
+    more["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(third.clone());
+    let more = update("you", Some(&made), more);
+    let shared = apply_as("me", Some(&more), &containers(json!([third])), false).unwrap();
+    let after = apply_as("me", Some(&shared), &one, false).unwrap();
+    assert_eq!(pod(&after)["containers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_oldest_updaters_are_united_version_by_version() {
+    let mut object = update("m0", None, replicas(1));
+    for count in 1..12 {
+        let mut new = object.clone();
+        new["metadata"]["labels"][format!("l{count}")] = "x".into();
+        let api_version = if count % 2 == 0 { "apps/v1" } else { "apps/v2" };
+        let manager = format!("m{count}");
+        let write = Write {
+            shape: model().shape(DEPLOYMENT),
+            live: Some(&object),
+            manager: &manager,
+            api_version,
+            subresource: "",
+            reach: Reach::AllButStatus,
+            now: now() + jiff::SignedDuration::from_secs(count),
+        };
+        track(write, &mut new);
+        object = new;
+    }
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let ancient: Vec<&Value> = entries.iter().filter(|it| it["manager"] == managers::ANCIENT).collect();
+    assert_eq!(entries.len(), 10);
+    let versions: Vec<&Value> = ancient.iter().map(|it| &it["apiVersion"]).collect();
+    assert_eq!(versions, ["apps/v1", "apps/v2"]);
+    assert!(ancient[0]["fieldsV1"]["f:spec"].is_object() && ancient[1]["fieldsV1"].get("f:spec").is_none());
+}
+
+#[tokio::test]
+async fn who_owns_a_label_conflicts_with_nobody_who_sets_another_in_another_version() {
+    let labeled = |version: &str, name: &str, value: &str| json!({"apiVersion": version, "metadata": {"labels": {name: value}}});
+    let made = update("one", None, labeled("apps/v1", "a", "1"));
+    let send = async |live: &Value, object: Value| {
+        let mut live = live.clone();
+        live["apiVersion"] = "apps/v2".into();
+        let request = Apply {
+            shape: model().shape(DEPLOYMENT),
+            live: Some(&live),
+            applied: &object,
+            manager: "two",
+            force: false,
+            api_version: "apps/v2",
+            subresource: "",
+            reach: Reach::AllButStatus,
+            now: now(),
+        };
+        apply_across(request, &live, &Alike).await
+    };
+    let both = send(&made, labeled("apps/v2", "b", "2")).await.unwrap();
+    assert_eq!(both["metadata"]["labels"], json!({"a": "1", "b": "2"}));
+    assert_eq!(fields_of(&both, "one"), json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}}));
+    let error = send(&both, labeled("apps/v2", "a", "2")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"one\" using apps/v1: .metadata.labels.a"
+    );
+}
+
+#[test]
+fn what_cannot_be_told_apart_is_owned_together() {
+    let env = |values: &[&str]| {
+        let all: Vec<Value> = values.iter().map(|value| json!({"name": "E", "value": value})).collect();
+        containers(json!([{"name": "c", "env": all}]))
+    };
+    let of = |object: &Value, manager: &str| {
+        let fields = fields_of(object, manager);
+        fields
+            .pointer(r#"/f:spec/f:template/f:spec/f:containers/k:{"name":"c"}/f:env/k:{"name":"E"}"#)
+            .cloned()
+    };
+    let one = update("me", None, env(&["1"]));
+    assert_eq!(of(&one, "me"), Some(json!({".": {}, "f:name": {}, "f:value": {}})));
+    let change = |live: &Value, manager: &str, values: &[&str]| {
+        let mut new = live.clone();
+        new["spec"] = env(values)["spec"].clone();
+        update(manager, Some(live), new)
+    };
+    let two = change(&one, "you", &["1", "2"]);
+    assert_eq!((of(&two, "me"), of(&two, "you")), (None, Some(json!({}))));
+    let changed = change(&two, "them", &["1", "3"]);
+    assert_eq!(of(&changed, "them"), Some(json!({})));
+    let single = change(&changed, "me", &["3"]);
+    assert_eq!(of(&single, "me"), Some(json!({".": {}, "f:name": {}, "f:value": {}})));
+}
+
+#[test]
+fn items_that_cannot_be_told_apart_are_not_applied() {
+    let port = |name: &str| json!({"containerPort": 80, "name": name});
+    let mut applied = containers(json!([{"name": "c", "ports": [port("a"), port("b")]}]));
+    applied["apiVersion"] = "apps/v1".into();
+    applied["kind"] = "Deployment".into();
+    applied["metadata"] = json!({"name": "d", "namespace": "n"});
+    let error = apply_as("me", None, &applied, true).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to create typed patch object (n/d; apps/v1, Kind=Deployment): .spec.template.spec.containers[name=\"c\"].ports: duplicate entries for key [containerPort=80,protocol=\"TCP\"]"
+    );
+    applied["metadata"]["finalizers"] = json!(["a/a", "a/a"]);
+    let error = apply_as("me", None, &applied, true).unwrap_err().to_string();
+    assert!(
+        error
+            .starts_with("failed to create typed patch object (n/d; apps/v1, Kind=Deployment): errors:\n  .")
+    );
+    assert!(error.contains("\n  .metadata.finalizers: duplicate entries for key [=\"a/a\"]"), "{error}");
+}
+
+#[test]
+fn an_object_of_unknown_fields_goes_with_what_was_applied_in_it() {
+    let field = crate::schema::Field {
+        name: "spec".into(),
+        description: String::new(),
+        is_required: false,
+        shape: Shape::Open(Vec::new()),
+        patch: crate::schema::Patch::default(),
+        default: None,
+        zero: None,
+    };
+    let shape = Shape::Object(vec![field]);
+    let send = |manager: &str, live: Option<&Value>, spec: Value| {
+        let applied = json!({ "spec": spec });
+        let request = Apply {
+            shape: &shape,
+            live,
+            applied: &applied,
+            manager,
+            force: false,
+            api_version: "x/v1",
+            subresource: "",
+            reach: Reach::AllButStatus,
+            now: now(),
+        };
+        apply(request).unwrap()
+    };
+    let both = send("me", None, json!({"kept": 1, "gone": {"deep": {"a": 1}}}));
+    assert_eq!(send("me", Some(&both), json!({"kept": 1}))["spec"], json!({"kept": 1}));
+    let shared = send("you", Some(&both), json!({"gone": {"deep": {"b": 2}}}));
+    let left = send("me", Some(&shared), json!({"kept": 1}));
+    assert_eq!(left["spec"], json!({"kept": 1, "gone": {"deep": {"b": 2}}}));
 }

@@ -150,7 +150,7 @@ async fn kubectl_goes_over_from_client_side_to_server_side_apply() {
     let managers: Vec<(String, String)> =
         owners(&object).into_iter().map(|(manager, operation, _)| (manager, operation)).collect();
     // The annotation of the older way has a manager of its own.
-    let wanted = ["kubectl", "kubectl-last-applied"].map(|name| (name.to_owned(), "Apply".to_owned()));
+    let wanted = ["kubectl-last-applied", "kubectl"].map(|name| (name.to_owned(), "Apply".to_owned()));
     assert_eq!(managers, wanted);
     // And back: the annotation is kept true.
     world.kubectl_with(&["apply", "-f", "-"], &text("{z: '1'}")).await;
