@@ -73,6 +73,18 @@ pub const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "start after start",
+        points: &["network.ahead."],
+        passed: &[],
+        prepare: running,
+        // It dies behind the answer, or at the next one.
+        act: |api| (0..5).try_for_each(|_| post(api, "/containers/box/restart?t=0", Value::Null)),
+        again: |api| {
+            api.post("/containers/box/restart?t=0", Value::Null);
+            works(api);
+        },
+    },
+    Scenario {
         name: "stop",
         points: &[
             "container.stop.",

@@ -14,7 +14,7 @@ use crate::oci::{self, Surroundings};
 use crate::sandbox::Live;
 use crate::{Action, CdiDevice, ContainerState, Exit, MountSource, Removal, users};
 use hako_error::{Error, Kind, Result};
-use hako_network::Attachment;
+use hako_network::{Ahead, Attachment};
 use hako_oci::runtime::{Process, Spec};
 use hako_runtime::{CreateContainer, Rootfs, Shim, Stdio};
 use hako_snapshot::Mounts;
@@ -76,11 +76,13 @@ impl Core {
             self.take_down(sandbox).await;
         }
         container.execs.clear();
-        let shim = self.spawn_shim(sandbox).await.map_err(not_the_program)?;
+        let ahead = self.take_ahead(sandbox).await;
+        hako_sys::failpoint!("container.start.ahead");
+        let shim = self.spawn_shim(sandbox, ahead.as_deref()).await.map_err(not_the_program)?;
         hako_sys::failpoint!("container.start.shim");
         crate::monitor::watch(self, sandbox, &shim);
         let started = async {
-            let (address, pid) = self.connect_and_create(container, &shim).await?;
+            let (address, pid) = self.connect_and_create(container, &shim, ahead).await?;
             hako_sys::failpoint!("container.start.made");
             self.mark_ready(sandbox, shim.clone(), address)?;
             self.run(container, &shim, pid).await
@@ -92,6 +94,8 @@ impl Core {
             let _ = sandbox.set_phase(crate::record::SandboxPhase::Stopped);
             self.release(&sandbox.id, Some(shim)).await;
             self.tell_left(sandbox, &container.id);
+        } else {
+            self.make_ahead(sandbox);
         }
         started
     }
@@ -101,8 +105,11 @@ impl Core {
         self: &Arc<Self>,
         container: &Arc<ContainerObject>,
         shim: &Shim,
+        ahead: Option<Arc<Ahead>>,
     ) -> Result<(Option<Attachment>, u32)> {
-        let connect = async { self.connect(&container.sandbox, shim).await.map_err(not_the_program) };
+        // Kept until both are done.
+        let place = ahead.clone();
+        let connect = async { self.connect(&container.sandbox, shim, place).await.map_err(not_the_program) };
         let create = self.create_in_shim(container, shim);
         if !container.record.spec.cdi_devices.is_empty() {
             return Ok((connect.await?, create.await?));

@@ -48,8 +48,10 @@ pub(crate) enum NetworkError {
     State { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is damaged, remove it to forget what it recorded", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("start the thread that deletes links")]
+    #[error("start the thread that makes or deletes links")]
     Thread { source: io::Error },
+    #[error("make a network namespace")]
+    NewNamespace { source: io::Error },
     #[error("publish port {port} on {ip}: pods have no IPv6 address, leave the address out")]
     NoIpv6 { ip: IpAddr, port: u16 },
     #[error("{count} ports are too many for one container, at most {max} can be published")]
@@ -233,7 +235,10 @@ impl Classify for NetworkError {
             | Self::BadId { .. }
             | Self::BadInstance { .. }
             | Self::SubnetTooSmall { .. } => Kind::Invalid,
-            Self::NoFreeAddress { .. } | Self::NoFreeRange { .. } | Self::Thread { .. } => Kind::Exhausted,
+            Self::NoFreeAddress { .. }
+            | Self::NoFreeRange { .. }
+            | Self::Thread { .. }
+            | Self::NewNamespace { .. } => Kind::Exhausted,
             Self::RangeTaken { .. } | Self::OutsideSubnet { .. } => Kind::FailedPrecondition,
             Self::Namespace { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Reserve { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -178,6 +178,18 @@ impl Links {
         Ok(())
     }
 
+    /// Gives a link another hardware address.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such link, `EBUSY` if it is up and of a kind that has to be down.
+    pub fn set_mac(&mut self, name: &str, mac: [u8; 6]) -> Result<()> {
+        let action = || format!("set the hardware address of link {name}");
+        self.socket.request(&action, NEW, 0, &header(0, 0, 0), |writer| {
+            writer.text(NAME, name).bytes(ADDRESS, &mac);
+        })?;
+        Ok(())
+    }
+
     /// Makes a link a port of the bridge `master`.
     ///
     /// # Errors

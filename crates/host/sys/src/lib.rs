@@ -35,7 +35,7 @@ pub use fds::{
     socket_pair, spawn_apart,
 };
 pub use features::{Feature, FeatureError, Features};
-pub use mount::{MountAttributes, Propagation, map_ids, set_attributes};
+pub use mount::{MountAttributes, Propagation, map_ids, mount_sysfs, set_attributes};
 pub use parameters::write_parameter;
 pub use process::{
     Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals, exec,

@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "mount_setattr has no safe form")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// How mounts below spread to and from other mount namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,13 @@ pub fn map_ids(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive: bool
     const IDMAP: u64 = 0x10_0000;
     let userns = u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?;
     change(mount, &MountAttributes { set: IDMAP, userns, ..MountAttributes::default() }, recursive)
+}
+
+/// A detached mount of sysfs, which shows the links of the calling thread's network namespace.
+pub fn mount_sysfs() -> io::Result<OwnedFd> {
+    let context = fsopen("sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?)
 }
 
 fn change(mount: BorrowedFd<'_>, attributes: &MountAttributes, recursive: bool) -> io::Result<()> {

@@ -11,7 +11,9 @@ use crate::{
 };
 use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
-use hako_network::{Connect, DEFAULT_NETWORK, Member, NetworkSpec, Networks, PublishedPort, parse_mac};
+use hako_network::{
+    Ahead, Connect, DEFAULT_NETWORK, Member, NetworkSpec, Networks, PublishedPort, parse_mac,
+};
 use hako_runtime::Shim;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -136,8 +138,39 @@ impl Core {
         Identity { names }
     }
 
+    /// The network whose members that ask for nothing of their link are all alike, if the sandbox is to be one of them. Others
+    /// do without a place made ahead.
+    fn plain_network(&self, sandbox: &SandboxObject) -> Option<(Arc<Networks>, String)> {
+        let is_plain = sandbox.network_mode() == NetworkMode::Endpoints && sandbox.record.users.is_none();
+        let networks = self.config.networks.as_ref().filter(|_| is_plain)?;
+        let wanted = sandbox.wanted.read();
+        let [spec] = wanted.endpoints.as_slice() else { return None };
+        let is_plain = spec.options.is_empty() && spec.link_local.is_empty() && spec.ip6.is_none();
+        let net = networks.find(&spec.network).ok().filter(|_| is_plain)?;
+        Some((Arc::clone(networks), net.id))
+    }
+
+    /// A place that was made ahead for the sandbox to start in.
+    pub(crate) async fn take_ahead(&self, sandbox: &SandboxObject) -> Option<Arc<Ahead>> {
+        let (networks, network) = self.plain_network(sandbox)?;
+        // It may be on its way.
+        blocking(move || Ok(networks.take_ahead(&network))).await.ok().flatten().map(Arc::new)
+    }
+
+    /// After a start: the next one may follow.
+    pub(crate) fn make_ahead(&self, sandbox: &SandboxObject) {
+        if let Some((networks, network)) = self.plain_network(sandbox) {
+            networks.make_ahead(&network);
+        }
+    }
+
     /// Connects a sandbox that is on its way up to all its networks, and publishes its ports.
-    pub(super) async fn connect_endpoints(&self, sandbox: &Arc<SandboxObject>, shim: &Shim) -> Result<()> {
+    pub(super) async fn connect_endpoints(
+        &self,
+        sandbox: &Arc<SandboxObject>,
+        shim: &Shim,
+        ahead: Option<Arc<Ahead>>,
+    ) -> Result<()> {
         let networks = self.networks()?;
         let wanted = sandbox.wanted.read().clone();
         let ports = asked(&wanted.ports);
@@ -155,7 +188,8 @@ impl Core {
             // What an end that did not succeed left of the last time it was up.
             networks.release(object.id.as_str())?;
             for (spec, links) in endpoints {
-                connect_one(&networks, &object, &spec, links, &identity, &netns)?;
+                let place = (&netns, ahead.as_deref());
+                connect_one(&networks, &object, &spec, links, &identity, place)?;
             }
             hako_sys::failpoint!("container.start.connected");
             if !ports.is_empty() {
@@ -223,7 +257,7 @@ impl Core {
             let (adding, recorded) = (spec.clone(), wanted.clone());
             blocking(move || {
                 let netns = File::open(&netns).map_err(io("open", &netns))?;
-                connect_one(&networks, &object, &adding, links, &identity, &netns)?;
+                connect_one(&networks, &object, &adding, links, &identity, (&netns, None))?;
                 hako_sys::failpoint!("container.connect.connected");
                 object.set_wanted(recorded)?;
                 hako_sys::failpoint!("container.connect.recorded");
@@ -404,7 +438,7 @@ fn connect_one(
     spec: &EndpointSpec,
     links: Vec<(String, String)>,
     identity: &Identity,
-    netns: &File,
+    (netns, ahead): (&File, Option<&Ahead>),
 ) -> Result<()> {
     let net = Core::network(networks, &spec.network)?;
     let mut names = identity.names.clone();
@@ -421,6 +455,7 @@ fn connect_one(
         links,
         priority: spec.priority,
         options: spec.options.clone(),
+        ahead,
     })?;
     Ok(())
 }

@@ -174,9 +174,9 @@ impl Core {
 
     /// The whole way up, for a sandbox of its own. The caller holds its lock exclusively.
     pub(crate) async fn bring_up(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
-        let shim = self.spawn_shim(sandbox).await?;
+        let shim = self.spawn_shim(sandbox, None).await?;
         crate::monitor::watch(self, sandbox, &shim);
-        let connected = self.connect(sandbox, &shim).await;
+        let connected = self.connect(sandbox, &shim, None).await;
         let ready = connected.and_then(|attachment| self.mark_ready(sandbox, shim.clone(), attachment));
         if ready.is_err() {
             self.release(&sandbox.id, Some(shim)).await;

@@ -6,7 +6,7 @@ use crate::error::{blocking, io};
 use crate::files::Reached;
 use crate::{NetworkMode, PortMapping, Protocol};
 use hako_error::{Error, Kind, Result};
-use hako_network::{Attach, Attachment, PublishedPort};
+use hako_network::{Ahead, Attach, Attachment, PublishedPort};
 use hako_runtime::Shim;
 use std::sync::Arc;
 
@@ -44,10 +44,11 @@ impl Core {
         &self,
         sandbox: &Arc<SandboxObject>,
         shim: &Shim,
+        ahead: Option<Arc<Ahead>>,
     ) -> Result<Option<Attachment>> {
         match sandbox.network_mode() {
             NetworkMode::Bridge => self.attach_to_bridge(sandbox, shim).await.map(Some),
-            NetworkMode::Endpoints => self.connect_endpoints(sandbox, shim).await.map(|()| None),
+            NetworkMode::Endpoints => self.connect_endpoints(sandbox, shim, ahead).await.map(|()| None),
             NetworkMode::Host | NetworkMode::None | NetworkMode::Shared => Ok(None),
         }
     }

@@ -8,6 +8,7 @@ use crate::files::Reached;
 use crate::{Ipc, NetworkMode, Resources, SandboxSpec};
 use hako_cgroup::{BlockDevice, BlockLimits, Limits};
 use hako_error::Result;
+use hako_network::Ahead;
 use hako_runtime::{NamespaceMode, Namespaces, SharedMount, Shim, ShimConfig, TmpfsMount};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,8 +69,12 @@ fn give_files(sandbox: &SandboxObject) -> Result<()> {
 }
 
 impl Core {
-    /// Starts the shim with the sandbox's namespaces, group and limits.
-    pub(crate) async fn spawn_shim(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<Shim> {
+    /// Starts the shim with the sandbox's namespaces, group and limits; in a place in its network if one was made ahead.
+    pub(crate) async fn spawn_shim(
+        self: &Arc<Self>,
+        sandbox: &Arc<SandboxObject>,
+        ahead: Option<&Ahead>,
+    ) -> Result<Shim> {
         let spec = &sandbox.record.spec;
         sandbox
             .files()
@@ -83,8 +88,15 @@ impl Core {
             self.config.cgroups.create(&path)?.set(&limits(&spec.resources)?)?;
         }
         hako_sys::failpoint!("container.start.group");
-        let joined = self.joined(sandbox).await?;
+        let mut joined = self.joined(sandbox).await?;
         let mut config = self.shim_config(sandbox, path, joined.shared_memory);
+        if let Some(ahead) = ahead {
+            let namespace =
+                ahead.namespace().try_clone().map_err(io("copy a namespace for", &sandbox.dir))?;
+            // The network's is the first of those that are joined.
+            joined.namespaces.insert(0, namespace.into());
+            config.namespaces.net = NamespaceMode::Join;
+        }
         config.joins_user = joined.has_user;
         let spawned = Shim::spawn_joining(config, joined.namespaces).await;
         if spawned.is_err() {

@@ -26,6 +26,60 @@ async fn sleeper(engine: &Engine, name: &str) -> ContainerId {
     id
 }
 
+/// The host's end of a container's first link.
+async fn link(engine: &Engine, id: &ContainerId) -> String {
+    let sandbox = engine.container(id).await.unwrap().sandbox;
+    let place = engine.sandbox(&sandbox).await.unwrap().places.remove(0);
+    place.endpoint.unwrap().link
+}
+
+const MADE_AHEAD: &str = "hnp";
+
+#[test]
+fn where_starts_follow_each_other_one_finds_its_place_made_and_who_asks_for_more_does_not() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        engine.create_network(app()).await.unwrap();
+        let mut started = Vec::new();
+        let quick = loop {
+            assert!(started.len() < 50, "no place was made ahead");
+            let id = sleeper(&engine, &format!("c{}", started.len())).await;
+            started.push(id.clone());
+            if link(&engine, &id).await.starts_with(MADE_AHEAD) {
+                break id;
+            }
+        };
+        assert!(started.len() > 2, "two starts came before");
+        assert!(
+            finds(&engine, &quick, "c0").await
+                && finds(&engine, &started[0], &format!("c{}", started.len() - 1)).await
+        );
+        let ifname = ("com.docker.network.endpoint.ifname".to_owned(), "lan".to_owned());
+        let named = EndpointSpec { options: [ifname].into(), ..endpoint("app") };
+        for (name, endpoints) in [("named", vec![named]), ("two", vec![endpoint("app"), endpoint("bridge")])]
+        {
+            let sandbox =
+                SandboxSpec { network: NetworkMode::Endpoints, endpoints, ..SandboxSpec::default() };
+            let spec = ContainerSpec { name: name.into(), ..busybox("exec sleep 100") };
+            let id = engine.create_standalone(sandbox, spec).await.unwrap();
+            // So that there is one to be had.
+            for _ in 0..2 {
+                engine.networks().unwrap().make_ahead(&engine.networks().unwrap().find("app").unwrap().id);
+            }
+            engine.start(&id).await.unwrap();
+            assert!(!link(&engine, &id).await.starts_with(MADE_AHEAD), "{name}");
+        }
+        let before = pid(&engine, &quick).await;
+        drop(engine);
+        let engine = host.open().await;
+        assert_eq!(pid(&engine, &quick).await, before, "the next engine knows it");
+        assert!(finds(&engine, &started[0], &format!("c{}", started.len() - 1)).await);
+        engine.stop(&quick, None, std::time::Duration::ZERO).await.unwrap();
+        engine.start(&quick).await.unwrap();
+        assert!(finds(&engine, &quick, "c0").await, "after a restart");
+    });
+}
+
 async fn finds(engine: &Engine, from: &ContainerId, name: &str) -> bool {
     let argv = ["nslookup", "-type=a", name, "127.0.0.11"].map(str::to_owned).to_vec();
     let exec = engine.exec(from, ExecSpec { argv, ..ExecSpec::default() }).await.unwrap();
@@ -81,6 +135,7 @@ fn a_place_that_no_container_claims_is_given_back_by_the_next_open() {
                 links: Vec::new(),
                 priority: 0,
                 options: std::collections::BTreeMap::new(),
+                ahead: None,
             })
             .unwrap();
         drop(networks);

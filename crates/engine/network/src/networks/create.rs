@@ -177,6 +177,7 @@ impl Networks {
         }
         let is_last = parent::sharing(&table, &net).next().is_none();
         table.hide_net(id);
+        self.ahead.discard(id);
         hako_sys::failpoint!("network.remove.begun");
         let unmade = kernel.rules.rewrite(&table).and_then(|()| {
             hako_sys::failpoint!("network.remove.ruled");

@@ -123,10 +123,13 @@ impl Devices {
             }
             other => other?,
         }
-        if !net.is_on(ICC) && !bridges_call_netfilter() {
-            self.links.set_isolated(&endpoint.link)?;
-        }
-        Ok(self.links.open_port(&endpoint.link)?)
+        open_port(&mut self.links, net, &endpoint.link)
+    }
+
+    /// Whether a link is a port of a bridge.
+    pub(super) fn is_port(&mut self, bridge: &str, link: &str) -> Result<bool> {
+        let (bridge, link) = (self.links.find(bridge)?, self.links.find(link)?);
+        Ok(bridge.is_some_and(|bridge| link.is_some_and(|link| link.master == Some(bridge.index))))
     }
 
     /// Takes a link of the host out of service at once; it is deleted soon, together with others.
@@ -177,6 +180,14 @@ impl Devices {
         }
         Ok(())
     }
+}
+
+/// Sets up a link that was made a port of a network's bridge.
+pub(super) fn open_port(links: &mut Links, net: &NetworkSpec, link: &str) -> Result<()> {
+    if !net.is_on(ICC) && !bridges_call_netfilter() {
+        links.set_isolated(link)?;
+    }
+    Ok(links.open_port(link)?)
 }
 
 const PORT_PREFIX: &str = "hn";
@@ -286,18 +297,31 @@ pub(super) fn configure_end(
             hako_sys::write_parameter(&path, value).map_err(failed("write", &shown))?;
         }
         set_up(&mut links, name)?;
-        let link = links.get(name)?.index;
-        for address in &endpoint.addresses {
-            links.add_ip(link, address.ip, address.prefix)?;
-        }
-        for ip in &endpoint.link_local {
-            links.add_ip(link, *ip, if ip.is_ipv6() { 64 } else { 16 })?;
-        }
-        match leads {
-            Some(leads) => lead(&mut links, link, endpoint, leads),
-            None => Ok(()),
-        }
+        address(&mut links, endpoint, leads)
     })?
+}
+
+/// The same for a link that was made ahead.
+pub(super) fn configure_ahead(endpoint: &Endpoint, namespace: &File, leads: Option<Lead>) -> Result<()> {
+    in_namespace(namespace.as_fd(), || {
+        let mut links = Links::open()?;
+        links.set_mac(&endpoint.interface, parse_mac(&endpoint.mac).unwrap_or_default())?;
+        address(&mut links, endpoint, leads)
+    })?
+}
+
+fn address(links: &mut Links, endpoint: &Endpoint, leads: Option<Lead>) -> Result<()> {
+    let link = links.get(&endpoint.interface)?.index;
+    for address in &endpoint.addresses {
+        links.add_ip(link, address.ip, address.prefix)?;
+    }
+    for ip in &endpoint.link_local {
+        links.add_ip(link, *ip, if ip.is_ipv6() { 64 } else { 16 })?;
+    }
+    match leads {
+        Some(leads) => lead(links, link, endpoint, leads),
+        None => Ok(()),
+    }
 }
 
 /// How long the kernel may take to clear a namespace that nobody is in.

@@ -1,13 +1,14 @@
 //! Connecting sandboxes to networks, and taking them off again.
 
 use super::device::{
-    Lead, configure_end, delete_end, free_interface, lead_default_routes, link_name, mac_for, mac_text,
+    Lead, configure_ahead, configure_end, delete_end, free_interface, lead_default_routes, link_name,
+    mac_for, mac_text,
 };
 use super::ipam::allocate;
 use super::options::{self, EndpointOptions};
 use super::spec::{Connect, Driver, Endpoint, EndpointAddress, Ipam, Member, NetworkSpec};
 use super::table::Table;
-use super::{Networks, random, random_id};
+use super::{Kernel, Networks, random, random_id};
 use crate::bridge::settle;
 use crate::error::{NetworkError, Result};
 use hako_netlink::Links;
@@ -37,7 +38,7 @@ impl Networks {
         if let Some(ip) = request.link_local.iter().copied().find(|ip| !is_link_local(*ip)) {
             return Err(NetworkError::NotLinkLocal { ip });
         }
-        let (net, endpoint, leads) = {
+        let (net, endpoint, leads, is_ahead) = {
             let mut kernel = self.kernel.lock();
             let (net, endpoint, before, now) = {
                 let mut table = self.table.write();
@@ -50,7 +51,7 @@ impl Networks {
                 (net, endpoint, before, now)
             };
             hako_sys::failpoint!("network.connect.recorded");
-            kernel.devices.connect(&net, &endpoint, request.netns)?;
+            let is_ahead = self.link(&mut kernel, &net, &endpoint, request)?;
             hako_sys::failpoint!("network.connect.linked");
             let table = self.table.read();
             kernel.rules.republish(&table, &before, &now)?;
@@ -58,14 +59,40 @@ impl Networks {
             kernel.relay(&table, request.sandbox)?;
             let is_gateway = table.gateway(&now).is_some_and(|gateway| gateway.network == endpoint.network);
             let leads = is_gateway.then(|| Lead::of(&net));
-            (net, endpoint, leads)
+            (net, endpoint, leads, is_ahead)
         };
-        configure_end(&endpoint, &options.sysctls, request.netns, leads)?;
+        match is_ahead {
+            true => configure_ahead(&endpoint, request.netns, leads)?,
+            false => configure_end(&endpoint, &options.sysctls, request.netns, leads)?,
+        }
         if net.driver == Driver::Bridge {
             settle(&mut Links::open()?, &endpoint.link, &net.bridge)?;
         }
         hako_sys::failpoint!("network.connect.configured");
         Ok(endpoint)
+    }
+
+    /// Makes the sandbox's link, unless that was done ahead, which it tells.
+    fn link(
+        &self,
+        kernel: &mut Kernel,
+        net: &NetworkSpec,
+        endpoint: &Endpoint,
+        request: &Connect<'_>,
+    ) -> Result<bool> {
+        if request.ahead.is_some() && kernel.devices.is_port(&net.bridge, &endpoint.link)? {
+            return Ok(true);
+        }
+        let mut connect = || kernel.devices.connect(net, endpoint, request.netns);
+        match connect() {
+            Err(full @ NetworkError::BridgeFull { .. }) => {
+                let ahead = self.ahead.give_up(&net.id).ok_or(full)?;
+                kernel.devices.disconnect(&ahead)?;
+                kernel.devices.connect(net, endpoint, request.netns)?;
+            }
+            connected => connected?,
+        }
+        Ok(false)
     }
 
     fn plan_endpoint(
@@ -97,9 +124,10 @@ impl Networks {
         };
         let is_taken = |name: &String| table.taken(&net.id).is_some_and(|taken| taken.links.contains(name));
         let mut names = (0..=u8::MAX).map(|salt| link_name(&self.instance, &net.id, request.sandbox, salt));
-        let link = match net.driver {
-            Driver::Bridge => names.find(|name| !is_taken(name)).unwrap_or_default(),
-            Driver::Macvlan | Driver::Ipvlan | Driver::Null => String::new(),
+        let link = match (net.driver, request.ahead) {
+            (_, Some(ahead)) => ahead.link.clone(),
+            (Driver::Bridge, None) => names.find(|name| !is_taken(name)).unwrap_or_default(),
+            (Driver::Macvlan | Driver::Ipvlan | Driver::Null, None) => String::new(),
         };
         Ok(Endpoint {
             network: net.id.clone(),

@@ -14,7 +14,9 @@
 //! | ports are published | record | the table is written from the records |
 //! | a sandbox is disconnected | record, perhaps no link | the caller does not claim it: it goes |
 //! | a network is removed | record, perhaps no bridge | it is there again, as a whole |
+//! | a place is made ahead | perhaps a link, that goes with its namespace | nothing; a link that is still there goes |
 
+mod ahead;
 mod config;
 mod create;
 mod device;
@@ -33,6 +35,7 @@ mod spec;
 mod table;
 mod ways;
 
+pub use ahead::Ahead;
 pub use device::parse_mac;
 pub use ipam::default_pools;
 pub use options::{ENABLE, check_endpoint, truth};
@@ -87,6 +90,7 @@ pub struct Networks {
     firewall: Firewall,
     /// Taken before `table`, and by whoever changes it.
     kernel: Mutex<Kernel>,
+    ahead: ahead::Stock,
     table: RwLock<Table>,
 }
 
@@ -137,7 +141,8 @@ impl Networks {
             kernel.relay(&table, &sandbox)?;
         }
         let kernel = Mutex::new(kernel);
-        let networks = Self { instance, pools, firewall, kernel, table: RwLock::new(table) };
+        let ahead = ahead::Stock::open()?;
+        let networks = Self { instance, pools, firewall, kernel, ahead, table: RwLock::new(table) };
         for warning in networks.warnings()? {
             tracing::warn!("{warning}");
         }
@@ -237,6 +242,7 @@ impl Networks {
     pub fn teardown(&self) -> hako_error::Result<()> {
         let mut kernel = self.kernel.lock();
         let mut table = self.table.write();
+        self.ahead.clear();
         kernel.rules.delete()?;
         let nets: Vec<NetworkSpec> = table.nets().cloned().collect();
         Door::remove(&self.instance)?;

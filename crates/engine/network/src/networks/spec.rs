@@ -1,5 +1,6 @@
 //! What a network is asked to be, what it became, and what a sandbox has of it.
 
+use super::ahead::Ahead;
 use crate::PublishedPort;
 use hako_netlink::IpNet;
 use jiff::Timestamp;
@@ -211,6 +212,8 @@ pub struct Connect<'a> {
     pub priority: i32,
     /// Options by Docker's names.
     pub options: BTreeMap<String, String>,
+    /// What was made of this ahead: `netns` is its namespace, and the sandbox is in no other network and has no options.
+    pub ahead: Option<&'a Ahead>,
 }
 
 /// A sandbox's place in a network.

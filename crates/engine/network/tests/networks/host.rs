@@ -82,6 +82,7 @@ impl Sandbox {
             links: Vec::new(),
             priority: 0,
             options: BTreeMap::new(),
+            ahead: None,
         }
     }
 

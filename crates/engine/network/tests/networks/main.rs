@@ -1,6 +1,7 @@
 //! Networks that people make on a real kernel: every test has a namespace of its own as "the host".
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
+mod ahead;
 mod firewall;
 mod host;
 
