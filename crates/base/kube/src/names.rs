@@ -53,7 +53,8 @@ pub fn dns_label(text: &str) -> Vec<String> {
         faults.push(too_long(LABEL_MAX));
     }
     if !is_lower_label(text) {
-        faults.push(LABEL_1123.to_owned());
+        let is_subdomain = text.split('.').all(is_lower_label);
+        faults.push(if is_subdomain { "must not contain dots".to_owned() } else { LABEL_1123.to_owned() });
     }
     faults
 }
@@ -246,6 +247,7 @@ mod tests {
     #[test]
     fn faulty_names_are_told_apart() {
         assert_eq!(dns_label("A"), [LABEL_1123]);
+        assert_eq!(dns_label("a.b"), ["must not contain dots"]);
         assert_eq!(dns_label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
         assert_eq!(dns_subdomain("a..b"), [SUBDOMAIN_1123]);
         assert_eq!(dns_1035_label("1a"), [LABEL_1035]);

@@ -42,7 +42,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_part: |new, old, _| {
         meta::keep_with_metadata(new, old, &["annotations", "finalizers", "ownerReferences"])
     },
-    warnings: super::warnings::workload,
+    warnings: super::warnings::named,
     ..KindRow::BASE
 };
 

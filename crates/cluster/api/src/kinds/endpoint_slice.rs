@@ -31,6 +31,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create,
     prepare_update,
+    warnings: super::warnings::endpoint_slice,
     ..KindRow::BASE
 };
 

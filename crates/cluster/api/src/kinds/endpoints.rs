@@ -20,6 +20,7 @@ pub(super) const ROW: KindRow = KindRow {
     cells,
     default,
     validate,
+    warnings: super::warnings::endpoints,
     ..KindRow::BASE
 };
 

@@ -38,6 +38,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_update,
     selectable,
     selectable_fields: &["spec.unschedulable"],
+    warnings: super::warnings::node,
     ..KindRow::BASE
 };
 

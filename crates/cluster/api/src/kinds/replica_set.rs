@@ -36,7 +36,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_update: meta::keep_status,
     selectable,
     selectable_fields: &["status.replicas"],
-    warnings: super::warnings::workload,
+    warnings: super::warnings::named,
     ..KindRow::BASE
 };
 

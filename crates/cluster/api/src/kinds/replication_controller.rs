@@ -28,7 +28,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_update: meta::keep_status,
     selectable: replica_set::ROW.selectable,
     selectable_fields: replica_set::ROW.selectable_fields,
-    warnings: super::warnings::workload,
+    warnings: super::warnings::named,
     ..KindRow::BASE
 };
 

@@ -21,6 +21,7 @@ pub(super) const ROW: KindRow = KindRow {
     cells,
     validate,
     validate_update,
+    warnings: super::warnings::runtime_class,
     ..KindRow::BASE
 };
 

@@ -28,6 +28,7 @@ pub(super) const ROW: KindRow = KindRow {
     selectable,
     selectable_fields: &["type"],
     is_sealed: true,
+    warnings: super::warnings::secret,
     ..KindRow::BASE
 };
 

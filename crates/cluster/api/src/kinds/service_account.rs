@@ -21,6 +21,7 @@ pub(super) const ROW: KindRow = KindRow {
     type_name: "io.k8s.api.core.v1.ServiceAccount",
     columns: &[Column::NAME, Column::text("Secrets", "How many secrets it may use."), Column::AGE],
     cells,
+    warnings: super::warnings::service_account,
     ..KindRow::BASE
 };
 

@@ -36,7 +36,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create: meta::start,
     prepare_update: meta::keep_status,
-    warnings: super::warnings::workload,
+    warnings: super::warnings::stateful_set,
     ..KindRow::BASE
 };
 

@@ -43,7 +43,7 @@ pub(super) const ROW: KindRow = KindRow {
     validate,
     prepare_create: meta::start,
     prepare_update: meta::keep_status,
-    warnings: |new, old| super::warnings::template(new, old, &["spec", "jobTemplate", "spec", "template"]),
+    warnings: super::warnings::cron_job,
     ..KindRow::BASE
 };
 

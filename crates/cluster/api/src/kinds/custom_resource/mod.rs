@@ -45,6 +45,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_update,
     begin_deletion,
     prepare_part: meta::keep_all_but_the_status,
+    warnings: crate::kinds::warnings::definition,
     ..KindRow::BASE
 };
 

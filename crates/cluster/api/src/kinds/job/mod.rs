@@ -49,7 +49,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_update: meta::keep_status,
     selectable,
     selectable_fields: &["status.successful"],
-    warnings: crate::kinds::warnings::workload,
+    warnings: crate::kinds::warnings::job,
     ..KindRow::BASE
 };
 

@@ -22,6 +22,7 @@ pub(in crate::kinds) const ROW: KindRow = KindRow {
     validate,
     prepare_create: meta::start,
     prepare_update: meta::count_generation,
+    warnings: crate::kinds::warnings::network_policy,
     ..KindRow::BASE
 };
 

@@ -39,6 +39,7 @@ pub(super) const ROW: KindRow = KindRow {
     prepare_update,
     selectable,
     selectable_fields: &["spec.clusterIP", "spec.type"],
+    warnings: super::warnings::service,
     ..KindRow::BASE
 };
 

@@ -24,6 +24,7 @@ pub(in super::super) const ROW: KindRow = KindRow {
     cells,
     validate,
     validate_update,
+    warnings: crate::kinds::warnings::capacity,
     ..KindRow::BASE
 };
 

@@ -31,6 +31,7 @@ pub(in super::super) const ROW: KindRow = KindRow {
     default,
     validate,
     validate_update,
+    warnings: crate::kinds::warnings::class,
     ..KindRow::BASE
 };
 

@@ -99,3 +99,217 @@ fn a_workload_is_told_of_its_template_when_that_changes() {
         ]
     );
 }
+
+/// Kind, what it is made of, what is told.
+fn cases() -> Vec<(&'static str, Value, Vec<&'static str>)> {
+    let named = |name: &str| json!({"metadata": {"name": name}});
+    vec![
+        (
+            "Service",
+            json!({
+                "metadata": {"annotations": {"service.kubernetes.io/topology-aware-hints": "auto"}},
+                "spec": {"clusterIP": "None", "externalIPs": ["FD00::1"], "loadBalancerIP": "::ffff:10.0.0.1",
+                    "sessionAffinity": "ClientIP", "externalName": "x", "trafficDistribution": "PreferClose",
+                    "loadBalancerSourceRanges": ["10.0.0.1/8", "FD00::/8", "10.0.0.0/08", "::ffff:10.0.0.0/104"]},
+            }),
+            vec![
+                "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
+                "spec.loadBalancerIP is ignored for headless services",
+                "spec.externalIPs is ignored for headless services",
+                "spec.SessionAffinity is ignored for headless services",
+                "spec.externalIPs[0]: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")",
+                "spec.loadBalancerIP: non-standard IP address \"::ffff:10.0.0.1\" is invalid: use \"10.0.0.1\"",
+                "spec.loadBalancerSourceRanges[0]: CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)",
+                "spec.loadBalancerSourceRanges[1]: IPv6 CIDR value \"FD00::/8\" should be in RFC 5952 canonical format (\"fd00::/8\")",
+                "spec.loadBalancerSourceRanges[2]: non-standard CIDR value \"10.0.0.0/08\" is invalid: use \"10.0.0.0/8\"",
+                "spec.loadBalancerSourceRanges[3]: non-standard CIDR value \"::ffff:10.0.0.0/104\" is invalid: use \"10.0.0.0/8\"",
+                "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
+            ],
+        ),
+        (
+            "Service",
+            json!({"spec": {"externalIPs": ["10.0.0.1"]}}),
+            vec!["spec.externalIPs is deprecated and may no longer be implemented in some clusters"],
+        ),
+        (
+            "Service",
+            json!({"spec": {"type": "ExternalName", "externalName": "x", "externalIPs": ["10.0.0.1"]}}),
+            vec!["spec.externalIPs is ignored when spec.type is \"ExternalName\""],
+        ),
+        (
+            "Endpoints",
+            json!({"subsets": [{"notReadyAddresses": [{"ip": "FD00::1"}]}]}),
+            vec![
+                "subsets[0].notReadyAddresses[0].ip: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")",
+            ],
+        ),
+        (
+            "EndpointSlice",
+            json!({"addressType": "FQDN", "endpoints": [{"addresses": ["a.b"]}]}),
+            vec!["spec.addressType: FQDN endpoints are deprecated"],
+        ),
+        (
+            "NetworkPolicy",
+            json!({"spec": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.1.1/16"]}}]}]}}),
+            vec![
+                "spec.egress[0].to[0].ipBlock.except[0]: CIDR value \"10.1.1.1/16\" is ambiguous in this context (should be \"10.1.0.0/16\" or \"10.1.1.1/32\"?)",
+            ],
+        ),
+        (
+            "Node",
+            json!({"spec": {"externalID": "x"}}),
+            vec!["spec.externalID: this field is deprecated, and is unused by Kubernetes"],
+        ),
+        (
+            "PersistentVolume",
+            json!({
+                "metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "x"}},
+                "spec": {"persistentVolumeReclaimPolicy": "Recycle", "storageos": {}, "nodeAffinity": {"required": {
+                    "nodeSelectorTerms": [{"matchExpressions": [{"key": "beta.kubernetes.io/os", "values": ["-"]}]}]}}},
+            }),
+            vec![
+                "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; use \"storageClassName\" attribute instead",
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.",
+                "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].key: beta.kubernetes.io/os is deprecated since v1.14; use \"kubernetes.io/os\" instead",
+                "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values[0]: - is invalid, a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+                "spec.storageOS: deprecated in v1.22, non-functional in v1.25+",
+            ],
+        ),
+        (
+            "PersistentVolumeClaim",
+            json!({"spec": {"resources": {"requests": {"storage": "1500m"}}}}),
+            vec![
+                "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer",
+            ],
+        ),
+        (
+            "StorageClass",
+            json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "failure-domain.beta.kubernetes.io/zone"}]}]}),
+            vec![
+                "allowedTopologies[0].matchLabelExpressions[0].key: deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+            ],
+        ),
+        (
+            "CSIStorageCapacity",
+            json!({"nodeTopology": {"matchLabels": {"node-role.kubernetes.io/master": ""}}}),
+            vec![
+                "nodeTopology.matchLabels.node-role.kubernetes.io/master: use \"node-role.kubernetes.io/control-plane\" instead",
+            ],
+        ),
+        (
+            "RuntimeClass",
+            json!({"scheduling": {"nodeSelector": {"beta.kubernetes.io/arch": "x"}}}),
+            vec!["scheduling.nodeSelector: deprecated since v1.14; use \"kubernetes.io/arch\" instead"],
+        ),
+        (
+            "ServiceAccount",
+            json!({"metadata": {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}}),
+            vec![
+                "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets",
+            ],
+        ),
+        (
+            "StatefulSet",
+            json!({"spec": {"revisionHistoryLimit": -1, "volumeClaimTemplates": [{"spec": {"resources": {"limits": {"storage": "1m"}}}}]}}),
+            vec![
+                "spec.volumeClaimTemplates[0].resources.limits[storage]: fractional byte value \"1m\" is invalid, must be an integer",
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended",
+            ],
+        ),
+        (
+            "Job",
+            json!({"metadata": {"name": "a.b"}, "spec": {"completionMode": "Indexed", "completions": 100_001, "parallelism": 10_001}}),
+            vec![
+                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]",
+                "spec: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail",
+            ],
+        ),
+        (
+            "Deployment",
+            named("a.b"),
+            vec![
+                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]",
+            ],
+        ),
+        (
+            "Pod",
+            named("a.b"),
+            vec![
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]",
+            ],
+        ),
+        ("DaemonSet", named("a.b"), vec![]),
+        (
+            "CustomResourceDefinition",
+            json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": {"properties": {
+                "a": {"type": "string", "format": "quantity"}, "b": {"type": "integer", "format": "uint8"},
+                "c": {"type": "string", "format": "date-time"}}}}}]}}),
+            vec!["unrecognized format \"quantity\"", "unrecognized format \"uint8\""],
+        ),
+        (
+            "Secret",
+            json!({"type": "kubernetes.io/tls"}),
+            vec!["tls: failed to find any PEM data in certificate input"],
+        ),
+    ]
+}
+
+#[test]
+fn other_kinds_are_told_as_upstream_tells_them() {
+    for (kind, object, expected) in cases() {
+        let mut object = object;
+        if object["metadata"].get("name").is_none() {
+            object["metadata"]["name"] = "n".into();
+        }
+        if kind == "Service" {
+            for (name, value) in [("type", "ClusterIP"), ("sessionAffinity", "None")] {
+                if object["spec"].get(name).is_none() {
+                    object["spec"][name] = value.into();
+                }
+            }
+        }
+        assert_eq!((row(kind).warnings)(&object, None), expected, "{kind}: {object}");
+    }
+}
+
+#[test]
+fn what_was_there_before_is_not_told_again() {
+    let account = json!({"metadata": {"name": "n", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}});
+    assert!((row("ServiceAccount").warnings)(&account, Some(&account)).is_empty());
+    let job = json!({"metadata": {"name": "a.b"}, "spec": {"schedule": "TZ=UTC * * * * *"}});
+    let expected = "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
+    assert_eq!((row("CronJob").warnings)(&job, Some(&job)), [expected]);
+    let slice = json!({"metadata": {"name": "n"}, "addressType": "FQDN"});
+    assert!((row("EndpointSlice").warnings)(&slice, Some(&slice)).is_empty());
+}
+
+#[test]
+fn a_certificate_that_is_not_of_its_key_is_told() {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let pair = || rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    let told = |certificate: &str, key: &str| {
+        let data = json!({"tls.crt": encode(certificate), "tls.key": encode(key)});
+        (row("Secret").warnings)(&json!({"type": "kubernetes.io/tls", "data": data}), None)
+    };
+    let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    assert!(told(&certificate, &key).is_empty());
+    for (certificate, key, expected) in [
+        (&*certificate, &*other.signing_key.serialize_pem(), "tls: private key does not match public key"),
+        (
+            &key,
+            &key,
+            "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched",
+        ),
+        (
+            &certificate,
+            &certificate,
+            "tls: found a certificate rather than a key in the PEM for the private key",
+        ),
+        (&certificate, "", "tls: failed to find any PEM data in key input"),
+    ] {
+        assert_eq!(told(certificate, key), [expected]);
+    }
+}

@@ -34,6 +34,7 @@ pub(in super::super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create,
     prepare_update,
+    warnings: crate::kinds::warnings::claim,
     ..KindRow::BASE
 };
 

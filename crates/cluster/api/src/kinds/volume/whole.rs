@@ -37,6 +37,7 @@ pub(in super::super) const ROW: KindRow = KindRow {
     validate_update,
     prepare_create,
     prepare_update: meta::keep_status_uncounted,
+    warnings: crate::kinds::warnings::volume,
     ..KindRow::BASE
 };
 

@@ -1,5 +1,17 @@
 //! What is allowed and is most likely not meant: told to the writer, as upstream tells it, and not refused.
 
+mod accounts;
+mod definitions;
+mod networks;
+mod storage;
+mod workloads;
+
+pub(super) use accounts::{secret, service_account};
+pub(super) use definitions::definition;
+pub(super) use networks::{endpoint_slice, endpoints, network_policy, node, service};
+pub(super) use storage::{capacity, claim, class, volume};
+pub(super) use workloads::{cron_job, job, named, stateful_set};
+
 use super::place::Place;
 use hako_names::Quantity;
 use serde_json::Value;
@@ -9,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Warnings = Vec<String>;
 
 /// Labels of nodes that have other names now.
-const OLD_LABELS: [(&str, &str); 5] = [
+const OLD_LABELS: [(&str, &str); 8] = [
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
     (
@@ -24,6 +36,12 @@ const OLD_LABELS: [(&str, &str); 5] = [
         "beta.kubernetes.io/instance-type",
         "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
     ),
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
+    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
 ];
 /// Annotations that nothing reads any more.
 const OLD_ANNOTATIONS: [(&str, &str); 3] = [
@@ -58,7 +76,11 @@ const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContain
 /// Of a new pod. Nobody is told of changes to one: programs make them.
 pub(super) fn pod(new: &Value, old: Option<&Value>) -> Warnings {
     match old {
-        None => of_pod(&Place::of(new), false),
+        None => {
+            let mut out = workloads::name(new, None, "the Pod's hostname");
+            out.extend(of_pod(&Place::of(new), false));
+            out
+        }
         Some(_) => Vec::new(),
     }
 }
@@ -118,6 +140,10 @@ fn of_pod(whole: &Place<'_>, is_template: bool) -> Warnings {
         ));
     }
     neighbours(&spec, &mut out);
+    let aliases = spec.at(&["hostAliases"]).items();
+    let servers = spec.at(&["dnsConfig", "nameservers"]).items();
+    let aliases = aliases.iter().map(|alias| alias.at(&["ip"]));
+    servers.into_iter().chain(aliases).for_each(|ip| networks::address(&ip, &mut out));
     out
 }
 
@@ -190,12 +216,22 @@ fn fractions(amounts: &Place<'_>, out: &mut Warnings) {
     for (_, amount) in
         amounts.entries().iter().filter(|(name, _)| matches!(*name, "memory" | "ephemeral-storage"))
     {
-        if let Some(bytes) = amount.text().parse::<Quantity>().ok().filter(|bytes| bytes.millis() % 1000 != 0)
-        {
-            let text = format!("fractional byte value \"{bytes}\" is invalid, must be an integer");
-            out.push(format!("{}: {text}", amount.path));
-        }
+        fraction(amount, out);
     }
+}
+
+fn fraction(amount: &Place<'_>, out: &mut Warnings) {
+    if let Some(bytes) = amount.text().parse::<Quantity>().ok().filter(|bytes| bytes.millis() % 1000 != 0) {
+        let text = format!("fractional byte value \"{bytes}\" is invalid, must be an integer");
+        out.push(format!("{}: {text}", amount.path));
+    }
+}
+
+/// Of a class of runtimes.
+pub(super) fn runtime_class(new: &Value, _: Option<&Value>) -> Warnings {
+    let selector = Place::of(new).at(&["scheduling", "nodeSelector"]);
+    let of = |(name, _): (&str, _)| old_label(name).map(|text| format!("{}: {text}", selector.path));
+    selector.entries().into_iter().filter_map(of).collect()
 }
 
 /// Annotations that fields have taken the place of.
