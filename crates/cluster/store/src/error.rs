@@ -27,6 +27,12 @@ pub enum StoreError {
         /// The key as it is.
         current: Arc<Entry>,
     },
+    /// Another key that the write relies on has changed or gone since the caller read it.
+    #[error("key {} has changed, which the write of another relies on", key.escape_ascii())]
+    Outdated {
+        /// The other key.
+        key: bytes::Bytes,
+    },
     /// The key does not exist.
     #[error("key {} does not exist", key.escape_ascii())]
     NotFound {
@@ -147,7 +153,7 @@ impl Classify for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::AlreadyExists { .. } => Kind::AlreadyExists,
-            Self::Conflict { .. } => Kind::Conflict,
+            Self::Conflict { .. } | Self::Outdated { .. } => Kind::Conflict,
             Self::NotFound { .. } | Self::LeaseNotFound { .. } => Kind::NotFound,
             Self::Compacted { .. } | Self::InUse { .. } => Kind::FailedPrecondition,
             Self::TooLarge { .. } => Kind::Invalid,

@@ -22,6 +22,7 @@ macro_rules! contract_suite {
         $crate::contract_suite!(@cases $make,
             a_key_is_created_read_updated_and_deleted
             every_write_has_the_next_revision
+            a_write_that_relies_on_another_key_needs_it_as_it_was_read
             a_failed_condition_changes_nothing_and_tells_what_is_there
             of_concurrent_writers_with_one_expectation_one_wins
             concurrent_increments_by_compare_and_swap_are_all_counted
@@ -117,6 +118,26 @@ pub async fn every_write_has_the_next_revision(store: Subject) {
     let third = delete(&store, "a").await;
     assert!(before < first && first < second && second < third);
     assert_eq!(store.revision().await.unwrap(), third);
+}
+
+pub async fn a_write_that_relies_on_another_key_needs_it_as_it_was_read(store: Subject) {
+    let on = |key: &'static str, at: Revision| vec![crate::Guard { key: key.into(), at }];
+    let first = put(&store, "holder", "1").await;
+    store.write(Write::create("a", "1").guarded(on("holder", first))).await.unwrap();
+    let second = put(&store, "holder", "2").await;
+    let is_outdated = |error| matches!(error, StoreError::Outdated { key } if key == "holder");
+    let write = |at| Write::create("b", "1").guarded(on("holder", at));
+    assert!(is_outdated(store.write(write(first)).await.unwrap_err()));
+    // What is wrong with the key itself is told first.
+    let exists = store.write(Write::create("a", "2").guarded(on("holder", first))).await.unwrap_err();
+    assert!(matches!(exists, StoreError::AlreadyExists { .. }));
+    let both = [on("holder", second), on("none", second)].concat();
+    assert!(store.write(Write::create("b", "1").guarded(both)).await.is_err());
+    delete(&store, "holder").await;
+    assert!(is_outdated(store.write(write(second)).await.unwrap_err()));
+    assert_eq!(value(&store, "b").await, None);
+    let third = put(&store, "holder", "3").await;
+    store.write(write(third)).await.unwrap();
 }
 
 pub async fn a_failed_condition_changes_nothing_and_tells_what_is_there(store: Subject) {
@@ -367,7 +388,7 @@ pub async fn revisions_of_the_future_are_refused(store: Subject) {
 
 async fn put_leased(store: &Subject, key: &str, lease: crate::LeaseId) -> Revision {
     let op = Op::Put { value: "leased".into(), lease: Some(lease) };
-    let write = Write { key: key.to_owned().into(), expect: Expect::Any, op };
+    let write = Write { key: key.to_owned().into(), expect: Expect::Any, op, guards: Vec::new() };
     store.write(write).await.unwrap().revision
 }
 
@@ -391,7 +412,7 @@ pub async fn a_revoked_lease_takes_its_keys_with_it(store: Subject) {
     assert!(gone(store.lease_revoke(lease).await.unwrap_err()));
     assert!(gone(store.lease_keepalive(lease).await.unwrap_err()));
     let op = Op::Put { value: Bytes::new(), lease: Some(lease) };
-    let write = Write { key: "d".into(), expect: Expect::Any, op };
+    let write = Write { key: "d".into(), expect: Expect::Any, op, guards: Vec::new() };
     assert!(gone(store.write(write).await.unwrap_err()));
 }
 

@@ -128,6 +128,17 @@ pub struct Write {
     pub expect: Expect,
     /// The change.
     pub op: Op,
+    /// Other keys that have to be as they were read.
+    pub guards: Vec<Guard>,
+}
+
+/// Another key that a write relies on: whatever is written in a namespace relies on that namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The key.
+    pub key: Bytes,
+    /// The revision that changed it last.
+    pub at: Revision,
 }
 
 impl Write {
@@ -143,12 +154,19 @@ impl Write {
 
     /// Puts a key without a lease.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>, expect: Expect) -> Self {
-        Self { key: key.into(), expect, op: Op::Put { value: value.into(), lease: None } }
+        let op = Op::Put { value: value.into(), lease: None };
+        Self { key: key.into(), expect, op, guards: Vec::new() }
     }
 
     /// Deletes a key.
     pub fn delete(key: impl Into<Bytes>, expect: Expect) -> Self {
-        Self { key: key.into(), expect, op: Op::Delete }
+        Self { key: key.into(), expect, op: Op::Delete, guards: Vec::new() }
+    }
+
+    /// The same, if other keys are as they were read.
+    #[must_use]
+    pub fn guarded(self, guards: Vec<Guard>) -> Self {
+        Self { guards, ..self }
     }
 }
 

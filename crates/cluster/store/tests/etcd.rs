@@ -282,7 +282,10 @@ async fn a_snapshot_of_a_cluster_becomes_an_embedded_store() {
     let (store, server) = store().await;
     let lease = store.lease_grant(Duration::from_secs(600)).await.unwrap().id;
     let op = Op::Put { value: "x".into(), lease: Some(lease) };
-    store.write(Write { key: "leased".into(), expect: Expect::Absent, op }).await.unwrap();
+    store
+        .write(Write { key: "leased".into(), expect: Expect::Absent, op, guards: Vec::new() })
+        .await
+        .unwrap();
     put(&store, "a", "1").await;
     let bytes: Vec<u8> = Snapshot::take(&store).await.unwrap().into_chunks().flatten().collect();
     let dir = server.dir.path().join("restored");

@@ -27,7 +27,10 @@ async fn what_is_restored_is_what_was_saved_and_its_revisions_go_on_beyond() {
     store.write(Write::delete("gone", Expect::Any)).await.unwrap();
     let lease = store.lease_grant(Duration::from_secs(600)).await.unwrap().id;
     let op = Op::Put { value: "x".into(), lease: Some(lease) };
-    store.write(Write { key: "leased".into(), expect: Expect::Absent, op }).await.unwrap();
+    store
+        .write(Write { key: "leased".into(), expect: Expect::Absent, op, guards: Vec::new() })
+        .await
+        .unwrap();
     let saved = bytes_of(&store).await;
     let before = store.range(Range::all("")).await.unwrap();
     // Lost with the old store; its revision must not come again.

@@ -66,10 +66,31 @@ type PolicyKey = (&'static str, String, String, &'static str, &'static str);
 #[derive(Debug)]
 struct Steps(Vec<Histogram>);
 
+/// The same of one plugin.
+#[derive(Debug)]
+struct OfPlugin {
+    name: &'static str,
+    steps: Steps,
+}
+
+/// The same of all of them, by their names.
+#[derive(Debug)]
+struct Plugins(Vec<OfPlugin>);
+
+/// What is asked besides the plugins of the list.
+const OTHERS: [&str; 5] = [
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionWebhook",
+    "ResourceQuota",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
+];
+
 /// All counts of a server.
 #[derive(Debug, Default)]
 pub(crate) struct AdmissionCounts {
     steps: Steps,
+    plugins: Plugins,
     calls: Mutex<HashMap<(Asked, u16, bool), u64>>,
     took: Mutex<HashMap<(Asked, bool), Histogram>>,
     rejections: Mutex<HashMap<(Asked, Rejection, u16), u64>>,
@@ -99,19 +120,44 @@ impl Steps {
         (step * OPERATIONS.len() + operation) * 2 + usize::from(is_rejected)
     }
 
-    fn write(&self, text: &mut Text) {
-        let name = "apiserver_admission_step_admission_duration_seconds";
-        text.head(name, "histogram", "How long all of a step took.");
+    fn observe(&self, is_first: bool, operation: Operation, is_rejected: bool, took: Duration) {
+        let operation = OPERATIONS.iter().position(|it| *it == operation).unwrap_or_default();
+        self.0[Self::place(usize::from(!is_first), operation, is_rejected)].observe(took);
+    }
+
+    /// What there is to say under labels besides the own ones.
+    fn write(&self, text: &mut Text, name: &str, more: &[(&str, &str)], says_nothing: bool) {
         for (step, of_step) in STEPS.iter().enumerate() {
             for (operation, of_operation) in OPERATIONS.iter().enumerate() {
                 for is_rejected in [false, true] {
                     let rejected = is_rejected.to_string();
-                    let labels =
-                        [("operation", of_operation.name()), ("rejected", &rejected), ("type", of_step)];
-                    self.0[Self::place(step, operation, is_rejected)].write(text, name, &labels);
+                    let own =
+                        [("operation", of_operation.name()), ("rejected", &*rejected), ("type", of_step)];
+                    let labels: Vec<_> = more.iter().copied().chain(own).collect();
+                    let histogram = &self.0[Self::place(step, operation, is_rejected)];
+                    if says_nothing || histogram.count() > 0 {
+                        histogram.write(text, name, &labels);
+                    }
                 }
             }
         }
+    }
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        let names = super::plugins::LIST.iter().map(|plugin| plugin.name).chain(OTHERS);
+        let mut all: Vec<_> = names.map(|name| OfPlugin { name, steps: Steps::default() }).collect();
+        all.sort_unstable_by_key(|plugin| plugin.name);
+        all.dedup_by_key(|plugin| plugin.name);
+        Self(all)
+    }
+}
+
+impl Plugins {
+    fn get(&self, name: &str) -> Option<&Steps> {
+        let found = self.0.binary_search_by(|plugin| plugin.name.cmp(name));
+        found.ok().and_then(|at| self.0.get(at)).map(|plugin| &plugin.steps)
     }
 }
 
@@ -166,8 +212,21 @@ impl Rejection {
 impl AdmissionCounts {
     /// All had their say in a step: whether that is the first one, in which objects are changed.
     pub(super) fn step(&self, is_first: bool, operation: Operation, is_rejected: bool, took: Duration) {
-        let operation = OPERATIONS.iter().position(|it| *it == operation).unwrap_or_default();
-        self.steps.0[Steps::place(usize::from(!is_first), operation, is_rejected)].observe(took);
+        self.steps.observe(is_first, operation, is_rejected, took);
+    }
+
+    /// The same of one plugin.
+    pub(super) fn plugin(
+        &self,
+        name: &str,
+        is_first: bool,
+        operation: Operation,
+        is_rejected: bool,
+        took: Duration,
+    ) {
+        if let Some(steps) = self.plugins.get(name) {
+            steps.observe(is_first, operation, is_rejected, took);
+        }
     }
 
     /// A webhook was asked.
@@ -227,7 +286,14 @@ impl AdmissionCounts {
     }
 
     pub(crate) fn write(&self, text: &mut Text) {
-        self.steps.write(text);
+        let name = "apiserver_admission_step_admission_duration_seconds";
+        text.head(name, "histogram", "How long all of a step took.");
+        self.steps.write(text, name, &[], true);
+        let name = "apiserver_admission_controller_admission_duration_seconds";
+        text.head(name, "histogram", "How long a plugin took.");
+        for OfPlugin { name: plugin, steps } in &self.plugins.0 {
+            steps.write(text, name, &[("name", plugin)], false);
+        }
         self.write_calls(text);
         self.write_rejections(text);
         for (name, help, counts) in [

@@ -68,6 +68,17 @@ pub(crate) fn removed(server: &Inner, target: &Target, old: &Value) {
     }
 }
 
+/// Looks once more at what the creation of an object relies on, which has changed since: its namespace.
+///
+/// # Errors
+/// Where there can be no object any more.
+pub(crate) async fn is_held(change: &Change<'_>) -> Outcome<()> {
+    match change.target.row.is_namespaced() {
+        true => plugins::namespace_is_open(change).await,
+        false => Ok(()),
+    }
+}
+
 fn is_service(target: &Target) -> bool {
     target.row.is("", "services")
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hako_error::{Error, Kind};
-use hako_store::Range;
+use hako_store::{Entry, Guard, Range};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -58,6 +58,8 @@ pub(crate) struct Notes {
     annotations: Mutex<BTreeMap<String, String>>,
     /// Told only where bodies are.
     of_bodies: Mutex<BTreeMap<String, String>>,
+    /// What was read and has to be so still when the object is stored.
+    guards: Mutex<Vec<Guard>>,
 }
 
 /// A plugin's answer.
@@ -70,15 +72,19 @@ pub(super) struct Plugin {
     /// What it has a say in; asked of every write, so it only compares.
     pub handles: fn(&Change<'_>) -> bool,
     /// Changes the object, before the kind's own defaults and checks.
-    pub mutate: for<'a> fn(&'a Change<'a>, &'a mut Value) -> Verdict<'a>,
+    pub mutate: Option<Mutate>,
     /// Refuses the object as it is going to be stored, or its deletion.
-    pub validate: for<'a> fn(&'a Change<'a>, &'a Value) -> Verdict<'a>,
+    pub validate: Option<Validate>,
 }
+
+/// What a plugin does to an object.
+pub(super) type Mutate = for<'a> fn(&'a Change<'a>, &'a mut Value) -> Verdict<'a>;
+/// What a plugin says of an object.
+pub(super) type Validate = for<'a> fn(&'a Change<'a>, &'a Value) -> Verdict<'a>;
 
 impl Plugin {
     /// Lets everything pass: plugins override what they do.
-    pub(super) const BASE: Self =
-        Self { name: "", handles: |_| true, mutate: |_, _| pass(), validate: |_, _| pass() };
+    pub(super) const BASE: Self = Self { name: "", handles: |_| true, mutate: None, validate: None };
 }
 
 /// Nothing to object to.
@@ -93,6 +99,18 @@ impl Notes {
         if !all.contains(&text) {
             all.push(text);
         }
+    }
+
+    /// Notes that the write relies on an entry as it was read.
+    pub(crate) fn rely_on(&self, entry: &Entry) {
+        let mut all = self.guards.lock();
+        all.retain(|guard| guard.key != entry.key);
+        all.push(Guard { key: entry.key.clone(), at: entry.modified });
+    }
+
+    /// All that the write relies on, which is then forgotten.
+    pub(crate) fn take_guards(&self) -> Vec<Guard> {
+        std::mem::take(&mut *self.guards.lock())
     }
 
     /// Says something to whoever reads the record of requests.
@@ -273,16 +291,25 @@ async fn mutated(change: &Change<'_>, object: &mut Value) -> Outcome<()> {
 
 async fn plugins_mutate(change: &Change<'_>, object: &mut Value) -> Outcome<()> {
     for plugin in super::plugins::LIST {
-        if (plugin.handles)(change) {
-            (plugin.mutate)(change, object).await.inspect_err(|failure| refused(plugin, failure))?;
+        if let Some(mutate) = plugin.mutate.filter(|_| (plugin.handles)(change)) {
+            let began = Instant::now();
+            let outcome = mutate(change, object).await;
+            note(change, plugin.name, true, &outcome, began);
+            outcome?;
         }
     }
     Ok(())
 }
 
 async fn others_mutate(change: &Change<'_>, object: &mut Value, rounds: &mut Rounds) -> Outcome<()> {
-    policies::mutating::mutate(change, object, &mut rounds.policies).boxed().await?;
-    webhooks::mutate::mutate(change, Some(object), &mut rounds.hooks).boxed().await
+    let began = Instant::now();
+    let outcome = policies::mutating::mutate(change, object, &mut rounds.policies).boxed().await;
+    note(change, "MutatingAdmissionPolicy", true, &outcome, began);
+    outcome?;
+    let began = Instant::now();
+    let outcome = webhooks::mutate::mutate(change, Some(object), &mut rounds.hooks).boxed().await;
+    note(change, "MutatingAdmissionWebhook", true, &outcome, began);
+    outcome
 }
 
 /// Lets policies and webhooks have their say about what is sent to a part of an object in a form of its own, or about
@@ -297,8 +324,15 @@ pub(crate) async fn ask_others(change: &Change<'_>, sent: &mut Value) -> Outcome
 }
 
 async fn others_validate(attributes: &Attributes<'_>) -> Outcome<()> {
-    policies::validating::validate(attributes).boxed().await?;
-    webhooks::validate::validate(attributes).boxed().await
+    let change = attributes.change;
+    let began = Instant::now();
+    let outcome = policies::validating::validate(attributes).boxed().await;
+    note(change, "ValidatingAdmissionPolicy", false, &outcome, began);
+    outcome?;
+    let began = Instant::now();
+    let outcome = webhooks::validate::validate(attributes).boxed().await;
+    note(change, "ValidatingAdmissionWebhook", false, &outcome, began);
+    outcome
 }
 
 /// Lets every plugin refuse the object, which is as it is going to be stored, or as it is if it is to be deleted.
@@ -316,8 +350,11 @@ async fn validated(change: &Change<'_>, object: &Value) -> Outcome<()> {
         webhooks::mutate::mutate(change, None, &mut Turns::default()).boxed().await?;
     }
     for plugin in super::plugins::LIST {
-        if (plugin.handles)(change) {
-            (plugin.validate)(change, object).await.inspect_err(|failure| refused(plugin, failure))?;
+        if let Some(validate) = plugin.validate.filter(|_| (plugin.handles)(change)) {
+            let began = Instant::now();
+            let outcome = validate(change, object).await;
+            note(change, plugin.name, false, &outcome, began);
+            outcome?;
         }
     }
     if !change.asks_others {
@@ -326,8 +363,18 @@ async fn validated(change: &Change<'_>, object: &Value) -> Outcome<()> {
     others_validate(&Attributes { change, object: (!is_deletion).then_some(object) }).await
 }
 
-fn refused(plugin: &Plugin, failure: &Failure) {
-    tracing::debug!(plugin = plugin.name, why = failure.status().message, "a write is refused");
+/// Counts what one of them said: whether in the first step, in which objects are changed.
+fn note(change: &Change<'_>, name: &str, is_first: bool, outcome: &Outcome<()>, began: Instant) {
+    change.server.admission_counts.plugin(
+        name,
+        is_first,
+        change.operation,
+        outcome.is_err(),
+        began.elapsed(),
+    );
+    if let Err(failure) = outcome {
+        tracing::debug!(plugin = name, why = failure.status().message, "a write is refused");
+    }
 }
 
 #[cfg(test)]

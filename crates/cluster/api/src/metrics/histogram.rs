@@ -28,6 +28,11 @@ impl Histogram {
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Its samples, with these labels.
     pub(crate) fn write(&self, text: &mut Text, name: &str, labels: &[(&str, &str)]) {
         let mut sum = 0;

@@ -132,12 +132,15 @@ async fn attempt(
         *lease = server.event_lease.of(server, row).await?;
     }
     let charges = admission::charge(&change, &object, false).await?;
-    match server.config.store.write(write).await {
+    let written = match held::store(server, target, &change, write).await {
+        Ok(written) => written,
+        Err(failure) => {
+            charges.give_back(server).await;
+            return Err(failure);
+        }
+    };
+    match written {
         Ok(written) => {
-            if let Err(failure) = held::confirm(server, target, written.revision).await {
-                charges.give_back(server).await;
-                return Err(failure);
-            }
             reservation.keep();
             let shown = convert::bytes_shown(server, row, bytes, written.revision).await?;
             Ok(Stored::Bytes(shown, written.revision))

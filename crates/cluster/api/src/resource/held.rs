@@ -1,53 +1,65 @@
-//! Objects of a defined kind do not outlive their definition.
+//! Objects do not outlive what holds them: their namespace, and the definition of their kind.
 //!
 //! ```text
-//!   deletion of the definition:   marked (D) ─► objects cleared ─► none left (E) ─► definition gone
-//!   creation of an object:        admitted ──────────────────────► stored (W) ─► definition looked at
+//!   deletion of the holder:   marked (D) ─► objects cleared ─► none left (E) ─► holder gone
+//!   creation of an object:    holder read (R) ─► admitted ─► stored (W), if the holder is as it was read
 //! ```
-//! An object that is stored before E is cleared with the others. One that is stored after it was admitted before D was
-//! seen, by this server or another; whoever stored it finds the definition marked, gone, or another one of its name, and
-//! takes the object back. A look before the write would not do: the definition may go between the two.
+//! An object that is stored before D is cleared with the others. None is stored after D: the store refuses W if the holder
+//! has changed since R. Whoever creates then looks again, and goes on where the holder may hold objects still.
 
 use std::sync::Arc;
 
 use hako_kube::Head;
-use hako_store::{Expect, Revision, StoreError, Write};
+use hako_store::{StoreError, Write, Written};
 
 use super::target::Target;
+use crate::admission::{self, Change};
 use crate::http::{Failure, Outcome};
 use crate::server::Inner;
 
-/// How often what was stored may have been changed by others while it is taken back.
+/// How often a holder may change while an object is stored.
 const ATTEMPTS: usize = 16;
 
-/// Whether an object that was stored at a revision may stay; if not, it is taken back.
+/// Stores a new object that was admitted, if what holds it is there and is to stay.
 ///
 /// # Errors
-/// What the creator is told: as if the definition had been gone, or going, before.
-pub(super) async fn confirm(server: &Arc<Inner>, target: &Target, written: Revision) -> Outcome<()> {
-    let Some(holder) = target.row.strategy().holder() else { return Ok(()) };
-    let entry = server.config.store.get(holder.key.as_bytes()).await?.entry;
-    let found = entry.and_then(|entry| Head::identity(&entry.value).ok());
-    let failure = match found {
-        Some((uid, None)) if uid == holder.uid => return Ok(()),
-        Some((uid, Some(_))) if uid == holder.uid => Failure::kind_is_ending().of(&target.subject()),
-        _ => Failure::no_such_path(),
-    };
-    take_back(server, target, written).await?;
-    Err(failure)
-}
-
-/// Deletes what was created at a revision, whoever has changed it since.
-async fn take_back(server: &Arc<Inner>, target: &Target, created: Revision) -> Outcome<()> {
-    let store = &server.config.store;
+/// Those of the store, and what the creator is told where the holder is gone or going.
+pub(super) async fn store(
+    server: &Arc<Inner>,
+    target: &Target,
+    change: &Change<'_>,
+    write: Write,
+) -> Outcome<Result<Written, StoreError>> {
+    let mut guards = change.notes.take_guards();
     for _ in 0..ATTEMPTS {
-        let entry = store.get(&target.key()).await?.entry;
-        let Some(entry) = entry.filter(|entry| entry.created == created) else { return Ok(()) };
-        match store.write(Write::delete(target.key(), Expect::At(entry.modified))).await {
-            Ok(_) | Err(StoreError::NotFound { .. }) => return Ok(()),
-            Err(StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if target.row.strategy().holder().is_some() {
+            look(server, target, change).await?;
+            guards.extend(change.notes.take_guards());
+        }
+        match server.config.store.write(write.clone().guarded(guards)).await {
+            Err(StoreError::Outdated { .. }) => {
+                admission::is_held(change).await?;
+                guards = change.notes.take_guards();
+            }
+            written => return Ok(written),
         }
     }
     Err(target.modified())
+}
+
+/// Looks whether the definition of an object's kind is there and is to stay.
+async fn look(server: &Arc<Inner>, target: &Target, change: &Change<'_>) -> Outcome<()> {
+    let Some(holder) = target.row.strategy().holder() else { return Ok(()) };
+    let entry = server.config.store.get(holder.key.as_bytes()).await?.entry;
+    let found = entry.as_ref().and_then(|entry| Head::identity(&entry.value).ok());
+    match (entry, found) {
+        (Some(entry), Some((uid, None))) if uid == holder.uid => {
+            change.notes.rely_on(&entry);
+            Ok(())
+        }
+        (_, Some((uid, Some(_)))) if uid == holder.uid => {
+            Err(Failure::kind_is_ending().of(&target.subject()))
+        }
+        _ => Err(Failure::no_such_path()),
+    }
 }

@@ -23,7 +23,7 @@ use super::log::{Log, LogBatch, LogError, Opener};
 use super::record;
 use super::state::{Past, State};
 use crate::error::{Result, StoreError};
-use crate::types::{Entry, Event, EventKind, Expect, Lease, LeaseId, Op, Revision, Write, Written};
+use crate::types::{Entry, Event, EventKind, Expect, Guard, Lease, LeaseId, Op, Revision, Write, Written};
 
 /// Commands in one commit.
 const MAX_GROUP: usize = 1024;
@@ -144,6 +144,11 @@ impl Round {
     fn write(&mut self, shared: &Shared, state: &State, write: &Write) -> Result<Written> {
         let previous = self.current(state, &write.key);
         check(write, previous.as_ref())?;
+        let is_outdated =
+            |guard: &&Guard| self.current(state, &guard.key).is_none_or(|entry| entry.modified != guard.at);
+        if let Some(guard) = write.guards.iter().find(is_outdated) {
+            return Err(StoreError::Outdated { key: guard.key.clone() });
+        }
         match &write.op {
             Op::Put { value, lease } => {
                 if let Some(id) = *lease

@@ -187,17 +187,31 @@ impl Etcd {
     }
 
     /// The condition that etcd checks; [`Expect::Any`] has none but for a delete.
-    fn conditions(key: &[u8], write: &Write) -> Vec<Compare> {
-        match (write.expect, &write.op) {
+    fn conditions(&self, key: &[u8], write: &Write) -> Vec<Compare> {
+        let mut all = match (write.expect, &write.op) {
             (Expect::Absent, _) => vec![Compare::create_revision(key, CompareOp::Equal, 0)],
             (Expect::At(at), _) => vec![Compare::mod_revision(key, CompareOp::Equal, convert::number(at))],
             (Expect::Any, Op::Put { .. }) => Vec::new(),
             (Expect::Any, Op::Delete) => vec![Compare::create_revision(key, CompareOp::Greater, 0)],
-        }
+        };
+        all.extend(write.guards.iter().map(|guard| {
+            let key = self.layout.inside(&guard.key);
+            Compare::mod_revision(key, CompareOp::Equal, convert::number(guard.at))
+        }));
+        all
     }
 
     /// Why a condition did not hold.
     fn unmet(write: &Write, current: Option<Entry>) -> StoreError {
+        let is_met = match (write.expect, &current) {
+            (Expect::Absent, None) => true,
+            (Expect::At(at), Some(current)) => current.modified == at,
+            (Expect::Any, current) => write.op != Op::Delete || current.is_some(),
+            _ => false,
+        };
+        if let Some(guard) = write.guards.first().filter(|_| is_met) {
+            return StoreError::Outdated { key: guard.key.clone() };
+        }
         match (write.expect, current.map(Arc::new)) {
             (Expect::Absent, Some(current)) => StoreError::AlreadyExists { current },
             (Expect::At(expected), Some(current)) => StoreError::Conflict { expected, current },
@@ -276,7 +290,7 @@ impl Store for Etcd {
             Op::Delete => TxnOp::delete(key.clone(), Some(DeleteOptions::new().with_prev_key())),
         };
         let txn = Txn::new()
-            .when(Self::conditions(&key, &write))
+            .when(self.conditions(&key, &write))
             .and_then([op])
             .or_else([TxnOp::get(key.clone(), None)]);
         let answer = self.client.kv_client().txn(txn).await;

@@ -11,14 +11,16 @@ use crate::kinds;
 pub(super) const APPROVAL: Plugin = Plugin {
     name: "CertificateApproval",
     handles: |change| change.is_of(GROUP, PLURAL) && change.part == "approval",
-    validate: |change, request| futures::future::ready(may(change, request, "approve", "approve")).boxed(),
+    validate: Some(|change, request| {
+        futures::future::ready(may(change, request, "approve", "approve")).boxed()
+    }),
     ..Plugin::BASE
 };
 
 pub(super) const SIGNING: Plugin = Plugin {
     name: "CertificateSigning",
     handles: |change| change.is_of(GROUP, PLURAL) && change.part == "status",
-    validate: |change, request| {
+    validate: Some(|change, request| {
         let of = |object: Option<&Value>, name: &str| {
             let value = object.and_then(|it| it.get("status")?.get(name).cloned());
             value.filter(|value| *value != "" && value.as_array().is_none_or(|list| !list.is_empty()))
@@ -29,14 +31,14 @@ pub(super) const SIGNING: Plugin = Plugin {
             false => may(change, request, "sign", "sign"),
         };
         futures::future::ready(verdict).boxed()
-    },
+    }),
     ..Plugin::BASE
 };
 
 pub(super) const SUBJECT: Plugin = Plugin {
     name: "CertificateSubjectRestriction",
     handles: |change| change.creates(GROUP, PLURAL),
-    validate: |change, request| futures::future::ready(no_master(change, request)).boxed(),
+    validate: Some(|change, request| futures::future::ready(no_master(change, request)).boxed()),
     ..Plugin::BASE
 };
 

@@ -9,14 +9,14 @@ use crate::http::Outcome;
 pub(super) const STORAGE: Plugin = Plugin {
     name: "DefaultStorageClass",
     handles: |change| change.creates("", "persistentvolumeclaims"),
-    mutate: |change, claim| fill(change, claim, &OF_CLAIMS).boxed(),
+    mutate: Some(|change, claim| fill(change, claim, &OF_CLAIMS).boxed()),
     ..Plugin::BASE
 };
 
 pub(super) const INGRESS: Plugin = Plugin {
     name: "DefaultIngressClass",
     handles: |change| change.creates("networking.k8s.io", "ingresses"),
-    mutate: |change, ingress| fill(change, ingress, &OF_INGRESSES).boxed(),
+    mutate: Some(|change, ingress| fill(change, ingress, &OF_INGRESSES).boxed()),
     ..Plugin::BASE
 };
 

@@ -7,12 +7,12 @@ use super::{Plugin, items, pass, text};
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "DefaultTolerationSeconds",
     handles: |change| change.writes("", "pods"),
-    mutate: |_, pod| {
+    mutate: Some(|_, pod| {
         for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
             tolerate(pod, key);
         }
         pass()
-    },
+    }),
     ..Plugin::BASE
 };
 

@@ -19,8 +19,8 @@ pub(super) const PLUGIN: Plugin = Plugin {
             || change.is_of("", "pods") && change.part == "resize"
             || change.writes("", CLAIMS)
     },
-    mutate: |change, object| fill(change, object).boxed(),
-    validate: |change, object| check(change, object).boxed(),
+    mutate: Some(|change, object| fill(change, object).boxed()),
+    validate: Some(|change, object| check(change, object).boxed()),
 };
 
 const CLAIMS: &str = "persistentvolumeclaims";

@@ -13,6 +13,8 @@ mod service_account;
 mod storage;
 mod taint_nodes;
 
+pub(super) use namespace_lifecycle::namespace_is_open;
+
 use super::plugin::{Change, Operation, Plugin, Verdict, annotation, items, name_of, pass, text};
 
 /// In upstream's order. Policies and webhooks come after all of them, where everything has been filled in, and then quotas (`super::quota`), which charge for what is about to be stored.

@@ -17,18 +17,18 @@ pub(super) const PLUGIN: Plugin = Plugin {
         Operation::Delete => change.is_of("", "namespaces"),
         Operation::Update | Operation::Connect => false,
     },
-    mutate: |change, _| namespace_is_open(change).boxed(),
-    validate: |change, _| match change.operation {
+    mutate: Some(|change, _| namespace_is_open(change).boxed()),
+    validate: Some(|change, _| match change.operation {
         Operation::Delete => futures::future::ready(may_be_deleted(change)).boxed(),
         _ => pass(),
-    },
+    }),
 };
 
 /// Namespaces that stay.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// Refuses creation in a namespace that is missing or ending.
-async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
+pub(in super::super) async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
     let Some(row) = kinds::by_resource("", "v1", "namespaces") else { return Ok(()) };
     let (target, name) = (change.target, &change.target.namespace);
     let namespace = Target { row: Arc::clone(row), namespace: String::new(), name: name.clone() };
@@ -36,6 +36,8 @@ async fn namespace_is_open(change: &Change<'_>) -> Outcome<()> {
     let entry = read.entry.ok_or_else(|| namespace.not_found())?;
     let is_deleting = change.server.identities.of(&entry).is_ok_and(|identity| identity.deleted.is_some());
     if !is_deleting {
+        // Nothing may be left behind when it goes meanwhile.
+        change.notes.rely_on(&entry);
         return Ok(());
     }
     let subject = target.subject();

@@ -11,7 +11,7 @@ use crate::http::Outcome;
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "NodeRestriction",
     handles: |change| change.identity.node_name().is_some(),
-    validate: |change, object| check(change, object).boxed(),
+    validate: Some(|change, object| check(change, object).boxed()),
     ..Plugin::BASE
 };
 

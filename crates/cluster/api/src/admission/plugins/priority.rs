@@ -10,16 +10,16 @@ use crate::kinds::SYSTEM_PRIORITIES;
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "Priority",
     handles: |change| change.writes("", "pods") || change.is_of(GROUP, CLASSES) && change.part.is_empty(),
-    mutate: |change, object| match change.operation {
+    mutate: Some(|change, object| match change.operation {
         _ if !change.is_of("", "pods") => pass(),
         Operation::Create => resolve(change, object).boxed(),
         _ => keep(change, object),
-    },
-    validate: |change, class| match change.operation {
+    }),
+    validate: Some(|change, class| match change.operation {
         _ if !change.is_of(GROUP, CLASSES) => pass(),
         Operation::Delete => futures::future::ready(may_be_deleted(change)).boxed(),
         _ => one_default(change, class).boxed(),
-    },
+    }),
 };
 
 const GROUP: &str = "scheduling.k8s.io";

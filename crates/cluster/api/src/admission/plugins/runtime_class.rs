@@ -9,8 +9,8 @@ use crate::http::Outcome;
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "RuntimeClass",
     handles: |change| change.creates("", "pods"),
-    mutate: |change, pod| take_over(change, pod).boxed(),
-    validate: |change, pod| check(change, pod).boxed(),
+    mutate: Some(|change, pod| take_over(change, pod).boxed()),
+    validate: Some(|change, pod| check(change, pod).boxed()),
 };
 
 async fn class_of(change: &Change<'_>, pod: &Value) -> Outcome<Option<Value>> {

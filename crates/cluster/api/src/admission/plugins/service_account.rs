@@ -12,11 +12,11 @@ use crate::http::{Failure, Outcome};
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "ServiceAccount",
     handles: |change| change.creates("", "pods") || change.is_of("", "pods") && change.part == EPHEMERAL,
-    mutate: |change, pod| match change.part {
+    mutate: Some(|change, pod| match change.part {
         EPHEMERAL => pass(),
         _ => give(change, pod).boxed(),
-    },
-    validate: |change, pod| check(change, pod).boxed(),
+    }),
+    validate: Some(|change, pod| check(change, pod).boxed()),
 };
 
 const EPHEMERAL: &str = "ephemeralcontainers";

@@ -10,7 +10,7 @@ use crate::http::Outcome;
 pub(super) const IN_USE: Plugin = Plugin {
     name: "StorageObjectInUseProtection",
     handles: |change| change.creates("", CLAIMS) || change.creates("", "persistentvolumes"),
-    mutate: |change, object| {
+    mutate: Some(|change, object| {
         let is_claim = change.is_of("", CLAIMS);
         let of = if is_claim { "kubernetes.io/pvc-protection" } else { "kubernetes.io/pv-protection" };
         if !items(object, "/metadata/finalizers").iter().any(|it| it == of) {
@@ -20,14 +20,14 @@ pub(super) const IN_USE: Plugin = Plugin {
             }
         }
         pass()
-    },
+    }),
     ..Plugin::BASE
 };
 
 pub(super) const RESIZE: Plugin = Plugin {
     name: "PersistentVolumeClaimResize",
     handles: |change| change.updates("", CLAIMS),
-    validate: |change, claim| may_grow(change, claim).boxed(),
+    validate: Some(|change, claim| may_grow(change, claim).boxed()),
     ..Plugin::BASE
 };
 

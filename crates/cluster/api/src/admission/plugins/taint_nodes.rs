@@ -7,7 +7,7 @@ use super::{Plugin, items, pass};
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "TaintNodesByCondition",
     handles: |change| change.creates("", "nodes"),
-    mutate: |_, node| {
+    mutate: Some(|_, node| {
         let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
         let is_it = |it: &serde_json::Value| it["key"] == taint["key"] && it["effect"] == taint["effect"];
         if !items(node, "/spec/taints").iter().any(is_it) {
@@ -17,6 +17,6 @@ pub(super) const PLUGIN: Plugin = Plugin {
             }
         }
         pass()
-    },
+    }),
     ..Plugin::BASE
 };

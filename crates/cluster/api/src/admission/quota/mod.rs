@@ -7,6 +7,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hako_names::Quantity;
 use hako_store::{Expect, StoreError, Write};
@@ -38,6 +39,19 @@ struct Quota {
 /// Charges the quotas of the namespace for an object; refuses it where one is exceeded.
 pub(crate) async fn charge(change: &Change<'_>, object: &Value, is_dry_run: bool) -> Outcome<Charges> {
     let Some(evaluator) = Evaluator::of(change) else { return Ok(Charges::default()) };
+    let began = Instant::now();
+    let outcome = charged(change, &evaluator, object, is_dry_run).await;
+    let counts = &change.server.admission_counts;
+    counts.plugin("ResourceQuota", false, change.operation, outcome.is_err(), began.elapsed());
+    outcome
+}
+
+async fn charged(
+    change: &Change<'_>,
+    evaluator: &Evaluator<'_>,
+    object: &Value,
+    is_dry_run: bool,
+) -> Outcome<Charges> {
     for _ in 0..ATTEMPTS {
         let quotas = read(change).await?;
         if quotas.is_empty() {
@@ -46,7 +60,7 @@ pub(crate) async fn charge(change: &Change<'_>, object: &Value, is_dry_run: bool
         // One of this process at a time: they would only make each other try again.
         let _turn = change.server.quota_turn.lock().await;
         let quotas = read(change).await?;
-        let due = due(change, &evaluator, object, &quotas)?;
+        let due = due(change, evaluator, object, &quotas)?;
         if is_dry_run || due.is_empty() {
             return Ok(Charges::default());
         }

@@ -127,6 +127,34 @@ async fn a_creation_while_the_definition_waits_for_others_is_refused_and_holds_n
     assert_eq!(stored(&world).await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_creation_that_was_admitted_before_its_namespace_went_leaves_nothing() {
+    const SPACE: &str = "/api/v1/namespaces/gone";
+    let (world, http, server, gate) = held_up().await;
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gone"}});
+    let made = http.ok("POST", "/api/v1/namespaces", JSON, &space).await;
+    let late = tab("late", json!({"labels": {"held": "up"}}));
+    let path = TABS.replace("default", "gone");
+    let creation = {
+        let http = Http::new(&world);
+        tokio::spawn(async move { http.call("POST", &path, JSON, &late).await })
+    };
+    until("the creation is under way", async || !server.asked().is_empty()).await;
+    http.ok("DELETE", SPACE, "", &Value::Null).await;
+    let mut ended = made;
+    ended["spec"]["finalizers"] = json!([]);
+    ended["metadata"]["resourceVersion"] = "".into();
+    http.ok("PUT", &format!("{SPACE}/finalize"), JSON, &ended).await;
+    until("the namespace is gone", async || {
+        http.call("GET", SPACE, "", &Value::Null).await.0 == StatusCode::NOT_FOUND
+    })
+    .await;
+    gate.open();
+    let (code, status) = creation.await.unwrap();
+    assert_eq!((code, &status["message"]), (StatusCode::NOT_FOUND, &json!("namespaces \"gone\" not found")));
+    assert_eq!(stored(&world).await, 0);
+}
+
 /// A definition that wishes for the kind `Tab` and the short name `t` under a plural of its own.
 fn rival(at: usize) -> Value {
     let mut definition = one_version("Tab", json!({"type": "object"}));

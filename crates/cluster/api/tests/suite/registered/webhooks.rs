@@ -252,6 +252,15 @@ async fn what_webhooks_do_is_in_the_audit_log_and_in_the_metrics() {
     }
     let step = "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ";
     assert!(metrics.lines().any(|line| line.strip_prefix(step).is_some_and(|count| count != "0")), "{step}");
+    for plugin in ["NamespaceLifecycle\",operation=\"CREATE", "MutatingAdmissionWebhook\",operation=\"CREATE"] {
+        let series = format!(
+            "apiserver_admission_controller_admission_duration_seconds_count{{name=\"{plugin}\",rejected=\"false\",type=\"admit\"}} "
+        );
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        assert!(count.is_some_and(|count| count.parse::<u64>().unwrap() > 0), "{series}: {count:?}");
+    }
+    let idle = "apiserver_admission_controller_admission_duration_seconds_count{name=\"CertificateSigning\"";
+    assert!(!metrics.contains(idle), "what was not asked has no series");
     for histogram in
         ["apiserver_cel_compilation_duration_seconds", "apiserver_cel_evaluation_duration_seconds"]
     {

@@ -26,11 +26,11 @@ pub(super) const PLUGIN: Plugin = Plugin {
             || change.writes("", "namespaces")
             || is_maker(change)
     },
-    validate: |change, object| match &*change.target.row.plural {
+    validate: Some(|change, object| match &*change.target.row.plural {
         "pods" => pod(change, object).boxed(),
         "namespaces" => namespace(change, object).boxed(),
         _ => maker(change, object).boxed(),
-    },
+    }),
     ..Plugin::BASE
 };
 
