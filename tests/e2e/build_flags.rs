@@ -425,3 +425,67 @@ fn what_has_no_name_is_refused_and_an_agent_without_one_is_the_default() {
     drop(agent);
     platform.down();
 }
+
+#[test]
+fn a_quiet_build_prints_the_image_s_id_and_why_it_failed() {
+    let yard = Yard::start();
+    let main =
+        yard.context("FROM busybox AS good\nRUN echo passing by\nFROM good\nRUN echo the reason; exit 5\n");
+    let build = |flags: &[&str]| {
+        let said = output(yard.platform.hako().arg("build").args(flags).arg(&main));
+        (
+            said.status.success(),
+            String::from_utf8(said.stdout).unwrap(),
+            String::from_utf8(said.stderr).unwrap(),
+        )
+    };
+    let (is_done, id, progress) = build(&["-q", "-t", "app", "--target", "good"]);
+    assert!(is_done && progress.is_empty(), "{progress}");
+    let known: Value = serde_json::from_str(&yard.platform.run(&["inspect", "app"])).unwrap();
+    assert_eq!(known[0]["Id"], id.trim_end_matches('\n'));
+    for quiet in ["--quiet", "--progress=quiet"] {
+        let (is_done, id, progress) = build(&[quiet, "--no-cache"]);
+        assert!(!is_done && id.is_empty(), "{id}");
+        assert!(progress.contains("the reason") && !progress.contains("passing by"), "{progress}");
+    }
+    yard.platform.down();
+}
+
+#[test]
+fn an_image_is_pushed_and_kept_as_flags_of_their_own_say() {
+    let yard = Yard::start();
+    let main = yard.context(&DRAWS.replace("FROM busybox", "FROM busybox AS drawn"));
+    let (name, tar) = (yard.name("app:1"), format!("type=tar,dest={}", yard.path("app.tar")));
+    let (is_done, said) = yard.try_build(&main, &["--push"]);
+    assert!(!is_done && said.contains("--tag"), "{said}");
+    yard.build(&main, &["-t", &name, "-o", &tar]);
+    assert!(
+        yard.platform.run(&["images"]).lines().all(|line| !line.contains("app")),
+        "only a tar was asked for"
+    );
+    yard.build(&main, &["-t", &name, "-o", &tar, "--load"]);
+    let drawn = yard.cat(&name, "/drawn");
+    yard.build(&main, &["-t", &name, "--push"]);
+    yard.platform.run(&["rmi", &name]);
+    yard.platform.run(&["pull", &name]);
+    assert_eq!(yard.cat(&name, "/drawn"), drawn);
+    yard.build(&main, &["-t", &name, "--no-cache-filter", "drawn"]);
+    assert_ne!(yard.cat(&name, "/drawn"), drawn, "the stage ran again");
+    yard.platform.down();
+}
+
+#[test]
+fn steps_have_the_limits_that_flags_give_them() {
+    let yard = Yard::start();
+    let main = yard.context(
+        "FROM busybox\nRUN ulimit -n > /files; grep ' /dev/shm ' /proc/mounts > /shm; \
+         cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes > /memory 2>/dev/null; true\n",
+    );
+    yard.build(&main, &["-t", "app", "--ulimit", "nofile=77:88", "--shm-size", "128k", "-m", "64m"]);
+    assert_eq!(yard.cat("app", "/files").trim(), "77");
+    assert!(yard.cat("app", "/shm").contains("size=128k"));
+    assert_eq!(yard.cat("app", "/memory").trim(), (64 << 20).to_string());
+    let (is_done, said) = yard.try_build(&main, &["--ulimit", "nofile"]);
+    assert!(!is_done && said.contains("NAME=SOFT[:HARD]"), "{said}");
+    yard.platform.down();
+}

@@ -211,7 +211,7 @@ fn ports(publish: &[String]) -> anyhow::Result<(Map<String, Value>, Map<String, 
 }
 
 /// `512`, `64k`, `256m`, `1g` in bytes.
-fn bytes(text: &str) -> anyhow::Result<i64> {
+pub(super) fn bytes(text: &str) -> anyhow::Result<i64> {
     let lower = text.to_ascii_lowercase();
     let lower = lower.strip_suffix('b').unwrap_or(&lower);
     let (number, shift) = match lower.char_indices().last() {

@@ -16,6 +16,8 @@ pub(crate) enum ProgressStyle {
     Tty,
     /// The builder's own events, one JSON object a line
     Rawjson,
+    /// Nothing but why a build failed
+    Quiet,
 }
 
 #[derive(Args, Debug, Default)]
@@ -50,6 +52,9 @@ pub(crate) struct BuildArgs {
     /// Do not use results of earlier builds, or not those of these stages
     #[arg(long, value_name = "STAGES", num_args = 0..=1, require_equals = true, default_missing_value = "", value_delimiter = ',')]
     pub no_cache: Option<Vec<String>>,
+    /// The same as --no-cache=STAGES, as buildx calls it
+    #[arg(long, value_name = "STAGES", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
     /// Take results of steps from elsewhere: NAME, type=registry|inline,ref=NAME or type=local,src=DIR
     #[arg(long, value_name = "SOURCE")]
     pub cache_from: Vec<String>,
@@ -84,12 +89,21 @@ pub(crate) struct BuildArgs {
     // Also as `--output`, which is every command's: [`take_output`].
     #[arg(short = 'o', long = "to", value_name = "OUTPUT")]
     pub outputs: Vec<String>,
+    /// Push the image: the same as -o type=registry
+    #[arg(long)]
+    pub push: bool,
+    /// Keep the image on this machine, also where it goes elsewhere: the same as -o type=docker
+    #[arg(long)]
+    pub load: bool,
     /// Write the image's id into this file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<std::path::PathBuf>,
     /// Write digests and names as JSON into this file
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<std::path::PathBuf>,
+    /// Print the image's id alone, and why a build failed
+    #[arg(short, long, conflicts_with = "progress")]
+    pub quiet: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "STYLE")]
     pub progress: ProgressStyle,
@@ -99,6 +113,14 @@ pub(crate) struct BuildArgs {
     /// What to do when a RUN fails: shell starts one in what the step left
     #[arg(long, value_parser = ["shell"], value_name = "ACTION")]
     pub on_error: Option<String>,
+    #[command(flatten)]
+    pub limits: super::limits::LimitArgs,
+}
+
+impl BuildArgs {
+    pub(super) fn style(&self) -> ProgressStyle {
+        if self.quiet { ProgressStyle::Quiet } else { self.progress }
+    }
 }
 
 /// `hako build --output type=…` and `--output DIR` mean what docker's do; the formats of results stay what

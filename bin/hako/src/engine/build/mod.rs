@@ -3,6 +3,7 @@
 mod args;
 mod attest;
 mod cache;
+mod limits;
 mod request;
 mod show;
 mod stdout;
@@ -37,7 +38,7 @@ pub(crate) async fn build(
     format: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
-    let mut show = Show::new(args.progress);
+    let mut show = Show::new(args.style());
     let built = run(&engine, args, &mut show).await;
     show.finish();
     let Done { built, has_stdout } = match (built, show.kept.take()) {
@@ -76,7 +77,7 @@ fn checked(built: &Value, format: OutputFormat) -> ExitCode {
 
 /// Builds and gives the image's id.
 pub(crate) async fn build_image(engine: &EngineClient, args: &BuildArgs) -> anyhow::Result<String> {
-    let mut show = Show::new(args.progress);
+    let mut show = Show::new(args.style());
     let built = run(engine, args, &mut show).await;
     show.finish();
     built?.built["id"].as_str().map(str::to_owned).context("the builder gave no image id")

@@ -1,7 +1,7 @@
 //! From flags to the builder's request. The builder is on this machine: paths are made absolute and go as they are.
 
 use super::args::BuildArgs;
-use super::{attest, cache};
+use super::{attest, cache, limits};
 use anyhow::{Context, bail};
 use hako_build::{BuildRequest, Output, RunNetwork, Secret, extra_host};
 use hako_image::LayerForm;
@@ -28,7 +28,8 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
             .map(|text| text.parse())
             .collect::<Result<_, _>>()
             .map_err(anyhow::Error::msg)?,
-        outputs: args.outputs.iter().map(|text| output(text)).collect::<anyhow::Result<_>>()?,
+        limits: limits::limits(&args.limits)?,
+        outputs: outputs(args)?,
         cache_from: args.cache_from.iter().map(|text| cache::source(text)).collect::<anyhow::Result<_>>()?,
         cache_to: args.cache_to.iter().map(|text| cache::export(text)).collect::<anyhow::Result<_>>()?,
         sbom: attest::sbom(args)?,
@@ -42,6 +43,7 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
         Some([all]) if all.is_empty() => request.no_cache = true,
         Some(stages) => request.no_cache_stages = stages.to_vec(),
     }
+    request.no_cache_stages.extend_from_slice(&args.no_cache_filter);
     let is_tar = context(args, &mut request)?;
     Ok((request, is_tar))
 }
@@ -60,6 +62,11 @@ fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool>
     }
     let context = args.context.as_str();
     if context == "-" {
+        // A name of the tar, never one of this machine.
+        request.dockerfile = request.dockerfile.take().map(|file| match file.strip_prefix("/") {
+            Ok(below) => below.to_owned(),
+            Err(_) => file,
+        });
         return Ok(true);
     }
     let is_remote =
@@ -73,17 +80,22 @@ fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool>
     if !path.is_dir() {
         bail!("build context {} is not a directory", path.display());
     }
+    // Whole names: a directory of this machine may have its Dockerfile by a link from elsewhere.
     if let Some(file) = file.filter(|file| *file != "-") {
         // As docker has it: from where the command runs, or from the context.
         let here = std::path::absolute(file)?;
         let inside = path.join(file);
         match (inside.is_file(), here.is_file()) {
-            (true, _) => request.dockerfile = Some(PathBuf::from(file)),
+            (true, _) => request.dockerfile = Some(inside),
             (false, true) => request.dockerfile = Some(here),
             _ => bail!("no Dockerfile at {}: name one with --file", inside.display()),
         }
-    } else if file.is_none() && !path.join("Dockerfile").is_file() {
-        bail!("no Dockerfile at {}: name one with --file", path.join("Dockerfile").display());
+    } else if file.is_none() {
+        let usual = path.join("Dockerfile");
+        if !usual.is_file() {
+            bail!("no Dockerfile at {}: name one with --file", usual.display());
+        }
+        request.dockerfile = Some(usual);
     }
     request.context = path;
     Ok(false)
@@ -232,6 +244,26 @@ pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut Pa
         bail!("only one output can go to standard output");
     }
     Ok(all.pop())
+}
+
+fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<Output>> {
+    let mut outputs: Vec<Output> =
+        args.outputs.iter().map(|text| output(text)).collect::<anyhow::Result<_>>()?;
+    let is_image = |output: &Output| matches!(output, Output::Image { .. });
+    if args.push {
+        if args.tags.is_empty() {
+            bail!("--push needs a name to push: give one with --tag");
+        }
+        // One that is asked for already keeps its form.
+        match outputs.iter_mut().find(|output| is_image(output)) {
+            Some(Output::Image { push, .. }) => *push = true,
+            _ => outputs.push(Output::Image { push: true, compression: None }),
+        }
+    }
+    if args.load && !outputs.iter().any(is_image) {
+        outputs.push(Output::Image { push: false, compression: None });
+    }
+    Ok(outputs)
 }
 
 fn output(text: &str) -> anyhow::Result<Output> {

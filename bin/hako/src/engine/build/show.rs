@@ -89,6 +89,9 @@ impl Show {
         let lines = self.lines(event);
         if self.style == ProgressStyle::Rawjson {
             output::error(&serde_json::to_string(event).unwrap_or_default());
+        } else if self.style == ProgressStyle::Quiet {
+            let is_failure = matches!(event, BuildEvent::StepEnded { outcome: StepOutcome::Failed, .. });
+            lines.iter().filter(|_| is_failure).for_each(|line| output::error(line));
         } else if self.style == ProgressStyle::Plain {
             lines.iter().for_each(|line| output::error(line));
         } else {
@@ -98,7 +101,8 @@ impl Show {
 
     /// The lines that stay.
     fn lines(&mut self, event: &BuildEvent) -> Vec<String> {
-        let is_live = self.style == ProgressStyle::Tty;
+        // What a step writes is passing by, and stays where it failed.
+        let is_live = matches!(self.style, ProgressStyle::Tty | ProgressStyle::Quiet);
         match event {
             BuildEvent::Planned { steps } => {
                 self.total = *steps;
