@@ -1,6 +1,7 @@
 //! `hako up --only engine`: containers without a cluster.
 
 use crate::platform::{Platform, enter_network_namespace, output, run};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -132,4 +133,28 @@ fn what_only_a_cluster_has_is_refused_beside_it() {
         assert_eq!(refused.status.code(), Some(2), "{said}");
         assert!(said.contains(option[0]), "{said}");
     }
+}
+
+#[test]
+fn the_engine_has_as_many_descriptors_as_it_may_and_programs_what_it_was_given() {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let given = Rlimit { current: Some(1024), maximum: hard };
+    setrlimit(Resource::Nofile, given).unwrap();
+    enter_network_namespace();
+    let platform = Platform::start_here("127.0.0.1:0");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", platform.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let hard = hard.map_or("unlimited".to_owned(), |hard| hard.to_string());
+    let found: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(found, [&hard, &hard]);
+    platform.run(&["image", "import-busybox"]);
+    let asks = "ulimit -Sn; ulimit -Hn";
+    let expected = format!("1024\n{hard}\n");
+    assert_eq!(platform.run(&["run", "--rm", "busybox", "sh", "-c", asks]), expected);
+    let context = tempfile::tempdir().unwrap();
+    std::fs::write(context.path().join("Dockerfile"), format!("FROM busybox\nRUN ({asks}) > /limits\n"))
+        .unwrap();
+    platform.run(&["build", "-t", "asked", context.path().to_str().unwrap()]);
+    assert_eq!(platform.run(&["run", "--rm", "asked", "cat", "/limits"]), expected);
+    platform.down();
 }

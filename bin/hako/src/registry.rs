@@ -68,6 +68,7 @@ async fn check(target: &Target, args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {
+    hako_runtime::raise_descriptor_limit();
     let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
     let mut config = match &args.config {
         Some(path) => {

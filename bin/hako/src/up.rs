@@ -35,6 +35,7 @@ pub(crate) async fn up(target: &Target, args: UpArgs, format: OutputFormat) -> a
 async fn serve(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     output::outlive_reader();
+    hako_runtime::raise_descriptor_limit();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let starting = Platform::start(target.data_dir(), args);
@@ -188,6 +189,7 @@ pub(crate) async fn down(target: &Target, args: &DownArgs) -> anyhow::Result<Exi
     if let Some(pid) = platform::lock_holder(data_dir)? {
         stop_process(pid).await?;
     }
+    hako_runtime::raise_descriptor_limit();
     platform::take_down(data_dir).await?;
     if args.purge {
         platform::release(data_dir);

@@ -10,6 +10,7 @@
 
 mod cli;
 mod client;
+mod descriptors;
 pub mod devices;
 mod hooks;
 mod host_mounts;
@@ -27,6 +28,7 @@ mod user;
 mod wire;
 
 pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim, end_bundles};
+pub use descriptors::raise_descriptor_limit;
 pub use once::{Network, OnceExit, Output, RunOnce, run_once};
 pub use plan::SUBPATH_OPTION;
 pub use plan::sysctl;

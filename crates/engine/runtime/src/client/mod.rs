@@ -483,6 +483,7 @@ pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<(OwnedFd, std::
     let child = std::process::Command::new(program)
         .arg("shim")
         .args(args)
+        .args(crate::descriptors::word())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -37,6 +37,7 @@ fn refuse<T>(kind: WireKind, message: impl Into<String>) -> Result<T, Refusal> {
 /// The process that `hako shim` is: the control socket is its standard input.
 pub(crate) fn main(args: &[OsString]) -> ! {
     let is_once = args.first().is_some_and(|arg| arg == "--once");
+    crate::descriptors::take(args);
     let serve = || i32::from(run(is_once).is_err());
     // A shim outlives whoever started it and must not be waited for by them: what they started ends at once.
     let code = match is_once {
