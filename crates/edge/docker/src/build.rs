@@ -6,7 +6,7 @@ use crate::client::until_gone;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
 use crate::image::body_reader;
 use crate::params::Params;
-use crate::relay::{CLIPPED, Line, relay};
+use crate::relay::{CLIPPED, Line, ON_THE_WAY, relay};
 use ::hako_build::{BuildEvent, BuildRequest, Built, CacheSource, RunNetwork, StepOutcome, decompressed};
 use axum::Router;
 use axum::body::Body;
@@ -97,7 +97,7 @@ pub(crate) async fn build(
     let context = Context::receive(parent, body_reader(request.into_body())).await?;
     let wanted = BuildRequest {
         context: context.0.clone(),
-        dockerfile: params.get("dockerfile").map(|name| context.0.join(name.trim_start_matches('/'))),
+        dockerfile: params.get("dockerfile").map(|name| name.trim_start_matches('/').into()),
         tags: tags.clone(),
         args: params.map("buildargs")?,
         target: params.get("target").map(str::to_owned),
@@ -111,8 +111,8 @@ pub(crate) async fn build(
         platforms,
         ..BuildRequest::default()
     };
-    check_inside(&context.0, wanted.dockerfile.as_deref())?;
-    let (sender, receiver) = mpsc::channel::<Value>(256);
+    check_inside(&context.0, wanted.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile")))?;
+    let (sender, receiver) = mpsc::channel::<String>(ON_THE_WAY);
     let is_quiet = params.flag("q");
     let running = tokio::spawn(run(state, wanted, context, tags, is_quiet, sender));
     let guard = AbortOnDrop(running.abort_handle());
@@ -166,14 +166,12 @@ fn network(params: &Params) -> std::result::Result<RunNetwork, Failure> {
 }
 
 /// The Dockerfile is a file of the context, also by way of links.
-pub(crate) fn check_inside(context: &Path, dockerfile: Option<&Path>) -> std::result::Result<(), Failure> {
-    let path = dockerfile.map_or_else(|| context.join("Dockerfile"), Path::to_owned);
-    let shown = path.strip_prefix(context).unwrap_or(&path).display().to_string();
-    let real = path.canonicalize().ok().filter(|path| path.is_file());
+pub(crate) fn check_inside(context: &Path, name: &Path) -> std::result::Result<(), Failure> {
+    let real = context.join(name).canonicalize().ok().filter(|path| path.is_file());
     let root = context.canonicalize().unwrap_or_else(|_| context.to_owned());
     match real {
         Some(real) if real.starts_with(&root) => Ok(()),
-        _ => Err(invalid(format!("Cannot locate specified Dockerfile: {shown}"))),
+        _ => Err(invalid(format!("Cannot locate specified Dockerfile: {}", name.display()))),
     }
 }
 
@@ -231,7 +229,7 @@ async fn run(
     context: Context,
     tags: Vec<ImageRef>,
     is_quiet: bool,
-    sender: mpsc::Sender<Value>,
+    sender: mpsc::Sender<String>,
 ) {
     let (progress, events) = mpsc::unbounded_channel();
     let mut total = 0;
@@ -239,21 +237,18 @@ async fn run(
         if let BuildEvent::Planned { steps } = event {
             total = steps;
         }
-        let output = if let BuildEvent::Output { bytes, .. } = &event { Some(bytes.len()) } else { None };
-        let line = line(event, total).filter(|_| !is_quiet)?;
-        Some(match output {
-            Some(bytes) => Line::Output(line, bytes),
-            None => Line::Told(line),
-        })
+        let is_output = matches!(event, BuildEvent::Output { .. });
+        let line = line(event, total).filter(|_| !is_quiet)?.to_string();
+        Some(if is_output { Line::Output(line) } else { Line::Told(line) })
     };
-    let show = relay(events, sender.clone(), line, || json!({ "stream": CLIPPED }));
+    let show = relay(events, sender.clone(), line, || json!({ "stream": CLIPPED }).to_string());
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);
     if let Ok(Built { image: Some(image), .. }) = &built {
         state.events.built(image, &tags);
     }
     for line in outcome(built, &tags, is_quiet) {
-        if sender.send(line).await.is_err() {
+        if sender.send(line.to_string()).await.is_err() {
             return;
         }
     }

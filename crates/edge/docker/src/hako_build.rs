@@ -10,7 +10,7 @@ use crate::DockerState;
 use crate::build::{AbortOnDrop, Context};
 use crate::error::{Answer, blocking, invalid};
 use crate::image::body_reader;
-use crate::relay::{CLIPPED, Line, relay};
+use crate::relay::{CLIPPED, Line, ON_THE_WAY, relay};
 use ::hako_build::{BuildEvent, BuildRequest, Built, is_compressed};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -41,7 +41,7 @@ pub(crate) async fn build(State(state): State<DockerState>, request: Request) ->
     if wanted.context.as_os_str().is_empty() && wanted.remote.is_none() && wanted.dockerfile_text.is_none() {
         return Err(invalid("standard input was empty: it has to be a Dockerfile or the tar of a context"));
     }
-    let (sender, receiver) = mpsc::channel::<Value>(256);
+    let (sender, receiver) = mpsc::channel::<String>(ON_THE_WAY);
     let running = tokio::spawn(run(state, wanted, context, sender));
     let guard = AbortOnDrop(running.abort_handle());
     let lines = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
@@ -84,18 +84,15 @@ async fn run(
     state: DockerState,
     wanted: BuildRequest,
     context: Option<Context>,
-    sender: mpsc::Sender<Value>,
+    sender: mpsc::Sender<String>,
 ) {
     let (progress, events) = mpsc::unbounded_channel();
     let line = |event: BuildEvent| {
-        let told = json!({ "event": event });
-        Some(match &event {
-            BuildEvent::Output { bytes, .. } => Line::Output(told, bytes.len()),
-            _ => Line::Told(told),
-        })
+        let told = told(&event);
+        Some(if matches!(event, BuildEvent::Output { .. }) { Line::Output(told) } else { Line::Told(told) })
     };
     let warning = || BuildEvent::Warning { line: 0, message: CLIPPED.trim_end().to_owned() };
-    let show = relay(events, sender.clone(), line, || json!({ "event": warning() }));
+    let show = relay(events, sender.clone(), line, || told(&warning()));
     let names = wanted.tags.clone();
     let (built, ()) = tokio::join!(state.builder.build(wanted, progress), show);
     drop(context);
@@ -107,7 +104,16 @@ async fn run(
         Err(error) => json!({ "error": error.chain() }),
     };
     // Nobody may be left to tell.
-    let _ = sender.send(last).await;
+    let _ = sender.send(last.to_string()).await;
+}
+
+/// An event as a line. By way of a JSON value, each byte of output would cost 32.
+fn told(event: &BuildEvent) -> String {
+    #[derive(serde::Serialize)]
+    struct Told<'a> {
+        event: &'a BuildEvent,
+    }
+    serde_json::to_string(&Told { event }).unwrap_or_default()
 }
 
 /// The names are those that this build gave; the image may have more.

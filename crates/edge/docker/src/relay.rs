@@ -1,48 +1,50 @@
 //! From a builder, which never waits, to a client that reads as it likes: what a slow reader leaves waiting is bounded.
 
-use serde_json::Value;
 use std::collections::VecDeque;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
-/// Bytes of a build's output that wait for a reader.
+/// Bytes of a build's output that wait for a reader, as they are sent.
 pub(crate) const MOST_WAITING: usize = 4 << 20;
+/// How many lines are on their way between relay and connection: they count for nobody.
+pub(crate) const ON_THE_WAY: usize = 16;
 /// What a reader finds in the place of what was left out.
 pub(crate) const CLIPPED: &str = "[output clipped: it comes faster than it is read]\n";
 
 /// A line for a client.
 pub(crate) enum Line {
     /// Always told.
-    Told(Value),
-    /// Output of so many bytes, left out while too much waits.
-    Output(Value, usize),
+    Told(String),
+    /// Output, left out while too much waits.
+    Output(String),
 }
 
 /// What waits.
 #[derive(Default)]
 struct Waiting {
-    lines: VecDeque<(Value, usize)>,
+    lines: VecDeque<(String, usize)>,
     bytes: usize,
     is_clipped: bool,
 }
 
 impl Waiting {
-    fn add(&mut self, line: Line, clipped: &impl Fn() -> Value) {
+    fn add(&mut self, line: Line, clipped: &impl Fn() -> String) {
         match line {
             Line::Told(line) => self.lines.push_back((line, 0)),
-            Line::Output(_, bytes) if self.bytes + bytes > MOST_WAITING => {
+            Line::Output(line) if self.bytes + line.len() > MOST_WAITING => {
                 if !std::mem::replace(&mut self.is_clipped, true) {
                     self.lines.push_back((clipped(), 0));
                 }
             }
-            Line::Output(line, bytes) => {
+            Line::Output(line) => {
                 self.is_clipped = false;
+                let bytes = line.len();
                 self.bytes += bytes;
                 self.lines.push_back((line, bytes));
             }
         }
     }
 
-    fn take(&mut self) -> Option<Value> {
+    fn take(&mut self) -> Option<String> {
         let (line, bytes) = self.lines.pop_front()?;
         self.bytes -= bytes;
         Some(line)
@@ -52,9 +54,9 @@ impl Waiting {
 /// Passes on what comes, as lines, until there is no more, or nobody reads. `clipped` stands for output that is left out.
 pub(crate) async fn relay<T>(
     mut from: UnboundedReceiver<T>,
-    to: Sender<Value>,
+    to: Sender<String>,
     mut line: impl FnMut(T) -> Option<Line>,
-    clipped: impl Fn() -> Value,
+    clipped: impl Fn() -> String,
 ) {
     let mut waiting = Waiting::default();
     let mut is_open = true;
@@ -77,10 +79,9 @@ pub(crate) async fn relay<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use tokio::sync::mpsc::{Receiver, channel, unbounded_channel};
 
-    fn ends() -> (Sender<Value>, Receiver<Value>) {
+    fn ends() -> (Sender<String>, Receiver<String>) {
         channel(1)
     }
 
@@ -93,10 +94,10 @@ mod tests {
             events.send(number).unwrap();
         }
         drop(events);
-        let line = |number| {
+        let line = |number: usize| {
             Some(match number % 1000 {
-                0 => Line::Told(json!(number)),
-                _ => Line::Output(json!("x"), 1024),
+                0 => Line::Told(number.to_string()),
+                _ => Line::Output("x".repeat(1024)),
             })
         };
         let reading = async {
@@ -110,12 +111,12 @@ mod tests {
             }
             all
         };
-        let ((), all) = tokio::join!(relay(from, to, line, || json!(CLIPPED)), reading);
-        let told = all.iter().filter(|line| line.is_number()).count();
+        let ((), all) = tokio::join!(relay(from, to, line, || CLIPPED.to_owned()), reading);
+        let told = all.iter().filter(|line| line.parse::<usize>().is_ok()).count();
         assert_eq!(told, count.div_ceil(1000));
-        let kept = all.iter().filter(|line| **line == "x").count();
+        let kept = all.iter().filter(|line| line.starts_with('x')).count();
         assert!((MOST_WAITING / 1024..count / 2).contains(&kept), "{kept} of {count}");
-        assert!(all.contains(&json!(CLIPPED)));
+        assert!(all.iter().any(|line| line == CLIPPED));
     }
 
     #[tokio::test]
@@ -124,6 +125,6 @@ mod tests {
         let (to, lines) = ends();
         drop(lines);
         events.send(1).unwrap();
-        relay(from, to, |_| Some(Line::Told(json!(1))), || json!(CLIPPED)).await;
+        relay(from, to, |_| Some(Line::Told("1".to_owned())), || CLIPPED.to_owned()).await;
     }
 }

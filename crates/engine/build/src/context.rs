@@ -12,6 +12,7 @@ use crate::request::BuildRequest;
 use crate::scratch::Scratch;
 use crate::shared::Cancel;
 use crate::state::State;
+use crate::text;
 use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::Limits;
@@ -26,8 +27,10 @@ use std::sync::Arc;
 
 /// What a context from elsewhere may hold.
 const REMOTE_LIMITS: Limits = Limits { bytes: 16 << 30, entries: 2_000_000 };
-/// Longer Dockerfiles are refused before they are read.
+/// Longer Dockerfiles behind an address are refused before they are read.
 const LONGEST_FILE: u64 = 4 << 20;
+/// The file that says what a context leaves out.
+const IGNORE_FILE: &str = ".dockerignore";
 
 /// A context with a name.
 #[derive(Clone, Debug)]
@@ -120,9 +123,10 @@ impl Contexts {
         };
         let ignore = match &self.request.ignore_text {
             Some(text) => Some(text.clone()),
-            None => {
-                beside.and_then(|path| read_text(&path).ok()).or_else(|| read_inside(&root, ".dockerignore"))
-            }
+            None => match beside.map(|place| place.read_ignore()).transpose()?.flatten() {
+                Some(text) => Some(text),
+                None => TextFile::Inside(root.clone(), IGNORE_FILE.into()).read_ignore()?,
+            },
         };
         found.ignore.clone_from(&ignore);
         let ignore = parse_ignore(ignore)?;
@@ -163,24 +167,30 @@ impl Contexts {
         Ok((path, text))
     }
 
-    fn read_dockerfile(&self, root: &Path) -> Result<(Found, Option<PathBuf>)> {
+    fn read_dockerfile(&self, root: &Path) -> Result<(Found, Option<TextFile>)> {
         let given = self.request.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile"));
-        let path = root.join(given);
-        // The context of a remote must not name files of this machine.
-        let path = if self.request.remote.is_some() { inside(root, &path)? } else { path };
+        // Only who builds from a directory of this machine can mean a file beside it.
+        let is_inside = self.request.remote.is_some() || given.is_relative();
+        let file = if is_inside {
+            TextFile::Inside(root.to_owned(), given.to_owned())
+        } else {
+            TextFile::Anywhere(given.to_owned())
+        };
         // Inside the context people know the file by its place there; the context may be a copy.
         let shown = given.strip_prefix(root).unwrap_or(given);
-        let hint = "name another file with -f, or another directory";
-        let failed =
-            |source| BuildError::Input { action: "read the Dockerfile", path: shown.into(), hint, source };
-        if fs::metadata(&path).map_err(failed)?.len() > LONGEST_FILE {
-            return Err(Error::new(Kind::Invalid, format!("{} is larger than 4 MiB", shown.display())));
-        }
-        let text = read_text(&path).map_err(failed)?;
-        let mut beside = path.clone().into_os_string();
-        beside.push(".dockerignore");
+        let hint = if is_inside {
+            "it has to be a file of the build context: name another with -f, or another directory"
+        } else {
+            "name another file with -f, or another directory"
+        };
+        let text = file.read().map_err(|source| BuildError::Input {
+            action: "read the Dockerfile",
+            path: shown.into(),
+            hint,
+            source,
+        })?;
         let name = shown.display().to_string();
-        Ok((Found { name, text, ignore: None }, Some(beside.into())))
+        Ok((Found { name, text, ignore: None }, Some(file.beside(root))))
     }
 
     /// The files that COPY without --from sees.
@@ -240,7 +250,7 @@ impl Contexts {
             return Ok(Named::Files(self.git(value, &Wanted::default())?.files.clone()));
         }
         let dir = Path::new(value.strip_prefix("local://").unwrap_or(value));
-        let ignore = parse_ignore(read_inside(dir, ".dockerignore"))?;
+        let ignore = parse_ignore(TextFile::Inside(dir.to_owned(), IGNORE_FILE.into()).read_ignore()?)?;
         let source = Source::context(dir, ignore).map_err(|error| {
             hako_error::Error::from(error).context(format!("--build-context {name}={value}"))
         })?;
@@ -347,28 +357,50 @@ fn parse_ignore(text: Option<String>) -> Result<Ignore> {
     if faults.is_empty() { Ok(ignore) } else { Err(Error::new(Kind::Invalid, faults.join("\n"))) }
 }
 
-/// A small file of a directory, without leaving it by a link.
-fn read_inside(root: &Path, name: &str) -> Option<String> {
-    let path = inside(root, &root.join(name)).ok()?;
-    let is_small =
-        fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_FILE);
-    if is_small { read_text(&path).ok() } else { None }
+/// A text that stands in a file.
+enum TextFile {
+    /// A name of a directory, which no link leads out of.
+    Inside(PathBuf, PathBuf),
+    Anywhere(PathBuf),
 }
 
-/// A file's text; bytes that are none become U+FFFD, so that what they stand in is named with its line.
-fn read_text(path: &Path) -> std::io::Result<String> {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
+impl TextFile {
+    /// The rules of this Dockerfile alone. Who links one from elsewhere means that file, not what a link beside it
+    /// leads to.
+    fn beside(self, root: &Path) -> Self {
+        let (root, path) = match self {
+            Self::Inside(root, name) => (root, name),
+            Self::Anywhere(path) => match (path.strip_prefix(root), path.parent(), path.file_name()) {
+                (Ok(name), ..) => (root.to_owned(), name.to_owned()),
+                (Err(_), Some(parent), Some(name)) => (parent.to_owned(), name.into()),
+                (Err(_), ..) => (root.to_owned(), path),
+            },
+        };
+        let mut name = path.into_os_string();
+        name.push(IGNORE_FILE);
+        Self::Inside(root, name.into())
+    }
 
-fn inside(root: &Path, path: &Path) -> Result<PathBuf, BuildError> {
-    let failed = |source| BuildError::Input {
-        action: "find",
-        path: path.to_owned(),
-        hint: "it has to be in the build context",
-        source,
-    };
-    let (root, real) = (root.canonicalize().map_err(failed)?, path.canonicalize().map_err(failed)?);
-    if real.starts_with(&root) { Ok(real) } else { Err(failed(std::io::ErrorKind::NotFound.into())) }
+    fn read(&self) -> std::io::Result<String> {
+        match self {
+            Self::Inside(root, name) => text::inside(root, name),
+            Self::Anywhere(path) => text::anywhere(path),
+        }
+    }
+
+    /// Rules, if there are any; some that cannot be read are no rules left out: files would be used that were not
+    /// meant to be.
+    fn read_ignore(&self) -> Result<Option<String>, BuildError> {
+        let (Self::Inside(_, path) | Self::Anywhere(path)) = self;
+        match self.read() {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => {
+                let (action, hint) = ("read", "it says what the build context leaves out: mend or remove it");
+                Err(BuildError::Input { action, path: path.clone(), hint, source })
+            }
+        }
+    }
 }
 
 /// A tar goes into `root`; anything else is the Dockerfile's text.

@@ -37,6 +37,7 @@ mod limits;
 mod link;
 mod links;
 mod listings;
+mod log;
 mod mounts;
 mod network;
 mod output;
@@ -51,6 +52,7 @@ mod shared;
 mod solve;
 mod state;
 mod step;
+mod text;
 mod times;
 mod users;
 

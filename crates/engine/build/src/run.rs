@@ -1,6 +1,7 @@
 //! RUN: a program in the stage's root.
 
 use crate::graph::RunOp;
+use crate::log::StepLog;
 use crate::mounts::Mounts as StepMounts;
 use crate::network::Connection;
 use crate::shared::Shared;
@@ -14,10 +15,12 @@ use hako_oci::runtime::{
 use hako_runtime::spec::default_spec;
 use hako_runtime::{OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
+use parking_lot::Mutex;
 use rustix::fs::{OFlags, ResolveFlags};
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files of the host that a step with network sees.
 const NETWORK_FILES: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
@@ -60,6 +63,7 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
     let dir = work.parent().unwrap_or(&work);
     let bundle = shared.scratch.join(format!("{}.bundle", job.key));
     let connection = Connection::open(job.op, shared.bridge.as_ref(), job.key, dir)?;
+    let log = Arc::new(Mutex::new(StepLog::new(job.step, shared.events.clone())));
     let exit = step_mounts.inside(|list| {
         let run = RunOnce {
             spec: spec(shared, job, &identity, &connection, &step_mounts.env, list)?,
@@ -71,25 +75,28 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
             cgroup: job.cgroup.clone(),
             network: connection.for_run(),
             bundle: bundle.clone(),
-            output: output(shared, job.step),
+            output: output(&log),
         };
         shared.runner.run(run)
     })?;
     drop(connection);
     shared.cancel.check()?;
+    if exit.code != 0 {
+        log.lock().fail();
+    }
     missing.iter().rev().for_each(|path| remove_stub(&upper, &job.mounts.lower, path));
     Ok(exit)
 }
 
-/// Hands output on as events.
-fn output(shared: &Shared, step: usize) -> hako_runtime::Output {
-    let events = shared.events.clone();
+/// Hands output on to the log.
+fn output(log: &Arc<Mutex<StepLog>>) -> hako_runtime::Output {
+    let log = Arc::clone(log);
     Box::new(move |stream: OutputStream, bytes: &[u8]| {
         let stream = match stream {
             OutputStream::Stdout => crate::OutputStream::Stdout,
             OutputStream::Stderr => crate::OutputStream::Stderr,
         };
-        let _ = events.send(crate::BuildEvent::Output { step, stream, bytes: bytes.to_vec() });
+        log.lock().write(stream, bytes);
     })
 }
 

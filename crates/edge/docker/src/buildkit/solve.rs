@@ -135,8 +135,9 @@ fn no_session() -> Error {
 
 /// The Dockerfile of a context that is here whole.
 fn inside(context: &Path, asked: &Asked, request: &mut BuildRequest) -> Result<()> {
-    let dockerfile = context.join(asked.filename().trim_start_matches('/'));
-    crate::build::check_inside(context, Some(&dockerfile)).map_err(|failure| failure.0)?;
+    // Relative: no link of the context leads the builder out of it.
+    let dockerfile = PathBuf::from(asked.filename().trim_start_matches('/'));
+    crate::build::check_inside(context, &dockerfile).map_err(|failure| failure.0)?;
     request.context = context.to_owned();
     request.dockerfile = Some(dockerfile);
     Ok(())

@@ -12,6 +12,7 @@ mod mounts;
 mod peer;
 mod platforms;
 mod sources;
+mod texts;
 
 // Linked in so that this executable can be a runtime's process.
 use hako_testkit as _;

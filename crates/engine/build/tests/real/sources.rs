@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 const MODIFIED: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 
 /// Serves the same bytes for every path but `/missing`, and redirects `/moved`.
-fn serve(bytes: Vec<u8>) -> String {
+pub(super) fn serve(bytes: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -39,7 +39,7 @@ fn serve(bytes: Vec<u8>) -> String {
     address
 }
 
-fn tar_of(dir: &Path) -> Vec<u8> {
+pub(super) fn tar_of(dir: &Path) -> Vec<u8> {
     Command::new("tar").arg("-C").arg(dir).args(["-cf", "-", "."]).output().unwrap().stdout
 }
 
@@ -84,7 +84,7 @@ fn a_tar_behind_an_address_is_a_context() {
 }
 
 /// A git daemon of the test's own.
-struct Daemon(Child, String);
+pub(super) struct Daemon(Child, pub(super) String);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -93,7 +93,7 @@ impl Drop for Daemon {
     }
 }
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(super) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(dir)
         .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"])
@@ -106,7 +106,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn daemon(base: &Path) -> Daemon {
+pub(super) fn daemon(base: &Path) -> Daemon {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     // Not by way of `git daemon`, which would leave it behind when killed.
     let child = Command::new(Path::new(&git(base, &["--exec-path"])).join("git-daemon"))
