@@ -22,6 +22,7 @@ pub(super) const ROW: KindRow = KindRow {
     ],
     cells,
     question: Some(Question::Components),
+    deprecated: Some("v1.19+"),
     ..KindRow::BASE
 };
 

@@ -21,6 +21,7 @@ pub(super) const ROW: KindRow = KindRow {
     default,
     validate,
     warnings: super::warnings::endpoints,
+    deprecated: Some("v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
     ..KindRow::BASE
 };
 

@@ -91,6 +91,8 @@ pub struct KindRow {
     pub note_sender: fn(&mut Value, &Identity),
     /// Notes in an object that its deletion has begun.
     pub begin_deletion: fn(&mut Value),
+    /// Since when the version is on its way out, and what takes its place, as whoever uses it is told.
+    pub deprecated: Option<&'static str>,
     /// Whether objects are kept sealed: nobody reads them from a disk, from etcd or from a backup without the keys.
     pub is_sealed: bool,
     /// What creating an object asks, where nothing is kept of it.
@@ -194,6 +196,7 @@ impl KindRow {
         note_sender: |_, _| {},
         begin_deletion: meta::nothing,
         question: None,
+        deprecated: None,
         is_sealed: false,
     };
 

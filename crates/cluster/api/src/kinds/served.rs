@@ -211,6 +211,10 @@ impl Served {
             takes_strategic_patches: true,
             has_protobuf: true,
             write_rules: row.write_rules(),
+            deprecation: row.deprecated.map(|since| {
+                let version = GroupVersion::new(row.group, row.version);
+                format!("{version} {} is deprecated in {since}", row.kind)
+            }),
             gone: None,
             ..Self::new(names, row.scope, Box::new(*row))
         }

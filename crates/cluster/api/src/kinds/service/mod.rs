@@ -110,9 +110,16 @@ fn default(object: &mut Value) {
     if kind == "LoadBalancer" {
         set_default(spec, "allocateLoadBalancerNodePorts", true);
     }
-    default_addresses(spec);
-    default_families(spec);
     default_mode(object, &kind);
+}
+
+/// What the server fills in, and nobody has therefore said: the addresses' two forms and the families.
+fn fill(object: &mut Value) {
+    let Some(spec) = object_mut(object, &["spec"]) else { return };
+    if spec.get("type").is_none_or(|kind| kind != "ExternalName") {
+        default_addresses(spec);
+        default_families(spec);
+    }
 }
 
 /// A service that says nothing of families has the cluster's; one that is free of them has all.
@@ -175,12 +182,14 @@ fn prepare_create(object: &mut Value) {
     if let Some(map) = object.as_object_mut() {
         map.insert("status".to_owned(), json!({ "loadBalancer": {} }));
     }
+    fill(object);
 }
 
 /// Keeps the status, and what was allocated where the update is silent about it.
 fn prepare_update(new: &mut Value, old: &Value) {
     meta::keep_status(new, old);
     meta::no_generation(new);
+    fill(new);
     let Some(spec) = object_mut(new, &["spec"]) else { return };
     let was = &old["spec"];
     give_up(spec, was);

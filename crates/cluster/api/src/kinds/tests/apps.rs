@@ -59,7 +59,7 @@ fn faulty_stateful_sets_are_refused_as_upstream_words_it() {
     named["metadata"]["name"] = "a.b".into();
     assert!(
         faults("StatefulSet", named)[0]
-            .starts_with("metadata.name: Invalid value: \"a.b\": a lowercase RFC 1123 label")
+            .starts_with("metadata.name: Invalid value: \"a.b\": must not contain dots")
     );
     refused(
         "StatefulSet",

@@ -313,3 +313,12 @@ fn a_certificate_that_is_not_of_its_key_is_told() {
         assert_eq!(told(certificate, key), [expected]);
     }
 }
+
+#[test]
+fn whoever_uses_a_version_that_is_on_its_way_out_is_told() {
+    let told = |plural: &str| crate::kinds::by_resource("", "v1", plural).unwrap().deprecation.clone();
+    let endpoints = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+    assert_eq!(told("endpoints").as_deref(), Some(endpoints));
+    assert_eq!(told("componentstatuses").as_deref(), Some("v1 ComponentStatus is deprecated in v1.19+"));
+    assert_eq!(told("pods"), None);
+}

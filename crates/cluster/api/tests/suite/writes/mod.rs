@@ -5,6 +5,7 @@ mod apply_parts;
 mod delete;
 mod evict;
 mod options;
+mod owners;
 mod update;
 
 use bytes::Bytes;
