@@ -8,6 +8,7 @@ mod client;
 mod crud;
 mod custom;
 mod definitions;
+mod floor;
 mod kubectl;
 mod role;
 mod serve;
