@@ -1,6 +1,9 @@
 //! Work that takes its time on the processor and is asked for where nothing can be awaited.
 
+use std::future::{pending, poll_fn};
+
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinSet;
 
 /// Does `work` while the thread's other tasks go on elsewhere, where the runtime has more than one thread.
 pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
@@ -10,11 +13,43 @@ pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
     if has_threads { tokio::task::block_in_place(work) } else { work() }
 }
 
+/// Does work that waits now and then, each stretch of it like [`aside`]. Whoever waits for it may give up in the middle
+/// of a stretch; the work ends with that stretch.
+pub(crate) async fn aside_between_waits<F>(work: F) -> F::Output
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let mut work = Box::pin(work);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(poll_fn(move |context| aside(|| work.as_mut().poll(context))));
+    match tasks.join_next().await {
+        Some(Ok(done)) => done,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends, and this with it.
+        _ => pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::aside;
+    use super::{aside, aside_between_waits};
     use std::sync::mpsc::channel;
     use std::time::Duration;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_waits_may_give_up_while_the_work_is_in_the_middle_of_something() {
+        let (tell, told) = channel();
+        let (ended, mut end) = tokio::sync::mpsc::channel::<()>(1);
+        let work = aside_between_waits(async move {
+            let _ended = ended;
+            let _ = told.recv_timeout(Duration::from_secs(60));
+            std::future::pending::<()>().await;
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
+        tell.send(()).unwrap();
+        assert_eq!(end.recv().await, None, "the work has been dropped");
+        assert_eq!(aside_between_waits(async { 7 }).await, 7);
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn other_tasks_go_on_meanwhile() {

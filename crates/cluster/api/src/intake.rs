@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::http::header;
 use hako_kube::{Status, StatusDetails};
 use hyper::body::{Body as _, Incoming};
 
+use crate::aside::aside_between_waits;
 use crate::audit::{Audit, Record};
 use crate::auth::authenticate;
 use crate::flow::{Hold, Ticket};
@@ -21,6 +23,8 @@ const OBJECTS_OF_A_SEAT: u64 = 100;
 const SEATS_MAX: u64 = 10;
 /// An answer that is not longer is as good as sent: it fits the buffers of its connection.
 const SENT_BYTES: u64 = 64 << 10;
+/// A body that is longer is read and checked aside.
+const COSTLY_BYTES: usize = 64 << 10;
 
 /// What is known of a request on its way.
 #[derive(Debug, Default)]
@@ -118,7 +122,14 @@ impl Inner {
                 record.read(&request);
             }
         }
-        let Some(slot) = slot else { return route::carry_out(self, request, permit).await };
+        let Some(slot) = slot else {
+            if is_costly(&request) {
+                let server = Arc::clone(self);
+                return aside_between_waits(async move { route::carry_out(&server, request, permit).await })
+                    .await;
+            }
+            return route::carry_out(self, request, permit).await;
+        };
         if request.upgrade.is_some() {
             request.slot = Some(slot);
             return route::carry_out(self, request, permit).await;
@@ -171,6 +182,13 @@ impl Inner {
         let seats = limit.map_or(objects, |limit| limit.min(objects)).div_ceil(OBJECTS_OF_A_SEAT);
         u32::try_from(seats.clamp(1, SEATS_MAX)).unwrap_or(1)
     }
+}
+
+/// Whether what a request says may take so long to read and check that others would wait for it: the longest that are
+/// sent every day are checked within a millisecond. YAML is not told by its length.
+fn is_costly(request: &Request) -> bool {
+    let content_type = request.header(header::CONTENT_TYPE);
+    request.body.len() > COSTLY_BYTES || (!request.body.is_empty() && content_type.contains("yaml"))
 }
 
 /// The time that a request gives itself, at most `limit`. None at all is as long as there is.

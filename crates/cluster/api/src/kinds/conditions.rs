@@ -2,6 +2,7 @@
 
 use super::place::{Faults, Place};
 use hako_kube::{field, names};
+use std::collections::HashSet;
 
 const REASON_MAX: usize = 1 << 10;
 const MESSAGE_MAX: usize = 32 << 10;
@@ -35,13 +36,12 @@ pub(super) fn validate(conditions: &Place<'_>, faults: &mut Faults) {
 
 /// No type of condition is there twice.
 pub(super) fn unique_types(conditions: &Place<'_>, faults: &mut Faults) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for condition in conditions.items() {
         let kind = condition.at(&["type"]);
-        if seen.contains(&kind.text()) {
+        if !seen.insert(kind.text()) {
             faults.push(kind.duplicate());
         }
-        seen.push(kind.text());
     }
 }
 

@@ -10,6 +10,7 @@ use hako_names::Quantity;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 pub(super) const ROW: KindRow = KindRow {
     kind: "LimitRange",
@@ -60,11 +61,12 @@ const PARTS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRe
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut causes = Vec::new();
     let limits = items(object, &["spec", "limits"]);
+    let mut seen = HashSet::new();
     for (index, limit) in limits.iter().enumerate() {
         let path = field::index("spec.limits", index);
         let kind = text(limit, &["type"]);
         self::kind(kind, &field::child(&path, "type"), &mut causes);
-        if limits[..index].iter().any(|earlier| text(earlier, &["type"]) == kind) {
+        if !seen.insert(kind) {
             causes.push(field::duplicate(field::child(&path, "type"), kind));
         }
         item(kind, limit, &path, &mut causes);

@@ -5,6 +5,7 @@ use super::value::{at, members, number, text};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const ANNOTATIONS_MAX: usize = 256 << 10;
 
@@ -118,7 +119,7 @@ pub(super) fn finalizer(name: &str, list: &str, path: &str, causes: &mut Vec<Fie
 fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
     const PATH: &str = "metadata.ownerReferences";
     let list = super::value::items(object, &["metadata", "ownerReferences"]);
-    let mut controller: Option<String> = None;
+    let (mut controller, mut is_told): (Option<String>, bool) = (None, false);
     for owner in list {
         for (name, detail) in [
             ("apiVersion", "version must not be empty"),
@@ -144,7 +145,10 @@ fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
             let detail = format!(
                 "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
             );
-            causes.push(field::invalid(PATH, list, &detail));
+            // Once: the fault shows the whole list, and there may be as many as it has items.
+            if !std::mem::replace(&mut is_told, true) {
+                causes.push(field::invalid(PATH, list, &detail));
+            }
         }
     }
 }
@@ -161,6 +165,7 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
     if at(old, &["metadata", "deletionTimestamp"]).is_some() {
         let had = super::value::items(old, &["metadata", "finalizers"]);
         let has = super::value::items(new, &["metadata", "finalizers"]);
+        let had: HashSet<&Value> = had.iter().collect();
         let added: Vec<&str> = has.iter().filter(|it| !had.contains(it)).filter_map(Value::as_str).collect();
         if !added.is_empty() {
             causes.push(field::forbidden(

@@ -9,6 +9,7 @@ use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub(super) const ROW: KindRow = KindRow {
     kind: "Node",
@@ -107,8 +108,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         }
     }
     let addresses = node.at(&["status", "addresses"]).items();
-    for (index, address) in addresses.iter().enumerate() {
-        if addresses[..index].iter().any(|earlier| earlier.value == address.value) {
+    let mut seen = HashSet::new();
+    for address in &addresses {
+        if !seen.insert(address.value) {
             faults.push(address.duplicate());
         }
     }
@@ -117,7 +119,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 
 /// The original says of these that they are in the metadata.
 fn taints(taints: &Place<'_>, faults: &mut Faults) {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
     for (index, taint) in taints.items().into_iter().enumerate() {
         let taint = Place { path: field::index("metadata.taints", index), ..taint };
         let (key, value, effect) = (taint.at(&["key"]), taint.at(&["value"]), taint.at(&["effect"]));
@@ -131,21 +133,21 @@ fn taints(taints: &Place<'_>, faults: &mut Faults) {
         } else {
             effect.one_of(&["NoSchedule", "PreferNoSchedule", "NoExecute"], faults);
         }
-        if seen.contains(&(key.text(), effect.text())) {
+        if !seen.insert((key.text(), effect.text())) {
             let mut fault = taint.duplicate();
             fault.message.push_str(": taints must be unique by key and effect pair");
             faults.push(fault);
         }
-        seen.push((key.text(), effect.text()));
     }
 }
 
 /// One range of addresses of each family.
 fn ranges(ranges: &Place<'_>, faults: &mut Faults) {
     let list = ranges.items();
-    for (index, range) in list.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for range in &list {
         range.check(addresses::cidr, faults);
-        if list[..index].iter().any(|earlier| earlier.value == range.value) {
+        if !seen.insert(range.value) {
             faults.push(range.duplicate());
         }
     }

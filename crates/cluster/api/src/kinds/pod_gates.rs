@@ -4,6 +4,7 @@ use super::value::{at, items, text};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const PATH: &str = "spec.schedulingGates";
 
@@ -20,11 +21,12 @@ pub(super) fn condition(pod: &Value) -> Option<Value> {
 /// Faults of the gates at `path` of a spec, of a pod or of a template.
 pub(super) fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
     let (gates, mut causes) = (items(spec, &["schedulingGates"]), Vec::new());
+    let mut seen = HashSet::new();
     for (index, gate) in gates.iter().enumerate() {
         let (path, name) = (field::index(path, index), text(gate, &["name"]));
         let of = |fault: String| field::invalid(&path, name, &fault);
         causes.extend(names::qualified_name(name).into_iter().map(of));
-        if gates[..index].iter().any(|earlier| text(earlier, &["name"]) == name) {
+        if !seen.insert(name) {
             causes.push(field::duplicate(&path, name));
         }
     }
@@ -44,12 +46,12 @@ pub(super) fn validate_node(pod: &Value) -> Vec<FieldCause> {
 
 /// Gates are given at creation and only ever taken away.
 pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let had = items(old, &["spec", "schedulingGates"]);
-    let is_new = |name: &str| !had.iter().any(|gate| text(gate, &["name"]) == name);
+    let had: HashSet<&str> =
+        items(old, &["spec", "schedulingGates"]).iter().map(|gate| text(gate, &["name"])).collect();
     let gates = items(new, &["spec", "schedulingGates"]).iter().map(|gate| text(gate, &["name"])).enumerate();
     let of = |(index, name): (usize, &str)| {
         let path = field::child(&field::index(PATH, index), "name");
         field::forbidden(path, &format!("only deletion is allowed, but found new scheduling gate '{name}'"))
     };
-    gates.filter(|(_, name)| is_new(name)).map(of).collect()
+    gates.filter(|(_, name)| !had.contains(name)).map(of).collect()
 }

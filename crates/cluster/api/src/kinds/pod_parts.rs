@@ -6,6 +6,7 @@ use super::{meta, pod_annotations, pod_spec, pod_state};
 use hako_error::FieldCause;
 use hako_kube::field;
 use serde_json::Value;
+use std::collections::HashMap;
 
 const EPHEMERAL: &str = "ephemeralContainers";
 const EPHEMERAL_PATH: &str = "spec.ephemeralContainers";
@@ -43,10 +44,10 @@ fn keep_class(new: &mut Value, old: &Value) {
 fn take_resources(new: &mut Value, sent: &Value) {
     let Some(spec) = object_mut(new, &["spec"]) else { return };
     for list in RUNNING {
+        let wanted = by_name(items(sent, &["spec", list]));
         for container in each_mut(spec, list) {
-            let name = container.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
-            let wanted = items(sent, &["spec", list]).iter().find(|one| text(one, &["name"]) == name);
-            match wanted.and_then(|one| one.get("resources")) {
+            let name = container.get("name").and_then(Value::as_str).unwrap_or("");
+            match wanted.get(name).and_then(|one| one.get("resources")) {
                 Some(resources) => container.insert("resources".to_owned(), resources.clone()),
                 None => container.remove("resources"),
             };
@@ -73,18 +74,23 @@ pub(super) fn validate_create(pod: &Value) -> Vec<FieldCause> {
     causes
 }
 
+/// Of a name that is there twice, the first counts.
+fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
+    containers.iter().rev().map(|container| (text(container, &["name"]), container)).collect()
+}
+
 /// Ephemeral containers are only ever added.
 fn added(new: &Value, old: &Value) -> Vec<FieldCause> {
     if pod_annotations::is_mirror(old) {
         return vec![field::forbidden("", "static pods do not support ephemeral containers")];
     }
     let (is, was) = (items(new, &["spec", EPHEMERAL]), items(old, &["spec", EPHEMERAL]));
-    let mut causes = Vec::new();
+    let (is, mut causes) = (by_name(is), Vec::new());
     for container in was {
         let name = text(container, &["name"]);
-        let detail = match is.iter().find(|one| text(one, &["name"]) == name) {
+        let detail = match is.get(name) {
             None => format!("existing ephemeral containers {name:?} may not be removed\n"),
-            Some(same) if same != container => {
+            Some(same) if *same != container => {
                 format!("existing ephemeral containers {name:?} may not be changed\n")
             }
             Some(_) => continue,

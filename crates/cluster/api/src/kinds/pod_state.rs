@@ -3,9 +3,11 @@
 use super::addresses;
 use super::place::{Faults, Place};
 use super::pod_spec;
+use super::value::{items, text};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// All faults of a change of a pod's status.
@@ -43,17 +45,22 @@ const LISTS: [&str; 3] = ["containerStatuses", "initContainerStatuses", "ephemer
 /// What ended for good does not run again.
 fn states(is: &Place<'_>, was: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
     for list in LISTS {
+        let now = is.at(&[list]).items();
+        let running: HashSet<&str> = now
+            .iter()
+            .filter(|now| !now.at(&["state", "terminated"]).is_set())
+            .map(|now| now.at(&["name"]).text())
+            .collect();
+        let containers = by_name(list, spec);
         for status in was.at(&[list]).items() {
             let ended = status.at(&["state", "terminated"]);
             let name = status.at(&["name"]).text();
-            let may_restart = may_restart(name, ended.at(&["exitCode"]).number(), list, spec);
+            let own = containers.get(name).copied();
+            let may_restart = may_restart(own, ended.at(&["exitCode"]).number(), list, spec);
             if !ended.is_set() || may_restart {
                 continue;
             }
-            let runs = |now: &Place<'_>| {
-                now.at(&["name"]).text() == name && !now.at(&["state", "terminated"]).is_set()
-            };
-            if is.at(&[list]).items().iter().any(runs) {
+            if running.contains(name) {
                 let path = field::child(&status.path, "state");
                 faults.push(field::forbidden(path, "may not be transitioned to non-terminated state"));
             }
@@ -61,13 +68,19 @@ fn states(is: &Place<'_>, was: &Place<'_>, spec: &Place<'_>, faults: &mut Faults
     }
 }
 
+/// The containers that a list of statuses is about. Of a name that is there twice, the first counts.
+fn by_name<'a>(list: &str, spec: &Place<'a>) -> HashMap<&'a str, &'a Value> {
+    let part = if list == "containerStatuses" { "containers" } else { "initContainers" };
+    let containers = items(spec.value, &[part]).iter().rev();
+    containers.map(|container| (text(container, &["name"]), container)).collect()
+}
+
 /// Whether a container that ended with the code starts again: as it says, or as its pod does.
-fn may_restart(name: &str, code: i64, list: &str, spec: &Place<'_>) -> bool {
+fn may_restart(own: Option<&Value>, code: i64, list: &str, spec: &Place<'_>) -> bool {
     if list == "ephemeralContainerStatuses" {
         return false;
     }
-    let part = if list == "containerStatuses" { "containers" } else { "initContainers" };
-    let own = spec.at(&[part]).items().into_iter().find(|container| container.at(&["name"]).text() == name);
+    let own = own.map(Place::of);
     let own = own.filter(|own| own.at(&["restartPolicy"]).is_set());
     if own.as_ref().is_some_and(|own| !own.at(&["restartPolicyRules"]).is_empty()) {
         return true;
@@ -81,17 +94,16 @@ fn may_restart(name: &str, code: i64, list: &str, spec: &Place<'_>) -> bool {
 }
 
 fn claims(statuses: &Place<'_>, claims: &Place<'_>, faults: &mut Faults) {
-    let known: Vec<&str> = claims.items().iter().map(|claim| claim.at(&["name"]).text()).collect();
-    let mut seen: Vec<&str> = Vec::new();
+    let known: HashSet<&str> = claims.items().iter().map(|claim| claim.at(&["name"]).text()).collect();
+    let mut seen: HashSet<&str> = HashSet::new();
     for status in statuses.items() {
         let name = status.at(&["name"]);
-        if !known.contains(&name.text()) {
+        if !known.contains(name.text()) {
             faults.push(name.invalid_text("must match the name of an entry in `spec.resourceClaims`"));
         }
-        if seen.contains(&name.text()) {
+        if !seen.insert(name.text()) {
             faults.push(name.duplicate());
         }
-        seen.push(name.text());
         let of = status.at(&["resourceClaimName"]);
         Place { path: name.path, ..of }.check_given(names::dns_subdomain, faults);
     }
@@ -99,15 +111,14 @@ fn claims(statuses: &Place<'_>, claims: &Place<'_>, faults: &mut Faults) {
 
 /// Each an address, and no more than one of each family.
 fn ips(list: &Place<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for item in list.items() {
         let ip = item.at(&["ip"]).text();
         let of = |fault: String| field::invalid(item.path.as_str(), ip, &fault);
         faults.extend(addresses::ip(ip).into_iter().map(of));
-        if seen.contains(&ip) {
+        if !seen.insert(ip) {
             faults.push(item.duplicate());
         }
-        seen.push(ip);
     }
     let count =
         |is_kind: fn(&IpAddr) -> bool| seen.iter().filter_map(|ip| ip.parse().ok()).filter(is_kind).count();

@@ -4,6 +4,7 @@ use super::columns::since;
 use super::value::{at, items, number, text};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// The cells READY, STATUS and RESTARTS.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(super) fn is_condition_true(pod: &Value, kind: &str) -> bool {
 
 /// Init containers that go on running.
 struct Sidecars<'a> {
-    names: Vec<&'a str>,
+    names: HashSet<&'a str>,
 }
 
 impl<'a> Sidecars<'a> {
@@ -82,7 +83,7 @@ impl<'a> Sidecars<'a> {
     }
 
     fn contains(&self, status: &Value) -> bool {
-        self.names.contains(&text(status, &["name"]))
+        self.names.contains(text(status, &["name"]))
     }
 }
 

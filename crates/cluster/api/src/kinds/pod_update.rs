@@ -5,6 +5,7 @@ use super::{pod_annotations, pod_gates, pod_spec};
 use hako_error::FieldCause;
 use hako_kube::field;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
      `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
@@ -69,8 +70,8 @@ fn deadline(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
 
 fn tolerations(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
     let had = items(old, &["spec", "tolerations"]);
-    let has = items(new, &["spec", "tolerations"]);
-    if !had.iter().all(|toleration| has.iter().any(|it| same_toleration(it, toleration))) {
+    let has: HashSet<[&str; 4]> = items(new, &["spec", "tolerations"]).iter().map(toleration).collect();
+    if !had.iter().map(toleration).all(|one| has.contains(&one)) {
         causes.push(field::forbidden(
             "spec.tolerations",
             "existing toleration can not be modified except its tolerationSeconds",
@@ -78,8 +79,9 @@ fn tolerations(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn same_toleration(one: &Value, other: &Value) -> bool {
-    ["key", "operator", "value", "effect"].iter().all(|name| text(one, &[name]) == text(other, &[name]))
+/// What makes two tolerations one.
+fn toleration(one: &Value) -> [&str; 4] {
+    ["key", "operator", "value", "effect"].map(|name| text(one, &[name]))
 }
 
 /// Labels of nodes are added, so that a pod becomes choosier and never less so.

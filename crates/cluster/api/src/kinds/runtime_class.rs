@@ -9,6 +9,7 @@ use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 pub(super) const ROW: KindRow = KindRow {
     group: "node.k8s.io",
@@ -40,9 +41,8 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         meta::labels(scheduling, &["nodeSelector"], "scheduling.nodeSelector", &mut faults);
         faults.extend(pod_spec::validate_tolerations(scheduling, "scheduling"));
         let tolerations = Place::of(object).at(&["scheduling", "tolerations"]).items();
-        let is_again = |at: usize| tolerations[..at].iter().any(|it| key(it) == key(&tolerations[at]));
-        faults
-            .extend((0..tolerations.len()).filter(|at| is_again(*at)).map(|at| tolerations[at].duplicate()));
+        let mut seen = HashSet::new();
+        faults.extend(tolerations.iter().filter(|it| !seen.insert(key(it))).map(Place::duplicate));
     }
     faults
 }

@@ -11,6 +11,7 @@ use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 pub(super) const ROW: KindRow = KindRow {
     group: "apps",
@@ -132,7 +133,8 @@ fn with_claims(template: &Value, spec: &Value) -> Value {
     };
     let names: Vec<&str> = claims.iter().map(|claim| text(claim, &["metadata", "name"])).collect();
     if let Some(volumes) = pod.entry("volumes").or_insert_with(|| json!([])).as_array_mut() {
-        volumes.retain(|volume| !names.contains(&text(volume, &["name"])));
+        let theirs: HashSet<&str> = names.iter().copied().collect();
+        volumes.retain(|volume| !theirs.contains(text(volume, &["name"])));
         let volume = |name: &&str| json!({ "name": name, "persistentVolumeClaim": { "claimName": name } });
         volumes.extend(names.iter().map(volume));
     }

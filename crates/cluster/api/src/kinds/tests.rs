@@ -7,6 +7,7 @@ mod core;
 mod custom_resources;
 mod devices;
 mod flow_control;
+mod long;
 mod networking;
 mod placement;
 mod pods;

@@ -2,6 +2,7 @@
 
 use super::place::{Faults, Place};
 use hako_kube::{field, names};
+use std::collections::HashSet;
 
 /// The versions of reviews that this server can send.
 pub(super) const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
@@ -45,13 +46,12 @@ pub(super) fn review_versions(versions: &Place<'_>, missing: &str, faults: &mut 
         faults.push(versions.required(missing));
         return;
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for version in versions.items() {
-        if seen.contains(&version.text()) {
+        if !seen.insert(version.text()) {
             faults.push(version.invalid("duplicate version"));
             continue;
         }
-        seen.push(version.text());
         version.check(names::dns_1035_label, faults);
     }
     if !seen.iter().any(|version| REVIEWS.contains(version)) {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::admission::Notes;
+use std::collections::HashSet;
 
 /// When metadata are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,18 +18,15 @@ pub(super) enum Moment {
 pub(super) fn dedup_owners(object: &mut Value, notes: &Notes, moment: Moment) {
     let owners = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("ownerReferences"));
     let Some(owners) = owners.and_then(Value::as_array_mut) else { return };
-    let (mut kept, mut twice): (Vec<Value>, Vec<String>) = (Vec::with_capacity(owners.len()), Vec::new());
-    for owner in owners.drain(..) {
-        if kept.contains(&owner) {
-            twice.push(owner["uid"].as_str().unwrap_or("").to_owned());
-        } else {
-            kept.push(owner);
-        }
-    }
-    *owners = kept;
+    let mut seen: HashSet<&Value> = HashSet::with_capacity(owners.len());
+    let is_first: Vec<bool> = owners.iter().map(|owner| seen.insert(owner)).collect();
+    let again = owners.iter().zip(&is_first).filter(|(_, is_first)| !**is_first);
+    let twice: Vec<String> = again.map(|(owner, _)| owner["uid"].as_str().unwrap_or("").to_owned()).collect();
     if twice.is_empty() {
         return;
     }
+    let mut is_first = is_first.into_iter();
+    owners.retain(|_| is_first.next().unwrap_or(true));
     let when = match moment {
         Moment::Sent => "",
         Moment::Admitted => " after mutating admission happens",
@@ -38,4 +36,26 @@ pub(super) fn dedup_owners(object: &mut Value, notes: &Notes, moment: Moment) {
          may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
         twice.join(", ")
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_many_owners_the_first_of_each_stays() {
+        const MANY: usize = 50_000;
+        let owner = |at: usize| json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": format!("{}", at % MANY)});
+        let all = |count: usize| -> Value { (0..count).map(owner).collect() };
+        let mut object = json!({"metadata": {"ownerReferences": all(MANY + 2)}});
+        let notes = Notes::default();
+        dedup_owners(&mut object, &notes, Moment::Sent);
+        assert_eq!(object["metadata"]["ownerReferences"], all(MANY));
+        let warnings = notes.warnings();
+        assert!(
+            warnings.len() == 1 && warnings[0].ends_with("duplicate UID(s) observed: 0, 1"),
+            "{warnings:?}"
+        );
+    }
 }

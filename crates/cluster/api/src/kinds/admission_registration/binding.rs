@@ -6,6 +6,7 @@ use crate::kinds::value::{at, items, members, object_mut, text};
 use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub(in crate::kinds) const VALIDATING: KindRow = KindRow {
     kind: "ValidatingAdmissionPolicyBinding",
@@ -122,12 +123,12 @@ fn param_ref(reference: &Place<'_>, faults: &mut Faults) {
 }
 
 fn actions(all: &Place<'_>, faults: &mut Faults) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for action in all.items() {
         action.one_of(&["Audit", "Deny", "Warn"], faults);
         super::unique(&action, &mut seen, faults);
     }
-    if seen.contains(&"Deny") && seen.contains(&"Warn") {
+    if seen.contains("Deny") && seen.contains("Warn") {
         faults.push(all.invalid(
             "must not contain both Deny and Warn (repeating the same validation failure information in the API \
              response and headers serves no purpose)",

@@ -16,6 +16,7 @@ use super::row::{KindRow, Scope, Subresource};
 use super::{columns, conditions, meta, webhooks};
 use expressions::Names;
 use hako_kube::names;
+use std::collections::HashSet;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const CATEGORIES: &[&str] = &["api-extensions"];
@@ -31,7 +32,7 @@ fn match_conditions(all: &Place<'_>, names_known: &Names, faults: &mut Faults) {
         let path = all.path.as_str();
         faults.push(hako_kube::field::too_many(path, conditions.len(), MATCH_CONDITIONS_MAX));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for condition in conditions {
         expression(&condition.at(&["expression"]), "", faults);
         names_known.check(&condition.at(&["expression"]), &[hako_cel::Type::Bool], faults);
@@ -49,9 +50,8 @@ fn expression(expression: &Place<'_>, detail: &str, faults: &mut Faults) {
 }
 
 /// A name that nothing before it has.
-fn unique<'a>(name: &Place<'a>, seen: &mut Vec<&'a str>, faults: &mut Faults) {
-    if !name.is_empty() && seen.contains(&name.text()) {
+fn unique<'a>(name: &Place<'a>, seen: &mut HashSet<&'a str>, faults: &mut Faults) {
+    if !seen.insert(name.text()) && !name.is_empty() {
         faults.push(name.duplicate());
     }
-    seen.push(name.text());
 }

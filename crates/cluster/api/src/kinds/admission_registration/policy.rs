@@ -11,6 +11,7 @@ use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 pub(in crate::kinds) const VALIDATING: KindRow = KindRow {
     kind: "ValidatingAdmissionPolicy",
@@ -194,7 +195,7 @@ fn audit_annotations(all: &Place<'_>, policy: &str, known: &Names, faults: &mut 
     if annotations.len() > ANNOTATIONS_MAX {
         faults.push(all.invalid(&format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations")));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for annotation in annotations {
         let (key, value) = (annotation.at(&["key"]), annotation.at(&["valueExpression"]));
         let full = format!("{policy}/{}", key.text());

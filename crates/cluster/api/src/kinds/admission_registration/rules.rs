@@ -4,6 +4,7 @@ use super::{Faults, MATCH_POLICIES, Place, place};
 use crate::kinds::value::{each_mut, set_default};
 use hako_kube::field;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
@@ -37,7 +38,7 @@ pub(super) fn resources(resources: &Place<'_>, faults: &mut Faults) {
     }
     for list in ["resourceRules", "excludeResourceRules"] {
         for named in resources.at(&[list]).items() {
-            let mut seen = Vec::new();
+            let mut seen = HashSet::new();
             for name in named.at(&["resourceNames"]).items() {
                 name.check(place::path_segment, faults);
                 super::unique(&name, &mut seen, faults);
@@ -90,7 +91,7 @@ fn named_resources(list: &Place<'_>, faults: &mut Faults) {
     if texts.is_empty() {
         faults.push(list.required(""));
     }
-    let (mut all_parts, mut all_owners): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut all_parts, mut all_owners): (HashSet<&str>, HashSet<&str>) = (HashSet::new(), HashSet::new());
     for entry in list.items() {
         let text = entry.text();
         if text.is_empty() {
@@ -104,17 +105,17 @@ fn named_resources(list: &Place<'_>, faults: &mut Faults) {
                 &format!("if '{by}' is present, must not specify {text}"),
             )
         };
-        if all_parts.contains(&resource) {
+        if all_parts.contains(resource) {
             faults.push(covered(format!("{resource}/*")));
         }
-        if all_owners.contains(&part) {
+        if all_owners.contains(part) {
             faults.push(covered(format!("*/{part}")));
         }
         if part == "*" {
-            all_parts.push(resource);
+            all_parts.insert(resource);
         }
         if resource == "*" {
-            all_owners.push(part);
+            all_owners.insert(part);
         }
     }
     if texts.len() > 1 && texts.contains(&"*/*") {

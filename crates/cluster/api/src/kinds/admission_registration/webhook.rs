@@ -9,6 +9,7 @@ use crate::kinds::value::{each_mut, items, number, object_mut, set_default};
 use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 pub(in crate::kinds) const VALIDATING: KindRow = KindRow {
     kind: "ValidatingWebhookConfiguration",
@@ -80,7 +81,7 @@ fn prepare_update(new: &mut Value, old: &Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut faults = Faults::new();
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for hook in Place::of(object).at(&["webhooks"]).items() {
         let name = hook.at(&["name"]);
         name.check_required(qualified, &mut faults);

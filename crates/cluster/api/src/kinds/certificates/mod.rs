@@ -13,7 +13,8 @@ use super::{conditions, meta};
 use crate::auth::Identity;
 use hako_kube::time::human_age;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 const GROUP: &str = "certificates.k8s.io";
 
@@ -172,10 +173,14 @@ fn of_type<'a>(object: &'a Value, kind: &str) -> Vec<&'a Value> {
 /// Says since when a condition holds, where the writer does not.
 fn stamp(new: &mut Value, old: &Value, now: &str) {
     let Some(status) = object_mut(new, &["status"]) else { return };
+    let identity =
+        |condition: &Map<String, Value>| ["type", "status"].map(|name| condition.get(name).cloned());
+    // Of those that say the same, the first counts.
+    let had = items(old, &["status", "conditions"]).iter().rev();
+    let had: HashMap<_, &Value> =
+        had.filter_map(|before| Some((identity(before.as_object()?), before))).collect();
     for condition in each_mut(status, "conditions") {
-        let is_same =
-            |before: &&Value| ["type", "status"].iter().all(|part| before.get(*part) == condition.get(*part));
-        let before = items(old, &["status", "conditions"]).iter().find(is_same);
+        let before = had.get(&identity(condition));
         let since =
             before.map(|before| text(before, &["lastTransitionTime"])).filter(|since| !since.is_empty());
         let since = since.unwrap_or(now).to_owned();

@@ -4,6 +4,7 @@ use super::{DECISIONS, Faults, PartWrite, Place, conditions, of_type, pem};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Uses of a key that certificates can be for, sorted.
 const USAGES: &[&str] = &[
@@ -59,13 +60,12 @@ fn usages(usages: &Place<'_>, faults: &mut Faults) {
     if usages.is_empty() {
         faults.push(usages.required(""));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for usage in usages.items() {
         usage.one_of(USAGES, faults);
-        if seen.contains(&usage.text()) {
+        if !seen.insert(usage.text()) {
             faults.push(usage.duplicate());
         }
-        seen.push(usage.text());
     }
 }
 
@@ -112,7 +112,7 @@ fn labels(signer: &Place<'_>, part: &str, check: fn(&str) -> Vec<String>, faults
 
 fn decisions(all: &Place<'_>, faults: &mut Faults) {
     const EXCLUSIVE: &str = "Approved and Denied conditions are mutually exclusive";
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for condition in all.items() {
         let (kind, status) = (condition.at(&["type"]), condition.at(&["status"]));
         if kind.is_empty() {
@@ -133,7 +133,7 @@ fn decisions(all: &Place<'_>, faults: &mut Faults) {
         if !other.is_empty() && seen.contains(&other) {
             faults.push(field::invalid(all.path.as_str(), kind.text(), EXCLUSIVE));
         }
-        seen.push(kind.text());
+        seen.insert(kind.text());
     }
     conditions::unique_types(all, faults);
 }

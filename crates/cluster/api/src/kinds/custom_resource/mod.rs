@@ -17,6 +17,7 @@ use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const GROUP: &str = "apiextensions.k8s.io";
 /// The finalizer of definitions whose objects are still there.
@@ -222,9 +223,12 @@ fn stored_versions(object: &Value, faults: &mut Faults) {
         faults.push(stored.invalid("must have at least one stored version"));
         return;
     }
-    let versions = Place::of(object).at(&["spec", "versions"]).items();
+    let versions: HashSet<&str> = super::value::items(object, &["spec", "versions"])
+        .iter()
+        .map(|version| text(version, &["name"]))
+        .collect();
     for version in stored.items() {
-        if !versions.iter().any(|known| known.at(&["name"]).value == version.value) {
+        if !versions.contains(version.text()) {
             let name = version.text();
             faults.push(version.invalid(&format!(
                 "missing from spec.versions; {name} was previously a storage version, and must remain in \
@@ -233,8 +237,9 @@ fn stored_versions(object: &Value, faults: &mut Faults) {
             )));
         }
     }
+    let texts: HashSet<&str> = stored.texts().into_iter().collect();
     for version in storage_versions(object) {
-        if !stored.texts().contains(&version) {
+        if !texts.contains(version) {
             faults.push(stored.invalid(&format!("must have the storage version {version}")));
         }
     }

@@ -6,6 +6,7 @@ use crate::aside::aside;
 use crate::kinds::value::{items, text};
 use hako_structural::{Patterns, check_schema};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// All faults of the schemas of a new definition.
 pub(super) fn validate(object: &Value) -> Faults {
@@ -15,10 +16,12 @@ pub(super) fn validate(object: &Value) -> Faults {
 /// The same of the schemas that a change touches: what of others was let pass is not asked again, least of all the
 /// price of hundreds of rules whenever a status is written.
 pub(super) fn validate_update(new: &Value, old: &Value) -> Faults {
-    let before = |name: &str| items(old, &["spec", "versions"]).iter().find(|it| text(it, &["name"]) == name);
+    // Of a name that is there twice, the first counts.
+    let versions = items(old, &["spec", "versions"]).iter().rev();
+    let before: HashMap<&str, &Value> = versions.map(|it| (text(it, &["name"]), it)).collect();
     faults_of(new, |version| {
         let schema = |version: &Value| version.pointer("/schema/openAPIV3Schema").cloned();
-        before(text(version, &["name"])).is_none_or(|before| {
+        before.get(text(version, &["name"])).is_none_or(|before| {
             schema(before) != schema(version) || has_status(before) != has_status(version)
         })
     })

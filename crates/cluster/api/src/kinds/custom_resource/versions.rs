@@ -2,6 +2,7 @@
 
 use super::{Faults, Place, names, selectable};
 use hako_kube::field;
+use std::collections::HashSet;
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: &[&str] =
@@ -12,13 +13,12 @@ const WARNING_MAX: usize = 256;
 pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
     let all = spec.at(&["versions"]);
     let versions = all.items();
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut is_unique = true;
     for version in &versions {
         let name = version.at(&["name"]);
         names::label(&name, name.text(), "", faults);
-        is_unique &= !seen.contains(&name.text());
-        seen.push(name.text());
+        is_unique &= seen.insert(name.text());
         let schema = version.at(&["schema", "openAPIV3Schema"]);
         if !schema.is_set() {
             faults.push(schema.required("schemas are required"));

@@ -17,6 +17,7 @@ pub(super) mod template;
 use super::check;
 use super::place::{Faults, Place};
 use hako_kube::{field, names};
+use std::collections::HashSet;
 
 const GROUP: &str = "resource.k8s.io";
 const RAW_MAX: usize = 10 << 10;
@@ -50,13 +51,12 @@ fn set(
     if items.len() > max {
         return;
     }
-    let mut said = Vec::with_capacity(items.len());
+    let mut said = HashSet::with_capacity(items.len());
     for item in items {
         let key = key.map_or(item.value, |key| item.at(&[key]).value);
-        if said.contains(&key) {
+        if !said.insert(key) {
             faults.push(field::duplicate(item.path, key.clone()));
         }
-        said.push(key);
     }
 }
 
@@ -188,7 +188,8 @@ fn binding_conditions(device: &Place<'_>, faults: &mut Faults) {
             name.check(names::qualified_name, faults);
         });
     }
-    for name in failed.items().iter().filter(|name| wanted.texts().contains(&name.text())) {
+    let both: HashSet<&str> = wanted.texts().into_iter().collect();
+    for name in failed.items().iter().filter(|name| both.contains(name.text())) {
         faults.push(name.invalid("bindingFailureConditions must not overlap with bindingConditions"));
     }
     let need = |lacking: &Place<'_>, detail: &str| {

@@ -5,6 +5,7 @@ use super::super::{addresses, check, conditions, pod_spec};
 use super::{all, binding_conditions, configuration, driver, pool, raw, request, set, share};
 use hako_kube::{field, names};
 use serde_json::Value;
+use std::collections::HashSet;
 
 const RESERVED_MAX: usize = 256;
 const RESULTS_MAX: usize = 32;
@@ -28,7 +29,8 @@ pub(super) fn validate(new: &Place<'_>, old: &Place<'_>, faults: &mut Faults) {
     let allocation = status.at(&["allocation"]);
     devices(&status.at(&["devices"]), &allocation, faults);
     let had = before.at(&["reservedFor"]).items();
-    let is_new = |consumer: &Place<'_>| !had.iter().any(|it| it.value == consumer.value);
+    let had: HashSet<&Value> = had.iter().map(|it| it.value).collect();
+    let is_new = |consumer: &Place<'_>| !had.contains(consumer.value);
     if !reserved.is_empty() && !allocation.is_set() {
         faults.push(reserved.forbidden("may not be specified when `allocated` is not set"));
     } else if new.at(&["metadata", "deletionTimestamp"]).is_set() && reserved.items().iter().any(is_new) {
@@ -86,8 +88,9 @@ fn devices(devices: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
             .map(str::to_owned)
             .collect()
     };
-    let got: Vec<Vec<String>> = allocation.at(&["devices", "results"]).items().iter().map(identity).collect();
-    let mut said = Vec::new();
+    let got: HashSet<Vec<String>> =
+        allocation.at(&["devices", "results"]).items().iter().map(identity).collect();
+    let mut said = HashSet::new();
     for it in devices.items() {
         device(&it, faults);
         share(&it.at(&["shareID"]), faults);
@@ -96,10 +99,9 @@ fn devices(devices: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
             let detail = "must be an allocated device in the claim";
             faults.push(field::invalid(it.path.as_str(), shown.clone(), detail));
         }
-        if said.contains(&is) {
+        if !said.insert(is) {
             faults.push(field::duplicate(it.path.as_str(), shown));
         }
-        said.push(is);
         let stated = it.at(&["conditions"]);
         if stated.items().len() > CONDITIONS_MAX {
             faults.push(field::too_many(stated.path.as_str(), stated.items().len(), CONDITIONS_MAX));

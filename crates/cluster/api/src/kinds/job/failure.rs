@@ -6,6 +6,7 @@ use super::container_names;
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
+use std::collections::HashSet;
 
 const RULES_MAX: usize = 20;
 const CODES_MAX: usize = 255;
@@ -85,12 +86,13 @@ fn exit_codes(spec: &Value, codes: &Value, path: &str, causes: &mut Vec<FieldCau
         1..=CODES_MAX => {}
         more => causes.push(field::too_many(&path, more, CODES_MAX)),
     }
+    let mut seen = HashSet::new();
     for (index, value) in values.iter().enumerate() {
         let path = field::index(&path, index);
         if text(codes, &["operator"]) == "In" && value.as_i64() == Some(0) {
             causes.push(field::invalid(&path, 0, "must not be 0 for the In operator"));
         }
-        if values[..index].contains(value) {
+        if !seen.insert(value) {
             causes.push(field::duplicate(&path, value.clone()));
         }
     }

@@ -6,6 +6,7 @@ use super::indexes;
 use hako_error::FieldCause;
 use hako_kube::{field, time};
 use serde_json::Value;
+use std::collections::HashSet;
 
 const CONDITIONS: &str = "status.conditions";
 const COMPLETED_AT: &str = "status.completionTime";
@@ -41,16 +42,16 @@ pub(super) fn validate(job: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 fn uncounted(status: &Value, causes: &mut Vec<FieldCause>) {
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen: HashSet<&Value> = HashSet::new();
     for part in ["succeeded", "failed"] {
         for (index, uid) in items(status, &["uncountedTerminatedPods", part]).iter().enumerate() {
             let path = field::index(&field::child("status.uncountedTerminatedPods", part), index);
+            let is_first = seen.insert(uid);
             if uid == "" {
                 causes.push(field::invalid(path, "", "must not be empty"));
-            } else if seen.contains(&uid) {
+            } else if !is_first {
                 causes.push(field::duplicate(path, uid.clone()));
             }
-            seen.push(uid);
         }
     }
 }

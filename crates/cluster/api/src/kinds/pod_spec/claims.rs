@@ -2,19 +2,22 @@
 
 use super::super::place::{Faults, Place};
 use hako_kube::{field, names};
+use std::collections::{HashMap, HashSet};
+
+/// Names of claims that a fault tells of: with all of many it would be as long as their number times their number.
+const NAMED_MAX: usize = 32;
 
 /// All faults of a pod's claims.
 pub(super) fn of_pod(claims: &Place<'_>, faults: &mut Faults) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for claim in claims.items() {
         let name = claim.at(&["name"]);
         if name.is_empty() {
             faults.push(name.required(""));
-        } else if seen.contains(&name.text()) {
+        } else if !seen.insert(name.text()) {
             faults.push(name.duplicate());
         } else {
             name.check(names::dns_label, faults);
-            seen.push(name.text());
         }
         let (of, template) = (claim.at(&["resourceClaimName"]), claim.at(&["resourceClaimTemplateName"]));
         match (of.is_set(), template.is_set()) {
@@ -32,11 +35,9 @@ pub(super) fn of_pod(claims: &Place<'_>, faults: &mut Faults) {
 }
 
 /// All faults of the claims that a container uses, of those that its pod has.
-pub(super) fn of_container(claims: &Place<'_>, pod: &Place<'_>, faults: &mut Faults) {
-    let mut known: Vec<&str> = pod.items().iter().map(|claim| claim.at(&["name"]).text()).collect();
-    known.retain(|name| !name.is_empty());
-    known.sort_unstable();
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+/// `known` are the names of those, in order.
+pub(super) fn of_container(claims: &Place<'_>, known: &[&str], faults: &mut Faults) {
+    let mut seen: HashMap<&str, HashSet<&str>> = HashMap::new();
     for claim in claims.items() {
         let (name, request) = (claim.at(&["name"]).text(), claim.at(&["request"]));
         if name.is_empty() {
@@ -44,16 +45,18 @@ pub(super) fn of_container(claims: &Place<'_>, pod: &Place<'_>, faults: &mut Fau
             continue;
         }
         request.check_given(names::dns_label, faults);
-        if let Some(twice) = overlap(&seen, name, request.text()) {
+        let of_name = seen.entry(name).or_default();
+        if let Some(twice) = overlap(of_name, name, request.text()) {
             faults.push(field::duplicate(claim.path.as_str(), twice));
         }
-        seen.push((name, request.text()));
-        if !known.contains(&name) {
+        of_name.insert(request.text());
+        if known.binary_search(&name).is_err() {
             let mut fault = field::not_found(claim.path.as_str(), name);
             fault.message.push_str(": must be one of the names in pod.spec.resourceClaims");
-            fault.message += &match known.as_slice() {
-                [] => " which is empty".to_owned(),
-                known => format!(": {}", known.join(", ")),
+            fault.message += &match known.len() {
+                0 => " which is empty".to_owned(),
+                ..=NAMED_MAX => format!(": {}", known.join(", ")),
+                more => format!(": {}, and {} more", known[..NAMED_MAX].join(", "), more - NAMED_MAX),
             };
             faults.push(fault);
         }
@@ -61,11 +64,9 @@ pub(super) fn of_container(claims: &Place<'_>, pod: &Place<'_>, faults: &mut Fau
 }
 
 /// What is used twice, if something is: a claim as a whole has each of its requests.
-fn overlap(seen: &[(&str, &str)], name: &str, request: &str) -> Option<String> {
-    let of_name = |(other, _): &&(&str, &str)| *other == name;
-    let mut same = seen.iter().filter(of_name).map(|(_, request)| *request);
-    if request.is_empty() || seen.contains(&(name, "")) {
-        return same.next().map(|_| name.to_owned());
+fn overlap(seen: &HashSet<&str>, name: &str, request: &str) -> Option<String> {
+    if request.is_empty() || seen.contains("") {
+        return (!seen.is_empty()).then(|| name.to_owned());
     }
-    same.any(|other| other == request).then(|| format!("{name}/{request}"))
+    seen.contains(request).then(|| format!("{name}/{request}"))
 }

@@ -1,8 +1,10 @@
 //! The containers of a pod.
 
 use super::super::place::{Faults, Place};
+use super::beside::Beside;
 use super::{Owner, claims, env, mounts, probe, resources, restart, security};
 use hako_kube::{field, names};
+use std::collections::HashSet;
 
 /// One list of containers: what is allowed in one is not in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +20,15 @@ pub(super) fn validate(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) 
     if containers.is_empty() {
         faults.push(containers.required(""));
     }
-    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    let (mut names, mut ports) = (HashSet::new(), HashSet::new());
+    let beside = Beside::of(spec);
     for (role, list) in [
         (Role::Running, "containers"),
         (Role::Init, "initContainers"),
         (Role::Ephemeral, "ephemeralContainers"),
     ] {
         for container in spec.at(&[list]).items() {
-            common(&container, spec, faults);
+            common(&container, spec, &beside, faults);
             unique_name(&container, &mut names, faults);
             let image = container.at(&["image"]);
             if (owner.is_pod || role == Role::Ephemeral) && image.text().trim() != image.text() {
@@ -34,24 +37,21 @@ pub(super) fn validate(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) 
             match role {
                 Role::Running => running(&container, spec, &mut ports, faults),
                 Role::Init => init(&container, spec, faults),
-                Role::Ephemeral => super::ephemeral::validate(&container, spec, faults),
+                Role::Ephemeral => super::ephemeral::validate(&container, &beside, faults),
             }
         }
     }
 }
 
-fn unique_name<'a>(container: &Place<'a>, seen: &mut Vec<&'a str>, faults: &mut Faults) {
+fn unique_name<'a>(container: &Place<'a>, seen: &mut HashSet<&'a str>, faults: &mut Faults) {
     let name = container.at(&["name"]);
-    if seen.contains(&name.text()) {
+    if !name.is_empty() && !seen.insert(name.text()) {
         faults.push(name.duplicate());
-    }
-    if !name.is_empty() {
-        seen.push(name.text());
     }
 }
 
 /// What holds for every container.
-fn common(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
+fn common(container: &Place<'_>, spec: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     container.at(&["name"]).check_required(names::dns_label, faults);
     let image = container.at(&["image"]);
     if image.is_empty() {
@@ -69,11 +69,11 @@ fn common(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
         }
     }
     ports(&container.at(&["ports"]), faults);
-    env::validate(container, spec, faults);
-    mounts::validate(container, spec, faults);
+    env::validate(container, beside, faults);
+    mounts::validate(container, beside, faults);
     let required = container.at(&["resources"]);
     resources::validate(&required, resources::Of::Container, faults);
-    claims::of_container(&required.at(&["claims"]), &spec.at(&["resourceClaims"]), faults);
+    claims::of_container(&required.at(&["claims"]), &beside.claims, faults);
     let restart = spec.at(&["restartPolicy"]).text();
     resources::resize_policy(&container.at(&["resizePolicy"]), restart, faults);
     security::container(container, spec, faults);
@@ -82,7 +82,7 @@ fn common(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
 fn running<'a>(
     container: &Place<'a>,
     spec: &Place<'_>,
-    host_ports: &mut Vec<(i64, &'a str, &'a str)>,
+    host_ports: &mut HashSet<(i64, &'a str, &'a str)>,
     faults: &mut Faults,
 ) {
     probe::validate(container, spec, faults);
@@ -93,7 +93,7 @@ fn running<'a>(
 fn init(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
     restart::validate(container, faults);
     // They run one after the other, so that each has the host's ports to itself.
-    unique_host_ports(container, &mut Vec::new(), faults);
+    unique_host_ports(container, &mut HashSet::new(), faults);
     if container.at(&["restartPolicy"]).text() == "Always" {
         return probe::validate(container, spec, faults);
     }
@@ -104,14 +104,13 @@ fn init(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
 }
 
 fn ports(ports: &Place<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for port in ports.items() {
         let name = port.at(&["name"]);
         name.check_given(names::port_name, faults);
-        if !name.is_empty() && seen.contains(&name.text()) {
+        if !seen.insert(name.text()) && !name.is_empty() {
             faults.push(name.duplicate());
         }
-        seen.push(name.text());
         let (inner, host) = (port.at(&["containerPort"]), port.at(&["hostPort"]));
         if inner.number() == 0 {
             faults.push(inner.required(""));
@@ -130,15 +129,14 @@ fn ports(ports: &Place<'_>, faults: &mut Faults) {
 
 fn unique_host_ports<'a>(
     container: &Place<'a>,
-    seen: &mut Vec<(i64, &'a str, &'a str)>,
+    seen: &mut HashSet<(i64, &'a str, &'a str)>,
     faults: &mut Faults,
 ) {
     for port in container.at(&["ports"]).items() {
         let host = port.at(&["hostPort"]);
         let key = (host.number(), port.at(&["protocol"]).text(), port.at(&["hostIP"]).text());
-        if host.number() != 0 && seen.contains(&key) {
+        if !seen.insert(key) && host.number() != 0 {
             faults.push(field::duplicate(host.path, format!("{}/{}/{}", key.1, key.2, key.0)));
         }
-        seen.push(key);
     }
 }

@@ -1,6 +1,7 @@
 //! Environment variables, and where their values come from.
 
 use super::super::place::{Faults, Place};
+use super::beside::{Beside, is_set};
 use super::set_members;
 use hako_kube::{field, names};
 
@@ -30,12 +31,12 @@ const RESOURCES: &[&str] = &[
 ];
 
 /// All faults of the variables of a container of a pod with that spec.
-pub(super) fn validate(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
+pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     for variable in container.at(&["env"]).items() {
         variable.at(&["name"]).check_required(names::env_name, faults);
         let source = variable.at(&["valueFrom"]);
         if source.is_set() {
-            self::source(&source, spec, !variable.at(&["value"]).is_empty(), faults);
+            self::source(&source, beside, !variable.at(&["value"]).is_empty(), faults);
         }
     }
     let whole = container.at(&["envFrom"]);
@@ -54,14 +55,14 @@ pub(super) fn validate(container: &Place<'_>, spec: &Place<'_>, faults: &mut Fau
     }
 }
 
-fn source(source: &Place<'_>, spec: &Place<'_>, has_value: bool, faults: &mut Faults) {
+fn source(source: &Place<'_>, beside: &Beside<'_>, has_value: bool, faults: &mut Faults) {
     let given = set_members(source.value, &SOURCES);
     for kind in &given {
         let place = source.at(&[kind]);
         match *kind {
             "fieldRef" => field_ref(&place, OF_VARIABLES, faults),
             "resourceFieldRef" => resource_ref(&place, false, faults),
-            "fileKeyRef" => file_key(&place, spec, faults),
+            "fileKeyRef" => file_key(&place, beside, faults),
             _ => {
                 place.at(&["name"]).check(names::dns_subdomain, faults);
                 place.at(&["key"]).check_required(names::config_key, faults);
@@ -80,16 +81,15 @@ fn source(source: &Place<'_>, spec: &Place<'_>, has_value: bool, faults: &mut Fa
 }
 
 /// A key of a file that an init container wrote.
-fn file_key(reference: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
+fn file_key(reference: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     reference.at(&["key"]).check_required(names::env_name, faults);
     let (volume, path) = (reference.at(&["volumeName"]), reference.at(&["path"]));
-    let volumes = spec.at(&["volumes"]).items();
-    let found = volumes.iter().find(|one| one.at(&["name"]).text() == volume.text());
+    let found = beside.volumes.get(volume.text());
     if volume.is_empty() {
         faults.push(volume.required(""));
     } else if found.is_none() {
         faults.push(field::not_found(volume.path.as_str(), volume.text()));
-    } else if found.is_some_and(|volume| !volume.at(&["emptyDir"]).is_set()) {
+    } else if found.is_some_and(|volume| !is_set(volume, "emptyDir")) {
         faults.push(volume.invalid("must be an emptyDir volume type"));
     }
     if path.is_empty() {

@@ -1,6 +1,7 @@
 //! Containers that are added to a pod that runs, to look into it.
 
 use super::super::place::{Faults, Place};
+use super::beside::Beside;
 
 /// What would promise something about containers that promise nothing.
 const REFUSED: [&str; 9] = [
@@ -17,12 +18,11 @@ const REFUSED: [&str; 9] = [
 const DETAIL: &str = "cannot be set for an Ephemeral Container";
 
 /// All faults that others do not have.
-pub(super) fn validate(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
+pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     let refused = REFUSED.map(|name| container.at(&[name]));
     faults.extend(refused.iter().filter(|place| !place.is_empty()).map(|place| place.forbidden(DETAIL)));
     let target = container.at(&["targetContainerName"]);
-    let mut known = ["containers", "initContainers"].into_iter().flat_map(|list| spec.at(&[list]).items());
-    if !target.is_empty() && !known.any(|one| one.at(&["name"]).text() == target.text()) {
+    if !target.is_empty() && !beside.containers.contains(target.text()) {
         faults.push(hako_kube::field::not_found(target.path.as_str(), target.text()));
     }
     for mount in container.at(&["volumeMounts"]).items() {

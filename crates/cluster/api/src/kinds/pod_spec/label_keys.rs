@@ -7,7 +7,7 @@ use super::affinity::pod_terms_mut;
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Puts the values of a new pod's own labels into its selectors. Keys that it lacks add nothing, and neither does a
 /// key of a selector that is not there.
@@ -52,7 +52,7 @@ pub(super) fn term_faults(term: &Value, path: &str) -> Vec<FieldCause> {
         key_faults(term, name, path, &mut causes);
     }
     twice(term, path, &mut causes);
-    let mismatch = items(term, &["mismatchLabelKeys"]);
+    let mismatch: HashSet<&Value> = items(term, &["mismatchLabelKeys"]).iter().collect();
     for (index, key) in items(term, &["matchLabelKeys"]).iter().enumerate() {
         if mismatch.contains(key) {
             let path = field::index(&field::child(path, "matchLabelKeys"), index);
@@ -89,12 +89,15 @@ fn key_faults(term: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>
 /// The writer's own demand on a key: the merged one is the second about it.
 fn twice(term: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     let keys = items(term, &["matchLabelKeys"]);
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (place, key) in keys.iter().enumerate() {
+        places.entry(key.as_str().unwrap_or("")).or_insert(place);
+    }
     let mut seen: BTreeSet<&str> =
         members(term, &["labelSelector", "matchLabels"]).map(|(key, _)| key.as_str()).collect();
     for expression in items(term, &["labelSelector", "matchExpressions"]) {
         let key = text(expression, &["key"]);
-        let place = keys.iter().position(|it| it == key);
-        if let (false, Some(place)) = (seen.insert(key), place) {
+        if let (false, Some(&place)) = (seen.insert(key), places.get(key)) {
             let path = field::index(path, place);
             causes.push(field::invalid(path, key, "exists in both matchLabelKeys and labelSelector"));
         }

@@ -4,6 +4,7 @@
 //! Invariant: defaulting is idempotent, and a defaulted sound spec validates.
 
 mod affinity;
+mod beside;
 mod claims;
 mod container;
 mod defaults;

@@ -2,42 +2,44 @@
 
 use super::super::place::{Faults, Place};
 use super::super::volume::source::inside;
+use super::beside::{Beside, is_set};
 use super::local_path;
 use hako_kube::field;
+use std::collections::HashSet;
 
 /// All faults of the volumes that a container of a pod with that spec has.
-pub(super) fn validate(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
-    let volumes = spec.at(&["volumes"]).items();
+pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     let (mounts, devices) = (container.at(&["volumeMounts"]), container.at(&["volumeDevices"]));
-    let mut targets: Vec<&str> = Vec::new();
+    let (device_names, device_paths) = (texts(&devices, "name"), texts(&devices, "devicePath"));
+    let mut targets: HashSet<&str> = HashSet::new();
     for mount in mounts.items() {
         let (name, target) = (mount.at(&["name"]), mount.at(&["mountPath"]));
-        let volume = volumes.iter().find(|volume| volume.at(&["name"]).text() == name.text());
         if name.is_empty() {
             faults.push(name.required(""));
-        } else if volume.is_none() {
+        } else if !beside.volumes.contains_key(name.text()) {
             faults.push(field::not_found(name.path.as_str(), name.text()));
         }
+        let is_first = targets.insert(target.text());
         if target.is_empty() {
             faults.push(target.required(""));
-        } else if targets.contains(&target.text()) {
+        } else if !is_first {
             faults.push(target.invalid("must be unique"));
         }
-        targets.push(target.text());
-        if has(&devices, "name", name.text()) {
+        if device_names.contains(name.text()) {
             faults.push(name.invalid("must not already exist in volumeDevices"));
         }
-        if has(&devices, "devicePath", target.text()) {
+        if device_paths.contains(target.text()) {
             faults.push(target.invalid("must not already exist as a path in volumeDevices"));
         }
         sub_path(&mount, &mounts.path, faults);
         propagation(&mount, container, &mounts.path, faults);
     }
-    self::devices(&devices, &mounts, &volumes, faults);
+    self::devices(&devices, &mounts, beside, faults);
 }
 
-fn has(list: &Place<'_>, member: &str, text: &str) -> bool {
-    list.items().iter().any(|item| item.at(&[member]).text() == text)
+/// What the items of a list say as one of their members.
+fn texts<'a>(list: &Place<'a>, member: &str) -> HashSet<&'a str> {
+    list.items().iter().map(|item| item.at(&[member]).text()).collect()
 }
 
 /// In these and the paths of propagation the original leaves the index out.
@@ -76,39 +78,37 @@ fn propagation(mount: &Place<'_>, container: &Place<'_>, list: &str, faults: &mu
     }
 }
 
-fn devices(devices: &Place<'_>, mounts: &Place<'_>, volumes: &[Place<'_>], faults: &mut Faults) {
-    let (mut names, mut paths): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+fn devices(devices: &Place<'_>, mounts: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
+    let (mount_names, mount_paths) = (texts(mounts, "name"), texts(mounts, "mountPath"));
+    let (mut names, mut paths): (HashSet<&str>, HashSet<&str>) = (HashSet::new(), HashSet::new());
     for device in devices.items() {
         let (name, path) = (device.at(&["name"]), device.at(&["devicePath"]));
-        let volume = volumes.iter().find(|volume| volume.at(&["name"]).text() == name.text());
+        let (is_first_name, is_first_path) = (names.insert(name.text()), paths.insert(path.text()));
         if name.is_empty() {
             faults.push(name.required(""));
-        } else if names.contains(&name.text()) {
+        } else if !is_first_name {
             faults.push(name.invalid("must be unique"));
         }
-        match volume {
+        match beside.volumes.get(name.text()) {
             None => faults.push(field::not_found(name.path.as_str(), name.text())),
-            Some(volume)
-                if ["persistentVolumeClaim", "ephemeral"].iter().any(|it| volume.at(&[it]).is_set()) => {}
+            Some(volume) if ["persistentVolumeClaim", "ephemeral"].iter().any(|it| is_set(volume, it)) => {}
             Some(_) => faults.push(name.invalid(
                 "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
             )),
         }
         if path.is_empty() {
             faults.push(path.required(""));
-        } else if paths.contains(&path.text()) {
+        } else if !is_first_path {
             faults.push(path.invalid("must be unique"));
         }
         let mut leads_up = Faults::new();
         inside(&path, &mut leads_up);
         faults.extend(leads_up.first().map(|_| path.invalid("can not contain backsteps ('..')")));
-        if has(mounts, "name", name.text()) {
+        if mount_names.contains(name.text()) {
             faults.push(name.invalid("must not already exist in volumeMounts"));
         }
-        if has(mounts, "mountPath", path.text()) {
+        if mount_paths.contains(path.text()) {
             faults.push(path.invalid("must not already exist as a path in volumeMounts"));
         }
-        names.push(name.text());
-        paths.push(path.text());
     }
 }

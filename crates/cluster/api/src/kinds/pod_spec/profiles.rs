@@ -3,6 +3,7 @@
 use super::super::place::{Faults, Place};
 use super::all_containers;
 use hako_kube::field;
+use std::collections::HashSet;
 
 const KINDS: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 const PROFILE_MAX: usize = 4095;
@@ -63,13 +64,15 @@ fn kind(profile: &Place<'_>, missing: &str, faults: &mut Faults) {
 
 /// All faults of the annotations of a pod or template that name profiles.
 pub(super) fn annotations(metadata: &Place<'_>, spec: &Place<'_>, path: &str, faults: &mut Faults) {
+    let containers: HashSet<&str> =
+        all_containers(spec).iter().map(|container| container.at(&["name"]).text()).collect();
     for (key, value) in metadata.at(&["annotations"]).entries() {
         if key == SECCOMP_POD || key.starts_with(SECCOMP_CONTAINER) {
             seccomp_text(value.text(), &field::child(path, key), faults);
         }
         let Some(name) = key.strip_prefix(APP_ARMOR) else { continue };
         let path = field::key(path, key);
-        if !all_containers(spec).iter().any(|one| one.at(&["name"]).text() == name) {
+        if !containers.contains(name) {
             faults.push(field::invalid(path.as_str(), name, "container not found"));
         }
         let text = value.text();

@@ -3,6 +3,7 @@
 use super::super::place::{Faults, Place};
 use super::{Owner, files, non_reserved_path};
 use hako_kube::{field, names};
+use std::collections::HashSet;
 
 const KINDS: [&str; 6] =
     ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"];
@@ -12,17 +13,16 @@ const TOKEN_MAX: i64 = 1 << 32;
 /// All faults of a projected volume.
 pub(super) fn validate(volume: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
     files::mode(&volume.at(&["defaultMode"]), faults);
-    let mut paths: Vec<&str> = Vec::new();
+    let mut paths: HashSet<&str> = HashSet::new();
     for source in volume.at(&["sources"]).items() {
         let given: Vec<&str> = KINDS.into_iter().filter(|kind| source.at(&[kind]).is_set()).collect();
         for kind in &given {
             let place = source.at(&[kind]);
             one(&place, kind, volume, owner, faults);
             for (path, of) in made(&place, kind) {
-                if paths.contains(&path) {
+                if !paths.insert(path) {
                     faults.push(field::invalid(volume.path.as_str(), of, "conflicting duplicate paths"));
                 }
-                paths.push(path);
             }
         }
         if given.len() > 1 {

@@ -6,6 +6,7 @@ use super::super::value::{each_mut, items, object_mut};
 use hako_kube::field;
 use hako_names::Quantity;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// A container that says only its limits requests as much.
 pub(in super::super) fn default_requests(spec: &mut Map<String, Value>) {
@@ -152,13 +153,12 @@ fn within_limit(
 
 /// All faults of what a container does when its resources change.
 pub(super) fn resize_policy(policies: &Place<'_>, restart: &str, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for policy in policies.items() {
         let (resource, action) = (policy.at(&["resourceName"]), policy.at(&["restartPolicy"]));
-        if seen.contains(&resource.text()) {
+        if !seen.insert(resource.text()) {
             faults.push(field::duplicate(policy.path.as_str(), resource.text()));
         }
-        seen.push(resource.text());
         choice(policies, resource.text(), &["cpu", "memory"], faults);
         choice(policies, action.text(), &["NotRequired", "RestartContainer"], faults);
         if restart == "Never" && action.text() != "NotRequired" {

@@ -3,6 +3,7 @@
 use super::super::place::{Faults, Place};
 use super::{profiles, windows};
 use hako_kube::field;
+use std::collections::HashSet;
 
 const ID: &str = "must be between 0 and 2147483647, inclusive";
 const SYSCTL_MAX: usize = 253;
@@ -75,17 +76,17 @@ pub(in super::super) fn id(id: &Place<'_>, faults: &mut Faults) {
 }
 
 fn sysctls(spec: &Place<'_>, sysctls: &Place<'_>, faults: &mut Faults) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for sysctl in sysctls.items() {
         let name = sysctl.at(&["name"]);
+        let is_first = seen.insert(name.text());
         if name.is_empty() {
             faults.push(name.required(""));
         } else if !is_sysctl(name.text()) {
             faults.push(name.invalid(SYSCTL));
-        } else if seen.contains(&name.text()) {
+        } else if !is_first {
             faults.push(name.duplicate());
         }
-        seen.push(name.text());
         for (namespace, host) in [("net", "hostNetwork"), ("ipc", "hostIPC")] {
             if sysctl_namespace(name.text()) == Some(namespace) && spec.at(&[host]).is_true() {
                 faults.push(name.invalid(&format!("may not be specified when '{host}' is true")));

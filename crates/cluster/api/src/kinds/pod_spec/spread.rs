@@ -5,6 +5,7 @@ use super::affinity::selector_faults;
 use super::{Check, label_keys};
 use hako_kube::field;
 use serde_json::Value;
+use std::collections::HashMap;
 
 const ACTIONS: [&str; 2] = ["DoNotSchedule", "ScheduleAnyway"];
 const POLICIES: [&str; 2] = ["Honor", "Ignore"];
@@ -13,6 +14,8 @@ const NOT_POSITIVE: &str = "must be greater than zero";
 impl Check<'_> {
     pub(super) fn spread(&mut self) {
         let constraints = items(self.spec, &["topologySpreadConstraints"]);
+        let last: HashMap<(&str, &str), usize> =
+            constraints.iter().enumerate().map(|(index, other)| (kind(other), index)).collect();
         for (index, constraint) in constraints.iter().enumerate() {
             let path = field::index(&self.child("topologySpreadConstraints"), index);
             let (key, action) = kind(constraint);
@@ -27,7 +30,7 @@ impl Check<'_> {
                 let path = field::child(&path, "whenUnsatisfiable");
                 self.causes.push(field::not_supported(path, action, &ACTIONS));
             }
-            if constraints[index + 1..].iter().any(|other| kind(other) == (key, action)) {
+            if last.get(&(key, action)).is_some_and(|last| *last > index) {
                 let path = field::child(&path, "{topologyKey, whenUnsatisfiable}");
                 self.causes.push(field::duplicate(path, format!("{{{key}, {action}}}")));
             }

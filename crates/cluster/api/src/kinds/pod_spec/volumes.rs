@@ -5,6 +5,7 @@ use super::super::place::{Faults, Place};
 use super::super::volume::{claim, source};
 use super::{Owner, files};
 use hako_kube::{field, names};
+use std::collections::HashSet;
 
 /// Every source, in the order in which a second one is told from the first.
 const SOURCES: [&str; 30] = [
@@ -43,7 +44,8 @@ const SOURCES: [&str; 30] = [
 /// All faults of the volumes of a pod or template.
 pub(super) fn validate(volumes: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
     let volumes = volumes.items();
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    let made: HashSet<String> = made_here(&volumes, owner);
     for volume in &volumes {
         let given = SOURCES.iter().filter(|kind| volume.at(&[kind]).is_set());
         for (index, kind) in given.clone().enumerate() {
@@ -58,24 +60,21 @@ pub(super) fn validate(volumes: &Place<'_>, owner: Owner<'_>, faults: &mut Fault
         }
         let name = volume.at(&["name"]);
         name.check_required(names::dns_label, faults);
-        if seen.contains(&name.text()) {
+        if !seen.insert(name.text()) {
             faults.push(name.duplicate());
         }
-        seen.push(name.text());
-        made_here(volume, &volumes, owner, faults);
+        let claim = volume.at(&["persistentVolumeClaim", "claimName"]);
+        if made.contains(claim.text()) {
+            faults.push(claim.invalid("must not reference a PVC that gets created for an ephemeral volume"));
+        }
     }
 }
 
-/// A claim that the pod makes itself is not one that it finds.
-fn made_here(volume: &Place<'_>, volumes: &[Place<'_>], owner: Owner<'_>, faults: &mut Faults) {
-    let claim = volume.at(&["persistentVolumeClaim", "claimName"]);
-    let is_made = |other: &&Place<'_>| {
-        let name = format!("{}-{}", owner.pod, other.at(&["name"]).text());
-        other.at(&["ephemeral"]).is_set() && claim.text() == name
-    };
-    if !owner.pod.is_empty() && volumes.iter().any(|other| is_made(&other)) {
-        faults.push(claim.invalid("must not reference a PVC that gets created for an ephemeral volume"));
-    }
+/// The claims that the pod makes itself; they are none that it finds.
+fn made_here(volumes: &[Place<'_>], owner: Owner<'_>) -> HashSet<String> {
+    let are_made =
+        volumes.iter().filter(|volume| !owner.pod.is_empty() && volume.at(&["ephemeral"]).is_set());
+    are_made.map(|volume| format!("{}-{}", owner.pod, volume.at(&["name"]).text())).collect()
 }
 
 fn one(volume: &Place<'_>, kind: &str, owner: Owner<'_>, faults: &mut Faults) {

@@ -2,7 +2,7 @@
 
 use super::super::place::{Faults, Place};
 use super::super::resource_names;
-use super::super::value::object_mut;
+use super::super::value::{members, object_mut};
 use super::resources::{self, quantity};
 use hako_kube::field;
 use hako_names::Quantity;
@@ -107,36 +107,37 @@ pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
 
 /// What the containers of a pod say together: while they run, or before, whichever is more.
 fn total(spec: &Place<'_>, list: &str) -> BTreeMap<String, Quantity> {
-    let mut names: Vec<String> = Vec::new();
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
     for part in ["containers", "initContainers"] {
         for container in spec.at(&[part]).items() {
-            names.extend(
-                container.at(&["resources", list]).entries().iter().map(|(name, _)| (*name).to_owned()),
-            );
+            let stays = container.at(&["restartPolicy"]).text() == "Always";
+            for (name, amount) in members(container.value, &["resources", list]) {
+                let (sum, amount) = (sums.entry(name).or_insert(Sum::NONE), quantity(amount).unwrap_or(NONE));
+                match (part, stays) {
+                    ("containers", _) => sum.running = sum.running + amount,
+                    (_, true) => {
+                        sum.beside = sum.beside + amount;
+                        sum.most = sum.most.max(sum.beside);
+                    }
+                    // One that does not say the resource is no more than those beside it, which count already.
+                    _ => sum.most = sum.most.max(sum.beside + amount),
+                }
+            }
         }
     }
-    names
-        .into_iter()
-        .map(|name| {
-            let amount = total_of(spec, list, &name);
-            (name, amount)
-        })
-        .collect()
+    let whole = |(name, sum): (&str, Sum)| (name.to_owned(), sum.most.max(sum.running + sum.beside));
+    sums.into_iter().map(whole).collect()
 }
 
-fn total_of(spec: &Place<'_>, list: &str, name: &str) -> Quantity {
-    let amount = |container: &Place<'_>| {
-        container.at(&["resources", list]).value.get(name).and_then(quantity).unwrap_or(NONE)
-    };
-    let running: Quantity = spec.at(&["containers"]).items().iter().map(amount).sum();
-    let (mut beside, mut most) = (NONE, NONE);
-    for container in spec.at(&["initContainers"]).items() {
-        if container.at(&["restartPolicy"]).text() == "Always" {
-            beside = beside + amount(&container);
-            most = most.max(beside);
-        } else {
-            most = most.max(beside + amount(&container));
-        }
-    }
-    most.max(running + beside)
+/// What the containers seen so far use of one resource.
+struct Sum {
+    running: Quantity,
+    /// By those that start before the others and stay.
+    beside: Quantity,
+    /// The most at any time before the others run.
+    most: Quantity,
+}
+
+impl Sum {
+    const NONE: Self = Self { running: NONE, beside: NONE, most: NONE };
 }

@@ -3,6 +3,7 @@
 use super::super::addresses;
 use super::super::place::{Faults, Place};
 use hako_kube::field;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 const CHANGED: &str = "may not change once set";
@@ -75,14 +76,13 @@ fn families(spec: &Place<'_>, faults: &mut Faults) {
     if policy.text() == "RequireDualStack" && !is_free {
         faults.push(policy.invalid("this cluster is not configured for dual-stack services"));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for family in families.items() {
         match family.text() {
-            other if seen.contains(&other) => faults.push(family.duplicate()),
+            other if !seen.insert(other) => faults.push(family.duplicate()),
             "IPv6" if !is_free => faults.push(family.invalid("not configured on this cluster")),
             _ => family.one_of(&["IPv4", "IPv6"], faults),
         }
-        seen.push(family.text());
     }
 }
 

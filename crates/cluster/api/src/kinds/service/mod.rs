@@ -11,6 +11,7 @@ use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
 
 pub(super) const ROW: KindRow = KindRow {
     kind: "Service",
@@ -224,7 +225,7 @@ fn give_up(spec: &mut Map<String, Value>, was: &Value) {
         spec.remove(name);
     }
     if has_nodes(was) && !has_nodes(&is) {
-        let nodes = |spec: &Value| -> Vec<i64> {
+        let nodes = |spec: &Value| -> HashSet<i64> {
             items(spec, &["ports"]).iter().map(|port| number(port, &["nodePort"]).unwrap_or(0)).collect()
         };
         let had = nodes(was);
@@ -253,14 +254,16 @@ fn keep_node_ports(spec: &mut Map<String, Value>, was: &Value) {
     if !spec.get("type").is_some_and(|kind| kind == "NodePort" || kind == "LoadBalancer") {
         return;
     }
+    // Of those of one number and protocol, the first counts.
+    let had = items(was, &["ports"]).iter().rev();
+    let nodes: HashMap<_, _> =
+        had.map(|it| ((it.get("port").cloned(), it.get("protocol").cloned()), it.get("nodePort"))).collect();
     for port in each_mut(spec, "ports") {
         if port.get("nodePort").and_then(Value::as_i64).unwrap_or(0) != 0 {
             continue;
         }
-        let same = items(was, &["ports"])
-            .iter()
-            .find(|it| it.get("port") == port.get("port") && it.get("protocol") == port.get("protocol"));
-        if let Some(node) = same.and_then(|it| it.get("nodePort")) {
+        let same = nodes.get(&(port.get("port").cloned(), port.get("protocol").cloned()));
+        if let Some(node) = same.copied().flatten() {
             port.insert("nodePort".to_owned(), node.clone());
         }
     }

@@ -8,6 +8,7 @@ use super::{is_accessible, needs_health_check};
 use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const OF_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
@@ -90,17 +91,16 @@ fn external_name(spec: &Place<'_>, faults: &mut Faults) {
 fn ports(spec: &Place<'_>, faults: &mut Faults) {
     let list = spec.at(&["ports"]).items();
     let is_inner = spec.at(&["type"]).text() == "ClusterIP";
-    let (mut seen_names, mut seen_ports, mut seen_nodes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seen_names, mut seen_ports, mut seen_nodes) = (HashSet::new(), HashSet::new(), HashSet::new());
     for one in &list {
         let name = one.at(&["name"]);
         if name.is_empty() && list.len() > 1 {
             faults.push(name.required(""));
         }
         name.check_given(names::dns_label, faults);
-        if !name.is_empty() && seen_names.contains(&name.text()) {
+        if !seen_names.insert(name.text()) && !name.is_empty() {
             faults.push(name.duplicate());
         }
-        seen_names.push(name.text());
         one_port(one, faults);
         let (number, node) = (one.at(&["port"]).number(), one.at(&["nodePort"]));
         let protocol = one.at(&["protocol"]).text();
@@ -108,15 +108,13 @@ fn ports(spec: &Place<'_>, faults: &mut Faults) {
             if is_inner {
                 faults.push(node.forbidden("may not be used when `type` is 'ClusterIP'"));
             }
-            if seen_nodes.contains(&(node.number(), protocol)) {
+            if !seen_nodes.insert((node.number(), protocol)) {
                 faults.push(node.duplicate());
             }
-            seen_nodes.push((node.number(), protocol));
         }
-        if seen_ports.contains(&(number, protocol)) {
+        if !seen_ports.insert((number, protocol)) {
             faults.push(field::duplicate(one.path.as_str(), json!({ "port": number, "protocol": protocol })));
         }
-        seen_ports.push((number, protocol));
     }
 }
 

@@ -9,7 +9,7 @@ use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub(in super::super) const ROW: KindRow = KindRow {
     group: GROUP,
@@ -68,10 +68,11 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     let modes = ["Immediate", "WaitForFirstConsumer"];
     check::required_one_of(object, "volumeBindingMode", &modes, "", &mut causes);
     let terms = items(object, &["allowedTopologies"]);
+    let mut seen = BTreeSet::new();
     for (index, one) in terms.iter().enumerate() {
         let path = field::child(&field::index("allowedTopologies", index), "matchLabelExpressions");
         topology(one, &path, &mut causes);
-        if terms[..index].iter().any(|earlier| sets(earlier) == sets(one)) {
+        if !seen.insert(sets(one)) {
             causes.push(field::duplicate(path, ""));
         }
     }
@@ -89,19 +90,20 @@ fn sets(term: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
 
 fn topology(term: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     let expressions = items(term, &["matchLabelExpressions"]);
+    let mut seen = BTreeSet::new();
     for (index, expression) in expressions.iter().enumerate() {
         let path = field::index(path, index);
         let (key, values) = (text(expression, &["key"]), items(expression, &["values"]));
         check::syntax(names::qualified_name(key), key, &field::child(&path, "key"), causes);
-        let is_again = expressions[..index].iter().any(|earlier| text(earlier, &["key"]) == key);
-        if is_again {
+        if !seen.insert(key) {
             causes.push(field::duplicate(field::child(&path, "key"), key));
         }
         let path = field::child(&path, "values");
         if values.is_empty() {
             causes.push(field::required(&path, ""));
         }
-        for (index, value) in values.iter().enumerate().filter(|(at, it)| values[..*at].contains(it)) {
+        let mut seen = HashSet::new();
+        for (index, value) in values.iter().enumerate().filter(|(_, it)| !seen.insert(*it)) {
             causes.push(field::duplicate(field::index(&path, index), value.clone()));
         }
     }

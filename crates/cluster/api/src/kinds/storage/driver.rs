@@ -9,6 +9,7 @@ use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 pub(in super::super) const ROW: KindRow = KindRow {
     group: GROUP,
@@ -98,10 +99,11 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 const TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 600..=1 << 32;
 
 fn tokens(requests: &[Value], causes: &mut Vec<FieldCause>) {
+    let mut seen = HashSet::new();
     for (index, request) in requests.iter().enumerate() {
         let path = field::index("spec.tokenRequests", index);
         let audience = text(request, &["audience"]);
-        if requests[..index].iter().any(|earlier| text(earlier, &["audience"]) == audience) {
+        if !seen.insert(audience) {
             causes.push(field::duplicate(field::child(&path, "audience"), audience));
             continue;
         }

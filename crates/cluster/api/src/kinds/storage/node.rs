@@ -9,6 +9,7 @@ use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 pub(in super::super) const ROW: KindRow = KindRow {
     group: GROUP,
@@ -40,10 +41,11 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let (mut causes, all) = (Vec::new(), drivers(object));
+    let mut seen = HashSet::new();
     for (index, one) in all.iter().enumerate() {
         let (path, name) = (field::index("spec.drivers", index), text(one, &["name"]));
         driver(one, &path, &mut causes);
-        if all[..index].iter().any(|earlier| text(earlier, &["name"]) == name) {
+        if !seen.insert(name) {
             causes.push(field::duplicate(field::child(&path, "name"), name));
         }
     }
@@ -61,12 +63,13 @@ fn driver(driver: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
     check::not_negative(&driver["allocatable"], &["count"], &field::child(path, "allocatable"), causes);
     let keys = items(driver, &["topologyKeys"]);
-    for (index, key) in keys.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for key in keys {
         let text = key.as_str().unwrap_or("");
         if text.is_empty() {
             causes.push(field::required(path, ""));
         }
-        if keys[..index].contains(key) {
+        if !seen.insert(key) {
             causes.push(field::duplicate(path, text));
         }
         check::syntax(names::qualified_name(text), text, path, causes);
@@ -82,8 +85,11 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
         }
         driver
     };
+    // Of a name that is there twice, the first counts.
+    let had: HashMap<&str, &Value> =
+        drivers(old).iter().rev().map(|before| (text(before, &["name"]), before)).collect();
     let was = |driver: &&Value| {
-        let before = drivers(old).iter().find(|before| before["name"] == driver["name"]);
+        let before = had.get(text(driver, &["name"]));
         before.is_some_and(|before| fixed(before) != fixed(driver))
     };
     let of = |driver: &Value| field::invalid("spec.drivers", fixed(driver), check::IMMUTABLE);
