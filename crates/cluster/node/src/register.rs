@@ -104,11 +104,12 @@ impl Registration {
             if let Err(error) = self.renew().await {
                 tracing::warn!(node = self.name(), error = %error.chain(), "lease not renewed");
             }
-            if let Err(error) = self.offer_extended().await {
-                tracing::debug!(node = self.name(), error = %error.chain(), "extended resources not offered");
-            }
+            let told = self.told().await.unwrap_or_else(|error| {
+                tracing::debug!(node = self.name(), error = %error.chain(), "node not read, or its extended resources not offered");
+                None
+            });
             let is_due = written.elapsed() >= FULL_STATUS;
-            if !self.has_changed().await && !is_due {
+            if !self.has_changed(told).await && !is_due {
                 continue;
             }
             match self.write_status().await {
@@ -193,17 +194,16 @@ impl Registration {
         api.patch_status(self.name(), &patch).await.map(drop)
     }
 
-    /// What somebody says that the machine has besides can be had by pods, and no longer once nobody says so.
-    async fn offer_extended(&self) -> Result<()> {
+    /// The conditions that the API tells of the node. What somebody says that the machine has besides can be had by pods,
+    /// and no longer once nobody says so.
+    async fn told(&self) -> Result<Option<Vec<NodeCondition>>> {
         let api = self.context.config.client.all::<Node>();
-        let node = api.get(self.name()).await?;
-        match node.status.as_ref().and_then(not_offered) {
-            Some(allocatable) => {
-                let patch = Patch::Merge(json!({"status": {"allocatable": allocatable}}));
-                api.patch_status(self.name(), &patch).await.map(drop)
-            }
-            None => Ok(()),
+        let status = api.get(self.name()).await?.status.unwrap_or_default();
+        if let Some(allocatable) = not_offered(&status) {
+            let patch = Patch::Merge(json!({"status": {"allocatable": allocatable}}));
+            api.patch_status(self.name(), &patch).await?;
         }
+        Ok(Some(status.conditions.unwrap_or_default()))
     }
 
     fn status(&self) -> NodeStatus {
@@ -232,11 +232,13 @@ impl Registration {
         }
     }
 
-    /// Brings conditions and images up to date and says whether they changed.
-    async fn has_changed(&mut self) -> bool {
-        let conditions = self.current(&self.conditions);
+    /// Brings conditions and images up to date and says whether they are others than those that are `told` of the node, or
+    /// were last, where that is not known. Who found the node silent has said that nobody knows how it is.
+    async fn has_changed(&mut self, told: Option<Vec<NodeCondition>>) -> bool {
+        let told = told.unwrap_or_else(|| self.conditions.clone());
+        let conditions = self.current(&told);
         let images = self.list_images().await;
-        let is_changed = conditions != self.conditions || images != self.images;
+        let is_changed = !are_told(&conditions, &told) || images != self.images;
         self.conditions = conditions;
         self.images = images;
         is_changed
@@ -364,6 +366,13 @@ fn not_offered(status: &NodeStatus) -> Option<BTreeMap<String, Option<ApiQuantit
     (!change.is_empty()).then_some(change)
 }
 
+/// Whether all these conditions are among those that are told, at whatever time.
+fn are_told(conditions: &[NodeCondition], told: &[NodeCondition]) -> bool {
+    let says =
+        |it: &NodeCondition| (it.type_.clone(), it.status.clone(), it.reason.clone(), it.message.clone());
+    conditions.iter().all(|own| told.iter().any(|told| says(told) == says(own)))
+}
+
 fn condition(
     before: &[NodeCondition],
     kind: &str,
@@ -416,6 +425,19 @@ fn system_info(version: &str) -> NodeSystemInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_of_the_node_meanwhile_is_seen_and_its_times_are_not() {
+        let ready = |status: &str, before: &[NodeCondition]| {
+            condition(before, "Ready", status, "KubeletReady", "", Timestamp::UNIX_EPOCH)
+        };
+        let others = condition(&[], "NetworkUnavailable", "False", "", "", Timestamp::UNIX_EPOCH);
+        let own = ready("True", &[]);
+        let beaten = NodeCondition { last_heartbeat_time: Some(Time(Timestamp::MAX)), ..own.clone() };
+        assert!(are_told(std::slice::from_ref(&own), &[others.clone(), beaten]));
+        assert!(!are_told(std::slice::from_ref(&own), &[others, ready("Unknown", &[])]));
+        assert!(!are_told(&[own], &[]));
+    }
 
     #[test]
     fn extended_resources_are_offered_as_long_as_the_machine_is_said_to_have_them() {
