@@ -9,7 +9,8 @@
 //! written and goes with its last reader; a cut connection continues from it.
 
 use super::LayerState;
-use super::pipe::{blocking, gone};
+use super::pipe::blocking;
+use super::places::Places;
 use super::progress::Stop;
 use super::push::{Push, WHOLE};
 use crate::form::LayerForm;
@@ -21,15 +22,12 @@ use hako_names::Digest;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 impl Push<'_> {
     /// Sends the layers of which nobody knows yet what they are in that form. Returns their digests, and whether the bytes
     /// went.
     pub(super) async fn send_unmade(&self, image: &Image, form: LayerForm) -> Result<HashMap<Digest, bool>> {
-        let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
-        let (mut tasks, mut seen) = (JoinSet::new(), HashSet::new());
+        let (mut places, mut seen) = (Places::new(self.options.parallel), HashSet::new());
         for layer in &image.layers {
             // Who wants small requests gets them, which takes a known length. What another repository has is mounted.
             let is_sent = self.options.piece >= WHOLE
@@ -49,15 +47,11 @@ impl Push<'_> {
                 piece: self.options.piece,
                 progress: self.progress.clone(),
             };
-            let places = places.clone();
-            tasks.spawn(async move {
-                let _place = places.acquire_owned().await;
-                sending.run().await
-            });
+            places.begin(sending.run());
         }
         let mut sent = HashMap::new();
-        while let Some(done) = tasks.join_next().await {
-            let (digest, is_moved) = done.map_err(|_| gone())??;
+        while let Some(done) = places.next().await {
+            let (digest, is_moved) = done??;
             sent.insert(digest, is_moved);
         }
         Ok(sent)

@@ -20,6 +20,7 @@ pub(crate) mod document;
 mod fetch;
 mod made;
 pub(crate) mod pipe;
+mod places;
 mod platform;
 mod progress;
 mod pull;

@@ -3,6 +3,7 @@
 use super::document::{self, CONFIG_LIMIT, Descriptor, Document, Manifest};
 use super::fetch::{Fetched, Fetching};
 use super::pipe::{Alive, blocking};
+use super::places::Places;
 use super::{Event, LayerState, Platform, Progress};
 use crate::remote::{RemoteClient, RemoteError, RemoteManifest, RemoteOptions};
 use crate::store::{Loose, Pin, Stacked};
@@ -13,8 +14,7 @@ use hako_names::{Digest, ImageRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{OnceCell, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::{OnceCell, mpsc};
 
 /// How an image is pulled.
 #[derive(Clone, Debug)]
@@ -306,10 +306,9 @@ impl Pull<'_> {
 
     /// All layers at once, as many at a time as allowed; each is stacked as soon as all below it are.
     async fn layers(&self, layers: &[Layer], lease: &Arc<Lease>) -> Result<Vec<Fetched>> {
-        let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
+        let mut places = Places::new(self.options.parallel);
         let (chains, is_spoiled) = (chains(layers), Arc::new(AtomicBool::new(false)));
         let index = Arc::new(OnceCell::new());
-        let mut tasks = JoinSet::new();
         let mut seen = HashSet::new();
         for (at, layer) in layers.iter().enumerate() {
             self.progress.layer(layer.digest, LayerState::Waiting);
@@ -327,15 +326,11 @@ impl Pull<'_> {
                 index: index.clone(),
                 is_spoiled: is_spoiled.clone(),
             };
-            let places = places.clone();
-            tasks.spawn(async move {
-                let _place = places.acquire_owned().await;
-                (at, fetching.run().await)
-            });
+            places.begin(async move { (at, fetching.run().await) });
         }
         let mut stacking = Stacking { pull: self, layers, chains: &chains, ready: Vec::new(), next: 0 };
         stacking.ready.resize_with(layers.len(), || None);
-        let all = stacking.run(&mut tasks).await;
+        let all = stacking.run(&mut places).await;
         if let Err(error) = &all
             && !matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
         {
@@ -356,10 +351,10 @@ struct Stacking<'a> {
 }
 
 impl Stacking<'_> {
-    async fn run(&mut self, tasks: &mut JoinSet<(usize, Result<Fetched>)>) -> Result<Vec<Fetched>> {
+    async fn run(&mut self, places: &mut Places<(usize, Result<Fetched>)>) -> Result<Vec<Fetched>> {
         let mut all = Vec::new();
-        while let Some(done) = tasks.join_next().await {
-            let (at, fetched) = done.map_err(|_| super::pipe::gone())?;
+        while let Some(done) = places.next().await {
+            let (at, fetched) = done?;
             let mut fetched = fetched?;
             self.ready[at] = Some((fetched.loose.take(), fetched.chunks_saved));
             all.push(fetched);

@@ -1,6 +1,7 @@
 //! From the stores to a registry.
 
-use super::pipe::{blocking, gone};
+use super::pipe::blocking;
+use super::places::Places;
 use super::{Event, LayerState, Progress};
 use crate::form::LayerForm;
 use crate::remote::{Mount, Payload, RemoteClient, RemoteOptions};
@@ -13,8 +14,6 @@ use hako_oci::media_type;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 /// A piece that any blob fits.
 pub(super) const WHOLE: u64 = 1 << 40;
@@ -140,8 +139,7 @@ impl Push<'_> {
         sent: &HashMap<Digest, bool>,
         lease: &Arc<Lease>,
     ) -> Result<(u64, u64)> {
-        let places = Arc::new(Semaphore::new(self.options.parallel.max(1)));
-        let (mut tasks, mut seen) = (JoinSet::new(), HashSet::new());
+        let (mut places, mut seen) = (Places::new(self.options.parallel), HashSet::new());
         let (mut moved, mut saved) = (0, 0);
         for (digest, size, planned) in blobs {
             if !seen.insert(digest) {
@@ -167,14 +165,10 @@ impl Push<'_> {
                 piece: self.options.piece,
                 progress: self.progress.clone(),
             };
-            let places = places.clone();
-            tasks.spawn(async move {
-                let _place = places.acquire_owned().await;
-                sending.run().await
-            });
+            places.begin(sending.run());
         }
-        while let Some(done) = tasks.join_next().await {
-            let (size, is_moved) = done.map_err(|_| gone())??;
+        while let Some(done) = places.next().await {
+            let (size, is_moved) = done??;
             *(if is_moved { &mut moved } else { &mut saved }) += size;
         }
         Ok((moved, saved))
