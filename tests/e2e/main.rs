@@ -36,5 +36,6 @@ mod private_git;
 #[expect(dead_code, reason = "the tests of the API share it and use more of it")]
 mod programs;
 mod remapped;
+mod results;
 mod scripts;
 mod side_by_side;

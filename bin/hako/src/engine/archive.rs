@@ -7,6 +7,7 @@ use crate::cli::{ArchiveFormat, LoadArgs, OutputFormat, SaveArgs};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
+use hako_build::{FOR_ALL, NewFile};
 use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::body::Incoming;
@@ -109,7 +110,7 @@ fn layout(dir: &Path) -> anyhow::Result<PipeReader> {
     Ok(reader)
 }
 
-/// What has another name until it is whole, and is removed if it never is.
+/// A directory that has another name until it is whole, and is removed if it never is.
 struct Unfinished {
     path: PathBuf,
     beside: PathBuf,
@@ -117,9 +118,12 @@ struct Unfinished {
 
 impl Unfinished {
     fn new(path: &Path) -> anyhow::Result<Self> {
-        let mut name = path.file_name().with_context(|| format!("{} is no file", path.display()))?.to_owned();
+        // What a symlink leads to is replaced, not the link.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut name =
+            path.file_name().with_context(|| format!("{} is no directory", path.display()))?.to_owned();
         name.push(format!(".{}.part", std::process::id()));
-        Ok(Self { path: path.to_owned(), beside: path.with_file_name(name) })
+        Ok(Self { beside: path.with_file_name(name), path })
     }
 
     fn finish(self) -> anyhow::Result<()> {
@@ -130,13 +134,13 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // It is gone when it has its name.
-        let _ = std::fs::remove_file(&self.beside).or_else(|_| std::fs::remove_dir_all(&self.beside));
+        let _ = std::fs::remove_dir_all(&self.beside);
     }
 }
 
 /// A file or directory, or standard output.
 enum Destination {
-    File { file: File, made: Unfinished },
+    File { new: NewFile, path: PathBuf },
     Layout { sink: PipeWriter, unpacking: JoinHandle<std::io::Result<()>>, made: Unfinished },
     Stdout,
 }
@@ -149,10 +153,8 @@ impl Destination {
             }
             return Ok(Self::Stdout);
         };
-        let made = Unfinished::new(path)?;
-        let file = File::options().create_new(true).write(true).open(&made.beside);
-        let file = file.with_context(|| format!("create {}", made.beside.display()))?;
-        Ok(Self::File { file, made })
+        let new = NewFile::create(path, FOR_ALL).with_context(|| format!("write {}", path.display()))?;
+        Ok(Self::File { new, path: path.to_owned() })
     }
 
     /// A directory that an archive is unpacked to as it comes.
@@ -173,8 +175,8 @@ impl Destination {
             let frame = frame.context("read the archive from the engine")?;
             let Some(data) = frame.data_ref() else { continue };
             match &mut self {
-                Self::File { file, made } => {
-                    file.write_all(data).with_context(|| format!("write {}", made.beside.display()))?;
+                Self::File { new, path } => {
+                    new.file().write_all(data).with_context(|| format!("write {}", path.display()))?;
                 }
                 Self::Layout { sink, .. } => {
                     if sink.write_all(data).is_err() {
@@ -190,9 +192,8 @@ impl Destination {
 
     fn finish(self) -> anyhow::Result<()> {
         match self {
-            Self::File { file, made } => {
-                file.sync_all().with_context(|| format!("write {}", made.beside.display()))?;
-                made.finish()
+            Self::File { new, path } => {
+                new.finish_durably().with_context(|| format!("write {}", path.display()))
             }
             Self::Layout { sink, unpacking, made } => {
                 drop(sink);

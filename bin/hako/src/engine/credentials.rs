@@ -12,10 +12,9 @@
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use hako_build::NewFile;
 use serde_json::{Value, json};
-use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -189,23 +188,17 @@ impl DockerConfig {
         Ok(had_any)
     }
 
-    /// Writes beside and renames, so that neither a crash nor a reader meets half a file.
+    /// Neither a crash nor a reader meets half a file; a link to where the file is kept stays one.
     fn write(&self) -> anyhow::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        let beside = self.path.with_extension(format!("json.{}", std::process::id()));
         let text = format!("{:#}\n", self.value);
         let write = || -> std::io::Result<()> {
             std::fs::create_dir_all(directory)?;
-            let mut file = File::options().create_new(true).write(true).mode(0o600).open(&beside)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &self.path)
+            let new = NewFile::create(&self.path, 0o600)?;
+            new.file().write_all(text.as_bytes())?;
+            new.finish_durably()
         };
-        write().with_context(|| {
-            // What was begun holds a secret.
-            let _ = std::fs::remove_file(&beside);
-            format!("write {}", self.path.display())
-        })
+        write().with_context(|| format!("write {}", self.path.display()))
     }
 }
 
@@ -275,6 +268,18 @@ mod tests {
         assert_eq!(open().value["detachKeys"], "ctrl-e");
         assert!(open().value["auths"]["old.example"].is_object());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_kept_elsewhere_is_written_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (kept, link) = (directory.path().join("dotfiles.json"), directory.path().join("config.json"));
+        std::fs::write(&kept, "{}").unwrap();
+        std::os::unix::fs::symlink("dotfiles.json", &link).unwrap();
+        DockerConfig::read(&link).unwrap().store("reg.example", &password("me", "pw")).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        let kept = DockerConfig::read(&kept).unwrap();
+        assert!(kept.login("reg.example").unwrap() == Some(password("me", "pw")));
     }
 
     #[test]

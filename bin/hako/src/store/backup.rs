@@ -7,15 +7,21 @@ use crate::cli::{BackupArgs, OutputFormat};
 use crate::locate::Target;
 use crate::output;
 use anyhow::{Context, bail};
+use hako_build::NewFile;
 use http_body_util::BodyExt as _;
+use rustix::fs::OFlags;
 use serde_json::json;
 use std::fs::File;
+use std::io::Seek as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// How often keys may change while objects are read.
 const ATTEMPTS: usize = 5;
+/// There are keys in it.
+const OWN: u32 = 0o600;
 
 pub(crate) async fn backup(
     target: &Target,
@@ -23,15 +29,15 @@ pub(crate) async fn backup(
     format: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
     let pki = target.home()?.join("pki");
-    let beside = Beside::new(&args.file)?;
+    let dest = Dest::open(&args.file).with_context(|| format!("write {}", args.file.display()))?;
     for _ in 0..ATTEMPTS {
         // Keys that were changed since may not open what was read, and those of before may be gone.
         let files = files(&pki)?;
-        write(target, &beside.path, &files).await?;
+        write(target, &dest, &files).await.with_context(|| format!("write {}", args.file.display()))?;
         if files == self::files(&pki)? {
-            let path = beside.path.clone();
+            let path = dest.written();
             let objects = tokio::task::spawn_blocking(move || archive::verify(&path)).await??;
-            beside.publish(&args.file)?;
+            dest.publish().with_context(|| format!("make {}", args.file.display()))?;
             return Ok(tell(&args.file, objects, format));
         }
     }
@@ -49,32 +55,39 @@ fn tell(file: &Path, objects: u64, format: OutputFormat) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The file under another name, until it is whole; removed if it never is.
-struct Beside {
-    path: PathBuf,
+/// The file, and where it is checked before it is one.
+struct Dest {
+    new: NewFile,
+    /// What goes to a pipe or a device cannot be read again; this has no name.
+    copy: Option<File>,
 }
 
-impl Beside {
-    fn new(file: &Path) -> anyhow::Result<Self> {
-        let name = file.file_name().with_context(|| format!("{} names no file", file.display()))?;
-        let mut new = name.to_owned();
-        new.push(format!(".{}.new", std::process::id()));
-        Ok(Self { path: file.with_file_name(new) })
+impl Dest {
+    fn open(file: &Path) -> std::io::Result<Self> {
+        let new = NewFile::create(file, OWN)?;
+        let is_stream = new.is_stream();
+        let unnamed = || {
+            let flag = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or(0);
+            File::options().read(true).write(true).custom_flags(flag).mode(OWN).open(std::env::temp_dir())
+        };
+        Ok(Self { new, copy: is_stream.then(unnamed).transpose()? })
     }
 
-    fn publish(self, file: &Path) -> anyhow::Result<()> {
-        std::fs::rename(&self.path, file).with_context(|| format!("make {}", file.display()))?;
-        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .with_context(|| format!("write {}", parent.display()))
+    fn file(&self) -> &File {
+        self.copy.as_ref().unwrap_or(self.new.file())
     }
-}
 
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // Gone where it was published.
-        let _ = std::fs::remove_file(&self.path);
+    /// A name by which what was written can be read.
+    fn written(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file().as_raw_fd()).into()
+    }
+
+    fn publish(self) -> std::io::Result<()> {
+        if let Some(mut copy) = self.copy {
+            copy.rewind()?;
+            std::io::copy(&mut copy, &mut self.new.file())?;
+        }
+        self.new.finish_durably()
     }
 }
 
@@ -95,19 +108,20 @@ fn files(pki: &Path) -> anyhow::Result<Vec<Kept>> {
     read().with_context(|| format!("read {} (a backup needs root)", pki.display()))
 }
 
-async fn write(target: &Target, path: &Path, files: &[Kept]) -> anyhow::Result<()> {
-    let what = || format!("write {}", path.display());
+async fn write(target: &Target, dest: &Dest, files: &[Kept]) -> anyhow::Result<()> {
     let mut body =
         super::client(target)?.get_stream("/hako/v1/store/snapshot").await.context("ask for the objects")?;
-    let _ = std::fs::remove_file(path);
-    let file = File::options().write(true).create_new(true).mode(0o600).open(path).with_context(what)?;
+    let mut file = dest.file().try_clone()?;
+    // What an attempt before left.
+    file.rewind()?;
+    file.set_len(0)?;
     let head = json!({"hako": env!("CARGO_PKG_VERSION")});
-    let mut writer = Writer::begin(file, &head, files).with_context(what)?;
+    let mut writer = Writer::begin(file, &head, files)?;
     while let Some(frame) = body.frame().await {
         let frame = frame.context("the objects did not come whole: is the platform still running?")?;
         if let Ok(data) = frame.into_data() {
-            writer.write(&data).with_context(what)?;
+            writer.write(&data)?;
         }
     }
-    writer.finish().map(drop).with_context(what)
+    Ok(writer.finish().map(drop)?)
 }

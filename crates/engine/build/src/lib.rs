@@ -61,6 +61,7 @@ pub use builder::{Builder, BuilderConfig};
 pub use cache::{CachedStep, Keep};
 pub use client::Client;
 pub use context::Registry;
+pub use dest::{FOR_ALL, NewFile};
 pub use error::BuildError;
 pub use files::absolute;
 pub use http::open_address;
