@@ -143,6 +143,99 @@ fn contexts_come_from_standard_input_too() {
     platform.down();
 }
 
+/// What `hako build` says of a tar that it refuses.
+fn refused(platform: &Platform, flags: &[&str], tar: &Path) -> String {
+    let mut build = platform.hako();
+    build.arg("build").args(flags).arg("-").stdin(fs::File::open(tar).unwrap());
+    let output = build.output().unwrap();
+    assert!(!output.status.success(), "{flags:?} was built");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_tar_shows_no_file_of_the_machine_and_keeps_nobody_waiting() {
+    let platform = Platform::start();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("secret"), "whispered\n").unwrap();
+    let main = context(&at("main"), "FROM scratch\nCOPY Dockerfile /d\n");
+    let sh = |script: &str| {
+        run(Command::new("sh").args(["-ec", script]).current_dir(&main));
+        run(Command::new("tar").args(["-C", &main, "-cf"]).arg(at("tar")).arg("."));
+    };
+    sh(
+        "ln -s Dockerfile linked; ln -s ../secret out; ln -s \"$(realpath ../secret)\" root; ln -s .. d; mkfifo fifo",
+    );
+    for name in ["out", "root", "d/secret", "/d/secret", "../secret"] {
+        let said = refused(&platform, &["-f", name], &at("tar"));
+        assert!(said.contains("it has to be a file of the build context"), "{name}: {said}");
+        assert!(!said.contains("whispered"), "{name}: {said}");
+    }
+    let said = refused(&platform, &["-f", "fifo"], &at("tar"));
+    assert!(said.contains("it is a FIFO and no regular file"), "{said}");
+    fed(&platform, &["build", "-f", "linked", "-"], &fs::read(at("tar")).unwrap());
+    sh("mv fifo Dockerfile.dockerignore");
+    assert!(refused(&platform, &[], &at("tar")).contains("Dockerfile.dockerignore"));
+    let socket = platform.server()["engine_socket"].as_str().unwrap().to_owned();
+    let mut docker = Command::new("curl");
+    docker.args(["-sS", "--unix-socket", &socket, "-H", "Content-Type: application/x-tar", "--data-binary"]);
+    let said = run(docker.arg(format!("@{}", at("tar").display())).arg("http://d/build"));
+    assert!(said.contains("Dockerfile.dockerignore") && said.contains("it is a FIFO"), "{said}");
+    assert_eq!(fs::read_dir(platform.data_dir().join("images/build-scratch")).unwrap().count(), 0);
+    platform.down();
+}
+
+/// A figure of /proc/PID/status, in KiB.
+fn memory_kib(pid: i32, figure: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
+    line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap()
+}
+
+#[test]
+fn a_step_that_writes_much_to_who_does_not_read_takes_no_memory_for_it() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let dir = tempfile::tempdir().unwrap();
+    let main = context(
+        &dir.path().join("main"),
+        "FROM busybox\nRUN --mount=type=cache,target=/c yes | head -c 50000000; touch /c/x\n",
+    );
+    fs::write(format!("/proc/{}/clear_refs", platform.pid()), "5").unwrap();
+    let before = memory_kib(platform.pid(), "VmRSS");
+    let mut build = platform.hako();
+    let mut build = build.args(["build", &main]).stderr(Stdio::piped()).spawn().unwrap();
+    let cache = platform.data_dir().join("images/build-mounts");
+    let has_written = || {
+        let dirs = fs::read_dir(&cache).into_iter().flatten().flatten();
+        dirs.into_iter().any(|entry| entry.path().join("data/x").exists())
+    };
+    wait_until("the step has written all", has_written);
+    let said = std::io::read_to_string(build.stderr.take().unwrap()).unwrap();
+    assert!(build.wait().unwrap().success());
+    let grown = memory_kib(platform.pid(), "VmHWM").saturating_sub(before);
+    assert!(said.contains("\n#2 [output clipped, log limit 2MiB reached]\n"), "{} bytes", said.len());
+    assert!(grown < 80 << 10, "{before} KiB grew by {grown}");
+    platform.down();
+}
+
+#[test]
+fn a_build_ends_with_who_reads_its_progress() {
+    let platform = Platform::start();
+    platform.run(&["image", "import-busybox"]);
+    let dir = tempfile::tempdir().unwrap();
+    let main = context(&dir.path().join("main"), "FROM busybox\nRUN while echo on; do sleep 0.01; done\n");
+    let mut build = platform.hako();
+    let mut build = build.args(["build", &main]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(build.stderr.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap().ends_with(" on")));
+    drop(lines);
+    assert_eq!(build.wait().unwrap().code(), Some(141));
+    let scratch = platform.data_dir().join("images/build-scratch");
+    wait_until("the build has ended", || fs::read_dir(&scratch).unwrap().next().is_none());
+    platform.down();
+}
+
 #[test]
 fn a_build_that_is_killed_leaves_nothing() {
     let mut platform = Platform::start();

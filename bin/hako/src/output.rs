@@ -31,6 +31,9 @@ pub(crate) fn line(text: &str) {
 /// Whether a closed standard output ends the program.
 static ENDS_WITH_READER: AtomicBool = AtomicBool::new(true);
 
+/// What a shell says of a program that this signal has ended, as it ends most that write to a closed pipe.
+const ENDED_BY_SIGPIPE: i32 = 128 + 13;
+
 /// From now on a closed standard output is nobody's concern: what runs or has to be taken down counts for more.
 pub(crate) fn outlive_reader() {
     ENDS_WITH_READER.store(false, Ordering::Relaxed);
@@ -50,6 +53,16 @@ pub(crate) fn error_bytes(bytes: &[u8]) {
     let mut out = std::io::stderr().lock();
     // Nobody is left to tell.
     let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// How far something has come, for people. A closed pipe ends the program, and with it what it asked for.
+pub(crate) fn progress(bytes: &[u8]) {
+    let mut out = std::io::stderr().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    let is_closed = written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if is_closed && ENDS_WITH_READER.load(Ordering::Relaxed) {
+        std::process::exit(ENDED_BY_SIGPIPE);
+    }
 }
 
 /// One line for people: a failure or a note.

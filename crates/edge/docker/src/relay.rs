@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
-/// Bytes of a build's output that wait for a reader, as they are sent.
-pub(crate) const MOST_WAITING: usize = 4 << 20;
+/// Bytes of a build's output that wait for a reader, as they are sent: all that is told of one stream of a step, in JSON.
+pub(crate) const MOST_WAITING: usize = 8 << 20;
 /// How many lines are on their way between relay and connection: they count for nobody.
 pub(crate) const ON_THE_WAY: usize = 16;
 /// What a reader finds in the place of what was left out.

@@ -88,12 +88,12 @@ impl Show {
         }
         let lines = self.lines(event);
         if self.style == ProgressStyle::Rawjson {
-            output::error(&serde_json::to_string(event).unwrap_or_default());
+            told(&serde_json::to_string(event).unwrap_or_default());
         } else if self.style == ProgressStyle::Quiet {
             let is_failure = matches!(event, BuildEvent::StepEnded { outcome: StepOutcome::Failed, .. });
             lines.iter().filter(|_| is_failure).for_each(|line| output::error(line));
         } else if self.style == ProgressStyle::Plain {
-            lines.iter().for_each(|line| output::error(line));
+            lines.iter().for_each(|line| told(line));
         } else {
             self.draw(&lines);
         }
@@ -179,7 +179,7 @@ impl Show {
                 self.drawn.push(line.chars().count());
             }
         }
-        output::error_bytes(text.as_bytes());
+        output::progress(text.as_bytes());
     }
 
     /// What fits on one line; control characters would move the cursor.
@@ -201,6 +201,10 @@ impl Show {
             self.draw(&[]);
         }
     }
+}
+
+fn told(line: &str) {
+    output::progress(format!("{line}\n").as_bytes());
 }
 
 #[cfg(test)]
