@@ -110,6 +110,12 @@ impl SmallDisk {
         disk
     }
 
+    fn free_bytes(&self) -> u64 {
+        let root = format!("/proc/{}/root{}", self.process.id(), self.directory.path().display());
+        let disk = rustix::fs::statvfs(root).unwrap();
+        disk.f_bavail * disk.f_frsize
+    }
+
     fn server(&self) -> Value {
         let path =
             format!("/proc/{}/root{}/data/server.json", self.process.id(), self.directory.path().display());
@@ -161,6 +167,16 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
         &["Dockerfile:2", "big.tar", "No space left on device"],
     );
     assert_eq!(run(small.hako().args(["images", "--output", "name"])), "", "half an image was left");
+    // What the step writes fits once, and not a second time as a layer.
+    run(small.hako().args(["image", "import-busybox"]));
+    let bytes = small.free_bytes() * 7 / 10;
+    let text = format!("FROM busybox\nRUN --network=none head -c {bytes} /dev/urandom > /big\n");
+    std::fs::write(scratch.path().join("Dockerfile"), text).unwrap();
+    let built = output(small.hako().arg("build").arg(scratch.path()));
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(!built.status.success() && !said.contains("damaged"), "{said}");
+    assert_says(&said, &["Dockerfile:2", "the disk is full, layer of RUN", "o space left"]);
+    run(small.hako().args(["rmi", "busybox"]));
     assert_eq!(platform.container_processes(), before, "a running container suffered");
     small.down();
     platform.down();

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 /// Why a layer could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The stream broke, or is not what it claims to be.
-    #[error("{layer} is damaged or cut short")]
+    /// The stream broke, or is not what it claims to be, or there is no place for it.
+    #[error("{}", broken(layer, source))]
     Stream {
         /// Which layer.
         layer: String,
@@ -136,6 +136,15 @@ impl Classify for DiffError {
             Self::Io { source, .. } if is_full(source) => Kind::Exhausted,
             Self::Io { .. } => Kind::Internal,
         }
+    }
+}
+
+/// Nothing is wrong with a layer that does not fit.
+fn broken(layer: &str, source: &io::Error) -> String {
+    if is_full(source) {
+        format!("the disk is full, {layer} cannot be written; \"hako system prune\" frees space")
+    } else {
+        format!("{layer} is damaged or cut short")
     }
 }
 

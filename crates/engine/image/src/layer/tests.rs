@@ -494,8 +494,12 @@ fn a_cut_or_foreign_stream_is_invalid() {
         let (_copy, applied) = unpack(broken);
         assert_eq!(applied.unwrap_err().kind(), Kind::Invalid);
     }
-    let full = ApplyError::Stream { layer: "x".into(), source: io::ErrorKind::StorageFull.into() };
-    assert_eq!(hako_error::Error::from(full).kind(), Kind::Exhausted);
+    for cause in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+        let full = ApplyError::Stream { layer: "layer of RUN x".into(), source: cause.into() };
+        let said = full.to_string();
+        assert!(said.starts_with("the disk is full, layer of RUN x cannot be written"), "{said}");
+        assert_eq!(hako_error::Error::from(full).kind(), Kind::Exhausted);
+    }
 }
 
 #[test]
