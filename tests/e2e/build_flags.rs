@@ -394,6 +394,8 @@ fn what_has_no_name_is_refused_and_an_agent_without_one_is_the_default() {
     for (flag, value) in [
         ("--build-arg", ""),
         ("--build-arg", "=x"),
+        ("--label", "=x"),
+        ("--output", "type=local,dest="),
         ("--secret", secret(&format!("src={file}")).as_str()),
         ("--secret", "id=s,env="),
         ("--secret", "env="),

@@ -293,6 +293,9 @@ fn check_names(request: &BuildRequest) -> Result<()> {
     if let Some(value) = request.args.get("") {
         return invalid(format!("the build argument \"={value}\" has no name, expected NAME=VALUE"));
     }
+    if let Some(value) = request.labels.get("") {
+        return invalid(format!("the label \"={value}\" has no name, expected NAME=VALUE"));
+    }
     if request.secrets.contains_key("") {
         return invalid("a secret of the build has an empty id".into());
     }

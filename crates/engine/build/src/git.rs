@@ -196,8 +196,15 @@ impl Git<'_> {
                     &self.tree,
                     &["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"],
                 )?;
-                let commit = self
-                    .run(&self.tree, &["rev-parse", "--verify", "-q", &format!("{reference}^{{commit}}")])?;
+                // Quietly: git's own words are of revisions and paths, and ours of the address.
+                let commit = ["rev-parse", "--verify", "-q", &format!("{reference}^{{commit}}")];
+                let commit = self.run(&self.tree, &commit).map_err(|error| match error.kind() {
+                    Kind::Cancelled => error,
+                    _ => Error::new(
+                        Kind::NotFound,
+                        format!("{} has no commit {reference} on any branch or tag", address.url),
+                    ),
+                })?;
                 fs::write(self.tree.join(".git/FETCH_HEAD"), commit)
                     .map_err(BuildError::io("write", "FETCH_HEAD"))?;
                 Ok(())

@@ -19,7 +19,7 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
         target: args.target.clone(),
         platforms: args.platform.clone(),
         pull: args.pull,
-        labels: pairs(&args.labels),
+        labels: labels(&args.labels)?,
         network: network(&args.network)?,
         extra_hosts: args.extra_hosts.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
         allow: args
@@ -101,10 +101,13 @@ fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool>
     Ok(false)
 }
 
-fn pairs(all: &[String]) -> BTreeMap<String, String> {
+fn labels(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     let pair = |text: &String| {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        (key.to_owned(), value.to_owned())
+        if key.is_empty() {
+            bail!("--label {text}: it has no name, expected NAME=VALUE");
+        }
+        Ok((key.to_owned(), value.to_owned()))
     };
     all.iter().map(pair).collect()
 }
@@ -270,6 +273,9 @@ fn output(text: &str) -> anyhow::Result<Output> {
     if text == STDOUT {
         return Ok(Output::Tar { dest: STDOUT.into() });
     }
+    if text.is_empty() {
+        bail!("--output is empty, expected DIR or type=TYPE,dest=PATH");
+    }
     if !text.contains('=') {
         return Ok(Output::Local { dest: std::path::absolute(text)? });
     }
@@ -278,6 +284,7 @@ fn output(text: &str) -> anyhow::Result<Output> {
         match key {
             "type" => kind = value,
             "dest" if value == STDOUT => dest = Some(STDOUT.into()),
+            "dest" if value.is_empty() => bail!("--output {text}: dest is empty, expected dest=PATH"),
             "dest" => dest = Some(std::path::absolute(value)?),
             "push" => push = value != "false",
             "tar" => tar = value != "false",

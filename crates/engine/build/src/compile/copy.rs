@@ -78,6 +78,10 @@ impl Stage<'_, '_> {
             self.compiler.materials.insert(source.clone(), file.digest.to_string());
             return Ok(one(file, copy.unpack.unwrap_or(false)));
         }
+        let is_address = source.starts_with("http://") || source.starts_with("https://");
+        if is_address && !copy.is_add && copy.from.is_none() {
+            return Err(invalid("source can't be a URL for COPY: use ADD"));
+        }
         if copy.checksum.is_some() {
             return Err(invalid("--checksum is for sources that are fetched: URLs and git repositories"));
         }

@@ -344,11 +344,22 @@ fn a_request_with_names_that_nothing_can_have_is_refused_at_once() {
     for (request, part) in [
         (BuildRequest { tags: vec![foreign.parse().unwrap()], ..bed.request() }, "invalid tag \"zz@sha256:1"),
         (BuildRequest { args: one(""), ..bed.request() }, "build argument \"=x\" has no name"),
+        (BuildRequest { labels: one(""), ..bed.request() }, "label \"=x\" has no name"),
     ] {
         let error = bed.fails(request);
         assert!(error.chain().contains(part) && error.kind() == Kind::Invalid, "{error:?}");
     }
     assert_eq!(bed.images.list().unwrap().len(), 1, "the base alone");
+}
+
+#[test]
+fn copy_takes_no_address_and_says_what_does() {
+    let bed = Bed::new("FROM scratch\nCOPY https://host.invalid/f /f\n");
+    let error = bed.fails(bed.request()).chain();
+    assert!(
+        error.contains("Dockerfile:2") && error.contains("source can't be a URL for COPY: use ADD"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -160,6 +160,7 @@ fn repositories_are_contexts_and_sources() {
     for (source, part) in [
         (format!("--checksum=0000 {url}"), "--checksum wants 0000"),
         (format!("{url}#nowhere"), "git fetch failed"),
+        (format!("{url}#deadbeef"), "r.git has no commit deadbeef on any branch or tag"),
         (format!("{url}#v1:nowhere"), "no such directory"),
     ] {
         bed.write("Dockerfile", format!("FROM scratch\nADD {source} /x\n"));
