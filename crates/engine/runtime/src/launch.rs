@@ -169,12 +169,13 @@ fn take_born(births: &OwnedFd) -> io::Result<Child> {
     }
 }
 
-/// What a child does with a container's plan in `fds[4]`, or an exec's with its target in `fds[5]`.
-pub(crate) fn container_child(fds: Vec<OwnedFd>, birth: Option<Birth>) -> i32 {
+/// What a child does with a container's plan in `fds[4]` and perhaps an empty mount namespace in `fds[5]`, or an exec's with its target in `fds[5]`.
+pub(crate) fn container_child(mut fds: Vec<OwnedFd>, birth: Option<Birth>) -> i32 {
+    let empty = (fds.len() > 5).then(|| fds.pop()).flatten();
     let Ok([stdin, stdout, stderr, status, plan]) = <[OwnedFd; 5]>::try_from(fds) else { return 1 };
     leave_open([stdin, stdout, stderr]);
     match read_plan::<ContainerPlan>(plan) {
-        Some((plan, seccomp)) => run_container(&plan, &seccomp, &status, &Gate::Socket, birth),
+        Some((plan, seccomp)) => run_container(&plan, &seccomp, &status, &Gate::Socket, (birth, empty)),
         None => 1,
     }
 }

@@ -116,6 +116,7 @@ fn with_group(
         oom: group.oom_file(),
         stdio,
         joins_pid: false,
+        has_empty: false,
     };
     Ok(Prepared { plan, seccomp, create })
 }

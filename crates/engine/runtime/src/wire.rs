@@ -46,7 +46,8 @@ const HEADER: usize = 8;
 ///
 /// 1: log formats, syslog, init, joined namespaces, DNS sockets.
 /// 2: hooks of the host.
-pub(crate) const VERSION: u32 = 2;
+/// 3: an empty mount namespace.
+pub(crate) const VERSION: u32 = 3;
 
 /// What the engine asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,6 +108,9 @@ pub(crate) struct Create {
     /// Whether the pid namespace to enter is a descriptor behind the plan.
     #[serde(default)]
     pub joins_pid: bool,
+    /// Whether an empty mount namespace for the root comes last.
+    #[serde(default)]
+    pub has_empty: bool,
 }
 
 /// A successful answer.

@@ -245,7 +245,7 @@ fn start_init(home: &Home, request: &Request, prepared: &Prepared) -> std::io::R
         let Some(status) = fds.pop() else { return 1 };
         // The streams are the program's.
         leave_open(fds);
-        run_container(&prepared.plan, &prepared.seccomp, &status, &gate, birth)
+        run_container(&prepared.plan, &prepared.seccomp, &status, &gate, (birth, None))
     })
 }
 

@@ -7,6 +7,7 @@
 mod attach;
 mod bundle;
 mod connection;
+mod empty;
 mod greet;
 mod starter;
 
@@ -224,6 +225,7 @@ impl Shim {
         let bundle = Bundle::of(&self.0.state_dir, &id);
         let (name, group, place) = (id.clone(), cgroup.clone(), bundle.path().to_owned());
         let root = mountpoint.clone();
+        let takes_empty = self.0.version >= 3;
         let (create, fds) = blocking(move || {
             let mut prepared = prepare(&name, spec.clone(), rootfs, &group, stdio, &mountpoint, true)?;
             write_bundle(&mut prepared, &spec, &place, &mountpoint)?;
@@ -231,6 +233,11 @@ impl Shim {
             let mut fds = vec![prepared.plan_file()?];
             if let Some(namespace) = pid_namespace {
                 prepared.create.joins_pid = true;
+                fds.push(namespace.try_clone().map_err(|error| internal("cannot copy a namespace", error))?);
+            }
+            let empty = (takes_empty && prepared.plan.leaves_the_host()).then(empty::mounts).flatten();
+            if let Some(namespace) = empty {
+                prepared.create.has_empty = true;
                 fds.push(namespace.try_clone().map_err(|error| internal("cannot copy a namespace", error))?);
             }
             Ok((prepared.create, fds))

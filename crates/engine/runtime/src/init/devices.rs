@@ -10,6 +10,7 @@ use rustix::fs::{
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::error::{InitError, failed};
+use super::ground::Ground;
 use super::mounts::attach;
 use super::stage::Scratch;
 use crate::plan::DevicePlan;
@@ -23,24 +24,33 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// `made` are the devices where this process may not make them.
+/// Where devices come from that this process may not make.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    /// All of them, made before.
+    pub made: Option<Vec<OwnedFd>>,
+    /// How the host is reached, where it was left.
+    pub ground: Option<&'a Ground>,
+}
+
 pub(super) fn make(
     root: BorrowedFd<'_>,
     devices: &[DevicePlan],
-    made: Option<Vec<OwnedFd>>,
+    source: &Source<'_>,
 ) -> Result<(), InitError> {
     let dev = open_or_create_in_root(root, Path::new("/dev"), true)
         .map_err(failed("cannot open /dev in the container"))?;
     for (index, device) in devices.iter().enumerate() {
-        let tree = made.as_ref().and_then(|made| made.get(index));
+        let tree = source.made.as_ref().and_then(|made| made.get(index));
+        let from = (tree, source.ground);
         match device.path.strip_prefix("/dev") {
-            Ok(name) if name.components().count() == 1 => place(dev.as_fd(), name, device, tree)?,
+            Ok(name) if name.components().count() == 1 => place(dev.as_fd(), name, device, from)?,
             _ => {
                 let parent = device.path.parent().unwrap_or(Path::new("/"));
                 let name = device.path.file_name().map(Path::new).unwrap_or(Path::new("device"));
                 let parent = open_or_create_in_root(root, parent, true)
                     .map_err(failed(format!("cannot create the directory of {}", device.path.display())))?;
-                place(parent.as_fd(), name, device, tree)?;
+                place(parent.as_fd(), name, device, from)?;
             }
         }
     }
@@ -57,11 +67,11 @@ fn place(
     parent: BorrowedFd<'_>,
     name: &Path,
     device: &DevicePlan,
-    made: Option<&OwnedFd>,
+    (made, ground): (Option<&OwnedFd>, Option<&Ground>),
 ) -> Result<(), InitError> {
     match made {
         Some(tree) => show(parent, name, tree.as_fd(), device),
-        None => node(parent, name, device),
+        None => node(parent, name, device, ground),
     }
 }
 
@@ -82,14 +92,19 @@ pub(super) fn stage(
             gid: if device.gid == 0 { root.1 } else { device.gid },
             ..device.clone()
         };
-        node(scratch.directory.as_fd(), name, &owned)?;
+        node(scratch.directory.as_fd(), name, &owned, None)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         open_tree(scratch.directory.as_fd(), name, flags).map_err(failed(doing()))
     };
     devices.iter().enumerate().map(one).collect()
 }
 
-fn node(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), InitError> {
+fn node(
+    parent: BorrowedFd<'_>,
+    name: &Path,
+    device: &DevicePlan,
+    ground: Option<&Ground>,
+) -> Result<(), InitError> {
     let doing = || format!("cannot create device {}", device.path.display());
     let number = makedev(device.major, device.minor);
     let kind = match device.kind {
@@ -112,7 +127,7 @@ fn node(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), 
             create().map_err(failed(doing()))?;
         }
         // Inside another container: its nodes can be shown, not made.
-        Err(rustix::io::Errno::PERM) => return bind(parent, name, device),
+        Err(rustix::io::Errno::PERM) => return bind(parent, name, device, ground),
         Err(error) => return Err(failed(doing())(error)),
     }
     if device.uid != 0 || device.gid != 0 {
@@ -122,10 +137,19 @@ fn node(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), 
     Ok(())
 }
 
-fn bind(parent: BorrowedFd<'_>, name: &Path, device: &DevicePlan) -> Result<(), InitError> {
+fn bind(
+    parent: BorrowedFd<'_>,
+    name: &Path,
+    device: &DevicePlan,
+    ground: Option<&Ground>,
+) -> Result<(), InitError> {
     let doing = || format!("cannot show the host's {} in the container", device.path.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD.as_fd(), &device.path, flags).map_err(failed(doing()))?;
+    let tree = match ground {
+        Some(ground) => ground.take_of_host(&device.path),
+        None => open_tree(CWD.as_fd(), &device.path, flags),
+    };
+    let tree = tree.map_err(failed(doing()))?;
     show(parent, name, tree.as_fd(), device)
 }
 

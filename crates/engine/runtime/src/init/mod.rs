@@ -16,10 +16,13 @@
 //!     | <--- 'E' code text ----------- or why not, then exit with that code
 //! ```
 //!
+//! With an empty mount namespace given it is born into the shim's, and leaves that for a copy of the empty one (`ground`).
+//!
 //! In a user namespace the init has no rights outside of it: what takes those is done by a process before it (`stage`).
 
 mod devices;
 mod error;
+mod ground;
 mod mounts;
 mod program;
 mod reaper;
@@ -65,22 +68,23 @@ pub(crate) enum Gate {
     Open,
 }
 
-/// Sets a container up and becomes its program; returns the exit code when that fails.
+/// Sets a container up and becomes its program; returns the exit code when that fails. With an empty mount namespace given it
+/// is in one that is not its own.
 pub(crate) fn run_container(
     plan: &ContainerPlan,
     seccomp: &[SeccompInstruction],
     status: &OwnedFd,
     gate: &Gate,
-    birth: Option<Birth>,
+    (birth, empty): (Option<Birth>, Option<OwnedFd>),
 ) -> i32 {
-    let init = |staged| {
-        let prepared = prepare(plan, status, staged);
+    let init = |staged, empty| {
+        let prepared = prepare(plan, status, (staged, empty));
         finish(prepared, &plan.process, seccomp, status, (gate, &|| start_hooks(plan)))
     };
-    let Some(Birth { user, socket }) = birth else { return init(None) };
+    let Some(Birth { user, socket }) = birth else { return init(None, empty) };
     let born = stage::stage(plan, &user).and_then(|staged| {
         let kinds = CloneFlags(plan.namespaces.clone);
-        hako_sys::spawn_sibling(kinds, || init(Some(staged))).map_err(failed("cannot make namespaces"))
+        hako_sys::spawn_sibling(kinds, || init(Some(staged), None)).map_err(failed("cannot make namespaces"))
     });
     match born {
         Ok(child) => {
@@ -239,14 +243,14 @@ fn create_hooks(plan: &ContainerPlan, status: &OwnedFd) -> Result<(), InitError>
 fn prepare(
     plan: &ContainerPlan,
     status: &OwnedFd,
-    staged: Option<Staged>,
+    (staged, empty): (Option<Staged>, Option<OwnedFd>),
 ) -> Result<(Terminal, Kept), InitError> {
     let kept = common(&plan.process)?;
     let site = match staged {
         Some(staged) => staged.enter(plan)?,
         None => {
             join(plan)?;
-            root::Site::of_host(plan)?
+            root::Site::of(plan, empty)?
         }
     };
     if plan.namespaces.cgroup {

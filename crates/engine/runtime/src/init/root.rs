@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hako_sys::{MountAttributes, Propagation, open_in_root, open_or_create_in_root, set_attributes};
+use hako_sys::{
+    CloneFlags, MountAttributes, Propagation, open_in_root, open_or_create_in_root, set_attributes,
+};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -11,9 +13,11 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
+use super::devices::{self, Source};
 use super::error::{InitError, failed};
+use super::ground::{self, Ground};
 use super::mounts::Taken;
-use super::{Terminal, devices, mounts, open_terminal};
+use super::{Terminal, mounts, open_terminal};
 use crate::plan::{ContainerPlan, MountPlan, MountPropagation, MountSource, RootPropagation};
 use crate::types::Rootfs;
 
@@ -25,21 +29,33 @@ pub(super) struct Site {
     pub taken: Vec<Option<Taken>>,
     /// The devices, where they cannot be made here.
     pub devices: Option<Vec<OwnedFd>>,
+    /// Where the root goes, unless it has a place in a copy of the host's mounts.
+    pub ground: Option<Ground>,
 }
 
 impl Site {
+    /// `empty` is a mount namespace for the root; with it this process is in one that is not its own.
+    pub fn of(plan: &ContainerPlan, empty: Option<OwnedFd>) -> Result<Self, InitError> {
+        let Some(empty) = empty else { return Self::of_host(plan) };
+        if let Some(site) = ground::take(plan, empty)? {
+            return Ok(site);
+        }
+        hako_sys::unshare(CloneFlags::NEWNS).map_err(failed("cannot make a mount namespace"))?;
+        Self::of_host(plan)
+    }
+
     /// For an init that has the host's rights itself.
-    pub fn of_host(plan: &ContainerPlan) -> Result<Self, InitError> {
+    fn of_host(plan: &ContainerPlan) -> Result<Self, InitError> {
         let taken = take_shared(plan)?;
         detach_from_host(plan)?;
         let root = mount_root(plan)?;
-        Ok(Self { root, taken, devices: None })
+        Ok(Self { root, taken, devices: None, ground: None })
     }
 }
 
 /// Binds whose mounts are meant to reach the host: a copy that is taken after the host was left behind is not its peer
 /// any more.
-fn take_shared(plan: &ContainerPlan) -> Result<Vec<Option<Taken>>, InitError> {
+pub(super) fn take_shared(plan: &ContainerPlan) -> Result<Vec<Option<Taken>>, InitError> {
     let is_shared = |mount: &MountPlan| {
         let is_wanted = matches!(mount.propagation, Some((MountPropagation::Shared, _)));
         is_wanted && matches!(mount.source, MountSource::Bind { .. })
@@ -66,8 +82,11 @@ pub(super) fn build(
     site: Site,
     hooks: &dyn Fn() -> Result<(), InitError>,
 ) -> Result<Terminal, InitError> {
-    let Site { root, taken, devices } = site;
+    let Site { root, taken, devices, ground } = site;
     let root_fd = root.as_fd();
+    if let Some(ground) = &ground {
+        ground.enter(root_fd)?;
+    }
     let mut taken = taken.into_iter();
     let mut unfinished = Vec::new();
     for mount in &plan.mounts {
@@ -78,7 +97,7 @@ pub(super) fn build(
         unfinished.extend(mounts::mount(root_fd, mount, taken)?);
     }
     if !has_hosts_devices(plan) {
-        devices::make(root_fd, &plan.devices, devices)?;
+        devices::make(root_fd, &plan.devices, &Source { made: devices, ground: ground.as_ref() })?;
     }
     let terminal = match plan.process.tty {
         true => Some(console(root_fd, plan)?),
@@ -89,12 +108,17 @@ pub(super) fn build(
     for path in &plan.read_only_paths {
         make_read_only(root_fd, path)?;
     }
-    mask(root_fd, &plan.masked_paths)?;
+    let is_at_home = ground.is_none();
+    let nulls = ground.map(|ground| ground.nulls);
+    mask(root_fd, &plan.masked_paths, nulls)?;
     if plan.read_only_root {
         set_attributes(root_fd, &MountAttributes::read_only(), false)
             .map_err(failed("cannot make the root read-only"))?;
     }
-    enter(root_fd, plan)?;
+    if is_at_home {
+        enter(root_fd, plan)?;
+    }
+    finish(root_fd, plan)?;
     Ok(terminal)
 }
 
@@ -219,16 +243,21 @@ fn make_read_only(root: BorrowedFd<'_>, path: &Path) -> Result<(), InitError> {
 
 /// Files are hidden by the host's /dev/null, directories by an empty read-only tmpfs. The null device is the host's
 /// and checked, for the container's may be anything (CVE-2025-31133).
-fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitError> {
+///
+/// `nulls` are copies of it, for a process that has left the host's mounts.
+fn mask(root: BorrowedFd<'_>, paths: &[PathBuf], nulls: Option<Vec<OwnedFd>>) -> Result<(), InitError> {
     if paths.is_empty() {
         return Ok(());
     }
-    let null = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed("cannot open /dev/null"))?;
-    let stat = rustix::fs::fstat(&null).map_err(failed("cannot read /dev/null"))?;
-    if stat.st_rdev != rustix::fs::makedev(1, 3) {
-        return Err(InitError::new("the host's /dev/null is not the null device"));
-    }
+    let null = match nulls {
+        None => Some(null_device()?),
+        Some(_) => None,
+    };
+    let mut nulls = nulls.unwrap_or_default();
+    let mut next_null = || match &null {
+        Some(null) => copy_of(null.as_fd()),
+        None => nulls.pop().ok_or(rustix::io::Errno::NODEV),
+    };
     // One for all directories: each file system more is one that the kernel looks at when it is short of memory.
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
@@ -250,7 +279,7 @@ fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitError> {
         let cover = match (is_directory, &empty) {
             (true, None) => empty_directory(),
             (true, Some(empty)) => copy_of(empty.as_fd()),
-            (false, _) => copy_of(null.as_fd()),
+            (false, _) => next_null(),
         };
         let cover = cover.map_err(failed(doing()))?;
         mounts::attach(cover.as_fd(), target.as_fd()).map_err(failed(doing()))?;
@@ -262,7 +291,17 @@ fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitError> {
     Ok(())
 }
 
-fn copy_of(mount: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+pub(super) fn null_device() -> Result<OwnedFd, InitError> {
+    let null = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("cannot open /dev/null"))?;
+    let stat = rustix::fs::fstat(&null).map_err(failed("cannot read /dev/null"))?;
+    if stat.st_rdev != rustix::fs::makedev(1, 3) {
+        return Err(InitError::new("the host's /dev/null is not the null device"));
+    }
+    Ok(null)
+}
+
+pub(super) fn copy_of(mount: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(mount, "", flags)
@@ -279,7 +318,10 @@ fn empty_directory() -> rustix::io::Result<OwnedFd> {
 /// Makes the built root `/` and lets go of the host's.
 fn enter(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<(), InitError> {
     rustix::process::fchdir(root).map_err(failed("cannot change to the container's root"))?;
-    if plan.no_pivot { move_over() } else { pivot() }?;
+    if plan.no_pivot { move_over() } else { pivot() }
+}
+
+fn finish(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<(), InitError> {
     rustix::process::chdir("/").map_err(failed("cannot change to the new root"))?;
     let wanted = match plan.root_propagation {
         RootPropagation::Shared => Propagation::Shared,

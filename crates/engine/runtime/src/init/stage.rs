@@ -39,7 +39,7 @@ pub(super) fn stage(plan: &ContainerPlan, user: &UserNamespace) -> Result<Staged
         false => Some(devices::stage(&plan.mountpoint, &plan.devices, user.root)?),
     };
     user::enter(user.fd.as_fd()).map_err(failed("cannot enter the user namespace"))?;
-    Ok(Staged(Site { root, taken, devices }))
+    Ok(Staged(Site { root, taken, devices, ground: None }))
 }
 
 /// Limits that only the host's root may raise, and the streams for the container's root to hand on.

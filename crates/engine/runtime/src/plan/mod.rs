@@ -122,6 +122,17 @@ pub(crate) struct ContainerPlan {
     pub no_pivot: bool,
 }
 
+impl ContainerPlan {
+    /// Whether its root can be put into a mount namespace where the host never was: nobody looks for it in one, and nothing is
+    /// to reach the host from there.
+    pub fn leaves_the_host(&self) -> bool {
+        let is_overlay = matches!(&self.rootfs, Rootfs::Overlay { lower, .. } if !lower.is_empty());
+        let has_hooks = self.waits_for_hooks || !self.create_hooks.is_empty();
+        let is_shared = self.root_propagation == RootPropagation::Shared;
+        is_overlay && !has_hooks && !is_shared && !self.no_pivot
+    }
+}
+
 /// Another process in a running container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ExecPlan {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use hako_cgroup::CgroupRoot;
-use hako_sys::CloneFlags;
+use hako_sys::{Child, CloneFlags};
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -81,7 +81,7 @@ impl Server {
                 format!("container {} exists already; delete it first", create.id),
             );
         }
-        let (plan, entered) = create_descriptors(&create, fds)?;
+        let given = Descriptors::of(&create, fds)?;
         let id = create.id.clone();
         let failed =
             |error: io::Error| (WireKind::Internal, format!("cannot create container {id}: {error}"));
@@ -89,16 +89,7 @@ impl Server {
             (WireKind::FailedPrecondition, format!("cannot open the log of container {id}: {error}"))
         })?;
         let streams = Streams::new(create.stdio.stdin, create.stdio.tty).map_err(failed)?;
-        let unified = create.unified.as_ref().map(File::open).transpose().map_err(failed)?;
-        let how = Launch {
-            clone: create.clone,
-            pid_namespace: self.pid_namespace(&create, entered.as_ref()),
-            unified: unified.as_ref().map(AsFd::as_fd),
-            streams: streams.inside(),
-            preserved: &[],
-            user: self.user.as_ref(),
-        };
-        let (child, init) = launch(&how, &[plan.as_fd()], container_child).map_err(failed)?;
+        let (child, init) = self.launch_init(&create, given, &streams).map_err(failed)?;
         let token = self.token();
         self.watch(init.as_fd(), token, EventFlags::IN).map_err(failed)?;
         self.sources.insert(token, Source::Init { container: id.clone(), exec: None });
@@ -134,6 +125,28 @@ impl Server {
             self.add_output(&id, stream, fd).map_err(failed)?;
         }
         Ok(Outcome::Later)
+    }
+
+    fn launch_init(
+        &self,
+        create: &Create,
+        given: Descriptors,
+        streams: &Streams,
+    ) -> io::Result<(Child, OwnedFd)> {
+        let Descriptors { plan, entered, empty } = given;
+        // In a user namespace the init has one that belongs to it.
+        let empty = empty.filter(|_| self.user.is_none());
+        let unified = create.unified.as_ref().map(File::open).transpose()?;
+        let how = Launch {
+            clone: if empty.is_some() { create.clone & !CloneFlags::NEWNS.0 } else { create.clone },
+            pid_namespace: self.pid_namespace(create, entered.as_ref()),
+            unified: unified.as_ref().map(AsFd::as_fd),
+            streams: streams.inside(),
+            preserved: &[],
+            user: self.user.as_ref(),
+        };
+        let given: Vec<_> = [Some(&plan), empty.as_ref()].into_iter().flatten().map(AsFd::as_fd).collect();
+        launch(&how, &given, container_child)
     }
 
     /// A container whose spec names no pid namespace has the one that is shared, if there is one.
@@ -471,11 +484,28 @@ impl Server {
 }
 
 /// What comes with a create request: a plan and, if it says so, a pid namespace.
-fn create_descriptors(create: &Create, fds: Vec<OwnedFd>) -> Result<(OwnedFd, Option<OwnedFd>), Refusal> {
-    let mut fds = fds.into_iter();
-    match (fds.next(), fds.next(), fds.next()) {
-        (Some(plan), entered, None) if entered.is_some() == create.joins_pid => Ok((plan, entered)),
-        _ => refuse(WireKind::Invalid, "a create request carries one plan, and the pid namespace it names"),
+struct Descriptors {
+    plan: OwnedFd,
+    /// The pid namespace to enter.
+    entered: Option<OwnedFd>,
+    /// An empty mount namespace.
+    empty: Option<OwnedFd>,
+}
+
+impl Descriptors {
+    fn of(create: &Create, fds: Vec<OwnedFd>) -> Result<Self, Refusal> {
+        let wanted = 1 + usize::from(create.joins_pid) + usize::from(create.has_empty);
+        let count = fds.len();
+        let mut fds = fds.into_iter();
+        match fds.next().filter(|_| count == wanted) {
+            Some(plan) => {
+                let entered = create.joins_pid.then(|| fds.next()).flatten();
+                Ok(Self { plan, entered, empty: create.has_empty.then(|| fds.next()).flatten() })
+            }
+            None => {
+                refuse(WireKind::Invalid, "a create request carries one plan, and the namespaces it names")
+            }
+        }
     }
 }
 

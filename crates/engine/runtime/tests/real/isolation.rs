@@ -1,10 +1,13 @@
 //! What a container sees and may do.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
 
-use hako_oci::runtime::Mount;
+use hako_oci::runtime::{Mount, Spec};
+use hako_sys::CloneFlags;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, eventually, shell};
 
 fn mount(destination: &str, source: &str, options: &[&str]) -> Mount {
     let mut mount = Mount::default();
@@ -181,5 +184,45 @@ async fn pod_wide_tmpfs_sysctls_and_host_name_are_the_sandboxes() {
         .await;
     assert_eq!(output, "shared\n80\ninside\n1\n");
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "the tmpfs is not on the host");
+    bed.finish().await;
+}
+
+/// With the rights of the host's root, in namespaces of its own.
+fn unconfined(spec: &mut Spec) {
+    let all: Vec<String> = hako_sys::own_bounding_names().into_iter().map(str::to_owned).collect();
+    let sets = serde_json::json!({ "bounding": all, "effective": all, "permitted": all, "inheritable": [] });
+    let process = spec.process_mut().as_mut().unwrap();
+    process.set_capabilities(Some(serde_json::from_value(sets).unwrap()));
+    spec.linux_mut().as_mut().unwrap().set_seccomp(None).set_masked_paths(None).set_readonly_paths(None);
+}
+
+#[tokio::test]
+async fn below_the_root_of_a_container_is_nothing_of_the_host() {
+    let bed = Bed::new().await;
+    let mut spec = shell("umount -l / && echo bare; sleep 100");
+    unconfined(&mut spec);
+    let pid = bed.shim.create(bed.container("c", spec)).await.unwrap();
+    bed.shim.start("c").await.unwrap();
+    eventually("the root is taken away", || bed.log("c") == "bare\n").await;
+    let namespace = fs::File::open(format!("/proc/{pid}/ns/mnt")).unwrap();
+    let look = move || {
+        // With a root of its own the thread may go there.
+        hako_sys::unshare(CloneFlags::NEWNS).unwrap();
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), None).unwrap();
+        let names: Vec<_> = fs::read_dir("/").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        (names, fs::write("/file", "").unwrap_err().kind())
+    };
+    assert_eq!(std::thread::spawn(look).join().unwrap(), (Vec::new(), ErrorKind::ReadOnlyFilesystem));
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn the_root_of_a_container_is_one_to_make_namespaces_from() {
+    let bed = Bed::new().await;
+    let script = "awk '$5 == \"/\" { print $4 }' /proc/self/mountinfo; unshare -r id -u; \
+                  unshare -m sh -c 'mount -t tmpfs tmpfs /tmp && touch /tmp/x && ls /tmp'; ls /tmp; ls -d /..";
+    let (_, output) = bed.sh_with(script, unconfined).await;
+    // The kernel refuses a user namespace to who is in a mere chroot.
+    assert_eq!(output, "/\n0\nx\n/..\n");
     bed.finish().await;
 }
