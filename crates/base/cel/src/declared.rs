@@ -4,7 +4,7 @@
 //! Kubernetes' `apiserver/pkg/cel`: the largest that can be in a request of 3 MiB when a schema sets no limit.
 
 use crate::Type;
-use std::collections::HashMap;
+use hako_kube::ByName;
 use std::sync::Arc;
 
 /// Bytes of the largest request.
@@ -44,7 +44,7 @@ pub(crate) enum Shape {
 #[derive(Debug)]
 pub struct ObjectType {
     pub(crate) name: Arc<str>,
-    pub(crate) fields: HashMap<String, Field>,
+    pub(crate) fields: ByName<Field>,
 }
 
 /// A field: its name in JSON may hold characters that identifiers cannot.
@@ -157,16 +157,16 @@ impl Declared {
     #[must_use]
     pub fn object(name: &str, fields: impl IntoIterator<Item = (String, Self, bool)>) -> Self {
         let mut min_bytes = 2;
-        let mut declared = HashMap::new();
+        let mut declared = Vec::new();
         for (json_name, field, required) in fields {
             if required {
                 min_bytes += json_name.len() as u64 + field.min_bytes + 4;
             }
             if let Some(escaped) = crate::escape::escape(&json_name) {
-                declared.insert(escaped, Field { json_name, declared: Arc::new(field) });
+                declared.push((escaped, Field { json_name, declared: Arc::new(field) }));
             }
         }
-        let object = ObjectType { name: name.into(), fields: declared };
+        let object = ObjectType { name: name.into(), fields: declared.into_iter().collect() };
         Self { shape: Shape::Object(Arc::new(object)), max_size: 0, min_bytes }
     }
 

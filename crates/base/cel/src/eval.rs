@@ -145,17 +145,33 @@ impl<'v, 'a, V: Variables<'a> + ?Sized> Evaluation<'v, 'a, V> {
     }
 
     fn call(&mut self, overloads: &[&'static Overload], args: &'a [Op]) -> Outcome<'a> {
-        let mut values = Vec::with_capacity(args.len());
-        for arg in args {
-            values.push(self.run(arg)?);
+        match args {
+            [one] => {
+                let one = self.run(one)?;
+                self.applied(overloads, &[one])
+            }
+            [one, other] => {
+                let values = [self.run(one)?, self.run(other)?];
+                self.applied(overloads, &values)
+            }
+            args => {
+                let mut values = Vec::with_capacity(args.len());
+                for arg in args {
+                    values.push(self.run(arg)?);
+                }
+                self.applied(overloads, &values)
+            }
         }
-        let overload = overloads.iter().find(|overload| overload.takes(&values));
+    }
+
+    fn applied(&mut self, overloads: &[&'static Overload], values: &[Value<'a>]) -> Outcome<'a> {
+        let overload = overloads.iter().find(|overload| overload.takes(values));
         let overload = overload.ok_or(EvalError::NoSuchOverload)?;
-        let result = (overload.apply)(&values);
+        let result = (overload.apply)(values);
         match &result {
             Ok(value) => {
                 work::take(value.weight());
-                self.charge(cost::actual(overload, &values, value))?;
+                self.charge(cost::actual(overload, values, value))?;
             }
             Err(_) => self.charge(1)?,
         }

@@ -48,7 +48,7 @@ fn object(members: &mut Map<String, Value>, schema: &Schema, drops_nulls: bool) 
     if missing == 0 {
         return;
     }
-    for (name, property) in schema.properties.defaulted() {
+    for (name, property) in schema.properties.defaulted().flatten() {
         if let Some(given) = property.default.as_ref().filter(|_| !members.contains_key(name)) {
             members.insert(name.clone(), filled_in(given, property));
         }
