@@ -167,8 +167,8 @@ fn many(platform: &Platform) -> anyhow::Result<Vec<Row>> {
         peer: Some(("the first hundred".into(), first)),
         unit: "ms",
         target: Target::RatioAtMost(1.0),
-        why: "the kernel walks, at each start, the ports of the bridge (when one is added and comes up), the instances of \
-              sysfs (when a container's is mounted) and all processes (pivot_root): what these take alone is the row of `kernel`"
+        why: "ports of the bridge and sysfs are made between starts, on the other processor (docs/decisions/0020); where groups are \
+              of version 1 the kernel asks all groups of cpuset when one is made"
             .into(),
     };
     Ok(vec![row("engine: list of 1,000 containers", median(lists), None, "ms", Target::AtMost(50.0)), rate])
