@@ -171,6 +171,8 @@ fn a_tar_shows_no_file_of_the_machine_and_keeps_nobody_waiting() {
         assert!(said.contains("it has to be a file of the build context"), "{name}: {said}");
         assert!(!said.contains("whispered"), "{name}: {said}");
     }
+    fs::write(at("long"), format!("FROM scratch\n{}", "# a comment\n".repeat(400_000))).unwrap();
+    assert!(refused(&platform, &[], &at("long")).contains("standard input is larger than 4 MiB"));
     let said = refused(&platform, &["-f", "fifo"], &at("tar"));
     assert!(said.contains("it is a FIFO and no regular file"), "{said}");
     fed(&platform, &["build", "-f", "linked", "-"], &fs::read(at("tar")).unwrap());

@@ -71,7 +71,10 @@ fn read(
     let is_text = !is_compressed(head) && !head[..head.len().min(512)].contains(&0);
     if is_text {
         let mut text = Vec::new();
-        rest.take(DOCKERFILE_LIMIT).read_to_end(&mut text).map_err(failed)?;
+        rest.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
+        if text.len() as u64 > DOCKERFILE_LIMIT {
+            return Err(Error::new(Kind::Invalid, "the Dockerfile on standard input is larger than 4 MiB"));
+        }
         wanted.dockerfile_text = Some(String::from_utf8_lossy(&text).into_owned());
         return Ok((wanted, None));
     }

@@ -403,3 +403,31 @@ fn half_a_session_is_refused_or_forgotten() {
         assert_eq!(status("/build/cancel", ""), "HTTP/1.1 400 Bad Request");
     });
 }
+
+#[test]
+fn a_tar_names_no_file_of_the_machine_and_no_pipe_is_waited_for() {
+    with_daemon(|docker| {
+        // The peer waits for the pipe.
+        if docker.is_peer() {
+            return;
+        }
+        let dir = context(docker, &[("Dockerfile", "FROM scratch\nCOPY Dockerfile /d\n")]);
+        fs::write(docker.dir.join("secret"), "whispered\n").unwrap();
+        symlink("../secret", dir.join("out")).unwrap();
+        symlink("..", dir.join("d")).unwrap();
+        assert!(Command::new("mkfifo").arg(dir.join("Dockerfile.dockerignore")).status().unwrap().success());
+        let tar = Command::new("tar").arg("-C").arg(&dir).args(["-cf", "-", "."]).output().unwrap().stdout;
+        for (name, part) in [
+            ("out", "Cannot locate specified Dockerfile: out"),
+            ("d/secret", "Cannot locate specified Dockerfile: d/secret"),
+            ("Dockerfile.dockerignore", "Cannot locate specified Dockerfile: Dockerfile.dockerignore"),
+            ("Dockerfile", "it is a FIFO and no regular file"),
+        ] {
+            let output = fed(docker.buildkit(&["-f", name, "-"]), &tar);
+            let told = text(&output.stderr);
+            assert!(!output.status.success() && told.contains(part), "{name}: {told}");
+            assert!(!told.contains("whispered"), "{name}: {told}");
+        }
+        assert_nothing_left(docker);
+    });
+}

@@ -353,6 +353,23 @@ fn a_request_with_names_that_nothing_can_have_is_refused_at_once() {
 }
 
 #[test]
+fn an_argument_that_nothing_asks_for_is_told() {
+    let bed = Bed::new("ARG BASE=busybox\nFROM $BASE\nARG USED\nLABEL used=$USED\n");
+    let given = ["USED", "UNUSED", "http_proxy", "BUILDKIT_INLINE_CACHE"];
+    let args = given.map(|name| (name.to_owned(), "1".to_owned())).into();
+    let told: Vec<String> =
+        bed.run(BuildRequest { args, ..bed.request() }).events.iter().filter_map(warning).collect();
+    assert_eq!(told, ["build argument UNUSED is not used, no ARG asks for it"]);
+}
+
+fn warning(event: &BuildEvent) -> Option<String> {
+    match event {
+        BuildEvent::Warning { message, .. } => Some(message.clone()),
+        _ => None,
+    }
+}
+
+#[test]
 fn copy_takes_no_address_and_says_what_does() {
     let bed = Bed::new("FROM scratch\nCOPY https://host.invalid/f /f\n");
     let error = bed.fails(bed.request()).chain();
