@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use super::connections::{Activity, Connection, Connections, Over};
 use super::gathered::gathered;
 use super::inline::Inline;
+use super::turns::{Long, Turns};
 use super::{Known, Query, Request, answer as answers};
 use crate::auth::Identity;
 use crate::auth::external::verifier;
@@ -139,12 +140,18 @@ async fn connection(
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let (identity, is_proxied) = who(&server, &*own, chain);
     let seen = Arc::clone(&activity);
+    let turns = Arc::new(Turns::default());
     let service = service_fn(move |request| {
         let (server, identity, open) = (Arc::clone(&server), identity.clone(), Activity::open(&seen));
+        let turns = Arc::clone(&turns);
         async move {
             let (mut answer, is_long) = answer(&server, identity, is_proxied, peer, request).await;
             let is_known = answer.extensions_mut().remove::<Known>().is_some();
-            Ok::<_, Infallible>(answer.map(|body| open.answered(body, is_long, is_known)))
+            let waits = answer.extensions_mut().remove::<Long>().is_some();
+            Ok::<_, Infallible>(answer.map(|body| {
+                let body = if waits { turns.body(body) } else { body };
+                open.answered(body, is_long, is_known)
+            }))
         }
     });
     let mut builder = auto::Builder::new(Inline);

@@ -20,6 +20,7 @@ mod negotiate;
 mod pieces;
 mod protobuf;
 mod query;
+mod turns;
 pub(crate) mod web_socket;
 
 use std::net::IpAddr;
