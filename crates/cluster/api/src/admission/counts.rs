@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::plugin::Operation;
-use crate::metrics::{Histogram, Text};
+use crate::metrics::{Histogram, Summary, Text};
 
 /// Series of one metric; what comes later is not counted.
 const SERIES: usize = 4096;
@@ -66,6 +66,10 @@ type PolicyKey = (&'static str, String, String, &'static str, &'static str);
 #[derive(Debug)]
 struct Steps(Vec<Histogram>);
 
+/// The same, told by how long most took.
+#[derive(Debug)]
+struct Summaries(Vec<Summary>);
+
 /// The same of one plugin.
 #[derive(Debug)]
 struct OfPlugin {
@@ -90,6 +94,7 @@ const OTHERS: [&str; 5] = [
 #[derive(Debug, Default)]
 pub(crate) struct AdmissionCounts {
     steps: Steps,
+    summaries: Summaries,
     plugins: Plugins,
     calls: Mutex<HashMap<(Asked, u16, bool), u64>>,
     took: Mutex<HashMap<(Asked, bool), Histogram>>,
@@ -138,6 +143,26 @@ impl Steps {
                     if says_nothing || histogram.count() > 0 {
                         histogram.write(text, name, &labels);
                     }
+                }
+            }
+        }
+    }
+}
+
+impl Default for Summaries {
+    fn default() -> Self {
+        Self((0..OPERATIONS.len() * STEPS.len() * 2).map(|_| Summary::default()).collect())
+    }
+}
+
+impl Summaries {
+    fn write(&self, text: &mut Text, name: &str) {
+        for (step, of_step) in STEPS.iter().enumerate() {
+            for (operation, of_operation) in OPERATIONS.iter().enumerate() {
+                for (is_rejected, rejected) in [(false, "false"), (true, "true")] {
+                    let labels =
+                        [("operation", of_operation.name()), ("rejected", rejected), ("type", of_step)];
+                    self.0[Steps::place(step, operation, is_rejected)].write(text, name, &labels);
                 }
             }
         }
@@ -213,6 +238,8 @@ impl AdmissionCounts {
     /// All had their say in a step: whether that is the first one, in which objects are changed.
     pub(super) fn step(&self, is_first: bool, operation: Operation, is_rejected: bool, took: Duration) {
         self.steps.observe(is_first, operation, is_rejected, took);
+        let operation = OPERATIONS.iter().position(|it| *it == operation).unwrap_or_default();
+        self.summaries.0[Steps::place(usize::from(!is_first), operation, is_rejected)].observe(took);
     }
 
     /// The same of one plugin.
@@ -289,6 +316,9 @@ impl AdmissionCounts {
         let name = "apiserver_admission_step_admission_duration_seconds";
         text.head(name, "histogram", "How long all of a step took.");
         self.steps.write(text, name, &[], true);
+        let name = "apiserver_admission_step_admission_duration_seconds_summary";
+        text.head(name, "summary", "How long most of a step took.");
+        self.summaries.write(text, name);
         let name = "apiserver_admission_controller_admission_duration_seconds";
         text.head(name, "histogram", "How long a plugin took.");
         for OfPlugin { name: plugin, steps } in &self.plugins.0 {

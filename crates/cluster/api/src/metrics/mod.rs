@@ -13,10 +13,12 @@ mod objects;
 mod page;
 mod process;
 mod requests;
+mod summary;
 mod text;
 
 pub(crate) use histogram::Histogram;
 pub(crate) use objects::Objects;
 pub(crate) use page::{page, slis};
 pub(crate) use requests::{Key, Requests};
+pub(crate) use summary::Summary;
 pub(crate) use text::{CONTENT_TYPE, Text};

@@ -101,6 +101,7 @@ fn a_workload_is_told_of_its_template_when_that_changes() {
 }
 
 /// Kind, what it is made of, what is told.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn cases() -> Vec<(&'static str, Value, Vec<&'static str>)> {
     let named = |name: &str| json!({"metadata": {"name": name}});
     vec![

@@ -27,6 +27,7 @@ fn nested(levels: usize, wrap: impl Fn(Value) -> Value, inner: Value) -> Value {
 }
 
 /// Schemas that would cost, and how each is refused.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn schemas() -> Vec<(&'static str, Value, String)> {
     let rule = |part: &str, rule: String| {
         let mut part: Value = serde_json::from_str(part).unwrap();
