@@ -2,18 +2,16 @@
 
 pub(super) fn is_email(text: &str) -> bool {
     let text = skip_blanks(text);
-    let after = match address(text) {
-        Some(after) => Some(after),
-        None => named(text),
-    };
+    let after = address(text).or_else(|| named(text));
     after.and_then(skip_comments).is_some_and(str::is_empty)
 }
 
 /// What follows an address in front.
 fn address(text: &str) -> Option<&str> {
-    let rest = match text.strip_prefix('"') {
-        Some(_) => quoted(text).filter(|_| !text.starts_with("\"\""))?,
-        None => dotted(text)?,
+    let rest = if text.starts_with('"') {
+        quoted(text).filter(|_| !text.starts_with("\"\""))?
+    } else {
+        dotted(text)?
     };
     let domain = skip_blanks(rest.strip_prefix('@')?);
     match domain.strip_prefix('[') {
@@ -29,9 +27,10 @@ fn address(text: &str) -> Option<&str> {
 fn named(text: &str) -> Option<&str> {
     let mut rest = text;
     while !rest.starts_with('<') {
-        let after = match rest.strip_prefix('"') {
-            Some(_) => quoted(rest)?,
-            None => rest.trim_start_matches(|c: char| is_atom(c) || c == '.'),
+        let after = if rest.starts_with('"') {
+            quoted(rest)?
+        } else {
+            rest.trim_start_matches(|c: char| is_atom(c) || c == '.')
         };
         if after.len() == rest.len() {
             return None;

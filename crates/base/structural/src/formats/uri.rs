@@ -39,24 +39,19 @@ fn is_authority(text: &str) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    let name = if text.starts_with('[') {
-        let Some(end) = text.rfind(']') else { return false };
-        if !is_port(&text[end + 1..]) {
-            return false;
-        }
-        // A zone may have any octet escaped.
-        let address = &text[..end];
-        return match address.find("%25") {
-            Some(zone) => is_host_text(&address[..zone]) && is_escaped(&address[zone..], |_| true),
-            None => is_host_text(address),
-        };
-    } else {
-        match text.rfind(':') {
-            Some(colon) if !is_port(&text[colon..]) => return false,
-            _ => text,
-        }
-    };
-    is_host_text(name)
+    if text.starts_with('[') {
+        return is_address(text);
+    }
+    let colon = text.rfind(':').unwrap_or(text.len());
+    is_port(&text[colon..]) && is_host_text(text)
+}
+
+/// An address in brackets, and its port. A zone may have any octet escaped.
+fn is_address(text: &str) -> bool {
+    let Some(end) = text.rfind(']') else { return false };
+    let (address, port) = (&text[..end], &text[end + 1..]);
+    let (address, zone) = address.split_at(address.find("%25").unwrap_or(address.len()));
+    is_port(port) && is_host_text(address) && is_escaped(zone, |_| true)
 }
 
 fn is_port(text: &str) -> bool {
