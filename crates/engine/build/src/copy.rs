@@ -17,7 +17,7 @@ use rustix::fs::{OFlags, ResolveFlags};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufReader, BufWriter, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -287,7 +287,9 @@ pub(crate) fn send(
     directory: &File,
     pack: impl FnOnce(&mut TarWriter<BufWriter<io::PipeWriter>>) -> Result<(), BuildError>,
 ) -> Result<()> {
-    let (mut reader, writer) = std::io::pipe().map_err(BuildError::io("open", "a pipe"))?;
+    let (reader, writer) = std::io::pipe().map_err(BuildError::io("open", "a pipe"))?;
+    // Headers are half a kilobyte each.
+    let mut reader = BufReader::with_capacity(1 << 16, reader);
     let (packed, applied, drained) = std::thread::scope(|scope| {
         let applying = scope.spawn(move || {
             let limits = Limits { bytes: u64::MAX, entries: u64::MAX };

@@ -6,9 +6,9 @@ use crate::ignore::Ignore;
 use crate::links::{Links, Seen};
 use crate::pattern;
 use hako_error::{Error, Kind, Result as HakoResult};
-use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs};
+use hako_image::layer::{Entry, EntryKind, TarWriter, Xattrs, open_file, xattrs};
 use hako_names::{Digest, Hasher};
-use rustix::fs::{OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor};
+use rustix::fs::{OFlags, ResolveFlags, major, minor};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -39,6 +39,22 @@ pub(crate) struct Found {
     /// Its path below what was named, empty for that itself.
     pub below: PathBuf,
     pub metadata: Metadata,
+}
+
+impl Found {
+    /// Its content; `None` of what has none.
+    pub(crate) fn open(&self) -> Result<Option<File>, BuildError> {
+        let kind = self.metadata.file_type();
+        if kind.is_dir()
+            || kind.is_symlink()
+            || kind.is_fifo()
+            || kind.is_char_device()
+            || kind.is_block_device()
+        {
+            return Ok(None);
+        }
+        open_file(&self.path).map(Some).map_err(BuildError::io("open", &self.path))
+    }
 }
 
 /// A directory that is being walked.
@@ -341,12 +357,12 @@ impl Source {
     }
 
     fn digest_one(&self, file: &Found, hasher: &mut Hasher, buffer: &mut [u8]) -> Result<(), BuildError> {
-        let entry = self.entry(file, &Dress::default(), b"")?;
-        if entry.kind != EntryKind::File || entry.size == 0 {
+        let data = file.open()?;
+        let entry = self.entry(file, data.as_ref(), &Dress::default(), b"")?;
+        let Some(mut data) = data.filter(|_| entry.size > 0) else {
             describe(entry, None, hasher);
             return Ok(());
-        }
-        let mut data = File::open(&file.path).map_err(BuildError::io("open", &file.path))?;
+        };
         let mut content = Hasher::new();
         loop {
             let count = data.read(buffer).map_err(BuildError::io("read", "a file of the context"))?;
@@ -371,20 +387,26 @@ impl Source {
             if name.is_empty() && file.below.as_os_str().is_empty() {
                 continue;
             }
-            let mut entry = self.entry(file, dress, name)?;
+            let data = file.open()?;
+            let mut entry = self.entry(file, data.as_ref(), dress, name)?;
             links.settle(&mut entry, &file.metadata);
-            let packed = if entry.kind == EntryKind::File {
-                File::open(&file.path).and_then(|data| tar.append(&entry, data))
-            } else {
-                tar.append(&entry, io::empty())
+            let packed = match data {
+                Some(data) => tar.append(&entry, data),
+                None => tar.append(&entry, io::empty()),
             };
             packed.map_err(BuildError::io("copy", &file.path))?;
         }
         Ok(())
     }
 
-    /// A file as an archive has it, below `name`.
-    pub(crate) fn entry(&self, file: &Found, dress: &Dress, name: &[u8]) -> Result<Entry, BuildError> {
+    /// A file as an archive has it, below `name`; `data` is what [`Found::open`] gave.
+    pub(crate) fn entry(
+        &self,
+        file: &Found,
+        data: Option<&File>,
+        dress: &Dress,
+        name: &[u8],
+    ) -> Result<Entry, BuildError> {
         let metadata = &file.metadata;
         let mut path = name.to_vec();
         if !path.is_empty() && !file.below.as_os_str().is_empty() {
@@ -408,7 +430,7 @@ impl Source {
             gid,
             mtime_s: metadata.mtime(),
             mtime_ns: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
-            xattrs: if self.is_context { Vec::new() } else { xattrs(&file.path)? },
+            xattrs: if self.is_context { Vec::new() } else { own_xattrs(&file.path, data)? },
             sparse: None,
         })
     }
@@ -473,23 +495,12 @@ fn kind(path: &Path, metadata: &Metadata) -> Result<EntryKind, BuildError> {
     })
 }
 
-fn xattrs(path: &Path) -> Result<Xattrs, BuildError> {
-    let failed = |error: rustix::io::Errno| BuildError::io("read the xattrs of", path)(error.into());
-    let mut names = Vec::with_capacity(1 << 16);
-    match llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {
-        Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        listed => listed.map_err(failed)?,
-    };
-    let mut xattrs = Vec::new();
-    // A layer's own directory shows the marks of overlayfs, a mounted tree does not.
-    let is_own = |name: &&[u8]| !name.is_empty() && !name.starts_with(b"trusted.overlay.");
-    for name in names.split(|byte| *byte == 0).filter(is_own) {
-        let mut value = Vec::with_capacity(1 << 16);
-        lgetxattr(path, name, rustix::buffer::spare_capacity(&mut value)).map_err(failed)?;
-        xattrs.push((name.to_vec(), value));
-    }
-    xattrs.sort();
-    Ok(xattrs)
+/// A file's xattrs, sorted. A layer's own directory shows the marks of overlayfs, a mounted tree does not.
+fn own_xattrs(path: &Path, data: Option<&File>) -> Result<Xattrs, BuildError> {
+    let mut own = xattrs(path, data).map_err(BuildError::io("read the xattrs of", path))?;
+    own.retain(|(name, _)| !name.starts_with(b"trusted.overlay."));
+    own.sort();
+    Ok(own)
 }
 
 /// Brings a source argument to the form `a/b`; `..` cannot leave the root.

@@ -119,14 +119,13 @@ fn pack(
 ) -> Result<(), BuildError> {
     let mut links = Links::default();
     for file in files.iter().filter(|file| !file.below.as_os_str().is_empty()) {
-        let mut entry = source.entry(file, dress, b"")?;
+        let data = file.open()?;
+        let mut entry = source.entry(file, data.as_ref(), dress, b"")?;
         links.settle(&mut entry, &file.metadata);
         let there = placed(&entry, prefix);
-        let packed = match entry.kind {
-            EntryKind::File => {
-                File::open(&file.path).and_then(|data| tar.append_to_both(&entry, layer, &there, data))
-            }
-            _ => tar.append_to_both(&entry, layer, &there, io::empty()),
+        let packed = match data {
+            Some(data) => tar.append_to_both(&entry, layer, &there, data),
+            None => tar.append_to_both(&entry, layer, &there, io::empty()),
         };
         packed.map_err(BuildError::io("copy", &file.path))?;
     }

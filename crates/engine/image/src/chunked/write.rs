@@ -11,7 +11,7 @@ use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::rc::Rc;
 
 const LEVEL: i32 = 3;
@@ -21,6 +21,9 @@ const SMALLEST: usize = 32 << 10;
 const LARGEST: usize = 512 << 10;
 /// A cut where so many bits of the rolling hash are zero: after 64 KiB on average beyond the smallest.
 const CUT_MASK: u64 = 0xffff << 40;
+
+/// Bytes of frames that are written at once.
+const PIECE: usize = 1 << 16;
 
 /// Longer layers are not listed: some 200 bytes an entry.
 const MOST_LISTED: usize = 65_536;
@@ -52,8 +55,9 @@ pub(crate) fn write<W: Write>(tar: impl Read, writer: W, what: &str) -> Result<W
 fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
     let recorded = Rc::new(RefCell::new(Vec::new()));
     let mut hashed = crate::layer::HashingReader::new(tar);
-    let mut frames =
-        Frames { writer, offset: 0, compressor: zstd::bulk::Compressor::new(LEVEL)?, gear: gear() };
+    let writer = BufWriter::with_capacity(PIECE, writer);
+    let compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    let mut frames = Frames { writer, offset: 0, compressor, gear: gear() };
     let (mut rows, mut listing) = (Vec::new(), Vec::new());
     {
         let mut tar = TarReader::new(Recording { reader: &mut hashed, recorded: recorded.clone() });
@@ -81,7 +85,8 @@ fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
     if listing.len() > MOST_LISTED {
         listing = Vec::new();
     }
-    Ok(Written { writer: frames.writer, diff_id: hashed.finish(), listing, annotations })
+    let writer = frames.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(Written { writer, diff_id: hashed.finish(), listing, annotations })
 }
 
 /// Keeps what is read through it.
@@ -98,8 +103,9 @@ impl<R: Read> Read for Recording<R> {
     }
 }
 
-struct Frames<W> {
-    writer: W,
+struct Frames<W: Write> {
+    /// A file of a few bytes is two frames of a few bytes.
+    writer: BufWriter<W>,
     offset: u64,
     compressor: zstd::bulk::Compressor<'static>,
     gear: [u64; 256],

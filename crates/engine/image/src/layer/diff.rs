@@ -3,10 +3,11 @@
 //! Deterministic: entries are sorted, and nothing enters the tar that the directory does not say.
 
 use super::error::DiffError;
+use super::quiet::{open_file, xattrs};
 use super::reader::{Entry, EntryKind, Xattrs};
 use super::writer::TarWriter;
 use hako_error::Result;
-use rustix::fs::{lgetxattr, llistxattr, major, minor};
+use rustix::fs::{major, minor};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -82,14 +83,15 @@ impl<W: Write> Diff<'_, W> {
         }
         let mut is_opaque = false;
         let mut entry = self.describe(relative, &path, metadata)?;
-        entry.xattrs = self.xattrs(&path, &mut is_opaque)?;
         if metadata.nlink() > 1 && !kind.is_dir() && self.is_link(&mut entry, metadata) {
             return self.append(&entry, &path, io::empty()).map(|()| false);
         }
         if entry.kind == EntryKind::File {
-            let file = File::open(&path).map_err(io_error("open", &path))?;
+            let file = open_file(&path).map_err(io_error("open", &path))?;
+            entry.xattrs = own_xattrs(&path, Some(&file), &mut is_opaque)?;
             return self.append(&entry, &path, file).map(|()| false);
         }
+        entry.xattrs = own_xattrs(&path, None, &mut is_opaque)?;
         self.append(&entry, &path, io::empty())?;
         if kind.is_dir() {
             // A new directory is opaque as well; there is nothing to hide.
@@ -107,7 +109,6 @@ impl<W: Write> Diff<'_, W> {
             Some(first) => {
                 entry.kind = EntryKind::HardLink(first.clone());
                 entry.size = 0;
-                entry.xattrs.clear();
                 true
             }
             None => {
@@ -161,39 +162,6 @@ impl<W: Write> Diff<'_, W> {
         }
     }
 
-    /// A file's xattrs, sorted, without those of overlayfs.
-    fn xattrs(&self, path: &Path, is_opaque: &mut bool) -> Result<Xattrs, DiffError> {
-        let mut names = Vec::with_capacity(1024);
-        match llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::RANGE) => {
-                names.reserve(1 << 16);
-                llistxattr(path, rustix::buffer::spare_capacity(&mut names))
-                    .map_err(errno("list the xattrs of", path))?;
-            }
-            Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            Err(error) => return Err(errno("list the xattrs of", path)(error)),
-        }
-        let mut xattrs = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let mut value = Vec::with_capacity(1 << 16);
-            lgetxattr(path, name, rustix::buffer::spare_capacity(&mut value))
-                .map_err(errno("read an xattr of", path))?;
-            let Some(own) = name.strip_prefix(b"trusted.overlay.") else {
-                xattrs.push((name.to_vec(), value));
-                continue;
-            };
-            match own {
-                b"opaque" => *is_opaque = value == b"y",
-                b"redirect" => return Err(feature(path, "redirect_dir")),
-                b"metacopy" => return Err(feature(path, "metacopy")),
-                _ => {}
-            }
-        }
-        xattrs.sort();
-        Ok(xattrs)
-    }
-
     /// An empty file that only its name says something by.
     fn marker(&mut self, relative: &Path) -> Result<(), DiffError> {
         let entry = Entry {
@@ -216,6 +184,22 @@ impl<W: Write> Diff<'_, W> {
     }
 }
 
+/// A file's xattrs, sorted, without those of overlayfs.
+fn own_xattrs(path: &Path, data: Option<&File>, is_opaque: &mut bool) -> Result<Xattrs, DiffError> {
+    let mut own = Vec::new();
+    for (name, value) in xattrs(path, data).map_err(io_error("list the xattrs of", path))? {
+        match name.strip_prefix(b"trusted.overlay.") {
+            None => own.push((name, value)),
+            Some(b"opaque") => *is_opaque = value == b"y",
+            Some(b"redirect") => return Err(feature(path, "redirect_dir")),
+            Some(b"metacopy") => return Err(feature(path, "metacopy")),
+            Some(_) => {}
+        }
+    }
+    own.sort();
+    Ok(own)
+}
+
 fn whiteout_of(relative: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".wh.");
     name.push(relative.file_name().unwrap_or_default());
@@ -228,8 +212,4 @@ fn feature(path: &Path, feature: &'static str) -> DiffError {
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DiffError + 'a {
     move |source| DiffError::Io { action, path: path.into(), source }
-}
-
-fn errno<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(rustix::io::Errno) -> DiffError + 'a {
-    move |error| DiffError::Io { action, path: path.into(), source: error.into() }
 }

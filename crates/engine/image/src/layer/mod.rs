@@ -13,6 +13,7 @@ mod error;
 mod extract;
 mod gzip;
 mod inside;
+mod quiet;
 mod reader;
 mod writer;
 
@@ -25,6 +26,7 @@ pub use error::{ApplyError, DiffError};
 pub use extract::{ExtractOptions, Owners, extract};
 pub(crate) use inside::clean;
 pub use inside::make_directories;
+pub use quiet::{open_file, xattrs};
 pub(crate) use reader::TarReader;
 pub use reader::{Entry, EntryKind, Sparse, Xattrs};
 pub use writer::TarWriter;

@@ -10,6 +10,9 @@ use hako_oci::media_type;
 use hako_snapshot::Mounts;
 use std::io::{BufReader, BufWriter, Write};
 
+/// What goes through the pipe at once; it holds no more.
+const PIECE: usize = 1 << 16;
+
 /// A layer that is written; nobody sees its blob before it is committed.
 #[derive(Debug)]
 #[must_use = "the layer's blob is not there before it is committed"]
@@ -67,8 +70,9 @@ impl ImageStore {
         let broken = |source| ApplyError::Stream { layer: what.to_owned(), source };
         let (tar, sink) = std::io::pipe().map_err(broken)?;
         let (made, written) = std::thread::scope(|scope| {
-            let writing = scope.spawn(|| chunked::write(BufReader::new(tar), writer, what));
-            let mut sink = BufWriter::with_capacity(1 << 16, sink);
+            let tar = BufReader::with_capacity(PIECE, tar);
+            let writing = scope.spawn(|| chunked::write(tar, writer, what));
+            let mut sink = BufWriter::with_capacity(PIECE, sink);
             let made = make(&mut sink).and_then(|made| {
                 sink.flush().map_err(broken)?;
                 Ok(made)
