@@ -500,6 +500,8 @@ fn a_layer_that_is_written_beside_its_files_has_what_they_have() {
         assert_eq!(facts("new/deep/one"), (0o4755, 0, 0, 2));
         assert_eq!(facts("new/deep/sub"), (0o1777, 5, 6, 2));
         assert_eq!(facts("new/deep/large"), (0o600, 0, 0, 2));
+        // No name of the stage's file, which cron and others would refuse: decision 21.
+        assert_eq!(facts("new/deep/empty"), (0o644, 0, 0, 1));
         assert_eq!(facts("other/one"), (0o640, 7, 8, 2));
         assert_eq!(facts("other").1, 7);
         assert_eq!(fs::metadata(root.join("new/deep/sub")).unwrap().mtime(), 1);
