@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hako_kube::{Status, StatusDetails};
+use hako_kube::Status;
 use serde_json::Value;
 
 use super::review::{self, Verdict, Version};
@@ -106,7 +106,7 @@ impl Hook {
         if verdict.is_allowed {
             return Ok(verdict.patch);
         }
-        Err(Refusal::Rejected(Box::new(self.denial(attributes, verdict.status.unwrap_or_default()))))
+        Err(Refusal::Rejected(Box::new(self.denial(verdict.status.unwrap_or_default()))))
     }
 
     /// What it has to say besides yes and no.
@@ -120,48 +120,23 @@ impl Hook {
         }
     }
 
-    /// The refusal as clients see it: what the webhook leaves out of its status is filled in.
-    fn denial(&self, attributes: &Attributes<'_>, mut status: Status) -> Status {
-        let subject = attributes.change.target.subject();
-        let name = if subject.name.is_empty() { "Unknown" } else { subject.name.as_str() };
-        // A refusal never looks like success, whatever the webhook says.
+    /// The refusal as clients see it: the webhook's own status, which says who refused. It never looks like success,
+    /// whatever the webhook says.
+    fn denial(&self, mut status: Status) -> Status {
         if !(400..600).contains(&status.code) {
-            status.code = 403;
+            status.code = 400;
         }
         "Status".clone_into(&mut status.kind);
         "v1".clone_into(&mut status.api_version);
-        if status.status.is_empty() {
+        if matches!(status.status.as_str(), "" | "Success") {
             "Failure".clone_into(&mut status.status);
         }
-        let is_internal = status.code == 500;
         let by = format!("admission webhook {:?} denied the request", self.name);
-        let text = match (status.message.as_str(), status.reason.as_str()) {
+        status.message = match (status.message.as_str(), status.reason.as_str()) {
             ("", "") => format!("{by} without explanation"),
             ("", reason) => format!("{by}: {reason}"),
             (message, _) => format!("{by}: {message}"),
         };
-        if status.details.is_none() {
-            status.details = Some(if is_internal {
-                let cause = hako_kube::StatusCause { message: text.clone(), ..Default::default() };
-                StatusDetails { causes: vec![cause], ..StatusDetails::default() }
-            } else {
-                StatusDetails {
-                    name: name.to_owned(),
-                    group: subject.group.clone(),
-                    kind: subject.resource.clone(),
-                    ..StatusDetails::default()
-                }
-            });
-        }
-        let (prefix, reason) = if is_internal {
-            ("Internal error occurred".to_owned(), "InternalError")
-        } else {
-            (format!("{} {name:?} is forbidden", subject.group_resource()), "Forbidden")
-        };
-        status.message = format!("{prefix}: {text}");
-        if status.reason.is_empty() {
-            reason.clone_into(&mut status.reason);
-        }
         status
     }
 }
