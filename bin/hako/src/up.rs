@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -149,8 +150,12 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
         .process_group(0);
     let mut child = command.spawn().context("start hako in the background")?;
     let stdout = child.stdout.take().context("the pipe to the background process")?;
-    let mut said = String::new();
-    BufReader::new(stdout).read_line(&mut said).context("wait for the platform")?;
+    let said = said_first(
+        stdout,
+        SILENCE,
+        || last_words(&log_path, start),
+        |words| output::error(&format!("hako: not ready yet: {words}")),
+    )?;
     if let Some(ready_ms) = announced(&said) {
         announce(target, ready_ms, format)?;
         return Ok(ExitCode::SUCCESS);
@@ -168,6 +173,46 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     let silent =
         || format!("the platform ended with {status} before it was ready; see {}", log_path.display());
     bail!("{}", last_words(&log_path, start).or_else(full).unwrap_or_else(silent))
+}
+
+/// So long nobody is told what a start waits for.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The line that the background process says when it is ready, empty if it ends. Whoever waits for it is told what it wrote
+/// last, again where that is something else.
+fn said_first(
+    stdout: impl Read + Send + 'static,
+    silence: Duration,
+    last_words: impl Fn() -> Option<String>,
+    mut tell: impl FnMut(&str),
+) -> anyhow::Result<String> {
+    let (says, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = String::new();
+        let read = BufReader::new(stdout).read_line(&mut said);
+        // Nobody waits any more where this process ends.
+        let _ = says.send(read.map(|_| said));
+    });
+    let mut shown = None;
+    loop {
+        match told.recv_timeout(silence) {
+            Ok(said) => return said.context("wait for the platform"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => bail!("nobody reads what the platform says"),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if let Some(words) = new_words(last_words(), &mut shown) {
+                    tell(&words);
+                }
+            }
+        }
+    }
+}
+
+/// What was written last, unless it is the same as when it was shown: but for when it was, with which a line begins.
+fn new_words(last: Option<String>, shown: &mut Option<String>) -> Option<String> {
+    let last = last?;
+    let words = last.split_once(' ').filter(|(time, _)| time.starts_with(|it: char| it.is_ascii_digit()));
+    let words = words.map_or(last.as_str(), |(_, words)| words).trim().to_owned();
+    (shown.replace(words.clone()).as_ref() != Some(&words)).then_some(words)
 }
 
 /// The last line that the background process wrote, without the program's name in front.
@@ -265,4 +310,35 @@ async fn stop_process(pid: u32) -> anyhow::Result<()> {
 fn is_zombie(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::io::Write as _;
+
+    #[test]
+    fn who_waits_for_a_start_is_told_what_it_waits_for_and_nothing_twice() {
+        let (stdout, mut platform) = std::io::pipe().unwrap();
+        let log = [
+            "2026-01-01T00:00:00Z  WARN not registered: a",
+            "2026-01-01T00:00:05Z  WARN not registered: a",
+            "last",
+        ];
+        let (log, told) = (RefCell::new(log.iter()), RefCell::new(Vec::new()));
+        let said = said_first(
+            stdout,
+            Duration::from_millis(1),
+            || log.borrow_mut().next().map(|line| (*line).to_owned()),
+            |words| {
+                told.borrow_mut().push(words.to_owned());
+                if words == "last" {
+                    platform.write_all(b"ready in 7 ms\n").unwrap();
+                }
+            },
+        );
+        assert_eq!(announced(&said.unwrap()), Some(7));
+        assert_eq!(told.into_inner(), ["WARN not registered: a", "last"]);
+    }
 }
