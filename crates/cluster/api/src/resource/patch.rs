@@ -119,7 +119,9 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
     let is_dry_run = options::is_dry_run(request, OptionsOf::Apply)?;
     let force = request.query.flag("force");
     let writer = Writer::applying(request, part);
-    let sent = decode::admit(request, &target.row, decode::yaml(&request.body)?)?;
+    let configuration = decode::yaml(&request.body)?;
+    patch::apply::all_declared(target.row.shape(), &configuration).map_err(hako_error::Error::from)?;
+    let sent = decode::admit(request, &target.row, configuration)?;
     for _ in 0..ATTEMPTS {
         let (code, stored) = match server.config.store.get(&target.key()).await?.entry {
             Some(entry) => {

@@ -24,9 +24,9 @@ pub enum ApplyError {
     /// Others own some of the fields.
     #[error("{}", message(.0))]
     Conflicts(Vec<Conflict>),
-    /// Items of lists cannot be told apart.
+    /// Items of lists cannot be told apart, or members are not the kind's.
     #[error("failed to create typed patch object ({object}): {}", listed(.faults))]
-    Duplicates {
+    Typed {
         /// What is applied.
         object: String,
         /// Where, and which.
@@ -41,7 +41,7 @@ impl Classify for ApplyError {
     fn kind(&self) -> Kind {
         match self {
             Self::Conflicts(_) => Kind::Conflict,
-            Self::Duplicates { .. } | Self::ManagedFields => Kind::Invalid,
+            Self::Typed { .. } | Self::ManagedFields => Kind::Invalid,
         }
     }
 

@@ -15,6 +15,7 @@ mod overlay;
 mod prune;
 mod reach;
 mod track;
+mod undeclared;
 mod versions;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
 pub use reach::Reach;
 pub use track::{Write, track};
+pub(crate) use undeclared::all_declared;
 pub(crate) use versions::{Versions, apply_across, has_other_versions, track_across, versions_of};
 
 use super::fields::{FieldSet, Path, Step};
@@ -97,7 +99,7 @@ fn begin(request: &Apply<'_>, live: &Value) -> Result<Begun, ApplyError> {
     let (shape, applied) = (request.shape, request.applied);
     let duplicates = duplicates::find(shape, applied);
     if !duplicates.is_empty() {
-        return Err(ApplyError::Duplicates { object: subject(applied), faults: duplicates });
+        return Err(ApplyError::Typed { object: subject(applied), faults: duplicates });
     }
     let mut managers = Managers::decode(live);
     managers.adopt_untracked(request, live);
@@ -109,7 +111,13 @@ fn begin(request: &Apply<'_>, live: &Value) -> Result<Begun, ApplyError> {
     Ok(Begun { managers, me, version, before, merged: merge::merge(model(), shape, live, applied) })
 }
 
-fn finish(request: &Apply<'_>, live: &Value, mut object: Value, mut managers: Managers, me: &Manager) -> Value {
+fn finish(
+    request: &Apply<'_>,
+    live: &Value,
+    mut object: Value,
+    mut managers: Managers,
+    me: &Manager,
+) -> Value {
     // As upstream has it, who applies nothing new has no time.
     if without_managed(&object) != without_managed(live) {
         managers.touch(me, request.now);
