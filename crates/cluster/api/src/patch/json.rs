@@ -6,6 +6,8 @@ use serde_json::Value;
 
 const OPERATIONS_MAX: usize = 10_000;
 const COPIED_MAX: usize = 3 << 20;
+/// Items that all operations together move: what is put into a list or taken out of it moves all that come after.
+const MOVED_MAX: usize = 16 << 20;
 /// Members of maps whose order is kept when one is removed.
 const ORDERED_MAX: usize = 1_000;
 
@@ -21,6 +23,11 @@ pub enum JsonPatchError {
     /// An operation copies too much.
     #[error("the JSON patch copies more than {COPIED_MAX} bytes")]
     TooBig,
+    /// The operations move too much.
+    #[error(
+        "the JSON patch moves more than {MOVED_MAX} items of lists; change their ends first, or replace the lists"
+    )]
+    Moved,
     /// An operation does not fit the object.
     #[error(
         "the server rejected our request due to an error in our request: {operation} operation {fault}: {path:?}"
@@ -38,7 +45,7 @@ pub enum JsonPatchError {
 impl Classify for JsonPatchError {
     fn kind(&self) -> Kind {
         match self {
-            Self::TooMany(_) | Self::TooBig => Kind::Exhausted,
+            Self::TooMany(_) | Self::TooBig | Self::Moved => Kind::Exhausted,
             Self::Malformed(_) | Self::Failed { .. } => Kind::Invalid,
         }
     }
@@ -78,17 +85,31 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value, JsonPatchError> {
     let operations =
         Vec::<Operation>::deserialize(patch).map_err(|error| JsonPatchError::Malformed(error.to_string()))?;
     let mut document = target.clone();
-    let mut copied = 0;
+    let mut spent = Spent::default();
     for operation in operations {
-        apply(&mut document, operation, &mut copied)?;
+        apply(&mut document, operation, &mut spent)?;
     }
     Ok(document)
 }
 
-fn apply(document: &mut Value, operation: Operation, copied: &mut usize) -> Result<(), JsonPatchError> {
+/// What the operations so far have cost.
+#[derive(Debug, Default)]
+struct Spent {
+    copied: usize,
+    moved: usize,
+}
+
+impl Spent {
+    fn moves(&mut self, items: usize) -> Result<(), JsonPatchError> {
+        self.moved = self.moved.saturating_add(items);
+        if self.moved > MOVED_MAX { Err(JsonPatchError::Moved) } else { Ok(()) }
+    }
+}
+
+fn apply(document: &mut Value, operation: Operation, spent: &mut Spent) -> Result<(), JsonPatchError> {
     match operation {
-        Operation::Add { path, value } => add(document, "add", &path, value),
-        Operation::Remove { path } => remove(document, "remove", &path).map(drop),
+        Operation::Add { path, value } => add(document, "add", &path, value, spent),
+        Operation::Remove { path } => remove(document, "remove", &path, spent).map(drop),
         Operation::Replace { path, value } => {
             let target = find(document, &path).ok_or_else(|| missing("replace", &path))?;
             *target = value;
@@ -98,16 +119,16 @@ fn apply(document: &mut Value, operation: Operation, copied: &mut usize) -> Resu
             if path.starts_with(&format!("{from}/")) {
                 return Err(failed("move", &path, "moves a value into itself"));
             }
-            let value = remove(document, "move", &from)?;
-            add(document, "move", &path, value)
+            let value = remove(document, "move", &from, spent)?;
+            add(document, "move", &path, value, spent)
         }
         Operation::Copy { from, path } => {
             let value = find(document, &from).ok_or_else(|| missing("copy", &from))?.clone();
-            *copied += value.to_string().len();
-            if *copied > COPIED_MAX {
+            spent.copied += value.to_string().len();
+            if spent.copied > COPIED_MAX {
                 return Err(JsonPatchError::TooBig);
             }
-            add(document, "copy", &path, value)
+            add(document, "copy", &path, value, spent)
         }
         Operation::Test { path, value } => {
             let null = Value::Null;
@@ -165,6 +186,7 @@ fn add(
     operation: &'static str,
     path: &str,
     value: Value,
+    spent: &mut Spent,
 ) -> Result<(), JsonPatchError> {
     if path.is_empty() {
         *document = value;
@@ -179,6 +201,7 @@ fn add(
         Some(Value::Array(items)) => {
             let at = if last == "-" { Some(items.len()) } else { index(&last, items.len()) };
             let at = at.ok_or_else(|| failed(operation, path, "has an index out of bounds"))?;
+            spent.moves(items.len() - at)?;
             items.insert(at, value);
             Ok(())
         }
@@ -186,7 +209,12 @@ fn add(
     }
 }
 
-fn remove(document: &mut Value, operation: &'static str, path: &str) -> Result<Value, JsonPatchError> {
+fn remove(
+    document: &mut Value,
+    operation: &'static str,
+    path: &str,
+    spent: &mut Spent,
+) -> Result<Value, JsonPatchError> {
     let (parent, last) = split(path).ok_or_else(|| missing(operation, path))?;
     let removed = match find(document, parent) {
         // Of a large map the order is not kept: each removal would move all that comes after.
@@ -194,7 +222,13 @@ fn remove(document: &mut Value, operation: &'static str, path: &str) -> Result<V
         Some(Value::Object(map)) => map.shift_remove(&last),
         Some(Value::Array(items)) => {
             let at = index(&last, items.len()).filter(|at| *at < items.len());
-            at.map(|at| items.remove(at))
+            match at {
+                Some(at) => {
+                    spent.moves(items.len() - at)?;
+                    Some(items.remove(at))
+                }
+                None => None,
+            }
         }
         _ => None,
     };
@@ -250,6 +284,19 @@ mod tests {
         ] {
             assert_eq!(json(&target, &patch).unwrap(), expected, "{patch}");
         }
+    }
+
+    #[test]
+    fn a_patch_that_moves_long_lists_again_and_again_is_refused() {
+        let list = json!({"l": vec![0; 300_000]});
+        for operation in
+            [json!({"op": "add", "path": "/l/0", "value": 1}), json!({"op": "remove", "path": "/l/0"})]
+        {
+            let refused = json(&list, &Value::from(vec![operation; 9_999])).unwrap_err();
+            assert!(matches!(refused, JsonPatchError::Moved), "{refused}");
+        }
+        let ends: Value = (0..9_999).map(|_| json!({"op": "add", "path": "/l/-", "value": 1})).collect();
+        assert_eq!(json(&list, &ends).unwrap()["l"].as_array().unwrap().len(), 309_999);
     }
 
     #[test]
