@@ -41,7 +41,7 @@ impl Inner {
         let began = Instant::now();
         let key = Key::of(&self.kinds, &request, &Info::of(&request));
         let is_long = route::is_long_running(&request);
-        let wants_protobuf = request.wants_protobuf();
+        let encoding = request.encoding();
         let _working = (!is_long).then(|| self.requests.in_flight(&key));
         let mut visit = Visit::default();
         let outcome = match self.begin() {
@@ -58,7 +58,7 @@ impl Inner {
                 outcome
             }
         };
-        let mut answer = self.finish(outcome, wants_protobuf).await;
+        let mut answer = self.finish(outcome, encoding).await;
         visit.ticket.label(&mut answer);
         if let Some(record) = visit.record {
             answer = record.answered(answer, is_long).await;

@@ -9,7 +9,7 @@ use http::Method;
 use crate::aggregation::{self, Remote};
 use crate::auth::{Attributes, decide, decide_selected};
 use crate::http::{
-    Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, in_protobuf, web_socket,
+    Encoding, Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, encoded, web_socket,
 };
 use crate::kinds::{self, Kinds, Question, Served};
 use crate::resource::{self, Target};
@@ -120,14 +120,15 @@ pub(crate) async fn carry_out(server: &Arc<Inner>, request: Box<Request>, permit
         && !request.is_inside
         && compress::is_taken(&request.headers)
         && !is_long_running(&request);
-    let is_protobuf = !is_remote && request.wants_protobuf() && !is_long_running(&request);
+    let is_as_made = is_remote || is_long_running(&request);
+    let encoding = if is_as_made { Encoding::Json } else { request.encoding() };
     let mut outcome = answer_to(server, request, permit).await;
     match &mut outcome {
         Ok(response) => answer::warn(response, &notes.warnings()),
         Err(failure) => failure.warn(notes.warnings()),
     }
-    if is_protobuf && let Ok(response) = outcome {
-        outcome = Ok(in_protobuf(response).await);
+    if let Ok(response) = outcome {
+        outcome = Ok(encoded(response, encoding).await);
     }
     if is_packed {
         outcome = outcome.map(compress::packed);

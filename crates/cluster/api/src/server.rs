@@ -21,7 +21,7 @@ use crate::audit::Record;
 use crate::auth::{Identity, rbac};
 use crate::config::{Limits, ServerConfig};
 use crate::flow::{self, Flow};
-use crate::http::{Answer, Info, LongPlaces, Outcome, Query, Request, in_protobuf, listen};
+use crate::http::{Answer, Encoding, Info, LongPlaces, Outcome, Query, Request, encoded, listen};
 use crate::kinds::Registry;
 use crate::metrics::{Key, Objects, Requests};
 use crate::node_proxy::NodeProxy;
@@ -205,13 +205,13 @@ impl Inner {
     async fn answer(self: &Arc<Self>, mut request: Request) -> Answer {
         let (began, key) = (Instant::now(), Key::of(&self.kinds, &request, &Info::of(&request)));
         let is_long = route::is_long_running(&request);
-        let wants_protobuf = request.wants_protobuf();
+        let encoding = request.encoding();
         let mut record = self.begin_record(&mut request).await;
         let outcome = match self.begin() {
             Ok(()) => self.attend(request, record.as_mut()).await,
             Err(failure) => Err(failure),
         };
-        let mut answer = self.finish(outcome, wants_protobuf).await;
+        let mut answer = self.finish(outcome, encoding).await;
         if let Some(record) = record {
             answer = record.answered(answer, is_long).await;
         }
@@ -241,7 +241,7 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) async fn finish(&self, outcome: Outcome, wants_protobuf: bool) -> Answer {
+    pub(crate) async fn finish(&self, outcome: Outcome, encoding: Encoding) -> Answer {
         let failure = match outcome {
             Ok(answer) => return answer,
             Err(failure) => failure,
@@ -249,8 +249,7 @@ impl Inner {
         if failure.status().code >= 500 {
             tracing::warn!(status = failure.status().message, "request failed");
         }
-        let answer = failure.into_response();
-        if wants_protobuf { in_protobuf(answer).await } else { answer }
+        encoded(failure.into_response(), encoding).await
     }
 }
 

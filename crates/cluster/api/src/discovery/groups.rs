@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::aggregation::Group;
 use crate::http::{Failure, Outcome, answer};
-use crate::kinds::{Kinds, Part, Served};
+use crate::kinds::{Kinds, Part, Served, replacement};
 
 /// Groups and versions in the order of the kinds, each once.
 fn group_versions(kinds: &Kinds) -> Vec<(&str, &str)> {
@@ -19,14 +19,24 @@ fn group_versions(kinds: &Kinds) -> Vec<(&str, &str)> {
 /// Paths of the whole server.
 pub(super) fn paths(kinds: &Kinds) -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for (group, version) in group_versions(kinds) {
-        if !group.is_empty() {
-            paths.push(format!("/apis/{group}"));
-            paths.push(format!("/apis/{group}/{version}"));
-        }
-    }
-    let others = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
-    paths.extend(others.map(str::to_owned));
+    // A group has one path, however many versions.
+    let named = group_versions(kinds).into_iter().filter(|(group, _)| !group.is_empty());
+    let of_kinds =
+        named.flat_map(|(group, version)| [format!("/apis/{group}"), format!("/apis/{group}/{version}")]);
+    let mut seen = HashSet::new();
+    paths.extend(of_kinds.filter(|path| seen.insert(path.clone())));
+    const OTHERS: [&str; 9] = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
+    paths.extend(OTHERS.map(str::to_owned));
     paths
 }
 
@@ -68,7 +78,15 @@ fn group_value(group: &Group) -> Value {
 pub(super) fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome {
     let resources: Vec<Value> = kinds.of(group, version).flat_map(|row| with_parts(row)).collect();
     if resources.is_empty() {
-        return Err(Failure::no_such_path());
+        let failure = Failure::no_such_path();
+        return Err(match replacement(group, version, "") {
+            Some(instead) => {
+                let text = &failure.status().message;
+                let text = format!("{text}: {group}/{version} is no longer served, use {instead}");
+                failure.saying(&text)
+            }
+            None => failure,
+        });
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let body = json!({

@@ -114,7 +114,35 @@ fn openapi_v3(server: &Inner, request: &Request, path: &[&str]) -> Outcome {
         _ => return Err(Failure::no_such_path()),
     };
     let found = openapi::v3_doc(&server.kinds, group, version).ok_or_else(Failure::no_such_path)?;
-    Ok(document(request, &found, "application/json"))
+    let hash = request.query.get("hash").unwrap_or("");
+    if !hash.is_empty() && hash != found.etag {
+        return Ok(moved(&format!("{}?hash={}", request.path, found.etag)));
+    }
+    let mut response = document(request, &found, "application/json");
+    if !hash.is_empty() {
+        keep_for_ever(&mut response);
+    }
+    Ok(response)
+}
+
+/// The document of another hash is elsewhere.
+fn moved(to: &str) -> Answer {
+    let mut response = answer::respond(StatusCode::MOVED_PERMANENTLY, "text/plain", bytes::Bytes::new());
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}
+
+/// What is asked for by its hash never changes: whoever has it need not ask again.
+fn keep_for_ever(response: &mut Answer) {
+    const YEAR: jiff::SignedDuration = jiff::SignedDuration::from_hours(365 * 24);
+    let expires = (jiff::Timestamp::now() + YEAR).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    if let Ok(expires) = HeaderValue::from_str(&expires) {
+        headers.insert(header::EXPIRES, expires);
+    }
 }
 
 fn document(request: &Request, document: &Document, content_type: &'static str) -> Answer {

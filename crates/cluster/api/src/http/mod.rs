@@ -19,6 +19,7 @@ mod long;
 mod negotiate;
 mod pieces;
 mod protobuf;
+pub(crate) mod yaml;
 mod query;
 mod turns;
 pub(crate) mod web_socket;
@@ -40,6 +41,7 @@ pub(crate) use long::{LongPlace, LongPlaces};
 pub(crate) use negotiate::{Accept, Encoding, Form, RowObject};
 pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces, protobuf_pieces};
 pub(crate) use protobuf::in_protobuf;
+use yaml::in_yaml;
 pub(crate) use query::Query;
 
 /// Names of managers are no longer.
@@ -85,6 +87,15 @@ pub(crate) fn until_sent(body: Body, guard: impl Send + 'static) -> Body {
     body.map_err(keep).boxed_unsync()
 }
 
+/// An answer that was made in JSON, as its client wants it.
+pub(crate) async fn encoded(answer: Answer, encoding: Encoding) -> Answer {
+    match encoding {
+        Encoding::Json => answer,
+        Encoding::Yaml => in_yaml(answer).await,
+        Encoding::Protobuf => in_protobuf(answer).await,
+    }
+}
+
 impl Request {
     /// A header's text, empty if absent or not text.
     pub(crate) fn header(&self, name: http::header::HeaderName) -> &str {
@@ -105,11 +116,18 @@ impl Request {
         Ok(accept)
     }
 
-    /// Whether what has a form in protobuf is to be answered in that.
-    pub(crate) fn wants_protobuf(&self) -> bool {
+    /// In what an answer that is made in JSON is to be sent, where it has such a form.
+    pub(crate) fn encoding(&self) -> Encoding {
         let header = self.header(http::header::ACCEPT);
-        header.contains(crate::protobuf::MEDIA_TYPE)
-            && Accept::parse(header, true).is_ok_and(|accept| accept.encoding == Encoding::Protobuf)
+        if !header.contains(crate::protobuf::MEDIA_TYPE) && !header.contains(yaml::MEDIA_TYPE) {
+            return Encoding::Json;
+        }
+        match Accept::parse(header, true) {
+            // What is told besides objects has its own forms.
+            Ok(accept) if accept.encoding == Encoding::Yaml && !self.path.starts_with("/api") => Encoding::Json,
+            Ok(accept) => accept.encoding,
+            Err(_) => Encoding::Json,
+        }
     }
 
     /// The name changes are recorded under, if the request gives none: the client's name.

@@ -1,6 +1,6 @@
 //! The formats a client accepts.
 
-use super::Failure;
+use super::{Failure, yaml};
 use crate::protobuf;
 use hako_kube::Status;
 
@@ -45,6 +45,8 @@ impl RowObject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Encoding {
     Json,
+    /// Made of JSON when all of an answer is there.
+    Yaml,
     /// Of Kubernetes: with an envelope that says the type.
     Protobuf,
 }
@@ -79,7 +81,8 @@ impl Accept {
         ranges.sort_by(Range::compare);
         ranges.iter().filter_map(|range| range.serve(has_protobuf)).find(is_had).ok_or_else(|| {
             let others = if has_protobuf { ", application/vnd.kubernetes.protobuf" } else { "" };
-            let text = format!("only the following media types are accepted: application/json{others}");
+            let text =
+                format!("only the following media types are accepted: application/json, application/yaml{others}");
             Failure::from(Status::failure(406, "NotAcceptable", text))
         })
     }
@@ -123,6 +126,7 @@ impl<'h> Range<'h> {
     fn serve(&self, has_protobuf: bool) -> Option<Accept> {
         match self.media {
             "application/json" | "application/*" | "*/*" | "text/plain" => self.serve_json(),
+            yaml::MEDIA_TYPE => Some(Accept { encoding: Encoding::Yaml, ..self.serve_json()? }),
             protobuf::MEDIA_TYPE => self.serve_protobuf(has_protobuf),
             _ => None,
         }
@@ -171,7 +175,11 @@ mod tests {
                        g=meta.k8s.io,application/json";
         assert_eq!(accept(kubectl).form, Form::Table(RowObject::Metadata));
         assert_eq!(accept(""), JSON);
-        assert_eq!(accept("application/yaml,application/json"), JSON);
+        assert_eq!(accept("application/cbor,application/json"), JSON);
+        let yaml = Accept { encoding: Encoding::Yaml, ..JSON };
+        assert_eq!(accept("application/yaml,application/json"), yaml);
+        assert_eq!(accept("*/*,application/yaml"), yaml);
+        assert_eq!(accept("application/json,application/yaml"), JSON);
         let aggregated =
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(accept(aggregated).discovery, Some("v2"));

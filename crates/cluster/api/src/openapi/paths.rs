@@ -159,7 +159,7 @@ fn write(dialect: Dialect, row: &Served, path: &str, method: &str, operation: &O
                 parameters.push(json!({ "in": "body", "name": "body", "required": true, "schema": schema }));
                 written["consumes"] = json!(consumes);
             }
-            written["produces"] = json!(["application/json", "application/yaml"]);
+            written["produces"] = json!(consumed(row, false));
             written["responses"] = json!({ "200": { "description": "OK", "schema": answer } });
         }
         Dialect::V3 => {
@@ -168,7 +168,10 @@ fn write(dialect: Dialect, row: &Served, path: &str, method: &str, operation: &O
                     consumes.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
                 written["requestBody"] = json!({ "content": content, "required": true });
             }
-            let content = json!({ "application/json": { "schema": answer } });
+            let content: Map<String, Value> = consumed(row, false)
+                .into_iter()
+                .map(|media| (media.to_owned(), json!({ "schema": answer })))
+                .collect();
             written["responses"] = json!({ "200": { "description": "OK", "content": content } });
         }
     }

@@ -151,7 +151,7 @@ pub(super) fn failed(encoding: Encoding, failure: &Failure) -> Bytes {
 /// Anything as an event of a watch.
 pub(super) fn line(encoding: Encoding, told: &str, object: &Value) -> Bytes {
     let message = match encoding {
-        Encoding::Json => None,
+        Encoding::Json | Encoding::Yaml => None,
         Encoding::Protobuf => protobuf::converted(object.to_string().as_bytes()).ok().flatten(),
     };
     if let Some(object) = message {

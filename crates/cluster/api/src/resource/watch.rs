@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use hako_client::Body;
+use hako_kube::Status;
 use hako_store::{Batch, Entry, Event, EventKind, Range, Revision, StoreError};
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -22,10 +23,10 @@ use super::convert;
 use super::frames::{Told, View, failed, line};
 use super::render;
 use super::selection::Selection;
-use super::target::Target;
+use super::target::{Target, registry_prefix};
 use super::unreadable;
 use super::versions::check_watch;
-use crate::http::{Encoding, Form, Outcome, Request};
+use crate::http::{Encoding, Failure, Form, Outcome, Request};
 use crate::protobuf;
 use crate::server::Inner;
 
@@ -35,6 +36,9 @@ const LINES_BYTES: usize = 32 << 10;
 const LAST_BY_DEFAULT: Duration = Duration::from_secs(40 * 60);
 /// A year, which is as good as for ever and can still be added to a time.
 const LAST_AT_MOST_SECONDS: u64 = 365 * 86_400;
+
+/// So long it is waited for what had become of the objects of a kind that is gone.
+const REST_MOST: Duration = Duration::from_secs(1);
 
 /// Starts a watch.
 pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
@@ -76,7 +80,7 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
     let mut response = Response::new(body(frames));
     let headers = response.headers_mut();
     let content_type = match encoding {
-        Encoding::Json => "application/json",
+        Encoding::Json | Encoding::Yaml => "application/json",
         Encoding::Protobuf => protobuf::STREAM_TYPE,
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -94,6 +98,13 @@ fn interval() -> Interval {
     let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+/// What the client accepts most has no form for events that come one by one.
+fn not_streamed(has_protobuf: bool) -> Failure {
+    let others = if has_protobuf { ", application/vnd.kubernetes.protobuf;stream=watch" } else { "" };
+    let text = format!("only the following media types are accepted: application/json;stream=watch{others}");
+    Status::failure(406, "NotAcceptable", text).into()
 }
 
 struct Options {
@@ -119,6 +130,10 @@ impl Options {
         let wants_initial = query.flag("sendInitialEvents");
         check_watch(query)?;
         let accept = request.accept_of(target.row.has_protobuf)?;
+        // As upstream has it: no other form of those that are accepted is looked for.
+        if accept.encoding == Encoding::Yaml {
+            return Err(not_streamed(target.row.has_protobuf));
+        }
         let seconds: Option<u64> = query.number("timeoutSeconds")?;
         let lasts = seconds
             .filter(|seconds| *seconds > 0)
@@ -236,13 +251,32 @@ impl Watcher {
                     self.take(batch);
                 }
                 () = self.server.stop.cancelled() => return None,
-                () = self.target.row.gone() => return None,
+                () = self.target.row.gone() => self.rest().await,
                 () = tokio::time::sleep_until(self.ends) => self.end(),
                 _ = self.bookmarks.tick(), if self.options.bookmarks => {
                     self.look();
                     self.mark();
                 }
             }
+        }
+    }
+
+    /// The kind is gone: what had become of its objects by then is told before the watch ends.
+    async fn rest(&mut self) {
+        self.is_over = true;
+        let prefix = Bytes::from(registry_prefix(&self.target.row, ""));
+        let Ok(page) = self.server.config.store.range(Range { limit: 1, ..Range::all(prefix) }).await else {
+            return;
+        };
+        while self.seen < page.revision {
+            let Some(store) = self.store.as_mut() else { return };
+            let batch = match store.progress() {
+                Some(batch) => Some(batch),
+                None => tokio::time::timeout(REST_MOST, store.next()).await.ok().flatten(),
+            };
+            let Some(batch) = batch else { return };
+            let batch = converted(&self.server, &self.target, batch).await;
+            self.take(batch);
         }
     }
 

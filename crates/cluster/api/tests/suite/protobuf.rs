@@ -221,3 +221,62 @@ async fn a_watch_that_cannot_go_on_says_so_in_protobuf() {
         ("ERROR", &json!(410), &json!("Expired"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_accepts_yaml_gets_it_of_objects_lists_failures_and_discovery_but_no_watch() {
+    let world = World::start().await;
+    world.kubectl(&["create", "configmap", "m", "--from-literal=a=yes"]).await;
+    let http = Http(world.outside());
+    let get = async |path: &str| {
+        let (code, headers, body) =
+            http.call("GET", path, "application/yaml, application/json;q=0.5", &Value::Null).await;
+        let media = headers["content-type"].to_str().unwrap().to_owned();
+        (code.as_u16(), media, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (code, media, text) = get(&format!("{MAPS}/m")).await;
+    assert_eq!((code, media.as_str()), (200, "application/yaml"));
+    assert!(text.starts_with("apiVersion: v1\ndata:\n  a: \"yes\"\nkind: ConfigMap\nmetadata:\n"), "{text}");
+    let (_, _, text) = get(MAPS).await;
+    assert!(
+        text.starts_with("apiVersion: v1\nitems:\n- apiVersion: v1\n")
+            || text.starts_with("apiVersion: v1\nitems:\n- data:\n"),
+        "{text}"
+    );
+    let (code, _, text) = get(&format!("{MAPS}/none")).await;
+    assert!(code == 404 && text.contains("\nreason: NotFound\n"), "{text}");
+    let (_, media, text) = get("/apis/apps/v1").await;
+    assert!(media == "application/yaml" && text.contains("groupVersion: apps/v1\n"), "{text}");
+    let (code, _, text) = get(&format!("{MAPS}?watch=true")).await;
+    assert!(code == 406 && text.contains("application/json;stream=watch"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_is_asked_for_by_its_hash_is_kept_and_others_are_sent_there() {
+    let world = World::start().await;
+    let http = Http(world.outside());
+    let (_, _, index) = http.call("GET", "/openapi/v3", "", &Value::Null).await;
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let (code, headers, _) = http.call("GET", url, "application/json", &Value::Null).await;
+    assert_eq!((code, &headers["cache-control"]), (StatusCode::OK, &"public, immutable".parse().unwrap()));
+    assert!(headers["expires"].to_str().unwrap().ends_with(" GMT"));
+    let (code, headers, _) =
+        http.call("GET", "/openapi/v3/apis/apps/v1?hash=other", "application/json", &Value::Null).await;
+    assert_eq!((code, headers["location"].to_str().unwrap()), (StatusCode::MOVED_PERMANENTLY, url));
+    let (_, headers, _) =
+        http.call("GET", "/openapi/v3/apis/apps/v1", "application/json", &Value::Null).await;
+    assert!(headers.get("cache-control").is_none());
+    let (code, _, gone) = http.call("GET", "/apis/batch/v1beta1", "", &Value::Null).await;
+    let gone = String::from_utf8_lossy(&gone).into_owned();
+    assert!(
+        code == StatusCode::NOT_FOUND && gone.contains("batch/v1beta1 is no longer served, use batch/v1"),
+        "{gone}"
+    );
+    let (_, _, root) = http.call("GET", "/", "", &Value::Null).await;
+    let root: Value = serde_json::from_slice(&root).unwrap();
+    let paths: Vec<&str> =
+        root["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    for path in ["/apis/autoscaling", "/openid/v1/jwks", "/.well-known/openid-configuration"] {
+        assert_eq!(paths.iter().filter(|it| **it == path).count(), 1, "{path} in {paths:?}");
+    }
+}
