@@ -5,22 +5,27 @@ use serde_json::{Map, Value};
 /// `target` changed by `patch`: null removes, objects merge, all else replaces.
 #[must_use]
 pub fn merge(target: &Value, patch: &Value) -> Value {
-    let Value::Object(changes) = patch else { return patch.clone() };
-    let mut result = match target {
-        Value::Object(map) => map.clone(),
-        _ => Map::new(),
+    let mut result = target.clone();
+    change(&mut result, patch);
+    result
+}
+
+fn change(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        target.clone_from(patch);
+        return;
     };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
     // All at once: each by itself would move all that comes after it.
     if changes.values().any(Value::is_null) {
-        result.retain(|name, _| !changes.get(name).is_some_and(Value::is_null));
+        members.retain(|name, _| !changes.get(name).is_some_and(Value::is_null));
     }
-    for (name, change) in changes {
-        if !change.is_null() {
-            let merged = merge(result.get(name).unwrap_or(&Value::Null), change);
-            result.insert(name.clone(), merged);
-        }
+    for (name, wanted) in changes.iter().filter(|(_, wanted)| !wanted.is_null()) {
+        change(members.entry(name.as_str()).or_insert(Value::Null), wanted);
     }
-    Value::Object(result)
 }
 
 #[cfg(test)]

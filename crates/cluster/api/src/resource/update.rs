@@ -6,6 +6,7 @@ use hako_error::FieldCause;
 use hako_kube::status::{self, Subject};
 use hako_store::{Entry, Expect, StoreError, Write};
 use http::StatusCode;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::convert;
@@ -37,15 +38,22 @@ pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Targ
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         )));
     }
-    let change = |_: &Value| Ok(sent.object.clone());
-    let (code, stored) = match modify(server, target, &writer, is_dry_run, change).await {
+    let decode::Sent { object, warnings } = sent;
+    // Mostly it is asked for once. A copy for a second time would cost every update more than reading it again costs those
+    // that somebody interfered with.
+    let object = Mutex::new(Some(object));
+    let sent = || match object.lock().take() {
+        Some(object) => Ok(object),
+        None => decode::object(request, &target.row).map(|sent| sent.object),
+    };
+    let (code, stored) = match modify(server, target, &writer, is_dry_run, |_: &Value| sent()).await {
         Err(failure) if failure.is(404) && part.is_empty() && target.row.write_rules.creates_on_update => {
-            (StatusCode::CREATED, make(server, target, &writer, is_dry_run, &sent.object).await?)
+            (StatusCode::CREATED, make(server, target, &writer, is_dry_run, sent()?).await?)
         }
         outcome => (StatusCode::OK, outcome?),
     };
     let mut response = stored.render(target, form, code)?;
-    answer::warn(&mut response, &sent.warnings);
+    answer::warn(&mut response, &warnings);
     Ok(response)
 }
 
@@ -55,7 +63,7 @@ async fn make(
     target: &Target,
     writer: &Writer<'_>,
     is_dry_run: bool,
-    sent: &Value,
+    mut object: Value,
 ) -> Outcome<Stored> {
     let wanted = Attributes::Resource {
         verb: "create",
@@ -66,8 +74,7 @@ async fn make(
         name: &target.name,
     };
     decide(server, writer.identity, wanted).await?;
-    preconditions(target, &Value::Null, sent)?;
-    let mut object = sent.clone();
+    preconditions(target, &Value::Null, &object)?;
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("resourceVersion");
     }
@@ -323,11 +330,20 @@ fn is_same_metadata(new: &Value, old: &Value) -> bool {
     let count = |map: &Map<String, Value>| map.keys().filter(|name| is_counted(name)).count();
     count(new) == count(old)
         && new.iter().all(|(name, value)| !is_counted(name) || old.get(name) == Some(value))
-        && owners(new.get("managedFields")) == owners(old.get("managedFields"))
+        && has_same_owners(new.get("managedFields"), old.get("managedFields"))
 }
 
-/// Ownership without its times.
-fn owners(fields: Option<&Value>) -> Vec<(Option<&Value>, Option<&Value>, Option<&Value>)> {
-    let entries = fields.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    entries.iter().map(|it| (it.get("manager"), it.get("operation"), it.get("fieldsV1"))).collect()
+/// Whether ownership is the same, its times aside.
+fn has_same_owners(new: Option<&Value>, old: Option<&Value>) -> bool {
+    fn entries(fields: Option<&Value>) -> &[Value] {
+        fields.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+    let (new, old) = (entries(new), entries(old));
+    let is_same = |new: &Value, old: &Value| {
+        ["manager", "operation", "fieldsV1"].iter().all(|name| match (new.get(name), old.get(name)) {
+            (Some(new), Some(old)) => hako_kube::is_same(new, old),
+            (new, old) => new.is_none() && old.is_none(),
+        })
+    };
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| is_same(new, old))
 }
