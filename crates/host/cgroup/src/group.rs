@@ -14,7 +14,7 @@ use crate::file;
 use crate::root::{CgroupRoot, Hierarchy, Version, enable_for, make, open_directory};
 
 /// How long [`Cgroup::delete`] and [`Cgroup::freeze`] wait for the kernel to let go of exiting tasks.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// A group: the same path in every hierarchy.
 #[derive(Clone, Debug)]
