@@ -1,8 +1,9 @@
 //! Builds beside those of the peers that are installed: `builds HAKO [ROUNDS]`.
 //!
 //! Three stages that do not need each other stand on a Debian of debootstrap's minbase; each waits a second and
-//! writes 2,000 small files, and the last stage copies from each. A round builds that with inputs that nobody has
-//! seen (cold), again (cached), and with one line of one stage's input changed. What the programs of the stages take without
+//! writes 2,000 small files, and the last stage copies from each. What a stage's input says is in all of its files:
+//! otherwise builders that know a copy by its content would copy in the first round alone. A round builds that with inputs
+//! that nobody has seen (cold), again (cached), and with one line of one stage's input changed. What the programs of the stages take without
 //! any builder is measured too: no share below theirs can be reached.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 
@@ -19,16 +20,20 @@ use std::process::Command;
 
 const STAGES: [&str; 3] = ["a", "b", "c"];
 
-/// What a stage runs.
-fn script(stage: &str) -> String {
-    format!("sleep 1; mkdir /{stage}; i=0; while [ $i -lt 2000 ]; do echo $i > /{stage}/$i; i=$((i+1)); done")
+/// What a stage runs; `mark` sets what its files have in common.
+fn script(stage: &str, mark: &str) -> String {
+    let files = format!("while [ $i -lt 2000 ]; do echo $mark $i > /{stage}/$i; i=$((i+1)); done");
+    format!("sleep 1; {mark}; mkdir /{stage}; i=0; {files}")
 }
+
+/// The mark of a program that has no input.
+const NO_INPUT: &str = "mark=none";
 
 fn dockerfile() -> String {
     let mut text = String::new();
     for stage in STAGES {
-        text +=
-            &format!("FROM localhost/debian-base AS {stage}\nCOPY {stage} /input\nRUN {}\n", script(stage));
+        let script = script(stage, "read mark < /input");
+        text += &format!("FROM localhost/debian-base AS {stage}\nCOPY {stage} /input\nRUN {script}\n");
     }
     text += "FROM localhost/debian-base\n";
     for stage in STAGES {
@@ -118,13 +123,14 @@ fn rows(ours: &Measured, peers: &[Measured], floor: &Times, contained: f64) -> V
 /// The medians of the programs without a builder, and of one in a container of ours.
 fn floors(scratch: &Path, base: &Path, ours: &Hako, rounds: usize) -> anyhow::Result<(Times, f64)> {
     let floor = Floor::new(scratch, base)?;
-    let programs = STAGES.map(|stage| (stage, script(stage)));
+    let programs = STAGES.map(|stage| (stage, script(stage, NO_INPUT)));
     // The first warms up.
     floor.round(&programs)?;
     let times = (0..rounds).map(|_| floor.round(&programs)).collect::<anyhow::Result<Vec<_>>>()?;
     let middle = |of: fn(&Times) -> f64| median(times.iter().map(of).collect());
-    let contained =
-        (0..rounds).map(|_| ours.alone(&script(STAGES[0]))).collect::<anyhow::Result<Vec<f64>>>()?;
+    let contained = (0..rounds)
+        .map(|_| ours.alone(&script(STAGES[0], NO_INPUT)))
+        .collect::<anyhow::Result<Vec<f64>>>()?;
     let times = Times {
         programs: middle(|times| times.programs),
         with_copies: middle(|times| times.with_copies),
