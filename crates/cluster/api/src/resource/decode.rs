@@ -30,17 +30,24 @@ pub(super) fn admit(request: &Request, row: &Served, mut object: Value) -> Outco
     fit(request, row, Decoded { value: object, duplicates: Vec::new() })
 }
 
+/// How strictly what is sent is to be taken.
+pub(super) fn validation(request: &Request) -> Outcome<FieldValidation> {
+    let wanted = match request.query.get("fieldValidation") {
+        None if request.is_inside => return Ok(FieldValidation::Ignore),
+        wanted => wanted.unwrap_or(""),
+    };
+    FieldValidation::parse(wanted).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "fieldValidation: Unsupported value: {wanted:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+        ))
+    })
+}
+
 fn fit(request: &Request, row: &Served, decoded: Decoded) -> Outcome<Sent> {
-    let wanted = request.query.get("fieldValidation");
-    if request.is_inside && wanted.is_none() {
+    if request.is_inside && request.query.get("fieldValidation").is_none() {
         return Ok(Sent { object: decoded.value, warnings: Vec::new() });
     }
-    let mode = FieldValidation::parse(wanted.unwrap_or("")).ok_or_else(|| {
-        Failure::bad_request(format!(
-            "fieldValidation: Unsupported value: {:?}: supported values: \"Ignore\", \"Strict\", \"Warn\"",
-            wanted.unwrap_or("")
-        ))
-    })?;
+    let mode = validation(request)?;
     let admitted = schema::admit(row, decoded, mode)?;
     Ok(Sent { object: admitted.object, warnings: admitted.warnings })
 }

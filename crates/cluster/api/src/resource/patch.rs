@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hako_kube::field::Told;
 use hako_kube::status::{self, Subject};
 use hako_kube::{Status, field};
 use http::{StatusCode, header};
@@ -19,7 +20,7 @@ use super::update::{ATTEMPTS, attempt, modify};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::Served;
 use crate::patch;
-use crate::schema::{self, Shape};
+use crate::schema::{self, Decoded, FieldValidation, Shape};
 use crate::server::Inner;
 
 /// The format of a patch, by its content type.
@@ -56,6 +57,24 @@ impl Format {
         }
     }
 
+    /// What is said twice in a patch, and what an operation has no use for.
+    fn strict_faults(self, patch: &Decoded) -> Vec<String> {
+        const MEMBERS: [&str; 4] = ["op", "path", "from", "value"];
+        let prefix = if self == Self::Json { "json patch " } else { "" };
+        let mut faults = Told::<String>::default();
+        for path in &patch.duplicates {
+            faults.push(|| format!("{prefix}duplicate field {path:?}"));
+        }
+        let operations = patch.value.as_array().filter(|_| self == Self::Json);
+        for (at, operation) in operations.into_iter().flatten().enumerate() {
+            let members = operation.as_object().into_iter().flatten();
+            for (name, _) in members.filter(|(name, _)| !MEMBERS.contains(&name.as_str())) {
+                faults.push(|| format!("{prefix}unknown field {:?}", format!("[{at}].{name}")));
+            }
+        }
+        faults.into_all()
+    }
+
     /// What `object` becomes. Not for apply.
     pub(super) fn apply_to(self, object: &Value, change: &Value, shape: &Shape) -> Outcome<Value> {
         Ok(match self {
@@ -85,12 +104,19 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
         return apply(server, request, target, part).await;
     }
     let is_dry_run = options::is_dry_run(request, OptionsOf::Patch)?;
-    let change = decode::json(&request.body)?;
+    let sent = schema::decode::json(&request.body).map_err(hako_error::Error::from)?;
+    let mode = decode::validation(request)?;
+    let strict = if mode == FieldValidation::Ignore { Vec::new() } else { format.strict_faults(&sent) };
+    let change = sent.value;
     let writer = Writer::of(request, part);
     let shape = target.row.shape();
     let warnings = Mutex::new(Vec::new());
     let apply = |old: &Value| {
         let new = format.apply_to(old, &change, shape)?;
+        if mode == FieldValidation::Strict && !strict.is_empty() {
+            let text = format!("strict decoding error: {}", strict.join(", "));
+            return Err(unfit(&Failure::bad_request(text), new.to_string()));
+        }
         let sent = match decode::admit(request, &target.row, new) {
             Err(failure) if failure.is(400) => {
                 return Err(unfit(&failure, format.apply_to(old, &change, shape)?.to_string()));
@@ -102,6 +128,7 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
     };
     let stored = modify(server, target, &writer, is_dry_run, apply).await?;
     let mut response = stored.render(target, form, StatusCode::OK)?;
+    answer::warn(&mut response, &strict);
     answer::warn(&mut response, &warnings.into_inner());
     Ok(response)
 }
@@ -154,4 +181,23 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
         }
     }
     Err(target.modified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_patch_says_twice_or_in_vain_is_told() {
+        let faults = |format: Format, body: &str| {
+            format.strict_faults(&schema::decode::json(body.as_bytes()).unwrap())
+        };
+        let twice = r#"{"data": {"a": "1", "a": "2"}}"#;
+        assert_eq!(faults(Format::Merge, twice), [r#"duplicate field "data.a""#]);
+        assert_eq!(faults(Format::Strategic, twice), [r#"duplicate field "data.a""#]);
+        let operations = r#"[{"op": "add", "path": "/a", "value": 1, "values": 2}, {"op": "test", "op": "remove", "path": "/a"}]"#;
+        let told = [r#"json patch duplicate field "[1].op""#, r#"json patch unknown field "[0].values""#];
+        assert_eq!(faults(Format::Json, operations), told);
+        assert_eq!(faults(Format::Merge, r#"{"values": 2}"#), [""; 0]);
+    }
 }
