@@ -72,7 +72,7 @@ pub(crate) async fn create(State(state): State<DockerState>, JsonBody(wanted): J
 }
 
 /// The options that Docker's `local` takes.
-fn check_options(options: &BTreeMap<String, String>) -> Result<(), Failure> {
+pub(crate) fn check_options(options: &BTreeMap<String, String>) -> Result<(), Failure> {
     if let Some(name) = options.keys().find(|name| !matches!(name.as_str(), "type" | "o" | "device")) {
         return match name.as_str() {
             "size" => Err(unimplemented("volume option size is unimplemented: use type=tmpfs with o=size=…")),

@@ -61,6 +61,7 @@ pub(crate) struct HostConfig {
     pub(crate) binds: Option<Vec<String>>,
     pub(crate) mounts: Option<Vec<MountRequest>>,
     pub(crate) tmpfs: Option<BTreeMap<String, String>>,
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
     pub(crate) network_mode: String,
     pub(crate) links: Option<Vec<String>>,
     pub(crate) port_bindings: Option<BTreeMap<String, Option<Vec<PortBinding>>>>,
@@ -150,6 +151,13 @@ pub(crate) struct VolumeOptions {
     pub(crate) no_copy: bool,
     pub(crate) subpath: String,
     pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) driver_config: Option<DriverConfig>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct DriverConfig {
+    pub(crate) options: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

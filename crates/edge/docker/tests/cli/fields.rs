@@ -149,7 +149,7 @@ fn fields_that_cannot_be_had_are_refused_by_their_names() {
             ("HostConfig.VolumeDriver", r#""HostConfig":{"VolumeDriver":"nfs"}"#),
             ("HostConfig.Isolation", r#""HostConfig":{"Isolation":"hyperv"}"#),
             (
-                "HostConfig.Mounts[].VolumeOptions.DriverConfig.Options",
+                "options of a volume without a name",
                 r#""HostConfig":{"Mounts":[{"Type":"volume","Target":"/d","VolumeOptions":{"DriverConfig":{"Options":{"a":"b"}}}}]}"#,
             ),
             (
@@ -161,6 +161,39 @@ fn fields_that_cannot_be_had_are_refused_by_their_names() {
                 docker.ask("POST", "/containers/create", &format!(r#"{{"Image":"busybox",{body}}}"#));
             assert!(answer.starts_with("HTTP/1.0 501") && answer.contains(field), "{field}: {answer}");
         }
+    });
+}
+
+#[test]
+fn what_a_request_asks_for_in_vain_is_warned_of() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let ports = r#""PortBindings":{"80/tcp":[{"HostPort":"18480"}]}"#;
+        let create = |image: &str, query: &str, host: &str| {
+            let body = format!(r#"{{"Image":"{image}","Cmd":["true"],"HostConfig":{{{host}}}}}"#);
+            docker.ask("POST", &format!("/containers/create{query}"), &body)
+        };
+        let discarded = "Published ports are discarded when using host network mode";
+        assert!(create("busybox", "", &format!(r#""NetworkMode":"host",{ports}"#)).contains(discarded));
+        let quiet = r#""Warnings":[]"#;
+        assert!(create("busybox", "", r#""NetworkMode":"host""#).contains(quiet));
+        assert!(create("busybox", "", ports).contains(quiet));
+        let other = if cfg!(target_arch = "x86_64") { "arm64" } else { "amd64" };
+        let file = docker.dir.join("other.tar");
+        std::fs::write(&file, [0; 1024]).unwrap();
+        let platform = format!("linux/{other}");
+        docker.ok(&["import", "--platform", &platform, file.to_str().unwrap(), "other:v1"]);
+        let foreign = format!(
+            "The requested image's platform ({platform}) does not match the detected host platform (linux/"
+        );
+        let told = create("other:v1", "", "");
+        assert!(told.contains(&foreign) && told.contains("and no specific platform was requested"), "{told}");
+        assert!(create("other:v1", &format!("?platform={platform}"), "").contains(quiet));
+        let told = create("busybox", "", r#""Annotations":{"":"x"}"#);
+        let refused = "invalid Annotations: the empty string is not permitted as an annotation key";
+        assert!(told.starts_with("HTTP/1.0 400") && told.contains(refused), "{told}");
+        let ids = docker.ok(&["ps", "-aq"]);
+        docker.ok(&[&["rm"], &ids.split_whitespace().collect::<Vec<_>>()[..]].concat());
     });
 }
 

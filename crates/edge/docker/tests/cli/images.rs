@@ -342,6 +342,11 @@ fn what_is_saved_is_loaded_with_its_names() {
             let said = docker.ok(&["load", "-i", path]);
             assert!(said.contains("Loaded image: busybox:latest"), "{said}");
             assert!(said.contains("Loaded image: team/app:v1"), "{said}");
+            // Of the names only those of the archive are told.
+            docker.ok(&["tag", "busybox", "other:here"]);
+            let said = docker.ok(&["load", "-i", path]);
+            assert!(said.contains("team/app:v1") && !said.contains("other:here"), "{said}");
+            docker.ok(&["rmi", "other:here"]);
             assert_eq!(docker.ok(&["images", "-q", "--no-trunc", "busybox"]), id);
             assert_eq!(docker.ok(&["run", "--rm", "team/app:v1", "echo", "back"]), "back\n");
             docker.ok(&["tag", "busybox", "team/app:v2"]);

@@ -41,6 +41,41 @@ fn a_volume_can_be_a_file_system_that_each_container_mounts() {
 }
 
 #[test]
+fn a_mount_makes_its_volume_with_options_and_takes_one_that_exists_as_it_is() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            let run = |options: &str| {
+                let mount = format!("type=volume,src=memory,dst=/m,volume-driver=local{options}");
+                docker.run(&["run", "--mount", &mount, "busybox", "grep", " /m ", "/proc/mounts"])
+            };
+            let sized =
+                ",volume-opt=type=tmpfs,volume-opt=device=tmpfs,\"volume-opt=o=size=1m\",volume-label=team=a";
+            let (code, shown, err) = run(sized);
+            assert!(code == 0 && shown.starts_with("tmpfs /m tmpfs"), "{shown}{err}");
+            assert!(shown.contains("size=1024k"), "{shown}");
+            let format = "{{.Options.type}} {{.Options.device}} {{.Options.o}} {{.Labels.team}}";
+            let told = || docker.ok(&["volume", "inspect", "-f", format, "memory"]);
+            assert_eq!(told(), "tmpfs tmpfs size=1m a\n");
+            let format = "{{range .HostConfig.Mounts}}{{.VolumeOptions.DriverConfig.Options.device}}{{end}}";
+            let id = docker.ok(&["ps", "-lq"]);
+            assert_eq!(docker.ok(&["inspect", "-f", format, id.trim()]), "tmpfs\n");
+            // What is there stays what it is.
+            let (code, shown, err) = run(",volume-opt=type=none,volume-opt=device=/x,volume-label=team=b");
+            assert!(code == 0 && shown.contains("size=1024k"), "{shown}{err}");
+            assert_eq!(told(), "tmpfs tmpfs size=1m a\n");
+            let ids = docker.ok(&["ps", "-aq"]);
+            let ids: Vec<&str> = ids.split_whitespace().collect();
+            docker.ok(&[&["rm"], &ids[..]].concat());
+            docker.ok(&["volume", "rm", "memory"]);
+            let (code, _, err) = run(",volume-opt=colour=red");
+            assert!(code == 125 && err.contains("invalid option"), "{code} {err}");
+            assert_eq!(docker.ok(&["ps", "-aq"]), "");
+        });
+    });
+}
+
+#[test]
 fn a_volume_can_be_a_directory_of_the_host() {
     with_daemon(|docker| {
         docker.import_busybox();

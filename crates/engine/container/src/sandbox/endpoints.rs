@@ -223,7 +223,10 @@ impl Core {
                 let net = networks.find(DEFAULT_NETWORK)?;
                 let endpoint = member.endpoints.iter().find(|endpoint| endpoint.network == net.id);
                 let Some(address) = endpoint.and_then(|endpoint| endpoint.v4()) else {
-                    let text = format!("Cannot link to a non running container: /{name} AS {}", link.alias);
+                    let text = match target.status.read().state.is_running() {
+                        true => format!("container {} not attached to default bridge network", target.id),
+                        false => format!("Cannot link to a non running container: /{name} AS {}", link.alias),
+                    };
                     return Err(Error::new(Kind::FailedPrecondition, text));
                 };
                 let names = vec![link.alias.clone(), target.id.short().to_owned(), name];

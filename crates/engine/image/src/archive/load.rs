@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 impl ImageStore {
     /// Loads every image of an archive: of `docker save`, old or new, or an OCI layout as tar; plain, gzip or
     /// zstd. One pass, so that it may come from a pipe. Images without a name keep none. What cannot be loaded
-    /// leaves nothing behind.
+    /// leaves nothing behind. The names of what is returned are those that the archive gives, not all that point to it.
     pub fn load(&self, archive: impl Read, progress: &Progress) -> Result<Vec<Image>> {
         self.loading(progress, |intake| {
             let (compression, archive) = sniff(BufReader::with_capacity(1 << 17, archive))?;
@@ -45,7 +45,7 @@ impl ImageStore {
         })
     }
 
-    /// Loads every image of an OCI layout directory.
+    /// Loads every image of an OCI layout directory; names are returned as by [`load`](Self::load).
     pub fn load_layout(&self, dir: &Path, progress: &Progress) -> Result<Vec<Image>> {
         self.loading(progress, |intake| {
             take_directory(intake, dir, Path::new("blobs/sha256"))?;

@@ -82,8 +82,13 @@ pub(super) fn resolve(intake: &mut Intake<'_>) -> Result<Vec<Image>> {
     }
     // Nobody may be left who wants them.
     intake.check()?;
-    let point =
-        |found: Found| intake.store.point_among(found.manifest, found.index, &found.names, &found.digests);
+    let point = |found: Found| {
+        let Found { manifest, index, mut names, digests } = found;
+        let mut image = intake.store.point_among(manifest, index, &names, &digests)?;
+        names.sort_unstable();
+        image.names = names;
+        Ok(image)
+    };
     found.into_iter().map(point).collect()
 }
 

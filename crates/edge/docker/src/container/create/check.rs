@@ -51,6 +51,10 @@ pub(super) fn check(request: &CreateRequest, host: &HostConfig) -> Result<(), Fa
             host.oom_score_adj
         )));
     }
+    if host.annotations.iter().flatten().any(|(name, _)| name.is_empty()) {
+        let text = "invalid Annotations: the empty string is not permitted as an annotation key";
+        return Err(invalid(text));
+    }
     request.exposed_ports.iter().flatten().try_for_each(|(text, _)| exposed(text))?;
     host.ulimits.iter().flatten().try_for_each(ulimit)
 }

@@ -104,7 +104,7 @@ const FIELDS: &[(&str, Treatment)] = &[
     ("HostConfig.Mounts[].VolumeOptions.NoCopy", Mapped),
     ("HostConfig.Mounts[].VolumeOptions.Labels", Mapped),
     ("HostConfig.Mounts[].VolumeOptions.DriverConfig.Name", Refused(&[r#""local""#])),
-    ("HostConfig.Mounts[].VolumeOptions.DriverConfig.Options", NOTHING),
+    ("HostConfig.Mounts[].VolumeOptions.DriverConfig.Options", Mapped),
     ("HostConfig.Mounts[].VolumeOptions.Subpath", Mapped),
     ("HostConfig.Mounts[].ImageOptions.Subpath", Mapped),
     ("HostConfig.Mounts[].TmpfsOptions.SizeBytes", Mapped),

@@ -34,8 +34,9 @@ use config::container_spec;
 use hako_container::{ContainerEngine, ImageSource, NetworkMode};
 use hako_error::{Error, Kind};
 use hako_image::Image;
+use hako_image::transfer::Platform;
 use http::StatusCode;
-use mounts::{labelled_volumes, take_volumes};
+use mounts::{make_volumes, take_volumes, volume_wishes};
 use network::sandbox_spec;
 use serde_json::{Value, json};
 
@@ -77,7 +78,9 @@ pub(crate) async fn create(
     let mut host = request.host_config.clone().unwrap_or_default();
     check::check(&request, &host)?;
     check::storage(&host, || is_xfs(state.images.dir()))?;
-    let warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
+    let mut warnings = settle(|feature| state.engine.has(feature), &mut host, version)?;
+    warnings.extend(network::discarded_ports(&host));
+    warnings.extend(foreign_platform(params.get("platform"), &image));
     network::resolve_host_gateway(&state, &mut host).await?;
     let everywhere = everywhere(&state, &host.network_mode).await?;
     let mut sandbox = sandbox_spec(&request, &host, &exposed, &everywhere)?;
@@ -87,7 +90,7 @@ pub(crate) async fn create(
         sandbox.endpoints = network::endpoints(&state, &request, &host).await?;
     }
     let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
-    let (volumes_from, labelled) = (host.volumes_from.clone().unwrap_or_default(), labelled_volumes(&host));
+    let (volumes_from, wishes) = (host.volumes_from.clone().unwrap_or_default(), volume_wishes(&host)?);
     clear_entrypoint(&mut request, config.and_then(|config| config.cmd().clone()));
     let mut spec = container_spec(request, host, version)?;
     take_volumes(&state, &volumes_from, &mut spec.mounts).await?;
@@ -98,9 +101,7 @@ pub(crate) async fn create(
         spec.annotations.insert(HEALTH.to_owned(), json!(check).to_string());
     }
     spec.annotations.insert(REQUEST.to_owned(), body.to_string());
-    for (name, labels) in labelled {
-        state.engine.create_volume(&name, labels, std::collections::BTreeMap::new())?;
-    }
+    make_volumes(&state, wishes)?;
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
 }
@@ -143,6 +144,31 @@ fn check_platform(wanted: Option<&str>, image: &Image) -> Result<(), Failure> {
             ),
         ))),
     }
+}
+
+/// dockerd's warning about an image that this machine runs only by emulation, if at all.
+fn foreign_platform(wanted: Option<&str>, image: &Image) -> Option<String> {
+    if wanted.is_some_and(|text| !text.is_empty()) {
+        return None;
+    }
+    let host = Platform::host();
+    let (os, architecture) = (image.config.os().to_string(), image.config.architecture().to_string());
+    // A 64-bit machine runs what its 32-bit predecessor did.
+    let runs = match host.architecture.as_str() {
+        own if own == architecture => true,
+        "amd64" => architecture == "386",
+        "arm64" => architecture == "arm",
+        _ => false,
+    };
+    if os == host.os && runs {
+        return None;
+    }
+    let variant = image.config.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+    Some(format!(
+        "The requested image's platform ({os}/{architecture}{variant}) does not match the detected host platform \
+         ({}/{}) and no specific platform was requested",
+        host.os, host.architecture
+    ))
 }
 
 fn with_tag(image: &str) -> String {

@@ -73,13 +73,46 @@ pub(super) async fn take_volumes(
     Ok(())
 }
 
-/// Named volumes that are to have labels when they are made.
-pub(super) fn labelled_volumes(host: &HostConfig) -> Vec<(String, BTreeMap<String, String>)> {
-    let labels = |mount: &MountRequest| {
-        let labels = mount.volume_options.as_ref()?.labels.clone().filter(|labels| !labels.is_empty())?;
-        Some((mount.source.clone(), labels))
-    };
-    host.mounts.iter().flatten().filter(|mount| !mount.source.is_empty()).filter_map(labels).collect()
+/// A named volume that is to have labels or options if it is made.
+pub(super) struct VolumeWish {
+    name: String,
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+}
+
+pub(super) fn volume_wishes(host: &HostConfig) -> Result<Vec<VolumeWish>, Failure> {
+    let mut wishes = Vec::new();
+    for mount in host.mounts.iter().flatten() {
+        let Some(wanted) = &mount.volume_options else { continue };
+        let labels = wanted.labels.clone().unwrap_or_default();
+        let options = wanted.driver_config.as_ref().and_then(|driver| driver.options.clone());
+        let options = options.unwrap_or_default();
+        match mount.source.is_empty() {
+            true if !options.is_empty() => {
+                let text = "options of a volume without a name are unimplemented: name it in Source";
+                return Err(unimplemented(text));
+            }
+            false if !(labels.is_empty() && options.is_empty()) => {
+                wishes.push(VolumeWish { name: mount.source.clone(), labels, options });
+            }
+            _ => {}
+        }
+    }
+    Ok(wishes)
+}
+
+/// A volume that exists is taken as it is, whatever is asked for, as dockerd does.
+pub(super) fn make_volumes(state: &DockerState, wishes: Vec<VolumeWish>) -> Result<(), Failure> {
+    for VolumeWish { name, labels, options } in wishes {
+        match state.engine.volume(&name) {
+            Err(error) if error.is_not_found() => {
+                crate::volume::check_options(&options)?;
+                state.engine.create_volume(&name, labels, options)?;
+            }
+            found => drop(found?),
+        }
+    }
+    Ok(())
 }
 
 /// Targets of the volumes that ask for `nocopy`.

@@ -108,6 +108,13 @@ fn check_host_network(host: &HostConfig) -> Result<(), Failure> {
     }
 }
 
+/// dockerd's warning about ports of a container that has the host's network.
+pub(super) fn discarded_ports(host: &HostConfig) -> Option<String> {
+    let asks = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    (host.network_mode == "host" && asks)
+        .then(|| "Published ports are discarded when using host network mode".to_owned())
+}
+
 fn network(host: &HostConfig) -> NetworkMode {
     match host.network_mode.as_str() {
         "host" => NetworkMode::Host,
