@@ -343,12 +343,13 @@ fn start_pipe(home: &Home) -> std::io::Result<OwnedFd> {
     Ok(fs::OpenOptions::new().read(true).write(true).open(&path)?.into())
 }
 
-/// The group: as the spec says, else by the id. `slice:prefix:name` is where systemd would put it.
+/// The group: as the spec says, else by the id, right below the top: a group that all shared would stay behind the last.
+/// `slice:prefix:name` is where systemd would put it.
 fn cgroup_path(spec: &Spec, request: &Request) -> String {
     let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
     let path = path.map(|path| path.display().to_string()).filter(|path| !path.is_empty());
     match path {
-        None => format!("/hako-runtime/{}", request.id),
+        None => format!("/hako-runtime-{}", request.id),
         Some(path) if request.is_systemd && path.contains(':') => {
             let mut parts = path.splitn(3, ':');
             let mut part = || parts.next().unwrap_or_default();

@@ -8,7 +8,7 @@ use hako_cgroup::Cgroup;
 use hako_error::{Error, Kind, Result};
 use hako_oci::runtime::{Capabilities, Capability, Process, Spec};
 use hako_sys::Child;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 
 use super::args::Args;
 use super::create::{protect_executable, refused, send_descriptor, send_terminal};
@@ -70,6 +70,12 @@ pub(super) fn exec(global: &Global, args: &mut Args) -> Result<u8> {
     }
     let foreground = (!request.is_detached).then(|| Foreground::prepare(false)).transpose()?;
     let (child, terminal) = start(&record, &request, &spec, &process)?;
+    let terminal = hand_over(&request, &child, terminal).inspect_err(|_| end(&child))?;
+    foreground.map_or(Ok(0), |foreground| foreground.wait(child.pid, terminal))
+}
+
+/// Tells the caller of the process in the ways it asked for; the terminal is returned if nobody else has it.
+fn hand_over(request: &Request, child: &Child, terminal: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
     let terminal = match (terminal, &request.console_socket) {
         (Some(terminal), Some(socket)) => send_terminal(&terminal, socket).map(|()| None)?,
         (terminal, _) => terminal,
@@ -81,7 +87,19 @@ pub(super) fn exec(global: &Global, args: &mut Args) -> Result<u8> {
         fs::write(path, child.pid.to_string())
             .map_err(internal(format!("cannot write {}", path.display())))?;
     }
-    foreground.map_or(Ok(0), |foreground| foreground.wait(child.pid, terminal))
+    Ok(terminal)
+}
+
+/// Ends a process of which the caller was not told: nobody else would.
+fn end(child: &Child) {
+    // One that has ended by itself is as good.
+    let _ended = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    reap(child);
+}
+
+fn reap(child: &Child) {
+    let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
+    let _reaped = waitpid(pid, WaitOptions::empty());
 }
 
 /// The process: from a file, or the container's own with other arguments.
@@ -225,8 +243,7 @@ fn start(
             Some(Status::Ready(master)) => terminal = master,
             Some(Status::Failed { code, message }) => {
                 // It is on its way out.
-                let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
-                let _reaped = waitpid(pid, WaitOptions::empty());
+                reap(&child);
                 return Err(refused(code, message));
             }
             _ => return Ok((child, terminal)),

@@ -271,6 +271,37 @@ fn what_goes_wrong_before_an_exec_ends_with_255() {
 }
 
 #[test]
+fn a_container_without_a_group_of_its_spec_leaves_no_group_behind() {
+    let bundle = Bundle::new(shell("sleep 1000"));
+    let mut spec: Spec = serde_json::from_slice(&fs::read(bundle.path("config.json")).unwrap()).unwrap();
+    spec.linux_mut().as_mut().unwrap().set_cgroups_path(None);
+    fs::write(bundle.path("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
+    create(&bundle, &["create", "--pid-file", "pid", "ID"]);
+    let root = hako_cgroup::CgroupRoot::detect().unwrap();
+    let group = format!("/hako-runtime-{}", bundle.id);
+    // Right below the top: nothing above it is left when it goes.
+    assert!(root.open(&group).is_ok());
+    bundle.ok(&["delete", "--force", "ID"]);
+    assert!(root.open(&group).is_err());
+    bundle.check_clean();
+}
+
+#[test]
+fn an_exec_of_which_the_caller_cannot_be_told_is_ended() {
+    let bundle = Bundle::new(shell("sleep 1000"));
+    create(&bundle, &["create", "ID"]);
+    bundle.ok(&["start", "ID"]);
+    for place in ["--pid-file", "--pidfd-socket"] {
+        let output = bundle.hako(&["exec", "--detach", place, "/nonexist/x", "ID", "sleep", "555"]);
+        assert_eq!(output.status.code(), Some(255), "{place}");
+        let pids: Vec<u32> = serde_json::from_str(&bundle.ok(&["ps", "--format", "json", "ID"])).unwrap();
+        assert_eq!(pids.len(), 1, "{place}");
+    }
+    bundle.ok(&["delete", "--force", "ID"]);
+    bundle.check_clean();
+}
+
+#[test]
 fn a_paused_container_says_so_and_takes_no_exec_unless_told() {
     let bundle = Bundle::new(shell("sleep 1000"));
     create(&bundle, &["create", "ID"]);
