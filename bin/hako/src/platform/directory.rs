@@ -55,7 +55,11 @@ impl DataDir {
     /// Says that the platform is ready and where.
     pub(super) fn publish(&self, running: &Running) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(running)?;
-        write_atomic(&self.join("server.json"), &text)
+        let path = self.join("server.json");
+        write_atomic(&path, &text).or_else(|error| match is_full(&error) {
+            true => overwrite(&path, &text).map_err(|_| error),
+            false => Err(error),
+        })
     }
 }
 
@@ -105,6 +109,22 @@ pub(crate) fn make_private(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("create directory {}", path.display()))
 }
 
+fn is_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let source = error.downcast_ref::<std::io::Error>();
+    source.is_some_and(|error| matches!(error.kind(), StorageFull | QuotaExceeded))
+}
+
+/// Writes into the blocks that a file has: on a full disk there are no others, and what fills it is only removed by a
+/// platform that runs.
+fn overwrite(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    tracing::warn!(path = %path.display(), "the disk is full: remove what is not needed");
+    Ok(())
+}
+
 /// Writes beside and renames: readers see the old file or the new one.
 fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let beside = path.with_extension("new");
@@ -113,7 +133,10 @@ fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         file.write_all(bytes)?;
         std::fs::rename(&beside, path)
     };
-    write().with_context(|| format!("write {}", path.display()))
+    let written = write().inspect_err(|_| {
+        let _part = std::fs::remove_file(&beside);
+    });
+    written.with_context(|| format!("write {}", path.display()))
 }
 
 fn lock(directory: &Path) -> anyhow::Result<File> {
@@ -210,6 +233,55 @@ mod tests {
         assert_eq!(instance(directory.path()).unwrap(), first);
         std::fs::write(directory.path().join("instance"), "../../x").unwrap();
         assert!(instance(directory.path()).is_err());
+    }
+
+    /// A file system of two blocks.
+    struct Small(tempfile::TempDir);
+
+    impl Small {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let (flags, options) = (rustix::mount::MountFlags::empty(), c"size=8k");
+            rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, options).unwrap();
+            Self(directory)
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+
+    #[test]
+    fn a_platform_says_where_it_is_also_on_a_full_disk() {
+        let small = Small::new();
+        let path = small.0.path();
+        let directory = DataDir {
+            path: path.to_owned(),
+            instance: "aaaaaa".to_owned(),
+            _lock: File::open("/dev/null").unwrap(),
+        };
+        let running = |pid, socket: &str| Running {
+            pid,
+            instance: "aaaaaa".to_owned(),
+            engine_socket: socket.into(),
+            docker_sockets: Vec::new(),
+            cluster: None,
+        };
+        directory.publish(&running(123_456, "/run/a/long/way/off.sock")).unwrap();
+        let filled = std::fs::write(path.join("filler"), vec![1; 1 << 20]).unwrap_err();
+        assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+        directory.publish(&running(7, "/run/x.sock")).unwrap();
+        let told: Running =
+            serde_json::from_slice(&std::fs::read(path.join("server.json")).unwrap()).unwrap();
+        assert_eq!((told.pid, told.engine_socket), (7, "/run/x.sock".into()));
+        assert!(!path.join("server.new").exists());
+        // Without blocks of its own it cannot be told.
+        std::fs::remove_file(path.join("server.json")).unwrap();
+        std::fs::write(path.join("filler"), vec![1; 8192]).unwrap();
+        let error = directory.publish(&running(7, "/run/x.sock")).unwrap_err();
+        assert!(is_full(&error), "{error:#}");
     }
 
     #[test]

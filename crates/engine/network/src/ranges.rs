@@ -39,7 +39,7 @@ fn first(net: Ipv4Net) -> Ipv4Addr {
 }
 
 /// What is kept of them: in the instance's own directory and, for the other instances to see, in a shared one.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Claim {
     pods: String,
     services: String,
@@ -66,7 +66,8 @@ pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result
     let _lock = lock(&run_dir.join("ranges.lock"))?;
     let others = claims(&shared, instance)?;
     let own = state_dir.join("ranges.json");
-    let ranges = match read(&own)?.and_then(|claim| claim.ranges()) {
+    let known = read(&own)?;
+    let ranges = match known.as_ref().and_then(Claim::ranges) {
         Some(ranges) => still_ours(ranges, &others)?,
         None => free(&others)?,
     };
@@ -77,7 +78,10 @@ pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result
     };
     let bytes =
         serde_json::to_vec(&claim).map_err(|source| NetworkError::Damaged { path: own.clone(), source })?;
-    write_whole(&own, &bytes)?;
+    // What is so already needs no room: a platform starts also where its disk is full.
+    if known.as_ref() != Some(&claim) {
+        write_whole(&own, &bytes)?;
+    }
     write_whole(&shared.join(format!("{instance}.json")), &bytes)?;
     Ok(ranges)
 }
@@ -168,6 +172,18 @@ mod tests {
         assert!(!first.pods.overlaps(second.pods) && !first.services.overlaps(second.services));
         assert!(first.pods.contains(first.node.base()) && first.node.prefix() == 24);
         assert_eq!((choose(0), choose(1)), (first, second));
+    }
+
+    #[test]
+    fn an_instance_that_has_its_ranges_needs_no_room_for_them() {
+        let (run, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let choose = || choose("aaaaaa", dir.path(), run.path());
+        let first = choose().unwrap();
+        // In the way of every write.
+        fs::create_dir(dir.path().join("ranges.partial")).unwrap();
+        assert_eq!(choose().unwrap(), first);
+        fs::remove_file(dir.path().join("ranges.json")).unwrap();
+        choose().unwrap_err();
     }
 
     #[test]
