@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header};
 
 use crate::http::{Answer, Request};
+use crate::route;
 
 /// A request and how it was answered.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Recorder {
         let exchange = Exchange {
             method: request.method.clone(),
             path: request.path.clone(),
-            is_watch: request.query.flag("watch"),
+            is_watch: route::asks_to_watch(request),
             content_type: request.header(header::CONTENT_TYPE).to_owned(),
             status: StatusCode::default(),
         };

@@ -9,7 +9,8 @@ use http::Method;
 use crate::aggregation::{self, Remote};
 use crate::auth::{Attributes, decide, decide_selected};
 use crate::http::{
-    Encoding, Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, encoded, web_socket,
+    Encoding, Failure, Info, Outcome, Query, Request, ResourceInfo, answer, compress, encoded, is_watch_path,
+    web_socket,
 };
 use crate::kinds::{self, Kinds, Question, Served};
 use crate::resource::{self, Target};
@@ -22,6 +23,8 @@ pub(crate) struct Parsed {
     pub namespace: String,
     pub name: String,
     pub subresource: String,
+    /// Whether the path itself says that it is for a watch.
+    pub is_watch: bool,
 }
 
 /// Whether a request may take long: watches and what is streamed from nodes.
@@ -30,7 +33,7 @@ pub(crate) fn is_long_running(request: &Request) -> bool {
     match request.method {
         _ if proxy::is_meant(path) => true,
         _ if request.upgrade.is_some() && is_session(request) => true,
-        Method::GET => request.query.flag("watch") || path.ends_with("/log") || admin::lasts(path),
+        Method::GET => asks_to_watch(request) || path.ends_with("/log") || admin::lasts(path),
         _ => false,
     }
 }
@@ -46,7 +49,12 @@ pub(crate) fn is_watch(request: &Request) -> bool {
         && request.upgrade.is_none()
         && !proxy::is_meant(&request.path)
         && !request.path.ends_with("/log")
-        && request.query.flag("watch")
+        && asks_to_watch(request)
+}
+
+/// By the parameter or the path.
+pub(crate) fn asks_to_watch(request: &Request) -> bool {
+    request.query.flag("watch") || is_watch_path(&request.path)
 }
 
 /// A request that may be made.
@@ -184,6 +192,16 @@ async fn path_access(server: &Inner, request: &Request) -> Outcome<()> {
 }
 
 fn parse(kinds: &Kinds, group: &str, version: &str, rest: &[&str]) -> Outcome<Parsed> {
+    // The form from before the parameter `watch`. There are no watches of subresources.
+    if let ["watch", rest @ ..] = rest
+        && !rest.is_empty()
+    {
+        let parsed = parse(kinds, group, version, rest)?;
+        return match parsed.subresource.is_empty() && !parsed.is_watch {
+            true => Ok(Parsed { is_watch: true, ..parsed }),
+            false => Err(Failure::no_such_path()),
+        };
+    }
     let found = |plural: &str, namespace: &str, name: &str, subresource: &str| {
         let missing = || match kinds::replacement(group, version, plural) {
             Some(instead) => Failure::no_longer_served(group, version, plural, instead),
@@ -194,7 +212,13 @@ fn parse(kinds: &Kinds, group: &str, version: &str, rest: &[&str]) -> Outcome<Pa
             return Err(Failure::no_such_path());
         }
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        Ok(Parsed { row: Arc::clone(row), namespace, name, subresource: subresource.to_owned() })
+        Ok(Parsed {
+            row: Arc::clone(row),
+            namespace,
+            name,
+            subresource: subresource.to_owned(),
+            is_watch: false,
+        })
     };
     match *rest {
         [plural @ "nodes", name, "proxy", ..] => found(plural, "", name, "proxy"),
@@ -233,8 +257,12 @@ pub(crate) struct Access {
 }
 
 async fn access(server: &Inner, request: &Request, parsed: Parsed) -> Outcome<Access> {
-    let Parsed { row, namespace, name, subresource } = parsed;
-    let verb = verb_of(&request.method, !name.is_empty(), &request.query)?;
+    let Parsed { row, namespace, name, subresource, is_watch } = parsed;
+    let verb = match is_watch {
+        true if request.method == Method::GET => "watch",
+        true => return Err(Failure::method_not_allowed()),
+        false => verb_of(&request.method, !name.is_empty(), &request.query)?,
+    };
     let target = Target { row, namespace, name };
     let row = &*target.row;
     // Who may see one object by its name may also watch that one.

@@ -31,6 +31,7 @@ impl<'a> Info<'a> {
     pub(crate) fn of(request: &'a Request) -> Self {
         let resource = resource(&request.path);
         let verb = match &resource {
+            Some(_) if is_watch_path(&request.path) => "watch",
             Some(resource) => {
                 verb(&request.method, !resource.name.is_empty(), || request.query.flag("watch"))
             }
@@ -40,6 +41,17 @@ impl<'a> Info<'a> {
     }
 }
 
+/// Whether a path says itself that it is for a watch, as clients wrote it before there was a parameter for that.
+pub(crate) fn is_watch_path(path: &str) -> bool {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let above = match parts.next() {
+        Some("api") => 1,
+        Some("apis") => 2,
+        _ => return false,
+    };
+    parts.nth(above) == Some("watch") && parts.next().is_some()
+}
+
 fn resource(path: &str) -> Option<ResourceInfo<'_>> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let (group, version) = match parts.next()? {
@@ -47,7 +59,7 @@ fn resource(path: &str) -> Option<ResourceInfo<'_>> {
         "apis" => (parts.next()?, parts.next()?),
         _ => return None,
     };
-    let first = parts.next()?;
+    let first = if is_watch_path(path) { parts.nth(1)? } else { parts.next()? };
     let (mut info, resource) = match (first, parts.next()) {
         ("namespaces", Some(namespace)) => match parts.next() {
             None => {
@@ -134,6 +146,10 @@ mod tests {
                 "/apis/apps/v1/namespaces/a/deployments/d/scale",
                 ["apps", "v1", "a", "deployments", "d", "scale"],
             ),
+            ("/api/v1/watch/pods", ["", "v1", "", "pods", "", ""]),
+            ("/api/v1/watch/namespaces/a", ["", "v1", "a", "namespaces", "a", ""]),
+            ("/apis/apps/v1/watch/namespaces/a/deployments/d", ["apps", "v1", "a", "deployments", "d", ""]),
+            ("/api/v1/watch", ["", "v1", "", "watch", "", ""]),
         ];
         for (path, wanted) in cases {
             assert_eq!(names(path), Some(wanted), "{path}");

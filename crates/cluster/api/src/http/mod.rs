@@ -36,7 +36,7 @@ use crate::admission::Notes;
 use crate::auth::Identity;
 
 pub(crate) use answer::{Answer, Failure, Outcome};
-pub(crate) use info::{Info, ResourceInfo};
+pub(crate) use info::{Info, ResourceInfo, is_watch_path};
 pub(crate) use long::{LongPlace, LongPlaces};
 pub(crate) use negotiate::{Accept, Encoding, Form, RowObject};
 pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces, protobuf_pieces};

@@ -39,6 +39,28 @@ fn find<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(object, |value, name| value.get(name))
 }
 
+/// The number that a scale has where the object has none; nobody can want it.
+const UNSET: i64 = -2_147_483_648;
+
+/// Whether an object says how many are wanted.
+pub(crate) fn is_set(paths: &Paths, object: &Value) -> bool {
+    find(object, &paths.wanted).is_some_and(|replicas| !replicas.is_null())
+}
+
+/// The scale of an object that is to be changed: what is not there can be told from a zero.
+pub(crate) fn to_change(paths: &Paths, object: &Value) -> Value {
+    let mut scale = of(paths, object);
+    if !is_set(paths, object) {
+        scale["spec"]["replicas"] = UNSET.into();
+    }
+    scale
+}
+
+/// Whether a changed scale still says nothing.
+pub(crate) fn is_unset(scale: &Value) -> bool {
+    number(scale, &["spec", "replicas"]) == Some(UNSET)
+}
+
 /// The scale of an object.
 #[must_use]
 pub(crate) fn of(paths: &Paths, object: &Value) -> Value {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hako_kube::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use super::patch::Format;
 use super::target::Target;
 use super::update::modify;
 use crate::admission::{self, Operation};
-use crate::http::{Outcome, Request, answer};
+use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{Served, scale};
 use crate::schema;
 use crate::server::Inner;
@@ -28,7 +29,13 @@ pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
     let entry = target.read(&*server.config.store).await?;
     let entry = convert::shown(server, &target.row, entry).await?;
     let object = decode_entry(&target.row, &entry)?;
-    Ok(answer::json(StatusCode::OK, &scale::of(target.row.strategy().scale_paths(), &object)))
+    let paths = target.row.strategy().scale_paths();
+    if !scale::is_set(paths, &object) {
+        let path = format!(".{}", paths.wanted.join("."));
+        let text = format!("Internal error occurred: the spec replicas field {path:?} does not exist");
+        return Err(Status::failure(500, "InternalError", text).into());
+    }
+    Ok(answer::json(StatusCode::OK, &scale::of(paths, &object)))
 }
 
 /// Replaces or patches the scale of an object.
@@ -57,10 +64,11 @@ async fn change(
     let writer = Writer::of(request, "").owning_through(PART).settled();
     let (wanted, paths) = (wanted(request, &target.row)?, target.row.strategy().scale_paths());
     modify(server, target, &writer, is_dry_run, |old| {
-        let mut scale = wanted(&scale::of(paths, old))?;
+        let mut scale = wanted(&scale::to_change(paths, old))?;
         if let Some(replicas) = &replicas {
             scale["spec"]["replicas"] = replicas.clone();
         }
+        not_empty(paths, &scale)?;
         let mut new = old.clone();
         scale::apply(paths, &mut new, &scale).map_err(|causes| target.invalid(causes))?;
         if let Some(version) = scale.pointer("/metadata/resourceVersion") {
@@ -86,7 +94,8 @@ async fn apply(
         "apiVersion": target.row.api_version(), "kind": *target.row.kind, "metadata": {"name": target.name},
     });
     modify(server, target, &writer, is_dry_run, |old| {
-        let scale = wanted(&scale::of(paths, old))?;
+        let scale = wanted(&scale::to_change(paths, old))?;
+        not_empty(paths, &scale)?;
         scale::apply(paths, &mut old.clone(), &scale).map_err(|causes| target.invalid(causes))?;
         let mut configuration = configuration.clone();
         let replicas = replicas.as_ref().or_else(|| sent.pointer("/spec/replicas"));
@@ -96,6 +105,15 @@ async fn apply(
         ownership::applied(&writer, target, Some(old), &configuration, force)
     })
     .await
+}
+
+/// What has no replicas cannot be left without.
+fn not_empty(paths: &scale::Paths, scale: &Value) -> Outcome<()> {
+    if scale::is_unset(scale) {
+        let path = format!(".{}", paths.wanted.join("."));
+        return Err(Failure::bad_request(format!("the spec replicas field {path:?} cannot be empty")));
+    }
+    Ok(())
 }
 
 /// Asks webhooks and policies about the scale as it is about to be; the replicas, if one of them changes those.
@@ -136,6 +154,8 @@ fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
     let mut change = decode::yaml(&request.body)?;
     if format == Format::Apply {
         decode::set_type(&mut change, "autoscaling/v1", "Scale")?;
+        let shape = schema::model().shape(TYPE_NAME);
+        crate::patch::apply::all_declared(shape, &change).map_err(hako_error::Error::from)?;
         return Ok(Box::new(move |scale| Ok(crate::patch::merge(scale, &change))));
     }
     Ok(Box::new(move |scale| format.apply_to(scale, &change, schema::model().shape(TYPE_NAME))))

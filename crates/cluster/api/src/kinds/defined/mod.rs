@@ -12,6 +12,7 @@ mod compiled;
 mod converter;
 mod definition;
 mod embedded;
+mod integers;
 mod json_path;
 mod kept;
 mod publish;

@@ -3,7 +3,7 @@
 use super::compiled::Compiled;
 use super::converter::Converter;
 use super::definition::{Definition, Version};
-use super::{columns, embedded, publish};
+use super::{columns, embedded, integers, publish};
 use crate::kinds::row::PartWrite;
 use crate::kinds::strategy::{Holder, Strategy};
 use crate::kinds::{meta, scale};
@@ -116,6 +116,7 @@ impl Strategy for Defined {
         if *has_embedded {
             unknown.extend(embedded::fit(object, schema)?);
         }
+        integers::write_plainly(object);
         Ok(unknown)
     }
 

@@ -269,3 +269,88 @@ async fn quotas_count_custom_objects() {
     assert_eq!(code, StatusCode::FORBIDDEN, "{status}");
     assert!(status["message"].as_str().unwrap().contains("exceeded quota: q"), "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn integers_are_kept_and_served_as_such_however_they_are_written() {
+    let (_world, http) = world().await;
+    let spec = json!({"replicas": 3.0, "wheels": [{"name": "front", "size": 5.0}], "extra": {"n": 7.0, "half": 0.5}});
+    let created = http.ok("POST", GADGETS, JSON, &gadget("a", spec)).await;
+    let plain = |object: &Value| {
+        let spec = &object["spec"];
+        [&spec["replicas"], &spec["wheels"][0]["size"], &spec["extra"]["n"], &spec["extra"]["half"]]
+            .map(ToString::to_string)
+    };
+    assert_eq!(plain(&created), ["3", "5", "7", "0.5"]);
+    assert_eq!(plain(&http.ok("GET", &path("a"), "", &Value::Null).await), ["3", "5", "7", "0.5"]);
+    let scale = format!("{}/scale", path("a"));
+    assert_eq!(http.ok("GET", &scale, "", &Value::Null).await["spec"]["replicas"], 3);
+    let changed = http.ok("PATCH", &path("a"), MERGE, &json!({"spec": {"replicas": 4.0}})).await;
+    assert_eq!(changed["spec"]["replicas"].to_string(), "4");
+    assert_eq!(http.ok("GET", &scale, "", &Value::Null).await["spec"]["replicas"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_without_replicas_has_no_scale_until_it_is_given_some() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    let mut definition = one_version(
+        "Bare",
+        json!({"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {"much": {"type": "integer"}}},
+            "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+        }}),
+    );
+    definition["spec"]["versions"][0]["subresources"] =
+        json!({"scale": {"specReplicasPath": ".spec.much", "statusReplicasPath": ".status.replicas"}});
+    define(&world, &definition).await;
+    let bares = "/apis/cr.example.com/v1/namespaces/default/bares";
+    let bare =
+        json!({"apiVersion": "cr.example.com/v1", "kind": "Bare", "metadata": {"name": "b"}, "spec": {}});
+    http.ok("POST", bares, JSON, &bare).await;
+    let scale = format!("{bares}/b/scale");
+    let (code, said) = http.call("GET", &scale, "", &Value::Null).await;
+    assert_eq!((code.as_u16(), &said["reason"]), (500, &json!("InternalError")), "{said}");
+    let text = "Internal error occurred: the spec replicas field \".spec.much\" does not exist";
+    assert_eq!(said["message"], text);
+    let (code, said) = http.call("PATCH", &scale, MERGE, &json!({"metadata": {"name": "b"}})).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST, "{said}");
+    assert_eq!(said["message"], "the spec replicas field \".spec.much\" cannot be empty");
+    let given = http.ok("PATCH", &scale, MERGE, &json!({"spec": {"replicas": 0}})).await;
+    assert_eq!(given["spec"]["replicas"], 0);
+    assert_eq!(http.ok("GET", &scale, "", &Value::Null).await["spec"]["replicas"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_that_begin_with_watch_are_watches() {
+    let (world, http) = world().await;
+    http.ok("POST", GADGETS, JSON, &gadget("a", json!({}))).await;
+    http.ok("POST", GADGETS, JSON, &gadget("b", json!({}))).await;
+    let map = json!({"metadata": {"name": "last"}});
+    http.ok("POST", "/api/v1/namespaces/default/configmaps", JSON, &map).await;
+    let (custom, core) = ("/apis/suite.example.com/v1/watch", "/api/v1/watch");
+    for (path, first) in [
+        (format!("{custom}/gadgets"), "a"),
+        (format!("{custom}/namespaces/default/gadgets"), "a"),
+        (format!("{custom}/namespaces/default/gadgets/b"), "b"),
+        (format!("{core}/namespaces/default/configmaps/last"), "last"),
+        (format!("{core}/namespaces/default"), "default"),
+    ] {
+        let mut watch = Watch::open(&http, &path).await;
+        let (word, object) = watch.next().await;
+        assert_eq!((word.as_str(), &object["metadata"]["name"]), ("ADDED", &json!(first)), "{path}");
+    }
+    let (code, _) = http.call("POST", &format!("{core}/namespaces/default/configmaps"), JSON, &map).await;
+    assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
+    let (code, _) =
+        http.call("GET", &format!("{custom}/namespaces/default/gadgets/a/scale"), "", &Value::Null).await;
+    assert_eq!(code, StatusCode::NOT_FOUND);
+    // Whoever may get and list may not watch for that.
+    world.kubectl(&["create", "role", "looks", "--verb=get,list", "--resource=configmaps"]).await;
+    world.kubectl(&["create", "rolebinding", "looks", "--role=looks", "--user=jane"]).await;
+    let look = async |path: &str| world.try_kubectl(&["get", "--raw", path, "--as=jane"], "").await;
+    assert!(look("/api/v1/namespaces/default/configmaps").await.0);
+    for path in ["namespaces/default/configmaps", "namespaces/default/configmaps/last"] {
+        let (is_done, _, said) = look(&format!("{core}/{path}?timeoutSeconds=1")).await;
+        assert!(!is_done && said.contains("cannot watch resource \"configmaps\""), "{said}");
+    }
+}

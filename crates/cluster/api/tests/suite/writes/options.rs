@@ -108,3 +108,35 @@ async fn unknown_and_duplicate_fields_are_refused_told_or_ignored_as_asked() {
     let said = ask_as(&world, "PATCH", &path, "application/merge-patch+json", &patch).await;
     said.refuses(422, "unknown field \"extra\"");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_patch_says_twice_or_in_vain_is_refused_where_fields_are_validated_strictly() {
+    let world = World::start().await;
+    ask(&world, "POST", CONFIG_MAPS, &named("a")).await.is(201);
+    let operations = r#"[{"op": "add", "path": "/data", "value": {"k": "b"}, "values": 1}]"#;
+    let twice = r#"{"data": {"k": "a", "k": "b"}}"#;
+    let in_vain = "json patch unknown field \"[0].values\"";
+    let double = "duplicate field \"data.k\"";
+    for (kind, patch, fault) in [
+        ("application/json-patch+json", operations, in_vain),
+        ("application/merge-patch+json", twice, double),
+        ("application/strategic-merge-patch+json", twice, double),
+    ] {
+        let send = async |mode: &str| {
+            let path = format!("{CONFIG_MAPS}/a?fieldValidation={mode}");
+            ask_text(&world, "PATCH", &path, kind, patch).await
+        };
+        let said = send("Strict").await;
+        said.refuses(422, &format!("strict decoding error: {fault}"));
+        assert_eq!(said.body["details"]["causes"][0]["field"], "patch", "{said:?}");
+        let kept = ask(&world, "GET", &format!("{CONFIG_MAPS}/a"), &Value::Null).await.is(200);
+        assert_eq!(kept.get("data"), None, "{kind}");
+        let said = send("Ignore").await;
+        assert!(said.warnings.is_empty(), "{said:?}");
+        assert_eq!(said.is(200)["data"]["k"], "b");
+        let said = send("Warn").await;
+        assert!(said.warnings.join("").contains(&fault.replace('"', "\\\"")), "{said:?}");
+        let away = json!({"data": null});
+        ask(&world, "PATCH", &format!("{CONFIG_MAPS}/a"), &away).await.is(200);
+    }
+}
