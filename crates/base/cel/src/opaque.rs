@@ -45,13 +45,12 @@ pub struct Cidr {
     pub(crate) prefix: u8,
 }
 
-/// The parts of a URL, as written.
+/// The parts of a URL: host with port and names unescaped, the path escaped.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Url {
     pub(crate) text: String,
     pub(crate) scheme: String,
     pub(crate) host: String,
-    pub(crate) port: String,
     pub(crate) path: String,
     pub(crate) query: Vec<(String, Vec<String>)>,
 }

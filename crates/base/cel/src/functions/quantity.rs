@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Row] = &[
     Row("quantity_is_greater_than", ".isGreaterThan", "kubernetes.Quantity kubernetes.Quantity", "bool", Cost::One, |args| Ok(Value::Bool(order(args)? == Ordering::Greater))),
     Row("quantity_is_less_than", ".isLessThan", "kubernetes.Quantity kubernetes.Quantity", "bool", Cost::One, |args| Ok(Value::Bool(order(args)? == Ordering::Less))),
     Row("quantity_compare_to", ".compareTo", "kubernetes.Quantity kubernetes.Quantity", "int", Cost::One, |args| Ok(Value::Int(order(args)? as i64))),
-    Row("quantity_get_float", ".asApproximateFloat", "kubernetes.Quantity", "double", Cost::One, |args| Ok(Value::Double(quantity(args, 0)?.nanos() as f64 / NANO as f64))),
+    Row("quantity_get_float", ".asApproximateFloat", "kubernetes.Quantity", "double", Cost::One, |args| Ok(Value::Double(quantity(args, 0)?.approximate()))),
     Row("quantity_get_int", ".asInteger", "kubernetes.Quantity", "int", Cost::One, as_integer),
     Row("quantity_is_integer", ".isInteger", "kubernetes.Quantity", "bool", Cost::One, |args| Ok(Value::Bool(as_integer(args).is_ok()))),
     Row("quantity_add", ".add", "kubernetes.Quantity kubernetes.Quantity", "kubernetes.Quantity", Cost::One, |args| Ok(made(quantity(args, 0)? + quantity(args, 1)?))),

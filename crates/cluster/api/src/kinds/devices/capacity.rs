@@ -91,7 +91,7 @@ fn of_range(range: &Place<'_>, default: &Quantity, capacity: &Quantity, faults: 
         }
     }
     let Some(step) = step else { return };
-    if min.nanos() + step.nanos() > capacity.nanos() {
+    if min + step > *capacity {
         let first = Quantity::from_units(min.units().saturating_add(step.units()));
         let detail = format!("one step {first} is larger than capacity value: {capacity}");
         refuse(&step_path, &step, detail);
