@@ -13,10 +13,10 @@ fn pipes_devices_and_symlinks_in_the_place_of_a_result_stay_what_they_are() {
     let at = |name: &str| dir.path().join(name);
     run(Command::new("mknod").arg(at("null")).args(["c", "1", "3"]));
     run(Command::new("mkfifo").arg(at("pipe")));
-    let commands: [&dyn Fn(&str) -> Vec<String>; 3] = [
-        &|file| words(&["save", "-o", file, "busybox"]),
-        &|file| words(&["image", "export", "busybox", file]),
-        &|file| words(&["backup", file]),
+    let commands = [
+        |file: &str| words(&["save", "-o", file, "busybox"]),
+        |file: &str| words(&["image", "export", "busybox", file]),
+        |file: &str| words(&["backup", file]),
     ];
     for (number, command) in commands.iter().enumerate() {
         let run_to = |name: &str| run(platform.hako().args(command(at(name).to_str().unwrap())));

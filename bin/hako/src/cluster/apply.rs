@@ -105,7 +105,11 @@ fn explain(manifest: &Manifest, error: &hako_error::Error) -> anyhow::Error {
     let text = error.chain();
     let field = match error.causes().first() {
         Some(cause) => cause.field.clone(),
-        None => quoted_field(&text).or_else(|| typed_field(&text)).unwrap_or_default().to_owned(),
+        None => [quoted_field, typed_field, applied_field]
+            .iter()
+            .find_map(|of| of(&text))
+            .unwrap_or_default()
+            .to_owned(),
     };
     let hint = if error.kind() == hako_error::Kind::Conflict {
         "; to take the fields over use --force-conflicts"
@@ -130,9 +134,21 @@ fn typed_field(text: &str) -> Option<&str> {
     rest.split(')').next()
 }
 
+/// The path in `failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema`.
+fn applied_field(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("failed to create typed patch object (")?.1.split_once("): .")?;
+    rest.split(": ").next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_field_is_read_from_a_refused_application() {
+        let text = "failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema";
+        assert_eq!(applied_field(text), Some("spec.foo"));
+    }
 
     #[test]
     fn the_field_is_read_from_an_error_of_its_type() {

@@ -37,8 +37,8 @@ pub use crate::error::{Result, StoreError};
 pub use crate::etcd::{Etcd, EtcdConfig};
 pub use crate::sealed::{Sealed, Settled};
 pub use crate::types::{
-    Entry, Event, EventKind, Expect, Guard, HistorySize, Lease, LeaseId, Op, Page, Range, Read, Revision, Status,
-    Write, Written,
+    Entry, Event, EventKind, Expect, Guard, HistorySize, Lease, LeaseId, Op, Page, Range, Read, Revision,
+    Status, Write, Written,
 };
 pub use crate::watch::{Batch, Watch};
 

@@ -31,7 +31,7 @@ use super::turns::{Long, Turns};
 use super::{Known, Query, Request, answer as answers};
 use crate::auth::Identity;
 use crate::auth::external::verifier;
-use crate::config::ServerConfig;
+use crate::config::{Limits, ServerConfig};
 use crate::pki::{Issued, PkiError};
 use crate::route;
 use crate::server::Inner;
@@ -154,21 +154,9 @@ async fn connection(
             }))
         }
     });
-    let mut builder = auto::Builder::new(Inline);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_time)
-        .max_buf_size(BUFFER_BYTES)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADER_LIST_BYTES)
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .adaptive_window(true);
+    let protocols = protocols(&limits);
     let (stream, sender) = gathered(stream);
-    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut serving = pin!(protocols.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let over = tokio::select! {
         ended = sender.run(serving.as_mut()) => {
             if let Err(error) = ended {
@@ -184,6 +172,24 @@ async fn connection(
         // Whoever does not hear it is not waited for.
         let _ = tokio::time::timeout(GOODBYE_TIME, sender.run(serving)).await;
     }
+}
+
+/// Both versions of HTTP, with what each bounds.
+fn protocols(limits: &Limits) -> auto::Builder<Inline> {
+    let mut builder = auto::Builder::new(Inline);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(BUFFER_BYTES)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .adaptive_window(true);
+    builder
 }
 
 /// Has the kernel find out that a client is gone which neither side has anything to say to.

@@ -19,10 +19,10 @@ mod long;
 mod negotiate;
 mod pieces;
 mod protobuf;
-pub(crate) mod yaml;
 mod query;
 mod turns;
 pub(crate) mod web_socket;
+pub(crate) mod yaml;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(crate) use long::{LongPlace, LongPlaces};
 pub(crate) use negotiate::{Accept, Encoding, Form, RowObject};
 pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces, protobuf_pieces};
 pub(crate) use protobuf::in_protobuf;
-use yaml::in_yaml;
 pub(crate) use query::Query;
+use yaml::in_yaml;
 
 /// Names of managers are no longer.
 const MANAGER_MAX: usize = 128;
@@ -124,7 +124,9 @@ impl Request {
         }
         match Accept::parse(header, true) {
             // What is told besides objects has its own forms.
-            Ok(accept) if accept.encoding == Encoding::Yaml && !self.path.starts_with("/api") => Encoding::Json,
+            Ok(accept) if accept.encoding == Encoding::Yaml && !self.path.starts_with("/api") => {
+                Encoding::Json
+            }
             Ok(accept) => accept.encoding,
             Err(_) => Encoding::Json,
         }

@@ -81,8 +81,9 @@ impl Accept {
         ranges.sort_by(Range::compare);
         ranges.iter().filter_map(|range| range.serve(has_protobuf)).find(is_had).ok_or_else(|| {
             let others = if has_protobuf { ", application/vnd.kubernetes.protobuf" } else { "" };
-            let text =
-                format!("only the following media types are accepted: application/json, application/yaml{others}");
+            let text = format!(
+                "only the following media types are accepted: application/json, application/yaml{others}"
+            );
             Failure::from(Status::failure(406, "NotAcceptable", text))
         })
     }

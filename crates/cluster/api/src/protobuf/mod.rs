@@ -26,8 +26,8 @@ use serde_json::Value;
 pub use answer::converted;
 pub(crate) use answer::{ListParts, Typed, frame};
 pub use wire::WireError;
-pub(crate) use zeros::note as note_zeros;
 use wire::{Reader, Wire};
+pub(crate) use zeros::note as note_zeros;
 
 /// The media type of these bodies.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";

@@ -127,8 +127,7 @@ pub(super) async fn attempt(
     }
     admission::mutate(&change, &mut new).await?;
     metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
-    let now = hako_kube::time::now();
-    let part = PartWrite { name: writer.subresource, now: &now };
+    let part = PartWrite { name: writer.subresource, now: &hako_kube::time::now() };
     let causes = settle(row, &mut new, old, &part, writer.notes);
     if !causes.is_empty() {
         return Err(target.invalid(causes));

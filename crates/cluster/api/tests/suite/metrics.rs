@@ -35,7 +35,7 @@ impl Page {
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
-                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert!(["counter", "gauge", "histogram", "summary"].contains(&kind), "{line}");
                 assert!(closed.insert(name.to_owned()), "all of {name} stands together");
                 page.kinds.insert(name.to_owned(), kind.to_owned());
                 current = name.to_owned();
@@ -46,6 +46,10 @@ impl Page {
                         .iter()
                         .find_map(|end| name.strip_suffix(end))
                         .unwrap_or_else(|| panic!("no part of a histogram: {line}")),
+                    Some("summary") if !labels.contains_key("quantile") => ["_sum", "_count"]
+                        .iter()
+                        .find_map(|end| name.strip_suffix(end))
+                        .unwrap_or_else(|| panic!("no part of a summary: {line}")),
                     _ => &name,
                 };
                 assert_eq!(family, current, "{line}");

@@ -55,7 +55,7 @@ pub(super) fn of_container(claims: &Place<'_>, known: &[&str], faults: &mut Faul
             fault.message.push_str(": must be one of the names in pod.spec.resourceClaims");
             fault.message += &match known.len() {
                 0 => " which is empty".to_owned(),
-                ..=NAMED_MAX => format!(": {}", known.join(", ")),
+                1..=NAMED_MAX => format!(": {}", known.join(", ")),
                 more => format!(": {}, and {} more", known[..NAMED_MAX].join(", "), more - NAMED_MAX),
             };
             faults.push(fault);

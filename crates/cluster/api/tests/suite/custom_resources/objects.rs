@@ -321,6 +321,45 @@ async fn an_object_without_replicas_has_no_scale_until_it_is_given_some() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn members_that_a_defined_kind_does_not_have_cannot_be_applied() {
+    let (_world, http) = world().await;
+    let apply = async |path: &str, object: &Value| {
+        http.call("PATCH", &format!("{path}?fieldManager=m&force=true"), APPLY, object).await
+    };
+    let open = json!({
+        "color": "red", "extra": {"any": {"deep": [1]}},
+        "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "t", "labels": {"a": "b"}}, "any": true},
+    });
+    let (code, made) = apply(&path("a"), &gadget("a", open)).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    assert_eq!(
+        (&made["spec"]["extra"]["any"]["deep"][0], &made["spec"]["template"]["any"]),
+        (&json!(1), &json!(true))
+    );
+    let typed = "failed to create typed patch object (/a; suite.example.com/v1, Kind=Gadget): ";
+    for (spec, wanted) in [
+        (json!({"colour": "red"}), ".spec.colour: field not declared in schema"),
+        (
+            json!({"wheels": [{"name": "front", "spokes": 3}]}),
+            ".spec.wheels[name=\"front\"].spokes: field not declared in schema",
+        ),
+    ] {
+        let (code, said) = apply(&path("a"), &gadget("a", spec)).await;
+        assert_eq!(code, StatusCode::BAD_REQUEST, "{said}");
+        let message = said["message"].as_str().unwrap();
+        assert!(message.contains(typed) && message.contains(wanted), "{message}");
+    }
+    let scale = |spec: Value| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": spec});
+    let part = format!("{}/scale", path("a"));
+    let (code, said) = apply(&part, &scale(json!({"replicas": 2, "replicaz": 3}))).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST, "{said}");
+    let message = said["message"].as_str().unwrap();
+    assert!(message.contains(".spec.replicaz: field not declared in schema"), "{message}");
+    let (code, said) = apply(&part, &scale(json!({"replicas": 2}))).await;
+    assert_eq!((code, &said["spec"]["replicas"]), (StatusCode::OK, &json!(2)), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn paths_that_begin_with_watch_are_watches() {
     let (world, http) = world().await;
     http.ok("POST", GADGETS, JSON, &gadget("a", json!({}))).await;
