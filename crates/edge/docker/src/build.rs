@@ -60,7 +60,8 @@ const REFUSED: [&str; 14] = [
 ];
 
 /// Those of them that the classic builder builds.
-const BUILT: [&str; 9] = [
+const BUILT: [&str; 10] = [
+    "remote",
     "extrahosts",
     "memory",
     "memswap",
@@ -93,10 +94,15 @@ pub(crate) async fn build(
         return Err(unimplemented(format!("platform {platform:?} is unimplemented: build for linux")));
     }
     let tags = params.all("t").map(str::parse).collect::<std::result::Result<Vec<ImageRef>, _>>()?;
+    let remote = params.get("remote").filter(|address| !address.is_empty()).map(str::to_owned);
     let parent = state.images.dir().join("contexts");
-    let context = Context::receive(parent, body_reader(request.into_body())).await?;
+    let context = match remote {
+        Some(_) => Context::empty(&parent)?,
+        None => Context::receive(parent, body_reader(request.into_body())).await?,
+    };
     let wanted = BuildRequest {
         context: context.0.clone(),
+        remote,
         dockerfile: params.get("dockerfile").map(|name| name.trim_start_matches('/').into()),
         tags: tags.clone(),
         args: params.map("buildargs")?,
@@ -111,7 +117,9 @@ pub(crate) async fn build(
         platforms,
         ..BuildRequest::default()
     };
-    check_inside(&context.0, wanted.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile")))?;
+    if wanted.remote.is_none() {
+        check_inside(&context.0, wanted.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile")))?;
+    }
     let (sender, receiver) = mpsc::channel::<String>(ON_THE_WAY);
     let is_quiet = params.flag("q");
     let running = tokio::spawn(run(state, wanted, context, tags, is_quiet, sender));

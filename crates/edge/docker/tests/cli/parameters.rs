@@ -79,6 +79,25 @@ fn limits_of_a_build_are_those_of_its_steps() {
 }
 
 #[test]
+fn the_context_of_a_build_is_where_its_address_says() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let address = crate::control::serve("FROM busybox\nRUN echo there > /f\n");
+        let answer = docker.ask("POST", &format!("/build?t=there&remote={address}"), "");
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("Successfully tagged"), "{answer}");
+        assert_eq!(docker.ok(&["run", "--rm", "there", "cat", "/f"]), "there\n");
+        for (remote, words) in [
+            ("here", "neither a git repository nor an address"),
+            ("/etc", "neither a git repository nor an address"),
+            ("git://127.0.0.1:1/none.git", "git"),
+        ] {
+            let answer = docker.ask("POST", &format!("/build?remote={remote}"), "");
+            assert!(answer.contains(words) && !answer.contains("Successfully built"), "{answer}");
+        }
+    });
+}
+
+#[test]
 fn parameters_of_a_build_that_are_not_built_are_named() {
     with_daemon(|docker| {
         for parameter in ["squash", "securityopt", "cgroupparent"] {
