@@ -287,7 +287,11 @@ fn links_of_the_default_network_are_names_and_variables() {
             assert!(told.contains("STORE_ENV_SECRET=s") && told.contains("/store\n"), "{told}");
             docker.ok(&["network", "disconnect", "bridge", "db"]);
             let (code, _, err) = docker.run(&["run", "--rm", "--link", "db:store", "busybox", "true"]);
-            assert!(code == 125 && err.contains("not attached to default bridge network"), "{code} {err}");
+            assert!(
+                code == 125
+                    && err.contains("Cannot link to /db, as it does not belong to the default network"),
+                "{code} {err}"
+            );
             docker.ok(&["stop", "-t", "0", "db"]);
             let (code, _, err) = docker.run(&["run", "--rm", "--link", "db:store", "busybox", "true"]);
             assert!(code == 125 && err.contains("Cannot link to a non running container"), "{code} {err}");

@@ -77,6 +77,7 @@ const OURS: &[(&str, &str)] = &[
         "fields::networks_have_a_range_names_for_addresses_and_options",
         "addresses of an endpoint came with API 1.44",
     ),
+    ("fields::what_a_request_asks_for_in_vain_is_warned_of", "annotations came with API 1.43"),
     ("fields::what_only_a_builder_or_a_caller_reads_is_kept", "annotations came with API 1.43"),
     ("fields::a_node_in_no_swarm_says_so_of_every_path", "a change of volumes came with API 1.42"),
     ("fields::binds_have_the_options_that_a_mount_gives_them", "some came with API 1.44"),

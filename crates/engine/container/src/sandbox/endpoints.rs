@@ -224,7 +224,9 @@ impl Core {
                 let endpoint = member.endpoints.iter().find(|endpoint| endpoint.network == net.id);
                 let Some(address) = endpoint.and_then(|endpoint| endpoint.v4()) else {
                     let text = match target.status.read().state.is_running() {
-                        true => format!("container {} not attached to default bridge network", target.id),
+                        true => {
+                            format!("Cannot link to /{name}, as it does not belong to the default network")
+                        }
                         false => format!("Cannot link to a non running container: /{name} AS {}", link.alias),
                     };
                     return Err(Error::new(Kind::FailedPrecondition, text));
