@@ -292,6 +292,7 @@ fn links_of_the_default_network_are_names_and_variables() {
                     && err.contains("Cannot link to /db, as it does not belong to the default network"),
                 "{code} {err}"
             );
+            docker.ok(&["network", "connect", "bridge", "db"]);
             docker.ok(&["stop", "-t", "0", "db"]);
             let (code, _, err) = docker.run(&["run", "--rm", "--link", "db:store", "busybox", "true"]);
             assert!(code == 125 && err.contains("Cannot link to a non running container"), "{code} {err}");
