@@ -145,10 +145,8 @@ impl Writer {
             return Ok(());
         };
         let written = file.write_all(bytes).map_err(ContentError::io("write", path, what));
-        if written.is_err() {
-            // A full disk is not helped by keeping what filled it.
-            self.is_kept = false;
-        }
+        // A full disk is not helped by keeping what filled it.
+        self.is_kept &= written.is_ok();
         written?;
         self.account(bytes);
         Ok(())
@@ -172,6 +170,8 @@ impl Writer {
 
     fn publish(mut self, blob: Blob) -> Result<Blob> {
         let path = self.store.path(blob.digest);
+        // All of it is here: what stops it now is the disk, which is not helped by keeping it.
+        self.is_kept = false;
         self.sync()?;
         // The lock orders this with collection: the lease is on disk before the blob can be seen.
         let mut leases = self.store.inner.leases.lock();
@@ -179,7 +179,6 @@ impl Writer {
             leases.protect(id, blob.digest)?;
         }
         if path.exists() {
-            self.is_kept = false;
             return Ok(blob);
         }
         fs::rename(&self.path, &path).map_err(ContentError::io("rename", &path, &self.what))?;
@@ -195,9 +194,10 @@ impl Writer {
     }
 
     /// Puts the bytes on disk now, so that [`Writer::commit`] need not wait for them.
-    pub fn sync(&self) -> Result<()> {
+    pub fn sync(&mut self) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let synced = fsync(file).map_err(io::Error::from);
+        self.is_kept &= synced.is_ok();
         Ok(synced.map_err(ContentError::io("sync", &self.path, &self.what))?)
     }
 

@@ -178,6 +178,22 @@ fn a_full_disk_is_exhausted_names_the_blob_and_leaves_nothing() {
     });
 }
 
+#[test]
+fn what_a_full_disk_keeps_from_being_committed_leaves_nothing() {
+    on_a_tiny_disk(|dir| {
+        let store = ContentStore::open(dir).unwrap();
+        let lease = store.lease("held", Duration::from_secs(60)).unwrap();
+        let bytes = [7; 1 << 16];
+        let mut writer = store.resume(Digest::of(&bytes), "layer of big").unwrap().under(&lease);
+        writer.append(&bytes).unwrap();
+        let filler = fs::File::create(dir.join("filler")).unwrap();
+        while (&filler).write_all(&[7; 4096]).is_ok() {}
+        let error = writer.commit(Digest::of(&bytes)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
+        assert_eq!(ingests(dir), 0);
+    });
+}
+
 /// What a writer of `digest` finds of an earlier attempt.
 fn left_of(store: &ContentStore, digest: Digest, limit: u64) -> Vec<u8> {
     let mut found = Vec::new();
