@@ -95,6 +95,7 @@ pub(crate) async fn build(
     }
     let tags = params.all("t").map(str::parse).collect::<std::result::Result<Vec<ImageRef>, _>>()?;
     let remote = params.get("remote").filter(|address| !address.is_empty()).map(str::to_owned);
+    remote.as_deref().map(::hako_build::check_remote).transpose()?;
     let parent = state.images.dir().join("contexts");
     let context = match remote {
         Some(_) => Context::empty(&parent)?,

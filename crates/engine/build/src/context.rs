@@ -25,6 +25,18 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Whether a context can be had from this address: a git repository, or a Dockerfile or archive behind a URL.
+///
+/// # Errors
+/// `Invalid` for anything else, such as a path.
+pub fn check_remote(address: &str) -> Result<()> {
+    if git::is_repository(address) || is_remote(address) {
+        return Ok(());
+    }
+    let message = format!("{address:?} is neither a git repository nor an address of a context");
+    Err(Error::new(Kind::Invalid, message))
+}
+
 /// What a context from elsewhere may hold.
 const REMOTE_LIMITS: Limits = Limits { bytes: 16 << 30, entries: 2_000_000 };
 /// Longer Dockerfiles behind an address are refused before they are read.
@@ -155,10 +167,7 @@ impl Contexts {
             let checkout = self.git(remote, &Wanted::default())?;
             return Ok((checkout.path.clone(), None));
         }
-        if !is_remote(remote) {
-            let message = format!("{remote:?} is neither a git repository nor an address of a context");
-            return Err(Error::new(Kind::Invalid, message));
-        }
+        check_remote(remote)?;
         let file = http::download(self, remote)?;
         let root = self.scratch()?;
         let path = root.path().to_owned();

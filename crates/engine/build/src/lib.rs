@@ -60,7 +60,7 @@ pub use archive::{decompressed, is_compressed};
 pub use builder::{Builder, BuilderConfig};
 pub use cache::{CachedStep, Keep};
 pub use client::Client;
-pub use context::Registry;
+pub use context::{Registry, check_remote};
 pub use dest::{FOR_ALL, NewFile};
 pub use error::BuildError;
 pub use files::absolute;
