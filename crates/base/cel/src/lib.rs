@@ -29,6 +29,7 @@ mod overload;
 mod parse;
 mod plan;
 mod program;
+mod selected;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -2,7 +2,7 @@
 
 use crate::eval::{Evaluation, Variables};
 use crate::plan::Op;
-use crate::{CompileError, Env, Estimate, EvalError, Type, Value, check, cost, parse, plan, work};
+use crate::{CompileError, Env, Estimate, EvalError, Type, Value, check, cost, parse, plan, selected, work};
 
 /// An expression that may be evaluated any number of times, by any number of threads.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub struct Program {
     ty: Type,
     estimate: Estimate,
     uses: Vec<bool>,
+    selected: Vec<(usize, String)>,
 }
 
 /// The outcome of an evaluation, and what it cost.
@@ -39,6 +40,7 @@ impl Program {
             ty: checked.types[expr.id as usize].clone(),
             estimate: cost::estimate(env, &checked, &expr),
             uses,
+            selected: selected::selected(&checked, &expr),
         })
     }
 
@@ -58,6 +60,12 @@ impl Program {
     #[must_use]
     pub fn uses(&self, index: usize) -> bool {
         self.uses.get(index).copied().unwrap_or(false)
+    }
+
+    /// Whether the expression names `field` of variable `index` of its environment, were it only to ask for its presence.
+    #[must_use]
+    pub fn selects(&self, index: usize, field: &str) -> bool {
+        self.selected.iter().any(|(of, name)| *of == index && name == field)
     }
 
     /// Evaluates with `variables`, giving up when it costs more than `limit`.

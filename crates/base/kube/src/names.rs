@@ -1,5 +1,9 @@
 //! The syntax of names, labels and ports; each check returns what is wrong in the API's words, nothing if sound.
 
+use hako_error::FieldCause;
+
+use crate::field;
+
 const LABEL_MAX: usize = 63;
 const SUBDOMAIN_MAX: usize = 253;
 
@@ -25,6 +29,8 @@ const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.
      '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. \
      'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+
+const HTTP_PATH: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
 
 fn too_long(max: usize) -> String {
     format!("must be no more than {max} bytes")
@@ -70,6 +76,24 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
         faults.push(SUBDOMAIN_1123.to_owned());
     }
     faults
+}
+
+/// Checks a domain, a slash and a path, as names of controllers and keys of what is known of a user are.
+#[must_use]
+pub fn domain_prefixed_path(field: &str, text: &str) -> Vec<FieldCause> {
+    let invalid = |value: &str, detail: &str| field::invalid(field, value, detail);
+    match text.split_once('/') {
+        _ if text.is_empty() => vec![field::required(field, "")],
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            let mut faults: Vec<_> = dns_subdomain(host).iter().map(|fault| invalid(host, fault)).collect();
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+            if !path.bytes().all(is_allowed) {
+                faults.push(invalid(path, HTTP_PATH));
+            }
+            faults
+        }
+        _ => vec![invalid(text, "must be a domain-prefixed path (such as \"acme.io/foo\")")],
+    }
 }
 
 /// Checks a domain to search in, whose parts may have underscores.

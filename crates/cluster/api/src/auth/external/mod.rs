@@ -6,7 +6,9 @@
 //! Invariant: what cannot be done as its file says is refused at the start, by the name of the field.
 
 mod cache;
+mod checks;
 mod config;
+mod expressions;
 mod oidc;
 mod proxy;
 mod webhook;
@@ -55,10 +57,6 @@ pub enum ExternalError {
     Form { path: String, problem: String },
     #[error("{path} is invalid: {}", show(causes))]
     Invalid { path: String, causes: Vec<FieldCause> },
-    #[error(
-        "{path}: {field} is a CEL expression, which is not evaluated here; use claims and required values"
-    )]
-    Expression { path: String, field: String },
     #[error("{path}: {problem}")]
     Webhook { path: String, problem: String },
 }
@@ -67,7 +65,6 @@ impl Classify for ExternalError {
     fn kind(&self) -> Kind {
         match self {
             Self::Read { source, .. } => Kind::of_io(source),
-            Self::Expression { .. } => Kind::Unimplemented,
             _ => Kind::Invalid,
         }
     }

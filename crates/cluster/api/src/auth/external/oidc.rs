@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
 
 use super::config::{Jwt, Mapping};
+use super::expressions::{self, Evaluation, Expressions};
 use crate::auth::Identity;
 
 /// Signatures that need the issuer's private key; a shared secret proves nothing.
@@ -37,6 +38,7 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// Whose tokens are believed, and what they say here.
 pub(crate) struct Issuer {
     jwt: Jwt,
+    expressions: Expressions,
     tls: Tls,
     keys: tokio::sync::Mutex<Keys>,
 }
@@ -61,12 +63,12 @@ pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
 }
 
 impl Issuer {
-    pub(super) fn new(jwt: Jwt) -> Result<Self, String> {
-        let tls = match &jwt.issuer.certificate_authority {
-            Some(pem) => Tls::from_pem(pem.as_bytes(), None).map_err(|error| error.chain())?,
-            None => Tls::of_machine(),
+    pub(super) fn new(jwt: Jwt, expressions: Expressions) -> Result<Self, String> {
+        let tls = match jwt.issuer.certificate_authority.as_str() {
+            "" => Tls::of_machine(),
+            pem => Tls::from_pem(pem.as_bytes(), None).map_err(|error| error.chain())?,
         };
-        Ok(Self { jwt, tls, keys: tokio::sync::Mutex::default() })
+        Ok(Self { jwt, expressions, tls, keys: tokio::sync::Mutex::default() })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -113,10 +115,11 @@ impl Issuer {
     async fn fetch(&self) -> Result<Vec<Jwk>, String> {
         let issuer = &self.jwt.issuer;
         let own = format!("{}{DISCOVERY}", issuer.url.trim_end_matches('/'));
-        let document = self.get(issuer.discovery_url.as_deref().unwrap_or(&own)).await?;
+        let at = if issuer.discovery_url.is_empty() { &own } else { &issuer.discovery_url };
+        let document = self.get(at).await?;
         let text = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or("");
         if text("issuer") != issuer.url {
-            return Err(format!("the document at {own} is of issuer {:?}", text("issuer")));
+            return Err(format!("the document at {at} is of issuer {:?}", text("issuer")));
         }
         let uri = text("jwks_uri");
         if !uri.starts_with("https://") {
@@ -145,27 +148,53 @@ impl Issuer {
     }
 
     fn identity(&self, claims: &Value) -> Result<Identity, String> {
-        for rule in &self.jwt.claim_validation_rules {
+        let (mappings, expressions) = (&self.jwt.claim_mappings, &self.expressions);
+        let mut left = expressions::budget();
+        let mut on = Evaluation::of_claims(claims, &mut left);
+        let name = match &expressions.username {
+            Some(expression) => on.text(expression, "username")?,
+            None => username(claims, &mappings.username)?,
+        };
+        if name.is_empty() {
+            return Err("the user has no name".to_owned());
+        }
+        let mut identity = Identity::new(&name, &[]);
+        identity.groups = match &expressions.groups {
+            Some(expression) => on.texts(expression, "group")?,
+            None => many(claims, &mappings.groups)?,
+        };
+        identity.uid = match &expressions.uid {
+            Some(expression) => on.text(expression, "uid")?,
+            None if mappings.uid.claim.is_empty() => String::new(),
+            None => one(claims, &mappings.uid.claim)?,
+        };
+        for (key, expression) in &expressions.extra {
+            let texts = on.texts(expression, "extra")?;
+            if !texts.is_empty() {
+                identity.extra.insert(key.clone(), texts);
+            }
+        }
+        self.required(claims)?;
+        on.judge(&expressions.claim_rules, "claim validation expression")?;
+        if !expressions.user_rules.is_empty() {
+            let user = expressions::seen(&identity);
+            Evaluation::of_user(&user, &mut left)
+                .judge(&expressions.user_rules, "user info validation rule")?;
+        }
+        identity.groups.push("system:authenticated".to_owned());
+        Ok(identity)
+    }
+
+    /// Whether claims are as rules without an expression say.
+    fn required(&self, claims: &Value) -> Result<(), String> {
+        let rules = self.jwt.claim_validation_rules.iter().filter(|rule| !rule.claim.is_empty());
+        for rule in rules {
             let is = claims.get(&rule.claim).and_then(Value::as_str);
             if is != Some(rule.required_value.as_str()) {
                 return Err(format!("the claim {:?} is not as required", rule.claim));
             }
         }
-        let mappings = &self.jwt.claim_mappings;
-        let user = one(claims, &mappings.username)?;
-        if mappings.username.claim == "email" && claims.get("email_verified").is_some_and(|it| *it != true) {
-            return Err("the email is not verified".to_owned());
-        }
-        if user.is_empty() {
-            return Err("the user has no name".to_owned());
-        }
-        let mut identity = Identity::new(&prefixed(&mappings.username, &user), &[]);
-        identity.groups = many(claims, &mappings.groups)?;
-        identity.groups.push("system:authenticated".to_owned());
-        if !mappings.uid.claim.is_empty() {
-            identity.uid = one(claims, &mappings.uid)?;
-        }
-        Ok(identity)
+        Ok(())
     }
 }
 
@@ -177,9 +206,19 @@ fn prefixed(mapping: &Mapping, text: &str) -> String {
     format!("{}{text}", mapping.prefix.as_deref().unwrap_or(""))
 }
 
-fn one(claims: &Value, mapping: &Mapping) -> Result<String, String> {
-    let value = claims.get(&mapping.claim).and_then(Value::as_str);
-    value.map(str::to_owned).ok_or_else(|| format!("the claim {:?} is missing or no text", mapping.claim))
+/// A name by its claim; one that is an address must not be known as unverified.
+fn username(claims: &Value, mapping: &Mapping) -> Result<String, String> {
+    let name = one(claims, &mapping.claim)?;
+    if mapping.claim == "email" && claims.get("email_verified").is_some_and(|it| *it != true) {
+        return Err("the email is not verified".to_owned());
+    }
+    // A prefix alone would be the same user for all that have no name.
+    if name.is_empty() { Ok(name) } else { Ok(prefixed(mapping, &name)) }
+}
+
+fn one(claims: &Value, claim: &str) -> Result<String, String> {
+    let value = claims.get(claim).and_then(Value::as_str);
+    value.map(str::to_owned).ok_or_else(|| format!("the claim {claim:?} is missing or no text"))
 }
 
 /// A text or a list of texts; none where the claim is missing.

@@ -46,21 +46,7 @@ pub(in super::super) fn validate(spec: &Value, path: &str, causes: &mut Vec<Fiel
 
 fn managed_by(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     let Some(manager) = spec.get("managedBy").and_then(Value::as_str) else { return };
-    match manager.split_once('/') {
-        _ if manager.is_empty() => causes.push(field::required(path, "")),
-        Some((host, rest)) if !host.is_empty() && !rest.is_empty() => {
-            check::syntax(names::dns_subdomain(host), host, path, causes);
-            let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
-            if !rest.bytes().all(is_path) {
-                let detail = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
-                causes.push(field::invalid(path, rest, detail));
-            }
-        }
-        _ => {
-            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            causes.push(field::invalid(path, manager, detail));
-        }
-    }
+    causes.extend(names::domain_prefixed_path(path, manager));
     if manager.len() > MANAGED_BY_MAX {
         causes.push(field::too_long(path, MANAGED_BY_MAX));
     }

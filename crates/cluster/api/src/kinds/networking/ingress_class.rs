@@ -31,7 +31,6 @@ pub(in crate::kinds) const ROW: KindRow = KindRow {
 };
 
 const CONTROLLER_MAX: usize = 250;
-const PATH: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), text(object, &["spec", "controller"]).into(), parameters(object), age(object, now)]
@@ -70,24 +69,10 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 /// A domain, a slash, and what a path may have.
 fn controller(controller: &Place<'_>, faults: &mut Faults) {
     let text = controller.text();
-    if text.is_empty() {
-        faults.push(controller.required(""));
-        return;
-    }
     if text.len() > CONTROLLER_MAX {
         faults.push(field::too_long(controller.path.as_str(), CONTROLLER_MAX));
     }
-    let of = |value: &str, detail: &str| field::invalid(controller.path.as_str(), value, detail);
-    match text.split_once('/') {
-        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-            faults.extend(names::dns_subdomain(host).iter().map(|fault| of(host, fault)));
-            let is_allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
-            if !path.chars().all(is_allowed) {
-                faults.push(of(path, PATH));
-            }
-        }
-        _ => faults.push(of(text, "must be a domain-prefixed path (such as \"acme.io/foo\")")),
-    }
+    faults.extend(names::domain_prefixed_path(&controller.path, text));
 }
 
 fn scope(parameters: &Place<'_>, faults: &mut Faults) {

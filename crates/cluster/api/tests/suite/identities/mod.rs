@@ -3,6 +3,7 @@
 mod bootstrap_tokens;
 mod configuration;
 pub mod elsewhere;
+mod expressions;
 mod front_proxy;
 mod impersonation;
 mod nodes;
