@@ -17,6 +17,7 @@ mod builds;
 mod clients;
 mod containers;
 mod crash;
+mod dead_webhooks;
 mod debian;
 mod demo;
 mod engine;

@@ -70,6 +70,14 @@ pub(crate) fn error(text: &str) {
     error_bytes(format!("{text}\n").as_bytes());
 }
 
+/// What [`not_ready`] begins its lines with; whoever waits for a background process finds them by it in its log.
+pub(crate) const NOT_READY: &str = "hako: not ready yet: ";
+
+/// What a start waits for that people can do something about.
+pub(crate) fn not_ready(why: &str) {
+    error(&format!("{NOT_READY}{why}"));
+}
+
 /// JSON of result, indented.
 pub(crate) fn json(value: &serde_json::Value) {
     line(&format!("{value:#}"));

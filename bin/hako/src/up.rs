@@ -9,6 +9,7 @@ use crate::output;
 use crate::platform::{self, Platform};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -150,12 +151,7 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
         .process_group(0);
     let mut child = command.spawn().context("start hako in the background")?;
     let stdout = child.stdout.take().context("the pipe to the background process")?;
-    let said = said_first(
-        stdout,
-        SILENCE,
-        || last_words(&log_path, start),
-        |words| output::error(&format!("hako: not ready yet: {words}")),
-    )?;
+    let said = said_first(stdout, SILENCE, || waits_for(&log_path, start), output::not_ready)?;
     if let Some(ready_ms) = announced(&said) {
         announce(target, ready_ms, format)?;
         return Ok(ExitCode::SUCCESS);
@@ -178,12 +174,12 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
 /// So long nobody is told what a start waits for.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The line that the background process says when it is ready, empty if it ends. Whoever waits for it is told what it wrote
-/// last, again where that is something else.
+/// The line that the background process says when it is ready, empty if it ends. Whoever waits for it is told what it waits
+/// for, nothing twice.
 fn said_first(
     stdout: impl Read + Send + 'static,
     silence: Duration,
-    last_words: impl Fn() -> Option<String>,
+    waits_for: impl Fn() -> Vec<String>,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<String> {
     let (says, told) = mpsc::channel();
@@ -193,34 +189,51 @@ fn said_first(
         // Nobody waits any more where this process ends.
         let _ = says.send(read.map(|_| said));
     });
-    let mut shown = None;
+    let mut shown = BTreeSet::new();
     loop {
         match told.recv_timeout(silence) {
             Ok(said) => return said.context("wait for the platform"),
             Err(mpsc::RecvTimeoutError::Disconnected) => bail!("nobody reads what the platform says"),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                if let Some(words) = new_words(last_words(), &mut shown) {
-                    tell(&words);
+                for words in waits_for() {
+                    let words = without_time(&words).to_owned();
+                    if shown.insert(words.clone()) {
+                        tell(&words);
+                    }
                 }
             }
         }
     }
 }
 
-/// What was written last, unless it is the same as when it was shown: but for when it was, with which a line begins.
-fn new_words(last: Option<String>, shown: &mut Option<String>) -> Option<String> {
-    let last = last?;
-    let words = last.split_once(' ').filter(|(time, _)| time.starts_with(|it: char| it.is_ascii_digit()));
-    let words = words.map_or(last.as_str(), |(_, words)| words).trim().to_owned();
-    (shown.replace(words.clone()).as_ref() != Some(&words)).then_some(words)
+/// What a line of the log says, without when it was, with which it begins.
+fn without_time(line: &str) -> &str {
+    let words = line.split_once(' ').filter(|(time, _)| time.starts_with(|it: char| it.is_ascii_digit()));
+    words.map_or(line, |(_, words)| words).trim()
+}
+
+/// What the background process says that it waits for, or else what it wrote last.
+fn waits_for(log: &Path, start: u64) -> Vec<String> {
+    let text = written_since(log, start).unwrap_or_default();
+    let said: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix(output::NOT_READY)).map(str::to_owned).collect();
+    if said.is_empty() { last_line(&text).into_iter().collect() } else { said }
 }
 
 /// The last line that the background process wrote, without the program's name in front.
 fn last_words(log: &Path, start: u64) -> Option<String> {
+    last_line(&written_since(log, start)?)
+}
+
+fn written_since(log: &Path, start: u64) -> Option<String> {
     let mut file = std::fs::File::open(log).ok()?;
     file.seek(SeekFrom::Start(start)).ok()?;
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn last_line(text: &str) -> Option<String> {
     let line = text.lines().rfind(|line| !line.trim().is_empty())?;
     Some(line.strip_prefix("hako: ").unwrap_or(line).to_owned())
 }
@@ -330,7 +343,7 @@ mod tests {
         let said = said_first(
             stdout,
             Duration::from_millis(1),
-            || log.borrow_mut().next().map(|line| (*line).to_owned()),
+            || log.borrow_mut().next().map(|line| (*line).to_owned()).into_iter().collect(),
             |words| {
                 told.borrow_mut().push(words.to_owned());
                 if words == "last" {

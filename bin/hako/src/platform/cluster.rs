@@ -6,6 +6,7 @@ use super::directory::DataDir;
 use super::machine::Machine;
 use crate::cli::{AuditArgs, IdentityArgs, UpArgs};
 use crate::locate::ClusterPlace;
+use crate::output;
 use anyhow::{Context, bail};
 use hako_api::pki::{Pki, ServerNames, write_kubeconfig};
 use hako_api::{Audit, AuditOptions, External, ExternalOptions, Identity, Server, ServerConfig};
@@ -15,9 +16,9 @@ use hako_dataplane::{Dataplane, DataplaneConfig};
 use hako_network::Ranges;
 use hako_node::{ClusterDns, Node, NodeConfig, NodeHandle, NodeServer, StoredImages};
 use hako_store::Store;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -95,7 +96,7 @@ impl Control {
         machine: &Machine,
         failures: &Failures,
     ) -> anyhow::Result<Cluster> {
-        let Self { listener, inside, pki, server, node_name, node_ip, ranges, .. } = self;
+        let Self { listener, inside, pki, server, node_name, node_ip, ranges, kubeconfig, .. } = self;
         let api = server.clone();
         let serving = serve("the API", failures, async move {
             match inside {
@@ -124,8 +125,33 @@ impl Control {
             ranges,
         )
         .await?;
-        node.ready().await;
+        ready(&node, &server, &kubeconfig).await;
         Ok(Cluster { server, node, controllers, scheduler, serving })
+    }
+}
+
+/// So long nobody is told what keeps the node from being Ready.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Returns when the node is Ready. What refuses its objects because nobody answers for it is told, each once, with what
+/// to do about it: nobody but who waits can.
+async fn ready(node: &NodeHandle, server: &Server, kubeconfig: &Path) {
+    let mut told = BTreeSet::new();
+    while tokio::time::timeout(PATIENCE, node.ready()).await.is_err() {
+        for down in server.webhooks_down() {
+            if told.insert(down.clone()) {
+                output::not_ready(&format!(
+                    "the webhook {:?} of {} {:?} cannot be asked, and refuses what it is not asked about, the node's own \
+                     objects too: repair it, or remove it with `kubectl --kubeconfig {} delete {} {}`",
+                    down.webhook,
+                    down.kind,
+                    down.configuration,
+                    kubeconfig.display(),
+                    down.kind.to_lowercase(),
+                    down.configuration,
+                ));
+            }
+        }
     }
 }
 

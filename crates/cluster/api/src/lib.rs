@@ -42,6 +42,7 @@ mod sealing;
 mod server;
 mod webhook_client;
 
+pub use admission::DownWebhook;
 pub use admission::webhooks::review as admission_review;
 pub use audit::{Audit, AuditError, AuditOptions};
 pub use auth::{External, ExternalError, ExternalOptions, Identity};

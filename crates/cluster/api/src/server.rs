@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     /// Webhooks and policies that have a say in writes.
     pub registered: admission::Registered,
     pub admission_counts: admission::AdmissionCounts,
+    /// Webhooks that refuse because nobody answers for them.
+    pub down: admission::Down,
     pub webhooks: Clients,
     /// Who charges quotas; one at a time.
     pub quota_turn: tokio::sync::Mutex<()>,
@@ -128,6 +130,7 @@ impl Server {
             event_lease: admission::EventLease::default(),
             registered: admission::Registered::default(),
             admission_counts: admission::AdmissionCounts::default(),
+            down: admission::Down::default(),
             webhooks: Clients::default(),
             quota_turn: tokio::sync::Mutex::default(),
             counts: Counts::default(),
@@ -185,6 +188,12 @@ impl Server {
         let tls = listen::tls(&self.inner.config)?;
         listen::serve(Arc::clone(&self.inner), listener, tls).await;
         Ok(())
+    }
+
+    /// The webhooks that lately refused what they could not be asked about.
+    #[must_use]
+    pub fn webhooks_down(&self) -> Vec<admission::DownWebhook> {
+        self.inner.down.lately(Instant::now())
     }
 
     /// Ends listeners, connections and watches.

@@ -45,6 +45,8 @@ pub(crate) use plugin::{Change, Notes, Operation, ask_others, mutate, validate};
 pub(crate) use policies::note_types;
 pub(crate) use quota::charge;
 pub(crate) use registered::{Index as RegisteredIndex, Registered};
+pub(crate) use webhooks::down::Down;
+pub use webhooks::down::DownWebhook;
 
 /// Allocates what a service asks for; other kinds ask for nothing.
 pub(crate) async fn allocate(

@@ -58,6 +58,7 @@ impl Hook {
                     return Ok(Passed { patch: None, is_open: true });
                 }
                 tracing::warn!(why, "failing closed");
+                change.server.down.note(self.as_down(), Instant::now());
                 counts.rejected(&asked, Rejection::CallingWebhook, code);
                 Err(internal(&why))
             }

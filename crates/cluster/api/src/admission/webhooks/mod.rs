@@ -14,6 +14,7 @@
 //! ```
 
 mod call;
+pub(super) mod down;
 pub(super) mod mutate;
 pub mod review;
 pub(super) mod validate;
@@ -34,6 +35,7 @@ use super::plugin::{items, name_of, text};
 use crate::http::{Failure, Outcome};
 use crate::kinds::admission_expressions::Names;
 use crate::webhook_client::ClientConfig;
+use down::DownWebhook;
 
 /// Upstream's default, and the most there is.
 const TIME: u64 = 10;
@@ -80,6 +82,14 @@ impl Hook {
             client: ClientConfig::read(hook.get("clientConfig").unwrap_or(&Value::Null)),
             versions: texts(hook, "admissionReviewVersions"),
         }
+    }
+
+    fn as_down(&self) -> DownWebhook {
+        let kind = match self.step {
+            "admit" => "MutatingWebhookConfiguration",
+            _ => "ValidatingWebhookConfiguration",
+        };
+        DownWebhook { kind, configuration: self.configuration.clone(), webhook: self.name.clone() }
     }
 
     fn asked(&self, attributes: &Attributes<'_>) -> Asked {
