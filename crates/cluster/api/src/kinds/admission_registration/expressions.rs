@@ -57,10 +57,11 @@ impl Names {
         names.put("object", Slot::Object, object.clone());
         names.put("oldObject", Slot::OldObject, object);
         names.put("request", Slot::Request, REQUEST.clone());
+        names.put("namespaceObject", Slot::Namespace, NAMESPACE.clone());
         names
     }
 
-    /// What conditions of webhooks may name.
+    /// What conditions of webhooks may name. Their `namespaceObject` is always null, as upstream has it.
     pub(crate) fn of_webhook() -> Self {
         Self::of_objects(Declared::dynamic())
     }
@@ -73,7 +74,6 @@ impl Names {
     /// The same where the types of objects and parameters are known.
     pub(crate) fn of_types(object: Declared, params: Option<Declared>) -> Self {
         let mut names = Self::of_objects(object);
-        names.put("namespaceObject", Slot::Namespace, NAMESPACE.clone());
         if let Some(params) = params {
             names.put("params", Slot::Params, params);
         }
@@ -223,12 +223,21 @@ fn namespace() -> Declared {
         text("resourceVersion"),
         texts("finalizers"),
     ];
+    let condition = [
+        text("status"),
+        text("type"),
+        member("lastTransitionTime", Declared::date_time()),
+        text("message"),
+        text("reason"),
+    ];
+    let condition = Declared::object("kubernetes.NamespaceCondition", condition);
+    let status = [member("conditions", Declared::list(condition, None, ListKind::Atomic)), text("phase")];
     Declared::object(
         "kubernetes.Namespace",
         [
             member("metadata", Declared::object("kubernetes.NamespaceMetadata", metadata)),
             member("spec", Declared::object("kubernetes.NamespaceSpec", [texts("finalizers")])),
-            member("status", Declared::object("kubernetes.NamespaceStatus", [text("phase")])),
+            member("status", Declared::object("kubernetes.NamespaceStatus", status)),
         ],
     )
 }

@@ -401,6 +401,7 @@ fn expressions_are_compiled_with_what_they_may_name() {
         "object.metadata.name != 'x' && has(request.userInfo.groups) && request.operation == 'CREATE'",
         "authorizer.group('').resource('pods').namespace(request.namespace).check('get').allowed()",
         "authorizer.requestResource.check('update').allowed()",
+        "namespaceObject == null || namespaceObject.status.conditions.all(it, it.status == 'True')",
     ] {
         assert_eq!(
             faults(HOOKS[0], changed(HOOKS[0], &[("webhooks.0.matchConditions", condition(sound))])),
@@ -415,7 +416,7 @@ fn expressions_are_compiled_with_what_they_may_name() {
         ("'a'", "must evaluate to bool"),
         ("request.none == 1", "undefined field 'none'"),
         ("params.x == 1", "undeclared reference to 'params'"),
-        ("namespaceObject.metadata.name == 'a'", "undeclared reference to 'namespaceObject'"),
+        ("namespaceObject.none == 1", "undefined field 'none'"),
     ] {
         let found = fault_of(HOOKS[0], "webhooks.0.matchConditions", condition(expression));
         let head = "webhooks[0].matchConditions[0].expression: Invalid value: ";

@@ -86,6 +86,19 @@ fn rules() -> Vec<(&'static str, Value, &'static str)> {
             "......",
         ),
         (
+            "no-namespace",
+            with(all(), json!({"matchConditions": [{"name": "a", "expression": "namespaceObject == null"}]})),
+            "c.dnrh",
+        ),
+        (
+            "nothing-of-it",
+            with(
+                all(),
+                json!({"failurePolicy": "Ignore", "matchConditions": [{"name": "a", "expression": "namespaceObject.metadata.name == 'gold'"}]}),
+            ),
+            "......",
+        ),
+        (
             "two-rules",
             json!({"rules": [about_deployments()["rules"][0], rule(&["CREATE"], &[""], &["v1"], &["namespaces"], "Cluster")["rules"][0]]}),
             "c..n..",

@@ -287,6 +287,7 @@ async fn expressions_see_the_old_object_the_namespace_and_the_request() {
     world.kubectl(&["label", "namespace", "default", "tier=gold"]).await;
     let spec = json!({"validations": [
         {"expression": "namespaceObject.metadata.labels.tier == 'gold'", "message": "tier"},
+        {"expression": "namespaceObject.status.phase == 'Active' && !has(namespaceObject.status.conditions)", "message": "status"},
         {"expression": "request.operation != 'UPDATE' || object.data.a == oldObject.data.a", "message": "a is fixed"},
         {"expression": "request.operation == 'UPDATE' || oldObject == null", "message": "old"},
         {"expression": "request.resource.resource == 'configmaps' && request.kind.kind == 'ConfigMap' && request.namespace == 'default'", "message": "names"},
