@@ -67,7 +67,7 @@ async fn volumes(state: &DockerState, users: Vec<Container>) -> Result<Vec<Value
         let show = |one: &hako_container::Volume| {
             let has = |user: &&Container| {
                 let mut sources = user.spec.mounts.iter().map(|mount| &mount.source);
-                sources.any(|source| matches!(source, MountSource::Volume { name } if *name == one.name))
+                sources.any(|source| matches!(source, MountSource::Volume { name, .. } if *name == one.name))
             };
             let mut shown = volume::json(one);
             let bytes = crate::sizes::tree(&one.path);

@@ -236,7 +236,7 @@ impl Core {
                 .unwrap_or_default();
             for target in declared.into_iter().map(PathBuf::from) {
                 if !spec.mounts.iter().any(|mount| mount.target == target) {
-                    let source = MountSource::Volume { name: String::new() };
+                    let source = MountSource::volume("");
                     spec.mounts.push(Mount {
                         target,
                         source,
@@ -248,7 +248,7 @@ impl Core {
             }
         }
         for mount in &mut spec.mounts {
-            if let MountSource::Volume { name } = &mut mount.source
+            if let MountSource::Volume { name, .. } = &mut mount.source
                 && name.is_empty()
             {
                 *name = random_id()?.to_string();
@@ -260,8 +260,8 @@ impl Core {
         }
         hako_sys::failpoint!("container.create.anonymous");
         for mount in &spec.mounts {
-            if let MountSource::Volume { name } = &mount.source {
-                self.ensure_volume(name)?;
+            if let MountSource::Volume { name, new } = &mount.source {
+                self.ensure_volume(name, new)?;
             }
         }
         Ok(())

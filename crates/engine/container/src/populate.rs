@@ -37,7 +37,7 @@ impl Core {
             .iter()
             .filter(|mount| !spec.no_copy.contains(&mount.target) && mount.subpath.is_empty())
         {
-            if let MountSource::Volume { name } = &mount.source {
+            if let MountSource::Volume { name, .. } = &mount.source {
                 let volume = self.volume(name)?;
                 if volume.is_own() {
                     wanted.push((name, &mount.target, volume));

@@ -435,12 +435,41 @@ pub enum MountSource {
     Volume {
         /// The volume's name.
         name: String,
+        /// What it is made with when it is missing.
+        #[serde(default, skip_serializing_if = "NewVolume::is_plain")]
+        new: NewVolume,
     },
     /// The files of an image, which cannot be written.
     Image {
         /// As the caller wrote it; resolved when the container is created.
         name: String,
     },
+}
+
+/// What a volume is made with. One that is there is taken as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewVolume {
+    /// For the caller only.
+    pub labels: BTreeMap<String, String>,
+    /// See [`Volume::options`](crate::Volume::options).
+    pub options: BTreeMap<String, String>,
+}
+
+impl NewVolume {
+    /// Whether nothing is said of it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.labels.is_empty() && self.options.is_empty()
+    }
+}
+
+impl MountSource {
+    /// The volume of that name, made as a plain directory when it is missing; empty for an anonymous one.
+    #[must_use]
+    pub fn volume(name: &str) -> Self {
+        Self::Volume { name: name.to_owned(), new: NewVolume::default() }
+    }
 }
 
 /// How mounts propagate, in the words of mount(8).

@@ -167,8 +167,8 @@ impl Core {
         let sandbox = &container.sandbox.record;
         let mut volumes = Vec::new();
         for mount in &record.spec.mounts {
-            if let MountSource::Volume { name } = &mount.source {
-                volumes.push((name.clone(), self.ensure_volume(name)?.source()));
+            if let MountSource::Volume { name, new } = &mount.source {
+                volumes.push((name.clone(), self.ensure_volume(name, new)?.source()));
             }
         }
         let around = Surroundings {

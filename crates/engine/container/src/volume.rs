@@ -4,7 +4,7 @@ use crate::container::ContainerObject;
 use crate::core::{Core, random_id};
 use crate::error::{EngineError, io};
 use crate::record;
-use crate::{Engine, MountSource};
+use crate::{Engine, MountSource, NewVolume};
 use hako_error::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,19 +73,15 @@ impl Core {
     }
 
     /// The volume of that name, made when missing.
-    pub(crate) fn ensure_volume(&self, name: &str) -> Result<Volume, EngineError> {
+    pub(crate) fn ensure_volume(&self, name: &str, new: &NewVolume) -> Result<Volume, EngineError> {
         match self.volume(name) {
-            Err(EngineError::NoVolume { .. }) => self.make_volume(name, BTreeMap::new(), BTreeMap::new()),
+            Err(EngineError::NoVolume { .. }) => self.make_volume(name, new.clone()),
             found => found,
         }
     }
 
-    fn make_volume(
-        &self,
-        name: &str,
-        labels: BTreeMap<String, String>,
-        options: BTreeMap<String, String>,
-    ) -> Result<Volume, EngineError> {
+    fn make_volume(&self, name: &str, new: NewVolume) -> Result<Volume, EngineError> {
+        let NewVolume { labels, options } = new;
         let dir = self.layout.volumes().join(name);
         let path = dir.join("_data");
         std::fs::create_dir_all(&path).map_err(io("make directory", &path))?;
@@ -109,7 +105,7 @@ impl Core {
     /// Tells of each volume of a container that it is in use, or not any more.
     pub(crate) fn volume_events(&self, container: &ContainerObject, is_mounted: bool) {
         for mount in &container.record.spec.mounts {
-            let MountSource::Volume { name } = &mount.source else { continue };
+            let MountSource::Volume { name, .. } = &mount.source else { continue };
             let id = container.id.clone();
             let action = match is_mounted {
                 true => crate::Action::Mount {
@@ -151,7 +147,7 @@ impl Core {
             if files.is_empty() {
                 record::remove_tree(&dir)?;
             } else if check_name(&name).is_ok() {
-                self.make_volume(&name, BTreeMap::new(), BTreeMap::new())?;
+                self.make_volume(&name, NewVolume::default())?;
             }
         }
         Ok(())
@@ -159,7 +155,7 @@ impl Core {
 
     pub(crate) fn volume_user(&self, name: &str) -> Option<String> {
         let uses =
-            |source: &MountSource| matches!(source, MountSource::Volume { name: used } if used == name);
+            |source: &MountSource| matches!(source, MountSource::Volume { name: used, .. } if used == name);
         let containers = self.containers.read();
         let user =
             containers.values().find(|one| one.record.spec.mounts.iter().any(|mount| uses(&mount.source)));
@@ -180,7 +176,9 @@ impl Engine {
             false => name.to_owned(),
         };
         match self.core.volume(&name) {
-            Err(EngineError::NoVolume { .. }) => Ok(self.core.make_volume(&name, labels, options)?),
+            Err(EngineError::NoVolume { .. }) => {
+                Ok(self.core.make_volume(&name, NewVolume { labels, options })?)
+            }
             Ok(found) if !options.is_empty() && found.options != options => {
                 Err(EngineError::VolumeDiffers { name }.into())
             }
@@ -216,7 +214,7 @@ impl Engine {
         let mounts = containers.values().flat_map(|one| &one.record.spec.mounts);
         mounts
             .filter_map(|mount| match &mount.source {
-                MountSource::Volume { name } => Some(name.clone()),
+                MountSource::Volume { name, .. } => Some(name.clone()),
                 _ => None,
             })
             .collect()

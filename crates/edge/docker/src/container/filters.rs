@@ -135,7 +135,7 @@ fn has_volume(container: &Container, wanted: &str) -> bool {
     container.spec.mounts.iter().any(|mount| {
         mount.target.as_os_str() == wanted
             || match &mount.source {
-                MountSource::Volume { name } => name == wanted,
+                MountSource::Volume { name, .. } => name == wanted,
                 MountSource::Bind { path, .. } => path.as_os_str() == wanted,
                 MountSource::Tmpfs { .. } | MountSource::Image { .. } => false,
             }

@@ -202,7 +202,7 @@ pub(crate) fn mounts(state: &DockerState, container: &Container) -> Vec<Value> {
             }
             MountSource::Tmpfs { .. } => ("tmpfs", "", String::new(), ""),
             MountSource::Image { name } => ("image", name.as_str(), name.clone(), ""),
-            MountSource::Volume { name } => {
+            MountSource::Volume { name, .. } => {
                 ("volume", name.as_str(), state.engine.volume_path(name).display().to_string(), "")
             }
         };

@@ -149,8 +149,8 @@ fn fields_that_cannot_be_had_are_refused_by_their_names() {
             ("HostConfig.VolumeDriver", r#""HostConfig":{"VolumeDriver":"nfs"}"#),
             ("HostConfig.Isolation", r#""HostConfig":{"Isolation":"hyperv"}"#),
             (
-                "options of a volume without a name",
-                r#""HostConfig":{"Mounts":[{"Type":"volume","Target":"/d","VolumeOptions":{"DriverConfig":{"Options":{"a":"b"}}}}]}"#,
+                "HostConfig.Mounts[].VolumeOptions.DriverConfig.Name",
+                r#""HostConfig":{"Mounts":[{"Type":"volume","Target":"/d","VolumeOptions":{"DriverConfig":{"Name":"nfs"}}}]}"#,
             ),
             (
                 "HostConfig.Mounts[].ClusterOptions",

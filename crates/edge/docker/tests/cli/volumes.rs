@@ -1,6 +1,6 @@
 //! Volumes by the docker command line.
 
-use crate::daemon::with_daemon;
+use crate::daemon::{Daemon, with_daemon};
 
 #[test]
 fn a_volume_can_be_a_file_system_that_each_container_mounts() {
@@ -71,6 +71,49 @@ fn a_mount_makes_its_volume_with_options_and_takes_one_that_exists_as_it_is() {
             let (code, _, err) = run(",volume-opt=colour=red");
             assert!(code == 125 && err.contains("invalid option"), "{code} {err}");
             assert_eq!(docker.ok(&["ps", "-aq"]), "");
+        });
+    });
+}
+
+#[test]
+fn a_volume_without_a_name_has_what_its_mount_says_and_goes_with_its_container() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "--name", "made", "busybox", "sh", "-c", "mkdir /m && echo hello >/m/file"]);
+        docker.ok(&["commit", "made", "filled"]);
+        docker.ok(&["rm", "made"]);
+        let volumes = |docker: &Daemon| docker.ok(&["volume", "ls", "-q"]);
+        docker.with_each_cli(|docker| {
+            let run = |options: &[&str], mount: &str, command: &[&str]| {
+                let mount = format!("type=volume,dst=/m,volume-driver=local{mount}");
+                docker.run(&[&["run"], options, &["--mount", &mount, "filled"], command].concat())
+            };
+            let sized =
+                ",volume-opt=type=tmpfs,volume-opt=device=tmpfs,\"volume-opt=o=size=1m\",volume-label=team=a";
+            let show = ["grep", " /m ", "/proc/mounts"];
+            let (code, shown, err) = run(&["--name", "sized"], sized, &show);
+            assert!(code == 0 && shown.starts_with("tmpfs /m tmpfs"), "{shown}{err}");
+            assert!(shown.contains("size=1024k"), "{shown}");
+            let name = docker.ok(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", "sized"]);
+            assert_eq!((name.trim().len(), volumes(docker)), (64, name.clone()));
+            let format = "{{.Options.type}} {{.Options.device}} {{.Options.o}} {{.Labels.team}}";
+            assert_eq!(
+                docker.ok(&["volume", "inspect", "-f", format, name.trim()]),
+                "tmpfs tmpfs size=1m a\n"
+            );
+            let format = "{{range .HostConfig.Mounts}}{{.Source}}{{.VolumeOptions.Labels.team}}{{end}}";
+            assert_eq!(docker.ok(&["inspect", "-f", format, "sized"]), "a\n");
+            docker.ok(&["rm", "-v", "sized"]);
+            assert_eq!(volumes(docker), "");
+            let (code, shown, err) = run(&["--rm"], sized, &show);
+            assert!(code == 0 && shown.contains("size=1024k"), "{shown}{err}");
+            assert_eq!(volumes(docker), "", "it goes with a container that removes itself");
+            // What the image has there is in it, unless that is not wanted.
+            assert_eq!(run(&["--rm"], ",volume-label=team=a", &["ls", "/m"]).1, "file\n");
+            assert_eq!(run(&["--rm"], ",volume-nocopy", &["ls", "/m"]).1, "");
+            let (code, _, err) = run(&[], ",volume-opt=colour=red", &["true"]);
+            assert!(code == 125 && err.contains("invalid option"), "{code} {err}");
+            assert_eq!((docker.ok(&["ps", "-aq"]), volumes(docker)), (String::new(), String::new()));
         });
     });
 }

@@ -125,7 +125,7 @@ fn own_mount(index: usize, wanted: &crate::Mount, around: &Surroundings) -> Resu
             let all: Vec<&str> = all.iter().map(String::as_str).collect();
             mount("tmpfs", Path::new("tmpfs"), &wanted.target, &all)
         }
-        MountSource::Volume { name } => volume_mount(name, &wanted.target, access, around)?,
+        MountSource::Volume { name, .. } => volume_mount(name, &wanted.target, access, around)?,
         MountSource::Image { name } => {
             let layers = around.images.iter().find(|(known, _)| *known == index).map(|(_, layers)| layers);
             let layers = layers.ok_or_else(|| EngineError::NoImage { name: name.clone() })?;

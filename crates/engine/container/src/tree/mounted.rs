@@ -48,7 +48,7 @@ impl Core {
         let mut wanted = Vec::new();
         for mount in &container.record.spec.mounts {
             let source = match &mount.source {
-                MountSource::Volume { name } => match self.ensure_volume(name)?.source() {
+                MountSource::Volume { name, new } => match self.ensure_volume(name, new)?.source() {
                     VolumeSource::Directory(path) => path,
                     // A file system that only the container itself mounts.
                     VolumeSource::Mounted { .. } => continue,

@@ -240,7 +240,7 @@ fn user_environment_directory_mounts_and_limits_are_what_was_asked_for() {
             },
             Mount {
                 target: "/vol".into(),
-                source: MountSource::Volume { name: String::new() },
+                source: MountSource::volume(""),
                 read_only: false,
                 below: Default::default(),
                 subpath: String::new(),

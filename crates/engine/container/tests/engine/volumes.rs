@@ -31,7 +31,7 @@ fn image_with_data(host: &Host) {
 }
 
 fn with_volume(name: &str, script: &str) -> ContainerSpec {
-    let source = MountSource::Volume { name: name.to_owned() };
+    let source = MountSource::volume(name);
     ContainerSpec {
         image: ImageSource::Name("db".parse().unwrap()),
         mounts: vec![Mount {
@@ -87,7 +87,7 @@ fn a_volume_that_is_in_use_is_filled_where_it_is() {
     on_host(|host| async move {
         image_with_data(&host);
         let engine = host.open().await;
-        let source = MountSource::Volume { name: "shared".into() };
+        let source = MountSource::volume("shared");
         let mounts = vec![Mount {
             target: "/here".into(),
             source,

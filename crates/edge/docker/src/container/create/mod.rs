@@ -36,7 +36,7 @@ use hako_error::{Error, Kind};
 use hako_image::Image;
 use hako_image::transfer::Platform;
 use http::StatusCode;
-use mounts::{make_volumes, take_volumes, volume_wishes};
+use mounts::{check_new_volumes, take_volumes};
 use network::sandbox_spec;
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ pub(crate) async fn create(
         sandbox.endpoints = network::endpoints(&state, &request, &host).await?;
     }
     let check = Check::merged(request.healthcheck.clone(), &image.raw_config["config"]["Healthcheck"])?;
-    let (volumes_from, wishes) = (host.volumes_from.clone().unwrap_or_default(), volume_wishes(&host)?);
+    let volumes_from = host.volumes_from.clone().unwrap_or_default();
     clear_entrypoint(&mut request, config.and_then(|config| config.cmd().clone()));
     let mut spec = container_spec(request, host, version)?;
     take_volumes(&state, &volumes_from, &mut spec.mounts).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn create(
         spec.annotations.insert(HEALTH.to_owned(), json!(check).to_string());
     }
     spec.annotations.insert(REQUEST.to_owned(), body.to_string());
-    make_volumes(&state, wishes)?;
+    check_new_volumes(&state, &spec.mounts)?;
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
 }
@@ -221,8 +221,8 @@ mod tests {
         assert_eq!(mount("/a:/b:ro,rslave"), read_only);
         let older = bind_mount("/a:/b:ro", ApiVersion(1, 43)).unwrap();
         assert_eq!(older.below, Below::Writable, "recursive since 1.44");
-        assert_eq!(mount("data:/b").source, MountSource::Volume { name: "data".into() });
-        assert_eq!(mount("/b").source, MountSource::Volume { name: String::new() });
+        assert_eq!(mount("data:/b").source, MountSource::volume("data"));
+        assert_eq!(mount("/b").source, MountSource::volume(""));
         assert!(mount("/a:/b:ro,z,rslave,cached").read_only);
         for bad in ["/a:b", "/a:/b:odd", "/a:/", "a:b:c:d", "/a:/b:ro,rw", "/a:/b:z,Z", "/a:/b:slave,rslave"]
         {

@@ -5,8 +5,7 @@ use super::bytes;
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::error::{Failure, invalid, unimplemented};
-use hako_container::{Below, ContainerEngine, Mount, MountSource, Propagation};
-use std::collections::BTreeMap;
+use hako_container::{Below, ContainerEngine, Mount, MountSource, NewVolume, Propagation};
 use std::path::PathBuf;
 
 /// All mounts of a request; `volumes` are targets that get an anonymous volume unless something else is mounted there.
@@ -73,43 +72,14 @@ pub(super) async fn take_volumes(
     Ok(())
 }
 
-/// A named volume that is to have labels or options if it is made.
-pub(super) struct VolumeWish {
-    name: String,
-    labels: BTreeMap<String, String>,
-    options: BTreeMap<String, String>,
-}
-
-pub(super) fn volume_wishes(host: &HostConfig) -> Result<Vec<VolumeWish>, Failure> {
-    let mut wishes = Vec::new();
-    for mount in host.mounts.iter().flatten() {
-        let Some(wanted) = &mount.volume_options else { continue };
-        let labels = wanted.labels.clone().unwrap_or_default();
-        let options = wanted.driver_config.as_ref().and_then(|driver| driver.options.clone());
-        let options = options.unwrap_or_default();
-        match mount.source.is_empty() {
-            true if !options.is_empty() => {
-                let text = "options of a volume without a name are unimplemented: name it in Source";
-                return Err(unimplemented(text));
-            }
-            false if !(labels.is_empty() && options.is_empty()) => {
-                wishes.push(VolumeWish { name: mount.source.clone(), labels, options });
-            }
-            _ => {}
-        }
-    }
-    Ok(wishes)
-}
-
-/// A volume that exists is taken as it is, whatever is asked for, as dockerd does.
-pub(super) fn make_volumes(state: &DockerState, wishes: Vec<VolumeWish>) -> Result<(), Failure> {
-    for VolumeWish { name, labels, options } in wishes {
-        match state.engine.volume(&name) {
-            Err(error) if error.is_not_found() => {
-                crate::volume::check_options(&options)?;
-                state.engine.create_volume(&name, labels, options)?;
-            }
-            found => drop(found?),
+/// Whether the volumes that are missing can be made as is asked for. One that exists is taken as it is, whatever is asked
+/// for, as dockerd does.
+pub(super) fn check_new_volumes(state: &DockerState, mounts: &[Mount]) -> Result<(), Failure> {
+    for mount in mounts {
+        let MountSource::Volume { name, new } = &mount.source else { continue };
+        let is_there = || !name.is_empty() && state.engine.volume(name).is_ok();
+        if !new.is_plain() && !is_there() {
+            crate::volume::check_options(&new.options)?;
         }
     }
     Ok(())
@@ -163,7 +133,7 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
     }
     let source = match source.starts_with('/') {
         true => MountSource::Bind { path: source.into(), propagation, create: true },
-        false => MountSource::Volume { name: source.to_owned() },
+        false => MountSource::volume(source),
     };
     Ok(Mount { target, source, read_only, below: below(version), subpath: String::new() })
 }
@@ -263,6 +233,13 @@ fn subpath(mount: &MountRequest) -> Result<String, Failure> {
     }
 }
 
+/// What a volume has if the mount is what it is made for, whether it has a name or not.
+fn new_volume(mount: &MountRequest) -> NewVolume {
+    let wanted = mount.volume_options.clone().unwrap_or_default();
+    let options = wanted.driver_config.and_then(|driver| driver.options);
+    NewVolume { labels: wanted.labels.unwrap_or_default(), options: options.unwrap_or_default() }
+}
+
 fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failure> {
     check_options(mount)?;
     let mut below = below(version);
@@ -291,7 +268,7 @@ fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failu
                 create: options.create_mountpoint,
             }
         }
-        "volume" => MountSource::Volume { name: mount.source.clone() },
+        "volume" => MountSource::Volume { name: mount.source.clone(), new: new_volume(mount) },
         "tmpfs" => {
             let options = mount.tmpfs_options.clone().unwrap_or_default();
             if !mount.source.is_empty() {
