@@ -296,7 +296,17 @@ fn links_of_the_default_network_are_names_and_variables() {
             docker.ok(&["stop", "-t", "0", "db"]);
             let (code, _, err) = docker.run(&["run", "--rm", "--link", "db:store", "busybox", "true"]);
             assert!(code == 125 && err.contains("Cannot link to a non running container"), "{code} {err}");
-            docker.ok(&["rm", "db"]);
+            let link = || docker.run(&["run", "--name", "wants", "--link", "db:store", "busybox", "true"]);
+            let (_, _, err) = link();
+            let said = "Cannot link to a non running container: /db AS /wants/store";
+            assert!(err.contains(said), "{err}");
+            // That it is elsewhere counts for more than that it does not run.
+            docker.ok(&["rm", "wants"]);
+            docker.ok(&["network", "disconnect", "bridge", "db"]);
+            let (_, _, err) = link();
+            let said = "Cannot link to /db, as it does not belong to the default network";
+            assert!(err.contains(said), "{err}");
+            docker.ok(&["rm", "wants", "db"]);
             let hosts = ["run", "--rm", "--add-host", "up:host-gateway", "busybox", "cat", "/etc/hosts"];
             assert!(docker.ok(&hosts).contains("172.17.0.1\tup"));
         });

@@ -178,7 +178,7 @@ impl Core {
         for spec in &wanted.endpoints {
             endpoints.push((spec.clone(), self.links(spec)?));
         }
-        let others = self.linked_hosts(&networks, &wanted.endpoints)?;
+        let others = self.linked_hosts(&networks, sandbox, &wanted.endpoints)?;
         endpoints.sort_by(|(a, _), (b, _)| {
             (Reverse(a.priority), &a.network).cmp(&(Reverse(b.priority), &b.network))
         });
@@ -212,8 +212,14 @@ impl Core {
         links.collect()
     }
 
-    /// In the default network nobody is found by name, so links are lines of the hosts file.
-    fn linked_hosts(&self, networks: &Networks, endpoints: &[EndpointSpec]) -> Result<Vec<HostEntry>> {
+    /// In the default network nobody is found by name, so links are lines of the hosts file. As with dockerd, who is not
+    /// in it is told as that, whether it runs or not.
+    fn linked_hosts(
+        &self,
+        networks: &Networks,
+        sandbox: &SandboxObject,
+        endpoints: &[EndpointSpec],
+    ) -> Result<Vec<HostEntry>> {
         let mut hosts = Vec::new();
         for spec in endpoints.iter().filter(|spec| spec.network == DEFAULT_NETWORK) {
             for link in &spec.links {
@@ -223,11 +229,14 @@ impl Core {
                 let net = networks.find(DEFAULT_NETWORK)?;
                 let endpoint = member.endpoints.iter().find(|endpoint| endpoint.network == net.id);
                 let Some(address) = endpoint.and_then(|endpoint| endpoint.v4()) else {
-                    let text = match target.status.read().state.is_running() {
-                        true => {
+                    let wanted = target.sandbox.wanted.read();
+                    let belongs = wanted.endpoints.iter().any(|known| known.network == DEFAULT_NETWORK);
+                    let (own, alias) = (self.name(sandbox), &link.alias);
+                    let text = match belongs {
+                        true => format!("Cannot link to a non running container: /{name} AS /{own}/{alias}"),
+                        false => {
                             format!("Cannot link to /{name}, as it does not belong to the default network")
                         }
-                        false => format!("Cannot link to a non running container: /{name} AS {}", link.alias),
                     };
                     return Err(Error::new(Kind::FailedPrecondition, text));
                 };
@@ -257,7 +266,7 @@ impl Core {
         wanted.endpoints.push(spec.clone());
         if let Some(live) = sandbox.live() {
             let links = self.links(&spec)?;
-            let others = self.linked_hosts(&networks, &wanted.endpoints)?;
+            let others = self.linked_hosts(&networks, sandbox, &wanted.endpoints)?;
             let (object, identity, netns) = (Arc::clone(sandbox), self.identity(sandbox), live.shim.netns());
             let (adding, recorded) = (spec.clone(), wanted.clone());
             blocking(move || {
@@ -293,7 +302,7 @@ impl Core {
             let text = format!("container {id} is not connected to {the}network {name}");
             return Err(Error::new(Kind::Forbidden, text));
         }
-        let others = self.linked_hosts(&networks, &wanted.endpoints).unwrap_or_default();
+        let others = self.linked_hosts(&networks, sandbox, &wanted.endpoints).unwrap_or_default();
         sandbox.set_wanted(wanted)?;
         hako_sys::failpoint!("container.disconnect.recorded");
         let Some(live) = sandbox.live() else { return Ok(()) };
@@ -354,7 +363,7 @@ impl Core {
         if !networks.has_published(sandbox.id.as_str(), &ports) {
             networks.publish(sandbox.id.as_str(), &ports)?;
         }
-        let others = self.linked_hosts(networks, &wanted.endpoints).unwrap_or_default();
+        let others = self.linked_hosts(networks, sandbox, &wanted.endpoints).unwrap_or_default();
         sandbox.write_files(networks, others)
     }
 
