@@ -39,3 +39,8 @@ pub use config::{ClusterDns, NodeConfig, NodeServer};
 pub use handle::{ContainerReport, NodeHandle, PodReport};
 pub use node::Node;
 pub use seams::{EndpointDrain, Images, LocalImage, NoDrain, StoredImages};
+
+/// What clients of `exec`, `attach` and `port-forward` say on the wire, for whoever reads it without a pod.
+pub mod wire {
+    pub use crate::server::{Frame, FromClient, Headers, Protocol, Reader, SpdyError, Writer};
+}

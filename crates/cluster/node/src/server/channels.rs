@@ -28,7 +28,7 @@ const CLOSE: u8 = 255;
 
 /// Which of the protocols is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub enum Protocol {
     /// `v5.channel.k8s.io`: standard input can be closed.
     V5,
     /// `v4.channel.k8s.io`.
@@ -51,7 +51,8 @@ pub(super) const ALL: &[&str] = &[V5, V4, V4_BASE64, V1, V1_BASE64, ""];
 
 impl Protocol {
     /// By its name; only names of this module are asked for.
-    pub(super) fn named(name: &str) -> Self {
+    #[must_use]
+    pub fn named(name: &str) -> Self {
         match name {
             V5 => Self::V5,
             V4 => Self::V4,
@@ -66,7 +67,8 @@ impl Protocol {
     }
 
     /// What is on a channel as the client is sent it.
-    pub(super) fn write(self, bytes: Bytes) -> Message {
+    #[must_use]
+    pub fn write(self, bytes: Bytes) -> Message {
         match bytes.split_first() {
             Some((channel, payload)) if self.is_base64() => {
                 Message::text(format!("{}{}", char::from(b'0' + channel), STANDARD.encode(payload)))
@@ -76,7 +78,8 @@ impl Protocol {
     }
 
     /// What a client sent on a channel; none for what is no such thing.
-    pub(super) fn take(self, message: Message) -> Option<Bytes> {
+    #[must_use]
+    pub fn take(self, message: Message) -> Option<Bytes> {
         match message {
             Message::Binary(bytes) if !self.is_base64() => Some(bytes),
             Message::Text(text) if self.is_base64() => {
@@ -99,7 +102,8 @@ impl Protocol {
     }
 
     /// What a message of the client means; `None` for what means nothing here.
-    pub(super) fn read(self, message: &Bytes) -> Option<FromClient> {
+    #[must_use]
+    pub fn read(self, message: &Bytes) -> Option<FromClient> {
         let (channel, payload) = (*message.first()?, message.slice(1..));
         match channel {
             STDIN => Some(FromClient::Stdin(payload)),
@@ -112,7 +116,7 @@ impl Protocol {
 
 /// What a client says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FromClient {
+pub enum FromClient {
     /// Bytes for the program.
     Stdin(Bytes),
     /// No more will come.

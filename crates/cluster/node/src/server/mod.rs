@@ -16,6 +16,9 @@ mod tls;
 mod tunnel;
 mod upgrade;
 
+pub use channels::{FromClient, Protocol};
+pub use spdy::{Frame, Headers, Reader, SpdyError, Writer};
+
 use crate::context::Context;
 use crate::node::Pods;
 use bytes::Bytes;

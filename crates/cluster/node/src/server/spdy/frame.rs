@@ -26,7 +26,7 @@ const LIMIT: usize = 1 << 20;
 
 /// What travels.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub enum Frame {
     /// The client opens a stream.
     Open { stream: u32, headers: Headers, is_last: bool },
     /// The server takes it.
@@ -42,18 +42,23 @@ pub(super) enum Frame {
 }
 
 /// Reads frames.
-pub(super) struct Reader<R> {
+#[derive(Debug)]
+pub struct Reader<R> {
     io: BufReader<R>,
     inflater: Inflater,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    pub(super) fn new(io: R) -> Self {
+    /// Reads from a connection.
+    pub fn new(io: R) -> Self {
         Self { io: BufReader::new(io), inflater: Inflater::new() }
     }
 
     /// The next frame; none when the peer hung up between two.
-    pub(super) async fn next(&mut self) -> Result<Option<Frame>, SpdyError> {
+    ///
+    /// # Errors
+    /// When what comes is no frame, or nothing comes any more.
+    pub async fn next(&mut self) -> Result<Option<Frame>, SpdyError> {
         let mut head = [0; HEAD];
         if self.io.read(&mut head[..1]).await? == 0 {
             return Ok(None);
@@ -108,18 +113,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 /// Writes frames.
-pub(super) struct Writer<W> {
-    pub(super) io: W,
+#[derive(Debug)]
+pub struct Writer<W> {
+    pub io: W,
     deflater: Deflater,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    pub(super) fn new(io: W) -> Self {
+    /// Writes to a connection.
+    pub fn new(io: W) -> Self {
         Self { io, deflater: Deflater::new() }
     }
 
     /// Writes one frame, and all of it.
-    pub(super) async fn write(&mut self, frame: &Frame) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn write(&mut self, frame: &Frame) -> std::io::Result<()> {
         let mut out = BytesMut::new();
         match frame {
             Frame::Open { stream, headers, is_last } => {

@@ -108,17 +108,19 @@ fn dictionary() -> &'static [u8] {
 
 /// Names, in small letters, with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Headers(pub(super) Vec<(String, String)>);
+pub struct Headers(pub Vec<(String, String)>);
 
 impl Headers {
     /// The value of a name in small letters.
-    pub(in super::super) fn get(&self, name: &str) -> &str {
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value.as_str())
     }
 }
 
 /// Reads the blocks of a connection.
+#[derive(Debug)]
 pub(super) struct Inflater(Decompress);
 
 impl Inflater {
@@ -165,6 +167,7 @@ fn take(text: &mut &[u8]) -> Option<String> {
 }
 
 /// Writes the blocks of a connection.
+#[derive(Debug)]
 pub(super) struct Deflater {
     stream: Compress,
     has_begun: bool,

@@ -20,8 +20,8 @@ mod frame;
 mod headers;
 
 use bytes::Bytes;
-use frame::{Frame, Reader, Writer};
-pub(super) use headers::Headers;
+pub use frame::{Frame, Reader, Writer};
+pub use headers::Headers;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -38,7 +38,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// What can be wrong with what a client sends.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SpdyError {
+pub enum SpdyError {
     #[error("connection")]
     Connection(#[from] std::io::Error),
     #[error("frame of {length} bytes is larger than {limit}")]
