@@ -1,7 +1,8 @@
 //! Webhooks on everything that nobody answers for, and whose policy is to fail: they refuse, and who repairs them still can.
 
 use crate::platform::{HAKO, Platform, output, run, wait_until};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 /// All writes of the control plane's own, whatever they are about; not those of whoever asks from outside.
@@ -90,14 +91,12 @@ const OWN: [&str; 5] = [
     "service/kubernetes",
 ];
 
-/// A start in the background that waits, and what it says meanwhile.
-fn up(platform: &Platform) -> (Child, BufReader<std::process::ChildStderr>) {
+/// A start in the background that waits; what it says meanwhile is in the file.
+fn up(platform: &Platform, says: &Path) -> Child {
     let mut command = platform.hako();
     command.args(["up", "--detach", "--listen", platform.listen()]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let said = BufReader::new(child.stderr.take().unwrap());
-    (child, said)
+    let says = std::fs::File::create(says).unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(says).spawn().unwrap()
 }
 
 #[test]
@@ -115,10 +114,15 @@ fn a_start_that_dead_webhooks_keep_from_ending_says_which_and_how_to_be_rid_of_t
     spoil(&platform);
     platform.kill();
 
-    let (mut child, said) = up(&platform);
-    let mut waits = said.lines().map(Result::unwrap).filter(|line| line.contains("delete "));
+    let says = platform.data_dir().join("says");
+    let mut child = up(&platform, &says);
     for kind in ["mutating", "validating"] {
-        let line = waits.next().unwrap_or_else(|| panic!("nothing is said of the {kind} webhook"));
+        let said = || std::fs::read_to_string(&says).unwrap();
+        wait_until(&format!("what is said of the {kind} webhook"), || {
+            said().lines().any(|line| line.contains(&format!("delete {kind}")))
+        });
+        let said = said();
+        let line = said.lines().find(|line| line.contains(&format!("delete {kind}"))).unwrap();
         assert!(line.starts_with("hako: not ready yet: the webhook"), "{line}");
         assert!(line.contains(&format!("{kind}.dead.example.com")), "{line}");
         // Objects that everything relies on are there, whoever may not be asked about them.
