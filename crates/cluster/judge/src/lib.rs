@@ -1,8 +1,11 @@
 //! Kubernetes' messages as others have generated them of its .proto files, by which tests judge ours.
 //!
-//! Owns: reading with `k8s-pb`. Does not own: what is judged; nothing but tests depends on this crate.
+//! Owns: reading with `k8s-pb`, and those of OpenAPI, which it does not have, with `prost` ([`openapi`]).
+//! Does not own: what is judged; nothing but tests depends on this crate.
 //!
 //! Invariant: nothing of ours takes part in reading.
+
+pub mod openapi;
 
 use k8s_pb::api;
 use k8s_pb::apiextensions_apiserver::pkg::apis::apiextensions;

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use crate::http::Outcome;
 use crate::kinds::Kinds;
 use crate::metrics::Text;
 use crate::openapi::Document;
@@ -33,11 +34,11 @@ pub(crate) use merged::{Group, groups, openapi_index, swaggers};
 pub(crate) use serve::serve;
 pub(crate) use service::{ApiService, Remote};
 
-/// Documents that are made of the kinds and of what aggregated servers say: both forms of `/api` and of `/apis`, and the
+/// Documents that are made of the kinds and of what aggregated servers say: the forms of `/api` and of `/apis`, and the
 /// index of OpenAPI.
 const DOCUMENTS: usize = OPENAPI_INDEX + 1;
 /// The place of the last one.
-pub(crate) const OPENAPI_INDEX: usize = 4;
+pub(crate) const OPENAPI_INDEX: usize = 6;
 
 /// What a document was made of, and the document.
 type Told = Option<(Arc<Kinds>, u64, Arc<Document>)>;
@@ -127,20 +128,20 @@ impl Aggregated {
         &self,
         place: usize,
         kinds: &Arc<Kinds>,
-        make: impl FnOnce() -> Document,
-    ) -> Arc<Document> {
+        make: impl FnOnce() -> Outcome<Document>,
+    ) -> Outcome<Arc<Document>> {
         let edition = self.edition.load(Ordering::Acquire);
         if let Some(Some((its, its_edition, document))) = self.told.lock().get(place)
             && Arc::ptr_eq(its, kinds)
             && *its_edition == edition
         {
-            return Arc::clone(document);
+            return Ok(Arc::clone(document));
         }
         // Not under the lock: others need not wait for this one.
-        let document = Arc::new(make());
+        let document = Arc::new(make()?);
         if let Some(told) = self.told.lock().get_mut(place) {
             *told = Some((Arc::clone(kinds), edition, Arc::clone(&document)));
         }
-        document
+        Ok(document)
     }
 }

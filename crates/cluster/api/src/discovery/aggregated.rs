@@ -2,30 +2,45 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use hako_error::Error;
 use serde_json::{Value, json};
 
 use crate::aggregation::{self, Group, Remote};
-use crate::http::{Outcome, Request};
+use crate::http::{Encoding, Failure, Outcome, Request};
 use crate::kinds::{Kinds, Part, Served};
 use crate::openapi::Document;
+use crate::protobuf;
 use crate::server::Inner;
 
 /// `/api` or `/apis` in aggregated form; made once for all who ask before something changes.
-pub(super) fn answer(server: &Inner, request: &Request, root: &str, version: &'static str) -> Outcome {
+pub(super) fn answer(
+    server: &Inner,
+    request: &Request,
+    root: &str,
+    (version, encoding): (&'static str, Encoding),
+) -> Outcome {
     let kinds = server.kinds.now();
-    let place = match (root, version) {
-        ("api", "v2") => 0,
-        ("api", _) => 1,
-        (_, "v2") => 2,
-        _ => 3,
+    let (place, content_type) = match (version, encoding) {
+        ("v2", Encoding::Protobuf) => {
+            (0, "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+        }
+        ("v2", _) => (1, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+        _ => (2, "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
     };
+    let place = if root == "api" { place } else { place + 3 };
     let groups = || aggregation::groups(&kinds, &server.aggregated.now());
-    let document = server.aggregated.told(place, &kinds, || build(&kinds, &groups(), root, version));
-    let content_type = match version {
-        "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-    };
+    let document = server.aggregated.told(place, &kinds, || {
+        let text = build(&kinds, &groups(), root, version);
+        if encoding == Encoding::Protobuf { message(text) } else { Ok(text) }
+    })?;
     Ok(super::document(request, &document, content_type))
+}
+
+/// The same document in protobuf; what stands for it stays.
+fn message(Document { bytes, etag }: Document) -> Outcome<Document> {
+    let message = protobuf::converted(&bytes).map_err(|error| Failure::from(Error::from(error)))?;
+    Ok(Document { bytes: message.map_or(bytes, Bytes::from), etag })
 }
 
 fn build(kinds: &Kinds, groups: &[Group], root: &str, version: &str) -> Document {

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::aggregation::{self, Group};
 use crate::config::GIT_VERSION;
 use crate::flow::Dump;
-use crate::http::{Answer, Failure, Outcome, Request, answer};
+use crate::http::{Accept, Answer, Failure, Outcome, Request, answer, first_of};
 use crate::openapi::{self, Document};
 use crate::server::Inner;
 
@@ -37,7 +37,7 @@ pub(crate) async fn answer(server: &Inner, request: &Request, segments: &[&str])
         ["debug", "api_priority_and_fairness", dump] => flow(server, request, dump),
         ["metrics", "slis"] => health::slis(server).await,
         ["openapi", "v2"] => openapi_v2(server, request),
-        ["openapi", "v3"] => Ok(openapi_index(server, request)),
+        ["openapi", "v3"] => openapi_index(server, request),
         ["openapi", "v3", path @ ..] => openapi_v3(server, request, path),
         [".well-known", "openid-configuration"] => Ok(answer::json(StatusCode::OK, &openid::configuration())),
         ["openid", "v1", "jwks"] => Ok(openid::keys(&server.config.pki)),
@@ -58,8 +58,9 @@ fn flow(server: &Inner, request: &Request, dump: &str) -> Outcome {
 }
 
 fn root(server: &Inner, request: &Request, root: &str) -> Outcome {
-    match request.accept()?.discovery {
-        Some(version) => aggregated::answer(server, request, root, version),
+    let accept = Accept::parse_of_discovery(request.header(header::ACCEPT))?;
+    match accept.discovery {
+        Some(version) => aggregated::answer(server, request, root, (version, accept.encoding)),
         None => groups::root(&all_groups(server), root),
     }
 }
@@ -87,24 +88,37 @@ fn platform() -> String {
 }
 
 fn openapi_v2(server: &Inner, request: &Request) -> Outcome {
-    // Clients ask with an `@`, which is no token in a media type; they refuse it in an answer.
-    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    let accept = request.header(header::ACCEPT);
+    let content_type = openapi_form(request, &V2_PROTOBUF)?;
     let others = aggregation::swaggers(&server.kinds.now(), &server.aggregated.now());
-    if accept.contains("proto-openapi.spec.v2") {
-        return Ok(document(request, &openapi::v2_proto(&server.kinds, &others), PROTOBUF));
-    }
-    Ok(document(request, &openapi::v2_json(&server.kinds, &others), "application/json"))
+    let make = if content_type == JSON { openapi::v2_json } else { openapi::v2_proto };
+    Ok(document(request, &make(&server.kinds, &others), content_type))
 }
 
-fn openapi_index(server: &Inner, request: &Request) -> Answer {
+const JSON: &str = "application/json";
+/// Clients ask with an `@`, which is no token in a media type; they refuse it in an answer.
+const V2_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+const V3_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+];
+
+/// In what form a document is answered.
+fn openapi_form(request: &Request, protobuf: &[&'static str; 2]) -> Outcome<&'static str> {
+    let at = first_of(request.header(header::ACCEPT), &[JSON, protobuf[0], protobuf[1]])?;
+    Ok(if at == 0 { JSON } else { protobuf[0] })
+}
+
+fn openapi_index(server: &Inner, request: &Request) -> Outcome {
     let kinds = server.kinds.now();
     if server.aggregated.now().values().all(|service| service.remote.is_none()) {
-        return document(request, openapi::v3_index(&kinds), "application/json");
+        return Ok(document(request, openapi::v3_index(&kinds), JSON));
     }
-    let make = || aggregation::openapi_index(&kinds, &server.aggregated.now());
-    let index = server.aggregated.told(aggregation::OPENAPI_INDEX, &kinds, make);
-    document(request, &index, "application/json")
+    let make = || Ok(aggregation::openapi_index(&kinds, &server.aggregated.now()));
+    let index = server.aggregated.told(aggregation::OPENAPI_INDEX, &kinds, make)?;
+    Ok(document(request, &index, JSON))
 }
 
 fn openapi_v3(server: &Inner, request: &Request, path: &[&str]) -> Outcome {
@@ -113,12 +127,14 @@ fn openapi_v3(server: &Inner, request: &Request, path: &[&str]) -> Outcome {
         ["apis", group, version] => (group, version),
         _ => return Err(Failure::no_such_path()),
     };
-    let found = openapi::v3_doc(&server.kinds, group, version).ok_or_else(Failure::no_such_path)?;
+    let content_type = openapi_form(request, &V3_PROTOBUF)?;
+    let make = if content_type == JSON { openapi::v3_doc } else { openapi::v3_proto };
+    let found = make(&server.kinds, group, version).ok_or_else(Failure::no_such_path)?;
     let hash = request.query.get("hash").unwrap_or("");
     if !hash.is_empty() && hash != found.etag {
         return Ok(moved(&format!("{}?hash={}", request.path, found.etag)));
     }
-    let mut response = document(request, &found, "application/json");
+    let mut response = document(request, &found, content_type);
     if !hash.is_empty() {
         keep_for_ever(&mut response);
     }
@@ -147,7 +163,7 @@ fn keep_for_ever(response: &mut Answer) {
 
 fn document(request: &Request, document: &Document, content_type: &'static str) -> Answer {
     let etag = format!("\"{}\"", document.etag);
-    let mut response = if request.header(header::IF_NONE_MATCH) == etag {
+    let mut response = if is_known(request.header(header::IF_NONE_MATCH), &etag) {
         answer::respond(StatusCode::NOT_MODIFIED, content_type, bytes::Bytes::new())
     } else {
         answer::respond(StatusCode::OK, content_type, document.bytes.clone())
@@ -157,4 +173,9 @@ fn document(request: &Request, document: &Document, content_type: &'static str) 
     }
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+/// Whether a document is one of those that the client has (RFC 9110, 13.1.2).
+fn is_known(has: &str, etag: &str) -> bool {
+    has.split(',').map(str::trim).any(|its| its == "*" || its.strip_prefix("W/").unwrap_or(its) == etag)
 }

@@ -38,7 +38,7 @@ use crate::auth::Identity;
 pub(crate) use answer::{Answer, Failure, Outcome};
 pub(crate) use info::{Info, ResourceInfo, is_watch_path};
 pub(crate) use long::{LongPlace, LongPlaces};
-pub(crate) use negotiate::{Accept, Encoding, Form, RowObject};
+pub(crate) use negotiate::{Accept, Encoding, Form, RowObject, first_of};
 pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces, protobuf_pieces};
 pub(crate) use protobuf::in_protobuf;
 pub(crate) use query::Query;
@@ -102,12 +102,7 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
-    /// What the client accepts, with what it wants in the rows of a table.
-    pub(crate) fn accept(&self) -> Result<Accept, Failure> {
-        self.accept_of(true)
-    }
-
-    /// The same, of an object that may have no form in protobuf.
+    /// What the client accepts of an object that may have no form in protobuf, with what it wants in the rows of a table.
     pub(crate) fn accept_of(&self, has_protobuf: bool) -> Result<Accept, Failure> {
         let mut accept = Accept::parse(self.header(http::header::ACCEPT), has_protobuf)?;
         if let Form::Table(rows) = &mut accept.form {
@@ -122,7 +117,9 @@ impl Request {
         if !header.contains(crate::protobuf::MEDIA_TYPE) && !header.contains(yaml::MEDIA_TYPE) {
             return Encoding::Json;
         }
-        match Accept::parse(header, true) {
+        let is_root = matches!(self.path.trim_end_matches('/'), "/api" | "/apis");
+        let parsed = if is_root { Accept::parse_of_discovery(header) } else { Accept::parse(header, true) };
+        match parsed {
             // What is told besides objects has its own forms.
             Ok(accept) if accept.encoding == Encoding::Yaml && !self.path.starts_with("/api") => {
                 Encoding::Json

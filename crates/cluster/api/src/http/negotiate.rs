@@ -65,12 +65,18 @@ impl Accept {
     /// name a type come before those that leave it open. `has_protobuf` is whether the object itself has that form: its
     /// metadata always have.
     pub(crate) fn parse(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
-        Self::parse_where(header, has_protobuf, |_| true)
+        Self::parse_where(header, has_protobuf, |accept| accept.discovery.is_none())
+    }
+
+    /// The same for `/api` and `/apis`, which have a form that nothing else has.
+    pub(crate) fn parse_of_discovery(header: &str) -> Result<Self, Failure> {
+        Self::parse_where(header, true, |_| true)
     }
 
     /// The same for what has no other form than its own, such as an answer to a question.
     pub(crate) fn parse_of_object(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
-        Self::parse_where(header, has_protobuf, |accept| accept.form == Form::Object)
+        let is_had = |accept: &Self| accept.form == Form::Object && accept.discovery.is_none();
+        Self::parse_where(header, has_protobuf, is_had)
     }
 
     fn parse_where(header: &str, has_protobuf: bool, is_had: fn(&Self) -> bool) -> Result<Self, Failure> {
@@ -87,6 +93,20 @@ impl Accept {
             Failure::from(Status::failure(406, "NotAcceptable", text))
         })
     }
+}
+
+/// Which of some media types a client takes first; what accepts nothing at all takes the first.
+pub(crate) fn first_of(header: &str, offered: &[&str]) -> Result<usize, Failure> {
+    if header.trim().is_empty() {
+        return Ok(0);
+    }
+    let mut ranges: Vec<Range<'_>> = header.split(',').filter_map(Range::parse).collect();
+    ranges.sort_by(Range::compare);
+    let found = ranges.iter().find_map(|range| offered.iter().position(|media| range.covers(media)));
+    found.ok_or_else(|| {
+        let text = format!("only the following media types are accepted: {}", offered.join(", "));
+        Failure::from(Status::failure(406, "NotAcceptable", text))
+    })
 }
 
 const JSON: Accept = Accept { form: Form::Object, encoding: Encoding::Json, discovery: None };
@@ -117,6 +137,12 @@ impl<'h> Range<'h> {
             }
         }
         (range.weight > 0.0).then_some(range)
+    }
+
+    /// Whether it is the media type, or one that leaves it open.
+    fn covers(&self, media: &str) -> bool {
+        let open = self.media.strip_suffix('*').filter(|open| open.ends_with('/'));
+        self.media == "*/*" || self.media == media || open.is_some_and(|open| media.starts_with(open))
     }
 
     fn compare(&self, other: &Self) -> std::cmp::Ordering {
@@ -153,6 +179,9 @@ impl<'h> Range<'h> {
 
     /// Tables have no such form.
     fn serve_protobuf(&self, has_protobuf: bool) -> Option<Accept> {
+        if (self.wanted, self.group, self.version) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") {
+            return Some(Accept { encoding: Encoding::Protobuf, discovery: Some("v2"), ..JSON });
+        }
         let form = match (self.wanted, self.group, self.version) {
             ("", ..) if has_protobuf => Form::Object,
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => Form::Metadata,
@@ -183,7 +212,12 @@ mod tests {
         assert_eq!(accept("application/json,application/yaml"), JSON);
         let aggregated =
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
-        assert_eq!(accept(aggregated).discovery, Some("v2"));
+        let of_discovery = |header: &str| Accept::parse_of_discovery(header).unwrap();
+        assert_eq!(of_discovery(aggregated).discovery, Some("v2"));
+        assert_eq!(accept(aggregated), JSON, "objects have no such form");
+        let protobuf = "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let asked = of_discovery(&format!("{protobuf},{aggregated}"));
+        assert_eq!((asked.discovery, asked.encoding), (Some("v2"), Encoding::Protobuf));
         assert_eq!(
             accept("application/json;stream=x,application/vnd.kubernetes.protobuf;stream=watch"),
             PROTOBUF
@@ -213,6 +247,25 @@ mod tests {
         ] {
             assert_eq!(accept(&header), JSON, "{header}");
         }
+    }
+
+    #[test]
+    fn of_what_is_offered_the_first_that_is_accepted_is_taken() {
+        let offered = ["application/json", "application/x.y+protobuf", "application/x@y+protobuf"];
+        let first = |header: &str| first_of(header, &offered);
+        for (header, at) in [
+            ("", 0),
+            ("*/*", 0),
+            ("text/html,application/*", 0),
+            ("application/x@y+protobuf", 2),
+            ("application/x.y+protobuf, */*;q=0.8", 1),
+            ("application/json;q=0.5,application/x.y+protobuf", 1),
+            ("application/x.y+protobuf;q=0,application/json;q=0.1", 0),
+        ] {
+            assert_eq!(first(header).unwrap(), at, "{header}");
+        }
+        let refused = first("text/html, application/x.y").unwrap_err();
+        assert!(refused.status().code == 406 && refused.status().message.contains(offered[2]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! OpenAPI documents of the served kinds, by which clients validate and explain.
 //!
-//! Owns: version 2 (JSON and protobuf) and version 3 (index and a document per group-version).
+//! Owns: version 2, and version 3 (index and a document per group-version), in JSON and protobuf.
 //! Does not own: their transport; callers compare [`Document::etag`].
 //!
 //! Invariant: a document is built when somebody asks, from the schema model and the kinds that are served, and known
@@ -17,7 +17,7 @@ mod v3;
 pub(crate) use documents::Documents;
 pub(crate) use foreign::Swagger;
 pub(crate) use v2::{v2_json, v2_proto};
-pub(crate) use v3::{v3_doc, v3_index};
+pub(crate) use v3::{v3_doc, v3_index, v3_proto};
 
 use bytes::Bytes;
 use serde_json::Value;

@@ -36,5 +36,9 @@ pub(crate) fn v2_json(registry: &Registry, others: &[Arc<Swagger>]) -> Arc<Docum
 pub(crate) fn v2_proto(registry: &Registry, others: &[Arc<Swagger>]) -> Arc<Document> {
     let kinds = registry.now();
     let key = format!("v2 protobuf {}", edition(&kinds, others));
-    registry.documents.get(key, || Document::new(proto::encode(&build(&kinds, others))))
+    registry.documents.get(key, || {
+        let built = build(&kinds, others);
+        // Who asks in the one form or the other has the same document.
+        Document { etag: Document::of(&built).etag, bytes: proto::v2(&built).into() }
+    })
 }

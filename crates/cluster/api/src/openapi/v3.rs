@@ -1,6 +1,6 @@
 //! Version 3: an index, and a document for each group and version.
 
-use super::{Dialect, Document, definitions, etag, info, paths};
+use super::{Dialect, Document, definitions, etag, info, paths, proto};
 use crate::kinds::{Kinds, Registry, Served};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -48,14 +48,29 @@ pub(crate) fn v3_index(kinds: &Kinds) -> &Document {
     })
 }
 
-/// `/openapi/v3/api/v1` or `/openapi/v3/apis/<group>/<version>`; `None` if nothing of it is served.
+/// `/openapi/v3/api/v1` or `/openapi/v3/apis/<group>/<version>` as JSON; `None` if nothing of it is served.
 pub(crate) fn v3_doc(registry: &Registry, group: &str, version: &str) -> Option<Arc<Document>> {
+    document(registry, group, version, "v3", |built| built.to_string().into_bytes())
+}
+
+/// The same as `application/com.github.proto-openapi.spec.v3@v1.0+protobuf`.
+pub(crate) fn v3_proto(registry: &Registry, group: &str, version: &str) -> Option<Arc<Document>> {
+    document(registry, group, version, "v3 protobuf", proto::v3)
+}
+
+fn document(
+    registry: &Registry,
+    group: &str,
+    version: &str,
+    form: &str,
+    write: impl FnOnce(&Value) -> Vec<u8>,
+) -> Option<Arc<Document>> {
     let kinds = registry.now();
     let rows: Vec<&Arc<Served>> = kinds.of(group, version).collect();
     if rows.is_empty() {
         return None;
     }
     let edition = edition(&rows);
-    let make = || Document { etag: edition.clone(), bytes: build(&rows).to_string().into() };
-    Some(registry.documents.get(format!("v3 {edition}"), make))
+    let make = || Document { etag: edition.clone(), bytes: write(&build(&rows)).into() };
+    Some(registry.documents.get(format!("{form} {edition}"), make))
 }

@@ -280,3 +280,86 @@ async fn a_document_that_is_asked_for_by_its_hash_is_kept_and_others_are_sent_th
         assert_eq!(paths.iter().filter(|it| **it == path).count(), 1, "{path} in {paths:?}");
     }
 }
+
+const AGGREGATED: &str =
+    "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aggregated_discovery_in_protobuf_says_what_it_says_in_json() {
+    let world = World::start().await;
+    let http = Http(world.outside());
+    let in_json = AGGREGATED.replace(PROTOBUF, "application/json");
+    for path in ["/api", "/apis"] {
+        let (_, headers, text) = http.call("GET", path, &in_json, &Value::Null).await;
+        let mut text: Value = serde_json::from_slice(&text).unwrap();
+        let etag = headers["etag"].clone();
+        let accept = format!("{AGGREGATED},{in_json}");
+        let (status, headers, message) = http.call("GET", path, &accept, &Value::Null).await;
+        assert_eq!(
+            (status.as_u16(), headers["content-type"].to_str().unwrap(), &headers["etag"], &headers["vary"]),
+            (200, AGGREGATED, &etag, &"Accept".parse().unwrap())
+        );
+        let mut message = protobuf::object(&message).unwrap();
+        for document in [&mut text, &mut message] {
+            for group in document["items"].as_array_mut().unwrap() {
+                group["metadata"] = group["metadata"]["name"].clone();
+            }
+        }
+        assert_eq!(message["items"], text["items"], "{path}");
+        let request = Request::get(path).header("accept", AGGREGATED).header("if-none-match", etag);
+        let answer = http.0.send(request.body(Bytes::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{path}");
+        // A version that has no such form is passed over.
+        let older = format!("{},{PROTOBUF}", AGGREGATED.replace("v=v2", "v=v2beta1"));
+        let kind = http.call("GET", path, &older, &Value::Null).await;
+        let kind = protobuf::object(&kind.2).unwrap()["kind"].clone();
+        assert_eq!(kind, if path == "/api" { "APIVersions" } else { "APIGroupList" });
+    }
+    let (status, ..) = http.call("GET", "/api/v1/nodes", AGGREGATED, &Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_ACCEPTABLE, "no object has that form");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_of_openapi_are_answered_in_the_first_form_that_is_accepted() {
+    let world = World::start().await;
+    let http = Http(world.outside());
+    for (path, version) in [("/openapi/v2", "v2"), ("/openapi/v3/apis/apps/v1", "v3")] {
+        let told = format!("application/com.github.proto-openapi.spec.{version}.v1.0+protobuf");
+        let asked = told.replace(".v1.0", "@v1.0");
+        let (_, headers, text) = http.call("GET", path, "application/json", &Value::Null).await;
+        let text: Value = serde_json::from_slice(&text).unwrap();
+        let etag = headers["etag"].clone();
+        for (accept, wanted) in [
+            (asked.clone(), told.as_str()),
+            (told.clone(), &told),
+            (format!("{asked},application/json"), &told),
+            (format!("application/json;q=0.4,{asked};q=0.5"), &told),
+            (format!("application/json,{asked}"), "application/json"),
+            (format!("{asked};q=0.1,*/*"), "application/json"),
+        ] {
+            let (status, headers, bytes) = http.call("GET", path, &accept, &Value::Null).await;
+            let media = headers["content-type"].to_str().unwrap();
+            assert_eq!((status.as_u16(), media, &headers["etag"]), (200, wanted, &etag), "{accept}");
+            assert_eq!(headers["vary"], "Accept");
+            if wanted == told {
+                let read = if version == "v2" { hako_judge::openapi::v2 } else { hako_judge::openapi::v3 };
+                let read = read(&bytes).unwrap();
+                let paths = |document: &Value| document["paths"].as_object().unwrap().len();
+                assert_eq!((paths(&read), &read["info"]), (paths(&text), &text["info"]), "{accept}");
+            }
+        }
+        let request = Request::get(path).header("accept", &asked);
+        let request = request.header("if-none-match", format!("\"other\", W/{}", etag.to_str().unwrap()));
+        let answer = http.0.send(request.body(Bytes::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{path}");
+        let (status, _, refused) = http.call("GET", path, "text/html", &Value::Null).await;
+        let refused = String::from_utf8(refused.to_vec()).unwrap();
+        assert!(status == StatusCode::NOT_ACCEPTABLE && refused.contains(&asked), "{refused}");
+    }
+    let (_, _, index) = http.call("GET", "/openapi/v3", "", &Value::Null).await;
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let asked = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    let (code, headers, _) = http.call("GET", url, asked, &Value::Null).await;
+    assert_eq!((code, &headers["cache-control"]), (StatusCode::OK, &"public, immutable".parse().unwrap()));
+}

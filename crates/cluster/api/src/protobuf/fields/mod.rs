@@ -112,6 +112,7 @@ macro_rules! presence {
 }
 
 mod admissionregistration;
+mod apidiscovery;
 mod apiextensions;
 mod apiregistration;
 mod apps;
@@ -325,6 +326,7 @@ static ANSWERS: &[(&str, &str, &Message)] = &[
     ("v1", "APIResourceList", &meta::APIResourceList),
     ("v1", "APIVersions", &meta::APIVersions),
     ("v1", "Status", &meta::Status),
+    ("apidiscovery.k8s.io/v2", "APIGroupDiscovery", &apidiscovery::APIGroupDiscovery),
     ("meta.k8s.io/v1", "PartialObjectMetadata", &meta::PartialObjectMetadata),
 ];
 
