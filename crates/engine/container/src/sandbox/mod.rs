@@ -155,23 +155,6 @@ impl Core {
         }
     }
 
-    /// Below a group of the caller's, ours goes with the last sandbox in it, and the caller's if it was made for that.
-    /// Blocking.
-    pub(crate) fn leave_group_parent(&self, id: &SandboxId) {
-        let Some(parent) = self.group_parents.read().get(id).cloned() else { return };
-        let own = format!("{}/hako-{}", parent.trim_start_matches('/'), self.config.instance);
-        for hierarchy in self.config.cgroups.hierarchies() {
-            let dir = hierarchy.mount.join(&own);
-            if record::names(&dir)
-                .is_ok_and(|names| names.iter().all(|name| name.parse::<SandboxId>().is_err()))
-            {
-                remove_group(&dir.join("shims"));
-                remove_group(&dir);
-            }
-        }
-        self.remove_group_parent(&parent);
-    }
-
     /// The whole way up, for a sandbox of its own. The caller holds its lock exclusively.
     pub(crate) async fn bring_up(self: &Arc<Self>, sandbox: &Arc<SandboxObject>) -> Result<()> {
         let shim = self.spawn_shim(sandbox, None).await?;
@@ -338,17 +321,5 @@ impl Core {
             return;
         }
         self.events.emit(Subject::Sandbox(sandbox.id.clone()), action, &spec.name, "", &spec.labels);
-    }
-}
-
-/// Removes one group without groups in it. Its last process may be about to go; who else is in it keeps it.
-fn remove_group(dir: &std::path::Path) {
-    for _ in 0..20 {
-        match std::fs::remove_dir(dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-            _ => return,
-        }
     }
 }
