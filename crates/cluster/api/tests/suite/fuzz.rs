@@ -2,8 +2,12 @@
 
 #[path = "../../fuzz/harness/bodies.rs"]
 mod bodies;
+#[path = "../../fuzz/harness/certificates.rs"]
+mod certificates;
 #[path = "../../fuzz/harness/cluster.rs"]
 mod cluster;
+#[path = "../../fuzz/harness/configurations.rs"]
+mod configurations;
 #[path = "../../fuzz/harness/conversions.rs"]
 mod conversions;
 #[path = "../../../../../tests/damaged.rs"]
@@ -259,4 +263,81 @@ fn only_a_token_as_it_was_issued_is_somebodys() {
     ]);
     all.push(vec![b'\xff'; 3]);
     damaged::run(all, 1500, tokens::run);
+}
+
+const AUTHENTICATION: &str = r#"
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer:
+    url: https://a.example
+    discoveryURL: https://b.example/x
+    audiences: [a, b]
+    audienceMatchPolicy: MatchAny
+  claimValidationRules:
+  - {claim: hd, requiredValue: example.com}
+  - {expression: "claims.?email_verified.orValue(true) == true", message: m}
+  claimMappings:
+    username: {expression: "'a:' + claims.email"}
+    groups: {claim: roles, prefix: "a:"}
+    uid: {claim: sub}
+    extra: [{key: example.com/a, valueExpression: "claims.roles.map(r, r + 'x')"}]
+  userValidationRules:
+  - {expression: "!user.username.startsWith('system:')", message: m}
+anonymous: {enabled: true, conditions: [{path: /livez}]}
+"#;
+
+const AUDIT: &str = r#"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users: [a]
+  userGroups: ["system:nodes"]
+  verbs: [get, "*"]
+  resources: [{group: "", resources: [pods/*, secrets], resourceNames: [x]}]
+  namespaces: [default, ""]
+- {level: None, nonResourceURLs: [/healthz*, /version]}
+- {level: RequestResponse, omitManagedFields: true}
+"#;
+
+#[test]
+fn files_that_configure_the_server_are_read_or_refused_in_so_many_words() {
+    let as_json = hako_api::schema::decode::yaml(AUTHENTICATION.as_bytes()).unwrap().value.to_string();
+    let many = format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: [{}]\n",
+        "{issuer: {}},".repeat(64)
+    );
+    let all = seeds(&[
+        AUTHENTICATION,
+        AUDIT,
+        &as_json,
+        &many,
+        &AUTHENTICATION.replace("expression: ", "expression: &x "),
+        &AUDIT.replace("rules:", "x: &x [*x]\nrules:"),
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n",
+    ]);
+    damaged::run(all, 400, configurations::run);
+}
+
+#[test]
+fn what_is_no_certificate_is_told() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+    params.distinguished_name.push(rcgen::DnType::CommonName, "system:node:a");
+    let request = params.serialize_request(&key).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let as_text = |text: String| [&[1], text.as_bytes()].concat();
+    let all = vec![
+        request.der().to_vec(),
+        certificate.der().to_vec(),
+        key.serialize_der(),
+        as_text(request.pem().unwrap()),
+        as_text([certificate.pem(), certificate.pem()].concat()),
+        as_text(key.serialize_pem()),
+        as_text("-----BEGIN X-----\n-----END X-----\n".to_owned()),
+    ];
+    damaged::run(all, 300, certificates::run);
 }
