@@ -37,14 +37,15 @@ pub use crate::error::{Result, StoreError};
 pub use crate::etcd::{Etcd, EtcdConfig};
 pub use crate::sealed::{Sealed, Settled};
 pub use crate::types::{
-    Entry, Event, EventKind, Expect, Guard, HistorySize, Lease, LeaseId, Op, Page, Range, Read, Revision,
-    Status, Write, Written,
+    Along, Entry, Event, EventKind, Expect, Guard, HistorySize, Lease, LeaseId, Op, Page, Range, Read,
+    Revision, Status, Write, Written,
 };
 pub use crate::watch::{Batch, Watch};
 
 /// Keys at revisions. Every implementation passes the same suite (`testsuite`, behind the feature of that name).
 ///
-/// - Revisions are global and grow with every write; a write gets exactly one.
+/// - Revisions are global and grow with every write. A write gets one; what happens along with it has that one or
+///   an earlier one, which no other write has.
 /// - Reads are consistent: a read that starts after a write was acknowledged sees it.
 /// - A failed condition ([`Expect`]) changes nothing and uses up no revision.
 /// - Dropping a future does not take a write back: it may still happen.
@@ -59,7 +60,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Compacted`] if the older revision is gone, [`StoreError::FutureRevision`] if it is still to come.
     async fn range(&self, range: Range) -> Result<Page>;
 
-    /// Puts or deletes one key if it is as expected; returns once that is durable.
+    /// Puts or deletes one key if it is as expected, and what is to happen [along with it](Along); returns once that is
+    /// durable.
     ///
     /// # Errors
     /// [`StoreError::AlreadyExists`], [`StoreError::Conflict`] and [`StoreError::NotFound`] if it is not as expected,

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Batch, Event, EventKind, Expect, Op, Page, Range, Revision, Store, StoreError, Watch, Write};
+use crate::{
+    Along, Batch, Event, EventKind, Expect, Op, Page, Range, Revision, Store, StoreError, Watch, Write,
+};
 
 /// Declares one test per case.
 #[macro_export]
@@ -41,6 +43,7 @@ macro_rules! contract_suite {
             a_put_without_a_lease_detaches_the_key
             a_lease_that_is_not_kept_alive_expires
             the_status_tells_where_the_store_is
+            what_is_written_along_happens_with_the_write_or_not_at_all
         );
     };
     (@cases $make:expr, $($case:ident)*) => {
@@ -388,7 +391,8 @@ pub async fn revisions_of_the_future_are_refused(store: Subject) {
 
 async fn put_leased(store: &Subject, key: &str, lease: crate::LeaseId) -> Revision {
     let op = Op::Put { value: "leased".into(), lease: Some(lease) };
-    let write = Write { key: key.to_owned().into(), expect: Expect::Any, op, guards: Vec::new() };
+    let write =
+        Write { key: key.to_owned().into(), expect: Expect::Any, op, guards: Vec::new(), along: Vec::new() };
     store.write(write).await.unwrap().revision
 }
 
@@ -412,7 +416,7 @@ pub async fn a_revoked_lease_takes_its_keys_with_it(store: Subject) {
     assert!(gone(store.lease_revoke(lease).await.unwrap_err()));
     assert!(gone(store.lease_keepalive(lease).await.unwrap_err()));
     let op = Op::Put { value: Bytes::new(), lease: Some(lease) };
-    let write = Write { key: "d".into(), expect: Expect::Any, op, guards: Vec::new() };
+    let write = Write { key: "d".into(), expect: Expect::Any, op, guards: Vec::new(), along: Vec::new() };
     assert!(gone(store.write(write).await.unwrap_err()));
 }
 
@@ -440,4 +444,41 @@ pub async fn the_status_tells_where_the_store_is(store: Subject) {
     let status = store.status().await.unwrap();
     assert_eq!((status.revision, status.entries), (at, 2));
     assert_eq!(status.refusing, None);
+}
+
+pub async fn what_is_written_along_happens_with_the_write_or_not_at_all(store: Subject) {
+    let put = |value: &'static str| Op::Put { value: value.into(), lease: None };
+    let along = |key: &'static str, expect, op| Along { key: key.into(), expect, op };
+    let before = store.revision().await.unwrap();
+    let mut watch = store.watch(Bytes::new(), before).await.unwrap();
+    let with = |write: Write, change: Along| {
+        let store = Arc::clone(&store);
+        async move { store.write(write.along(vec![change])).await }
+    };
+    let written = with(Write::create("b", "1"), along("a", Expect::Absent, put("2"))).await.unwrap();
+    assert_eq!(store.get(b"b").await.unwrap().entry.unwrap().modified, written.revision);
+    let other = store.get(b"a").await.unwrap().entry.unwrap();
+    assert!(other.value == "2" && other.modified <= written.revision && other.modified > before);
+    let seen = events(&mut watch, 2).await;
+    let mut seen: Vec<&[u8]> = seen.iter().map(|event| &event.entry.key[..]).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [b"a", b"b"]);
+
+    let now = store.revision().await.unwrap();
+    let outdated = |result: Result<crate::Written, StoreError>, wanted: &str| match result {
+        Err(StoreError::Outdated { key }) => assert_eq!(key, wanted),
+        other => panic!("{other:?}"),
+    };
+    outdated(with(Write::create("c", "1"), along("a", Expect::Absent, put("3"))).await, "a");
+    outdated(with(Write::create("c", "1"), along("a", Expect::At(before), put("3"))).await, "a");
+    outdated(with(Write::create("c", "1"), along("d", Expect::Any, Op::Delete)).await, "d");
+    let taken = with(Write::create("b", "1"), along("e", Expect::Absent, put("3"))).await;
+    assert!(matches!(taken, Err(StoreError::AlreadyExists { .. })), "{taken:?}");
+    assert_eq!((value(&store, "c").await, value(&store, "e").await), (None, None));
+    assert_eq!((value(&store, "a").await.unwrap(), store.revision().await.unwrap()), ("2".into(), now));
+
+    let gone =
+        with(Write::delete("b", Expect::Any), along("a", Expect::At(other.modified), Op::Delete)).await;
+    assert_eq!(gone.unwrap().previous.unwrap().value, "1");
+    assert!(store.range(Range::all("")).await.unwrap().entries.is_empty());
 }

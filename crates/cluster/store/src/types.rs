@@ -119,6 +119,24 @@ pub enum Op {
     Delete,
 }
 
+impl Op {
+    /// Bytes of the value.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Put { value, .. } => value.len(),
+            Self::Delete => 0,
+        }
+    }
+
+    /// The lease that the key is to end with.
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Put { lease, .. } => *lease,
+            Self::Delete => None,
+        }
+    }
+}
+
 /// One conditional change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -130,6 +148,20 @@ pub struct Write {
     pub op: Op,
     /// Other keys that have to be as they were read.
     pub guards: Vec<Guard>,
+    /// Changes of other keys in the same step: all of it happens, or nothing.
+    pub along: Vec<Along>,
+}
+
+/// A change of another key in the step of a write. If that key is not as expected, the write is refused as
+/// [`crate::StoreError::Outdated`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Along {
+    /// The key, which no other change of the step is about.
+    pub key: Bytes,
+    /// The condition.
+    pub expect: Expect,
+    /// The change.
+    pub op: Op,
 }
 
 /// Another key that a write relies on: whatever is written in a namespace relies on that namespace.
@@ -155,18 +187,24 @@ impl Write {
     /// Puts a key without a lease.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>, expect: Expect) -> Self {
         let op = Op::Put { value: value.into(), lease: None };
-        Self { key: key.into(), expect, op, guards: Vec::new() }
+        Self { key: key.into(), expect, op, guards: Vec::new(), along: Vec::new() }
     }
 
     /// Deletes a key.
     pub fn delete(key: impl Into<Bytes>, expect: Expect) -> Self {
-        Self { key: key.into(), expect, op: Op::Delete, guards: Vec::new() }
+        Self { key: key.into(), expect, op: Op::Delete, guards: Vec::new(), along: Vec::new() }
     }
 
     /// The same, if other keys are as they were read.
     #[must_use]
     pub fn guarded(self, guards: Vec<Guard>) -> Self {
         Self { guards, ..self }
+    }
+
+    /// The same, with changes of other keys.
+    #[must_use]
+    pub fn along(self, along: Vec<Along>) -> Self {
+        Self { along, ..self }
     }
 }
 

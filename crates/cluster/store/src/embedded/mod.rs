@@ -211,9 +211,12 @@ impl Store for Embedded {
     }
 
     async fn write(&self, write: Write) -> Result<Written> {
-        check_size("key", write.key.len(), MAX_KEY_BYTES)?;
-        if let Op::Put { value, .. } = &write.op {
-            check_size("value", value.len(), MAX_VALUE_BYTES)?;
+        let along = write.along.iter().map(|change| (&change.key, &change.op));
+        for (key, op) in along.chain([(&write.key, &write.op)]) {
+            check_size("key", key.len(), MAX_KEY_BYTES)?;
+            if let Op::Put { value, .. } = op {
+                check_size("value", value.len(), MAX_VALUE_BYTES)?;
+            }
         }
         self.ask(|reply| Command::Write(write, reply)).await
     }

@@ -61,7 +61,10 @@ pub enum Command {
 impl Command {
     fn bytes(&self) -> usize {
         match self {
-            Self::Write(Write { op: Op::Put { value, .. }, .. }, _) => value.len(),
+            Self::Write(write, _) => {
+                let along = write.along.iter().map(|change| &change.op);
+                along.chain([&write.op]).map(Op::bytes).sum()
+            }
             _ => 0,
         }
     }
@@ -143,22 +146,30 @@ impl Round {
 
     fn write(&mut self, shared: &Shared, state: &State, write: &Write) -> Result<Written> {
         let previous = self.current(state, &write.key);
-        check(write, previous.as_ref())?;
+        check(&write.key, write.expect, &write.op, previous.as_ref())?;
         let is_outdated =
             |guard: &&Guard| self.current(state, &guard.key).is_none_or(|entry| entry.modified != guard.at);
         if let Some(guard) = write.guards.iter().find(is_outdated) {
             return Err(StoreError::Outdated { key: guard.key.clone() });
         }
-        match &write.op {
-            Op::Put { value, lease } => {
-                if let Some(id) = *lease
-                    && !shared.leases.is_live(id)
-                {
-                    return Err(StoreError::LeaseNotFound { id });
-                }
-                self.push(EventKind::Put, &write.key, value, *lease, previous.clone());
+        let mut along = Vec::with_capacity(write.along.len());
+        for change in &write.along {
+            let current = self.current(state, &change.key);
+            check(&change.key, change.expect, &change.op, current.as_ref())
+                .map_err(|_| StoreError::Outdated { key: change.key.clone() })?;
+            along.push((&change.key, &change.op, current));
+        }
+        let changes = along.into_iter().chain([(&write.key, &write.op, previous.clone())]);
+        let is_gone = |id: &LeaseId| !shared.leases.is_live(*id);
+        if let Some(id) = changes.clone().filter_map(|(_, op, _)| op.lease()).find(is_gone) {
+            return Err(StoreError::LeaseNotFound { id });
+        }
+        // All is checked before the first is noted.
+        for (key, op, previous) in changes {
+            match op {
+                Op::Put { value, lease } => self.push(EventKind::Put, key, value, *lease, previous),
+                Op::Delete => self.push(EventKind::Delete, key, &[], None, previous),
             }
-            Op::Delete => self.push(EventKind::Delete, &write.key, &[], None, previous.clone()),
         }
         Ok(Written { revision: self.revision, previous })
     }
@@ -206,15 +217,15 @@ impl Round {
     }
 }
 
-fn check(write: &Write, current: Option<&Arc<Entry>>) -> Result<()> {
-    let not_found = || StoreError::NotFound { key: write.key.clone() };
-    match (write.expect, current) {
+fn check(key: &Bytes, expect: Expect, op: &Op, current: Option<&Arc<Entry>>) -> Result<()> {
+    let not_found = || StoreError::NotFound { key: key.clone() };
+    match (expect, current) {
         (Expect::Absent, Some(current)) => Err(StoreError::AlreadyExists { current: Arc::clone(current) }),
         (Expect::At(_), None) => Err(not_found()),
         (Expect::At(expected), Some(current)) if current.modified != expected => {
             Err(StoreError::Conflict { expected, current: Arc::clone(current) })
         }
-        (_, None) if write.op == Op::Delete => Err(not_found()),
+        (_, None) if *op == Op::Delete => Err(not_found()),
         _ => Ok(()),
     }
 }

@@ -188,12 +188,13 @@ impl Etcd {
 
     /// The condition that etcd checks; [`Expect::Any`] has none but for a delete.
     fn conditions(&self, key: &[u8], write: &Write) -> Vec<Compare> {
-        let mut all = match (write.expect, &write.op) {
-            (Expect::Absent, _) => vec![Compare::create_revision(key, CompareOp::Equal, 0)],
-            (Expect::At(at), _) => vec![Compare::mod_revision(key, CompareOp::Equal, convert::number(at))],
-            (Expect::Any, Op::Put { .. }) => Vec::new(),
-            (Expect::Any, Op::Delete) => vec![Compare::create_revision(key, CompareOp::Greater, 0)],
-        };
+        let mut all: Vec<Compare> = condition(key, write.expect, &write.op).into_iter().collect();
+        all.extend(
+            write
+                .along
+                .iter()
+                .filter_map(|change| condition(&self.layout.inside(&change.key), change.expect, &change.op)),
+        );
         all.extend(write.guards.iter().map(|guard| {
             let key = self.layout.inside(&guard.key);
             Compare::mod_revision(key, CompareOp::Equal, convert::number(guard.at))
@@ -201,22 +202,54 @@ impl Etcd {
         all
     }
 
-    /// Why a condition did not hold.
-    fn unmet(write: &Write, current: Option<Entry>) -> StoreError {
-        let is_met = match (write.expect, &current) {
-            (Expect::Absent, None) => true,
-            (Expect::At(at), Some(current)) => current.modified == at,
-            (Expect::Any, current) => write.op != Op::Delete || current.is_some(),
-            _ => false,
-        };
-        if let Some(guard) = write.guards.first().filter(|_| is_met) {
-            return StoreError::Outdated { key: guard.key.clone() };
+    /// Why a condition did not hold: that of the write, of what was to happen along with it, or of what it relies on.
+    fn unmet(
+        write: &Write,
+        current: Option<Entry>,
+        others: impl Iterator<Item = Option<Entry>>,
+    ) -> StoreError {
+        if is_met(write.expect, &write.op, current.as_ref()) {
+            let unmet = write.along.iter().zip(others);
+            let mut unmet = unmet.filter(|(change, is)| !is_met(change.expect, &change.op, is.as_ref()));
+            let key = unmet.next().map(|(change, _)| &change.key);
+            if let Some(key) = key.or(write.guards.first().map(|guard| &guard.key)) {
+                return StoreError::Outdated { key: key.clone() };
+            }
         }
         match (write.expect, current.map(Arc::new)) {
             (Expect::Absent, Some(current)) => StoreError::AlreadyExists { current },
             (Expect::At(expected), Some(current)) => StoreError::Conflict { expected, current },
             _ => StoreError::NotFound { key: write.key.clone() },
         }
+    }
+}
+
+/// A change as etcd takes it.
+fn change(key: &[u8], op: &Op) -> TxnOp {
+    match op {
+        Op::Put { value, lease } => {
+            let lease = lease.map_or(0, |lease| lease.0.cast_signed());
+            let options = PutOptions::new().with_prev_key().with_lease(lease);
+            TxnOp::put(key, value.to_vec(), Some(options))
+        }
+        Op::Delete => TxnOp::delete(key, Some(DeleteOptions::new().with_prev_key())),
+    }
+}
+
+fn condition(key: &[u8], expect: Expect, op: &Op) -> Option<Compare> {
+    match (expect, op) {
+        (Expect::Absent, _) => Some(Compare::create_revision(key, CompareOp::Equal, 0)),
+        (Expect::At(at), _) => Some(Compare::mod_revision(key, CompareOp::Equal, convert::number(at))),
+        (Expect::Any, Op::Put { .. }) => None,
+        (Expect::Any, Op::Delete) => Some(Compare::create_revision(key, CompareOp::Greater, 0)),
+    }
+}
+
+fn is_met(expect: Expect, op: &Op, current: Option<&Entry>) -> bool {
+    match (expect, current) {
+        (Expect::Absent, current) => current.is_none(),
+        (Expect::At(at), current) => current.is_some_and(|current| current.modified == at),
+        (Expect::Any, current) => *op != Op::Delete || current.is_some(),
     }
 }
 
@@ -277,34 +310,29 @@ impl Store for Etcd {
 
     async fn write(&self, write: Write) -> Result<Written> {
         let key = self.layout.inside(&write.key);
-        let lease = match &write.op {
-            Op::Put { lease, .. } => *lease,
-            Op::Delete => None,
-        };
-        let op = match &write.op {
-            Op::Put { value, .. } => {
-                let lease = lease.map_or(0, |lease| lease.0.cast_signed());
-                let options = PutOptions::new().with_prev_key().with_lease(lease);
-                TxnOp::put(key.clone(), value.to_vec(), Some(options))
-            }
-            Op::Delete => TxnOp::delete(key.clone(), Some(DeleteOptions::new().with_prev_key())),
-        };
-        let txn = Txn::new()
-            .when(self.conditions(&key, &write))
-            .and_then([op])
-            .or_else([TxnOp::get(key.clone(), None)]);
+        let lease = write.op.lease();
+        // The write itself comes first, in what happens and in what is asked for if nothing does.
+        let along: Vec<_> =
+            write.along.iter().map(|change| (self.layout.inside(&change.key), change)).collect();
+        let changes = along.iter().map(|(key, change)| (key, &change.op));
+        let changes: Vec<TxnOp> =
+            std::iter::once((&key, &write.op)).chain(changes).map(|(key, op)| change(key, op)).collect();
+        let keys = std::iter::once(&key).chain(along.iter().map(|(key, _)| key));
+        let asked: Vec<TxnOp> = keys.map(|key| TxnOp::get(key.clone(), None)).collect();
+        let txn = Txn::new().when(self.conditions(&key, &write)).and_then(changes).or_else(asked);
         let answer = self.client.kv_client().txn(txn).await;
         let answer = answer.map_err(|error| self.refusal.of_write(&write, lease, error))?;
-        let found = answer.op_responses().into_iter().next().and_then(|response| match response {
+        let responses = answer.op_responses().into_iter().map(|response| match response {
             TxnOpResponse::Put(mut put) => put.take_prev_key(),
             TxnOpResponse::Delete(mut delete) => delete.take_prev_kvs().into_iter().next(),
             TxnOpResponse::Get(mut get) => get.take_kvs().into_iter().next(),
             TxnOpResponse::Txn(_) => None,
         });
-        let found = found.map(|kv| self.layout.entry(kv));
+        let mut found = responses.map(|kv| kv.map(|kv| self.layout.entry(kv)));
+        let previous = found.next().flatten();
         match answer.succeeded() {
-            true => Ok(Written { revision: revision(answer.header()), previous: found.map(Arc::new) }),
-            false => Err(Self::unmet(&write, found)),
+            true => Ok(Written { revision: revision(answer.header()), previous: previous.map(Arc::new) }),
+            false => Err(Self::unmet(&write, previous, found)),
         }
     }
 

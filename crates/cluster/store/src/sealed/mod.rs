@@ -127,13 +127,13 @@ impl Sealed {
     /// Seals and writes, to the end: see the invariant above.
     async fn write_sealed(&self, write: Write) -> Result<Written> {
         let keys = Arc::clone(&self.0.keys).read_owned().await;
-        let write = match write.op {
-            Op::Put { value, lease } => {
-                let value = keys.seal(&write.key, &value)?;
-                Write { op: Op::Put { value, lease }, ..write }
+        let mut write = write;
+        let along = write.along.iter_mut().map(|change| (&change.key, &mut change.op));
+        for (key, op) in along.chain([(&write.key, &mut write.op)]) {
+            if let (true, Op::Put { value, .. }) = (self.covers(key), op) {
+                *value = keys.seal(key, value)?;
             }
-            Op::Delete => write,
-        };
+        }
         let store = Arc::clone(&self.0.store);
         let writing = tokio::spawn(async move {
             let written = store.write(write).await;
@@ -203,7 +203,7 @@ impl Store for Sealed {
     }
 
     async fn write(&self, write: Write) -> Result<Written> {
-        if !self.covers(&write.key) {
+        if !self.covers(&write.key) && !write.along.iter().any(|change| self.covers(&change.key)) {
             return self.0.store.write(write).await;
         }
         match self.write_sealed(write).await {

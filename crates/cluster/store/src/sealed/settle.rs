@@ -112,8 +112,13 @@ impl Sealed {
         };
         let was_sealed = envelope::key_id(&entry.value).is_some();
         let op = Op::Put { value, lease: entry.lease };
-        let write =
-            Write { key: entry.key.clone(), expect: Expect::At(entry.modified), op, guards: Vec::new() };
+        let write = Write {
+            key: entry.key.clone(),
+            expect: Expect::At(entry.modified),
+            op,
+            guards: Vec::new(),
+            along: Vec::new(),
+        };
         match self.write_sealed(write).await {
             // Whoever was faster sealed it with the first key, or the next pass finds it.
             Ok(_) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {
