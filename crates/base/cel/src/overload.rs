@@ -40,6 +40,15 @@ pub(crate) enum Cost {
     Contains,
     /// Each item once.
     Scan,
+    /// A list of as many items as the result has.
+    Reverse,
+    Slice,
+    Range,
+    Flatten,
+    /// Each item with each other one.
+    Distinct,
+    /// The same, of the list it is called on or of the argument; texts are looked through.
+    Sort,
     /// The argument once, and the result is as long.
     ParseSameSize,
     /// The argument once.

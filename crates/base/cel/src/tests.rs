@@ -144,6 +144,73 @@ fn objects_are_read_through_their_declared_types() {
     fails("any.missing == 1", "no such key: missing");
 }
 
+/// The value of an expression about `self` and `old`, of which both are declared as widgets.
+fn about_two(source: &str, document: &serde_json::Value, old: &serde_json::Value) -> Result<bool, String> {
+    let declared = widget();
+    let env = Env::new().with("self", widget()).with("old", widget());
+    let program = env.compile(source).map_err(|error| error.to_string())?;
+    let variables = [Value::json(document, &declared), Value::json(old, &declared)];
+    match program.evaluate(&variables[..], LIMIT).result {
+        Ok(Value::Bool(value)) => Ok(value),
+        Ok(other) => Err(format!("{other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn a_field_that_is_null_is_absent() {
+    let null = json!({"spec": {"name": null, "labels": {"app": null}, "hosts": [null, {"name": "a", "port": null}]}});
+    for (source, wanted) in [
+        ("!has(self.spec.name) && self.spec.?name == optional.none()", Ok(true)),
+        (
+            "self.spec.labels.size() == 1 && 'app' in self.spec.labels && type(self.spec.labels['app']) == null_type",
+            Ok(true),
+        ),
+        ("type(self.spec.hosts[0]) == null_type && !has(self.spec.hosts[1].port)", Ok(true)),
+        ("self.spec.name == ''", Err("no such key: name")),
+    ] {
+        match (about_two(source, &null, &null), wanted) {
+            (found, Ok(wanted)) => assert_eq!(found, Ok(wanted), "{source}"),
+            (found, Err(fault)) => assert!(found.clone().unwrap_err().contains(fault), "{source}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn objects_are_the_same_if_also_what_expressions_cannot_name_is_the_same() {
+    let old = json!({"spec": {"name": "a", "labels": {"x": "y"}}, "un!known": {"deep": [1]}, "other": null});
+    for (change, same) in [
+        (json!({}), true),
+        (json!({"un!known": {"deep": [2]}}), false),
+        (json!({"more": 1}), false),
+        (json!({"other": 1}), false),
+        (json!({"spec": {"labels": {"x": "y"}, "name": "a"}}), true),
+        (json!({"spec": {"name": "b", "labels": {"x": "y"}}}), false),
+        (json!({"spec": {"name": "a", "labels": {"x": "y"}, "extra": 1}}), false),
+        (json!({"spec": {"name": null, "labels": {"x": "y"}}}), false),
+    ] {
+        let mut new = old.clone();
+        new.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        assert_eq!(about_two("self == old", &new, &old), Ok(same), "{change}");
+        assert_eq!(about_two("old != self", &new, &old), Ok(!same), "{change}");
+    }
+}
+
+#[test]
+fn lists_by_key_stay_so_when_they_are_added() {
+    let hosts = |hosts: serde_json::Value| json!({"spec": {"hosts": hosts}});
+    let one = hosts(json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]));
+    let other = hosts(json!([{"name": "b", "port": 3}, {"name": "a", "port": 1}]));
+    for source in [
+        "self.spec.hosts + old.spec.hosts == old.spec.hosts",
+        "old.spec.hosts + self.spec.hosts == self.spec.hosts",
+        "(self.spec.hosts + old.spec.hosts).size() == 2",
+        "self.spec.hosts + old.spec.hosts + self.spec.hosts == self.spec.hosts",
+    ] {
+        assert_eq!(about_two(source, &one, &other), Ok(true), "{source}");
+    }
+}
+
 #[test]
 fn types_are_checked_before_anything_runs() {
     for (source, fault) in [
@@ -151,6 +218,7 @@ fn types_are_checked_before_anything_runs() {
         ("unknown == 1", "undeclared reference to 'unknown' (in container '')"),
         ("nothing(1)", "undeclared reference to 'nothing' (in container '')"),
         ("[1, 'a'] == []", "expected type 'int' but found 'string'"),
+        ("'%d'.format([1]) == 'a' && {'a': 1, 'b': 'x'} == {}", "expected type 'int' but found 'string'"),
         (
             "self.spec.name.startsWith(1)",
             "found no matching overload for 'startsWith' applied to 'string.(int)'",
@@ -223,17 +291,23 @@ fn strings_are_cut_and_joined() {
         "'a,b,c'.split(',') == ['a', 'b', 'c'] && 'a,b,c'.split(',', 2) == ['a', 'b,c'] && 'ab'.split('') == ['a', 'b']",
         "'tacocat'.substring(4) == 'cat' && 'tacocat'.substring(0, 4) == 'taco' && '  x '.trim() == 'x'",
         "['a', 'b'].join('-') == 'a-b' && ['a', 'b'].join() == 'ab'",
-        "'%s %d %.2f %x %b %o %e'.format([dyn('a'), 1, 2.5, 255, 5, 8, 1234.5]) == 'a 1 2.50 ff 101 10 1.234500e+03'",
-        "'%s'.format([[dyn(1), 'a']]) == '[1, a]' && '%s'.format([{'k': true}]) == '{k: true}' && '100%%'.format([]) == '100%'",
+        "'%s %d %.2f %x %b %o'.format(['a', 1, 2.5, 255, 5, 8]) == 'a 1 2.50 ff 101 10' && '100%%'.format([]) == '100%'",
+        "'%f %.1f %f'.format([1234567.5, -999.95, 999.0]) == '1,234,567.500000 -1,000.0 999.000000'",
+        "'%e %e'.format([1234.5, 0.00012]) == '1.234500×10⁰³ 1.200000×10⁻⁰⁴' && '%.15e'.format([3.14]) == '  3.140000×10⁰⁰'",
+        "'%s'.format([[1, 'a', 1.5, b'x', duration('90s'), null]]) == '[1, \"a\", 1.500000, b\"x\", duration(\"90s\"), null]'",
+        "'%s %s'.format([{'k': true, 'a': [1, 'x']}, 1.5]) == '{\"a\":[1, \"x\"], \"k\":true} 1.5'",
         "strings.quote('a\"b') == '\"a\\\\\"b\"'",
         "'abc'.matches('^a.c$') && matches('abc', 'b') && 'a1b22'.find('[0-9]+') == '1' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
         "string(1.5) == '1.5' && string(1000000.0) == '1e+06' && string(true) == 'true' && int('42') == 42 && double('1.5') == 1.5",
+        "string(timestamp('2011-08-18T19:03:37.01+01:00') + duration('1h')) == '2011-08-18T20:03:37.01+01:00'",
+        "optional.ofNonZeroValue(timestamp('0001-01-01T00:00:00Z')) == optional.none()",
         "bool('true') && string(duration('90s')) == '90s' && int(3.9) == 3 && uint(3) == 3u && int(timestamp('1970-01-01T00:01:00Z')) == 60",
     ]);
     fails("'abc'.substring(2, 1) == ''", "invalid substring range");
     fails("'abc'.charAt(9) == ''", "index out of range: 9");
     fails("int('x') == 1", "type conversion error from 'x' to 'int'");
-    fails("'%d'.format(['a']) == ''", "%d does not take string");
+    fails("'%d'.format(['a']) == ''", "decimal clause can only be used on integers, was given string");
+    fails("'%f'.format([1]) == ''", "fixed-point clause can only be used on doubles, was given int");
     fails("'%s %s'.format(['a']) == ''", "index 1 out of range");
 }
 
@@ -248,6 +322,9 @@ fn lists_and_sets_have_their_libraries() {
         "self.spec.tags.join('') == 'ba' && [].sum() == 0",
     ]);
     fails("[].max() == 1", "max called on empty list");
+    fails("[1].slice(1, 0) == []", "start index must be less than or equal to end index");
+    fails("[1].slice(-1, 0) == []", "negative indexes not supported");
+    fails("[1].slice(0, 2) == []", "cannot slice(0, 2), list is length 1");
     fails("lists.range(1000000000) == []", "at most");
 }
 
@@ -346,6 +423,29 @@ fn asking_for_a_type_costs_no_more_than_what_the_expression_is_about() {
     assert!(most(Declared::int_or_string(Some(100)), source) < 500);
     let most = most(Declared::int_or_string(None), source);
     assert!((1_000_000..2_000_000).contains(&most), "{most}");
+}
+
+#[test]
+fn lists_that_are_made_cost_what_is_in_them() {
+    let env = Env::new().with("x", Declared::list(Declared::string(None), Some(3), ListKind::Atomic));
+    let x = json!(["hello", "hello"]);
+    let declared = Declared::list(Declared::string(None), None, ListKind::Atomic);
+    for (source, estimated, actual) in [
+        ("lists.range(4) == [0, 1, 2, 3]", Some(26), 26),
+        ("lists.range(4 / 2) == [0, 1]", None, 25),
+        ("[[1, 2], [3]].flatten() == [1, 2, 3]", Some(54), 54),
+        ("[1, 2, 3].distinct() == [1, 2, 3]", Some(50), 50),
+        ("x.distinct() == ['hello']", Some(41), 31),
+        ("['b', 'a'].sort() == ['a', 'b']", Some(41), 40),
+        ("[1, 2, 3, 4, 5].slice(1, 3) == [2, 3]", Some(34), 34),
+        ("['a'].reverse().size() == 1", Some(24), 24),
+    ] {
+        let program = env.compile(source).unwrap();
+        let most = program.estimate().max;
+        assert!(estimated.map_or(most > LIMIT, |estimated| most == estimated), "{source}: {most}");
+        let evaluated = program.evaluate(&[Value::json(&x, &declared)][..], LIMIT);
+        assert_eq!(evaluated.cost, actual, "{source}: {:?}", evaluated.result);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Ordering;
 use std::fmt;
 
 pub(crate) const SECOND: i64 = 1_000_000_000;
@@ -29,9 +30,33 @@ const WORDS: &[(&[&str], &str, i64)] = &[
     (&["w", "wk"], "week", 7 * 24 * 3_600 * SECOND),
 ];
 
-/// A point in time of the years 1 to 9999, as nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(i128);
+/// A point in time of the years 1 to 9999, as nanoseconds since 1970, and the offset with which it was written and is
+/// shown. Only the point counts where two are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Instant {
+    nanos: i128,
+    offset: Offset,
+}
+
+impl PartialEq for Instant {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Instant {}
+
+impl PartialOrd for Instant {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Instant {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
 
 impl Instant {
     /// `9999-12-31T23:59:59.999999999Z`, people's "never"; it is beyond what `jiff::Timestamp` holds.
@@ -40,21 +65,35 @@ impl Instant {
 
     /// None outside of the years that the language has.
     pub(crate) fn from_nanos(nanos: i128) -> Option<Self> {
-        (Self::FIRST..=Self::LAST).contains(&nanos).then_some(Self(nanos))
+        Self::at(nanos, Offset::UTC)
+    }
+
+    fn at(nanos: i128, offset: Offset) -> Option<Self> {
+        (Self::FIRST..=Self::LAST).contains(&nanos).then_some(Self { nanos, offset })
+    }
+
+    /// As many nanoseconds later.
+    pub(crate) fn shifted(self, by: i128) -> Option<Self> {
+        Self::at(self.nanos + by, self.offset)
     }
 
     pub(crate) fn nanos(self) -> i128 {
-        self.0
+        self.nanos
+    }
+
+    /// Whether it is the point that stands for none: the first there is.
+    pub(crate) fn is_zero(self) -> bool {
+        self.nanos == Self::FIRST
     }
 
     pub(crate) fn seconds(self) -> i64 {
-        self.0.div_euclid(i128::from(SECOND)) as i64
+        self.nanos.div_euclid(i128::from(SECOND)) as i64
     }
 
     /// Date and time of day `offset` east of Greenwich.
     fn civil(self, offset: Offset) -> Option<DateTime> {
         let seconds = self.seconds() + i64::from(offset.seconds());
-        let nanos = self.0.rem_euclid(i128::from(SECOND)) as i32;
+        let nanos = self.nanos.rem_euclid(i128::from(SECOND)) as i32;
         EPOCH.checked_add(SignedDuration::new(seconds, nanos)).ok()
     }
 }
@@ -63,10 +102,15 @@ const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.civil(Offset::UTC) {
-            Some(civil) => write!(f, "{civil}Z"),
-            None => Err(fmt::Error),
+        // An offset may lead out of the years that dates have: then it is told by that of Greenwich.
+        let local = self.civil(self.offset).map(|civil| (civil, self.offset.seconds() / 60));
+        let (civil, minutes) = local.or_else(|| Some((self.civil(Offset::UTC)?, 0))).ok_or(fmt::Error)?;
+        if minutes == 0 {
+            return write!(f, "{civil}Z");
         }
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let minutes = minutes.abs();
+        write!(f, "{civil}{sign}{:02}:{:02}", minutes / 60, minutes % 60)
     }
 }
 
@@ -76,7 +120,8 @@ pub fn timestamp(text: &str) -> Option<Instant> {
     let (civil, offset) = if text.len() == 10 { (text, Some(Offset::UTC)) } else { split_offset(text)? };
     let civil: DateTime = civil.parse().ok()?;
     let since = civil.duration_since(EPOCH).as_nanos();
-    Instant::from_nanos(since - i128::from(offset?.seconds()) * i128::from(SECOND))
+    let offset = offset?;
+    Instant::at(since - i128::from(offset.seconds()) * i128::from(SECOND), offset)
 }
 
 /// Date and time, and what follows them: `Z` or `+hh:mm`.
@@ -187,7 +232,7 @@ pub(crate) fn in_zone(instant: Instant, zone: &str) -> Option<DateTime> {
         Some(offset) => offset,
         None if zone.is_empty() || zone == "UTC" => Offset::UTC,
         None => {
-            let at = Timestamp::from_nanosecond(instant.0).unwrap_or(Timestamp::MAX);
+            let at = Timestamp::from_nanosecond(instant.nanos).unwrap_or(Timestamp::MAX);
             TimeZone::get(zone).ok()?.to_offset(at)
         }
     };
@@ -254,7 +299,11 @@ mod tests {
         {
             assert!(timestamp(text).is_some(), "{text}");
         }
-        assert_eq!(timestamp("2023-01-02T03:04:05.5+02:00").unwrap().to_string(), "2023-01-02T01:04:05.5Z");
+        for text in ["2023-01-02T03:04:05.5+02:00", "2023-01-02T03:04:05-00:30", "0001-01-01T00:00:00Z"] {
+            assert_eq!(timestamp(text).unwrap().to_string(), text, "the offset is kept");
+        }
+        assert_eq!(timestamp("2023-01-02T03:04:05+00:00").unwrap().to_string(), "2023-01-02T03:04:05Z");
+        assert_eq!(timestamp("2023-01-02T03:04:05.5+02:00"), timestamp("2023-01-02T01:04:05.5Z"));
         assert_eq!(timestamp("1969-12-31T23:59:59Z").unwrap().seconds(), -1);
         for text in [
             "",

@@ -23,7 +23,10 @@ impl Checker<'_> {
             return self.error(at, format!("undeclared reference to '{name}' (in container '')"));
         };
         let member = call.target.is_some();
+        let is_mixing = call.function == "format";
+        self.mixing += usize::from(is_mixing);
         let args: Vec<_> = call.target.iter_mut().chain(&mut call.args).map(|arg| self.expr(arg)).collect();
+        self.mixing -= usize::from(is_mixing);
         let ty = self.resolve(id, at, known, member, &args);
         self.check_literals(call.function.as_str(), &call.args);
         ty

@@ -47,6 +47,8 @@ pub(crate) struct Checker<'e> {
     scopes: Vec<(String, Type)>,
     checked: Checked,
     issues: Vec<Issue>,
+    /// Calls around what is checked whose literals may mix types.
+    mixing: usize,
 }
 
 /// Checks `expr`, which has `nodes` nodes. Calls of functions with dots in their names are rewritten in place.
@@ -64,6 +66,7 @@ pub(crate) fn check(env: &Env, expr: &mut Expr, nodes: Id) -> Result<Checked, Ve
         scopes: Vec::new(),
         checked,
         issues: Vec::new(),
+        mixing: 0,
     };
     checker.expr(expr);
     if !checker.issues.is_empty() {
@@ -196,13 +199,16 @@ impl Checker<'_> {
         }
     }
 
-    /// Literals of lists and maps have one type of items.
+    /// Literals of lists and maps have one type of items, but in what `format` is called with.
     fn joined(&mut self, at: u32, before: Option<Type>, ty: Type) -> Type {
         let Some(before) = before else { return ty };
         if self.substitution.assign(&before, &ty) {
             let (left, right) =
                 (self.substitution.resolve(&before, false), self.substitution.resolve(&ty, false));
             return if right == Type::Dyn { right } else { left };
+        }
+        if self.mixing > 0 {
+            return Type::Dyn;
         }
         let (wanted, found) = (self.shown(&before), self.shown(&ty));
         self.error(at, format!("expected type '{wanted}' but found '{found}'"))

@@ -1,6 +1,6 @@
 //! What a call did cost.
 
-use super::{AUTHORIZATION, Estimate, PATTERN, TRAVERSAL, scale, selector};
+use super::{AUTHORIZATION, Estimate, NEW_LIST, PATTERN, TRAVERSAL, pair, scale, selector};
 use crate::Value;
 use crate::opaque::Opaque;
 use crate::overload::{Cost, Overload};
@@ -32,6 +32,15 @@ pub(crate) fn actual(overload: &Overload, args: &[Value<'_>], result: &Value<'_>
         Cost::Matches | Cost::Find => pattern(size(0), size(1)),
         Cost::Contains => scale(size(0), TRAVERSAL).saturating_mul(scale(size(1), TRAVERSAL)),
         Cost::Scan => args.first().map_or(0, traversal),
+        Cost::Reverse | Cost::Slice | Cost::Range => new_list(1.0, result.size()),
+        Cost::Flatten => {
+            let depth = match args.get(1) {
+                Some(Value::Int(depth)) => *depth as f64,
+                _ => 1.0,
+            };
+            new_list(depth, size(0))
+        }
+        Cost::Distinct | Cost::Sort => args.last().map_or(1, pairs),
         Cost::ContainsIp { parse } => scale(2 * size(0), TRAVERSAL) + parsed(parse, size(1)),
         Cost::ContainsCidr { parse } => {
             scale(2 * size(0), TRAVERSAL) + scale(size(0), TRAVERSAL) + 1 + parsed(parse, size(1))
@@ -47,6 +56,21 @@ pub(crate) fn actual(overload: &Overload, args: &[Value<'_>], result: &Value<'_>
 /// One more than the length of the text, so that an empty one does not make an expensive pattern free.
 pub(crate) fn pattern(text: u64, pattern: u64) -> u64 {
     scale(text.saturating_add(1), TRAVERSAL).saturating_mul(scale(pattern, PATTERN))
+}
+
+/// A list made in `factor` steps for each item: with the call and the list itself.
+fn new_list(factor: f64, size: u64) -> u64 {
+    ((size as f64 * factor) as u64).saturating_add(1 + NEW_LIST)
+}
+
+/// Each item of a list with each other one.
+fn pairs(compared: &Value<'_>) -> u64 {
+    let size = compared.size();
+    let is_text = match compared {
+        Value::List(list) => matches!(list.get(0), Some(Value::String(_) | Value::Bytes(_))),
+        _ => false,
+    };
+    new_list(pair(is_text), size.saturating_mul(size))
 }
 
 fn parsed(parse: bool, length: u64) -> u64 {

@@ -1,6 +1,8 @@
 //! What calls of functions cost at most, from the sizes of their arguments.
 
-use super::{AUTHORIZATION, Estimate, LONGEST_FORMAT, LONGEST_NAME, PATTERN, TRAVERSAL, selector};
+use super::{
+    AUTHORIZATION, Estimate, LONGEST_FORMAT, LONGEST_NAME, NEW_LIST, PATTERN, TRAVERSAL, pair, selector,
+};
 use crate::overload::Cost;
 use crate::{Type, opaque};
 
@@ -78,6 +80,30 @@ pub(super) fn estimate(cost: Cost, target: Option<&Part>, args: &[Part]) -> Call
         }
         Cost::Contains => CallEstimate::of(on.scaled(TRAVERSAL).times(arg(0).scaled(TRAVERSAL))),
         Cost::Scan => CallEstimate::of(scan(target)),
+        Cost::Reverse => new_list(1.0, on),
+        Cost::Slice => {
+            let literal = |index: usize| args.get(index).and_then(|arg: &Part| arg.literal);
+            let (start, end) = (literal(0).unwrap_or(0), literal(1).unwrap_or(on.max));
+            new_list(1.0, Estimate::fixed(end.wrapping_sub(start)))
+        }
+        Cost::Range => {
+            let count = args.first().and_then(|count| count.literal).unwrap_or(u64::MAX);
+            new_list(1.0, Estimate::fixed(count))
+        }
+        Cost::Flatten => {
+            let depth = args.first().map_or(1, |depth| depth.literal.unwrap_or(u64::MAX));
+            new_list(depth as f64, on)
+        }
+        Cost::Distinct => new_list(pair(false), on.times(on)),
+        Cost::Sort => {
+            let Some(compared) = args.first().or(target) else { return CallEstimate::of(ONE) };
+            let is_text = match &compared.ty {
+                Type::List(item) => matches!(**item, Type::String | Type::Bytes | Type::Dyn),
+                _ => true,
+            };
+            let size = compared.size();
+            new_list(pair(is_text), size.times(size))
+        }
         Cost::Replace => replace(on, arg(0), arg(1)),
         Cost::Split => {
             let max = args.get(1).and_then(|limit| limit.literal).unwrap_or(on.max);
@@ -94,6 +120,11 @@ pub(super) fn estimate(cost: Cost, target: Option<&Part>, args: &[Part]) -> Call
         Cost::Validate => CallEstimate::of(arg(0).scaled(TRAVERSAL).scaled(LONGEST_FORMAT as f64 * PATTERN)),
         Cost::Sets(factor) => CallEstimate::of(ONE.plus(arg(0).times(arg(1)).times(Estimate::fixed(factor)))),
     }
+}
+
+/// A list that is made in `factor` steps for each of its items.
+fn new_list(factor: f64, size: Estimate) -> CallEstimate {
+    CallEstimate::with_size(size.scaled(factor).plus(ONE).plus(Estimate::fixed(NEW_LIST)), size)
 }
 
 fn parsed(parse: bool, length: Estimate) -> Estimate {

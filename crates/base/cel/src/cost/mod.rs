@@ -64,6 +64,11 @@ fn scale(value: u64, factor: f64) -> u64 {
     (value as f64 * factor).ceil() as u64
 }
 
+/// What comparing two items costs, of which each may be looked through if they are texts.
+fn pair(is_text: bool) -> f64 {
+    if is_text { 2.0 + TRAVERSAL } else { 2.0 }
+}
+
 /// What reading a selector of `length` characters costs.
 fn selector(length: Estimate) -> Estimate {
     let requirements = length.scaled(SELECTOR_REQUIREMENT).scaled((NEW_LIST + NEW_OBJECT) as f64);

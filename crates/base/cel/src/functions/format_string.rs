@@ -6,6 +6,9 @@ use crate::{EvalError, Value, time, work};
 
 /// Digits behind the point that anybody may ask for.
 const MAX_PRECISION: usize = 1_000;
+/// Digits behind the point where nobody asks for them.
+const DIGITS: usize = 6;
+const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
 
 pub(super) fn format<'a>(template: &str, args: &List<'a>) -> Result<'a> {
     let mut out = String::new();
@@ -58,10 +61,12 @@ fn show(clause: char, precision: Option<usize>, value: &Value<'_>) -> std::resul
         ('s', value) => text(value),
         ('d', Value::Int(value)) => Ok(value.to_string()),
         ('d', Value::Uint(value)) => Ok(value.to_string()),
-        ('d', Value::Double(value)) if !value.is_finite() => Ok(not_finite(*value)),
-        ('f' | 'e', Value::Double(value)) if !value.is_finite() => Ok(not_finite(*value)),
-        ('f', value) => Ok(format!("{:.*}", precision.unwrap_or(6), number(value, clause)?)),
-        ('e', value) => Ok(scientific(number(value, clause)?, precision.unwrap_or(6))),
+        ('f', value) => Ok(fixed(double(value, "fixed-point")?, precision.unwrap_or(DIGITS))),
+        ('e', value) => {
+            let shown = scientific(double(value, "scientific")?);
+            // Upstream takes the precision for a width.
+            Ok(format!("{shown:>0$}", precision.unwrap_or(DIGITS)))
+        }
         ('b', Value::Bool(value)) => Ok(u8::from(*value).to_string()),
         ('b', Value::Int(value)) => Ok(signed(*value, |value| format!("{value:b}"))),
         ('b', Value::Uint(value)) => Ok(format!("{value:b}")),
@@ -69,38 +74,64 @@ fn show(clause: char, precision: Option<usize>, value: &Value<'_>) -> std::resul
         ('o', Value::Uint(value)) => Ok(format!("{value:o}")),
         ('x', value) => hexadecimal(value),
         ('X', value) => Ok(hexadecimal(value)?.to_uppercase()),
-        ('d' | 'b' | 'o', value) => Err(bad(format!("%{clause} does not take {}", value.ty()))),
+        ('d', value) => Err(unfit("decimal clause can only be used on integers", value)),
+        ('o', value) => Err(unfit("octal clause can only be used on integers", value)),
+        ('b', value) => Err(unfit("only integers and bools can be formatted as binary", value)),
         (clause, _) => Err(bad(format!("unrecognized formatting clause \"{clause}\""))),
     }
 }
 
-fn number(value: &Value<'_>, clause: char) -> std::result::Result<f64, EvalError> {
+fn unfit(what: &str, value: &Value<'_>) -> EvalError {
+    bad(format!("{what}, was given {}", value.ty()))
+}
+
+fn double(value: &Value<'_>, clause: &str) -> std::result::Result<f64, EvalError> {
     match value {
         Value::Double(value) => Ok(*value),
-        Value::Int(value) => Ok(*value as f64),
-        Value::Uint(value) => Ok(*value as f64),
-        other => Err(bad(format!("%{clause} does not take {}", other.ty()))),
+        Value::String(text) if matches!(&**text, "NaN" | "Infinity" | "-Infinity") => {
+            Ok(text.parse().unwrap_or(f64::NAN))
+        }
+        other => Err(unfit(&format!("{clause} clause can only be used on doubles"), other)),
     }
 }
 
-fn not_finite(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value > 0.0 {
-        "Infinity".into()
-    } else {
-        "-Infinity".into()
+fn not_finite(value: f64) -> &'static str {
+    match value {
+        value if value.is_nan() => "NaN",
+        value if value > 0.0 => "∞",
+        _ => "-∞",
     }
 }
 
-fn scientific(value: f64, precision: usize) -> String {
-    let shown = format!("{value:.precision$e}");
+/// As English writes it, with a comma for each three digits.
+fn fixed(value: f64, precision: usize) -> String {
+    if !value.is_finite() {
+        return not_finite(value).to_owned();
+    }
+    let shown = format!("{value:.precision$}");
+    let (sign, digits) = shown.strip_prefix('-').map_or(("", shown.as_str()), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+    let mut out = sign.to_owned();
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + fraction
+}
+
+/// As English writes it: `1.234500×10⁰³`.
+fn scientific(value: f64) -> String {
+    if !value.is_finite() {
+        return not_finite(value).to_owned();
+    }
+    let shown = format!("{value:.DIGITS$e}");
     let Some((digits, exponent)) = shown.split_once('e') else { return shown };
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    format!("{digits}e{sign}{exponent:0>2}")
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(("", exponent), |exponent| ("⁻", exponent));
+    let raised = |digit: char| RAISED.get(digit.to_digit(10)? as usize);
+    let exponent: String = format!("{exponent:0>2}").chars().filter_map(raised).collect();
+    format!("{digits}×10{sign}{exponent}")
 }
 
 fn signed(value: i64, show: fn(u64) -> String) -> String {
@@ -115,7 +146,7 @@ fn hexadecimal(value: &Value<'_>) -> std::result::Result<String, EvalError> {
         Value::Uint(value) => Ok(format!("{value:x}")),
         Value::String(text) => Ok(octets(text.as_bytes())),
         Value::Bytes(bytes) => Ok(octets(bytes)),
-        other => Err(bad(format!("%x does not take {}", other.ty()))),
+        other => Err(unfit("only integers, byte buffers, and strings can be formatted as hex", other)),
     }
 }
 
@@ -129,7 +160,6 @@ fn text(value: &Value<'_>) -> std::result::Result<String, EvalError> {
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Uint(value) => value.to_string(),
-        Value::Double(value) if !value.is_finite() => not_finite(*value),
         Value::Double(value) => show_double(*value),
         Value::String(text) => text.to_string(),
         Value::Bytes(octets) => String::from_utf8_lossy(octets).into_owned(),
@@ -138,20 +168,37 @@ fn text(value: &Value<'_>) -> std::result::Result<String, EvalError> {
         Value::Type(ty) => ty.name().to_owned(),
         Value::List(list) => list_text(list)?,
         Value::Map(map) => map_text(map)?,
-        other => return Err(bad(format!("%s does not take {}", other.ty()))),
+        other => return Err(unfit(TAKEN_BY_TEXT, other)),
+    })
+}
+
+const TAKEN_BY_TEXT: &str = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps";
+
+/// A value in a list or a map, as it would be written in an expression.
+fn written(value: &Value<'_>) -> std::result::Result<String, EvalError> {
+    let shown = text(value)?;
+    Ok(match value {
+        Value::String(_) => format!("{shown:?}"),
+        Value::Bytes(_) => format!("b{shown:?}"),
+        Value::Timestamp(_) => format!("timestamp({shown:?})"),
+        Value::Duration(_) => format!("duration({shown:?})"),
+        Value::Double(value) if !value.is_finite() => format!("{shown:?}"),
+        Value::Double(value) => format!("{value:.DIGITS$}"),
+        _ => shown,
     })
 }
 
 fn list_text(list: &List<'_>) -> std::result::Result<String, EvalError> {
-    let items: std::result::Result<Vec<_>, _> = list.iter().map(|item| text(&item.checked()?)).collect();
+    let items: std::result::Result<Vec<_>, _> = list.iter().map(|item| written(&item.checked()?)).collect();
     Ok(format!("[{}]", items?.join(", ")))
 }
 
 fn map_text(map: &Map<'_>) -> std::result::Result<String, EvalError> {
     let mut entries = Vec::new();
     for (key, value) in map.entries() {
-        entries.push(format!("{}: {}", text(&key.value())?, text(&value.checked()?)?));
+        entries.push((written(&key.value())?, written(&value.checked()?)?));
     }
     entries.sort();
+    let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
     Ok(format!("{{{}}}", entries.join(", ")))
 }

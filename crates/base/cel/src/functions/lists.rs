@@ -39,14 +39,14 @@ pub(super) const ROWS: &[Row] = &[
     Row("list_a_index_of_int", ".indexOf", "list(A) A", "int", Cost::Scan, |args| position(args, false)),
     Row("list_a_last_index_of_int", ".lastIndexOf", "list(A) A", "int", Cost::Scan, |args| position(args, true)),
     Row("list_includes_dyn_dyn", ".includes", "dyn dyn", "bool", Cost::Scan, includes),
-    Row("list_slice", ".slice", "list(A) int int", "list(A)", Cost::Scan, slice),
-    Row("list_flatten", ".flatten", "list(list(A))", "list(A)", Cost::Scan, flatten),
-    Row("list_flatten_int", ".flatten", "list(dyn) int", "list(dyn)", Cost::Scan, flatten),
-    Row("list_distinct", ".distinct", "list(A)", "list(A)", Cost::Scan, distinct),
-    Row("list_reverse", ".reverse", "list(A)", "list(A)", Cost::Scan, reverse),
-    Row("list_sort", ".sort", "list(A)", "list(A)", Cost::Scan, |args| sort(args.first(), args.first())),
-    Row("list_sortByAssociatedKeys", ".@sortByAssociatedKeys", "list(A) list(B)", "list(A)", Cost::Scan, |args| sort(args.first(), args.get(1))),
-    Row("lists_range", "lists.range", "int", "list(int)", Cost::One, range),
+    Row("list_slice", ".slice", "list(A) int int", "list(A)", Cost::Slice, slice),
+    Row("list_flatten", ".flatten", "list(list(A))", "list(A)", Cost::Flatten, flatten),
+    Row("list_flatten_int", ".flatten", "list(dyn) int", "list(dyn)", Cost::Flatten, flatten),
+    Row("list_distinct", ".distinct", "list(A)", "list(A)", Cost::Distinct, distinct),
+    Row("list_reverse", ".reverse", "list(A)", "list(A)", Cost::Reverse, reverse),
+    Row("list_sort", ".sort", "list(A)", "list(A)", Cost::Sort, |args| sort(args.first(), args.first())),
+    Row("list_sortByAssociatedKeys", ".@sortByAssociatedKeys", "list(A) list(B)", "list(A)", Cost::Sort, |args| sort(args.first(), args.get(1))),
+    Row("lists_range", "lists.range", "int", "list(int)", Cost::Range, range),
     Row("list_first", ".first", "list(A)", "optional(A)", Cost::One, |args| end(args, false)),
     Row("list_last", ".last", "list(A)", "optional(A)", Cost::One, |args| end(args, true)),
 ];
@@ -114,12 +114,15 @@ fn slice<'a>(args: &[Value<'a>]) -> Result<'a> {
     let args = Args(args);
     let (list, start, end) = (args.list(0)?, args.int(1)?, args.int(2)?);
     let length = list.len();
-    match (usize::try_from(start), usize::try_from(end)) {
+    let fault = match (usize::try_from(start), usize::try_from(end)) {
         (Ok(from), Ok(to)) if from <= to && to <= length => {
-            Ok(Value::list((from..to).filter_map(|place| list.get(place)).collect()))
+            return Ok(Value::list((from..to).filter_map(|place| list.get(place)).collect()));
         }
-        _ => Err(EvalError::data(format!("cannot slice({start}, {end}), list is length {length}"))),
-    }
+        (Ok(from), Ok(to)) if from > to => "start index must be less than or equal to end index".to_owned(),
+        (Ok(_), Ok(_)) => format!("list is length {length}"),
+        _ => "negative indexes not supported".to_owned(),
+    };
+    Err(EvalError::data(format!("cannot slice({start}, {end}), {fault}")))
 }
 
 fn flatten<'a>(args: &[Value<'a>]) -> Result<'a> {

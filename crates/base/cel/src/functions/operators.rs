@@ -3,7 +3,7 @@
 use super::{Args, Result};
 use crate::overload::{Cost, Row};
 use crate::value::{Key, compare, equal};
-use crate::{EvalError, Instant, Value};
+use crate::{EvalError, Value};
 use std::cmp::Ordering;
 
 #[rustfmt::skip]
@@ -196,7 +196,7 @@ fn add_list<'a>(args: &[Value<'a>]) -> Result<'a> {
     if left.len() + right.len() > super::MAX_RESULT / 4 {
         return Err(super::too_long());
     }
-    Ok(Value::list(left.concat(right)))
+    Ok(Value::List(left.concat(right)))
 }
 
 fn durations<'a>(args: &[Value<'a>], of: fn(i64, i64) -> Option<i64>) -> Result<'a> {
@@ -213,7 +213,7 @@ fn shift<'a>(timestamp: &Value<'a>, by: &Value<'a>, back: bool) -> Result<'a> {
         return Err(EvalError::NoSuchOverload);
     };
     let by = i128::from(if back { nanos.saturating_neg() } else { *nanos });
-    Instant::from_nanos(timestamp.nanos() + by).map(Value::Timestamp).ok_or(EvalError::Overflow("timestamp"))
+    timestamp.shifted(by).map(Value::Timestamp).ok_or(EvalError::Overflow("timestamp"))
 }
 
 fn between<'a>(args: &[Value<'a>]) -> Result<'a> {

@@ -43,6 +43,7 @@ fn of_non_zero<'a>(args: &[Value<'a>]) -> Result<'a> {
         Value::List(list) => list.is_empty(),
         Value::Map(map) => map.entries().is_empty(),
         Value::Duration(nanos) => *nanos == 0,
+        Value::Timestamp(at) => at.is_zero(),
         _ => false,
     };
     Ok(if zero { Value::Optional(None) } else { Value::some(args[0].clone()) })

@@ -14,6 +14,8 @@ pub enum List<'a> {
     Json { items: &'a [serde_json::Value], element: &'a Declared, kind: &'a ListKind },
     /// Items of our own.
     Shared(Arc<Vec<Value<'a>>>),
+    /// What a list of a schema became when another one was added: it goes on to compare and add as that list does.
+    Added { items: Arc<Vec<Value<'a>>>, kind: &'a ListKind },
 }
 
 impl<'a> List<'a> {
@@ -21,7 +23,7 @@ impl<'a> List<'a> {
     pub fn len(&self) -> usize {
         match self {
             Self::Json { items, .. } => items.len(),
-            Self::Shared(items) => items.len(),
+            Self::Shared(items) | Self::Added { items, .. } => items.len(),
         }
     }
 
@@ -35,7 +37,7 @@ impl<'a> List<'a> {
     pub fn get(&self, index: usize) -> Option<Value<'a>> {
         match self {
             Self::Json { items, element, .. } => items.get(index).map(|item| from_json(item, element)),
-            Self::Shared(items) => items.get(index).cloned(),
+            Self::Shared(items) | Self::Added { items, .. } => items.get(index).cloned(),
         }
     }
 
@@ -45,7 +47,7 @@ impl<'a> List<'a> {
 
     pub(crate) fn kind(&self) -> &'a ListKind {
         match self {
-            Self::Json { kind, .. } => kind,
+            Self::Json { kind, .. } | Self::Added { kind, .. } => kind,
             Self::Shared(_) => &ATOMIC,
         }
     }
@@ -56,7 +58,7 @@ impl<'a> List<'a> {
 
     /// The two lists as one. Sets and lists by key keep each key once, as server-side apply would merge them; an
     /// item of `other` takes the place of the one with its key.
-    pub(crate) fn concat(&self, other: &Self) -> Vec<Value<'a>> {
+    pub(crate) fn concat(&self, other: &Self) -> Self {
         let mut items: Vec<_> = self.iter().collect();
         match self.kind() {
             ListKind::Atomic => items.extend(other.iter()),
@@ -76,7 +78,11 @@ impl<'a> List<'a> {
                 }
             }
         }
-        items
+        let items = Arc::new(items);
+        match self.kind() {
+            ListKind::Atomic => Self::Shared(items),
+            kind => Self::Added { items, kind },
+        }
     }
 
     pub(crate) fn equals(&self, other: &Self) -> bool {

@@ -17,9 +17,9 @@ impl Value<'_> {
 
     fn made(&self) -> Result<Json, EvalError> {
         let weight = match self {
-            Self::List(List::Json { items, .. }) => items.iter().map(size).sum(),
+            Self::List(List::Json { items, .. }) => items.iter().map(copying).sum(),
             Self::Map(Map::Json(entries, _) | Map::Object(entries, _)) => {
-                entries.iter().map(|(name, value)| work::text(name.len()) + size(value)).sum()
+                entries.iter().map(|(name, value)| work::text(name.len()) + copying(value)).sum()
             }
             other => other.weight(),
         };
@@ -74,13 +74,13 @@ impl Value<'_> {
     }
 }
 
-/// The work of copying JSON.
-fn size(json: &Json) -> u64 {
+/// The work of copying JSON, or of comparing it.
+pub(super) fn copying(json: &Json) -> u64 {
     match json {
         Json::String(text) => work::text(text.len()),
-        Json::Array(items) => work::ITEM + items.iter().map(size).sum::<u64>(),
+        Json::Array(items) => work::ITEM + items.iter().map(copying).sum::<u64>(),
         Json::Object(members) => {
-            let member = |(name, value): (&String, &Json)| work::text(name.len()) + size(value);
+            let member = |(name, value): (&String, &Json)| work::text(name.len()) + copying(value);
             work::ITEM + members.iter().map(member).sum::<u64>()
         }
         _ => work::ITEM,
@@ -108,7 +108,9 @@ fn misnamed(value: &Value<'_>, path: &str, faults: &mut Vec<String>) {
             }
         }
         Value::Map(Map::Shared(entries)) => entries.values().for_each(|value| misnamed(value, path, faults)),
-        Value::List(List::Shared(items)) => items.iter().for_each(|value| misnamed(value, path, faults)),
+        Value::List(List::Shared(items) | List::Added { items, .. }) => {
+            items.iter().for_each(|value| misnamed(value, path, faults))
+        }
         _ => {}
     }
 }

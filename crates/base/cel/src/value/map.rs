@@ -1,8 +1,9 @@
 //! Maps and objects: of JSON, or made by an expression.
 
-use super::{Text, Value, from_json};
-use crate::Declared;
-use crate::declared::ObjectType;
+use super::made::copying;
+use super::{Text, Value, equal, from_json};
+use crate::declared::{Field, ObjectType};
+use crate::{Declared, work};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ impl<'a> Map<'a> {
             }
             (Self::Object(fields, object), Key::String(key)) => {
                 let field = object.field(key)?;
-                fields.get(&field.json_name).map(|json| from_json(json, &field.declared))
+                present(fields, &field.json_name).map(|json| from_json(json, &field.declared))
             }
             (Self::Shared(entries) | Self::Made(_, entries), key) => entries.get(key).cloned(),
             _ => None,
@@ -120,7 +121,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Json(entries, _) => entries.contains_key(name),
             Self::Object(fields, object) => {
-                object.field(name).is_some_and(|field| fields.contains_key(&field.json_name))
+                object.field(name).is_some_and(|field| present(fields, &field.json_name).is_some())
             }
             Self::Shared(entries) | Self::Made(_, entries) => {
                 entries.contains_key(&Key::String(Text::Shared(name.into())))
@@ -133,9 +134,8 @@ impl<'a> Map<'a> {
         match self {
             Self::Json(entries, value) => entries.get(name).map(|json| from_json(json, value)),
             Self::Object(fields, object) => {
-                let escaped = crate::escape::escape(name)?;
-                let field = object.fields.get(&escaped)?;
-                fields.get(name).map(|json| from_json(json, &field.declared))
+                let field = visible(object, name)?;
+                present(fields, name).map(|json| from_json(json, &field.declared))
             }
             Self::Shared(entries) | Self::Made(_, entries) => {
                 entries.get(&Key::String(Text::Shared(name.into()))).cloned()
@@ -153,7 +153,7 @@ impl<'a> Map<'a> {
                 .fields
                 .iter()
                 .filter_map(|(name, field)| {
-                    let json = fields.get(&field.json_name)?;
+                    let json = present(fields, &field.json_name)?;
                     Some((borrowed(name), from_json(json, &field.declared)))
                 })
                 .collect(),
@@ -164,10 +164,38 @@ impl<'a> Map<'a> {
     }
 
     pub(crate) fn equals(&self, other: &Self) -> bool {
+        if let (Self::Object(left, object), Self::Object(right, _)) = (self, other) {
+            return same_members(left, right, object);
+        }
         let (left, right) = (self.entries(), other.entries());
         left.len() == right.len()
-            && left.iter().all(|(key, value)| other.get(key).is_some_and(|found| super::equal(value, &found)))
+            && left.iter().all(|(key, value)| other.get(key).is_some_and(|found| equal(value, &found)))
     }
+}
+
+/// A member that is there: a field of an object that is null is one that is absent, unlike an item of a list or an entry
+/// of a map.
+fn present<'a>(fields: &'a JsonMap, name: &str) -> Option<&'a serde_json::Value> {
+    fields.get(name).filter(|json| !json.is_null())
+}
+
+/// The field that a member of an object is to expressions.
+fn visible<'a>(object: &'a ObjectType, name: &str) -> Option<&'a Field> {
+    object.fields.get(&crate::escape::escape(name)?)
+}
+
+/// Whether two objects are the same in all that they have: what expressions cannot name counts as it is written, or
+/// `self == oldSelf` would let it change.
+fn same_members(left: &JsonMap, right: &JsonMap, object: &ObjectType) -> bool {
+    left.len() == right.len()
+        && left.iter().all(|(name, value)| {
+            let Some(other) = right.get(name) else { return false };
+            match visible(object, name) {
+                Some(_) if value.is_null() || other.is_null() => value.is_null() == other.is_null(),
+                Some(field) => equal(&from_json(value, &field.declared), &from_json(other, &field.declared)),
+                None => work::take(copying(value)) && value == other,
+            }
+        })
 }
 
 fn borrowed(text: &str) -> Key<'_> {
