@@ -17,6 +17,7 @@ use crate::form::LayerForm;
 use crate::remote::{Payload, RemoteClient, RemoteError, Upload};
 use crate::store::{ImageStore, Making};
 use crate::{Image, Layer};
+use hako_content::Lease;
 use hako_error::Result;
 use hako_names::Digest;
 use std::collections::{HashMap, HashSet};
@@ -24,19 +25,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 impl Push<'_> {
-    /// Sends the layers of which nobody knows yet what they are in that form. Returns their digests, and whether the bytes
-    /// went.
-    pub(super) async fn send_unmade(&self, image: &Image, form: LayerForm) -> Result<HashMap<Digest, bool>> {
-        let (mut places, mut seen) = (Places::new(self.options.parallel), HashSet::new());
-        for layer in &image.layers {
-            // Who wants small requests gets them, which takes a known length. What another repository has is mounted.
-            let is_sent = self.options.piece >= WHOLE
-                && seen.insert(layer.digest)
+    /// Sends the layers of which nobody knows yet what they are in that form, and beside them the image's configuration.
+    /// Returns the digests of what it sent, and whether the bytes went.
+    pub(super) async fn send_unmade(
+        &self,
+        image: &Image,
+        form: LayerForm,
+        lease: &Arc<Lease>,
+    ) -> Result<HashMap<Digest, bool>> {
+        let unmade = self.unmade(image, form);
+        if unmade.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (mut sent, config) =
+            tokio::try_join!(self.send_layers(unmade, form), self.send_config(image, lease))?;
+        sent.insert(image.id, config);
+        Ok(sent)
+    }
+
+    fn unmade<'a>(&self, image: &'a Image, form: LayerForm) -> Vec<&'a Layer> {
+        // Who wants small requests gets them, which takes a known length.
+        if self.options.piece < WHOLE {
+            return Vec::new();
+        }
+        let mut seen = HashSet::new();
+        let is_sent = |layer: &&Layer| {
+            // What another repository has is mounted.
+            seen.insert(layer.digest)
                 && self.store.is_unmade(layer, form)
-                && self.store.repositories_with(self.name, &[layer.digest]).is_empty();
-            if !is_sent {
-                continue;
-            }
+                && self.store.repositories_with(self.name, &[layer.digest]).is_empty()
+        };
+        image.layers.iter().filter(is_sent).collect()
+    }
+
+    /// It does not depend on how the layers go, and takes a registry as many requests, each of which it puts on its disk.
+    async fn send_config(&self, image: &Image, lease: &Arc<Lease>) -> Result<bool> {
+        let size = self.store.content().size(image.id)?;
+        let (moved, _) = self.blobs(vec![(image.id, size, None)], &HashMap::new(), lease).await?;
+        Ok(moved > 0)
+    }
+
+    async fn send_layers(&self, layers: Vec<&Layer>, form: LayerForm) -> Result<HashMap<Digest, bool>> {
+        let mut places = Places::new(self.options.parallel);
+        for layer in layers {
             self.progress.layer(layer.digest, LayerState::Waiting);
             let sending = Sending {
                 client: self.client.clone(),

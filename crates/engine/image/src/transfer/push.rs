@@ -84,7 +84,7 @@ impl Push<'_> {
     async fn run(&self, image: &Image) -> Result<Pushed> {
         let lease = Arc::new(self.store.lease("push")?);
         let form = self.form(image, &lease).await?;
-        let sent = self.send_unmade(image, form).await?;
+        let sent = self.send_unmade(image, form, &lease).await?;
         let outgoing = self.outgoing(image, form, &lease).await?;
         let (digest, bytes) = outgoing.top();
         let (size, bytes) = (bytes.len() as u64, bytes.to_vec());

@@ -24,6 +24,7 @@ pub struct Seen {
 }
 
 type Rule = Box<dyn Fn(&Seen) -> Option<Response> + Send + Sync>;
+type Which = Arc<dyn Fn(&Seen) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct Shared {
@@ -32,7 +33,7 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
     /// What is answered only after something else was asked.
-    order: Mutex<Option<(Method, Method)>>,
+    order: Mutex<Option<(Which, Which)>>,
     /// What is refused before its body is read.
     refused: Mutex<Option<(Method, u16)>>,
     came: Notify,
@@ -46,16 +47,16 @@ pub struct Fake {
 }
 
 impl Shared {
-    async fn turn(&self, method: &Method) {
+    async fn turn(&self, request: &Seen) {
         loop {
             let mut came = std::pin::pin!(self.came.notified());
             // From here on nothing is missed.
             came.as_mut().enable();
             let first = match &*self.order.lock() {
-                Some((first, last)) if last == method => first.clone(),
+                Some((first, last)) if last(request) => first.clone(),
                 _ => return,
             };
-            if self.seen.lock().iter().any(|seen| seen.method == first) {
+            if self.seen.lock().iter().any(|seen| first(seen)) {
                 return;
             }
             came.await;
@@ -97,8 +98,12 @@ impl Fake {
     }
 
     /// Answers `last` only once `first` was asked.
-    pub fn in_order(&self, first: Method, last: Method) {
-        *self.shared.order.lock() = Some((first, last));
+    pub fn in_order(
+        &self,
+        first: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+        last: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+    ) {
+        *self.shared.order.lock() = Some((Arc::new(first), Arc::new(last)));
     }
 
     /// Answers `method` with `code` before it has read the body.
@@ -172,7 +177,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let seen = Seen { method: parts.method, path, headers: parts.headers, body };
     shared.seen.lock().push(seen.clone());
     shared.came.notify_waiters();
-    shared.turn(&seen.method).await;
+    shared.turn(&seen).await;
     let ruled = shared.rules.lock().iter().find_map(|rule| rule(&seen));
     ruled.unwrap_or_else(|| file(&shared, &seen))
 }

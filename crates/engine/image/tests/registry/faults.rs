@@ -1,6 +1,6 @@
 //! What goes wrong, is refused, or is tried again.
 
-use crate::fake::{Fake, cutting, hasty, options, start_of, status};
+use crate::fake::{Fake, Seen, cutting, hasty, options, start_of, status};
 use crate::stores::{Store, noise, tar};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -287,7 +287,8 @@ async fn a_broken_upload_continues_where_the_registry_is() {
     assert_eq!(*stored.lock(), bytes);
 }
 
-/// Uploads as a registry takes them, each under its number; `broken` are answered 503 after half of the piece came.
+/// Uploads as a registry takes them, each under its number; of those of gzip, `broken` are answered 503 after half of the
+/// piece came.
 fn take_uploads(fake: &Fake, broken: &'static [usize]) -> Arc<parking_lot::Mutex<Vec<Vec<u8>>>> {
     let uploads = Arc::new(parking_lot::Mutex::new(Vec::<Vec<u8>>::new()));
     let (taken, patches) = (uploads.clone(), AtomicUsize::new(0));
@@ -302,7 +303,8 @@ fn take_uploads(fake: &Fake, broken: &'static [usize]) -> Arc<parking_lot::Mutex
         let status = match seen.method {
             Method::GET => 204,
             Method::PATCH => {
-                let is_broken = broken.contains(&patches.fetch_add(1, Ordering::Relaxed));
+                let is_gzip = has.iter().chain(&seen.body).next() == Some(&0x1f);
+                let is_broken = is_gzip && broken.contains(&patches.fetch_add(1, Ordering::Relaxed));
                 let upto = if is_broken { seen.body.len() / 2 } else { seen.body.len() };
                 has.extend_from_slice(&seen.body[..upto]);
                 if is_broken { 503 } else { 202 }
@@ -316,6 +318,19 @@ fn take_uploads(fake: &Fake, broken: &'static [usize]) -> Arc<parking_lot::Mutex
     });
     fake.rule(|seen| (seen.method == Method::PUT && seen.path.contains("/manifests/")).then(|| status(201)));
     uploads
+}
+
+/// The layer among them, and the path under which it was ended.
+fn taken_layer(uploads: &parking_lot::Mutex<Vec<Vec<u8>>>) -> (Vec<u8>, String) {
+    let uploads = uploads.lock();
+    let index = uploads.iter().position(|upload| upload.first() == Some(&0x1f)).unwrap();
+    let layer = uploads[index].clone();
+    let path = format!("/v2/app/blobs/uploads/{}?s=x&digest={}", index + 1, Digest::of(&layer));
+    (layer, path)
+}
+
+fn has_length(seen: &Seen) -> bool {
+    seen.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 fn hasty_push() -> PushOptions {
@@ -336,14 +351,15 @@ async fn a_layer_is_sent_while_it_is_made_goes_on_after_a_cut_and_stays_nowhere_
     let (uploads, before) = (take_uploads(&fake, &[0]), files(&store));
     let pushed =
         push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
-    let patches: Vec<_> = fake.seen().into_iter().filter(|seen| seen.method == Method::PATCH).collect();
-    assert_eq!(patches[0].headers.get(header::CONTENT_LENGTH), None, "its length was known when it was sent");
+    let (layer, ended) = taken_layer(&uploads);
+    let mut patches = fake.seen();
+    patches.retain(|seen| seen.method == Method::PATCH && ended.starts_with(&seen.path));
+    let first = &patches[0];
+    assert!(first.body.first() == Some(&0x1f) && !has_length(first), "its length was known when it was sent");
     assert!(patches[1].headers.get(header::CONTENT_RANGE).is_some(), "{:?}", patches[1].headers);
-    let layer = uploads.lock()[0].clone();
     let mut plain = Vec::new();
     flate2::read::MultiGzDecoder::new(layer.as_slice()).read_to_end(&mut plain).unwrap();
     assert_eq!(Digest::of(&plain), image.layers[0].diff_id);
-    let ended = format!("/v2/app/blobs/uploads/1?s=x&digest={}", Digest::of(&layer));
     assert_eq!(fake.count(&ended), 1, "{ended}");
     assert!(pushed.moved > layer.len() as u64, "the configuration goes too");
     // The manifest that the registry has is all that came.
@@ -357,7 +373,7 @@ async fn a_layer_that_the_registry_turns_out_to_have_is_taken_back() {
     take_uploads(&fake, &[]);
     fake.rule(|seen| (seen.method == Method::HEAD).then(|| status(200)));
     // What is all there before it is known that the registry has it was sent.
-    fake.in_order(Method::DELETE, Method::PATCH);
+    fake.in_order(|seen| seen.method == Method::DELETE, |seen| seen.method == Method::PATCH);
     let pushed =
         push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
     assert_eq!(pushed.moved, 0);
@@ -402,13 +418,22 @@ async fn a_layer_goes_with_its_length_where_the_registry_takes_no_other() {
     let (fake, store) = (Fake::start().await, Store::new());
     let image = store.image("app", Compression::None, &[300_000]);
     let uploads = take_uploads(&fake, &[]);
-    fake.rule(|seen| {
-        let has_length = seen.headers.contains_key(header::CONTENT_LENGTH);
-        (seen.method == Method::PATCH && !has_length).then(|| status(411))
-    });
+    fake.rule(|seen| (seen.method == Method::PATCH && !has_length(seen)).then(|| status(411)));
     push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
-    let layer = Digest::of(&uploads.lock()[0]);
-    assert_eq!(fake.count(&format!("/v2/app/blobs/uploads/1?s=x&digest={layer}")), 1);
+    assert_eq!(fake.count(&taken_layer(&uploads).1), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_does_not_wait_for_a_layer_that_is_made() {
+    let (fake, store) = (Fake::start().await, Store::new());
+    let image = store.image("app", Compression::None, &[300_000]);
+    take_uploads(&fake, &[]);
+    let ended = format!("digest={}", image.id);
+    let is_layer = |seen: &Seen| seen.method == Method::PATCH && !has_length(seen);
+    fake.in_order(move |seen| seen.path.contains(&ended), is_layer);
+    push(&store.images, &image, &fake.name("app"), &hasty_push(), &Progress::none()).await.unwrap();
+    let begun = fake.seen().iter().filter(|seen| seen.method == Method::POST).count();
+    assert_eq!(begun, 2, "something went twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
