@@ -39,7 +39,7 @@ fn connections() -> Vec<Vec<u8>> {
     ];
     let written = |frames: Vec<Frame>| {
         let mut writer = Writer::new(Vec::new());
-        frames.iter().for_each(|frame| block_on(writer.write(frame)).unwrap());
+        frames.iter().for_each(|frame| block_on(writer.write(frame)).expect("written to memory"));
         writer.io
     };
     let mut all: Vec<Vec<u8>> = [command, forward].map(written).into();
