@@ -95,8 +95,10 @@ fn read(path: &Path) -> anyhow::Result<String> {
 fn parse(path: &Path, text: &str) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for (line, document) in documents(text) {
-        let object: Value =
-            serde_saphyr::from_str(&document).map_err(|error| describe(path, line, &error))?;
+        // As in YAML 1.1, which kubectl reads: `defaultMode: 0400` is octal.
+        let options = serde_saphyr::options! { legacy_octal_numbers: true };
+        let object: Value = serde_saphyr::from_str_with_options(&document, options)
+            .map_err(|error| describe(path, line, &error))?;
         match &object {
             Value::Null => {}
             Value::Object(map) if map.get("kind").and_then(Value::as_str) == Some("List") => {
@@ -253,6 +255,13 @@ mod tests {
         assert_eq!(manifests[0].position("spec.list[1].y"), "f.yaml:7");
         assert_eq!(manifests[1].position("spec.z"), "f.yaml:13");
         assert_eq!(manifests[1].position("spec.z.deeper"), "f.yaml:13");
+    }
+
+    #[test]
+    fn modes_of_files_are_octal_as_kubectl_reads_them() {
+        let text = "apiVersion: v1\nkind: A\nspec: {a: 0400, b: 0o644, c: 010, d: \"0400\", e: 08, f: 0}\n";
+        let spec = &parse(Path::new("f.yaml"), text).unwrap()[0].object["spec"];
+        assert_eq!(spec, &serde_json::json!({"a": 256, "b": 420, "c": 8, "d": "0400", "e": 8.0, "f": 0}));
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Options {
     }
 
     pub(super) fn from_value(value: Value) -> Outcome<Self> {
+        // An object that was sent to be changed or made is not one to be deleted.
+        if let Some(kind) = value["kind"].as_str().filter(|kind| !["", "DeleteOptions"].contains(kind)) {
+            return Err(Failure::bad_request(format!("the body is no DeleteOptions: its kind is {kind:?}")));
+        }
         let options: Self = serde_json::from_value(value)
             .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?;
         options.check()

@@ -184,10 +184,12 @@ impl Check {
                 self.members(find, map, &At { path: at.path, of })
             }
             (Shape::Map { value: inner, .. }, Value::Object(map)) => {
+                map.values_mut().for_each(|value| self.fill(inner, value));
                 self.members(|_| Some(inner), map, &At { path: at.path, of })
             }
             (Shape::List { item, .. }, Value::Array(items)) => {
                 for (index, value) in items.iter_mut().enumerate() {
+                    self.fill(item, value);
                     self.value(item, value, &At { path: Path::Item(&at.path, index), of: at.of })?;
                 }
                 Ok(())
@@ -218,6 +220,23 @@ impl Check {
             true
         });
         outcome
+    }
+
+    /// Gives an entry of a map or an item of a list that is null the value that Go has there: `label:` in YAML is the
+    /// empty text. A field that is null is not set.
+    fn fill(&self, shape: &Shape, value: &mut Value) {
+        if !value.is_null() {
+            return;
+        }
+        *value = match self.model.resolve(shape) {
+            Shape::Object(_) | Shape::Map { .. } => Value::Object(Map::new()),
+            Shape::List { .. } => Value::Array(Vec::new()),
+            Shape::Scalar(Scalar::Text | Scalar::Bytes) => "".into(),
+            Shape::Scalar(Scalar::Quantity) => "0".into(),
+            Shape::Scalar(Scalar::Bool) => false.into(),
+            Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Number | Scalar::IntOrString) => 0.into(),
+            _ => return,
+        };
     }
 
     fn scalar(&self, scalar: Scalar, value: &mut Value, at: &At<'_>) -> Result<(), String> {
@@ -389,6 +408,30 @@ mod tests {
     }
 
     #[test]
+    fn a_null_in_a_map_or_a_list_is_the_value_that_is_nothing() {
+        let text = r#"{"metadata":{"labels":{"a":null},"annotations":null},"spec":{"nodeSelector":{"node-role/worker":null},
+            "containers":[{"name":"c","args":["x",null],"env":[null],"resources":{"limits":{"cpu":null}}},null]}}"#;
+        let admitted = admit_json("Pod", text, FieldValidation::Strict).unwrap();
+        assert_eq!(
+            admitted.object,
+            serde_json::json!({"metadata": {"labels": {"a": ""}}, "spec": {"nodeSelector": {"node-role/worker": ""},
+                "containers": [{"name": "c", "args": ["x", ""], "env": [{}], "resources": {"limits": {"cpu": "0"}}}, {}]}})
+        );
+        let admitted = admit_json("Secret", r#"{"data":{"a":null}}"#, FieldValidation::Strict).unwrap();
+        assert_eq!(admitted.object["data"], serde_json::json!({"a": ""}));
+    }
+
+    #[test]
+    fn numbers_are_kept_to_the_last_digit() {
+        for text in
+            ["3.4028234663852886e38", "1.2345678912345679e-12", "0.30000000000000004", "0.12345678901234567"]
+        {
+            let decoded = decode::json(text.as_bytes()).unwrap().value;
+            assert_eq!(decoded.as_f64(), text.parse().ok(), "{text}: {decoded}");
+        }
+    }
+
+    #[test]
     fn bytes_may_be_broken_into_lines() {
         let text = "{\"data\":{\"a\":\"aGVs\\r\\nbG8=\\n\"}}";
         let admitted = admit_json("Secret", text, FieldValidation::Strict).unwrap();
@@ -430,6 +473,9 @@ mod tests {
     fn yaml_decodes_like_json() {
         let decoded = decode::yaml(b"a: 1\nb:\n- x\n- {c: true}\n").unwrap();
         assert_eq!(decoded.value, serde_json::json!({"a": 1, "b": ["x", {"c": true}]}));
+        let decoded = decode::yaml(b"a: 0400\nb: 0o644\nc: '0400'\nd: 08\n").unwrap();
+        let octal = serde_json::json!({"a": 256, "b": 420, "c": "0400", "d": 8.0});
+        assert_eq!(decoded.value, octal, "numbers are YAML 1.1's");
         assert!(decode::yaml(b"a: 1\na: 2\n").is_err());
         assert!(decode::yaml(b"a: [").is_err());
     }

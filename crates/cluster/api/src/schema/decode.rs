@@ -33,6 +33,13 @@ impl Classify for DecodeError {
     }
 }
 
+/// Nodes that aliases stand for in any document, and for each byte of it. Upstream takes a hundred for each node that is
+/// written out, which has some ten bytes: what is written to be read comes nowhere near.
+const ALIASED: usize = 1000;
+const ALIASED_EACH: usize = 10;
+/// However long the document is.
+const ALIASED_MAX: usize = 1_000_000;
+
 /// Decodes JSON.
 ///
 /// # Errors
@@ -49,7 +56,15 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     if bytes.trim_ascii_start().starts_with(b"{") {
         return json(bytes);
     }
-    serde_saphyr::from_slice(bytes).map_err(|error| DecodeError::Yaml(error.to_string()))
+    let most = (ALIASED + ALIASED_EACH * bytes.len()).min(ALIASED_MAX);
+    // As in YAML 1.1, which upstream reads: `defaultMode: 0400` is octal.
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: most },
+        budget: serde_saphyr::budget! { max_recorded_anchor_events: most },
+    };
+    serde_saphyr::from_slice_with_options(bytes, options)
+        .map_err(|error| DecodeError::Yaml(error.to_string()))
 }
 
 impl<'de> Deserialize<'de> for Decoded {
@@ -145,5 +160,50 @@ impl<'de> Visitor<'de> for Reader<'_> {
             }
         }
         Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists of nine of the list before, so many times.
+    fn laughs(times: usize) -> String {
+        let first = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        (1..times).fold(first, |all, at| {
+            format!("{all}a{at}: &a{at} [{}]\n", vec![format!("*a{}", at - 1); 9].join(","))
+        })
+    }
+
+    #[test]
+    fn aliases_stand_for_no_more_than_the_document_is_worth() {
+        for times in [5, 9, 20, 60] {
+            let text = laughs(times);
+            let error = yaml(text.as_bytes()).unwrap_err().to_string();
+            let most = ALIASED + ALIASED_EACH * text.len();
+            assert!(error.contains(&format!("{} > {most}", most + 1)), "{times}: {error}");
+        }
+        let nested = format!(
+            "a: {}x{}\n",
+            (0..200).map(|at| format!("&b{at} [")).collect::<String>(),
+            "]".repeat(200)
+        );
+        let error = yaml(nested.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("budget") || error.contains("recorded"), "{error}");
+    }
+
+    #[test]
+    fn documents_that_say_much_once_and_use_it_often_are_read() {
+        let base: String = (0..100).map(|at| format!("  key{at}: some value\n")).collect();
+        let used: String = (0..90).map(|at| format!("use{at}: *base\n")).collect();
+        let merged: String = (0..90).map(|at| format!("merge{at}:\n  <<: *base\n  more: {at}\n")).collect();
+        let value = yaml(format!("base: &base\n{base}{used}").as_bytes()).unwrap().value;
+        assert_eq!(value["use89"]["key99"], "some value");
+        let value = yaml(format!("base: &base\n{base}{merged}").as_bytes()).unwrap().value;
+        assert_eq!(
+            (&value["merge89"]["key99"], &value["merge89"]["more"]),
+            (&"some value".into(), &89.into())
+        );
+        assert!(yaml(laughs(3).as_bytes()).is_ok(), "a little laughter");
     }
 }

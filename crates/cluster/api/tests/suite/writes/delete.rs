@@ -169,6 +169,9 @@ async fn options_of_a_deletion_that_make_no_sense_are_refused() {
     delete(&world, &path, both)
         .await
         .refuses(422, "orphanDependents and deletionPropagation cannot be both set");
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    let text = "the body is no DeleteOptions: its kind is \"ConfigMap\"";
+    delete(&world, &path, object).await.refuses(400, text);
     let text = "propagationPolicy: Unsupported value: \"Sideways\": supported values:";
     delete(&world, &path, json!({"propagationPolicy": "Sideways"})).await.refuses(422, text);
     let text = "dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\"";
