@@ -5,6 +5,7 @@ use crate::error::{Failure, invalid};
 use crate::hijack::LongQuery;
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
+use regex::Regex;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -127,6 +128,31 @@ fn time(name: &str, text: &str) -> Result<jiff::Timestamp, Failure> {
     jiff::Timestamp::new(seconds, nanoseconds).map_err(|_| bad())
 }
 
+/// A day, or a time without a zone. Nobody says which zone is meant, and UTC is what times are shown in.
+fn date(text: &str) -> Option<jiff::Timestamp> {
+    if let Some(zone) = text.get(..10).and_then(|day| text.strip_prefix(day)).filter(|rest| is_zone(rest)) {
+        return format!("{}T00:00:00{zone}", &text[..10]).parse().ok();
+    }
+    let local: jiff::civil::DateTime = text.parse().ok()?;
+    local.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|at| at.timestamp())
+}
+
+/// Whether a zone is all that follows a day: `Z`, `+01:00`.
+fn is_zone(rest: &str) -> bool {
+    rest == "Z" || rest.starts_with(['+', '-'])
+}
+
+/// Patterns of a filter.
+#[derive(Debug)]
+pub(crate) struct Patterns(Vec<Regex>);
+
+impl Patterns {
+    /// Whether there is none, or one is found in `text`.
+    pub(crate) fn hold(&self, text: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.is_match(text))
+    }
+}
+
 /// Filters of a list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
@@ -158,6 +184,14 @@ impl Filters {
         }
     }
 
+    /// The values of a filter that Docker reads as regular expressions: a part of a name is one too.
+    pub(crate) fn patterns(&self, name: &str) -> Result<Patterns, Failure> {
+        let pattern = |text: &String| {
+            Regex::new(text).map_err(|error| invalid(format!("invalid filter '{name}={text}': {error}")))
+        };
+        self.get(name).iter().map(pattern).collect::<Result<_, _>>().map(Patterns)
+    }
+
     /// Whether no value was given, or one of them holds.
     pub(crate) fn any(&self, name: &str, holds: impl Fn(&str) -> bool) -> bool {
         let values = self.get(name);
@@ -182,7 +216,7 @@ impl Filters {
         };
         let is_age = text.ends_with(|last: char| last.is_ascii_alphabetic() && last != 'Z');
         if !is_age {
-            return time("until", text).map(Some);
+            return time("until", text).or_else(|refused| date(text).ok_or(refused)).map(Some);
         }
         let bad =
             |_| invalid(format!("until {text:?} is neither a time nor a duration such as 24h or 1h30m"));
@@ -218,6 +252,35 @@ mod tests {
             assert!(!filters.labels(&labels(&[("a", "2"), ("b", "x")])));
             assert!(filters.only(&["label"]).is_ok());
             assert!(filters.only(&["id"]).is_err());
+        }
+    }
+
+    #[test]
+    fn until_is_an_age_or_a_time_as_exact_as_somebody_cares_to_write_it() {
+        let now = jiff::Timestamp::new(1_000_000_000, 0).unwrap();
+        let until = |text: &str| {
+            let filters = serde_json::json!({ "until": [text] }).to_string();
+            let until = params(&[("filters", &filters)]).filters().unwrap().until(now);
+            until.map(|at| at.unwrap().to_string()).map_err(|error| error.0.chain())
+        };
+        let all = [
+            ("1h30m", "2001-09-09T00:16:40Z"),
+            ("2000-01-02", "2000-01-02T00:00:00Z"),
+            ("2000-01-02Z", "2000-01-02T00:00:00Z"),
+            ("2000-01-02+01:00", "2000-01-01T23:00:00Z"),
+            ("2000-01-02T03", "2000-01-02T03:00:00Z"),
+            ("2000-01-02T03:04", "2000-01-02T03:04:00Z"),
+            ("2000-01-02T03:04Z", "2000-01-02T03:04:00Z"),
+            ("2000-01-02T03:04:05", "2000-01-02T03:04:05Z"),
+            ("2000-01-02T03:04:05.5", "2000-01-02T03:04:05.5Z"),
+            ("2000-01-02T03:04:05+01:00", "2000-01-02T02:04:05Z"),
+            ("946684800.5", "2000-01-01T00:00:00.5Z"),
+        ];
+        for (text, time) in all {
+            assert_eq!(until(text).as_deref(), Ok(time), "{text}");
+        }
+        for bad in ["2000-13-01", "2000-01-02x", "2000-01-02+", "yesterday", "é000-01-02"] {
+            assert!(until(bad).unwrap_err().contains(bad), "{bad}");
         }
     }
 

@@ -35,14 +35,14 @@ pub(crate) fn json(volume: &Volume) -> Value {
 pub(crate) async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
     filters.only(&["name", "label", "label!", "driver", "dangling"])?;
-    let dangling = filters.dangling()?;
+    let (names, dangling) = (filters.patterns("name")?, filters.dangling()?);
     let used = state.engine.used_volumes();
     let volumes = state.engine.volumes()?;
     let shown: Vec<Value> = volumes
         .iter()
         .filter(|volume| {
             let is_dangling = !used.contains(&volume.name);
-            filters.any("name", |name| volume.name.contains(name))
+            names.hold(&volume.name)
                 && filters.any("driver", |driver| driver == "local")
                 && dangling.is_none_or(|wanted| wanted == is_dangling)
                 && filters.labels(&volume.labels)

@@ -2,7 +2,7 @@
 
 use super::health::Status;
 use crate::error::{Failure, invalid};
-use crate::params::Filters;
+use crate::params::{Filters, Patterns};
 use crate::{DockerState, human, network};
 use hako_container::{Container, ContainerEngine, MountSource, Sandbox};
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// Filters that were looked at once, before they are asked of every container.
 pub(crate) struct Wanted {
+    ids: Patterns,
     names: Vec<Regex>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
@@ -64,6 +65,7 @@ impl Wanted {
         let ports =
             |name| filters.get(name).iter().map(|text| Ports::read(name, text)).collect::<Result<_, _>>();
         Ok(Self {
+            ids: filters.patterns("id")?,
             names: filters.get("name").iter().map(pattern).collect::<Result<_, _>>()?,
             before: made(state, filters, "before").await?,
             since: made(state, filters, "since").await?,
@@ -81,7 +83,7 @@ impl Wanted {
     ) -> bool {
         let code =
             container.state.exit().filter(|exit| exit.started_at.is_some()).map(|exit| exit.code.to_string());
-        filters.any("id", |wanted| container.id.as_str().starts_with(wanted))
+        self.ids.hold(container.id.as_str())
             && (self.names.is_empty() || self.names.iter().any(|name| name.is_match(&container.spec.name)))
             && self.before.is_none_or(|time| container.created_at < time)
             && self.since.is_none_or(|time| container.created_at > time)

@@ -10,7 +10,7 @@ pub(crate) use inspect::settings;
 
 use crate::DockerState;
 use crate::error::{Answer, Failure, blocking};
-use crate::params::{Filters, Params};
+use crate::params::{Filters, Params, Patterns};
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
@@ -153,21 +153,38 @@ async fn used(state: &DockerState) -> Result<HashSet<String>, Failure> {
 async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
     filters.only(&["name", "id", "driver", "scope", "type", "label", "dangling"])?;
-    let dangling = filters.dangling()?;
+    let wanted = Wanted {
+        names: filters.patterns("name")?,
+        ids: filters.patterns("id")?,
+        dangling: filters.dangling()?,
+        filters,
+    };
     let used = used(&state).await?;
     let all = all(&state).await?;
-    let shown = all.iter().filter(|net| matches(&filters, dangling, net, &used));
+    let shown = all.iter().filter(|net| wanted.holds(net, &used));
     let shown: Vec<Value> = shown.map(|net| inspect::json(net, serde_json::Map::new())).collect();
     Ok(Json(shown).into_response())
 }
 
-fn matches(filters: &Filters, dangling: Option<bool>, net: &Known, used: &HashSet<String>) -> bool {
-    let is_dangling = !net.is_builtin() && !used.contains(&net.id());
-    filters.any("name", |wanted| net.name().contains(wanted))
-        && filters.any("id", |wanted| net.id().starts_with(wanted))
-        && filters.any("driver", |wanted| net.driver() == wanted)
-        && filters.any("scope", |wanted| wanted == "local")
-        && filters.any("type", |wanted| wanted == if net.is_builtin() { "builtin" } else { "custom" })
-        && dangling.is_none_or(|wanted| wanted == is_dangling)
-        && filters.labels(&net.labels())
+/// Which networks a list shows.
+struct Wanted {
+    filters: Filters,
+    names: Patterns,
+    ids: Patterns,
+    dangling: Option<bool>,
+}
+
+impl Wanted {
+    fn holds(&self, net: &Known, used: &HashSet<String>) -> bool {
+        let is_dangling = !net.is_builtin() && !used.contains(&net.id());
+        self.names.hold(net.name())
+            && self.ids.hold(&net.id())
+            && self.filters.any("driver", |wanted| net.driver() == wanted)
+            && self.filters.any("scope", |wanted| wanted == "local")
+            && self
+                .filters
+                .any("type", |wanted| wanted == if net.is_builtin() { "builtin" } else { "custom" })
+            && self.dangling.is_none_or(|wanted| wanted == is_dangling)
+            && self.filters.labels(&net.labels())
+    }
 }

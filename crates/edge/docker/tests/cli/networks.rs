@@ -222,6 +222,34 @@ fn the_default_network_is_shown_with_its_addresses_and_stays() {
 }
 
 #[test]
+fn networks_are_filtered_by_patterns_of_names_and_ids() {
+    with_daemon(|docker| {
+        docker.with_each_cli(|docker| {
+            for name in ["app", "app-db", "my-app"] {
+                docker.ok(&["network", "create", name]);
+            }
+            let named = |pattern: &str| {
+                let filter = format!("name={pattern}");
+                docker.ok(&["network", "ls", "--filter", &filter, "--format", "{{.Name}}"])
+            };
+            assert_eq!(named("^app$"), "app\n");
+            assert_eq!(named("app$"), "app\nmy-app\n");
+            assert_eq!(named("app"), "app\napp-db\nmy-app\n");
+            assert_eq!(named("^(my|app)-"), "app-db\nmy-app\n");
+            let id = docker.ok(&["network", "inspect", "-f", "{{.Id}}", "app-db"]);
+            let filter = format!("id=^{}$", id.trim());
+            assert_eq!(
+                docker.ok(&["network", "ls", "--filter", &filter, "--format", "{{.Name}}"]),
+                "app-db\n"
+            );
+            let (code, _, err) = docker.run(&["network", "ls", "--filter", "name=["]);
+            assert!(docker.is_peer() || (code == 1 && err.contains("invalid filter 'name=['")), "{err}");
+            docker.ok(&["network", "rm", "app", "app-db", "my-app"]);
+        });
+    });
+}
+
+#[test]
 fn unused_networks_are_pruned_and_events_tell_of_networks() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -306,3 +306,17 @@ fn a_tmpfs_has_the_options_that_a_mount_gives_it() {
         assert!(!changed.contains("noexec") && changed.contains("uid=77"), "{changed}");
     });
 }
+
+#[test]
+fn volumes_are_filtered_by_patterns_of_names() {
+    with_daemon(|docker| {
+        for name in ["data", "data-old", "my-data"] {
+            docker.ok(&["volume", "create", name]);
+        }
+        let named =
+            |pattern: &str| docker.ok(&["volume", "ls", "-q", "--filter", &format!("name={pattern}")]);
+        assert_eq!(named("^data$"), "data\n");
+        assert_eq!(named("data"), "data\ndata-old\nmy-data\n");
+        assert_eq!(named("^(my|data)-"), "data-old\nmy-data\n");
+    });
+}
