@@ -225,6 +225,8 @@ fn types_are_checked_before_anything_runs() {
         ),
         ("1.all(x, true)", "cannot be range of a comprehension"),
         ("'a'.matches('(')", "invalid matches argument"),
+        ("'a'.find('(') == ''", "program instantiation failed"),
+        ("'a'.findAll(')', 1) == []", "program instantiation failed"),
         ("duration('x') == duration('1s')", "invalid duration argument"),
         ("self.spec.replicas.x == 1", "type 'int' does not support field selection"),
         ("namespace == 1", "reserved identifier: namespace"),

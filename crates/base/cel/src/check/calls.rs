@@ -106,9 +106,13 @@ impl Checker<'_> {
 
     /// Literals that can only fail are told before anything runs.
     fn check_literals(&mut self, function: &str, args: &[Expr]) {
-        let Some(Expr { at, kind: Kind::Literal(Literal::String(text)), .. }) = args.last() else { return };
+        let is_search = matches!(function, "find" | "findAll");
+        let given = if is_search { args.first() } else { args.last() };
+        let Some(Expr { at, kind: Kind::Literal(Literal::String(text)), .. }) = given else { return };
         let fault = match function {
-            "matches" => self.checked.pattern(text).err().map(|error| format!("{error}: `{text}`")),
+            "matches" | "find" | "findAll" => {
+                self.checked.pattern(text).err().map(|error| format!("{error}: `{text}`"))
+            }
             "duration" if crate::time::duration(text).is_none() => {
                 Some("invalid duration argument".to_owned())
             }
@@ -118,8 +122,11 @@ impl Checker<'_> {
             _ => None,
         };
         if let Some(fault) = fault {
-            let fault =
-                if function == "matches" { format!("invalid matches argument: {fault}") } else { fault };
+            let fault = match function {
+                "matches" => format!("invalid matches argument: {fault}"),
+                _ if is_search => format!("program instantiation failed: {fault}"),
+                _ => fault,
+            };
             self.error(*at, fault);
         }
     }

@@ -135,6 +135,7 @@ impl Merge<'_> {
                 let original = original.and_then(Value::as_array).unwrap_or(&empty);
                 Value::Array(self.list(inner, strategy.key, original, changes)?)
             }
+            (_, Value::Array(changes)) => Value::Array(without_directives(changes)),
             _ => change.clone(),
         };
         result.insert(name.to_owned(), merged);
@@ -212,6 +213,11 @@ impl Merge<'_> {
     }
 }
 
+/// A list that takes the place of another one: what says what is to be done with an item is none.
+fn without_directives(items: &[Value]) -> Vec<Value> {
+    items.iter().filter(|item| item.get(DIRECTIVE).is_none()).cloned().collect()
+}
+
 fn list<'a>(value: &'a Value, name: &str) -> Result<&'a [Value], StrategicPatchError> {
     value.as_array().map(Vec::as_slice).ok_or_else(|| StrategicPatchError::NoList(name.to_owned()))
 }
@@ -281,6 +287,15 @@ mod tests {
             patched(target, json!({"spec":{"template":{"$patch":"replace","metadata":{}}}})),
             json!({"spec":{"template":{"metadata":{}}}})
         );
+    }
+
+    #[test]
+    fn a_list_that_is_replaced_takes_no_item_that_is_to_go() {
+        let tolerations = |list: Value| json!({"spec": {"template": {"spec": {"tolerations": list}}}});
+        let patch = tolerations(json!([{"key": "a", "$patch": "delete"}, {"key": "b"}]));
+        for before in [json!({}), tolerations(json!([{"key": "a"}]))] {
+            assert_eq!(patched(before, patch.clone()), tolerations(json!([{"key": "b"}])));
+        }
     }
 
     #[test]
