@@ -377,8 +377,7 @@ impl Core {
 }
 
 fn set_running(container: &ContainerObject, pid: u32) {
-    container
-        .change(|status, _| status.state = ContainerState::Running { pid, started_at: Timestamp::now() });
+    container.change(|status, _| status.run(pid));
 }
 
 /// A record that cannot be read counts as one that is not there: it was being written when the power went.

@@ -116,6 +116,15 @@ impl ContainerObject {
         });
     }
 
+    /// Gives it another name, or leaves it the one it has where that cannot be recorded.
+    pub(crate) fn record_name(&self, name: &str) -> Result<(), EngineError> {
+        let mut status = self.status.write();
+        let renamed = ContainerStatus { name: name.to_owned(), ..status.clone() };
+        record::write(&self.dir.join("state.json"), &renamed)?;
+        *status = renamed;
+        Ok(())
+    }
+
     pub(crate) fn view(&self) -> Container {
         let status = self.status.read();
         let mut spec = Arc::clone(&self.record.spec);
@@ -135,6 +144,7 @@ impl ContainerObject {
             state: status.state.clone(),
             created_at: self.record.created_at,
             restart_count: status.restart_count,
+            ended_at: status.ended_at(),
             restarting: self.life.borrow().restarting,
             paused: status.paused,
             log_path: self.log_path(),

@@ -134,11 +134,14 @@ impl Core {
         }
         let mut taken = self.take_name(name, id)?;
         let old = container.status.read().name.clone();
-        container.change(|status, _| name.clone_into(&mut status.name));
+        container.record_name(name)?;
         hako_sys::failpoint!("container.rename.recorded");
+        if let Err(error) = self.rename_endpoints(&container.sandbox, &old, name) {
+            container.change(|status, _| status.name = old);
+            return Err(error);
+        }
         taken.name = None;
         self.names.lock().remove(&old);
-        self.rename_endpoints(&container.sandbox, &old, name)?;
         hako_sys::failpoint!("container.rename.known");
         self.container_event(&container, Action::Rename { old });
         Ok(())
@@ -199,6 +202,7 @@ impl Core {
             name: spec.name.clone(),
             state: ContainerState::Created,
             restart_count: 0,
+            ended_at: None,
             stopped_by_caller: false,
             paused: false,
             resources: spec.resources.clone(),

@@ -204,9 +204,7 @@ impl Core {
             }
             let Some(core) = core.upgrade() else { return };
             hako_sys::failpoint!("container.restart.due");
-            container.change(|status, _| status.restart_count += 1);
-            hako_sys::failpoint!("container.restart.counted");
-            if let Err(error) = Box::pin(core.start(&container)).await {
+            if let Err(error) = Box::pin(core.start_again(&container)).await {
                 tracing::warn!(container = container.id.short(), error = %error.chain(), "start a container again");
             }
         });

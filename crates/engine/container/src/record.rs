@@ -81,6 +81,9 @@ pub(crate) struct ContainerStatus {
     pub(crate) name: String,
     pub(crate) state: ContainerState,
     pub(crate) restart_count: u32,
+    /// When the run before this one ended.
+    #[serde(default)]
+    pub(crate) ended_at: Option<Timestamp>,
     /// A caller stopped it: `unless-stopped` does not start it again.
     pub(crate) stopped_by_caller: bool,
     /// Its processes stand still.
@@ -91,6 +94,20 @@ pub(crate) struct ContainerStatus {
     /// The restart policy as last updated; what was asked for at first when `None`.
     #[serde(default)]
     pub(crate) restart: Option<RestartPolicy>,
+}
+
+impl ContainerStatus {
+    /// It runs from now on.
+    pub(crate) fn run(&mut self, pid: u32) {
+        self.ended_at = self.ended_at();
+        self.state = ContainerState::Running { pid, started_at: Timestamp::now() };
+    }
+
+    /// When its last run that is over ended.
+    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
+        let last = self.state.exit().filter(|exit| exit.started_at.is_some());
+        last.map(|exit| exit.finished_at).or(self.ended_at)
+    }
 }
 
 /// The names of the volumes that a container being made gets for itself.

@@ -20,14 +20,38 @@ use hako_runtime::{CreateContainer, Rootfs, Shim, Stdio};
 use hako_snapshot::Mounts;
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Core {
-    /// Starts a container; its own lock is held until it runs or is known not to.
+    /// Starts a container for a caller: what its restart policy has done before does not count any more.
     pub(crate) async fn start(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        self.start_as(container, false).await
+    }
+
+    /// Starts a container because its restart policy says so.
+    pub(crate) async fn start_again(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        self.start_as(container, true).await
+    }
+
+    /// Its own lock is held until it runs or is known not to.
+    async fn start_as(self: &Arc<Self>, container: &Arc<ContainerObject>, is_again: bool) -> Result<()> {
         let started = {
             let _op = container.op.lock().await;
+            if is_again && !container.life.borrow().restarting {
+                // A caller stopped it while the lock was waited for.
+                return Ok(());
+            }
             self.may_start(container)?;
-            container.change(|status, _| (status.stopped_by_caller, status.paused) = (false, false));
+            if !is_again {
+                *container.delay.lock() = Duration::ZERO;
+            }
+            container.change(|status, _| {
+                (status.stopped_by_caller, status.paused) = (false, false);
+                status.restart_count = if is_again { status.restart_count + 1 } else { 0 };
+            });
+            if is_again {
+                hako_sys::failpoint!("container.restart.counted");
+            }
             hako_sys::failpoint!("container.start.begun");
             let started = match container.standalone() {
                 true => self.start_standalone(container).await,
@@ -228,7 +252,7 @@ impl Core {
         shim.start(container.id.as_str()).await?;
         hako_sys::failpoint!("container.start.runs");
         container.change(|status, life| {
-            status.state = ContainerState::Running { pid, started_at: Timestamp::now() };
+            status.run(pid);
             life.restarting = false;
         });
         hako_sys::failpoint!("container.start.recorded");

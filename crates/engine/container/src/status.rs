@@ -72,8 +72,10 @@ pub struct Container {
     pub state: ContainerState,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Times the engine started it again.
+    /// Times the engine started it again since a caller started it.
     pub restart_count: u32,
+    /// When its last run that is over ended.
+    pub ended_at: Option<Timestamp>,
     /// Whether the engine will start it again after a back-off.
     pub restarting: bool,
     /// Whether its processes stand still; it is running all the same.

@@ -160,6 +160,7 @@ impl ContainerEngine for FakeEngine {
             state: ContainerState::Created,
             created_at: Timestamp::now(),
             restart_count: 0,
+            ended_at: None,
             restarting: false,
             paused: false,
             log_path: None,

@@ -79,7 +79,7 @@ fn state_json(container: &Container, health: Option<Value>) -> Value {
         "ExitCode": exit.map_or(0, |exit| exit.code),
         "Error": exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
         "StartedAt": time(started),
-        "FinishedAt": time(exit.filter(|exit| exit.started_at.is_some()).map(|exit| exit.finished_at)),
+        "FinishedAt": time(container.ended_at),
     });
     if let Some(health) = health {
         shown["Health"] = health;

@@ -36,6 +36,66 @@ fn run_gives_output_and_exit_codes_and_removes_with_rm() {
 }
 
 #[test]
+fn a_start_by_a_caller_counts_restarts_anew_and_the_last_end_stays_known() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let script = "[ -f /again ] && exec sleep 1000; touch /again; exit 3";
+        docker.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "one",
+            "--restart",
+            "on-failure:5",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ]);
+        let state = || docker.ok(&["inspect", "-f", "{{.RestartCount}} {{.State.Running}}", "one"]);
+        docker.until("it runs again", || state() == "1 true\n");
+        let ended = || docker.ok(&["inspect", "-f", "{{.State.FinishedAt}}", "one"]);
+        let first = ended();
+        assert!(!first.starts_with("0001-"), "{first}");
+        docker.ok(&["restart", "-t", "0", "one"]);
+        assert_eq!(state(), "0 true\n");
+        let second = ended();
+        assert!(second > first, "{second} after {first}");
+        docker.ok(&["rm", "-f", "one"]);
+    });
+}
+
+#[test]
+fn a_container_keeps_its_name_where_another_cannot_be_recorded() {
+    with_daemon(|docker| {
+        if docker.is_peer() {
+            return;
+        }
+        docker.import_busybox();
+        docker.ok(&["network", "create", "net"]);
+        docker.ok(&["run", "-d", "--name", "one", "--network", "net", "busybox", "sleep", "1000"]);
+        let id = docker.ok(&["inspect", "-f", "{{.Id}}", "one"]);
+        let members = docker.dir.join("network/members");
+        let member = std::fs::read_dir(&members).unwrap().next().unwrap().unwrap().path();
+        let state = docker.dir.join("engine/containers").join(id.trim()).join("state.next");
+        // A directory in the place of what is written first.
+        for place in [state, member.with_extension("partial")] {
+            std::fs::create_dir(&place).unwrap();
+            let (code, _, err) = docker.run(&["rename", "one", "two"]);
+            assert!(code == 1 && err.contains(place.to_str().unwrap()), "{err}");
+            std::fs::remove_dir(&place).unwrap();
+            assert_eq!(docker.ok(&["inspect", "-f", "{{.Name}}", "one"]), "/one\n");
+            docker.ok(&["create", "--name", "two", "busybox"]);
+            docker.ok(&["rm", "two"]);
+            docker.ok(&["run", "--rm", "--network", "net", "busybox", "nslookup", "one"]);
+        }
+        docker.ok(&["rename", "one", "two"]);
+        docker.ok(&["run", "--rm", "--network", "net", "busybox", "nslookup", "two"]);
+        docker.ok(&["rm", "-f", "two"]);
+    });
+}
+
+#[test]
 fn a_container_whose_start_failed_was_never_started_and_goes_with_rm() {
     with_daemon(|docker| {
         docker.import_busybox();

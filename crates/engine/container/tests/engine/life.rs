@@ -194,6 +194,31 @@ fn auto_remove_leaves_nothing_once_removed_is_told() {
 }
 
 #[test]
+fn a_start_by_a_caller_gives_a_container_all_its_restarts_again_and_the_last_end_stays_known() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        let restart = RestartPolicy::OnFailure { max_retries: 1 };
+        let id = engine
+            .create_standalone(no_network(), ContainerSpec { restart, ..busybox("echo run; exit 1") })
+            .await
+            .unwrap();
+        let mut ended_at = None;
+        for runs in ["run\nrun\n", "run\nrun\nrun\nrun\n"] {
+            engine.start(&id).await.unwrap();
+            tokio::time::timeout(DEADLINE, engine.wait(&id, WaitCondition::NotRunning))
+                .await
+                .unwrap()
+                .unwrap();
+            let container = engine.container(&id).await.unwrap();
+            assert_eq!(container.restart_count, 1);
+            assert!(container.ended_at > ended_at, "{:?} after {ended_at:?}", container.ended_at);
+            ended_at = container.ended_at;
+            assert_eq!(logged(&engine, &id, Default::default()).await, runs);
+        }
+    });
+}
+
+#[test]
 fn a_failing_container_is_started_again_as_often_as_its_policy_says() {
     on_host(|host| async move {
         let engine = host.open().await;
