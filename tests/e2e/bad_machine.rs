@@ -2,9 +2,10 @@
 
 use crate::bad_input::{assert_says, fails_with_one_line};
 use crate::platform::{HAKO, Platform, assert_nothing_left, enter_network_namespace, links, output, run};
+use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -180,6 +181,51 @@ fn a_full_disk_is_named_and_harms_nothing_that_runs() {
     assert_eq!(platform.container_processes(), before, "a running container suffered");
     small.down();
     platform.down();
+}
+
+/// Takes all the room that there is.
+fn fill(disk: &Path) {
+    let mut file = std::fs::File::create(disk.join("filler")).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn a_start_in_the_background_that_a_full_disk_prevents_says_why_and_what_to_do() {
+    enter_network_namespace();
+    let links = links();
+    let scratch = tempfile::tempdir().unwrap();
+    // The disk ends with this thread, whatever happens.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    run(Command::new("mount").args(["--make-rprivate", "/"]));
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(scratch.path()));
+    let hako = |arguments: &[&str]| {
+        let mut command = Command::new(HAKO);
+        command.arg("--data-dir").arg(scratch.path().join("data")).args(arguments);
+        command
+    };
+    let up = |listen: &str| hako(&["up", "--detach", "--listen", listen]);
+    fill(scratch.path());
+    let said = fails_with_one_line(&mut up("127.0.0.1:0"));
+    assert_says(&said, &["No space left on device", "is full", "not even the log", "--data-dir"]);
+    assert!(!scratch.path().join("data").exists(), "a start that failed left its directory");
+
+    std::fs::remove_file(scratch.path().join("filler")).unwrap();
+    run(&mut up("127.0.0.1:0"));
+    let server = || -> Value {
+        serde_json::from_slice(&std::fs::read(scratch.path().join("data/server.json")).unwrap()).unwrap()
+    };
+    let (instance, api) = (server()["instance"].as_str().unwrap().to_owned(), server()["api"].clone());
+    let stop = |pid: Value| run(Command::new("kill").args(["-9", &pid.to_string()]));
+    stop(server()["pid"].clone());
+    fill(scratch.path());
+    // Another address would be a kubeconfig of other bytes.
+    let said = fails_with_one_line(&mut up("127.0.0.1:0"));
+    assert_says(&said, &["data/kubeconfig: No space left on device", "not even the log", "--listen"]);
+    run(&mut up(api.as_str().unwrap().trim_start_matches("https://")));
+    run(&mut hako(&["down", "--purge"]));
+    assert_nothing_left(&instance, &links, scratch.path());
 }
 
 fn larger_than_the_disk(directory: &Path) -> String {

@@ -65,9 +65,17 @@ pub(crate) fn progress(bytes: &[u8]) {
     }
 }
 
-/// One line for people: a failure or a note.
+/// One line for people: a failure or a note. Where standard error is the log of a background process, and its disk is full,
+/// whoever started that is told on standard output.
 pub(crate) fn error(text: &str) {
-    error_bytes(format!("{text}\n").as_bytes());
+    let line = format!("{text}\n");
+    let mut out = std::io::stderr().lock();
+    let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    if written.is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull) {
+        let mut out = std::io::stdout().lock();
+        // Nobody else is left to tell.
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
 }
 
 /// What [`not_ready`] begins its lines with; whoever waits for a background process finds them by it in its log.

@@ -157,18 +157,36 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
         return Ok(ExitCode::SUCCESS);
     }
     let status = child.wait().context("wait for the platform")?;
-    let full = || {
-        let disk = rustix::fs::statvfs(target.data_dir()).ok()?;
-        (disk.f_bavail == 0).then(|| {
-            format!(
-                "the disk of {} is full, so that not even the log could be written: free some space",
-                target.data_dir().display()
-            )
-        })
-    };
     let silent =
         || format!("the platform ended with {status} before it was ready; see {}", log_path.display());
+    let full = || full_disk(&log_path, &said);
     bail!("{}", last_words(&log_path, start).or_else(full).unwrap_or_else(silent))
+}
+
+/// Why a background process ended whose log could not be written, and what to do. It told on standard output what it could.
+fn full_disk(log: &Path, said: &str) -> Option<String> {
+    let directory = log.parent()?;
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    if disk.f_bavail > 0 {
+        return None;
+    }
+    let reason =
+        said.trim_end().strip_prefix("hako: ").map(|reason| format!("{reason}: ")).unwrap_or_default();
+    let freed = match std::fs::metadata(log).map_or(0, |log| log.len()) {
+        0 => "free some space on it".to_owned(),
+        bytes => format!("free some space on it, as `truncate -s 0 {}` does ({bytes} bytes)", log.display()),
+    };
+    // Where there was a platform, what it has written before is there without more room.
+    let next = match directory.join("instance").exists() {
+        true => {
+            "start with the --listen of the last time, which needs none; then `hako system prune` frees more"
+        }
+        false => "choose another place with --data-dir",
+    };
+    let directory = directory.display();
+    Some(format!(
+        "{reason}the disk of {directory} is full, so that not even the log could be written: {freed}, or {next}"
+    ))
 }
 
 /// So long nobody is told what a start waits for.
@@ -184,14 +202,23 @@ fn said_first(
 ) -> anyhow::Result<String> {
     let (says, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut said = String::new();
-        let read = BufReader::new(stdout).read_line(&mut said);
-        // Nobody waits any more where this process ends.
-        let _ = says.send(read.map(|_| said));
+        let mut stdout = BufReader::new(stdout);
+        loop {
+            let mut said = String::new();
+            let read = stdout.read_line(&mut said);
+            let is_news = said.starts_with(output::NOT_READY);
+            // Nobody waits any more where this process ends.
+            if says.send(read.map(|_| said)).is_err() || !is_news {
+                return;
+            }
+        }
     });
     let mut shown = BTreeSet::new();
     loop {
         match told.recv_timeout(silence) {
+            Ok(Ok(said)) if said.starts_with(output::NOT_READY) => {
+                tell(said.trim_start_matches(output::NOT_READY).trim_end());
+            }
             Ok(said) => return said.context("wait for the platform"),
             Err(mpsc::RecvTimeoutError::Disconnected) => bail!("nobody reads what the platform says"),
             Err(mpsc::RecvTimeoutError::Timeout) => {
