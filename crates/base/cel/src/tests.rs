@@ -321,7 +321,7 @@ fn lists_and_sets_have_their_libraries() {
         "[1, 2, 3].slice(1, 3) == [2, 3] && [1, 2].reverse() == [2, 1] && lists.range(3) == [0, 1, 2]",
         "[1, 2].first() == optional.of(1) && [].last() == optional.none() && [1, 2].includes(2)",
         "sets.contains([1, 2], [2]) && sets.equivalent([1, 2, 2], [2, 1]) && sets.intersects([1], [1, 2]) && !sets.intersects([1], [2])",
-        "self.spec.tags.join('') == 'ba' && [].sum() == 0",
+        "self.spec.tags.join('') == 'ba' && [].sum() == 0 && dyn([1.0, 2.0]).sum() == 3.0",
     ]);
     fails("[].max() == 1", "max called on empty list");
     fails("[1].slice(1, 0) == []", "start index must be less than or equal to end index");

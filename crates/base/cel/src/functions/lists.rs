@@ -63,8 +63,11 @@ fn is_sorted<'a>(args: &[Value<'a>]) -> Result<'a> {
     Ok(Value::Bool(items.windows(2).all(|pair| compare(&pair[0], &pair[1]) != Some(Ordering::Greater))))
 }
 
+/// The sum of the items; `zero` where there are none. A list of no known type has the sum that its first item begins.
 fn sum<'a>(args: &[Value<'a>], zero: Value<'a>) -> Result<'a> {
-    items(args)?.into_iter().try_fold(zero, |sum, item| match (sum, item) {
+    let mut items = items(args)?.into_iter();
+    let first = items.next().unwrap_or(zero);
+    items.try_fold(first, |sum, item| match (sum, item) {
         (Value::Int(sum), Value::Int(item)) => {
             sum.checked_add(item).map(Value::Int).ok_or(EvalError::Overflow("integer"))
         }

@@ -26,6 +26,8 @@ pub(super) struct One {
     /// Whether its status was looked at since it was read.
     pub is_told: bool,
     rows: Vec<Arc<Served>>,
+    /// Those before it began to end, until they have successors.
+    before: Vec<Arc<Served>>,
 }
 
 /// All definitions by name.
@@ -85,7 +87,11 @@ impl Known {
         })?;
         let Metadata { uid, generation, deletion_timestamp } = head.metadata;
         let before = self.all.remove(name).filter(|before| before.uid == uid);
-        let is_same = before.as_ref().is_some_and(|before| before.generation == generation);
+        let is_ending = deletion_timestamp.is_some();
+        let was_ending = before.as_ref().is_some_and(|before| before.is_ending);
+        // That it is to go is a generation of its own.
+        let changes = i64::from(is_ending && !was_ending);
+        let is_same = before.as_ref().is_some_and(|before| before.generation + changes == generation);
         let (definition, rows) = match &before {
             Some(before) if is_same => {
                 before.definition.renew(&entry.value);
@@ -93,8 +99,6 @@ impl Known {
             }
             _ => (Arc::new(Definition::read(&entry.value)?), Vec::new()),
         };
-        let is_ending = deletion_timestamp.is_some();
-        let was_ending = before.as_ref().is_some_and(|before| before.is_ending);
         if !is_same || is_ending != was_ending {
             self.has_changed = true;
         }
@@ -103,6 +107,12 @@ impl Known {
         // What this server accepted may not be stored yet.
         let accepted = before.as_ref().map_or(head.status.accepted_names, |before| before.accepted.clone());
         let conflict = before.as_ref().and_then(|before| before.conflict.clone());
+        // Who watches is told of the end of each object, not only of that of the kind.
+        let predecessors = match &before {
+            Some(before) if is_same && rows.is_empty() => before.before.clone(),
+            _ => rows.clone(),
+        };
+        let rows = if is_ending == was_ending { rows } else { Vec::new() };
         let is_established = before.is_some_and(|before| before.is_established)
             || head.status.conditions.iter().any(was_established);
         Ok(One {
@@ -114,7 +124,8 @@ impl Known {
             is_established,
             is_ending,
             is_told: false,
-            rows: if is_ending == was_ending { rows } else { Vec::new() },
+            rows,
+            before: predecessors,
         })
     }
 
@@ -141,7 +152,13 @@ impl Known {
         let mut defined = Vec::new();
         for one in self.all.values_mut().filter(|one| one.is_established) {
             if one.rows.is_empty() {
-                let rows = served_of(&one.definition, &one.accepted, one.is_ending);
+                let mut rows = served_of(&one.definition, &one.accepted, one.is_ending);
+                for row in &mut rows {
+                    if let Some(before) = one.before.iter().find(|before| before.version == row.version) {
+                        row.succeed(before);
+                    }
+                }
+                one.before.clear();
                 one.rows = rows.into_iter().map(Arc::new).collect();
             }
             defined.extend(one.rows.iter().cloned());
@@ -169,6 +186,7 @@ impl One {
         if self.accepted != names {
             self.accepted = names;
             self.rows.clear();
+            self.before.clear();
             self.is_told = false;
         }
         if (&self.conflict, self.is_established) != (&conflict, is_established) {

@@ -98,9 +98,9 @@ impl Registry {
     pub(crate) fn serve(&self, kinds: Kinds) {
         let before = std::mem::replace(&mut *self.now.write(), Arc::new(kinds));
         let now = self.now();
-        let there: HashSet<*const Served> = now.all().iter().map(Arc::as_ptr).collect();
-        for gone in before.all().iter().filter(|row| !there.contains(&Arc::as_ptr(row))) {
-            gone.end();
+        let there: HashSet<_> = now.all().iter().filter_map(|row| row.line()).collect();
+        for row in before.all().iter().filter(|row| row.line().is_some_and(|line| !there.contains(&line))) {
+            row.end();
         }
     }
 

@@ -112,7 +112,7 @@ pub struct Served {
     pub(super) api_version: String,
     pub(super) strategy: Box<dyn Strategy>,
     /// Cancelled when another kind, or none, is in its place; none where that never happens.
-    pub(super) gone: Option<CancellationToken>,
+    pub(super) gone: Option<Arc<CancellationToken>>,
 }
 
 impl Part {
@@ -162,7 +162,7 @@ impl Served {
             singular,
             scope,
             strategy,
-            gone: Some(CancellationToken::new()),
+            gone: Some(Arc::new(CancellationToken::new())),
             short_names: Vec::new(),
             categories: Vec::new(),
             verbs: super::row::ALL_VERBS,
@@ -325,6 +325,16 @@ impl Served {
     /// Whether the stored bytes of an object are what is served.
     pub(crate) fn is_served_as_kept(&self, stored: &[u8]) -> bool {
         self.strategy.is_served_as_kept(stored)
+    }
+
+    /// Takes the place of `before` without an end for who watches that: the same objects go on to be told.
+    pub(crate) fn succeed(&mut self, before: &Self) {
+        self.gone.clone_from(&before.gone);
+    }
+
+    /// What the kind and those that succeeded it have in common.
+    pub(super) fn line(&self) -> Option<*const CancellationToken> {
+        self.gone.as_ref().map(Arc::as_ptr)
     }
 
     /// Another kind, or none, is in its place.

@@ -141,6 +141,39 @@ async fn watch_after(http: &Http, version: &str, after: &str) -> Watch {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_while_the_definition_goes_is_told_the_end_of_each_object() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    define(&world, &definition("v1", [true, true])).await;
+    http.ok("POST", &path("v1", ""), JSON, &tab("v1", "a", json!({"color": "red"}))).await;
+    let mut held = tab("v1", "held", json!({"color": "blue"}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    let made = http.ok("POST", &path("v1", ""), JSON, &held).await;
+    let after = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut watches = [watch_after(&http, "v1", after).await, watch_after(&http, "v2", after).await];
+    world.kubectl(&["delete", "crd", "tabs.cr.example.com", "--wait=false"]).await;
+    for watch in &mut watches {
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let (word, object) = watch.next().await;
+            told.push(format!("{word} {}", object["metadata"]["name"].as_str().unwrap()));
+        }
+        told.sort();
+        assert_eq!(told, ["DELETED a", "MODIFIED held"]);
+    }
+    let release = json!({"metadata": {"finalizers": null}});
+    http.ok("PATCH", &path("v1", "held"), "application/merge-patch+json", &release).await;
+    for watch in &mut watches {
+        // Without its finalizer, and then no more.
+        let mut words = Vec::new();
+        while words.last().is_none_or(|word| word != "DELETED") {
+            words.push(watch.next().await.0);
+        }
+        watch.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_watches_while_versions_change_looks_again_and_misses_nothing() {
     let world = World::start().await;
     let http = Http::new(&world);
