@@ -4,8 +4,8 @@
 //! settled    its result is known without running anything: all of its parents' are, and so is its own
 //! needed     the targets are; so are a settled node's parent, and an unsettled node's parent and inputs
 //! ```
-//! A copy from a stage whose result is known asks nothing of that stage. A step on top of one that ran anew is
-//! never taken by its definition: what it found below may have been something else.
+//! A copy from a stage whose result is known asks nothing of that stage, unless that is to run again. A step on top of
+//! one that ran anew is never taken by its definition: what it found below may have been something else.
 
 use crate::cache::Record;
 use crate::error::BuildError;
@@ -91,10 +91,11 @@ enum Known {
 /// What is settled and what of it is needed; what is needed and elsewhere was brought here. Where that fails,
 /// the node is not settled, and others may be needed for it.
 fn settled(shared: &Shared, graph: &Graph, targets: &[NodeId]) -> Result<(Vec<Option<Known>>, Vec<bool>)> {
+    let anew = anew(graph);
     loop {
         let mut known: Vec<Option<Known>> = Vec::new();
         for (id, key) in graph.keys.iter().enumerate() {
-            let settled = settle(shared, graph, id, *key, &known);
+            let settled = if anew[id] { None } else { settle(shared, graph, id, *key, &known) };
             known.push(settled);
         }
         let needed = needed(graph, targets, &known);
@@ -121,6 +122,18 @@ fn settled(shared: &Shared, graph: &Graph, targets: &[NodeId]) -> Result<(Vec<Op
             return Ok((known, needed));
         }
     }
+}
+
+/// The nodes that are to run again, and those that have to do with what these give: a copy from a stage that is to run
+/// again is looked for once it is known what there is to copy.
+fn anew(graph: &Graph) -> Vec<bool> {
+    let mut anew = Vec::new();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let is_anew =
+            !node.use_cache || node.parent.into_iter().chain(graph.inputs(id)).any(|input| anew[input]);
+        anew.push(is_anew);
+    }
+    anew
 }
 
 /// The layers of a settled node.
@@ -156,7 +169,6 @@ fn settle(shared: &Shared, graph: &Graph, id: NodeId, key: Digest, known: &[Opti
     match &node.op {
         Op::Base(_) => Some(Known::Given),
         Op::Join(link) => known[*link].as_ref().map(|_| Known::Given),
-        _ if !node.use_cache => None,
         _ => match shared.cache.get(key, &shared.lease) {
             Some(record) => Some(Known::Recorded(Box::new(record))),
             None => shared.imports.get(key).map(|imported| Known::Offered(Box::new(imported))),

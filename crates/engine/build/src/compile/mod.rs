@@ -234,11 +234,15 @@ impl Compiler<'_> {
         Place { step: self.steps, stage, line, text: text.to_owned() }
     }
 
-    /// Whether a stage's steps may be taken from the cache.
+    /// Whether a stage's steps may be taken from the cache. One without a name is called by its number, and as docker shows it.
     fn uses_cache(&self, index: usize) -> bool {
         let named = |wanted: &String| {
-            self.file.stages[index].name.as_deref() == Some(&wanted.to_ascii_lowercase())
-                || *wanted == index.to_string()
+            let wanted = wanted.to_ascii_lowercase();
+            match self.file.stages[index].name.as_deref() {
+                Some(name) if name == wanted => true,
+                None if wanted == format!("stage-{index}") => true,
+                _ => wanted == index.to_string(),
+            }
         };
         !self.request.no_cache && !self.request.no_cache_stages.iter().any(named)
     }

@@ -1,4 +1,4 @@
-//! Results of steps from a registry that does not answer one request before the next has come.
+//! Results of steps: of a registry that does not answer one request before the next has come, and of stages that are to run again.
 
 use super::{Bench, config};
 use crate::context::Registry;
@@ -107,4 +107,24 @@ fn layers_of_a_cache_are_fetched_side_by_side() {
         matches!(event, crate::BuildEvent::StepEnded { outcome: StepOutcome::Cached, .. })
     };
     assert_eq!(events.iter().filter(is_cached).count(), 3, "{events:?}");
+}
+
+#[test]
+fn a_stage_that_is_to_run_again_is_called_by_its_name_its_number_or_as_it_is_shown() {
+    let bench =
+        Bench::new("FROM busybox\nRUN echo a > /out\nFROM busybox AS b\nCOPY --from=0 /out /a\nRUN true\n");
+    bench.build();
+    // How many of the commands run again: those of the first stage, of the second.
+    let again = |stage: &str| {
+        bench.runner.runs.lock().clear();
+        let request = BuildRequest { no_cache_stages: vec![stage.to_owned()], ..bench.request() };
+        bench.try_build(request).0.unwrap();
+        bench.runner.runs.lock().len()
+    };
+    for stage in ["0", "stage-0", "Stage-0", "1", "B"] {
+        assert_eq!(again(stage), 1, "{stage}");
+    }
+    for stage in ["stage-1", "stage-2", "2", "c"] {
+        assert_eq!(again(stage), 0, "{stage}");
+    }
 }
