@@ -2,7 +2,7 @@
 //!
 //! Kind → HTTP code and reason is decided here and nowhere else, in both directions.
 
-use crate::field;
+use crate::field::{self, Told};
 use hako_error::{Error, FieldCause, Kind};
 use serde::{Deserialize, Serialize};
 
@@ -135,9 +135,12 @@ pub fn modified(subject: &Subject) -> Error {
     )
 }
 
-/// `Pod "x" is invalid: spec.containers: Required value`.
+/// `Pod "x" is invalid: spec.containers: Required value`. Of causes without end only the first are told.
 #[must_use]
 pub fn invalid(subject: &Subject, causes: Vec<FieldCause>) -> Error {
+    let mut told = Told::default();
+    told.extend(causes);
+    let causes = told.into_all();
     let text = format!("{} {:?} is invalid: {}", subject.group_kind(), subject.name, field::lines(&causes));
     Error::new(Kind::Invalid, text).with_causes(causes)
 }
@@ -316,6 +319,19 @@ mod tests {
         assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"));
         let details = status.details.unwrap();
         assert_eq!((details.kind.as_str(), details.causes.len()), ("Pod", 1));
+    }
+
+    #[test]
+    fn what_is_told_of_an_object_has_an_end() {
+        let causes =
+            (0..100_000).map(|at| field::required(format!("spec.containers[{at}].name"), "")).collect();
+        let error = invalid(&pod(), causes);
+        assert!(
+            error.to_string().len() < 1 << 20 && error.causes().len() < 20_000,
+            "{}",
+            error.causes().len()
+        );
+        assert!(error.to_string().contains("there is more wrong than is shown"));
     }
 
     #[test]

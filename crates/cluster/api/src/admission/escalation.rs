@@ -1,5 +1,7 @@
 //! Nobody grants what they do not have: RBAC authorization, "Privilege escalation prevention and bootstrapping".
 
+use std::collections::{BTreeSet, HashMap};
+
 use hako_error::{Error, Kind};
 use hako_kube::status::{self, Subject};
 use serde_json::Value;
@@ -113,27 +115,53 @@ fn rules_of(role: &Value) -> Vec<Rule> {
 
 fn refusal(identity: &Identity, target: &Target, missing: &[Rule]) -> Failure {
     let subject = target.subject();
-    let lines: Vec<String> = missing.iter().map(show).collect();
+    let lines: BTreeSet<String> = compact(missing).iter().map(show).collect();
     let text = format!(
-        "{} {:?} is forbidden: user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
+        "{} {:?} is forbidden: user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
         subject.group_resource(),
         subject.name,
         identity.user,
-        identity.groups,
-        lines.join("\n")
+        quoted(&identity.groups),
+        lines.into_iter().collect::<Vec<_>>().join("\n")
     );
     Failure::about(&Error::new(Kind::Forbidden, text), &subject)
+}
+
+/// Verbs of one resource together, where nothing else is said of it.
+fn compact(missing: &[Rule]) -> Vec<Rule> {
+    let mut all: Vec<Rule> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    for rule in missing {
+        let ([group], [resource], []) =
+            (rule.api_groups.as_slice(), rule.resources.as_slice(), rule.resource_names.as_slice())
+        else {
+            all.push(rule.clone());
+            continue;
+        };
+        let place = *places.entry((group, resource)).or_insert_with(|| {
+            all.push(Rule { verbs: Vec::new(), ..rule.clone() });
+            all.len() - 1
+        });
+        all[place].verbs.extend(rule.verbs.iter().cloned());
+    }
+    all
 }
 
 fn show(rule: &Rule) -> String {
     let parts = [
         ("APIGroups", &rule.api_groups),
         ("Resources", &rule.resources),
-        ("ResourceNames", &rule.resource_names),
         ("NonResourceURLs", &rule.non_resource_urls),
+        ("ResourceNames", &rule.resource_names),
         ("Verbs", &rule.verbs),
     ];
     let shown = parts.iter().filter(|(_, list)| !list.is_empty());
-    let shown: Vec<String> = shown.map(|(name, list)| format!("{name}:{list:?}")).collect();
+    let shown: Vec<String> = shown.map(|(name, list)| format!("{name}:{}", quoted(list))).collect();
     format!("{{{}}}", shown.join(", "))
+}
+
+/// As upstream shows a list of texts.
+fn quoted(list: &[String]) -> String {
+    let texts: Vec<String> = list.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", texts.join(" "))
 }

@@ -9,6 +9,15 @@ use serde_json::Value;
 /// The faults found so far.
 pub(super) type Faults = Vec<FieldCause>;
 
+/// Faults after which the items of a list are not looked at any more. A body of 3 MB has a million containers, each
+/// with several faults, which would come to gigabytes; an answer tells fewer.
+const MANY: usize = 20_000;
+
+/// Whether so much is wrong already that more need not be found.
+pub(super) fn are_many(faults: &Faults) -> bool {
+    faults.len() >= MANY
+}
+
 /// A value and its path; missing members are null.
 #[derive(Clone, Debug)]
 pub(super) struct Place<'a> {

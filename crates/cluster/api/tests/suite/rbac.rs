@@ -104,15 +104,24 @@ async fn nobody_grants_more_than_they_have() {
     let create = WriteOptions::default();
     let small = role("small", json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]));
     until(async || roles.create(&small, &create).await.is_ok()).await;
-    let large =
-        role("large", json!([{"verbs": ["get", "delete"], "apiGroups": [""], "resources": ["pods"]}]));
+    let large = role(
+        "large",
+        json!([
+            {"verbs": ["get", "delete", "create"], "apiGroups": ["", "apps"], "resources": ["pods"]},
+            {"verbs": ["use"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"]},
+        ]),
+    );
     let error = roles.create(&large, &create).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Forbidden);
     let text = error.to_string();
     assert!(
         text.starts_with("roles.rbac.authorization.k8s.io \"large\" is forbidden: user \"jane\" (groups=")
             && text.contains("is attempting to grant RBAC permissions not currently held:")
-            && text.ends_with("{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}"),
+            && text.ends_with(
+                "{APIGroups:[\"\"], Resources:[\"pods\"], ResourceNames:[\"a\"], Verbs:[\"use\"]}\n\
+                 {APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\" \"create\"]}\n\
+                 {APIGroups:[\"apps\"], Resources:[\"pods\"], Verbs:[\"get\" \"delete\" \"create\"]}"
+            ),
         "{text}"
     );
     let patch = Patch::Merge(json!({"rules": large["rules"]}));

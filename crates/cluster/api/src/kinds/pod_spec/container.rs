@@ -1,6 +1,6 @@
 //! The containers of a pod.
 
-use super::super::place::{Faults, Place};
+use super::super::place::{Faults, Place, are_many};
 use super::beside::Beside;
 use super::{Owner, claims, env, mounts, probe, resources, restart, security};
 use hako_kube::{field, names};
@@ -28,6 +28,9 @@ pub(super) fn validate(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) 
         (Role::Ephemeral, "ephemeralContainers"),
     ] {
         for container in spec.at(&[list]).items() {
+            if are_many(faults) {
+                return;
+            }
             common(&container, spec, &beside, faults);
             unique_name(&container, &mut names, faults);
             let image = container.at(&["image"]);
@@ -106,6 +109,9 @@ fn init(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
 fn ports(ports: &Place<'_>, faults: &mut Faults) {
     let mut seen: HashSet<&str> = HashSet::new();
     for port in ports.items() {
+        if are_many(faults) {
+            return;
+        }
         let name = port.at(&["name"]);
         name.check_given(names::port_name, faults);
         if !seen.insert(name.text()) && !name.is_empty() {
@@ -133,6 +139,9 @@ fn unique_host_ports<'a>(
     faults: &mut Faults,
 ) {
     for port in container.at(&["ports"]).items() {
+        if are_many(faults) {
+            return;
+        }
         let host = port.at(&["hostPort"]);
         let key = (host.number(), port.at(&["protocol"]).text(), port.at(&["hostIP"]).text());
         if !seen.insert(key) && host.number() != 0 {

@@ -1,6 +1,6 @@
 //! Environment variables, and where their values come from.
 
-use super::super::place::{Faults, Place};
+use super::super::place::{Faults, Place, are_many};
 use super::beside::{Beside, is_set};
 use super::set_members;
 use hako_kube::{field, names};
@@ -33,6 +33,9 @@ const RESOURCES: &[&str] = &[
 /// All faults of the variables of a container of a pod with that spec.
 pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     for variable in container.at(&["env"]).items() {
+        if are_many(faults) {
+            return;
+        }
         variable.at(&["name"]).check_required(names::env_name, faults);
         let source = variable.at(&["valueFrom"]);
         if source.is_set() {
@@ -41,6 +44,9 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
     }
     let whole = container.at(&["envFrom"]);
     for source in whole.items() {
+        if are_many(faults) {
+            return;
+        }
         source.at(&["prefix"]).check_given(names::env_name, faults);
         let given = set_members(source.value, &["configMapRef", "secretRef"]);
         for kind in &given {

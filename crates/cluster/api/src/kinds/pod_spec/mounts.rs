@@ -1,6 +1,6 @@
 //! Volumes in containers: mounted as file systems or given as devices.
 
-use super::super::place::{Faults, Place};
+use super::super::place::{Faults, Place, are_many};
 use super::super::volume::source::inside;
 use super::beside::{Beside, is_set};
 use super::local_path;
@@ -13,6 +13,9 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
     let (device_names, device_paths) = (texts(&devices, "name"), texts(&devices, "devicePath"));
     let mut targets: HashSet<&str> = HashSet::new();
     for mount in mounts.items() {
+        if are_many(faults) {
+            return;
+        }
         let (name, target) = (mount.at(&["name"]), mount.at(&["mountPath"]));
         if name.is_empty() {
             faults.push(name.required(""));
@@ -82,6 +85,9 @@ fn devices(devices: &Place<'_>, mounts: &Place<'_>, beside: &Beside<'_>, faults:
     let (mount_names, mount_paths) = (texts(mounts, "name"), texts(mounts, "mountPath"));
     let (mut names, mut paths): (HashSet<&str>, HashSet<&str>) = (HashSet::new(), HashSet::new());
     for device in devices.items() {
+        if are_many(faults) {
+            return;
+        }
         let (name, path) = (device.at(&["name"]), device.at(&["devicePath"]));
         let (is_first_name, is_first_path) = (names.insert(name.text()), paths.insert(path.text()));
         if name.is_empty() {

@@ -1,11 +1,14 @@
 //! Tolerations: which taints of nodes a pod bears.
 
-use super::super::place::{Faults, Place};
+use super::super::place::{Faults, Place, are_many};
 use hako_kube::{field, names};
 
 /// All faults of tolerations.
 pub(super) fn validate(tolerations: &Place<'_>, faults: &mut Faults) {
     for toleration in tolerations.items() {
+        if are_many(faults) {
+            return;
+        }
         let (key, operator) = (toleration.at(&["key"]), toleration.at(&["operator"]));
         let effect = toleration.at(&["effect"]);
         key.check_given(names::qualified_name, faults);

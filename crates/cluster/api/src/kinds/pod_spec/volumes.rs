@@ -1,7 +1,7 @@
 //! The volumes of a pod: each has a name and exactly one source.
 
 use super::super::meta;
-use super::super::place::{Faults, Place};
+use super::super::place::{Faults, Place, are_many};
 use super::super::volume::{claim, source};
 use super::{Owner, files};
 use hako_kube::{field, names};
@@ -47,6 +47,9 @@ pub(super) fn validate(volumes: &Place<'_>, owner: Owner<'_>, faults: &mut Fault
     let mut seen: HashSet<&str> = HashSet::new();
     let made: HashSet<String> = made_here(&volumes, owner);
     for volume in &volumes {
+        if are_many(faults) {
+            return;
+        }
         let given = SOURCES.iter().filter(|kind| volume.at(&[kind]).is_set());
         for (index, kind) in given.clone().enumerate() {
             if index > 0 {

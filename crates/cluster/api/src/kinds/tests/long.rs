@@ -67,3 +67,18 @@ fn owners_that_all_control_are_told_once() {
     let map = json!({"metadata": {"name": "m", "namespace": "n", "ownerReferences": many(owner)}});
     assert_eq!(faults("ConfigMap", map).len(), 1);
 }
+
+#[test]
+fn of_faults_without_end_only_the_first_are_looked_for() {
+    let nothing = |_| json!({});
+    let container = json!({"name": "c", "image": "i", "ports": many(nothing), "env": many(nothing), "volumeMounts": many(nothing)});
+    for spec in [
+        json!({"containers": many(nothing)}),
+        json!({"initContainers": many(nothing)}),
+        json!({"volumes": many(nothing)}),
+        json!({"containers": [container]}),
+    ] {
+        let found = faults("Pod", pod(spec));
+        assert!((1000..25_000).contains(&found.len()), "{}: {:?}", found.len(), found.first());
+    }
+}

@@ -323,3 +323,57 @@ fn whoever_uses_a_version_that_is_on_its_way_out_is_told() {
     assert_eq!(told("componentstatuses").as_deref(), Some("v1 ComponentStatus is deprecated in v1.19+"));
     assert_eq!(told("pods"), None);
 }
+
+/// What is told of ports of one number, found by comparing each with all before it.
+fn clashes(ports: &[(&str, i64)]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (at, (ip, port)) in ports.iter().enumerate() {
+        for (before, (other_ip, other)) in ports[..at].iter().enumerate() {
+            let how = match (ip == other_ip, port == other, *port == 0 || *other == 0) {
+                (true, true, _) => "duplicate port definition",
+                (_, _, true) => "overlapping port definition",
+                (false, true, false) if ip.is_empty() || other_ip.is_empty() => {
+                    "dangerously ambiguous port definition"
+                }
+                _ => continue,
+            };
+            let path = |at: usize| format!("spec.containers[0].ports[{at}]");
+            all.push(format!("{}: {how} with {}", path(at), path(before)));
+        }
+    }
+    all
+}
+
+fn with_ports(ports: &[(&str, i64)]) -> Value {
+    let ports: Vec<Value> = ports
+        .iter()
+        .map(|(ip, port)| json!({"containerPort": 80, "protocol": "TCP", "hostIP": ip, "hostPort": port}))
+        .collect();
+    json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "c", "image": "i", "ports": ports}]}})
+}
+
+#[test]
+fn ports_that_clash_are_found_without_a_look_at_the_others() {
+    let kinds: Vec<(&str, i64)> =
+        ["", "10.0.0.1", "10.0.0.2"].iter().flat_map(|ip| [0, 81, 82].map(|port| (*ip, port))).collect();
+    let ports: Vec<(&str, i64)> = (0..27).map(|at| kinds[at * 7 % 9]).collect();
+    let told: Vec<String> = (row("Pod").warnings)(&with_ports(&ports), None)
+        .into_iter()
+        .filter(|text| text.contains("port definition"))
+        .collect();
+    assert_eq!(told, clashes(&ports));
+    assert!(told.len() > 100, "{}", told.len());
+}
+
+#[test]
+fn of_ports_that_all_clash_some_are_told() {
+    for port in [0, 81] {
+        let told = (row("Pod").warnings)(&with_ports(&vec![("", port); 50_000]), None);
+        assert_eq!(told.iter().filter(|text| text.contains("duplicate port definition")).count(), 1000);
+    }
+    // None of these is in another's way.
+    let ips: Vec<String> = (0..50_000).map(|at| format!("10.0.{}.{}", at / 250, at % 250)).collect();
+    let ports: Vec<(&str, i64)> = ips.iter().map(|ip| (ip.as_str(), 81)).collect();
+    let told = (row("Pod").warnings)(&with_ports(&ports), None);
+    assert!(!told.iter().any(|text| text.contains("port definition")), "{:?}", told.first());
+}

@@ -3,6 +3,7 @@
 mod accounts;
 mod definitions;
 mod networks;
+mod ports;
 mod storage;
 mod workloads;
 
@@ -15,7 +16,7 @@ pub(super) use workloads::{cron_job, job, named, stateful_set};
 use super::place::Place;
 use hako_names::Quantity;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What is said, in the order in which it was found.
 type Warnings = Vec<String>;
@@ -131,7 +132,7 @@ fn of_pod(whole: &Place<'_>, is_template: bool) -> Warnings {
         fractions(&container.at(&["resources", "requests"]), &mut out);
         variables(&container.at(&["env"]), &mut out);
     }
-    ports(&spec, &mut out);
+    ports::ports(&spec, &mut out);
     let grace = spec.at(&["terminationGracePeriodSeconds"]);
     if grace.number() < 0 {
         out.push(format!(
@@ -266,30 +267,4 @@ fn variables(list: &Place<'_>, out: &mut Warnings) {
             out.push(format!("{}: {text}", variable.path));
         }
     }
-}
-
-fn ports(spec: &Place<'_>, out: &mut Warnings) {
-    let mut all: BTreeMap<(i64, &str), Vec<Place<'_>>> = BTreeMap::new();
-    for port in containers(spec).iter().flat_map(|container| container.at(&["ports"]).items()) {
-        let same =
-            all.entry((port.at(&["containerPort"]).number(), port.at(&["protocol"]).text())).or_default();
-        for other in &*same {
-            out.extend(clash(&port, other).map(|how| format!("{}: {how} with {}", port.path, other.path)));
-        }
-        same.push(port);
-    }
-}
-
-/// How two ports of one number are in each other's way.
-fn clash(one: &Place<'_>, other: &Place<'_>) -> Option<&'static str> {
-    let of = |port: &Place<'_>| (port.at(&["hostIP"]).text().to_owned(), port.at(&["hostPort"]).number());
-    let ((ip, port), (other_ip, other_port)) = (of(one), of(other));
-    if (&ip, port) == (&other_ip, other_port) {
-        return Some("duplicate port definition");
-    }
-    if port == 0 || other_port == 0 {
-        return Some("overlapping port definition");
-    }
-    let is_ambiguous = port == other_port && ip.is_empty() != other_ip.is_empty();
-    is_ambiguous.then_some("dangerously ambiguous port definition")
 }
