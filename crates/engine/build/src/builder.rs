@@ -1,5 +1,6 @@
 //! A build from its request to its image.
 
+use crate::ahead::Aheads;
 use crate::attest::Began;
 use crate::binfmt;
 use crate::cache::{Cache, CachedStep, Keep};
@@ -247,6 +248,7 @@ impl Builder {
             permits: self.permits.clone(),
             cancel,
             events,
+            aheads: Aheads::default(),
             settling: Settling::default(),
             lease: self.images.lease("build")?,
             file: found.name.clone(),

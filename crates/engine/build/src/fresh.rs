@@ -4,7 +4,7 @@
 //! snapshot's own directory without a mount, and into the layer at the same time: neither is read back from the other. In
 //! the same way, what only one layer of a stack has is read where that layer lies.
 
-use crate::copy::{Job, send};
+use crate::copy::Job;
 use crate::error::BuildError;
 use crate::files::{Dress, Found, Source, clean};
 use crate::links::Links;
@@ -12,11 +12,11 @@ use crate::pattern;
 use crate::shared::Shared;
 use hako_error::Result;
 use hako_image::NewLayer;
-use hako_image::layer::{Entry, EntryKind, TarWriter, make_directories};
+use hako_image::layer::{Entry, EntryKind, Placing, TarWriter, make_directories};
 use hako_snapshot::Mounts;
 use rustix::fs::{AtFlags, OFlags, ResolveFlags, Timespec, Timestamps, utimensat};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -46,18 +46,23 @@ fn is_absent(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
+/// Whether nothing of a stack has a part in what is copied to `destination`, which is clean.
+pub(crate) fn is_new(lower: &[PathBuf], destination: &str) -> bool {
+    let top = destination.split('/').next().unwrap_or_default();
+    lower.iter().all(|lower| is_absent(&lower.join(top)))
+}
+
 /// Copies a directory to where nothing is, with its layer. `None` where anything else is asked for, and nothing was done.
 pub(crate) fn carry_out(shared: &Shared, job: &Job, mounts: &Mounts, text: &str) -> Result<Option<NewLayer>> {
     let op = job.op();
     let destination = clean(&op.destination);
-    let top = destination.split('/').next().unwrap_or_default();
     // Names are looked up in the files below. With an epoch times are settled when all is written.
     let is_plain =
         op.chown.as_deref().is_none_or(|owner| owner.split(':').all(|part| part.parse::<u32>().is_ok()));
-    if !is_plain || shared.epoch_unix_s.is_some() || top.is_empty() {
+    if !is_plain || shared.epoch_unix_s.is_some() || destination.is_empty() {
         return Ok(None);
     }
-    let is_new = mounts.lower.iter().all(|lower| is_absent(&lower.join(top)));
+    let is_new = is_new(&mounts.lower, &destination);
     let (Some(upper), Some((source, files)), true) = (&mounts.upper, job.contents()?, is_new) else {
         return Ok(None);
     };
@@ -72,7 +77,7 @@ pub(crate) fn carry_out(shared: &Shared, job: &Job, mounts: &Mounts, text: &str)
         for entry in &above {
             layer.append(entry, io::empty()).map_err(failed())?;
         }
-        send(&directory, |tar| pack(source, files, &dress, &destination, tar, &mut layer))?;
+        copy(source, files, &dress, (&directory, &destination), &mut layer)?;
         layer.finish().map(drop).map_err(failed())?;
         Ok(())
     })?;
@@ -108,28 +113,29 @@ fn directories(upper: &Path, destination: &str) -> Result<Vec<Entry>, BuildError
     ends.map(entry).collect()
 }
 
-/// Packs a directory's contents for the directory that they are copied to, and for the layer, where they lie in `prefix`.
-fn pack(
+/// Copies a directory's contents into another one and into the layer, where that lies at `prefix`.
+fn copy(
     source: &Source,
     files: &[Found],
     dress: &Dress,
-    prefix: &str,
-    tar: &mut TarWriter<impl Write>,
+    (directory, prefix): (&File, &str),
     layer: &mut TarWriter<impl Write>,
-) -> Result<(), BuildError> {
+) -> Result<()> {
     let mut links = Links::default();
+    let mut placing = Placing::new(directory, "the copied files");
     for file in files.iter().filter(|file| !file.below.as_os_str().is_empty()) {
         let data = file.open()?;
         let mut entry = source.entry(file, data.as_ref(), dress, b"")?;
         links.settle(&mut entry, &file.metadata);
         let there = placed(&entry, prefix);
-        let packed = match data {
-            Some(data) => tar.append_to_both(&entry, layer, &there, data),
-            None => tar.append_to_both(&entry, layer, &there, io::empty()),
+        let mut place = |mut data: &mut dyn Read| placing.place(&entry, &mut data);
+        let copied = match data {
+            Some(data) => layer.append_through(&there, data, &mut place),
+            None => layer.append_through(&there, io::empty(), &mut place),
         };
-        packed.map_err(BuildError::io("copy", &file.path))?;
+        copied.map_err(BuildError::io("copy", &file.path))??;
     }
-    Ok(())
+    placing.finish()
 }
 
 /// The entry as a layer has it: by its whole name, of a directory with a slash behind.

@@ -8,6 +8,7 @@
 //! dropped leaves no snapshot, process or mount behind.
 
 mod agent;
+mod ahead;
 mod archive;
 mod attest;
 mod binfmt;

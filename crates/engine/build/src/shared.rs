@@ -1,5 +1,6 @@
 //! What all stages of one build share: events, cancelling, the bound on parallel steps.
 
+use crate::ahead::Aheads;
 use crate::cache::Cache;
 use crate::caches::Caches;
 use crate::client::Lent;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub permits: Arc<Permits>,
     pub cancel: Arc<Cancel>,
     pub events: mpsc::UnboundedSender<BuildEvent>,
+    /// Before the lease, as their layers are under it.
+    pub aheads: Aheads,
     /// Before the lease: its blobs have to be under it.
     pub settling: Settling,
     pub lease: Lease,
@@ -78,6 +81,13 @@ impl Permits {
         self.changed.wait_while(&mut free, |free| *free == 0);
         *free -= 1;
         Permit(self)
+    }
+
+    /// Leave if nobody has to wait for it.
+    pub(crate) fn try_acquire(&self) -> Option<Permit<'_>> {
+        let mut free = self.free.lock();
+        *free = free.checked_sub(1)?;
+        Some(Permit(self))
     }
 }
 

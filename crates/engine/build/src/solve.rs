@@ -251,7 +251,8 @@ fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Re
                 }
                 for id in waiting.iter().copied() {
                     if can_look_ahead(graph, id, results) && ahead.insert(id) {
-                        scope.spawn(move || look_ahead(shared, &graph.nodes[id].op, results));
+                        shared.aheads.begin(id);
+                        scope.spawn(move || look_ahead(shared, graph, id, results));
                     }
                 }
             }
@@ -293,11 +294,13 @@ fn can_look_ahead(graph: &Graph, id: NodeId, results: &Results) -> bool {
     matches!(graph.nodes[id].op, Op::Copy(_)) && has_inputs(graph, id, results)
 }
 
-/// Digests what a copy will ask for, while it waits. What fails here fails there, where it is told.
-fn look_ahead(shared: &Shared, op: &Op, results: &Results) {
-    if let Op::Copy(copy) = op {
+/// Digests what a copy will ask for, and makes the copy if it can, while it waits. What fails here fails there, where it
+/// is told.
+fn look_ahead(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) {
+    if let Op::Copy(copy) = &graph.nodes[id].op {
         let _ = crate::copy::digest(shared, copy, results);
     }
+    shared.aheads.make(shared, graph, id, results);
 }
 
 /// Carries out one node with the events around it.
@@ -310,7 +313,7 @@ fn node(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result
     }
     let mut done = None;
     tell(shared, &node.place, || {
-        let made = step::carry_out(shared, node, graph.keys[id], results)
+        let made = step::carry_out(shared, graph, id, results)
             .map_err(|error| crate::compile::at(&shared.file, node.place.line, &node.place.text, error))?;
         Ok(done.insert(made).outcome)
     })?;

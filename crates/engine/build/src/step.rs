@@ -5,7 +5,7 @@ use crate::copy::{self, Job as CopyJob};
 use crate::digests::Wanted;
 use crate::error::BuildError;
 use crate::fresh;
-use crate::graph::{CopyOp, Input, MountKind, Node, Op, RunOp};
+use crate::graph::{CopyOp, Graph, Input, MountKind, Node, NodeId, Op, RunOp};
 use crate::request::{BuildEvent, StepOutcome};
 use crate::run;
 use crate::shared::Shared;
@@ -59,7 +59,8 @@ pub(crate) fn from_record(shared: &Shared, below: Vec<Layer>, record: Record) ->
 }
 
 /// Carries out a node whose inputs are there.
-pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, results: &Results) -> Result<Done> {
+pub(crate) fn carry_out(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result<Done> {
+    let (node, definition) = (&graph.nodes[id], graph.keys[id]);
     let below = results.below(node.parent)?;
     let content = content_key(shared, node, &below, results)?;
     if node.use_cache
@@ -68,9 +69,13 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
         shared.cache.put(definition, &record)?;
         return from_record(shared, below, record);
     }
+    // Before the permit: what is made ahead has one.
+    let ahead = shared.aheads.take(id);
     let _permit = shared.permits.acquire();
     shared.cancel.check()?;
-    let Made { layer, mut new, snapshot, pin } = make(shared, node, &below, results)?;
+    let made = ahead.map_or(Ok(None), |ahead| ahead.put_on(shared, &below))?;
+    let Made { layer, mut new, snapshot, pin } =
+        made.map_or_else(|| make(shared, node, &below, results), Ok)?;
     if let Some(new) = &mut new {
         shared.listings.keep(new.layer().diff_id, new.take_listing());
     }
@@ -84,14 +89,14 @@ pub(crate) fn carry_out(shared: &Shared, node: &Node, definition: Digest, result
 
 /// What carrying out a node gave.
 #[derive(Default)]
-struct Made {
+pub(crate) struct Made {
     /// Its layer, if it changed anything.
-    layer: Option<Layer>,
+    pub layer: Option<Layer>,
     /// The same where its blob has yet to be waited for.
-    new: Option<NewLayer>,
-    snapshot: Option<String>,
+    pub new: Option<NewLayer>,
+    pub snapshot: Option<String>,
     /// Keeps the snapshot, which cannot be made again before the blob is there.
-    pin: Option<Pin>,
+    pub pin: Option<Pin>,
 }
 
 fn make(shared: &Shared, node: &Node, below: &[Layer], results: &Results) -> Result<Made> {

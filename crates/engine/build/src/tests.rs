@@ -1,5 +1,6 @@
 //! Whole builds, on a busybox of this machine, with processes run by the tools of the system.
 
+mod ahead;
 mod caches;
 mod platforms;
 

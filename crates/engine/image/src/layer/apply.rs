@@ -16,6 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -82,6 +83,33 @@ const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 /// Applies a plain tar to the directory `root`; `what` names the layer in errors.
 pub fn apply(root: &File, tar: impl Read, what: &str, limits: Limits) -> Result<Applied> {
     Ok(apply_merged(root, tar, what, limits)?)
+}
+
+/// Entries that go into a directory one by one, as [`apply`] puts those of a tar there.
+pub struct Placing<'a>(Apply<'a>);
+
+impl<'a> Placing<'a> {
+    /// Into the directory `root`; `what` names the entries in errors. They are as many and as large as they are.
+    #[must_use]
+    pub fn new(root: &'a File, what: &'a str) -> Self {
+        Self(Apply::new(root, what, Limits { bytes: u64::MAX, entries: u64::MAX }, false))
+    }
+
+    /// The next entry, whose data is exactly `entry.size` bytes of `data`.
+    pub fn place(&mut self, entry: &Entry, data: &mut impl Read) -> Result<()> {
+        Ok(self.0.entry(entry, data)?)
+    }
+
+    /// No more comes: directories get their times.
+    pub fn finish(mut self) -> Result<()> {
+        Ok(self.0.set_directory_times()?)
+    }
+}
+
+impl fmt::Debug for Placing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placing").field("what", &self.0.what).finish_non_exhaustive()
+    }
 }
 
 /// [`apply`] with an error that can be looked into.

@@ -29,20 +29,18 @@ impl<W: Write> TarWriter<W> {
         self.end(entry, copied)
     }
 
-    /// Writes an entry here, and as `there`, whose size is the same, into `other`: the data is read once.
-    pub fn append_to_both<V: Write>(
+    /// The same with `take` reading the data, all of it unless it fails: it goes into the archive on the way.
+    pub fn append_through<T>(
         &mut self,
         entry: &Entry,
-        other: &mut TarWriter<V>,
-        there: &Entry,
         data: impl Read,
-    ) -> io::Result<()> {
+        take: impl FnOnce(&mut dyn Read) -> T,
+    ) -> io::Result<T> {
         self.begin(entry)?;
-        other.begin(there)?;
-        let mut data = Tee::new(data.take(entry.size), &mut other.writer);
-        let copied = copy(&mut data, &mut self.writer, entry.size)?;
-        self.end(entry, copied)?;
-        other.end(there, copied)
+        let mut data = Tee::new(Whole { data, left: entry.size }, &mut self.writer);
+        let taken = take(&mut data);
+        self.pad(entry.size)?;
+        Ok(taken)
     }
 
     fn begin(&mut self, entry: &Entry) -> io::Result<()> {
@@ -62,7 +60,7 @@ impl<W: Write> TarWriter<W> {
 
     fn end(&mut self, entry: &Entry, copied: u64) -> io::Result<()> {
         if copied != entry.size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read"));
+            return Err(shrank());
         }
         self.pad(copied)
     }
@@ -78,6 +76,31 @@ impl<W: Write> TarWriter<W> {
         let padding = size.next_multiple_of(BLOCK) - size;
         self.writer.write_all(&[0; BLOCK as usize][..usize::try_from(padding).unwrap_or(0)])
     }
+}
+
+/// So many bytes of a file, and an error where there are fewer.
+struct Whole<R> {
+    data: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if want == 0 {
+            return Ok(0);
+        }
+        let count = self.data.read(&mut buffer[..want])?;
+        if count == 0 {
+            return Err(shrank());
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+fn shrank() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read")
 }
 
 /// Files up to this size are copied by hand.

@@ -4,7 +4,7 @@ use super::ImageStore;
 use crate::ImageError;
 use crate::image::{Image, Layer};
 use hako_content::Lease;
-use hako_error::Result;
+use hako_error::{Kind, Result};
 use hako_names::ImageRef;
 use hako_oci::image::{History, ImageConfiguration};
 use hako_oci::media_type;
@@ -40,6 +40,14 @@ impl ImageStore {
     /// written from it need not be unpacked again.
     pub fn adopt_snapshot(&self, chain_id: &str, key: &str) -> Result<()> {
         self.commit_snapshot(chain_id, key)
+    }
+
+    /// The same on another parent than it was prepared on; nothing may have been looked up in that one.
+    pub fn adopt_snapshot_onto(&self, chain_id: &str, key: &str, parent: Option<&str>) -> Result<()> {
+        match self.snapshots().commit_onto(chain_id, key, parent) {
+            Err(error) if error.kind() == Kind::AlreadyExists => self.snapshots().remove(key),
+            result => result,
+        }
     }
 
     /// Stores configuration and manifest and points the names to them; the same input gives the same digest.
