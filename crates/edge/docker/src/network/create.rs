@@ -82,10 +82,9 @@ fn wanted(request: Request) -> Result<NetworkRequest, Failure> {
     let mut options: BTreeMap<String, String> =
         options.into_iter().map(|(name, value)| (name, text(value))).collect();
     let ipv6 = family(request.enable_ipv6, &mut options, ENABLE[1])?.unwrap_or(has_v6);
-    if !ipv6 {
-        ipam.retain(|one| !one.subnet.is_ipv6());
-    }
     let ipv4 = family(request.enable_ipv4, &mut options, ENABLE[0])?.unwrap_or(true);
+    // As Docker does with what belongs to a family that the network is not to have.
+    ipam.retain(|one| if one.subnet.is_ipv6() { ipv6 } else { ipv4 });
     Ok(NetworkRequest {
         name: request.name,
         driver,

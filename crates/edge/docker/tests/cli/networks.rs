@@ -250,6 +250,32 @@ fn networks_are_filtered_by_patterns_of_names_and_ids() {
 }
 
 #[test]
+fn a_network_has_no_family_that_is_switched_off() {
+    with_daemon(|docker| {
+        if docker.is_peer() {
+            return;
+        }
+        docker.import_busybox();
+        let create = |name: &str, rest: &str| {
+            let body =
+                format!(r#"{{"Name":"{name}","IPAM":{{"Config":[{{"Subnet":"10.91.0.0/24"}}]}},{rest}}}"#);
+            let answer = docker.post("/v1.48/networks/create", &body);
+            assert!(answer.contains("\"Id\""), "{answer}");
+            docker.ok(&["network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{end}}", name])
+        };
+        let six = create("six", r#""EnableIPv4":false,"EnableIPv6":true"#);
+        assert!(six.starts_with("fd") && !six.contains("10.91"), "{six}");
+        let addresses =
+            docker.ok(&["run", "--rm", "--network", "six", "busybox", "ip", "addr", "show", "eth0"]);
+        assert!(addresses.contains("inet6 fd") && !addresses.contains("inet "), "{addresses}");
+        let option = r#""EnableIPv6":true,"Options":{"com.docker.network.enable_ipv4":"false"}"#;
+        assert!(!create("option", option).contains("10.91"));
+        assert_eq!(create("four", r#""EnableIPv6":false"#), "10.91.0.0/24 \n");
+        docker.ok(&["network", "rm", "six", "option", "four"]);
+    });
+}
+
+#[test]
 fn unused_networks_are_pruned_and_events_tell_of_networks() {
     with_daemon(|docker| {
         docker.import_busybox();
