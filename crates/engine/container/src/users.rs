@@ -21,6 +21,8 @@ pub(crate) enum UserError {
     NoUser { name: String },
     #[error("unable to find group {name}: no matching entries in group file")]
     NoGroup { name: String },
+    #[error("{what} {number}: uids and gids must be in range 0-2147483647")]
+    Range { what: &'static str, number: i64 },
     #[error("read {path} of the image")]
     Read { path: &'static str, source: std::io::Error },
 }
@@ -28,7 +30,7 @@ pub(crate) enum UserError {
 impl Classify for UserError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoUser { .. } | Self::NoGroup { .. } => Kind::Invalid,
+            Self::NoUser { .. } | Self::NoGroup { .. } | Self::Range { .. } => Kind::Invalid,
             Self::Read { .. } => Kind::Internal,
         }
     }
@@ -59,7 +61,14 @@ pub(crate) fn resolve(
             identity.groups.push(*gid);
         }
     }
+    in_range("user", identity.uid.into())?;
+    identity.groups.iter().try_for_each(|gid| in_range("group", (*gid).into()))?;
     Ok(identity)
+}
+
+/// The kernel takes the last number for none, and programs that reckon with signed numbers take half of all for errors.
+fn in_range(what: &'static str, number: i64) -> Result<(), UserError> {
+    if (0..=i64::from(i32::MAX)).contains(&number) { Ok(()) } else { Err(UserError::Range { what, number }) }
 }
 
 fn read(layers: &Layers<'_>, path: &'static str) -> Result<String, UserError> {
@@ -70,7 +79,9 @@ fn read(layers: &Layers<'_>, path: &'static str) -> Result<String, UserError> {
 /// `name:password:uid:gid:comment:home:shell`, passwd(5). A number that no line has is a user all the same.
 fn find_user(passwd: &str, groups: &str, user: &str) -> Result<Identity, UserError> {
     let user = if user.is_empty() { "0" } else { user };
-    let number = user.parse::<u32>().ok();
+    let number =
+        user.parse::<i64>().ok().map(|number| in_range("user", number).map(|()| number)).transpose()?;
+    let number = number.and_then(|number| u32::try_from(number).ok());
     for line in passwd.lines() {
         let fields: Vec<&str> = line.split(':').collect();
         let [name, _, uid, gid, rest @ ..] = fields.as_slice() else {
@@ -108,7 +119,12 @@ fn memberships(groups: &str, user: &str) -> Vec<u32> {
 
 fn find_group(groups: &str, group: &str) -> Result<u32, UserError> {
     let by_name = group_lines(groups).find(|(name, ..)| *name == group).map(|(_, gid, _)| gid);
-    by_name.or_else(|| group.parse().ok()).ok_or_else(|| UserError::NoGroup { name: group.to_owned() })
+    if let Some(gid) = by_name {
+        return Ok(gid);
+    }
+    let number: i64 = group.parse().map_err(|_| UserError::NoGroup { name: group.to_owned() })?;
+    in_range("group", number)?;
+    u32::try_from(number).map_err(|_| UserError::Range { what: "group", number })
 }
 
 #[cfg(test)]
@@ -138,5 +154,15 @@ mod tests {
         assert_eq!(identity("web:log").unwrap().groups, [7, 9]);
         assert!(matches!(identity("nobody"), Err(UserError::NoUser { .. })));
         assert!(matches!(identity("web:nogroup"), Err(UserError::NoGroup { .. })));
+    }
+
+    #[test]
+    fn numbers_that_the_kernel_or_programs_take_for_something_else_are_refused() {
+        assert_eq!(identity("2147483647:2147483647").unwrap().uid, 2_147_483_647);
+        for user in ["2147483648", "4294967295", "4294967296", "-1", "1:2147483648", "web:-1"] {
+            let refused = identity(user).unwrap_err().to_string();
+            let number = user.rsplit(':').next().unwrap();
+            assert!(refused.contains(number) && refused.contains("0-2147483647"), "{user}: {refused}");
+        }
     }
 }
