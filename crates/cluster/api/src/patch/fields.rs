@@ -305,6 +305,29 @@ impl FieldSet {
         }
     }
 
+    /// Brings the set in accord with a type that has changed since: what is owned as a whole by now, nobody owns in parts,
+    /// and who had a part has all of it. What was owned as a whole and is not any more stays so, as if its owner had
+    /// always said that and nothing of its parts.
+    pub fn reconcile(&mut self, model: &Model, shape: &Shape) {
+        if self.children.is_empty() || matches!(model.resolve(shape), Shape::Scalar(_)) {
+            return;
+        }
+        if model.is_atomic(shape) {
+            *self = Self::whole();
+            return;
+        }
+        for (step, child) in &mut self.children {
+            let inner = match (step, model.resolve(shape)) {
+                (Step::Field(name), _) => model.member(shape, name),
+                (_, Shape::List { item, .. }) => Some(&**item),
+                _ => None,
+            };
+            if let Some(inner) = inner {
+                child.reconcile(model, inner);
+            }
+        }
+    }
+
     /// All paths of an object of the given shape.
     #[must_use]
     pub fn of(model: &Model, shape: &Shape, object: &Value) -> Self {

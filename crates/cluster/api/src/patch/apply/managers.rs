@@ -3,6 +3,7 @@
 use super::compare::Changes;
 use super::conflict::Conflict;
 use super::{FieldSet, Reach};
+use crate::schema::{Shape, model};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,6 +142,15 @@ impl Managers {
             }
         }
         self.entries = kept;
+    }
+
+    /// Brings what they own in accord with the types as they are now, each in its version.
+    pub(super) fn reconcile<'a>(&mut self, shape: impl Fn(&str) -> Option<&'a Shape>) {
+        for entry in &mut self.entries {
+            if let Some(shape) = shape(&entry.manager.api_version) {
+                entry.set.reconcile(model(), shape);
+            }
+        }
     }
 
     /// An object that was never tracked belongs to whoever wrote it before the first application.

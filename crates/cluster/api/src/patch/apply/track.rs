@@ -35,6 +35,7 @@ pub fn track(write: Write<'_>, new: &mut Value) {
         Start::Tracked(managers) => managers,
         Start::Said(managers) => return managers.encode(new),
     };
+    managers.reconcile(|_| Some(write.shape));
     let empty = json!({});
     let changes = Changes::of(write.shape, write.live.unwrap_or(&empty), new).within(write.reach);
     managers.lose(None, None, &changes);

@@ -68,7 +68,8 @@ pub(crate) async fn apply_across(
     live: &Value,
     all: &impl Versions,
 ) -> Result<Value, Error> {
-    let Begun { mut managers, me, version, before, merged } = begin(&request, live)?;
+    let Begun { mut managers, me, version, before, merged } =
+        begin(&request, live, |version| all.shape(version))?;
     managers.retain(|manager| all.shape(&manager.api_version).is_some());
     let mut object = merged;
     let has_moved = version.as_deref().is_some_and(|version| version != request.api_version);
@@ -133,6 +134,7 @@ pub(crate) async fn track_across(
         }
     };
     managers.retain(|manager| all.shape(&manager.api_version).is_some());
+    managers.reconcile(|version| all.shape(version));
     let own = Changes::of(write.shape, live, new).within(write.reach);
     for (version, changes) in changes_in_all(&managers, live, new, write.reach, all).await? {
         managers.lose(Some(&version), None, &changes);
