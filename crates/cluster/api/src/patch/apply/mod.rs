@@ -68,7 +68,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub fn apply(request: Apply<'_>) -> Result<Value, ApplyError> {
     let empty = json!({});
     let live = request.live.unwrap_or(&empty);
-    let Begun { mut managers, me, before, merged, .. } = begin(&request, live)?;
+    let Begun { mut managers, me, before, merged, .. } = begin(&request, live, |_| Some(request.shape))?;
     let mut object = merged;
     if !before.is_empty() && !managers.has_all(&me, &before) {
         object = prune::alone(request.shape, object, &before, &managers.all());
@@ -92,7 +92,11 @@ struct Begun {
     merged: Value,
 }
 
-fn begin(request: &Apply<'_>, live: &Value) -> Result<Begun, ApplyError> {
+fn begin<'a>(
+    request: &Apply<'_>,
+    live: &Value,
+    shape_in: impl Fn(&str) -> Option<&'a Shape>,
+) -> Result<Begun, ApplyError> {
     if !managers::entries(request.applied).is_empty() {
         return Err(ApplyError::ManagedFields);
     }
@@ -102,6 +106,7 @@ fn begin(request: &Apply<'_>, live: &Value) -> Result<Begun, ApplyError> {
         return Err(ApplyError::Typed { object: subject(applied), faults: duplicates });
     }
     let mut managers = Managers::decode(live);
+    managers.reconcile(shape_in);
     managers.adopt_untracked(request, live);
     let me = Manager::applying(request.manager, request.api_version, request.subresource);
     let (version, before) = (managers.version_of(&me), managers.set_of(&me));

@@ -1,6 +1,7 @@
 use super::*;
 use crate::patch::fields::item_step;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const DEPLOYMENT: &str = "io.k8s.api.apps.v1.Deployment";
 
@@ -643,4 +644,125 @@ fn an_object_of_unknown_fields_goes_with_what_was_applied_in_it() {
     let shared = send("you", Some(&both), json!({"gone": {"deep": {"b": 2}}}));
     let left = send("me", Some(&shared), json!({"kept": 1}));
     assert_eq!(left["spec"], json!({"kept": 1, "gone": {"deep": {"b": 2}}}));
+}
+
+/// An object with a list of items by name and a map, which are owned part by part or as a whole.
+fn shared(is_whole: bool) -> Shape {
+    let field = |name: &str, shape: Shape| crate::schema::Field {
+        name: name.to_owned(),
+        description: String::new(),
+        is_required: false,
+        shape,
+        patch: crate::schema::Patch::default(),
+        default: None,
+        zero: None,
+    };
+    let text = || Shape::Scalar(crate::schema::Scalar::Text);
+    let kind = match is_whole {
+        true => crate::schema::ListKind::Atomic,
+        false => crate::schema::ListKind::Map(vec!["name".to_owned()]),
+    };
+    let item = Box::new(Shape::Object(vec![field("name", text()), field("value", text())]));
+    let spec = Shape::Object(vec![
+        field("items", Shape::List { item, kind }),
+        field("texts", Shape::Map { value: Box::new(text()), is_atomic: is_whole }),
+    ]);
+    let metadata = model().reference("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    Shape::Object(vec![field("metadata", metadata), field("spec", spec)])
+}
+
+fn apply_to(
+    shape: &Shape,
+    manager: &str,
+    live: Option<&Value>,
+    spec: Value,
+    force: bool,
+) -> Result<Value, ApplyError> {
+    let applied = json!({"metadata": {"name": "a"}, "spec": spec});
+    let (reach, subresource) = (Reach::AllButStatus, "");
+    let applied = &applied;
+    apply(Apply { shape, live, applied, manager, force, api_version: "g/v1", subresource, reach, now: now() })
+}
+
+/// What each owns of the spec.
+fn owned(object: &Value) -> BTreeMap<String, Value> {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
+    entries
+        .map(|entry| (entry["manager"].as_str().unwrap().to_owned(), entry["fieldsV1"]["f:spec"].clone()))
+        .collect()
+}
+
+#[test]
+fn who_had_a_part_has_all_of_what_becomes_one_and_conflicts_with_others() {
+    let (parts, whole) = (shared(false), shared(true));
+    let one = json!({"items": [{"name": "a", "value": "1"}], "texts": {"a": "1"}});
+    let two = json!({"items": [{"name": "b", "value": "2"}], "texts": {"b": "2"}});
+    let object = apply_to(&parts, "one", None, one.clone(), false).unwrap();
+    let object = apply_to(&parts, "two", Some(&object), two, false).unwrap();
+    assert_eq!(owned(&object)["one"]["f:texts"], json!({"f:a": {}}));
+    // Nothing of that changes by a write of something else but what is owned.
+    let mut labelled = object.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    let (live, reach) = (Some(&object), Reach::AllButStatus);
+    let write = Write {
+        shape: &whole,
+        live,
+        manager: "three",
+        api_version: "g/v1",
+        subresource: "",
+        reach,
+        now: now(),
+    };
+    track(write, &mut labelled);
+    let all = json!({"f:items": {}, "f:texts": {}});
+    let owners = owned(&labelled);
+    assert_eq!((&owners["one"], &owners["two"]), (&all, &all));
+    for live in [&object, &labelled] {
+        let error = apply_to(&whole, "one", Some(live), one.clone(), false).unwrap_err().to_string();
+        assert!(
+            error.contains("2 conflicts") && error.contains("\"two\"") && error.contains(".spec.items"),
+            "{error}"
+        );
+        let taken = apply_to(&whole, "one", Some(live), one.clone(), true).unwrap();
+        assert_eq!((&taken["spec"], &owned(&taken)["one"]), (&one, &all));
+        assert!(!owned(&taken).contains_key("two"));
+    }
+}
+
+#[test]
+fn who_had_a_whole_has_of_its_parts_what_it_applies_and_nobody_has_the_others() {
+    let (parts, whole) = (shared(false), shared(true));
+    let items = json!([{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]);
+    let both = json!({"items": items, "texts": {"a": "1", "b": "2"}});
+    let object = apply_to(&whole, "one", None, both.clone(), false).unwrap();
+    assert_eq!(owned(&object)["one"], json!({"f:items": {}, "f:texts": {}}));
+    // Somebody else may have a part now.
+    let other = json!({"items": [{"name": "c", "value": "3"}], "texts": {"c": "3"}});
+    let object = apply_to(&parts, "two", Some(&object), other, false).unwrap();
+    assert_eq!(object["spec"]["items"].as_array().unwrap().len(), 3);
+    let same = apply_to(&parts, "one", Some(&object), both, false).unwrap();
+    assert_eq!(same["spec"], object["spec"]);
+    assert_eq!(owned(&same)["one"]["f:texts"], json!({"f:a": {}, "f:b": {}}));
+    let less = json!({"items": [{"name": "a", "value": "1"}], "texts": {"a": "1"}});
+    // What it had of the whole it has never had as a part, as upstream sees it: that stays.
+    let fewer = apply_to(&parts, "one", Some(&object), less.clone(), false).unwrap();
+    assert_eq!(fewer["spec"], object["spec"]);
+    assert_eq!(owned(&fewer)["one"]["f:texts"], json!({"f:a": {}}));
+    let fewer = apply_to(&parts, "one", Some(&same), less, false).unwrap();
+    let wanted = json!({
+        "items": [{"name": "a", "value": "1"}, {"name": "c", "value": "3"}], "texts": {"a": "1", "c": "3"},
+    });
+    assert_eq!(fewer["spec"], wanted);
+}
+
+#[test]
+fn a_type_that_stays_as_it_was_changes_no_set() {
+    let shape = shared(false);
+    let one = json!({"items": [{"name": "a", "value": "1"}], "texts": {}});
+    let object = apply_to(&shape, "one", None, one, false).unwrap();
+    let mut managers = Managers::decode(&object);
+    let before = managers.clone();
+    managers.reconcile(|_| Some(&shape));
+    managers.reconcile(|version| (version == "other").then_some(&shape));
+    assert_eq!(managers, before);
 }

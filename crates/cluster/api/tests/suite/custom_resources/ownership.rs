@@ -166,3 +166,90 @@ async fn a_kind_of_the_program_has_owners_in_each_of_its_versions_too() {
     let versions: Vec<String> = owners(&shared).into_iter().map(|(_, version, _)| version).collect();
     assert_eq!(versions, ["v2", "v1"]);
 }
+
+/// A definition whose objects have a list of items and a map that are shared as it says.
+fn sharing(list: &Value, map: &str) -> Value {
+    let text = json!({"type": "string"});
+    let mut items = json!({
+        "type": "array",
+        "items": {"type": "object", "required": ["name"], "properties": {"name": text, "value": text}},
+    });
+    items.as_object_mut().unwrap().extend(list.as_object().unwrap().clone());
+    let texts = json!({
+        "type": "object", "additionalProperties": text, "x-kubernetes-map-type": map,
+    });
+    one_version(
+        "Tab",
+        json!({"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {"items": items, "texts": texts}}}}),
+    )
+}
+
+/// Changes how the list and the map are shared, and waits until that is told.
+async fn share(world: &World, http: &Http, definition: &Value, list_type: &str) {
+    let name = definition["metadata"]["name"].as_str().unwrap();
+    let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
+    let patch = json!({"spec": {"versions": definition["spec"]["versions"]}});
+    http.ok("PATCH", &path, "application/merge-patch+json", &patch).await;
+    super::until("the other type is served", async || {
+        let text = world.kubectl(&["get", "--raw", "/openapi/v3/apis/cr.example.com/v1"]).await;
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let told = "/properties/spec/properties/items/x-kubernetes-list-type";
+        schemas.values().any(|schema| schema.pointer(told) == Some(&json!(list_type)))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_owns_parts_of_a_list_or_map_owns_it_all_when_the_definition_makes_it_one_and_back() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    let parts = sharing(
+        &json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        "granular",
+    );
+    let whole = sharing(&json!({"x-kubernetes-list-type": "atomic"}), "atomic");
+    define(&world, &parts).await;
+    let spec = |name: &str| json!({"items": [{"name": name, "value": "x"}], "texts": {name: "x"}});
+    for name in ["one", "two"] {
+        assert!(apply(&http, "v1", name, spec(name)).await.0.is_success());
+    }
+    share(&world, &http, &whole, "atomic").await;
+    let (code, said) = apply(&http, "v1", "one", spec("one")).await;
+    assert_eq!(code, StatusCode::CONFLICT, "{said}");
+    let mut fields: Vec<&str> = said["details"]["causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cause| cause["field"].as_str().unwrap())
+        .collect();
+    fields.sort_unstable();
+    assert_eq!(fields, [".spec.items", ".spec.texts"]);
+    let path = "/apis/cr.example.com/v1/namespaces/default/tabs/a";
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let labelled = http.ok("PATCH", path, "application/merge-patch+json", &label).await;
+    let all = owners(&labelled);
+    for name in ["one", "two"] {
+        assert!(all.contains(&entry(name, "v1", &["items", "texts"])), "{all:?}");
+    }
+    let same = labelled["spec"].clone();
+    assert_eq!(same["items"].as_array().unwrap().len(), 2);
+
+    share(&world, &http, &parts, "map").await;
+    // One gives up its own, and two has the whole of what there was.
+    let (code, said) = apply(&http, "v1", "one", spec("one")).await;
+    assert_eq!((code, &said["spec"]), (StatusCode::OK, &same), "{said}");
+    let (code, said) = apply(&http, "v1", "two", spec("two")).await;
+    assert_eq!((code, &said["spec"]), (StatusCode::OK, &same), "{said}");
+    let (code, said) = apply(&http, "v1", "two", spec("three")).await;
+    let names = |said: &Value| -> Vec<String> {
+        said["spec"]["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!((code, names(&said)), (StatusCode::OK, vec!["one".to_owned(), "three".to_owned()]), "{said}");
+}
