@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::args::Args;
 use super::foreground::Foreground;
-use super::state::{Home, Record, Unfinished, load_spec, start_time};
+use super::state::{Home, Record, Unfinished, load_new_spec, start_time};
 use super::{Global, hooks, internal};
 use crate::init::{Gate, run_container};
 use crate::launch::{Launch, PidNamespace, Status, launch, leave_open, read_status};
@@ -126,7 +126,8 @@ pub(super) fn protect_executable() {
 type Made = (Spec, Record, Option<OwnedFd>);
 
 fn make(global: &Global, request: &Request) -> Result<Made> {
-    let spec = load_spec(&request.bundle)?;
+    let (spec, unknown) = load_new_spec(&request.bundle)?;
+    super::warn_of_capabilities(&unknown);
     check_version(spec.version())?;
     let has_terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     let message = match (has_terminal, request.console_socket.is_some()) {

@@ -106,9 +106,11 @@ fn reap(child: &Child) {
 fn process(args: &mut Args, spec: &Spec) -> Result<Process> {
     if let Some(path) = args.take_path("process") {
         let bytes = fs::read(&path).map_err(internal(format!("cannot read {}", path.display())))?;
-        return crate::plan::read(&bytes).map_err(|error| {
+        let (process, unknown) = crate::plan::read(&bytes).map_err(|error| {
             Error::new(Kind::Invalid, format!("{} is not a process", path.display())).with_source(error)
-        });
+        })?;
+        super::warn_of_capabilities(&unknown);
+        return Ok(process);
     }
     let mut process = spec.process().clone().unwrap_or_default();
     process.set_terminal(Some(args.take_flag("tty")));

@@ -152,6 +152,12 @@ fn warn(text: &str) {
     let _unheard = writeln!(std::io::stderr().lock(), "hako runtime: warning: {text}");
 }
 
+fn warn_of_capabilities(unknown: &[String]) {
+    if !unknown.is_empty() {
+        warn(&format!("ignored what is no capability: {}", unknown.join(", ")));
+    }
+}
+
 /// One line to the log, where engines look for it, and to standard error.
 fn fail(global: Option<&Global>, error: &Error) -> u8 {
     let message = error.chain();

@@ -218,6 +218,11 @@ pub(super) fn oci_state(record: &Record, phase: Phase) -> serde_json::Value {
 
 /// A bundle's config.json.
 pub(super) fn load_spec(bundle: &Path) -> Result<Spec> {
+    Ok(load_new_spec(bundle)?.0)
+}
+
+/// The same, with the capabilities in it that are none.
+pub(super) fn load_new_spec(bundle: &Path) -> Result<(Spec, Vec<String>)> {
     let path = bundle.join("config.json");
     let bytes = fs::read(&path).map_err(|error| {
         Error::new(

@@ -2,7 +2,7 @@
 
 use hako_error::Result;
 use hako_oci::runtime::{
-    IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag as Flag,
+    Capability, IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag as Flag,
     LinuxSchedulerPolicy as Policy, Process, Scheduler,
 };
 use hako_sys::SchedulerAttributes;
@@ -90,21 +90,48 @@ fn flag_bit(flag: Flag) -> u64 {
     }
 }
 
-/// Reads a `config.json`, or its `process` alone. Two flags of schedulers have a name in the specification that the
-/// types we read into do not have; both are taken.
-pub(crate) fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+/// Reads a `config.json`, or its `process` alone, and says which capabilities in it are none: the specification wants
+/// them ignored, with a warning. Two flags of schedulers have a name in the specification that the types we read into do
+/// not have; both are taken.
+pub(crate) fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<(T, Vec<String>)> {
     const FLAG: &[u8] = b"SCHED_FLAG_";
-    if !text.windows(FLAG.len()).any(|window| window == FLAG) {
-        return serde_json::from_slice(text);
+    let has_flags = text.windows(FLAG.len()).any(|window| window == FLAG);
+    let plain = (!has_flags).then(|| serde_json::from_slice(text));
+    if let Some(Ok(plain)) = plain {
+        return Ok((plain, Vec::new()));
     }
     let mut value: Value = serde_json::from_slice(text)?;
     let process = if value["process"].is_object() { &mut value["process"] } else { &mut value };
-    for flag in process["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
+    let unknown = take_unknown_capabilities(process);
+    if let (Some(Err(error)), true) = (plain, unknown.is_empty()) {
+        // This one knows the line.
+        return Err(error);
+    }
+    let flags = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
         if let Some((_, ours)) = RENAMED.iter().find(|(specified, _)| flag == specified) {
             *flag = Value::from(*ours);
         }
     }
-    serde_json::from_value(value)
+    Ok((serde_json::from_value(value)?, unknown))
+}
+
+/// Takes names that no capability has out of a process's sets.
+fn take_unknown_capabilities(process: &mut Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut).into_iter();
+    for set in sets.flat_map(|sets| sets.values_mut()).filter_map(Value::as_array_mut) {
+        set.retain(|name| {
+            let is_known = !name.is_string() || serde_json::from_value::<Capability>(name.clone()).is_ok();
+            if let (Some(name), false) = (name.as_str(), is_known)
+                && !unknown.iter().any(|known| known == name)
+            {
+                unknown.push(name.to_owned());
+            }
+            is_known
+        });
+    }
+    unknown
 }
 
 fn io_priority(class: IOPriorityClass, priority: i64) -> Result<(u8, u8)> {
@@ -166,10 +193,10 @@ mod tests {
             let process: Process = match is_whole {
                 true => {
                     let text = json!({"ociVersion": "1.2.0", "process": process}).to_string();
-                    let spec: hako_oci::runtime::Spec = read(text.as_bytes()).unwrap();
+                    let spec: hako_oci::runtime::Spec = read(text.as_bytes()).unwrap().0;
                     spec.process().clone().unwrap()
                 }
-                false => read(process.to_string().as_bytes()).unwrap(),
+                false => read(process.to_string().as_bytes()).unwrap().0,
             };
             plan(&process).unwrap().scheduler.unwrap().flags
         };

@@ -131,6 +131,25 @@ fn process_capabilities() {
 }
 
 #[test]
+fn process_capabilities_that_are_none_are_ignored_and_told() {
+    for runtime in runtimes() {
+        let bundle = Bundle::new(shell("grep CapBnd /proc/self/status"));
+        let path = bundle.path("config.json");
+        let mut spec: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let set = json!(["CAP_CHOWN", "CAP_NONESUCH", "CAP_KILL"]);
+        spec["process"]["capabilities"] = json!({"bounding": set, "effective": set, "permitted": set});
+        fs::write(&path, spec.to_string()).unwrap();
+        let output = run(&bundle, runtime);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "CapBnd:\t0000000000000021\n", "{runtime}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(errors.matches("CAP_NONESUCH").count(), 1, "{runtime}: {errors}");
+        spec["process"]["cwd"] = json!(7);
+        fs::write(&path, spec.to_string()).unwrap();
+        assert!(!run(&bundle, runtime).status.success(), "{runtime}");
+    }
+}
+
+#[test]
 fn process_oom_score_adj() {
     says(
         "cat /proc/self/oom_score_adj",
