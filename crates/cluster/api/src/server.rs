@@ -153,7 +153,9 @@ impl Server {
         tokio::spawn(sealing::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         flow::start(&server.inner).await?;
         followed::follow(&server.inner, flow::Kept::default()).await?;
+        followed::follow(&server.inner, admission::ServiceCidrs::default()).await?;
         tokio::spawn(admission::keep(Arc::downgrade(&server.inner), server.inner.stop.clone()));
+        tokio::spawn(admission::keep_addresses(Arc::downgrade(&server.inner), server.inner.stop.clone()));
         Ok(server)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Owns: Deployment, ReplicaSet and ReplicationController, EndpointSlice and Endpoints in both directions, Namespace,
 //! garbage collection by owner, node lifecycle, ServiceAccount and its token Secrets, ResourceQuota status, ClusterRole
-//! aggregation, certificate signing, protection of claims and volumes, disruption budgets, removal of finished Jobs, of
-//! lost pods and of tokens that nobody uses, storage version migrations.
+//! aggregation, certificate signing, protection of claims, volumes and ranges of service addresses, disruption budgets,
+//! removal of finished Jobs, of lost pods and of tokens that nobody uses, storage version migrations.
 //! Does not own: any state; all of it is in the API, reached through `hako-client` only.
 //! Invariant: a step may be repeated, interrupted or run on stale caches; it then conflicts or does nothing, and
 //! never makes a second one of something.
@@ -27,6 +27,7 @@ mod pod_gc;
 mod pods;
 mod quota;
 mod replicaset;
+mod service_cidrs;
 mod serviceaccount;
 mod storage_migration;
 mod token_cleanup;
@@ -113,6 +114,7 @@ pub fn start(config: ControllersConfig) -> Handle {
     all.spawn(tokens::run(client.clone(), informers.clone(), ca_pem.clone()));
     all.spawn(node_lifecycle::run(client.clone(), informers.clone(), events("node-controller")));
     all.spawn(volume_protection::run(client.clone(), informers.clone()));
+    all.spawn(service_cidrs::run(client.clone(), informers.clone()));
     all.spawn(serviceaccount::run(client, informers, ca_pem));
     let stop = CancellationToken::new();
     let stopped = stop.clone();

@@ -1,4 +1,7 @@
 //! Addresses and node ports of services. Taken before the write, given back if it fails.
+//!
+//! Which service has an address is also said by an IPAddress of that name, which comes and goes in the step of the store
+//! that changes the service: by it, servers on one store do not give the same address twice.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -6,20 +9,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hako_error::FieldCause;
 use hako_kube::field;
-use hako_store::Range;
-use parking_lot::Mutex;
+use hako_store::{Along, Expect, Op, Range};
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
-use super::ranges::{Ranges, Refused};
+use super::ranges::{Cidr, Ranges, Refused};
+use super::service_addresses as addresses;
 use crate::http::Outcome;
 use crate::kinds;
 use crate::resource::{Target, head_value, registry_prefix};
 use crate::server::Inner;
 
+/// Who holds an address that is an IPAddress of no service.
+const OTHERS: &str = "";
+
 /// What services hold; read from the store when first needed.
 #[derive(Debug, Default)]
-pub(crate) struct Allocations(OnceCell<Arc<Mutex<Ranges>>>);
+pub(crate) struct Allocations {
+    ranges: OnceCell<Arc<Mutex<Ranges>>>,
+    /// As ServiceCIDRs say; until they are read, as the configuration says.
+    cidrs: RwLock<Option<Arc<[Cidr]>>>,
+    /// Woken when an IPAddress has gone, or is another one.
+    pub(super) changed: Arc<Notify>,
+}
 
 /// What was taken for one write.
 #[derive(Debug)]
@@ -30,6 +43,10 @@ pub(crate) struct Reservation {
     taken: Held,
     /// Given back if the write succeeds.
     dropped: Held,
+    /// Whether nobody has chosen the address.
+    is_any: bool,
+    /// The IPAddresses of these.
+    along: Vec<Along>,
 }
 
 /// Addresses and ports of one service.
@@ -64,7 +81,50 @@ impl Held {
 
 impl Reservation {
     pub(crate) fn none() -> Self {
-        Self { ranges: None, owner: String::new(), taken: Held::default(), dropped: Held::default() }
+        Self {
+            ranges: None,
+            owner: String::new(),
+            taken: Held::default(),
+            dropped: Held::default(),
+            is_any: false,
+            along: Vec::new(),
+        }
+    }
+
+    fn of(ranges: &Arc<Mutex<Ranges>>, owner: &str) -> Self {
+        let mut reservation = Self::none();
+        reservation.ranges = Some(Arc::clone(ranges));
+        owner.clone_into(&mut reservation.owner);
+        reservation
+    }
+
+    /// What the write takes along.
+    pub(crate) fn along(&self) -> Vec<Along> {
+        self.along.clone()
+    }
+
+    /// Notes that somebody else has an address that was taken, if the key is that of its IPAddress.
+    pub(crate) fn is_lost(&mut self, key: &[u8]) -> bool {
+        let is_ours = |change: &&Along| change.key == key && change.expect == Expect::Absent;
+        if self.along.iter().find(is_ours).is_none() {
+            return false;
+        }
+        if let Some(ranges) = &self.ranges {
+            let mut ranges = ranges.lock();
+            for ip in self.taken.ips.drain(..).filter(|ip| *addresses::key(*ip) == *key) {
+                ranges.free_ip(ip, &self.owner);
+                let _ = ranges.hold_ip(ip, OTHERS);
+            }
+        }
+        true
+    }
+
+    /// Takes out of a new service what was not asked for, so that it can be filled in anew.
+    pub(crate) fn clear(&self, service: &mut Value) {
+        if let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut).filter(|_| self.is_any) {
+            spec.shift_remove("clusterIP");
+            spec.shift_remove("clusterIPs");
+        }
     }
 
     /// The write succeeded.
@@ -85,8 +145,20 @@ impl Drop for Reservation {
 
 impl Allocations {
     async fn ranges(&self, server: &Inner) -> Outcome<Arc<Mutex<Ranges>>> {
-        let ranges = self.0.get_or_try_init(|| load(server)).await?;
+        let ranges = self.ranges.get_or_try_init(|| load(server)).await?;
+        ranges.lock().set_cidrs(&self.cidrs(server));
         Ok(Arc::clone(ranges))
+    }
+
+    fn cidrs(&self, server: &Inner) -> Arc<[Cidr]> {
+        let (network, prefix) = server.config.service_cidr;
+        let known = self.cidrs.read().clone();
+        known.unwrap_or_else(|| [Cidr::new(network, prefix)].into())
+    }
+
+    /// From which ranges addresses are given from now on.
+    pub(super) fn set_cidrs(&self, cidrs: Vec<Cidr>) {
+        *self.cidrs.write() = Some(cidrs.into());
     }
 
     /// Fills in and takes what the service asks for.
@@ -100,32 +172,87 @@ impl Allocations {
         let shared = self.ranges(server).await?;
         let owner = owner_of(service);
         let before = old.map(Held::of).unwrap_or_default();
-        let mut reservation = Reservation {
-            ranges: Some(Arc::clone(&shared)),
-            owner: owner.clone(),
-            taken: Held::default(),
-            dropped: Held::default(),
-        };
+        let mut reservation = Reservation::of(&shared, &owner);
+        let wanted = service.pointer("/spec/clusterIP").and_then(Value::as_str);
+        reservation.is_any = wanted.is_none_or(str::is_empty);
         let outcome = {
             let mut ranges = shared.lock();
             take_all(&mut ranges, service, &before, &owner, &mut reservation.taken)
         };
         outcome.map_err(|cause| target.invalid(vec![cause]))?;
         reservation.dropped = before.without(&Held::of(service));
+        let made = reservation.taken.ips.iter().map(|ip| made(*ip, service));
+        reservation.along = made.collect::<Outcome<_>>()?;
+        if !reservation.dropped.ips.is_empty() {
+            reservation.along.extend(gone(server, &reservation.dropped.ips, &owner).await?);
+        }
         Ok(reservation)
+    }
+
+    /// Notes that an address is an IPAddress of no service.
+    pub(super) async fn reserve_others(&self, server: &Inner, name: &str) -> Outcome<Reservation> {
+        let Ok(ip) = name.parse() else { return Ok(Reservation::none()) };
+        let ranges = self.ranges(server).await?;
+        let mut reservation = Reservation::of(&ranges, OTHERS);
+        // One that a service has is there already, or is about to be made again.
+        if ranges.lock().hold_ip(ip, OTHERS).is_ok() {
+            reservation.taken.ips.push(ip);
+        }
+        Ok(reservation)
+    }
+
+    /// The IPAddresses that go with a service.
+    pub(super) async fn leaving(&self, server: &Inner, service: &Value) -> Outcome<Vec<Along>> {
+        gone(server, &Held::of(service).ips, &owner_of(service)).await
     }
 
     /// Gives back all a service held.
     pub(crate) fn release(&self, service: &Value) {
-        if let Some(ranges) = self.0.get() {
+        if let Some(ranges) = self.ranges.get() {
             Held::of(service).free(&mut ranges.lock(), &owner_of(service));
         }
     }
+
+    /// Gives back an address that was an IPAddress of no service.
+    pub(super) fn free_others(&self, ip: Ipv4Addr) {
+        if let Some(ranges) = self.ranges.get() {
+            ranges.lock().free_ip(ip, OTHERS);
+        }
+    }
+
+    /// Gives back an address whose IPAddress is gone. One of a service gets another one.
+    pub(super) fn release_others(&self, name: &str) {
+        if let Ok(ip) = name.parse() {
+            self.free_others(ip);
+        }
+        self.changed.notify_one();
+    }
+}
+
+/// The making of the IPAddress of a service.
+fn made(ip: Ipv4Addr, service: &Value) -> Outcome<Along> {
+    let (namespace, name) = (head_value(service, "namespace"), head_value(service, "name"));
+    let value = addresses::encoded(ip, namespace, name)?;
+    Ok(Along { key: addresses::key(ip), expect: Expect::Absent, op: Op::Put { value, lease: None } })
+}
+
+/// The end of IPAddresses, as far as they are those of the service and nobody else holds them.
+async fn gone(server: &Inner, ips: &[Ipv4Addr], owner: &str) -> Outcome<Vec<Along>> {
+    let mut all = Vec::new();
+    for ip in ips {
+        let key = addresses::key(*ip);
+        if let Some(entry) = server.config.store.get(&key).await?.entry
+            && addresses::Found::parse(&entry.value).is_some_and(|it| it.is_of(owner) && !it.is_held())
+        {
+            all.push(Along { key, expect: Expect::At(entry.modified), op: Op::Delete });
+        }
+    }
+    Ok(all)
 }
 
 async fn load(server: &Inner) -> Outcome<Arc<Mutex<Ranges>>> {
-    let (network, prefix) = server.config.service_cidr;
-    let mut ranges = Ranges::new(network, prefix, server.config.node_ports.clone());
+    let cidrs = server.allocations.cidrs(server);
+    let mut ranges = Ranges::new(cidrs, server.config.node_ports.clone());
     if let Some(row) = kinds::by_resource("", "v1", "services") {
         let page = server.config.store.range(Range::all(Bytes::from(registry_prefix(row, "")))).await?;
         for entry in &page.entries {
@@ -133,8 +260,8 @@ async fn load(server: &Inner) -> Outcome<Arc<Mutex<Ranges>>> {
             let owner = owner_of(&service);
             let held = Held::of(&service);
             for ip in held.ips {
-                if ranges.take_ip(ip, &owner).is_err() {
-                    tracing::warn!(service = owner, %ip, "service address is outside of the range or held twice");
+                if ranges.hold_ip(ip, &owner).is_err() {
+                    tracing::warn!(service = owner, %ip, "service address is held twice");
                 }
             }
             for (port, protocol) in held.ports {
@@ -142,6 +269,11 @@ async fn load(server: &Inner) -> Outcome<Arc<Mutex<Ranges>>> {
                     tracing::warn!(service = owner, port, "node port is outside of the range or held twice");
                 }
             }
+        }
+    }
+    for entry in addresses::all(server, None).await?.entries {
+        if let Some(ip) = addresses::ip_of(&entry.key) {
+            let _ = ranges.hold_ip(ip, OTHERS);
         }
     }
     Ok(Arc::new(Mutex::new(ranges)))
@@ -185,7 +317,7 @@ fn take_health_port(
         }
         Some(number) => {
             let valid = ranges.port_range();
-            let refused = |refused| field::invalid(PATH, number, &why(refused, "port", &valid));
+            let refused = |refused| field::invalid(PATH, number, &why(refused, &valid));
             ranges.take_port(number, "TCP", owner).map_err(refused)?;
             number
         }
@@ -217,13 +349,17 @@ fn take_ip(
         let Ok(ip) = wanted.parse::<Ipv4Addr>() else {
             return Err(field::invalid("spec.clusterIPs[0]", wanted, "only IPv4 addresses can be allocated"));
         };
-        let cidr = ranges.cidr();
         let refused = |refused| {
-            let why = why(refused, "IP", &cidr);
+            let why = match refused {
+                Refused::OutOfRange => "the provided network does not match the current range".to_owned(),
+                Refused::Edge(cidr) => out_of("IP", &cidr),
+                _ => taken_already("IP"),
+            };
             let text = format!("failed to allocate IP {wanted}: {why}");
             field::invalid("spec.clusterIPs", json!([wanted]), &text)
         };
-        ranges.take_ip(ip, owner).map_err(refused)?;
+        let is_had = before.ips.contains(&ip);
+        if is_had { ranges.hold_ip(ip, owner) } else { ranges.take_ip(ip, owner) }.map_err(refused)?;
         ip
     };
     if !before.ips.contains(&ip) {
@@ -255,7 +391,7 @@ fn take_ports(
             }
             Some(number) => {
                 let valid = ranges.port_range();
-                let refused = |refused| field::invalid(path.as_str(), number, &why(refused, "port", &valid));
+                let refused = |refused| field::invalid(path.as_str(), number, &why(refused, &valid));
                 ranges.take_port(number, &protocol, owner).map_err(refused)?;
                 number
             }
@@ -268,14 +404,17 @@ fn take_ports(
     Ok(())
 }
 
-/// Why an address or port that was asked for is not given.
-fn why(refused: Refused, what: &str, range: &dyn std::fmt::Display) -> String {
-    match refused {
-        Refused::OutOfRange => {
-            format!("provided {what} is not in the valid range. The range of valid {what}s is {range}")
-        }
-        _ => format!("provided {what} is already allocated"),
-    }
+/// Why a port that was asked for is not given.
+fn why(refused: Refused, valid: &str) -> String {
+    if refused == Refused::OutOfRange { out_of("port", &valid) } else { taken_already("port") }
+}
+
+fn out_of(what: &str, range: &dyn std::fmt::Display) -> String {
+    format!("provided {what} is not in the valid range. The range of valid {what}s is {range}")
+}
+
+fn taken_already(what: &str) -> String {
+    format!("provided {what} is already allocated")
 }
 
 fn owner_of(service: &Value) -> String {

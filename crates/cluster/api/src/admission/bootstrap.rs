@@ -3,17 +3,20 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hako_client::{Client, DynamicApi, ResourceType, WriteOptions};
+use hako_client::{Client, DynamicApi, Patch, ResourceType, WriteOptions};
 use hako_error::{Kind, Result};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::authentication_info;
+use super::ranges::Cidr;
 use crate::auth::Identity;
 use crate::flow;
 use crate::kinds::SYSTEM_PRIORITIES;
 use crate::server::{Inner, Server};
 
+/// The ServiceCIDR of the configuration.
+pub(super) const DEFAULT_CIDR: &str = "kubernetes";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Makes what is missing.
@@ -26,6 +29,7 @@ pub(crate) async fn bootstrap(server: &Arc<Inner>) -> Result<()> {
     priority_classes(&client).await?;
     token_tracking(&client).await?;
     authentication_info::publish(server, &client).await?;
+    service_cidr(server, &client).await?;
     kubernetes_service(server, &client).await
 }
 
@@ -62,6 +66,29 @@ pub(crate) async fn keep(server: Weak<Inner>, stop: CancellationToken) {
             tracing::warn!(%error, "the objects every cluster has could not be made");
         }
     }
+}
+
+/// The range from which services get addresses, as the configuration says. One that is there stays as it is.
+async fn service_cidr(server: &Inner, client: &Client) -> Result<()> {
+    let cidrs = client.dynamic(&ResourceType::new("networking.k8s.io", "v1", "servicecidrs"), None);
+    match cidrs.get(DEFAULT_CIDR).await {
+        Ok(known) if known["status"]["conditions"].is_array() => return Ok(()),
+        Err(error) if error.kind() != Kind::NotFound => return Err(error),
+        _ => {}
+    }
+    let (network, bits) = server.config.service_cidr;
+    let range = Cidr::new(network, bits).to_string();
+    let cidr = json!({
+        "metadata": {"name": DEFAULT_CIDR, "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": [range]},
+    });
+    create(&cidrs, &cidr).await?;
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": hako_kube::time::now(),
+    });
+    let status = json!({"status": {"conditions": [ready]}});
+    cidrs.patch(DEFAULT_CIDR, Some("status"), &Patch::Merge(status), &WriteOptions::default()).await.map(drop)
 }
 
 /// The service `kubernetes`, and where it leads: to this server's advertised address.

@@ -1,6 +1,7 @@
 //! Rules across objects, asked on every write, whatever the kind.
 //!
-//! Owns: the list of plugins ([`plugins`]), webhooks and policies that are registered as objects, quotas ([`quota`]), addresses and ports of services, how long events are kept, that nobody
+//! Owns: the list of plugins ([`plugins`]), webhooks and policies that are registered as objects, quotas ([`quota`]), addresses and ports of
+//! services, how long events are kept, that nobody
 //! grants what they do not have, and the objects every cluster has.
 //! Does not own: rules within one object (`kinds`).
 //!
@@ -27,8 +28,11 @@ mod quota;
 mod ranges;
 mod registered;
 mod reinvocation;
+mod service_addresses;
+mod service_cidrs;
 pub mod webhooks;
 
+use hako_store::Along;
 use serde_json::Value;
 
 use crate::http::Outcome;
@@ -45,6 +49,8 @@ pub(crate) use plugin::{Change, Notes, Operation, ask_others, mutate, validate};
 pub(crate) use policies::note_types;
 pub(crate) use quota::charge;
 pub(crate) use registered::{Index as RegisteredIndex, Registered};
+pub(crate) use service_addresses::keep_addresses;
+pub(crate) use service_cidrs::ServiceCidrs;
 pub(crate) use webhooks::down::Down;
 pub use webhooks::down::DownWebhook;
 
@@ -56,6 +62,9 @@ pub(crate) async fn allocate(
     old: Option<&Value>,
     is_dry_run: bool,
 ) -> Outcome<Reservation> {
+    if is_address(target) && old.is_none() && !is_dry_run {
+        return server.allocations.reserve_others(server, &target.name).await;
+    }
     if !is_service(target) {
         return Ok(Reservation::none());
     }
@@ -67,6 +76,16 @@ pub(crate) async fn allocate(
 pub(crate) fn removed(server: &Inner, target: &Target, old: &Value) {
     if is_service(target) {
         server.allocations.release(old);
+    } else if is_address(target) {
+        server.allocations.release_others(&target.name);
+    }
+}
+
+/// What goes in the step in which an object does.
+pub(crate) async fn leaving(server: &Inner, target: &Target, old: &Value) -> Outcome<Vec<Along>> {
+    match is_service(target) {
+        true => server.allocations.leaving(server, old).await,
+        false => Ok(Vec::new()),
     }
 }
 
@@ -79,6 +98,10 @@ pub(crate) async fn is_held(change: &Change<'_>) -> Outcome<()> {
         true => plugins::namespace_is_open(change).await,
         false => Ok(()),
     }
+}
+
+fn is_address(target: &Target) -> bool {
+    target.row.is("networking.k8s.io", "ipaddresses")
 }
 
 fn is_service(target: &Target) -> bool {

@@ -1,14 +1,54 @@
 //! Which addresses and node ports are taken. Pure; the random part comes from the caller.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// A range of addresses that services get theirs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cidr {
+    network: u32,
+    size: u32,
+}
+
+impl Cidr {
+    pub(super) fn new(network: Ipv4Addr, prefix: u8) -> Self {
+        let bits = 32 - u32::from(prefix.min(30));
+        let size = 1_u32.checked_shl(bits).unwrap_or(u32::MAX);
+        Self { network: u32::from(network) & !(size - 1), size }
+    }
+
+    fn contains(&self, ip: Ipv4Addr) -> bool {
+        u32::from(ip).wrapping_sub(self.network) < self.size
+    }
+
+    /// Neither the first address nor the last one is anybody's.
+    fn has(&self, ip: Ipv4Addr) -> bool {
+        let offset = u32::from(ip).wrapping_sub(self.network);
+        offset != 0 && offset < self.size - 1
+    }
+
+    /// Addresses, those of the upper part first: the lower is for those who choose.
+    fn addresses(self, random: u32) -> impl Iterator<Item = Ipv4Addr> {
+        let lower = (self.size / 16).clamp(1, 256).min(self.size - 2);
+        let usable = self.size - 1 - lower;
+        let upper = (0..usable).map(move |step| lower + (random % usable + step) % usable);
+        upper.chain(1..lower).map(move |offset| Ipv4Addr::from(self.network + offset))
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", Ipv4Addr::from(self.network), 32 - self.size.trailing_zeros())
+    }
+}
 
 /// Free and taken addresses and ports, by the service that holds them.
 #[derive(Debug)]
 pub(super) struct Ranges {
-    network: u32,
-    size: u32,
+    cidrs: Arc<[Cidr]>,
     ports: RangeInclusive<u16>,
     taken_ips: HashMap<Ipv4Addr, String>,
     taken_ports: HashMap<(u16, String), String>,
@@ -18,24 +58,33 @@ pub(super) struct Ranges {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Taken,
+    /// The address is the first or the last one of a range.
+    Edge(Cidr),
     OutOfRange,
     Full,
 }
 
 impl Ranges {
-    pub(super) fn new(network: Ipv4Addr, prefix: u8, ports: RangeInclusive<u16>) -> Self {
-        let bits = 32 - u32::from(prefix.min(30));
-        let size = 1_u32.checked_shl(bits).unwrap_or(u32::MAX);
-        let network = u32::from(network) & !(size - 1);
-        Self { network, size, ports, taken_ips: HashMap::new(), taken_ports: HashMap::new() }
+    pub(super) fn new(cidrs: Arc<[Cidr]>, ports: RangeInclusive<u16>) -> Self {
+        Self { cidrs, ports, taken_ips: HashMap::new(), taken_ports: HashMap::new() }
     }
 
-    /// Takes an address for an owner; one it holds already is fine.
+    /// From which ranges addresses are given from now on. What is taken stays so.
+    pub(super) fn set_cidrs(&mut self, cidrs: &Arc<[Cidr]>) {
+        self.cidrs = Arc::clone(cidrs);
+    }
+
+    /// Takes an address of a range for an owner; one it holds already is fine.
     pub(super) fn take_ip(&mut self, ip: Ipv4Addr, owner: &str) -> Result<(), Refused> {
-        let offset = u32::from(ip).wrapping_sub(self.network);
-        if offset == 0 || offset >= self.size - 1 {
-            return Err(Refused::OutOfRange);
+        if !self.cidrs.iter().any(|cidr| cidr.has(ip)) {
+            let edge = self.cidrs.iter().find(|cidr| cidr.contains(ip));
+            return Err(edge.map_or(Refused::OutOfRange, |cidr| Refused::Edge(*cidr)));
         }
+        self.hold_ip(ip, owner)
+    }
+
+    /// The same of an address that is held already, in whatever range it is.
+    pub(super) fn hold_ip(&mut self, ip: Ipv4Addr, owner: &str) -> Result<(), Refused> {
         match self.taken_ips.get(&ip) {
             Some(holder) if holder != owner => Err(Refused::Taken),
             _ => {
@@ -45,13 +94,10 @@ impl Ranges {
         }
     }
 
-    /// Takes any address, from the upper part of the range first: the lower is for those who choose.
+    /// Takes any address of the first range that has one left.
     pub(super) fn any_ip(&mut self, owner: &str, random: u32) -> Result<Ipv4Addr, Refused> {
-        let lower = (self.size / 16).clamp(1, 256).min(self.size - 2);
-        let usable = self.size - 1 - lower;
-        let upper = (0..usable).map(|step| lower + (random % usable + step) % usable);
-        let free = upper.chain(1..lower).map(|offset| Ipv4Addr::from(self.network + offset));
-        let ip = free.into_iter().find(|ip| !self.taken_ips.contains_key(ip)).ok_or(Refused::Full)?;
+        let mut all = self.cidrs.iter().flat_map(|cidr| cidr.addresses(random));
+        let ip = all.find(|ip| !self.taken_ips.contains_key(ip)).ok_or(Refused::Full)?;
         self.taken_ips.insert(ip, owner.to_owned());
         Ok(ip)
     }
@@ -95,11 +141,6 @@ impl Ranges {
         }
     }
 
-    /// The range as messages name it.
-    pub(super) fn cidr(&self) -> String {
-        format!("{}/{}", Ipv4Addr::from(self.network), 32 - self.size.trailing_zeros())
-    }
-
     pub(super) fn port_range(&self) -> String {
         format!("{}-{}", self.ports.start(), self.ports.end())
     }
@@ -109,9 +150,31 @@ impl Ranges {
 mod tests {
     use super::*;
 
+    fn ranges(cidrs: &[([u8; 4], u8)]) -> Ranges {
+        let cidrs = cidrs.iter().map(|(network, bits)| Cidr::new((*network).into(), *bits)).collect();
+        Ranges::new(cidrs, 30_000..=30_001)
+    }
+
+    #[test]
+    fn a_full_range_is_followed_by_the_next_and_one_that_is_gone_gives_nothing() {
+        let mut ranges = ranges(&[([10, 0, 0, 0], 30), ([10, 0, 1, 0], 30)]);
+        let mut given: Vec<String> =
+            (0..4).map(|at| ranges.any_ip(&format!("s{at}"), at).unwrap().to_string()).collect();
+        given.sort_unstable();
+        assert_eq!(given, ["10.0.0.1", "10.0.0.2", "10.0.1.1", "10.0.1.2"]);
+        ranges.free_ip([10, 0, 1, 1].into(), "s2");
+        ranges.free_ip([10, 0, 1, 1].into(), "s3");
+        let first = Cidr::new([10, 0, 0, 0].into(), 30);
+        ranges.set_cidrs(&[first].into());
+        assert_eq!(ranges.any_ip("late", 0), Err(Refused::Full));
+        assert_eq!(ranges.take_ip([10, 0, 1, 1].into(), "late"), Err(Refused::OutOfRange));
+        assert_eq!(ranges.take_ip([10, 0, 0, 3].into(), "late"), Err(Refused::Edge(first)));
+        assert_eq!(ranges.hold_ip([10, 0, 1, 1].into(), "old"), Ok(()));
+    }
+
     #[test]
     fn every_address_of_a_small_range_is_given_once() {
-        let mut ranges = Ranges::new(Ipv4Addr::new(10, 0, 0, 0), 28, 30_000..=30_002);
+        let mut ranges = ranges(&[([10, 0, 0, 0], 28)]);
         let mut given: Vec<Ipv4Addr> =
             (0..14).map(|at| ranges.any_ip(&format!("s{at}"), at * 7).unwrap()).collect();
         given.sort_unstable();
@@ -121,12 +184,12 @@ mod tests {
         ranges.free_ip(given[3], "other");
         assert_eq!(ranges.any_ip("late", 3), Err(Refused::Full));
         ranges.free_ip(given[3], "s0");
-        assert_eq!(ranges.cidr(), "10.0.0.0/28");
+        assert_eq!(Cidr::new([10, 0, 0, 9].into(), 28).to_string(), "10.0.0.0/28");
     }
 
     #[test]
     fn ports_outside_and_taken_are_told_apart() {
-        let mut ranges = Ranges::new(Ipv4Addr::new(10, 0, 0, 0), 24, 30_000..=30_001);
+        let mut ranges = ranges(&[([10, 0, 0, 0], 24)]);
         assert_eq!(ranges.take_port(80, "TCP", "a"), Err(Refused::OutOfRange));
         assert_eq!(ranges.take_port(30_000, "TCP", "a"), Ok(()));
         assert_eq!(ranges.take_port(30_000, "TCP", "b"), Err(Refused::Taken));

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hako_kube::{Head, field};
-use hako_store::{Op, Revision, StoreError, Write};
+use hako_store::{Op, Revision, StoreError, Write, Written};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -17,7 +18,7 @@ use super::ownership::{self, Writer};
 use super::render;
 use super::target::Target;
 use super::uid;
-use crate::admission::{self, Operation};
+use crate::admission::{self, Operation, Reservation};
 use crate::flow;
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::server::Inner;
@@ -45,7 +46,7 @@ pub(crate) async fn create(server: &Arc<Inner>, request: &Request, target: &Targ
 /// What a write came to.
 pub(super) enum Stored {
     /// Stored bytes at a revision.
-    Bytes(bytes::Bytes, Revision),
+    Bytes(Bytes, Revision),
     /// Nothing was stored: a dry run.
     Value(Box<Value>),
 }
@@ -118,7 +119,7 @@ async fn attempt(
     row.strategy().warnings(&object, None).into_iter().for_each(|text| writer.notes.warn(text));
     admission::may_grant(server, writer.identity, target, &object, None).await?;
     admission::validate(&change, &object).await?;
-    let reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
+    let mut reservation = admission::allocate(server, target, &mut object, None, is_dry_run).await?;
     if is_dry_run {
         let _ = admission::charge(&change, &object, true).await?;
         if let Some(entry) = server.config.store.get(&target.key()).await?.entry {
@@ -126,14 +127,10 @@ async fn attempt(
         }
         return Ok(Stored::Value(Box::new(object)));
     }
-    let bytes = convert::encode_kept(server, row, &mut object).await?;
-    let mut write = Write::create(target.key(), bytes.clone());
-    if let Op::Put { lease, .. } = &mut write.op {
-        *lease = server.event_lease.of(server, row).await?;
-    }
     let charges = admission::charge(&change, &object, false).await?;
-    let written = match held::store(server, target, &change, write).await {
-        Ok(written) => written,
+    let stored = store(server, target, &change, &mut object, &mut reservation).await;
+    let (bytes, written) = match stored {
+        Ok(stored) => stored,
         Err(failure) => {
             charges.give_back(server).await;
             return Err(failure);
@@ -150,6 +147,32 @@ async fn attempt(
             let StoreError::AlreadyExists { .. } = error else { return Err(error.into()) };
             let there = server.config.store.get(&target.key()).await?.entry;
             Err(there.map_or_else(|| target.already_exists(), |entry| taken(target, &entry.value)))
+        }
+    }
+}
+
+/// Stores it with what is recorded of it elsewhere; with another address where somebody has that one by now.
+async fn store(
+    server: &Arc<Inner>,
+    target: &Target,
+    change: &admission::Change<'_>,
+    object: &mut Value,
+    reservation: &mut Reservation,
+) -> Outcome<(Bytes, Result<Written, StoreError>)> {
+    loop {
+        let bytes = convert::encode_kept(server, &target.row, object).await?;
+        let mut write = Write::create(target.key(), bytes.clone()).along(reservation.along());
+        if let Op::Put { lease, .. } = &mut write.op {
+            *lease = server.event_lease.of(server, &target.row).await?;
+        }
+        match held::store(server, target, change, write).await? {
+            Err(StoreError::Outdated { key }) if reservation.is_lost(&key) => {
+                reservation.clear(object);
+                // What it holds besides has to be free before it is taken again.
+                drop(std::mem::replace(reservation, Reservation::none()));
+                *reservation = admission::allocate(server, target, object, None, false).await?;
+            }
+            written => return Ok((bytes, written)),
         }
     }
 }

@@ -37,6 +37,9 @@ pub(super) async fn store(
             guards.extend(change.notes.take_guards());
         }
         match server.config.store.write(write.clone().guarded(guards)).await {
+            Err(StoreError::Outdated { key }) if write.along.iter().any(|change| change.key == key) => {
+                return Ok(Err(StoreError::Outdated { key }));
+            }
             Err(StoreError::Outdated { .. }) => {
                 admission::is_held(change).await?;
                 guards = change.notes.take_guards();

@@ -61,5 +61,6 @@ pub(crate) use read::get;
 pub(crate) use scale::{get_scale, write_scale};
 pub(crate) use target::{Target, registry_key, registry_prefix};
 pub(crate) use token::request_token;
+pub(crate) use uid::random as random_uid;
 pub(crate) use update::update;
 pub(crate) use watch::watch;

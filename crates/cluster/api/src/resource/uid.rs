@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// A random UUID (version 4). Asking the kernel for each of them takes as long as encoding a small object.
-pub(super) fn random() -> Uuid {
+pub(crate) fn random() -> Uuid {
     let bytes = MADE.with_borrow_mut(|made| {
         made.pop().unwrap_or_else(|| {
             made.extend(many());

@@ -137,7 +137,7 @@ pub(super) async fn attempt(
     }
     admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
     admission::validate(&change, &new).await?;
-    let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
+    let mut reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
     if !writer.subresource.is_empty() {
         ownership::record(server, writer, target, old, &mut new).await;
     }
@@ -155,6 +155,7 @@ pub(super) async fn attempt(
     }
     let bytes = convert::encode_kept(server, row, &mut new).await?;
     let mut write = Write::put(target.key(), bytes.clone(), Expect::At(entry.modified));
+    write.along = reservation.along();
     if let hako_store::Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;
     }
@@ -168,6 +169,11 @@ pub(super) async fn attempt(
         Err(error) => {
             charges.give_back(server).await;
             match error {
+                // An address that was taken is that of somebody else, or what was given up is another one by now.
+                StoreError::Outdated { key } => {
+                    reservation.is_lost(&key);
+                    Ok(None)
+                }
                 StoreError::Conflict { .. } => Ok(None),
                 StoreError::NotFound { .. } => Err(target.not_found()),
                 error => Err(error.into()),
@@ -301,12 +307,14 @@ pub(super) fn is_finished(object: &Value) -> bool {
 
 /// Removes an object at the version it was read at; false if it changed meanwhile.
 pub(super) async fn remove(server: &Inner, target: &Target, entry: &Entry, old: &Value) -> Outcome<bool> {
-    match server.config.store.write(Write::delete(entry.key.clone(), Expect::At(entry.modified))).await {
+    let along = admission::leaving(server, target, old).await?;
+    let write = Write::delete(entry.key.clone(), Expect::At(entry.modified)).along(along);
+    match server.config.store.write(write).await {
         Ok(_) => {
             admission::removed(server, target, old);
             Ok(true)
         }
-        Err(StoreError::Conflict { .. }) => Ok(false),
+        Err(StoreError::Conflict { .. } | StoreError::Outdated { .. }) => Ok(false),
         Err(StoreError::NotFound { .. }) => Err(target.not_found()),
         Err(error) => Err(error.into()),
     }

@@ -40,6 +40,7 @@ mod reviews;
 mod sdk;
 mod sealing;
 mod seen;
+mod service_addresses;
 mod support;
 mod system_objects;
 mod table;

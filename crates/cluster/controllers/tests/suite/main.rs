@@ -8,6 +8,7 @@ mod fake_node;
 mod garbage;
 mod namespaces;
 mod objects;
+mod service_cidrs;
 mod storage_migration;
 mod volumes;
 mod workloads;

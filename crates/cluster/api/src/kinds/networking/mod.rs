@@ -16,7 +16,7 @@ use super::columns;
 use super::meta;
 use super::place::{self, Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
-use super::{addresses, conditions};
+use super::addresses;
 use hako_kube::names;
 
 const GROUP: &str = "networking.k8s.io";

@@ -1,7 +1,7 @@
 //! `ServiceCIDR`.
 
 use super::columns::{Column, age, name};
-use super::{Faults, GROUP, KindRow, Place, Scope, Subresource, addresses, conditions, meta};
+use super::{Faults, GROUP, KindRow, Place, Scope, Subresource, addresses, meta};
 use addresses::Range;
 use hako_error::FieldCause;
 use hako_kube::field;
@@ -50,7 +50,6 @@ fn prepare_update(new: &mut Value, old: &Value) {
 
 fn validate(object: &Value) -> Vec<FieldCause> {
     let mut faults = Faults::new();
-    conditions::validate(&Place::of(object).at(&["status", "conditions"]), &mut faults);
     let cidrs = cidrs(object);
     // As upstream has it, what is wrong with their number is wrong with the whole spec.
     let spec = |detail: &str| field::invalid(cidrs.path.as_str(), object["spec"].clone(), detail);
