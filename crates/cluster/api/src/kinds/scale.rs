@@ -17,6 +17,8 @@ pub(crate) struct Paths {
     pub there: Vec<String>,
     /// Which those are, as a text or structured.
     pub selector: Option<Vec<String>>,
+    /// Whether what is there may be of another type: then there is no scale, and the selector has to be a text.
+    pub is_checked: bool,
 }
 
 static USUAL: LazyLock<Paths> = LazyLock::new(|| {
@@ -25,6 +27,7 @@ static USUAL: LazyLock<Paths> = LazyLock::new(|| {
         wanted: path(["spec", "replicas"]),
         there: path(["status", "replicas"]),
         selector: Some(path(["spec", "selector"])),
+        is_checked: false,
     }
 });
 
@@ -59,6 +62,57 @@ pub(crate) fn to_change(paths: &Paths, object: &Value) -> Value {
 /// Whether a changed scale still says nothing.
 pub(crate) fn is_unset(scale: &Value) -> bool {
     number(scale, &["spec", "replicas"]) == Some(UNSET)
+}
+
+/// What of an object is of another type than in a scale, in upstream's words.
+pub(crate) fn fault(paths: &Paths, object: &Value) -> Option<String> {
+    if !paths.is_checked {
+        return None;
+    }
+    let is_int = |value: &Value| value.is_i64() || value.is_u64();
+    let selector = paths.selector.as_ref().map(|path| (path, "string"));
+    let numbers = [(&paths.wanted, "int64"), (&paths.there, "int64")];
+    numbers.into_iter().chain(selector).find_map(|(path, wanted)| {
+        let mut value = object;
+        for (at, name) in path.iter().enumerate() {
+            match value {
+                Value::Null => return None,
+                Value::Object(members) => value = members.get(name)?,
+                other => return Some(mistyped(&path[..=at], other, "map[string]interface {}")),
+            }
+        }
+        let is_right = if wanted == "string" { value.is_string() } else { is_int(value) };
+        (!is_right).then(|| mistyped(path, value, wanted))
+    })
+}
+
+fn mistyped(path: &[String], value: &Value, wanted: &str) -> String {
+    let is = match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    };
+    let wanted = wanted.replace("interface {}", "interface{}");
+    format!(".{} accessor error: {} is of the type {is}, expected {wanted}", path.join("."), printed(value))
+}
+
+/// A value as Go prints it.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().collect();
+            let all = members.iter().map(|(name, value)| format!("{name}:{}", printed(value)));
+            format!("map[{}]", all.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The scale of an object.
@@ -121,6 +175,57 @@ pub(crate) fn set(paths: &Paths, object: &mut Value, replicas: Value) {
         let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
         if let Some(parent) = object_mut(object, &parents) {
             parent.insert(last.clone(), replicas);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_another_type_is_told_as_upstream_tells_it() {
+        let path = |text: &str| text.split('.').map(str::to_owned).collect();
+        let paths = Paths {
+            wanted: path("spec.much"),
+            there: path("status.much"),
+            selector: Some(path("status.selector")),
+            is_checked: true,
+        };
+        for (object, text) in [
+            (
+                json!({"spec": {"much": "3"}}),
+                ".spec.much accessor error: 3 is of the type string, expected int64",
+            ),
+            (
+                json!({"spec": {"much": 1.5}}),
+                ".spec.much accessor error: 1.5 is of the type float64, expected int64",
+            ),
+            (
+                json!({"spec": {"much": null}}),
+                ".spec.much accessor error: <nil> is of the type <nil>, expected int64",
+            ),
+            (
+                json!({"spec": "x"}),
+                ".spec.much accessor error: x is of the type string, expected map[string]interface{}",
+            ),
+            (
+                json!({"status": {"much": {"b": [1, true], "a": "y"}}}),
+                ".status.much accessor error: map[a:y b:[1 true]] is of the type map[string]interface {}, expected int64",
+            ),
+            (
+                json!({"status": {"selector": {"matchLabels": {}}}}),
+                ".status.selector accessor error: map[matchLabels:map[]] is of the type map[string]interface {}, \
+                 expected string",
+            ),
+        ] {
+            assert_eq!(fault(&paths, &object).as_deref(), Some(text));
+            assert_eq!(fault(Paths::usual(), &object), None);
+        }
+        for sound in
+            [json!({}), json!({"spec": null}), json!({"spec": {"much": 3}, "status": {"selector": "a=b"}})]
+        {
+            assert_eq!(fault(&paths, &sound), None, "{sound}");
         }
     }
 }

@@ -30,12 +30,21 @@ pub(crate) async fn get_scale(server: &Inner, target: &Target) -> Outcome {
     let entry = convert::shown(server, &target.row, entry).await?;
     let object = decode_entry(&target.row, &entry)?;
     let paths = target.row.strategy().scale_paths();
+    readable(paths, &object)?;
     if !scale::is_set(paths, &object) {
         let path = format!(".{}", paths.wanted.join("."));
         let text = format!("Internal error occurred: the spec replicas field {path:?} does not exist");
         return Err(Status::failure(500, "InternalError", text).into());
     }
     Ok(answer::json(StatusCode::OK, &scale::of(paths, &object)))
+}
+
+/// What is of another type than a scale has it cannot be told in one; nobody else is to blame for that than the object.
+fn readable(paths: &scale::Paths, object: &Value) -> Outcome<()> {
+    match scale::fault(paths, object) {
+        Some(text) => Err(Status::failure(500, "", text).into()),
+        None => Ok(()),
+    }
 }
 
 /// Replaces or patches the scale of an object.
@@ -64,6 +73,7 @@ async fn change(
     let writer = Writer::of(request, "").owning_through(PART).settled();
     let (wanted, paths) = (wanted(request, &target.row)?, target.row.strategy().scale_paths());
     modify(server, target, &writer, is_dry_run, |old| {
+        readable(paths, old)?;
         let mut scale = wanted(&scale::to_change(paths, old))?;
         if let Some(replicas) = &replicas {
             scale["spec"]["replicas"] = replicas.clone();
@@ -94,6 +104,7 @@ async fn apply(
         "apiVersion": target.row.api_version(), "kind": *target.row.kind, "metadata": {"name": target.name},
     });
     modify(server, target, &writer, is_dry_run, |old| {
+        readable(paths, old)?;
         let scale = wanted(&scale::to_change(paths, old))?;
         not_empty(paths, &scale)?;
         scale::apply(paths, &mut old.clone(), &scale).map_err(|causes| target.invalid(causes))?;
@@ -125,7 +136,9 @@ async fn admitted(
 ) -> Outcome<Option<Value>> {
     let entry = target.read(&*server.config.store).await?;
     let entry = convert::shown(server, &target.row, entry).await?;
-    let old = scale::of(target.row.strategy().scale_paths(), &decode_entry(&target.row, &entry)?);
+    let (paths, object) = (target.row.strategy().scale_paths(), decode_entry(&target.row, &entry)?);
+    readable(paths, &object)?;
+    let old = scale::of(paths, &object);
     let sent = wanted(&old)?;
     let (writer, mut admitted) = (Writer::of(request, "scale"), sent.clone());
     let change = writer.change(server, Operation::Update, target, Some(&old));

@@ -49,7 +49,16 @@ impl Selection {
         let mut fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or(""))
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         supported(&row, &fields)?;
-        if !target.name.is_empty() {
+        if !target.name.is_empty() && !fields.terms.is_empty() {
+            // A path that names an object can only be asked for that one.
+            let is_name = |term: &FieldTerm| {
+                term.is_equal && term.field == "metadata.name" && term.value == target.name
+            };
+            if !fields.terms.iter().any(is_name) {
+                let text = "fieldSelector metadata.name doesn't match requested name";
+                return Err(Failure::bad_request(text));
+            }
+        } else if !target.name.is_empty() {
             let term =
                 FieldTerm { field: "metadata.name".into(), is_equal: true, value: target.name.clone() };
             fields.terms.push(term);

@@ -229,6 +229,7 @@ impl Version {
                 wanted: path(&scale.spec_replicas_path),
                 there: path(&scale.status_replicas_path),
                 selector: scale.label_selector_path.as_ref().filter(|text| !text.is_empty()).map(path),
+                is_checked: true,
             }),
             columns: spec.additional_printer_columns.iter().filter_map(Column::of).collect(),
             selectable: spec.selectable_fields.iter().map(|field| names_of(&field.json_path)).collect(),

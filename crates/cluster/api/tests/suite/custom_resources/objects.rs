@@ -321,6 +321,48 @@ async fn an_object_without_replicas_has_no_scale_until_it_is_given_some() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_another_type_than_in_a_scale_has_none() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut definition =
+        one_version("Odd", json!({"type": "object", "properties": {"spec": any, "status": any}}));
+    definition["spec"]["versions"][0]["subresources"] = json!({"scale": {
+        "specReplicasPath": ".spec.much", "statusReplicasPath": ".status.much", "labelSelectorPath": ".status.which",
+    }});
+    define(&world, &definition).await;
+    let odds = "/apis/cr.example.com/v1/namespaces/default/odds";
+    for (name, parts, text) in [
+        (
+            "a",
+            json!({"spec": {"much": "x"}}),
+            ".spec.much accessor error: x is of the type string, expected int64",
+        ),
+        (
+            "b",
+            json!({"spec": {"much": 1}, "status": {"much": true}}),
+            ".status.much accessor error: true is of the type bool, expected int64",
+        ),
+        (
+            "c",
+            json!({"spec": {"much": 1}, "status": {"which": {"a": "b"}}}),
+            ".status.which accessor error: map[a:b] is of the type map[string]interface {}, expected string",
+        ),
+    ] {
+        let mut odd = json!({"apiVersion": "cr.example.com/v1", "kind": "Odd", "metadata": {"name": name}});
+        odd.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+        http.ok("POST", odds, JSON, &odd).await;
+        let scale = format!("{odds}/{name}/scale");
+        for (method, media, body) in
+            [("GET", "", Value::Null), ("PATCH", MERGE, json!({"spec": {"replicas": 2}}))]
+        {
+            let (code, said) = http.call(method, &scale, media, &body).await;
+            assert_eq!((code.as_u16(), &said["message"]), (500, &json!(text)), "{method} {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_that_a_defined_kind_does_not_have_cannot_be_applied() {
     let (_world, http) = world().await;
     let apply = async |path: &str, object: &Value| {
@@ -380,6 +422,15 @@ async fn paths_that_begin_with_watch_are_watches() {
     }
     let (code, _) = http.call("POST", &format!("{core}/namespaces/default/configmaps"), JSON, &map).await;
     assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
+    let named = format!("{core}/namespaces/default/configmaps/last?fieldSelector=");
+    let mut watch =
+        Watch::open(&http, &format!("{named}metadata.namespace%3Ddefault,metadata.name%3Dlast")).await;
+    assert_eq!(watch.next().await.1["metadata"]["name"], "last");
+    for other in ["metadata.name%3Dother", "metadata.namespace%3Ddefault", "metadata.name!%3Dlast"] {
+        let (code, said) = http.call("GET", &format!("{named}{other}"), "", &Value::Null).await;
+        let text = "fieldSelector metadata.name doesn't match requested name";
+        assert_eq!((code, &said["message"]), (StatusCode::BAD_REQUEST, &json!(text)), "{other}");
+    }
     let (code, _) =
         http.call("GET", &format!("{custom}/namespaces/default/gadgets/a/scale"), "", &Value::Null).await;
     assert_eq!(code, StatusCode::NOT_FOUND);
