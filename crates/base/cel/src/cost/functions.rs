@@ -58,14 +58,7 @@ pub(super) fn estimate(cost: Cost, target: Option<&Part>, args: &[Part]) -> Call
             let size = arg(0);
             CallEstimate::with_size(size.scaled(TRAVERSAL), Estimate { min: size.min / 4, max: size.max })
         }
-        Cost::Quote => {
-            let size = arg(0);
-            let quoted = Estimate {
-                min: size.min.saturating_add(2),
-                max: size.max.saturating_mul(2).saturating_add(2),
-            };
-            CallEstimate::with_size(size.scaled(TRAVERSAL), quoted)
-        }
+        Cost::Quote => quote(arg(0)),
         Cost::Format | Cost::Parse => CallEstimate::of(on.scaled(TRAVERSAL)),
         Cost::ParseTwice => CallEstimate::of(on.scaled(2.0 * TRAVERSAL)),
         Cost::ParseSameSize | Cost::Traverse => CallEstimate::with_size(on.scaled(TRAVERSAL), on),
@@ -82,31 +75,19 @@ pub(super) fn estimate(cost: Cost, target: Option<&Part>, args: &[Part]) -> Call
         Cost::Scan => CallEstimate::of(scan(target)),
         Cost::Reverse => new_list(1.0, on),
         Cost::Slice => {
-            let literal = |index: usize| args.get(index).and_then(|arg: &Part| arg.literal);
-            let (start, end) = (literal(0).unwrap_or(0), literal(1).unwrap_or(on.max));
+            let (start, end) = (literal(args, 0).unwrap_or(0), literal(args, 1).unwrap_or(on.max));
             new_list(1.0, Estimate::fixed(end.wrapping_sub(start)))
         }
-        Cost::Range => {
-            let count = args.first().and_then(|count| count.literal).unwrap_or(u64::MAX);
-            new_list(1.0, Estimate::fixed(count))
-        }
+        Cost::Range => new_list(1.0, Estimate::fixed(literal(args, 0).unwrap_or(u64::MAX))),
         Cost::Flatten => {
             let depth = args.first().map_or(1, |depth| depth.literal.unwrap_or(u64::MAX));
             new_list(depth as f64, on)
         }
         Cost::Distinct => new_list(pair(false), on.times(on)),
-        Cost::Sort => {
-            let Some(compared) = args.first().or(target) else { return CallEstimate::of(ONE) };
-            let is_text = match &compared.ty {
-                Type::List(item) => matches!(**item, Type::String | Type::Bytes | Type::Dyn),
-                _ => true,
-            };
-            let size = compared.size();
-            new_list(pair(is_text), size.times(size))
-        }
+        Cost::Sort => args.first().or(target).map_or(CallEstimate::of(ONE), sort),
         Cost::Replace => replace(on, arg(0), arg(1)),
         Cost::Split => {
-            let max = args.get(1).and_then(|limit| limit.literal).unwrap_or(on.max);
+            let max = literal(args, 1).unwrap_or(on.max);
             CallEstimate::with_size(on.scaled(2.0 * TRAVERSAL), Estimate { min: 0, max })
         }
         Cost::Join => join(target, args),
@@ -120,6 +101,24 @@ pub(super) fn estimate(cost: Cost, target: Option<&Part>, args: &[Part]) -> Call
         Cost::Validate => CallEstimate::of(arg(0).scaled(TRAVERSAL).scaled(LONGEST_FORMAT as f64 * PATTERN)),
         Cost::Sets(factor) => CallEstimate::of(ONE.plus(arg(0).times(arg(1)).times(Estimate::fixed(factor)))),
     }
+}
+
+fn literal(args: &[Part], index: usize) -> Option<u64> {
+    args.get(index).and_then(|arg| arg.literal)
+}
+
+fn quote(size: Estimate) -> CallEstimate {
+    let (min, max) = (size.min.saturating_add(2), size.max.saturating_mul(2).saturating_add(2));
+    CallEstimate::with_size(size.scaled(TRAVERSAL), Estimate { min, max })
+}
+
+fn sort(compared: &Part) -> CallEstimate {
+    let is_text = match &compared.ty {
+        Type::List(item) => matches!(**item, Type::String | Type::Bytes | Type::Dyn),
+        _ => true,
+    };
+    let size = compared.size();
+    new_list(pair(is_text), size.times(size))
 }
 
 /// A list that is made in `factor` steps for each of its items.
