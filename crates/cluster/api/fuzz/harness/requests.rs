@@ -14,7 +14,9 @@ pub fn run(data: &[u8]) {
     let Some(request) = request(first, content_type, body) else { return };
     let about = String::from_utf8_lossy(data).into_owned();
     let (status, answer) = cluster().ask(&cluster().admin, request);
-    assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{about}: {answer:?}");
+    // Upstream's answer to a configuration that does not fit its kind.
+    let is_unfit = String::from_utf8_lossy(&answer).contains("\"failed to create typed patch object (");
+    assert!(status != StatusCode::INTERNAL_SERVER_ERROR || is_unfit, "{about}: {answer:?}");
     if (status.is_client_error() || status.is_server_error()) && !answer.is_empty() {
         let failure: Value = serde_json::from_slice(&answer).expect("a refusal is JSON");
         assert_eq!(

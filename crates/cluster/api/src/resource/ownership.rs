@@ -1,6 +1,8 @@
 //! Field ownership: which manager last wrote which field.
 
 use hako_error::Error;
+use hako_kube::Status;
+use hako_kube::status::Subject;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -183,7 +185,16 @@ pub(super) fn applied(
     force: bool,
 ) -> Outcome<Value> {
     let request = application(writer, target, live, configuration, force);
-    apply::apply(request).map_err(|error| Failure::about(&Error::from(error), &target.subject()))
+    apply::apply(request).map_err(|error| not_applied(error, &target.subject()))
+}
+
+/// Why a configuration was not applied. What does not fit the kind is no failure of the server; the answer is the one that
+/// upstream gives, which has no reason and is about nothing.
+pub(super) fn not_applied(error: apply::ApplyError, subject: &Subject) -> Failure {
+    match error {
+        apply::ApplyError::Typed { .. } => Status::failure(500, "", error.to_string()).into(),
+        other => Failure::about(&Error::from(other), subject),
+    }
 }
 
 /// The same for an object that others may write in other versions.

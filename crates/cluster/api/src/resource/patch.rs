@@ -147,7 +147,8 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
     let force = request.query.flag("force");
     let writer = Writer::applying(request, part);
     let configuration = decode::yaml(&request.body)?;
-    patch::apply::all_declared(target.row.shape(), &configuration).map_err(hako_error::Error::from)?;
+    patch::apply::fits(target.row.shape(), &configuration)
+        .map_err(|error| ownership::not_applied(error, &target.subject()))?;
     let sent = decode::admit(request, &target.row, configuration)?;
     for _ in 0..ATTEMPTS {
         let (code, stored) = match server.config.store.get(&target.key()).await?.entry {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hako_kube::Status;
+use hako_kube::status::Subject;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -168,7 +169,8 @@ fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
     if format == Format::Apply {
         decode::set_type(&mut change, "autoscaling/v1", "Scale")?;
         let shape = schema::model().shape(TYPE_NAME);
-        crate::patch::apply::all_declared(shape, &change).map_err(hako_error::Error::from)?;
+        crate::patch::apply::fits(shape, &change)
+            .map_err(|error| ownership::not_applied(error, &Subject::default()))?;
         return Ok(Box::new(move |scale| Ok(crate::patch::merge(scale, &change))));
     }
     Ok(Box::new(move |scale| format.apply_to(scale, &change, schema::model().shape(TYPE_NAME))))

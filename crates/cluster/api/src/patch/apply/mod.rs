@@ -15,7 +15,7 @@ mod overlay;
 mod prune;
 mod reach;
 mod track;
-mod undeclared;
+mod typed;
 mod versions;
 
 #[cfg(test)]
@@ -26,7 +26,7 @@ pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
 pub use reach::Reach;
 pub use track::{Write, track};
-pub(crate) use undeclared::all_declared;
+pub(crate) use typed::fits;
 pub(crate) use versions::{Versions, apply_across, has_other_versions, track_across, versions_of};
 
 use super::fields::{FieldSet, Path, Step};
