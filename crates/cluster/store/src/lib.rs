@@ -38,7 +38,7 @@ pub use crate::etcd::{Etcd, EtcdConfig};
 pub use crate::sealed::{Sealed, Settled};
 pub use crate::types::{
     Along, Entry, Event, EventKind, Expect, Guard, HistorySize, Lease, LeaseId, Op, Page, Range, Read,
-    Revision, Status, Write, Written,
+    Revision, Section, SectionId, Sections, Status, Write, Written,
 };
 pub use crate::watch::{Batch, Watch};
 
@@ -59,6 +59,15 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Compacted`] if the older revision is gone, [`StoreError::FutureRevision`] if it is still to come.
     async fn range(&self, range: Range) -> Result<Page>;
+
+    /// All entries below a prefix now, in pieces of which a later reader can tell whether they are as they were; none
+    /// where entries are not kept so, then [`Store::range`] has them.
+    ///
+    /// # Errors
+    /// Those of a read.
+    async fn sections(&self, _prefix: &[u8]) -> Result<Option<Sections>> {
+        Ok(None)
+    }
 
     /// Puts or deletes one key if it is as expected, and what is to happen [along with it](Along); returns once that is
     /// durable.

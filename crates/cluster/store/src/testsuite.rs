@@ -210,6 +210,12 @@ pub async fn a_range_holds_the_prefix_in_the_order_of_keys(store: Subject) {
     assert_eq!(page.revision, store.revision().await.unwrap());
     assert_eq!(store.range(Range::all("")).await.unwrap().entries.len(), 6);
     assert!(store.range(Range::all("c")).await.unwrap().entries.is_empty());
+    for prefix in ["", "a", "a/", "b", "c"] {
+        let page = store.range(Range::all(prefix)).await.unwrap();
+        let Some(pieces) = store.sections(prefix.as_bytes()).await.unwrap() else { continue };
+        assert_eq!(pieces.revision, page.revision);
+        assert!(pieces.sections.iter().flat_map(crate::Section::entries).eq(&page.entries), "{prefix}");
+    }
 }
 
 pub async fn pages_at_one_revision_fit_together_while_keys_change(store: Subject) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::embedded::Run;
+
 /// A point in the one order of all writes. Zero is before the first write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
@@ -92,6 +94,45 @@ pub struct Page {
     pub remaining: u64,
     /// The revision that the page shows.
     pub revision: Revision,
+}
+
+/// Entries below a prefix in the order of their keys, in the pieces in which they are kept.
+#[derive(Clone, Debug)]
+pub struct Sections {
+    /// The pieces.
+    pub sections: Vec<Section>,
+    /// The revision that they show.
+    pub revision: Revision,
+}
+
+/// Entries that follow each other; at least one.
+#[derive(Clone, Debug)]
+pub struct Section {
+    run: Arc<Run>,
+    places: std::ops::Range<usize>,
+}
+
+/// The name of certain entries at certain revisions, in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SectionId(u64, usize, usize);
+
+impl Section {
+    pub(crate) const fn new(run: Arc<Run>, places: std::ops::Range<usize>) -> Self {
+        Self { run, places }
+    }
+
+    /// The entries.
+    #[must_use]
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.run.entries()[self.places.clone()]
+    }
+
+    /// Two sections with one id have the same entries. After a write that is below neither its keys nor near them, a
+    /// section has the id that it had.
+    #[must_use]
+    pub fn id(&self) -> SectionId {
+        SectionId(self.run.id(), self.places.start, self.places.end)
+    }
 }
 
 /// What a key has to be for a write to happen.

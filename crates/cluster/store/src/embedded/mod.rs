@@ -13,6 +13,7 @@ mod load;
 pub mod log;
 mod record;
 mod restore;
+mod runs;
 mod state;
 mod watchers;
 mod writer;
@@ -31,12 +32,13 @@ use tokio::sync::{mpsc, oneshot};
 use self::leases::Leases;
 use self::log::{LogError, Opener};
 pub use self::restore::{REVISION_GAP, restore};
+pub use self::runs::Run;
 use self::state::State;
 use self::watchers::Watchers;
 use self::writer::{Command, Reply, Writer};
 use crate::Store;
 use crate::error::{Result, StoreError};
-use crate::types::{Lease, LeaseId, Op, Page, Range, Read, Revision, Status, Write, Written};
+use crate::types::{Lease, LeaseId, Op, Page, Range, Read, Revision, Sections, Status, Write, Written};
 use crate::watch::Watch;
 
 /// The longest key.
@@ -208,6 +210,10 @@ impl Store for Embedded {
 
     async fn range(&self, range: Range) -> Result<Page> {
         self.0.shared.state.read().range(&range)
+    }
+
+    async fn sections(&self, prefix: &[u8]) -> Result<Option<Sections>> {
+        Ok(Some(self.0.shared.state.read().sections(prefix)))
     }
 
     async fn write(&self, write: Write) -> Result<Written> {

@@ -3,50 +3,18 @@
 //! INVARIANT: history is gapless. It holds exactly the events of the revisions `compacted + 1 ..= revision`, one
 //! each, so an event is found by its revision alone.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::HistoryLimits;
+use super::runs::{Part, Runs};
 use crate::error::{Result, StoreError};
-use crate::types::{Entry, Event, EventKind, HistorySize, LeaseId, Page, Range, Revision};
+use crate::types::{Entry, Event, EventKind, HistorySize, LeaseId, Page, Range, Revision, Sections};
 
 /// What an event costs in memory beside the entry it replaced.
 const EVENT_BYTES: usize = 256;
-
-/// An entry in the order of its key; one pointer, the key lives in the entry.
-#[derive(Debug)]
-struct ByKey(Arc<Entry>);
-
-impl Borrow<[u8]> for ByKey {
-    fn borrow(&self) -> &[u8] {
-        &self.0.key
-    }
-}
-
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
-
-impl Eq for ByKey {}
-
-impl PartialOrd for ByKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.key.cmp(&other.0.key)
-    }
-}
 
 /// An event and when it happened.
 #[derive(Clone, Debug)]
@@ -75,7 +43,7 @@ fn size(entry: &Entry) -> usize {
 /// Entries, history and who is attached to which lease.
 #[derive(Debug, Default)]
 pub struct State {
-    entries: BTreeSet<ByKey>,
+    entries: Runs,
     history: VecDeque<Past>,
     history_bytes: usize,
     leased: HashMap<LeaseId, BTreeSet<Bytes>>,
@@ -87,7 +55,7 @@ pub struct State {
 impl State {
     /// The entry of a key.
     pub fn get(&self, key: &[u8]) -> Option<&Arc<Entry>> {
-        self.entries.get(key).map(|slot| &slot.0)
+        self.entries.get(key)
     }
 
     /// How many keys there are.
@@ -125,8 +93,8 @@ impl State {
     }
 
     fn replace(&mut self, entry: &Arc<Entry>) {
-        let previous = self.entries.replace(ByKey(Arc::clone(entry)));
-        self.detach(previous.map(|slot| slot.0));
+        let previous = self.entries.put(Arc::clone(entry));
+        self.detach(previous);
         self.bytes += size(entry) as u64;
         if let Some(lease) = entry.lease {
             self.leased.entry(lease).or_default().insert(entry.key.clone());
@@ -134,8 +102,8 @@ impl State {
     }
 
     fn remove(&mut self, key: &[u8]) {
-        let previous = self.entries.take(key);
-        self.detach(previous.map(|slot| slot.0));
+        let previous = self.entries.remove(key);
+        self.detach(previous);
     }
 
     fn detach(&mut self, entry: Option<Arc<Entry>>) {
@@ -212,15 +180,14 @@ impl State {
         Ok(page(merge(unchanged, past.values().copied().flatten()), range.limit, at))
     }
 
+    /// All of a prefix now, in the pieces in which it is kept.
+    pub fn sections(&self, prefix: &[u8]) -> Sections {
+        let sections = self.entries.below(prefix, None).map(Part::section).collect();
+        Sections { sections, revision: self.revision }
+    }
+
     fn below<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = &'a Arc<Entry>> {
-        let start = match &range.start_after {
-            Some(key) if *key >= range.prefix => Bound::Excluded(&key[..]),
-            _ => Bound::Included(&range.prefix[..]),
-        };
-        self.entries
-            .range::<[u8], _>((start, Bound::Unbounded))
-            .map(|slot| &slot.0)
-            .take_while(|entry| entry.key.starts_with(&range.prefix))
+        self.entries.below(&range.prefix, range.start_after.as_deref()).flat_map(Part::entries)
     }
 
     /// What the keys that changed since `at` were at `at`.

@@ -24,7 +24,8 @@ pub use self::settle::Settled;
 use crate::Store;
 use crate::error::{Result, StoreError};
 use crate::types::{
-    Entry, Event, EventKind, Lease, LeaseId, Op, Page, Range, Read, Revision, Status, Write, Written,
+    Entry, Event, EventKind, Lease, LeaseId, Op, Page, Range, Read, Revision, Sections, Status, Write,
+    Written,
 };
 use crate::watch::{Batch, Watch};
 
@@ -200,6 +201,10 @@ impl Store for Sealed {
             *entry = opened(&keys, entry)?;
         }
         Ok(page)
+    }
+
+    async fn sections(&self, prefix: &[u8]) -> Result<Option<Sections>> {
+        if self.touches(prefix) { Ok(None) } else { self.0.store.sections(prefix).await }
     }
 
     async fn write(&self, write: Write) -> Result<Written> {
