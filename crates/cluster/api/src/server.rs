@@ -26,7 +26,7 @@ use crate::kinds::Registry;
 use crate::metrics::{Key, Objects, Requests};
 use crate::node_proxy::NodeProxy;
 use crate::record::Asked;
-use crate::resource::{ConversionCounts, Conversions, FrameCache, Identities};
+use crate::resource::{ConversionCounts, Conversions, FrameCache, Identities, Texts};
 use crate::sealing::{self, Sealing};
 use crate::webhook_client::Clients;
 use crate::{admission, definitions, followed, route};
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub conversions: Conversions,
     pub conversion_counts: ConversionCounts,
     pub identities: Identities,
+    pub texts: Arc<Texts>,
     pub allocations: Allocations,
     pub proxy: NodeProxy,
     pub rbac: RwLock<rbac::Index>,
@@ -124,6 +125,7 @@ impl Server {
             conversions: Conversions::default(),
             conversion_counts: ConversionCounts::default(),
             identities: Identities::default(),
+            texts: Arc::default(),
             allocations: Allocations::default(),
             proxy,
             rbac: RwLock::default(),

@@ -37,6 +37,11 @@ pub(crate) enum Piece {
 
 /// Makes a body, one item at a time.
 pub(crate) trait Pieces: Send + Unpin + 'static {
+    /// What comes next and is to be sent from where it is, where that is so.
+    fn ready(&mut self) -> Option<Bytes> {
+        None
+    }
+
     /// Writes the next piece behind what is there.
     fn next(&mut self, out: &mut Vec<u8>) -> Outcome<Piece>;
 }
@@ -97,6 +102,10 @@ impl<P: Pieces> Made<P> {
 
     /// Makes the next chunk, or two where the second is shared.
     fn make(&mut self) -> Outcome<()> {
+        if let Some(ready) = self.pieces.ready() {
+            self.push(ready);
+            return Ok(());
+        }
         let mut out = self.room();
         let mut shared = None;
         while shared.is_none() && !self.is_ended && out.len() < CHUNK_BYTES {
@@ -112,11 +121,15 @@ impl<P: Pieces> Made<P> {
         }
         let made = Bytes::from(out);
         self.last = made.clone();
-        for chunk in [Some(made), shared].into_iter().flatten().filter(|it| !it.is_empty()) {
+        [Some(made), shared].into_iter().flatten().for_each(|chunk| self.push(chunk));
+        Ok(())
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
             self.ready_bytes += chunk.len();
             self.ready.push_back(chunk);
         }
-        Ok(())
     }
 
     fn whole(mut self) -> Bytes {

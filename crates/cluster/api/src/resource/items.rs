@@ -48,7 +48,8 @@ pub(super) async fn list(
     json_pieces(Items { row, form, now: Timestamp::now(), entries, stage })
 }
 
-fn before_items(row: &Served, form: Form, head: &ListHead) -> String {
+/// All of a list that stands before its items.
+pub(super) fn before_items(row: &Served, form: Form, head: &ListHead) -> String {
     let metadata = head.metadata();
     match form {
         Form::Object => format!(

@@ -4,18 +4,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hako_kube::{Status, status};
-use hako_store::{Entry, Page, Range, Revision, StoreError};
+use hako_store::{Entry, Page, Range, Revision, Sections, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::convert;
 use super::items;
 use super::render::ListHead;
+use super::sections;
 use super::selection::Selection;
 use super::target::Target;
 use super::unreadable;
 use super::versions::Version;
-use crate::http::{Failure, Outcome, Request};
+use crate::http::{Encoding, Failure, Form, Outcome, Request};
 use crate::server::Inner;
 
 /// Where a list goes on: the last key looked at, and the revision of the first page; none of a list that goes on with
@@ -38,6 +39,15 @@ pub(crate) async fn list(server: &Inner, request: &Request, target: &Target) -> 
     let selection = Selection::parse(&request.query, target)?;
     let limit: usize = request.query.number("limit")?.unwrap_or(0);
     let start = Start::parse(request, limit)?;
+    let is_plain = accept.form == Form::Object && accept.encoding != Encoding::Protobuf;
+    if is_plain
+        && limit == 0
+        && selection.is_everything()
+        && let Some(sections) = start.sections(server, target, &selection).await?
+    {
+        let head = head(sections.revision, None, None);
+        return sections::list(target, &server.texts, &head, sections.sections);
+    }
     let (entries, head) = start.read(server, target, &selection, limit).await?;
     items::list(target, accept, &head, entries).await
 }
@@ -66,6 +76,24 @@ impl Start {
         let token: Continue = serde_json::from_slice(&bytes).map_err(|_| bad())?;
         let version = token.rev.map_or(Version::Newest, |revision| Version::Exact(Revision(revision)));
         Ok(Self { after: Some(Bytes::from(token.start)), version })
+    }
+
+    /// All there is now, in the pieces that the store has, if that is asked for and nobody else converts it.
+    async fn sections(
+        &self,
+        server: &Inner,
+        target: &Target,
+        selection: &Selection,
+    ) -> Outcome<Option<Sections>> {
+        let is_all = self.after.is_none() && self.version.exactly().is_none();
+        if !is_all || target.row.strategy().converter().is_some() {
+            return Ok(None);
+        }
+        let sections = server.config.store.sections(&selection.prefix(target)).await?;
+        if let Some(sections) = &sections {
+            self.version.allows(sections.revision)?;
+        }
+        Ok(sections)
     }
 
     async fn read(
