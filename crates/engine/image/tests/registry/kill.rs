@@ -10,7 +10,7 @@ use hako_image::transfer::{Progress, PullOptions, pull};
 use hako_image::{Budget, Image, ImageStore, NewImage};
 use hako_names::Digest;
 use hako_oci::media_type::Compression;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -147,122 +147,110 @@ async fn what_a_killed_pull_left_is_counted_and_can_be_had_back() {
     assert_clean(&store, dir.path());
 }
 
-#[test]
-fn a_full_disk_is_told_and_leaves_room() {
-    // A tmpfs in a mount namespace of this thread's own; the runtime's threads are born into it.
-    std::thread::spawn(|| {
+/// Runs `test` with a file system of this size, in a mount namespace of its own.
+fn on_a_disk(size: &str, test: impl AsyncFnOnce(&Path) + Send) {
+    // The runtime's threads are born into the namespace.
+    let run = || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
         let disk = tempfile::tempdir().unwrap();
-        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some("size=600k")).unwrap();
+        let options = format!("size={size}");
+        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some(&*options)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let here = Store::new();
-            let image = here.image("app", Compression::Gzip, &[100_000, 2_000_000]);
-            let fake = Fake::start().await;
-            fake.serve(&here.images, &image, "app");
-            let store = open(disk.path());
-            let name = fake.name("app:1");
-            let error = pull(&store, &name, &options(), &Progress::none()).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
-            assert!(store.list().unwrap().is_empty());
-            assert_eq!(received(disk.path()), 0);
-            store.gc().unwrap();
-            assert_eq!(store.content().list().unwrap(), []);
-            assert_eq!(store.snapshots().list(), []);
-        });
-    })
-    .join()
-    .unwrap();
+        runtime.block_on(test(disk.path()));
+        // It has its mount to give back before its directory can go.
+        drop(runtime);
+        umount(disk.path()).unwrap();
+    };
+    std::thread::scope(|scope| scope.spawn(run).join()).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_room() {
+    on_a_disk("600k", async |disk: &Path| {
+        let here = Store::new();
+        let image = here.image("app", Compression::Gzip, &[100_000, 2_000_000]);
+        let fake = Fake::start().await;
+        fake.serve(&here.images, &image, "app");
+        let store = open(disk);
+        let name = fake.name("app:1");
+        let error = pull(&store, &name, &options(), &Progress::none()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Exhausted, "{error:?}");
+        assert!(store.list().unwrap().is_empty());
+        assert_eq!(received(disk), 0);
+        store.gc().unwrap();
+        assert_eq!(store.content().list().unwrap(), []);
+        assert_eq!(store.snapshots().list(), []);
+    });
 }
 
 #[test]
 fn images_that_a_registry_has_go_when_the_disk_gets_full_and_those_in_use_stay() {
-    std::thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
-        let disk = tempfile::tempdir().unwrap();
-        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some("size=5m")).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (here, fake) = (Store::new(), Fake::start().await);
-            let store = open(disk.path());
-            let budget = Budget { high_percent: 70, low_percent: 67, youngest: Duration::ZERO };
-            let options = PullOptions { budget: None, ..options() };
-            let mut images = Vec::new();
-            for (at, name) in ["running", "oldest", "older", "newest"].into_iter().enumerate() {
-                let image = here.image(name, Compression::Gzip, &[600_000 + at]);
-                fake.serve(&here.images, &image, name);
-                let name = fake.name(&format!("{name}:1"));
-                images.push(pull(&store, &name, &options, &Progress::none()).await.unwrap().image);
-            }
-            let local = store.commit_image(NewImage {
-                layers: Vec::new(),
-                names: vec!["local:1".parse().unwrap()],
-                ..NewImage::default()
-            });
-            store.snapshots().prepare("container", images[0].chain_id().as_deref()).unwrap();
-            let relieved = store.relieve(&budget).unwrap();
-            assert_eq!(relieved.images, [images[1].id], "one is enough, and it is the one used longest ago");
-            let left: Vec<_> = store.list().unwrap().into_iter().map(|image| image.id).collect();
-            for stays in [images[0].id, images[3].id, local.unwrap().id] {
-                assert!(left.contains(&stays));
-            }
-            assert!(store.relieve(&budget).unwrap().images.is_empty(), "there is room now");
+    on_a_disk("5m", async |disk: &Path| {
+        let (here, fake) = (Store::new(), Fake::start().await);
+        let store = open(disk);
+        let budget = Budget { high_percent: 70, low_percent: 67, youngest: Duration::ZERO };
+        let options = PullOptions { budget: None, ..options() };
+        let mut images = Vec::new();
+        for (at, name) in ["running", "oldest", "older", "newest"].into_iter().enumerate() {
+            let image = here.image(name, Compression::Gzip, &[600_000 + at]);
+            fake.serve(&here.images, &image, name);
+            let name = fake.name(&format!("{name}:1"));
+            images.push(pull(&store, &name, &options, &Progress::none()).await.unwrap().image);
+        }
+        let local = store.commit_image(NewImage {
+            layers: Vec::new(),
+            names: vec!["local:1".parse().unwrap()],
+            ..NewImage::default()
         });
-    })
-    .join()
-    .unwrap();
+        store.snapshots().prepare("container", images[0].chain_id().as_deref()).unwrap();
+        let relieved = store.relieve(&budget).unwrap();
+        assert_eq!(relieved.images, [images[1].id], "one is enough, and it is the one used longest ago");
+        let left: Vec<_> = store.list().unwrap().into_iter().map(|image| image.id).collect();
+        for stays in [images[0].id, images[3].id, local.unwrap().id] {
+            assert!(left.contains(&stays));
+        }
+        assert!(store.relieve(&budget).unwrap().images.is_empty(), "there is room now");
+    });
 }
 
 #[test]
 fn what_fills_disks_makes_room_first() {
-    std::thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
-        let disk = tempfile::tempdir().unwrap();
-        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some("size=5m")).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (here, fake) = (Store::new(), Fake::start().await);
-            let store = open(disk.path());
-            let saved = {
-                let image = here.image("local", Compression::Gzip, &[10]);
-                let mut saved = Vec::new();
-                let named = [(image.clone(), image.names.clone())];
-                here.images.save(&named, hako_image::SaveFormat::Oci, &mut saved).unwrap();
-                saved
-            };
-            let pull_old = async |at: usize| {
-                let image = here.image("old", Compression::Gzip, &[600_000 + at]);
-                fake.serve(&here.images, &image, "old");
-                let options = PullOptions { budget: None, ..options() };
-                let pulled = pull(&store, &fake.name("old:1"), &options, &Progress::none()).await.unwrap();
-                let used = disk.path().join("images/used").join(pulled.image.manifest_digest.hex());
-                let used = std::fs::File::options().append(true).open(used).unwrap();
-                used.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
-            };
-            // More than 85 % with the image, less without.
-            std::fs::write(disk.path().join("filler"), vec![1; 3_700_000]).unwrap();
-            pull_old(0).await;
-            let archive = crate::stores::tar("dir/x", b"x", None);
-            let config = hako_oci::image::ImageConfiguration::default();
-            store.import_rootfs(&archive[..], &"imported:1".parse().unwrap(), config).unwrap();
-            let names = |store: &hako_image::ImageStore| -> Vec<String> {
-                let images = store.list().unwrap().into_iter();
-                images.flat_map(|image| image.names).map(|name| name.to_string()).collect()
-            };
-            assert_eq!(names(&store), ["imported:1"]);
-            pull_old(1).await;
-            tokio::task::block_in_place(|| store.load(&saved[..], &Progress::none())).unwrap();
-            let mut left = names(&store);
-            left.sort();
-            assert_eq!(left, ["imported:1", "local:latest"]);
-        });
-    })
-    .join()
-    .unwrap();
+    on_a_disk("5m", async |disk: &Path| {
+        let (here, fake) = (Store::new(), Fake::start().await);
+        let store = open(disk);
+        let saved = {
+            let image = here.image("local", Compression::Gzip, &[10]);
+            let mut saved = Vec::new();
+            let named = [(image.clone(), image.names.clone())];
+            here.images.save(&named, hako_image::SaveFormat::Oci, &mut saved).unwrap();
+            saved
+        };
+        let pull_old = async |at: usize| {
+            let image = here.image("old", Compression::Gzip, &[600_000 + at]);
+            fake.serve(&here.images, &image, "old");
+            let options = PullOptions { budget: None, ..options() };
+            let pulled = pull(&store, &fake.name("old:1"), &options, &Progress::none()).await.unwrap();
+            let used = disk.join("images/used").join(pulled.image.manifest_digest.hex());
+            let used = std::fs::File::options().append(true).open(used).unwrap();
+            used.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
+        };
+        // More than 85 % with the image, less without.
+        std::fs::write(disk.join("filler"), vec![1; 3_700_000]).unwrap();
+        pull_old(0).await;
+        let archive = crate::stores::tar("dir/x", b"x", None);
+        let config = hako_oci::image::ImageConfiguration::default();
+        store.import_rootfs(&archive[..], &"imported:1".parse().unwrap(), config).unwrap();
+        let names = |store: &hako_image::ImageStore| -> Vec<String> {
+            let images = store.list().unwrap().into_iter();
+            images.flat_map(|image| image.names).map(|name| name.to_string()).collect()
+        };
+        assert_eq!(names(&store), ["imported:1"]);
+        pull_old(1).await;
+        tokio::task::block_in_place(|| store.load(&saved[..], &Progress::none())).unwrap();
+        let mut left = names(&store);
+        left.sort();
+        assert_eq!(left, ["imported:1", "local:latest"]);
+    });
 }
