@@ -15,7 +15,8 @@ async fn put(store: &Embedded, key: &str, value: impl Into<String>) -> Revision 
 
 async fn put_leased(store: &Embedded, key: &str, lease: hako_store::LeaseId) {
     let op = Op::Put { value: "x".into(), lease: Some(lease) };
-    let write = Write { key: key.to_owned().into(), expect: Expect::Any, op, guards: Vec::new(), along: Vec::new() };
+    let write =
+        Write { key: key.to_owned().into(), expect: Expect::Any, op, guards: Vec::new(), along: Vec::new() };
     store.write(write).await.unwrap();
 }
 

@@ -283,7 +283,13 @@ async fn a_snapshot_of_a_cluster_becomes_an_embedded_store() {
     let lease = store.lease_grant(Duration::from_secs(600)).await.unwrap().id;
     let op = Op::Put { value: "x".into(), lease: Some(lease) };
     store
-        .write(Write { key: "leased".into(), expect: Expect::Absent, op, guards: Vec::new(), along: Vec::new() })
+        .write(Write {
+            key: "leased".into(),
+            expect: Expect::Absent,
+            op,
+            guards: Vec::new(),
+            along: Vec::new(),
+        })
         .await
         .unwrap();
     put(&store, "a", "1").await;

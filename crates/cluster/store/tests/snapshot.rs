@@ -28,7 +28,13 @@ async fn what_is_restored_is_what_was_saved_and_its_revisions_go_on_beyond() {
     let lease = store.lease_grant(Duration::from_secs(600)).await.unwrap().id;
     let op = Op::Put { value: "x".into(), lease: Some(lease) };
     store
-        .write(Write { key: "leased".into(), expect: Expect::Absent, op, guards: Vec::new(), along: Vec::new() })
+        .write(Write {
+            key: "leased".into(),
+            expect: Expect::Absent,
+            op,
+            guards: Vec::new(),
+            along: Vec::new(),
+        })
         .await
         .unwrap();
     let saved = bytes_of(&store).await;

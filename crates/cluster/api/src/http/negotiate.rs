@@ -215,7 +215,8 @@ mod tests {
         let of_discovery = |header: &str| Accept::parse_of_discovery(header).unwrap();
         assert_eq!(of_discovery(aggregated).discovery, Some("v2"));
         assert_eq!(accept(aggregated), JSON, "objects have no such form");
-        let protobuf = "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let protobuf =
+            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let asked = of_discovery(&format!("{protobuf},{aggregated}"));
         assert_eq!((asked.discovery, asked.encoding), (Some("v2"), Encoding::Protobuf));
         assert_eq!(

@@ -12,11 +12,11 @@ pub(super) use ip_address::ROW as IP_ADDRESS;
 pub(super) use network_policy::ROW as NETWORK_POLICY;
 pub(super) use service_cidr::ROW as SERVICE_CIDR;
 
+use super::addresses;
 use super::columns;
 use super::meta;
 use super::place::{self, Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
-use super::addresses;
 use hako_kube::names;
 
 const GROUP: &str = "networking.k8s.io";
