@@ -17,7 +17,7 @@ use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::target::Target;
-use crate::admission::{self, Notes, Operation};
+use crate::admission::{self, Notes, Operation, Reservation};
 use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{PartWrite, Served};
@@ -137,7 +137,7 @@ pub(super) async fn attempt(
     }
     admission::may_grant(server, writer.identity, target, &new, Some(old)).await?;
     admission::validate(&change, &new).await?;
-    let mut reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
+    let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
     if !writer.subresource.is_empty() {
         ownership::record(server, writer, target, old, &mut new).await;
     }
@@ -168,17 +168,22 @@ pub(super) async fn attempt(
         }
         Err(error) => {
             charges.give_back(server).await;
-            match error {
-                // An address that was taken is that of somebody else, or what was given up is another one by now.
-                StoreError::Outdated { key } => {
-                    reservation.is_lost(&key);
-                    Ok(None)
-                }
-                StoreError::Conflict { .. } => Ok(None),
-                StoreError::NotFound { .. } => Err(target.not_found()),
-                error => Err(error.into()),
-            }
+            refused(target, reservation, error)
         }
+    }
+}
+
+/// What a write that the store refused comes to.
+fn refused(target: &Target, mut reservation: Reservation, error: StoreError) -> Outcome<Option<Stored>> {
+    match error {
+        // An address that was taken is that of somebody else, or what was given up is another one by now.
+        StoreError::Outdated { key } => {
+            reservation.is_lost(&key);
+            Ok(None)
+        }
+        StoreError::Conflict { .. } => Ok(None),
+        StoreError::NotFound { .. } => Err(target.not_found()),
+        error => Err(error.into()),
     }
 }
 
