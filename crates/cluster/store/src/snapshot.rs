@@ -90,14 +90,14 @@ impl Snapshot {
     pub async fn take(store: &dyn Store) -> Result<Self> {
         let page = store.range(Range::all("")).await?;
         let mut entries = page.entries;
-        entries.sort_unstable_by_key(|entry| entry.modified);
+        let last = apart(&mut entries);
         let mut leases: BTreeMap<_, _> =
             store.leases().await?.into_iter().map(|lease| (lease.id, lease)).collect();
         for id in entries.iter().filter_map(|entry| entry.lease) {
             // It ended meanwhile. Without one the entry would live for ever.
             leases.entry(id).or_insert(Lease { id, ttl: Duration::from_secs(1) });
         }
-        Ok(Self { revision: page.revision, leases: leases.into_values().collect(), entries })
+        Ok(Self { revision: page.revision.max(last), leases: leases.into_values().collect(), entries })
     }
 
     /// Its revision.
@@ -129,6 +129,21 @@ impl Snapshot {
             (!chunk.is_empty()).then(|| chunk.freeze())
         })
     }
+}
+
+/// Orders entries by revisions of their own, the last of which is told. What was written at once may have one in common:
+/// then the later ones by key, and what comes behind them, are as if they had been written one after the other. Who knew
+/// them by what they had has to read them anew, as with any change.
+fn apart(entries: &mut [Arc<Entry>]) -> Revision {
+    entries.sort_unstable_by(|one, other| (one.modified, &one.key).cmp(&(other.modified, &other.key)));
+    let mut last = Revision::ZERO;
+    for entry in entries {
+        if entry.modified <= last {
+            Arc::make_mut(entry).modified = last.next();
+        }
+        last = entry.modified;
+    }
+    last
 }
 
 fn frame(out: &mut BytesMut, kind: u8, length: usize) {

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use hako_error::{Classify, Kind};
 use hako_store::snapshot::{Parts, Snapshot, restore};
 use hako_store::{
-    Embedded, Etcd, EtcdConfig, Event, Expect, Op, Range, Revision, Sealed, Store, StoreError, Watch, Write,
+    Along, Embedded, Etcd, EtcdConfig, Event, Expect, Op, Range, Revision, Sealed, Store, StoreError, Watch,
+    Write,
 };
 
 const START: Duration = Duration::from_secs(30);
@@ -293,13 +294,33 @@ async fn a_snapshot_of_a_cluster_becomes_an_embedded_store() {
         .await
         .unwrap();
     put(&store, "a", "1").await;
-    let bytes: Vec<u8> = Snapshot::take(&store).await.unwrap().into_chunks().flatten().collect();
-    let dir = server.dir.path().join("restored");
-    restore(&dir, Parts::new(&bytes[..])).unwrap();
-    let embedded = Embedded::open(&dir).unwrap();
-    let before = store.range(Range::all("")).await.unwrap();
-    assert_eq!(embedded.range(Range::all("")).await.unwrap().entries, before.entries);
+    let restored = async |name: &str| {
+        let bytes: Vec<u8> = Snapshot::take(&store).await.unwrap().into_chunks().flatten().collect();
+        let dir = server.dir.path().join(name);
+        let begin = restore(&dir, Parts::new(&bytes[..])).unwrap();
+        let embedded = Embedded::open(&dir).unwrap();
+        let entries = embedded.range(Range::all("")).await.unwrap().entries;
+        assert!(entries.iter().all(|entry| entry.modified < begin));
+        (embedded, entries)
+    };
+    let (embedded, entries) = restored("one").await;
+    assert_eq!(entries, store.range(Range::all("")).await.unwrap().entries);
     assert_eq!(embedded.lease_keepalive(lease).await.unwrap().ttl, Duration::from_secs(600));
+
+    // The cluster gives one revision to what is written at once; an embedded store has one for each.
+    let change =
+        |key: &'static str| Along { key: key.into(), expect: Expect::Absent, op: Write::create(key, "3").op };
+    store.write(Write::create("c", "3").along(vec![change("d"), change("b")])).await.unwrap();
+    put(&store, "e", "4").await;
+    let (_, entries) = restored("two").await;
+    let texts: Vec<_> = entries.iter().map(|entry| (&entry.key[..], &entry.value[..])).collect();
+    let of = |key: &'static str, value: &'static str| (key.as_bytes(), value.as_bytes());
+    assert_eq!(
+        texts,
+        [of("a", "1"), of("b", "3"), of("c", "3"), of("d", "3"), of("e", "4"), of("leased", "x")]
+    );
+    let modified: std::collections::BTreeSet<_> = entries.iter().map(|entry| entry.modified).collect();
+    assert_eq!(modified.len(), entries.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
