@@ -4,13 +4,14 @@ use hako_error::Error;
 use hako_kube::Status;
 use hako_kube::status::Subject;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::siblings::Siblings;
 use super::target::Target;
 use crate::admission::{Change, Manner, Notes, Operation};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request};
+use crate::kinds::{PartWrite, Served};
 use crate::patch::apply;
 use crate::server::Inner;
 
@@ -163,9 +164,18 @@ fn write<'a>(writer: &'a Writer<'_>, target: &'a Target, old: Option<&'a Value>)
 fn reach(writer: &Writer<'_>, target: &Target) -> apply::Reach {
     match writer.owned_through {
         "" if target.row.subresources.iter().any(|part| part.name == "status") => apply::Reach::AllButStatus,
-        "status" => apply::Reach::Status,
+        "status" => apply::Reach::Status(taken_with_status(&target.row)),
         _ => apply::Reach::All,
     }
+}
+
+/// What of the metadata a write of the status changes: what is left of a change of everything.
+fn taken_with_status(row: &Served) -> [bool; apply::METADATA_OF_ALL.len()] {
+    let owner = json!([{"uid": "u"}]);
+    let sent = json!({"annotations": {"a": "b"}, "finalizers": ["a/b"], "labels": {"a": "b"}, "ownerReferences": owner});
+    let mut new = json!({"metadata": sent});
+    row.strategy().prepare_part(&mut new, &json!({"metadata": {}}), &PartWrite { name: "status", now: "" });
+    apply::METADATA_OF_ALL.map(|name| new["metadata"].get(name).is_some_and(|left| *left == sent[name]))
 }
 
 fn keep(old: Option<&Value>, new: &mut Value) {
@@ -232,5 +242,26 @@ fn application<'a>(
         subresource: writer.owned_through,
         reach: reach(writer, target),
         now: Timestamp::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::taken_with_status;
+    use crate::kinds::Kinds;
+
+    #[test]
+    fn what_is_taken_with_a_status_is_known_of_every_kind() {
+        for row in Kinds::built_in().all() {
+            if row.subresources.iter().any(|part| part.name == "status") {
+                taken_with_status(row);
+            }
+        }
+        let of = |group: &str, kind: &str| {
+            taken_with_status(Kinds::built_in().by_kind(group, "v1", kind).unwrap())
+        };
+        assert_eq!(of("", "Pod"), [true, true, true, false]);
+        assert_eq!(of("apps", "Deployment"), [true, true, false, true]);
+        assert_eq!(of("apiextensions.k8s.io", "CustomResourceDefinition"), [false; 4]);
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 pub use conflict::{ApplyError, Conflict};
 pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
-pub use reach::Reach;
+pub use reach::{METADATA_OF_ALL, Reach};
 pub use track::{Write, track};
 pub(crate) use typed::fits;
 pub(crate) use versions::{Versions, apply_across, has_other_versions, track_across, versions_of};

@@ -10,9 +10,12 @@ pub enum Reach {
     All,
     /// Everything but the status, which has a way of its own.
     AllButStatus,
-    /// The status, and what everybody may set in the metadata.
-    Status,
+    /// The status, and those of [`METADATA_OF_ALL`] that are taken with it, by their places.
+    Status([bool; METADATA_OF_ALL.len()]),
 }
+
+/// What everybody may set in the metadata.
+pub const METADATA_OF_ALL: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
 
 static METADATA: LazyLock<Step> = LazyLock::new(|| Step::Field("metadata".to_owned()));
 
@@ -39,11 +42,16 @@ impl Reach {
         match self {
             Self::All => set.retain(|step| !is_of(step, &["apiVersion", "kind"])),
             Self::AllButStatus => set.retain(|step| !is_of(step, &["apiVersion", "kind", "status"])),
-            Self::Status => set.retain(|step| is_of(step, &["metadata", "status"])),
+            Self::Status(_) => set.retain(|step| is_of(step, &["metadata", "status"])),
         }
         set.within(&METADATA, |metadata| {
             metadata.remove(&[]);
             metadata.retain(|step| !is_of(step, SYSTEM));
+            if let Self::Status(taken) = self {
+                for (name, _) in METADATA_OF_ALL.iter().zip(taken).filter(|(_, is_taken)| !is_taken) {
+                    metadata.retain(|step| !is_of(step, &[name]));
+                }
+            }
         });
     }
 }

@@ -142,7 +142,7 @@ fn status_writes_own_status_only() {
         manager: "controller",
         api_version: "apps/v1",
         subresource: "status",
-        reach: Reach::Status,
+        reach: Reach::Status([true; 4]),
         now: now(),
     };
     track(write, &mut new);

@@ -140,6 +140,32 @@ async fn status_is_applied_through_its_part_and_owned_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_taken_with_a_status_is_not_owned_through_it() {
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let world = World::start().await;
+    let deployment = json!({"metadata": {"name": "d", "labels": {"a": "b"}}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }});
+    ask(&world, "POST", DEPLOYMENTS, &deployment).await.is(201);
+    let of = |metadata: Value, status: Value| {
+        let mut object =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "status": status});
+        object["metadata"]["name"] = "d".into();
+        object
+    };
+    let sent = of(json!({"labels": {"x": "1"}, "annotations": {"y": "1"}}), json!({"replicas": 3}));
+    let applied = apply(&world, &format!("{DEPLOYMENTS}/d/status"), "fieldManager=one", sent).await.is(200);
+    assert_eq!(applied["metadata"]["labels"], json!({"a": "b"}));
+    let owned = json!({"f:metadata": {"f:annotations": {"f:y": {}}}, "f:status": {"f:replicas": {}}});
+    assert!(owners(&applied).contains(&("one".into(), "Apply".into(), owned)), "{applied}");
+    // So that nobody is in the way of who sets it.
+    let labelled = of(json!({"labels": {"x": "2"}}), Value::Null);
+    let labelled = apply(&world, &format!("{DEPLOYMENTS}/d"), "fieldManager=two", labelled).await.is(200);
+    assert_eq!(labelled["metadata"]["labels"], json!({"a": "b", "x": "2"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kubectl_goes_over_from_client_side_to_server_side_apply() {
     let world = World::start().await;
     let text = |data: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {data}\n");
