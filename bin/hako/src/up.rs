@@ -159,19 +159,21 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     let status = child.wait().context("wait for the platform")?;
     let silent =
         || format!("the platform ended with {status} before it was ready; see {}", log_path.display());
-    let full = || full_disk(&log_path, &said);
-    bail!("{}", last_words(&log_path, start).or_else(full).unwrap_or_else(silent))
+    // What is told aside did not fit into the log, which may have the half of it.
+    let aside = said.trim_end().strip_prefix("hako: ");
+    let logged = if aside.is_none() { last_words(&log_path, start) } else { None };
+    bail!("{}", logged.or_else(|| full_disk(&log_path, aside)).unwrap_or_else(silent))
 }
 
-/// Why a background process ended whose log could not be written, and what to do. It told on standard output what it could.
-fn full_disk(log: &Path, said: &str) -> Option<String> {
+/// Why a background process ended whose log could not be written, and what to do. `aside` is what it told on standard
+/// output; with its end it may have given back what it could not write.
+fn full_disk(log: &Path, aside: Option<&str>) -> Option<String> {
     let directory = log.parent()?;
     let disk = rustix::fs::statvfs(directory).ok()?;
-    if disk.f_bavail > 0 {
+    if aside.is_none() && disk.f_bavail > 0 {
         return None;
     }
-    let reason =
-        said.trim_end().strip_prefix("hako: ").map(|reason| format!("{reason}: ")).unwrap_or_default();
+    let reason = aside.map(|reason| format!("{reason}: ")).unwrap_or_default();
     let freed = match std::fs::metadata(log).map_or(0, |log| log.len()) {
         0 => "free some space on it".to_owned(),
         bytes => format!("free some space on it, as `truncate -s 0 {}` does ({bytes} bytes)", log.display()),
