@@ -116,6 +116,14 @@ impl ContainerObject {
         });
     }
 
+    /// Whether it is still there for who has waited for its lock; otherwise that it is being removed.
+    pub(crate) fn stays(&self) -> Result<(), EngineError> {
+        if self.life.borrow().removed || self.is_forgotten() {
+            return Err(EngineError::Removing { id: self.id.to_string() });
+        }
+        Ok(())
+    }
+
     /// Gives it another name, or leaves it the one it has where that cannot be recorded.
     pub(crate) fn record_name(&self, name: &str) -> Result<(), EngineError> {
         let mut status = self.status.write();

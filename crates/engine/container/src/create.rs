@@ -129,6 +129,7 @@ impl Core {
     pub(crate) async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
         let container = self.container(id)?;
         let _op = container.op.lock().await;
+        container.stays()?;
         if container.status.read().name == name {
             return Err(EngineError::SameName.into());
         }

@@ -69,10 +69,8 @@ impl Core {
     }
 
     fn may_start(&self, container: &ContainerObject) -> Result<(), EngineError> {
+        container.stays()?;
         let id = container.id.to_string();
-        if container.life.borrow().removed || container.is_forgotten() {
-            return Err(EngineError::Removing { id });
-        }
         match container.state() {
             ContainerState::Running { .. } => Err(EngineError::Running { id }),
             ContainerState::Exited(_) if !container.standalone() => Err(EngineError::Spent { id }),

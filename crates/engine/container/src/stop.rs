@@ -355,6 +355,7 @@ impl Core {
         update: Update,
     ) -> Result<()> {
         let _op = container.op.lock().await;
+        container.stays()?;
         let Update { resources, restart } = update;
         if restart.is_some_and(|restart| restart != RestartPolicy::No) && container.record.spec.auto_remove {
             return Err(EngineError::AutoRemove { id: container.id.to_string() }.into());

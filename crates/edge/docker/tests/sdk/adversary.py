@@ -191,12 +191,12 @@ def do(action):
     try:
         action(own.api)
     except APIError as error:
-        statuses.add(error.status_code)
+        statuses.add(error.status_code if error.status_code < 500 else (error.status_code, error.explanation))
     except (http.client.HTTPException, OSError) as error:
         statuses.add(repr(error))
 
 
-for _ in range(3):
+for _ in range(12):
     client.containers.create("busybox", ["sleep", "1000"], name="torn")
     actions = [lambda api: api.start("torn"), lambda api: api.stop("torn", timeout=0), lambda api: api.kill("torn"),
                lambda api: api.restart("torn", timeout=0), lambda api: api.pause("torn"), lambda api: api.unpause("torn"),
