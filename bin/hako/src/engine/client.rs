@@ -108,7 +108,11 @@ impl EngineClient {
             // What goes wrong on the connection shows in the request that is waiting on it.
             let _ = connection.with_upgrades().await;
         });
-        sender.send_request(request).await.context("talk to the engine")
+        let answer = sender.send_request(request);
+        // A connection that ends this very moment, with an engine that is killed, may leave the request where only its
+        // sender holds it, and nobody answers.
+        drop(sender);
+        answer.await.context("talk to the engine")
     }
 }
 
@@ -166,6 +170,25 @@ pub(crate) fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_asks_an_engine_that_goes_at_that_moment_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let engine = tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await);
+            }
+        });
+        let client = EngineClient::new(&socket);
+        for _ in 0..5_000 {
+            let asked = client.send(Method::GET, "/_ping", Payload::Empty);
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(60), asked).await;
+            assert!(answer.expect("nobody answers, and nobody says so").is_err());
+        }
+        engine.abort();
+    }
 
     #[test]
     fn reserved_characters_are_escaped() {

@@ -14,7 +14,6 @@ use hako_kube::Status;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
@@ -26,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds;
 use crate::pki::{KeyPair, Pki};
+use crate::proxy;
 use crate::resource::Target;
 use crate::server::Inner;
 
@@ -90,14 +90,7 @@ impl NodeProxy {
             .await
             .map_err(|error| unreachable(error.into()))?
             .map_err(|error| unreachable(error.into()))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(error.into()))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "connection to node ended");
-            }
-        });
-        sender.send_request(request).await.map_err(|error| unreachable(error.into()))
+        proxy::exchange(stream, request).await.map_err(|error| unreachable(error.into()))
     }
 }
 

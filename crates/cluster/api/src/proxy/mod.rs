@@ -145,17 +145,23 @@ async fn send(
 }
 
 /// Sends a request on a connection of its own, which may become something else.
-pub(crate) async fn exchange(
+pub(crate) async fn exchange<B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: http::Request<RequestBody>,
-) -> hyper::Result<http::Response<Incoming>> {
+    request: http::Request<B>,
+) -> hyper::Result<http::Response<Incoming>>
+where
+    B: hyper::body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "proxied connection ended");
         }
     });
-    sender.send_request(request).await
+    let answer = sender.send_request(request);
+    // A connection that ends this very moment may leave the request where only its sender holds it, and nobody answers.
+    drop(sender);
+    answer.await
 }
 
 #[cfg(test)]
