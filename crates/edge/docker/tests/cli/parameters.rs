@@ -167,6 +167,7 @@ fn every_exposed_port_is_published_where_all_are_asked_for() {
             docker.ok(&["create", "--name", "said", "busybox", "echo", "said"]);
             assert_eq!(docker.ok(&start), "said\n");
             docker.post("/containers/said/start?detachKeys=ctrl-x", "");
+            docker.ok(&["wait", "said"]);
             docker.ok(&["rm", "said"]);
         });
     });
