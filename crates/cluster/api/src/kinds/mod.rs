@@ -82,7 +82,7 @@ pub(crate) use admission_registration::expressions as admission_expressions;
 pub(crate) use certificates::requested_organizations;
 pub use columns::Column;
 pub use defined::of_definition;
-pub(crate) use defined::{Converter, Definition, Names, kept as kept_of, served as served_of};
+pub(crate) use defined::{Converter, Definition, Names, ReviewForm, kept as kept_of, served as served_of};
 pub(crate) use flow_control::mandatory_objects;
 pub(crate) use priority_class::SYSTEM as SYSTEM_PRIORITIES;
 pub(crate) use registry::Registry;
@@ -94,13 +94,13 @@ pub(crate) use strategy::Strategy;
 pub(crate) use write_rules::Dependents;
 
 /// What is wrong with a binding, wherever it is sent.
-pub(crate) fn binding_faults(binding: &serde_json::Value) -> Vec<hako_error::FieldCause> {
+pub(crate) fn binding_faults(binding: &serde_json::Value) -> hako_kube::field::Faults {
     binding::validate(binding)
 }
 
 /// What is wrong with the labels and annotations of an object.
-pub(crate) fn label_faults(object: &serde_json::Value) -> Vec<hako_error::FieldCause> {
-    let mut faults = Vec::new();
+pub(crate) fn label_faults(object: &serde_json::Value) -> hako_kube::field::Faults {
+    let mut faults = hako_kube::field::Faults::new();
     meta::labels(object, &["metadata", "labels"], "metadata.labels", &mut faults);
     meta::annotations(object, "metadata.annotations", &mut faults);
     faults

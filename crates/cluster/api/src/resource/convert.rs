@@ -6,18 +6,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hako_error::{Error, Kind};
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use hako_store::{Batch, Entry, Event, Revision};
 use serde_json::{Value, json};
 
 use super::conversion_counts::Unconverted;
 use super::encoded::{bytes_of, encode};
 use crate::http::{Failure, Outcome};
-use crate::kinds::{Converter, Served, Strategy, label_faults};
+use crate::kinds::{Converter, ReviewForm, Served, Strategy, label_faults};
 use crate::server::Inner;
 
 /// As long as upstream waits.
 const TIME: Duration = Duration::from_secs(30);
+/// What is sent in one review: what it is answered with has to fit into an answer, also where objects grow.
+const REVIEW_BYTES: usize = 1 << 20;
+const REVIEW_OBJECTS: usize = 500;
 /// What of an object's metadata a webhook may change.
 const CHANGEABLE: [&str; 2] = ["labels", "annotations"];
 
@@ -30,7 +33,7 @@ pub(super) async fn shown(server: &Inner, row: &Served, entry: Arc<Entry>) -> Ou
     all.pop().ok_or_else(|| failed(row, "it returned nothing"))
 }
 
-/// Entries in the version of the kind; those that are of another one are converted together.
+/// Entries in the version of the kind; those that are of another one are converted many at a time.
 pub(super) async fn all_shown(
     server: &Inner,
     row: &Served,
@@ -42,17 +45,32 @@ pub(super) async fn all_shown(
     if places.is_empty() {
         return Ok(entries);
     }
-    let decode = |place: &usize| {
-        let read = serde_json::from_slice(&entries[*place].value);
-        read.map_err(|error| failed(row, &format!("a stored object is damaged: {error}")))
-    };
-    let objects: Vec<Value> = places.iter().map(decode).collect::<Outcome<_>>()?;
-    let converted = converted(server, row, converter, row.api_version(), objects).await?;
-    for (place, object) in places.into_iter().zip(converted) {
-        let entry = Entry { value: bytes_of(&object)?, ..Entry::clone(&entries[place]) };
-        entries[place] = Arc::new(entry);
+    let mut rest = &places[..];
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(together(rest.iter().map(|place| entries[*place].value.len())));
+        let decode = |place: &usize| {
+            let read = serde_json::from_slice(&entries[*place].value);
+            read.map_err(|error| failed(row, &format!("a stored object is damaged: {error}")))
+        };
+        let objects: Vec<Value> = now.iter().map(decode).collect::<Outcome<_>>()?;
+        let converted = converted(server, row, converter, row.api_version(), objects).await?;
+        for (place, object) in now.iter().zip(converted) {
+            let entry = Entry { value: bytes_of(&object)?, ..Entry::clone(&entries[*place]) };
+            entries[*place] = Arc::new(entry);
+        }
+        rest = later;
     }
     Ok(entries)
+}
+
+/// How many of the objects that take so many bytes are sent in one review: at least one.
+fn together(sizes: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fits = |size: &usize| {
+        bytes += size;
+        bytes <= REVIEW_BYTES
+    };
+    sizes.take(REVIEW_OBJECTS).take_while(fits).count().max(1)
 }
 
 /// Stored bytes in the version of the kind.
@@ -95,6 +113,10 @@ pub(super) async fn encode_kept(server: &Inner, row: &Served, object: &mut Value
     {
         let mut all = converted(server, row, converter, &kept, vec![object.clone()]).await?;
         *object = all.pop().ok_or_else(|| failed(row, "it returned nothing"))?;
+        // Others are shown it as it is kept.
+        if let Some(kept) = strategy.in_version(&kept) {
+            kept.read_stored(object);
+        }
     }
     encode(row, object)
 }
@@ -137,19 +159,18 @@ async fn converted(
     wanted: &str,
     objects: Vec<Value>,
 ) -> Outcome<Vec<Value>> {
-    if !converter.takes_reviews {
-        let text = "the conversion webhook takes no ConversionReview of apiextensions.k8s.io/v1";
-        return Err(Error::new(Kind::Unimplemented, text).into());
-    }
+    let Some(form) = converter.reviews else {
+        return Err(Error::new(Kind::Internal, "no supported conversion review versions").into());
+    };
     let uid = uuid::Uuid::new_v4().to_string();
     let review = json!({
-        "kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "ConversionReview", "apiVersion": form.api_version(),
         "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
     });
     let began = Instant::now();
     let answer = server.webhooks.post(&converter.config, Bytes::from(review.to_string()), TIME).await;
     let made = match answer {
-        Ok(answer) => taken(&answer, &uid, &objects, wanted),
+        Ok(answer) => taken(&answer, form, &uid, &objects, wanted),
         Err(error) => Err((Unconverted::NotAnswered, error.to_string())),
     };
     server.conversion_counts.asked(made.as_ref().err().map(|(kind, _)| *kind), began.elapsed());
@@ -161,19 +182,20 @@ async fn converted(
 /// # Errors
 /// Why it is no answer, in words.
 pub fn answered(answer: &[u8], uid: &str, objects: &[Value], wanted: &str) -> Result<Vec<Value>, String> {
-    taken(answer, uid, objects, wanted).map_err(|(_, why)| why)
+    taken(answer, ReviewForm::V1, uid, objects, wanted).map_err(|(_, why)| why)
 }
 
 /// What an answer makes of objects.
 fn taken(
     answer: &[u8],
+    form: ReviewForm,
     uid: &str,
     objects: &[Value],
     wanted: &str,
 ) -> Result<Vec<Value>, (Unconverted, String)> {
     let malformed = |why: String| (Unconverted::Malformed, why);
     let answer: Value = serde_json::from_slice(answer).map_err(|error| malformed(error.to_string()))?;
-    let made = read(answer, uid).map_err(malformed)?;
+    let made = read(answer, form, uid).map_err(malformed)?;
     if made.len() != objects.len() {
         let kind = if made.is_empty() { Unconverted::NoObjects } else { Unconverted::TooFew };
         return Err((kind, format!("webhook returned {} objects, expected {}", made.len(), objects.len())));
@@ -188,20 +210,27 @@ fn taken(
 }
 
 /// The objects of an answer to the review with that identity.
-fn read(mut answer: Value, uid: &str) -> Result<Vec<Value>, String> {
+fn read(mut answer: Value, form: ReviewForm, uid: &str) -> Result<Vec<Value>, String> {
     let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-    let (version, kind) = (text("/apiVersion"), text("/kind"));
-    if (version, kind) != ("apiextensions.k8s.io/v1", "ConversionReview") {
-        return Err(format!(
-            "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got {version}, Kind={kind}"
-        ));
+    if form == ReviewForm::V1 {
+        let (version, kind) = (text("/apiVersion"), text("/kind"));
+        if (version, kind) != (form.api_version(), "ConversionReview") {
+            let expected = form.api_version();
+            return Err(format!(
+                "expected webhook response of {expected}, Kind=ConversionReview, got {version}, Kind={kind}"
+            ));
+        }
     }
-    if text("/response/uid") != uid {
+    if !answer["response"].is_object() {
+        return Err("no response provided".to_owned());
+    }
+    if form == ReviewForm::V1 && text("/response/uid") != uid {
         return Err(format!("expected response.uid={uid:?}, got {:?}", text("/response/uid")));
     }
-    if text("/response/result/status") != "Success" {
+    let status = text("/response/result/status");
+    if status != "Success" {
         return Err(match text("/response/result/message") {
-            "" => "response status is not Success".to_owned(),
+            "" => format!("response.result.status was '{status}', not 'Success'"),
             message => message.to_owned(),
         });
     }
@@ -243,7 +272,7 @@ fn settled(mut made: Value, sent: &Value, wanted: &str) -> Result<Value, String>
     }
     made["metadata"] = metadata;
     // What was stored before there was such a rule may be shown.
-    let faults = if is_changed { label_faults(&made) } else { Vec::new() };
+    let faults = if is_changed { label_faults(&made) } else { Faults::new() };
     if faults.is_empty() { Ok(made) } else { Err(field::lines(&faults)) }
 }
 
@@ -275,6 +304,14 @@ mod tests {
     }
 
     #[test]
+    fn as_many_objects_go_together_as_a_review_may_have() {
+        let sizes = |size: usize| std::iter::repeat_n(size, 10_000);
+        assert_eq!(together(sizes(1)), REVIEW_OBJECTS);
+        assert_eq!(together(sizes(REVIEW_BYTES / 3)), 3);
+        assert_eq!(together(sizes(REVIEW_BYTES + 1)), 1);
+    }
+
+    #[test]
     fn the_version_of_stored_bytes_is_read_without_parsing() {
         assert_eq!(api_version_of(&bytes_of(&object("g.io/v1")).unwrap()), "g.io/v1");
         assert_eq!(api_version_of(b"{}"), "");
@@ -284,11 +321,19 @@ mod tests {
     fn what_a_webhook_answers_has_to_be_what_was_asked_for() {
         let answer = |response: Value| json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response});
         let good = json!({"uid": "1", "result": {"status": "Success"}, "convertedObjects": [object("g/v2")]});
-        assert_eq!(read(answer(good.clone()), "1").unwrap().len(), 1);
-        assert!(read(answer(good.clone()), "2").unwrap_err().contains("response.uid"));
-        assert!(read(json!({"response": good}), "1").unwrap_err().contains("ConversionReview"));
+        assert_eq!(read(answer(good.clone()), ReviewForm::V1, "1").unwrap().len(), 1);
+        assert!(read(answer(good.clone()), ReviewForm::V1, "2").unwrap_err().contains("response.uid"));
+        assert!(
+            read(json!({"response": good.clone()}), ReviewForm::V1, "1")
+                .unwrap_err()
+                .contains("ConversionReview")
+        );
         let bad = json!({"uid": "1", "result": {"status": "Failure", "message": "no way"}});
-        assert_eq!(read(answer(bad), "1").unwrap_err(), "no way");
+        assert_eq!(read(answer(bad.clone()), ReviewForm::V1, "1").unwrap_err(), "no way");
+        // In the older form an answer need not say what it is, nor to what.
+        assert_eq!(read(json!({"response": good}), ReviewForm::V1Beta1, "2").unwrap().len(), 1);
+        assert_eq!(read(json!({"response": bad}), ReviewForm::V1Beta1, "2").unwrap_err(), "no way");
+        assert_eq!(read(json!({}), ReviewForm::V1Beta1, "2").unwrap_err(), "no response provided");
     }
 
     #[test]

@@ -3,15 +3,37 @@
 use crate::webhook_client::ClientConfig;
 use serde_json::Value;
 
-/// The form of reviews that is spoken here.
-const REVIEW_VERSION: &str = "v1";
+/// The forms of reviews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReviewForm {
+    V1,
+    /// What an answer is and to which review, it need not say.
+    V1Beta1,
+}
+
+impl ReviewForm {
+    fn parse(version: &str) -> Option<Self> {
+        match version {
+            "v1" => Some(Self::V1),
+            "v1beta1" => Some(Self::V1Beta1),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "apiextensions.k8s.io/v1",
+            Self::V1Beta1 => "apiextensions.k8s.io/v1beta1",
+        }
+    }
+}
 
 /// A webhook that converts objects.
 #[derive(Clone, Debug)]
 pub(crate) struct Converter {
     pub config: ClientConfig,
-    /// Whether it takes reviews in the form that is spoken here.
-    pub takes_reviews: bool,
+    /// The first form of those it takes that is known here.
+    pub reviews: Option<ReviewForm>,
 }
 
 impl Converter {
@@ -23,7 +45,7 @@ impl Converter {
         let versions = conversion.pointer("/webhook/conversionReviewVersions").and_then(Value::as_array);
         Some(Self {
             config: ClientConfig::read(conversion.pointer("/webhook/clientConfig").unwrap_or(&Value::Null)),
-            takes_reviews: versions.into_iter().flatten().any(|version| version == REVIEW_VERSION),
+            reviews: versions.into_iter().flatten().find_map(|version| ReviewForm::parse(version.as_str()?)),
         })
     }
 }

@@ -21,7 +21,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use converter::Converter;
+pub(crate) use converter::{Converter, ReviewForm};
 pub(crate) use definition::{Definition, Names};
 
 use super::row::{PART_VERBS, Scope};

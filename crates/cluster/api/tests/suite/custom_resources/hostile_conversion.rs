@@ -98,7 +98,7 @@ const FAULTS: [(&str, &str); 18] = [
     ("nothing", "webhook returned 0 objects, expected 1"),
     ("more", "webhook returned 2 objects, expected 1"),
     ("uid", "expected response.uid="),
-    ("silent", "response status is not Success"),
+    ("silent", "response.result.status was '', not 'Success'"),
     ("garbage", "expected value at line 1 column 1"),
     ("deep", "recursion limit exceeded"),
     ("large", "the answer is longer than 8388608 bytes"),

@@ -2,6 +2,7 @@
 
 mod bombs;
 mod conversion;
+mod conversion_reviews;
 mod definitions;
 mod hostile_conversion;
 mod objects;
