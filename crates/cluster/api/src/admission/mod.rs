@@ -45,7 +45,7 @@ pub(crate) use counts::AdmissionCounts;
 pub(crate) use escalation::may_grant;
 pub(crate) use event_lease::EventLease;
 pub(crate) use manner::Manner;
-pub(crate) use plugin::{Change, Notes, Operation, ask_others, mutate, validate};
+pub(crate) use plugin::{Apart, Change, Notes, Operation, ask_others, mutate, validate};
 pub(crate) use policies::note_types;
 pub(crate) use quota::charge;
 pub(crate) use registered::{Index as RegisteredIndex, Registered};

@@ -17,6 +17,7 @@ use super::{policies, webhooks};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome};
 use crate::kinds::{self, Served};
+use crate::patch::apply::Record;
 use crate::resource::{Target, decode_stored, head_value, registry_key, registry_prefix};
 use crate::server::Inner;
 
@@ -49,6 +50,31 @@ pub(crate) struct Change<'a> {
     pub manner: &'a Manner,
     /// Whether webhooks and policies have a say in it: not where they have had it about what it comes from.
     pub asks_others: bool,
+    /// Who owns what of the objects, where these do not have it with them.
+    pub apart: Option<&'a Apart<'a>>,
+}
+
+/// Who owns what of the objects of a write, apart from them: no plugin wants to know, but webhooks and policies are shown it.
+#[derive(Debug)]
+pub(crate) struct Apart<'a> {
+    old: &'a Record,
+    new: Mutex<Record>,
+}
+
+impl<'a> Apart<'a> {
+    pub(crate) const fn new(old: &'a Record, new: Record) -> Self {
+        Self { old, new: Mutex::new(new) }
+    }
+
+    /// Who owns what of the object as it is going to be.
+    pub(crate) fn now(&self) -> Record {
+        self.new.lock().clone()
+    }
+
+    /// Notes who that is from here on.
+    pub(crate) fn set(&self, record: Record) {
+        *self.new.lock() = record;
+    }
 }
 
 /// What plugins have to say besides yes and no.
@@ -302,6 +328,19 @@ async fn plugins_mutate(change: &Change<'_>, object: &mut Value) -> Outcome<()> 
 }
 
 async fn others_mutate(change: &Change<'_>, object: &mut Value, rounds: &mut Rounds) -> Outcome<()> {
+    let Some(apart) = change.apart.filter(|_| change.server.registered.mutates()) else {
+        return shown_mutate(change, object, rounds).await;
+    };
+    let old = change.old.map(|old| apart.old.with(old));
+    apart.now().put(object);
+    let change = Change { old: old.as_ref(), apart: None, ..*change };
+    let outcome = Box::pin(shown_mutate(&change, object, rounds)).await;
+    apart.set(Record::take(object));
+    outcome
+}
+
+/// The same, of objects that have with them who owns what.
+async fn shown_mutate(change: &Change<'_>, object: &mut Value, rounds: &mut Rounds) -> Outcome<()> {
     let began = Instant::now();
     let outcome = policies::mutating::mutate(change, object, &mut rounds.policies).boxed().await;
     note(change, "MutatingAdmissionPolicy", true, &outcome, began);
@@ -324,6 +363,18 @@ pub(crate) async fn ask_others(change: &Change<'_>, sent: &mut Value) -> Outcome
 }
 
 async fn others_validate(attributes: &Attributes<'_>) -> Outcome<()> {
+    let change = attributes.change;
+    let Some(apart) = change.apart.filter(|_| change.server.registered.validates()) else {
+        return shown_validate(attributes).await;
+    };
+    let old = change.old.map(|old| apart.old.with(old));
+    let object = attributes.object.map(|object| apart.now().with(object));
+    let change = Change { old: old.as_ref(), apart: None, ..*change };
+    Box::pin(shown_validate(&Attributes { change: &change, object: object.as_ref() })).await
+}
+
+/// The same, of objects that have with them who owns what.
+async fn shown_validate(attributes: &Attributes<'_>) -> Outcome<()> {
     let change = attributes.change;
     let began = Instant::now();
     let outcome = policies::validating::validate(attributes).boxed().await;

@@ -3,10 +3,11 @@
 //! A set is a trie. An edge is a member (`f:`), the item of a list by its key (`k:`), a value of a set (`v:`) or a
 //! place in a list (`i:`). A node says whether its own path is in the set.
 
-use crate::schema::{ListKind, Model, Shape};
+use crate::schema::{ListKind, Model, Shape, encode};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +23,47 @@ pub enum Step {
 }
 
 /// A set of paths.
+///
+/// INVARIANT: the steps are sorted, and no two are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
     is_member: bool,
-    children: BTreeMap<Step, FieldSet>,
+    children: Vec<(Step, FieldSet)>,
+}
+
+/// What is below the steps from a node, in whatever order it comes: each by itself would move all that are behind it.
+#[derive(Debug, Default)]
+pub(super) struct Below(Vec<(Step, FieldSet)>);
+
+impl Below {
+    /// For so many steps.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
+    /// Adds all paths of a set below a step.
+    pub(super) fn put(&mut self, step: Step, below: FieldSet) {
+        if !below.is_empty() {
+            self.0.push((step, below));
+        }
+    }
+
+    /// In order, what is below one step together.
+    fn sorted(self) -> Vec<(Step, FieldSet)> {
+        let mut all = self.0;
+        if all.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return all;
+        }
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|(step, below), (kept, all)| {
+            let is_one = step == kept;
+            if is_one {
+                all.union(std::mem::take(below));
+            }
+            is_one
+        });
+        all
+    }
 }
 
 /// A path from the object's root.
@@ -54,6 +92,15 @@ impl Step {
             Self::Index(at) => format!("i:{at}"),
         }
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Field(name) => encode::text_after(out, "f:", name),
+            Self::Key(json) => encode::text_after(out, "k:", json),
+            Self::Value(json) => encode::text_after(out, "v:", json),
+            Self::Index(_) => encode::text(out, &self.encode()),
+        }
+    }
 }
 
 /// A path as messages show it: `.spec.containers[name="c"].image`.
@@ -80,20 +127,7 @@ impl FieldSet {
     /// Reads `fieldsV1`; what is malformed is left out.
     #[must_use]
     pub fn decode(fields: &Value) -> Self {
-        let mut set = Self::default();
-        let Some(map) = fields.as_object() else { return set };
-        for (name, inner) in map {
-            if name == "." {
-                set.is_member = true;
-            } else if let Some(step) = Step::decode(name) {
-                let mut child = Self::decode(inner);
-                if inner.as_object().is_none_or(Map::is_empty) {
-                    child.is_member = true;
-                }
-                set.children.insert(step, child);
-            }
-        }
-        set
+        Self::deserialize(fields).unwrap_or_default()
     }
 
     /// Writes `fieldsV1`.
@@ -107,6 +141,25 @@ impl FieldSet {
             map.insert(step.encode(), child.encode());
         }
         Value::Object(map)
+    }
+
+    /// The same as text.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut open = b'{';
+        if self.is_member && !self.children.is_empty() {
+            out.extend_from_slice(b"{\".\":{}");
+            open = b',';
+        }
+        for (step, child) in &self.children {
+            out.push(std::mem::replace(&mut open, b','));
+            step.write(out);
+            out.push(b':');
+            child.write(out);
+        }
+        if open == b'{' {
+            out.push(open);
+        }
+        out.push(b'}');
     }
 
     /// The set of the root alone.
@@ -134,30 +187,32 @@ impl FieldSet {
     }
 
     fn at(&self, path: &[Step]) -> Option<&Self> {
-        path.iter().try_fold(self, |node, step| node.children.get(step))
+        path.iter().try_fold(self, |node, step| node.find(step).ok().map(|at| &node.children[at].1))
+    }
+
+    /// The place of a step, or where it would be.
+    fn find(&self, step: &Step) -> Result<usize, usize> {
+        self.children.binary_search_by(|(known, _)| known.cmp(step))
     }
 
     /// Adds a path.
     pub fn insert(&mut self, path: &[Step]) {
-        let mut node = self;
-        for step in path {
-            node = node.children.entry(step.clone()).or_default();
-        }
-        node.is_member = true;
+        let [step, rest @ ..] = path else {
+            self.is_member = true;
+            return;
+        };
+        let at = self.find(step).unwrap_or_else(|at| {
+            self.children.insert(at, (step.clone(), Self::default()));
+            at
+        });
+        self.children[at].1.insert(rest);
     }
 
     /// Removes a path itself, not what is below.
     pub fn remove(&mut self, path: &[Step]) {
         match path {
             [] => self.is_member = false,
-            [step, rest @ ..] => {
-                if let Some(child) = self.children.get_mut(step) {
-                    child.remove(rest);
-                    if child.is_empty() {
-                        self.children.remove(step);
-                    }
-                }
-            }
+            [step, rest @ ..] => self.within(step, |child| child.remove(rest)),
         }
     }
 
@@ -165,28 +220,21 @@ impl FieldSet {
     pub fn remove_below(&mut self, path: &[Step]) {
         match path {
             [] => *self = Self::default(),
-            [step, rest @ ..] => {
-                if let Some(child) = self.children.get_mut(step) {
-                    child.remove_below(rest);
-                    if child.is_empty() {
-                        self.children.remove(step);
-                    }
-                }
-            }
+            [step, rest @ ..] => self.within(step, |child| child.remove_below(rest)),
         }
     }
 
     /// Removes all that is below a step that is not to be kept.
     pub fn retain(&mut self, is_kept: impl Fn(&Step) -> bool) {
-        self.children.retain(|step, _| is_kept(step));
+        self.children.retain(|(step, _)| is_kept(step));
     }
 
     /// Changes what is below a step.
     pub fn within(&mut self, step: &Step, change: impl FnOnce(&mut Self)) {
-        let Some(child) = self.children.get_mut(step) else { return };
-        change(child);
-        if child.is_empty() {
-            self.children.remove(step);
+        let Ok(at) = self.find(step) else { return };
+        change(&mut self.children[at].1);
+        if self.children[at].1.is_empty() {
+            self.children.remove(at);
         }
     }
 
@@ -197,7 +245,7 @@ impl FieldSet {
 
     /// What is below each step from the root.
     pub(super) fn below(&self) -> impl Iterator<Item = (&Step, &Self)> {
-        self.children.iter()
+        self.children.iter().map(|(step, below)| (step, below))
     }
 
     /// All paths, parents first.
@@ -222,36 +270,60 @@ impl FieldSet {
     /// Adds all paths of another set.
     pub fn union(&mut self, other: Self) {
         self.is_member |= other.is_member;
-        for (step, child) in other.children {
-            self.put(step, child);
-        }
+        self.unite(other.children);
     }
 
-    /// Adds all paths of another set below a step.
-    pub fn put(&mut self, step: Step, below: Self) {
-        if !below.is_empty() {
-            self.children.entry(step).or_default().union(below);
+    /// Adds what is below steps.
+    pub(super) fn add(&mut self, below: Below) {
+        self.unite(below.sorted());
+    }
+
+    fn unite(&mut self, others: Vec<(Step, Self)>) {
+        if others.is_empty() {
+            return;
+        }
+        if self.children.is_empty() {
+            self.children = others;
+            return;
+        }
+        let mut new = Vec::new();
+        let mut from = 0;
+        for (step, below) in others {
+            // Both are in order.
+            match self.children[from..].binary_search_by(|(known, _)| known.cmp(&step)) {
+                Ok(at) => {
+                    from += at;
+                    self.children[from].1.union(below);
+                }
+                Err(at) => {
+                    from += at;
+                    new.push((step, below));
+                }
+            }
+        }
+        if new.is_empty() {
+            return;
+        }
+        let is_behind = matches!((self.children.last(), new.first()), (Some((last, _)), Some((first, _))) if last < first);
+        self.children.extend(new);
+        if !is_behind {
+            self.children.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
     }
 
     /// The paths that are not in another set.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let children = self.children.iter().filter_map(|(step, child)| {
-            let rest = match other.children.get(step) {
-                Some(known) => child.difference(known),
-                None => child.clone(),
-            };
-            (!rest.is_empty()).then(|| (step.clone(), rest))
-        });
-        Self { is_member: self.is_member && !other.is_member, children: children.collect() }
+        let mut rest = self.clone();
+        rest.subtract(other);
+        rest
     }
 
     /// The paths that are in another set too.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         let children = self.children.iter().filter_map(|(step, child)| {
-            let both = child.intersection(other.children.get(step)?);
+            let both = child.intersection(&other.children[other.find(step).ok()?].1);
             (!both.is_empty()).then(|| (step.clone(), both))
         });
         Self { is_member: self.is_member && other.is_member, children: children.collect() }
@@ -273,12 +345,15 @@ impl FieldSet {
     }
 
     fn subtract_children(&mut self, other: &Self, subtract: fn(&mut Self, &Self)) {
+        let mut is_any_empty = false;
         for (step, of_other) in &other.children {
-            let Some(child) = self.children.get_mut(step) else { continue };
+            let Ok(at) = self.find(step) else { continue };
+            let child = &mut self.children[at].1;
             subtract(child, of_other);
-            if child.is_empty() {
-                self.children.remove(step);
-            }
+            is_any_empty |= child.is_empty();
+        }
+        if is_any_empty {
+            self.children.retain(|(_, child)| !child.is_empty());
         }
     }
 
@@ -328,38 +403,133 @@ impl FieldSet {
         }
     }
 
-    /// All paths of an object of the given shape.
+    /// All paths of an object of the given shape. Of lists the items, of maps the entries and of objects what is in them:
+    /// these themselves are owned where they are empty, or where no type declares them.
     #[must_use]
     pub fn of(model: &Model, shape: &Shape, object: &Value) -> Self {
-        let mut set = Self::default();
-        set.add_all(model, shape, object);
-        set
-    }
-
-    /// Of lists the items, of maps the entries and of objects what is in them: these themselves are owned where they are
-    /// empty, or where no type declares them.
-    fn add_all(&mut self, model: &Model, shape: &Shape, value: &Value) {
-        let Some(parts) = parts(model, shape, value) else {
-            self.is_member = true;
-            return;
-        };
-        let mut twice: Vec<Step> = Vec::new();
+        let Some(parts) = parts(model, shape, object) else { return Self::whole() };
+        let mut below = Vec::with_capacity(parts.len());
         for (step, inner, value) in parts {
             let is_declared = match &step {
                 Step::Field(name) => model.field(shape, name).is_some() && !is_hollow(value),
                 _ => false,
             };
-            if matches!(step, Step::Key(_) | Step::Value(_)) && self.children.contains_key(&step) {
-                twice.push(step);
-                continue;
-            }
-            let child = self.children.entry(step).or_default();
-            child.add_all(model, inner, value);
+            let mut child = Self::of(model, inner, value);
             child.is_member |= !is_declared;
+            below.push((step, child));
         }
-        self.children.retain(|_, child| !child.is_empty());
+        below.sort_by(|(one, _), (other, _)| one.cmp(other));
         // Items that cannot be told apart are owned together, with nothing in them.
-        twice.into_iter().for_each(|step| drop(self.children.insert(step, Self::whole())));
+        below.dedup_by(|(step, _), (kept, all)| {
+            let is_twice = step == kept;
+            if is_twice {
+                *all = Self::whole();
+            }
+            is_twice
+        });
+        below.retain(|(_, child)| !child.is_empty());
+        Self { is_member: false, children: below }
+    }
+}
+
+/// Of what the members of an object, or whatever else it is, are read.
+struct Fields;
+
+/// Of what a name of a member is read.
+struct StepOf;
+
+/// What a value says is below a step: the set, and whether there is nothing in it.
+type Said = (FieldSet, bool);
+
+impl<'de> Deserialize<'de> for FieldSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Fields.deserialize(deserializer).map(|(set, _)| set)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = Said;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Said, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Said;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fields")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Said, A::Error> {
+        let (mut is_member, mut is_hollow, mut below) = (false, true, Below::default());
+        while let Some(name) = members.next_key_seed(StepOf)? {
+            is_hollow = false;
+            let Some(step) = name else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let (mut child, is_leaf) = members.next_value_seed(Self)?;
+            child.is_member |= is_leaf;
+            match step {
+                None => is_member = true,
+                Some(step) => below.put(step, child),
+            }
+        }
+        Ok((FieldSet { is_member, children: below.sorted() }, is_hollow))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Said, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(NOTHING)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Said, E> {
+        Ok(NOTHING)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Said, E> {
+        Ok(NOTHING)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Said, E> {
+        Ok(NOTHING)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Said, E> {
+        Ok(NOTHING)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Said, E> {
+        Ok(NOTHING)
+    }
+
+    fn visit_unit<E>(self) -> Result<Said, E> {
+        Ok(NOTHING)
+    }
+}
+
+const NOTHING: Said = (FieldSet { is_member: false, children: Vec::new() }, true);
+
+impl<'de> DeserializeSeed<'de> for StepOf {
+    /// None of what is malformed, and inside for the node itself.
+    type Value = Option<Option<Step>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for StepOf {
+    type Value = Option<Option<Step>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a step")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(if name == "." { Some(None) } else { Step::decode(name).map(Some) })
     }
 }
 
@@ -426,6 +596,7 @@ mod tests {
     use super::*;
     use crate::schema::model;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     #[test]
     fn sets_of_objects_encode_as_fields_v1() {
@@ -441,6 +612,39 @@ mod tests {
                 {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}})
         );
         assert_eq!(FieldSet::decode(&encoded), set);
+        let mut text = Vec::new();
+        set.write(&mut text);
+        assert_eq!(String::from_utf8(text.clone()).unwrap(), encoded.to_string());
+        assert_eq!(serde_json::from_slice::<FieldSet>(&text).unwrap(), set);
+    }
+
+    #[test]
+    fn what_is_malformed_is_left_out() {
+        for (fields, wanted) in [
+            (
+                json!({"f:a": 1, "f:b": [{}, 2], "f:c": null, "f:d": "{}"}),
+                json!({"f:a": {}, "f:b": {}, "f:c": {}, "f:d": {}}),
+            ),
+            (json!({"a": {}, "x:b": {}, "i:c": {}, "v:{": {}, "k:[]": {}, "f:d": {}}), json!({"f:d": {}})),
+            (
+                json!({".": 7, "f:a": {".": {}, "i:2": {}, "i:10": {}}}),
+                json!({".": {}, "f:a": {".": {}, "i:2": {}, "i:10": {}}}),
+            ),
+            (json!({"f:a": {"b": {}}}), json!({})),
+            (json!([{"f:a": {}}]), json!({})),
+            (json!(null), json!({})),
+        ] {
+            assert_eq!(FieldSet::decode(&fields).encode(), wanted, "{fields}");
+            let text = fields.to_string();
+            assert_eq!(serde_json::from_str::<FieldSet>(&text).unwrap().encode(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_written_in_two_ways_are_one() {
+        let text = r#"{"k:{\"b\":1, \"a\":2}":{"f:x":{}},"k:{\"a\":2,\"b\":1}":{"f:y":{}}}"#;
+        let set: FieldSet = serde_json::from_str(text).unwrap();
+        assert_eq!(set.encode(), json!({"k:{\"a\":2,\"b\":1}": {"f:x": {}, "f:y": {}}}));
     }
 
     #[test]
@@ -452,6 +656,60 @@ mod tests {
             Step::Key(r#"{"name":"c"}"#.into()),
         ]);
         assert_eq!(show(&set.paths()[0]), r#".spec.containers[name="c"]"#);
+    }
+
+    #[test]
+    fn sets_do_what_sets_of_paths_do() {
+        let names = ["a", "b", "c"];
+        let path = |number: usize| -> Path {
+            let digits = [number % 4, number / 4 % 4, number / 16 % 4];
+            let steps = digits.into_iter().take_while(|digit| *digit > 0);
+            steps.map(|digit| Step::Field(names[digit - 1].to_owned())).collect()
+        };
+        // As a generator of numbers that come again: what matters is that there are many sets.
+        let mut state = 7_u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize
+        };
+        for _ in 0..500 {
+            let mut pair = [(FieldSet::default(), BTreeSet::new()), (FieldSet::default(), BTreeSet::new())];
+            for (set, plain) in &mut pair {
+                for _ in 0..random() % 12 {
+                    let path = path(random() % 64);
+                    set.insert(&path);
+                    plain.insert(path);
+                }
+            }
+            let [(one, plain_one), (other, plain_other)] = pair;
+            let of = |set: &FieldSet| set.paths().into_iter().collect::<BTreeSet<_>>();
+            assert_eq!(of(&one), plain_one);
+            let mut all = one.clone();
+            all.union(other.clone());
+            assert_eq!(of(&all), plain_one.union(&plain_other).cloned().collect());
+            assert_eq!(of(&one.difference(&other)), plain_one.difference(&plain_other).cloned().collect());
+            assert_eq!(
+                of(&one.intersection(&other)),
+                plain_one.intersection(&plain_other).cloned().collect()
+            );
+            let mut rest = one.clone();
+            rest.subtract_below(&other);
+            let is_left = |path: &&Path| !plain_other.iter().any(|gone| path.starts_with(gone));
+            assert_eq!(of(&rest), plain_one.iter().filter(is_left).cloned().collect());
+            let mut below = Below::default();
+            for path in plain_one.iter().rev().filter(|path| !path.is_empty()) {
+                let mut rest = FieldSet::default();
+                rest.insert(&path[1..]);
+                below.put(path[0].clone(), rest);
+            }
+            let mut again = FieldSet { is_member: plain_one.contains(&Path::new()), ..FieldSet::default() };
+            again.add(below);
+            assert_eq!(again, one);
+            for path in &plain_one {
+                all.remove(path);
+            }
+            assert_eq!(of(&all), plain_other.difference(&plain_one).cloned().collect());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hako_store::{Op, Revision, StoreError, Write, Written};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::apart::encode_kept;
 use super::convert;
 use super::decode;
 use super::encoded::head_value;
@@ -18,9 +19,10 @@ use super::ownership::{self, Writer};
 use super::render;
 use super::target::Target;
 use super::uid;
-use crate::admission::{self, Operation, Reservation};
+use crate::admission::{self, Apart, Change, Operation, Reservation};
 use crate::flow;
 use crate::http::{Failure, Outcome, Request, answer};
+use crate::patch::apply::{self, Record};
 use crate::server::Inner;
 
 /// How often a generated name may turn out to be taken.
@@ -52,6 +54,12 @@ pub(super) enum Stored {
 }
 
 impl Stored {
+    /// Nothing was stored of an object, which does not have it with it who owns what.
+    pub(super) fn whole(mut object: Value, record: &Record) -> Self {
+        record.put(&mut object);
+        Self::Value(Box::new(object))
+    }
+
     pub(super) fn render(&self, target: &Target, form: crate::http::Form, code: StatusCode) -> Outcome {
         match self {
             Self::Bytes(stored, revision) => render::object(&target.row, form, code, stored, *revision),
@@ -101,10 +109,12 @@ async fn attempt(
     // What the server makes of a job depends on its identity.
     stamp(&mut object);
     row.default(&mut object);
-    let change = writer.change(server, Operation::Create, target, None);
     metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
     // As upstream has it, nobody owns what the server adds from here on.
-    ownership::record_alone(writer, target, None, &mut object);
+    let given = apply::taken(&mut object);
+    let before = Record::default();
+    let apart = Apart::new(&before, ownership::record_alone(writer, target, None, given.as_ref(), &object));
+    let change = Change { apart: Some(&apart), ..writer.change(server, Operation::Create, target, None) };
     admission::mutate(&change, &mut object).await?;
     metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
     row.strategy().prepare_create(&mut object);
@@ -125,10 +135,10 @@ async fn attempt(
         if let Some(entry) = server.config.store.get(&target.key()).await?.entry {
             return Err(taken(target, &entry.value));
         }
-        return Ok(Stored::Value(Box::new(object)));
+        return Ok(Stored::whole(object, &apart.now()));
     }
     let charges = admission::charge(&change, &object, false).await?;
-    let stored = store(server, target, &change, &mut object, &mut reservation).await;
+    let stored = store(server, target, &change, (&mut object, &apart.now()), &mut reservation).await;
     let (bytes, written) = match stored {
         Ok(stored) => stored,
         Err(failure) => {
@@ -155,12 +165,12 @@ async fn attempt(
 async fn store(
     server: &Arc<Inner>,
     target: &Target,
-    change: &admission::Change<'_>,
-    object: &mut Value,
+    change: &Change<'_>,
+    (object, record): (&mut Value, &Record),
     reservation: &mut Reservation,
 ) -> Outcome<(Bytes, Result<Written, StoreError>)> {
     loop {
-        let bytes = convert::encode_kept(server, &target.row, object).await?;
+        let bytes = encode_kept(server, &target.row, object, record).await?;
         let mut write = Write::create(target.key(), bytes.clone()).along(reservation.along());
         if let Op::Put { lease, .. } = &mut write.op {
             *lease = server.event_lease.of(server, &target.row).await?;

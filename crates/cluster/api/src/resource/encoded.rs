@@ -3,34 +3,46 @@
 //! INVARIANT: `apiVersion` and `kind`, which hold no quotes, commas or braces, come first and `metadata` third and not
 //! empty; so the first `"metadata":{` is where the revision goes, and reading needs no parsing. White space may follow.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use hako_store::{Entry, Revision};
 use serde_json::Value;
 
 use crate::http::{Failure, Outcome, SHARED_BYTES};
 use crate::kinds::Served;
+use crate::patch::apply::Record;
+use crate::schema::encode;
 
 const METADATA: &[u8] = b"\"metadata\":{";
+const OWNERS: &[u8] = b"\"managedFields\":";
+/// Bytes that an object takes at least, mostly.
+const ROOM: usize = 2048;
 
 /// Encodes an object of a kind for the store.
 pub(crate) fn encode(row: &Served, object: &mut Value) -> Outcome<Bytes> {
+    encode_with(row, object, &Record::default())
+}
+
+/// The same of an object that does not have with it who owns what.
+pub(super) fn encode_with(row: &Served, object: &mut Value, record: &Record) -> Outcome<Bytes> {
     row.write_stored(object);
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
     metadata.map(|metadata| metadata.shift_remove("resourceVersion"));
-    let mut out = Vec::with_capacity(1024);
-    write_ordered(&mut out, object)?;
+    let mut out = Vec::with_capacity(ROOM);
+    write_ordered(&mut out, object, record)?;
     out.extend_from_slice(row.strategy().mark());
     Ok(Bytes::from(out))
 }
 
 /// An object in the form in which stored ones are, without what a kind does to it.
 pub(super) fn bytes_of(object: &Value) -> Outcome<Bytes> {
-    let mut out = Vec::with_capacity(1024);
-    write_ordered(&mut out, object)?;
+    let mut out = Vec::with_capacity(ROOM);
+    write_ordered(&mut out, object, &Record::default())?;
     Ok(Bytes::from(out))
 }
 
-fn write_ordered(out: &mut Vec<u8>, object: &Value) -> Outcome<()> {
+fn write_ordered(out: &mut Vec<u8>, object: &Value, record: &Record) -> Outcome<()> {
     let fault = || Failure::bad_request("the object is no JSON object with metadata");
     let map = object.as_object().ok_or_else(fault)?;
     if !map.get("metadata").is_some_and(Value::is_object) {
@@ -40,6 +52,16 @@ fn write_ordered(out: &mut Vec<u8>, object: &Value) -> Outcome<()> {
     for first in ["apiVersion", "kind", "metadata"] {
         let value = map.get(first).ok_or_else(fault)?;
         member(out, first, value);
+    }
+    if let Some(text) = record.text() {
+        // Behind what the metadata have.
+        out.pop();
+        if !out.ends_with(b"{") {
+            out.push(b',');
+        }
+        out.extend_from_slice(OWNERS);
+        out.extend_from_slice(text);
+        out.push(b'}');
     }
     for (name, value) in map {
         if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
@@ -54,52 +76,9 @@ fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
     if out.len() > 1 {
         out.push(b',');
     }
-    text(out, name);
+    encode::text(out, name);
     out.push(b':');
-    self::value(out, value);
-}
-
-/// Appends JSON, as `serde_json` does, which looks at each byte of a text by itself.
-fn value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::String(it) => text(out, it),
-        Value::Array(items) => {
-            let mut open = b'[';
-            for item in items {
-                out.push(std::mem::replace(&mut open, b','));
-                self::value(out, item);
-            }
-            close(out, items.is_empty(), b"[]");
-        }
-        Value::Object(members) => {
-            let mut open = b'{';
-            for (name, member) in members {
-                out.push(std::mem::replace(&mut open, b','));
-                text(out, name);
-                out.push(b':');
-                self::value(out, member);
-            }
-            close(out, members.is_empty(), b"{}");
-        }
-        // INVARIANT: writing to a `Vec` cannot fail.
-        other => drop(serde_json::to_writer(out, other)),
-    }
-}
-
-fn close(out: &mut Vec<u8>, is_empty: bool, brackets: &[u8; 2]) {
-    out.extend_from_slice(if is_empty { brackets } else { &brackets[1..] });
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    // Without a way out, so that many bytes are compared at once.
-    let is_odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    if text.bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
-        // INVARIANT: writing to a `Vec` cannot fail.
-        return drop(serde_json::to_writer(out, text));
-    }
-    out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
-    out.push(b'"');
+    encode::value(out, value);
 }
 
 /// Appends the object, in the form of the row, with its revision.
@@ -171,15 +150,112 @@ pub(crate) fn decode(row: &Served, entry: &Entry) -> Outcome<Value> {
 }
 
 pub(super) fn decode_at(row: &Served, stored: &[u8], revision: Revision) -> Outcome<Value> {
-    let mut object: Value = serde_json::from_slice(stored).map_err(|error| {
-        let text = "a stored object is damaged";
-        hako_error::Error::new(hako_error::Kind::DataLoss, text).with_source(error)
-    })?;
+    let mut object = value_of(stored)?;
     if !row.is_served_as_kept(stored) {
         row.read_stored(&mut object);
     }
     object["metadata"]["resourceVersion"] = revision.0.to_string().into();
     Ok(object)
+}
+
+/// The same, and who owns what of it apart from it: that has as many nodes as the object itself, and most writes change
+/// little of it.
+pub(super) fn decode_apart(row: &Served, entry: &Entry) -> Outcome<(Value, Record)> {
+    let Some(Owners { with_name, value }) = Owners::find(&entry.value) else {
+        let mut object = decode(row, entry)?;
+        let record = Record::take(&mut object);
+        return Ok((object, record));
+    };
+    let rest = [&entry.value[..with_name.start], &entry.value[with_name.end..]].concat();
+    Ok((decode_at(row, &rest, entry.modified)?, Record::of(entry.value.slice(value))))
+}
+
+fn value_of(stored: &[u8]) -> Outcome<Value> {
+    // A text is known to be one as a whole, and not each of its strings by itself.
+    let read = match std::str::from_utf8(stored) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(stored),
+    };
+    Ok(read.map_err(|error| {
+        let text = "a stored object is damaged";
+        hako_error::Error::new(hako_error::Kind::DataLoss, text).with_source(error)
+    })?)
+}
+
+/// Where the metadata of a stored object say who owns what.
+#[derive(Debug)]
+struct Owners {
+    /// With a comma, so that the rest is an object.
+    with_name: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Owners {
+    /// None where they do not say it, or are not as we write them.
+    fn find(stored: &[u8]) -> Option<Self> {
+        let mut at = metadata_at(stored);
+        loop {
+            let begin = at;
+            let from = if stored.get(begin..)?.starts_with(OWNERS) {
+                begin + OWNERS.len()
+            } else {
+                let name = value_end(stored, begin).filter(|_| stored[begin] == b'"')?;
+                (*stored.get(name)? == b':').then_some(name + 1)?
+            };
+            let end = value_end(stored, from)?;
+            let is_last = match stored.get(end)? {
+                b',' => false,
+                b'}' => true,
+                _ => return None,
+            };
+            if from == begin + OWNERS.len() {
+                let with_name = match (is_last, stored[begin - 1]) {
+                    (false, _) => begin..end + 1,
+                    (true, b',') => begin - 1..end,
+                    (true, _) => return None,
+                };
+                return Some(Self { with_name, value: from..end });
+            }
+            if is_last {
+                return None;
+            }
+            at = end + 1;
+        }
+    }
+}
+
+/// Where a value ends that begins at a place; none if there is white space between its parts.
+fn value_end(json: &[u8], begin: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = begin;
+    loop {
+        match json.get(at)? {
+            b'"' => {
+                at += 1;
+                loop {
+                    match json.get(at)? {
+                        b'"' => break,
+                        b'\\' => at += 2,
+                        _ => at += 1,
+                    }
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b' ' | b'\t' | b'\n' | b'\r' => return None,
+            b',' | b':' if depth == 0 => return None,
+            _ if depth > 0 => {}
+            // A number or a word.
+            _ => {
+                let length = json[at..].iter().position(|byte| matches!(byte, b',' | b'}' | b']'));
+                return length.map(|length| at + length);
+            }
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
 }
 
 /// `metadata` member of an object as text, empty where missing.
@@ -193,15 +269,53 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn values_are_written_as_serde_json_writes_them() {
-        let odd: String = (0..0x300).filter_map(char::from_u32).collect();
-        let values = json!([
-            {}, [], "", odd, "plain", "é\u{7f}\u{2028}", null, true, -3, 0.5, 1e300, u64::MAX,
-            {"a": {"b\"": [[], {}, [1, [2]]]}, "": "\\"},
-        ]);
-        let mut out = Vec::new();
-        value(&mut out, &values);
-        assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&values).unwrap());
+    fn who_owns_what_is_found_wherever_it_is_in_the_metadata() {
+        let row = crate::kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        let fields = r#"[{"manager":"a}]\\\"","fieldsV1":{"f:a":{"k:{\"b\":[1]}":{}}}},7]"#;
+        let of = |metadata: &str| {
+            let text = format!(
+                r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{{metadata}}},"data":{{"managedFields":"x"}}}}"#
+            );
+            let value = Bytes::from(text);
+            Entry { key: Bytes::new(), value, created: Revision(1), modified: Revision(7), lease: None }
+        };
+        for metadata in [
+            format!(r#""name":"a","managedFields":{fields}"#),
+            format!(r#""managedFields":{fields},"name":"a""#),
+            format!(
+                r#""labels":{{"managedFields":"[]"}},"managedFields":{fields},"name":"a","generation":-1"#
+            ),
+            format!(r#""generation":12,"is":true,"no":null,"name":"a","managedFields":{fields}"#),
+            format!(r#""managedFields":{fields}"#),
+            format!(r#" "name" : "a", "managedFields" : {fields} "#),
+            r#""name":"a""#.to_owned(),
+        ] {
+            let entry = of(&metadata);
+            let mut whole = decode(row, &entry).unwrap();
+            let (apart, record) = decode_apart(row, &entry).unwrap();
+            assert!(apart["metadata"].get("managedFields").is_none(), "{metadata}");
+            let mut again = apart.clone();
+            record.put(&mut again);
+            assert_eq!(again, whole, "{metadata}");
+            if metadata.len() < fields.len() + 20 || metadata.starts_with(' ') {
+                continue;
+            }
+            assert!(Owners::find(&entry.value).is_some(), "{metadata}");
+            let (mut one, kept) = (apart, encode(row, &mut whole).unwrap());
+            let two = encode_with(row, &mut one, &record).unwrap();
+            let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+            assert_eq!(read(&two), read(&kept), "{metadata}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_has_no_owners() {
+        let text = br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a\\","managedFields":[{}]},"data":{}}"#;
+        let whole = Owners::find(text).unwrap();
+        for end in 0..text.len() {
+            let found = Owners::find(&text[..end]);
+            assert_eq!(found.is_some(), end > whole.value.end, "{end}");
+        }
     }
 
     #[test]

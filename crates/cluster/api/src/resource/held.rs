@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use hako_kube::Head;
 use hako_store::{StoreError, Write, Written};
 
 use super::target::Target;
@@ -54,15 +53,14 @@ pub(super) async fn store(
 async fn look(server: &Arc<Inner>, target: &Target, change: &Change<'_>) -> Outcome<()> {
     let Some(holder) = target.row.strategy().holder() else { return Ok(()) };
     let entry = server.config.store.get(holder.key.as_bytes()).await?.entry;
-    let found = entry.as_ref().and_then(|entry| Head::identity(&entry.value).ok());
-    match (entry, found) {
-        (Some(entry), Some((uid, None))) if uid == holder.uid => {
-            change.notes.rely_on(&entry);
-            Ok(())
-        }
-        (_, Some((uid, Some(_)))) if uid == holder.uid => {
-            Err(Failure::kind_is_ending().of(&target.subject()))
-        }
-        _ => Err(Failure::no_such_path()),
+    // A definition may have hundreds of kilobytes.
+    let found = entry.as_ref().and_then(|entry| Some((entry, server.identities.of(entry).ok()?)));
+    let Some((entry, identity)) = found.filter(|(_, identity)| *identity.uid == *holder.uid) else {
+        return Err(Failure::no_such_path());
+    };
+    if identity.deleted.is_some() {
+        return Err(Failure::kind_is_ending().of(&target.subject()));
     }
+    change.notes.rely_on(entry);
+    Ok(())
 }

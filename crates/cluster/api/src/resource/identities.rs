@@ -1,5 +1,5 @@
 //! The identities of the few objects that every request asks about: the account and the pod that its token is of, and
-//! the namespace that it creates something in.
+//! the namespace that it creates something in, and the definition of its kind.
 
 use std::collections::HashMap;
 use std::sync::Arc;

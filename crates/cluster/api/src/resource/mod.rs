@@ -6,6 +6,7 @@
 //! Invariant: an object is encoded once, when it is written; readers and watchers get those bytes with the
 //! revision put in, and objects are decoded only to change them, to select by their fields or to print cells.
 
+mod apart;
 mod components;
 mod connect;
 mod conversion_counts;

@@ -6,13 +6,14 @@ use hako_kube::status::Subject;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::apart::Old;
 use super::siblings::Siblings;
 use super::target::Target;
 use crate::admission::{Change, Manner, Notes, Operation};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request};
 use crate::kinds::{PartWrite, Served};
-use crate::patch::apply;
+use crate::patch::apply::{self, Record};
 use crate::server::Inner;
 
 /// Who changes an object, through which part, and how that is recorded.
@@ -30,11 +31,11 @@ pub(super) struct Writer<'a> {
     pub notes: &'a Notes,
     pub manner: Manner,
     asks_others: bool,
-    record: Record,
+    record: Noted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Record {
+enum Noted {
     /// What the write changed becomes the writer's.
     Track,
     /// Nothing changes hands: components of this process write what nobody else does, and for them the record
@@ -47,7 +48,7 @@ enum Record {
 impl<'a> Writer<'a> {
     /// The sender of a request.
     pub(super) fn of(request: &'a Request, subresource: &'a str) -> Self {
-        let record = if request.is_inside { Record::Keep } else { Record::Track };
+        let record = if request.is_inside { Noted::Keep } else { Noted::Track };
         let (identity, notes) = (&request.identity, &*request.notes);
         let (manager, manner) = (request.manager(), Manner::of(request));
         Self {
@@ -72,13 +73,13 @@ impl<'a> Writer<'a> {
             notes,
             manner: Manner::of_server(),
             asks_others: false,
-            record: Record::Keep,
+            record: Noted::Keep,
         }
     }
 
     /// The sender of an application, which has said who it is.
     pub(super) fn applying(request: &'a Request, subresource: &'a str) -> Self {
-        Self { record: Record::Applied, ..Self::of(request, subresource) }
+        Self { record: Noted::Applied, ..Self::of(request, subresource) }
     }
 
     /// The same, who owns what it writes to the whole object under a subresource.
@@ -88,7 +89,7 @@ impl<'a> Writer<'a> {
 
     /// The same, who owns nothing of what it writes.
     pub(super) fn unrecorded(self) -> Self {
-        Self { record: Record::Keep, ..self }
+        Self { record: Noted::Keep, ..self }
     }
 
     /// The sender of a deletion with these options.
@@ -113,38 +114,62 @@ impl<'a> Writer<'a> {
         old: Option<&'a Value>,
     ) -> Change<'a> {
         let Self { identity, notes, subresource: part, manner, asks_others, .. } = self;
-        Change { server, operation, target, part, identity, old, notes, manner, asks_others: *asks_others }
+        Change {
+            server,
+            operation,
+            target,
+            part,
+            identity,
+            old,
+            notes,
+            manner,
+            asks_others: *asks_others,
+            apart: None,
+        }
     }
 }
 
-/// Keeps the record of ownership through a change.
+/// The record of ownership after a change; `given` is what the writer has set.
 pub(super) async fn record(
     server: &Inner,
     writer: &Writer<'_>,
     target: &Target,
-    old: &Value,
-    new: &mut Value,
-) {
+    old: &Old,
+    given: Option<&Value>,
+    new: &Value,
+) -> Record {
     let own = target.row.api_version();
-    let is_of_one = || ![old, &*new].iter().any(|object| apply::has_other_versions(object, own));
-    if writer.record != Record::Track || is_of_one() {
-        return record_alone(writer, target, Some(old), new);
+    let names_others = |given: &Value| apply::names_other_versions(given, own);
+    if writer.record != Noted::Track || old.record.is_of(own) && !given.is_some_and(names_others) {
+        return record_alone(writer, target, Some(old), given, new);
     }
-    let siblings = Siblings::of(server, &target.row, [old, &*new]);
-    let write = write(writer, target, Some(old));
-    if let Err(error) = Box::pin(apply::track_across(write, old, new, &siblings)).await {
+    let before = old.record.value().unwrap_or_default();
+    let siblings = Siblings::of(server, &target.row, [&before].into_iter().chain(given));
+    let write = write(writer, target, Some(&old.object));
+    let made = apply::track_across(write, &old.record, given, (&old.object, new), &siblings);
+    Box::pin(made).await.unwrap_or_else(|error| {
         // As upstream has it, nothing is said of owners where it is not known what became of what they own.
         tracing::debug!(%error, "who owns what of an object is not known any more");
-        keep(None, new);
-    }
+        Record::default()
+    })
 }
 
 /// The same for a new object, or one that nobody writes in another version.
-pub(super) fn record_alone(writer: &Writer<'_>, target: &Target, old: Option<&Value>, new: &mut Value) {
+pub(super) fn record_alone(
+    writer: &Writer<'_>,
+    target: &Target,
+    old: Option<&Old>,
+    given: Option<&Value>,
+    new: &Value,
+) -> Record {
     match writer.record {
-        Record::Applied => {}
-        Record::Keep => keep(old, new),
-        Record::Track => apply::track(write(writer, target, old), new),
+        Noted::Applied => given.map_or_else(Record::default, Record::of_value),
+        Noted::Keep => old.map_or_else(Record::default, |old| old.record.clone()),
+        Noted::Track => {
+            let (live, none) = (old.map(|old| &old.object), Record::default());
+            let before = old.map_or(&none, |old| &old.record);
+            apply::track_apart(write(writer, target, live), before, given, new)
+        }
     }
 }
 
@@ -176,14 +201,6 @@ fn taken_with_status(row: &Served) -> [bool; apply::METADATA_OF_ALL.len()] {
     let mut new = json!({"metadata": sent});
     row.strategy().prepare_part(&mut new, &json!({"metadata": {}}), &PartWrite { name: "status", now: "" });
     apply::METADATA_OF_ALL.map(|name| new["metadata"].get(name).is_some_and(|left| *left == sent[name]))
-}
-
-fn keep(old: Option<&Value>, new: &mut Value) {
-    let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    match old.and_then(|old| old.pointer("/metadata/managedFields")) {
-        Some(fields) => metadata.insert("managedFields".to_owned(), fields.clone()),
-        None => metadata.shift_remove("managedFields"),
-    };
 }
 
 /// What an object becomes when a configuration is applied to it.
@@ -219,7 +236,8 @@ pub(super) async fn applied_across(
     if !apply::has_other_versions(live, target.row.api_version()) {
         return applied(writer, target, Some(live), configuration, force);
     }
-    let siblings = Siblings::of(server, &target.row, [live]);
+    let before = live.pointer("/metadata/managedFields");
+    let siblings = Siblings::of(server, &target.row, before);
     let request = application(writer, target, Some(live), configuration, force);
     let made = Box::pin(apply::apply_across(request, live, &siblings)).await;
     made.map_err(|error| Failure::about(&error, &target.subject()))

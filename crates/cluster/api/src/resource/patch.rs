@@ -9,10 +9,11 @@ use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::apart::Old;
 use super::convert;
 use super::create::store_new;
 use super::decode;
-use super::encoded::{decode as decode_entry, head_value};
+use super::encoded::head_value;
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::target::Target;
@@ -75,6 +76,13 @@ impl Format {
         faults.into_all()
     }
 
+    /// Whether a patch may read or change who owns what: one that says nothing of it leaves it as it is. Operations may
+    /// copy all of the metadata.
+    fn may_reach_owners(self, patch: &Value) -> bool {
+        let metadata = patch.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        self == Self::Json || metadata.into_iter().any(|(name, _)| name.ends_with("managedFields"))
+    }
+
     /// What `object` becomes. Not for apply.
     pub(super) fn apply_to(self, object: &Value, change: &Value, shape: &Shape) -> Outcome<Value> {
         Ok(match self {
@@ -111,16 +119,18 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
     let writer = Writer::of(request, part);
     let shape = target.row.shape();
     let warnings = Mutex::new(Vec::new());
-    let apply = |old: &Value| {
-        let new = format.apply_to(old, &change, shape)?;
+    let is_about_owners = format.may_reach_owners(&change);
+    let made = |old: &Old| Ok::<_, Failure>(format.apply_to(&old.whole(), &change, shape)?.to_string());
+    let apply = |old: &Old| {
+        let whole = is_about_owners.then(|| old.whole());
+        let seen = whole.as_ref().unwrap_or(&old.object);
+        let new = format.apply_to(seen, &change, shape)?;
         if mode == FieldValidation::Strict && !strict.is_empty() {
             let text = format!("strict decoding error: {}", strict.join(", "));
-            return Err(unfit(&Failure::bad_request(text), new.to_string()));
+            return Err(unfit(&Failure::bad_request(text), made(old)?));
         }
         let sent = match decode::admit(request, &target.row, new) {
-            Err(failure) if failure.is(400) => {
-                return Err(unfit(&failure, format.apply_to(old, &change, shape)?.to_string()));
-            }
+            Err(failure) if failure.is(400) => return Err(unfit(&failure, made(old)?)),
             other => other?,
         };
         *warnings.lock() = sent.warnings;
@@ -154,9 +164,10 @@ async fn apply(server: &Arc<Inner>, request: &Request, target: &Target, part: &s
         let (code, stored) = match server.config.store.get(&target.key()).await?.entry {
             Some(entry) => {
                 let shown = convert::shown(server, &target.row, Arc::clone(&entry)).await?;
-                let old = decode_entry(&target.row, &shown)?;
+                let old = Old::decode(&target.row, &shown)?;
+                let live = old.whole();
                 let new =
-                    ownership::applied_across(server, &writer, target, &old, &sent.object, force).await?;
+                    ownership::applied_across(server, &writer, target, &live, &sent.object, force).await?;
                 (StatusCode::OK, attempt(server, target, &writer, is_dry_run, &entry, &old, new).await?)
             }
             None if !part.is_empty() => return Err(target.not_found()),

@@ -53,7 +53,7 @@ async fn carry_out(server: &Arc<Inner>, request: &Request, target: &Target, mut 
     let node = sent.pointer("/target/name").and_then(Value::as_str).unwrap_or("").to_owned();
     let writer = writer.settled();
     let is_dry_run = options::is_dry_run(request, OptionsOf::Create)?;
-    modify(server, target, &writer, is_dry_run, |old| bound(target, old, &sent, &node)).await?;
+    modify(server, target, &writer, is_dry_run, |old| bound(target, &old.object, &sent, &node)).await?;
     Ok(answer::json(StatusCode::CREATED, &Status::success()))
 }
 

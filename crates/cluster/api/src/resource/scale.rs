@@ -7,6 +7,7 @@ use hako_kube::status::Subject;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::apart::Old;
 use super::convert;
 use super::create::Stored;
 use super::decode;
@@ -73,7 +74,7 @@ async fn change(
 ) -> Outcome<Stored> {
     let writer = Writer::of(request, "").owning_through(PART).settled();
     let (wanted, paths) = (wanted(request, &target.row)?, target.row.strategy().scale_paths());
-    modify(server, target, &writer, is_dry_run, |old| {
+    modify(server, target, &writer, is_dry_run, |Old { object: old, .. }| {
         readable(paths, old)?;
         let mut scale = wanted(&scale::to_change(paths, old))?;
         if let Some(replicas) = &replicas {
@@ -104,7 +105,8 @@ async fn apply(
     let configuration = json!({
         "apiVersion": target.row.api_version(), "kind": *target.row.kind, "metadata": {"name": target.name},
     });
-    modify(server, target, &writer, is_dry_run, |old| {
+    modify(server, target, &writer, is_dry_run, |before| {
+        let old = &before.object;
         readable(paths, old)?;
         let scale = wanted(&scale::to_change(paths, old))?;
         not_empty(paths, &scale)?;
@@ -114,7 +116,7 @@ async fn apply(
         if let Some(replicas) = replicas.filter(|replicas| !replicas.is_null()) {
             scale::set(paths, &mut configuration, replicas.clone());
         }
-        ownership::applied(&writer, target, Some(old), &configuration, force)
+        ownership::applied(&writer, target, Some(&before.whole()), &configuration, force)
     })
     .await
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::convert;
 use crate::kinds::{Served, Strategy};
-use crate::patch::apply::{Versions, versions_of};
+use crate::patch::apply::{Versions, versions_in};
 use crate::schema::Shape;
 use crate::server::Inner;
 
@@ -19,10 +19,14 @@ pub(super) struct Siblings<'a> {
 }
 
 impl<'a> Siblings<'a> {
-    /// Those in which the managers of objects write.
-    pub(super) fn of<const N: usize>(server: &'a Inner, row: &'a Served, objects: [&Value; N]) -> Self {
+    /// Those in which managers write, who are listed.
+    pub(super) fn of<'v>(
+        server: &'a Inner,
+        row: &'a Served,
+        lists: impl IntoIterator<Item = &'v Value>,
+    ) -> Self {
         let mut others: Vec<(String, Box<dyn Strategy>)> = Vec::new();
-        for version in objects.into_iter().flat_map(versions_of) {
+        for version in lists.into_iter().flat_map(versions_in) {
             let is_known = version == row.api_version() || others.iter().any(|(name, _)| name == version);
             if let Some(other) = (!is_known).then(|| row.strategy().in_version(version)).flatten() {
                 others.push((version.to_owned(), other));

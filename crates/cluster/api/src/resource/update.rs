@@ -9,18 +9,20 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
+use super::apart::{Old, encode_kept};
 use super::convert;
 use super::create::{Stored, place, store_new};
 use super::decode;
-use super::encoded::{decode as decode_entry, head_value};
+use super::encoded::head_value;
 use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
 use super::target::Target;
-use crate::admission::{self, Notes, Operation, Reservation};
+use crate::admission::{self, Apart, Change, Notes, Operation, Reservation};
 use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{PartWrite, Served};
+use crate::patch::apply::{self, Record};
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.
@@ -46,7 +48,7 @@ pub(crate) async fn update(server: &Arc<Inner>, request: &Request, target: &Targ
         Some(object) => Ok(object),
         None => decode::object(request, &target.row).map(|sent| sent.object),
     };
-    let (code, stored) = match modify(server, target, &writer, is_dry_run, |_: &Value| sent()).await {
+    let (code, stored) = match modify(server, target, &writer, is_dry_run, |_: &Old| sent()).await {
         Err(failure) if failure.is(404) && part.is_empty() && target.row.write_rules.creates_on_update => {
             (StatusCode::CREATED, make(server, target, &writer, is_dry_run, sent()?).await?)
         }
@@ -84,18 +86,18 @@ async fn make(
 /// Reads, changes, admits and stores, again and again until nobody interfered.
 ///
 /// `change` gets the object with its version and answers what it should become; a version left in there has to
-/// be the current one.
+/// be the current one. Who owns what need not be in there.
 pub(super) async fn modify(
     server: &Arc<Inner>,
     target: &Target,
     writer: &Writer<'_>,
     is_dry_run: bool,
-    change: impl Fn(&Value) -> Outcome<Value>,
+    change: impl Fn(&Old) -> Outcome<Value>,
 ) -> Outcome<Stored> {
     for _ in 0..ATTEMPTS {
         let entry = target.read(&*server.config.store).await?;
         let shown = convert::shown(server, &target.row, Arc::clone(&entry)).await?;
-        let old = decode_entry(&target.row, &shown)?;
+        let old = Old::decode(&target.row, &shown)?;
         let new = change(&old)?;
         match attempt(server, target, writer, is_dry_run, &entry, &old, new).await? {
             Some(stored) => return Ok(stored),
@@ -112,18 +114,22 @@ pub(super) async fn attempt(
     writer: &Writer<'_>,
     is_dry_run: bool,
     entry: &Entry,
-    old: &Value,
+    before: &Old,
     mut new: Value,
 ) -> Outcome<Option<Stored>> {
-    let row = &*target.row;
+    let (row, old) = (&*target.row, &before.object);
+    let given = apply::taken(&mut new);
+    let apart =
+        Apart::new(&before.record, given.as_ref().map_or_else(|| before.record.clone(), Record::of_value));
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
     row.default(&mut new);
-    let change = writer.change(server, Operation::Update, target, Some(old));
+    let change =
+        Change { apart: Some(&apart), ..writer.change(server, Operation::Update, target, Some(old)) };
     metadata::dedup_owners(&mut new, writer.notes, Moment::Sent);
     // As upstream has it, nobody owns what the server adds from here on. Of a part the server takes away, too.
     if writer.subresource.is_empty() {
-        ownership::record(server, writer, target, old, &mut new).await;
+        apart.set(ownership::record(server, writer, target, before, given.as_ref(), &new).await);
     }
     admission::mutate(&change, &mut new).await?;
     metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
@@ -139,21 +145,22 @@ pub(super) async fn attempt(
     admission::validate(&change, &new).await?;
     let reservation = admission::allocate(server, target, &mut new, Some(old), is_dry_run).await?;
     if !writer.subresource.is_empty() {
-        ownership::record(server, writer, target, old, &mut new).await;
+        apart.set(ownership::record(server, writer, target, before, given.as_ref(), &new).await);
     }
+    let record = apart.now();
     if is_finished(&new) && !is_dry_run {
         let gone = remove(server, target, entry, old).await?;
-        return Ok(gone.then(|| Stored::Value(Box::new(new))));
+        return Ok(gone.then(|| Stored::whole(new, &record)));
     }
     if is_dry_run {
         let _ = admission::charge(&change, &new, true).await?;
-        return Ok(Some(Stored::Value(Box::new(new))));
+        return Ok(Some(Stored::whole(new, &record)));
     }
-    if is_same(&new, old) && row.strategy().is_current(&entry.value) {
+    if is_same(&new, old) && record.is_same(&before.record) && row.strategy().is_current(&entry.value) {
         let shown = convert::bytes_shown(server, row, entry.value.clone(), entry.modified).await?;
         return Ok(Some(Stored::Bytes(shown, entry.modified)));
     }
-    let bytes = convert::encode_kept(server, row, &mut new).await?;
+    let bytes = encode_kept(server, row, &mut new, &record).await?;
     let mut write = Write::put(target.key(), bytes.clone(), Expect::At(entry.modified));
     write.along = reservation.along();
     if let hako_store::Op::Put { lease, .. } = &mut write.op {
@@ -325,7 +332,7 @@ pub(super) async fn remove(server: &Inner, target: &Target, entry: &Entry, old: 
     }
 }
 
-/// Whether two objects differ in nothing but the record of who wrote what when.
+/// Whether two objects differ in nothing but their versions.
 fn is_same(new: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
     let rest = |map: &Map<String, Value>| map.iter().filter(|(name, _)| *name != "metadata").count();
@@ -338,24 +345,8 @@ fn is_same(new: &Value, old: &Value) -> bool {
 
 fn is_same_metadata(new: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
-    let is_counted = |name: &str| !matches!(name, "managedFields" | "resourceVersion");
+    let is_counted = |name: &str| name != "resourceVersion";
     let count = |map: &Map<String, Value>| map.keys().filter(|name| is_counted(name)).count();
     count(new) == count(old)
         && new.iter().all(|(name, value)| !is_counted(name) || old.get(name) == Some(value))
-        && has_same_owners(new.get("managedFields"), old.get("managedFields"))
-}
-
-/// Whether ownership is the same, its times aside.
-fn has_same_owners(new: Option<&Value>, old: Option<&Value>) -> bool {
-    fn entries(fields: Option<&Value>) -> &[Value] {
-        fields.and_then(Value::as_array).map_or(&[], Vec::as_slice)
-    }
-    let (new, old) = (entries(new), entries(old));
-    let is_same = |new: &Value, old: &Value| {
-        ["manager", "operation", "fieldsV1"].iter().all(|name| match (new.get(name), old.get(name)) {
-            (Some(new), Some(old)) => hako_kube::is_same(new, old),
-            (new, old) => new.is_none() && old.is_none(),
-        })
-    };
-    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| is_same(new, old))
 }

@@ -45,7 +45,12 @@ const ALIASED_MAX: usize = 1_000_000;
 /// # Errors
 /// Where the bytes are no JSON.
 pub fn json(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    serde_json::from_slice(bytes).map_err(DecodeError::Json)
+    // A text is known to be one as a whole, and not each of its strings by itself.
+    let read = match str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(bytes),
+    };
+    read.map_err(DecodeError::Json)
 }
 
 /// Decodes one YAML document; JSON is YAML too.

@@ -1,6 +1,6 @@
 //! What the types of the served kinds look like: fields, lists, merge keys, descriptions.
 //!
-//! Owns: the compact [`Model`] of all types, decoding of request bodies with duplicate detection ([`decode`]),
+//! Owns: the compact [`Model`] of all types, decoding of request bodies with duplicate detection ([`decode`]), encoding,
 //! the check of an object against its type ([`admit`]): unknown fields, wrong types, canonical quantities.
 //! Does not own: rules between fields, which are the kinds'.
 //!
@@ -10,6 +10,7 @@
 mod build;
 mod check;
 pub mod decode;
+pub(crate) mod encode;
 mod facts;
 mod model;
 

@@ -76,6 +76,16 @@ impl Registered {
         Arc::clone(&self.validating.read())
     }
 
+    /// Whether anything is registered that may change objects.
+    pub(in crate::admission) fn mutates(&self) -> bool {
+        !self.mutating_hooks.read().is_empty() || !self.mutating.read().is_empty()
+    }
+
+    /// Whether anything is registered that may refuse objects.
+    pub(in crate::admission) fn validates(&self) -> bool {
+        !self.validating_hooks.read().is_empty() || !self.validating.read().is_empty()
+    }
+
     /// Makes the lists those of the index.
     fn set(&self, index: &Index) {
         let hooks =

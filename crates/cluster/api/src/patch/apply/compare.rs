@@ -1,7 +1,7 @@
 //! In what two states of an object differ, field by field, as `Compare` of upstream's structured-merge-diff tells it.
 
 use super::{FieldSet, Reach};
-use crate::patch::fields::{Step, item_step};
+use crate::patch::fields::{Below, Step, item_step};
 use crate::schema::{Field, ListKind, Model, Shape, model};
 use hako_kube::{Beside, is_same};
 use serde_json::{Map, Value};
@@ -32,8 +32,21 @@ impl Changes {
         self
     }
 
-    /// Notes under a step what is different there.
-    fn put(&mut self, step: Step, below: Self) {
+    fn add(&mut self, noted: Noted) {
+        self.changed.add(noted.changed);
+        self.gone.add(noted.gone);
+    }
+}
+
+/// What is different below the steps from a node.
+#[derive(Default)]
+struct Noted {
+    changed: Below,
+    gone: Below,
+}
+
+impl Noted {
+    fn put(&mut self, step: Step, below: Changes) {
         match (below.changed.is_empty(), below.gone.is_empty()) {
             (true, true) => {}
             (false, true) => self.changed.put(step, below.changed),
@@ -85,13 +98,13 @@ impl Comparison {
                 if is_empty(was) && is_empty(is) && zeros(resolved).next().is_none() {
                     return changes.changed.insert(&[]);
                 }
-                self.members(resolved, was, is, changes);
+                changes.add(self.members(resolved, was, is));
             }
             (Parts::Items(was), Parts::Items(is)) => {
                 if was.is_empty() && is.is_empty() {
                     return changes.changed.insert(&[]);
                 }
-                self.items(resolved, was, is, changes);
+                changes.add(self.items(resolved, was, is));
             }
             // What has parts and what has none: nothing of the one is in the other.
             _ => {
@@ -107,8 +120,8 @@ impl Comparison {
         shape: &Shape,
         was: Option<&Map<String, Value>>,
         is: Option<&Map<String, Value>>,
-        changes: &mut Changes,
-    ) {
+    ) -> Noted {
+        let mut noted = Noted::default();
         let mut beside = Beside::new(was);
         for (name, value) in is.into_iter().flatten() {
             let before = beside.get(name).or_else(|| self.zero(shape, name));
@@ -116,7 +129,7 @@ impl Comparison {
                 continue;
             }
             let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
-            self.below(Step::Field(name.clone()), inner, before, Some(value), changes);
+            self.below(Step::Field(name.clone()), inner, before, Some(value), &mut noted);
         }
         let mut beside = Beside::new(is);
         for (name, before) in was.into_iter().flatten() {
@@ -128,8 +141,9 @@ impl Comparison {
                 continue;
             }
             let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
-            self.below(Step::Field(name.clone()), inner, Some(before), after, changes);
+            self.below(Step::Field(name.clone()), inner, Some(before), after, &mut noted);
         }
+        noted
     }
 
     /// What an object of a built-in type has where it does not say anything.
@@ -137,55 +151,50 @@ impl Comparison {
         self.model.field(shape, name)?.zero.as_ref()
     }
 
-    fn items(&self, shape: &Shape, was: &[Value], is: &[Value], changes: &mut Changes) {
-        let Shape::List { item, kind } = shape else { return };
+    fn items(&self, shape: &Shape, was: &[Value], is: &[Value]) -> Noted {
+        let mut noted = Noted::default();
+        let Shape::List { item, kind } = shape else { return noted };
         let (were, are) = (self.steps(item, kind, was), self.steps(item, kind, is));
         let (before, now) = (Groups::of(&were, was), Groups::of(&are, is));
         let mut seen = HashSet::new();
         for (step, value) in are.iter().zip(is) {
             match (before.get(step), now.get(step)) {
-                (&[], &[_]) => self.below(step.clone(), item, None, Some(value), changes),
+                (&[], &[_]) => self.below(step.clone(), item, None, Some(value), &mut noted),
                 (&[before], &[_]) if is_same(before, value) => {}
-                (&[before], &[_]) => self.below(step.clone(), item, Some(before), Some(value), changes),
+                (&[before], &[_]) => self.below(step.clone(), item, Some(before), Some(value), &mut noted),
                 (_, &[_]) => {
-                    changes.changed.put(step.clone(), self.added(item, value));
-                    changes.gone.put(step.clone(), FieldSet::whole());
+                    noted.changed.put(step.clone(), self.added(item, value));
+                    noted.gone.put(step.clone(), FieldSet::whole());
                 }
                 // Items that cannot be told apart are owned together, with nothing in them.
                 (were, are) if seen.insert(step) && were != are => {
-                    changes.changed.put(step.clone(), FieldSet::whole());
+                    noted.changed.put(step.clone(), FieldSet::whole());
                     if were.len() == 1 {
-                        changes.gone.put(step.clone(), FieldSet::whole());
+                        noted.gone.put(step.clone(), FieldSet::whole());
                     }
                 }
                 _ => {}
             }
         }
         for step in were.iter().filter(|step| now.get(step).is_empty()) {
-            changes.gone.put(step.clone(), FieldSet::whole());
+            noted.gone.put(step.clone(), FieldSet::whole());
         }
+        noted
     }
 
     fn steps(&self, item: &Shape, kind: &ListKind, items: &[Value]) -> Vec<Step> {
         items.iter().enumerate().map(|(at, value)| item_step(self.model, item, kind, at, value)).collect()
     }
 
-    fn below(
-        &self,
-        step: Step,
-        shape: &Shape,
-        old: Option<&Value>,
-        new: Option<&Value>,
-        changes: &mut Changes,
-    ) {
+    fn below(&self, step: Step, shape: &Shape, old: Option<&Value>, new: Option<&Value>, noted: &mut Noted) {
         match (old, new) {
             (Some(old), Some(new)) => {
                 let mut below = Changes::default();
                 self.values(shape, old, new, &mut below);
-                changes.put(step, below);
+                noted.put(step, below);
             }
-            (None, Some(new)) => changes.changed.put(step, self.added(shape, new)),
-            (_, None) => changes.gone.put(step, FieldSet::whole()),
+            (None, Some(new)) => noted.changed.put(step, self.added(shape, new)),
+            (_, None) => noted.gone.put(step, FieldSet::whole()),
         }
     }
 
@@ -197,31 +206,34 @@ impl Comparison {
         }
         let resolved = self.model.resolve(shape);
         match Parts::of(resolved, value) {
-            Parts::Members(members) => {
-                for (name, value) in members.into_iter().flatten() {
-                    let inner = self.model.member(resolved, name).unwrap_or(&Shape::Any);
-                    set.put(Step::Field(name.clone()), self.added(inner, value));
-                }
-                let is_said = |name: &str| members.is_some_and(|members| members.contains_key(name));
-                for (field, zero) in
-                    zeros(resolved).filter(|(field, _)| !is_said(&field.name) && !value.is_null())
-                {
-                    set.put(Step::Field(field.name.clone()), self.added(&field.shape, zero));
-                }
-            }
+            Parts::Members(members) => set.add(self.added_members(resolved, members, value.is_null())),
             Parts::Items(items) => {
                 let Shape::List { item, kind } = resolved else { return set };
                 let steps = self.steps(item, kind, items);
                 let groups = Groups::of(&steps, items);
+                let mut below = Below::with_capacity(items.len());
                 for (step, value) in steps.iter().zip(items) {
                     let is_one = groups.get(step).len() == 1;
-                    let below = if is_one { self.added(item, value) } else { FieldSet::whole() };
-                    set.put(step.clone(), below);
+                    below.put(step.clone(), if is_one { self.added(item, value) } else { FieldSet::whole() });
                 }
+                set.add(below);
             }
             Parts::None => {}
         }
         set
+    }
+
+    fn added_members(&self, shape: &Shape, members: Option<&Map<String, Value>>, is_null: bool) -> Below {
+        let mut below = Below::with_capacity(members.map_or(0, Map::len));
+        for (name, value) in members.into_iter().flatten() {
+            let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
+            below.put(Step::Field(name.clone()), self.added(inner, value));
+        }
+        let is_said = |name: &str| members.is_some_and(|members| members.contains_key(name));
+        for (field, zero) in zeros(shape).filter(|(field, _)| !is_null && !is_said(&field.name)) {
+            below.put(Step::Field(field.name.clone()), self.added(&field.shape, zero));
+        }
+        below
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::compare::Changes;
 use super::conflict::Conflict;
-use super::{FieldSet, Reach};
-use crate::schema::{Shape, model};
+use super::{FieldSet, Reach, Record};
+use crate::schema::{Shape, encode, model};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a manager writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// By applying configurations.
     Apply,
@@ -67,15 +68,66 @@ pub(super) struct Managers {
 
 /// Updating managers beyond these are merged, oldest first.
 const UPDATERS_MAX: usize = 10;
+/// Bytes that they take, mostly.
+const ROOM: usize = 1024;
 pub(super) const ANCIENT: &str = "ancient-changes";
+
+/// What they are called in the metadata.
+pub(super) const NAME: &str = "managedFields";
 
 /// The raw entries of an object.
 pub(super) fn entries(object: &Value) -> &[Value] {
-    object["metadata"]["managedFields"].as_array().map_or(&[], Vec::as_slice)
+    items(&object["metadata"][NAME])
+}
+
+/// The raw entries of a list.
+pub(super) fn items(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// An entry that is as they are written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    #[serde(default)]
+    manager: String,
+    operation: Operation,
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    time: String,
+    #[serde(default)]
+    subresource: String,
+    #[serde(default)]
+    fields_v1: FieldSet,
+}
+
+impl From<Written> for Entry {
+    fn from(written: Written) -> Self {
+        let Written { manager: name, operation, api_version, time, subresource, fields_v1: set } = written;
+        Self { manager: Manager { name, operation, api_version, subresource }, set, time }
+    }
 }
 
 impl Managers {
     pub(super) fn decode(object: &Value) -> Self {
+        Self::of(entries(object))
+    }
+
+    /// Those that a record names.
+    pub(super) fn read(record: &Record) -> Self {
+        let Some(text) = record.text().and_then(|text| str::from_utf8(text).ok()) else {
+            return Self::default();
+        };
+        match serde_json::from_str::<Vec<Written>>(text) {
+            Ok(entries) => Self { entries: entries.into_iter().map(Entry::from).collect() },
+            // What is wrong with one of them is its own.
+            Err(_) => record.value().map_or_else(Self::default, |list| Self::of(items(&list))),
+        }
+    }
+
+    /// Those of raw entries.
+    pub(super) fn of(entries: &[Value]) -> Self {
         let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("").to_owned();
         let decode = |entry: &Value| {
             let operation = match entry["operation"].as_str()? {
@@ -94,23 +146,44 @@ impl Managers {
                 time: text(entry, "time"),
             })
         };
-        Self { entries: entries(object).iter().filter_map(decode).collect() }
+        Self { entries: entries.iter().filter_map(decode).collect() }
     }
 
-    /// Writes the managers into an object, those who apply first, then by age.
-    pub(super) fn encode(mut self, object: &mut Value) {
+    /// As they are written: those who apply first, then by age.
+    fn settle(&mut self) {
         self.entries.retain(|entry| !entry.set.is_empty());
         self.cap();
         self.entries.sort_by(|one, other| one.order().cmp(&other.order()));
+    }
+
+    /// Writes the managers down.
+    pub(super) fn write(mut self) -> Record {
+        self.settle();
+        if self.entries.is_empty() {
+            return Record::default();
+        }
+        let mut text = Vec::with_capacity(ROOM);
+        let mut open = b'[';
+        for entry in &self.entries {
+            text.push(std::mem::replace(&mut open, b','));
+            write_entry(&mut text, entry);
+        }
+        text.push(b']');
+        Record::of(text.into())
+    }
+
+    /// Writes the managers into an object.
+    pub(super) fn encode(mut self, object: &mut Value) {
+        self.settle();
         let encoded: Vec<Value> = self.entries.iter().map(encode_entry).collect();
         if !object.get("metadata").is_some_and(Value::is_object) {
             object["metadata"] = Value::Object(Map::new());
         }
         if let Some(metadata) = object["metadata"].as_object_mut() {
             if encoded.is_empty() {
-                metadata.remove("managedFields");
+                metadata.remove(NAME);
             } else {
-                metadata.insert("managedFields".to_owned(), Value::Array(encoded));
+                metadata.insert(NAME.to_owned(), Value::Array(encoded));
             }
         }
     }
@@ -269,11 +342,41 @@ fn is_same(one: &Manager, other: &Manager) -> bool {
         && one.subresource == other.subresource
 }
 
-fn encode_entry(entry: &Entry) -> Value {
-    let operation = match entry.manager.operation {
-        Operation::Apply => "Apply",
-        Operation::Update => "Update",
+impl Operation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+fn write_entry(out: &mut Vec<u8>, entry: &Entry) {
+    let Manager { name, operation, api_version, subresource } = &entry.manager;
+    let mut open = b'{';
+    let mut put = |out: &mut Vec<u8>, name: &str, text: &str| {
+        out.push(std::mem::replace(&mut open, b','));
+        encode::text(out, name);
+        out.push(b':');
+        encode::text(out, text);
     };
+    put(out, "manager", name);
+    put(out, "operation", operation.name());
+    put(out, "apiVersion", api_version);
+    if !entry.time.is_empty() {
+        put(out, "time", &entry.time);
+    }
+    put(out, "fieldsType", "FieldsV1");
+    out.extend_from_slice(b",\"fieldsV1\":");
+    entry.set.write(out);
+    if !subresource.is_empty() {
+        put(out, "subresource", subresource);
+    }
+    out.push(b'}');
+}
+
+fn encode_entry(entry: &Entry) -> Value {
+    let operation = entry.manager.operation.name();
     let mut map = Map::with_capacity(7);
     let mut put = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
     put("manager", entry.manager.name.as_str().into());

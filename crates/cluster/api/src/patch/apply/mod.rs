@@ -14,6 +14,7 @@ mod merge;
 mod overlay;
 mod prune;
 mod reach;
+mod record;
 mod track;
 mod typed;
 mod versions;
@@ -25,9 +26,14 @@ pub use conflict::{ApplyError, Conflict};
 pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
 pub use reach::{METADATA_OF_ALL, Reach};
+pub use record::Record;
+pub(crate) use record::taken;
+pub(crate) use track::track_apart;
 pub use track::{Write, track};
 pub(crate) use typed::fits;
-pub(crate) use versions::{Versions, apply_across, has_other_versions, track_across, versions_of};
+pub(crate) use versions::{
+    Versions, apply_across, has_other_versions, names_other_versions, track_across, versions_in,
+};
 
 use super::fields::{FieldSet, Path, Step};
 use crate::schema::{Shape, model};

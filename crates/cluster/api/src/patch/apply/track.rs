@@ -3,6 +3,7 @@
 use super::Reach;
 use super::compare::Changes;
 use super::managers::{self, Manager, Managers};
+use super::record::{self, Record};
 use crate::schema::Shape;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -31,9 +32,19 @@ pub struct Write<'a> {
 /// A writer may set `managedFields` itself; what cannot be read, or is missing, is taken from the live object, and a
 /// list of one empty entry forgets all, until somebody applies.
 pub fn track(write: Write<'_>, new: &mut Value) {
-    let mut managers = match Start::of(&write, new) {
+    let mut live = write.live.cloned();
+    let record = live.as_mut().map_or_else(Record::default, Record::take);
+    let given = record::taken(new);
+    let write = Write { live: live.as_ref(), ..write };
+    track_apart(write, &record, given.as_ref(), new).put(new);
+}
+
+/// The same for objects that do not have it with them: who owned what before, what the writer has set, and who owns what
+/// after the write.
+pub(crate) fn track_apart(write: Write<'_>, record: &Record, given: Option<&Value>, new: &Value) -> Record {
+    let mut managers = match Start::of(&write, record, given) {
         Start::Tracked(managers) => managers,
-        Start::Said(managers) => return managers.encode(new),
+        Start::Said(managers) => return managers.write(),
     };
     managers.reconcile(|_| Some(write.shape));
     let empty = json!({});
@@ -43,7 +54,7 @@ pub fn track(write: Write<'_>, new: &mut Value) {
         let me = Manager::updating(write.manager, write.api_version, write.subresource);
         managers.add(me, changes.changed, write.now);
     }
-    managers.encode(new);
+    managers.write()
 }
 
 /// With whom a write begins.
@@ -55,15 +66,16 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) fn of(write: &Write<'_>, new: &Value) -> Self {
-        let given = Managers::decode(new);
-        let is_reset = matches!(managers::entries(new), [one] if one.as_object().is_some_and(Map::is_empty));
+    pub(super) fn of(write: &Write<'_>, record: &Record, given: Option<&Value>) -> Self {
+        let entries = given.map_or(&[] as &[Value], managers::items);
+        let is_reset = matches!(entries, [one] if one.as_object().is_some_and(Map::is_empty));
         if is_reset && write.live.is_some() && write.subresource.is_empty() {
             return Self::Said(Managers::default());
         }
+        let given = Managers::of(entries);
         let is_given = given != Managers::default() && write.subresource.is_empty();
         let managers = match write.live {
-            Some(live) if !is_given => Managers::decode(live),
+            Some(_) if !is_given => Managers::read(record),
             None if !is_given => Managers::default(),
             _ => given,
         };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::compare::Changes;
 use super::managers::{self, Manager, Managers};
 use super::track::Start;
-use super::{Apply, Begun, Reach, Write, begin, conflict, finish, merge, prune};
+use super::{Apply, Begun, Reach, Record, Write, begin, conflict, finish, merge, prune};
 use crate::patch::fields::FieldSet;
 use crate::schema::{Shape, model};
 
@@ -28,9 +28,14 @@ pub(crate) fn has_other_versions(object: &Value, api_version: &str) -> bool {
     managers::entries(object).iter().any(|entry| entry["apiVersion"] != api_version)
 }
 
-/// The versions in which managers write an object.
-pub(crate) fn versions_of(object: &Value) -> impl Iterator<Item = &str> {
-    managers::entries(object).iter().filter_map(|entry| entry["apiVersion"].as_str())
+/// The same of managers that a writer has set.
+pub(crate) fn names_other_versions(given: &Value, api_version: &str) -> bool {
+    managers::items(given).iter().any(|entry| entry["apiVersion"] != api_version)
+}
+
+/// The versions in which managers write that are listed.
+pub(crate) fn versions_in(list: &Value) -> impl Iterator<Item = &str> {
+    managers::items(list).iter().filter_map(|entry| entry["apiVersion"].as_str())
 }
 
 /// What a write does to the fields of an object, in every version that somebody writes it in.
@@ -116,22 +121,20 @@ async fn pruned(
     Ok(in_version(all, vec![object], own).await?.pop().unwrap_or_default())
 }
 
-/// As [`super::track`], for an object that others write in other versions.
+/// As [`super::track_apart`], for an object that others write in other versions.
 ///
 /// # Errors
 /// Those of conversion.
 pub(crate) async fn track_across(
     write: Write<'_>,
-    live: &Value,
-    new: &mut Value,
+    record: &Record,
+    given: Option<&Value>,
+    (live, new): (&Value, &Value),
     all: &impl Versions,
-) -> Result<(), Error> {
-    let mut managers = match Start::of(&write, new) {
+) -> Result<Record, Error> {
+    let mut managers = match Start::of(&write, record, given) {
         Start::Tracked(managers) => managers,
-        Start::Said(managers) => {
-            managers.encode(new);
-            return Ok(());
-        }
+        Start::Said(managers) => return Ok(managers.write()),
     };
     managers.retain(|manager| all.shape(&manager.api_version).is_some());
     managers.reconcile(|version| all.shape(version));
@@ -146,6 +149,5 @@ pub(crate) async fn track_across(
             write.now,
         );
     }
-    managers.encode(new);
-    Ok(())
+    Ok(managers.write())
 }
