@@ -6,7 +6,8 @@ use crate::images::Registry;
 use crate::platform::{Platform, output, run};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 fn start() -> (Platform, tempfile::TempDir) {
@@ -173,5 +174,61 @@ fn a_repository_is_a_context() {
     platform.run(&["build", "-t", "cloned", "git://127.0.0.1/r.git#v1:sub"]);
     assert_eq!(platform.run(&["run", "--rm", "cloned", "cat", "/v"]), "one\n");
     drop(daemon);
+    platform.down();
+}
+
+/// A server of https with a file; it ends with the test.
+struct Secure {
+    child: Child,
+    url: String,
+    certificate: PathBuf,
+}
+
+impl Secure {
+    /// Its certificate says that it is an authority's, as `openssl req -x509` makes them.
+    fn start(dir: &Path) -> Self {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join("file"), "HTTP/1.0 200 OK\r\ncontent-length: 6\r\n\r\nsecret").unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = dir.join("tls.crt");
+        fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
+        let server = ["s_server", "-accept", "127.0.0.1:0", "-HTTP", "-cert", "tls.crt", "-key", "tls.key"];
+        let mut command = Command::new("openssl");
+        command.args(server).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.find_map(|line| line.unwrap().strip_prefix("ACCEPT ").map(str::to_owned));
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: format!("https://{}/file", address.unwrap()), certificate }
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_file_is_added_from_a_server_whose_own_certificate_the_machine_trusts() {
+    crate::platform::enter_network_namespace();
+    let dir = tempfile::tempdir().unwrap();
+    let known = Secure::start(&dir.path().join("known"));
+    let unknown = Secure::start(&dir.path().join("unknown"));
+    let platform = Platform::prepare(&[]);
+    let mut up = platform.hako();
+    up.args(["up", "--detach", "--listen", "127.0.0.1:0"]).env("SSL_CERT_FILE", &known.certificate);
+    run(&mut up);
+    let file = |url| format!("FROM scratch\nADD {url} /file\n");
+    let (main, to) = (dir.path().join("main"), dir.path().join("to"));
+    build(&platform, &main, &file(&known.url), &["-o", &to.display().to_string()]);
+    assert_eq!(fs::read_to_string(to.join("file")).unwrap(), "secret");
+    let refused = output(platform.hako().args(["build", &context(&main, &file(&unknown.url))]));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("no certificate that this machine trusts"), "{said}");
     platform.down();
 }

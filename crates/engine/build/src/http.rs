@@ -7,15 +7,16 @@ use crate::context::Contexts;
 use crate::error::BuildError;
 use crate::graph::{FileData, OneFile};
 use crate::scratch::Scratch;
+use crate::tls::Tls;
 use hako_error::{Error, Kind, Result};
 use hako_names::{Digest, Hasher};
 use jiff::fmt::rfc2822;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
 
 /// The longest file that is fetched.
 const LIMIT: u64 = 16 << 30;
@@ -80,6 +81,9 @@ fn get(url: &str) -> Result<ureq::http::Response<ureq::Body>> {
             ureq::Error::StatusCode(404 | 410) => (Kind::NotFound, ""),
             ureq::Error::StatusCode(401 | 403) => (Kind::Forbidden, ""),
             ureq::Error::StatusCode(400..=499) | ureq::Error::BadUri(_) => (Kind::Invalid, ""),
+            ureq::Error::Io(error) if crate::tls::is_distrust(error) => {
+                (Kind::Unavailable, "; its server has no certificate that this machine trusts")
+            }
             _ => (Kind::Unavailable, "; is the address reachable from this machine?"),
         };
         Error::new(kind, format!("cannot fetch {url}{hint}")).with_source(source)
@@ -124,19 +128,15 @@ fn store(contexts: &Contexts, mut body: impl Read, dir: &Scratch, url: &str) -> 
 
 /// A client that trusts what the machine trusts and takes its proxies from the environment.
 fn agent() -> ureq::Agent {
-    let roots = rustls_native_certs::load_native_certs().certs;
-    let roots: Vec<Certificate<'static>> =
-        roots.iter().map(|der| Certificate::from_der(der.as_ref()).to_owned()).collect();
-    let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots))).build();
-    ureq::Agent::config_builder()
-        .tls_config(tls)
+    let config = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         .timeout_global(Some(Duration::from_secs(3600)))
         .max_redirects(10)
         .user_agent("hako")
-        .build()
-        .into()
+        .build();
+    let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+    ureq::Agent::with_parts(config, connector.chain(Tls::of_the_machine()), DefaultResolver::default())
 }
 
 /// RFC 9110, section 5.6.7: the form that everybody sends.

@@ -55,6 +55,7 @@ mod state;
 mod step;
 mod text;
 mod times;
+mod tls;
 mod users;
 
 pub use archive::{decompressed, is_compressed};

@@ -5,6 +5,7 @@
 
 mod local;
 mod s3;
+mod transport;
 
 pub use local::LocalBlobs;
 pub use s3::S3Blobs;

@@ -9,6 +9,7 @@
 //! rule of the bucket should end (`AbortIncompleteMultipartUpload`). One process uses a prefix at a time: the records
 //! are in its directory.
 
+use super::transport::Transport;
 use super::{BlobBody, BlobStore, BlobUpload};
 use crate::config::S3Config;
 use async_trait::async_trait;
@@ -40,9 +41,11 @@ pub struct S3Blobs {
 impl S3Blobs {
     /// A storage in the bucket that `config` names. Nothing is asked of the service yet.
     pub fn open(config: &S3Config) -> Result<Self> {
-        // The transport takes the process's provider; it may be set already, by us or by others.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = AmazonS3Builder::new().with_bucket_name(&config.bucket).with_region(&config.region);
+        let transport = Transport::new(config.ca_file.as_deref())?;
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(&config.bucket)
+            .with_region(&config.region)
+            .with_http_connector(transport);
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }

@@ -87,6 +87,11 @@ fn s3(bucket: &S3Config, found: &mut Found) {
     {
         found.add("s3.endpoint", format!("{endpoint:?}: {problem}"));
     }
+    if let Some(path) = &bucket.ca_file
+        && let Err(error) = read_trusted(path)
+    {
+        found.add("s3.ca_file", error.chain());
+    }
     if let Some((_, path)) = &bucket.key {
         secret(path, "s3.secret_access_key_file".into(), found);
     }

@@ -83,6 +83,8 @@ pub struct S3Config {
     pub region: String,
     /// The service's URL, where it is not Amazon's.
     pub endpoint: Option<String>,
+    /// Authorities to trust besides the machine's, in PEM.
+    pub ca_file: Option<PathBuf>,
     /// What all objects' names begin with.
     pub prefix: String,
     /// The access key's id, and the file with its secret; without them, the machine's role.
@@ -323,6 +325,7 @@ fn s3(mut section: Section) -> S3Config {
         bucket: section.required_text("bucket"),
         region: section.text("region").unwrap_or_else(|| "us-east-1".into()),
         endpoint: section.text("endpoint"),
+        ca_file: section.text("ca_file").map(PathBuf::from),
         prefix: section.text("prefix").unwrap_or_default(),
         key,
     };

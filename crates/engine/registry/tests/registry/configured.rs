@@ -187,7 +187,7 @@ fn what_cannot_start_or_work_is_found_in_all_sections_at_once() {
     let text = format!(
         "tls: {{certificate: /missing/tls.crt, key: '{junk}'}}\n\
          auth: {{kind: token, htpasswd: '{users}', realm: registry.example.org}}\n\
-         s3: {{bucket: '', endpoint: 'localhost:9000', access_key_id: id, secret_access_key_file: /missing/secret}}\n\
+         s3: {{bucket: '', endpoint: 'localhost:9000', access_key_id: id, secret_access_key_file: /missing/secret, ca_file: /missing/ca}}\n\
          rules: [{{repositories: 'team/[ab]', rights: [pull]}}]\n\
          quotas: [{{repositories: 'Team/*', bytes: 1}}]\n\
          immutable_tags: [{{tags: 'v?'}}]\n\
@@ -209,6 +209,7 @@ fn what_cannot_start_or_work_is_found_in_all_sections_at_once() {
         "s3.bucket",
         "s3.endpoint",
         "s3.secret_access_key_file",
+        "s3.ca_file",
         "rules[0].repositories",
         "quotas[0].repositories",
         "immutable_tags[0].tags",

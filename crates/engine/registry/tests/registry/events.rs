@@ -99,7 +99,7 @@ fn of_an_authority(ca_file: &Path) -> (rcgen::Certificate, rcgen::KeyPair) {
 }
 
 /// A certificate that is its own authority, as `openssl req -x509` makes it, and its key.
-fn its_own_authority(ca_file: &Path) -> (rcgen::Certificate, rcgen::KeyPair) {
+pub fn its_own_authority(ca_file: &Path) -> (rcgen::Certificate, rcgen::KeyPair) {
     let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();

@@ -30,8 +30,13 @@ fn environment() -> PathBuf {
 
 impl Moto {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let mut child = Command::new(environment().join("bin/python3"))
             .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -45,7 +50,7 @@ impl Moto {
         };
         // Its log would fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let made = Command::new("curl").args(["-sf", "-X", "PUT", &format!("{endpoint}/images")]).status();
+        let made = Command::new("curl").args(["-sfk", "-X", "PUT", &format!("{endpoint}/images")]).status();
         assert!(made.unwrap().success());
         Self { child, endpoint }
     }
@@ -61,12 +66,21 @@ impl Moto {
     }
 
     fn count(&self, query: &str, what: &str) -> usize {
-        let list = crate::support::run("curl", &["-sf", &format!("{}/images?{query}", self.endpoint)]);
+        let list = crate::support::run("curl", &["-sfk", &format!("{}/images?{query}", self.endpoint)]);
         list.matches(what).count()
     }
 
     /// A registry in `dir` whose blobs are in the bucket.
     fn registry(&self, dir: tempfile::TempDir, lease: Duration) -> Fixture {
+        self.registry_that_trusts(None, dir, lease)
+    }
+
+    fn registry_that_trusts(
+        &self,
+        ca_file: Option<PathBuf>,
+        dir: tempfile::TempDir,
+        lease: Duration,
+    ) -> Fixture {
         let secret = dir.path().join("secret");
         std::fs::write(&secret, "secret\n").unwrap();
         Fixture::start_in(dir, |config| {
@@ -75,6 +89,7 @@ impl Moto {
                 bucket: "images".into(),
                 region: "us-east-1".into(),
                 endpoint: Some(self.endpoint.clone()),
+                ca_file,
                 prefix: "some/where".into(),
                 key: Some(("id".into(), secret)),
             });
@@ -92,7 +107,8 @@ impl Drop for Moto {
 #[test]
 fn a_bucket_holds_blobs_serves_ranges_and_is_collected() {
     let moto = Moto::start();
-    let registry = moto.registry(tempfile::tempdir().unwrap(), Duration::from_secs(5));
+    // Long enough for a busy machine to push all that the manifest names.
+    let registry = moto.registry(tempfile::tempdir().unwrap(), Duration::from_secs(15));
     // More than one part.
     let large: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 253) as u8).collect();
     let digest = registry.push_image("a", "v1", &large);
@@ -137,4 +153,17 @@ fn pieces_mounts_cancellations_and_a_restart_leave_in_the_bucket_what_they_shoul
     let registry = moto.registry(registry.stop(), lease);
     assert!(registry.get(&format!("/v2/b/blobs/{digest}")).body == large);
     assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).code(), "BLOB_UNKNOWN");
+}
+
+#[test]
+fn a_bucket_behind_tls_is_believed_by_the_certificate_that_it_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+    std::fs::write(&key, crate::events::its_own_authority(&certificate).1.serialize_pem()).unwrap();
+    let text = |path: &std::path::Path| path.display().to_string();
+    let moto = Moto::start_with(&["--ssl", "--ssl-cert", &text(&certificate), "--ssl-key", &text(&key)]);
+    assert!(moto.endpoint.starts_with("https://"), "{}", moto.endpoint);
+    let registry = moto.registry_that_trusts(Some(certificate), dir, Duration::from_secs(60));
+    registry.push_image("a", "v1", b"layer");
+    assert_eq!(moto.objects(), 3);
 }
