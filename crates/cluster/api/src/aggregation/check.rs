@@ -43,10 +43,9 @@ type Fault = (&'static str, String);
 /// Asks until the APIService is gone or the server stops.
 pub(super) async fn follow(server: Weak<Inner>, remote: Arc<Remote>) {
     let mut asked: Option<Instant> = None;
-    let mut told = None;
     loop {
         let Some(inner) = server.upgrade() else { return };
-        let turn = turn(&inner, &remote, &mut asked, &mut told);
+        let turn = turn(&inner, &remote, &mut asked);
         if remote.stop.run_until_cancelled(turn).await.is_none() {
             return;
         }
@@ -60,7 +59,7 @@ pub(super) async fn follow(server: Weak<Inner>, remote: Arc<Remote>) {
 }
 
 /// Looks, asks if it is time to, and says how it is if that is another way than before.
-async fn turn(server: &Arc<Inner>, remote: &Remote, asked: &mut Option<Instant>, told: &mut Option<Fault>) {
+async fn turn(server: &Arc<Inner>, remote: &Remote, asked: &mut Option<Instant>) {
     let before = remote.state.read().clone();
     let again = if before.is_available { ASK_AGAIN } else { ASK_SOON };
     let is_due = asked.is_none_or(|asked| asked.elapsed() >= again);
@@ -83,12 +82,11 @@ async fn turn(server: &Arc<Inner>, remote: &Remote, asked: &mut Option<Instant>,
         *remote.state.write() = now.clone();
         server.aggregated.say_otherwise();
     }
-    let saying = Some((now.reason, now.message.clone()));
-    if *told == saying || now.reason.is_empty() {
+    if now.reason.is_empty() || *remote.told.lock() == now.condition() {
         return;
     }
     match tell(server, remote, &now).await {
-        Ok(true) => *told = saying,
+        Ok(true) => *remote.told.lock() = now.condition(),
         Ok(false) => {}
         Err(error) => {
             tracing::warn!(service = remote.name, %error, "the status of an APIService was not written");
@@ -251,9 +249,9 @@ async fn tell(server: &Arc<Inner>, remote: &Remote, state: &State) -> Result<boo
     if stored["metadata"]["uid"] != remote.uid.as_str() {
         return Ok(true);
     }
-    let status = if state.is_available { "True" } else { "False" };
     let mut wanted = stored.clone();
-    set_condition(&mut wanted, condition("Available", status, state.reason, &state.message));
+    let [status, reason, message] = state.condition();
+    set_condition(&mut wanted, condition("Available", &status, &reason, &message));
     let without_time = |object: &Value| {
         let mut conditions = object["status"]["conditions"].clone();
         for condition in conditions.as_array_mut().into_iter().flatten() {

@@ -72,7 +72,8 @@ fn put(server: &Arc<Inner>, services: &mut Services, name: &str, stored: &[u8]) 
     let is_same = |known: &ApiService| {
         known.uid == read.uid && known.spec == read.spec && known.is_automanaged == read.is_automanaged
     };
-    if services.get(name).is_some_and(|known| is_same(known)) {
+    if let Some(known) = services.get(name).filter(|known| is_same(known)) {
+        known.take_status(&read);
         return false;
     }
     remove(services, name);

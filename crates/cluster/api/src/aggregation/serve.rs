@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hako_client::Transport as _;
 use hako_error::{Error, Kind, Result};
+use hako_names::percent;
+use http::header::LOCATION;
 use http::{Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -21,7 +23,7 @@ use crate::{node_proxy, proxy, webhook_client};
 /// Hands a request on that may be made.
 pub(crate) async fn serve(server: &Arc<Inner>, mut request: Request, remote: &Remote) -> Outcome {
     // What was allowed is what the path says; nobody is to read another one into it.
-    if request.path.split('/').any(|segment| matches!(segment, "." | "..")) {
+    if request.path.split('/').any(|segment| matches!(&*percent::decode(segment), "." | "..")) {
         return Err(Failure::bad_request("the path has segments of dots"));
     }
     if !remote.is_available() {
@@ -47,12 +49,23 @@ pub(crate) async fn serve(server: &Arc<Inner>, mut request: Request, remote: &Re
         Err(error) => return Ok(unreachable(remote, error)),
     };
     Ok(match answered {
+        Ok(response) if is_redirect(&response) => redirecting(),
         Ok(mut response) => {
             proxy::strip(response.headers_mut());
             response
         }
         Err(error) => unreachable(remote, &error),
     })
+}
+
+/// Whoever follows it would bring its credentials to where the aggregated server says.
+fn is_redirect<B>(response: &Response<B>) -> bool {
+    response.status().is_redirection() && response.headers().contains_key(LOCATION)
+}
+
+fn redirecting() -> Answer {
+    let text = "the backend attempted to redirect this request, which is not permitted";
+    answer::text(StatusCode::BAD_GATEWAY, text)
 }
 
 /// A session of its own connection, which the client's is joined to if the server agrees.
@@ -74,6 +87,9 @@ async fn upgraded(
         && let Some(upgrade) = request.upgrade.take()
     {
         return Ok(node_proxy::join(upgrade, Some(slot), response));
+    }
+    if is_redirect(&response) {
+        return Ok(redirecting());
     }
     proxy::strip(response.headers_mut());
     let broken = |error| Error::new(Kind::Unavailable, "the answer broke off").with_source(error);

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hako_client::{HttpTransport, Tls};
 use hako_error::Result;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -45,6 +45,8 @@ pub(crate) struct Remote {
     pub version: String,
     pub backend: Backend,
     pub state: RwLock<State>,
+    /// The condition `Available` that its status has.
+    pub told: Mutex<Told>,
     /// Woken when it seems to be otherwise than it was.
     pub poke: Notify,
     /// Cancelled when it is no longer asked.
@@ -87,6 +89,17 @@ pub(crate) struct State {
     pub swagger: Option<(String, Arc<Swagger>)>,
 }
 
+/// Status, reason and message of a condition.
+pub(super) type Told = [String; 3];
+
+/// What the status of an APIService says.
+fn told(object: &Value) -> Told {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let condition = conditions.into_iter().flatten().find(|condition| condition["type"] == "Available");
+    let text = |name: &str| condition.and_then(|it| it.get(name)?.as_str()).unwrap_or_default().to_owned();
+    ["status", "reason", "message"].map(text)
+}
+
 impl ApiService {
     /// Of what is stored; none of what cannot be read.
     pub(super) fn read(server: &Arc<Inner>, name: &str, stored: &[u8]) -> Option<Self> {
@@ -116,6 +129,7 @@ impl ApiService {
                 connection: Connection::to(server, &backend),
                 backend,
                 state: RwLock::default(),
+                told: Mutex::new(told(&object)),
                 poke: Notify::new(),
                 stop: server.stop.child_token(),
             })
@@ -130,6 +144,13 @@ impl ApiService {
             remote,
             spec,
         })
+    }
+
+    /// Takes over what the status says now, so that it is told again if somebody else wrote it.
+    pub(super) fn take_status(&self, now: &Self) {
+        if let (Some(before), Some(now)) = (&self.remote, &now.remote) {
+            before.told.lock().clone_from(&now.told.lock());
+        }
     }
 
     /// It is no longer as it was, or is gone.
@@ -172,6 +193,14 @@ impl Connection {
             HttpTransport::dialing(&backend.origin(), Some(Tls::of(config)), backend.dial(server))
         });
         Self { client, tls: config() }
+    }
+}
+
+impl State {
+    /// As the condition `Available` says it.
+    pub(super) fn condition(&self) -> Told {
+        let status = if self.is_available { "True" } else { "False" };
+        [status.to_owned(), self.reason.to_owned(), self.message.clone()]
     }
 }
 

@@ -153,8 +153,31 @@ async fn the_server_is_told_for_whom_it_is_asked_and_by_us_alone() {
     );
     assert_eq!(all("x-remote-extra-example.org%2fkey"), ["x"]);
     assert_eq!((all("x-remote-extra-a"), all("authorization"), all("x-own")), (vec![], vec![], vec!["1"]));
-    let (code, text) = get(&world.inside(), "/apis/toys.example.org/v1/balls/../x", &[]).await;
-    assert!(code == 400 && text.contains("segments of dots"), "{code} {text}");
+    for dots in ["..", "%2e%2E", ".%2e", "%2e"] {
+        let path = format!("/apis/toys.example.org/v1/balls/{dots}/x");
+        let (code, text) = get(&world.inside(), &path, &[]).await;
+        assert!(code == 400 && text.contains("segments of dots"), "{path}: {code} {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_of_an_aggregated_server_goes_no_further() {
+    let (world, _toys) = with_toys().await;
+    let path = "/apis/toys.example.org/v1/moved";
+    for headers in [&[][..], &[("connection", "upgrade"), ("upgrade", "echo")]] {
+        let (code, text) = get(&world.inside(), path, headers).await;
+        let refused = "the backend attempted to redirect this request, which is not permitted";
+        assert_eq!((code, text.as_str()), (502, refused), "{headers:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_status_says_is_what_is_so_whoever_wrote_it() {
+    let (world, _toys) = with_toys().await;
+    let lie = json!({"status": {"conditions": [{"type": "Available", "status": "False", "reason": "Lie"}]}});
+    let patch = ["patch", "apiservice", NAME, "--subresource=status", "--type=merge", "-p"];
+    world.kubectl(&[&patch[..], &[&lie.to_string()]].concat()).await;
+    until_reason(&world, "Passed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

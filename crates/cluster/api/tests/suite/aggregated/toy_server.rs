@@ -161,11 +161,16 @@ async fn answer(
         Mood::Silent => std::future::pending().await,
         Mood::Lying => return Ok(told(StatusCode::OK, &json!(["what", {"resources": 7}]))),
     }
-    if request.headers().contains_key(header::UPGRADE) {
+    if request.headers().contains_key(header::UPGRADE) && !path.ends_with("/moved") {
         return Ok(echo(&mut request));
     }
     let query = request.uri().query().unwrap_or("").to_owned();
     let below = path.strip_prefix(ROOT).map(|rest| rest.trim_start_matches("/namespaces/default"));
+    if path == format!("{ROOT}/moved") {
+        let mut response = told(StatusCode::FOUND, &Value::Null);
+        response.headers_mut().insert(header::LOCATION, "https://elsewhere.example.org/".parse().unwrap());
+        return Ok(response);
+    }
     Ok(match (request.method().clone(), below) {
         (Method::GET, Some("")) => told(StatusCode::OK, &resources()),
         (Method::GET, Some("/balls")) if query.contains("watch=") => state.watch(),
