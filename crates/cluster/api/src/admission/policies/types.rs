@@ -1,6 +1,8 @@
 //! Whether the expressions of a policy fit the types that it is about: noted in its status when it is written, refused never
 //! (`apiserver/pkg/admission/plugin/policy/validating/typechecking.go`).
 
+use std::collections::{HashMap, HashSet};
+
 use hako_cel::{Declared, ListKind};
 use hako_kube::{GroupVersion, GroupVersionKind};
 use serde_json::{Value, json};
@@ -11,11 +13,11 @@ use crate::admission::plugin::{items, text};
 use crate::kinds::admission_expressions::Names;
 use crate::kinds::{Kinds, Served};
 use crate::resource::Target;
-use crate::schema::{self, Model, Scalar, Shape};
+use crate::schema::{self, Scalar, Shape};
 
 /// How many types a policy is checked with.
 const TYPES: usize = 10;
-/// How deep types are looked into: some hold themselves.
+/// How deep a type is looked into, those aside that it names.
 const DEPTH: usize = 16;
 
 /// Notes in a policy that is about to be stored what its expressions are warned of.
@@ -95,34 +97,57 @@ fn types<'k>(kinds: &'k Kinds, policy: &Value) -> Vec<&'k Served> {
 }
 
 fn declared(row: &Served) -> Declared {
-    of_shape(schema::model(), row.shape(), &row.type_name, DEPTH)
+    Types::default().of(row.shape(), &row.type_name, DEPTH)
 }
 
-/// A shape as a type; `name` is that of the type which has it.
-fn of_shape(model: &Model, shape: &Shape, name: &str, depth: usize) -> Declared {
-    if depth == 0 {
-        return Declared::dynamic();
+/// Types of the schema model, each declared once: expressions know a type by its name, so that there is one of each.
+#[derive(Default)]
+struct Types {
+    made: HashMap<&'static str, Declared>,
+    /// Those that are being made: what holds itself is not looked into again.
+    making: HashSet<&'static str>,
+}
+
+impl Types {
+    /// A shape as a type; `name` is that of the type which has it.
+    fn of(&mut self, shape: &Shape, name: &str, depth: usize) -> Declared {
+        if depth == 0 {
+            return Declared::dynamic();
+        }
+        match shape {
+            Shape::Any | Shape::Open(_) => Declared::dynamic(),
+            Shape::Named(_) => self.named(shape),
+            Shape::Object(fields) => {
+                let mut field = |field: &schema::Field| {
+                    let inner = format!("{name}.{}", field.name);
+                    (field.name.clone(), self.of(&field.shape, &inner, depth - 1), field.is_required)
+                };
+                let fields: Vec<_> = fields.iter().map(&mut field).collect();
+                Declared::object(name, fields)
+            }
+            Shape::List { item, .. } => {
+                let item = self.of(item, &format!("{name}.@idx"), depth - 1);
+                Declared::list(item, None, ListKind::Atomic)
+            }
+            Shape::Map { value, .. } => {
+                Declared::map(self.of(value, &format!("{name}.@elem"), depth - 1), None)
+            }
+            Shape::Scalar(scalar) => of_scalar(*scalar),
+        }
     }
-    match shape {
-        Shape::Any | Shape::Open(_) => Declared::dynamic(),
-        Shape::Named(_) => match model.type_of(shape) {
-            Some(ty) => of_shape(model, &ty.shape, &ty.name, depth - 1),
-            None => Declared::dynamic(),
-        },
-        Shape::Object(fields) => {
-            let field = |field: &schema::Field| {
-                let inner = format!("{name}.{}", field.name);
-                (field.name.clone(), of_shape(model, &field.shape, &inner, depth - 1), field.is_required)
-            };
-            Declared::object(name, fields.iter().map(field))
+
+    fn named(&mut self, shape: &Shape) -> Declared {
+        let Some(ty) = schema::model().type_of(shape) else { return Declared::dynamic() };
+        if let Some(made) = self.made.get(&*ty.name) {
+            return made.clone();
         }
-        Shape::List { item, .. } => {
-            Declared::list(of_shape(model, item, &format!("{name}.@idx"), depth - 1), None, ListKind::Atomic)
+        if !self.making.insert(&ty.name) {
+            return Declared::dynamic();
         }
-        Shape::Map { value, .. } => {
-            Declared::map(of_shape(model, value, &format!("{name}.@elem"), depth - 1), None)
-        }
-        Shape::Scalar(scalar) => of_scalar(*scalar),
+        let made = self.of(&ty.shape, &ty.name, DEPTH);
+        self.making.remove(&*ty.name);
+        self.made.insert(&ty.name, made.clone());
+        made
     }
 }
 

@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
+use super::conflict::ApplyError;
 use super::merge::merge;
+use super::typed::fits;
 use crate::schema::{ListKind, Model, Shape, model};
 
 /// `object` with what `configuration` says, merged by the lists and maps of its type.
@@ -13,13 +15,15 @@ use crate::schema::{ListKind, Model, Shape, model};
 /// be lost.
 pub(crate) fn overlay(shape: &Shape, object: &Value, configuration: &Value) -> Result<Value, String> {
     let model = model();
-    let (mut atomic, mut unknown) = (Vec::new(), Vec::new());
-    find_faults(model, shape, configuration, "", &mut atomic, &mut unknown);
-    if !unknown.is_empty() {
-        let paths: Vec<_> =
-            unknown.iter().map(|path| format!("{path}: field not declared in schema")).collect();
-        return Err(format!("failed to convert patch object to typed object: {}", paths.join(", ")));
+    if let Err(ApplyError::Typed { faults, .. }) = fits(shape, configuration) {
+        let faults = match faults.as_slice() {
+            [one] => one.clone(),
+            all => format!("errors:\n  {}", all.join("\n  ")),
+        };
+        return Err(format!("failed to convert patch object to typed object: {faults}"));
     }
+    let mut atomic = Vec::new();
+    find_atomic(model, shape, configuration, "", &mut atomic);
     if !atomic.is_empty() {
         let paths = atomic.join(", ");
         return Err(format!(
@@ -29,14 +33,7 @@ pub(crate) fn overlay(shape: &Shape, object: &Value, configuration: &Value) -> R
     Ok(merge(model, shape, object, configuration))
 }
 
-fn find_faults(
-    model: &Model,
-    shape: &Shape,
-    value: &Value,
-    path: &str,
-    atomic: &mut Vec<String>,
-    unknown: &mut Vec<String>,
-) {
+fn find_atomic(model: &Model, shape: &Shape, value: &Value, path: &str, atomic: &mut Vec<String>) {
     let is_whole = model.type_of(shape).is_some_and(|named| named.is_atomic);
     match (model.resolve(shape), value) {
         (Shape::Object(_) | Shape::Open(_), Value::Object(members)) => {
@@ -45,9 +42,8 @@ fn find_faults(
             }
             for (name, inner) in members {
                 let at = format!("{path}.{name}");
-                match model.member(shape, name) {
-                    Some(shape) => find_faults(model, shape, inner, &at, atomic, unknown),
-                    None => unknown.push(at),
+                if let Some(shape) = model.member(shape, name) {
+                    find_atomic(model, shape, inner, &at, atomic);
                 }
             }
         }
@@ -59,7 +55,7 @@ fn find_faults(
                 atomic.push(path.to_owned());
             }
             for (at, inner) in items.iter().enumerate() {
-                find_faults(model, item, inner, &format!("{path}[{at}]"), atomic, unknown);
+                find_atomic(model, item, inner, &format!("{path}[{at}]"), atomic);
             }
         }
         _ => {}

@@ -139,7 +139,17 @@ async fn what_cannot_be_applied_is_refused_and_says_where() {
             apply("Object{spec: Object.status{replicas: 1}}"),
             "type mismatch: unexpected type name \"Object.status\", expected \"Object.spec\", which matches field name path from root Object type",
         ),
-        ("missing", patch("[JSONPatch{op: 'remove', path: '/spec/nothing'}]"), "JSONPath: "),
+        (
+            "twice",
+            apply("Object{metadata: Object.metadata{finalizers: ['a/b', 'a/b']}}"),
+            "error applying patch: failed to convert patch object to typed object: .metadata.finalizers: duplicate entries for key [=\"a/b\"]",
+        ),
+        (
+            "mistyped",
+            apply("Object{spec: Object.spec{paused: 'yes'}}"),
+            "error applying patch: failed to convert patch object to typed object: .spec.paused: expected boolean, got &{yes}",
+        ),
+        ("missing", patch("[JSONPatch{op: 'remove', path: '/spec/nothing'}]"), "JSON Patch: "),
         (
             "fails",
             apply("Object{spec: Object.spec{replicas: object.spec.nothing}}"),

@@ -335,3 +335,51 @@ async fn the_status_of_a_policy_warns_of_what_does_not_fit_the_types() {
     let changed = api.patch("typed", None, &patch, &WriteOptions::default()).await.unwrap();
     assert_eq!(changed["status"], json!({"observedGeneration": 2, "typeChecking": {}}));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fields_are_of_their_types_wherever_a_type_stands_in_another() {
+    let world = World::start().await;
+    let deployments = ("apps", "v1", "deployments");
+    let definitions = ("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+    for (at, ((group, version, resource), expression, wrong)) in [
+        (deployments, "object.metadata.name > 5", "'_>_' applied to '(string, int)'"),
+        (deployments, "object.metadata.labels['a'] == 1", "'_==_' applied to '(string, int)'"),
+        (deployments, "object.metadata.ownerReferences.all(it, it.knd == 'a')", "undefined field 'knd'"),
+        (deployments, "object.spec.template.metadata.name > 5", "'_>_' applied to '(string, int)'"),
+        (
+            deployments,
+            "object.spec.template.spec.volumes.all(it, it.ephemeral.volumeClaimTemplate.metadata.name > 5)",
+            "'_>_' applied to '(string, int)'",
+        ),
+        (
+            definitions,
+            "object.spec.versions[0].schema.openAPIV3Schema.type == 1",
+            "'_==_' applied to '(string, int)'",
+        ),
+        // What holds itself is looked into once.
+        (definitions, "object.spec.versions[0].schema.openAPIV3Schema.items.schema.type == 1", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let policy = json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": format!("typed-{at}")},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource],
+                }]},
+                "validations": [{"expression": expression}],
+            },
+        });
+        let made = register(&world, "validatingadmissionpolicies", policy).await;
+        let said = &made["status"]["typeChecking"];
+        let is_so = match wrong {
+            "" => *said == json!({}),
+            wrong => {
+                said["expressionWarnings"][0]["warning"].as_str().is_some_and(|text| text.contains(wrong))
+            }
+        };
+        assert!(is_so, "{expression}: {said}");
+    }
+}
