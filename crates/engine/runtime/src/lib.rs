@@ -22,6 +22,7 @@ mod plan;
 mod prepare;
 pub mod seccomp;
 mod shim;
+mod shims_group;
 pub mod spec;
 mod types;
 mod user;

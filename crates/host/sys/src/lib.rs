@@ -22,6 +22,7 @@ mod schedule;
 mod seccomp;
 mod socket;
 mod tty;
+mod writeback;
 
 pub use bpf::{BpfHook, BpfInstruction, BpfMap, BpfMapKind, attach_device_filter, link_bpf, load_bpf};
 pub use caps::{
@@ -40,10 +41,11 @@ pub use parameters::write_parameter;
 pub use process::{
     Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals, exec,
     exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids, set_ids, set_rlimit,
-    set_up_loopback, signal, spawn, spawn_sibling, take_signal, trim_heap, unshare, wait_signal,
+    set_up_loopback, signal, spawn, spawn_into, spawn_sibling, take_signal, trim_heap, unshare, wait_signal,
 };
 pub use resolve::{open_in_root, open_or_create_in_root, open_resolved};
 pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};
 pub use seccomp::{SeccompInstruction, load_seccomp};
 pub use socket::{network_namespace_cookie, unread_by_peer};
 pub use tty::{open_terminal, set_controlling_terminal};
+pub use writeback::begin_writeback;

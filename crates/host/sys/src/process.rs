@@ -105,6 +105,20 @@ pub fn spawn(
     start(args, body)
 }
 
+/// As [`spawn`], in our namespaces and a group of cgroup version 2, whose descriptor the child has no copy of.
+pub fn spawn_into(cgroup: OwnedFd, body: impl FnOnce() -> i32) -> io::Result<Child> {
+    let args = CloneArgs {
+        flags: CLONE_INTO_CGROUP,
+        cgroup: cgroup.as_raw_fd() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    start(args, move || {
+        drop(cgroup);
+        body()
+    })
+}
+
 /// As [`spawn`], but the child is our parent's, as we are: it is told of its end as it is of ours.
 pub fn spawn_sibling(flags: CloneFlags, body: impl FnOnce() -> i32) -> io::Result<Child> {
     // The signal is ours too, the kernel takes no other with CLONE_PARENT.

@@ -3,7 +3,7 @@
 use super::SandboxObject;
 use crate::blkio::resolved;
 use crate::core::Core;
-use crate::error::io;
+use crate::error::{blocking, io};
 use crate::files::Reached;
 use crate::{Ipc, NetworkMode, Resources, SandboxSpec};
 use hako_cgroup::{BlockDevice, BlockLimits, Limits};
@@ -98,11 +98,20 @@ impl Core {
             config.namespaces.net = NamespaceMode::Join;
         }
         config.joins_user = joined.has_user;
-        let spawned = Shim::spawn_joining(config, joined.namespaces).await;
+        let spawn = Shim::spawn_joining(config, joined.namespaces);
+        let (spawned, ()) = tokio::join!(spawn, self.make_container_group(sandbox));
         if spawned.is_err() {
             self.release(&sandbox.id, None).await;
         }
         spawned.map_err(|error| error.context(format!("start the shim of sandbox {}", sandbox.id.short())))
+    }
+
+    /// Makes the group of a container that is going to be made in the sandbox, while its shim starts. One that could not be
+    /// made is missing, and told of, when the container is made.
+    async fn make_container_group(&self, sandbox: &SandboxObject) {
+        let Some(container) = sandbox.container.get().filter(|_| sandbox.record.standalone) else { return };
+        let (groups, path) = (self.config.cgroups.clone(), self.cgroup(&sandbox.id, Some(container)));
+        let _missing = blocking(move || Ok(groups.create_everywhere(&path).map(drop)?)).await;
     }
 
     fn shim_config(

@@ -16,6 +16,7 @@ pub(crate) use bundle::Bundle;
 pub use bundle::end_bundles;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::plan::sysctl::{self, Own};
 use crate::prepare::{
     blocking, exec_plan_file, has_hooks_before_create, prepare, remove_group, write_bundle,
 };
+use crate::shims_group;
 use crate::types::{
     ContainerState, ContainerStatus, CreateContainer, ExecIo, ExecStarted, Exit, LogFormat, ShimConfig,
     ShimEvent, TtySize,
@@ -85,8 +87,9 @@ impl Shim {
         let cgroup = config.cgroup.clone();
         let exe = config.exe.clone();
         let socket = blocking(move || {
-            crate::prepare::cgroup_root()?.create(&cgroup)?;
-            starter::start(&exe)
+            let root = crate::prepare::cgroup_root()?;
+            root.create(&cgroup)?;
+            starter::start(&exe, shims_group::word(root, &cgroup).as_deref())
         })
         .await?;
         let connection = Connection::new(socket)?;
@@ -476,7 +479,10 @@ fn unexpected() -> Error {
 }
 
 /// Starts `exe shim …` with a socket as its standard input, executed through a read-only view (CVE-2019-5736).
-pub(crate) fn start_process(exe: &Path, args: &[&str]) -> Result<(OwnedFd, std::process::Child)> {
+pub(crate) fn start_process(
+    exe: &Path,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<(OwnedFd, std::process::Child)> {
     use std::os::fd::AsRawFd;
     use std::process::Stdio;
     let failed = |error: std::io::Error| internal("cannot start a shim", error);

@@ -16,32 +16,32 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{internal, start_process};
 
-/// A path, or the text of an error, and a byte before it.
-const MESSAGE_BYTES: usize = 4096 + 1;
+/// The most of a message: an executable and an argument, with a byte between them; or the text of an error behind one.
+const MESSAGE_BYTES: usize = 2 * 4096;
 const STARTED: u8 = b'S';
 const FAILED: u8 = b'F';
 
-/// Starts a shim and waits until it stands by itself.
-pub(super) fn start(exe: &Path) -> Result<OwnedFd> {
+/// Starts a shim, with an argument, and waits until it stands by itself.
+pub(super) fn start(exe: &Path, word: Option<&OsStr>) -> Result<OwnedFd> {
     static STARTER: OnceLock<Option<Mutex<OwnedFd>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| hako_sys::spawn_apart("shim-starter", serve).ok().map(Mutex::new));
-    start_by(starter.as_ref(), exe)
+    start_by(starter.as_ref(), exe, word)
 }
 
 /// A process that was started, and the way to its shim.
 type Started = (io::Result<OwnedFd>, u32);
 
-fn start_by(starter: Option<&Mutex<OwnedFd>>, exe: &Path) -> Result<OwnedFd> {
+fn start_by(starter: Option<&Mutex<OwnedFd>>, exe: &Path, word: Option<&OsStr>) -> Result<OwnedFd> {
     let failed = |error| internal("cannot start a shim", error);
     let started = match starter {
-        Some(starter) => ask(&starter.lock(), exe).map_err(failed)?,
+        Some(starter) => ask(&starter.lock(), exe, word).map_err(failed)?,
         None => None,
     };
     let (socket, pid) = match started {
         Some(started) => started,
         // A kernel that has no tables for threads, or a thread that ended.
         None => {
-            let (socket, child) = start_process(exe, &[])?;
+            let (socket, child) = start_process(exe, word)?;
             (Ok(socket), child.id())
         }
     };
@@ -54,9 +54,10 @@ fn start_by(starter: Option<&Mutex<OwnedFd>>, exe: &Path) -> Result<OwnedFd> {
 }
 
 /// None when the thread is not there any more.
-fn ask(starter: &OwnedFd, exe: &Path) -> io::Result<Option<Started>> {
+fn ask(starter: &OwnedFd, exe: &Path, word: Option<&OsStr>) -> io::Result<Option<Started>> {
     let (mut answer, mut fds) = ([0; MESSAGE_BYTES], Vec::new());
-    let asked = hako_sys::send(starter.as_fd(), exe.as_os_str().as_bytes(), &[])
+    let order = [exe.as_os_str().as_bytes(), word.unwrap_or_default().as_bytes()].join(&0);
+    let asked = hako_sys::send(starter.as_fd(), &order, &[])
         .and_then(|_| hako_sys::receive(starter.as_fd(), &mut answer, &mut fds));
     match (asked, &answer) {
         // The bytes are there also where the descriptor got lost.
@@ -76,16 +77,18 @@ fn ask(starter: &OwnedFd, exe: &Path) -> io::Result<Option<Started>> {
     }
 }
 
-/// The thread: one path after the other.
+/// The thread: one shim after the other.
 fn serve(socket: OwnedFd) {
     serve_by(&socket, hako_sys::send);
 }
 
 fn serve_by(socket: &OwnedFd, send: impl Fn(BorrowedFd<'_>, &[u8], &[BorrowedFd<'_>]) -> io::Result<usize>) {
-    let mut path = [0; MESSAGE_BYTES];
-    while let Ok(count @ 1..) = hako_sys::receive(socket.as_fd(), &mut path, &mut Vec::new()) {
-        let exe = Path::new(OsStr::from_bytes(&path[..count]));
-        let told = start_process(exe, &[]).map_err(|error| error.chain()).and_then(|(shim, mut child)| {
+    let mut order = [0; MESSAGE_BYTES];
+    while let Ok(count @ 1..) = hako_sys::receive(socket.as_fd(), &mut order, &mut Vec::new()) {
+        let mut parts = order[..count].splitn(2, |byte| *byte == 0).map(OsStr::from_bytes);
+        let exe = Path::new(parts.next().unwrap_or_default());
+        let word = parts.next().filter(|word| !word.is_empty());
+        let told = start_process(exe, word).map_err(|error| error.chain()).and_then(|(shim, mut child)| {
             let answer = [&[STARTED][..], &child.id().to_ne_bytes()].concat();
             send(socket.as_fd(), &answer, &[shim.as_fd()]).map_err(|error| {
                 // Nobody else knows of it; without its socket it ends.
@@ -123,7 +126,7 @@ mod tests {
         drop(theirs);
         let starter = Mutex::new(ours);
         for _ in 0..2 {
-            start_by(Some(&starter), exe()).unwrap();
+            start_by(Some(&starter), exe(), None).unwrap();
         }
     }
 
@@ -142,9 +145,9 @@ mod tests {
             lost.get().unwrap()
         });
         let starter = Mutex::new(ours);
-        let error = start_by(Some(&starter), exe()).unwrap_err().chain();
+        let error = start_by(Some(&starter), exe(), None).unwrap_err().chain();
         assert!(error.contains(&io::Error::from(Errno::NOBUFS).to_string()), "{error}");
-        start_by(Some(&starter), exe()).unwrap();
+        start_by(Some(&starter), exe(), None).unwrap();
         drop(starter);
         assert!(is_waited_for(thread.join().unwrap()));
     }
@@ -159,7 +162,7 @@ mod tests {
             send_many(&theirs, &answer, hako_sys::MAX_FDS + 4);
             child
         });
-        let error = start_by(Some(&Mutex::new(ours)), exe()).unwrap_err().chain();
+        let error = start_by(Some(&Mutex::new(ours)), exe(), None).unwrap_err().chain();
         assert!(error.contains("more descriptors"), "{error}");
         assert!(is_waited_for(thread.join().unwrap().id()));
     }

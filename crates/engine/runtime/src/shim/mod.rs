@@ -23,7 +23,7 @@ pub(crate) use setup::ROOT;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 
-use hako_sys::CloneFlags;
+use hako_sys::{Child, CloneFlags};
 
 use crate::wire::{Answer, Assembler, FromShim, Request, ToShim, WireKind, send_blocking};
 
@@ -38,16 +38,29 @@ fn refuse<T>(kind: WireKind, message: impl Into<String>) -> Result<T, Refusal> {
 pub(crate) fn main(args: &[OsString]) -> ! {
     let is_once = args.first().is_some_and(|arg| arg == "--once");
     crate::descriptors::take(args);
-    let serve = || i32::from(run(is_once).is_err());
     // A shim outlives whoever started it and must not be waited for by them: what they started ends at once.
     let code = match is_once {
-        true => serve(),
-        false => i32::from(hako_sys::spawn(CloneFlags::default(), None, serve).is_err()),
+        true => serve(true, false),
+        false => i32::from(bear(crate::shims_group::take(args)).is_err()),
     };
     hako_sys::exit_now(code)
 }
 
-fn run(is_once: bool) -> std::io::Result<()> {
+/// Starts the shim, in its group if that is known and the kernel can (Linux 5.7).
+fn bear(group: Option<OwnedFd>) -> std::io::Result<Child> {
+    if let Some(group) = group
+        && let Ok(child) = hako_sys::spawn_into(group, || serve(false, true))
+    {
+        return Ok(child);
+    }
+    hako_sys::spawn(CloneFlags::default(), None, || serve(false, false))
+}
+
+fn serve(is_once: bool, is_in_group: bool) -> i32 {
+    i32::from(run(is_once, is_in_group).is_err())
+}
+
+fn run(is_once: bool, is_in_group: bool) -> std::io::Result<()> {
     use std::os::fd::AsFd;
     let control: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = std::fs::File::open("/dev/null")?;
@@ -61,7 +74,7 @@ fn run(is_once: bool) -> std::io::Result<()> {
     let Request::Configure(config) = first.request else {
         return Err(std::io::ErrorKind::InvalidData.into());
     };
-    let prepared = match setup::prepare(&config, fds) {
+    let prepared = match setup::prepare(&config, fds, is_in_group) {
         Ok(prepared) => prepared,
         Err(message) => {
             let failed = FromShim::Failed { to: first.number, kind: WireKind::Internal, message };

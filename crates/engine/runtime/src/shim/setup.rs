@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use hako_cgroup::{CgroupRoot, Version};
 use hako_sys::{Child, CloneFlags};
 use rustix::fs::CWD;
 use rustix::mount::{
@@ -35,8 +34,13 @@ pub(super) struct Prepared {
     pub user: Option<UserNamespace>,
 }
 
-/// Makes the namespaces and what is in them. `joined` are those that are another sandbox's.
-pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepared, String> {
+/// Makes the namespaces and what is in them. `joined` are those that are another sandbox's; `is_in_group` tells of the shims'
+/// group in the unified hierarchy.
+pub(super) fn prepare(
+    config: &ShimConfig,
+    joined: Vec<OwnedFd>,
+    is_in_group: bool,
+) -> Result<Prepared, String> {
     rustix::process::setsid().map_err(text("cannot start a session"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(text("cannot become subreaper"))?;
@@ -44,7 +48,7 @@ pub(super) fn prepare(config: &ShimConfig, joined: Vec<OwnedFd>) -> Result<Prepa
     let _unnamed = rustix::thread::set_name(c"hako-shim");
     // Best effort: lowering takes CAP_SYS_RESOURCE.
     let _unchanged = fs::write("/proc/self/oom_score_adj", config.oom_score_adj.to_string());
-    leave_callers_groups(&config.cgroup)?;
+    crate::shims_group::join(&config.cgroup, is_in_group)?;
     let namespaces = &config.namespaces;
     let home_net = fs::File::open("/proc/self/ns/net").map_err(text("cannot open the network namespace"))?;
     let home_net = (namespaces.net != NamespaceMode::Host).then(|| home_net.into());
@@ -174,29 +178,6 @@ fn dns_sockets(config: &ShimConfig) -> Result<[OwnedFd; 2], String> {
 /// The directory under the state directory where each container's root is mounted, in that container's own mount
 /// namespace.
 pub(crate) const ROOT: &str = "rootfs";
-
-/// A service manager ends all processes of the engine's group with the engine; the shim is to survive it. All shims
-/// of an instance share one group beside the sandboxes.
-fn leave_callers_groups(sandbox: &str) -> Result<(), String> {
-    let Some(parent) = Path::new(sandbox).parent().and_then(Path::to_str).filter(|parent| parent.len() > 1)
-    else {
-        return Ok(());
-    };
-    let root = CgroupRoot::detect().map_err(text("cannot find control groups"))?;
-    let group =
-        root.create_everywhere(&format!("{parent}/shims")).map_err(text("cannot create the shims' group"))?;
-    for hierarchy in root.hierarchies() {
-        let directory = hierarchy.mount.join(&group.path()[1..]);
-        // See the init: "tasks" spares the kernel's thread-group lock.
-        let file = if hierarchy.version == Version::V2 { "cgroup.procs" } else { "tasks" };
-        fs::OpenOptions::new()
-            .write(true)
-            .open(directory.join(file))
-            .and_then(|mut file| std::io::Write::write_all(&mut file, b"0"))
-            .map_err(text("cannot join the shims' group"))?;
-    }
-    Ok(())
-}
 
 fn tmpfs(mount: &TmpfsMount) -> Result<(), String> {
     let doing = format!("cannot mount tmpfs at {}", mount.path.display());

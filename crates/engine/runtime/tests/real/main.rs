@@ -14,5 +14,6 @@ mod limits;
 mod oci;
 mod once;
 mod sharing;
+mod shims_group;
 mod streams;
 mod userns;
