@@ -5,6 +5,7 @@ use hako_error::FieldCause;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Deref;
 
 /// Appends a name to a path.
 #[must_use]
@@ -142,6 +143,77 @@ impl<T> Told<T> {
     }
 }
 
+/// The faults of an object, of which the first are kept and the others forgotten. Each list of them has that limit, so that
+/// also what is put together from many of them stays small.
+#[derive(Debug, Default)]
+pub struct Faults(Told<FieldCause>);
+
+impl Faults {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Told { all: Vec::new(), room: MOST_TOLD })
+    }
+
+    /// One more.
+    pub fn push(&mut self, cause: FieldCause) {
+        self.0.push(|| cause);
+    }
+
+    /// Whether no more are kept, so that none need be looked for.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+}
+
+impl Extend<FieldCause> for Faults {
+    fn extend<T: IntoIterator<Item = FieldCause>>(&mut self, causes: T) {
+        let mut causes = causes.into_iter();
+        while !self.is_full() {
+            let Some(cause) = causes.next() else { return };
+            self.push(cause);
+        }
+    }
+}
+
+impl FromIterator<FieldCause> for Faults {
+    fn from_iter<T: IntoIterator<Item = FieldCause>>(causes: T) -> Self {
+        let mut faults = Self::new();
+        faults.extend(causes);
+        faults
+    }
+}
+
+impl<const N: usize> From<[FieldCause; N]> for Faults {
+    fn from(causes: [FieldCause; N]) -> Self {
+        causes.into_iter().collect()
+    }
+}
+
+impl IntoIterator for Faults {
+    type Item = FieldCause;
+    type IntoIter = std::vec::IntoIter<FieldCause>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.all.into_iter()
+    }
+}
+
+impl Deref for Faults {
+    type Target = [FieldCause];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.all
+    }
+}
+
+impl<const N: usize> PartialEq<[FieldCause; N]> for Faults {
+    fn eq(&self, other: &[FieldCause; N]) -> bool {
+        self.0.all == other
+    }
+}
+
 fn cause(reason: &str, field: impl Into<String>, message: String) -> FieldCause {
     FieldCause { reason: reason.to_owned(), message, field: field.into() }
 }
@@ -271,6 +343,20 @@ mod tests {
         let mut paths = Told::<String>::default();
         (0..10_000).for_each(|_| paths.push(|| name.clone()));
         assert!(paths.into_all().len() < 1100);
+    }
+
+    #[test]
+    fn faults_are_looked_for_until_there_are_enough() {
+        let (mut looked, name) = (0, "n".repeat(1000));
+        let found = (0..10_000).map(|at| {
+            looked += 1;
+            required(index(&name, at), "")
+        });
+        let many: Faults = found.collect();
+        assert!(many.is_full() && many.len() < 1100 && looked == many.len(), "{looked}, {}", many.len());
+        let mut all = Faults::from([required("a", "")]);
+        all.extend(many);
+        assert!(all.is_full() && all.len() < 1100, "{}", all.len());
     }
 
     #[test]

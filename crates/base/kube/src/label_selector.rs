@@ -1,7 +1,8 @@
 //! Label selectors, in the string form of query parameters and the structured form of specs.
 
-use crate::{field, names};
-use hako_error::{Classify, FieldCause, Kind};
+use crate::field::{self, Faults};
+use crate::names;
+use hako_error::{Classify, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -195,8 +196,8 @@ impl LabelSelector {
 
     /// All faults of the selector at `path`.
     #[must_use]
-    pub fn validate(&self, path: &str) -> Vec<FieldCause> {
-        let mut causes = Vec::new();
+    pub fn validate(&self, path: &str) -> Faults {
+        let mut causes = Faults::new();
         let labels_path = field::child(path, "matchLabels");
         for (key, value) in self.match_labels.iter().flatten() {
             let of = |fault: String| field::invalid(&labels_path, key.as_str(), &fault);
@@ -213,7 +214,7 @@ impl LabelSelector {
 }
 
 impl LabelSelectorRequirement {
-    fn validate(&self, path: &str, causes: &mut Vec<FieldCause>) {
+    fn validate(&self, path: &str, causes: &mut Faults) {
         let has_values = self.values.as_ref().is_some_and(|values| !values.is_empty());
         let values_path = field::child(path, "values");
         match self.operator.as_str() {

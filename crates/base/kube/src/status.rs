@@ -137,7 +137,7 @@ pub fn modified(subject: &Subject) -> Error {
 
 /// `Pod "x" is invalid: spec.containers: Required value`. Of causes without end only the first are told.
 #[must_use]
-pub fn invalid(subject: &Subject, causes: Vec<FieldCause>) -> Error {
+pub fn invalid(subject: &Subject, causes: impl IntoIterator<Item = FieldCause>) -> Error {
     let mut told = Told::default();
     told.extend(causes);
     let causes = told.into_all();
@@ -323,8 +323,7 @@ mod tests {
 
     #[test]
     fn what_is_told_of_an_object_has_an_end() {
-        let causes =
-            (0..100_000).map(|at| field::required(format!("spec.containers[{at}].name"), "")).collect();
+        let causes = (0..100_000).map(|at| field::required(format!("spec.containers[{at}].name"), ""));
         let error = invalid(&pod(), causes);
         assert!(
             error.to_string().len() < 1 << 20 && error.causes().len() < 20_000,

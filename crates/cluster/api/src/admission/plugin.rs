@@ -77,10 +77,18 @@ impl<'a> Apart<'a> {
     }
 }
 
+/// What is said to the client. An object may have a warning for each of its lines; more than are sent are not kept.
+#[derive(Debug, Default)]
+struct Warnings {
+    texts: Vec<String>,
+    /// Characters, of each as many as are sent where there are many.
+    told: usize,
+}
+
 /// What plugins have to say besides yes and no.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    warnings: Mutex<Vec<String>>,
+    warnings: Mutex<Warnings>,
     annotations: Mutex<BTreeMap<String, String>>,
     /// Told only where bodies are.
     of_bodies: Mutex<BTreeMap<String, String>>,
@@ -122,8 +130,9 @@ impl Notes {
     /// Says something to the client, once.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         let (text, mut all) = (text.into(), self.warnings.lock());
-        if !all.contains(&text) {
-            all.push(text);
+        if all.told <= WARNINGS_MAX && !all.texts.contains(&text) {
+            all.told += text.chars().take(WARNING_CUT).count();
+            all.texts.push(text);
         }
     }
 
@@ -151,7 +160,7 @@ impl Notes {
 
     /// All warnings so far, cut short where they are many.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        bounded(&self.warnings.lock())
+        bounded(&self.warnings.lock().texts)
     }
 
     /// All that is to be recorded where bodies are.
@@ -447,5 +456,8 @@ mod tests {
             notes.warn(text);
         }
         assert_eq!(notes.warnings(), ["a", "b"]);
+        (0..100_000).for_each(|at| notes.warn(format!("spec.constraints[{at}]: none of them")));
+        assert!(notes.warnings.lock().texts.len() < 200, "{}", notes.warnings.lock().texts.len());
+        assert!(notes.warnings().concat().len() >= WARNINGS_MAX);
     }
 }

@@ -1,12 +1,12 @@
 //! `APIService`.
 
 use super::columns::{Column, age, name};
+use super::custom_resource::{condition, set_condition};
 use super::place::{Faults, Place, path_segment};
 use super::registry::Kinds;
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{at, items, object_mut, set_default, text};
 use super::{meta, webhooks};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -67,17 +67,14 @@ fn default(object: &mut Value) {
     }
 }
 
+const LOCAL: &str = "Local APIServices are always available";
+
 /// What this server serves itself is available from the start.
 fn prepare_create(object: &mut Value) {
     meta::no_generation(object);
-    let is_local = at(object, &["spec", "service"]).is_none();
     let since = text(object, &["metadata", "creationTimestamp"]).to_owned();
-    let mut local = json!({
-        "type": "Available",
-        "status": "True",
-        "reason": "Local",
-        "message": "Local APIServices are always available",
-    });
+    let is_local = is_local(object);
+    let mut local = local();
     if !since.is_empty() {
         local["lastTransitionTime"] = since.into();
     }
@@ -87,12 +84,29 @@ fn prepare_create(object: &mut Value) {
     }
 }
 
+fn is_local(object: &Value) -> bool {
+    at(object, &["spec", "service"]).is_none()
+}
+
+fn local() -> Value {
+    json!({
+        "type": "Available",
+        "status": "True",
+        "reason": "Local",
+        "message": LOCAL,
+    })
+}
+
+/// One that no service serves any longer is available.
 fn prepare_update(new: &mut Value, old: &Value) {
     meta::keep_status(new, old);
     meta::no_generation(new);
+    if is_local(new) && !is_local(old) {
+        set_condition(new, condition("Available", "True", "Local", LOCAL));
+    }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let (group, version) = (spec.at(&["group"]), spec.at(&["version"]));
@@ -145,7 +159,7 @@ fn trust(spec: &Place<'_>, faults: &mut Faults) {
     if !bundle.is_empty() {
         let size = format!("{} bytes", bundle.text().len() / 4 * 3);
         let detail = "local APIServices may not have a caBundle";
-        faults.push(field::invalid(bundle.path.as_str(), size, detail));
+        faults.push(field::invalid(bundle.path(), size, detail));
     }
     if insecure.is_true() {
         faults.push(insecure.invalid("local APIServices may not have insecureSkipTLSVerify"));

@@ -3,8 +3,7 @@
 use super::check;
 use super::row::{KindRow, Question};
 use super::value::text;
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::Value;
 
 pub(super) const ROW: KindRow = KindRow {
@@ -21,8 +20,8 @@ pub(super) const ROW: KindRow = KindRow {
 };
 
 /// Faults of the node that is named, also of a binding that is sent to the pod itself.
-pub(super) fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, target) = (Vec::new(), &object["target"]);
+pub(super) fn validate(object: &Value) -> Faults {
+    let (mut causes, target) = (Faults::new(), &object["target"]);
     if !text(target, &["kind"]).is_empty() {
         check::one_of(target, "kind", &["Node", "<empty>"], "target", &mut causes);
     }

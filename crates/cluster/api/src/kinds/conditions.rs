@@ -29,7 +29,7 @@ pub(super) fn validate(conditions: &Place<'_>, faults: &mut Faults) {
         reason(&condition.at(&["reason"]), faults);
         let message = condition.at(&["message"]);
         if message.text().len() > MESSAGE_MAX {
-            faults.push(field::too_long(message.path, MESSAGE_MAX));
+            faults.push(field::too_long(message.path(), MESSAGE_MAX));
         }
     }
 }
@@ -59,6 +59,6 @@ fn reason(reason: &Place<'_>, faults: &mut Faults) {
         faults.push(reason.invalid(REASON));
     }
     if text.len() > REASON_MAX {
-        faults.push(field::too_long(reason.path.as_str(), REASON_MAX));
+        faults.push(field::too_long(reason.path(), REASON_MAX));
     }
 }

@@ -3,8 +3,10 @@
 use super::columns::{Column, age, name};
 use super::row::KindRow;
 use super::value::{at, members};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -28,8 +30,8 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), entries.into(), age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     let mut size = 0;
     for part in ["data", "binaryData"] {
         for (key, value) in members(object, &[part]) {
@@ -49,14 +51,14 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     immutable(new, old, &["data", "binaryData"])
 }
 
 /// Faults of a change of something marked immutable, for ConfigMap and Secret.
-pub(super) fn immutable(new: &Value, old: &Value, parts: &[&'static str]) -> Vec<FieldCause> {
+pub(super) fn immutable(new: &Value, old: &Value, parts: &[&'static str]) -> Faults {
     const SET: &str = "field is immutable when `immutable` is set";
-    let mut causes = Vec::new();
+    let mut causes = Faults::new();
     if old.get("immutable") != Some(&Value::Bool(true)) {
         return causes;
     }

@@ -4,8 +4,10 @@ use super::check;
 use super::columns::{Column, age, name};
 use super::row::KindRow;
 use super::value::{items, number, text};
-use hako_error::FieldCause;
-use hako_kube::{GroupVersion, field};
+use hako_kube::{
+    GroupVersion,
+    field::{self, Faults},
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -44,8 +46,8 @@ fn controller(object: &Value) -> String {
     format!("{kind}{dot}{group}/{}", text(owner, &["name"]))
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     if object.get("data").is_none() {
         causes.push(field::required("data", "data is mandatory"));
     }
@@ -53,8 +55,8 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::immutable(new, old, &["data"], "", &mut causes);
     causes
 }

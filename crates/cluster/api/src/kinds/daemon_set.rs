@@ -7,8 +7,7 @@ use super::workload::{
     self, CONTAINERS, IMAGES, Owner, SELECTOR, at_most_all, default_status, default_template, int_or_percent,
 };
 use super::{check, meta};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -90,7 +89,7 @@ fn default(object: &mut Value) {
     default_status(object, &required);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let template = at(object, &["spec", "template"]);
     let mut causes = workload::selector_and_template(object, template, OWNER);
     check::not_negative(&object["spec"], &["minReadySeconds", "revisionHistoryLimit"], "spec", &mut causes);
@@ -102,7 +101,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn strategy(strategy: &Value, causes: &mut Vec<FieldCause>) {
+fn strategy(strategy: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.updateStrategy.rollingUpdate";
     match (text(strategy, &["type"]), strategy.get("rollingUpdate")) {
         ("OnDelete", _) => {}
@@ -116,7 +115,7 @@ fn strategy(strategy: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 /// Pods are replaced either by taking old ones away first or by adding new ones first.
-fn rolling(rolling: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn rolling(rolling: &Value, path: &str, causes: &mut Faults) {
     let unavailable = int_or_percent(rolling, "maxUnavailable", path, causes).unwrap_or(0);
     let surge = int_or_percent(rolling, "maxSurge", path, causes).unwrap_or(0);
     at_most_all(rolling, "maxUnavailable", path, causes);
@@ -135,7 +134,7 @@ fn rolling(rolling: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut causes = workload::immutable_selector(new, old);
     workload::not_decremented(new, old, "collisionCount", &mut causes);
     causes

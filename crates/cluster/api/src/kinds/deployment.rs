@@ -9,8 +9,7 @@ use super::workload::{
     not_decremented,
 };
 use super::{check, meta};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -80,7 +79,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut causes = validate_workload(object);
     strategy(object, &mut causes);
     let numbers = ["revisionHistoryLimit", "progressDeadlineSeconds"];
@@ -102,13 +101,13 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut causes = immutable_selector(new, old);
     not_decremented(new, old, "collisionCount", &mut causes);
     causes
 }
 
-fn strategy(object: &Value, causes: &mut Vec<FieldCause>) {
+fn strategy(object: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.strategy.rollingUpdate";
     let rolling = at(object, &["spec", "strategy", "rollingUpdate"]);
     match text(object, &["spec", "strategy", "type"]) {

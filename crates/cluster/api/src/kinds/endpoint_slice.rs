@@ -6,7 +6,6 @@ use super::place::{Faults, Place};
 use super::row::KindRow;
 use super::value::{each_mut, items, set_default, text};
 use super::{addresses, meta};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -67,7 +66,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let (slice, mut faults) = (Place::of(object), Faults::new());
     let is_of_api = addresses::is_of_api(object);
     let kind = slice.at(&["addressType"]);
@@ -79,9 +78,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     let endpoints = slice.at(&["endpoints"]);
     match endpoints.items() {
         all if all.len() > ENDPOINTS_MAX => {
-            faults.push(field::too_many(endpoints.path, all.len(), ENDPOINTS_MAX));
+            faults.push(field::too_many(endpoints.path(), all.len(), ENDPOINTS_MAX));
         }
-        all => all.iter().for_each(|it| endpoint(it, kind.text(), is_of_api, &mut faults)),
+        all => all.for_each(|it| endpoint(&it, kind.text(), is_of_api, &mut faults)),
     }
     ports(&slice.at(&["ports"]), &mut faults);
     faults
@@ -90,20 +89,20 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 fn endpoint(endpoint: &Place<'_>, kind: &str, is_of_api: bool, faults: &mut Faults) {
     let addresses = endpoint.at(&["addresses"]);
     match addresses.items() {
-        all if all.is_empty() => faults.push(addresses.required("must contain at least 1 address")),
+        all if all.len() == 0 => faults.push(addresses.required("must contain at least 1 address")),
         all => {
             if all.len() > ADDRESSES_MAX {
-                faults.push(field::too_many(addresses.path, all.len(), ADDRESSES_MAX));
+                faults.push(field::too_many(addresses.path(), all.len(), ADDRESSES_MAX));
             }
-            all.iter().for_each(|it| address(it, kind, is_of_api, faults));
+            all.for_each(|it| address(&it, kind, is_of_api, faults));
         }
     }
     let topology = endpoint.at(&["deprecatedTopology"]);
     let count = topology.entries().len();
     if count > TOPOLOGY_MAX {
-        faults.push(field::too_many(topology.path.as_str(), count, TOPOLOGY_MAX));
+        faults.push(field::too_many(topology.path(), count, TOPOLOGY_MAX));
     }
-    meta::labels(endpoint.value, &["deprecatedTopology"], &topology.path, faults);
+    meta::labels(endpoint.value, &["deprecatedTopology"], &topology.path(), faults);
     let (hostname, node) = (endpoint.at(&["hostname"]), endpoint.at(&["nodeName"]));
     if hostname.is_set() {
         hostname.check(names::dns_label, faults);
@@ -137,20 +136,19 @@ fn full_name(address: &Place<'_>, faults: &mut Faults) {
     }
     let complaints = names::dns_subdomain(name);
     if !complaints.is_empty() {
-        return faults
-            .extend(complaints.iter().map(|fault| field::invalid(address.path.as_str(), name, fault)));
+        return faults.extend(complaints.iter().map(|fault| field::invalid(address.path(), name, fault)));
     }
     if !name.contains('.') {
         let detail = "should be a domain with at least two segments separated by dots";
-        faults.push(field::invalid(address.path.as_str(), name, detail));
+        faults.push(field::invalid(address.path(), name, detail));
     }
 }
 
 /// Where traffic for an endpoint should come from.
 fn hints(hints: &Place<'_>, syntax: fn(&str) -> Vec<String>, faults: &mut Faults) {
-    let all = hints.items();
+    let all = Vec::from_iter(hints.items());
     if all.len() > HINTS_MAX {
-        return faults.push(field::too_many(hints.path.as_str(), all.len(), HINTS_MAX));
+        return faults.push(field::too_many(hints.path(), all.len(), HINTS_MAX));
     }
     let mut seen: Vec<&str> = Vec::new();
     for name in all.iter().map(|hint| hint.at(&["name"])) {
@@ -163,9 +161,9 @@ fn hints(hints: &Place<'_>, syntax: fn(&str) -> Vec<String>, faults: &mut Faults
 }
 
 fn ports(ports: &Place<'_>, faults: &mut Faults) {
-    let all = ports.items();
+    let all = Vec::from_iter(ports.items());
     if all.len() > PORTS_MAX {
-        return faults.push(field::too_many(ports.path.as_str(), all.len(), PORTS_MAX));
+        return faults.push(field::too_many(ports.path(), all.len(), PORTS_MAX));
     }
     let mut seen: Vec<&str> = Vec::new();
     for port in all {
@@ -187,11 +185,11 @@ fn ports(ports: &Place<'_>, faults: &mut Faults) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     if new.get("addressType") == old.get("addressType") {
-        return Vec::new();
+        return Faults::new();
     }
-    vec![field::invalid("addressType", text(new, &["addressType"]), "field is immutable")]
+    Faults::from([field::invalid("addressType", text(new, &["addressType"]), "field is immutable")])
 }
 
 fn prepare_create(object: &mut Value) {

@@ -5,7 +5,6 @@ use super::columns::{Column, age, name};
 use super::place::{Faults, Place};
 use super::row::KindRow;
 use super::value::{each_mut, items, number, set_default, text};
-use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -65,7 +64,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let (mut faults, is_of_api) = (Faults::new(), addresses::is_of_api(object));
     for subset in Place::of(object).at(&["subsets"]).items() {
         let lists = [subset.at(&["addresses"]), subset.at(&["notReadyAddresses"])];
@@ -73,7 +72,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             faults.push(subset.required("must specify `addresses` or `notReadyAddresses`"));
         }
         lists.iter().flat_map(Place::items).for_each(|it| address(&it, is_of_api, &mut faults));
-        let ports = subset.at(&["ports"]).items();
+        let ports = Vec::from_iter(subset.at(&["ports"]).items());
         ports.iter().for_each(|it| port(it, ports.len() > 1, &mut faults));
     }
     faults

@@ -3,8 +3,7 @@
 use super::columns::{Column, since};
 use super::row::KindRow;
 use super::value::{at, number, text};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -84,8 +83,8 @@ fn source(object: &Value) -> String {
     if host.is_empty() { component } else { format!("{component}, {host}") }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     let namespace = text(object, &["metadata", "namespace"]);
     let involved = text(object, &["involvedObject", "namespace"]);
     let is_sound = match involved {

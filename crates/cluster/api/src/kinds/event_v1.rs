@@ -3,8 +3,10 @@
 use super::event;
 use super::row::{KindRow, Stored};
 use super::value::{at, text};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -71,7 +73,7 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 /// What client libraries of this version always set: an event without it is from an older one, in the wrong group.
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut causes = (event::ROW.validate)(&core(object));
     if at(object, &["eventTime"]).is_none_or(Value::is_null) {
         // Written through the core group, and only passed on here.

@@ -3,8 +3,10 @@
 use super::columns::{Column, age, name};
 use super::row::KindRow;
 use super::value::{number, text};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -28,8 +30,8 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), holder.into(), age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     if let Some(seconds) = number(object, &["spec", "leaseDurationSeconds"])
         && seconds <= 0
     {

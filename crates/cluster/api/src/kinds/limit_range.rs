@@ -4,8 +4,10 @@ use super::columns::{Column, name};
 use super::row::KindRow;
 use super::value::{each_mut, items, members, object_mut, set_default, text};
 use super::{check, resource_names};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use hako_names::Quantity;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -58,8 +60,8 @@ fn fill(item: &mut Map<String, Value>, into: &str, from: &str) {
 
 const PARTS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     let limits = items(object, &["spec", "limits"]);
     let mut seen = HashSet::new();
     for (index, limit) in limits.iter().enumerate() {
@@ -74,7 +76,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn kind(kind: &str, path: &str, causes: &mut Vec<FieldCause>) {
+fn kind(kind: &str, path: &str, causes: &mut Faults) {
     let complaints = names::qualified_name(kind);
     let is_sound = complaints.is_empty();
     check::syntax(complaints, kind, path, causes);
@@ -84,7 +86,7 @@ fn kind(kind: &str, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn item(kind: &str, limit: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn item(kind: &str, limit: &Value, path: &str, causes: &mut Faults) {
     let mut resources = BTreeSet::new();
     for part in PARTS {
         let path = field::child(path, part);
@@ -139,7 +141,7 @@ impl<'a> Amounts<'a> {
         }
     }
 
-    fn check(&self, path: &str, causes: &mut Vec<FieldCause>) {
+    fn check(&self, path: &str, causes: &mut Faults) {
         // Which two are in order, what they are called, and which of them, of which part, is shown.
         let pairs = [
             (self.min, "min value", self.max, "max value", "min", self.min),
@@ -180,7 +182,7 @@ impl<'a> Amounts<'a> {
         field::key(&field::child(path, part), self.name)
     }
 
-    fn ratio(&self, path: &str, causes: &mut Vec<FieldCause>) {
+    fn ratio(&self, path: &str, causes: &mut Faults) {
         let Some(ratio) = self.ratio else { return };
         let path = self.at(path, "maxLimitRequestRatio");
         if ratio.millis() < 1000 {

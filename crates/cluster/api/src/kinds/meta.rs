@@ -2,8 +2,10 @@
 
 use super::row::PartWrite;
 use super::value::{at, members, number, text};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -23,9 +25,9 @@ pub(super) struct Rules {
 }
 
 /// All faults of the metadata of an object.
-pub(super) fn validate(object: &Value, rules: Rules) -> Vec<FieldCause> {
+pub(super) fn validate(object: &Value, rules: Rules) -> Faults {
     let Rules { is_namespaced, name_faults, are_finalizers_qualified } = rules;
-    let mut causes = Vec::new();
+    let mut causes = Faults::new();
     let name = text(object, &["metadata", "name"]);
     prefix(name_faults, text(object, &["metadata", "generateName"]), &mut causes);
     if name.is_empty() {
@@ -52,7 +54,7 @@ pub(super) fn validate(object: &Value, rules: Rules) -> Vec<FieldCause> {
 }
 
 /// Faults of what a name is made of: it may end in a dash, as something comes after it.
-fn prefix(name_faults: NameFaults, prefix: &str, causes: &mut Vec<FieldCause>) {
+fn prefix(name_faults: NameFaults, prefix: &str, causes: &mut Faults) {
     if prefix.is_empty() {
         return;
     }
@@ -65,7 +67,7 @@ fn prefix(name_faults: NameFaults, prefix: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// Faults of the labels at a path.
-pub(super) fn labels(object: &Value, path: &[&str], field_path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn labels(object: &Value, path: &[&str], field_path: &str, causes: &mut Faults) {
     for (key, value) in members(object, path) {
         let of = |fault: String| field::invalid(field_path, key.as_str(), &fault);
         causes.extend(names::qualified_name(key).into_iter().map(of));
@@ -76,7 +78,7 @@ pub(super) fn labels(object: &Value, path: &[&str], field_path: &str, causes: &m
 }
 
 /// Faults of the annotations of an object or template.
-pub(super) fn annotations(object: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn annotations(object: &Value, path: &str, causes: &mut Faults) {
     let mut size = 0;
     for (key, value) in members(object, &["metadata", "annotations"]) {
         size += key.len() + value.as_str().unwrap_or("").len();
@@ -88,7 +90,7 @@ pub(super) fn annotations(object: &Value, path: &str, causes: &mut Vec<FieldCaus
     }
 }
 
-fn finalizers(object: &Value, are_qualified: bool, causes: &mut Vec<FieldCause>) {
+fn finalizers(object: &Value, are_qualified: bool, causes: &mut Faults) {
     const PATH: &str = "metadata.finalizers";
     let list = super::value::items(object, &["metadata", "finalizers"]);
     for (index, finalizer) in list.iter().enumerate() {
@@ -106,7 +108,7 @@ fn finalizers(object: &Value, are_qualified: bool, causes: &mut Vec<FieldCause>)
 }
 
 /// Faults of the name of a finalizer. The original names the list where the syntax is faulty, else the item.
-pub(super) fn finalizer(name: &str, list: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn finalizer(name: &str, list: &str, path: &str, causes: &mut Faults) {
     causes.extend(names::qualified_name(name).iter().map(|fault| field::invalid(list, name, fault)));
     let is_known = matches!(name, "foregroundDeletion" | "orphan" | "kubernetes");
     if !name.contains('/') && !is_known {
@@ -116,7 +118,7 @@ pub(super) fn finalizer(name: &str, list: &str, path: &str, causes: &mut Vec<Fie
 }
 
 /// The original names the list and not which of its items.
-fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
+fn owners(object: &Value, causes: &mut Faults) {
     const PATH: &str = "metadata.ownerReferences";
     let list = super::value::items(object, &["metadata", "ownerReferences"]);
     let (mut controller, mut is_told): (Option<String>, bool) = (None, false);
@@ -154,8 +156,8 @@ fn owners(object: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 /// Faults of a change of metadata.
-pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     for name in ["name", "namespace", "uid", "creationTimestamp"] {
         changed(new, old, name, "field is immutable", &mut causes);
     }
@@ -180,7 +182,7 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
 }
 
 /// A fault if a member of the metadata is another one.
-fn changed(new: &Value, old: &Value, name: &str, detail: &str, causes: &mut Vec<FieldCause>) {
+fn changed(new: &Value, old: &Value, name: &str, detail: &str, causes: &mut Faults) {
     let (is, was) = (at(new, &["metadata", name]), at(old, &["metadata", name]));
     if is != was {
         let value = is.cloned().unwrap_or(Value::Null);
@@ -287,8 +289,8 @@ pub(super) fn keep_all_but_the_status(new: &mut Value, old: &Value, _: &PartWrit
 }
 
 /// For kinds in which a part may change to anything that is sound.
-pub(super) fn any_part(_: &Value, _: &Value, _: &PartWrite<'_>) -> Vec<FieldCause> {
-    Vec::new()
+pub(super) fn any_part(_: &Value, _: &Value, _: &PartWrite<'_>) -> Faults {
+    Faults::new()
 }
 
 /// For kinds whose generation stays that of their creation.
@@ -300,13 +302,13 @@ pub(super) fn keep_generation(new: &mut Value, old: &Value) {
 pub(super) fn nothing(_: &mut Value) {}
 
 /// For kinds in which an update may change everything.
-pub(super) fn any_change(_: &Value, _: &Value) -> Vec<FieldCause> {
-    Vec::new()
+pub(super) fn any_change(_: &Value, _: &Value) -> Faults {
+    Faults::new()
 }
 
 /// For kinds in which any content is sound.
-pub(super) fn any(_: &Value) -> Vec<FieldCause> {
-    Vec::new()
+pub(super) fn any(_: &Value) -> Faults {
+    Faults::new()
 }
 
 /// For kinds that nothing selects by.

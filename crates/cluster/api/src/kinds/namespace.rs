@@ -4,7 +4,7 @@ use super::columns::{Column, age, name};
 use super::meta;
 use super::row::{KindRow, PartWrite, Scope, Subresource};
 use super::value::{at, items, object_mut, set_default, text};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -52,8 +52,8 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     const PATH: &str = "spec.finalizers";
     for finalizer in items(object, &["spec", "finalizers"]) {
         meta::finalizer(finalizer.as_str().unwrap_or(""), PATH, PATH, &mut causes);
@@ -68,14 +68,18 @@ fn begin_deletion(object: &mut Value) {
 }
 
 /// The phase of a namespace says whether it is going.
-fn validate_part(new: &Value, _: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+fn validate_part(new: &Value, _: &Value, part: &PartWrite<'_>) -> Faults {
     let phase = text(new, &["status", "phase"]);
     let (wanted, detail) = match at(new, &["metadata", "deletionTimestamp"]) {
         None => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
         Some(_) => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
     };
     let is_sound = part.name != "status" || phase == wanted;
-    if is_sound { Vec::new() } else { vec![hako_kube::field::invalid("status.Phase", phase, detail)] }
+    if is_sound {
+        Faults::new()
+    } else {
+        Faults::from([hako_kube::field::invalid("status.Phase", phase, detail)])
+    }
 }
 
 /// The finalizer `kubernetes` keeps the namespace until its content is gone.

@@ -5,7 +5,6 @@ use super::place::{Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{at, items, members, text};
 use super::{addresses, check, meta, resource_names};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -95,7 +94,7 @@ fn address<'a>(object: &'a Value, kind: &str) -> &'a str {
         .map_or("", |address| text(address, &["address"]))
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let (node, mut faults) = (Place::of(object), Faults::new());
     taints(&node.at(&["spec", "taints"]), &mut faults);
     ranges(&node.at(&["spec", "podCIDRs"]), &mut faults);
@@ -107,9 +106,8 @@ fn validate(object: &Value) -> Vec<FieldCause> {
             }
         }
     }
-    let addresses = node.at(&["status", "addresses"]).items();
     let mut seen = HashSet::new();
-    for address in &addresses {
+    for address in node.at(&["status", "addresses"]).items() {
         if !seen.insert(address.value) {
             faults.push(address.duplicate());
         }
@@ -121,7 +119,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 fn taints(taints: &Place<'_>, faults: &mut Faults) {
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
     for (index, taint) in taints.items().into_iter().enumerate() {
-        let taint = Place { path: field::index("metadata.taints", index), ..taint };
+        let taint = Place::shown(taint.value, &field::index("metadata.taints", index));
         let (key, value, effect) = (taint.at(&["key"]), taint.at(&["value"]), taint.at(&["effect"]));
         key.check(names::qualified_name, faults);
         let complaints = names::label_value(value.text());
@@ -143,7 +141,7 @@ fn taints(taints: &Place<'_>, faults: &mut Faults) {
 
 /// One range of addresses of each family.
 fn ranges(ranges: &Place<'_>, faults: &mut Faults) {
-    let list = ranges.items();
+    let list = Vec::from_iter(ranges.items());
     let mut seen = HashSet::new();
     for range in &list {
         range.check(addresses::cidr, faults);
@@ -157,8 +155,8 @@ fn ranges(ranges: &Place<'_>, faults: &mut Faults) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     for (name, shown) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         let (is, was) = (at(new, &["spec", name]), at(old, &["spec", name]));
         let was_given = was.is_some_and(|was| was != "" && was != &serde_json::json!([]));

@@ -4,55 +4,145 @@ use super::value::at;
 use hako_error::FieldCause;
 use hako_kube::{LabelSelector, field};
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::LazyLock;
 
-/// The faults found so far.
-pub(super) type Faults = Vec<FieldCause>;
+pub(super) use hako_kube::field::Faults;
 
-/// Faults after which the items of a list are not looked at any more. A body of 3 MB has a million containers, each
-/// with several faults, which would come to gigabytes; an answer tells fewer.
-const MANY: usize = 20_000;
-
-/// Whether so much is wrong already that more need not be found.
-pub(super) fn are_many(faults: &Faults) -> bool {
-    faults.len() >= MANY
-}
-
-/// A value and its path; missing members are null.
+/// A value and where it is; missing members are null.
 #[derive(Clone, Debug)]
 pub(super) struct Place<'a> {
     pub(super) value: &'a Value,
-    pub(super) path: String,
+    way: Way<'a>,
+}
+
+/// Names that a way keeps in itself.
+const NAMES: usize = 4;
+
+/// The way to a place, which becomes text only where a fault is told: a pod of 3 MB has millions of places, nearly all
+/// of them sound, and to write the path of each took ten times as long as to look at it.
+#[derive(Clone, Debug)]
+struct Way<'a> {
+    above: Option<Rc<Self>>,
+    first: First<'a>,
+    names: [&'a str; NAMES],
+    count: usize,
+}
+
+/// The step of a way before its names.
+#[derive(Clone, Debug)]
+enum First<'a> {
+    Nothing,
+    Text(Rc<str>),
+    Item(usize),
+    Key(&'a str),
+}
+
+impl<'a> Way<'a> {
+    const fn from(above: Option<Rc<Self>>, first: First<'a>) -> Self {
+        Self { above, first, names: [""; NAMES], count: 0 }
+    }
+
+    fn push(&mut self, name: &'a str) {
+        if self.count == NAMES {
+            *self = Self::from(Some(Rc::new(self.clone())), First::Nothing);
+        }
+        if let Some(free) = self.names.get_mut(self.count) {
+            *free = name;
+            self.count += 1;
+        }
+    }
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = &self.above {
+            above.fmt(f)?;
+        }
+        match &self.first {
+            First::Nothing => {}
+            First::Text(text) => f.write_str(text)?,
+            First::Item(at) => write!(f, "[{at}]")?,
+            First::Key(key) => write!(f, "[{key}]")?,
+        }
+        let begins = match &self.first {
+            First::Nothing => self.above.is_none(),
+            First::Text(text) => self.above.is_none() && text.is_empty(),
+            First::Item(_) | First::Key(_) => false,
+        };
+        for (at, name) in self.names.iter().take(self.count).enumerate() {
+            let dot = if begins && at == 0 { "" } else { "." };
+            write!(f, "{dot}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Its path, as messages show it.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.way.fmt(f)
+    }
 }
 
 static NULL: Value = Value::Null;
+static NO_ENTRIES: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 impl<'a> Place<'a> {
     /// A whole object.
     pub(super) const fn of(value: &'a Value) -> Self {
-        Self { value, path: String::new() }
+        Self { value, way: Way::from(None, First::Nothing) }
+    }
+
+    /// A value that messages show at a path which is not that of its members.
+    pub(super) fn shown(value: &'a Value, path: &str) -> Self {
+        Self { value, way: Way::from(None, First::Text(path.into())) }
+    }
+
+    /// The path, as messages show it.
+    pub(super) fn path(&self) -> String {
+        self.way.to_string()
     }
 
     /// The member at a path of names.
-    pub(super) fn at(&self, names: &[&str]) -> Self {
-        let path = names.iter().fold(self.path.clone(), |path, name| field::child(&path, name));
-        Self { value: at(self.value, names).unwrap_or(&NULL), path }
+    pub(super) fn at(&self, names: &[&'a str]) -> Self {
+        self.at_shown(names, names)
+    }
+
+    /// The member at a path of names, which messages show under others.
+    pub(super) fn at_shown(&self, names: &[&str], shown: &[&'a str]) -> Self {
+        let mut way = self.way.clone();
+        shown.iter().for_each(|name| way.push(name));
+        Self { value: at(self.value, names).unwrap_or(&NULL), way }
+    }
+
+    /// Another value, which messages show here.
+    pub(super) fn with<'b>(&self, value: &'b Value) -> Place<'b>
+    where
+        'a: 'b,
+    {
+        Place { value, way: self.way.clone() }
     }
 
     /// The items of a list.
-    pub(super) fn items(&self) -> Vec<Self> {
+    pub(super) fn items(&self) -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator + use<'a> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
-        let place = |(at, value)| Self { value, path: field::index(&self.path, at) };
-        items.iter().enumerate().map(place).collect()
+        let list = (!items.is_empty()).then(|| Rc::new(self.way.clone()));
+        items
+            .iter()
+            .enumerate()
+            .map(move |(at, value)| Self { value, way: Way::from(list.clone(), First::Item(at)) })
     }
 
     /// The entries of a map, with their keys.
-    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
-        let entries = self.value.as_object().into_iter().flatten();
-        let place = |(key, value): (&'a String, &'a Value)| {
-            (key.as_str(), Self { value, path: field::key(&self.path, key) })
-        };
-        entries.map(place).collect()
+    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = (&'a str, Self)> + use<'a> {
+        let entries = self.value.as_object().unwrap_or(&NO_ENTRIES);
+        let map = (!entries.is_empty()).then(|| Rc::new(self.way.clone()));
+        entries.iter().map(move |(key, value)| {
+            (key.as_str(), Self { value, way: Way::from(map.clone(), First::Key(key)) })
+        })
     }
 
     /// The text there, empty where missing.
@@ -93,38 +183,38 @@ impl<'a> Place<'a> {
 
     /// The value can never be accepted.
     pub(super) fn invalid(&self, detail: &str) -> FieldCause {
-        field::invalid(self.path.as_str(), self.value.clone(), detail)
+        field::invalid(self.path(), self.value.clone(), detail)
     }
 
     /// The text, even a missing one, can never be accepted.
     pub(super) fn invalid_text(&self, detail: &str) -> FieldCause {
-        field::invalid(self.path.as_str(), self.text(), detail)
+        field::invalid(self.path(), self.text(), detail)
     }
 
     /// The number, even a missing one, can never be accepted.
     pub(super) fn invalid_number(&self, detail: &str) -> FieldCause {
-        field::invalid(self.path.as_str(), self.number(), detail)
+        field::invalid(self.path(), self.number(), detail)
     }
 
     /// It must be given.
     pub(super) fn required(&self, detail: &str) -> FieldCause {
-        field::required(self.path.as_str(), detail)
+        field::required(self.path(), detail)
     }
 
     /// It may not be given here.
     pub(super) fn forbidden(&self, detail: &str) -> FieldCause {
-        field::forbidden(self.path.as_str(), detail)
+        field::forbidden(self.path(), detail)
     }
 
     /// It is none of those allowed.
     pub(super) fn not_supported(&self, allowed: &[&str]) -> FieldCause {
         let value = if self.is_set() { self.value.clone() } else { "".into() };
-        field::not_supported(self.path.as_str(), value, allowed)
+        field::not_supported(self.path(), value, allowed)
     }
 
     /// It was given before.
     pub(super) fn duplicate(&self) -> FieldCause {
-        field::duplicate(self.path.as_str(), self.value.clone())
+        field::duplicate(self.path(), self.value.clone())
     }
 
     /// Every fault that `check` finds in the text.
@@ -188,7 +278,7 @@ impl<'a> Place<'a> {
     /// A structured label selector, if there is one.
     pub(super) fn selector(&self, faults: &mut Faults) {
         if let Ok(selector) = LabelSelector::deserialize(self.value) {
-            faults.extend(selector.validate(&self.path));
+            faults.extend(selector.validate(&self.path()));
         }
     }
 
@@ -218,10 +308,9 @@ mod tests {
     fn a_place_names_the_field_it_is_at() {
         let object = json!({"spec": {"rules": [{"host": "a"}, {"host": "b"}], "map": {"k": 1}}});
         let spec = Place::of(&object).at(&["spec"]);
-        let hosts: Vec<String> =
-            spec.at(&["rules"]).items().iter().map(|rule| rule.at(&["host"]).path).collect();
+        let hosts: Vec<String> = spec.at(&["rules"]).items().map(|rule| rule.at(&["host"]).path()).collect();
         assert_eq!(hosts, ["spec.rules[0].host", "spec.rules[1].host"]);
-        assert_eq!(spec.at(&["map"]).entries()[0].1.path, "spec.map[k]");
+        assert_eq!(spec.at(&["map"]).entries().next().unwrap().1.path(), "spec.map[k]");
         assert_eq!(field::line(&spec.at(&["none"]).required("why")), "spec.none: Required value: why");
     }
 
@@ -229,7 +318,7 @@ mod tests {
     fn shares_of_a_whole_end_at_all_of_it() {
         let faults = |value: Value| {
             let mut faults = Faults::new();
-            Place { value: &value, path: "a".to_owned() }.int_or_percent(&mut faults);
+            Place::shown(&value, "a").int_or_percent(&mut faults);
             faults.iter().map(field::line).collect::<Vec<String>>()
         };
         assert_eq!(faults(json!(3)), [""; 0]);

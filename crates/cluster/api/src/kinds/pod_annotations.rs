@@ -3,7 +3,6 @@
 use super::place::{Faults, Place};
 use super::pod_spec;
 use super::value::members;
-use hako_error::FieldCause;
 use hako_kube::field;
 use serde_json::Value;
 
@@ -35,8 +34,8 @@ fn is_cost(text: &str) -> bool {
 }
 
 /// Faults of changes of annotations: what was said once about a pod stays said.
-pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     let get = |pod: &Value, key: &str| pod["metadata"]["annotations"].get(key).cloned();
     for (key, was) in members(old, &["metadata", "annotations"]) {
         if let (Some(what), true) = (what(key), get(new, key).as_ref() != Some(was)) {

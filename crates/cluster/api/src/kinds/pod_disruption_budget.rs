@@ -5,7 +5,6 @@ use super::place::{Faults, Place, path_segment};
 use super::row::{KindRow, Subresource};
 use super::value::{at, number, object_mut, set_default};
 use super::{conditions, meta};
-use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -59,7 +58,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let (least, most) = (spec.at(&["minAvailable"]), spec.at(&["maxUnavailable"]));

@@ -1,8 +1,10 @@
 //! Scheduling gates: what a pod waits for before it is scheduled.
 
 use super::value::{at, items, text};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -19,8 +21,8 @@ pub(super) fn condition(pod: &Value) -> Option<Value> {
 }
 
 /// Faults of the gates at `path` of a spec, of a pod or of a template.
-pub(super) fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
-    let (gates, mut causes) = (items(spec, &["schedulingGates"]), Vec::new());
+pub(super) fn validate(spec: &Value, path: &str) -> Faults {
+    let (gates, mut causes) = (items(spec, &["schedulingGates"]), Faults::new());
     let mut seen = HashSet::new();
     for (index, gate) in gates.iter().enumerate() {
         let (path, name) = (field::index(path, index), text(gate, &["name"]));
@@ -34,18 +36,18 @@ pub(super) fn validate(spec: &Value, path: &str) -> Vec<FieldCause> {
 }
 
 /// Gates and a node exclude each other, whoever sets them.
-pub(super) fn validate_node(pod: &Value) -> Vec<FieldCause> {
+pub(super) fn validate_node(pod: &Value) -> Faults {
     let is_bound =
         at(pod, &["spec", "nodeName"]).and_then(Value::as_str).is_some_and(|name| !name.is_empty());
     if is_bound && !items(pod, &["spec", "schedulingGates"]).is_empty() {
         let detail = "cannot be set until all schedulingGates have been cleared";
-        return vec![field::forbidden("spec.nodeName", detail)];
+        return Faults::from([field::forbidden("spec.nodeName", detail)]);
     }
-    Vec::new()
+    Faults::new()
 }
 
 /// Gates are given at creation and only ever taken away.
-pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+pub(super) fn validate_update(new: &Value, old: &Value) -> Faults {
     let had: HashSet<&str> =
         items(old, &["spec", "schedulingGates"]).iter().map(|gate| text(gate, &["name"])).collect();
     let gates = items(new, &["spec", "schedulingGates"]).iter().map(|gate| text(gate, &["name"])).enumerate();

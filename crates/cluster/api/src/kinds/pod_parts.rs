@@ -3,8 +3,7 @@
 use super::row::PartWrite;
 use super::value::{at, each_mut, items, object_mut, text};
 use super::{meta, pod_annotations, pod_spec, pod_state};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -57,17 +56,17 @@ fn take_resources(new: &mut Value, sent: &Value) {
 }
 
 /// What is wrong with a change made through a part.
-pub(super) fn validate(new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+pub(super) fn validate(new: &Value, old: &Value, part: &PartWrite<'_>) -> Faults {
     match part.name {
         "resize" => resized(new, old),
         "ephemeralcontainers" => added(new, old),
         "status" => pod_state::validate_update(new, old),
-        _ => Vec::new(),
+        _ => Faults::new(),
     }
 }
 
 /// What is wrong with a new pod because of what only its parts may set.
-pub(super) fn validate_create(pod: &Value) -> Vec<FieldCause> {
+pub(super) fn validate_create(pod: &Value) -> Faults {
     let is_set = !items(pod, &["spec", EPHEMERAL]).is_empty();
     let mut causes = pod_spec::profiles_agree(pod);
     causes.extend(is_set.then(|| field::forbidden(EPHEMERAL_PATH, "cannot be set on create")));
@@ -80,12 +79,12 @@ fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
 }
 
 /// Ephemeral containers are only ever added.
-fn added(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn added(new: &Value, old: &Value) -> Faults {
     if pod_annotations::is_mirror(old) {
-        return vec![field::forbidden("", "static pods do not support ephemeral containers")];
+        return Faults::from([field::forbidden("", "static pods do not support ephemeral containers")]);
     }
     let (is, was) = (items(new, &["spec", EPHEMERAL]), items(old, &["spec", EPHEMERAL]));
-    let (is, mut causes) = (by_name(is), Vec::new());
+    let (is, mut causes) = (by_name(is), Faults::new());
     for container in was {
         let name = text(container, &["name"]);
         let detail = match is.get(name) {
@@ -100,8 +99,8 @@ fn added(new: &Value, old: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn resized(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn resized(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     if pod_spec::qos_class(new) != pod_spec::qos_class(old) {
         let class = pod_spec::qos_class(new);
         let detail = "Pod QOS Class may not change as a result of resizing";
@@ -124,7 +123,7 @@ fn resized(new: &Value, old: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn amounts(container: &Value, before: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn amounts(container: &Value, before: &Value, path: &str, causes: &mut Faults) {
     for list in ["requests", "limits"] {
         let of = |object: &Value| {
             at(object, &["resources", list]).and_then(Value::as_object).cloned().unwrap_or_default()

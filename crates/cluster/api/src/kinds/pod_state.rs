@@ -4,14 +4,13 @@ use super::addresses;
 use super::place::{Faults, Place};
 use super::pod_spec;
 use super::value::{items, text};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// All faults of a change of a pod's status.
-pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+pub(super) fn validate_update(new: &Value, old: &Value) -> Faults {
     let (pod, before, mut faults) = (Place::of(new), Place::of(old), Faults::new());
     let (is, was) = (pod.at(&["status"]), before.at(&["status"]));
     conditions(&is.at(&["conditions"]), &mut faults);
@@ -30,7 +29,7 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
 
 /// The original says of these that they are in the metadata, and of which member with a capital.
 fn conditions(conditions: &Place<'_>, faults: &mut Faults) {
-    for (index, condition) in conditions.items().iter().enumerate() {
+    for (index, condition) in conditions.items().enumerate() {
         let kind = condition.at(&["type"]).text();
         if !matches!(kind, "PodScheduled" | "Ready" | "Initialized") {
             let path = format!("{}.Type", field::index("metadata.conditions", index));
@@ -45,7 +44,7 @@ const LISTS: [&str; 3] = ["containerStatuses", "initContainerStatuses", "ephemer
 /// What ended for good does not run again.
 fn states(is: &Place<'_>, was: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
     for list in LISTS {
-        let now = is.at(&[list]).items();
+        let now = Vec::from_iter(is.at(&[list]).items());
         let running: HashSet<&str> = now
             .iter()
             .filter(|now| !now.at(&["state", "terminated"]).is_set())
@@ -61,7 +60,7 @@ fn states(is: &Place<'_>, was: &Place<'_>, spec: &Place<'_>, faults: &mut Faults
                 continue;
             }
             if running.contains(name) {
-                let path = field::child(&status.path, "state");
+                let path = field::child(&status.path(), "state");
                 faults.push(field::forbidden(path, "may not be transitioned to non-terminated state"));
             }
         }
@@ -94,7 +93,7 @@ fn may_restart(own: Option<&Value>, code: i64, list: &str, spec: &Place<'_>) -> 
 }
 
 fn claims(statuses: &Place<'_>, claims: &Place<'_>, faults: &mut Faults) {
-    let known: HashSet<&str> = claims.items().iter().map(|claim| claim.at(&["name"]).text()).collect();
+    let known: HashSet<&str> = claims.items().map(|claim| claim.at(&["name"]).text()).collect();
     let mut seen: HashSet<&str> = HashSet::new();
     for status in statuses.items() {
         let name = status.at(&["name"]);
@@ -105,7 +104,7 @@ fn claims(statuses: &Place<'_>, claims: &Place<'_>, faults: &mut Faults) {
             faults.push(name.duplicate());
         }
         let of = status.at(&["resourceClaimName"]);
-        Place { path: name.path, ..of }.check_given(names::dns_subdomain, faults);
+        name.with(of.value).check_given(names::dns_subdomain, faults);
     }
 }
 
@@ -114,7 +113,7 @@ fn ips(list: &Place<'_>, faults: &mut Faults) {
     let mut seen: HashSet<&str> = HashSet::new();
     for item in list.items() {
         let ip = item.at(&["ip"]).text();
-        let of = |fault: String| field::invalid(item.path.as_str(), ip, &fault);
+        let of = |fault: String| field::invalid(item.path(), ip, &fault);
         faults.extend(addresses::ip(ip).into_iter().map(of));
         if !seen.insert(ip) {
             faults.push(item.duplicate());
@@ -140,8 +139,7 @@ fn host_ips(status: &Place<'_>, faults: &mut Faults) {
 fn users(status: &Place<'_>, system: &Place<'_>, faults: &mut Faults) {
     let all = LISTS.iter().flat_map(|list| status.at(&[list]).items());
     for container in all {
-        let linux =
-            Place { path: field::child(&container.path, "linux"), ..container.at(&["user", "linux"]) };
+        let linux = container.at_shown(&["user", "linux"], &["linux"]);
         if !linux.is_set() {
             continue;
         }
@@ -152,6 +150,6 @@ fn users(status: &Place<'_>, system: &Place<'_>, faults: &mut Faults) {
         for id in ["uid", "gid"] {
             pod_spec::id(&linux.at(&[id]), faults);
         }
-        linux.at(&["supplementalGroups"]).items().iter().for_each(|group| pod_spec::id(group, faults));
+        linux.at(&["supplementalGroups"]).items().for_each(|group| pod_spec::id(&group, faults));
     }
 }

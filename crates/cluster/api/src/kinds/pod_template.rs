@@ -5,8 +5,7 @@ use super::row::KindRow;
 use super::value::{at, number, object_mut};
 use super::workload::default_template;
 use super::{meta, pod_spec};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -41,10 +40,10 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     match object.get("template") {
         Some(template) => pod_spec::validate_template(template, "template"),
-        None => vec![field::required("template.spec.containers", "")],
+        None => Faults::from([field::required("template.spec.containers", "")]),
     }
 }
 

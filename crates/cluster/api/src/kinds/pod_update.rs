@@ -2,8 +2,7 @@
 
 use super::value::{at, each_mut, items, members, number, object_mut, text};
 use super::{pod_annotations, pod_gates, pod_spec};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -23,7 +22,7 @@ const REQUIRED: [&str; 5] = [
 ];
 
 /// All faults of a change of a pod.
-pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldCause> {
+pub(super) fn validate(new: &Value, old: &Value) -> Faults {
     let mut causes = pod_annotations::validate_update(new, old);
     for list in ["containers", "initContainers"] {
         if items(new, &["spec", list]).len() != items(old, &["spec", list]).len() {
@@ -54,7 +53,7 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn deadline(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn deadline(new: &Value, old: &Value, causes: &mut Faults) {
     let seconds = |object: &Value| number(object, &["spec", "activeDeadlineSeconds"]);
     match (seconds(new), seconds(old)) {
         (Some(is), Some(was)) if is > was => {
@@ -68,7 +67,7 @@ fn deadline(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn tolerations(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn tolerations(new: &Value, old: &Value, causes: &mut Faults) {
     let had = items(old, &["spec", "tolerations"]);
     let has: HashSet<[&str; 4]> = items(new, &["spec", "tolerations"]).iter().map(toleration).collect();
     if !had.iter().map(toleration).all(|one| has.contains(&one)) {
@@ -85,7 +84,7 @@ fn toleration(one: &Value) -> [&str; 4] {
 }
 
 /// Labels of nodes are added, so that a pod becomes choosier and never less so.
-fn selector(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn selector(new: &Value, old: &Value, causes: &mut Faults) {
     let has = at(new, &["spec", "nodeSelector"]);
     let is_kept = |(key, value): (&String, &Value)| has.and_then(|has| has.get(key)) == Some(value);
     if !members(old, &["spec", "nodeSelector"]).all(is_kept) {
@@ -94,7 +93,7 @@ fn selector(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn terms(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn terms(new: &Value, old: &Value, causes: &mut Faults) {
     let (is, was) = (items(new, &REQUIRED), items(old, &REQUIRED));
     if was.is_empty() {
         return;

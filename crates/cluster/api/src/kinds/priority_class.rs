@@ -5,7 +5,6 @@ use super::meta;
 use super::place::{Faults, Place};
 use super::row::{KindRow, Scope};
 use super::value::{set_default, text};
-use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -71,7 +70,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let place = Place::of(object);
     let value = place.at(&["value"]);
@@ -104,7 +103,7 @@ fn unlike_system(name: &str, class: &Place<'_>) -> Option<String> {
     is_default.then(|| format!("globalDefault of {name} PriorityClass must be false"))
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut faults = Faults::new();
     let of = |object, name| Place::of(object).at(&[name]);
     if new.get("value").unwrap_or(&json!(0)) != old.get("value").unwrap_or(&json!(0)) {

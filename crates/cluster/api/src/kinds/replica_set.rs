@@ -5,7 +5,7 @@ use super::row::{KindRow, Subresource};
 use super::value::{at, number, object_mut, set_default};
 use super::workload::{self, CONTAINERS, IMAGES, Owner, SELECTOR, default_template};
 use super::{check, meta};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ fn default(object: &mut Value) {
 /// In the messages about its own selector it is called a deployment too.
 pub(super) const OWNER: Owner = Owner { selecting: "deployment", running: "ReplicaSet" };
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut causes = validate_workload(object);
     let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
     workload::counts(&object["status"], &parts, &mut causes);
@@ -81,8 +81,8 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 }
 
 /// Faults of what a `Deployment` has too: replicas, minReadySeconds, selector, template.
-pub(super) fn validate_workload(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn validate_workload(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::not_negative(&object["spec"], &["replicas", "minReadySeconds"], "spec", &mut causes);
     causes.extend(workload::selector_and_template(object, at(object, &["spec", "template"]), OWNER));
     causes

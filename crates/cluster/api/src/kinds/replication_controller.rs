@@ -5,8 +5,10 @@ use super::row::{KindRow, Subresource};
 use super::value::{at, members, object_mut, set_default};
 use super::workload::{self, default_status, default_template};
 use super::{check, meta, pod_spec, replica_set};
-use hako_error::FieldCause;
-use hako_kube::{Selector, field};
+use hako_kube::{
+    Selector,
+    field::{self, Faults},
+};
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -54,8 +56,8 @@ fn default(object: &mut Value) {
     default_status(object, &["replicas"]);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, spec) = (Vec::new(), &object["spec"]);
+fn validate(object: &Value) -> Faults {
+    let (mut causes, spec) = (Faults::new(), &object["spec"]);
     check::not_negative(spec, &["minReadySeconds", "replicas"], "spec", &mut causes);
     let selector = spec.get("selector").and_then(|labels| BTreeMap::deserialize(labels).ok());
     let selector: BTreeMap<String, String> = selector.unwrap_or_default();

@@ -1,9 +1,12 @@
 //! The names of resources: what can be requested, limited and counted.
 
 use super::check;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use hako_names::Quantity;
+use std::fmt::Display;
 
 const COUNTED: &[&str] = &[
     "pods",
@@ -60,57 +63,61 @@ fn is_standard(name: &str) -> bool {
 }
 
 /// Faults of any resource's name; whether there are none.
-fn any(name: &str, path: &str, causes: &mut Vec<FieldCause>) -> bool {
+fn any(name: &str, path: impl Display + Copy, causes: &mut Faults) -> bool {
     let complaints = names::qualified_name(name);
     let is_sound = complaints.is_empty();
     check::syntax(complaints, name, path, causes);
     if is_sound && !name.contains('/') && !is_standard(name) {
-        causes.push(field::invalid(path, name, "must be a standard resource type or fully qualified"));
+        causes.push(field::invalid(
+            path.to_string(),
+            name,
+            "must be a standard resource type or fully qualified",
+        ));
     }
     is_sound
 }
 
 /// Faults of what anything may request.
-pub(super) fn resource(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn resource(name: &str, path: impl Display + Copy, causes: &mut Faults) {
     any(name, path, causes);
 }
 
 /// Faults of what a container may request.
-pub(super) fn of_container(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn of_container(name: &str, path: impl Display + Copy, causes: &mut Faults) {
     any(name, path, causes);
     if !name.contains('/') {
         if !COMPUTED.contains(&name) && !is_huge_pages(name) {
-            causes.push(field::invalid(path, name, "must be a standard resource for containers"));
+            causes.push(field::invalid(path.to_string(), name, "must be a standard resource for containers"));
         }
     } else if !is_native(name) && !is_extended(name) {
-        causes.push(field::invalid(path, name, "doesn't follow extended resource name standard"));
+        causes.push(field::invalid(path.to_string(), name, "doesn't follow extended resource name standard"));
     }
 }
 
 /// Faults of what a pod may request as a whole.
-pub(super) fn of_pod(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn of_pod(name: &str, path: impl Display + Copy, causes: &mut Faults) {
     let is_sound = any(name, path, causes);
     let is_known = name.contains('/') || is_standard(name);
     if is_sound && is_known && !matches!(name, "cpu" | "memory") && !is_huge_pages(name) {
-        causes.push(field::not_supported(path, name, &["cpu", "hugepages-", "memory"]));
+        causes.push(field::not_supported(path.to_string(), name, &["cpu", "hugepages-", "memory"]));
     }
 }
 
 /// Faults of what a quota may count.
-pub(super) fn of_quota(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn of_quota(name: &str, path: impl Display + Copy, causes: &mut Faults) {
     any(name, path, causes);
     if !name.contains('/') && !is_quota(name) {
-        causes.push(field::invalid(path, name, "must be a standard resource for quota"));
+        causes.push(field::invalid(path.to_string(), name, "must be a standard resource for quota"));
     }
 }
 
 /// Faults of an amount of a resource.
-pub(super) fn amount(name: &str, amount: Quantity, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn amount(name: &str, amount: Quantity, path: impl Display + Copy, causes: &mut Faults) {
     if amount.is_negative() {
-        causes.push(field::invalid(path, amount.to_string(), check::NOT_NEGATIVE));
+        causes.push(field::invalid(path.to_string(), amount.to_string(), check::NOT_NEGATIVE));
     }
     let is_whole = COUNTED.contains(&name) || is_extended(name);
     if is_whole && amount.millis() % 1000 != 0 {
-        causes.push(field::invalid(path, amount.to_string(), "must be an integer"));
+        causes.push(field::invalid(path.to_string(), amount.to_string(), "must be an integer"));
     }
 }

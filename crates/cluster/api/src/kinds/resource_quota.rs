@@ -5,8 +5,7 @@ use super::row::{KindRow, Subresource};
 use super::value::{items, members, text};
 use super::workload::default_status;
 use super::{check, meta, resource_names};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -49,8 +48,8 @@ fn default(object: &mut Value) {
     default_status(object, &[]);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     for (part, list) in [("spec", "hard"), ("status", "hard"), ("status", "used")] {
         for (name, value) in members(object, &[part, list]) {
             let path = field::key(&field::child(part, list), name);
@@ -101,7 +100,7 @@ fn has_conflict(scopes: &BTreeSet<&str>) -> bool {
     has_both("BestEffort", "NotBestEffort") || has_both("Terminating", "NotTerminating")
 }
 
-fn scopes(spec: &Value, causes: &mut Vec<FieldCause>) {
+fn scopes(spec: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.scopes";
     let all = spec["scopes"].clone();
     let scopes: Vec<&str> = items(spec, &["scopes"]).iter().filter_map(Value::as_str).collect();
@@ -121,7 +120,7 @@ const EXISTS_ONLY: &str = "must be 'Exist' when scope is any of ResourceQuotaSco
      ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
      ResourceQuotaScopeCrossNamespacePodAffinity";
 
-fn selector(spec: &Value, causes: &mut Vec<FieldCause>) {
+fn selector(spec: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.scopeSelector.matchExpressions";
     let expressions = items(spec, &["scopeSelector", "matchExpressions"]);
     for expression in expressions {
@@ -140,7 +139,7 @@ fn selector(spec: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn operator(expression: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn operator(expression: &Value, path: &str, causes: &mut Faults) {
     let (scope, operator) = (text(expression, &["scopeName"]), text(expression, &["operator"]));
     let operator_path = field::child(path, "operator");
     let values = items(expression, &["values"]);
@@ -163,12 +162,12 @@ fn operator(expression: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let scopes = |object: &Value| -> BTreeSet<String> {
         items(object, &["spec", "scopes"]).iter().map(Value::to_string).collect()
     };
     if scopes(new) == scopes(old) {
-        return Vec::new();
+        return Faults::new();
     }
-    vec![field::invalid("spec.scopes", new["spec"]["scopes"].clone(), check::IMMUTABLE)]
+    Faults::from([field::invalid("spec.scopes", new["spec"]["scopes"].clone(), check::IMMUTABLE)])
 }

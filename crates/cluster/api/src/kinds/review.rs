@@ -2,8 +2,7 @@
 
 use super::row::{KindRow, Question, Scope};
 use super::value::{at, items, members, text};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::Value;
 
 const AUTHORIZATION: KindRow = KindRow {
@@ -75,19 +74,19 @@ pub(super) const TOKEN: KindRow = KindRow {
     ..AUTHORIZATION
 };
 
-fn access(object: &Value) -> Vec<FieldCause> {
+fn access(object: &Value) -> Faults {
     let is_given = |name: &str| at(object, &["spec", name]).is_some();
     let (resource, path) = ("resourceAttributes", "nonResourceAttributes");
     let mut causes = match (is_given(resource), is_given(path)) {
         (true, true) => {
             let detail = "cannot be specified in combination with resourceAttributes";
-            vec![field::invalid("spec.nonResourceAttributes", object["spec"][path].clone(), detail)]
+            Faults::from([field::invalid("spec.nonResourceAttributes", object["spec"][path].clone(), detail)])
         }
         (false, false) => {
             let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            vec![field::invalid("spec.resourceAttributes", Value::Null, detail)]
+            Faults::from([field::invalid("spec.resourceAttributes", Value::Null, detail)])
         }
-        _ => Vec::new(),
+        _ => Faults::new(),
     };
     for name in ["fieldSelector", "labelSelector"] {
         if let Some(selector) = at(object, &["spec", resource, name]) {
@@ -99,7 +98,7 @@ fn access(object: &Value) -> Vec<FieldCause> {
 }
 
 /// What is asked about is what a selector leaves, said in one of two ways.
-fn selector(selector: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn selector(selector: &Value, path: &str, causes: &mut Faults) {
     let raw = text(selector, &["rawSelector"]);
     match (raw.is_empty(), items(selector, &["requirements"]).is_empty()) {
         (false, false) => {
@@ -115,7 +114,7 @@ fn selector(selector: &Value, path: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// A question is no object: it has no name and no labels.
-fn metadata(object: &Value, detail: &str, causes: &mut Vec<FieldCause>) {
+fn metadata(object: &Value, detail: &str, causes: &mut Faults) {
     let is_namespaced = object["kind"] == "LocalSubjectAccessReview";
     let is_free = |name: &str| name == "managedFields" || name == "namespace" && is_namespaced;
     let is_said = |value: &Value| !value.is_null() && value != "";
@@ -125,7 +124,7 @@ fn metadata(object: &Value, detail: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn subject_access(object: &Value) -> Vec<FieldCause> {
+fn subject_access(object: &Value) -> Faults {
     let mut causes = access(object);
     if text(object, &["spec", "user"]).is_empty() && items(object, &["spec", "groups"]).is_empty() {
         causes.push(field::invalid("spec.user", "", "at least one of user or group must be specified"));
@@ -133,7 +132,7 @@ fn subject_access(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn local_subject_access(object: &Value) -> Vec<FieldCause> {
+fn local_subject_access(object: &Value) -> Faults {
     let mut causes = subject_access(object);
     let namespace = text(object, &["metadata", "namespace"]);
     let asked = text(object, &["spec", "resourceAttributes", "namespace"]);

@@ -3,8 +3,8 @@
 use super::columns::Column;
 use super::meta;
 use crate::auth::Identity;
-use hako_error::FieldCause;
 use hako_kube::GroupVersion;
+use hako_kube::field::Faults;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -66,11 +66,11 @@ pub struct KindRow {
     /// Fills in what the writer left out; idempotent.
     pub default: fn(&mut Value),
     /// What is wrong with an object, whatever it was before.
-    pub validate: fn(&Value) -> Vec<FieldCause>,
+    pub validate: fn(&Value) -> Faults,
     /// What is wrong with a new object, though it would be sound in one that is there.
-    pub validate_create: fn(&Value) -> Vec<FieldCause>,
+    pub validate_create: fn(&Value) -> Faults,
     /// What is wrong with the change from `old` (second) to `new` (first); [`Self::validate`] is separate.
-    pub validate_update: fn(&Value, &Value) -> Vec<FieldCause>,
+    pub validate_update: fn(&Value, &Value) -> Faults,
     /// What is allowed in a new object (first), or in one that was `old` (second), and is most likely not meant.
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Removes what a creator may not set (status) and sets the generation.
@@ -80,7 +80,7 @@ pub struct KindRow {
     /// Keeps from `old` (second) what a change through a part may not touch: all but the status.
     pub prepare_part: fn(&mut Value, &Value, &PartWrite<'_>),
     /// What is wrong with the change from `old` (second) to `new` (first) when made through a part.
-    pub validate_part: fn(&Value, &Value, &PartWrite<'_>) -> Vec<FieldCause>,
+    pub validate_part: fn(&Value, &Value, &PartWrite<'_>) -> Faults,
     /// What objects can be selected by besides `metadata.name` and `metadata.namespace`: field and value.
     pub selectable: fn(&Value) -> Vec<(&'static str, String)>,
     /// The names of the fields [`Self::selectable`] yields.
@@ -235,7 +235,7 @@ impl KindRow {
         }
     }
 
-    fn check_metadata(&self, object: &Value) -> Vec<FieldCause> {
+    fn check_metadata(&self, object: &Value) -> Faults {
         let rules = meta::Rules {
             is_namespaced: self.is_namespaced(),
             name_faults: self.name_faults,
@@ -249,7 +249,7 @@ impl KindRow {
 
     /// All faults of a new object, its name (already generated) and metadata included.
     #[must_use]
-    pub fn check_create(&self, object: &Value) -> Vec<FieldCause> {
+    pub fn check_create(&self, object: &Value) -> Faults {
         let mut causes = self.check_metadata(object);
         causes.extend((self.validate_create)(object));
         causes.extend((self.validate)(object));
@@ -258,7 +258,7 @@ impl KindRow {
 
     /// All faults of a changed object and of the change.
     #[must_use]
-    pub fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
+    pub fn check_update(&self, new: &Value, old: &Value) -> Faults {
         let mut causes = self.check_metadata(new);
         causes.extend(meta::validate_update(new, old));
         causes.extend((self.validate_update)(new, old));
@@ -268,7 +268,7 @@ impl KindRow {
 
     /// All faults of a changed object and of the change, which was made through a part.
     #[must_use]
-    pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+    pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Faults {
         let mut causes = self.check_metadata(new);
         causes.extend(meta::validate_update(new, old));
         if !part.changes_spec() {

@@ -5,7 +5,6 @@ use super::place::{Faults, Place};
 use super::row::{KindRow, Scope};
 use super::value::{at, text};
 use super::{meta, pod_spec};
-use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -30,7 +29,7 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), text(object, &["handler"]).into(), age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     Place::of(object).at(&["handler"]).check(names::dns_label, &mut faults);
     if let Some(fixed) = at(object, &["overhead", "podFixed"]) {
@@ -42,7 +41,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
         faults.extend(pod_spec::validate_tolerations(scheduling, "scheduling"));
         let tolerations = Place::of(object).at(&["scheduling", "tolerations"]).items();
         let mut seen = HashSet::new();
-        faults.extend(tolerations.iter().filter(|it| !seen.insert(key(it))).map(Place::duplicate));
+        faults.extend(tolerations.filter(|it| !seen.insert(key(it))).map(|it| it.duplicate()));
     }
     faults
 }
@@ -52,7 +51,7 @@ fn key<'a>(toleration: &Place<'a>) -> [&'a str; 4] {
     ["key", "operator", "value", "effect"].map(|part| toleration.at(&[part]).text())
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut faults = Faults::new();
     let handler = |object| Place::of(object).at(&["handler"]);
     handler(new).immutable(&handler(old), &mut faults);

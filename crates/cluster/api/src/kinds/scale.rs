@@ -1,8 +1,10 @@
 //! `autoscaling/v1` `Scale`: the replicas of any workload in one shape.
 
 use super::value::{at, number, object_mut, text};
-use hako_error::FieldCause;
-use hako_kube::{LabelSelector, Selector, field};
+use hako_kube::{
+    LabelSelector, Selector,
+    field::{self, Faults},
+};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -156,14 +158,18 @@ fn selector(selector: &Value) -> Option<String> {
 ///
 /// # Errors
 /// The faulty fields of the scale; the object is unchanged then.
-pub(crate) fn apply(paths: &Paths, object: &mut Value, scale: &Value) -> Result<(), Vec<FieldCause>> {
+pub(crate) fn apply(paths: &Paths, object: &mut Value, scale: &Value) -> Result<(), Faults> {
     let replicas = number(scale, &["spec", "replicas"]).unwrap_or(0);
     let name = text(scale, &["metadata", "name"]);
     if !name.is_empty() && name != text(object, &["metadata", "name"]) {
-        return Err(vec![field::invalid("metadata.name", name, "field is immutable")]);
+        return Err(Faults::from([field::invalid("metadata.name", name, "field is immutable")]));
     }
     if replicas < 0 {
-        return Err(vec![field::invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
+        return Err(Faults::from([field::invalid(
+            "spec.replicas",
+            replicas,
+            "must be greater than or equal to 0",
+        )]));
     }
     set(paths, object, replicas.into());
     Ok(())

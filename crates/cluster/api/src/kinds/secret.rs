@@ -5,8 +5,10 @@ use super::row::KindRow;
 use super::value::{at, members, object_mut, set_default, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -66,8 +68,8 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     let mut size = 0;
     for (key, value) in members(object, &["data"]) {
         let path = field::key("data", key);
@@ -95,7 +97,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 }
 
 /// What types of secrets for logging in have: JSON, a key that is not empty, or a part of a name and a password.
-fn login(object: &Value, kind: &str, causes: &mut Vec<FieldCause>) {
+fn login(object: &Value, kind: &str, causes: &mut Faults) {
     let get = |key: &str| at(object, &["data", key]).and_then(Value::as_str);
     match kind {
         "kubernetes.io/dockercfg" => json_object(get(".dockercfg"), ".dockercfg", causes),
@@ -113,7 +115,7 @@ fn login(object: &Value, kind: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// What is shown of a value is never the value.
-fn json_object(data: Option<&str>, key: &str, causes: &mut Vec<FieldCause>) {
+fn json_object(data: Option<&str>, key: &str, causes: &mut Faults) {
     let decoded = data.and_then(|text| STANDARD.decode(text).ok());
     let Some(decoded) = decoded else { return };
     if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded) {
@@ -123,7 +125,7 @@ fn json_object(data: Option<&str>, key: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut causes = super::config_map::immutable(new, old, &["data"]);
     if new.get("type") != old.get("type") {
         causes.push(field::invalid("type", text(new, &["type"]), "field is immutable"));

@@ -5,8 +5,7 @@ use super::row::{KindRow, PartWrite, Question, Scope, Subresource};
 use super::strategy::Strategy;
 use super::write_rules::WriteRules;
 use crate::schema::Shape;
-use hako_error::FieldCause;
-use hako_kube::{GroupVersion, GroupVersionKind, GroupVersionResource};
+use hako_kube::{GroupVersion, GroupVersionKind, GroupVersionResource, field::Faults};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -296,19 +295,19 @@ impl Served {
 
     /// All faults of a new object, its name (already generated) and metadata included.
     #[must_use]
-    pub fn check_create(&self, object: &Value) -> Vec<FieldCause> {
+    pub fn check_create(&self, object: &Value) -> Faults {
         self.strategy.check_create(object)
     }
 
     /// All faults of a changed object and of the change.
     #[must_use]
-    pub fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
+    pub fn check_update(&self, new: &Value, old: &Value) -> Faults {
         self.strategy.check_update(new, old)
     }
 
     /// All faults of a changed object and of the change, which was made through a part.
     #[must_use]
-    pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+    pub fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Faults {
         self.strategy.check_part(new, old, part)
     }
 

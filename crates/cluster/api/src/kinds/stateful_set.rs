@@ -7,8 +7,10 @@ use super::workload::{
     self, CONTAINERS, IMAGES, Owner, at_most_all, default_status, default_template, int_or_percent,
 };
 use super::{check, meta};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -94,8 +96,8 @@ fn default_claim(claim: &mut Map<String, Value>) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     let spec = &object["spec"];
     match text(spec, &["podManagementPolicy"]) {
         "OrderedReady" | "Parallel" => {}
@@ -141,7 +143,7 @@ fn with_claims(template: &Value, spec: &Value) -> Value {
     template
 }
 
-fn strategy(strategy: &Value, causes: &mut Vec<FieldCause>) {
+fn strategy(strategy: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.updateStrategy.rollingUpdate";
     let rolling = strategy.get("rollingUpdate");
     match (text(strategy, &["type"]), rolling) {
@@ -168,7 +170,7 @@ fn strategy(strategy: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn status(status: &Value, causes: &mut Vec<FieldCause>) {
+fn status(status: &Value, causes: &mut Faults) {
     const PARTS: [&str; 4] = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
     check::not_negative(status, &["replicas", "observedGeneration", "collisionCount"], "status", causes);
     check::not_negative(status, &PARTS, "status", causes);
@@ -199,8 +201,8 @@ const FIXED: &str = "updates to statefulset spec for fields other than 'replicas
      'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are \
      forbidden";
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     workload::not_decremented(new, old, "collisionCount", &mut causes);
     let fixed = |object: &Value| {
         let mut spec = object["spec"].clone();

@@ -5,7 +5,6 @@ use super::place::{Faults, Place};
 use super::row::{KindRow, PartWrite, Scope, Subresource};
 use super::value::text;
 use super::{conditions, meta};
-use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -49,23 +48,23 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), shown.into(), age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let plural = resource(object).at(&["resource"]);
-    if plural.is_empty() { vec![plural.required("resource is required")] } else { Vec::new() }
+    if plural.is_empty() { Faults::from([plural.required("resource is required")]) } else { Faults::new() }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut faults = Faults::new();
     let (new, old) = (resource(new), resource(old));
     for member in ["group", "resource"] {
         // Upstream names the member alone.
-        let place = Place { value: new.at(&[member]).value, path: member.to_owned() };
+        let place = Place::shown(new.at(&[member]).value, member);
         place.immutable(&old.at(&[member]), &mut faults);
     }
     faults
 }
 
-fn validate_part(new: &Value, old: &Value, _: &PartWrite<'_>) -> Vec<FieldCause> {
+fn validate_part(new: &Value, old: &Value, _: &PartWrite<'_>) -> Faults {
     let mut faults = Faults::new();
     let status = Place::of(new).at(&["status"]);
     let version = status.at(&["resourceVersion"]);

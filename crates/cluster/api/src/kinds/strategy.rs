@@ -6,8 +6,8 @@ use super::scale;
 use crate::auth::Identity;
 use crate::openapi::Dialect;
 use crate::schema::{self, Shape};
-use hako_error::FieldCause;
 use hako_kube::GroupVersion;
+use hako_kube::field::Faults;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt;
@@ -52,16 +52,16 @@ pub(crate) trait Strategy: fmt::Debug + Send + Sync {
     fn prepare_part(&self, new: &mut Value, old: &Value, part: &PartWrite<'_>);
 
     /// What is wrong with an object, whatever it was before, its metadata aside.
-    fn check(&self, object: &Value) -> Vec<FieldCause>;
+    fn check(&self, object: &Value) -> Faults;
 
     /// All faults of a new object.
-    fn check_create(&self, object: &Value) -> Vec<FieldCause>;
+    fn check_create(&self, object: &Value) -> Faults;
 
     /// All faults of a changed object and of the change.
-    fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause>;
+    fn check_update(&self, new: &Value, old: &Value) -> Faults;
 
     /// The same, of a change that was made through a part.
-    fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause>;
+    fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Faults;
 
     /// Whichever of the two a change is; `warnings` gets what is wrong and may stay, as it was so before.
     fn check_change(
@@ -70,7 +70,7 @@ pub(crate) trait Strategy: fmt::Debug + Send + Sync {
         old: &Value,
         part: Option<&PartWrite<'_>>,
         _warnings: &mut Vec<String>,
-    ) -> Vec<FieldCause> {
+    ) -> Faults {
         match part {
             None => self.check_update(new, old),
             Some(part) => self.check_part(new, old, part),
@@ -163,19 +163,19 @@ impl Strategy for KindRow {
         (self.prepare_part)(new, old, part);
     }
 
-    fn check(&self, object: &Value) -> Vec<FieldCause> {
+    fn check(&self, object: &Value) -> Faults {
         (self.validate)(object)
     }
 
-    fn check_create(&self, object: &Value) -> Vec<FieldCause> {
+    fn check_create(&self, object: &Value) -> Faults {
         Self::check_create(self, object)
     }
 
-    fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
+    fn check_update(&self, new: &Value, old: &Value) -> Faults {
         Self::check_update(self, new, old)
     }
 
-    fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+    fn check_part(&self, new: &Value, old: &Value, part: &PartWrite<'_>) -> Faults {
         Self::check_part(self, new, old, part)
     }
 

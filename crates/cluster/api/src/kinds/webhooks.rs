@@ -84,7 +84,7 @@ fn path(path: &Place<'_>, faults: &mut Faults) {
 }
 
 fn address(url: &Place<'_>, faults: &mut Faults) {
-    let of = |value: &str, detail: &str| field::invalid(url.path.as_str(), value, detail);
+    let of = |value: &str, detail: &str| field::invalid(url.path(), value, detail);
     let (rest, fragment) = url.text().split_once('#').unwrap_or((url.text(), ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (scheme, rest) = rest.split_once("://").unwrap_or(("", ""));

@@ -4,8 +4,10 @@ use super::check::NOT_NEGATIVE;
 use super::columns::Column;
 use super::pod_spec;
 use super::value::{at, object_mut};
-use hako_error::FieldCause;
-use hako_kube::{LabelSelector, Selector, field};
+use hako_kube::{
+    LabelSelector, Selector,
+    field::{self, Faults},
+};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -44,12 +46,8 @@ pub(super) fn default_status(object: &mut Value, numbers: &[&str]) {
 }
 
 /// Faults of the selector and of a template that belongs to it.
-pub(super) fn selector_and_template(
-    object: &Value,
-    template: Option<&Value>,
-    owner: Owner,
-) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn selector_and_template(object: &Value, template: Option<&Value>, owner: Owner) -> Faults {
+    let mut causes = Faults::new();
     let selector = at(object, &["spec", "selector"]);
     let structured = selector.and_then(|selector| LabelSelector::deserialize(selector).ok());
     match &structured {
@@ -74,7 +72,7 @@ pub(super) fn selector_and_template(
 }
 
 /// A selector that says something has to choose the pods that the template makes.
-pub(super) fn selects(selector: &Selector, template: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn selects(selector: &Selector, template: &Value, path: &str, causes: &mut Faults) {
     let labels = labels(template);
     if !selector.requirements().is_empty() && !selector.matches(&labels) {
         let path = field::child(path, "metadata.labels");
@@ -89,8 +87,8 @@ pub(super) fn labels(template: &Value) -> BTreeMap<String, String> {
 }
 
 /// The selector of a workload never changes.
-pub(super) fn immutable_selector(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn immutable_selector(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     super::check::immutable(&new["spec"], &old["spec"], &["selector"], "spec", &mut causes);
     causes
 }
@@ -99,12 +97,7 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
      '93%', regex used for validation is '[0-9]+%')";
 
 /// The number, or the number of percent, under `name`; faults where it is neither or below zero.
-pub(super) fn int_or_percent(
-    object: &Value,
-    name: &str,
-    path: &str,
-    causes: &mut Vec<FieldCause>,
-) -> Option<i64> {
+pub(super) fn int_or_percent(object: &Value, name: &str, path: &str, causes: &mut Faults) -> Option<i64> {
     let value = object.get(name)?;
     let path = field::child(path, name);
     if let Value::String(text) = value {
@@ -122,7 +115,7 @@ pub(super) fn int_or_percent(
 }
 
 /// A fault where more than all of something is meant.
-pub(super) fn at_most_all(object: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn at_most_all(object: &Value, name: &str, path: &str, causes: &mut Faults) {
     if let Some(text) = object.get(name).and_then(Value::as_str)
         && percent(text).is_some_and(|percent| percent > 100)
     {
@@ -136,7 +129,7 @@ fn percent(text: &str) -> Option<i64> {
 }
 
 /// Faults of counts of pods: none below zero, none of a part above that of the whole.
-pub(super) fn counts(status: &Value, parts: &[&str], causes: &mut Vec<FieldCause>) {
+pub(super) fn counts(status: &Value, parts: &[&str], causes: &mut Faults) {
     super::check::not_negative(
         status,
         &["replicas", "observedGeneration", "collisionCount"],
@@ -156,7 +149,7 @@ pub(super) fn counts(status: &Value, parts: &[&str], causes: &mut Vec<FieldCause
 }
 
 /// A fault where a counter went back.
-pub(super) fn not_decremented(new: &Value, old: &Value, name: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn not_decremented(new: &Value, old: &Value, name: &str, causes: &mut Faults) {
     let count = |object: &Value| super::value::number(object, &["status", name]).unwrap_or(0);
     if count(new) < count(old) {
         let path = field::child("status", name);

@@ -73,7 +73,7 @@ impl Target {
         Failure::about(&status::conflict(&subject, why), &subject)
     }
 
-    pub(crate) fn invalid(&self, causes: Vec<hako_error::FieldCause>) -> Failure {
+    pub(crate) fn invalid(&self, causes: impl IntoIterator<Item = hako_error::FieldCause>) -> Failure {
         let subject = self.subject();
         Failure::about(&status::invalid(&subject, causes), &subject)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use hako_kube::status::{self, Subject};
 use hako_store::{Entry, Expect, StoreError, Write};
 use http::StatusCode;
@@ -195,13 +196,7 @@ fn refused(target: &Target, mut reservation: Reservation, error: StoreError) -> 
 }
 
 /// Keeps of the old object what the way of the write does not reach; what is wrong with the rest.
-fn settle(
-    row: &Served,
-    new: &mut Value,
-    old: &Value,
-    part: &PartWrite<'_>,
-    notes: &Notes,
-) -> Vec<FieldCause> {
+fn settle(row: &Served, new: &mut Value, old: &Value, part: &PartWrite<'_>, notes: &Notes) -> Faults {
     let mut warnings = Vec::new();
     let causes = match part.name {
         "" => {

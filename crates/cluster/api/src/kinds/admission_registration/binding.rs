@@ -3,7 +3,6 @@
 use super::columns::{Column, age, name};
 use super::{CATEGORIES, Faults, GROUP, KindRow, Place, Scope, meta, names, place, rules};
 use crate::kinds::value::{at, items, members, object_mut, text};
-use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -93,7 +92,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     spec.at(&["policyName"]).check_required(names::dns_subdomain, &mut faults);

@@ -27,9 +27,9 @@ const MATCH_CONDITIONS_MAX: usize = 64;
 
 /// Named conditions under which a webhook or policy is asked.
 fn match_conditions(all: &Place<'_>, names_known: &Names, faults: &mut Faults) {
-    let conditions = all.items();
+    let conditions = Vec::from_iter(all.items());
     if conditions.len() > MATCH_CONDITIONS_MAX {
-        let path = all.path.as_str();
+        let path = all.path();
         faults.push(hako_kube::field::too_many(path, conditions.len(), MATCH_CONDITIONS_MAX));
     }
     let mut seen = HashSet::new();

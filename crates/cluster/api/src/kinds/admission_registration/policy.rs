@@ -2,13 +2,12 @@
 
 use super::columns::{Column, age, name};
 use super::{
-    CATEGORIES, FAILURE_POLICIES, Faults, GROUP, KindRow, Names, Place, REINVOCATION_POLICIES, Scope,
-    Subresource, conditions, expression, match_conditions, meta, names, rules, unique,
+    CATEGORIES, FAILURE_POLICIES, GROUP, KindRow, Names, Place, REINVOCATION_POLICIES, Scope, Subresource,
+    conditions, expression, match_conditions, meta, names, rules, unique,
 };
 use crate::kinds::value::{at, items, object_mut, set_default, text};
 use hako_cel::Type;
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -127,7 +126,7 @@ fn param_kind(of: &Place<'_>, faults: &mut Faults) {
     let (api, kind) = (of.at(&["apiVersion"]), of.at(&["kind"]));
     let mut push = |value: &str, found: &[String]| {
         if !found.is_empty() {
-            faults.push(field::invalid(api.path.as_str(), value, &found.join(",")));
+            faults.push(field::invalid(api.path(), value, &found.join(",")));
         }
     };
     match api.text().split('/').collect::<Vec<_>>().as_slice() {
@@ -152,7 +151,7 @@ fn param_kind(of: &Place<'_>, faults: &mut Faults) {
     }
 }
 
-fn validating(object: &Value) -> Vec<FieldCause> {
+fn validating(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let known = common(&spec, &mut faults);
@@ -161,7 +160,7 @@ fn validating(object: &Value) -> Vec<FieldCause> {
         let detail = "validations or auditAnnotations must contain at least one item";
         faults.extend([validations.required(detail), annotations.required(detail)]);
     }
-    validations.items().iter().for_each(|it| validation(it, &known, &mut faults));
+    validations.items().for_each(|it| validation(&it, &known, &mut faults));
     audit_annotations(&annotations, text(object, &["metadata", "name"]), &known, &mut faults);
     let status = Place::of(object).at(&["status"]);
     conditions::validate(&status.at(&["conditions"]), &mut faults);
@@ -191,7 +190,7 @@ fn validation(validation: &Place<'_>, known: &Names, faults: &mut Faults) {
 }
 
 fn audit_annotations(all: &Place<'_>, policy: &str, known: &Names, faults: &mut Faults) {
-    let annotations = all.items();
+    let annotations = Vec::from_iter(all.items());
     if annotations.len() > ANNOTATIONS_MAX {
         faults.push(all.invalid(&format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations")));
     }
@@ -199,7 +198,7 @@ fn audit_annotations(all: &Place<'_>, policy: &str, known: &Names, faults: &mut 
     for annotation in annotations {
         let (key, value) = (annotation.at(&["key"]), annotation.at(&["valueExpression"]));
         let full = format!("{policy}/{}", key.text());
-        let of = |fault: &String| field::invalid(key.path.as_str(), full.as_str(), fault);
+        let of = |fault: &String| field::invalid(key.path(), full.as_str(), fault);
         faults.extend(names::qualified_name(&full).iter().map(of));
         unique(&key, &mut seen, faults);
         expression(&value, "valueExpression is not specified", faults);
@@ -210,7 +209,7 @@ fn audit_annotations(all: &Place<'_>, policy: &str, known: &Names, faults: &mut 
     }
 }
 
-fn mutating(object: &Value) -> Vec<FieldCause> {
+fn mutating(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let known = common(&spec, &mut faults).for_mutations();
@@ -219,7 +218,7 @@ fn mutating(object: &Value) -> Vec<FieldCause> {
     if mutations.is_empty() {
         faults.push(mutations.required("mutations must contain at least one item"));
     }
-    mutations.items().iter().for_each(|it| mutation(it, &known, &mut faults));
+    mutations.items().for_each(|it| mutation(&it, &known, &mut faults));
     if again.is_empty() {
         faults.push(again.required(""));
     } else {
@@ -249,8 +248,9 @@ fn mutation(mutation: &Place<'_>, known: &Names, faults: &mut Faults) {
         faults.push(wanted.required(&format!("must be specified when patchType is {}", kind.text())));
     }
     if other.is_set() {
-        let shown = other.path.rsplit('.').next().unwrap_or("");
+        let path = other.path();
+        let shown = path.rsplit('.').next().unwrap_or("");
         let detail = format!("must not be specified when patchType is {}", kind.text());
-        faults.push(field::invalid(other.path.as_str(), format!("{{{shown}}}"), &detail));
+        faults.push(field::invalid(other.path(), format!("{{{shown}}}"), &detail));
     }
 }

@@ -51,10 +51,10 @@ pub(super) fn resources(resources: &Place<'_>, faults: &mut Faults) {
 /// Only what is created or updated can be changed on its way.
 pub(super) fn mutable(resources: &Place<'_>, faults: &mut Faults) {
     // Upstream names the list, not the one in it.
-    let path = resources.at(&["resourceRules", "operations"]).path;
+    let path = resources.at(&["resourceRules", "operations"]).path();
     for rule in resources.at(&["resourceRules"]).items() {
         for operation in rule.at(&["operations"]).items() {
-            let named = Place { value: operation.value, path: path.clone() };
+            let named = Place::shown(operation.value, &path);
             named.one_of(&["CREATE", "UPDATE"], faults);
         }
     }
@@ -64,11 +64,11 @@ pub(super) fn mutable(resources: &Place<'_>, faults: &mut Faults) {
 pub(super) fn rule(rule: &Place<'_>, faults: &mut Faults) {
     let operations = rule.at(&["operations"]);
     some(&operations, "operations", faults);
-    operations.items().iter().for_each(|operation| operation.one_of(OPERATIONS, faults));
+    operations.items().for_each(|operation| operation.one_of(OPERATIONS, faults));
     some(&rule.at(&["apiGroups"]), "API groups", faults);
     let versions = rule.at(&["apiVersions"]);
     some(&versions, "API versions", faults);
-    for version in versions.items().iter().filter(|version| version.is_empty()) {
+    for version in versions.items().filter(|version| version.is_empty()) {
         faults.push(version.required(""));
     }
     named_resources(&rule.at(&["resources"]), faults);
@@ -99,11 +99,7 @@ fn named_resources(list: &Place<'_>, faults: &mut Faults) {
         }
         let Some((resource, part)) = text.split_once('/') else { continue };
         let covered = |by: String| {
-            field::invalid(
-                entry.path.as_str(),
-                text,
-                &format!("if '{by}' is present, must not specify {text}"),
-            )
+            field::invalid(entry.path(), text, &format!("if '{by}' is present, must not specify {text}"))
         };
         if all_parts.contains(resource) {
             faults.push(covered(format!("{resource}/*")));

@@ -2,11 +2,11 @@
 
 use super::columns::{Column, age, name};
 use super::{
-    CATEGORIES, FAILURE_POLICIES, Faults, GROUP, KindRow, MATCH_POLICIES, Names, Place,
-    REINVOCATION_POLICIES, Scope, match_conditions, meta, names, rules, unique, webhooks,
+    CATEGORIES, FAILURE_POLICIES, GROUP, KindRow, MATCH_POLICIES, Names, Place, REINVOCATION_POLICIES, Scope,
+    match_conditions, meta, names, rules, unique, webhooks,
 };
 use crate::kinds::value::{each_mut, items, number, object_mut, set_default};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -79,14 +79,14 @@ fn prepare_update(new: &mut Value, old: &Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let mut seen = HashSet::new();
     for hook in Place::of(object).at(&["webhooks"]).items() {
         let name = hook.at(&["name"]);
         name.check_required(qualified, &mut faults);
         unique(&name, &mut seen, &mut faults);
-        hook.at(&["rules"]).items().iter().for_each(|rule| rules::rule(rule, &mut faults));
+        hook.at(&["rules"]).items().for_each(|rule| rules::rule(&rule, &mut faults));
         policies(&hook, &mut faults);
         for selector in ["namespaceSelector", "objectSelector"] {
             hook.at(&[selector]).selector(&mut faults);

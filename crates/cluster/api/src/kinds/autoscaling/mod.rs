@@ -8,7 +8,6 @@ use super::meta;
 use super::place::{Faults, Place, path_segment};
 use super::row::{KindRow, Subresource};
 use super::value::{number, object_mut, set_default, text};
-use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -102,7 +101,7 @@ fn keep_status(new: &mut Value, old: &Value) {
     meta::no_generation(new);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let least = spec.at(&["minReplicas"]);

@@ -4,7 +4,7 @@
 use super::super::row::{KindRow, Stored, Subresource};
 use super::super::value::{object_mut, set_default};
 use super::{GROUP, KIND, V2};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -45,7 +45,7 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     (V2.cells)(&second(object), now)
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     (V2.validate)(&second(object))
 }
 

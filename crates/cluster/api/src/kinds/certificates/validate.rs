@@ -1,7 +1,6 @@
 //! What is wrong with a request, and with a change of one of its parts.
 
 use super::{DECISIONS, Faults, PartWrite, Place, conditions, of_type, pem};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -38,7 +37,7 @@ const DOMAIN_MAX: usize = 253;
 const SIGNER_MAX: usize = DOMAIN_MAX + 1 + 63 + 1 + 253;
 
 /// All faults of a request.
-pub(super) fn object(object: &Value) -> Vec<FieldCause> {
+pub(super) fn object(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let request = spec.at(&["request"]);
@@ -81,7 +80,7 @@ fn signer(signer: &Place<'_>, faults: &mut Faults) {
             signer_domain(signer, domain, faults);
             labels(signer, name, names::dns_subdomain, faults);
             if text.len() > SIGNER_MAX {
-                faults.push(field::too_long(signer.path.as_str(), SIGNER_MAX));
+                faults.push(field::too_long(signer.path(), SIGNER_MAX));
             }
         }
         _ => faults.push(
@@ -92,21 +91,20 @@ fn signer(signer: &Place<'_>, faults: &mut Faults) {
 
 fn signer_domain(signer: &Place<'_>, domain: &str, faults: &mut Faults) {
     if domain.len() > DOMAIN_MAX {
-        faults.push(field::too_long(signer.path.as_str(), DOMAIN_MAX));
+        faults.push(field::too_long(signer.path(), DOMAIN_MAX));
     }
     labels(signer, domain, names::dns_label, faults);
     if !domain.contains('.') {
         let detail = "should be a domain with at least two segments separated by dots";
-        faults.push(field::invalid(signer.path.as_str(), domain, detail));
+        faults.push(field::invalid(signer.path(), domain, detail));
     }
 }
 
 /// The faults of the first faulty label.
 fn labels(signer: &Place<'_>, part: &str, check: fn(&str) -> Vec<String>, faults: &mut Faults) {
     let Some(label) = part.split('.').find(|label| !check(label).is_empty()) else { return };
-    let of = |fault: &String| {
-        field::invalid(signer.path.as_str(), part, &format!("validating label {label:?}: {fault}"))
-    };
+    let of =
+        |fault: &String| field::invalid(signer.path(), part, &format!("validating label {label:?}: {fault}"));
     faults.extend(check(label).iter().map(of));
 }
 
@@ -131,7 +129,7 @@ fn decisions(all: &Place<'_>, faults: &mut Faults) {
             _ => "",
         };
         if !other.is_empty() && seen.contains(&other) {
-            faults.push(field::invalid(all.path.as_str(), kind.text(), EXCLUSIVE));
+            faults.push(field::invalid(all.path(), kind.text(), EXCLUSIVE));
         }
         seen.insert(kind.text());
     }
@@ -139,7 +137,7 @@ fn decisions(all: &Place<'_>, faults: &mut Faults) {
 }
 
 /// All faults of a change made through a part.
-pub(super) fn part(new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
+pub(super) fn part(new: &Value, old: &Value, part: &PartWrite<'_>) -> Faults {
     let mut faults = Faults::new();
     let mut forbidden = |detail: String| faults.push(field::forbidden("status.conditions", &detail));
     for kind in ["Approved", "Denied", "Failed"] {
@@ -158,7 +156,7 @@ pub(super) fn part(new: &Value, old: &Value, part: &PartWrite<'_>) -> Vec<FieldC
             faults.push(is.forbidden("updates may not modify existing certificate content"));
         }
         if let Some(fault) = pem::certificate_fault(is.text()).filter(|_| !is.is_empty()) {
-            faults.push(field::invalid(is.path.as_str(), "<certificate data>", &fault));
+            faults.push(field::invalid(is.path(), "<certificate data>", &fault));
         }
     }
     faults

@@ -10,9 +10,11 @@ use super::row::{KindRow, Subresource};
 use super::value::{at, items, object_mut, set_default, text};
 use super::workload::{CONTAINERS, IMAGES, SELECTOR, default_status, default_template};
 use super::{check, job, meta};
-use hako_error::FieldCause;
 use hako_kube::cron::Schedule;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -97,8 +99,8 @@ fn default(object: &mut Value) {
     default_status(object, &[]);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, spec) = (Vec::new(), &object["spec"]);
+fn validate(object: &Value) -> Faults {
+    let (mut causes, spec) = (Faults::new(), &object["spec"]);
     schedule(text(spec, &["schedule"]), &mut causes);
     if let Some(zone) = spec.get("timeZone").and_then(Value::as_str) {
         zones::validate(zone, "spec.timeZone", &mut causes);
@@ -111,7 +113,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn schedule(schedule: &str, causes: &mut Vec<FieldCause>) {
+fn schedule(schedule: &str, causes: &mut Faults) {
     const PATH: &str = "spec.schedule";
     if schedule.is_empty() {
         causes.push(field::required(PATH, ""));
@@ -129,7 +131,7 @@ fn schedule(schedule: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// A job of the template gets its selector when it is made.
-fn template(spec: &Value, causes: &mut Vec<FieldCause>) {
+fn template(spec: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.jobTemplate.spec";
     job::validate_spec(spec, PATH, causes);
     if let Some(selector) = spec.get("selector") {

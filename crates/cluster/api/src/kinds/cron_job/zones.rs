@@ -1,7 +1,6 @@
 //! The names of time zones, as the IANA database has them.
 
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::Value;
 
 /// One name a line, sorted; built in, so that a schedule means the same on every machine.
@@ -9,7 +8,7 @@ const NAMES: &str = include_str!("zones.txt");
 const PART_MAX: usize = 14;
 
 /// All faults of the name of a time zone.
-pub(super) fn validate(zone: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate(zone: &str, path: &str, causes: &mut Faults) {
     let mut refuse = |detail: &str| causes.push(field::invalid(path, Value::from(zone), detail));
     if zone.is_empty() {
         refuse("timeZone must be nil or non-empty string");
@@ -43,7 +42,7 @@ mod tests {
             assert!(is_known(zone), "{zone}");
         }
         for zone in ["europe/berlin", "Mars/Base", "../etc/passwd", "Europe/", "Europe//Berlin"] {
-            let mut causes = Vec::new();
+            let mut causes = Faults::new();
             validate(zone, "z", &mut causes);
             let found: Vec<String> = causes.iter().map(field::line).collect();
             assert_eq!(found, [format!("z: Invalid value: {zone:?}: unknown time zone {zone}")]);

@@ -13,7 +13,6 @@ use super::place::{Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{each_mut, items, object_mut, set_default, text};
 use super::{meta, webhooks};
-use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -123,7 +122,7 @@ fn storage_versions(object: &Value) -> Vec<&str> {
     versions.filter(|it| it["storage"] == json!(true)).map(|it| text(it, &["name"])).collect()
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let (name, plural) = (text(object, &["metadata", "name"]), text(object, &["spec", "names", "plural"]));
@@ -160,25 +159,25 @@ fn is_protected(group: &str) -> bool {
     is_in("k8s.io") || is_in("kubernetes.io")
 }
 
-fn validate_create(object: &Value) -> Vec<FieldCause> {
+fn validate_create(object: &Value) -> Faults {
     let mut faults = is_approved(object);
     faults.extend(schema::validate(object));
     faults
 }
 
 /// Groups of Kubernetes itself are for what its community has approved.
-fn is_approved(object: &Value) -> Vec<FieldCause> {
+fn is_approved(object: &Value) -> Faults {
     if !is_protected(text(object, &["spec", "group"])) {
-        return Vec::new();
+        return Faults::new();
     }
     let path = field::key("metadata.annotations", APPROVED);
     let head = format!("protected groups must have approval annotation {APPROVED:?}");
     match text(object, &["metadata", "annotations", APPROVED]) {
-        "" => vec![field::required(path, &format!("{head}, {SEE}"))],
-        value if value.starts_with("unapproved") || is_address(value) => Vec::new(),
+        "" => Faults::from([field::required(path, &format!("{head}, {SEE}"))]),
+        value if value.starts_with("unapproved") || is_address(value) => Faults::new(),
         value => {
             let detail = format!("{head} with either a URL or a reason starting with \"unapproved\", {SEE}");
-            vec![field::invalid(path, value, &detail)]
+            Faults::from([field::invalid(path, value, &detail)])
         }
     }
 }
@@ -190,10 +189,8 @@ fn is_address(text: &str) -> bool {
 
 fn conversion(conversion: &Place<'_>, faults: &mut Faults) {
     let (strategy, webhook) = (conversion.at(&["strategy"]), conversion.at(&["webhook"]));
-    let part = |member: &str, path: &str| Place {
-        value: webhook.at(&[member]).value,
-        path: field::child(&conversion.path, path),
-    };
+    let part =
+        |member: &'static str, path: &'static str| conversion.at(&[path]).with(webhook.at(&[member]).value);
     // Upstream names the fields as its first version had them.
     let config = part("clientConfig", "webhookClientConfig");
     let reviews = part("conversionReviewVersions", "conversionReviewVersions");
@@ -246,7 +243,7 @@ fn stored_versions(object: &Value, faults: &mut Faults) {
 }
 
 /// The group and plural are part of every path; the rest is, once clients use it.
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut faults = schema::validate_update(new, old);
     let conditions = items(old, &["status", "conditions"]);
     let is_established =

@@ -25,7 +25,7 @@ pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
 /// Faults of the names that may be missing.
 fn further(all: &Place<'_>, faults: &mut Faults) {
     for list in ["shortNames", "categories"] {
-        all.at(&[list]).items().iter().for_each(|it| label(it, it.text(), "", faults));
+        all.at(&[list]).items().for_each(|it| label(&it, it.text(), "", faults));
     }
     let (kind, list) = (all.at(&["kind"]), all.at(&["listKind"]));
     if !kind.is_empty() && kind.text() == list.text() {
@@ -54,6 +54,6 @@ pub(super) fn label(place: &Place<'_>, text: &str, before: &str, faults: &mut Fa
     let found = names::dns_1035_label(text);
     if !found.is_empty() {
         let detail = format!("{before}{}", found.join(","));
-        faults.push(field::invalid(place.path.as_str(), place.text(), &detail));
+        faults.push(field::invalid(place.path(), place.text(), &detail));
     }
 }

@@ -42,7 +42,7 @@ fn faults_of(object: &Value, is_asked: impl Fn(&Value) -> bool) -> Faults {
         let root = part.at(&["openAPIV3Schema"]);
         if root.is_set() && of_part.iter().any(&is_asked) {
             let has_status = of_part.iter().any(has_status);
-            let found = aside(|| check_schema(root.value, &root.path, has_status, &mut patterns));
+            let found = aside(|| check_schema(root.value, &root.path(), has_status, &mut patterns));
             faults.extend(found.err().unwrap_or_default());
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn validate(place: &Place<'_>, schema: &Value, faults: &mut Faults) {
         }
     }
     if seen.len() > MAX_FIELDS {
-        faults.push(field::too_many(place.path.as_str(), place.items().len(), MAX_FIELDS));
+        faults.push(field::too_many(place.path(), place.items().len(), MAX_FIELDS));
     }
 }
 

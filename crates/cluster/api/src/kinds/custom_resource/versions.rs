@@ -1,7 +1,6 @@
 //! The versions of what is defined: names, what is stored, schemas, columns, parts.
 
 use super::{Faults, Place, names, selectable};
-use hako_kube::field;
 use std::collections::HashSet;
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
@@ -12,7 +11,7 @@ const WARNING_MAX: usize = 256;
 /// All faults of the versions of a spec.
 pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
     let all = spec.at(&["versions"]);
-    let versions = all.items();
+    let versions = Vec::from_iter(all.items());
     let mut seen: HashSet<&str> = HashSet::new();
     let mut is_unique = true;
     for version in &versions {
@@ -39,14 +38,14 @@ fn contents(spec: &Place<'_>, faults: &mut Faults) {
         scale(&part.at(&["scale"]), faults);
     }
     for part in shared(spec, "additionalPrinterColumns", "additionalPrinterColumns") {
-        part.items().iter().for_each(|it| column(it, faults));
+        part.items().for_each(|it| column(&it, faults));
     }
     selectable_fields(spec, faults);
 }
 
 /// Faults of the fields that the versions name, which each has to have.
 fn selectable_fields(spec: &Place<'_>, faults: &mut Faults) {
-    let versions = spec.at(&["versions"]).items();
+    let versions = Vec::from_iter(spec.at(&["versions"]).items());
     let parts = shared(spec, "selectableFields", "selectableFields");
     let is_one = shared(spec, "schema", "validation").len() == 1;
     for (at, version) in versions.iter().enumerate() {
@@ -61,12 +60,11 @@ fn selectable_fields(spec: &Place<'_>, faults: &mut Faults) {
 }
 
 /// What the versions have under a name. What all have alike upstream keeps, and names, as the spec's own.
-pub(super) fn shared<'a>(spec: &Place<'a>, name: &str, own: &str) -> Vec<Place<'a>> {
-    let parts: Vec<Place<'a>> =
-        spec.at(&["versions"]).items().iter().map(|version| version.at(&[name])).collect();
+pub(super) fn shared<'a>(spec: &Place<'a>, name: &'static str, own: &'static str) -> Vec<Place<'a>> {
+    let parts: Vec<Place<'a>> = spec.at(&["versions"]).items().map(|version| version.at(&[name])).collect();
     match parts.first() {
         Some(first) if parts.iter().all(|part| part.value == first.value) => {
-            vec![Place { value: first.value, path: field::child(&spec.path, own) }]
+            vec![spec.at(&[own]).with(first.value)]
         }
         _ => parts,
     }
@@ -108,7 +106,7 @@ fn column(column: &Place<'_>, faults: &mut Faults) {
         faults.push(format.invalid(&format!("must be one of {}", COLUMN_FORMATS.join(","))));
     }
     // Upstream names the field as its first version had it.
-    let path = Place { value: column.at(&["jsonPath"]).value, path: field::child(&column.path, "JSONPath") };
+    let path = column.at_shown(&["jsonPath"], &["JSONPath"]);
     if path.is_empty() {
         faults.push(path.required(""));
     } else {

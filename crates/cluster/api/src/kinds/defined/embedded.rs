@@ -4,7 +4,7 @@ use crate::kinds::meta;
 use crate::schema;
 use hako_error::FieldCause;
 use hako_kube::field::{self, Path, Told};
-use hako_kube::{GroupVersion, names};
+use hako_kube::{GroupVersion, field::Faults, names};
 use hako_structural::Schema;
 use serde_json::{Value, json};
 
@@ -50,10 +50,10 @@ fn fit_below(
 }
 
 /// What is wrong with the types and the metadata of all resources within a value.
-pub(super) fn faults(value: &Value, schema: &Schema) -> Vec<FieldCause> {
+pub(super) fn faults(value: &Value, schema: &Schema) -> Faults {
     let mut faults = Told::default();
     faults_below(value, schema, &Path::Root, &mut faults);
-    faults.into_all()
+    faults.into_all().into_iter().collect()
 }
 
 fn faults_below(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Told<FieldCause>) {
@@ -78,8 +78,8 @@ fn faults_below(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut To
     }
 }
 
-fn resource(value: &Value, path: &str) -> Vec<FieldCause> {
-    let mut faults = Vec::new();
+fn resource(value: &Value, path: &str) -> Faults {
+    let mut faults = Faults::new();
     let is_version = |text: &str| match GroupVersion::parse(text) {
         Some(_) => Vec::new(),
         None => vec![format!("unexpected GroupVersion string: {text}")],

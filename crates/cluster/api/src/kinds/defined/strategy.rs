@@ -10,8 +10,11 @@ use crate::kinds::{meta, scale};
 use crate::metrics::cel;
 use crate::openapi::Dialect;
 use crate::schema::{self, Shape};
-use hako_error::FieldCause;
-use hako_kube::{Beside, GroupVersion, Selector, field, is_same, names};
+use hako_kube::{
+    Beside, GroupVersion, Selector,
+    field::{self, Faults},
+    is_same, names,
+};
 use hako_structural::{Budget, fill};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -43,7 +46,7 @@ impl Defined {
         self.definition.compiled(self.place)
     }
 
-    fn check_metadata(&self, object: &Value) -> Vec<FieldCause> {
+    fn check_metadata(&self, object: &Value) -> Faults {
         let rules = meta::Rules {
             is_namespaced: self.definition.is_namespaced,
             name_faults: names::dns_subdomain,
@@ -54,12 +57,13 @@ impl Defined {
 
     /// What is wrong with an object, its metadata aside; what was so before is not wrong now, but a warning where a rule
     /// says it.
-    fn faults(&self, object: &Value, old: Option<&Value>, warnings: &mut Vec<String>) -> Vec<FieldCause> {
+    fn faults(&self, object: &Value, old: Option<&Value>, warnings: &mut Vec<String>) -> Faults {
         let Compiled { schema, rules, has_embedded, .. } = self.compiled();
-        let mut faults = match old {
+        let found = match old {
             Some(old) => hako_structural::validate_update(object, old, schema),
             None => hako_structural::validate(object, schema),
         };
+        let mut faults = Faults::from_iter(found);
         if let Some(paths) = &self.version().scale {
             faults.extend(scale_faults(paths, object));
         }
@@ -162,17 +166,17 @@ impl Strategy for Defined {
         meta::keep_all_but_the_status(new, old, part);
     }
 
-    fn check(&self, object: &Value) -> Vec<FieldCause> {
+    fn check(&self, object: &Value) -> Faults {
         self.faults(object, None, &mut Vec::new())
     }
 
-    fn check_create(&self, object: &Value) -> Vec<FieldCause> {
+    fn check_create(&self, object: &Value) -> Faults {
         let mut faults = self.check_metadata(object);
         faults.extend(self.faults(object, None, &mut Vec::new()));
         faults
     }
 
-    fn check_update(&self, new: &Value, old: &Value) -> Vec<FieldCause> {
+    fn check_update(&self, new: &Value, old: &Value) -> Faults {
         self.check_change(new, old, None, &mut Vec::new())
     }
 
@@ -182,14 +186,14 @@ impl Strategy for Defined {
         old: &Value,
         _: Option<&PartWrite<'_>>,
         warnings: &mut Vec<String>,
-    ) -> Vec<FieldCause> {
+    ) -> Faults {
         let mut faults = self.check_metadata(new);
         faults.extend(meta::validate_update(new, old));
         faults.extend(self.faults(new, Some(old), warnings));
         faults
     }
 
-    fn check_part(&self, new: &Value, old: &Value, _: &PartWrite<'_>) -> Vec<FieldCause> {
+    fn check_part(&self, new: &Value, old: &Value, _: &PartWrite<'_>) -> Faults {
         self.check_update(new, old)
     }
 
@@ -273,8 +277,8 @@ fn differ(new: &Value, old: &Value, is_counted: impl Fn(&str) -> bool) -> bool {
 }
 
 /// What is wrong with the numbers and the selector that the scale shows.
-fn scale_faults(paths: &scale::Paths, object: &Value) -> Vec<FieldCause> {
-    let mut faults = Vec::new();
+fn scale_faults(paths: &scale::Paths, object: &Value) -> Faults {
+    let mut faults = Faults::new();
     let at = |path: &[String]| path.iter().try_fold(object, |value, name| value.get(name));
     for path in [&paths.wanted, &paths.there] {
         let Some(number) = at(path).and_then(Value::as_i64) else { continue };

@@ -53,18 +53,18 @@ fn of_values(values: &Place<'_>, default: &Quantity, max: &Quantity, faults: &mu
     if amounts.len() <= VALUES_MAX {
         for (at, (value, amount)) in amounts.iter().enumerate() {
             if amounts[..at].iter().any(|(_, earlier)| earlier.units() == amount.units()) {
-                faults.push(field::duplicate(value.path.as_str(), amount.units().to_string()));
+                faults.push(field::duplicate(value.path(), amount.units().to_string()));
             }
         }
     }
     // Those of a list that is too long are not looked at.
     if amounts.len() > VALUES_MAX || !amounts.iter().any(|(_, amount)| amount == default) {
-        faults.push(field::invalid(values.path.as_str(), default.to_string(), NOT_DEFAULT));
+        faults.push(field::invalid(values.path(), default.to_string(), NOT_DEFAULT));
     }
 }
 
 fn of_range(range: &Place<'_>, default: &Quantity, capacity: &Quantity, faults: &mut Faults) {
-    let at = |name: &str| (range.at(&[name]).path, quantity(Some(range.at(&[name]).value)));
+    let at = |name: &str| (range.at(&[name]).path(), quantity(Some(range.at(&[name]).value)));
     let ((min_path, min), (max_path, max), (step_path, step)) = (at("min"), at("max"), at("step"));
     let mut refuse = |path: &str, amount: &Quantity, detail: String| {
         faults.push(field::invalid(path, amount.to_string(), &detail));

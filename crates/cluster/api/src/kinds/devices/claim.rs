@@ -7,7 +7,7 @@ use super::super::value::{at, items};
 use super::super::workload::default_status;
 use super::super::{check, meta};
 use super::{GROUP, request, result};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -62,14 +62,14 @@ fn default(object: &mut Value) {
     default_status(object, &[]);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     request::validate(&Place::of(object).at(&["spec"]), &mut causes);
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::immutable(new, old, &["spec"], "", &mut causes);
     if new.get("status") != old.get("status") {
         result::validate(&Place::of(new), &Place::of(old), &mut causes);

@@ -5,7 +5,7 @@ use super::super::resource_names;
 use super::super::row::{KindRow, Scope};
 use super::super::value::{number, object_mut};
 use super::{GROUP, all, configuration, selectors};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use serde_json::Value;
 
 pub(in super::super) const ROW: KindRow = KindRow {
@@ -23,8 +23,8 @@ pub(in super::super) const ROW: KindRow = KindRow {
 
 const CONFIG_MAX: usize = 32;
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, spec) = (Vec::new(), Place::of(object).at(&["spec"]));
+fn validate(object: &Value) -> Faults {
+    let (mut causes, spec) = (Faults::new(), Place::of(object).at(&["spec"]));
     selectors(&spec.at(&["selectors"]), &mut causes);
     all(&spec.at(&["config"]), CONFIG_MAX, &mut causes, configuration);
     let name = spec.at(&["extendedResourceName"]);

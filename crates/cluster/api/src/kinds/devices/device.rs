@@ -19,7 +19,7 @@ pub(super) fn validate(device: &Place<'_>, spec: &Place<'_>, faults: &mut Faults
     let facts = attributes.entries().len() + capacities.entries().len();
     if facts > FACTS_MAX {
         let detail = format!("the total number of attributes and capacities must not exceed {FACTS_MAX}");
-        faults.push(field::invalid(device.path.as_str(), facts, &detail));
+        faults.push(field::invalid(device.path(), facts, &detail));
     }
     map(&attributes, usize::MAX, faults, qualified, attribute);
     let is_shared = device.at(&["allowMultipleAllocations"]).is_true();
@@ -67,7 +67,7 @@ fn place(device: &Place<'_>, says_itself: bool, faults: &mut Faults) {
         ["nodeName", "nodeSelector", "allNodes"].map(|name| device.at(&[name]));
     if !says_itself {
         if node.is_set() || selector.is_set() || everywhere.is_set() {
-            faults.push(field::invalid(device.path.as_str(), Value::Null, NONE));
+            faults.push(field::invalid(device.path(), Value::Null, NONE));
         }
         return;
     }
@@ -80,7 +80,7 @@ fn place(device: &Place<'_>, says_itself: bool, faults: &mut Faults) {
     }
     if selector.is_set() {
         given.push("`nodeSelector`");
-        faults.extend(pod_spec::node_selector(selector.value, &selector.path));
+        faults.extend(pod_spec::node_selector(selector.value, &selector.path()));
     }
     if everywhere.is_true() {
         given.push("`allNodes`");
@@ -90,7 +90,7 @@ fn place(device: &Place<'_>, says_itself: bool, faults: &mut Faults) {
     match given.len() {
         0 => faults.push(device.required(ONE)),
         1 => {}
-        _ => faults.push(field::invalid(device.path.as_str(), format!("{{{}}}", given.join(", ")), ONE)),
+        _ => faults.push(field::invalid(device.path(), format!("{{{}}}", given.join(", ")), ONE)),
     }
 }
 
@@ -102,13 +102,13 @@ fn attribute(attribute: &Place<'_>, faults: &mut Faults) {
     }
     for text in [text, version] {
         if text.text().len() > TEXT_MAX {
-            faults.push(field::too_long(text.path, TEXT_MAX));
+            faults.push(field::too_long(text.path(), TEXT_MAX));
         }
     }
     let given = KINDS.iter().filter(|kind| attribute.at(&[**kind]).is_set()).count();
     if given != 1 {
         let shown = if given == 0 { Value::from("") } else { attribute.value.clone() };
-        faults.push(field::invalid(attribute.path.as_str(), shown, "exactly one value must be specified"));
+        faults.push(field::invalid(attribute.path(), shown, "exactly one value must be specified"));
     }
 }
 

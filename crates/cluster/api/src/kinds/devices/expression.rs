@@ -32,7 +32,7 @@ fn device() -> Declared {
 /// All faults of an expression.
 pub(super) fn validate(expression: &Place<'_>, faults: &mut Faults) {
     if expression.text().len() > EXPRESSION_MAX {
-        faults.push(field::too_long(expression.path.as_str(), EXPRESSION_MAX));
+        faults.push(field::too_long(expression.path(), EXPRESSION_MAX));
         return;
     }
     let program = match ENV.compile(expression.text()) {

@@ -30,9 +30,9 @@ const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 
 /// Checks each item of a list. One that is too long is not looked at: that alone would be work without bound.
 fn all(list: &Place<'_>, max: usize, faults: &mut Faults, check: impl Fn(&Place<'_>, &mut Faults)) {
-    let items = list.items();
+    let items = Vec::from_iter(list.items());
     if items.len() > max {
-        faults.push(field::too_many(list.path.as_str(), items.len(), max));
+        faults.push(field::too_many(list.path(), items.len(), max));
         return;
     }
     items.iter().for_each(|item| check(item, faults));
@@ -47,7 +47,7 @@ fn set(
     check: impl Fn(&Place<'_>, &mut Faults),
 ) {
     all(list, max, faults, check);
-    let items = list.items();
+    let items = Vec::from_iter(list.items());
     if items.len() > max {
         return;
     }
@@ -55,7 +55,7 @@ fn set(
     for item in items {
         let key = key.map_or(item.value, |key| item.at(&[key]).value);
         if !said.insert(key) {
-            faults.push(field::duplicate(item.path, key.clone()));
+            faults.push(field::duplicate(item.path(), key.clone()));
         }
     }
 }
@@ -68,13 +68,13 @@ fn map(
     key: impl Fn(&str, &str, &mut Faults),
     value: impl Fn(&Place<'_>, &mut Faults),
 ) {
-    let entries = map.entries();
+    let entries = Vec::from_iter(map.entries());
     if entries.len() > max {
-        faults.push(field::too_many(map.path.as_str(), entries.len(), max));
+        faults.push(field::too_many(map.path(), entries.len(), max));
         return;
     }
     for (name, entry) in entries {
-        key(name, &entry.path, faults);
+        key(name, &entry.path(), faults);
         value(&entry, faults);
     }
 }
@@ -107,15 +107,15 @@ fn raw(object: &Place<'_>, faults: &mut Faults) {
     if !object.is_set() {
         faults.push(object.required(""));
     } else if object.value.to_string().len() > RAW_MAX {
-        faults.push(field::too_long(object.path.as_str(), RAW_MAX));
+        faults.push(field::too_long(object.path(), RAW_MAX));
     } else if !object.value.is_object() {
-        faults.push(field::invalid(object.path.as_str(), "<value omitted>", "must be a valid JSON object"));
+        faults.push(field::invalid(object.path(), "<value omitted>", "must be a valid JSON object"));
     }
 }
 
 /// Faults of the name of a driver.
 fn driver(name: &Place<'_>, faults: &mut Faults) {
-    check::driver(name.text(), &name.path, faults);
+    check::driver(name.text(), &name.path(), faults);
 }
 
 /// Faults of the name of a pool: names of domains with slashes between them.
@@ -125,10 +125,10 @@ fn pool(name: &Place<'_>, faults: &mut Faults) {
         return;
     }
     if name.text().len() > POOL_MAX {
-        faults.push(field::too_long(name.path.as_str(), POOL_MAX));
+        faults.push(field::too_long(name.path(), POOL_MAX));
     }
     for part in name.text().split('/') {
-        check::syntax(names::dns_subdomain(part), part, &name.path, faults);
+        check::syntax(names::dns_subdomain(part), part, &name.path(), faults);
     }
 }
 
@@ -189,12 +189,11 @@ fn binding_conditions(device: &Place<'_>, faults: &mut Faults) {
         });
     }
     let both: HashSet<&str> = wanted.texts().into_iter().collect();
-    for name in failed.items().iter().filter(|name| both.contains(name.text())) {
+    for name in failed.items().filter(|name| both.contains(name.text())) {
         faults.push(name.invalid("bindingFailureConditions must not overlap with bindingConditions"));
     }
-    let need = |lacking: &Place<'_>, detail: &str| {
-        field::invalid(lacking.path.as_str(), lacking.value.clone(), detail)
-    };
+    let need =
+        |lacking: &Place<'_>, detail: &str| field::invalid(lacking.path(), lacking.value.clone(), detail);
     match (wanted.is_empty(), failed.is_empty()) {
         (true, false) => {
             faults.push(need(&wanted, "bindingConditions are required to use bindingFailureConditions"));

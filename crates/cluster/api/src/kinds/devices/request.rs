@@ -53,7 +53,7 @@ fn request(request: &Place<'_>, faults: &mut Faults) {
         (false, true) => faults.push(request.required(ONE)),
         (true, false) => {
             let detail = format!("{ONE}, but multiple fields are set");
-            faults.push(field::invalid(request.path.as_str(), Value::Null, &detail));
+            faults.push(field::invalid(request.path(), Value::Null, &detail));
         }
         (true, true) => one(&exactly, faults),
         (false, false) => {
@@ -112,15 +112,13 @@ pub(super) fn reference(spec: &Place<'_>, name: &Place<'_>, faults: &mut Faults)
         return;
     }
     for part in &parts {
-        faults.extend(
-            names::dns_label(part).iter().map(|fault| field::invalid(name.path.as_str(), *part, fault)),
-        );
+        faults.extend(names::dns_label(part).iter().map(|fault| field::invalid(name.path(), *part, fault)));
     }
     let is_named = |it: &Place<'_>, wanted: &str| it.at(&["name"]).text() == wanted;
-    let is_known = spec.at(&["devices", "requests"]).items().iter().any(|request| {
+    let is_known = spec.at(&["devices", "requests"]).items().any(|request| {
         let mut inner = parts[1..].iter();
-        let alternatives = request.at(&["firstAvailable"]).items();
-        is_named(request, parts[0]) && inner.all(|inner| alternatives.iter().any(|it| is_named(it, inner)))
+        let alternatives = Vec::from_iter(request.at(&["firstAvailable"]).items());
+        is_named(&request, parts[0]) && inner.all(|inner| alternatives.iter().any(|it| is_named(it, inner)))
     });
     if !is_known {
         faults.push(name.invalid_text(REFERENCE));
@@ -135,7 +133,7 @@ fn attribute(constraint: &Place<'_>, faults: &mut Faults) {
         faults.push(constraint.required(DETAIL));
         return;
     };
-    qualified(name.text(), &name.path, faults);
+    qualified(name.text(), &name.path(), faults);
     if !name.text().contains('/') {
         faults.push(name.invalid("a fully qualified name must be a domain and a name separated by a slash"));
     }

@@ -28,12 +28,13 @@ pub(super) fn validate(new: &Place<'_>, old: &Place<'_>, faults: &mut Faults) {
     });
     let allocation = status.at(&["allocation"]);
     devices(&status.at(&["devices"]), &allocation, faults);
-    let had = before.at(&["reservedFor"]).items();
-    let had: HashSet<&Value> = had.iter().map(|it| it.value).collect();
+    let had: HashSet<&Value> = before.at(&["reservedFor"]).items().map(|it| it.value).collect();
     let is_new = |consumer: &Place<'_>| !had.contains(consumer.value);
     if !reserved.is_empty() && !allocation.is_set() {
         faults.push(reserved.forbidden("may not be specified when `allocated` is not set"));
-    } else if new.at(&["metadata", "deletionTimestamp"]).is_set() && reserved.items().iter().any(is_new) {
+    } else if new.at(&["metadata", "deletionTimestamp"]).is_set()
+        && reserved.items().any(|consumer| is_new(&consumer))
+    {
         const DETAIL: &str =
             "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
         faults.push(reserved.forbidden(DETAIL));
@@ -68,7 +69,7 @@ fn allocation(spec: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
     });
     let selector = allocation.at(&["nodeSelector"]);
     if selector.is_set() {
-        faults.extend(pod_spec::node_selector(selector.value, &selector.path));
+        faults.extend(pod_spec::node_selector(selector.value, &selector.path()));
     }
 }
 
@@ -89,7 +90,7 @@ fn devices(devices: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
             .collect()
     };
     let got: HashSet<Vec<String>> =
-        allocation.at(&["devices", "results"]).items().iter().map(identity).collect();
+        allocation.at(&["devices", "results"]).items().map(|it| identity(&it)).collect();
     let mut said = HashSet::new();
     for it in devices.items() {
         device(&it, faults);
@@ -97,14 +98,14 @@ fn devices(devices: &Place<'_>, allocation: &Place<'_>, faults: &mut Faults) {
         let (is, shown) = (identity(&it), Value::from(identity(&it).join("/")));
         if !got.contains(&is) {
             let detail = "must be an allocated device in the claim";
-            faults.push(field::invalid(it.path.as_str(), shown.clone(), detail));
+            faults.push(field::invalid(it.path(), shown.clone(), detail));
         }
         if !said.insert(is) {
-            faults.push(field::duplicate(it.path.as_str(), shown));
+            faults.push(field::duplicate(it.path(), shown));
         }
         let stated = it.at(&["conditions"]);
         if stated.items().len() > CONDITIONS_MAX {
-            faults.push(field::too_many(stated.path.as_str(), stated.items().len(), CONDITIONS_MAX));
+            faults.push(field::too_many(stated.path(), stated.items().len(), CONDITIONS_MAX));
         }
         conditions::validate(&stated, faults);
         let data = it.at(&["data"]);
@@ -119,7 +120,7 @@ fn network(data: &Place<'_>, faults: &mut Faults) {
     for (name, max) in [("interfaceName", INTERFACE_MAX), ("hardwareAddress", HARDWARE_ADDRESS_MAX)] {
         let text = data.at(&[name]);
         if text.text().len() > max {
-            faults.push(field::too_long(text.path, max));
+            faults.push(field::too_long(text.path(), max));
         }
     }
     set(&data.at(&["ips"]), ADDRESSES_MAX, None, faults, |address, faults| {

@@ -6,7 +6,6 @@ use super::super::row::{KindRow, Scope};
 use super::super::value::{at, number, object_mut, text};
 use super::super::{check, pod_spec};
 use super::{GROUP, device, driver, pool, set};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -47,20 +46,20 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), node.into(), driver, pool, age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut faults, spec) = (Vec::new(), Place::of(object).at(&["spec"]));
+fn validate(object: &Value) -> Faults {
+    let (mut faults, spec) = (Faults::new(), Place::of(object).at(&["spec"]));
     driver(&spec.at(&["driver"]), &mut faults);
     of_pool(&spec.at(&["pool"]), &mut faults);
     place(&spec, &mut faults);
     let (devices, sets) = (spec.at(&["devices"]), spec.at(&["sharedCounters"]));
     if sets.is_set() && devices.is_set() {
         let detail = "only one of `sharedCounters` or `devices` is allowed";
-        faults.push(field::invalid(spec.path.as_str(), "", detail));
+        faults.push(field::invalid(spec.path(), "", detail));
     }
     let is_costly = |device: &Place<'_>| {
         ["taints", "consumesCounters"].iter().any(|name| !device.at(&[*name]).is_empty())
     };
-    let max = if devices.items().iter().any(is_costly) { COSTLY_DEVICES_MAX } else { DEVICES_MAX };
+    let max = if devices.items().any(|device| is_costly(&device)) { COSTLY_DEVICES_MAX } else { DEVICES_MAX };
     set(&devices, max, Some("name"), &mut faults, |device, faults| device::validate(device, &spec, faults));
     set(&sets, COUNTER_SETS_MAX, Some("name"), &mut faults, |set, faults| {
         device::counters(set, "name", faults)
@@ -93,7 +92,7 @@ fn place(spec: &Place<'_>, faults: &mut Faults) {
     }
     if selector.is_set() {
         given.push("`nodeSelector`");
-        faults.extend(pod_spec::node_selector(selector.value, &selector.path));
+        faults.extend(pod_spec::node_selector(selector.value, &selector.path()));
         let terms = selector.at(&["nodeSelectorTerms"]);
         if terms.items().len() != 1 {
             faults.push(terms.invalid("must have exactly one node selector term"));
@@ -113,13 +112,13 @@ fn place(spec: &Place<'_>, faults: &mut Faults) {
         1 => {}
         _ => {
             let detail = format!("{ONE}, but multiple fields are set");
-            faults.push(field::invalid(spec.path.as_str(), format!("{{{}}}", given.join(", ")), &detail));
+            faults.push(field::invalid(spec.path(), format!("{{{}}}", given.join(", ")), &detail));
         }
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let (mut causes, is, was) = (Vec::new(), &new["spec"], &old["spec"]);
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let (mut causes, is, was) = (Faults::new(), &new["spec"], &old["spec"]);
     check::immutable(&is["pool"], &was["pool"], &["name"], "spec.pool", &mut causes);
     check::immutable(is, was, &["driver", "nodeName"], "spec", &mut causes);
     causes

@@ -4,7 +4,7 @@ use super::super::place::Place;
 use super::super::row::KindRow;
 use super::super::{check, meta};
 use super::{GROUP, request};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use serde_json::Value;
 
 pub(in super::super) const ROW: KindRow = KindRow {
@@ -25,16 +25,16 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, template) = (Vec::new(), &object["spec"]);
+fn validate(object: &Value) -> Faults {
+    let (mut causes, template) = (Faults::new(), &object["spec"]);
     meta::labels(template, &["metadata", "labels"], "spec.metadata.labels", &mut causes);
     meta::annotations(template, "spec.metadata.annotations", &mut causes);
     request::validate(&Place::of(object).at(&["spec", "spec"]), &mut causes);
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::immutable(new, old, &["spec"], "", &mut causes);
     causes
 }

@@ -1,11 +1,9 @@
 //! `FlowSchema`.
 
 use super::columns::{Column, age, name, or_none};
-use super::{
-    BASE, Faults, GROUP, KindRow, Place, Subresource, mandatory, meta, policy_rules, typed_conditions,
-};
+use super::{BASE, GROUP, KindRow, Place, Subresource, mandatory, meta, policy_rules, typed_conditions};
 use crate::kinds::value::{items, number, object_mut, set_default, text};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -62,7 +60,7 @@ fn prepare_create(object: &mut Value) {
     object_mut(object, &["status"]);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let name = text(object, &["metadata", "name"]);
@@ -77,7 +75,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     } else {
         level.check(names::dns_subdomain, &mut faults);
     }
-    spec.at(&["rules"]).items().iter().for_each(|rule| policy_rules::validate(rule, &mut faults));
+    spec.at(&["rules"]).items().for_each(|rule| policy_rules::validate(&rule, &mut faults));
     if mandatory::spec(ROW.plural, name).is_some_and(|fixed| *spec.value != fixed) {
         faults.push(spec.invalid(&format!("spec of '{name}' must equal the fixed value")));
     }

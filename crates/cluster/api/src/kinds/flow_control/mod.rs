@@ -27,7 +27,7 @@ const BASE: KindRow = KindRow {
 /// Conditions have types, each another one.
 fn typed_conditions(all: &Place<'_>, faults: &mut Faults) {
     conditions::unique_types(all, faults);
-    for kind in all.items().iter().map(|condition| condition.at(&["type"])).filter(Place::is_empty) {
+    for kind in all.items().map(|condition| condition.at(&["type"])).filter(Place::is_empty) {
         faults.push(kind.required("must not be empty"));
     }
 }

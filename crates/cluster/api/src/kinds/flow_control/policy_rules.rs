@@ -16,14 +16,14 @@ pub(super) fn validate(rule: &Place<'_>, faults: &mut Faults) {
     if subjects.is_empty() {
         faults.push(subjects.required("subjects must contain at least one value"));
     }
-    subjects.items().iter().for_each(|it| subject(it, faults));
+    subjects.items().for_each(|it| subject(&it, faults));
     let (resources, others) = (rule.at(&["resourceRules"]), rule.at(&["nonResourceRules"]));
     if resources.is_empty() && others.is_empty() {
         let detail = "at least one of resourceRules and nonResourceRules has to be non-empty";
         faults.push(rule.required(detail));
     }
-    resources.items().iter().for_each(|it| resource_rule(it, faults));
-    others.items().iter().for_each(|it| path_rule(it, faults));
+    resources.items().for_each(|it| resource_rule(&it, faults));
+    others.items().for_each(|it| path_rule(&it, faults));
 }
 
 fn subject(subject: &Place<'_>, faults: &mut Faults) {
@@ -114,7 +114,7 @@ fn path_rule(rule: &Place<'_>, faults: &mut Faults) {
     }
     for path in paths.items() {
         if let Some(fault) = path_fault(path.text()) {
-            faults.push(field::invalid(path.path.as_str(), path.text(), fault));
+            faults.push(field::invalid(path.path(), path.text(), fault));
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::columns::{Column, age, name};
 use super::{BASE, Faults, GROUP, KindRow, Place, Subresource, mandatory, meta, typed_conditions};
 use crate::kinds::value::{at, object_mut, set_default, text};
-use hako_error::FieldCause;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -80,7 +79,7 @@ fn prepare_create(object: &mut Value) {
     object_mut(object, &["status"]);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     let name = text(object, &["metadata", "name"]);

@@ -3,8 +3,10 @@
 use super::super::check;
 use super::super::value::{items, text};
 use super::container_names;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -16,7 +18,7 @@ const OPERATORS: &[&str] = &["In", "NotIn"];
 const STATUSES: &[&str] = &["False", "True", "Unknown"];
 
 /// All faults of the policy of a job's spec.
-pub(super) fn validate(spec: &Value, policy: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate(spec: &Value, policy: &Value, path: &str, causes: &mut Faults) {
     let (rules, path) = (items(policy, &["rules"]), field::child(path, "rules"));
     if rules.len() > RULES_MAX {
         causes.push(field::too_many(&path, rules.len(), RULES_MAX));
@@ -26,7 +28,7 @@ pub(super) fn validate(spec: &Value, policy: &Value, path: &str, causes: &mut Ve
     }
 }
 
-fn rule(spec: &Value, rule: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn rule(spec: &Value, rule: &Value, path: &str, causes: &mut Faults) {
     let action = text(rule, &["action"]);
     choice(rule, "action", ACTIONS, path, causes);
     if action == "FailIndex" && spec.get("backoffLimitPerIndex").is_none() {
@@ -50,7 +52,7 @@ fn rule(spec: &Value, rule: &Value, path: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// One of a few words, which the message about a missing one lists too.
-fn choice(object: &Value, name: &str, allowed: &[&str], path: &str, causes: &mut Vec<FieldCause>) {
+fn choice(object: &Value, name: &str, allowed: &[&str], path: &str, causes: &mut Faults) {
     if text(object, &[name]).is_empty() {
         let quoted: Vec<String> = allowed.iter().map(|word| format!("{word:?}")).collect();
         let detail = format!("valid values: [{}]", quoted.join(" "));
@@ -60,7 +62,7 @@ fn choice(object: &Value, name: &str, allowed: &[&str], path: &str, causes: &mut
     }
 }
 
-fn conditions(patterns: &[Value], path: &str, causes: &mut Vec<FieldCause>) {
+fn conditions(patterns: &[Value], path: &str, causes: &mut Faults) {
     if patterns.len() > PATTERNS_MAX {
         causes.push(field::too_many(path, patterns.len(), PATTERNS_MAX));
     }
@@ -72,7 +74,7 @@ fn conditions(patterns: &[Value], path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn exit_codes(spec: &Value, codes: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn exit_codes(spec: &Value, codes: &Value, path: &str, causes: &mut Faults) {
     choice(codes, "operator", OPERATORS, path, causes);
     if let Some(container) = codes.get("containerName").and_then(Value::as_str)
         && !container_names(spec).contains(&container)

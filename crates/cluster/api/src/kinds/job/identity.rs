@@ -2,8 +2,10 @@
 
 use super::super::value::{object_mut, set_default, text};
 use super::super::workload;
-use hako_error::FieldCause;
-use hako_kube::{LabelSelector, field};
+use hako_kube::{
+    LabelSelector,
+    field::{self, Faults},
+};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -31,7 +33,7 @@ pub(super) fn generate(object: &mut Value) {
 }
 
 /// Faults of labels and a selector that the server should have made.
-pub(super) fn validate(object: &Value, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate(object: &Value, causes: &mut Faults) {
     let spec = &object["spec"];
     let selector = spec.get("selector").filter(|_| spec["manualSelector"] != Value::Bool(true));
     let Some(selector) = selector else { return };

@@ -17,8 +17,11 @@ use super::row::{KindRow, Subresource};
 use super::value::{at, each_mut, items, number, object_mut, set_default, text};
 use super::workload::{self, CONTAINERS, IMAGES, SELECTOR, default_status, default_template};
 use super::{check, meta};
-use hako_error::FieldCause;
-use hako_kube::{LabelSelector, field, names, time};
+use hako_kube::{
+    LabelSelector,
+    field::{self, Faults},
+    names, time,
+};
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -144,8 +147,8 @@ fn prepare_create(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     let job = &object["spec"];
     identity::validate(object, &mut causes);
     spec::validate(job, "spec", &mut causes);
@@ -163,7 +166,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 }
 
 /// The pods of an indexed job are named after the job and their index.
-fn hostnames(object: &Value, causes: &mut Vec<FieldCause>) {
+fn hostnames(object: &Value, causes: &mut Faults) {
     let completions = number(object, &["spec", "completions"]).unwrap_or(0);
     if text(object, &["spec", "completionMode"]) != "Indexed" || completions <= 0 {
         return;
@@ -176,8 +179,8 @@ fn hostnames(object: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     let (is, was) = (&new["spec"], &old["spec"]);
     completions_update(is, was, &mut causes);
     check::immutable(is, was, &["selector"], "spec", &mut causes);
@@ -192,7 +195,7 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
 }
 
 /// An indexed job may grow and shrink, together with how many of its pods run at once.
-fn completions_update(is: &Value, was: &Value, causes: &mut Vec<FieldCause>) {
+fn completions_update(is: &Value, was: &Value, causes: &mut Faults) {
     if text(is, &["completionMode"]) != "Indexed" {
         check::immutable(is, was, &["completions"], "spec", causes);
         return;
@@ -209,7 +212,7 @@ fn completions_update(is: &Value, was: &Value, causes: &mut Vec<FieldCause>) {
 
 /// Where pods may go and what they get changes only while the job is suspended and none of its pods is left (KEP-2926,
 /// KEP-5440).
-fn template_update(is: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn template_update(is: &Value, old: &Value, causes: &mut Faults) {
     let was = &old["spec"];
     let is_suspended = was["suspend"] == Value::Bool(true);
     let never_ran = at(old, &["status", "startTime"]).is_none();

@@ -3,8 +3,10 @@
 use super::super::value::{number, text};
 use super::super::{check, pod_spec};
 use super::{failure, success};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::Value;
 
 /// Above so many completions, failures per index are limited further.
@@ -15,7 +17,7 @@ const INDEXED_MAX_OF_MANY: i64 = 10_000;
 const MANAGED_BY_MAX: usize = 63;
 
 /// All faults of the spec at `path`, but for its selector.
-pub(in super::super) fn validate(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+pub(in super::super) fn validate(spec: &Value, path: &str, causes: &mut Faults) {
     let numbers = [
         "parallelism",
         "completions",
@@ -44,7 +46,7 @@ pub(in super::super) fn validate(spec: &Value, path: &str, causes: &mut Vec<Fiel
     template(spec, path, causes);
 }
 
-fn managed_by(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn managed_by(spec: &Value, path: &str, causes: &mut Faults) {
     let Some(manager) = spec.get("managedBy").and_then(Value::as_str) else { return };
     causes.extend(names::domain_prefixed_path(path, manager));
     if manager.len() > MANAGED_BY_MAX {
@@ -52,7 +54,7 @@ fn managed_by(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn indexed(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn indexed(spec: &Value, path: &str, causes: &mut Faults) {
     let get = |name: &str| number(spec, &[name]);
     let completions = get("completions");
     let mut at_most = |name: &str, max: i64, detail: &str| {
@@ -90,7 +92,7 @@ fn indexed(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn not_indexed(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn not_indexed(spec: &Value, path: &str, causes: &mut Faults) {
     for name in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
         if let Some(value) = spec.get(name) {
             let path = field::child(path, name);
@@ -100,13 +102,13 @@ fn not_indexed(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// With a failure policy, only pods that have failed for good are replaced.
-fn replacement(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn replacement(spec: &Value, path: &str, causes: &mut Faults) {
     let has_policy = spec.get("podFailurePolicy").is_some();
     let allowed: &[&str] = if has_policy { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
     check::one_of(spec, "podReplacementPolicy", allowed, path, causes);
 }
 
-fn template(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn template(spec: &Value, path: &str, causes: &mut Faults) {
     let path = field::child(path, "template");
     causes.extend(pod_spec::validate_template(&spec["template"], &path));
     let policy = text(spec, &["template", "spec", "restartPolicy"]);

@@ -3,8 +3,10 @@
 use super::super::check;
 use super::super::value::{at, items, number, text};
 use super::indexes;
-use hako_error::FieldCause;
-use hako_kube::{field, time};
+use hako_kube::{
+    field::{self, Faults},
+    time,
+};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -23,7 +25,7 @@ fn is_finished(job: &Value) -> bool {
 }
 
 /// All faults of a status that was written.
-pub(super) fn validate(job: &Value, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate(job: &Value, causes: &mut Faults) {
     let status = &job["status"];
     let counts = ["active", "succeeded", "failed", "ready", "terminating"];
     check::not_negative(status, &counts, "status", causes);
@@ -41,7 +43,7 @@ pub(super) fn validate(job: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn uncounted(status: &Value, causes: &mut Vec<FieldCause>) {
+fn uncounted(status: &Value, causes: &mut Faults) {
     let mut seen: HashSet<&Value> = HashSet::new();
     for part in ["succeeded", "failed"] {
         for (index, uid) in items(status, &["uncountedTerminatedPods", part]).iter().enumerate() {
@@ -57,7 +59,7 @@ fn uncounted(status: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 /// Pairs of conditions that exclude each other, and conditions that need another.
-fn conditions(job: &Value, causes: &mut Vec<FieldCause>) {
+fn conditions(job: &Value, causes: &mut Faults) {
     let is = |kind| is_true(job, kind);
     for (one, other, detail) in [
         ("Complete", "Failed", "cannot set Complete=True and Failed=true conditions"),
@@ -96,7 +98,7 @@ fn conditions(job: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn times(job: &Value, causes: &mut Vec<FieldCause>) {
+fn times(job: &Value, causes: &mut Faults) {
     let (began, ended) = (text(job, &["status", "startTime"]), text(job, &["status", "completionTime"]));
     match (is_true(job, "Complete"), ended.is_empty()) {
         (false, false) => causes.push(field::invalid(
@@ -120,7 +122,7 @@ fn times(job: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn finished(status: &Value, causes: &mut Vec<FieldCause>) {
+fn finished(status: &Value, causes: &mut Faults) {
     for name in ["active", "terminating"] {
         let count = number(status, &[name]).unwrap_or(0);
         if count > 0 {
@@ -135,7 +137,7 @@ fn finished(status: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn indexes(job: &Value, causes: &mut Vec<FieldCause>) {
+fn indexes(job: &Value, causes: &mut Faults) {
     let completed = text(job, &["status", "completedIndexes"]);
     let failed = at(job, &["status", "failedIndexes"]).and_then(Value::as_str);
     let completions = number(job, &["spec", "completions"]);
@@ -169,7 +171,7 @@ fn indexes(job: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 /// Faults of a change: what ended stays ended, and what was counted stays counted.
-pub(super) fn validate_update(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate_update(new: &Value, old: &Value, causes: &mut Faults) {
     for kind in ["Failed", "Complete", "FailureTarget"] {
         if is_true(old, kind) && !is_true(new, kind) {
             let detail = format!("cannot disable the terminal {kind}=True condition");
@@ -197,7 +199,7 @@ pub(super) fn validate_update(new: &Value, old: &Value, causes: &mut Vec<FieldCa
     }
 }
 
-fn counters(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn counters(new: &Value, old: &Value, causes: &mut Faults) {
     let is_steady = text(new, &["spec", "completionMode"]) == "Indexed"
         && new["spec"]["completions"] == old["spec"]["completions"];
     for name in ["failed", "succeeded"] {

@@ -3,15 +3,14 @@
 use super::super::check;
 use super::super::value::{items, number};
 use super::indexes;
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::Value;
 
 const RULES_MAX: usize = 20;
 const INDEXES_MAX: usize = 64 << 10;
 
 /// All faults of the policy of a job with so many completions.
-pub(super) fn validate(policy: &Value, completions: i64, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate(policy: &Value, completions: i64, path: &str, causes: &mut Faults) {
     let (rules, path) = (items(policy, &["rules"]), field::child(path, "rules"));
     match rules.len() {
         0 => {
@@ -26,7 +25,7 @@ pub(super) fn validate(policy: &Value, completions: i64, path: &str, causes: &mu
     }
 }
 
-fn rule(rule: &Value, completions: i64, path: &str, causes: &mut Vec<FieldCause>) {
+fn rule(rule: &Value, completions: i64, path: &str, causes: &mut Faults) {
     let wanted = number(rule, &["succeededCount"]);
     let listed = rule.get("succeededIndexes").and_then(Value::as_str);
     if wanted.is_none() && listed.is_none() {

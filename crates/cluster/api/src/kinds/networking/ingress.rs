@@ -82,20 +82,20 @@ fn prepare_create(object: &mut Value) {
     }
 }
 
-fn validate_create(object: &Value) -> Vec<FieldCause> {
+fn validate_create(object: &Value) -> Faults {
     let given = |path: &[&str]| at(object, path).and_then(Value::as_str);
     let annotation = given(&["metadata", "annotations", CLASS_ANNOTATION]);
     match (annotation, given(&["spec", "ingressClassName"])) {
         (Some(annotation), Some(class)) if annotation != class => {
             let path = format!("annotations.{CLASS_ANNOTATION}");
             let detail = "must match `ingressClassName` when both are specified";
-            vec![hako_kube::field::invalid(path, annotation, detail)]
+            Faults::from([hako_kube::field::invalid(path, annotation, detail)])
         }
-        _ => Vec::new(),
+        _ => Faults::new(),
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let place = Place::of(object);
     spec(&place.at(&["spec"]), &mut faults);
@@ -108,7 +108,7 @@ fn spec(spec: &Place<'_>, faults: &mut Faults) {
     if rules.is_empty() && !default.is_set() {
         let value = rules.value.clone();
         let detail = "either `defaultBackend` or `rules` must be specified";
-        faults.push(hako_kube::field::invalid(spec.path.as_str(), value, detail));
+        faults.push(hako_kube::field::invalid(spec.path(), value, detail));
     }
     if default.is_set() {
         backend(&default, faults);
@@ -209,7 +209,7 @@ fn port(backend: &Place<'_>, port: &Place<'_>, faults: &mut Faults) {
 
 /// A fault of a backend as a whole, which messages show as an empty text.
 fn fault(backend: &Place<'_>, detail: &str) -> FieldCause {
-    hako_kube::field::invalid(backend.path.as_str(), "", detail)
+    hako_kube::field::invalid(backend.path(), "", detail)
 }
 
 fn load_balancer(points: &Place<'_>, faults: &mut Faults) {

@@ -3,7 +3,6 @@
 use super::columns::{Column, age, name};
 use super::{Faults, GROUP, KindRow, Place, Scope, meta, reference};
 use crate::kinds::value::{at, object_mut, set_default, text};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -54,7 +53,7 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     controller(&spec.at(&["controller"]), &mut faults);
@@ -70,9 +69,9 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 fn controller(controller: &Place<'_>, faults: &mut Faults) {
     let text = controller.text();
     if text.len() > CONTROLLER_MAX {
-        faults.push(field::too_long(controller.path.as_str(), CONTROLLER_MAX));
+        faults.push(field::too_long(controller.path(), CONTROLLER_MAX));
     }
-    faults.extend(names::domain_prefixed_path(&controller.path, text));
+    faults.extend(names::domain_prefixed_path(&controller.path(), text));
 }
 
 fn scope(parameters: &Place<'_>, faults: &mut Faults) {
@@ -90,7 +89,7 @@ fn scope(parameters: &Place<'_>, faults: &mut Faults) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut faults = Faults::new();
     let controller = |object| Place::of(object).at(&["spec", "controller"]);
     controller(new).immutable(&controller(old), &mut faults);

@@ -3,7 +3,6 @@
 use super::columns::{Column, name};
 use super::{Faults, GROUP, KindRow, Place, Scope, addresses, place};
 use crate::kinds::value::{at, text};
-use hako_error::FieldCause;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,7 +42,7 @@ fn parent(object: &Value) -> Value {
     format!("{shown}/{}", get("name")).into()
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let parent = Place::of(object).at(&["spec", "parentRef"]);
     if !parent.is_set() {
@@ -57,7 +56,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     faults
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut faults = Faults::new();
     let parent = |object| Place::of(object).at(&["spec", "parentRef"]);
     parent(new).immutable(&parent(old), &mut faults);

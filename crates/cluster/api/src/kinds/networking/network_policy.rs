@@ -4,7 +4,6 @@ use super::columns::{Column, age, name, selector};
 use super::{Faults, GROUP, KindRow, Place, addresses, meta};
 use crate::kinds::value::{at, each_mut, object_mut, set_default};
 use addresses::Range;
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -54,14 +53,14 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let spec = Place::of(object).at(&["spec"]);
     spec.at(&["podSelector"]).selector(&mut faults);
     for (direction, peers) in DIRECTIONS {
         for rule in spec.at(&[direction]).items() {
-            rule.at(&["ports"]).items().iter().for_each(|it| port(it, &mut faults));
-            rule.at(&[peers]).items().iter().for_each(|it| peer(it, &mut faults));
+            rule.at(&["ports"]).items().for_each(|it| port(&it, &mut faults));
+            rule.at(&[peers]).items().for_each(|it| peer(&it, &mut faults));
         }
     }
     let types = spec.at(&["policyTypes"]);
@@ -89,7 +88,7 @@ fn port(entry: &Place<'_>, faults: &mut Faults) {
                 if end.number() < port.number() {
                     // The original shows the other of the two.
                     let detail = "must be greater than or equal to `port`";
-                    faults.push(field::invalid(end.path.as_str(), port.number(), detail));
+                    faults.push(field::invalid(end.path(), port.number(), detail));
                 }
                 port_number(&end, faults);
             }

@@ -3,7 +3,6 @@
 use super::columns::{Column, age, name};
 use super::{Faults, GROUP, KindRow, Place, Scope, Subresource, addresses, meta};
 use addresses::Range;
-use hako_error::FieldCause;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -48,12 +47,12 @@ fn prepare_update(new: &mut Value, old: &Value) {
     meta::no_generation(new);
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     let mut faults = Faults::new();
     let cidrs = cidrs(object);
     // As upstream has it, what is wrong with their number is wrong with the whole spec.
-    let spec = |detail: &str| field::invalid(cidrs.path.as_str(), object["spec"].clone(), detail);
-    match cidrs.items().as_slice() {
+    let spec = |detail: &str| field::invalid(cidrs.path(), object["spec"].clone(), detail);
+    match Vec::from_iter(cidrs.items()).as_slice() {
         [] => faults.push(cidrs.required("at least one CIDR required")),
         [_, _, _, ..] => faults.push(spec("may only hold up to 2 values")),
         [one, two] if !are_of_both_families(one.text(), two.text()) => faults.push(spec(
@@ -70,12 +69,12 @@ fn are_of_both_families(one: &str, two: &str) -> bool {
 }
 
 /// The ranges stay; a second one, of the other family, may be added.
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let (is, was) = (cidrs(new), cidrs(old));
     let (has, had) = (is.items(), was.items());
     if has.len() != had.len() && (had.len(), has.len()) != (1, 2) {
-        return vec![is.invalid("field is immutable")];
+        return Faults::from([is.invalid("field is immutable")]);
     }
-    let changed = has.iter().zip(&had).filter(|(is, was)| is.value != was.value);
-    changed.map(|(is, _)| field::invalid(is.path.as_str(), is.text(), "field is immutable")).collect()
+    let changed = has.zip(had).filter(|(is, was)| is.value != was.value);
+    changed.map(|(is, _)| field::invalid(is.path(), is.text(), "field is immutable")).collect()
 }

@@ -2,8 +2,11 @@
 
 use super::super::value::{at, items, number, text};
 use super::{Check, label_keys};
-use hako_error::FieldCause;
-use hako_kube::{LabelSelector, field, names};
+use hako_kube::{
+    LabelSelector,
+    field::{self, Faults},
+    names,
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -164,14 +167,14 @@ fn given<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 /// Faults of a selector of nodes outside of a pod.
-pub(in super::super) fn node_selector(selector: &Value, path: &str) -> Vec<FieldCause> {
-    let mut check = Check { spec: &Value::Null, path: String::new(), causes: Vec::new() };
+pub(in super::super) fn node_selector(selector: &Value, path: &str) -> Faults {
+    let mut check = Check { spec: &Value::Null, path: String::new(), causes: Faults::new() };
     check.node_selector(selector, path);
     check.causes
 }
 
 /// Faults of the label selector under `name`, if there is one.
-pub(super) fn selector_faults(object: &Value, name: &str, path: &str) -> Vec<FieldCause> {
+pub(super) fn selector_faults(object: &Value, name: &str, path: &str) -> Faults {
     let selector = given(object, name).and_then(|selector| LabelSelector::deserialize(selector).ok());
     selector.map(|selector| selector.validate(&field::child(path, name))).unwrap_or_default()
 }

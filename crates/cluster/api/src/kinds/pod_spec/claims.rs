@@ -47,11 +47,11 @@ pub(super) fn of_container(claims: &Place<'_>, known: &[&str], faults: &mut Faul
         request.check_given(names::dns_label, faults);
         let of_name = seen.entry(name).or_default();
         if let Some(twice) = overlap(of_name, name, request.text()) {
-            faults.push(field::duplicate(claim.path.as_str(), twice));
+            faults.push(field::duplicate(claim.path(), twice));
         }
         of_name.insert(request.text());
         if known.binary_search(&name).is_err() {
-            let mut fault = field::not_found(claim.path.as_str(), name);
+            let mut fault = field::not_found(claim.path(), name);
             fault.message.push_str(": must be one of the names in pod.spec.resourceClaims");
             fault.message += &match known.len() {
                 0 => " which is empty".to_owned(),

@@ -1,6 +1,6 @@
 //! The containers of a pod.
 
-use super::super::place::{Faults, Place, are_many};
+use super::super::place::{Faults, Place};
 use super::beside::Beside;
 use super::{Owner, claims, env, mounts, probe, resources, restart, security};
 use hako_kube::{field, names};
@@ -28,7 +28,7 @@ pub(super) fn validate(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) 
         (Role::Ephemeral, "ephemeralContainers"),
     ] {
         for container in spec.at(&[list]).items() {
-            if are_many(faults) {
+            if faults.is_full() {
                 return;
             }
             common(&container, spec, &beside, faults);
@@ -109,7 +109,7 @@ fn init(container: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
 fn ports(ports: &Place<'_>, faults: &mut Faults) {
     let mut seen: HashSet<&str> = HashSet::new();
     for port in ports.items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         let name = port.at(&["name"]);
@@ -139,13 +139,13 @@ fn unique_host_ports<'a>(
     faults: &mut Faults,
 ) {
     for port in container.at(&["ports"]).items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         let host = port.at(&["hostPort"]);
         let key = (host.number(), port.at(&["protocol"]).text(), port.at(&["hostIP"]).text());
         if !seen.insert(key) && host.number() != 0 {
-            faults.push(field::duplicate(host.path, format!("{}/{}/{}", key.1, key.2, key.0)));
+            faults.push(field::duplicate(host.path(), format!("{}/{}/{}", key.1, key.2, key.0)));
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn resolver(spec: &Place<'_>, faults: &mut Faults) {
             return faults.push(servers.required(detail));
         }
     }
-    let list = servers.items();
+    let list = Vec::from_iter(servers.items());
     if list.len() > SERVERS_MAX {
         faults.push(servers.invalid(&format!("must not have more than {SERVERS_MAX} nameservers")));
     }
@@ -45,7 +45,7 @@ fn searches(searches: &Place<'_>, faults: &mut Faults) {
     }
     for search in searches.items().into_iter().filter(|search| search.text() != ".") {
         let domain = search.text().strip_suffix('.').unwrap_or(search.text());
-        let of = |fault: String| field::invalid(search.path.as_str(), domain, &fault);
+        let of = |fault: String| field::invalid(search.path(), domain, &fault);
         faults.extend(names::dns_subdomain_with_underscores(domain).into_iter().map(of));
     }
 }
@@ -54,7 +54,7 @@ fn searches(searches: &Place<'_>, faults: &mut Faults) {
 pub(super) fn host_aliases(aliases: &Place<'_>, faults: &mut Faults) {
     for alias in aliases.items() {
         alias.at(&["ip"]).check(addresses::ip, faults);
-        alias.at(&["hostnames"]).items().iter().for_each(|name| name.check(names::dns_subdomain, faults));
+        alias.at(&["hostnames"]).items().for_each(|name| name.check(names::dns_subdomain, faults));
     }
 }
 
@@ -69,13 +69,13 @@ pub(super) fn hostname(spec: &Place<'_>, faults: &mut Faults) {
     }
     instead.check(names::dns_subdomain, faults);
     if instead.text().len() > HOSTNAME_MAX {
-        faults.push(field::too_long(instead.path.as_str(), HOSTNAME_MAX));
+        faults.push(field::too_long(instead.path(), HOSTNAME_MAX));
     }
     if spec.at(&["hostNetwork"]).is_true() {
         faults.push(instead.forbidden("may not be set when hostNetwork is true"));
     }
     if spec.at(&["setHostnameAsFQDN"]).is_true() {
-        let path = field::child(&spec.path, "setHostnameAsFQDN");
+        let path = field::child(&spec.path(), "setHostnameAsFQDN");
         faults.push(field::forbidden(path, "may not be set when hostnameOverride is set"));
     }
 }

@@ -1,6 +1,6 @@
 //! Environment variables, and where their values come from.
 
-use super::super::place::{Faults, Place, are_many};
+use super::super::place::{Faults, Place};
 use super::beside::{Beside, is_set};
 use super::set_members;
 use hako_kube::{field, names};
@@ -33,7 +33,7 @@ const RESOURCES: &[&str] = &[
 /// All faults of the variables of a container of a pod with that spec.
 pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     for variable in container.at(&["env"]).items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         variable.at(&["name"]).check_required(names::env_name, faults);
@@ -44,7 +44,7 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
     }
     let whole = container.at(&["envFrom"]);
     for source in whole.items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         source.at(&["prefix"]).check_given(names::env_name, faults);
@@ -57,7 +57,7 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
             1 => continue,
             _ => "may not have more than one field specified at a time",
         };
-        faults.push(field::invalid(whole.path.as_str(), "", detail));
+        faults.push(field::invalid(whole.path(), "", detail));
     }
 }
 
@@ -83,7 +83,7 @@ fn source(source: &Place<'_>, beside: &Beside<'_>, has_value: bool, faults: &mut
         1 => return,
         _ => "may not have more than one field specified at a time",
     };
-    faults.push(field::invalid(source.path.as_str(), "", detail));
+    faults.push(field::invalid(source.path(), "", detail));
 }
 
 /// A key of a file that an init container wrote.
@@ -94,7 +94,7 @@ fn file_key(reference: &Place<'_>, beside: &Beside<'_>, faults: &mut Faults) {
     if volume.is_empty() {
         faults.push(volume.required(""));
     } else if found.is_none() {
-        faults.push(field::not_found(volume.path.as_str(), volume.text()));
+        faults.push(field::not_found(volume.path(), volume.text()));
     } else if found.is_some_and(|volume| !is_set(volume, "emptyDir")) {
         faults.push(volume.invalid("must be an emptyDir volume type"));
     }
@@ -123,7 +123,7 @@ pub(super) fn field_ref(reference: &Place<'_>, known: &[&str], faults: &mut Faul
         Some(("metadata.annotations", key)) => syntax(&key.to_lowercase(), reference, faults),
         Some(("metadata.labels", key)) => syntax(key, reference, faults),
         Some((other, _)) => {
-            faults.push(field::invalid(reference.path.as_str(), other, "does not support subscript"));
+            faults.push(field::invalid(reference.path(), other, "does not support subscript"));
         }
         None if known.contains(&name) => {}
         None if is_field(name) => faults.push(path.not_supported(known)),
@@ -135,7 +135,7 @@ pub(super) fn field_ref(reference: &Place<'_>, known: &[&str], faults: &mut Faul
 }
 
 fn syntax(key: &str, reference: &Place<'_>, faults: &mut Faults) {
-    let of = |fault: String| field::invalid(reference.path.as_str(), key, &fault);
+    let of = |fault: String| field::invalid(reference.path(), key, &fault);
     faults.extend(names::qualified_name(key).into_iter().map(of));
 }
 
@@ -176,6 +176,6 @@ fn divisor(reference: &Place<'_>, name: &str, is_huge: bool, faults: &mut Faults
     if !known.contains(&divisor.text()) {
         let list = if what == "cpu" { "1m and 1".to_owned() } else { known.join(", ") };
         let detail = format!("only divisor's values {list} are supported with the {what} resource");
-        faults.push(field::invalid(divisor.path, name, &detail));
+        faults.push(field::invalid(divisor.path(), name, &detail));
     }
 }

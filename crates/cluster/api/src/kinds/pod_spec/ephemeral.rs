@@ -23,7 +23,7 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
     faults.extend(refused.iter().filter(|place| !place.is_empty()).map(|place| place.forbidden(DETAIL)));
     let target = container.at(&["targetContainerName"]);
     if !target.is_empty() && !beside.containers.contains(target.text()) {
-        faults.push(hako_kube::field::not_found(target.path.as_str(), target.text()));
+        faults.push(hako_kube::field::not_found(target.path(), target.text()));
     }
     for mount in container.at(&["volumeMounts"]).items() {
         let given = ["subPath", "subPathExpr"].map(|name| mount.at(&[name]));

@@ -31,7 +31,7 @@ pub(super) fn downward(source: &Place<'_>, faults: &mut Faults) {
     mode(&source.at(&["defaultMode"]), faults);
     for item in source.at(&["items"]).items() {
         // The original names the volume and not which of its items.
-        self::item(&Place { path: source.path.clone(), ..item }, faults);
+        self::item(&source.with(item.value), faults);
     }
 }
 
@@ -47,7 +47,7 @@ fn item(item: &Place<'_>, faults: &mut Faults) {
             field_ref(&of_pod, OF_FILES, faults);
             if both {
                 let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                faults.push(field::invalid(item.path.as_str(), "resource", detail));
+                faults.push(field::invalid(item.path(), "resource", detail));
             }
         }
         (false, true) => resource_ref(&of_container, true, faults),

@@ -4,8 +4,10 @@
 
 use super::super::value::{at, each_mut, items, members, text};
 use super::affinity::pod_terms_mut;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -46,8 +48,8 @@ fn merge_into(term: &mut Map<String, Value>, labels: &Value) {
 }
 
 /// Faults of the keys of a term about other pods.
-pub(super) fn term_faults(term: &Value, path: &str) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn term_faults(term: &Value, path: &str) -> Faults {
+    let mut causes = Faults::new();
     for name in ["matchLabelKeys", "mismatchLabelKeys"] {
         key_faults(term, name, path, &mut causes);
     }
@@ -67,14 +69,14 @@ pub(super) fn term_faults(term: &Value, path: &str) -> Vec<FieldCause> {
 }
 
 /// Faults of the keys of a spread constraint.
-pub(super) fn constraint_faults(constraint: &Value, path: &str) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn constraint_faults(constraint: &Value, path: &str) -> Faults {
+    let mut causes = Faults::new();
     key_faults(constraint, "matchLabelKeys", path, &mut causes);
     twice(constraint, &field::child(path, "matchLabelKeys"), &mut causes);
     causes
 }
 
-fn key_faults(term: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+fn key_faults(term: &Value, name: &str, path: &str, causes: &mut Faults) {
     let (keys, path) = (items(term, &[name]), field::child(path, name));
     if !keys.is_empty() && term.get("labelSelector").is_none_or(Value::is_null) {
         causes.push(field::forbidden(path, "must not be specified when labelSelector is not set"));
@@ -87,7 +89,7 @@ fn key_faults(term: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>
 }
 
 /// The writer's own demand on a key: the merged one is the second about it.
-fn twice(term: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn twice(term: &Value, path: &str, causes: &mut Faults) {
     let keys = items(term, &["matchLabelKeys"]);
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (place, key) in keys.iter().enumerate() {

@@ -38,7 +38,6 @@ pub(super) use whole::default as default_whole;
 use super::place::{Faults, Place};
 use super::value::{at, members, text};
 use super::{meta, pod_annotations, pod_gates};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::Value;
 
@@ -56,18 +55,18 @@ struct Owner<'a> {
 struct Check<'a> {
     spec: &'a Value,
     path: String,
-    causes: Vec<FieldCause>,
+    causes: Faults,
 }
 
 /// All faults of a pod's spec and of the annotations that are about it.
-pub(super) fn validate_pod(pod: &Value) -> Vec<FieldCause> {
-    let (whole, mut causes) = (Place::of(pod), Vec::new());
+pub(super) fn validate_pod(pod: &Value) -> Faults {
+    let (whole, mut causes) = (Place::of(pod), Faults::new());
     let spec = whole.at(&["spec"]);
     if !spec.is_set() {
-        return vec![field::required("spec.containers", "")];
+        return Faults::from([field::required("spec.containers", "")]);
     }
     let metadata = whole.at(&["metadata"]);
-    pod_annotations::validate(&metadata, &spec, &metadata.at(&["annotations"]).path, &mut causes);
+    pod_annotations::validate(&metadata, &spec, &metadata.at(&["annotations"]).path(), &mut causes);
     let owner = Owner {
         is_pod: true,
         pod: metadata.at(&["name"]).text(),
@@ -79,12 +78,12 @@ pub(super) fn validate_pod(pod: &Value) -> Vec<FieldCause> {
 }
 
 /// All faults of a workload's template, whatever its pods are for.
-pub(super) fn validate_template(template: &Value, path: &str) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+pub(super) fn validate_template(template: &Value, path: &str) -> Faults {
+    let mut causes = Faults::new();
     let annotations = field::child(path, "annotations");
     meta::labels(template, &["metadata", "labels"], &field::child(path, "labels"), &mut causes);
     meta::annotations(template, &annotations, &mut causes);
-    let whole = Place { value: template, path: path.to_owned() };
+    let whole = Place::shown(template, path);
     let (metadata, spec) = (whole.at(&["metadata"]), whole.at(&["spec"]));
     if !spec.is_set() {
         causes.push(spec.at(&["containers"]).required(""));
@@ -101,7 +100,7 @@ pub(super) fn validate_template(template: &Value, path: &str) -> Vec<FieldCause>
 }
 
 /// Faults of profiles that a new pod names twice and differently.
-pub(super) fn profiles_agree(pod: &Value) -> Vec<FieldCause> {
+pub(super) fn profiles_agree(pod: &Value) -> Faults {
     let (whole, mut faults) = (Place::of(pod), Faults::new());
     profiles::agree(&whole.at(&["metadata"]), &whole.at(&["spec"]), &mut faults);
     faults
@@ -113,8 +112,8 @@ pub(super) fn profile_annotations(metadata: &Place<'_>, spec: &Place<'_>, path: 
 }
 
 /// Faults of a template whose pods should run for ever, of a kind as its messages name it.
-pub(super) fn keeps_running(template: &Value, path: &str, owner: &str) -> Vec<FieldCause> {
-    let (mut causes, path) = (Vec::new(), field::child(path, "spec"));
+pub(super) fn keeps_running(template: &Value, path: &str, owner: &str) -> Faults {
+    let (mut causes, path) = (Faults::new(), field::child(path, "spec"));
     let policy = text(template, &["spec", "restartPolicy"]);
     if policy != "Always" && !policy.is_empty() {
         causes.push(field::not_supported(field::child(&path, "restartPolicy"), policy, &["Always"]));
@@ -127,21 +126,21 @@ pub(super) fn keeps_running(template: &Value, path: &str, owner: &str) -> Vec<Fi
 }
 
 /// All faults of the limits and requests of something like a container.
-pub(super) fn validate_resources(container: &Value, path: &str) -> Vec<FieldCause> {
-    let resources = Place { value: &container["resources"], path: path.to_owned() };
+pub(super) fn validate_resources(container: &Value, path: &str) -> Faults {
+    let resources = Place::shown(&container["resources"], path);
     let mut faults = Faults::new();
     resources::validate(&resources, resources::Of::Container, &mut faults);
     faults
 }
 
 /// All faults of the tolerations of something like a pod's spec.
-pub(super) fn validate_tolerations(spec: &Value, path: &str) -> Vec<FieldCause> {
-    let (spec, mut faults) = (Place { value: spec, path: path.to_owned() }, Faults::new());
+pub(super) fn validate_tolerations(spec: &Value, path: &str) -> Faults {
+    let (spec, mut faults) = (Place::shown(spec, path), Faults::new());
     tolerations::validate(&spec.at(&["tolerations"]), &mut faults);
     faults
 }
 
-fn validate(spec: &Place<'_>, owner: Owner<'_>) -> Vec<FieldCause> {
+fn validate(spec: &Place<'_>, owner: Owner<'_>) -> Faults {
     let mut faults = Faults::new();
     volumes::validate(&spec.at(&["volumes"]), owner, &mut faults);
     claims::of_pod(&spec.at(&["resourceClaims"]), &mut faults);
@@ -162,14 +161,14 @@ fn validate(spec: &Place<'_>, owner: Owner<'_>) -> Vec<FieldCause> {
     let overhead = spec.at(&["overhead"]);
     if overhead.is_set() {
         let limits = serde_json::json!({ "resources": { "limits": overhead.value } });
-        faults.extend(validate_resources(&limits, &overhead.path));
+        faults.extend(validate_resources(&limits, &overhead.path()));
     }
     windows::system(spec, &mut faults);
     tolerations::validate(&spec.at(&["tolerations"]), &mut faults);
-    let mut check = Check { spec: spec.value, path: spec.path.clone(), causes: faults };
+    let mut check = Check { spec: spec.value, path: spec.path(), causes: faults };
     check.affinity();
     check.spread();
-    check.causes.extend(pod_gates::validate(spec.value, &spec.at(&["schedulingGates"]).path));
+    check.causes.extend(pod_gates::validate(spec.value, &spec.at(&["schedulingGates"]).path()));
     check.causes
 }
 
@@ -211,7 +210,7 @@ fn choices(spec: &Place<'_>, faults: &mut Faults) {
 
 fn identifiers(spec: &Place<'_>, faults: &mut Faults) {
     let selector = spec.at(&["nodeSelector"]);
-    meta::labels(spec.value, &["nodeSelector"], &selector.path, faults);
+    meta::labels(spec.value, &["nodeSelector"], &selector.path(), faults);
     for name in ["serviceAccountName", "nodeName", "priorityClassName"] {
         spec.at(&[name]).check_given(names::dns_subdomain, faults);
     }
@@ -239,18 +238,18 @@ impl Check<'_> {
 }
 
 /// A path inside a volume stays inside.
-fn local_path(path: &str, shown: &str, causes: &mut Vec<FieldCause>) {
-    if path.starts_with('/') {
-        causes.push(field::invalid(shown, path, "must be a relative path"));
+fn local_path(path: &Place<'_>, causes: &mut Faults) {
+    if path.text().starts_with('/') {
+        causes.push(path.invalid("must be a relative path"));
     }
-    if path.split('/').any(|part| part == "..") {
-        causes.push(field::invalid(shown, path, "must not contain '..'"));
+    if path.text().split('/').any(|part| part == "..") {
+        causes.push(path.invalid("must not contain '..'"));
     }
 }
 
 /// A path inside a volume that leaves alone what the volume itself keeps there.
-fn non_reserved_path(path: &Place<'_>, causes: &mut Vec<FieldCause>) {
-    local_path(path.text(), &path.path, causes);
+fn non_reserved_path(path: &Place<'_>, causes: &mut Faults) {
+    local_path(path, causes);
     if path.text().starts_with("..") && path.text() != ".." && !path.text().starts_with("../") {
         causes.push(path.invalid("must not start with '..'"));
     }

@@ -1,6 +1,6 @@
 //! Volumes in containers: mounted as file systems or given as devices.
 
-use super::super::place::{Faults, Place, are_many};
+use super::super::place::{Faults, Place};
 use super::super::volume::source::inside;
 use super::beside::{Beside, is_set};
 use super::local_path;
@@ -13,14 +13,14 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
     let (device_names, device_paths) = (texts(&devices, "name"), texts(&devices, "devicePath"));
     let mut targets: HashSet<&str> = HashSet::new();
     for mount in mounts.items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         let (name, target) = (mount.at(&["name"]), mount.at(&["mountPath"]));
         if name.is_empty() {
             faults.push(name.required(""));
         } else if !beside.volumes.contains_key(name.text()) {
-            faults.push(field::not_found(name.path.as_str(), name.text()));
+            faults.push(field::not_found(name.path(), name.text()));
         }
         let is_first = targets.insert(target.text());
         if target.is_empty() {
@@ -34,33 +34,33 @@ pub(super) fn validate(container: &Place<'_>, beside: &Beside<'_>, faults: &mut 
         if device_paths.contains(target.text()) {
             faults.push(target.invalid("must not already exist as a path in volumeDevices"));
         }
-        sub_path(&mount, &mounts.path, faults);
-        propagation(&mount, container, &mounts.path, faults);
+        sub_path(&mount, &mounts, faults);
+        propagation(&mount, container, &mounts, faults);
     }
     self::devices(&devices, &mounts, beside, faults);
 }
 
 /// What the items of a list say as one of their members.
-fn texts<'a>(list: &Place<'a>, member: &str) -> HashSet<&'a str> {
-    list.items().iter().map(|item| item.at(&[member]).text()).collect()
+fn texts<'a>(list: &Place<'a>, member: &'a str) -> HashSet<&'a str> {
+    list.items().map(|item| item.at(&[member]).text()).collect()
 }
 
 /// In these and the paths of propagation the original leaves the index out.
-fn sub_path(mount: &Place<'_>, list: &str, faults: &mut Faults) {
+fn sub_path(mount: &Place<'_>, list: &Place<'_>, faults: &mut Faults) {
     let (path, expression) = (mount.at(&["subPath"]), mount.at(&["subPathExpr"]));
     if !path.is_empty() {
-        local_path(path.text(), &field::child(list, "subPath"), faults);
+        local_path(&list.at(&["subPath"]).with(path.value), faults);
     }
     if !expression.is_empty() {
         if !path.is_empty() {
             faults.push(expression.invalid("subPathExpr and subPath are mutually exclusive"));
         }
-        local_path(expression.text(), &field::child(list, "subPathExpr"), faults);
+        local_path(&list.at(&["subPathExpr"]).with(expression.value), faults);
     }
 }
 
-fn propagation(mount: &Place<'_>, container: &Place<'_>, list: &str, faults: &mut Faults) {
-    let at = |name: &str| Place { path: field::child(list, name), ..mount.at(&[name]) };
+fn propagation(mount: &Place<'_>, container: &Place<'_>, list: &Place<'_>, faults: &mut Faults) {
+    let at = |name: &'static str| list.at(&[name]).with(mount.at(&[name]).value);
     let (propagation, read_only) = (at("mountPropagation"), at("recursiveReadOnly"));
     propagation.one_of_given(&["Bidirectional", "HostToContainer", "None"], faults);
     let is_privileged = container.at(&["securityContext", "privileged"]).is_true();
@@ -85,7 +85,7 @@ fn devices(devices: &Place<'_>, mounts: &Place<'_>, beside: &Beside<'_>, faults:
     let (mount_names, mount_paths) = (texts(mounts, "name"), texts(mounts, "mountPath"));
     let (mut names, mut paths): (HashSet<&str>, HashSet<&str>) = (HashSet::new(), HashSet::new());
     for device in devices.items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         let (name, path) = (device.at(&["name"]), device.at(&["devicePath"]));
@@ -96,7 +96,7 @@ fn devices(devices: &Place<'_>, mounts: &Place<'_>, beside: &Beside<'_>, faults:
             faults.push(name.invalid("must be unique"));
         }
         match beside.volumes.get(name.text()) {
-            None => faults.push(field::not_found(name.path.as_str(), name.text())),
+            None => faults.push(field::not_found(name.path(), name.text())),
             Some(volume) if ["persistentVolumeClaim", "ephemeral"].iter().any(|it| is_set(volume, it)) => {}
             Some(_) => faults.push(name.invalid(
                 "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",

@@ -152,7 +152,7 @@ fn one(handler: &Place<'_>, kind: &str, faults: &mut Faults) {
             handler.at(&["scheme"]).one_of(&["HTTP", "HTTPS"], faults);
             for header in handler.at(&["httpHeaders"]).items() {
                 let name = header.at(&["name"]);
-                let headers = handler.at(&["httpHeaders"]).path;
+                let headers = handler.at(&["httpHeaders"]).path();
                 let of = |fault: &String| hako_kube::field::invalid(headers.as_str(), name.text(), fault);
                 faults.extend(names::header_name(name.text()).iter().map(of));
             }
@@ -169,7 +169,7 @@ fn sleep(hook: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
     if sleep.is_set() && grace.is_set() && !(0..=grace.number()).contains(&seconds) {
         let detail =
             format!("must be non-negative and less than terminationGracePeriodSeconds ({})", grace.number());
-        faults.push(hako_kube::field::invalid(sleep.path, seconds, &detail));
+        faults.push(hako_kube::field::invalid(sleep.path(), seconds, &detail));
     }
 }
 

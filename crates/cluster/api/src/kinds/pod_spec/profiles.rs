@@ -20,10 +20,10 @@ pub(super) fn seccomp(profile: &Place<'_>, faults: &mut Faults) {
     let local = profile.at(&["localhostProfile"]);
     match (profile.at(&["type"]).text(), local.is_set()) {
         ("Localhost", false) => faults.push(local.required("must be set when seccomp type is Localhost")),
-        ("Localhost", true) => super::local_path(local.text(), &local.path, faults),
+        ("Localhost", true) => super::local_path(&local, faults),
         (_, true) => {
             let detail = "can only be set when seccomp type is Localhost";
-            faults.push(field::invalid(local.path.as_str(), profile.value.clone(), detail));
+            faults.push(field::invalid(local.path(), profile.value.clone(), detail));
         }
         (_, false) => {}
     }
@@ -49,7 +49,7 @@ pub(super) fn app_armor(profile: &Place<'_>, faults: &mut Faults) {
         _ => {}
     }
     if text.len() > PROFILE_MAX {
-        faults.push(field::too_long(local.path, PROFILE_MAX));
+        faults.push(field::too_long(local.path(), PROFILE_MAX));
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn annotations(metadata: &Place<'_>, spec: &Place<'_>, path: &str, fa
 
 fn seccomp_text(profile: &str, path: &str, faults: &mut Faults) {
     match profile.strip_prefix("localhost/") {
-        Some(local) => super::local_path(local, path, faults),
+        Some(local) => super::local_path(&Place::shown(&local.into(), path), faults),
         None if matches!(profile, "runtime/default" | "docker/default" | "unconfined") => {}
         None => faults.push(field::invalid(path, profile, "must be a valid seccomp profile")),
     }
@@ -110,7 +110,7 @@ pub(super) fn agree(metadata: &Place<'_>, spec: &Place<'_>, faults: &mut Faults)
         if let Some(text) = text {
             let of_pod = spec.at(&["securityContext", "appArmorProfile"]);
             let value = if own.is_set() { own.value } else { of_pod.value };
-            same(&Place { value, path: own.path }, "apparmor", text, faults);
+            same(&own.with(value), "apparmor", text, faults);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn validate(volume: &Place<'_>, owner: Owner<'_>, faults: &mut Faults
             one(&place, kind, volume, owner, faults);
             for (path, of) in made(&place, kind) {
                 if !paths.insert(path) {
-                    faults.push(field::invalid(volume.path.as_str(), of, "conflicting duplicate paths"));
+                    faults.push(field::invalid(volume.path(), of, "conflicting duplicate paths"));
                 }
             }
         }
@@ -33,7 +33,7 @@ pub(super) fn validate(volume: &Place<'_>, owner: Owner<'_>, faults: &mut Faults
 
 /// The files of a source, each with what names it in a conflict.
 fn made<'a>(source: &Place<'a>, kind: &str) -> Vec<(&'a str, &'a str)> {
-    let items = source.at(&["items"]).items();
+    let items = Vec::from_iter(source.at(&["items"]).items());
     let paths = items.iter().map(|item| item.at(&["path"]).text()).filter(|path| !path.is_empty());
     match kind {
         "secret" | "configMap" => paths.map(|path| (path, source.at(&["name"]).text())).collect(),
@@ -67,7 +67,7 @@ fn token(place: &Place<'_>, volume: &Place<'_>, owner: Owner<'_>, faults: &mut F
         faults.push(seconds.invalid_number("may not specify a duration larger than 2^32 seconds"));
     }
     // The original says the path of the volume here, not of its source.
-    let path = Place { path: field::child(&volume.path, "path"), ..place.at(&["path"]) };
+    let path = volume.at(&["path"]).with(place.at(&["path"]).value);
     if path.is_empty() {
         faults.push(path.required(""));
     } else {

@@ -113,16 +113,16 @@ pub(super) fn validate(resources: &Place<'_>, of: Of, faults: &mut Faults) {
 
 fn one(name: &str, place: &Place<'_>, of: Of, faults: &mut Faults) {
     match of {
-        Of::Container => resource_names::of_container(name, &place.path, faults),
-        Of::Pod => resource_names::of_pod(name, &place.path, faults),
+        Of::Container => resource_names::of_container(name, place, faults),
+        Of::Pod => resource_names::of_pod(name, place, faults),
     }
     let Some(amount) = quantity(place.value) else { return };
-    resource_names::amount(name, amount, &place.path, faults);
+    resource_names::amount(name, amount, place, faults);
     let page = name.strip_prefix("hugepages-").and_then(|size| size.parse::<Quantity>().ok());
     let is_divided = page.is_none_or(|page| page.units() > 0 && amount.units() % page.units() == 0);
     if !is_divided {
         let detail = format!("{amount} is not positive integer multiple of {name}");
-        faults.push(field::invalid(place.path.as_str(), amount.to_string(), &detail));
+        faults.push(field::invalid(place.path(), amount.to_string(), &detail));
     }
 }
 
@@ -148,7 +148,7 @@ fn within_limit(
         _ => return,
     };
     let detail = format!("must be {relation} {name} limit of {limit}");
-    faults.push(field::invalid(requests.path.as_str(), amount.to_string(), &detail));
+    faults.push(field::invalid(requests.path(), amount.to_string(), &detail));
 }
 
 /// All faults of what a container does when its resources change.
@@ -157,13 +157,13 @@ pub(super) fn resize_policy(policies: &Place<'_>, restart: &str, faults: &mut Fa
     for policy in policies.items() {
         let (resource, action) = (policy.at(&["resourceName"]), policy.at(&["restartPolicy"]));
         if !seen.insert(resource.text()) {
-            faults.push(field::duplicate(policy.path.as_str(), resource.text()));
+            faults.push(field::duplicate(policy.path(), resource.text()));
         }
         choice(policies, resource.text(), &["cpu", "memory"], faults);
         choice(policies, action.text(), &["NotRequired", "RestartContainer"], faults);
         if restart == "Never" && action.text() != "NotRequired" {
             let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
-            faults.push(field::invalid(policies.path.as_str(), action.text(), detail));
+            faults.push(field::invalid(policies.path(), action.text(), detail));
         }
     }
 }
@@ -173,6 +173,6 @@ fn choice(list: &Place<'_>, text: &str, allowed: &[&str], faults: &mut Faults) {
     if text.is_empty() {
         faults.push(list.required(""));
     } else if !allowed.contains(&text) {
-        faults.push(field::not_supported(list.path.as_str(), text, allowed));
+        faults.push(field::not_supported(list.path(), text, allowed));
     }
 }

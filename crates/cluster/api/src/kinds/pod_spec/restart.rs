@@ -11,7 +11,7 @@ pub(super) fn validate(container: &Place<'_>, faults: &mut Faults) {
     let policy = container.at(&["restartPolicy"]);
     policy.one_of_given(&["Always", "Never", "OnFailure"], faults);
     let rules = container.at(&["restartPolicyRules"]);
-    let list = rules.items();
+    let list = Vec::from_iter(rules.items());
     if list.is_empty() {
         return;
     }
@@ -19,7 +19,7 @@ pub(super) fn validate(container: &Place<'_>, faults: &mut Faults) {
         faults.push(policy.required("must specify restartPolicy when restart rules are used"));
     }
     if list.len() > RULES_MAX {
-        faults.push(field::too_many(rules.path.as_str(), list.len(), RULES_MAX));
+        faults.push(field::too_many(rules.path(), list.len(), RULES_MAX));
     }
     for rule in list {
         rule.at(&["action"]).one_of(&["Restart", "RestartAllContainers"], faults);
@@ -38,6 +38,6 @@ fn exit_codes(codes: &Place<'_>, faults: &mut Faults) {
     match values.items().len() {
         0 => faults.push(values.required("must specify at least one value")),
         1..=CODES_MAX => {}
-        more => faults.push(field::too_many(values.path, more, CODES_MAX)),
+        more => faults.push(field::too_many(values.path(), more, CODES_MAX)),
     }
 }

@@ -16,10 +16,10 @@ pub(super) fn pod(spec: &Place<'_>, faults: &mut Faults) {
     for name in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(&context.at(&[name]), faults);
     }
-    context.at(&["supplementalGroups"]).items().iter().for_each(|group| id(group, faults));
+    context.at(&["supplementalGroups"]).items().for_each(|group| id(&group, faults));
     let share = spec.at(&["shareProcessNamespace"]);
     if share.is_true() && spec.at(&["hostPID"]).is_true() {
-        let path = field::child(&context.path, "shareProcessNamespace");
+        let path = field::child(&context.path(), "shareProcessNamespace");
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         faults.push(field::invalid(path, true, detail));
     }

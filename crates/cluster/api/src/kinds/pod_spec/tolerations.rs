@@ -1,12 +1,12 @@
 //! Tolerations: which taints of nodes a pod bears.
 
-use super::super::place::{Faults, Place, are_many};
+use super::super::place::{Faults, Place};
 use hako_kube::{field, names};
 
 /// All faults of tolerations.
 pub(super) fn validate(tolerations: &Place<'_>, faults: &mut Faults) {
     for toleration in tolerations.items() {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         let (key, operator) = (toleration.at(&["key"]), toleration.at(&["operator"]));
@@ -37,6 +37,6 @@ fn value(toleration: &Place<'_>, operator: &Place<'_>, faults: &mut Faults) {
         _ => return faults.push(operator.not_supported(&["Equal", "Exists"])),
     };
     if !complaints.is_empty() {
-        faults.push(field::invalid(operator.path.as_str(), value, &complaints.join(";")));
+        faults.push(field::invalid(operator.path(), value, &complaints.join(";")));
     }
 }

@@ -1,7 +1,7 @@
 //! The volumes of a pod: each has a name and exactly one source.
 
 use super::super::meta;
-use super::super::place::{Faults, Place, are_many};
+use super::super::place::{Faults, Place};
 use super::super::volume::{claim, source};
 use super::{Owner, files};
 use hako_kube::{field, names};
@@ -43,11 +43,11 @@ const SOURCES: [&str; 30] = [
 
 /// All faults of the volumes of a pod or template.
 pub(super) fn validate(volumes: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
-    let volumes = volumes.items();
+    let volumes = Vec::from_iter(volumes.items());
     let mut seen: HashSet<&str> = HashSet::new();
     let made: HashSet<String> = made_here(&volumes, owner);
     for volume in &volumes {
-        if are_many(faults) {
+        if faults.is_full() {
             return;
         }
         let given = SOURCES.iter().filter(|kind| volume.at(&[kind]).is_set());
@@ -89,7 +89,7 @@ fn one(volume: &Place<'_>, kind: &str, owner: Owner<'_>, faults: &mut Faults) {
             if repository.is_empty() {
                 faults.push(repository.required(""));
             }
-            super::local_path(directory.text(), &directory.path, faults);
+            super::local_path(&directory, faults);
         }
         "configMap" => files::named(&place, "name", faults),
         "secret" => files::named(&place, "secretName", faults),
@@ -130,13 +130,13 @@ fn ephemeral(volume: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
         return faults.push(template.required(""));
     }
     let metadata = template.at(&["metadata"]);
-    meta::annotations(template.value, &field::child(&metadata.path, "annotations"), faults);
-    meta::labels(template.value, &["metadata", "labels"], &field::child(&metadata.path, "labels"), faults);
+    meta::annotations(template.value, &field::child(&metadata.path(), "annotations"), faults);
+    meta::labels(template.value, &["metadata", "labels"], &field::child(&metadata.path(), "labels"), faults);
     let names = metadata.value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
     let foreign = names.filter(|name| !ALLOWED.contains(name));
     faults.extend(foreign.map(|name| metadata.at(&[name]).forbidden("cannot be set")));
     let spec = template.at(&["spec"]);
-    claim::validate_spec(spec.value, &spec.path, faults);
+    claim::validate_spec(spec.value, &spec.path(), faults);
     let name = volume.at(&["name"]);
     if !owner.pod.is_empty() && !name.is_empty() {
         let claim = format!("{}-{}", owner.pod, name.text());

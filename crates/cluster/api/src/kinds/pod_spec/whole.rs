@@ -86,17 +86,17 @@ pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
     for (name, total) in total(spec, "requests") {
         let given = requests.value.get(&name).and_then(quantity).unwrap_or(NONE);
         if total > given {
-            let path = field::key(&requests.path, &name);
+            let path = field::key(&requests.path(), &name);
             let detail = format!("must be greater than or equal to aggregate container requests of {total}");
             faults.push(field::invalid(path, given.to_string(), &detail));
         }
     }
-    for (index, container) in spec.at(&["containers"]).items().iter().enumerate() {
+    for (index, container) in spec.at(&["containers"]).items().enumerate() {
         for (name, limit) in container.at(&["resources", "limits"]).entries() {
             let most = whole.at(&["limits"]).value.get(name).and_then(quantity);
             let (Some(limit), Some(most)) = (quantity(limit.value), most) else { continue };
             if limit > most {
-                let path = field::index(&field::child(&whole.path, "containers"), index);
+                let path = field::index(&field::child(&whole.path(), "containers"), index);
                 let path = field::child(&field::key(&path, name), "limits");
                 let detail = format!("must be less than or equal to pod limits of {most}");
                 faults.push(field::invalid(path, limit.to_string(), &detail));

@@ -89,11 +89,11 @@ pub(super) fn host_process(spec: &Place<'_>, faults: &mut Faults) {
     if count != containers.len() {
         let detail =
             "If pod contains any hostProcess containers then all containers must be HostProcess containers";
-        faults.push(field::invalid(spec.path.as_str(), "", detail));
+        faults.push(field::invalid(spec.path(), "", detail));
     }
     if !spec.at(&["hostNetwork"]).is_true() {
         let detail = "hostNetwork must be true if pod contains any hostProcess containers";
-        faults.push(field::invalid(field::child(&spec.path, "hostNetwork"), false, detail));
+        faults.push(field::invalid(field::child(&spec.path(), "hostNetwork"), false, detail));
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn host_users(spec: &Place<'_>, faults: &mut Faults) {
     }
     for (name, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
         if spec.at(&[name]).is_true() {
-            let path = field::child(&spec.path, shown);
+            let path = field::child(&spec.path(), shown);
             faults.push(field::forbidden(path, "when `pod.Spec.HostUsers` is false"));
         }
     }
@@ -147,7 +147,7 @@ pub(super) fn system(spec: &Place<'_>, faults: &mut Faults) {
         "" => faults.push(name.required("cannot be empty")),
         "linux" => of_linux(spec, faults),
         "windows" => of_windows(spec, faults),
-        other => faults.push(field::not_supported(system.path, other, &["linux", "windows"])),
+        other => faults.push(field::not_supported(system.path(), other, &["linux", "windows"])),
     }
 }
 
@@ -168,10 +168,10 @@ fn of_windows(spec: &Place<'_>, faults: &mut Faults) {
     let of = |container: &Place<'_>| {
         OF_CONTAINER_CONTEXT.map(|name| {
             let place = container.at(&["securityContext", name]);
-            (place.is_set(), place.path)
+            (place.is_set(), place.path())
         })
     };
-    let is_given = |place: &Place<'_>| match place.path.rsplit('.').next() {
+    let is_given = |place: &Place<'_>| match place.path().rsplit('.').next() {
         Some("hostPID" | "hostIPC") => place.is_true(),
         Some("sysctls") => !place.is_empty(),
         _ => place.is_set(),
@@ -179,7 +179,7 @@ fn of_windows(spec: &Place<'_>, faults: &mut Faults) {
     let paths: Vec<String> = own
         .chain(context)
         .filter(is_given)
-        .map(|place| place.path)
+        .map(|place| place.path())
         .chain(containers.iter().flat_map(of).filter_map(|(is_set, path)| is_set.then_some(path)))
         .collect();
     faults.extend(paths.into_iter().map(|path| field::forbidden(path, "cannot be set for a windows pod")));

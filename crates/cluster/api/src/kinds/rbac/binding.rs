@@ -4,8 +4,10 @@ use super::super::columns::{Column, age, name};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{at, items, object_mut, set_default, text};
 use super::{GROUP, name_faults};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -75,16 +77,16 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     binding(object, &["Role", "ClusterRole"])
 }
 
-fn validate_cluster(object: &Value) -> Vec<FieldCause> {
+fn validate_cluster(object: &Value) -> Faults {
     binding(object, &["ClusterRole"])
 }
 
-fn binding(object: &Value, roles: &[&str]) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn binding(object: &Value, roles: &[&str]) -> Faults {
+    let mut causes = Faults::new();
     let group = text(object, &["roleRef", "apiGroup"]);
     if group != GROUP {
         causes.push(field::not_supported("roleRef.apiGroup", group, &[GROUP]));
@@ -107,7 +109,7 @@ fn binding(object: &Value, roles: &[&str]) -> Vec<FieldCause> {
     causes
 }
 
-fn subject(subject: &Value, path: &str, is_namespaced: bool, causes: &mut Vec<FieldCause>) {
+fn subject(subject: &Value, path: &str, is_namespaced: bool, causes: &mut Faults) {
     let (name, group) = (text(subject, &["name"]), text(subject, &["apiGroup"]));
     if name.is_empty() {
         causes.push(field::required(field::child(path, "name"), ""));
@@ -142,11 +144,11 @@ fn subject(subject: &Value, path: &str, is_namespaced: bool, causes: &mut Vec<Fi
 }
 
 /// What is granted never changes: that would grant without asking.
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let (is, was) = (at(new, &["roleRef"]), at(old, &["roleRef"]));
     if is == was {
-        return Vec::new();
+        return Faults::new();
     }
     let value = is.cloned().unwrap_or_else(|| json!({}));
-    vec![field::invalid("roleRef", value, "cannot change roleRef")]
+    Faults::from([field::invalid("roleRef", value, "cannot change roleRef")])
 }

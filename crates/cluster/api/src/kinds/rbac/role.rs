@@ -4,8 +4,10 @@ use super::super::columns::{Column, name};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{at, items, text};
 use super::{GROUP, name_faults};
-use hako_error::FieldCause;
-use hako_kube::{LabelSelector, field};
+use hako_kube::{
+    LabelSelector,
+    field::{self, Faults},
+};
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -39,11 +41,11 @@ fn cells(object: &Value, _: Timestamp) -> Vec<Value> {
     vec![name(object), text(object, &["metadata", "creationTimestamp"]).into()]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
+fn validate(object: &Value) -> Faults {
     rules(object, true)
 }
 
-fn validate_cluster_role(object: &Value) -> Vec<FieldCause> {
+fn validate_cluster_role(object: &Value) -> Faults {
     let mut causes = rules(object, false);
     let Some(aggregation) = at(object, &["aggregationRule"]) else { return causes };
     let selectors = items(aggregation, &["clusterRoleSelectors"]);
@@ -62,15 +64,15 @@ fn validate_cluster_role(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn rules(object: &Value, is_namespaced: bool) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn rules(object: &Value, is_namespaced: bool) -> Faults {
+    let mut causes = Faults::new();
     for (index, rule) in items(object, &["rules"]).iter().enumerate() {
         self::rule(rule, &field::index("rules", index), is_namespaced, &mut causes);
     }
     causes
 }
 
-fn rule(rule: &Value, path: &str, is_namespaced: bool, causes: &mut Vec<FieldCause>) {
+fn rule(rule: &Value, path: &str, is_namespaced: bool, causes: &mut Faults) {
     let is_given = |name: &str| !items(rule, &[name]).is_empty();
     if !is_given("verbs") {
         causes.push(field::required(field::child(path, "verbs"), "verbs must contain at least one value"));

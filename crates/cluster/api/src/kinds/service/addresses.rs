@@ -29,7 +29,7 @@ pub(super) fn validate(spec: &Place<'_>, faults: &mut Faults) {
         let is_same = ip.is_ipv4() == (family == "IPv4");
         if !is_same && matches!(family, "IPv4" | "IPv6") {
             let detail = format!("expected an {family} value as indicated by `ipFamilies[{index}]`");
-            faults.push(field::invalid(field::index(&ips.path, index), ip.to_string(), &detail));
+            faults.push(field::invalid(field::index(&ips.path(), index), ip.to_string(), &detail));
         }
     }
 }
@@ -50,7 +50,7 @@ fn first(spec: &Place<'_>, faults: &mut Faults) {
 
 fn are_ips(ips: &Place<'_>, faults: &mut Faults) -> bool {
     let before = faults.len();
-    let items = ips.items();
+    let items = Vec::from_iter(ips.items());
     for (index, ip) in items.iter().enumerate() {
         if index == 0 && ip.text() == "None" {
             if items.len() > 1 {
@@ -104,7 +104,7 @@ pub(super) fn validate_update(is: &Place<'_>, was: &Place<'_>, faults: &mut Faul
 fn list_update(is: &Place<'_>, was: &Place<'_>, list: &str, one: &str, faults: &mut Faults) {
     let (list, had) = (is.at(&[list]), was.at(&[list]).texts());
     let has = list.texts();
-    let first = field::index(&list.path, 0);
+    let first = field::index(&list.path(), 0);
     if has.is_empty() && !had.is_empty() {
         let detail = format!("primary {one} can not be unset");
         return faults.push(field::invalid(first, list.value.clone(), &detail));
@@ -112,7 +112,7 @@ fn list_update(is: &Place<'_>, was: &Place<'_>, list: &str, one: &str, faults: &
     for (index, _) in had.iter().zip(&has).enumerate().filter(|(_, (had, has))| had != has) {
         let is_kept = index > 0 && had.len() != has.len();
         if !is_kept {
-            faults.push(field::invalid(field::index(&list.path, index), list.value.clone(), CHANGED));
+            faults.push(field::invalid(field::index(&list.path(), index), list.value.clone(), CHANGED));
         }
     }
     let policy = is.at(&["ipFamilyPolicy"]);

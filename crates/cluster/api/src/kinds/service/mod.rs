@@ -7,7 +7,7 @@ use super::columns::{Column, age, labels, name, or_none};
 use super::meta;
 use super::row::{KindRow, PartWrite, Subresource};
 use super::value::{at, each_mut, items, number, object_mut, set_default, set_default_number, text};
-use hako_error::FieldCause;
+use hako_kube::field::Faults;
 use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -290,8 +290,8 @@ fn is_free(spec: &Value) -> bool {
     text(spec, &["clusterIP"]) == "None" && !has_pods
 }
 
-fn validate_part(new: &Value, _: &Value, part: &PartWrite<'_>) -> Vec<FieldCause> {
-    if part.name == "status" { validate::validate_status(new) } else { Vec::new() }
+fn validate_part(new: &Value, _: &Value, part: &PartWrite<'_>) -> Faults {
+    if part.name == "status" { validate::validate_status(new) } else { Faults::new() }
 }
 
 fn selectable(object: &Value) -> Vec<(&'static str, String)> {

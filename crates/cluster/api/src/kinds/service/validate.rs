@@ -5,7 +5,6 @@ use super::super::pod_spec::port;
 use super::super::{addresses, meta};
 use super::addresses as own;
 use super::{is_accessible, needs_health_check};
-use hako_error::FieldCause;
 use hako_kube::{field, names};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -18,7 +17,7 @@ const MODE: &str = "service.kubernetes.io/topology-mode";
 const AFFINITY_MAX: i64 = 86_400;
 
 /// All faults of a service.
-pub(super) fn validate(object: &Value) -> Vec<FieldCause> {
+pub(super) fn validate(object: &Value) -> Faults {
     let (service, mut faults) = (Place::of(object), Faults::new());
     let spec = service.at(&["spec"]);
     topology(&service, &mut faults);
@@ -43,7 +42,7 @@ pub(super) fn validate(object: &Value) -> Vec<FieldCause> {
 }
 
 fn topology(service: &Place<'_>, faults: &mut Faults) {
-    let of = |key: &str| service.at(&["metadata", "annotations", key]);
+    let of = |key: &'static str| service.at(&["metadata", "annotations", key]);
     let (hints, mode) = (of(HINTS), of(MODE));
     if hints.is_set() && mode.is_set() && hints.value != mode.value {
         let detail = format!("must match annotations[{HINTS}] when both are specified");
@@ -84,12 +83,12 @@ fn external_name(spec: &Place<'_>, faults: &mut Faults) {
     if host.is_empty() {
         return faults.push(name.required(""));
     }
-    let of = |fault: &String| field::invalid(name.path.as_str(), host, fault);
+    let of = |fault: &String| field::invalid(name.path(), host, fault);
     faults.extend(names::dns_subdomain(host).iter().map(of));
 }
 
 fn ports(spec: &Place<'_>, faults: &mut Faults) {
-    let list = spec.at(&["ports"]).items();
+    let list = Vec::from_iter(spec.at(&["ports"]).items());
     let is_inner = spec.at(&["type"]).text() == "ClusterIP";
     let (mut seen_names, mut seen_ports, mut seen_nodes) = (HashSet::new(), HashSet::new(), HashSet::new());
     for one in &list {
@@ -113,7 +112,7 @@ fn ports(spec: &Place<'_>, faults: &mut Faults) {
             }
         }
         if !seen_ports.insert((number, protocol)) {
-            faults.push(field::duplicate(one.path.as_str(), json!({ "port": number, "protocol": protocol })));
+            faults.push(field::duplicate(one.path(), json!({ "port": number, "protocol": protocol })));
         }
     }
 }
@@ -162,14 +161,14 @@ fn balancer(service: &Place<'_>, spec: &Place<'_>, faults: &mut Faults) {
     let is_balancer = spec.at(&["type"]).text() == "LoadBalancer";
     let ranges = spec.at(&["loadBalancerSourceRanges"]);
     // The original writes the name of this field with a capital.
-    let ranges = Place { path: field::child(&spec.path, "LoadBalancerSourceRanges"), ..ranges };
+    let ranges = spec.at(&["LoadBalancerSourceRanges"]).with(ranges.value);
     let noted = service.at(&["metadata", "annotations", RANGES]);
     if !ranges.is_empty() {
         if !is_balancer {
             faults.push(ranges.forbidden(OF_BALANCERS));
         }
         for range in ranges.items() {
-            let of = |fault: String| field::invalid(range.path.as_str(), range.text().trim(), &fault);
+            let of = |fault: String| field::invalid(range.path(), range.text().trim(), &fault);
             faults.extend(addresses::cidr(range.text().trim()).into_iter().map(of));
         }
     } else if noted.is_set() {
@@ -224,7 +223,7 @@ fn internal(spec: &Place<'_>, faults: &mut Faults) {
 }
 
 /// All faults of a change of a service.
-pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+pub(super) fn validate_update(new: &Value, old: &Value) -> Faults {
     let (is, was) = (Place::of(new).at(&["spec"]), Place::of(old).at(&["spec"]));
     let mut faults = Faults::new();
     own::validate_update(&is, &was, &mut faults);
@@ -244,7 +243,7 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
 }
 
 /// All faults of what a status says of a load balancer.
-pub(super) fn validate_status(new: &Value) -> Vec<FieldCause> {
+pub(super) fn validate_status(new: &Value) -> Faults {
     let (service, mut faults) = (Place::of(new), Faults::new());
     let ingress = service.at(&["status", "loadBalancer", "ingress"]);
     if service.at(&["spec", "type"]).text() != "LoadBalancer" && !ingress.is_empty() {

@@ -6,8 +6,10 @@ use super::super::value::{members, number, object_mut, set_default, text};
 use super::super::volume::spec::validate_inline;
 use super::super::{check, meta};
 use super::GROUP;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -59,8 +61,8 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::driver(text(object, &["spec", "attacher"]), "spec.attacher", &mut causes);
     source(&object["spec"]["source"], &mut causes);
     let node = text(object, &["spec", "nodeName"]);
@@ -69,7 +71,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn source(source: &Value, causes: &mut Vec<FieldCause>) {
+fn source(source: &Value, causes: &mut Faults) {
     const PATH: &str = "spec.source";
     const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
     match (source.get("inlineVolumeSpec"), source.get("persistentVolumeName").and_then(Value::as_str)) {
@@ -86,7 +88,7 @@ fn source(source: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn status(status: &Value, causes: &mut Vec<FieldCause>) {
+fn status(status: &Value, causes: &mut Faults) {
     let size = |(name, value): (&String, &Value)| name.len() + value.as_str().unwrap_or("").len();
     if members(status, &["attachmentMetadata"]).map(size).sum::<usize>() > METADATA_MAX {
         causes.push(field::too_long("status.attachmentMetadata", METADATA_MAX));
@@ -103,8 +105,8 @@ fn status(status: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::immutable(new, old, &["spec"], "", &mut causes);
     causes
 }

@@ -4,8 +4,7 @@ use super::super::columns::{Column, age};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{members, text};
 use super::{GROUP, class_name, kept, parameters, provisioner};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -34,8 +33,8 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![class_name(object, IS_DEFAULT), text(object, &["driverName"]).into(), age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     provisioner(object, "driverName", &mut causes);
     parameters(object, &mut causes);
     if members(object, &["parameters"]).next().is_none() {
@@ -44,6 +43,6 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     kept(new, old, &["driverName", "parameters"])
 }

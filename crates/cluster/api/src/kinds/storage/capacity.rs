@@ -5,8 +5,10 @@ use super::super::columns::{Column, name};
 use super::super::row::KindRow;
 use super::super::value::text;
 use super::GROUP;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -33,8 +35,8 @@ fn cells(object: &Value, _: Timestamp) -> Vec<Value> {
     vec![name(object), text(object, &["storageClassName"]).into(), capacity.into()]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::selector(object, "nodeTopology", "", &mut causes);
     let class = text(object, &["storageClassName"]);
     check::syntax(names::dns_subdomain(class), class, "storageClassName", &mut causes);
@@ -44,8 +46,8 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     check::immutable(new, old, &["nodeTopology", "storageClassName"], "", &mut causes);
     causes
 }

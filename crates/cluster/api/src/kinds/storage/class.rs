@@ -5,8 +5,10 @@ use super::super::columns::{Column, age};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{items, set_default, text};
 use super::{GROUP, class_name, kept, parameters, provisioner};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -60,8 +62,8 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     provisioner(object, "provisioner", &mut causes);
     parameters(object, &mut causes);
     check::one_of(object, "reclaimPolicy", &["Delete", "Retain"], "", &mut causes);
@@ -88,7 +90,7 @@ fn sets(term: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
     items(term, &["matchLabelExpressions"]).iter().map(of).collect()
 }
 
-fn topology(term: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn topology(term: &Value, path: &str, causes: &mut Faults) {
     let expressions = items(term, &["matchLabelExpressions"]);
     let mut seen = BTreeSet::new();
     for (index, expression) in expressions.iter().enumerate() {
@@ -109,7 +111,7 @@ fn topology(term: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let mut causes = kept(new, old, &["parameters", "provisioner", "reclaimPolicy"]);
     check::immutable(new, old, &["volumeBindingMode"], "", &mut causes);
     causes

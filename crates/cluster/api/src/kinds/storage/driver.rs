@@ -5,8 +5,7 @@ use super::super::row::{KindRow, Scope};
 use super::super::value::{items, number, object_mut, set_default, text};
 use super::super::{check, meta};
 use super::GROUP;
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -73,8 +72,8 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, spec) = (Vec::new(), &object["spec"]);
+fn validate(object: &Value) -> Faults {
+    let (mut causes, spec) = (Faults::new(), &object["spec"]);
     let policies = ["File", "None", "ReadWriteOnceWithFSType"];
     check::one_of(spec, "fsGroupPolicy", &policies, "spec", &mut causes);
     for mode in items(spec, &["volumeLifecycleModes"]) {
@@ -98,7 +97,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
 
 const TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 600..=1 << 32;
 
-fn tokens(requests: &[Value], causes: &mut Vec<FieldCause>) {
+fn tokens(requests: &[Value], causes: &mut Faults) {
     let mut seen = HashSet::new();
     for (index, request) in requests.iter().enumerate() {
         let path = field::index("spec.tokenRequests", index);
@@ -120,8 +119,8 @@ fn tokens(requests: &[Value], causes: &mut Vec<FieldCause>) {
 }
 
 /// The first of the two is named as the original misspells it.
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let mut causes = Faults::new();
     for (name, path) in
         [("attachRequired", "spec.attachedRequired"), ("volumeLifecycleModes", "spec.volumeLifecycleModes")]
     {

@@ -12,8 +12,10 @@ pub(super) mod node;
 
 use super::check;
 use super::value::{members, text};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::Value;
 
 const GROUP: &str = "storage.k8s.io";
@@ -28,7 +30,7 @@ fn class_name(object: &Value, annotations: &[&str]) -> Value {
 }
 
 /// Faults of the name of who makes volumes of a class, in whatever case it is written.
-fn provisioner(object: &Value, member: &str, causes: &mut Vec<FieldCause>) {
+fn provisioner(object: &Value, member: &str, causes: &mut Faults) {
     let name = text(object, &[member]).to_lowercase();
     if name.is_empty() {
         causes.push(field::required(member, ""));
@@ -38,7 +40,7 @@ fn provisioner(object: &Value, member: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// Faults of the parameters for a driver.
-fn parameters(object: &Value, causes: &mut Vec<FieldCause>) {
+fn parameters(object: &Value, causes: &mut Faults) {
     const PATH: &str = "parameters";
     if members(object, &[PATH]).count() > PARAMETERS_MAX {
         causes.push(field::too_long(PATH, PARAMETERS_MAX));
@@ -54,7 +56,7 @@ fn parameters(object: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 /// Faults of a change of members that a class keeps.
-fn kept(new: &Value, old: &Value, names: &[&str]) -> Vec<FieldCause> {
+fn kept(new: &Value, old: &Value, names: &[&str]) -> Faults {
     let changed = names.iter().filter(|name| new.get(name) != old.get(name));
     changed.map(|name| field::forbidden(*name, &format!("updates to {name} are forbidden."))).collect()
 }

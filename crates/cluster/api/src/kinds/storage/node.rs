@@ -5,8 +5,10 @@ use super::super::columns::{Column, age, name};
 use super::super::row::{KindRow, Scope};
 use super::super::value::{items, text};
 use super::GROUP;
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -39,8 +41,8 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), drivers(object).len().into(), age(object, now)]
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let (mut causes, all) = (Vec::new(), drivers(object));
+fn validate(object: &Value) -> Faults {
+    let (mut causes, all) = (Faults::new(), drivers(object));
     let mut seen = HashSet::new();
     for (index, one) in all.iter().enumerate() {
         let (path, name) = (field::index("spec.drivers", index), text(one, &["name"]));
@@ -52,7 +54,7 @@ fn validate(object: &Value) -> Vec<FieldCause> {
     causes
 }
 
-fn driver(driver: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn driver(driver: &Value, path: &str, causes: &mut Faults) {
     check::driver(text(driver, &["name"]), &field::child(path, "name"), causes);
     let (id, id_path) = (text(driver, &["nodeID"]), field::child(path, "nodeID"));
     if id.is_empty() {
@@ -77,7 +79,7 @@ fn driver(driver: &Value, path: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// Of a driver that stays, only what it can take changes.
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
+fn validate_update(new: &Value, old: &Value) -> Faults {
     let fixed = |driver: &Value| {
         let mut driver = driver.clone();
         if let Some(map) = driver.as_object_mut() {

@@ -5,8 +5,10 @@ use super::super::row::{KindRow, Subresource};
 use super::super::value::{at, members, object_mut, set_default, text};
 use super::super::{check, meta, resource_names};
 use super::{CLASS, access, class, or_unset, phase, positive, shared};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -93,15 +95,15 @@ fn share_source(object: &mut Value) {
     }
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     validate_spec(&object["spec"], "spec", &mut causes);
     status(&object["status"], &mut causes);
     causes
 }
 
 /// All faults of the spec of a claim, of its own or one that a pod makes.
-pub(in super::super) fn validate_spec(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+pub(in super::super) fn validate_spec(spec: &Value, path: &str, causes: &mut Faults) {
     shared(spec, path, "at least 1 access mode is required", causes);
     check::selector(spec, "selector", path, causes);
     let storage = at(spec, &["resources", "requests", "storage"]);
@@ -113,7 +115,7 @@ pub(in super::super) fn validate_spec(spec: &Value, path: &str, causes: &mut Vec
     sources(spec, path, causes);
 }
 
-fn sources(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn sources(spec: &Value, path: &str, causes: &mut Faults) {
     let (source, reference) = (spec.get("dataSource"), spec.get("dataSourceRef"));
     for (name, source) in [("dataSource", source), ("dataSourceRef", reference)] {
         if let Some(source) = source {
@@ -131,7 +133,7 @@ fn sources(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn source(source: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn source(source: &Value, path: &str, causes: &mut Faults) {
     for name in ["name", "kind"] {
         if text(source, &[name]).is_empty() {
             causes.push(field::required(field::child(path, name), ""));
@@ -158,7 +160,7 @@ const RESIZING: &[&str] = &[
     "NodeResizePending",
 ];
 
-fn status(status: &Value, causes: &mut Vec<FieldCause>) {
+fn status(status: &Value, causes: &mut Faults) {
     for list in ["capacity", "allocatedResources"] {
         let path = field::child("status", list);
         for (name, value) in members(status, &[list]) {
@@ -181,7 +183,7 @@ fn status(status: &Value, causes: &mut Vec<FieldCause>) {
 }
 
 /// Of the platform's own resources, a claim has storage alone.
-fn resource_key(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+fn resource_key(name: &str, path: &str, causes: &mut Faults) {
     let complaints = names::qualified_name(name);
     let is_sound = complaints.is_empty();
     check::syntax(complaints, name, path, causes);
@@ -193,8 +195,8 @@ fn resource_key(name: &str, path: &str, causes: &mut Vec<FieldCause>) {
 const FIXED: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
 const ATTRIBUTES: &str = "volumeAttributesClassName";
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let (mut causes, is, was) = (Vec::new(), &new["spec"], &old["spec"]);
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let (mut causes, is, was) = (Faults::new(), &new["spec"], &old["spec"]);
     let annotation = |object: &Value| text(object, &["metadata", "annotations", CLASS]).to_owned();
     if annotation(new) != annotation(old) && !is_renamed(new, old) {
         let path = field::child("metadata.annotations", CLASS);
@@ -242,7 +244,7 @@ fn fixed(spec: &Value, new: &Value, old: &Value) -> Map<String, Value> {
 }
 
 /// A claim grows; it shrinks back only as long as its volume did not grow.
-fn size(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
+fn size(new: &Value, old: &Value, causes: &mut Faults) {
     let requested = |object| check::quantity(at(object, &["spec", "resources", "requests", "storage"]));
     let had = check::quantity(at(old, &["status", "capacity", "storage"]));
     if let (Some(is), Some(was)) = (requested(new), requested(old))
@@ -254,7 +256,7 @@ fn size(new: &Value, old: &Value, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn attributes(is: &Value, was: &Value, causes: &mut Vec<FieldCause>) {
+fn attributes(is: &Value, was: &Value, causes: &mut Faults) {
     if was.get(ATTRIBUTES).is_none() {
         return;
     }

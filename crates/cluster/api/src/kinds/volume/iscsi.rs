@@ -13,7 +13,7 @@ const TOO_LONG: &str = "Total length of <volume name>:<iscsi.targetPortal> must 
 pub(super) fn validate(source: &Place<'_>, holder: Holder<'_>, name: &Place<'_>, faults: &mut Faults) {
     let (iqn, lun, initiator) = (source.at(&["iqn"]), source.at(&["lun"]), source.at(&["initiatorName"]));
     // The original writes the name of this field in small letters.
-    let initiator = Place { path: field::child(&source.path, "initiatorname"), ..initiator };
+    let initiator = source.at(&["initiatorname"]).with(initiator.value);
     if !iqn.is_empty() {
         qualified(&iqn, holder, faults);
     }
@@ -41,9 +41,9 @@ fn length(source: &Place<'_>, holder: Holder<'_>, name: &Place<'_>, faults: &mut
         return;
     }
     faults.push(match holder {
-        Holder::Pod(volume) => field::invalid(name.path.as_str(), volume, TOO_LONG),
+        Holder::Pod(volume) => field::invalid(name.path(), volume, TOO_LONG),
         Holder::Volume(_) => {
-            field::invalid(field::child(&source.path, "targetportal"), portal.text(), TOO_LONG)
+            field::invalid(field::child(&source.path(), "targetportal"), portal.text(), TOO_LONG)
         }
     });
 }

@@ -8,8 +8,10 @@ pub(super) mod whole;
 
 use super::check;
 use super::value::{items, text};
-use hako_error::FieldCause;
-use hako_kube::{field, names};
+use hako_kube::{
+    field::{self, Faults},
+    names,
+};
 use serde_json::Value;
 
 /// The access modes and their abbreviations, in the order in which they are shown.
@@ -54,7 +56,7 @@ fn phase(object: &Value) -> &str {
 }
 
 /// Faults of what the specs of both have.
-fn shared(spec: &Value, path: &str, without_access: &str, causes: &mut Vec<FieldCause>) {
+fn shared(spec: &Value, path: &str, without_access: &str, causes: &mut Faults) {
     let modes = items(spec, &["accessModes"]);
     let modes_path = field::child(path, "accessModes");
     if modes.is_empty() {
@@ -81,7 +83,7 @@ fn shared(spec: &Value, path: &str, without_access: &str, causes: &mut Vec<Field
 }
 
 /// Faults of an amount that has to be there: more than nothing.
-fn positive(value: Option<&Value>, path: &str, causes: &mut Vec<FieldCause>) {
+fn positive(value: Option<&Value>, path: &str, causes: &mut Faults) {
     let Some(amount) = check::quantity(value) else { return };
     if amount.is_negative() || amount.is_zero() {
         causes.push(field::invalid(path, amount.to_string(), "must be greater than zero"));

@@ -90,8 +90,8 @@ pub(in super::super) fn default(spec: &mut Map<String, Value>) {
 }
 
 /// All faults of the source of the spec of a volume of that name.
-pub(super) fn validate(spec: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>) {
-    let spec = Place { value: spec, path: path.to_owned() };
+pub(super) fn validate(spec: &Value, name: &str, path: &str, causes: &mut Faults) {
+    let spec = Place::shown(spec, path);
     let given = SOURCES.iter().filter(|name| spec.at(&[name]).is_set());
     for (index, kind) in given.clone().enumerate() {
         if index > 0 {
@@ -115,7 +115,7 @@ pub(in super::super) fn second(holder: &Place<'_>, kind: &str) -> FieldCause {
 pub(in super::super) fn one(place: &Place<'_>, kind: &str, holder: Holder<'_>, faults: &mut Faults) {
     let mut source = place.at(&[kind]);
     if kind == "gcePersistentDisk" {
-        source.path = field::child(&place.path, "persistentDisk");
+        source = place.at_shown(&[kind], &["persistentDisk"]);
     }
     let needs = NEEDS.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, needs)| needs);
     for need in needs.iter().map(|need| source.at(&[need])).filter(Place::is_empty) {
@@ -207,7 +207,7 @@ fn secret(source: &Place<'_>, holder: Holder<'_>, faults: &mut Faults) {
 
 fn csi(source: &Place<'_>, holder: Holder<'_>, faults: &mut Faults) {
     let driver = source.at(&["driver"]);
-    check::driver(driver.text(), &driver.path, faults);
+    check::driver(driver.text(), &driver.path(), faults);
     if matches!(holder, Holder::Pod(_)) {
         let reference = source.at(&["nodePublishSecretRef"]);
         let name = reference.at(&["name"]);
@@ -215,7 +215,7 @@ fn csi(source: &Place<'_>, holder: Holder<'_>, faults: &mut Faults) {
             faults.push(name.required(""));
         }
         // The original forgets the name of the reference in this path.
-        let name = Place { path: field::child(&source.path, "name"), ..name };
+        let name = source.at(&["name"]).with(name.value);
         return name.check_given(names::dns_subdomain, faults);
     }
     let handle = source.at(&["volumeHandle"]);
@@ -263,7 +263,7 @@ fn options(source: &Place<'_>, faults: &mut Faults) {
         let namespace = format!(".{}", key.split('/').next().unwrap_or(key).to_lowercase());
         if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
             let detail = "kubernetes.io and k8s.io namespaces are reserved";
-            faults.push(field::invalid(option.path, key, detail));
+            faults.push(field::invalid(option.path(), key, detail));
         }
     }
 }
@@ -274,7 +274,7 @@ fn flocker(source: &Place<'_>, faults: &mut Faults) {
         (true, true) => faults.push(source.required("one of datasetName and datasetUUID is required")),
         (false, false) => {
             let detail = "datasetName and datasetUUID can not be specified simultaneously";
-            faults.push(field::invalid(source.path.as_str(), "resource", detail));
+            faults.push(field::invalid(source.path(), "resource", detail));
         }
         _ => {}
     }

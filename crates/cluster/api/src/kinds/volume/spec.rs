@@ -3,12 +3,11 @@
 use super::super::pod_spec;
 use super::super::value::{members, text};
 use super::{positive, shared, source};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use serde_json::Value;
 
 /// All faults of the spec of a volume of its own, which has that name.
-pub(super) fn validate(spec: &Value, name: &str, path: &str, causes: &mut Vec<FieldCause>) {
+pub(super) fn validate(spec: &Value, name: &str, path: &str, causes: &mut Faults) {
     shared(spec, path, "", causes);
     capacity(spec, path, causes);
     reclaim(spec, path, causes);
@@ -26,7 +25,7 @@ pub(super) fn validate(spec: &Value, name: &str, path: &str, causes: &mut Vec<Fi
     }
 }
 
-fn capacity(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn capacity(spec: &Value, path: &str, causes: &mut Faults) {
     let (capacity, path) = (&spec["capacity"], field::child(path, "capacity"));
     let count = members(spec, &["capacity"]).count();
     if count == 0 {
@@ -40,7 +39,7 @@ fn capacity(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 
-fn reclaim(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn reclaim(spec: &Value, path: &str, causes: &mut Faults) {
     const POLICIES: &[&str] = &["Delete", "Recycle", "Retain"];
     let policy = text(spec, &["persistentVolumeReclaimPolicy"]);
     let path = field::child(path, "persistentVolumeReclaimPolicy");
@@ -55,7 +54,7 @@ fn reclaim(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
 }
 
 /// A disk of one machine says which.
-fn affinity(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+fn affinity(spec: &Value, path: &str, causes: &mut Faults) {
     let path = field::child(path, "nodeAffinity");
     let Some(affinity) = spec.get("nodeAffinity") else {
         if spec.get("local").is_some() {
@@ -70,7 +69,7 @@ fn affinity(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
     }
 }
 /// All faults of the spec of a volume that an attachment carries itself.
-pub(in super::super) fn validate_inline(spec: &Value, path: &str, causes: &mut Vec<FieldCause>) {
+pub(in super::super) fn validate_inline(spec: &Value, path: &str, causes: &mut Faults) {
     shared(spec, path, "", causes);
     source::validate(spec, "", path, causes);
     let detail = "may not be specified in the context of inline volumes";

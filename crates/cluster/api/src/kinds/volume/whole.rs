@@ -5,8 +5,7 @@ use super::super::meta;
 use super::super::row::{KindRow, Scope, Subresource};
 use super::super::value::{at, object_mut, set_default, text};
 use super::{access, check, class, or_unset, phase, source, spec};
-use hako_error::FieldCause;
-use hako_kube::field;
+use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -82,14 +81,14 @@ fn prepare_create(object: &mut Value) {
     object["status"] = status;
 }
 
-fn validate(object: &Value) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
+fn validate(object: &Value) -> Faults {
+    let mut causes = Faults::new();
     spec::validate(&object["spec"], text(object, &["metadata", "name"]), "spec", &mut causes);
     causes
 }
 
-fn validate_update(new: &Value, old: &Value) -> Vec<FieldCause> {
-    let (mut causes, is, was) = (Vec::new(), &new["spec"], &old["spec"]);
+fn validate_update(new: &Value, old: &Value) -> Faults {
+    let (mut causes, is, was) = (Faults::new(), &new["spec"], &old["spec"]);
     if sources(is, was) != sources(was, was) {
         let detail = "spec.persistentvolumesource is immutable after creation";
         causes.push(field::forbidden("spec.persistentvolumesource", detail));
@@ -113,7 +112,7 @@ const RENAMED: [(&str, &str); 5] = [
     ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
 ];
 
-fn affinity(is: &Value, was: &Value, causes: &mut Vec<FieldCause>) {
+fn affinity(is: &Value, was: &Value, causes: &mut Faults) {
     let Some(before) = was.get("nodeAffinity") else { return };
     let after = is.get("nodeAffinity").cloned().unwrap_or(Value::Null);
     if renamed(&after, before) != after {

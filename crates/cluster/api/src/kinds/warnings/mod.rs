@@ -117,13 +117,13 @@ fn of_pod(whole: &Place<'_>, is_template: bool) -> Warnings {
     }
     for volume in spec.at(&["volumes"]).items() {
         let old = OLD_VOLUMES.iter().filter(|(name, _)| volume.at(&[*name]).is_set());
-        out.extend(old.map(|(name, text)| format!("{}: {text}", volume.at(&[*name]).path)));
+        out.extend(old.map(|(name, text)| format!("{}: {text}", volume.at(&[*name]).path())));
     }
     repeated(&spec.at(&["hostAliases"]), "ip", &mut out);
     let secrets = spec.at(&["imagePullSecrets"]);
     repeated(&secrets, "name", &mut out);
-    for name in secrets.items().iter().map(|secret| secret.at(&["name"])).filter(Place::is_empty) {
-        out.push(format!("{}: invalid empty name \"\"", name.path));
+    for name in secrets.items().map(|secret| secret.at(&["name"])).filter(Place::is_empty) {
+        out.push(format!("{}: invalid empty name \"\"", name.path()));
     }
     fractions(&spec.at(&["overhead"]), &mut out);
     profiles(&metadata, &spec, is_template, &mut out);
@@ -137,14 +137,13 @@ fn of_pod(whole: &Place<'_>, is_template: bool) -> Warnings {
     if grace.number() < 0 {
         out.push(format!(
             "{}: must be >= 0; negative values are invalid and will be treated as 1",
-            grace.path
+            grace.path()
         ));
     }
     neighbours(&spec, &mut out);
-    let aliases = spec.at(&["hostAliases"]).items();
+    let aliases = spec.at(&["hostAliases"]).items().map(|alias| alias.at(&["ip"]));
     let servers = spec.at(&["dnsConfig", "nameservers"]).items();
-    let aliases = aliases.iter().map(|alias| alias.at(&["ip"]));
-    servers.into_iter().chain(aliases).for_each(|ip| networks::address(&ip, &mut out));
+    servers.chain(aliases).for_each(|ip| networks::address(&ip, &mut out));
     out
 }
 
@@ -159,21 +158,21 @@ fn old_label(name: &str) -> Option<&'static str> {
 /// Labels of nodes that have other names now, and spreads that count no pod.
 fn placement(spec: &Place<'_>, out: &mut Warnings) {
     for (name, place) in spec.at(&["nodeSelector"]).entries() {
-        out.extend(old_label(name).map(|text| format!("{}: {text}", place.path)));
+        out.extend(old_label(name).map(|text| format!("{}: {text}", place.path())));
     }
     let affinity = spec.at(&["affinity", "nodeAffinity"]);
     let required = affinity.at(&["requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"]);
     let preferred = affinity.at(&["preferredDuringSchedulingIgnoredDuringExecution"]).items();
-    let preferred = preferred.iter().map(|term| term.at(&["preference"]));
+    let preferred = preferred.map(|term| term.at(&["preference"]));
     for term in required.items().into_iter().chain(preferred) {
         for rule in term.at(&["matchExpressions"]).items() {
             let key = rule.at(&["key"]);
-            out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
+            out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path(), key.text())));
         }
     }
     for spread in spec.at(&["topologySpreadConstraints"]).items() {
         let key = spread.at(&["topologyKey"]);
-        out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
+        out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path(), key.text())));
         selector(&spread, out);
     }
 }
@@ -181,7 +180,7 @@ fn placement(spec: &Place<'_>, out: &mut Warnings) {
 fn selector(of: &Place<'_>, out: &mut Warnings) {
     let selector = of.at(&["labelSelector"]);
     if !selector.is_set() {
-        out.push(format!("{}: {NO_SELECTOR}", selector.path));
+        out.push(format!("{}: {NO_SELECTOR}", selector.path()));
     }
 }
 
@@ -200,38 +199,36 @@ fn neighbours(spec: &Place<'_>, out: &mut Warnings) {
 
 fn annotation(metadata: &Place<'_>, name: &str, text: &str, out: &mut Warnings) {
     let there = metadata.at(&["annotations"]).entries().into_iter().find(|(key, _)| *key == name);
-    out.extend(there.map(|(_, place)| format!("{}: {text}", place.path)));
+    out.extend(there.map(|(_, place)| format!("{}: {text}", place.path())));
 }
 
 fn repeated(list: &Place<'_>, name: &str, out: &mut Warnings) {
     let mut seen = BTreeSet::new();
-    for place in list.items().iter().map(|item| item.at(&[name])) {
+    for place in list.items().map(|item| item.at(&[name])) {
         if !seen.insert(place.text()) {
-            out.push(format!("{}: duplicate {name} {:?}", place.path, place.text()));
+            out.push(format!("{}: duplicate {name} {:?}", place.path(), place.text()));
         }
     }
 }
 
 /// Bytes are counted in whole ones.
 fn fractions(amounts: &Place<'_>, out: &mut Warnings) {
-    for (_, amount) in
-        amounts.entries().iter().filter(|(name, _)| matches!(*name, "memory" | "ephemeral-storage"))
-    {
-        fraction(amount, out);
+    for (_, amount) in amounts.entries().filter(|(name, _)| matches!(*name, "memory" | "ephemeral-storage")) {
+        fraction(&amount, out);
     }
 }
 
 fn fraction(amount: &Place<'_>, out: &mut Warnings) {
     if let Some(bytes) = amount.text().parse::<Quantity>().ok().filter(|bytes| bytes.millis() % 1000 != 0) {
         let text = format!("fractional byte value \"{bytes}\" is invalid, must be an integer");
-        out.push(format!("{}: {text}", amount.path));
+        out.push(format!("{}: {text}", amount.path()));
     }
 }
 
 /// Of a class of runtimes.
 pub(super) fn runtime_class(new: &Value, _: Option<&Value>) -> Warnings {
     let selector = Place::of(new).at(&["scheduling", "nodeSelector"]);
-    let of = |(name, _): (&str, _)| old_label(name).map(|text| format!("{}: {text}", selector.path));
+    let of = |(name, _): (&str, _)| old_label(name).map(|text| format!("{}: {text}", selector.path()));
     selector.entries().into_iter().filter_map(of).collect()
 }
 
@@ -264,7 +261,7 @@ fn variables(list: &Place<'_>, out: &mut Warnings) {
         if !seen.insert(name) && !extends {
             let text =
                 format!("hides previous definition of {name:?}, which may be dropped when using apply");
-            out.push(format!("{}: {text}", variable.path));
+            out.push(format!("{}: {text}", variable.path()));
         }
     }
 }

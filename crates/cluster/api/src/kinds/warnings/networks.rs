@@ -20,11 +20,11 @@ pub(in super::super) fn service(new: &Value, _: Option<&Value>) -> Warnings {
             "annotation {HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead"
         ));
     }
-    let text = |name: &str| spec.at(&[name]).text();
-    let (kind, externals) = (text("type"), spec.at(&["externalIPs"]).items());
+    let text = |name: &'static str| spec.at(&[name]).text();
+    let (kind, externals) = (text("type"), Vec::from_iter(spec.at(&["externalIPs"]).items()));
     let is_headless = kind == "ClusterIP" && text("clusterIP") == "None";
     if !matches!(text("clusterIP"), "" | "None") {
-        spec.at(&["clusterIPs"]).items().iter().for_each(|ip| address(ip, &mut out));
+        spec.at(&["clusterIPs"]).items().for_each(|ip| address(&ip, &mut out));
     }
     let mut ignored = |is_so: bool, what: &str| {
         if is_so {
@@ -39,7 +39,7 @@ pub(in super::super) fn service(new: &Value, _: Option<&Value>) -> Warnings {
         out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
     }
     address(&spec.at(&["loadBalancerIP"]), &mut out);
-    spec.at(&["loadBalancerSourceRanges"]).items().iter().for_each(|range| self::range(range, &mut out));
+    spec.at(&["loadBalancerSourceRanges"]).items().for_each(|range| self::range(&range, &mut out));
     if kind == EXTERNAL && !externals.is_empty() {
         out.push(format!("spec.externalIPs is ignored when spec.type is {EXTERNAL:?}"));
     }
@@ -59,7 +59,7 @@ pub(in super::super) fn endpoints(new: &Value, _: Option<&Value>) -> Warnings {
     if writer(&whole, "endpoints.kubernetes.io/managed-by") != "endpoint-controller" {
         for subset in whole.at(&["subsets"]).items() {
             for list in ["addresses", "notReadyAddresses"] {
-                subset.at(&[list]).items().iter().for_each(|it| address(&it.at(&["ip"]), &mut out));
+                subset.at(&[list]).items().for_each(|it| address(&it.at(&["ip"]), &mut out));
             }
         }
     }
@@ -75,13 +75,13 @@ pub(in super::super) fn endpoint_slice(new: &Value, old: Option<&Value>) -> Warn
     }
     if !SLICE_WRITERS.contains(&writer(&whole, "endpointslice.kubernetes.io/managed-by")) {
         for endpoint in whole.at(&["endpoints"]).items() {
-            endpoint.at(&["addresses"]).items().iter().for_each(|it| address(it, &mut out));
+            endpoint.at(&["addresses"]).items().for_each(|it| address(&it, &mut out));
         }
     }
     out
 }
 
-fn writer<'a>(whole: &Place<'a>, label: &str) -> &'a str {
+fn writer<'a>(whole: &Place<'a>, label: &'a str) -> &'a str {
     whole.at(&["metadata", "labels", label]).text()
 }
 
@@ -89,10 +89,10 @@ fn writer<'a>(whole: &Place<'a>, label: &str) -> &'a str {
 pub(in super::super) fn network_policy(new: &Value, _: Option<&Value>) -> Warnings {
     let (spec, mut out) = (Place::of(new).at(&["spec"]), Vec::new());
     for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
-        for peer in spec.at(&[direction]).items().iter().flat_map(|rule| rule.at(&[peers]).items()) {
+        for peer in spec.at(&[direction]).items().flat_map(|rule| rule.at(&[peers]).items()) {
             let block = peer.at(&["ipBlock"]);
             range(&block.at(&["cidr"]), &mut out);
-            block.at(&["except"]).items().iter().for_each(|it| range(it, &mut out));
+            block.at(&["except"]).items().for_each(|it| range(&it, &mut out));
         }
     }
     out
@@ -107,13 +107,13 @@ pub(in super::super) fn node(new: &Value, _: Option<&Value>) -> Warnings {
     if !spec.at(&["externalID"]).text().is_empty() {
         out.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
     }
-    spec.at(&["podCIDRs"]).items().iter().for_each(|it| range(it, &mut out));
+    spec.at(&["podCIDRs"]).items().for_each(|it| range(&it, &mut out));
     out
 }
 
 /// Of an address that has another form.
 pub(super) fn address(place: &Place<'_>, out: &mut Warnings) {
-    let (path, text) = (&place.path, place.text());
+    let (path, text) = (&place.path(), place.text());
     let Ok(IpAddr::V6(ip)) = text.parse() else { return };
     match ip.to_ipv4_mapped() {
         Some(mapped) => {
@@ -129,7 +129,7 @@ pub(super) fn address(place: &Place<'_>, out: &mut Warnings) {
 
 /// Of a range that has another form, or that may be meant as an address.
 fn range(place: &Place<'_>, out: &mut Warnings) {
-    let (path, text) = (&place.path, place.text());
+    let (path, text) = (&place.path(), place.text());
     let Some((first, bits)) = text.split_once('/') else { return };
     let (Ok(first), Ok(length)) = (first.parse::<IpAddr>(), bits.parse::<u32>()) else { return };
     let (masked, whole) = match first {

@@ -57,7 +57,7 @@ impl<'a> Same<'a> {
                 _ if number == 0 => "overlapping port definition",
                 _ => "dangerously ambiguous port definition",
             };
-            format!("{}: {how} with {}", port.path, other.path)
+            format!("{}: {how} with {}", port.path(), other.path())
         };
         clashing.iter().map(told).collect()
     }

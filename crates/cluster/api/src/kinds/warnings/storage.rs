@@ -26,14 +26,14 @@ pub(in super::super) fn volume(new: &Value, _: Option<&Value>) -> Warnings {
     if reclaim.text() == "Recycle" {
         out.push(format!(
             "{}: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.",
-            reclaim.path
+            reclaim.path()
         ));
     }
     for term in spec.at(&["nodeAffinity", "required", "nodeSelectorTerms"]).items() {
         for rule in term.at(&["matchExpressions"]).items() {
             key(&rule.at(&["key"]), &mut out);
             for value in rule.at(&["values"]).items() {
-                let of = |fault: &String| format!("{}: {} is invalid, {fault}", value.path, value.text());
+                let of = |fault: &String| format!("{}: {} is invalid, {fault}", value.path(), value.text());
                 out.extend(names::label_value(value.text()).iter().map(of));
             }
         }
@@ -55,17 +55,17 @@ pub(in super::super) fn claim(new: &Value, _: Option<&Value>) -> Warnings {
 pub(super) fn of_claim(spec: &Place<'_>, out: &mut Warnings) {
     for list in ["requests", "limits"] {
         let amounts = spec.at(&["resources", list]).entries();
-        amounts.iter().filter(|(name, _)| *name == "storage").for_each(|(_, amount)| fraction(amount, out));
+        amounts.filter(|(name, _)| *name == "storage").for_each(|(_, amount)| fraction(&amount, out));
     }
 }
 
 /// Of a storage class.
 pub(in super::super) fn class(new: &Value, _: Option<&Value>) -> Warnings {
     let terms = Place::of(new).at(&["allowedTopologies"]).items();
-    let rules = terms.iter().flat_map(|term| term.at(&["matchLabelExpressions"]).items());
+    let rules = terms.flat_map(|term| term.at(&["matchLabelExpressions"]).items());
     let of = |rule: Place<'_>| {
         let key = rule.at(&["key"]);
-        old_label(key.text()).map(|text| format!("{}: {text}", key.path))
+        old_label(key.text()).map(|text| format!("{}: {text}", key.path()))
     };
     rules.filter_map(of).collect()
 }
@@ -73,7 +73,7 @@ pub(in super::super) fn class(new: &Value, _: Option<&Value>) -> Warnings {
 /// Of what a driver says that it can hold.
 pub(in super::super) fn capacity(new: &Value, _: Option<&Value>) -> Warnings {
     let (selector, mut out) = (Place::of(new).at(&["nodeTopology"]), Vec::new());
-    selector.at(&["matchExpressions"]).items().iter().for_each(|rule| key(&rule.at(&["key"]), &mut out));
+    selector.at(&["matchExpressions"]).items().for_each(|rule| key(&rule.at(&["key"]), &mut out));
     for (name, _) in selector.at(&["matchLabels"]).entries() {
         out.extend(old_label(name).map(|text| format!("nodeTopology.matchLabels.{name}: {text}")));
     }
@@ -81,5 +81,5 @@ pub(in super::super) fn capacity(new: &Value, _: Option<&Value>) -> Warnings {
 }
 
 fn key(key: &Place<'_>, out: &mut Warnings) {
-    out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path, key.text())));
+    out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path(), key.text())));
 }

@@ -30,8 +30,8 @@ pub(in super::super) fn stateful_set(new: &Value, old: Option<&Value>) -> Warnin
     let (spec, mut out) = (Place::of(new).at(&["spec"]), template(new, old, &["spec", "template"]));
     for claim in spec.at(&["volumeClaimTemplates"]).items() {
         // Upstream leaves out where the spec is.
-        let path = if old.is_none() { claim.path.clone() } else { format!("{}.Spec", claim.path) };
-        storage::of_claim(&Place { value: claim.at(&["spec"]).value, path }, &mut out);
+        let path = if old.is_none() { claim.path() } else { format!("{}.Spec", claim.path()) };
+        storage::of_claim(&Place::shown(claim.at(&["spec"]).value, &path), &mut out);
     }
     if spec.at(&["revisionHistoryLimit"]).number() < 0 {
         out.push(
@@ -72,7 +72,7 @@ fn of_job(new: &Value, old: Option<&Value>, path: &[&str]) -> Warnings {
     if spec.at(&["completionMode"]).text() == "Indexed" && is_large && !is_as_before {
         out.push(format!(
             "{}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail",
-            spec.path
+            spec.path()
         ));
     }
     let whole: Vec<&str> = path.iter().copied().chain(["template"]).collect();
