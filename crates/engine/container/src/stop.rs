@@ -88,7 +88,8 @@ impl Core {
         Ok(())
     }
 
-    /// Signals, waits, kills, waits. Exits that happen in between are a success.
+    /// Signals, waits, kills, waits. Exits that happen in between are a success. As with Docker, who waits for no time at all has
+    /// the signal sent all the same.
     async fn end(
         &self,
         container: &ContainerObject,
@@ -96,7 +97,7 @@ impl Core {
         signal: i32,
         grace: Duration,
     ) -> Result<()> {
-        if signal != SIGKILL && !grace.is_zero() {
+        if signal != SIGKILL {
             self.signal_or_gone(container, signal, false).await?;
             hako_sys::failpoint!("container.stop.signalled");
             if tokio::time::timeout(grace, life.wait_for(Life::is_at_rest)).await.is_ok() {

@@ -112,6 +112,8 @@ fn every_action_of_a_session_is_told_in_its_order() {
                 "container unpause",
                 "image tag",
                 "container commit",
+                // The stop signal, which a first process without a handler does not see, and SIGKILL at once.
+                "container kill",
                 "container kill",
                 "container die",
                 "network disconnect",
