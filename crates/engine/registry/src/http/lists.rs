@@ -1,15 +1,15 @@
 //! Lists: tags, repositories, referrers.
 
 use super::request::query;
-use super::{Answer, OCI_FILTERS, Request, json, set};
+use super::{Answer, Body, Front, OCI_FILTERS, Request, STALE, json, set};
 use crate::auth::Caller;
 use crate::error::RegistryError;
 use crate::manifest::OCI_INDEX;
 use crate::name::{Reference, Repository};
 use crate::registry::Registry;
 use hako_names::Digest;
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, LINK};
+use http::header::{CONTENT_TYPE, LINK, WARNING};
+use http::{Response, StatusCode};
 
 /// The longest page, and a page where none was asked for.
 const PAGE_LIMIT: usize = 1000;
@@ -17,18 +17,38 @@ const PAGE_LIMIT: usize = 1000;
 const REFERRERS_LIMIT: usize = 4096;
 
 /// `GET …/tags/list?n&last`.
-pub(super) fn tags(registry: &Registry, name: &Repository, request: &Request) -> Answer {
+pub(super) async fn tags(front: &Front, name: &Repository, request: &Request) -> Answer {
+    let (limit, last) = page(request)?;
+    let here = || tags_here(&front.registry, name, limit, last.as_deref());
+    let Some(origin) = front.upstreams.origin(name) else { return here() };
+    match origin.tags(limit, last.as_deref()).await {
+        Ok((tags, next)) => Ok(tags_page(name, limit, &tags, next.as_deref())),
+        Err(RegistryError::Upstream { source }) if source.is_not_found() => {
+            Err(RegistryError::NameUnknown { repository: name.clone() })
+        }
+        Err(error) => {
+            let mut stale = here().map_err(|_| error)?;
+            set(&mut stale, WARNING, STALE);
+            Ok(stale)
+        }
+    }
+}
+
+fn tags_here(registry: &Registry, name: &Repository, limit: usize, last: Option<&str>) -> Answer {
     if !registry.metadata().has_repository(name)? {
         return Err(RegistryError::NameUnknown { repository: name.clone() });
     }
-    let (limit, last) = page(request)?;
-    let page = registry.metadata().tags(name, last.as_deref(), limit)?;
-    let tags: Vec<&str> = page.items.iter().map(crate::name::Tag::as_str).collect();
+    let page = registry.metadata().tags(name, last, limit)?;
+    let tags: Vec<String> = page.items.iter().map(ToString::to_string).collect();
+    Ok(tags_page(name, limit, &tags, tags.last().map(String::as_str).filter(|_| page.has_more)))
+}
+
+fn tags_page(name: &Repository, limit: usize, tags: &[String], next: Option<&str>) -> Response<Body> {
     let mut response = json(StatusCode::OK, serde_json::json!({"name": name, "tags": tags}).to_string());
-    if let (true, Some(last)) = (page.has_more, tags.last()) {
+    if let Some(last) = next {
         set(&mut response, LINK, format!("</v2/{name}/tags/list?n={limit}&last={last}>; rel=\"next\""));
     }
-    Ok(response)
+    response
 }
 
 /// `GET /v2/_catalog?n&last`.
@@ -46,12 +66,34 @@ pub(super) fn catalog(registry: &Registry, caller: &Caller, request: &Request) -
 
 /// `GET …/referrers/DIGEST?artifactType`: an index, empty for what nothing refers to.
 pub(super) async fn referrers(
-    registry: &Registry,
+    front: &Front,
     name: &Repository,
     subject: Digest,
     request: &Request,
 ) -> Answer {
     let wanted = query(request, "artifactType")?.filter(|wanted| !wanted.is_empty());
+    let mut descriptors = match front.upstreams.origin(name) {
+        // Not kept, so while the upstream cannot be asked it is not said that there are none.
+        Some(origin) => origin.referrers(subject).await?,
+        None => referrers_here(&front.registry, name, subject).await?,
+    };
+    if let Some(wanted) = &wanted {
+        descriptors.retain(|one| one["artifactType"] == wanted.as_str());
+    }
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors});
+    let mut response = json(StatusCode::OK, index.to_string());
+    set(&mut response, CONTENT_TYPE, OCI_INDEX);
+    if wanted.is_some() {
+        set(&mut response, OCI_FILTERS, "artifactType");
+    }
+    Ok(response)
+}
+
+async fn referrers_here(
+    registry: &Registry,
+    name: &Repository,
+    subject: Digest,
+) -> Result<Vec<serde_json::Value>, RegistryError> {
     let found = registry.metadata().referrers(name, subject, REFERRERS_LIMIT)?;
     let mut descriptors: Vec<serde_json::Value> = found
         .into_iter()
@@ -73,16 +115,7 @@ pub(super) async fn referrers(
             descriptors.push(descriptor);
         }
     }
-    if let Some(wanted) = &wanted {
-        descriptors.retain(|one| one["artifactType"] == wanted.as_str());
-    }
-    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors});
-    let mut response = json(StatusCode::OK, index.to_string());
-    set(&mut response, CONTENT_TYPE, OCI_INDEX);
-    if wanted.is_some() {
-        set(&mut response, OCI_FILTERS, "artifactType");
-    }
-    Ok(response)
+    Ok(descriptors)
 }
 
 /// What clients listed themselves, under the tag that they use where there is no referrers API ("Referrers Tag Schema").

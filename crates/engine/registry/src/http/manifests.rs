@@ -2,7 +2,7 @@
 
 use super::blobs::{etag, is_known};
 use super::request::{bytes, header, query_all};
-use super::{Answer, Body, CONTENT_DIGEST, Front, OCI_SUBJECT, Request, empty, set};
+use super::{Answer, Body, CONTENT_DIGEST, Front, OCI_SUBJECT, Request, STALE, empty, set};
 use crate::error::RegistryError;
 use crate::manifest::{self, Manifest};
 use crate::metadata::ManifestRecord;
@@ -27,7 +27,7 @@ pub(super) async fn get(front: &Front, name: &Repository, reference: Reference, 
     set(&mut response, CONTENT_DIGEST, digest.to_string());
     set(&mut response, ETAG, etag(digest));
     if freshness == Freshness::Stale {
-        set(&mut response, WARNING, "110 - \"Response is Stale\"");
+        set(&mut response, WARNING, STALE);
     }
     if response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);

@@ -39,6 +39,8 @@ use std::time::{Duration, Instant};
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 pub(crate) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// Of what an upstream may have otherwise by now (RFC 7234, section 5.5.1).
+const STALE: &str = "110 - \"Response is Stale\"";
 pub(crate) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
@@ -200,9 +202,9 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
     match (route, request.method()) {
         (Route::Base, &Method::GET | &Method::HEAD) => Ok(json(StatusCode::OK, "{}")),
         (Route::Catalog, &Method::GET) => lists::catalog(registry, caller, &request),
-        (Route::Tags(name), &Method::GET) => lists::tags(registry, &name, &request),
+        (Route::Tags(name), &Method::GET) => lists::tags(front, &name, &request).await,
         (Route::Referrers(name, digest), &Method::GET) => {
-            lists::referrers(registry, &name, digest, &request).await
+            lists::referrers(front, &name, digest, &request).await
         }
         (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => {
             blobs::get(front, &name, digest, &request).await

@@ -18,7 +18,7 @@ pub(crate) use blob::Fetched;
 use crate::clock::now_unix_s;
 use crate::config::UpstreamConfig;
 use crate::error::RegistryError;
-use crate::name::{Reference, Repository};
+use crate::name::{Reference, Repository, Tag};
 use crate::registry::Registry;
 use flights::Flights;
 use hako_error::{Classify as _, Error, Kind};
@@ -205,6 +205,31 @@ impl Origin {
             (None, Some(known)) => registry.touch_manifest(repository, known).await,
             (None, None) => Ok(()),
         }
+    }
+
+    /// A page of the upstream's tags, and after which one the next page begins.
+    pub(crate) async fn tags(
+        &self,
+        limit: usize,
+        last: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>), RegistryError> {
+        self.upstream.may_ask()?;
+        let count = u32::try_from(limit).ok();
+        let page = self.upstream.judge(self.upstream.client.list_tags(&self.name, count, last).await)?;
+        let tags: Vec<String> = page.items.into_iter().filter(|tag| tag.parse::<Tag>().is_ok()).collect();
+        // A registry that gives the same page again and again is not followed.
+        let next = page.next.filter(|next| Some(next.as_str()) != last && next.parse::<Tag>().is_ok());
+        Ok((tags, next))
+    }
+
+    /// What the upstream says refers to a manifest.
+    pub(crate) async fn referrers(&self, subject: Digest) -> Result<Vec<serde_json::Value>, RegistryError> {
+        self.upstream.may_ask()?;
+        let found = self.upstream.client.referrers(&self.name, subject, None).await;
+        let Some(index) = self.upstream.judge(found)? else { return Ok(Vec::new()) };
+        let mut index: serde_json::Value = serde_json::from_slice(&index.bytes).unwrap_or_default();
+        let descriptors = index.get_mut("manifests").and_then(serde_json::Value::as_array_mut);
+        Ok(descriptors.map(std::mem::take).unwrap_or_default())
     }
 
     fn is_fresh(&self, key: &str) -> bool {

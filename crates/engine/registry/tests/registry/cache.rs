@@ -279,3 +279,36 @@ fn of_several_upstreams_the_one_with_the_longest_prefix_is_asked() {
     });
     assert_eq!(got, digests);
 }
+
+#[test]
+fn tags_and_referrers_are_listed_as_the_upstream_has_them() {
+    let upstream = Fixture::start();
+    let subject = upstream.push_image("a", "v1", b"one");
+    for tag in ["v2", "v3"] {
+        upstream.push_image("a", tag, tag.as_bytes());
+    }
+    let signature = crate::referrers::artifact(&upstream, subject, "application/signature");
+    let signature = upstream.put_manifest("a", "sig", &signature);
+    let cache = cache_of("up", &upstream.host());
+    let tags = |path: &str| {
+        let answer = cache.get(path);
+        (answer.json()["tags"].clone(), answer.header("link").to_owned(), answer.header("warning").to_owned())
+    };
+    let path = "/v2/up/a/tags/list";
+    assert_eq!(tags(path), (serde_json::json!(["sig", "v1", "v2", "v3"]), String::new(), String::new()));
+    let (first, link, _) = tags(&format!("{path}?n=3"));
+    assert_eq!(first, serde_json::json!(["sig", "v1", "v2"]));
+    let next = link.split(['<', '>']).nth(1).unwrap();
+    assert_eq!(tags(next), (serde_json::json!(["v3"]), String::new(), String::new()));
+    assert_eq!(cache.get("/v2/up/none/tags/list").code(), "NAME_UNKNOWN");
+    let referrers = format!("/v2/up/a/referrers/{subject}");
+    assert_eq!(cache.get(&referrers).json()["manifests"][0]["digest"], signature.to_string());
+    let filtered = cache.get(&format!("{referrers}?artifactType=application%2Fsbom"));
+    assert_eq!(filtered.json()["manifests"], serde_json::json!([]));
+
+    assert_eq!(cache.get("/v2/up/a/manifests/v2").status, 200);
+    drop(upstream);
+    let stale = "110 - \"Response is Stale\"".to_owned();
+    assert_eq!(tags(path), (serde_json::json!(["v2"]), String::new(), stale));
+    assert_eq!(cache.get(&referrers).status, 503);
+}
