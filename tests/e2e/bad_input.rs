@@ -121,7 +121,7 @@ fn a_name_or_port_that_is_none_is_named_and_no_container_is_left() {
     assert_says(&refusal(&platform, &["run", "--rm", "absent:v1"]), &["absent:v1", "hako build -t"]);
     assert_says(&refusal(&platform, &["build", "-t", "UPPER", "."]), &["UPPER"]);
     assert_eq!(refusal(&platform, &["stop", "nope"]), "hako: No such container: nope\n");
-    assert_eq!(refusal(&platform, &["image", "rm", "nope"]), "hako: No such image: nope\n");
+    assert_eq!(refusal(&platform, &["image", "rm", "nope"]), "hako: No such image: nope:latest\n");
     let empty = files.write("empty.tar", "");
     assert_says(&refusal(&platform, &["image", "import", &empty, "x"]), &["empty.tar", "it is empty"]);
 

@@ -70,7 +70,10 @@ fn hosts(spec: &SandboxSpec, hostname: &str, reached: &Reached) -> String {
     );
     for ip in &reached.ips {
         let _ = match spec.domain.as_str() {
-            "" => writeln!(text, "{ip}\t{hostname}"),
+            "" => match hostname.split_once('.') {
+                Some((short, _)) => writeln!(text, "{ip}\t{hostname} {short}"),
+                None => writeln!(text, "{ip}\t{hostname}"),
+            },
             domain => {
                 let whole = format!(".{domain}");
                 let short = hostname.strip_suffix(&whole).unwrap_or(hostname);
@@ -167,6 +170,8 @@ mod tests {
         let spec = SandboxSpec { hosts: vec![entry], ..SandboxSpec::default() };
         let text = hosts(&spec, "web-0", &Reached::at("10.244.0.7".parse().unwrap()));
         assert!(text.contains("10.244.0.7\tweb-0\n10.1.1.1\tdb\tdb.x\n"), "{text}");
+        let whole = hosts(&spec, "a.b.c", &Reached::at("10.244.0.7".parse().unwrap()));
+        assert!(whole.contains("10.244.0.7\ta.b.c a\n"), "{whole}");
         let files = tempfile::tempdir().unwrap();
         let titled = SandboxSpec { hosts_title: "Kept by a test.".into(), ..spec };
         SandboxFiles::new(files.path())

@@ -57,7 +57,7 @@ pub use engine::{Engine, parse_signal};
 pub use features::Feature;
 pub use hako_network::{NetworkRequest, NetworkSpec};
 pub use hako_runtime::{IdMap, IdRange, SyslogFormat};
-pub use output::check_tag;
+pub use output::{check_tag, log_attributes};
 pub use remap::remap;
 pub use seccomp::SeccompProfile;
 pub use spec::*;

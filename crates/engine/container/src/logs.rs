@@ -72,8 +72,11 @@ impl Reader {
                 return Ok(None);
             }
             // Read before looking for data: what was written before an exit is seen after it.
-            let is_over =
-                !self.options.follow || self.state.borrow().is_over() || self.state.has_changed().is_err();
+            let left = self.until_the_end();
+            let is_over = !self.options.follow
+                || left == Some(Duration::ZERO)
+                || self.state.borrow().is_over()
+                || self.state.has_changed().is_err();
             if self.fill()? {
                 continue;
             }
@@ -84,8 +87,16 @@ impl Reader {
             tokio::select! {
                 () = self.notify.wait() => {}
                 _ = self.state.changed() => {}
+                () = tokio::time::sleep(left.unwrap_or(Duration::MAX)) => {}
             }
         }
+    }
+
+    /// How long lines may still come that are wanted; `None` where that has no end.
+    fn until_the_end(&self) -> Option<Duration> {
+        let left = Timestamp::now().duration_until(self.options.until?);
+        // Rounded up, so that who waits for it does not wake before it.
+        Some(Duration::try_from(left).map_or(Duration::ZERO, |left| left + Duration::from_millis(1)))
     }
 
     fn within_limit(&mut self, mut line: LogLine) -> Option<LogLine> {

@@ -2,7 +2,8 @@
 
 use crate::container::ContainerObject;
 use crate::error::EngineError;
-use crate::{LogAddress, LogDriver, LogExtra};
+use crate::{Container, ContainerSpec, LogAddress, LogDriver, LogExtra, Resolved};
+use hako_names::ContainerId;
 use hako_runtime::{LogFile, LogFormat, SyslogAddress, SyslogTarget};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -45,7 +46,10 @@ impl ContainerObject {
             max_files: settings.max_files,
             format: if is_json { LogFormat::Json } else { LogFormat::Cri },
             compress: settings.compress,
-            attrs: if is_json { self.log_attributes(&settings.extra)? } else { BTreeMap::new() },
+            attrs: match is_json {
+                true => attributes(&settings.extra, &self.names(), &self.record.resolved)?,
+                false => BTreeMap::new(),
+            },
         }))
     }
 
@@ -67,27 +71,43 @@ impl ContainerObject {
     }
 
     fn names(&self) -> Names {
-        let (record, resolved) = (&self.record, &self.record.resolved);
-        Names {
-            id: self.id.to_string(),
-            name: self.status.read().name.clone(),
+        let name = self.status.read().name.clone();
+        Names::of(&self.id, name, &self.record.spec, &self.record.resolved)
+    }
+}
+
+impl Names {
+    fn of(id: &ContainerId, name: String, spec: &ContainerSpec, resolved: &Resolved) -> Self {
+        Self {
+            id: id.to_string(),
+            name,
             image_id: resolved.image_id.trim_start_matches("sha256:").to_owned(),
-            image: record.spec.image.as_written(),
+            image: spec.image.as_written(),
             command: resolved.argv.join(" "),
         }
     }
+}
 
-    fn log_attributes(&self, extra: &LogExtra) -> Result<BTreeMap<String, String>, EngineError> {
-        let resolved = &self.record.resolved;
-        let env = resolved.env.iter().filter_map(|entry| entry.split_once('='));
-        let labels = resolved.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let mut attributes = chosen(labels, &extra.labels, &extra.labels_regex)?;
-        attributes.extend(chosen(env, &extra.env, &extra.env_regex)?);
-        if !extra.tag.is_empty() {
-            attributes.insert("tag".to_owned(), expand(&extra.tag, &self.names())?);
-        }
-        Ok(attributes)
+/// What the options of a container's log ask to be told with its lines.
+pub fn log_attributes(container: &Container) -> hako_error::Result<BTreeMap<String, String>> {
+    let (spec, resolved) = (&container.spec, &container.resolved);
+    let names = Names::of(&container.id, spec.name.clone(), spec, resolved);
+    Ok(attributes(&spec.log.extra, &names, resolved)?)
+}
+
+fn attributes(
+    extra: &LogExtra,
+    names: &Names,
+    resolved: &Resolved,
+) -> Result<BTreeMap<String, String>, EngineError> {
+    let env = resolved.env.iter().filter_map(|entry| entry.split_once('='));
+    let labels = resolved.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut attributes = chosen(labels, &extra.labels, &extra.labels_regex)?;
+    attributes.extend(chosen(env, &extra.env, &extra.env_regex)?);
+    if !extra.tag.is_empty() {
+        attributes.insert("tag".to_owned(), expand(&extra.tag, names)?);
     }
+    Ok(attributes)
 }
 
 /// Those whose names are listed or match.

@@ -5,7 +5,8 @@ use crate::{ContainerSpec, Resolved};
 use hako_oci::image::ImageConfiguration;
 use std::collections::BTreeMap;
 
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a process has that is told no other. Not of the container's configuration, so that images made of it lack it too.
+pub(crate) const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const SIGTERM: i32 = 15;
 
 /// What a container of this image and request runs.
@@ -45,9 +46,7 @@ pub(crate) fn merge(spec: &ContainerSpec, image: &ImageConfiguration) -> Result<
         argv,
         entrypoint,
         cmd,
-        env: merge_env(
-            [DEFAULT_PATH.to_owned()].iter().chain(config.env().iter().flatten()).chain(&spec.env),
-        ),
+        env: merge_env(config.env().iter().flatten().chain(&spec.env)),
         working_dir: first([&spec.working_dir, config.working_dir().as_ref().unwrap_or(&String::new()), "/"]),
         user: first([&spec.user, config.user().as_ref().unwrap_or(&String::new()), ""]),
         stop_signal: match (spec.stop_signal, config.stop_signal()) {
@@ -157,7 +156,7 @@ mod tests {
     fn the_rest_of_the_request_wins_over_the_image() {
         let spec = ContainerSpec { env: words("B=3 C=4 bad"), user: "1".into(), ..ContainerSpec::default() };
         let resolved = merge(&spec, &image()).unwrap();
-        assert_eq!(resolved.env[1..], ["A=1", "B=3", "C=4"]);
+        assert_eq!(resolved.env, ["A=1", "B=3", "C=4"]);
         assert_eq!(
             (resolved.user.as_str(), resolved.working_dir.as_str(), resolved.stop_signal),
             ("1", "/srv", 3)

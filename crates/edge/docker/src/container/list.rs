@@ -130,7 +130,7 @@ fn summary<'a>(
         names: [format!("/{}", container.spec.name)],
         image: super::image(container),
         image_id: &container.resolved.image_id,
-        command: container.resolved.argv.join(" "),
+        command: command(&container.resolved.argv),
         created: container.created_at.as_second(),
         ports: ports(container, sandbox),
         labels: &container.resolved.labels,
@@ -141,6 +141,15 @@ fn summary<'a>(
         mounts: super::inspect::mounts(state, container),
         sizes: None,
     }
+}
+
+/// Program and arguments in a line, as Docker writes them.
+fn command(argv: &[String]) -> String {
+    let quoted = |(at, word): (usize, &String)| match at > 0 && word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    };
+    argv.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Published ports as granted, then the ports that the image only says it has.

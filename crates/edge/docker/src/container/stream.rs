@@ -18,7 +18,6 @@ use futures::StreamExt;
 use hako_container::{AttachOptions, Container, ContainerEngine, LogLine, LogOptions, Output};
 use hako_error::{Error, Kind};
 use http::header;
-use serde_json::Value;
 use std::future;
 
 pub(crate) async fn attach(
@@ -152,7 +151,7 @@ pub(crate) async fn logs(
         return Err(invalid("Bad parameters: you must choose at least one stream"));
     }
     let (tty, timestamps) = (container.spec.tty, params.flag("timestamps"));
-    let details = if params.flag("details") { details(&container) } else { None };
+    let details = params.flag("details").then(|| details(&container)).transpose()?;
     let mut continues = false;
     let lines = state.engine.logs(&id, options).await?;
     let pieces = lines.map(move |line| {
@@ -172,25 +171,11 @@ fn is_gone(error: &Error) -> bool {
     error.kind() == Kind::NotFound
 }
 
-/// What the log's options ask to be told with each line: `key=value,…` of labels and variables.
-fn details(container: &Container) -> Option<String> {
-    let request: Value = serde_json::from_str(container.spec.annotations.get(super::REQUEST)?).ok()?;
-    let options = &request["HostConfig"]["LogConfig"]["Config"];
-    let named = |option: &str| -> Vec<String> {
-        let list = options[option].as_str().unwrap_or_default();
-        list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    };
-    let resolved = &container.resolved;
-    let labels = named("labels")
-        .into_iter()
-        .filter_map(|name| Some((name.clone(), resolved.labels.get(&name)?.clone())));
-    let variables = named("env").into_iter().filter_map(|name| {
-        let found =
-            resolved.env.iter().find_map(|entry| entry.split_once('=').filter(|(key, _)| *key == name));
-        found.map(|(key, value)| (key.to_owned(), value.to_owned()))
-    });
-    let pairs: Vec<String> = labels.chain(variables).map(|(key, value)| format!("{key}={value}")).collect();
-    Some(pairs.join(","))
+/// What the log's options ask to be told with each line: `key=value,…`.
+fn details(container: &Container) -> Result<String, Error> {
+    let attributes = hako_container::log_attributes(container)?;
+    let pairs: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Ok(pairs.join(","))
 }
 
 fn text(line: &LogLine, stamp: bool, details: Option<&str>) -> Bytes {

@@ -1,13 +1,13 @@
 //! `GET /images/json`.
 
-use super::{digests, labels, tags};
+use super::{digests, labels, tags, with_tag};
 use crate::error::{Answer, blocking};
 use crate::params::{Filters, Params};
 use crate::{DockerState, glob};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use hako_error::Result;
+use hako_error::{Error, Kind, Result};
 use hako_image::Image;
 use hako_names::ImageRef;
 use jiff::Timestamp;
@@ -71,7 +71,11 @@ fn is_meant(patterns: &[String], name: &ImageRef) -> bool {
 fn newest_of(state: &DockerState, names: &[String]) -> Result<Option<Timestamp>> {
     let mut newest = None;
     for name in names {
-        newest = newest.max(state.images.find(name)?.created());
+        let found = state.images.find(name).map_err(|error| match error.kind() {
+            Kind::NotFound => Error::new(Kind::NotFound, format!("No such image: {}", with_tag(name))),
+            _ => error,
+        });
+        newest = newest.max(found?.created());
     }
     Ok(newest)
 }

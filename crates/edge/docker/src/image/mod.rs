@@ -85,10 +85,15 @@ pub(crate) async fn find(state: &DockerState, name: &str) -> Result<Image, Failu
     let (images, wanted) = (state.images.clone(), name.to_owned());
     match blocking(move || images.find(&wanted)).await {
         Err(failure) if failure.0.is_not_found() => {
-            Err(Failure(Error::new(Kind::NotFound, format!("No such image: {name}"))))
+            Err(Failure(Error::new(Kind::NotFound, format!("No such image: {}", with_tag(name)))))
         }
         found => found,
     }
+}
+
+/// A name as it is in refusals: with the tag that it means.
+pub(crate) fn with_tag(name: &str) -> String {
+    name.parse::<ImageRef>().map_or_else(|_| name.to_owned(), |name| name.to_string())
 }
 
 /// Names with a tag; one that only pins a digest is no tag.

@@ -79,3 +79,104 @@ fn a_volume_can_be_below_the_groups_of_which_each_hierarchy_is_seen() {
         });
     });
 }
+
+#[test]
+fn lists_and_refusals_have_the_words_that_scripts_look_for() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.with_each_cli(|docker| {
+            docker.ok(&["create", "--name", "quoted", "busybox", "sh", "-c", "a \"b c\"", "plain"]);
+            let shown = docker.ok(&["ps", "-a", "--no-trunc", "--format", "{{.Command}}"]);
+            assert_eq!(shown.trim(), r#""sh -c 'a \"b c\"' plain""#);
+            docker.ok(&["rm", "quoted"]);
+            let ambiguous = "refusing to create an ambiguous tag using digest algorithm as name";
+            for (args, words) in [
+                (&["tag", "busybox", "sha256:beef"][..], ambiguous),
+                (&["tag", "nosuch", "x"], "No such image: nosuch:latest"),
+                (&["history", "nosuch"], "No such image: nosuch:latest"),
+                (&["images", "--filter", "before=nosuch"], "No such image: nosuch:latest"),
+                (
+                    &["run", "--rm", "busybox", "nosuch"],
+                    r#"exec: "nosuch": executable file not found in $PATH"#,
+                ),
+                (
+                    &["run", "--rm", "busybox", "/nosuch"],
+                    r#"exec: "/nosuch": stat /nosuch: no such file or directory"#,
+                ),
+            ] {
+                let (code, _, err) = docker.run(args);
+                assert!(code != 0 && err.contains(words), "{args:?}: {code} {err}");
+            }
+        });
+    });
+}
+
+#[test]
+fn an_image_of_a_container_has_the_variables_that_were_given_and_no_others() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let bare = docker.dir.join("busybox.tar");
+        docker.ok(&["import", bare.to_str().unwrap(), "bare"]);
+        let env = |kind: &str, name: &str| {
+            docker.ok(&[kind, "inspect", "-f", "{{json .Config.Env}}", name]).trim().to_owned()
+        };
+        docker.ok(&["run", "--name", "made", "-e", "X=y", "bare", "/bin/sh", "-c", "echo $PATH"]);
+        assert_eq!(
+            docker.ok(&["logs", "made"]).trim(),
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        );
+        docker.ok(&["commit", "made", "kept"]);
+        assert_eq!(
+            (env("container", "made").as_str(), env("image", "kept").as_str()),
+            (r#"["X=y"]"#, r#"["X=y"]"#)
+        );
+        docker.ok(&["rm", "made"]);
+    });
+}
+
+#[test]
+fn the_files_of_the_network_are_seen_whatever_is_mounted_above_them() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let etc = docker.dir.join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        let bind = format!("{}:/etc", etc.display());
+        let script = "cat /etc/hostname; grep -c localhost /etc/hosts; ls -A /etc; test -e /etc/resolv.conf";
+        docker.with_each_cli(|docker| {
+            for option in [["-v", "etc:/etc"], ["-v", &bind], ["--tmpfs", "/etc"]] {
+                let run = ["run", "--rm", "--hostname", "web", option[0], option[1], "busybox", "sh", "-c", script];
+                let said = docker.ok(&run);
+                assert!(said.starts_with("web\n2\n") && said.contains("hostname\nhosts\n"), "{option:?}: {said}");
+            }
+            let write = "for one in hosts hostname resolv.conf; do echo x 2>/dev/null >/etc/$one && echo $one; done; true";
+            let read_only = docker.ok(&["run", "--rm", "--read-only", "busybox", "sh", "-c", write]);
+            assert_eq!(read_only, "", "files of a read-only root can be written");
+        });
+        docker.ok(&["volume", "rm", "etc"]);
+    });
+}
+
+#[test]
+fn ordinary_users_listen_on_every_port_and_ping() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let both = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range";
+        docker.with_each_cli(|docker| {
+            let run = |options: &[&str], script: &str| {
+                docker.ok(&[&["run", "--rm"], options, &["busybox", "sh", "-c", script]].concat())
+            };
+            assert_eq!(run(&[], both), "0\n0\t2147483647\n");
+            assert_eq!(run(&["--network", "none"], both), "0\n0\t2147483647\n");
+            let listens = "nc -l -p 80 </dev/null & until grep -q ':0050 .* 0A' /proc/net/tcp /proc/net/tcp6; \
+                           do sleep 0.05; kill -0 $! || exit 1; done; echo listens";
+            assert_eq!(run(&["--user", "1000", "--cap-drop", "ALL"], listens), "listens\n");
+            let asked = ["--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"];
+            assert_eq!(run(&asked, both), "1024\n0\t2147483647\n");
+        });
+        let host = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+        assert_eq!(
+            docker.ok(&["run", "--rm", "--network", "host", "busybox", "sh", "-c", both]).lines().next(),
+            host.lines().next()
+        );
+    });
+}

@@ -35,8 +35,30 @@ fn the_file_at_log_path_is_docker_s_json() {
             assert!(lines.iter().all(|line| line["attrs"] == attrs), "{lines:?}");
             assert!(lines[0]["time"].as_str().unwrap().ends_with('Z'));
             assert_eq!(docker.ok(&["logs", "--tail", "1", "web"]), "end");
+            let details = docker.ok(&["logs", "--details", "--tail", "1", "web"]);
+            assert_eq!(details, "COLOUR=blue,tag=web,team=red end");
             docker.ok(&["rm", "web"]);
         });
+    });
+}
+
+#[test]
+fn a_log_is_followed_until_the_moment_that_is_given() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "quiet", "busybox", "sh", "-c", "echo once; exec sleep 1000"]);
+        docker.until("it has spoken", || docker.ok(&["logs", "quiet"]) == "once\n");
+        docker.with_each_cli(|docker| {
+            // Neither an answer if nothing tells its end.
+            assert_eq!(docker.ok(&["logs", "-f", "--until", "1000h", "quiet"]), "");
+            if docker.is_peer() {
+                // It goes on until somebody says something later than that.
+                return;
+            }
+            let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1500);
+            assert_eq!(docker.ok(&["logs", "-f", "--until", &soon.to_string(), "quiet"]), "once\n");
+        });
+        docker.ok(&["rm", "-f", "quiet"]);
     });
 }
 

@@ -7,7 +7,8 @@ use crate::{Below, ContainerSpec, MountSource, Propagation};
 use hako_oci::runtime::{Mount, MountBuilder};
 use std::path::Path;
 
-/// The default mounts, the sandbox's files, the container's own in order of their targets' depth, so that a mount inside another's target is not hidden by it.
+/// The default mounts, then the sandbox's files and the container's own in order of their targets' depth, so that none
+/// inside another's target is hidden by it.
 pub(super) fn mounts(
     base: Vec<Mount>,
     spec: &ContainerSpec,
@@ -32,21 +33,21 @@ pub(super) fn mounts(
     {
         all.extend(mount("bind", place, shm, &["rbind", "rprivate", "rw", "nosuid", "nodev", "noexec"]));
     }
-    for (source, target) in &around.files {
-        if !own.contains(&Path::new(target)) {
-            all.extend(mount("bind", source, Path::new(target), &["rbind", "rprivate", "rw"]));
-        }
-    }
-    let mut wanted: Vec<(usize, &crate::Mount)> = spec.mounts.iter().enumerate().collect();
-    wanted.sort_by_key(|(_, mount)| mount.target.components().count());
-    for (index, one) in wanted {
+    let access = if spec.read_only_rootfs { "ro" } else { "rw" };
+    let files = around.files.iter().filter(|(_, target)| !own.contains(&Path::new(target)));
+    let files =
+        files.map(|(from, target)| mount("bind", from, Path::new(target), &["rbind", "rprivate", access]));
+    let mut deep: Vec<Mount> = files.flatten().collect();
+    for (index, one) in spec.mounts.iter().enumerate() {
         let mut built = own_mount(index, one, around)?;
         if !one.subpath.is_empty() {
             let part = format!("{}{}", hako_runtime::SUBPATH_OPTION, one.subpath);
             built.options_mut().get_or_insert_default().push(part);
         }
-        all.push(built);
+        deep.push(built);
     }
+    deep.sort_by_key(|mount| mount.destination().components().count());
+    all.append(&mut deep);
     Ok(all)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Surroundings;
 use crate::error::EngineError;
-use crate::resolve::merge_env;
+use crate::resolve::{DEFAULT_PATH, merge_env};
 use crate::users::Identity;
 use crate::{ContainerSpec, ExecSpec, Resolved, Rlimit};
 use hako_oci::runtime::{
@@ -76,12 +76,15 @@ pub(super) fn fill_process(
     if spec.run_as_non_root && identity.uid == 0 {
         return Err(EngineError::RootForbidden { user: resolved.user.clone() });
     }
-    let mut defaults = vec![format!("HOSTNAME={}", around.hostname), format!("HOME={}", identity.home)];
+    let mut defaults = vec![
+        DEFAULT_PATH.to_owned(),
+        format!("HOSTNAME={}", around.hostname),
+        format!("HOME={}", identity.home),
+    ];
     if spec.tty {
         defaults.push("TERM=xterm".to_owned());
     }
-    let path = resolved.env.iter().take(1);
-    let env = merge_env(path.chain(&defaults).chain(without_empty_home(&resolved.env)));
+    let env = merge_env(defaults.iter().chain(without_empty_home(&resolved.env)));
     let dropped = if spec.privileged { all_capabilities() } else { capabilities(process, spec)? };
     process.set_terminal(Some(spec.tty));
     process.set_args(Some(resolved.argv.clone()));

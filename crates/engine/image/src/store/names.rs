@@ -143,6 +143,10 @@ impl Names {
             let reason = "a name for an image has no digest; the image is found by its own";
             return Err(ImageError::Tag { text: name.to_string(), reason }.into());
         }
+        if name.familiar_name() == "sha256" {
+            let reason = "refusing to create an ambiguous tag using digest algorithm as name";
+            return Err(ImageError::Tag { text: name.to_string(), reason }.into());
+        }
         if self.get(name) == Some(manifest) && self.index_of(name) == index {
             return self.forget(manifest);
         }

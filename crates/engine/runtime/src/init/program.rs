@@ -220,8 +220,8 @@ fn find(name: &str, env: &[String], cwd: &Path) -> Result<PathBuf, InitError> {
     Err(match worst {
         Denied::Missing => InitError::with_code(
             127,
-            // Docker takes these words for exit code 127.
-            format!("exec {name:?}: executable file not found in PATH {search:?} of the container"),
+            // Docker takes these words for exit code 127, and so do scripts.
+            format!("exec: {name:?}: executable file not found in $PATH of the container ({search})"),
         ),
         denied => denied.error(name),
     })
@@ -239,7 +239,7 @@ impl Denied {
         match self {
             Self::Missing => InitError::with_code(
                 127,
-                format!("exec {name:?}: executable file not found in the container"),
+                format!("exec: {name:?}: stat {name}: no such file or directory in the container"),
             ),
             Self::Directory => {
                 InitError::with_code(126, format!("cannot execute {name:?}: it is a directory"))

@@ -61,7 +61,7 @@ pub(crate) async fn create(
         Err(failure) if failure.0.is_not_found() => {
             return Ok(message(
                 StatusCode::NOT_FOUND,
-                &format!("No such image: {}", with_tag(&request.image)),
+                &format!("No such image: {}", crate::image::with_tag(&request.image)),
             ));
         }
         found => found?,
@@ -85,6 +85,7 @@ pub(crate) async fn create(
     let everywhere = everywhere(&state, &host.network_mode).await?;
     let mut sandbox = sandbox_spec(&request, &host, &exposed, &everywhere)?;
     sandbox.remapped = security::is_remapped(&host, state.engine.users().is_some())?;
+    network::let_ordinary_users(&mut sandbox);
     sandbox.share = share::share(&state, &request, &host, &mut body).await?;
     if sandbox.network == NetworkMode::Endpoints {
         sandbox.endpoints = network::endpoints(&state, &request, &host).await?;
@@ -169,10 +170,6 @@ fn foreign_platform(wanted: Option<&str>, image: &Image) -> Option<String> {
          ({}/{}) and no specific platform was requested",
         host.os, host.architecture
     ))
-}
-
-fn with_tag(image: &str) -> String {
-    image.parse::<hako_names::ImageRef>().map_or_else(|_| image.to_owned(), |name| name.to_string())
 }
 
 /// `64m` and the like.

@@ -62,6 +62,19 @@ pub(super) fn sandbox_spec(
     })
 }
 
+/// What programs without capabilities may do in a network of the container's own, as with Docker: listen on every port, and
+/// ping where the groups are the host's. Settings that were asked for stay.
+pub(super) fn let_ordinary_users(sandbox: &mut SandboxSpec) {
+    const PORTS: (&str, &str) = ("net.ipv4.ip_unprivileged_port_start", "0");
+    const PING: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
+    if !matches!(sandbox.network, NetworkMode::None | NetworkMode::Endpoints) {
+        return;
+    }
+    for (name, value) in [PORTS, PING].into_iter().take(if sandbox.remapped { 1 } else { 2 }) {
+        sandbox.sysctls.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+}
+
 /// These are written into lines of the container's hosts file and resolver's configuration: none may begin a line of its own.
 fn check_lines(request: &CreateRequest, host: &HostConfig) -> Result<(), Failure> {
     let lists = [
