@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use hako_api::pki::{Pki, ServerNames};
+use rustls::crypto::ring::cipher_suite;
 use rustls::{ServerConfig, ServerConnection};
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -12,8 +13,8 @@ use std::sync::Arc;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD_BYTES: usize = 9;
-/// The largest frame that a client takes unless it says more.
-const FRAME_BYTES: usize = 16 << 10;
+/// What fills a TLS record with its head; less than the largest frame that a client takes unless it says more.
+const FRAME_BYTES: usize = (16 << 10) - HEAD_BYTES;
 /// How much is encrypted before it is sent, in few calls.
 const BATCH_BYTES: usize = 256 << 10;
 const WINDOW: i64 = 65_535;
@@ -36,11 +37,14 @@ const CONFLICT: &[u8] = b"\x08\x03409";
 /// the bench runs. Returns where.
 pub fn serve(pki: &Path, body: Vec<u8>) -> anyhow::Result<String> {
     let pki = Pki::open(pki, &ServerNames::default())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::ring::default_provider();
+    // What the API prefers, too.
+    provider.cipher_suites.sort_by_key(|suite| *suite != cipher_suite::TLS13_AES_128_GCM_SHA256);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::<hako_api::pki::Issued>::clone(pki.server()));
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec()];
     let (config, body) = (Arc::new(config), Arc::new(body));
     let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -21,6 +21,7 @@ use crate::audit::Record;
 use crate::auth::{Identity, rbac};
 use crate::config::{Limits, ServerConfig};
 use crate::flow::{self, Flow};
+use crate::http::tls::Door;
 use crate::http::{Answer, Encoding, Info, LongPlaces, Outcome, Query, Request, encoded, listen};
 use crate::kinds::Registry;
 use crate::metrics::{Key, Objects, Requests};
@@ -189,8 +190,8 @@ impl Server {
 
     /// Serves HTTPS on a listener until the server stops.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
-        let tls = listen::tls(&self.inner.config)?;
-        listen::serve(Arc::clone(&self.inner), listener, tls).await;
+        let door = Door::new(&self.inner.config)?;
+        listen::serve(Arc::clone(&self.inner), listener, door).await;
         Ok(())
     }
 

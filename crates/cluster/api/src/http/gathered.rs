@@ -11,7 +11,7 @@
 //! connection's. Whoever has the transport otherwise, after an upgrade, flushes as usual.
 
 use std::future::poll_fn;
-use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result, Write as _};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,13 +20,37 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// Less than this waits for what other tasks are about to add.
 const LITTLE_BYTES: usize = 8 << 10;
 /// How much is gathered before it is sent in any case: four TLS records.
 const FULL_BYTES: usize = 64 << 10;
-/// A buffer that is larger becomes this small once it is empty: most connections write little.
-const KEPT_BYTES: usize = 32 << 10;
+/// What a TLS record holds (RFC 8446, section 5.1).
+pub(super) const RECORD_BYTES: usize = 16 << 10;
+/// From this length on, what is written alone is not copied together with what follows.
+const LARGE_BYTES: usize = 4 << 10;
+
+/// A transport that makes records of what it is given and keeps them until it is flushed.
+pub(super) trait Records: AsyncRead + AsyncWrite + Unpin {
+    /// Takes what is given, as one record where one holds it. Returns how much it took, which is not nothing.
+    fn seal(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize>;
+}
+
+impl Records for TlsStream<TcpStream> {
+    fn seal(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        let mut writer = self.get_mut().1.writer();
+        // It takes nothing where its keys had to be renewed first.
+        for _ in 0..2 {
+            let taken = writer.write_vectored(bufs)?;
+            if taken > 0 {
+                return Ok(taken);
+            }
+        }
+        Err(Error::from(ErrorKind::WriteZero))
+    }
+}
 
 /// A transport's reading and writing side.
 pub(super) struct Gathered<S>(Arc<Mutex<Gather<S>>>);
@@ -36,20 +60,30 @@ pub(super) struct Sender<S>(Arc<Mutex<Gather<S>>>);
 
 struct Gather<S> {
     transport: S,
+    /// What is in no record yet; less than one holds.
     out: Vec<u8>,
-    /// Of `out`: how much the transport has taken.
-    sent: usize,
+    /// How much is in records that are not sent.
+    sealed: usize,
     is_polled: bool,
 }
 
+/// Both sides of a connection with TLS.
+pub(super) fn gathered_tls(
+    mut stream: TlsStream<TcpStream>,
+) -> (Gathered<TlsStream<TcpStream>>, Sender<TlsStream<TcpStream>>) {
+    // How much is held is bounded here, where it is known what belongs together.
+    stream.get_mut().1.set_buffer_limit(None);
+    gathered(stream)
+}
+
 /// Both sides of a transport.
-pub(super) fn gathered<S>(transport: S) -> (Gathered<S>, Sender<S>) {
-    let gather = Gather { transport, out: Vec::new(), sent: 0, is_polled: false };
+fn gathered<S>(transport: S) -> (Gathered<S>, Sender<S>) {
+    let gather = Gather { transport, out: Vec::new(), sealed: 0, is_polled: false };
     let gather = Arc::new(Mutex::new(gather));
     (Gathered(Arc::clone(&gather)), Sender(gather))
 }
 
-impl<S: AsyncWrite + Unpin> Sender<S> {
+impl<S: Records> Sender<S> {
     /// Runs a connection on the other side, and sends what it writes.
     pub(super) async fn run<T>(&self, mut connection: Pin<&mut impl Future<Output = T>>) -> T {
         let (mut outcome, turn) = (None, Turn::default());
@@ -112,48 +146,64 @@ impl Wake for Others {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Gather<S> {
+impl<S: Records> Gather<S> {
     fn has_little(&self) -> bool {
         // What the transport did not take waits for the transport.
-        self.sent == 0 && !self.out.is_empty() && self.out.len() < LITTLE_BYTES
+        self.sealed == 0 && !self.out.is_empty() && self.out.len() < LITTLE_BYTES
     }
 
-    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        while self.sent < self.out.len() {
-            match ready!(Pin::new(&mut self.transport).poll_write(context, &self.out[self.sent..]))? {
-                0 => return Poll::Ready(Err(Error::from(ErrorKind::WriteZero))),
-                sent => self.sent += sent,
-            }
+    /// Makes records of all that is in none.
+    fn seal_out(&mut self) -> Result<()> {
+        let mut taken = 0;
+        while taken < self.out.len() {
+            taken += self.transport.seal(&[IoSlice::new(&self.out[taken..])])?;
         }
-        self.sent = 0;
+        self.sealed += taken;
         self.out.clear();
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        ready!(self.poll_drain(context))?;
-        self.out.shrink_to(KEPT_BYTES);
-        Pin::new(&mut self.transport).poll_flush(context)
+        self.seal_out()?;
+        ready!(Pin::new(&mut self.transport).poll_flush(context))?;
+        self.sealed = 0;
+        Poll::Ready(Ok(()))
     }
 
     /// Makes room for what is to be written, if there is none.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.out.len() < FULL_BYTES { Poll::Ready(Ok(())) } else { self.poll_drain(context) }
+        if self.out.len() + self.sealed < FULL_BYTES { Poll::Ready(Ok(())) } else { self.poll_send(context) }
+    }
+
+    /// What is little is copied together; what is not is sealed from where it is, and begins a record.
+    fn take(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let is_alone = self.out.is_empty() && length >= LARGE_BYTES;
+        if !is_alone && self.out.len() + length <= RECORD_BYTES {
+            bufs.iter().for_each(|buf| self.out.extend_from_slice(buf));
+            return Ok(length);
+        }
+        self.seal_out()?;
+        let taken = if length > FULL_BYTES {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+            self.transport.seal(&[IoSlice::new(&first[..first.len().min(FULL_BYTES)])])?
+        } else {
+            self.transport.seal(bufs)?
+        };
+        self.sealed += taken;
+        Ok(taken)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+impl<S: Records> AsyncRead for Gathered<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.0.lock().transport).poll_read(context, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+impl<S: Records> AsyncWrite for Gathered<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
-        let mut gather = self.0.lock();
-        ready!(gather.poll_room(context))?;
-        gather.out.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        self.poll_write_vectored(context, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -163,8 +213,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     ) -> Poll<Result<usize>> {
         let mut gather = self.0.lock();
         ready!(gather.poll_room(context))?;
-        bufs.iter().for_each(|buf| gather.out.extend_from_slice(buf));
-        Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
+        Poll::Ready(gather.take(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -178,7 +227,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         let mut gather = self.0.lock();
-        ready!(gather.poll_drain(context))?;
+        ready!(gather.poll_send(context))?;
         Pin::new(&mut gather.transport).poll_shutdown(context)
     }
 }
@@ -187,27 +236,53 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 mod tests {
     use super::*;
     use std::pin::pin;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    /// Notes how much each write brings.
-    struct Noting<S> {
-        stream: S,
-        writes: Arc<Mutex<Vec<usize>>>,
+    /// Notes how much each record holds.
+    struct Noting {
+        stream: DuplexStream,
+        held: Vec<u8>,
+        records: Arc<Mutex<Vec<usize>>>,
     }
 
-    impl<S: AsyncWrite + Unpin> AsyncWrite for Noting<S> {
-        fn poll_write(
+    impl Noting {
+        fn new(stream: DuplexStream) -> (Self, Arc<Mutex<Vec<usize>>>) {
+            let records = Arc::new(Mutex::new(Vec::new()));
+            (Self { stream, held: Vec::new(), records: Arc::clone(&records) }, records)
+        }
+    }
+
+    impl Records for Noting {
+        fn seal(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+            let before = self.held.len();
+            bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
+            self.records.lock().push(self.held.len() - before);
+            Ok(self.held.len() - before)
+        }
+    }
+
+    impl AsyncRead for Noting {
+        fn poll_read(
             mut self: Pin<&mut Self>,
             context: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<Result<usize>> {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, buf))?;
-            self.writes.lock().push(written);
-            Poll::Ready(Ok(written))
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<Result<()>> {
+            Pin::new(&mut self.stream).poll_read(context, buf)
+        }
+    }
+
+    impl AsyncWrite for Noting {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<Result<usize>> {
+            unreachable!("all of it goes into records")
         }
 
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-            Pin::new(&mut self.stream).poll_flush(context)
+        fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+            let Self { stream, held, .. } = self.get_mut();
+            while !held.is_empty() {
+                let written = ready!(Pin::new(&mut *stream).poll_write(context, held))?;
+                held.drain(..written);
+            }
+            Poll::Ready(Ok(()))
         }
 
         fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -218,8 +293,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_connection_writes_in_one_go_is_sent_in_one_go() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
-        let writes = Arc::new(Mutex::new(Vec::new()));
-        let (mut side, sender) = gathered(Noting { stream: ours, writes: Arc::clone(&writes) });
+        let (transport, records) = Noting::new(ours);
+        let (mut side, sender) = gathered(transport);
         let connection = pin!(async move {
             for _ in 0..32 {
                 side.write_all(b"0123456789").await.unwrap();
@@ -228,20 +303,20 @@ mod tests {
             side
         });
         let mut side = sender.run(connection).await;
-        assert_eq!(*writes.lock(), [320]);
+        assert_eq!(*records.lock(), [320]);
         let mut read = [0; 320];
         theirs.read_exact(&mut read).await.unwrap();
         // Outside of the connection, a flush is one.
         side.write_all(b"upgraded").await.unwrap();
         side.flush().await.unwrap();
-        assert_eq!(*writes.lock(), [320, 8]);
+        assert_eq!(*records.lock(), [320, 8]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_other_tasks_are_about_to_add_is_sent_with_what_is_there() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
-        let writes = Arc::new(Mutex::new(Vec::new()));
-        let (mut side, sender) = gathered(Noting { stream: ours, writes: Arc::clone(&writes) });
+        let (transport, records) = Noting::new(ours);
+        let (mut side, sender) = gathered(transport);
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<[u8; 10]>();
         let told_by = tell.clone();
         let (started, running) = tokio::sync::oneshot::channel();
@@ -267,13 +342,13 @@ mod tests {
         drop(tell);
         all.await.unwrap();
         running.await.unwrap().await.unwrap();
-        assert_eq!(*writes.lock(), [320]);
+        assert_eq!(*records.lock(), [320]);
     }
 
     #[tokio::test]
     async fn a_transport_that_takes_little_gets_everything_in_order() {
         let (ours, mut theirs) = tokio::io::duplex(100);
-        let (mut side, sender) = gathered(ours);
+        let (mut side, sender) = gathered(Noting::new(ours).0);
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
             theirs.read_to_end(&mut all).await.unwrap();
@@ -290,5 +365,29 @@ mod tests {
         sender.run(connection).await;
         drop(sender);
         assert!(reading.await.unwrap() == text);
+    }
+
+    #[tokio::test]
+    async fn what_is_large_begins_a_record_and_is_not_held_beyond_what_is_full() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        let (transport, records) = Noting::new(ours);
+        let (mut side, sender) = gathered(transport);
+        let (head, body) = ([b'h'; 9], vec![b'x'; RECORD_BYTES - 9]);
+        let frame = [IoSlice::new(&head), IoSlice::new(&body)];
+        let connection = pin!(async move {
+            side.write_all(b"little").await.unwrap();
+            for _ in 0..6 {
+                assert_eq!(side.write_vectored(&frame).await.unwrap(), RECORD_BYTES);
+            }
+            side.write_all(b"little").await.unwrap();
+            side.write_all(b" and little").await.unwrap();
+            assert_eq!(side.write(&vec![b'x'; 1 << 20]).await.unwrap(), FULL_BYTES);
+        });
+        sender.run(connection).await;
+        let of_frames = [RECORD_BYTES; 6];
+        assert_eq!(*records.lock(), [&[6], &of_frames[..], &[17, FULL_BYTES]].concat());
+        let mut read = vec![0; 6 + 6 * RECORD_BYTES + 17 + FULL_BYTES];
+        theirs.read_exact(&mut read).await.unwrap();
+        assert_eq!(read[..6 + 9 + 1], *b"littlehhhhhhhhhx");
     }
 }

@@ -1,4 +1,4 @@
-//! Connections: TLS with client certificates, HTTP/1.1 and 2, limits.
+//! Connections: HTTP/1.1 and 2 over TLS, limits.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -9,30 +9,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hako_client::{Body, body_from};
-use hako_error::Result;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::net::sockopt;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig as TlsServerConfig};
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use super::connections::{Activity, Connection, Connections, Over};
-use super::gathered::gathered;
+use super::gathered::gathered_tls;
 use super::inline::Inline;
+use super::tls::Door;
 use super::turns::{Long, Turns};
 use super::{Known, Query, Request, answer as answers};
 use crate::auth::Identity;
-use crate::auth::external::verifier;
-use crate::config::{Limits, ServerConfig};
-use crate::pki::{Issued, PkiError};
+use crate::config::Limits;
 use crate::route;
 use crate::server::Inner;
 
@@ -48,43 +42,9 @@ const STREAMS: u32 = 1000;
 const HEADER_LIST_BYTES: u32 = 64 << 10;
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// What the listener asks of connections, and what it makes of certificates.
-pub(crate) struct Door {
-    tls: Arc<TlsServerConfig>,
-    /// Who knows certificates of our own authority from those of proxies.
-    own: Arc<dyn ClientCertVerifier>,
-}
-
-/// What the TLS side of the listener needs.
-pub(crate) fn tls(config: &ServerConfig) -> Result<Door, PkiError> {
-    let pki = &config.pki;
-    let fault = |error: &dyn std::fmt::Display| PkiError::Tls { problem: error.to_string() };
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pki.ca().as_bytes()).collect();
-    let mut all = roots.map_err(|error| fault(&error))?;
-    let own = verifier(&all).map_err(|error| fault(&error))?;
-    all.extend(config.external.proxy.iter().flat_map(|proxy| proxy.roots().iter().cloned()));
-    let mut roots = RootCertStore::empty();
-    for root in all {
-        roots.add(root).map_err(|error| fault(&error))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| fault(&error))?;
-    let mut tls = TlsServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fault(&error))?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::<Issued>::clone(pki.server()));
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Door { tls: Arc::new(tls), own })
-}
-
 /// Accepts connections until the server is stopped.
 pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, door: Door) {
-    let acceptor = TlsAcceptor::from(door.tls);
-    let own = door.own;
+    let door = Arc::new(door);
     let connections = Connections::new(server.config.limits.connections);
     loop {
         let accepted = tokio::select! {
@@ -103,12 +63,12 @@ pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, door: Door)
             () = server.stop.cancelled() => return,
             place = connections.place() => place,
         };
-        let (server, acceptor, own) = (Arc::clone(&server), acceptor.clone(), Arc::clone(&own));
+        let (server, door) = (Arc::clone(&server), Arc::clone(&door));
         tokio::spawn(async move {
             let stop = server.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = connection(server, acceptor, own, stream, place) => {}
+                () = connection(server, door, stream, place) => {}
             }
         });
     }
@@ -116,15 +76,14 @@ pub(crate) async fn serve(server: Arc<Inner>, listener: TcpListener, door: Door)
 
 async fn connection(
     server: Arc<Inner>,
-    acceptor: TlsAcceptor,
-    own: Arc<dyn ClientCertVerifier>,
+    door: Arc<Door>,
     (stream, peer): (TcpStream, IpAddr),
     place: Connection,
 ) {
     let limits = server.config.limits;
     let activity = Arc::clone(&place.activity);
     prepare(&stream);
-    let handshake = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(limits.handshake_time, door.accept(stream));
     let stream = tokio::select! {
         stream = handshake => stream,
         over = activity.over(&limits) => {
@@ -138,7 +97,7 @@ async fn connection(
         return;
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let (identity, is_proxied) = who(&server, &*own, chain);
+    let (identity, is_proxied) = who(&server, &*door.own, chain);
     let seen = Arc::clone(&activity);
     let turns = Arc::new(Turns::default());
     let service = service_fn(move |request| {
@@ -155,7 +114,7 @@ async fn connection(
         }
     });
     let protocols = protocols(&limits);
-    let (stream, sender) = gathered(stream);
+    let (stream, sender) = gathered_tls(stream);
     let mut serving = pin!(protocols.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let over = tokio::select! {
         ended = sender.run(serving.as_mut()) => {

@@ -1,7 +1,7 @@
 //! HTTP around the API: listening, limits, negotiation, bodies, answers.
 //!
-//! Owns: TLS and connections ([`listen`]), what a request is once it has been read ([`Request`]), formats a
-//! client accepts ([`Accept`]) and answers ([`answer`]).
+//! Owns: connections ([`listen`]) and their TLS ([`tls`]), what a request is once it has been read ([`Request`]),
+//! formats a client accepts ([`Accept`]) and answers ([`answer`]).
 //! Does not own: what a request means.
 //!
 //! Invariant: nothing a client sends makes the server hold more than [`Limits`](crate::Limits) and the limits in
@@ -20,6 +20,7 @@ mod negotiate;
 mod pieces;
 mod protobuf;
 mod query;
+pub(crate) mod tls;
 mod turns;
 pub(crate) mod web_socket;
 pub(crate) mod yaml;

@@ -4,6 +4,9 @@
 //! none is ready. Of a list of 7.4 MB, 32 at once, that cost kload 13.5 ms of CPU, four at a time 8.8, two 7.5 and one 7.3
 //! (a server like the bench's `floor`). With two, one is made while the other is sent.
 //!
+//! They are handed on in frames of HTTP/2 that fill a TLS record each: where a frame ends in the next record, a client
+//! waits for two, and copies what it has.
+//!
 //! INVARIANT: no answer waits for one that its client does not take: whose turn it is and who is not asked for more
 //! within [`PAUSE`] loses it to whoever waits.
 
@@ -20,8 +23,13 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::gathered::RECORD_BYTES;
+
 /// Far more than a client that goes on reading takes for what is buffered.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What one TLS record holds besides the head of its frame (RFC 9113, section 4.1).
+const FRAME_BYTES: usize = RECORD_BYTES - 9;
 
 /// How many answers have their turn.
 const AT_ONCE: usize = 2;
@@ -50,7 +58,7 @@ impl Turns {
             queue.last += 1;
             queue.last
         };
-        InTurn { body, turns: Arc::clone(self), number, pause: None }.boxed_unsync()
+        InTurn { body, rest: Bytes::new(), turns: Arc::clone(self), number, pause: None }.boxed_unsync()
     }
 }
 
@@ -100,6 +108,8 @@ impl Queue {
 /// A body that waits for its turn.
 struct InTurn {
     body: Body,
+    /// What the body has made and nobody has taken.
+    rest: Bytes,
     turns: Arc<Turns>,
     number: u64,
     pause: Option<Pin<Box<Sleep>>>,
@@ -126,8 +136,18 @@ impl http_body::Body for InTurn {
             pause.as_mut().reset(until);
             ready!(pause.as_mut().poll(context));
         }
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        let goes_on = matches!(&frame, Poll::Ready(Some(Ok(_)))) && !self.body.is_end_stream();
+        let mut frame = if self.rest.is_empty() {
+            Pin::new(&mut self.body).poll_frame(context)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(data) = frame.data_mut()
+            && data.len() > FRAME_BYTES
+        {
+            self.rest = data.split_off(FRAME_BYTES);
+        }
+        let goes_on = matches!(&frame, Poll::Ready(Some(Ok(_)))) && !self.is_end_stream();
         if !goes_on {
             self.leave();
         }
@@ -135,11 +155,16 @@ impl http_body::Body for InTurn {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 
@@ -209,5 +234,18 @@ mod tests {
         assert!(next(&mut third).now_or_never().is_none());
         drop(first);
         assert!(next(&mut third).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn frames_fill_a_record_each_and_the_body_is_whole() {
+        let parts = [3, 2 * FRAME_BYTES + 5, FRAME_BYTES, 0, 7].map(|bytes| Bytes::from(vec![b'x'; bytes]));
+        let frames = parts.clone().into_iter().map(|part| Ok(Frame::data(part)));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+        let mut body = Arc::new(Turns::default()).body(body);
+        let mut sizes = Vec::new();
+        while let Some(data) = next(&mut body).await {
+            sizes.push(data.len());
+        }
+        assert_eq!(sizes, [3, FRAME_BYTES, FRAME_BYTES, 5, FRAME_BYTES, 0, 7]);
     }
 }

@@ -10,6 +10,7 @@ mod architecture;
 mod attacks;
 mod audit;
 mod bodies;
+mod ciphers;
 mod components;
 mod contract;
 mod custom_resources;

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hako_api::pki::KeyPair;
+use rustls::SupportedCipherSuite;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{ALL_CIPHER_SUITES, default_provider};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,10 +30,24 @@ impl Raw {
     }
 
     pub async fn open_as(world: &World, pair: Option<&KeyPair>, protocol: &str) -> Self {
+        Self::connect(world, pair, protocol, ALL_CIPHER_SUITES).await
+    }
+
+    /// As the administrator, with these ciphers.
+    pub async fn open_naming(world: &World, suites: &[SupportedCipherSuite]) -> Self {
+        Self::connect(world, Some(world.pki.admin()), "http/1.1", suites).await
+    }
+
+    async fn connect(
+        world: &World,
+        pair: Option<&KeyPair>,
+        protocol: &str,
+        suites: &[SupportedCipherSuite],
+    ) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(world.pki.ca().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
+        let provider = CryptoProvider { cipher_suites: suites.to_vec(), ..default_provider() };
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
