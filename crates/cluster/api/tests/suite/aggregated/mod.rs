@@ -178,6 +178,19 @@ async fn what_the_status_says_is_what_is_so_whoever_wrote_it() {
     let patch = ["patch", "apiservice", NAME, "--subresource=status", "--type=merge", "-p"];
     world.kubectl(&[&patch[..], &[&lie.to_string()]].concat()).await;
     until_reason(&world, "Passed").await;
+    // No service is asked any longer.
+    world
+        .kubectl(&[
+            "patch",
+            "apiservice",
+            NAME,
+            "--type=json",
+            "-p",
+            r#"[{"op": "remove", "path": "/spec/service"}, {"op": "remove", "path": "/spec/caBundle"}]"#,
+        ])
+        .await;
+    let local = ["True", "Local", "Local APIServices are always available"];
+    assert_eq!(available(&world).await, local);
 }
 
 #[tokio::test(flavor = "multi_thread")]
