@@ -3,21 +3,28 @@
 //! A set is a trie. An edge is a member (`f:`), the item of a list by its key (`k:`), a value of a set (`v:`) or a
 //! place in a list (`i:`). A node says whether its own path is in the set.
 
+mod name;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use name::Name;
+
 use crate::schema::{ListKind, Model, Shape, encode};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// A member of an object.
-    Field(String),
+    Field(Name),
     /// The item of a list with these members, as the JSON text of an object with sorted names.
-    Key(String),
+    Key(Name),
     /// The value in a set, as JSON text.
-    Value(String),
+    Value(Name),
     /// A place in a list.
     Index(usize),
 }
@@ -70,25 +77,11 @@ impl Below {
 pub type Path = Vec<Step>;
 
 impl Step {
-    fn decode(text: &str) -> Option<Self> {
-        let (kind, rest) = text.split_once(':')?;
-        Some(match kind {
-            "f" => Self::Field(rest.to_owned()),
-            "k" => {
-                let map: BTreeMap<String, Value> = serde_json::from_str(rest).ok()?;
-                Self::Key(serde_json::to_string(&map).ok()?)
-            }
-            "v" => Self::Value(serde_json::from_str::<Value>(rest).ok()?.to_string()),
-            "i" => Self::Index(rest.parse().ok()?),
-            _ => return None,
-        })
-    }
-
     fn encode(&self) -> String {
         match self {
-            Self::Field(name) => ["f:", name].concat(),
-            Self::Key(json) => ["k:", json].concat(),
-            Self::Value(json) => ["v:", json].concat(),
+            Self::Field(name) => ["f:", name.as_str()].concat(),
+            Self::Key(json) => ["k:", json.as_str()].concat(),
+            Self::Value(json) => ["v:", json.as_str()].concat(),
             Self::Index(at) => format!("i:{at}"),
         }
     }
@@ -432,107 +425,6 @@ impl FieldSet {
     }
 }
 
-/// Of what the members of an object, or whatever else it is, are read.
-struct Fields;
-
-/// Of what a name of a member is read.
-struct StepOf;
-
-/// What a value says is below a step: the set, and whether there is nothing in it.
-type Said = (FieldSet, bool);
-
-impl<'de> Deserialize<'de> for FieldSet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Fields.deserialize(deserializer).map(|(set, _)| set)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Fields {
-    type Value = Said;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Said, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = Said;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("fields")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Said, A::Error> {
-        let (mut is_member, mut is_hollow, mut below) = (false, true, Below::default());
-        while let Some(name) = members.next_key_seed(StepOf)? {
-            is_hollow = false;
-            let Some(step) = name else {
-                members.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let (mut child, is_leaf) = members.next_value_seed(Self)?;
-            child.is_member |= is_leaf;
-            match step {
-                None => is_member = true,
-                Some(step) => below.put(step, child),
-            }
-        }
-        Ok((FieldSet { is_member, children: below.sorted() }, is_hollow))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Said, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(NOTHING)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Said, E> {
-        Ok(NOTHING)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Said, E> {
-        Ok(NOTHING)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Said, E> {
-        Ok(NOTHING)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Said, E> {
-        Ok(NOTHING)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Said, E> {
-        Ok(NOTHING)
-    }
-
-    fn visit_unit<E>(self) -> Result<Said, E> {
-        Ok(NOTHING)
-    }
-}
-
-const NOTHING: Said = (FieldSet { is_member: false, children: Vec::new() }, true);
-
-impl<'de> DeserializeSeed<'de> for StepOf {
-    /// None of what is malformed, and inside for the node itself.
-    type Value = Option<Option<Step>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for StepOf {
-    type Value = Option<Option<Step>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a step")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(if name == "." { Some(None) } else { Step::decode(name).map(Some) })
-    }
-}
-
 /// Whether a value is null or an empty object.
 fn is_hollow(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty)
@@ -552,7 +444,7 @@ pub(super) fn parts<'a>(
             map.iter()
                 .map(|(name, value)| {
                     let inner = model.member(shape, name).unwrap_or(&Shape::Any);
-                    (Step::Field(name.clone()), inner, value)
+                    (Step::Field(name.as_str().into()), inner, value)
                 })
                 .collect(),
         ),
@@ -574,7 +466,7 @@ const KEY_MAX: usize = 4096;
 pub(super) fn item_step(model: &Model, item: &Shape, kind: &ListKind, at: usize, value: &Value) -> Step {
     match kind {
         ListKind::Atomic => Step::Index(at),
-        ListKind::Set => Step::Value(value.to_string()),
+        ListKind::Set => Step::Value(value.to_string().into()),
         ListKind::Map(keys) => {
             let mut map: BTreeMap<&str, Value> = BTreeMap::new();
             for key in keys {
@@ -584,145 +476,9 @@ pub(super) fn item_step(model: &Model, item: &Shape, kind: &ListKind, at: usize,
                 }
             }
             match serde_json::to_string(&map) {
-                Ok(json) if !map.is_empty() && json.len() <= KEY_MAX => Step::Key(json),
+                Ok(json) if !map.is_empty() && json.len() <= KEY_MAX => Step::Key(json.into()),
                 _ => Step::Index(at),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::model;
-    use serde_json::json;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn sets_of_objects_encode_as_fields_v1() {
-        let model = model();
-        let object = json!({"metadata":{"labels":{"a":"b"}},"spec":{"replicas":1,"selector":{"matchLabels":{}},
-            "template":{"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":80}]}]}}}});
-        let set = FieldSet::of(model, model.shape("io.k8s.api.apps.v1.Deployment"), &object);
-        let encoded = set.encode();
-        assert_eq!(
-            encoded,
-            json!({"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:replicas":{},"f:selector":{},"f:template":
-                {"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{},"f:ports":
-                {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}})
-        );
-        assert_eq!(FieldSet::decode(&encoded), set);
-        let mut text = Vec::new();
-        set.write(&mut text);
-        assert_eq!(String::from_utf8(text.clone()).unwrap(), encoded.to_string());
-        assert_eq!(serde_json::from_slice::<FieldSet>(&text).unwrap(), set);
-    }
-
-    #[test]
-    fn what_is_malformed_is_left_out() {
-        for (fields, wanted) in [
-            (
-                json!({"f:a": 1, "f:b": [{}, 2], "f:c": null, "f:d": "{}"}),
-                json!({"f:a": {}, "f:b": {}, "f:c": {}, "f:d": {}}),
-            ),
-            (json!({"a": {}, "x:b": {}, "i:c": {}, "v:{": {}, "k:[]": {}, "f:d": {}}), json!({"f:d": {}})),
-            (
-                json!({".": 7, "f:a": {".": {}, "i:2": {}, "i:10": {}}}),
-                json!({".": {}, "f:a": {".": {}, "i:2": {}, "i:10": {}}}),
-            ),
-            (json!({"f:a": {"b": {}}}), json!({})),
-            (json!([{"f:a": {}}]), json!({})),
-            (json!(null), json!({})),
-        ] {
-            assert_eq!(FieldSet::decode(&fields).encode(), wanted, "{fields}");
-            let text = fields.to_string();
-            assert_eq!(serde_json::from_str::<FieldSet>(&text).unwrap().encode(), wanted, "{text}");
-        }
-    }
-
-    #[test]
-    fn keys_that_are_written_in_two_ways_are_one() {
-        let text = r#"{"k:{\"b\":1, \"a\":2}":{"f:x":{}},"k:{\"a\":2,\"b\":1}":{"f:y":{}}}"#;
-        let set: FieldSet = serde_json::from_str(text).unwrap();
-        assert_eq!(set.encode(), json!({"k:{\"a\":2,\"b\":1}": {"f:x": {}, "f:y": {}}}));
-    }
-
-    #[test]
-    fn paths_read_as_the_api_shows_them() {
-        let mut set = FieldSet::default();
-        set.insert(&[
-            Step::Field("spec".into()),
-            Step::Field("containers".into()),
-            Step::Key(r#"{"name":"c"}"#.into()),
-        ]);
-        assert_eq!(show(&set.paths()[0]), r#".spec.containers[name="c"]"#);
-    }
-
-    #[test]
-    fn sets_do_what_sets_of_paths_do() {
-        let names = ["a", "b", "c"];
-        let path = |number: usize| -> Path {
-            let digits = [number % 4, number / 4 % 4, number / 16 % 4];
-            let steps = digits.into_iter().take_while(|digit| *digit > 0);
-            steps.map(|digit| Step::Field(names[digit - 1].to_owned())).collect()
-        };
-        // As a generator of numbers that come again: what matters is that there are many sets.
-        let mut state = 7_u64;
-        let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) as usize
-        };
-        for _ in 0..500 {
-            let mut pair = [(FieldSet::default(), BTreeSet::new()), (FieldSet::default(), BTreeSet::new())];
-            for (set, plain) in &mut pair {
-                for _ in 0..random() % 12 {
-                    let path = path(random() % 64);
-                    set.insert(&path);
-                    plain.insert(path);
-                }
-            }
-            let [(one, plain_one), (other, plain_other)] = pair;
-            let of = |set: &FieldSet| set.paths().into_iter().collect::<BTreeSet<_>>();
-            assert_eq!(of(&one), plain_one);
-            let mut all = one.clone();
-            all.union(other.clone());
-            assert_eq!(of(&all), plain_one.union(&plain_other).cloned().collect());
-            assert_eq!(of(&one.difference(&other)), plain_one.difference(&plain_other).cloned().collect());
-            assert_eq!(
-                of(&one.intersection(&other)),
-                plain_one.intersection(&plain_other).cloned().collect()
-            );
-            let mut rest = one.clone();
-            rest.subtract_below(&other);
-            let is_left = |path: &&Path| !plain_other.iter().any(|gone| path.starts_with(gone));
-            assert_eq!(of(&rest), plain_one.iter().filter(is_left).cloned().collect());
-            let mut below = Below::default();
-            for path in plain_one.iter().rev().filter(|path| !path.is_empty()) {
-                let mut rest = FieldSet::default();
-                rest.insert(&path[1..]);
-                below.put(path[0].clone(), rest);
-            }
-            let mut again = FieldSet { is_member: plain_one.contains(&Path::new()), ..FieldSet::default() };
-            again.add(below);
-            assert_eq!(again, one);
-            for path in &plain_one {
-                all.remove(path);
-            }
-            assert_eq!(of(&all), plain_other.difference(&plain_one).cloned().collect());
-        }
-    }
-
-    #[test]
-    fn sets_subtract_and_unite() {
-        let path = |name: &str| vec![Step::Field("a".into()), Step::Field(name.into())];
-        let (mut one, mut other) = (FieldSet::default(), FieldSet::default());
-        one.insert(&path("x"));
-        one.insert(&path("y"));
-        other.insert(&path("y"));
-        assert_eq!(one.difference(&other).paths(), [path("x")]);
-        other.union(one.clone());
-        assert!(other.has(&path("x")) && other.has_below(&path("x")[..1]));
-        other.remove_below(&path("x")[..1]);
-        assert!(other.is_empty());
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::http::{Failure, Outcome, SHARED_BYTES};
 use crate::kinds::Served;
 use crate::patch::apply::Record;
-use crate::schema::encode;
+use crate::schema::{self, encode};
 
 const METADATA: &[u8] = b"\"metadata\":{";
 const OWNERS: &[u8] = b"\"managedFields\":";
@@ -150,7 +150,10 @@ pub(crate) fn decode(row: &Served, entry: &Entry) -> Outcome<Value> {
 }
 
 pub(super) fn decode_at(row: &Served, stored: &[u8], revision: Revision) -> Outcome<Value> {
-    let mut object = value_of(stored)?;
+    let mut object = schema::decode::stored(stored).map_err(|error| {
+        let text = "a stored object is damaged";
+        hako_error::Error::new(hako_error::Kind::DataLoss, text).with_source(error)
+    })?;
     if !row.is_served_as_kept(stored) {
         row.read_stored(&mut object);
     }
@@ -168,18 +171,6 @@ pub(super) fn decode_apart(row: &Served, entry: &Entry) -> Outcome<(Value, Recor
     };
     let rest = [&entry.value[..with_name.start], &entry.value[with_name.end..]].concat();
     Ok((decode_at(row, &rest, entry.modified)?, Record::of(entry.value.slice(value))))
-}
-
-fn value_of(stored: &[u8]) -> Outcome<Value> {
-    // A text is known to be one as a whole, and not each of its strings by itself.
-    let read = match std::str::from_utf8(stored) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(stored),
-    };
-    Ok(read.map_err(|error| {
-        let text = "a stored object is damaged";
-        hako_error::Error::new(hako_error::Kind::DataLoss, text).with_source(error)
-    })?)
 }
 
 /// Where the metadata of a stored object say who owns what.

@@ -129,7 +129,7 @@ impl Comparison {
                 continue;
             }
             let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
-            self.below(Step::Field(name.clone()), inner, before, Some(value), &mut noted);
+            self.below(Step::Field(name.as_str().into()), inner, before, Some(value), &mut noted);
         }
         let mut beside = Beside::new(is);
         for (name, before) in was.into_iter().flatten() {
@@ -141,7 +141,7 @@ impl Comparison {
                 continue;
             }
             let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
-            self.below(Step::Field(name.clone()), inner, Some(before), after, &mut noted);
+            self.below(Step::Field(name.as_str().into()), inner, Some(before), after, &mut noted);
         }
         noted
     }
@@ -227,11 +227,11 @@ impl Comparison {
         let mut below = Below::with_capacity(members.map_or(0, Map::len));
         for (name, value) in members.into_iter().flatten() {
             let inner = self.model.member(shape, name).unwrap_or(&Shape::Any);
-            below.put(Step::Field(name.clone()), self.added(inner, value));
+            below.put(Step::Field(name.as_str().into()), self.added(inner, value));
         }
         let is_said = |name: &str| members.is_some_and(|members| members.contains_key(name));
         for (field, zero) in zeros(shape).filter(|(field, _)| !is_null && !is_said(&field.name)) {
-            below.put(Step::Field(field.name.clone()), self.added(&field.shape, zero));
+            below.put(Step::Field(field.name.as_str().into()), self.added(&field.shape, zero));
         }
         below
     }

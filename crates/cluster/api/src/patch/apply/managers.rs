@@ -6,6 +6,7 @@ use super::{FieldSet, Reach, Record};
 use crate::schema::{Shape, encode, model};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +89,7 @@ pub(super) fn items(list: &Value) -> &[Value] {
 /// An entry that is as they are written.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+struct Written<'t> {
     #[serde(default)]
     manager: String,
     operation: Operation,
@@ -98,13 +99,14 @@ struct Written {
     time: String,
     #[serde(default)]
     subresource: String,
-    #[serde(default)]
-    fields_v1: FieldSet,
+    #[serde(borrow)]
+    fields_v1: Option<&'t RawValue>,
 }
 
-impl From<Written> for Entry {
-    fn from(written: Written) -> Self {
-        let Written { manager: name, operation, api_version, time, subresource, fields_v1: set } = written;
+impl From<Written<'_>> for Entry {
+    fn from(written: Written<'_>) -> Self {
+        let Written { manager: name, operation, api_version, time, subresource, fields_v1 } = written;
+        let set = fields_v1.map_or_else(FieldSet::default, |fields| FieldSet::read(fields.get()));
         Self { manager: Manager { name, operation, api_version, subresource }, set, time }
     }
 }
@@ -119,7 +121,7 @@ impl Managers {
         let Some(text) = record.text().and_then(|text| str::from_utf8(text).ok()) else {
             return Self::default();
         };
-        match serde_json::from_str::<Vec<Written>>(text) {
+        match serde_json::from_str::<Vec<Written<'_>>>(text) {
             Ok(entries) => Self { entries: entries.into_iter().map(Entry::from).collect() },
             // What is wrong with one of them is its own.
             Err(_) => record.value().map_or_else(Self::default, |list| Self::of(items(&list))),

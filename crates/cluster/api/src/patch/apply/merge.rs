@@ -78,7 +78,7 @@ pub(super) fn remove_all(model: &Model, shape: &Shape, value: &mut Value, set: &
             let mut gone: HashSet<&str> = HashSet::new();
             for (step, below) in set.below() {
                 let Step::Field(name) = step else { continue };
-                let Some(child) = map.get_mut(name) else { continue };
+                let Some(child) = map.get_mut(name.as_str()) else { continue };
                 if below.is_member() {
                     gone.insert(name);
                     continue;

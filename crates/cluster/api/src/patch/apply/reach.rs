@@ -17,7 +17,7 @@ pub enum Reach {
 /// What everybody may set in the metadata.
 pub const METADATA_OF_ALL: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
 
-static METADATA: LazyLock<Step> = LazyLock::new(|| Step::Field("metadata".to_owned()));
+static METADATA: LazyLock<Step> = LazyLock::new(|| Step::Field("metadata".into()));
 
 /// What of the metadata belongs to the system.
 const SYSTEM: &[&str] = &[

@@ -187,7 +187,7 @@ fn find<'v>(shape: &Shape, value: &'v Value, path: &[Step]) -> Option<&'v Value>
     let [step, rest @ ..] = path else { return Some(value) };
     if let Step::Field(name) = step {
         let inner = model().member(shape, name).unwrap_or(&Shape::Any);
-        return find(inner, value.get(name)?, rest);
+        return find(inner, value.get(name.as_str())?, rest);
     }
     let Shape::List { item, kind } = model().resolve(shape) else { return None };
     let mut items = value.as_array()?.iter().enumerate();

@@ -37,7 +37,7 @@ fn look(shape: &Shape, value: &Value, path: &mut Path, faults: &mut Vec<String>)
                 if faults.len() >= MAX_TOLD {
                     return;
                 }
-                path.push(Step::Field(name.clone()));
+                path.push(Step::Field(name.as_str().into()));
                 match model.member(shape, name) {
                     Some(inner) => look(inner, value, path, faults),
                     None => faults.push(format!("{}: field not declared in schema", show(path))),
