@@ -2,7 +2,7 @@
 
 use crate::error::ContentError;
 use crate::lease::{Lease, Leases};
-use crate::writer::{PARTIAL, Writer, partial};
+use crate::writer::{Finished, PARTIAL, Writer, commit_all, partial};
 use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use parking_lot::Mutex;
@@ -103,6 +103,22 @@ impl ContentStore {
         }
         writer.append(bytes)?;
         writer.commit(crate::Expected::default())
+    }
+
+    /// The same without its end: nobody sees the blob, or has waited for the disk, before [`ContentStore::commit_all`].
+    /// `None` if it is there.
+    pub fn stage(&self, what: &str, bytes: &[u8], lease: &Lease) -> Result<Option<Finished>> {
+        if lease.protect(Digest::of(bytes)).is_ok() {
+            return Ok(None);
+        }
+        let mut writer = self.writer(what)?.under(lease);
+        writer.append(bytes)?;
+        writer.finish(crate::Expected::default()).map(Some)
+    }
+
+    /// Makes blobs visible and durable, with one wait for the bytes of all and one for their names.
+    pub fn commit_all(&self, finished: Vec<Finished>) -> Result<()> {
+        commit_all(self, finished)
     }
 
     /// Opens a blob for reading.

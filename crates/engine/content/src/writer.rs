@@ -1,13 +1,14 @@
 //! A blob that is being written.
 
 use crate::error::{ContentError, is_full};
-use crate::lease::Lease;
+use crate::lease::{Lease, Leases};
 use crate::store::{Blob, ContentStore};
 use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use rustix::fs::fsync;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -168,24 +169,18 @@ impl Writer {
         Ok(Finished { writer: self, blob })
     }
 
-    fn publish(mut self, blob: Blob) -> Result<Blob> {
-        let path = self.store.path(blob.digest);
-        // All of it is here: what stops it now is the disk, which is not helped by keeping it.
-        self.is_kept = false;
-        self.sync()?;
-        // The lock orders this with collection: the lease is on disk before the blob can be seen.
-        let mut leases = self.store.inner.leases.lock();
+    /// Makes the synced blob visible, unless it is there already; the caller holds the lock, which orders this with
+    /// collection: the lease is on disk before the blob can be seen.
+    fn appear(&mut self, blob: Blob, leases: &mut Leases) -> Result<()> {
         if let Some(id) = &self.lease {
             leases.protect(id, blob.digest)?;
         }
-        if path.exists() {
-            return Ok(blob);
+        let path = self.store.path(blob.digest);
+        if !path.exists() {
+            fs::rename(&self.path, &path).map_err(ContentError::io("rename", &path, &self.what))?;
+            self.file = None;
         }
-        fs::rename(&self.path, &path).map_err(ContentError::io("rename", &path, &self.what))?;
-        self.file = None;
-        drop(leases);
-        sync_parent(&path).map_err(ContentError::io("sync the directory of", &path, &self.what))?;
-        Ok(blob)
+        Ok(())
     }
 
     /// Compares what came so far with what was promised; the error names both sides.
@@ -235,10 +230,41 @@ impl Finished {
         self.blob
     }
 
+    /// Has the disk begin with the bytes. Nobody waits for them, and nothing else that is written has to wait meanwhile,
+    /// as it may for a sync.
+    pub fn begin(&self) {
+        if let Some(file) = &self.writer.file {
+            // What fails here fails again when it is waited for.
+            let _ = hako_sys::begin_writeback(file.as_fd());
+        }
+    }
+
     /// Makes the blob visible and durable.
     pub fn commit(self) -> Result<Blob> {
-        self.writer.publish(self.blob)
+        let (store, blob) = (self.writer.store.clone(), self.blob);
+        commit_all(&store, vec![self])?;
+        Ok(blob)
     }
+}
+
+/// Makes blobs visible and durable: one wait for the bytes of all, as the first sync finds all of them begun with, and one
+/// for their names. Where it fails, those that nobody sees yet are forgotten.
+pub(crate) fn commit_all(store: &ContentStore, mut all: Vec<Finished>) -> Result<()> {
+    all.iter().for_each(Finished::begin);
+    for Finished { writer, .. } in &mut all {
+        // All of it is here: what stops it now is the disk, which is not helped by keeping it.
+        writer.is_kept = false;
+        writer.sync()?;
+    }
+    {
+        let mut leases = store.inner.leases.lock();
+        all.iter_mut().try_for_each(|one| one.writer.appear(one.blob, &mut leases))?;
+    }
+    let Some(Finished { writer, blob }) = all.iter().find(|one| one.writer.file.is_none()) else {
+        return Ok(());
+    };
+    let path = store.path(blob.digest);
+    Ok(sync_parent(&path).map_err(ContentError::io("sync the directory of", &path, &writer.what))?)
 }
 
 impl Write for Writer {

@@ -50,6 +50,25 @@ fn what_is_finished_is_known_and_neither_seen_nor_kept_before_it_is_committed() 
 }
 
 #[test]
+fn blobs_that_are_committed_together_are_all_there_or_leave_nothing() {
+    let (dir, store) = store();
+    let lease = store.lease("image", Duration::from_secs(60)).unwrap();
+    let staged = |bytes: &[u8]| store.stage("a document", bytes, &lease).unwrap();
+    // Two may have the same bytes.
+    let all = [b"one".as_slice(), b"two", b"two"].map(|bytes| staged(bytes).unwrap());
+    assert!(store.list().unwrap().is_empty());
+    store.commit_all(all.into()).unwrap();
+    assert_eq!((store.list().unwrap().len(), ingests(dir.path())), (2, 0));
+    assert!(staged(b"one").is_none(), "it is there");
+    assert_eq!(store.collect(|_| Ok(HashSet::new())).unwrap(), [], "they are under their lease");
+    let all = [staged(b"three").unwrap(), staged(b"four").unwrap()];
+    // Nothing can appear there any more.
+    fs::remove_dir_all(dir.path().join("blobs")).unwrap();
+    store.commit_all(all.into()).unwrap_err();
+    assert_eq!(ingests(dir.path()), 0);
+}
+
+#[test]
 fn a_mismatch_names_both_sides_and_leaves_nothing() {
     let (dir, store) = store();
     let mut writer = store.writer("layer of x").unwrap();

@@ -1,11 +1,12 @@
 //! New images from layers.
 
-use super::ImageStore;
+use super::names::{Begun, Names};
+use super::{ImageStore, NewLayer};
 use crate::ImageError;
 use crate::image::{Image, Layer};
-use hako_content::Lease;
+use hako_content::{Finished, Lease};
 use hako_error::{Kind, Result};
-use hako_names::ImageRef;
+use hako_names::{Digest, ImageRef};
 use hako_oci::image::{History, ImageConfiguration};
 use hako_oci::media_type;
 use serde_json::{Value, json};
@@ -52,39 +53,55 @@ impl ImageStore {
 
     /// Stores configuration and manifest and points the names to them; the same input gives the same digest.
     pub fn commit_image(&self, new: NewImage) -> Result<Image> {
+        self.commit_image_with(new, Vec::new())
+    }
+
+    /// The same with layers whose blobs have yet to be waited for: the disk is waited for once.
+    pub fn commit_image_with(&self, new: NewImage, unsynced: Vec<NewLayer>) -> Result<Image> {
         let lease = self.lease("commit")?;
         hako_sys::failpoint!("image.commit.layer");
-        let manifest = self.write_image(&new, &lease)?.manifest_digest;
+        let (manifest, blobs) = self.stage_image(&new, unsynced, &lease)?;
+        let begun = self.inner.names.read().begin(&new.names, manifest);
+        self.content().commit_all(blobs)?;
         hako_sys::failpoint!("image.commit.manifest");
-        let image = self.point(manifest, &new.names, &[]);
+        let image = self.point_begun(manifest, None, &new.names, &[], begun);
         hako_sys::failpoint!("image.commit.named");
         image
     }
 
     /// Stores configuration and manifest only: the image goes with the lease unless an index gets it.
     pub fn write_image(&self, new: &NewImage, lease: &Lease) -> Result<Image> {
-        for layer in &new.layers {
-            lease.protect(layer.digest)?;
-        }
-        let config = self.content().put("an image configuration", &config_bytes(new)?, Some(lease))?;
-        let manifest = manifest_of(config.digest, config.size, &new.layers);
-        let manifest = self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest;
+        let (manifest, blobs) = self.stage_image(new, Vec::new(), lease)?;
+        self.content().commit_all(blobs)?;
         self.image(manifest)
     }
 
-    /// Stores a manifest for a configuration and layers that are here.
-    pub(crate) fn manifest_for(
+    /// The manifest's digest, and all that an image needs and that nobody has waited for.
+    fn stage_image(
         &self,
-        config: hako_names::Digest,
-        layers: &[Layer],
+        new: &NewImage,
+        unsynced: Vec<NewLayer>,
         lease: &Lease,
-    ) -> Result<hako_names::Digest> {
+    ) -> Result<(Digest, Vec<Finished>)> {
+        let is_synced = |layer: &&Layer| unsynced.iter().all(|one| one.layer().digest != layer.digest);
+        new.layers.iter().filter(is_synced).try_for_each(|layer| lease.protect(layer.digest))?;
+        let config = config_bytes(new)?;
+        let manifest = manifest_of(Digest::of(&config), config.len() as u64, &new.layers);
+        let manifest = to_vec(&manifest)?;
+        let mut blobs: Vec<Finished> = unsynced.into_iter().map(NewLayer::into_blob).collect();
+        blobs.extend(self.content().stage("an image configuration", &config, lease)?);
+        blobs.extend(self.content().stage("a manifest", &manifest, lease)?);
+        Ok((Digest::of(&manifest), blobs))
+    }
+
+    /// Stores a manifest for a configuration and layers that are here.
+    pub(crate) fn manifest_for(&self, config: Digest, layers: &[Layer], lease: &Lease) -> Result<Digest> {
         let manifest = manifest_of(config, self.content().size(config)?, layers);
         Ok(self.content().put("a manifest", &to_vec(&manifest)?, Some(lease))?.digest)
     }
 
     /// The repositories of the same registry that images with one of these blobs were pulled from or pushed to.
-    pub(crate) fn repositories_with(&self, name: &ImageRef, blobs: &[hako_names::Digest]) -> Vec<String> {
+    pub(crate) fn repositories_with(&self, name: &ImageRef, blobs: &[Digest]) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for image in self.list().unwrap_or_default() {
             let has_it =
@@ -101,26 +118,32 @@ impl ImageStore {
 
     /// Points names to a manifest that is in the content store with all it needs; `digests` is what registries
     /// call it.
-    pub(crate) fn point(
-        &self,
-        manifest: hako_names::Digest,
-        names: &[ImageRef],
-        digests: &[ImageRef],
-    ) -> Result<Image> {
+    pub(crate) fn point(&self, manifest: Digest, names: &[ImageRef], digests: &[ImageRef]) -> Result<Image> {
         self.point_among(manifest, None, names, digests)
     }
 
     /// The same for a manifest of an index.
     pub(crate) fn point_among(
         &self,
-        manifest: hako_names::Digest,
-        index: Option<hako_names::Digest>,
+        manifest: Digest,
+        index: Option<Digest>,
         names: &[ImageRef],
         digests: &[ImageRef],
     ) -> Result<Image> {
+        self.point_begun(manifest, index, names, digests, Vec::new())
+    }
+
+    fn point_begun(
+        &self,
+        manifest: Digest,
+        index: Option<Digest>,
+        names: &[ImageRef],
+        digests: &[ImageRef],
+        begun: Vec<Begun>,
+    ) -> Result<Image> {
         // Reading it first: what cannot be used gets no name.
         self.parsed(manifest)?;
-        self.rename(|table| {
+        let change = |table: &mut Names| {
             for name in names {
                 table.set(name, manifest, index)?;
             }
@@ -132,7 +155,8 @@ impl ImageStore {
                 table.keep(manifest, index)?;
             }
             Ok(())
-        })?;
+        };
+        self.rename(|table| table.with_begun(begun, change))?;
         self.touch(manifest);
         let mut image = self.image(manifest)?;
         image.name = names.first().cloned();
@@ -153,7 +177,7 @@ pub(super) fn own_mark() -> &'static str {
     })
 }
 
-pub(super) fn manifest_of(config: hako_names::Digest, size: u64, layers: &[Layer]) -> Value {
+pub(super) fn manifest_of(config: Digest, size: u64, layers: &[Layer]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
         .map(|layer| {

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
@@ -29,6 +31,42 @@ pub(super) struct Names {
     unnamed: BTreeMap<Digest, Option<Digest>>,
     /// The indexes that names stand for.
     indexes: BTreeMap<ImageRef, Digest>,
+    /// Records that what is changed now will ask for.
+    begun: Vec<Begun>,
+}
+
+/// A record whose bytes are on their way to the disk; nobody sees it before it gets its place.
+#[derive(Debug)]
+pub(super) struct Begun {
+    place: PathBuf,
+    new: PathBuf,
+    bytes: Vec<u8>,
+    file: File,
+}
+
+impl Begun {
+    fn new(place: &Path, bytes: Vec<u8>) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let new = place.with_extension(format!("{}.new", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let begun = Self { place: place.to_owned(), file: File::create(&new)?, new, bytes };
+        (&begun.file).write_all(&begun.bytes)?;
+        // What fails here fails again when it is waited for.
+        let _ = hako_sys::begin_writeback(begun.file.as_fd());
+        Ok(begun)
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.new, &self.place)?;
+        sync_parent(&self.place)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // It is not there any more where it got its place.
+        let _ = fs::remove_file(&self.new);
+    }
 }
 
 impl Names {
@@ -40,6 +78,7 @@ impl Names {
             named: BTreeMap::new(),
             unnamed: BTreeMap::new(),
             indexes: BTreeMap::new(),
+            begun: Vec::new(),
         };
         for dir in [&named_dir, &unnamed_dir] {
             fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
@@ -130,7 +169,7 @@ impl Names {
         if self.get(name) == Some(manifest) {
             return Ok(());
         }
-        write(&self.path(name), &Record { name: Some(name.clone()), manifest, index: None })?;
+        self.write(&self.path(name), &Record { name: Some(name.clone()), manifest, index: None })?;
         self.named.insert(name.clone(), manifest);
         Ok(())
     }
@@ -154,12 +193,54 @@ impl Names {
         if let Some(previous) = previous.filter(|previous| self.names_of(*previous).len() == 1) {
             self.keep(previous, self.index_of(name))?;
         }
-        let path = self.path(name);
-        write(&path, &Record { name: Some(name.clone()), manifest, index })?;
+        self.write(&self.path(name), &Record { name: Some(name.clone()), manifest, index })?;
         self.named.insert(name.clone(), manifest);
         self.indexes.remove(name);
         self.indexes.extend(index.map(|index| (name.clone(), index)));
         self.forget(manifest)
+    }
+
+    /// Begins to write what [`Names::set`] will for a manifest of no index, so that it need not wait for all of that then.
+    pub(super) fn begin(&self, names: &[ImageRef], manifest: Digest) -> Vec<Begun> {
+        let mut begun = Vec::new();
+        for name in names.iter().filter(|name| self.get(name) != Some(manifest)) {
+            let lost = self.get(name).filter(|previous| self.names_of(*previous).len() == 1);
+            let lost = lost.map(|previous| {
+                let record = Record { name: None, manifest: previous, index: self.index_of(name) };
+                (self.unnamed_path(previous), record)
+            });
+            let own = (self.path(name), Record { name: Some(name.clone()), manifest, index: None });
+            for (place, record) in lost.into_iter().chain([own]) {
+                let bytes = serde_json::to_vec(&record).map_err(io::Error::from);
+                // What fails here fails again when it is asked for.
+                begun.extend(bytes.and_then(|bytes| Begun::new(&place, bytes)));
+            }
+        }
+        begun
+    }
+
+    /// Makes a change that will ask for these records, or for others if the table is not as it was.
+    pub(super) fn with_begun<T>(
+        &mut self,
+        begun: Vec<Begun>,
+        change: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.begun = begun;
+        let changed = change(self);
+        self.begun.clear();
+        changed
+    }
+
+    fn write(&mut self, place: &Path, record: &Record) -> Result<()> {
+        let mut write = || -> io::Result<()> {
+            let bytes = serde_json::to_vec(record)?;
+            let known = self.begun.iter().position(|begun| begun.place == place && begun.bytes == bytes);
+            match known {
+                Some(at) => self.begun.swap_remove(at).finish(),
+                None => Begun::new(place, bytes)?.finish(),
+            }
+        };
+        Ok(write().map_err(ImageError::io("write", place))?)
     }
 
     pub(super) fn unset(&mut self, name: &ImageRef) -> Result<()> {
@@ -171,7 +252,7 @@ impl Names {
 
     /// Keeps an image that has no name, and the index that it is one of.
     pub(super) fn keep(&mut self, manifest: Digest, index: Option<Digest>) -> Result<()> {
-        write(&self.unnamed_path(manifest), &Record { name: None, manifest, index })?;
+        self.write(&self.unnamed_path(manifest), &Record { name: None, manifest, index })?;
         self.unnamed.insert(manifest, index);
         Ok(())
     }
@@ -200,21 +281,6 @@ impl Names {
     fn unnamed_path(&self, manifest: Digest) -> PathBuf {
         self.unnamed_dir.join(format!("{}.json", manifest.hex()))
     }
-}
-
-fn write(path: &Path, record: &Record) -> Result<()> {
-    let new = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        sync_parent(path)
-    };
-    Ok(write().map_err(|error| {
-        let _ = fs::remove_file(&new);
-        ImageError::io("write", path)(error)
-    })?)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -39,9 +39,18 @@ impl NewLayer {
         self.blob.commit()?;
         Ok(self.layer)
     }
+
+    pub(super) fn into_blob(self) -> Finished {
+        self.blob
+    }
 }
 
 impl ImageStore {
+    /// Waits for the disk, once for all of them.
+    pub fn commit_layers(&self, layers: Vec<NewLayer>) -> Result<()> {
+        self.content().commit_all(layers.into_iter().map(NewLayer::into_blob).collect())
+    }
+
     /// Writes what an active snapshot changes as a layer blob. Equal directories give equal layers.
     pub fn write_layer(
         &self,
@@ -89,6 +98,7 @@ impl ImageStore {
             (Err(error), _) => return Err(error),
         };
         let blob = written.writer.finish(Expected::default())?;
+        blob.begin();
         let layer = Layer {
             digest: blob.blob().digest,
             size: blob.blob().size,
