@@ -1,7 +1,7 @@
 //! What happens to containers and images, as Docker's JSON lines.
 
 use crate::DockerState;
-use crate::error::Answer;
+use crate::error::{Answer, invalid};
 use crate::params::{Filters, Params};
 use axum::body::Body;
 use axum::extract::State;
@@ -180,7 +180,12 @@ pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> 
         Some(until) => Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO),
         None => Duration::from_secs(u64::MAX >> 32),
     };
-    let (mut past, receiver) = state.events.listen(params.time("since")?);
+    let since = params.time("since")?;
+    if since.zip(until).is_some_and(|(since, until)| is_before(until, since)) {
+        let [since, until] = ["since", "until"].map(|name| params.get(name).unwrap_or_default());
+        return Err(invalid(format!("`since` time ({since}) cannot be after `until` time ({until})")));
+    }
+    let (mut past, receiver) = state.events.listen(since);
     if let Some(until) = until {
         past.retain(|line| is_until(line, until));
     }
@@ -201,6 +206,13 @@ pub(crate) async fn events(State(state): State<DockerState>, params: Params) -> 
         future::ready(is_wanted.then(|| Ok::<_, Infallible>(Bytes::from(format!("{line}\n")))))
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+fn is_before(until: Timestamp, since: Timestamp) -> bool {
+    match until.subsec_nanosecond() {
+        0 => until.as_second() < since.as_second(),
+        _ => until < since,
+    }
 }
 
 /// Clients give whole seconds for "now": what happened within that second is in.
@@ -344,6 +356,10 @@ mod tests {
         assert!(!is_until(&line, Timestamp::new(99, 0).unwrap()));
         assert!(!is_until(&line, Timestamp::new(100, 499).unwrap()));
         assert!(is_until(&line, Timestamp::new(100, 500).unwrap()));
+        let since = Timestamp::new(100, 500).unwrap();
+        assert!(!is_before(Timestamp::new(100, 0).unwrap(), since), "the same second");
+        assert!(is_before(Timestamp::new(100, 499).unwrap(), since));
+        assert!(is_before(Timestamp::new(99, 0).unwrap(), since));
     }
 
     #[test]

@@ -82,6 +82,8 @@ fn every_action_of_a_session_is_told_in_its_order() {
         docker.ok(&["run", "--rm", "--network", "app", "-v", "data:/data", "busybox", "true"]);
         let (code, ..) = docker.run(&["run", "--rm", "--network", "app", "busybox", "nosuch"]);
         assert_eq!(code, 127);
+        let (code, _, said) = docker.run(&["events", "--since", "20", "--until", "10"]);
+        assert!(code != 0 && said.contains("`since` time (20) cannot be after `until` time (10)"), "{said}");
         for kind in ["container", "network", "volume", "image"] {
             docker.ok(&[kind, "prune", "-f"]);
         }

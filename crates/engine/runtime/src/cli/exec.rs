@@ -133,7 +133,7 @@ fn process(args: &mut Args, spec: &Spec) -> Result<Process> {
         process.user_mut().set_uid(uid).set_gid(gid);
     }
     add_groups(&mut process, &args.take_all("additional-gids"))?;
-    add_capabilities(&mut process, &args.take_all("cap"))?;
+    add_capabilities(&mut process, &args.take_all("cap"));
     if let Some(profile) = args.take("apparmor") {
         process.set_apparmor_profile(Some(profile));
     }
@@ -158,19 +158,24 @@ fn add_groups(process: &mut Process, gids: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// `--cap`: more than the container has, as runc does.
-fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
+/// `--cap`: more than the container has. As with runc, what is no capability is ignored with a warning.
+fn add_capabilities(process: &mut Process, names: &[String]) {
     if names.is_empty() {
-        return Ok(());
+        return;
     }
     let one = |name: &String| {
         let upper = name.to_uppercase();
         let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        serde_json::from_value(serde_json::json!(format!("CAP_{short}"))).map_err(|error| {
-            Error::new(Kind::Invalid, format!("{name:?} is no capability")).with_source(error)
-        })
+        serde_json::from_value(serde_json::json!(format!("CAP_{short}")))
     };
-    let more = names.iter().map(one).collect::<Result<Vec<Capability>>>()?;
+    let (mut more, mut unknown) = (Vec::<Capability>::new(), Vec::new());
+    for name in names {
+        match one(name) {
+            Ok(capability) => more.push(capability),
+            Err(_) => unknown.push(name.clone()),
+        }
+    }
+    super::warn_of_capabilities(&unknown);
     let mut sets = process.capabilities().clone().unwrap_or_default();
     let with = |set: &Option<Capabilities>| -> Option<Capabilities> {
         Some(set.iter().flatten().copied().chain(more.iter().copied()).collect())
@@ -179,7 +184,6 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
     let permitted = with(sets.permitted());
     sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
     process.set_capabilities(Some(sets));
-    Ok(())
 }
 
 /// The group of the process: the container's, or one that exists below it.

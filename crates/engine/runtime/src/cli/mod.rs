@@ -68,11 +68,16 @@ pub(crate) fn main(arguments: Vec<OsString>) -> u8 {
         Ok(args) => args,
         Err(error) => return fail(None, &error),
     };
+    let format = args.take("log-format");
     let global = Global {
         root: args.take_path("root").unwrap_or_else(|| PathBuf::from("/run/hako/runtime")),
         log: args.take_path("log"),
-        log_is_json: args.take("log-format").as_deref() == Some("json"),
+        log_is_json: format.as_deref() == Some("json"),
     };
+    if let Some(format) = format.filter(|format| !matches!(format.as_str(), "text" | "json")) {
+        let text = format!("--log-format {format:?} is not known; give text or json");
+        return fail(Some(&global), &Error::new(Kind::Invalid, text));
+    }
     // As runc: what goes wrong before the program of an exec runs must not be taken for the program's own code.
     let code = if args.is_command("exec") { 255 } else { 1 };
     match run(&global, &mut args) {
