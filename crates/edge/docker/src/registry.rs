@@ -21,7 +21,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 
 /// The routes of this module.
 pub(crate) fn routes() -> Router<DockerState> {
@@ -30,7 +30,8 @@ pub(crate) fn routes() -> Router<DockerState> {
 
 /// The header that carries credentials, base64url of JSON.
 const AUTH: &str = "x-registry-auth";
-/// Where Docker's users keep the authorities of their own registries: `HOST/*.crt`.
+/// Where Docker's users keep the authorities of their own registries, `HOST/*.crt`, and what shows these who they are,
+/// `HOST/*.cert` with `*.key`.
 const CERTIFICATES: &str = "/etc/docker/certs.d";
 /// The largest configuration that is read to learn an image's platform, in bytes.
 const CONFIG_LIMIT: usize = 8 << 20;
@@ -147,15 +148,31 @@ fn is_loopback(host: &str) -> bool {
 /// How the registry of that name is spoken to. As with Docker, one on this machine need not prove who it is.
 pub(crate) fn options(state: &DockerState, host: &str, credentials: Credentials) -> RemoteOptions {
     let is_insecure = state.insecure.covers(host);
-    let directory = PathBuf::from(CERTIFICATES).join(host);
-    let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (ca_files, client) = certificates(&FilePath::new(CERTIFICATES).join(host));
     RemoteOptions {
         credentials,
         plain_http: if is_insecure { PlainHttp::Allowed } else { PlainHttp::Loopback },
         skip_tls_verify: is_insecure || is_loopback(host),
-        ca_files: files.filter(|path| path.extension().is_some_and(|end| end == "crt")).collect(),
+        ca_files,
+        client,
         ..RemoteOptions::default()
     }
+}
+
+/// The authorities of a registry's directory, and the first certificate of a client with its key.
+fn certificates(directory: &FilePath) -> (Vec<PathBuf>, Option<(PathBuf, PathBuf)>) {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (mut authorities, mut own): (Vec<PathBuf>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+    for path in files {
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("crt") => authorities.push(path),
+            Some("cert") => own.push(path),
+            _ => {}
+        }
+    }
+    authorities.sort();
+    let first = own.into_iter().min();
+    (authorities, first.map(|certificate| (certificate.clone(), certificate.with_extension("key"))))
 }
 
 /// The registry that a `serveraddress` means: a host, or a URL as Docker's first registry had.
@@ -274,6 +291,18 @@ mod tests {
         for bad in ["10.0.0.0/33", "a b", "http://x", ""] {
             assert!(Insecure::new(vec![bad.into()]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_registry_s_directory_has_authorities_and_a_certificate_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        assert_eq!(certificates(&path("none")), (Vec::new(), None));
+        for name in ["b.crt", "a.crt", "me.cert", "me.key", "you.cert", "notes.txt"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        let own = (path("me.cert"), path("me.key"));
+        assert_eq!(certificates(dir.path()), (vec![path("a.crt"), path("b.crt")], Some(own)));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct RemoteOptions {
     pub plain_http: PlainHttp,
     /// PEM files with authorities to trust besides the machine's own.
     pub ca_files: Vec<PathBuf>,
+    /// PEM files with the certificate that shows who we are, and its key, for registries that ask for one.
+    pub client: Option<(PathBuf, PathBuf)>,
     /// Accept any certificate.
     pub skip_tls_verify: bool,
     /// How long connecting may take, TLS included.
@@ -71,6 +73,7 @@ impl Default for RemoteOptions {
             credentials: Credentials::default(),
             plain_http: PlainHttp::default(),
             ca_files: Vec::new(),
+            client: None,
             skip_tls_verify: false,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),

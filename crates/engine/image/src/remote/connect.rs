@@ -8,10 +8,11 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +25,7 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub(super) struct Tls {
     authorities: Vec<PathBuf>,
+    client: Option<(PathBuf, PathBuf)>,
     is_unverified: bool,
     config: Mutex<Option<Arc<ClientConfig>>>,
 }
@@ -32,6 +34,7 @@ impl Tls {
     pub(super) fn new(options: &RemoteOptions) -> Self {
         Self {
             authorities: options.ca_files.clone(),
+            client: options.client.clone(),
             is_unverified: options.skip_tls_verify,
             config: Mutex::default(),
         }
@@ -52,7 +55,19 @@ impl Tls {
             true => hako_trust::anyone(),
             false => hako_trust::machine_and(&self.trusted()?),
         };
-        let mut config = hako_trust::client(verifier).with_no_client_auth();
+        let config = hako_trust::client(verifier);
+        let mut config = match &self.client {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let (chain, secret) =
+                    (read_own(certificate, pem_chain)?, read_own(key, PrivateKeyDer::from_pem_slice)?);
+                let failed = |error: rustls::Error| RemoteError::Client {
+                    path: certificate.clone(),
+                    source: error.into(),
+                };
+                config.with_client_auth_cert(chain, secret).map_err(failed)?
+            }
+        };
         // One connection a layer: parallel downloads share no window and no head of line.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
@@ -67,6 +82,20 @@ impl Tls {
         }
         Ok(trusted)
     }
+}
+
+/// What one of our own files has in PEM form.
+fn read_own<T>(
+    path: &Path,
+    read: impl FnOnce(&[u8]) -> Result<T, rustls_pki_types::pem::Error>,
+) -> Result<T, RemoteError> {
+    let failed = |source: Cause| RemoteError::Client { path: path.to_owned(), source };
+    let pem = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    read(&pem).map_err(|error| failed(error.into()))
+}
+
+fn pem_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, rustls_pki_types::pem::Error> {
+    CertificateDer::pem_slice_iter(pem).collect()
 }
 
 /// Whether a host can only be this machine.

@@ -27,6 +27,14 @@ pub enum RemoteError {
         /// Why.
         source: Cause,
     },
+    /// Our own certificate, or its key, cannot be used.
+    #[error("client certificate {path:?} cannot be used")]
+    Client {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Cause,
+    },
     /// No connection.
     #[error("cannot connect to registry {host}")]
     Connect {
@@ -170,7 +178,7 @@ fn said(code: &str, message: &str) -> String {
 impl Classify for RemoteError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Host { .. } | Self::Authority { .. } => Kind::Invalid,
+            Self::Host { .. } | Self::Authority { .. } | Self::Client { .. } => Kind::Invalid,
             Self::Connect { .. } | Self::NoAddress { .. } | Self::Broken { .. } => Kind::Unavailable,
             Self::Tls { .. } => Kind::FailedPrecondition,
             Self::Silent { .. } => Kind::DeadlineExceeded,

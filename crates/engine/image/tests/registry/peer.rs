@@ -14,11 +14,13 @@ pub enum Access {
     Tls,
     /// TLS with a certificate that is its own authority, and the password.
     OwnAuthority,
+    /// TLS on both sides, and the password.
+    Mutual,
 }
 
 impl Access {
     fn has_tls(self) -> bool {
-        matches!(self, Self::Tls | Self::OwnAuthority)
+        matches!(self, Self::Tls | Self::OwnAuthority | Self::Mutual)
     }
 }
 
@@ -54,7 +56,9 @@ impl Peer {
                 Access::OwnAuthority => write_own_authority(dir.path()),
                 _ => write_certificates(dir.path()),
             }
-            http += &format!("  tls: {{certificate: {root}/server.pem, key: {root}/server.key}}\n");
+            let clients = if access == Access::Mutual { ", clientcas: [CA]" } else { "" };
+            let clients = clients.replace("CA", &format!("{root}/ca.pem"));
+            http += &format!("  tls: {{certificate: {root}/server.pem, key: {root}/server.key{clients}}}\n");
         }
         std::fs::write(dir.path().join("config.yml"), config + &http).unwrap();
         let mut child = Command::new("docker-registry")
@@ -84,6 +88,11 @@ impl Peer {
 
     pub fn authority(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// A certificate that it knows, and its key.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("server.pem"), self.dir.path().join("server.key"))
     }
 
     /// A reference to a repository in it.

@@ -174,6 +174,15 @@ async fn passwords_and_authorities_are_needed_and_enough() {
     let error = hako_error::Error::from(error).chain();
     assert!(error.contains("\"/dev/null\"") && error.contains("no certificate in PEM form"), "{error}");
     RemoteClient::new(&secured.host, options(true, PlainHttp::Never)).unwrap().ping().await.unwrap();
+    // One that wants to see a certificate of ours.
+    let mutual = Peer::start(Access::Mutual);
+    let ours = |client| RemoteOptions { client, ..options(true, PlainHttp::Never) };
+    let ping = async |client| RemoteClient::new(&mutual.host, ours(client)).unwrap().ping().await;
+    assert!(ping(None).await.is_err());
+    ping(Some(mutual.client())).await.unwrap();
+    let (certificate, _) = mutual.client();
+    let error = ping(Some((certificate, "/none.key".into()))).await.unwrap_err();
+    assert!(hako_error::Error::from(error).chain().contains("/none.key"));
     // Plain HTTP only where it is allowed.
     let strict = RemoteClient::new(&locked.host, options(false, PlainHttp::Never)).unwrap();
     assert!(strict.ping().await.is_err());
