@@ -47,6 +47,26 @@ async fn entries_revisions_and_history_survive_a_restart() {
     assert_eq!(put(&store, "c", "1").await, before.1.revision.next());
 }
 
+/// The policies of the threads of stores; proc_pid_stat(5), the field 41. `SCHED_RR` is 2.
+fn policies() -> Vec<u32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.join("stat")).ok());
+    let ours = stats.filter(|stat| stat.contains("(hako-store)"));
+    ours.map(|stat| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_commits_runs_before_what_computes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Embedded::open(dir.path()).unwrap();
+    put(&store, "a", "1").await;
+    assert!(policies().contains(&2), "{:?}", policies());
+    store.scrub().await.unwrap();
+    put(&store, "a", "2").await;
+    assert!(policies().contains(&2), "also after it has written the database anew: {:?}", policies());
+}
+
 #[tokio::test]
 async fn a_watch_answers_at_once_how_far_it_has_come() {
     let dir = tempfile::tempdir().unwrap();

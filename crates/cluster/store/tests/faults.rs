@@ -162,6 +162,8 @@ struct Disk {
     mode: AtomicU8,
     records: Mutex<BTreeMap<u64, Vec<u8>>>,
     values: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// How many records there were when it was last asked to work ahead.
+    prepared: tokio::sync::watch::Sender<usize>,
 }
 
 struct FakeLog(Arc<Disk>);
@@ -205,6 +207,10 @@ impl Log for FakeLog {
         Ok(())
     }
 
+    fn prepare(&mut self) {
+        self.0.prepared.send_replace(self.0.records.lock().len());
+    }
+
     fn disk_bytes(&self) -> u64 {
         0
     }
@@ -241,6 +247,16 @@ async fn a_write_that_was_refused_does_not_show_up_later_even_if_it_reached_the_
         let (store, _dir) = open_on(&disk);
         assert_eq!(store.get(b"a").await.unwrap().entry.unwrap().value, "1");
         assert_eq!(store.revision().await.unwrap(), next);
+    }
+}
+
+#[tokio::test]
+async fn after_each_write_the_log_works_ahead_while_nobody_waits() {
+    let disk = Arc::new(Disk::default());
+    let (store, _dir) = open_on(&disk);
+    for count in 1..4 {
+        put(&store, format!("k{count}"), b"1".to_vec()).await.unwrap();
+        disk.prepared.subscribe().wait_for(|prepared| *prepared == count).await.unwrap();
     }
 }
 

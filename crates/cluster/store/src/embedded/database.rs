@@ -19,6 +19,8 @@ const CACHE_BYTES: usize = 4 << 20;
 
 struct Redb {
     database: Database,
+    /// What the database is in.
+    file: CommitFile,
     path: PathBuf,
     /// Whether the directory may still lead to the database before this one after a crash.
     is_unsettled: bool,
@@ -32,13 +34,16 @@ pub fn open(dir: &Path) -> Result<Box<dyn Log>, LogError> {
     let path = dir.join("store.redb");
     // One that was not finished; the old one is whole.
     remove(&beside(&path))?;
-    let mut log = Redb { database: create(&path)?, path, is_unsettled: true };
+    let (database, file) = create(&path)?;
+    let mut log = Redb { database, file, path, is_unsettled: true };
     log.settle()?;
     Ok(Box::new(log))
 }
 
-fn create(path: &Path) -> Result<Database, LogError> {
-    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(CommitFile::open(path)?)?)
+fn create(path: &Path) -> Result<(Database, CommitFile), LogError> {
+    let file = CommitFile::open(path)?;
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file.clone())?;
+    Ok((database, file))
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -63,12 +68,12 @@ impl Redb {
     }
 
     /// The same content in a file of its own.
-    fn write_anew(&self, path: &Path) -> Result<Database, LogError> {
+    fn write_anew(&self, path: &Path) -> Result<(Database, CommitFile), LogError> {
         remove(path)?;
-        let new = create(path)?;
+        let (new, file) = create(path)?;
         self.copy_to(&new)?;
         std::fs::rename(path, &self.path)?;
-        Ok(new)
+        Ok((new, file))
     }
 
     /// Copies all records and values, the last with the disk's word for it.
@@ -168,11 +173,16 @@ impl Log for Redb {
     fn rebuild(&mut self) -> Result<(), LogError> {
         let new = beside(&self.path);
         // The old file goes with its last descriptor.
-        self.database = self.write_anew(&new).inspect_err(|_| {
+        (self.database, self.file) = self.write_anew(&new).inspect_err(|_| {
             let _ = std::fs::remove_file(&new);
         })?;
         self.is_unsettled = true;
         self.settle()
+    }
+
+    fn prepare(&mut self) {
+        // The file remembers.
+        let _ = self.file.prepare();
     }
 
     fn disk_bytes(&self) -> u64 {

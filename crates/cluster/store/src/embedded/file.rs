@@ -2,8 +2,8 @@
 //!
 //! redb hands over one page at a time. Here the pages of a commit are gathered, and neighbours go to the kernel in one
 //! call. Where the file has grown it has no blocks yet, and each sync would also wait for the file system to record
-//! those that its pages were given; so zeros are written a step ahead, and only the sync that meets a new step waits
-//! for that.
+//! those that its pages were given; so zeros are written a step ahead, while nobody waits ([`CommitFile::prepare`]).
+//! Only where there was no such moment, the sync that meets a new step waits for that.
 //!
 //! INVARIANT: everything that was written is in the file before a sync begins, in the order it was written wherever
 //! writes overlap, and reads see it. Zeros only go where the file has nothing.
@@ -15,6 +15,7 @@ use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::ops::{Bound, Range};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use redb::backends::FileBackend;
@@ -32,8 +33,11 @@ const STEP_BYTES: u64 = 256 << 10;
 const SLICES: usize = 1024;
 static ZEROS: [u8; 4096] = [0; 4096];
 
-/// A file whose writes are gathered until it is synced.
-pub struct CommitFile {
+/// A file whose writes are gathered until it is synced. Clones are the same file.
+#[derive(Clone)]
+pub struct CommitFile(Arc<Opened>);
+
+struct Opened {
     backend: FileBackend,
     /// The same open file.
     file: File,
@@ -47,6 +51,8 @@ struct Gathered {
     writes: BTreeMap<u64, Range<usize>>,
     /// Steps of the file that need no zeros.
     has_blocks: Vec<bool>,
+    /// The step after the last one that anything was written to, as long as the file ends after it.
+    next_step: usize,
     /// Gathered writes are lost, so that nothing may be made durable any more.
     failed: Option<(Option<i32>, ErrorKind)>,
 }
@@ -54,7 +60,7 @@ struct Gathered {
 // redb prints its backend where it logs.
 impl Debug for CommitFile {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CommitFile").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("CommitFile").field("file", &self.0.file).finish_non_exhaustive()
     }
 }
 
@@ -64,9 +70,34 @@ impl CommitFile {
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let opened = open().and_then(|file| Ok((file.try_clone()?, file)));
         let (file, same) = opened.map_err(redb::StorageError::Io)?;
-        Ok(Self { backend: FileBackend::new(same)?, file, gathered: Mutex::default() })
+        let backend = FileBackend::new(same)?;
+        Ok(Self(Arc::new(Opened { backend, file, gathered: Mutex::default() })))
     }
 
+    /// Gives blocks to the step that comes next. For when nobody waits for a sync: it takes one itself.
+    pub fn prepare(&self) -> Result<()> {
+        let mut gathered = self.0.gathered.lock();
+        gathered.check()?;
+        let next = gathered.next_step;
+        if next == 0 || gathered.has_blocks.get(next) == Some(&true) {
+            return Ok(());
+        }
+        let start = next as u64 * STEP_BYTES;
+        let end = (start + STEP_BYTES).min(self.0.file.metadata()?.len());
+        if start >= end {
+            return Ok(());
+        }
+        gathered.has_blocks.resize(next + 1, false);
+        gathered.has_blocks[next] = true;
+        if !self.0.fill_holes(start..end) {
+            return Ok(());
+        }
+        // The kernel tells of what it lost only once.
+        self.0.backend.sync_data().inspect_err(|error| gathered.fail(error))
+    }
+}
+
+impl Opened {
     /// Writes what was gathered.
     fn send(&self, gathered: &mut Gathered) -> Result<()> {
         gathered.check()?;
@@ -74,11 +105,11 @@ impl CommitFile {
         gathered.writes.clear();
         gathered.bytes.clear();
         gathered.bytes.shrink_to(KEPT_BYTES);
-        result.inspect_err(|error| gathered.failed = Some((error.raw_os_error(), error.kind())))
+        result.inspect_err(|error| gathered.fail(error))
     }
 
     fn send_runs(&self, gathered: &mut Gathered) -> Result<()> {
-        let Gathered { bytes, writes, has_blocks, .. } = gathered;
+        let Gathered { bytes, writes, has_blocks, next_step, .. } = gathered;
         let mut writes = writes.iter().peekable();
         let mut slices = Vec::with_capacity(writes.len());
         while let Some((&start, range)) = writes.next() {
@@ -92,6 +123,7 @@ impl CommitFile {
                 end += range.len() as u64;
             }
             self.give_blocks(has_blocks, start..end)?;
+            *next_step = usize::try_from(end.div_ceil(STEP_BYTES)).map_err(Error::other)?.max(*next_step);
             write_all(&self.file, &mut slices, start)?;
         }
         Ok(())
@@ -111,22 +143,35 @@ impl CommitFile {
             let start = step * STEP_BYTES;
             let end = (start + STEP_BYTES).min(self.file.metadata()?.len());
             let is_all_written = written.start <= start && end <= written.end;
-            if start < end && !is_all_written && self.is_hole(start..end) {
-                let slices = usize::try_from((end - start) / ZEROS.len() as u64).map_err(Error::other)?;
-                // Where there is no room for them, there may be for the pages.
-                let _ = write_all(&self.file, &mut vec![IoSlice::new(&ZEROS); slices], start);
+            if start < end && !is_all_written {
+                self.fill_holes(start..end);
             }
         }
         Ok(())
     }
 
-    /// Whether the file has nothing there.
-    fn is_hole(&self, range: Range<u64>) -> bool {
-        // This moves the file's position, which nobody here uses.
-        match rustix::fs::seek(&self.file, SeekFrom::Data(range.start)) {
-            Ok(next) => next >= range.end,
-            Err(error) => error == rustix::io::Errno::NXIO,
+    /// Writes zeros where the file has nothing. Gives whether it did.
+    fn fill_holes(&self, range: Range<u64>) -> bool {
+        let mut at = range.start;
+        let mut is_filled = false;
+        while at < range.end {
+            // These move the file's position, which nobody here uses.
+            let Ok(hole) = rustix::fs::seek(&self.file, SeekFrom::Hole(at)) else { break };
+            if hole >= range.end {
+                break;
+            }
+            at = match rustix::fs::seek(&self.file, SeekFrom::Data(hole)) {
+                Ok(data) => data.min(range.end),
+                Err(rustix::io::Errno::NXIO) => range.end,
+                Err(_) => break,
+            };
+            // Where there is no room for them, there may be for the pages.
+            if write_zeros(&self.file, hole..at).is_err() {
+                break;
+            }
+            is_filled = true;
         }
+        is_filled
     }
 }
 
@@ -139,10 +184,21 @@ impl Gathered {
         }
     }
 
+    fn fail(&mut self, error: &Error) {
+        self.failed = Some((error.raw_os_error(), error.kind()));
+    }
+
     fn overlaps(&self, offset: u64, length: usize) -> bool {
         let before_end = self.writes.range(..offset + length as u64).next_back();
         before_end.is_some_and(|(start, range)| start + range.len() as u64 > offset)
     }
+}
+
+fn write_zeros(file: &File, range: Range<u64>) -> Result<()> {
+    let left = usize::try_from(range.end - range.start).map_err(Error::other)?;
+    let mut slices = vec![IoSlice::new(&ZEROS); left / ZEROS.len()];
+    slices.push(IoSlice::new(&ZEROS[..left % ZEROS.len()]));
+    write_all(file, &mut slices, range.start)
 }
 
 /// Writes slices one after the other.
@@ -163,37 +219,41 @@ fn write_all(file: &File, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Re
 
 impl StorageBackend for CommitFile {
     fn len(&self) -> Result<u64> {
-        self.backend.len()
+        self.0.backend.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        let mut gathered = self.gathered.lock();
+        let mut gathered = self.0.gathered.lock();
         if gathered.overlaps(offset, out.len()) {
-            self.send(&mut gathered)?;
+            self.0.send(&mut gathered)?;
         }
-        self.backend.read(offset, out)
+        self.0.backend.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        let mut gathered = self.gathered.lock();
-        self.send(&mut gathered)?;
-        gathered.has_blocks.truncate(usize::try_from(len / STEP_BYTES).map_err(Error::other)?);
-        self.backend.set_len(len)
+        let mut gathered = self.0.gathered.lock();
+        self.0.send(&mut gathered)?;
+        // The step in which the file ends has blocks only up to there.
+        let kept = len.min(self.0.backend.len()?) / STEP_BYTES;
+        let kept = usize::try_from(kept).map_err(Error::other)?;
+        gathered.has_blocks.truncate(kept);
+        gathered.next_step = gathered.next_step.min(kept);
+        self.0.backend.set_len(len)
     }
 
     fn sync_data(&self) -> Result<()> {
-        self.send(&mut self.gathered.lock())?;
-        self.backend.sync_data()
+        self.0.send(&mut self.0.gathered.lock())?;
+        self.0.backend.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let mut gathered = self.gathered.lock();
+        let mut gathered = self.0.gathered.lock();
         gathered.check()?;
         if gathered.bytes.len() + data.len() > GATHER_BYTES || gathered.overlaps(offset, data.len()) {
-            self.send(&mut gathered)?;
+            self.0.send(&mut gathered)?;
         }
         if data.len() > GATHER_BYTES {
-            return self.file.write_all_at(data, offset);
+            return self.0.file.write_all_at(data, offset);
         }
         let from = gathered.bytes.len();
         gathered.bytes.extend_from_slice(data);
@@ -202,12 +262,12 @@ impl StorageBackend for CommitFile {
     }
 
     fn close(&self) -> Result<()> {
-        let sent = self.send(&mut self.gathered.lock());
-        self.backend.close().and(sent)
+        let sent = self.0.send(&mut self.0.gathered.lock());
+        self.0.backend.close().and(sent)
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> std::result::Result<bool, BackendError> {
-        self.backend.try_lock_range(start, end)
+        self.0.backend.try_lock_range(start, end)
     }
 
     fn try_lock_shared_range(
@@ -215,19 +275,19 @@ impl StorageBackend for CommitFile {
         start: Bound<u64>,
         end: Bound<u64>,
     ) -> std::result::Result<bool, BackendError> {
-        self.backend.try_lock_shared_range(start, end)
+        self.0.backend.try_lock_shared_range(start, end)
     }
 
     fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> std::result::Result<(), BackendError> {
-        self.backend.lock_range(start, end)
+        self.0.backend.lock_range(start, end)
     }
 
     fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> std::result::Result<(), BackendError> {
-        self.backend.lock_shared_range(start, end)
+        self.0.backend.lock_shared_range(start, end)
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> std::result::Result<(), BackendError> {
-        self.backend.unlock_range(start, end)
+        self.0.backend.unlock_range(start, end)
     }
 
     fn query_lock_range(
@@ -235,7 +295,7 @@ impl StorageBackend for CommitFile {
         start: Bound<u64>,
         end: Bound<u64>,
     ) -> std::result::Result<bool, BackendError> {
-        self.backend.query_lock_range(start, end)
+        self.0.backend.query_lock_range(start, end)
     }
 }
 
@@ -253,6 +313,11 @@ mod tests {
         let file = CommitFile::open(&dir.path().join("file")).unwrap();
         file.set_len(len).unwrap();
         (file, dir)
+    }
+
+    /// Bytes of the file that have blocks.
+    fn blocks(dir: &tempfile::TempDir) -> u64 {
+        std::fs::metadata(dir.path().join("file")).unwrap().blocks() * 512
     }
 
     fn content(dir: &tempfile::TempDir) -> Vec<u8> {
@@ -282,7 +347,7 @@ mod tests {
                 file.write(page * PAGE as u64, &[1; PAGE]).unwrap();
             }
             file.sync_data().unwrap();
-            std::fs::metadata(dir.path().join("file")).unwrap().blocks() * 512
+            blocks(&dir)
         };
         let pages = STEP_BYTES / PAGE as u64;
         let before = blocks(0..0);
@@ -299,24 +364,60 @@ mod tests {
     }
 
     #[test]
-    fn a_step_with_anything_in_it_is_left_as_it_is() {
+    fn what_is_in_a_step_stays_and_the_rest_of_it_gets_blocks() {
         let (file, dir) = open(2 * STEP_BYTES);
-        let last = 2 * STEP_BYTES - PAGE as u64;
-        std::fs::File::options()
-            .write(true)
-            .open(dir.path().join("file"))
-            .unwrap()
-            .write_all_at(&[9; PAGE], last)
-            .unwrap();
+        let middle = STEP_BYTES + STEP_BYTES / 2;
+        let plain = std::fs::File::options().write(true).open(dir.path().join("file")).unwrap();
+        plain.write_all_at(&[9; PAGE], middle).unwrap();
         file.write(STEP_BYTES, &[1; PAGE]).unwrap();
         file.sync_data().unwrap();
-        assert!(content(&dir)[usize::try_from(last).unwrap()..].iter().all(|byte| *byte == 9));
+        assert_eq!(blocks(&dir), STEP_BYTES);
+        let content = content(&dir);
+        let count = |byte: u8| content.iter().filter(|one| **one == byte).count();
+        let middle = usize::try_from(middle).unwrap();
+        assert!(content[middle..middle + PAGE].iter().all(|byte| *byte == 9));
+        assert_eq!((count(1), count(9)), (PAGE, PAGE));
+    }
+
+    #[test]
+    fn the_next_step_gets_blocks_before_anything_is_written_there() {
+        let (file, dir) = open(3 * STEP_BYTES + PAGE as u64);
+        file.prepare().unwrap();
+        assert_eq!(blocks(&dir), 0, "nothing says yet where it goes on");
+        file.write(0, &[1; PAGE]).unwrap();
+        file.sync_data().unwrap();
+        for _ in 0..3 {
+            file.prepare().unwrap();
+            assert_eq!(blocks(&dir), 2 * STEP_BYTES, "one step ahead");
+        }
+        file.write(2 * STEP_BYTES, &[2; PAGE]).unwrap();
+        file.sync_data().unwrap();
+        file.prepare().unwrap();
+        file.prepare().unwrap();
+        assert_eq!(blocks(&dir), 3 * STEP_BYTES + PAGE as u64, "no more than the file");
+        assert_eq!(content(&dir).iter().filter(|byte| **byte != 0).count(), 2 * PAGE);
+    }
+
+    #[test]
+    fn where_a_file_ended_within_a_step_the_rest_of_it_gets_blocks_once_it_has_grown() {
+        let (file, dir) = open(STEP_BYTES + PAGE as u64);
+        file.write(STEP_BYTES, &[1; PAGE]).unwrap();
+        file.sync_data().unwrap();
+        file.set_len(4 * STEP_BYTES).unwrap();
+        file.prepare().unwrap();
+        assert_eq!(blocks(&dir), STEP_BYTES, "all of that step");
+        file.write(STEP_BYTES + PAGE as u64, &[2; PAGE]).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(blocks(&dir), STEP_BYTES);
+        file.prepare().unwrap();
+        assert_eq!(blocks(&dir), 2 * STEP_BYTES, "the next one");
+        assert_eq!(content(&dir).iter().filter(|byte| **byte != 0).count(), 2 * PAGE);
     }
 
     #[test]
     fn after_lost_writes_nothing_is_made_durable_any_more() {
         let (mut file, dir) = open(PAGE as u64);
-        file.file = File::open(dir.path().join("file")).unwrap();
+        Arc::get_mut(&mut file.0).unwrap().file = File::open(dir.path().join("file")).unwrap();
         file.write(0, &[1; PAGE]).unwrap();
         let first = file.sync_data().unwrap_err();
         for error in [file.sync_data().unwrap_err(), file.write(0, &[1; PAGE]).unwrap_err()] {
@@ -330,6 +431,7 @@ mod tests {
         Read(u64, usize),
         SetLen(u64),
         Sync,
+        Prepare,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -339,6 +441,7 @@ mod tests {
             3 => place().prop_map(|(at, length)| Step::Read(at, length)),
             1 => (200_u64..1000).prop_map(Step::SetLen),
             2 => Just(Step::Sync),
+            1 => Just(Step::Prepare),
         ]
     }
 
@@ -376,6 +479,7 @@ mod tests {
                         plain.read(0, &mut all).unwrap();
                         prop_assert!(content(&dir) == all, "not in the file after its sync");
                     }
+                    Step::Prepare => file.prepare().unwrap(),
                     Step::Write(..) | Step::Read(..) => {}
                 }
             }

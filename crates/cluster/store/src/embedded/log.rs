@@ -36,6 +36,9 @@ pub trait Log: Send {
         Err(LogError::Failed("this database cannot be written anew".to_owned()))
     }
 
+    /// Does what would hold up a later commit. Asked for when nobody waits; what fails here fails the next commit.
+    fn prepare(&mut self) {}
+
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
 }

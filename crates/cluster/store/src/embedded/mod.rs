@@ -15,6 +15,7 @@ mod record;
 mod restore;
 mod runs;
 mod state;
+mod turn;
 mod watchers;
 mod writer;
 

@@ -22,6 +22,7 @@ use super::load::{FORMAT, Loaded, VALUE_COMPACTED, VALUE_FORMAT, VALUE_LAST_LEAS
 use super::log::{Log, LogBatch, LogError, Opener};
 use super::record;
 use super::state::{Past, State};
+use super::turn;
 use crate::error::{Result, StoreError};
 use crate::types::{Entry, Event, EventKind, Expect, Guard, Lease, LeaseId, Op, Revision, Write, Written};
 
@@ -33,6 +34,7 @@ const MAX_GROUP_BYTES: usize = 8 << 20;
 /// two halves that take turns, and every commit carries half of what it could. Lone writers never wait.
 const LINGER_FROM: usize = 8;
 const LINGER: Duration = Duration::from_micros(100);
+const LINGER_STEP: Duration = Duration::from_micros(20);
 /// Events forgotten in one round: few when writes trim as they go, many when asked to compact.
 const TRIM_STEP: usize = 64;
 const COMPACT_STEP: usize = 8192;
@@ -267,6 +269,7 @@ impl Writer {
     /// Works until the store is closed.
     pub fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut group = Vec::new();
+        turn::take_precedence();
         while self.closing.is_none() && self.gather(&mut commands, &mut group) {
             self.round(&mut group);
         }
@@ -283,7 +286,11 @@ impl Writer {
     fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, group: &mut Vec<Command>) -> bool {
         let expected = self.last_group + commands.len();
         if self.compacting.is_empty() {
-            match commands.blocking_recv() {
+            let next = commands.try_recv().ok().or_else(|| {
+                self.prepare();
+                commands.blocking_recv()
+            });
+            match next {
                 Some(command) => group.push(command),
                 None => return false,
             }
@@ -302,10 +309,19 @@ impl Writer {
             if Instant::now() >= *linger_until.get_or_insert_with(|| Instant::now() + LINGER) {
                 break;
             }
-            std::thread::yield_now();
+            // Not by yielding: nobody else has this thread's priority.
+            std::thread::sleep(LINGER_STEP);
         }
         self.last_group = group.len();
         true
+    }
+
+    /// While nobody waits.
+    fn prepare(&mut self) {
+        let Some(log) = self.log.as_mut() else { return };
+        if catch_unwind(AssertUnwindSafe(|| log.prepare())).is_err() {
+            self.panicked();
+        }
     }
 
     fn round(&mut self, group: &mut Vec<Command>) {
@@ -448,7 +464,7 @@ impl Writer {
         if replies.is_empty() && !self.is_slack() {
             return;
         }
-        let result = self.rebuild_caught();
+        let result = turn::without_precedence(|| self.rebuild_caught());
         self.rebuilt = (self.shared.disk_bytes.load(Ordering::Relaxed), self.content());
         for reply in replies {
             let _ = reply.send(result.clone());
