@@ -3,11 +3,13 @@
 //! What [`fresh`] copies depends on nothing below: its files and its layer are the same whatever they are put on, as long as
 //! nothing there has the name. So such a copy need not wait for the steps before it, only for what it copies. Whether
 //! nothing has the name is guessed from the steps that are done, and looked at again when all are; a copy that was made in
-//! vain is dropped and made as ever.
+//! vain is dropped and made as ever. What it copies may be files that a program has just left, while their layer is still
+//! made: what they digest to, and with it whether the copy's result is known, is found meanwhile, and a copy of which it
+//! is ends early.
 //!
 //! ```text
 //! RUN … (runs for long) ──> COPY --from=one /one /one ──> COPY --from=two /two /two
-//!                           ^ made when `one` is done     ^ made when `two` is done; both put on in their order
+//!                           ^ made when `one` is written  ^ made when `two` is written; both put on in their order
 //! ```
 
 use crate::copy::Job;
@@ -26,6 +28,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The copies of one build that were begun ahead of their turn.
 #[derive(Default)]
@@ -35,7 +38,7 @@ pub(crate) struct Aheads {
 }
 
 enum State {
-    UnderWay,
+    UnderWay { is_wanted: Arc<AtomicBool> },
     Made(Box<Ahead>),
 }
 
@@ -52,23 +55,44 @@ pub(crate) struct Ahead {
 impl Aheads {
     /// Announces a copy, before who may wait for it looks.
     pub(crate) fn begin(&self, id: NodeId) {
-        self.all.lock().insert(id, State::UnderWay);
+        self.all.lock().insert(id, State::UnderWay { is_wanted: Arc::new(AtomicBool::new(true)) });
+    }
+
+    /// The result of the copy is known otherwise.
+    pub(crate) fn forget(&self, id: NodeId) {
+        let mut all = self.all.lock();
+        match all.get(&id) {
+            Some(State::UnderWay { is_wanted }) => is_wanted.store(false, Ordering::Relaxed),
+            Some(State::Made(_)) => drop(all.remove(&id)),
+            None => {}
+        }
+    }
+
+    fn wanted(&self, id: NodeId) -> Option<Arc<AtomicBool>> {
+        match self.all.lock().get(&id)? {
+            State::UnderWay { is_wanted } => Some(Arc::clone(is_wanted)),
+            State::Made(_) => None,
+        }
     }
 
     /// Makes the copy that was announced, if it is one that can be made.
     pub(crate) fn make(&self, shared: &Shared, graph: &Graph, id: NodeId, results: &Results) {
-        let end = End { aheads: self, id };
+        let _end = End { aheads: self, id };
+        let Some(is_wanted) = self.wanted(id) else { return };
+        let is_wanted = || is_wanted.load(Ordering::Relaxed) && shared.cancel.check().is_ok();
         // What fails here fails again at its turn, where it is told.
-        if let Ok(Some(made)) = make(shared, graph, id, results) {
-            self.all.lock().insert(id, State::Made(Box::new(made)));
+        if let Ok(Some(made)) = make(shared, graph, id, results, &is_wanted) {
+            let mut all = self.all.lock();
+            if is_wanted() {
+                all.insert(id, State::Made(Box::new(made)));
+            }
         }
-        drop(end);
     }
 
     /// What was made of a node ahead of its turn, waited for if it is under way.
     pub(crate) fn take(&self, id: NodeId) -> Option<Box<Ahead>> {
         let mut all = self.all.lock();
-        self.changed.wait_while(&mut all, |all| matches!(all.get(&id), Some(State::UnderWay)));
+        self.changed.wait_while(&mut all, |all| matches!(all.get(&id), Some(State::UnderWay { .. })));
         match all.remove(&id) {
             Some(State::Made(ahead)) => Some(ahead),
             _ => None,
@@ -85,7 +109,7 @@ struct End<'a> {
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let mut all = self.aheads.all.lock();
-        if matches!(all.get(&self.id), Some(State::UnderWay)) {
+        if matches!(all.get(&self.id), Some(State::UnderWay { .. })) {
             all.remove(&self.id);
         }
         drop(all);
@@ -93,7 +117,13 @@ impl Drop for End<'_> {
     }
 }
 
-fn make(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result<Option<Ahead>> {
+fn make(
+    shared: &Shared,
+    graph: &Graph,
+    id: NodeId,
+    results: &Results,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Option<Ahead>> {
     let node = &graph.nodes[id];
     // Steps whose turn it is come first.
     let (Op::Copy(op), Some(_permit)) = (&node.op, shared.permits.try_acquire()) else { return Ok(None) };
@@ -105,7 +135,8 @@ fn make(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result
     let upper = mounts.upper.clone().unwrap_or_default();
     let destination = crate::files::clean(&op.destination);
     let mut ahead = Ahead { snapshots, key, upper, destination, new: None };
-    ahead.new = fresh::carry_out(shared, &job, &mounts, &node.place.text)?;
+    ahead.new = fresh::carry_out(shared, &job, &mounts, &node.place.text, is_wanted)?;
+    hako_sys::failpoint!("build.ahead.made");
     Ok(ahead.new.is_some().then_some(ahead))
 }
 
@@ -139,6 +170,7 @@ impl Ahead {
         let chain = chain_id(all).map(|id| id.hex()).unwrap_or_default();
         let pin = images.pin(&chain);
         images.adopt_snapshot_onto(&chain, &self.key, parent.as_deref())?;
+        hako_sys::failpoint!("build.ahead.put");
         Ok(Some(Made { layer: Some(layer), new: Some(new), snapshot: Some(chain), pin: Some(pin) }))
     }
 }

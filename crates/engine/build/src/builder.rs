@@ -162,19 +162,27 @@ impl Builder {
         }
     }
 
+    /// Waits until what ended builds came to is on disk, as far as their images did not need it.
+    pub(crate) fn settle(&self) {
+        self.cache.pending.wait();
+    }
+
     /// The results of steps that later builds can use.
     pub fn cached(&self) -> Result<Vec<CachedStep>> {
+        self.settle();
         Ok(self.cache.list()?)
     }
 
     /// Forgets the results of steps that do not stay; caches that steps share stay all. Returns what went with them.
     pub fn prune_to(&self, keep: Keep) -> Result<(Vec<CachedStep>, hako_image::Collected)> {
+        self.settle();
         let gone = self.cache.thin(keep)?;
         Ok((gone, self.images.gc()?))
     }
 
     /// Forgets the results of all steps and the caches that no step uses; returns what went with them.
     pub fn prune(&self) -> Result<hako_image::Collected> {
+        self.settle();
         self.cache.clear()?;
         self.caches.clear()?;
         self.images.gc()
@@ -236,6 +244,7 @@ impl Builder {
         if check::is_strict(&file, &found.text, &found.name, &request.args)? {
             report(&contexts, &found)?.refuse()?;
         }
+        let lease = Arc::new(self.images.lease("build")?);
         let shared = Shared {
             images: self.images.clone(),
             cache: self.cache.clone(),
@@ -249,8 +258,8 @@ impl Builder {
             cancel,
             events,
             aheads: Aheads::default(),
-            settling: Settling::default(),
-            lease: self.images.lease("build")?,
+            settling: Settling::new(self.images.clone(), self.cache.clone(), Arc::clone(&lease)),
+            lease,
             file: found.name.clone(),
             lent,
             keep_failed: request.keep_failed,
@@ -263,13 +272,11 @@ impl Builder {
         };
         let compiled = compile::compile(&file, &found.name, request, &contexts, &self.config.cdi)?;
         let _ = shared.events.send(BuildEvent::Planned { steps: compiled.steps + exchange::steps(request) });
-        for argument in &compiled.unused {
-            let message = format!("build argument {argument} is not used, no ARG asks for it");
+        for message in compiled.warnings.iter().cloned() {
             let _ = shared.events.send(BuildEvent::Warning { line: 0, message });
         }
         let results = solve::solve(&shared, &compiled.graph, &compiled.nodes())?;
         compiled.targets.iter().for_each(|target| solve::tell_before(&shared, &target.tail));
-        shared.settling.wait()?;
         shared.cancel.check()?;
         let began = Began { at, text: found.text, materials: compiled.materials.clone() };
         let built = output::deliver(&shared, request, &compiled, &results, &began)?;

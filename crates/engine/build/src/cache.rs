@@ -4,6 +4,7 @@
 //! files beside the images, so that they outlive the process; their layers are roots of collection.
 
 use crate::error::BuildError;
+use crate::settling::Pending;
 use hako_content::Lease;
 use hako_error::Result;
 use hako_image::{ImageStore, Layer, Roots, Spare};
@@ -61,6 +62,8 @@ pub(crate) struct Cache {
     dir: PathBuf,
     /// What each record keeps, so that a collection need not read them all.
     kept: Arc<Mutex<HashMap<PathBuf, Kept>>>,
+    /// Results that will be recorded.
+    pub pending: Pending,
 }
 
 /// A record's layer and snapshot.
@@ -78,7 +81,8 @@ impl Cache {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        let cache = Self { kept: Arc::new(Mutex::new(read_all(&dir))), dir };
+        let kept = Arc::new(Mutex::new(read_all(&dir)));
+        let cache = Self { dir, kept, pending: Pending::default() };
         let roots = cache.clone();
         images.add_roots(move || Ok(roots.roots()));
         let spares = cache.clone();
@@ -88,6 +92,7 @@ impl Cache {
 
     /// The record of that key, if its layer is still there; it is under `lease` from then on.
     pub(crate) fn get(&self, key: Digest, lease: &Lease) -> Option<Record> {
+        self.pending.wait_for(key);
         let path = self.path(key);
         let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         // Who prunes may have removed it this moment.
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn what_is_forgotten_while_it_is_written_keeps_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache { dir: dir.path().to_owned(), kept: Arc::default() };
+        let cache = Cache { dir: dir.path().to_owned(), kept: Arc::default(), pending: Pending::default() };
         let record =
             Record { layer: None, snapshot: Some("s".into()), created: String::new(), content: None };
         std::thread::scope(|scope| {

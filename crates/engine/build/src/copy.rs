@@ -7,7 +7,7 @@ use crate::files::{Dress, Found, Selected, Source, clean};
 use crate::fresh;
 use crate::graph::{CopyItem, CopyOp, FileData, Input, OneFile};
 use crate::shared::Shared;
-use crate::solve::Results;
+use crate::solve::{Results, Written};
 use crate::users;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{Entry, EntryKind, Limits, TarWriter, apply, make_directories};
@@ -18,13 +18,14 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read};
-use std::path::Path;
+use std::iter;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Files of a stack of layers, kept while they are read.
 pub(crate) struct View {
-    snapshots: Arc<dyn Snapshotter>,
-    key: String,
+    /// What keeps them; `None` of those that the results of the build keep.
+    held: Option<(Arc<dyn Snapshotter>, String)>,
     /// `None` where all that is asked for lies in one directory of the stack.
     _tree: Option<MountedTree>,
     /// Whether that directory is the topmost.
@@ -52,7 +53,7 @@ impl View {
             None => snapshots.mounted(&mounts).and_then(|tree| Ok((Source::stage(tree.path())?, Some(tree)))),
         };
         match opened {
-            Ok((source, tree)) => Ok(Self { snapshots, key, _tree: tree, is_topmost, source }),
+            Ok((source, tree)) => Ok(Self { held: Some((snapshots, key)), _tree: tree, is_topmost, source }),
             Err(error) => {
                 let _ = snapshots.remove(&key);
                 Err(error)
@@ -61,9 +62,22 @@ impl View {
     }
 }
 
+impl View {
+    /// What a source argument can name of files that are no layer yet; `None` unless all of it lies among them.
+    fn of_written(written: &Written, argument: &str) -> Result<Option<Self>> {
+        let upper = written.upper.try_clone().map_err(BuildError::io("open", "the files of a step"))?;
+        let source = Source::directory(upper);
+        let stack: Vec<PathBuf> = iter::once(source.path().to_owned()).chain(written.lower.clone()).collect();
+        let is_topmost = fresh::only_place(&stack, argument) == stack.first();
+        Ok(is_topmost.then_some(Self { held: None, _tree: None, is_topmost, source }))
+    }
+}
+
 impl Drop for View {
     fn drop(&mut self) {
-        let _ = self.snapshots.remove(&self.key);
+        if let Some((snapshots, key)) = &self.held {
+            let _ = snapshots.remove(key);
+        }
     }
 }
 
@@ -89,6 +103,22 @@ fn digest_of(shared: &Shared, op: &CopyOp, item: &CopyItem, results: &Results) -
         Input::Scratch => Vec::new(),
     };
     shared.digests.of_copy(shared, &layers, wanted(op, item))
+}
+
+/// What is wanted of a node's files, of one that is not done too.
+fn found(shared: &Shared, wanted: Wanted, input: &Input, results: &Results) -> Result<(View, Vec<Selected>)> {
+    let layers = match input {
+        Input::Node(node) => {
+            let written = results.written(*node).filter(|_| results.known(*node).is_none());
+            if let Some(view) = written.map_or(Ok(None), |it| View::of_written(it, wanted.pattern))? {
+                let selected = wanted.select(&view)?;
+                return Ok((view, selected));
+            }
+            results.layers(*node)?
+        }
+        _ => Vec::new(),
+    };
+    shared.selections.take(shared, &layers, wanted)
 }
 
 /// What a source asks of a stack of layers.
@@ -122,11 +152,7 @@ impl<'a> Job<'a> {
                 }
                 Input::Files(source) => source.select(&item.pattern, &op.excludes, op.keeps_parents, "")?,
                 Input::Node(_) | Input::Scratch => {
-                    let layers = match &item.input {
-                        Input::Node(node) => results.layers(*node)?,
-                        _ => Vec::new(),
-                    };
-                    let (view, selected) = shared.selections.take(shared, &layers, wanted(op, item))?;
+                    let (view, selected) = found(shared, wanted(op, item), &item.input, results)?;
                     job.views.insert(number, view);
                     selected
                 }

@@ -28,7 +28,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn select(&self, view: &View) -> Result<Vec<Selected>> {
+    pub(crate) fn select(&self, view: &View) -> Result<Vec<Selected>> {
         view.source.select(self.pattern, self.excludes, self.keeps_parents, self.from)
     }
 }

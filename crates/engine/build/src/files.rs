@@ -109,6 +109,16 @@ impl Source {
         Ok(Self { root, path, ignore: Ignore::default(), is_context: false })
     }
 
+    /// An open directory, wherever it is by now.
+    pub(crate) fn directory(root: File) -> Self {
+        let path = format!("/proc/self/fd/{}", root.as_raw_fd()).into();
+        Self { root, path, ignore: Ignore::default(), is_context: false }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What a source argument names, without what `excludes` matches. `from` is what messages call the source.
     pub(crate) fn select(
         &self,

@@ -52,8 +52,15 @@ pub(crate) fn is_new(lower: &[PathBuf], destination: &str) -> bool {
     lower.iter().all(|lower| is_absent(&lower.join(top)))
 }
 
-/// Copies a directory to where nothing is, with its layer. `None` where anything else is asked for, and nothing was done.
-pub(crate) fn carry_out(shared: &Shared, job: &Job, mounts: &Mounts, text: &str) -> Result<Option<NewLayer>> {
+/// Copies a directory to where nothing is, with its layer, as long as it is wanted. `None` where anything else is asked
+/// for, and nothing was done.
+pub(crate) fn carry_out(
+    shared: &Shared,
+    job: &Job,
+    mounts: &Mounts,
+    text: &str,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Option<NewLayer>> {
     let op = job.op();
     let destination = clean(&op.destination);
     // Names are looked up in the files below. With an epoch times are settled when all is written.
@@ -77,6 +84,7 @@ pub(crate) fn carry_out(shared: &Shared, job: &Job, mounts: &Mounts, text: &str)
         for entry in &above {
             layer.append(entry, io::empty()).map_err(failed())?;
         }
+        let files = files.iter().map(|file| is_wanted().then_some(file).ok_or(BuildError::Cancelled));
         copy(source, files, &dress, (&directory, &destination), &mut layer)?;
         layer.finish().map(drop).map_err(failed())?;
         Ok(())
@@ -114,16 +122,21 @@ fn directories(upper: &Path, destination: &str) -> Result<Vec<Entry>, BuildError
 }
 
 /// Copies a directory's contents into another one and into the layer, where that lies at `prefix`.
-fn copy(
+fn copy<'a>(
     source: &Source,
-    files: &[Found],
+    files: impl Iterator<Item = Result<&'a Found, BuildError>>,
     dress: &Dress,
     (directory, prefix): (&File, &str),
     layer: &mut TarWriter<impl Write>,
 ) -> Result<()> {
     let mut links = Links::default();
     let mut placing = Placing::new(directory, "the copied files");
-    for file in files.iter().filter(|file| !file.below.as_os_str().is_empty()) {
+    for file in files {
+        let file = file?;
+        // That itself is there.
+        if file.below.as_os_str().is_empty() {
+            continue;
+        }
         let data = file.open()?;
         let mut entry = source.entry(file, data.as_ref(), dress, b"")?;
         links.settle(&mut entry, &file.metadata);

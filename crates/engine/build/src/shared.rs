@@ -43,9 +43,8 @@ pub(crate) struct Shared {
     pub events: mpsc::UnboundedSender<BuildEvent>,
     /// Before the lease, as their layers are under it.
     pub aheads: Aheads,
-    /// Before the lease: its blobs have to be under it.
     pub settling: Settling,
-    pub lease: Lease,
+    pub lease: Arc<Lease>,
     /// The Dockerfile's name in errors.
     pub file: String,
     pub lent: Lent,

@@ -18,6 +18,9 @@ use hako_error::{Error, Kind, Result};
 use hako_image::{Layer, Pin, chain_id};
 use hako_names::Digest;
 use std::collections::HashSet;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -41,9 +44,35 @@ pub(crate) struct Done {
 #[derive(Debug)]
 pub(crate) struct Results {
     done: Vec<OnceLock<Arc<Done>>>,
+    written: Vec<OnceLock<Written>>,
+}
+
+/// The files of a step whose program has ended, and that is not done: its layer has yet to be made. Nothing changes them.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Where its own files lie, also when they get their place under another name.
+    pub upper: File,
+    /// The directories below, topmost first.
+    pub lower: Vec<PathBuf>,
+}
+
+/// What a node that runs has to say.
+enum Word {
+    Written(NodeId, Written),
+    Ended(NodeId, Result<Done>),
 }
 
 impl Results {
+    fn new(count: usize) -> Self {
+        let done = (0..count).map(|_| OnceLock::new()).collect();
+        Self { done, written: (0..count).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// What is there of a node that is not done.
+    pub(crate) fn written(&self, id: NodeId) -> Option<&Written> {
+        self.written[id].get()
+    }
+
     pub(crate) fn get(&self, id: NodeId) -> Result<&Arc<Done>> {
         self.done[id].get().ok_or_else(|| Error::new(Kind::Internal, "a step ran before its inputs"))
     }
@@ -65,7 +94,7 @@ impl Results {
 
 /// Brings the targets about; returns what every needed node came to.
 pub(crate) fn solve(shared: &Shared, graph: &Graph, targets: &[NodeId]) -> Result<Results> {
-    let results = Results { done: (0..graph.nodes.len()).map(|_| OnceLock::new()).collect() };
+    let results = Results::new(graph.nodes.len());
     let (known, needed) = settled(shared, graph, targets)?;
     for id in 0..graph.nodes.len() {
         if needed[id]
@@ -234,7 +263,7 @@ fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Re
     let mut ahead = HashSet::new();
     let mut first_error: Option<Error> = None;
     std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel::<(NodeId, Result<Done>)>();
+        let (sender, receiver) = mpsc::channel::<Word>();
         let mut running = 0;
         loop {
             if first_error.is_none() {
@@ -244,9 +273,7 @@ fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Re
                 let ready: Vec<NodeId> = ready;
                 for id in ready {
                     let sender = sender.clone();
-                    scope.spawn(move || {
-                        let _ = sender.send((id, node(shared, graph, id, results)));
-                    });
+                    scope.spawn(move || ended(shared, graph, id, results, &sender));
                     running += 1;
                 }
                 for id in waiting.iter().copied() {
@@ -259,11 +286,15 @@ fn run(shared: &Shared, graph: &Graph, work: &[NodeId], results: &Results) -> Re
             if running == 0 {
                 break;
             }
-            let Ok((id, done)) = receiver.recv() else { break };
-            running -= 1;
-            match done {
-                Ok(done) => drop(results.done[id].set(Arc::new(done))),
-                Err(error) => {
+            let Ok(word) = receiver.recv() else { break };
+            match word {
+                Word::Written(id, files) => drop(results.written[id].set(files)),
+                Word::Ended(id, Ok(done)) => {
+                    running -= 1;
+                    drop(results.done[id].set(Arc::new(done)));
+                }
+                Word::Ended(_, Err(error)) => {
+                    running -= 1;
                     shared.cancel.cancel();
                     // What ended because something else failed has nothing to say.
                     if first_error.as_ref().is_none_or(|first| first.kind() == Kind::Cancelled) {
@@ -289,22 +320,45 @@ fn has_inputs(graph: &Graph, id: NodeId, results: &Results) -> bool {
     graph.inputs(id).iter().all(|input| results.known(*input).is_some())
 }
 
-/// Whether what a node copies is there, though not yet what it copies it to.
+/// Whether what a node copies is there, though not yet what it copies it to, or not yet as layers.
 fn can_look_ahead(graph: &Graph, id: NodeId, results: &Results) -> bool {
-    matches!(graph.nodes[id].op, Op::Copy(_)) && has_inputs(graph, id, results)
+    let is_there = |input: &NodeId| results.known(*input).is_some() || results.written(*input).is_some();
+    matches!(graph.nodes[id].op, Op::Copy(_)) && graph.inputs(id).iter().all(is_there)
 }
 
 /// Digests what a copy will ask for, and makes the copy if it can, while it waits. What fails here fails there, where it
 /// is told.
 fn look_ahead(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) {
-    if let Op::Copy(copy) = &graph.nodes[id].op {
+    if let Op::Copy(copy) = &graph.nodes[id].op
+        && has_inputs(graph, id, results)
+    {
         let _ = crate::copy::digest(shared, copy, results);
     }
     shared.aheads.make(shared, graph, id, results);
 }
 
+/// Carries out one node and tells how it ended, also if its thread panics: the others have to end then.
+fn ended(shared: &Shared, graph: &Graph, id: NodeId, results: &Results, sender: &mpsc::Sender<Word>) {
+    let announce = |written| drop(sender.send(Word::Written(id, written)));
+    let done = catch_unwind(AssertUnwindSafe(|| node(shared, graph, id, results, &announce)));
+    let done = done.unwrap_or_else(|_| {
+        let place = &graph.nodes[id].place;
+        Err(Error::new(
+            Kind::Internal,
+            format!("the thread of step {} ({}) panicked", place.step, place.text),
+        ))
+    });
+    let _ = sender.send(Word::Ended(id, done));
+}
+
 /// Carries out one node with the events around it.
-fn node(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result<Done> {
+fn node(
+    shared: &Shared,
+    graph: &Graph,
+    id: NodeId,
+    results: &Results,
+    announce: &dyn Fn(Written),
+) -> Result<Done> {
     shared.cancel.check()?;
     let node = &graph.nodes[id];
     tell_before(shared, &node.before);
@@ -313,7 +367,7 @@ fn node(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result
     }
     let mut done = None;
     tell(shared, &node.place, || {
-        let made = step::carry_out(shared, graph, id, results)
+        let made = step::carry_out(shared, graph, id, results, announce)
             .map_err(|error| crate::compile::at(&shared.file, node.place.line, &node.place.text, error))?;
         Ok(done.insert(made).outcome)
     })?;

@@ -8,8 +8,9 @@ use crate::fresh;
 use crate::graph::{CopyOp, Graph, Input, MountKind, Node, NodeId, Op, RunOp};
 use crate::request::{BuildEvent, StepOutcome};
 use crate::run;
+use crate::settling::StepResult;
 use crate::shared::Shared;
-use crate::solve::{self, Done, KEYS, Results};
+use crate::solve::{self, Done, KEYS, Results, Written};
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{DiffOptions, make_directories};
 use hako_image::{Layer, NewLayer, Pin, chain_id};
@@ -59,13 +60,22 @@ pub(crate) fn from_record(shared: &Shared, below: Vec<Layer>, record: Record) ->
 }
 
 /// Carries out a node whose inputs are there.
-pub(crate) fn carry_out(shared: &Shared, graph: &Graph, id: NodeId, results: &Results) -> Result<Done> {
+///
+/// A program's files are announced before the layer is made of them.
+pub(crate) fn carry_out(
+    shared: &Shared,
+    graph: &Graph,
+    id: NodeId,
+    results: &Results,
+    announce: &dyn Fn(Written),
+) -> Result<Done> {
     let (node, definition) = (&graph.nodes[id], graph.keys[id]);
     let below = results.below(node.parent)?;
     let content = content_key(shared, node, &below, results)?;
     if node.use_cache
         && let Some(record) = known(shared, node, content, &below)?
     {
+        shared.aheads.forget(id);
         shared.cache.put(definition, &record)?;
         return from_record(shared, below, record);
     }
@@ -75,15 +85,15 @@ pub(crate) fn carry_out(shared: &Shared, graph: &Graph, id: NodeId, results: &Re
     shared.cancel.check()?;
     let made = ahead.map_or(Ok(None), |ahead| ahead.put_on(shared, &below))?;
     let Made { layer, mut new, snapshot, pin } =
-        made.map_or_else(|| make(shared, node, &below, results), Ok)?;
+        made.map_or_else(|| make(shared, node, &below, results, announce), Ok)?;
     if let Some(new) = &mut new {
         shared.listings.keep(new.layer().diff_id, new.take_listing());
     }
     let record = Record { layer: layer.clone(), snapshot, created: now(shared), content: Some(content) };
     let created = Some(record.created.clone());
-    shared.settling.add(&shared.cache, new, record, content, definition)?;
     let layers: Vec<Layer> = below.into_iter().chain(layer.clone()).collect();
     let pin = pin.or_else(|| solve::pin(shared, &layers));
+    shared.settling.add(new, StepResult { record, content, definition }, solve::pin(shared, &layers))?;
     Ok(Done { layers, own: layer, created, outcome: StepOutcome::Done, _pin: pin })
 }
 
@@ -99,12 +109,18 @@ pub(crate) struct Made {
     pub pin: Option<Pin>,
 }
 
-fn make(shared: &Shared, node: &Node, below: &[Layer], results: &Results) -> Result<Made> {
+fn make(
+    shared: &Shared,
+    node: &Node,
+    below: &[Layer],
+    results: &Results,
+    announce: &dyn Fn(Written),
+) -> Result<Made> {
     match &node.op {
         Op::Copy(copy) => {
             let job = CopyJob::find(shared, copy, results)?;
             in_snapshot(shared, below, node, |mounts, _| {
-                if let Some(new) = fresh::carry_out(shared, &job, mounts, &node.place.text)? {
+                if let Some(new) = fresh::carry_out(shared, &job, mounts, &node.place.text, &|| true)? {
                     return Ok(Some(new));
                 }
                 let note = job.carry_out(&root_of(shared, mounts)?.0, shared.epoch_unix_s)?;
@@ -117,7 +133,13 @@ fn make(shared: &Shared, node: &Node, below: &[Layer], results: &Results) -> Res
             Ok(Made { layer, ..Made::default() })
         }
         Op::Run(run) => in_snapshot(shared, below, node, |mounts, key| {
-            run_step(shared, node, run, results, below, mounts, key).map(|()| None)
+            run_step(shared, node, run, results, below, mounts, key)?;
+            // With an epoch the files have yet to get their times.
+            if let Some(upper) = mounts.upper.as_ref().filter(|_| shared.epoch_unix_s.is_none()) {
+                let upper = File::open(upper).map_err(BuildError::io("open", upper))?;
+                announce(Written { upper, lower: mounts.lower.clone() });
+            }
+            Ok(None)
         }),
         Op::Workdir { path, user } => {
             in_snapshot(shared, below, node, |mounts, _| workdir(shared, path, user, mounts).map(|()| None))
@@ -136,7 +158,6 @@ fn warn(shared: &Shared, node: &Node, note: Option<String>) {
 
 /// The result of the same content, of this machine or of others.
 fn known(shared: &Shared, node: &Node, content: Digest, below: &[Layer]) -> Result<Option<Record>> {
-    shared.settling.wait_for(content);
     if let Some(record) = shared.cache.get(content, &shared.lease) {
         return Ok(Some(record));
     }

@@ -128,6 +128,7 @@ impl Bench {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let result = runtime.block_on(self.builder.build(request, sender));
+        self.builder.settle();
         let mut events = Vec::new();
         while let Ok(event) = receiver.try_recv() {
             events.push(event);
@@ -173,6 +174,35 @@ impl Bench {
     fn read(&self, image: &Image, path: &str) -> String {
         self.look(image, |root| fs::read_to_string(root.join(path)).unwrap())
     }
+}
+
+/// Fails as no runner does.
+struct Panicking;
+
+impl Runner for Panicking {
+    fn run(&self, _run: RunOnce) -> Result<OnceExit> {
+        panic!("the runner of a test");
+    }
+}
+
+#[test]
+fn a_step_whose_thread_panics_fails_the_build_and_leaves_nothing() {
+    let mut bench = Bench::new("FROM busybox AS one\nRUN one\nFROM busybox\nRUN two\nCOPY --from=one / /\n");
+    bench.builder = Builder::with_runner(bench.images.clone(), config(), Arc::new(Panicking)).unwrap();
+    let error = bench.try_build(bench.request()).0.unwrap_err();
+    assert_eq!(error.kind(), Kind::Internal);
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!(fs::read_dir(bench.dir.path().join("content/leases")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_command_without_a_text_is_a_shell_with_nothing_to_run() {
+    let bench = Bench::new("FROM busybox\nCMD [\"x\"]\nENTRYPOINT\nSHELL [\"/shell\", \"-c\"]\nCMD\n");
+    let image = bench.build();
+    let config = image.config.config().clone().unwrap();
+    // As docker 20.10 has it in the configuration.
+    assert_eq!(config.entrypoint().as_deref().unwrap(), ["/bin/sh", "-c", ""]);
+    assert_eq!(config.cmd().as_deref().unwrap(), ["/shell", "-c", ""]);
 }
 
 #[test]

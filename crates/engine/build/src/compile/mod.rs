@@ -29,8 +29,8 @@ pub(crate) struct Compiled {
     /// What each platform of the request comes to, in its order.
     pub targets: Vec<Target>,
     pub steps: usize,
-    /// Build arguments that no ARG asks for.
-    pub unused: Vec<String>,
+    /// What of the request has no effect.
+    pub warnings: Vec<String>,
     /// Base images and remote sources with their digests, for provenance.
     pub materials: BTreeMap<String, String>,
 }
@@ -119,10 +119,12 @@ pub(crate) fn compile(
     }
     targets.sort_by_key(|(at, _)| *at);
     let mut targets: Vec<Target> = targets.into_iter().map(|(_, target)| target).collect();
-    let unused = arguments::unused(file, request);
+    let unused = arguments::unused(file, request).into_iter();
+    let unused = unused.map(|name| format!("build argument {name} is not used, no ARG asks for it"));
+    let warnings = unused.chain(unknown_stages(file, request)).collect();
     let Compiler { mut graph, materials, .. } = compiler;
     let steps = number(&mut graph, &mut targets);
-    Ok(Compiled { graph, targets, steps, unused, materials })
+    Ok(Compiled { graph, targets, steps, warnings, materials })
 }
 
 /// Counts the steps anew: those of a platform that an earlier one has too are none.
@@ -234,18 +236,28 @@ impl Compiler<'_> {
         Place { step: self.steps, stage, line, text: text.to_owned() }
     }
 
-    /// Whether a stage's steps may be taken from the cache. One without a name is called by its number, and as docker shows it.
+    /// Whether a stage's steps may be taken from the cache.
     fn uses_cache(&self, index: usize) -> bool {
-        let named = |wanted: &String| {
-            let wanted = wanted.to_ascii_lowercase();
-            match self.file.stages[index].name.as_deref() {
-                Some(name) if name == wanted => true,
-                None if wanted == format!("stage-{index}") => true,
-                _ => wanted == index.to_string(),
-            }
-        };
-        !self.request.no_cache && !self.request.no_cache_stages.iter().any(named)
+        let is_named = self.request.no_cache_stages.iter().any(|name| is_called(self.file, index, name));
+        !self.request.no_cache && !is_named
     }
+}
+
+/// Whether a stage that is to run again is called so. One without a name is called by its number, and as docker shows it.
+fn is_called(file: &Dockerfile, index: usize, name: &str) -> bool {
+    let wanted = name.to_ascii_lowercase();
+    match file.stages[index].name.as_deref() {
+        Some(name) if name == wanted => true,
+        None if wanted == format!("stage-{index}") => true,
+        _ => wanted == index.to_string(),
+    }
+}
+
+/// Stages that are to run again and that the file has not. BuildKit says nothing of them.
+fn unknown_stages<'a>(file: &'a Dockerfile, request: &'a BuildRequest) -> impl Iterator<Item = String> + 'a {
+    let is_there = |name: &str| (0..file.stages.len()).any(|index| is_called(file, index, name));
+    let unknown = request.no_cache_stages.iter().filter(move |name| !is_there(name));
+    unknown.map(|name| format!("no stage is called {name:?}, that it is to run again changes nothing"))
 }
 
 /// What a step names with `--from`.

@@ -124,7 +124,8 @@ pub(super) fn instruction(keyword: &str, rest: &str, logical: &Logical, escape: 
     }
     let (flags, rest) = split_flags(rest, escape);
     let rest = rest.trim();
-    if rest.is_empty() && !matches!(keyword, "RUN") {
+    // The shell of a CMD without a text runs nothing, as in BuildKit.
+    if rest.is_empty() && !matches!(keyword, "RUN" | "CMD" | "ENTRYPOINT") {
         return refuse(format!("{keyword} needs at least one argument"));
     }
     match keyword {

@@ -148,8 +148,11 @@ fn commit(shared: &Shared, request: &BuildRequest, mut parts: Vec<Part<'_>>) -> 
     if let [one] = parts.as_mut_slice()
         && one.said.is_empty()
     {
-        return shared.images.commit_image(std::mem::take(&mut one.new));
+        let new = std::mem::take(&mut one.new);
+        let layers = new.layers.clone();
+        return shared.settling.commit(&layers, |unsynced| shared.images.commit_image_with(new, unsynced));
     }
+    shared.settling.wait()?;
     let (mut images, mut said, mut own) = (Vec::new(), Vec::new(), None);
     for part in &parts {
         let image = shared.images.write_image(&part.new, &shared.lease)?;

@@ -108,3 +108,50 @@ fn a_copy_that_was_made_for_a_step_that_fails_goes_with_it() {
     let bench = bench("echo held && false");
     build(&bench).0.unwrap_err();
 }
+
+#[test]
+fn a_copy_is_made_while_the_layer_of_what_it_copies_is() {
+    let bench = Bench::new(
+        "FROM busybox AS stage\n\
+         RUN mkdir /made && echo made > /made/file && truncate -s 64M /slow\n\
+         FROM busybox\nCOPY --from=stage /made /copied\n",
+    );
+    let image = build(&bench).0.unwrap();
+    let copied = bench.look(&image, |root| {
+        let metadata = fs::metadata(root.join("copied/file")).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    });
+    // Its blob was last written when the last of the large file had gone into it.
+    let steps = bench.builder.cached().unwrap();
+    let layers = steps.into_iter().filter_map(|step| step.layer).map(|layer| layer.digest);
+    let of_stage = layers.filter(|layer| image.layers.iter().all(|own| own.digest != *layer)).next().unwrap();
+    let layer = fs::metadata(bench.images.content().path(of_stage)).unwrap();
+    assert!(copied < (layer.mtime(), layer.mtime_nsec()), "the copy waited for the layer");
+    assert_eq!(bench.read(&image, "copied/file"), "made\n");
+}
+
+#[test]
+fn a_copy_of_a_stage_whose_layer_cannot_be_made_goes_with_it() {
+    /// Leaves what no layer can have.
+    struct Unusable(Chroot);
+
+    impl Runner for Unusable {
+        fn run(&self, run: RunOnce) -> Result<OnceExit> {
+            let hako_runtime::Rootfs::Overlay { upper, .. } = &run.rootfs else { panic!("an overlay") };
+            let made = upper.join("made");
+            let exit = self.0.run(run)?;
+            rustix::fs::setxattr(&made, "trusted.overlay.redirect", b"/x", rustix::fs::XattrFlags::empty())
+                .unwrap();
+            Ok(exit)
+        }
+    }
+
+    let mut bench = Bench::new(
+        "FROM busybox AS stage\nRUN mkdir /made && echo made > /made/file\n\
+         FROM busybox\nCOPY --from=stage /made /copied\n",
+    );
+    let runner = Arc::new(Unusable(Chroot::default()));
+    bench.builder = Builder::with_runner(bench.images.clone(), config(), runner).unwrap();
+    let error = build(&bench).0.unwrap_err();
+    assert!(error.chain().contains("redirect_dir"), "{error:?}");
+}

@@ -114,17 +114,24 @@ fn a_stage_that_is_to_run_again_is_called_by_its_name_its_number_or_as_it_is_sho
     let bench =
         Bench::new("FROM busybox\nRUN echo a > /out\nFROM busybox AS b\nCOPY --from=0 /out /a\nRUN true\n");
     bench.build();
-    // How many of the commands run again: those of the first stage, of the second.
+    // How many of the commands run again, those of the first stage or of the second; and what is told of that.
     let again = |stage: &str| {
         bench.runner.runs.lock().clear();
         let request = BuildRequest { no_cache_stages: vec![stage.to_owned()], ..bench.request() };
-        bench.try_build(request).0.unwrap();
-        bench.runner.runs.lock().len()
+        let (built, events) = bench.try_build(request);
+        built.unwrap();
+        let warned = events.into_iter().find_map(|event| match event {
+            crate::BuildEvent::Warning { message, .. } => Some(message),
+            _ => None,
+        });
+        (bench.runner.runs.lock().len(), warned)
     };
     for stage in ["0", "stage-0", "Stage-0", "1", "B"] {
-        assert_eq!(again(stage), 1, "{stage}");
+        assert_eq!(again(stage), (1, None), "{stage}");
     }
     for stage in ["stage-1", "stage-2", "2", "c"] {
-        assert_eq!(again(stage), 0, "{stage}");
+        let (count, warned) = again(stage);
+        assert_eq!(count, 0, "{stage}");
+        assert!(warned.is_some_and(|warned| warned.contains(&format!("no stage is called {stage:?}"))));
     }
 }

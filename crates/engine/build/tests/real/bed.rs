@@ -105,6 +105,8 @@ impl Bed {
 
     /// Nothing of a build is left besides images and caches.
     pub fn is_clean(&self) {
+        // Waits for results that no image needed.
+        self.builder.cached().unwrap();
         for info in self.images.snapshots().list() {
             assert_eq!(info.state, State::Committed, "{info:?}");
         }
