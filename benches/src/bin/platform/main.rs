@@ -4,6 +4,7 @@
 mod bundle;
 mod docker;
 mod engine;
+mod floor;
 mod kernel;
 mod operator;
 mod pods;

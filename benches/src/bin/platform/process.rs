@@ -51,6 +51,11 @@ impl Platform {
         Ok(serde_json::from_slice(&std::fs::read(&path).with_context(|| path.display().to_string())?)?)
     }
 
+    /// Where its data directory is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub fn pid(&self) -> anyhow::Result<u64> {
         self.server()?["pid"].as_u64().context("pid")
     }
