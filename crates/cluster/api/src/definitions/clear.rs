@@ -83,7 +83,11 @@ async fn step(server: &Arc<Inner>, name: &str, uid: &str, row: &Arc<Served>) -> 
     if !is_ours || !finalizers(&definition).iter().any(|it| it == CLEANUP) {
         return Ok(Step::Gone);
     }
-    resource::clear(server, row).await.map_err(|failure| failure.status().to_error())?;
+    if let Err(failure) = resource::clear(server, row).await {
+        let why = format!("could not issue all deletes: {}", failure.status().message);
+        say(server, name, definition, condition(TERMINATING, "True", "InstanceDeletionFailed", &why)).await?;
+        return Err(failure.status().to_error());
+    }
     let prefix = Bytes::from(registry_prefix(row, ""));
     let page = server.config.store.range(Range { limit: 1, ..Range::all(prefix) }).await?;
     if page.entries.is_empty() {

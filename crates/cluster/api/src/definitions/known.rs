@@ -7,7 +7,7 @@ use hako_store::Entry;
 use serde::Deserialize;
 
 use super::names;
-use crate::kinds::{Definition, Kinds, Names, Served, served_of};
+use crate::kinds::{Converter, Definition, Kinds, Names, Served, served_of};
 use crate::server::Inner;
 
 /// One definition.
@@ -179,10 +179,15 @@ impl One {
         self.is_established && self.conflict.is_none() && self.accepted == self.definition.names
     }
 
+    /// Whether who converts, if anybody does, can be trusted at all.
+    pub(super) fn has_trustable_converter(&self) -> bool {
+        self.definition.converter.as_ref().is_none_or(Converter::is_trustable)
+    }
+
     /// Names it has come to own, and what of those it wishes for it has not; kinds that were made under others are made
     /// anew.
     pub(super) fn accept(&mut self, names: Names, conflict: Option<(&'static str, String)>) {
-        let is_established = self.is_established || conflict.is_none();
+        let is_established = self.is_established || conflict.is_none() && self.has_trustable_converter();
         if self.accepted != names {
             self.accepted = names;
             self.rows.clear();

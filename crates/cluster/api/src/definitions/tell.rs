@@ -93,11 +93,15 @@ fn conditions(stored: &Value, one: &One) -> Vec<Value> {
         None => condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
         Some((reason, message)) => condition("NamesAccepted", "False", reason, message),
     }];
-    all.push(match one.is_established {
-        true => {
+    all.push(match (one.is_established, &one.conflict) {
+        (true, _) => {
             condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted")
         }
-        false => condition("Established", "False", "NotAccepted", "not all names are accepted"),
+        (false, Some(_)) => condition("Established", "False", "NotAccepted", "not all names are accepted"),
+        (false, None) => {
+            let message = "The conversion webhook CABundle is invalid";
+            condition("Established", "False", "InvalidCABundle", message)
+        }
     });
     if let Some((status, reason, message)) = approval(stored) {
         all.push(condition("KubernetesAPIApprovalPolicyConformant", status, reason, &message));

@@ -115,6 +115,11 @@ impl ClientConfig {
         Self { place, ca }
     }
 
+    /// Whether certificates can be read of its bundle, if it has one.
+    pub(crate) fn has_readable_bundle(&self) -> bool {
+        self.ca.is_empty() || trust(&self.ca).is_ok()
+    }
+
     /// Scheme and authority, and the path.
     fn address(&self) -> (String, String) {
         match &self.place {

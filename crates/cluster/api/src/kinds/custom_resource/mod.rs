@@ -13,6 +13,7 @@ use super::place::{Faults, Place};
 use super::row::{KindRow, Scope, Subresource};
 use super::value::{each_mut, items, object_mut, set_default, text};
 use super::{meta, webhooks};
+use crate::webhook_client::ClientConfig;
 use hako_kube::field;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -256,6 +257,22 @@ fn validate_update(new: &Value, old: &Value) -> Faults {
     if is_established {
         same(&["spec", "scope"]);
         same(&["spec", "names", "kind"]);
+        bundle(new, old, &mut faults);
     }
     faults
+}
+
+/// The certificates of what converts may be unreadable only until a definition is served, or where they are so already.
+fn bundle(new: &Value, old: &Value, faults: &mut Faults) {
+    const CONFIG: &str = "/spec/conversion/webhook/clientConfig";
+    let is_readable =
+        |of: &Value| of.pointer(CONFIG).is_none_or(|it| ClientConfig::read(it).has_readable_bundle());
+    if !is_readable(new) && is_readable(old) {
+        let bytes = new
+            .pointer(CONFIG)
+            .map_or(0, |config| text(config, &["caBundle"]).trim_end_matches('=').len() * 3 / 4);
+        let detail = "unable to load root certificates: unable to parse bytes as PEM block";
+        let path = "spec.conversion.webhookClientConfig.caBundle";
+        faults.push(field::invalid(path, format!("{bytes} bytes"), detail));
+    }
 }

@@ -37,6 +37,11 @@ pub(crate) struct Converter {
 }
 
 impl Converter {
+    /// Whether the certificates by which it is trusted can be read.
+    pub(crate) fn is_trustable(&self) -> bool {
+        self.config.has_readable_bundle()
+    }
+
     /// From the `conversion` of a definition; none if its strategy is no webhook.
     pub(super) fn read(conversion: &Value) -> Option<Self> {
         if conversion.get("strategy").is_none_or(|strategy| strategy != "Webhook") {

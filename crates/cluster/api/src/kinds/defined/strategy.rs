@@ -89,11 +89,14 @@ impl Defined {
         faults
     }
 
+    fn api_version(&self) -> String {
+        GroupVersion::new(&self.definition.group, &self.version().name).to_string()
+    }
+
     /// The form of another version of the definition in that of this one.
     fn take_over(&self, object: &mut Value, from: usize) {
         if from != self.place {
-            let version = GroupVersion::new(&self.definition.group, &self.version().name);
-            object["apiVersion"] = version.to_string().into();
+            object["apiVersion"] = self.api_version().into();
             hako_structural::prune(object, &self.compiled().schema);
         }
     }
@@ -239,10 +242,15 @@ impl Strategy for Defined {
     }
 
     fn read_stored(&self, object: &mut Value) {
-        let from = self.place_of(object).unwrap_or(self.place);
+        let known = self.place_of(object);
+        let from = known.unwrap_or(self.place);
         let schema = &self.definition.compiled(from).schema;
         hako_structural::prune(object, schema);
         fill(object, schema);
+        if known.is_none() {
+            // Of a version that is gone, its name is what can be put right.
+            object["apiVersion"] = self.api_version().into();
+        }
         self.take_over(object, from);
     }
 

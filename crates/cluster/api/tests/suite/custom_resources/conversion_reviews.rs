@@ -1,8 +1,11 @@
 //! What is in the reviews of a conversion webhook, how much at once, and what is kept of its answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
-use super::{define, one_version};
+use super::{condition, define, one_version, until};
 use crate::every_kind::calls::Http;
 use crate::registered::hook_server::{HookServer, Reply};
 use crate::support::World;
@@ -122,7 +125,7 @@ async fn the_first_form_of_reviews_that_a_webhook_takes_and_the_server_knows_is_
     {
         define(&world, &definition(&hook, versions)).await;
         let wanted = format!("apiextensions.k8s.io/{spoken}");
-        super::until(&wanted, async || {
+        until(&wanted, async || {
             let name = uuid::Uuid::new_v4().to_string();
             let made = http.ok("POST", &path("v2", ""), JSON, &tab("v2", &name, "b")).await;
             assert_eq!(made["apiVersion"], "cr.example.com/v2");
@@ -133,4 +136,66 @@ async fn the_first_form_of_reviews_that_a_webhook_takes_and_the_server_knows_is_
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_goes_says_which_object_cannot_and_the_others_do() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = Arc::clone(&is_well);
+    let hook = HookServer::start(move |_, review| {
+        if !well.load(Ordering::SeqCst) && review.to_string().contains("\"stuck\"") {
+            return Reply::Response(json!({"result": {"status": "Failure", "message": "no way"}}));
+        }
+        Reply::Response(json!({"result": {"status": "Success"}, "convertedObjects": converted(review)}))
+    })
+    .await;
+    let mut definition = definition(&hook, &["v1"]);
+    define(&world, &definition).await;
+    for name in ["a", "stuck"] {
+        http.ok("POST", &path("v1", ""), JSON, &tab("v1", name, "b")).await;
+    }
+    for at in 0..2 {
+        definition["spec"]["versions"][at]["storage"] = json!(at == 1);
+    }
+    define(&world, &definition).await;
+    let name = "tabs.cr.example.com";
+    world.kubectl(&["delete", "crd", name, "--wait=false"]).await;
+    until("it says what is wrong", async || {
+        let found = world.definition(name).await;
+        let said = condition(&found, "Terminating");
+        let wanted = "could not issue all deletes: Internal error occurred: conversion webhook for cr.example.com/v2, \
+                      Kind=Tab failed: no way";
+        (&said["reason"], &said["message"]) == (&json!("InstanceDeletionFailed"), &json!(wanted))
+    })
+    .await;
+    let left = http.ok("GET", &path("v1", ""), "", &Value::Null).await;
+    let left: Vec<&Value> =
+        left["items"].as_array().unwrap().iter().map(|it| &it["metadata"]["name"]).collect();
+    assert_eq!(left, ["stuck"]);
+    is_well.store(true, Ordering::SeqCst);
+    world.kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("crd/{name}")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_whose_webhook_nobody_could_trust_is_served_once_somebody_can() {
+    let world = World::start().await;
+    let hook = HookServer::start(|_, _| Reply::Close).await;
+    let good = definition(&hook, &["v1"]);
+    let mut bad = good.clone();
+    bad["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"] = "bm90IGEgY2VydGlmaWNhdGU=".into();
+    world.kubectl_with(&["apply", "-f", "-"], &bad.to_string()).await;
+    let name = "tabs.cr.example.com";
+    until("it says what is wrong", async || {
+        let found = world.definition(name).await;
+        let said = condition(&found, "Established");
+        (&said["status"], &said["reason"]) == (&json!("False"), &json!("InvalidCABundle"))
+    })
+    .await;
+    define(&world, &good).await;
+    let (done, _, error) = world.try_kubectl(&["apply", "-f", "-"], &bad.to_string()).await;
+    let refused = "spec.conversion.webhookClientConfig.caBundle: Invalid value: \"17 bytes\": unable to load root \
+                   certificates: unable to parse bytes as PEM block";
+    assert!(!done && error.contains(refused), "{error}");
 }

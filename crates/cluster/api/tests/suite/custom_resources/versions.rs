@@ -219,3 +219,28 @@ async fn who_watches_while_versions_change_looks_again_and_misses_nothing() {
     }
     assert_eq!(told, ["ADDED b", "ADDED c", "DELETED b"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_a_version_that_was_forgotten_is_shown_in_those_there_are() {
+    let world = World::start().await;
+    let http = Http::new(&world);
+    define(&world, &definition("v1", [true, true])).await;
+    http.ok("POST", &path("v1", ""), JSON, &tab("v1", "a", json!({"color": "red"}))).await;
+    let mut definition = definition("v2", [true, true]);
+    define(&world, &definition).await;
+    // Somebody says that nothing of it is left, which is not so.
+    let lie = r#"{"status": {"storedVersions": ["v2"]}}"#;
+    world
+        .kubectl(&["patch", "crd", "tabs.cr.example.com", "--subresource=status", "--type=merge", "-p", lie])
+        .await;
+    definition["spec"]["versions"].as_array_mut().unwrap().remove(0);
+    define(&world, &definition).await;
+    until("the version is gone", async || {
+        http.call("GET", &path("v1", "a"), "", &Value::Null).await.0 == StatusCode::NOT_FOUND
+    })
+    .await;
+    let shown = http.ok("GET", &path("v2", "a"), "", &Value::Null).await;
+    let shown_as = (&shown["apiVersion"], &shown["spec"]);
+    assert_eq!(shown_as, (&json!("cr.example.com/v2"), &json!({"color": "red", "size": 3})));
+    http.ok("PUT", &path("v2", "a"), JSON, &shown).await;
+}
