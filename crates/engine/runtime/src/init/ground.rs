@@ -24,8 +24,8 @@ pub(super) struct Ground {
     /// The host's `/proc/self/ns`, which goes on to tell of this process.
     namespaces: OwnedFd,
     home: OwnedFd,
-    /// The null device, as often as it can be needed: kernels before 6.15 copy no mount without a place.
-    pub nulls: Vec<OwnedFd>,
+    /// The null device, if paths are to be masked.
+    pub null: Option<OwnedFd>,
 }
 
 /// Takes all that the container gets of the host. `None` if its root cannot be had without a place in the host's mounts.
@@ -46,15 +46,14 @@ pub(super) fn take(plan: &ContainerPlan, empty: OwnedFd) -> Result<Option<Site>,
     };
     let namespaces = open(CWD, "/proc/self/ns", OFlags::PATH | OFlags::DIRECTORY)?;
     let home = open(namespaces.as_fd(), "mnt", OFlags::RDONLY)?;
-    let nulls = match plan.masked_paths.is_empty() {
-        true => Vec::new(),
+    let null = match plan.masked_paths.is_empty() {
+        true => None,
         false => {
             let null = root::null_device()?;
-            let copies = plan.masked_paths.iter().map(|_| root::copy_of(null.as_fd()));
-            copies.collect::<Result<_, _>>().map_err(failed("cannot take the null device"))?
+            Some(root::copy_of(null.as_fd()).map_err(failed("cannot take the null device"))?)
         }
     };
-    let ground = Ground { empty, namespaces, home, nulls };
+    let ground = Ground { empty, namespaces, home, null };
     Ok(Some(Site { root, taken, devices: None, ground: Some(ground) }))
 }
 

@@ -109,8 +109,8 @@ pub(super) fn build(
         make_read_only(root_fd, path)?;
     }
     let is_at_home = ground.is_none();
-    let nulls = ground.map(|ground| ground.nulls);
-    mask(root_fd, &plan.masked_paths, nulls)?;
+    let null = ground.and_then(|ground| ground.null);
+    mask(root_fd, &plan.masked_paths, null)?;
     if plan.read_only_root {
         set_attributes(root_fd, &MountAttributes::read_only(), false)
             .map_err(failed("cannot make the root read-only"))?;
@@ -244,22 +244,18 @@ fn make_read_only(root: BorrowedFd<'_>, path: &Path) -> Result<(), InitError> {
 /// Files are hidden by the host's /dev/null, directories by an empty read-only tmpfs. The null device is the host's
 /// and checked, for the container's may be anything (CVE-2025-31133).
 ///
-/// `nulls` are copies of it, for a process that has left the host's mounts.
-fn mask(root: BorrowedFd<'_>, paths: &[PathBuf], nulls: Option<Vec<OwnedFd>>) -> Result<(), InitError> {
+/// `null` is a copy of it, for a process that has left the host's mounts. No mount is made that gets no place: the kernel waits for
+/// all processors before it lets go of one.
+fn mask(root: BorrowedFd<'_>, paths: &[PathBuf], null: Option<OwnedFd>) -> Result<(), InitError> {
     if paths.is_empty() {
         return Ok(());
     }
-    let null = match nulls {
-        None => Some(null_device()?),
-        Some(_) => None,
-    };
-    let mut nulls = nulls.unwrap_or_default();
-    let mut next_null = || match &null {
-        Some(null) => copy_of(null.as_fd()),
-        None => nulls.pop().ok_or(rustix::io::Errno::NODEV),
+    let mut cover_file = match null {
+        Some(mount) => Cover { mount, has_place: false },
+        None => Cover { mount: null_device()?, has_place: true },
     };
     // One for all directories: each file system more is one that the kernel looks at when it is short of memory.
-    let mut empty: Option<OwnedFd> = None;
+    let mut cover_directory: Option<Cover> = None;
     for path in paths {
         let target = match open_in_root(root, path, OFlags::PATH) {
             Err(error)
@@ -276,19 +272,33 @@ fn mask(root: BorrowedFd<'_>, paths: &[PathBuf], nulls: Option<Vec<OwnedFd>>) ->
         let stat = rustix::fs::fstat(&target).map_err(failed(doing()))?;
         let is_directory =
             rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
-        let cover = match (is_directory, &empty) {
-            (true, None) => empty_directory(),
-            (true, Some(empty)) => copy_of(empty.as_fd()),
-            (false, _) => next_null(),
+        let cover = match (is_directory, &mut cover_directory) {
+            (false, _) => &mut cover_file,
+            (true, Some(cover)) => cover,
+            (true, none) => {
+                let mount = empty_directory().map_err(failed(doing()))?;
+                none.insert(Cover { mount, has_place: false })
+            }
         };
-        let cover = cover.map_err(failed(doing()))?;
-        mounts::attach(cover.as_fd(), target.as_fd()).map_err(failed(doing()))?;
-        if is_directory {
-            // It has a place now: kernels before 6.15 copy no mount without one.
-            empty.get_or_insert(cover);
-        }
+        cover.put(target.as_fd()).map_err(failed(doing()))?;
     }
     Ok(())
+}
+
+/// A mount that hides others, however many. Kernels before 6.15 copy it where it has a place.
+#[derive(Debug)]
+struct Cover {
+    mount: OwnedFd,
+    has_place: bool,
+}
+
+impl Cover {
+    fn put(&mut self, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        if std::mem::replace(&mut self.has_place, true) {
+            return mounts::attach(copy_of(self.mount.as_fd())?.as_fd(), target);
+        }
+        mounts::attach(self.mount.as_fd(), target)
+    }
 }
 
 pub(super) fn null_device() -> Result<OwnedFd, InitError> {
