@@ -24,15 +24,20 @@ impl Answer {
 impl Api {
     /// One request on a connection of its own.
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
-        let mut connection = UnixStream::connect(&self.socket)?;
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
+        self.send(method, path, "application/json", &body)
+    }
+
+    /// The same with a body of another kind.
+    pub fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Answer> {
+        let mut connection = UnixStream::connect(&self.socket)?;
         // HTTP/1.0: the answer ends with the connection.
         let head = format!(
-            "{method} /v1.51{path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "{method} /v1.51{path} HTTP/1.0\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         connection.write_all(head.as_bytes())?;
-        connection.write_all(&body)?;
+        connection.write_all(body)?;
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer)?;
         parse(&answer).ok_or_else(|| Error::from(ErrorKind::UnexpectedEof))

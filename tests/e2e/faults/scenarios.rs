@@ -3,6 +3,7 @@
 use super::api::{Api, answers};
 use crate::platform::wait_until;
 use serde_json::{Value, json};
+use std::process::Command;
 
 pub struct Scenario {
     pub name: &'static str,
@@ -261,6 +262,31 @@ pub const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "build",
+        points: &["build.ahead.", "build.settle.", "build.later."],
+        passed: &[],
+        prepare: |_| {},
+        // It dies behind the answer, where results of steps are left that the image did not need.
+        act: |api| build(api).map(drop),
+        again: |api| {
+            let said = build(api).unwrap();
+            assert!(!said.contains("errorDetail"), "{said}");
+            // Both copies; what they copy is not needed then.
+            let said = build(api).unwrap();
+            assert_eq!(said.matches("Using cache").count(), 2, "{said}");
+            let script = "cmp /one/Dockerfile /two/Dockerfile && grep -q stage /one/Dockerfile";
+            let built = json!({
+                "Image": "built", "Cmd": ["sh", "-c", script], "HostConfig": { "NetworkMode": "none" },
+            });
+            api.post("/containers/create?name=built", built);
+            api.post("/containers/built/start", Value::Null);
+            assert_eq!(api.post("/containers/built/wait", Value::Null)["StatusCode"], 0);
+            api.delete("/containers/built");
+            api.delete("/images/built");
+            api.post("/build/prune", Value::Null);
+        },
+    },
+    Scenario {
         name: "make a network",
         points: &["network.create."],
         passed: &[],
@@ -346,6 +372,17 @@ const OTHER_PORT: u16 = 8081;
 
 fn other_port() -> Value {
     json!({ "PortBindings": { "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": OTHER_PORT.to_string() }] } })
+}
+
+/// A stage, and two copies of it: the second is made beside the first. What is told of it.
+fn build(api: &Api) -> std::io::Result<String> {
+    const FILE: &str = "FROM busybox AS stage\nCOPY Dockerfile /made/\n\
+                        FROM busybox\nCOPY --from=stage /made /one\nCOPY --from=stage /made /two\n";
+    let context = tempfile::tempdir()?;
+    std::fs::write(context.path().join("Dockerfile"), FILE)?;
+    let tar = Command::new("tar").arg("-C").arg(context.path()).args(["-c", "."]).output()?.stdout;
+    let answer = api.send("POST", "/build?t=built", "application/x-tar", &tar)?;
+    Ok(String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 fn post(api: &Api, path: &str, body: Value) -> std::io::Result<()> {
@@ -479,5 +516,7 @@ pub fn warm_up(api: &Api) {
     post(api, "/containers/create?name=crate", json!({ "Image": "busybox", "Cmd": ["true"] })).unwrap();
     api.post("/containers/crate/start", Value::Null);
     api.post("/commit?container=box&repo=made", Value::Null);
+    build(api).unwrap();
     clean(api);
+    api.post("/build/prune", Value::Null);
 }

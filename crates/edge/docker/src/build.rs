@@ -17,6 +17,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
+use hako_image::ImageStore;
 use hako_image::layer::{Limits, apply};
 use hako_image::transfer::Stop;
 use hako_names::ImageRef;
@@ -96,7 +97,7 @@ pub(crate) async fn build(
     let tags = params.all("t").map(str::parse).collect::<std::result::Result<Vec<ImageRef>, _>>()?;
     let remote = params.get("remote").filter(|address| !address.is_empty()).map(str::to_owned);
     remote.as_deref().map(::hako_build::check_remote).transpose()?;
-    let parent = state.images.dir().join("contexts");
+    let parent = contexts(&state.images);
     let context = match remote {
         Some(_) => Context::empty(&parent)?,
         None => Context::receive(parent, body_reader(request.into_body())).await?,
@@ -186,6 +187,18 @@ pub(crate) fn check_inside(context: &Path, name: &Path) -> std::result::Result<(
 
 /// A directory with the client's files, removed when dropped.
 pub(crate) struct Context(PathBuf);
+
+/// Where contexts are that clients have sent.
+pub(crate) fn contexts(images: &ImageStore) -> PathBuf {
+    images.dir().join("contexts")
+}
+
+/// Removes what builds of an earlier process were given.
+pub(crate) fn forget_contexts(images: &ImageStore) {
+    for context in std::fs::read_dir(contexts(images)).into_iter().flatten().flatten() {
+        drop(Context(context.path()));
+    }
+}
 
 impl Context {
     /// The files of a tar that is still being sent; who drops this ends it.

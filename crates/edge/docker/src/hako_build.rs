@@ -33,7 +33,7 @@ const REQUEST_LIMIT: u64 = 64 << 20;
 const DOCKERFILE_LIMIT: u64 = 4 << 20;
 
 pub(crate) async fn build(State(state): State<DockerState>, request: Request) -> Answer {
-    let parent = state.images.dir().join("contexts");
+    let parent = crate::build::contexts(&state.images);
     let body = body_reader(request.into_body());
     let stop = Stop::default();
     let _on_drop = stop.on_drop();

@@ -42,9 +42,11 @@ impl fmt::Debug for DockerState {
 }
 
 impl DockerState {
-    /// The state of a face that calls itself `version`.
+    /// The state of a face that calls itself `version`; contexts of builds that were killed with an earlier process go.
+    /// One for each image store.
     #[must_use]
     pub fn new(engine: Arc<Engine>, images: ImageStore, builder: Builder, version: &str) -> Self {
+        crate::build::forget_contexts(&images);
         Self {
             engine,
             images,

@@ -134,13 +134,13 @@ pub(crate) async fn build(state: DockerState, params: &Params, request: Request)
         CLIENT => Source::Client,
         UPLOAD => {
             let upload = state.buildkit.uploaded(&id).await?;
-            let parent = state.images.dir().join("contexts");
+            let parent = crate::build::contexts(&state.images);
             let context = Context::receive(parent, body_reader(upload.body)).await?;
             drop(upload.taken);
             Source::Unpacked(context)
         }
         "" => {
-            let parent = state.images.dir().join("contexts");
+            let parent = crate::build::contexts(&state.images);
             Source::Unpacked(Context::receive(parent, body_reader(request.into_body())).await?)
         }
         address => Source::Address(address.to_owned()),

@@ -60,7 +60,7 @@ async fn build(
     source: Source,
     progress: &Progress,
 ) -> Result<Built> {
-    let place = Context::empty(&state.images.dir().join("contexts"))?;
+    let place = Context::empty(&crate::build::contexts(&state.images))?;
     let mut request = asked.request(&place.path().join("out"))?;
     make(&place.path().join("out"))?;
     let file = progress.begin(&format!("[internal] load build definition from {}", asked.filename()));
