@@ -21,16 +21,13 @@ pub(crate) enum EngineError {
         "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
     NameTaken { name: String, id: String },
-    #[error("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    #[error("{}", container_name(name))]
     BadName { name: String },
     #[error("invalid signal: {name}")]
     Signal { name: String },
     #[error("Renaming a container with the same name as its current name")]
     SameName,
-    #[error(
-        "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" \
-         are allowed. If you intended to pass a host directory, use absolute path"
-    )]
+    #[error("{}", volume_name(name))]
     VolumeName { name: String },
     #[error("container {id} is not running")]
     NotRunning { id: String },
@@ -180,6 +177,30 @@ impl Classify for EngineError {
 pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> EngineError {
     let path = path.into();
     move |source| EngineError::Io { op, path, source }
+}
+
+/// The most of a name of a container or a volume.
+pub(crate) const NAME_BYTES: usize = 255;
+
+fn container_name(name: &str) -> String {
+    match name.len() {
+        ..=NAME_BYTES => {
+            format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+        }
+        len => format!("Invalid container name: it has {len} characters, at most {NAME_BYTES} are allowed"),
+    }
+}
+
+fn volume_name(name: &str) -> String {
+    match name.len() {
+        ..=NAME_BYTES => format!(
+            "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" \
+             are allowed. If you intended to pass a host directory, use absolute path"
+        ),
+        len => format!(
+            "create {name}: a volume name of {len} characters is too long, at most {NAME_BYTES} are allowed"
+        ),
+    }
 }
 
 /// Runs blocking work of the crates below without blocking other tasks.

@@ -2,7 +2,7 @@
 
 use crate::container::ContainerObject;
 use crate::core::{Core, random_id};
-use crate::error::{EngineError, io};
+use crate::error::{EngineError, NAME_BYTES, io};
 use crate::record;
 use crate::{Engine, MountSource, NewVolume};
 use hako_error::Result;
@@ -229,7 +229,7 @@ fn driver() -> BTreeMap<String, String> {
 /// Docker's grammar, which also keeps a name from being a path.
 fn check_name(name: &str) -> Result<(), EngineError> {
     let is_valid = name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.len() <= 255
+        && name.len() <= NAME_BYTES
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if is_valid { Ok(()) } else { Err(EngineError::VolumeName { name: name.to_owned() }) }
 }

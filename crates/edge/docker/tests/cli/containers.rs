@@ -149,6 +149,12 @@ fn refusals_have_docker_s_words() {
             let (code, _, err) = docker.run(&[command, options, &["busybox", "true"]].concat());
             assert!(code != 0 && err.to_lowercase().contains(words), "{options:?}: {code} {err}");
         }
+        let long = "a".repeat(256);
+        let volume = format!("{long}:/x");
+        for options in [["--name", long.as_str()], ["-v", volume.as_str()]] {
+            let (code, _, err) = docker.run(&[&create[..], &options, &["busybox", "true"]].concat());
+            assert!(code != 0 && err.contains("256 characters") && err.contains("at most 255"), "{err}");
+        }
         let (code, _, err) = docker.run(&[&run[..], &["busybox", ""]].concat());
         assert!(code == 127 && err.contains("executable file not found"), "{code} {err}");
         let (_, _, err) = docker.run(&["rename", "there", "there"]);
