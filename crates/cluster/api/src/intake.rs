@@ -178,7 +178,8 @@ impl Inner {
             return 1;
         }
         let objects = Objects::about(self, resource.group, resource.version, resource.resource);
-        let limit = request.query.number::<u64>("limit").ok().flatten().filter(|limit| *limit > 0);
+        let limit = request.query.integer("limit").ok().flatten();
+        let limit = limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
         let seats = limit.map_or(objects, |limit| limit.min(objects)).div_ceil(OBJECTS_OF_A_SEAT);
         u32::try_from(seats.clamp(1, SEATS_MAX)).unwrap_or(1)
     }

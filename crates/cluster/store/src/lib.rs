@@ -86,6 +86,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Compacted`] if events after that revision are gone, [`StoreError::FutureRevision`].
     async fn watch(&self, prefix: Bytes, after: Revision) -> Result<Watch>;
 
+    /// Whether what is written in one step has one revision, be it several keys, so that who goes on after a revision may
+    /// have been told a part of it only.
+    fn has_shared_revisions(&self) -> bool {
+        false
+    }
+
     /// Forgets the history up to and including a revision; the entries themselves stay. Going back is no error.
     ///
     /// # Errors

@@ -14,24 +14,17 @@ use crate::protobuf;
 use crate::server::Inner;
 
 /// `/api` or `/apis` in aggregated form; made once for all who ask before something changes.
-pub(super) fn answer(
-    server: &Inner,
-    request: &Request,
-    root: &str,
-    (version, encoding): (&'static str, Encoding),
-) -> Outcome {
+pub(super) fn answer(server: &Inner, request: &Request, root: &str, encoding: Encoding) -> Outcome {
     let kinds = server.kinds.now();
-    let (place, content_type) = match (version, encoding) {
-        ("v2", Encoding::Protobuf) => {
-            (0, "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
-        }
-        ("v2", _) => (1, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-        _ => (2, "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+    let (place, content_type) = if encoding == Encoding::Protobuf {
+        (0, "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+    } else {
+        (1, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
     };
-    let place = if root == "api" { place } else { place + 3 };
+    let place = if root == "api" { place } else { place + 2 };
     let groups = || aggregation::groups(&kinds, &server.aggregated.now());
     let document = server.aggregated.told(place, &kinds, || {
-        let text = build(&kinds, &groups(), root, version);
+        let text = build(&kinds, &groups(), root);
         if encoding == Encoding::Protobuf { message(text) } else { Ok(text) }
     })?;
     Ok(super::document(request, &document, content_type))
@@ -43,11 +36,11 @@ fn message(Document { bytes, etag }: Document) -> Outcome<Document> {
     Ok(Document { bytes: message.map_or(bytes, Bytes::from), etag })
 }
 
-fn build(kinds: &Kinds, groups: &[Group], root: &str, version: &str) -> Document {
+fn build(kinds: &Kinds, groups: &[Group], root: &str) -> Document {
     let here = groups.iter().filter(|group| (root == "api") == group.name.is_empty());
     let items: Vec<Value> = here.map(|group| item(kinds, group)).collect();
     Document::of(&json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {}, "items": items,
     }))
 }

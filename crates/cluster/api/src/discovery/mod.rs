@@ -59,10 +59,10 @@ fn flow(server: &Inner, request: &Request, dump: &str) -> Outcome {
 
 fn root(server: &Inner, request: &Request, root: &str) -> Outcome {
     let accept = Accept::parse_of_discovery(request.header(header::ACCEPT))?;
-    match accept.discovery {
-        Some(version) => aggregated::answer(server, request, root, (version, accept.encoding)),
-        None => groups::root(&all_groups(server), root),
+    if accept.is_discovery {
+        return aggregated::answer(server, request, root, accept.encoding);
     }
+    groups::root(&all_groups(server), root)
 }
 
 /// The groups of this server and of aggregated ones.

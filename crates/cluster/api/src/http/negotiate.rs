@@ -56,8 +56,8 @@ pub(crate) enum Encoding {
 pub(crate) struct Accept {
     pub form: Form,
     pub encoding: Encoding,
-    /// The version of aggregated discovery, if that is wanted.
-    pub discovery: Option<&'static str>,
+    /// Whether aggregated discovery is wanted, of which there is one version.
+    pub is_discovery: bool,
 }
 
 impl Accept {
@@ -65,7 +65,7 @@ impl Accept {
     /// name a type come before those that leave it open. `has_protobuf` is whether the object itself has that form: its
     /// metadata always have.
     pub(crate) fn parse(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
-        Self::parse_where(header, has_protobuf, |accept| accept.discovery.is_none())
+        Self::parse_where(header, has_protobuf, |accept| !accept.is_discovery)
     }
 
     /// The same for `/api` and `/apis`, which have a form that nothing else has.
@@ -75,7 +75,7 @@ impl Accept {
 
     /// The same for what has no other form than its own, such as an answer to a question.
     pub(crate) fn parse_of_object(header: &str, has_protobuf: bool) -> Result<Self, Failure> {
-        let is_had = |accept: &Self| accept.form == Form::Object && accept.discovery.is_none();
+        let is_had = |accept: &Self| accept.form == Form::Object && !accept.is_discovery;
         Self::parse_where(header, has_protobuf, is_had)
     }
 
@@ -109,7 +109,7 @@ pub(crate) fn first_of(header: &str, offered: &[&str]) -> Result<usize, Failure>
     })
 }
 
-const JSON: Accept = Accept { form: Form::Object, encoding: Encoding::Json, discovery: None };
+const JSON: Accept = Accept { form: Form::Object, encoding: Encoding::Json, is_discovery: false };
 
 /// One of the types that a client accepts.
 #[derive(Default)]
@@ -167,10 +167,7 @@ impl<'h> Range<'h> {
                 Form::Metadata
             }
             ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => {
-                return Some(Accept { discovery: Some("v2"), ..JSON });
-            }
-            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
-                return Some(Accept { discovery: Some("v2beta1"), ..JSON });
+                return Some(Accept { is_discovery: true, ..JSON });
             }
             _ => return None,
         };
@@ -180,14 +177,14 @@ impl<'h> Range<'h> {
     /// Tables have no such form.
     fn serve_protobuf(&self, has_protobuf: bool) -> Option<Accept> {
         if (self.wanted, self.group, self.version) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") {
-            return Some(Accept { encoding: Encoding::Protobuf, discovery: Some("v2"), ..JSON });
+            return Some(Accept { encoding: Encoding::Protobuf, is_discovery: true, ..JSON });
         }
         let form = match (self.wanted, self.group, self.version) {
             ("", ..) if has_protobuf => Form::Object,
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => Form::Metadata,
             _ => return None,
         };
-        Some(Accept { form, encoding: Encoding::Protobuf, discovery: None })
+        Some(Accept { form, encoding: Encoding::Protobuf, is_discovery: false })
     }
 }
 
@@ -213,12 +210,14 @@ mod tests {
         let aggregated =
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         let of_discovery = |header: &str| Accept::parse_of_discovery(header).unwrap();
-        assert_eq!(of_discovery(aggregated).discovery, Some("v2"));
+        assert!(of_discovery(aggregated).is_discovery);
+        let former = aggregated.replace("v=v2", "v=v2beta1");
+        assert_eq!(of_discovery(&former), JSON, "a version that is gone is passed over");
         assert_eq!(accept(aggregated), JSON, "objects have no such form");
         let protobuf =
             "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let asked = of_discovery(&format!("{protobuf},{aggregated}"));
-        assert_eq!((asked.discovery, asked.encoding), (Some("v2"), Encoding::Protobuf));
+        assert_eq!((asked.is_discovery, asked.encoding), (true, Encoding::Protobuf));
         assert_eq!(
             accept("application/json;stream=x,application/vnd.kubernetes.protobuf;stream=watch"),
             PROTOBUF

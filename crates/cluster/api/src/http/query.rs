@@ -2,6 +2,7 @@
 
 use super::Failure;
 use hako_names::percent::{encode_into, query_pairs};
+use std::num::{IntErrorKind, ParseIntError};
 
 /// Decoded pairs, in order, and the text they were read from.
 #[derive(Clone, Debug, Default)]
@@ -53,16 +54,26 @@ impl Query {
         self.1 = self.encode_without("");
     }
 
+    /// As Kubernetes reads it: whatever is neither `0` nor `false` is so, also nothing.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| !matches!(value, "false" | "0" | "False" | "f" | "F"))
+        self.get(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
-    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
+    /// A number that may be below zero; a key without one is refused.
+    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, Failure> {
         let number = |text: &str| {
-            text.parse()
-                .map_err(|_| Failure::bad_request(format!("query parameter {key}={text:?} is no number")))
+            text.parse().map_err(|error| Failure::bad_request(Self::no_number("ParseInt", text, &error)))
         };
-        self.text(key).map(number).transpose()
+        self.get(key).map(number).transpose()
+    }
+
+    /// Why a text is no number, in the words of Go's function for it.
+    pub(crate) fn no_number(function: &str, text: &str, error: &ParseIntError) -> String {
+        let why = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.{function}: parsing {text:?}: {why}")
     }
 }
 
@@ -78,5 +89,21 @@ mod tests {
         assert_eq!(query.get("y"), Some(""));
         assert_eq!(query.get("z"), Some("%zz"));
         assert!(query.flag("watch") && !query.flag("none"));
+    }
+
+    #[test]
+    fn flags_and_numbers_are_read_as_upstream_reads_them() {
+        let query = Query::parse("a=0&b=FALSE&c=f&d&e=-1&f=1.5&g=99999999999999999999&h=");
+        assert!(!query.flag("a") && !query.flag("b") && query.flag("c") && query.flag("d"));
+        assert_eq!(query.integer("e").ok(), Some(Some(-1)));
+        assert_eq!(query.integer("none").ok(), Some(None));
+        for (key, expected) in [
+            ("f", "strconv.ParseInt: parsing \"1.5\": invalid syntax"),
+            ("g", "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"),
+            ("h", "strconv.ParseInt: parsing \"\": invalid syntax"),
+        ] {
+            let failure = query.integer(key).unwrap_err();
+            assert_eq!((failure.status().code, failure.status().message.as_str()), (400, expected));
+        }
     }
 }

@@ -1,4 +1,7 @@
 //! JSON Patch, RFC 6902, bounded in operations and in what `copy` may add.
+//!
+//! Where Kubernetes' library takes more than the RFC does, so does this: places in lists count from the end below zero,
+//! a member that is missing may be replaced, and what comes before a path's first slash is not looked at.
 
 use hako_error::{Classify, FieldCause, Kind};
 use serde::Deserialize;
@@ -29,9 +32,7 @@ pub enum JsonPatchError {
     )]
     Moved,
     /// An operation does not fit the object.
-    #[error(
-        "the server rejected our request due to an error in our request: {operation} operation {fault}: {path:?}"
-    )]
+    #[error("the server rejected our request due to an error in our request")]
     Failed {
         /// The operation.
         operation: &'static str,
@@ -40,6 +41,17 @@ pub enum JsonPatchError {
         /// Why.
         fault: &'static str,
     },
+}
+
+impl JsonPatchError {
+    /// Why, for who did not send the patch.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::Failed { operation, path, fault } => format!("{operation} operation {fault}: {path:?}"),
+            error => error.to_string(),
+        }
+    }
 }
 
 impl Classify for JsonPatchError {
@@ -52,9 +64,9 @@ impl Classify for JsonPatchError {
 
     fn causes(&self) -> Vec<FieldCause> {
         match self {
-            Self::Failed { path, fault, .. } => vec![FieldCause {
+            Self::Failed { path, fault, operation } => vec![FieldCause {
                 reason: "FieldValueInvalid".to_owned(),
-                message: (*fault).to_owned(),
+                message: format!("{operation} operation {fault}"),
                 field: path.clone(),
             }],
             _ => Vec::new(),
@@ -62,15 +74,14 @@ impl Classify for JsonPatchError {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-enum Operation {
-    Add { path: String, value: Value },
-    Remove { path: String },
-    Replace { path: String, value: Value },
-    Move { from: String, path: String },
-    Copy { from: String, path: String },
-    Test { path: String, value: Value },
+/// One operation. What it lacks counts only where it is applied.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Operation {
+    op: Option<String>,
+    path: Option<String>,
+    from: Option<String>,
+    value: Value,
 }
 
 /// `target` changed by the operations of `patch`, in order, all or none.
@@ -82,14 +93,38 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value, JsonPatchError> {
     if count > OPERATIONS_MAX {
         return Err(JsonPatchError::TooMany(count));
     }
-    let operations =
-        Vec::<Operation>::deserialize(patch).map_err(|error| JsonPatchError::Malformed(error.to_string()))?;
+    let operations = operations(patch)?;
     let mut document = target.clone();
     let mut spent = Spent::default();
     for operation in operations {
         apply(&mut document, operation, &mut spent)?;
     }
     Ok(document)
+}
+
+fn operations(patch: &Value) -> Result<Vec<Operation>, JsonPatchError> {
+    let unfit = |value: &Value, wanted: &str| {
+        let given = match value {
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Null | Value::Object(_) => "object",
+        };
+        JsonPatchError::Malformed(format!("json: cannot unmarshal {given} into Go value of type {wanted}"))
+    };
+    let operation = |value: &Value| match value {
+        Value::Null => Ok(Operation::default()),
+        Value::Object(_) => {
+            Operation::deserialize(value).map_err(|error| JsonPatchError::Malformed(error.to_string()))
+        }
+        other => Err(unfit(other, "handlers.jsonPatchOp")),
+    };
+    match patch {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(operations) => operations.iter().map(operation).collect(),
+        other => Err(unfit(other, "[]handlers.jsonPatchOp")),
+    }
 }
 
 /// What the operations so far have cost.
@@ -107,34 +142,82 @@ impl Spent {
 }
 
 fn apply(document: &mut Value, operation: Operation, spent: &mut Spent) -> Result<(), JsonPatchError> {
-    match operation {
-        Operation::Add { path, value } => add(document, "add", &path, value, spent),
-        Operation::Remove { path } => remove(document, "remove", &path, spent).map(drop),
-        Operation::Replace { path, value } => {
-            let target = find(document, &path).ok_or_else(|| missing("replace", &path))?;
-            *target = value;
-            Ok(())
+    let Operation { op, path, from, value } = operation;
+    let kind = match op.as_deref() {
+        Some("add") => "add",
+        Some("remove") => "remove",
+        Some("replace") => "replace",
+        Some("move") => "move",
+        Some("copy") => "copy",
+        Some("test") => "test",
+        _ => return Err(failed("unknown", path.as_deref().unwrap_or(""), "is none of those there are")),
+    };
+    let path = path.ok_or_else(|| failed(kind, "", "has no path"))?;
+    let from = || from.ok_or_else(|| failed(kind, &path, "does not say from where"));
+    match kind {
+        "add" => add(document, kind, &path, value, spent),
+        "remove" => remove(document, kind, &path, spent).map(drop),
+        "replace" => replace(document, &path, value),
+        "test" => test(document, &path, &value),
+        "move" => {
+            let value = remove(document, kind, &from()?, spent)?;
+            add(document, kind, &path, value, spent)
         }
-        Operation::Move { from, path } => {
-            if path.starts_with(&format!("{from}/")) {
-                return Err(failed("move", &path, "moves a value into itself"));
-            }
-            let value = remove(document, "move", &from, spent)?;
-            add(document, "move", &path, value, spent)
-        }
-        Operation::Copy { from, path } => {
-            let value = find(document, &from).ok_or_else(|| missing("copy", &from))?.clone();
+        _ => {
+            let value = get(document, kind, &from()?)?.cloned().unwrap_or_default();
             spent.copied += value.to_string().len();
             if spent.copied > COPIED_MAX {
                 return Err(JsonPatchError::TooBig);
             }
-            add(document, "copy", &path, value, spent)
+            add(document, kind, &path, value, spent)
         }
-        Operation::Test { path, value } => {
-            let null = Value::Null;
-            let actual = find(document, &path).map_or(&null, |it| &*it);
-            if *actual == value { Ok(()) } else { Err(failed("test", &path, "found another value")) }
+    }
+}
+
+fn replace(document: &mut Value, path: &str, value: Value) -> Result<(), JsonPatchError> {
+    if path.is_empty() {
+        if !value.is_object() && !value.is_array() {
+            return Err(failed("replace", path, "leaves neither object nor list"));
         }
+        *document = value;
+        return Ok(());
+    }
+    match parent(document, path) {
+        Some((Value::Object(map), last)) => {
+            map.insert(last, value);
+            Ok(())
+        }
+        Some((Value::Array(items), last)) => {
+            let at = index(&last, items.len()).and_then(|at| items.get_mut(at));
+            *at.ok_or_else(|| missing("replace", path))? = value;
+            Ok(())
+        }
+        _ => Err(missing("replace", path)),
+    }
+}
+
+fn test(document: &mut Value, path: &str, value: &Value) -> Result<(), JsonPatchError> {
+    let is_so = if path.is_empty() {
+        document == value
+    } else {
+        get(document, "test", path)?.unwrap_or(&Value::Null) == value
+    };
+    if is_so { Ok(()) } else { Err(failed("test", path, "found another value")) }
+}
+
+/// What is at a path, which may be a member that is missing, but no place in a list that there is not.
+fn get<'a>(
+    document: &'a mut Value,
+    operation: &'static str,
+    path: &str,
+) -> Result<Option<&'a Value>, JsonPatchError> {
+    match parent(document, path) {
+        Some((Value::Object(map), last)) => Ok(map.get(&last)),
+        Some((Value::Array(items), last)) => {
+            let at = index(&last, items.len()).and_then(|at| items.get(at));
+            at.map(Some).ok_or_else(|| missing(operation, path))
+        }
+        _ => Err(missing(operation, path)),
     }
 }
 
@@ -150,12 +233,11 @@ fn unescape(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
 
-fn find<'a>(document: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    if path.is_empty() {
-        return Some(document);
-    }
+/// What holds that which a path leads to, and its last part. What stands before the first slash is nothing.
+fn parent<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+    let (above, last) = path.rsplit_once('/')?;
     let mut value = document;
-    for token in path.strip_prefix('/')?.split('/') {
+    for token in above.split('/').skip(1) {
         value = match value {
             Value::Object(map) => map.get_mut(&unescape(token))?,
             Value::Array(items) => {
@@ -165,20 +247,14 @@ fn find<'a>(document: &'a mut Value, path: &str) -> Option<&'a mut Value> {
             _ => return None,
         };
     }
-    Some(value)
+    Some((value, unescape(last)))
 }
 
-/// An index without sign or leading zeros, up to and including the length.
+/// A place among so many; below zero counted from the last.
 fn index(token: &str, len: usize) -> Option<usize> {
-    let is_canonical =
-        token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
-    let at: usize = token.parse().ok().filter(|_| is_canonical)?;
-    (at <= len).then_some(at)
-}
-
-fn split(path: &str) -> Option<(&str, String)> {
-    let (parent, last) = path.rsplit_once('/')?;
-    Some((parent, unescape(last)))
+    let at: i64 = token.parse().ok()?;
+    let at = if at < 0 { i64::try_from(len).ok()?.checked_add(at)? } else { at };
+    usize::try_from(at).ok()
 }
 
 fn add(
@@ -188,18 +264,14 @@ fn add(
     value: Value,
     spent: &mut Spent,
 ) -> Result<(), JsonPatchError> {
-    if path.is_empty() {
-        *document = value;
-        return Ok(());
-    }
-    let (parent, last) = split(path).ok_or_else(|| missing(operation, path))?;
-    match find(document, parent) {
-        Some(Value::Object(map)) => {
+    match parent(document, path) {
+        Some((Value::Object(map), last)) => {
             map.insert(last, value);
             Ok(())
         }
-        Some(Value::Array(items)) => {
-            let at = if last == "-" { Some(items.len()) } else { index(&last, items.len()) };
+        Some((Value::Array(items), last)) => {
+            let at = if last == "-" { Some(items.len()) } else { index(&last, items.len() + 1) };
+            let at = at.filter(|at| *at <= items.len());
             let at = at.ok_or_else(|| failed(operation, path, "has an index out of bounds"))?;
             spent.moves(items.len() - at)?;
             items.insert(at, value);
@@ -215,12 +287,11 @@ fn remove(
     path: &str,
     spent: &mut Spent,
 ) -> Result<Value, JsonPatchError> {
-    let (parent, last) = split(path).ok_or_else(|| missing(operation, path))?;
-    let removed = match find(document, parent) {
+    let removed = match parent(document, path) {
         // Of a large map the order is not kept: each removal would move all that comes after.
-        Some(Value::Object(map)) if map.len() > ORDERED_MAX => map.swap_remove(&last),
-        Some(Value::Object(map)) => map.shift_remove(&last),
-        Some(Value::Array(items)) => {
+        Some((Value::Object(map), last)) if map.len() > ORDERED_MAX => map.swap_remove(&last),
+        Some((Value::Object(map), last)) => map.shift_remove(&last),
+        Some((Value::Array(items), last)) => {
             let at = index(&last, items.len()).filter(|at| *at < items.len());
             match at {
                 Some(at) => {
@@ -304,15 +375,66 @@ mod tests {
         for patch in [
             json!([{"op":"add","path":"/x/y","value":1}]),
             json!([{"op":"remove","path":"/x"}]),
-            json!([{"op":"replace","path":"/x","value":1}]),
+            json!([{"op":"replace","path":"/x/y","value":1}]),
+            json!([{"op":"replace","path":"/l/1","value":1}]),
+            json!([{"op":"replace","path":"","value":1}]),
+            json!([{"op":"remove","path":""}]),
+            json!([{"op":"add","path":"","value":{}}]),
+            json!([{"op":"remove","path":"/l/-2"}]),
+            json!([{"op":"remove","path":"/l/-"}]),
+            json!([{"op":"copy","from":"/l/-","path":"/b"}]),
+            json!([{"op":"test","path":"/x/y","value":null}]),
+            json!([{"op":"test","path":"/l/1","value":null}]),
+            json!([{"op":"add","path":"/l/-3","value":1}]),
+            json!([{"op":"add","path":"/l/x","value":1}]),
+            json!([{"op":"move","from":"/x","path":"/b"}]),
+            json!([{"op":"add","value":1}, null]),
             json!([{"op":"test","path":"/a","value":2}]),
             json!([{"op":"add","path":"/l/9","value":1}]),
-            json!([{"op":"add","path":"/l/01","value":1}]),
             json!([{"op":"move","from":"/a","path":"/a/b"}]),
             json!([{"op":"bogus","path":"/a"}]),
             json!({"a":1}),
+            json!([1]),
         ] {
             assert!(json(&json!({"a":1,"l":[1]}), &patch).is_err(), "{patch}");
         }
+    }
+
+    #[test]
+    fn what_the_rfc_does_not_know_is_done_as_upstream_does_it() {
+        for (patch, expected) in [
+            (json!([{"op":"add","path":"/l/-1","value":3}]), json!({"a":1,"l":[1,2,3]})),
+            (json!([{"op":"add","path":"/l/-3","value":0}]), json!({"a":1,"l":[0,1,2]})),
+            (json!([{"op":"remove","path":"/l/-1"}]), json!({"a":1,"l":[1]})),
+            (json!([{"op":"replace","path":"/l/-2","value":0}]), json!({"a":1,"l":[0,2]})),
+            (json!([{"op":"test","path":"/l/-1","value":2}]), json!({"a":1,"l":[1,2]})),
+            (json!([{"op":"add","path":"/l/+1","value":0}]), json!({"a":1,"l":[1,0,2]})),
+            (json!([{"op":"add","path":"/l/01","value":0}]), json!({"a":1,"l":[1,0,2]})),
+            (json!([{"op":"replace","path":"/b","value":1}]), json!({"a":1,"l":[1,2],"b":1})),
+            (json!([{"op":"replace","path":"","value":{"b":1}}]), json!({"b":1})),
+            (json!([{"op":"test","path":"","value":{"l":[1,2],"a":1}}]), json!({"a":1,"l":[1,2]})),
+            (json!([{"op":"test","path":"/b"}]), json!({"a":1,"l":[1,2]})),
+            (json!([{"op":"copy","from":"/b","path":"/c"}]), json!({"a":1,"l":[1,2],"c":null})),
+            (json!([{"op":"add","path":"b"}, {"op":"add","path":"x/b","value":1}]), json!(null)),
+            (json!([{"op":"add","path":"x/b","value":1}]), json!({"a":1,"l":[1,2],"b":1})),
+            (json!(null), json!({"a":1,"l":[1,2]})),
+        ] {
+            let made = json(&json!({"a":1,"l":[1,2]}), &patch);
+            assert_eq!(made.unwrap_or_default(), expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn who_sent_a_patch_is_told_in_upstreams_words() {
+        let failed = json(&json!({"a": 1}), &json!([{"op":"remove","path":"/b"}])).unwrap_err();
+        assert_eq!(failed.to_string(), "the server rejected our request due to an error in our request");
+        assert_eq!(failed.causes()[0].field, "/b");
+        let why = "remove operation does not apply, there is no such path: \"/b\"";
+        assert_eq!(failed.why(), why);
+        let unfit = json(&json!({}), &json!({"op": "add"})).unwrap_err();
+        assert_eq!(
+            unfit.to_string(),
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Delete: at once, after a grace period, or once finalizers are gone.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hako_error::FieldCause;
@@ -56,7 +57,7 @@ impl Options {
     fn parse(request: &Request) -> Outcome<Self> {
         let mut options =
             if request.body.is_empty() { Self::default() } else { Self::from_value(decode::any(request)?)? };
-        if let Some(seconds) = request.query.number("gracePeriodSeconds")? {
+        if let Some(seconds) = request.query.integer("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(seconds);
         }
         if let Some(policy) = request.query.text("propagationPolicy") {
@@ -261,21 +262,28 @@ pub(crate) async fn delete_collection(server: &Arc<Inner>, request: &Request, ta
     items::list(target, accept, &head, entries).await
 }
 
-/// Deletes all objects of a kind, as far as their finalizers let it.
+/// How long others are tried after one object could not be deleted.
+const TRYING: Duration = Duration::from_secs(10);
+
+/// Deletes all objects of a kind, as far as their finalizers let it; the first failure is told after others have been tried.
 pub(crate) async fn clear(server: &Arc<Inner>, row: &Arc<Served>) -> Outcome<()> {
     let (identity, notes) = (Identity::admin(), Notes::default());
     let writer = Writer::server(&identity, &notes);
     let page = server.config.store.range(Range::all(Bytes::from(registry_prefix(row, "")))).await?;
+    let (began, mut cleared) = (Instant::now(), Ok(()));
     for entry in &page.entries {
+        if cleared.is_err() && began.elapsed() > TRYING {
+            break;
+        }
         let Ok(head) = Head::parse(&entry.value) else { continue };
         let (namespace, name) = (head.metadata.namespace.unwrap_or_default(), head.metadata.name);
         let target = Target { row: Arc::clone(row), namespace, name };
         match one(server, &target, &writer, &Options::default()).await {
-            Err(failure) if !failure.is(404) => return Err(failure),
+            Err(failure) if !failure.is(404) && cleared.is_ok() => cleared = Err(failure),
             _ => {}
         }
     }
-    Ok(())
+    cleared
 }
 
 /// What a deletion came to.

@@ -142,7 +142,7 @@ mod tests {
     }
 
     async fn answer(form: Form, entries: Vec<Arc<Entry>>) -> crate::http::Answer {
-        let accept = Accept { form, encoding: Encoding::Json, discovery: None };
+        let accept = Accept { form, encoding: Encoding::Json, is_discovery: false };
         let row = kinds::by_kind("", "v1", "ConfigMap").unwrap();
         let target = Target { row: Arc::clone(row), namespace: String::new(), name: String::new() };
         let head = ListHead { revision: Revision(9), continue_token: None, remaining: None };

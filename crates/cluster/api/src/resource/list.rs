@@ -15,7 +15,7 @@ use super::sections;
 use super::selection::Selection;
 use super::target::Target;
 use super::unreadable;
-use super::versions::Version;
+use super::versions::{Version, listing_numbers};
 use crate::http::{Encoding, Failure, Form, Outcome, Request};
 use crate::server::Inner;
 
@@ -36,8 +36,8 @@ pub(crate) async fn list(server: &Inner, request: &Request, target: &Target) -> 
     // It takes its time: others on the connection go on meanwhile.
     tokio::task::yield_now().await;
     let accept = request.accept_of(target.row.has_protobuf)?;
+    let limit = listing_numbers(&request.query)?.limit;
     let selection = Selection::parse(&request.query, target)?;
-    let limit: usize = request.query.number("limit")?.unwrap_or(0);
     let start = Start::parse(request, limit)?;
     let is_plain = accept.form == Form::Object && accept.encoding != Encoding::Protobuf;
     if is_plain
@@ -71,7 +71,9 @@ impl Start {
     fn parse(request: &Request, limit: usize) -> Outcome<Self> {
         let version = Version::of_list(&request.query, limit)?;
         let Some(token) = request.query.text("continue") else { return Ok(Self { after: None, version }) };
-        let bad = || Failure::bad_request("continue key is not valid: list again without it");
+        let bad = || {
+            Failure::bad_request("invalid continue token: continue key is not valid: list again without it")
+        };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
         let token: Continue = serde_json::from_slice(&bytes).map_err(|_| bad())?;
         let version = token.rev.map_or(Version::Newest, |revision| Version::Exact(Revision(revision)));

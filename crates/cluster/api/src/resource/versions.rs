@@ -13,7 +13,7 @@
 
 use hako_error::FieldCause;
 use hako_kube::field;
-use hako_kube::status::{self, Subject};
+use hako_kube::status::{self, Status, Subject};
 use hako_store::{Revision, StoreError};
 
 use crate::http::{Failure, Outcome, Query};
@@ -32,12 +32,13 @@ pub(super) enum Version {
 impl Version {
     /// That of an object.
     pub(super) fn of_get(query: &Query) -> Outcome<Self> {
-        Ok(number(query)?.map_or(Self::Newest, Self::NotOlder))
+        Ok(number(query).map_err(unread)?.map_or(Self::Newest, Self::NotOlder))
     }
 
     /// That of a list's first page; a continued list has its own.
     pub(super) fn of_list(query: &Query, limit: usize) -> Outcome<Self> {
-        let version = number(query)?;
+        let version = number(query)
+            .map_err(|fault| Failure::bad_request(format!("invalid resource version: {fault}")))?;
         let rule = query.text("resourceVersionMatch");
         check(list_faults(query, rule, version))?;
         if query.text("continue").is_some() && version.is_some_and(|version| version > Revision::ZERO) {
@@ -132,6 +133,37 @@ fn check(causes: Vec<FieldCause>) -> Outcome<()> {
     Err(Failure::about(&status::invalid(&options, causes), &options))
 }
 
-fn number(query: &Query) -> Outcome<Option<Revision>> {
-    Ok(query.number("resourceVersion")?.map(Revision))
+/// The numbers of a list or watch.
+pub(super) struct Numbers {
+    pub seconds: Option<i64>,
+    pub limit: usize,
+}
+
+/// All numbers that lists and watches may be asked with: each is to be one, whether it counts or not.
+pub(super) fn listing_numbers(query: &Query) -> Outcome<Numbers> {
+    let seconds = query.integer("timeoutSeconds")?;
+    let limit = query.integer("limit")?.unwrap_or(0);
+    Ok(Numbers { seconds, limit: usize::try_from(limit).unwrap_or(0) })
+}
+
+/// The version that a watch begins after; none is now.
+pub(super) fn of_watch(query: &Query) -> Outcome<Option<Revision>> {
+    number(query).map_err(unread)
+}
+
+/// What is not taken for the fault of who asked, as upstream has it of all but lists.
+fn unread(fault: String) -> Failure {
+    Status::failure(500, "", fault).into()
+}
+
+/// The version asked for, or what is wrong with it.
+fn number(query: &Query) -> Result<Option<Revision>, String> {
+    const FIELD: &str = "resourceVersion";
+    let Some(text) = query.text(FIELD) else { return Ok(None) };
+    // A sign is none of a number without one.
+    let digits = if text.starts_with('+') { "+" } else { text };
+    let version = digits.parse().map_err(|error| Query::no_number("ParseUint", text, &error));
+    version
+        .map(|version| Some(Revision(version)))
+        .map_err(|why| field::line(&field::invalid(FIELD, text, &why)))
 }

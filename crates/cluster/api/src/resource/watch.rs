@@ -25,7 +25,7 @@ use super::render;
 use super::selection::Selection;
 use super::target::{Target, registry_prefix};
 use super::unreadable;
-use super::versions::check_watch;
+use super::versions::{check_watch, listing_numbers, of_watch};
 use crate::http::{Encoding, Failure, Form, Outcome, Request};
 use crate::protobuf;
 use crate::server::Inner;
@@ -51,6 +51,7 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         lines: VecDeque::new(),
         sent: Revision::ZERO,
         seen: Revision::ZERO,
+        begun: None,
         bookmarks: interval(),
         ends: Instant::now() + options.lasts,
         is_over: false,
@@ -59,13 +60,14 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         target: target.clone(),
         options,
     };
-    let after = match watcher.options.after {
-        Some(after) if !watcher.options.initial => after,
-        wanted => watcher.initial(prefix.clone(), wanted).await?,
+    let begun = watcher.options.after.filter(|_| !watcher.options.initial);
+    let after = match begun {
+        Some(after) => after,
+        None => watcher.initial(prefix.clone(), watcher.options.after).await?,
     };
     watcher.seen = after;
     watcher.sent = after;
-    match server.config.store.watch(prefix, after).await {
+    match watcher.open(prefix, after, begun.is_some()).await {
         // Clients look for it among the events, and some nowhere else.
         Err(error @ StoreError::Compacted { .. }) => watcher.lines.push_back(failed(encoding, &error.into())),
         other => {
@@ -124,26 +126,26 @@ struct Options {
 impl Options {
     fn parse(request: &Request, target: &Target) -> Outcome<Self> {
         let query = &request.query;
-        let version: Option<u64> = query.number("resourceVersion")?;
+        let seconds = listing_numbers(query)?.seconds;
         let bookmarks = query.flag("allowWatchBookmarks");
         let asks_initial = query.get("sendInitialEvents").is_some();
         let wants_initial = query.flag("sendInitialEvents");
         check_watch(query)?;
+        let version = of_watch(query)?;
         let accept = request.accept_of(target.row.has_protobuf)?;
         // As upstream has it: no other form of those that are accepted is looked for.
         if accept.encoding == Encoding::Yaml {
             return Err(not_streamed(target.row.has_protobuf));
         }
-        let seconds: Option<u64> = query.number("timeoutSeconds")?;
-        let lasts = seconds
-            .filter(|seconds| *seconds > 0)
-            .map_or(LAST_BY_DEFAULT, |seconds| Duration::from_secs(seconds.min(LAST_AT_MOST_SECONDS)));
+        let lasts = seconds.filter(|seconds| *seconds != 0).map_or(LAST_BY_DEFAULT, |seconds| {
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_AT_MOST_SECONDS))
+        });
         Ok(Self {
             selection: Selection::parse(query, target)?,
             form: accept.form,
             encoding: accept.encoding,
-            after: version.filter(|version| *version > 0).map(Revision),
-            initial: wants_initial || !asks_initial && version.unwrap_or(0) == 0,
+            after: version.filter(|version| *version > Revision::ZERO),
+            initial: wants_initial || !asks_initial && version.unwrap_or(Revision::ZERO) == Revision::ZERO,
             initial_bookmark: wants_initial && bookmarks,
             bookmarks,
             lasts,
@@ -161,6 +163,8 @@ struct Watcher {
     sent: Revision,
     /// Everything up to here has been looked at.
     seen: Revision,
+    /// The revision of which the client has been told one object at least, until that one is met.
+    begun: Option<Revision>,
     bookmarks: Interval,
     ends: Instant,
     is_over: bool,
@@ -187,6 +191,25 @@ async fn converted(server: &Arc<Inner>, target: &Target, batch: hako_store::Resu
 }
 
 impl Watcher {
+    /// Follows the store after a revision. Where one revision may be that of several objects, who goes on after it may
+    /// have been told the first of them only: then the others are told again.
+    async fn open(
+        &mut self,
+        prefix: Bytes,
+        after: Revision,
+        is_going_on: bool,
+    ) -> hako_store::Result<hako_store::Watch> {
+        let store = &self.server.config.store;
+        let watch = store.watch(prefix.clone(), after).await?;
+        if !is_going_on || after == Revision::ZERO || !store.has_shared_revisions() {
+            return Ok(watch);
+        }
+        // If what was before is forgotten, so is whether there was more than one.
+        let Ok(earlier) = store.watch(prefix, Revision(after.0 - 1)).await else { return Ok(watch) };
+        self.begun = Some(after);
+        Ok(earlier)
+    }
+
     /// Begins with the present state, if that is asked for; answers its revision.
     async fn initial(&mut self, prefix: Bytes, not_older: Option<Revision>) -> Outcome<Revision> {
         let page = self.server.config.store.range(Range::all(prefix)).await?;
@@ -285,12 +308,15 @@ impl Watcher {
             Ok(batch) => {
                 for event in &batch.events {
                     if let Some(told) = self.told(event) {
+                        if self.begun.take_if(|begun| event.revision() == *begun).is_some() {
+                            continue;
+                        }
                         let view = self.view();
                         self.lines.push_back(self.server.frames.frame(&view, told, event));
                         self.sent = event.revision();
                     }
                 }
-                self.seen = batch.revision;
+                self.seen = self.seen.max(batch.revision);
             }
             Err(error) => {
                 self.store = None;

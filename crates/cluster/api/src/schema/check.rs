@@ -246,7 +246,10 @@ impl Check {
             Scalar::Number => value.is_number(),
             Scalar::Int64 => whole(value).is_some(),
             Scalar::Int32 => whole(value).is_some_and(|number| i32::try_from(number).is_ok()),
-            Scalar::IntOrString | Scalar::Quantity => value.is_string() || value.is_number(),
+            Scalar::Quantity => value.is_string() || value.is_number(),
+            Scalar::IntOrString => {
+                value.is_string() || whole(value).is_some_and(|number| i32::try_from(number).is_ok())
+            }
         };
         if !is_sound {
             return Err(self.mismatch(&Shape::Scalar(scalar), value, at));
@@ -257,7 +260,9 @@ impl Check {
         }
         match (scalar, &*value) {
             (Scalar::Quantity, _) => canonical(value),
-            (Scalar::Int32 | Scalar::Int64, Value::Number(number)) if number.is_f64() => {
+            (Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString, Value::Number(number))
+                if number.is_f64() =>
+            {
                 *value = whole(value).into();
                 Ok(())
             }
@@ -277,7 +282,9 @@ impl Check {
             Value::Null => "null".to_owned(),
             Value::Bool(_) => "bool".to_owned(),
             Value::Number(number) => match shape {
-                Shape::Scalar(Scalar::Int32 | Scalar::Int64) => format!("number {number}"),
+                Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString) => {
+                    format!("number {number}")
+                }
                 _ => "number".to_owned(),
             },
             Value::String(_) => "string".to_owned(),
@@ -286,7 +293,8 @@ impl Check {
         };
         let wanted = self.go_type(shape);
         let names = at.path.names();
-        if names.is_empty() {
+        // A type that reads itself does not know where it is.
+        if names.is_empty() || matches!(shape, Shape::Scalar(Scalar::IntOrString)) {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
         }
         format!(
@@ -312,7 +320,7 @@ impl Check {
                 Scalar::Int64 => "int64",
                 Scalar::Number => "float64",
                 Scalar::Bool => "bool",
-                Scalar::IntOrString => "intstr.IntOrString",
+                Scalar::IntOrString => "int32",
                 Scalar::Quantity => "resource.Quantity",
             }
             .to_owned(),
@@ -385,7 +393,13 @@ mod tests {
             ),
             "{error}"
         );
+        let text = r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":99999999999}}}}"#;
+        let error = admit_json("Deployment", text, FieldValidation::Warn).unwrap_err().to_string();
+        let told = "json: cannot unmarshal number 99999999999 into Go value of type int32";
+        assert!(error.ends_with(told), "{error}");
         for text in [
+            r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":1.5}}}}"#,
+            r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":true}}}}"#,
             r#"{"spec":{"replicas":1.5}}"#,
             r#"{"spec":[]}"#,
             r#"{"metadata":{"labels":{"a":1}}}"#,

@@ -289,12 +289,12 @@ async fn whoever_does_not_take_an_answer_loses_the_connection() {
 async fn numbers_that_are_as_large_as_they_can_be_end_nothing() {
     let world = World::start().await;
     for query in [
-        format!("watch=1&timeoutSeconds={}", u64::MAX),
+        format!("watch=1&timeoutSeconds={}", i64::MAX),
         format!(
             "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds={}",
             i64::MAX
         ),
-        format!("limit={}", u64::MAX),
+        format!("limit={}", i64::MAX),
     ] {
         let mut raw = Raw::admin(&world).await;
         assert_eq!(raw.request(&format!("GET {MAPS}?{query}"), "").await.status().await, 200, "{query}");

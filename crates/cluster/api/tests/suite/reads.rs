@@ -22,6 +22,7 @@ contract!(
         a_rule_needs_a_version_and_has_to_be_known,
         a_continued_list_takes_neither_a_version_nor_a_rule,
         a_version_that_is_no_number_is_refused,
+        numbers_that_are_none_are_refused_and_those_below_zero_are_none_at_all,
         a_version_to_come_is_too_large_for_lists_and_objects,
         an_exact_version_that_is_gone_is_expired,
         a_token_that_is_too_old_comes_with_one_for_the_rest,
@@ -179,10 +180,51 @@ async fn a_continued_list_takes_neither_a_version_nor_a_rule<K: Plain>(_: &World
 
 async fn a_version_that_is_no_number_is_refused<K: Plain>(_: &World, client: Client) {
     fill::<K>(&client, &["a"]).await;
-    for path in [format!("{}?resourceVersion=x", K::PATH), format!("{}/a?resourceVersion=x", K::PATH)] {
-        assert_eq!(get(&client, &path).await.0, 400, "{path}");
+    // As upstream has it, only lists take it for the fault of who asked.
+    for (path, version, code, head) in [
+        ("", "x", 400, "invalid resource version: "),
+        ("", "99999999999999999999", 400, "invalid resource version: "),
+        ("/a", "x", 500, ""),
+        ("", "-1&watch=true", 500, ""),
+        ("", "%2B1&watch=true", 500, ""),
+    ] {
+        let (status, body) = get(&client, &format!("{}{path}?resourceVersion={version}", K::PATH)).await;
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let shown = version.replace("&watch=true", "").replace("%2B", "+");
+        let why = if shown.len() > 9 { "value out of range" } else { "invalid syntax" };
+        let told = format!(
+            "{head}resourceVersion: Invalid value: {shown:?}: strconv.ParseUint: parsing {shown:?}: {why}"
+        );
+        assert_eq!((status, body["message"].as_str()), (code, Some(told.as_str())), "{path} {version}");
     }
-    assert_eq!(get(&client, &format!("{}?watch=true&resourceVersion=-1", K::PATH)).await.0, 400);
+}
+
+async fn numbers_that_are_none_are_refused_and_those_below_zero_are_none_at_all<K: Plain>(
+    _: &World,
+    client: Client,
+) {
+    fill::<K>(&client, &["a", "b"]).await;
+    for (query, told) in [
+        ("limit=abc", "strconv.ParseInt: parsing \"abc\": invalid syntax"),
+        ("limit=", "strconv.ParseInt: parsing \"\": invalid syntax"),
+        ("limit=1.5", "strconv.ParseInt: parsing \"1.5\": invalid syntax"),
+        (
+            "limit=9223372036854775808",
+            "strconv.ParseInt: parsing \"9223372036854775808\": value out of range",
+        ),
+        ("timeoutSeconds=abc&limit=x", "strconv.ParseInt: parsing \"abc\": invalid syntax"),
+        ("watch=true&limit=abc", "strconv.ParseInt: parsing \"abc\": invalid syntax"),
+        ("watch=true&timeoutSeconds=1s", "strconv.ParseInt: parsing \"1s\": invalid syntax"),
+    ] {
+        let (status, body) = list::<K>(&client, query).await;
+        assert_eq!((status, body["message"].as_str()), (400, Some(told)), "{query}");
+    }
+    let (status, all) = list::<K>(&client, "limit=-1&watch=FALSE&timeoutSeconds=-1").await;
+    assert_eq!((status, all["items"].as_array().unwrap().len()), (200, 2));
+    assert!(all["metadata"].get("continue").is_none());
+    let (status, told) = get(&client, &format!("{}?watch=f&timeoutSeconds=1", K::PATH)).await;
+    let told = String::from_utf8(told.to_vec()).unwrap();
+    assert!(status == 200 && told.lines().all(|line| line.starts_with("{\"type\":\"ADDED\"")), "{told}");
 }
 
 async fn a_version_to_come_is_too_large_for_lists_and_objects<K: Plain>(_: &World, client: Client) {
@@ -237,7 +279,10 @@ async fn a_token_of_another_collection_or_of_nobody_is_refused<K: Plain>(_: &Wor
     let elsewhere = K::PATH.replace("default", "kube-system");
     let other = format!("{elsewhere}?limit=1&continue={token}");
     assert_eq!(get(&client, &other).await.0, 400);
-    assert_eq!(list::<K>(&client, "limit=1&continue=rubbish").await.0, 400);
+    let (status, told) = list::<K>(&client, "limit=1&continue=rubbish").await;
+    assert_eq!(status, 400);
+    let told = told["message"].as_str().unwrap();
+    assert!(told.starts_with("invalid continue token: continue key is not valid"), "{told}");
 }
 
 async fn what_is_left_is_counted_unless_something_is_selected<K: Plain>(_: &World, client: Client) {

@@ -336,6 +336,10 @@ impl Store for Etcd {
         }
     }
 
+    fn has_shared_revisions(&self) -> bool {
+        true
+    }
+
     async fn watch(&self, prefix: Bytes, after: Revision) -> Result<Watch> {
         let source = self.source();
         source.check(after).await?;

@@ -220,6 +220,10 @@ impl Store for Sealed {
         }
     }
 
+    fn has_shared_revisions(&self) -> bool {
+        self.0.store.has_shared_revisions()
+    }
+
     async fn watch(&self, prefix: Bytes, after: Revision) -> Result<Watch> {
         let is_plain = !self.touches(&prefix);
         let watch = self.0.store.watch(prefix, after).await?;

@@ -291,7 +291,7 @@ async fn take(
             Ok(made) => made,
             // A test that fails means that there is nothing to do.
             Err(JsonPatchError::Failed { operation: "test", .. }) => return Ok(()),
-            Err(error) => return Err(format!("JSON Patch: {error}")),
+            Err(error) => return Err(format!("JSON Patch: {}", error.why())),
         },
         Step::Skip | Step::Failed(..) => return Ok(()),
     };

@@ -9,7 +9,7 @@ use crate::admission::matching::Around;
 use crate::admission::plugin::Change;
 use crate::admission::reinvocation::Turns;
 use crate::http::Outcome;
-use crate::patch::{self, JsonPatchError};
+use crate::patch;
 
 /// Webhooks are known by their configuration and their place in it.
 pub(in crate::admission) type Key = usize;
@@ -89,7 +89,7 @@ async fn take(
     let made = {
         let attributes = Attributes { change, object: Some(object) };
         patch::json(attributes.versioned(matched).await?.object(), patch)
-            .map_err(|error| internal(&shown(&error)))?
+            .map_err(|error| internal(&error.why()))?
     };
     if !made.is_object() {
         return Err(internal(&format!("admission webhook {:?} left no object", hook.name)));
@@ -104,13 +104,4 @@ async fn take(
     let has_changed = made != *object;
     *object = made;
     Ok(has_changed)
-}
-
-fn shown(error: &JsonPatchError) -> String {
-    match error {
-        JsonPatchError::Failed { operation, path, fault } => {
-            format!("{operation} operation {fault}: {path:?}")
-        }
-        error => error.to_string(),
-    }
 }

@@ -163,6 +163,7 @@ async fn patches_that_do_not_apply_or_leave_nothing_are_refused() {
         patched(&match path {
             "missing" => json!([{"op": "remove", "path": "/data/nothing"}]),
             "scalar" => json!([{"op": "replace", "path": "", "value": 7}]),
+            "list" => json!([{"op": "replace", "path": "", "value": [7]}]),
             "wrong" => json!([{"op": "add", "path": "/data", "value": {"a": {"b": "c"}}}]),
             "bomb" => (0..40)
                 .map(|at| json!({"op": "copy", "from": "/data", "path": format!("/data/{at}")}))
@@ -174,11 +175,12 @@ async fn patches_that_do_not_apply_or_leave_nothing_are_refused() {
         })
     })
     .await;
-    let names = ["missing", "scalar", "wrong", "bomb", "many"];
+    let names = ["missing", "scalar", "list", "wrong", "bomb", "many"];
     let one = |name: &&str| hook(&server, name, json!({"objectSelector": {"matchLabels": {"patch": name}}}));
     register_hooks(&world, "Mutating", "m", &names.iter().map(one).collect::<Vec<_>>()).await;
     for (name, text) in names.iter().zip([
         "remove operation",
+        "leaves neither object nor list",
         "left no object",
         "cannot be handled",
         "copies more than",
