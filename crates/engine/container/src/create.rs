@@ -196,6 +196,7 @@ impl Core {
         hako_sys::failpoint!("container.create.directory");
         self.make_volumes(&dir, &mut spec, &image, anonymous)?;
         hako_sys::failpoint!("container.create.volumes");
+        let rootfs = self.with_base(rootfs, sandbox.record.standalone);
         self.populate_volumes(&spec, &rootfs, sandbox.record.users.as_ref())?;
         self.view_images(id, &spec)?;
         hako_sys::failpoint!("container.create.views");

@@ -143,7 +143,7 @@ fn the_files_of_the_network_are_seen_whatever_is_mounted_above_them() {
         let bind = format!("{}:/etc", etc.display());
         let script = "cat /etc/hostname; grep -c localhost /etc/hosts; ls -A /etc; test -e /etc/resolv.conf";
         docker.with_each_cli(|docker| {
-            for option in [["-v", "etc:/etc"], ["-v", &bind], ["--tmpfs", "/etc"]] {
+            for option in [["-v", "etc:/etc:ro"], ["-v", "etc:/etc"], ["-v", &bind], ["--tmpfs", "/etc"]] {
                 let run = ["run", "--rm", "--hostname", "web", option[0], option[1], "busybox", "sh", "-c", script];
                 let said = docker.ok(&run);
                 assert!(said.starts_with("web\n2\n") && said.contains("hostname\nhosts\n"), "{option:?}: {said}");
