@@ -153,7 +153,7 @@ async fn a_definition_that_goes_says_which_object_cannot_and_the_others_do() {
     .await;
     let mut definition = definition(&hook, &["v1"]);
     define(&world, &definition).await;
-    for name in ["a", "stuck"] {
+    for name in ["a", "stuck", "z"] {
         http.ok("POST", &path("v1", ""), JSON, &tab("v1", name, "b")).await;
     }
     for at in 0..2 {
