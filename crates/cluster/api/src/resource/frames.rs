@@ -25,7 +25,15 @@ pub(crate) struct FrameCache(Box<[Mutex<Frames>]>);
 #[derive(Default)]
 struct Frames {
     of: Revision,
-    made: Vec<(View, Told, Bytes)>,
+    made: Vec<Made>,
+}
+
+/// One frame, and what it is of: a revision may be that of several objects.
+struct Made {
+    view: View,
+    told: Told,
+    key: Bytes,
+    frame: Bytes,
 }
 
 /// How a watcher sees objects.
@@ -81,12 +89,17 @@ impl FrameCache {
         if frames.of < revision {
             *frames = Frames { of: revision, made: Vec::new() };
         }
-        let is_it = |made: &&(View, Told, Bytes)| made.1 == told && made.0.is(view);
-        if let Some((_, _, frame)) = frames.made.iter().find(is_it) {
-            return frame.clone();
+        let is_it = |made: &&Made| made.told == told && made.view.is(view) && made.key == event.entry.key;
+        if let Some(made) = frames.made.iter().find(is_it) {
+            return made.frame.clone();
         }
         let frame = make();
-        frames.made.push((view.clone(), told, frame.clone()));
+        frames.made.push(Made {
+            view: view.clone(),
+            told,
+            key: event.entry.key.clone(),
+            frame: frame.clone(),
+        });
         frame
     }
 }
@@ -210,5 +223,20 @@ mod tests {
         let late = cache.frame(&view, Told::Added, &event(7));
         assert!(std::str::from_utf8(&late).unwrap().contains(r#""resourceVersion":"7""#));
         assert_eq!(cache.frame(&view, Told::Added, &event(newer)).as_ptr(), kept.as_ptr());
+    }
+
+    #[test]
+    fn objects_of_one_revision_have_frames_of_their_own() {
+        let (cache, mut other) = (FrameCache::default(), event(7));
+        let value = Bytes::from_static(br#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"b"}}"#);
+        other.entry = Arc::new(Entry { key: "b".into(), value, ..(*other.entry).clone() });
+        let row = kinds::by_kind("", "v1", "Secret").unwrap();
+        let view =
+            View { row: Arc::clone(row), form: Form::Object, encoding: Encoding::Json, with_columns: false };
+        for (event, name) in [(event(7), "a"), (other, "b")] {
+            let frame = cache.frame(&view, Told::Added, &event);
+            let expected = format!(r#""name":"{name}""#);
+            assert!(std::str::from_utf8(&frame).unwrap().contains(&expected), "{frame:?}");
+        }
     }
 }
