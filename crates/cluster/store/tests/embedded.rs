@@ -65,6 +65,9 @@ async fn what_commits_runs_before_what_computes() {
     store.scrub().await.unwrap();
     put(&store, "a", "2").await;
     assert!(policies().contains(&2), "also after it has written the database anew: {:?}", policies());
+    let crowd = (0..200).map(|at| store.write(Write::put(format!("k{at}"), "1", Expect::Any)));
+    futures::future::try_join_all(crowd).await.unwrap();
+    assert!(!policies().contains(&2), "with so many writers it waits for what they bring: {:?}", policies());
 }
 
 #[tokio::test]

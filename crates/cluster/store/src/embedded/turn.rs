@@ -12,28 +12,18 @@ const OTHER: u32 = 0;
 const ROUND_ROBIN: u32 = 2;
 const RESET_ON_FORK: u64 = 1;
 
-/// From now on the calling thread runs before all that is not real-time. Who may not have that is none the worse.
-pub fn take_precedence() {
+/// Lets the calling thread run before all that is not real-time, or in the rank of everybody else. Who may not have
+/// precedence is none the worse.
+pub fn set_precedence(has: bool) {
     let mut attributes = SchedulerAttributes::default();
-    attributes.policy = ROUND_ROBIN;
     attributes.flags = RESET_ON_FORK;
-    attributes.priority = 1;
-    set(attributes);
-}
-
-/// Does what takes long in the rank of everybody else.
-pub fn without_precedence<T>(work: impl FnOnce() -> T) -> T {
-    let mut attributes = SchedulerAttributes::default();
-    attributes.policy = OTHER;
-    attributes.flags = RESET_ON_FORK;
-    attributes.nice = rustix::process::getpriority_process(None).unwrap_or(0);
-    set(attributes);
-    let done = work();
-    take_precedence();
-    done
-}
-
-fn set(attributes: SchedulerAttributes) {
+    if has {
+        attributes.policy = ROUND_ROBIN;
+        attributes.priority = 1;
+    } else {
+        attributes.policy = OTHER;
+        attributes.nice = rustix::process::getpriority_process(None).unwrap_or(0);
+    }
     if let Err(error) = set_scheduler(attributes) {
         tracing::debug!(%error, "the store's thread keeps its priority");
     }
@@ -51,11 +41,12 @@ mod tests {
     }
 
     #[test]
-    fn long_work_is_done_in_the_rank_of_everybody_else() {
-        let thread = std::thread::spawn(|| {
-            take_precedence();
-            [policy(), without_precedence(policy), policy()]
-        });
+    fn precedence_is_taken_and_given_back() {
+        let with = |has| {
+            set_precedence(has);
+            policy()
+        };
+        let thread = std::thread::spawn(move || [true, false, true].map(with));
         assert_eq!(thread.join().unwrap(), [ROUND_ROBIN, OTHER, ROUND_ROBIN]);
     }
 }
