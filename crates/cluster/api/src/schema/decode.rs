@@ -3,6 +3,7 @@
 use hako_error::{Classify, Kind};
 use hako_kube::field::{Path, Told};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
@@ -84,53 +85,16 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 
 impl<'de> Deserialize<'de> for Decoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut reading = Reading::default();
-        let value = Reader { path: &Path::Root, reading: &mut reading }.deserialize(deserializer)?;
-        Ok(Self { value, duplicates: reading.duplicates.into_all() })
+        let mut duplicates = Told::default();
+        let value = Reader { path: &Path::Root, duplicates: &mut duplicates }.deserialize(deserializer)?;
+        Ok(Self { value, duplicates: duplicates.into_all() })
     }
 }
-
-/// Members of objects that are not read to their ends, those of the innermost last: an object is made when it is known how
-/// many it has, and does not grow.
-#[derive(Default)]
-struct Reading {
-    members: Vec<(String, Value)>,
-    duplicates: Told<String>,
-}
-
-/// Members that are looked through for one of the same name.
-const FEW: usize = 16;
 
 /// Reads the value at a path.
 struct Reader<'a> {
     path: &'a Path<'a>,
-    reading: &'a mut Reading,
-}
-
-impl Reader<'_> {
-    /// The members from a place on as an object, with room for more.
-    fn object(&mut self, from: usize, more: usize) -> Map<String, Value> {
-        let members = self.reading.members.drain(from..);
-        let mut map = Map::with_capacity(members.len() + more);
-        map.extend(members);
-        map
-    }
-
-    /// Whether a name is among the members from a place on, which are few.
-    fn find(&self, from: usize, name: &str) -> Option<usize> {
-        let found = self.reading.members[from..].iter().position(|(known, _)| known == name);
-        found.map(|at| from + at)
-    }
-
-    fn is_twice(&mut self, name: &str) {
-        let path = self.path;
-        self.reading.duplicates.push(|| Path::Member(path, name).to_string());
-    }
-
-    fn member<'de, A: MapAccess<'de>>(&mut self, members: &mut A, name: &str) -> Result<Value, A::Error> {
-        let path = Path::Member(self.path, name);
-        members.next_value_seed(Reader { path: &path, reading: &mut *self.reading })
-    }
+    duplicates: &'a mut Told<String>,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -188,7 +152,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut values = Vec::new();
         loop {
             let path = Path::Item(self.path, values.len());
-            let reader = Reader { path: &path, reading: &mut *self.reading };
+            let reader = Reader { path: &path, duplicates: &mut *self.duplicates };
             match items.next_element_seed(reader)? {
                 Some(value) => values.push(value),
                 None => return Ok(Value::Array(values)),
@@ -196,28 +160,20 @@ impl<'de> Visitor<'de> for Reader<'_> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
-        let from = self.reading.members.len();
-        while self.reading.members.len() < from + FEW {
-            let Some(name) = members.next_key::<String>()? else {
-                return Ok(Value::Object(self.object(from, 0)));
-            };
-            let value = self.member(&mut members, &name)?;
-            match self.find(from, &name) {
-                None => self.reading.members.push((name, value)),
-                Some(at) => {
-                    self.is_twice(&name);
-                    self.reading.members[at].1 = value;
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let path = Path::Member(self.path, &name);
+            let value = members.next_value_seed(Reader { path: &path, duplicates: &mut *self.duplicates })?;
+            match map.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    self.duplicates.push(|| Path::Member(self.path, entry.key()).to_string());
+                    entry.insert(value);
                 }
             }
-        }
-        let mut map = self.object(from, FEW);
-        while let Some(name) = members.next_key::<String>()? {
-            let value = self.member(&mut members, &name)?;
-            if map.contains_key(&name) {
-                self.is_twice(&name);
-            }
-            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }
@@ -237,7 +193,7 @@ mod tests {
 
     #[test]
     fn objects_of_any_size_are_read_with_what_they_say_twice() {
-        for count in [0, 1, FEW - 1, FEW, FEW + 1, 100] {
+        for count in [0, 1, 16, 100] {
             let members: Vec<String> =
                 (0..count).map(|at| format!(r#""m{at}":{{"a":[{{"b":{at}}}]}}"#)).collect();
             let whole = format!("{{{}}}", members.join(","));
