@@ -112,7 +112,7 @@ fn run_prepared(prepared: Prepared, place: (&Bundle, &Path), output: &mut Output
     let plan = prepared.plan_file()?;
     let (out, out_inside) = io::pipe().map_err(failed)?;
     let (err, err_inside) = io::pipe().map_err(failed)?;
-    let (control, mut helper) = start_process(Path::new("/proc/self/exe"), &["--once"])?;
+    let (control, mut helper) = start_process(Path::new("/proc/self/exe"), ["--once"])?;
     let request = ToShim { number: 1, request: Request::Once(Box::new(prepared.create)) };
     let fds = [plan.as_fd(), out_inside.as_fd(), err_inside.as_fd()];
     send_blocking(control.as_fd(), &request, &fds).map_err(failed)?;

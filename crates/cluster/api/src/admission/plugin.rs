@@ -66,6 +66,11 @@ impl<'a> Apart<'a> {
         Self { old, new: Mutex::new(new) }
     }
 
+    /// Of an update, until it is reckoned: what was sent, or else what was.
+    pub(crate) fn sent(old: &'a Record, given: Option<&Value>) -> Self {
+        Self::new(old, given.map_or_else(|| old.clone(), Record::of_value))
+    }
+
     /// Who owns what of the object as it is going to be.
     pub(crate) fn now(&self) -> Record {
         self.new.lock().clone()

@@ -118,7 +118,7 @@ fn validate(object: &Value) -> Faults {
 /// The original says of these that they are in the metadata.
 fn taints(taints: &Place<'_>, faults: &mut Faults) {
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
-    for (index, taint) in taints.items().into_iter().enumerate() {
+    for (index, taint) in taints.items().enumerate() {
         let taint = Place::shown(taint.value, &field::index("metadata.taints", index));
         let (key, value, effect) = (taint.at(&["key"]), taint.at(&["value"]), taint.at(&["effect"]));
         key.check(names::qualified_name, faults);

@@ -128,7 +128,7 @@ fn ips(list: &Place<'_>, faults: &mut Faults) {
 
 fn host_ips(status: &Place<'_>, faults: &mut Faults) {
     let list = status.at(&["hostIPs"]);
-    let Some(first) = list.items().into_iter().next() else { return };
+    let Some(first) = list.items().next() else { return };
     let first = first.at(&["ip"]);
     if first.text() != status.at(&["hostIP"]).text() {
         faults.push(first.invalid_text("must be equal to `hostIP`"));

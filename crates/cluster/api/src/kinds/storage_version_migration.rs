@@ -101,6 +101,6 @@ fn validate_part(new: &Value, old: &Value, _: &PartWrite<'_>) -> Faults {
 }
 
 fn is_true(conditions: &Place<'_>, kind: &str) -> bool {
-    let mut of_kind = conditions.items().into_iter();
+    let mut of_kind = conditions.items();
     of_kind.any(|it| it.at(&["type"]).text() == kind && it.at(&["status"]).text() == "True")
 }

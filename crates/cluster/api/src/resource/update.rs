@@ -120,8 +120,7 @@ pub(super) async fn attempt(
 ) -> Outcome<Option<Stored>> {
     let (row, old) = (&*target.row, &before.object);
     let given = apply::taken(&mut new);
-    let apart =
-        Apart::new(&before.record, given.as_ref().map_or_else(|| before.record.clone(), Record::of_value));
+    let apart = Apart::sent(&before.record, given.as_ref());
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
     row.default(&mut new);
@@ -150,8 +149,7 @@ pub(super) async fn attempt(
     }
     let record = apart.now();
     if is_finished(&new) && !is_dry_run {
-        let gone = remove(server, target, entry, old).await?;
-        return Ok(gone.then(|| Stored::whole(new, &record)));
+        return Ok(remove(server, target, entry, old).await?.then(|| Stored::whole(new, &record)));
     }
     if is_dry_run {
         let _ = admission::charge(&change, &new, true).await?;

@@ -18,27 +18,29 @@ const REFERRERS_LIMIT: usize = 4096;
 
 /// `GET …/tags/list?n&last`.
 pub(super) async fn tags(front: &Front, name: &Repository, request: &Request) -> Answer {
+    let Some(origin) = front.upstreams.origin(name) else {
+        return tags_here(&front.registry, name, request);
+    };
     let (limit, last) = page(request)?;
-    let here = || tags_here(&front.registry, name, limit, last.as_deref());
-    let Some(origin) = front.upstreams.origin(name) else { return here() };
     match origin.tags(limit, last.as_deref()).await {
         Ok((tags, next)) => Ok(tags_page(name, limit, &tags, next.as_deref())),
         Err(RegistryError::Upstream { source }) if source.is_not_found() => {
             Err(RegistryError::NameUnknown { repository: name.clone() })
         }
         Err(error) => {
-            let mut stale = here().map_err(|_| error)?;
+            let mut stale = tags_here(&front.registry, name, request).map_err(|_| error)?;
             set(&mut stale, WARNING, STALE);
             Ok(stale)
         }
     }
 }
 
-fn tags_here(registry: &Registry, name: &Repository, limit: usize, last: Option<&str>) -> Answer {
+fn tags_here(registry: &Registry, name: &Repository, request: &Request) -> Answer {
     if !registry.metadata().has_repository(name)? {
         return Err(RegistryError::NameUnknown { repository: name.clone() });
     }
-    let page = registry.metadata().tags(name, last, limit)?;
+    let (limit, last) = page(request)?;
+    let page = registry.metadata().tags(name, last.as_deref(), limit)?;
     let tags: Vec<String> = page.items.iter().map(ToString::to_string).collect();
     Ok(tags_page(name, limit, &tags, tags.last().map(String::as_str).filter(|_| page.has_more)))
 }

@@ -55,7 +55,7 @@ async fn a_missing_program_and_one_without_execute_bit_are_told_apart() {
     let bed = Bed::new().await;
     std::fs::write(bed.image().join("bin/data"), "text").unwrap();
     for (program, kind, text) in [
-        ("nonesuch", Kind::NotFound, "not found in PATH"),
+        ("nonesuch", Kind::NotFound, "executable file not found in $PATH"),
         ("/bin/nonesuch", Kind::NotFound, "not found"),
         ("data", Kind::Forbidden, "permission denied"),
         ("/etc", Kind::Forbidden, "is a directory"),

@@ -37,11 +37,8 @@ pub(super) fn validate(capacity: &Place<'_>, is_shared: bool, faults: &mut Fault
 }
 
 fn of_values(values: &Place<'_>, default: &Quantity, max: &Quantity, faults: &mut Faults) {
-    let amounts: Vec<(Place<'_>, Quantity)> = values
-        .items()
-        .into_iter()
-        .filter_map(|it| quantity(Some(it.value)).map(|amount| (it, amount)))
-        .collect();
+    let amounts: Vec<(Place<'_>, Quantity)> =
+        values.items().filter_map(|it| quantity(Some(it.value)).map(|amount| (it, amount))).collect();
     for pair in amounts.windows(2).filter(|pair| pair[0].1 > pair[1].1) {
         faults.push(pair[1].0.invalid(WRONG_ORDER));
     }

@@ -128,7 +128,7 @@ fn pool(name: &Place<'_>, faults: &mut Faults) {
         faults.push(field::too_long(name.path(), POOL_MAX));
     }
     for part in name.text().split('/') {
-        check::syntax(names::dns_subdomain(part), part, &name.path(), faults);
+        check::syntax(names::dns_subdomain(part), part, name.path(), faults);
     }
 }
 

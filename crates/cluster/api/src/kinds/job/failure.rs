@@ -69,7 +69,7 @@ fn conditions(patterns: &[Value], path: &str, causes: &mut Faults) {
     for (index, pattern) in patterns.iter().enumerate() {
         let path = field::index(path, index);
         let kind = text(pattern, &["type"]);
-        check::syntax(names::qualified_name(kind), kind, &field::child(&path, "type"), causes);
+        check::syntax(names::qualified_name(kind), kind, field::child(&path, "type"), causes);
         choice(pattern, "status", STATUSES, &path, causes);
     }
 }

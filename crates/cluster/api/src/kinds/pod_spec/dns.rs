@@ -29,7 +29,7 @@ pub(super) fn resolver(spec: &Place<'_>, faults: &mut Faults) {
     }
     list.iter().for_each(|server| server.check(addresses::ip, faults));
     searches(&config.at(&["searches"]), faults);
-    let unnamed = config.at(&["options"]).items().into_iter().filter(|it| it.at(&["name"]).is_empty());
+    let unnamed = config.at(&["options"]).items().filter(|it| it.at(&["name"]).is_empty());
     faults.extend(unnamed.map(|option| option.required("must not be empty")));
 }
 
@@ -43,7 +43,7 @@ fn searches(searches: &Place<'_>, faults: &mut Faults) {
             "must not have more than {SEARCH_BYTES_MAX} characters (including spaces) in the search list"
         )));
     }
-    for search in searches.items().into_iter().filter(|search| search.text() != ".") {
+    for search in searches.items().filter(|search| search.text() != ".") {
         let domain = search.text().strip_suffix('.').unwrap_or(search.text());
         let of = |fault: String| field::invalid(search.path(), domain, &fault);
         faults.extend(names::dns_subdomain_with_underscores(domain).into_iter().map(of));

@@ -177,7 +177,7 @@ fn host_ports(spec: &Place<'_>, owner: Owner<'_>, faults: &mut Faults) {
     if !spec.at(&["hostNetwork"]).is_true() {
         return;
     }
-    let ports = spec.at(&["containers"]).items().into_iter().flat_map(|it| it.at(&["ports"]).items());
+    let ports = spec.at(&["containers"]).items().flat_map(|it| it.at(&["ports"]).items());
     for port in ports {
         let (inner, host) = (port.at(&["containerPort"]).number(), port.at(&["hostPort"]));
         if (owner.is_pod || host.number() != 0) && inner != host.number() {

@@ -96,7 +96,7 @@ fn topology(term: &Value, path: &str, causes: &mut Faults) {
     for (index, expression) in expressions.iter().enumerate() {
         let path = field::index(path, index);
         let (key, values) = (text(expression, &["key"]), items(expression, &["values"]));
-        check::syntax(names::qualified_name(key), key, &field::child(&path, "key"), causes);
+        check::syntax(names::qualified_name(key), key, field::child(&path, "key"), causes);
         if !seen.insert(key) {
             causes.push(field::duplicate(field::child(&path, "key"), key));
         }

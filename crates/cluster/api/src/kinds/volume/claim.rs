@@ -141,14 +141,14 @@ fn source(source: &Value, path: &str, causes: &mut Faults) {
     }
     let (group, kind) = (text(source, &["apiGroup"]), text(source, &["kind"]));
     if !group.is_empty() {
-        check::syntax(names::dns_subdomain(group), group, &field::child(path, "apiGroup"), causes);
+        check::syntax(names::dns_subdomain(group), group, field::child(path, "apiGroup"), causes);
     } else if kind != "PersistentVolumeClaim" {
         let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
         causes.push(field::invalid(path, kind, detail));
     }
     let namespace = text(source, &["namespace"]);
     if !namespace.is_empty() {
-        check::syntax(names::dns_label(namespace), namespace, &field::child(path, "namespace"), causes);
+        check::syntax(names::dns_label(namespace), namespace, field::child(path, "namespace"), causes);
     }
 }
 

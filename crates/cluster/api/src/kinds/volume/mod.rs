@@ -77,7 +77,7 @@ fn shared(spec: &Value, path: &str, without_access: &str, causes: &mut Faults) {
     for name in ["storageClassName", "volumeAttributesClassName"] {
         let class = text(spec, &[name]);
         if !class.is_empty() {
-            check::syntax(names::dns_subdomain(class), class, &field::child(path, name), causes);
+            check::syntax(names::dns_subdomain(class), class, field::child(path, name), causes);
         }
     }
 }

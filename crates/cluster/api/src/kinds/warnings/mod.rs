@@ -164,7 +164,7 @@ fn placement(spec: &Place<'_>, out: &mut Warnings) {
     let required = affinity.at(&["requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"]);
     let preferred = affinity.at(&["preferredDuringSchedulingIgnoredDuringExecution"]).items();
     let preferred = preferred.map(|term| term.at(&["preference"]));
-    for term in required.items().into_iter().chain(preferred) {
+    for term in required.items().chain(preferred) {
         for rule in term.at(&["matchExpressions"]).items() {
             let key = rule.at(&["key"]);
             out.extend(old_label(key.text()).map(|text| format!("{}: {} is {text}", key.path(), key.text())));
@@ -229,7 +229,7 @@ fn fraction(amount: &Place<'_>, out: &mut Warnings) {
 pub(super) fn runtime_class(new: &Value, _: Option<&Value>) -> Warnings {
     let selector = Place::of(new).at(&["scheduling", "nodeSelector"]);
     let of = |(name, _): (&str, _)| old_label(name).map(|text| format!("{}: {text}", selector.path()));
-    selector.entries().into_iter().filter_map(of).collect()
+    selector.entries().filter_map(of).collect()
 }
 
 /// Annotations that fields have taken the place of.
