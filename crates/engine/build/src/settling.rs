@@ -402,7 +402,7 @@ mod tests {
             bench.images.commit_layers(new)?;
             Ok(layers)
         });
-        assert_eq!(taken.unwrap(), [own.clone()]);
+        assert_eq!(taken.unwrap(), std::slice::from_ref(&own));
         assert!(bench.has(&own) && !bench.has(&stage));
         assert!(bench.cache.get(keys("own")[0], &bench.lease).is_some());
         let Bench { settling, cache, images, lease, dir } = bench;

@@ -23,7 +23,7 @@ use crate::admission::{self, Apart, Change, Notes, Operation, Reservation};
 use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{PartWrite, Served};
-use crate::patch::apply::{self, Record};
+use crate::patch::apply;
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.

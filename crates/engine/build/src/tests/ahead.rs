@@ -123,8 +123,8 @@ fn a_copy_is_made_while_the_layer_of_what_it_copies_is() {
     });
     // Its blob was last written when the last of the large file had gone into it.
     let steps = bench.builder.cached().unwrap();
-    let layers = steps.into_iter().filter_map(|step| step.layer).map(|layer| layer.digest);
-    let of_stage = layers.filter(|layer| image.layers.iter().all(|own| own.digest != *layer)).next().unwrap();
+    let mut layers = steps.into_iter().filter_map(|step| step.layer).map(|layer| layer.digest);
+    let of_stage = layers.find(|layer| image.layers.iter().all(|own| own.digest != *layer)).unwrap();
     let layer = fs::metadata(bench.images.content().path(of_stage)).unwrap();
     assert!(copied < (layer.mtime(), layer.mtime_nsec()), "the copy waited for the layer");
     assert_eq!(bench.read(&image, "copied/file"), "made\n");

@@ -29,7 +29,7 @@ use crate::error::{Answer, Failure, blocking, invalid, message};
 use crate::params::Params;
 use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use config::container_spec;
 use hako_container::{ContainerEngine, ImageSource, NetworkMode};
 use hako_error::{Error, Kind};
@@ -58,12 +58,7 @@ pub(crate) async fn create(
     }
     let (images, wanted) = (state.images.clone(), request.image.clone());
     let image = match blocking(move || images.find(&wanted)).await {
-        Err(failure) if failure.0.is_not_found() => {
-            return Ok(message(
-                StatusCode::NOT_FOUND,
-                &format!("No such image: {}", crate::image::with_tag(&request.image)),
-            ));
-        }
+        Err(failure) if failure.0.is_not_found() => return Ok(no_such_image(&request.image)),
         found => found?,
     };
     check_platform(params.get("platform"), &image)?;
@@ -105,6 +100,11 @@ pub(crate) async fn create(
     check_new_volumes(&state, &spec.mounts)?;
     let id = state.engine.create_standalone(sandbox, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
+}
+
+/// The words that docker looks for before it pulls.
+fn no_such_image(name: &str) -> Response {
+    message(StatusCode::NOT_FOUND, &format!("No such image: {}", crate::image::with_tag(name)))
 }
 
 fn is_xfs(dir: &std::path::Path) -> bool {
